@@ -1,0 +1,334 @@
+//! What a server does with a call: the trait [`Dispatch`], the reply slot it is answered through,
+//! its error, and the helper that reads named params.
+//!
+//! Nothing here knows of sockets or threads: a [`Reply`] is handed out by whoever runs the calls
+//! (the worker pool, or the standard-input server) and may be kept and answered later from any
+//! thread. One that is dropped unanswered is answered with an error, so no call stays open.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Application error codes of the wire contract.
+pub mod code {
+    /// The line is not JSON.
+    pub const PARSE: i32 = -32700;
+    /// The envelope is wrong.
+    pub const INVALID_REQUEST: i32 = -32600;
+    /// No such method.
+    pub const UNKNOWN_METHOD: i32 = -32601;
+    /// A param is missing, or has the wrong type or value.
+    pub const INVALID_PARAMS: i32 = -32602;
+    /// The handler failed or panicked, or the daemon is stopping or full.
+    pub const FAILED: i32 = -32001;
+    /// The daemon cannot be reached; said by clients, never by a server.
+    pub const UNREACHABLE: i32 = -32002;
+}
+
+/// May a call start while an earlier one of its connection still waits for its reply?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// No: it sees all that the calls before it did.
+    Ordered,
+    /// Yes, behind other calls of this pace: writes that a single writer commits in order.
+    Pipelined,
+}
+
+/// The methods of a server. Shared by all workers.
+pub trait Dispatch: Send + Sync + 'static {
+    /// What each worker thread has of its own (a reading connection, a cache). Made on the worker's
+    /// first call and made anew after a panic.
+    type Worker;
+
+    /// A worker's own state.
+    fn worker(&self) -> Self::Worker;
+
+    /// How the method of this name is paced, or `None` where there is none of this name.
+    fn method(&self, name: &str) -> Option<Pace>;
+
+    /// Carries out one call, on a worker. Only called with names that [`Dispatch::method`] knows.
+    /// The reply may be given before this returns or later, from any thread.
+    fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply);
+}
+
+/// Where answers go: one sink for a group of calls, a slot for each.
+pub trait ReplySink: Send + Sync {
+    /// Takes the answer for `slot`: a JSON text, or an error. Called once a slot.
+    fn fill(&self, slot: usize, answer: Result<Vec<u8>, CallError>);
+}
+
+/// The slot of one call's reply. Answer it once, now or later, from any thread.
+pub struct Reply {
+    sink: Option<Arc<dyn ReplySink>>,
+    slot: usize,
+}
+
+impl Reply {
+    /// The reply that goes to `slot` of `sink`.
+    pub fn new(sink: Arc<dyn ReplySink>, slot: usize) -> Reply {
+        Reply { sink: Some(sink), slot }
+    }
+
+    /// Answers with a result or an error.
+    pub fn send<T: Serialize>(self, outcome: Result<T, CallError>) {
+        let answer = outcome.and_then(|value| {
+            serde_json::to_vec(&value).map_err(|e| CallError::failed(format!("result is no JSON: {e}")))
+        });
+        self.fill(answer);
+    }
+
+    fn fill(mut self, answer: Result<Vec<u8>, CallError>) {
+        if let Some(sink) = self.sink.take() {
+            sink.fill(self.slot, answer);
+        }
+    }
+}
+
+impl Drop for Reply {
+    fn drop(&mut self) {
+        if let Some(sink) = self.sink.take() {
+            let why = if std::thread::panicking() { "the handler panicked" } else { "the handler gave no reply" };
+            sink.fill(self.slot, Err(CallError::failed(why)));
+        }
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}
+
+/// An error that a call is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    /// One of [`code`].
+    pub code: i32,
+    /// A sentence for a person.
+    pub message: String,
+}
+
+impl CallError {
+    /// The handler failed (-32001).
+    pub fn failed(message: impl Into<String>) -> CallError {
+        CallError { code: code::FAILED, message: message.into() }
+    }
+
+    /// No such method (-32601).
+    pub fn unknown_method(name: &str) -> CallError {
+        CallError { code: code::UNKNOWN_METHOD, message: format!("unknown method '{name}'") }
+    }
+
+    /// A required param is not there (-32602).
+    pub fn missing(param: &str) -> CallError {
+        CallError { code: code::INVALID_PARAMS, message: format!("missing required param: '{param}'") }
+    }
+
+    /// A param has the wrong type or value (-32602): `param 'limit' must be …`.
+    pub fn invalid(param: &str, expected: impl fmt::Display) -> CallError {
+        CallError { code: code::INVALID_PARAMS, message: format!("param '{param}' must be {expected}") }
+    }
+
+    /// The params are an array (-32602).
+    pub fn positional() -> CallError {
+        CallError {
+            code: code::INVALID_PARAMS,
+            message: "params must be an object of named params, not an array".into(),
+        }
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (code {})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// The named params of a call, borrowed from its line. Names nobody asks for are ignored; a `null`
+/// counts as absent where a default exists.
+#[derive(Debug, Default)]
+pub struct Params<'a> {
+    named: Vec<(Cow<'a, str>, &'a RawValue)>,
+}
+
+impl<'a> Params<'a> {
+    /// Reads the JSON text of a request's `params`; absent ones are an empty object.
+    ///
+    /// # Errors
+    /// -32602 where they are an array or one name stands twice.
+    pub fn read(text: Option<&'a str>) -> Result<Params<'a>, CallError> {
+        let Some(text) = text else { return Ok(Params::default()) };
+        if text.starts_with('[') {
+            return Err(CallError::positional());
+        }
+        let named = serde_json::Deserializer::from_str(text)
+            .deserialize_map(NamedVisitor)
+            .map_err(|e| CallError { code: code::INVALID_PARAMS, message: format!("params: {e}") })?;
+        for (i, (name, _)) in named.iter().enumerate() {
+            if named[..i].iter().any(|(earlier, _)| earlier == name) {
+                let message = format!("param '{name}' stands twice");
+                return Err(CallError { code: code::INVALID_PARAMS, message });
+            }
+        }
+        Ok(Params { named })
+    }
+
+    /// The JSON text of a param, if it is there. `null` is a text too.
+    pub fn raw(&self, name: &str) -> Option<&'a str> {
+        self.named.iter().find(|(n, _)| n == name).map(|(_, value)| value.get())
+    }
+
+    /// A required string.
+    ///
+    /// # Errors
+    /// -32602 where it is missing or no string of valid Unicode.
+    pub fn string(&self, name: &str) -> Result<Cow<'a, str>, CallError> {
+        text(name, self.raw(name).ok_or_else(|| CallError::missing(name))?)
+    }
+
+    /// A string that may be absent.
+    ///
+    /// # Errors
+    /// -32602 where it is there and no string of valid Unicode.
+    pub fn string_opt(&self, name: &str) -> Result<Option<Cow<'a, str>>, CallError> {
+        self.present(name).map(|raw| text(name, raw)).transpose()
+    }
+
+    /// A string with a default.
+    ///
+    /// # Errors
+    /// -32602 where it is there and no string of valid Unicode.
+    pub fn string_or(&self, name: &str, default: &'static str) -> Result<Cow<'a, str>, CallError> {
+        Ok(self.string_opt(name)?.unwrap_or(Cow::Borrowed(default)))
+    }
+
+    /// A whole number within `range`, with a default. `10` and `10.0` are whole, `1e1` too.
+    ///
+    /// # Errors
+    /// -32602 where it is there and something else, with the range in the message.
+    pub fn integer_or(&self, name: &str, range: RangeInclusive<i64>, default: i64) -> Result<i64, CallError> {
+        let Some(raw) = self.present(name) else { return Ok(default) };
+        whole(raw).filter(|n| range.contains(n)).ok_or_else(|| {
+            CallError::invalid(name, format_args!("an integer from {} to {}", range.start(), range.end()))
+        })
+    }
+
+    fn present(&self, name: &str) -> Option<&'a str> {
+        self.raw(name).filter(|raw| *raw != "null")
+    }
+}
+
+fn text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, CallError> {
+    if !raw.starts_with('"') {
+        return Err(CallError::invalid(name, "a string"));
+    }
+    let plain = &raw[1..raw.len() - 1];
+    if !plain.contains('\\') {
+        return Ok(Cow::Borrowed(plain));
+    }
+    serde_json::from_str(raw)
+        .map(Cow::Owned)
+        .map_err(|_| CallError::invalid(name, "a string of valid Unicode (it holds a lone surrogate)"))
+}
+
+fn whole(raw: &str) -> Option<i64> {
+    if let Ok(n) = raw.parse::<i64>() {
+        return Some(n);
+    }
+    // 2^53: the largest magnitude up to which every whole number is a float of its own.
+    let n = raw.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0)?;
+    Some(n as i64)
+}
+
+struct NamedVisitor;
+
+impl<'a> Visitor<'a> for NamedVisitor {
+    type Value = Vec<(Cow<'a, str>, &'a RawValue)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of named params")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut named = Vec::new();
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let value = map.next_value::<&RawValue>()?;
+            // A key that is no text can be no param's name, and unknown names are ignored.
+            if let Ok(key) = text("", key.get()) {
+                named.push((key, value));
+            }
+        }
+        Ok(named)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<(usize, Result<String, CallError>)>>);
+
+    impl ReplySink for Kept {
+        fn fill(&self, slot: usize, answer: Result<Vec<u8>, CallError>) {
+            let answer = answer.map(|bytes| String::from_utf8(bytes).unwrap());
+            self.0.lock().unwrap().push((slot, answer));
+        }
+    }
+
+    #[test]
+    fn a_reply_is_given_once_even_when_forgotten() {
+        let sink = Arc::new(Kept::default());
+        Reply::new(sink.clone(), 3).send(Ok([1, 2]));
+        drop(Reply::new(sink.clone(), 4));
+        let got = sink.0.lock().unwrap();
+        assert_eq!(got[0], (3, Ok("[1,2]".into())));
+        assert_eq!(got[1], (4, Err(CallError::failed("the handler gave no reply"))));
+        assert_eq!(got.len(), 2);
+    }
+
+    #[test]
+    fn params_are_read_by_name_and_type() {
+        let params = Params::read(Some(
+            r#"{"text":"a\"b","plain":"x","n":7,"f":2.0,"e":1e1,"half":1.5,"none":null,"\u006eame":"v","s":"\ud800"}"#,
+        ))
+        .unwrap();
+        assert_eq!(params.string("text").unwrap(), "a\"b");
+        assert!(matches!(params.string("plain"), Ok(Cow::Borrowed("x"))));
+        assert_eq!(params.string("name").unwrap(), "v");
+        assert_eq!(params.string_or("gone", "-").unwrap(), "-");
+        assert_eq!(params.string_or("none", "-").unwrap(), "-");
+        for (name, want) in [("n", 7), ("f", 2), ("e", 10), ("gone", 5), ("none", 5)] {
+            assert_eq!(params.integer_or(name, 0..=100, 5), Ok(want), "{name}");
+        }
+        for (name, message) in [
+            ("half", "param 'half' must be an integer from 0 to 100"),
+            ("plain", "param 'plain' must be an integer from 0 to 100"),
+        ] {
+            assert_eq!(params.integer_or(name, 0..=100, 5).unwrap_err().message, message);
+        }
+        assert_eq!(params.string("absent").unwrap_err().message, "missing required param: 'absent'");
+        assert_eq!(params.string("none").unwrap_err().message, "param 'none' must be a string");
+        assert!(params.string("s").unwrap_err().message.contains("lone surrogate"));
+    }
+
+    #[test]
+    fn params_that_are_no_object_of_single_names_are_refused() {
+        for (text, message) in [
+            ("[1]", "params must be an object of named params, not an array"),
+            (r#"{"a":1,"\u0061":2}"#, "param 'a' stands twice"),
+        ] {
+            let error = Params::read(Some(text)).unwrap_err();
+            assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));
+        }
+        assert!(Params::read(None).unwrap().raw("a").is_none());
+    }
+}

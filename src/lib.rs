@@ -1,0 +1,8 @@
+//! placeholder
+
+pub mod dispatch;
+pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod memory;
+pub mod sys;
+pub mod wire;
