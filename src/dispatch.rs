@@ -14,21 +14,8 @@ use serde::Serialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Application error codes of the wire contract.
-pub mod code {
-    /// The line is not JSON.
-    pub const PARSE: i32 = -32700;
-    /// The envelope is wrong.
-    pub const INVALID_REQUEST: i32 = -32600;
-    /// No such method.
-    pub const UNKNOWN_METHOD: i32 = -32601;
-    /// A param is missing, or has the wrong type or value.
-    pub const INVALID_PARAMS: i32 = -32602;
-    /// The handler failed or panicked, or the daemon is stopping or full.
-    pub const FAILED: i32 = -32001;
-    /// The daemon cannot be reached; said by clients, never by a server.
-    pub const UNREACHABLE: i32 = -32002;
-}
+use crate::wire::json;
+pub use crate::wire::reply::{CallError, code};
 
 /// May a call start while an earlier one of its connection still waits for its reply?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,53 +90,6 @@ impl fmt::Debug for Reply {
         f.debug_struct("Reply").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
-
-/// An error that a call is answered with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallError {
-    /// One of [`code`].
-    pub code: i32,
-    /// A sentence for a person.
-    pub message: String,
-}
-
-impl CallError {
-    /// The handler failed (-32001).
-    pub fn failed(message: impl Into<String>) -> CallError {
-        CallError { code: code::FAILED, message: message.into() }
-    }
-
-    /// No such method (-32601).
-    pub fn unknown_method(name: &str) -> CallError {
-        CallError { code: code::UNKNOWN_METHOD, message: format!("unknown method '{name}'") }
-    }
-
-    /// A required param is not there (-32602).
-    pub fn missing(param: &str) -> CallError {
-        CallError { code: code::INVALID_PARAMS, message: format!("missing required param: '{param}'") }
-    }
-
-    /// A param has the wrong type or value (-32602): `param 'limit' must be …`.
-    pub fn invalid(param: &str, expected: impl fmt::Display) -> CallError {
-        CallError { code: code::INVALID_PARAMS, message: format!("param '{param}' must be {expected}") }
-    }
-
-    /// The params are an array (-32602).
-    pub fn positional() -> CallError {
-        CallError {
-            code: code::INVALID_PARAMS,
-            message: "params must be an object of named params, not an array".into(),
-        }
-    }
-}
-
-impl fmt::Display for CallError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (code {})", self.message, self.code)
-    }
-}
-
-impl std::error::Error for CallError {}
 
 /// The named params of a call, borrowed from its line. Names nobody asks for are ignored; a `null`
 /// counts as absent where a default exists.
@@ -226,16 +166,11 @@ impl<'a> Params<'a> {
 }
 
 fn text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, CallError> {
-    if !raw.starts_with('"') {
-        return Err(CallError::invalid(name, "a string"));
-    }
-    let plain = &raw[1..raw.len() - 1];
-    if !plain.contains('\\') {
-        return Ok(Cow::Borrowed(plain));
-    }
-    serde_json::from_str(raw)
-        .map(Cow::Owned)
-        .map_err(|_| CallError::invalid(name, "a string of valid Unicode (it holds a lone surrogate)"))
+    json::string(raw).ok_or_else(|| {
+        let expected =
+            if raw.starts_with('"') { "a string of valid Unicode (it holds a lone surrogate)" } else { "a string" };
+        CallError::invalid(name, expected)
+    })
 }
 
 fn whole(raw: &str) -> Option<i64> {

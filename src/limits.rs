@@ -10,8 +10,8 @@ use std::time::Duration;
 pub struct Limits {
     /// Longest line accepted, its newline not counted. 1 MiB: sixteen of the largest records.
     pub max_line_bytes: usize,
-    /// Deepest nesting of arrays and objects in a line. 128 is what `serde_json` itself refuses to
-    /// pass when it builds values, so nothing accepted here fails later.
+    /// Deepest nesting of arrays and objects in a line. 128: `serde_json` builds values up to 127
+    /// deep, which is what a request's params can be inside their envelope.
     pub max_depth: usize,
     /// Connections open at once. The server lowers it to what the fd limit leaves, see
     /// [`FD_RESERVE`].

@@ -1,0 +1,182 @@
+//! The seven control messages, checked.
+//!
+//! They only ask; what comes of it is the control plane's affair.
+
+use std::borrow::Cow;
+
+use crate::wire::json;
+
+/// A control message whose fields have the right types.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control<'a> {
+    /// What state the daemon is in.
+    Status,
+    /// `user_initiated_sleep`: go to sleep.
+    Sleep {
+        /// Why, in the asker's words.
+        reason: Cow<'a, str>,
+        /// When it was asked, as the asker says.
+        ts: Cow<'a, str>,
+    },
+    /// `force_wake`: wake after the running chunk.
+    Wake {
+        /// When it was asked, as the asker says.
+        ts: Cow<'a, str>,
+    },
+    /// `force_rem`: run a REM cycle.
+    Rem {
+        /// When it was asked, as the asker says.
+        ts: Cow<'a, str>,
+    },
+    /// No sleep until resumed.
+    Pause {
+        /// Kept for the record.
+        seconds: Option<i64>,
+    },
+    /// Sleep as usual again.
+    Resume {
+        /// Kept for the record.
+        seconds: Option<i64>,
+    },
+    /// `session_open`: a session has begun.
+    SessionOpen {
+        /// Whose.
+        session_id: Option<Cow<'a, str>>,
+        /// When, as the asker says.
+        ts: Option<Cow<'a, str>>,
+    },
+}
+
+/// Which of the seven a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `status`
+    Status,
+    /// `user_initiated_sleep`
+    Sleep,
+    /// `force_wake`
+    Wake,
+    /// `force_rem`
+    Rem,
+    /// `pause`
+    Pause,
+    /// `resume`
+    Resume,
+    /// `session_open`
+    SessionOpen,
+}
+
+/// A field of a control message that may not be so: `ts must be a string`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid(pub String);
+
+/// The fields that control messages know, each as its JSON text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    /// `reason`
+    pub reason: Option<&'a str>,
+    /// `ts`
+    pub ts: Option<&'a str>,
+    /// `seconds`
+    pub seconds: Option<&'a str>,
+    /// `session_id`
+    pub session_id: Option<&'a str>,
+    /// A field that stands twice.
+    pub twice: Option<&'static str>,
+}
+
+impl Kind {
+    /// The kind of this `type`, if it is among the seven.
+    pub fn named(name: &str) -> Option<Kind> {
+        Some(match name {
+            "status" => Kind::Status,
+            "user_initiated_sleep" => Kind::Sleep,
+            "force_wake" => Kind::Wake,
+            "force_rem" => Kind::Rem,
+            "pause" => Kind::Pause,
+            "resume" => Kind::Resume,
+            "session_open" => Kind::SessionOpen,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Control<'a> {
+    /// Checks the fields that a message of this kind needs. Others are ignored.
+    ///
+    /// # Errors
+    /// The first field that is missing or of the wrong type, in words.
+    pub fn check(kind: Kind, fields: Fields<'a>) -> Result<Control<'a>, Invalid> {
+        if let Some(field) = fields.twice {
+            return Err(Invalid(format!("{field} stands twice")));
+        }
+        Ok(match kind {
+            Kind::Status => Control::Status,
+            Kind::Sleep => {
+                Control::Sleep { reason: required("reason", fields.reason)?, ts: required("ts", fields.ts)? }
+            }
+            Kind::Wake => Control::Wake { ts: required("ts", fields.ts)? },
+            Kind::Rem => Control::Rem { ts: required("ts", fields.ts)? },
+            Kind::Pause => Control::Pause { seconds: seconds(fields.seconds)? },
+            Kind::Resume => Control::Resume { seconds: seconds(fields.seconds)? },
+            Kind::SessionOpen => Control::SessionOpen {
+                session_id: optional("session_id", fields.session_id)?,
+                ts: optional("ts", fields.ts)?,
+            },
+        })
+    }
+}
+
+fn required<'a>(field: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, Invalid> {
+    raw.and_then(json::string).ok_or_else(|| Invalid(format!("{field} must be a string")))
+}
+
+fn optional<'a>(field: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Invalid> {
+    raw.filter(|raw| *raw != "null").map(|raw| required(field, Some(raw))).transpose()
+}
+
+fn seconds(raw: Option<&str>) -> Result<Option<i64>, Invalid> {
+    raw.filter(|raw| *raw != "null")
+        .map(|raw| raw.parse().map_err(|_| Invalid("seconds must be an int".into())))
+        .transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_asks_for_its_fields() {
+        let text = Some("\"x\"");
+        let number = Some("5");
+        let all = Fields { reason: text, ts: text, seconds: number, session_id: text, twice: None };
+        let none = Fields::default();
+        let x = || Cow::Borrowed("x");
+        for (name, fields, want) in [
+            ("status", none, Ok(Control::Status)),
+            ("user_initiated_sleep", all, Ok(Control::Sleep { reason: x(), ts: x() })),
+            ("user_initiated_sleep", none, Err("reason must be a string")),
+            ("user_initiated_sleep", Fields { ts: number, ..all }, Err("ts must be a string")),
+            ("force_wake", all, Ok(Control::Wake { ts: x() })),
+            ("force_wake", none, Err("ts must be a string")),
+            ("force_rem", all, Ok(Control::Rem { ts: x() })),
+            ("force_rem", Fields { ts: Some("null"), ..all }, Err("ts must be a string")),
+            ("pause", none, Ok(Control::Pause { seconds: None })),
+            ("pause", all, Ok(Control::Pause { seconds: Some(5) })),
+            ("pause", Fields { seconds: Some("true"), ..all }, Err("seconds must be an int")),
+            ("pause", Fields { seconds: Some("1.0"), ..all }, Err("seconds must be an int")),
+            ("pause", Fields { seconds: Some("1e2"), ..all }, Err("seconds must be an int")),
+            ("resume", Fields { seconds: text, ..all }, Err("seconds must be an int")),
+            ("resume", Fields { seconds: Some("-3"), ..all }, Ok(Control::Resume { seconds: Some(-3) })),
+            ("session_open", none, Ok(Control::SessionOpen { session_id: None, ts: None })),
+            ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
+            ("session_open", Fields { session_id: number, ..all }, Err("session_id must be a string")),
+            ("session_open", Fields { ts: Some("{}"), ..all }, Err("ts must be a string")),
+            ("pause", Fields { twice: Some("seconds"), ..all }, Err("seconds stands twice")),
+        ] {
+            let got = Control::check(Kind::named(name).unwrap(), fields);
+            assert_eq!(got, want.map_err(|e| Invalid(e.into())), "{name} {fields:?}");
+        }
+        assert_eq!(Kind::named("Status"), None);
+    }
+}

@@ -1,0 +1,350 @@
+//! A line becomes a message: a call, a control message, or the reason why it is neither.
+//!
+//! The order of the checks is the contract. Everything is borrowed from the line: an accepted call
+//! without escapes in its method name allocates nothing. JSON syntax itself is `serde_json`'s
+//! affair; what it would let pass (a depth without bound, a doubled key, an array for an object,
+//! digits lost from an id) is checked here.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::Deserializer;
+use serde_json::value::RawValue;
+
+use crate::wire::control::{self, Control, Fields, Kind};
+use crate::wire::json;
+use crate::wire::reply::{CallError, code};
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// A JSON-RPC 2.0 request.
+    Call(Call<'a>),
+    /// One of the seven, its fields in order.
+    Control(Control<'a>),
+    /// Neither, and how to answer.
+    Invalid(Invalid<'a>),
+    /// One of the seven with a field that may not be so.
+    InvalidControl(control::Invalid),
+}
+
+/// A request with a correct envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// The id's JSON text, byte for byte: a string with its quotes, or a number.
+    pub id: &'a str,
+    /// The method's name, escapes undone.
+    pub method: Cow<'a, str>,
+    /// The JSON text of an object or array; `None` where absent.
+    pub params: Option<&'a str>,
+}
+
+/// Why a line is no message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid<'a> {
+    /// The JSON text of the request's id, where it can be told.
+    pub id: Option<&'a str>,
+    /// The error to answer with: -32700 or -32600.
+    pub error: CallError,
+}
+
+/// Reads one line, without its newline, that nests at most `max_depth` deep.
+pub fn read(line: &[u8], max_depth: usize) -> Message<'_> {
+    match envelope(line, max_depth) {
+        Ok(envelope) => envelope.message(),
+        Err(invalid) => Message::Invalid(invalid),
+    }
+}
+
+/// The top-level keys that mean something, each with its value's JSON text.
+#[derive(Default)]
+struct Envelope<'a> {
+    jsonrpc: Option<&'a str>,
+    id: Option<&'a str>,
+    method: Option<&'a str>,
+    params: Option<&'a str>,
+    kind: Option<&'a str>,
+    control: Fields<'a>,
+    /// The first envelope key that stands twice.
+    twice: Option<&'static str>,
+}
+
+impl<'a> Envelope<'a> {
+    fn message(self) -> Message<'a> {
+        if let Some(key) = self.twice {
+            return refused(None, &format!("duplicate key '{key}'"));
+        }
+        if self.jsonrpc.is_none() {
+            let kind = self.kind.and_then(json::string).and_then(|name| Kind::named(&name));
+            if let Some(kind) = kind {
+                return Control::check(kind, self.control).map_or_else(Message::InvalidControl, Message::Control);
+            }
+        }
+        self.call()
+    }
+
+    fn call(self) -> Message<'a> {
+        let id = self.id.filter(|id| is_id(id));
+        if self.jsonrpc.and_then(json::string).as_deref() != Some("2.0") {
+            return refused(id, "jsonrpc must be '2.0'");
+        }
+        if self.id.is_none_or(|id| id == "null") {
+            return refused(None, "id required and non-null");
+        }
+        let Some(id) = id else { return refused(None, "id must be a string or a number") };
+        let Some(method) = self.method.and_then(json::string) else {
+            return refused(Some(id), "method must be a string");
+        };
+        if self.params.is_some_and(|params| !params.starts_with(['{', '['])) {
+            return refused(Some(id), "params must be object or array");
+        }
+        Message::Call(Call { id, method, params: self.params })
+    }
+
+    /// Where the value of this key is kept, and the key's name; `None` for a key that is ignored.
+    fn slot(&mut self, key: &str) -> Option<(&mut Option<&'a str>, &mut Option<&'static str>, &'static str)> {
+        let Envelope { jsonrpc, id, method, params, kind, control, twice } = self;
+        let Fields { reason, ts, seconds, session_id, twice: control_twice } = control;
+        Some(match key {
+            "jsonrpc" => (jsonrpc, twice, "jsonrpc"),
+            "id" => (id, twice, "id"),
+            "method" => (method, twice, "method"),
+            "params" => (params, twice, "params"),
+            "type" => (kind, twice, "type"),
+            "reason" => (reason, control_twice, "reason"),
+            "ts" => (ts, control_twice, "ts"),
+            "seconds" => (seconds, control_twice, "seconds"),
+            "session_id" => (session_id, control_twice, "session_id"),
+            _ => return None,
+        })
+    }
+}
+
+fn refused<'a>(id: Option<&'a str>, message: &str) -> Message<'a> {
+    Message::Invalid(Invalid { id, error: CallError { code: code::INVALID_REQUEST, message: message.into() } })
+}
+
+/// A string or a number: the values that a reply may carry as its id.
+fn is_id(raw: &str) -> bool {
+    raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
+}
+
+fn envelope(line: &[u8], max_depth: usize) -> Result<Envelope<'_>, Invalid<'_>> {
+    let text = std::str::from_utf8(line).map_err(|e| not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
+    if let Some(column) = too_deep(line, max_depth) {
+        return Err(not_json(format!("nested deeper than {max_depth} at column {column}")));
+    }
+    let mut json = Deserializer::from_str(text);
+    let envelope = if text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+        json.deserialize_map(EnvelopeVisitor).map(Some)
+    } else {
+        json.deserialize_ignored_any(IgnoredAny).map(|_| None)
+    };
+    let envelope = envelope.and_then(|envelope| json.end().map(|()| envelope)).map_err(|e| not_json(e.to_string()))?;
+    envelope.ok_or_else(|| Invalid {
+        id: None,
+        error: CallError { code: code::INVALID_REQUEST, message: "request must be a JSON object".into() },
+    })
+}
+
+fn not_json<'a>(message: String) -> Invalid<'a> {
+    Invalid { id: None, error: CallError { code: code::PARSE, message } }
+}
+
+/// The column, counted from 1, of the bracket that goes over `max_depth`.
+fn too_deep(line: &[u8], max_depth: usize) -> Option<usize> {
+    if line.len() <= max_depth {
+        return None;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0usize, false, false);
+    for (at, &byte) in line.iter().enumerate() {
+        if in_string {
+            in_string = escaped || byte != b'"';
+            escaped = !escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > max_depth {
+            return Some(at + 1);
+        }
+    }
+    None
+}
+
+struct EnvelopeVisitor;
+
+impl<'a> Visitor<'a> for EnvelopeVisitor {
+    type Value = Envelope<'a>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Envelope<'a>, M::Error> {
+        let mut envelope = Envelope::default();
+        // Keys come as raw text: read as strings, one with a lone surrogate would end the parse,
+        // and read as bytes, one with a control character would pass.
+        while let Some(key) = map.next_key::<&RawValue>()? {
+            let value = map.next_value::<&RawValue>()?.get();
+            let Some(key) = json::string(key.get()) else { continue };
+            if let Some((slot, twice, name)) = envelope.slot(&key) {
+                if slot.is_some() && twice.is_none() {
+                    *twice = Some(name);
+                }
+                *slot = Some(value);
+            }
+        }
+        Ok(envelope)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::properties;
+
+    const DEPTH: usize = 128;
+
+    fn error(line: &str) -> (i32, String, Option<&str>) {
+        match read(line.as_bytes(), DEPTH) {
+            Message::Invalid(invalid) => (invalid.error.code, invalid.error.message, invalid.id),
+            other => panic!("{line} was taken as {other:?}"),
+        }
+    }
+
+    #[test]
+    fn envelopes_are_refused_in_order() {
+        for (line, message, id) in [
+            ("[]", "request must be a JSON object", None),
+            ("\"x\"", "request must be a JSON object", None),
+            ("null", "request must be a JSON object", None),
+            (" \t12\r", "request must be a JSON object", None),
+            (r#"{"id":1,"id":2,"jsonrpc":"2.0"}"#, "duplicate key 'id'", None),
+            (r#"{"id":1,"\u0069d":2}"#, "duplicate key 'id'", None),
+            (r#"{"jsonrpc":"2.0","jsonrpc":"2.0","id":1}"#, "duplicate key 'jsonrpc'", None),
+            (r#"{"jsonrpc":"2.0","method":"a","method":"b","id":1}"#, "duplicate key 'method'", None),
+            (r#"{"jsonrpc":"2.0","params":null,"params":[],"id":1}"#, "duplicate key 'params'", None),
+            (r#"{"type":"status","type":"pause"}"#, "duplicate key 'type'", None),
+            ("{}", "jsonrpc must be '2.0'", None),
+            (r#"{"id":7}"#, "jsonrpc must be '2.0'", Some("7")),
+            (r#"{"id":"a","jsonrpc":2.0}"#, "jsonrpc must be '2.0'", Some("\"a\"")),
+            (r#"{"id":[1],"jsonrpc":"1.0"}"#, "jsonrpc must be '2.0'", None),
+            (r#"{"id":-1,"type":"wave"}"#, "jsonrpc must be '2.0'", Some("-1")),
+            (r#"{"jsonrpc":"2.0"}"#, "id required and non-null", None),
+            (r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#, "id required and non-null", None),
+            (r#"{"jsonrpc":"2.0","id":true}"#, "id must be a string or a number", None),
+            (r#"{"jsonrpc":"2.0","id":{},"method":"m"}"#, "id must be a string or a number", None),
+            (r#"{"jsonrpc":"2.0","id":1}"#, "method must be a string", Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":null}"#, "method must be a string", Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"\ud800"}"#, "method must be a string", Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#, "params must be object or array", Some("1")),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":"p"}"#, "params must be object or array", Some("1")),
+        ] {
+            assert_eq!(error(line), (code::INVALID_REQUEST, message.into(), id), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_said_so_with_the_place() {
+        let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
+        for (line, message) in [
+            ("{", "EOF while parsing an object at line 1 column 1"),
+            ("{} {}", "trailing characters at line 1 column 4"),
+            ("{}x", "trailing characters at line 1 column 3"),
+            ("{\"a\":01}", "invalid number at line 1 column 7"),
+            ("{'a':1}", "key must be a string at line 1 column 2"),
+            ("{\"a\u{1}\":1}", "control character (\\u0000-\\u001F) found while parsing a string at line 1 column 3"),
+            (
+                "{\"a\":\"\u{1}\"}",
+                "control character (\\u0000-\\u001F) found while parsing a string at line 1 column 6",
+            ),
+            ("{\"a\":\"\\x\"}", "invalid escape at line 1 column 8"),
+            ("\u{feff}{}", "expected value at line 1 column 1"),
+            ("nul", "EOF while parsing a value at line 1 column 3"),
+            ("[1,]", "expected value at line 1 column 4"),
+            (&deep, "nested deeper than 128 at column 129"),
+        ] {
+            assert_eq!(error(line), (code::PARSE, message.into(), None), "{line}");
+        }
+        for (line, message) in [
+            (&b"{\"a\":\"\xff\"}"[..], "invalid UTF-8 at byte 6"),
+            (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"x\":\"\xc3\"}", "invalid UTF-8 at byte 45"),
+            (b"{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8 at byte 6"),
+        ] {
+            let Message::Invalid(invalid) = read(line, DEPTH) else { panic!("taken: {line:?}") };
+            assert_eq!((invalid.error.code, invalid.error.message.as_str()), (code::PARSE, message));
+        }
+    }
+
+    #[test]
+    fn depth_counts_brackets_outside_strings_only() {
+        let at_limit = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"m","x":"{}\"[[\\","params":{}{}}}"#,
+            "[".repeat(300),
+            "[".repeat(127),
+            "]".repeat(127)
+        );
+        let Message::Call(call) = read(at_limit.as_bytes(), DEPTH) else { panic!("refused at the limit") };
+        assert!(serde_json::from_str::<serde_json::Value>(call.params.unwrap()).is_ok());
+        let over = at_limit.replacen("\"params\":[", "\"params\":[[", 1);
+        assert!(error(&over).1.starts_with("nested deeper than 128"));
+        let siblings = format!("[{}[]]", "[],".repeat(1000));
+        assert_eq!(error(&siblings).1, "request must be a JSON object");
+    }
+
+    #[test]
+    fn ids_and_params_are_the_bytes_of_the_line() {
+        for id in [
+            "1",
+            "-0",
+            "1.50",
+            "1e2",
+            "123456789012345678901234567890",
+            "1e999999",
+            r#""\u0041""#,
+            r#""\ud800""#,
+            "\"\"",
+        ] {
+            let line = format!(
+                r#" {{ "params" : {{"a" : 1}} , "id" : {id} , "method":"m", "jsonrpc":"2\u002e0", "z":null}} "#
+            );
+            let Message::Call(call) = read(line.as_bytes(), DEPTH) else { panic!("refused: {line}") };
+            assert_eq!((call.id, &*call.method, call.params), (id, "m", Some(r#"{"a" : 1}"#)));
+            properties::message_reads(line.as_bytes());
+        }
+    }
+
+    #[test]
+    fn control_messages_have_no_jsonrpc_key() {
+        assert_eq!(read(br#"{"type":"status"}"#, DEPTH), Message::Control(Control::Status));
+        assert_eq!(read(br#"{"type":"st\u0061tus","id":3,"method":4}"#, DEPTH), Message::Control(Control::Status));
+        assert_eq!(
+            read(br#"{"type":"force_wake","ts":1}"#, DEPTH),
+            Message::InvalidControl(control::Invalid("ts must be a string".into()))
+        );
+        for line in [
+            r#"{"type":"status","jsonrpc":"1.0"}"#,
+            r#"{"type":"other"}"#,
+            r#"{"type":null}"#,
+            r#"{"type":["status"]}"#,
+        ] {
+            assert_eq!(error(line).1, "jsonrpc must be '2.0'", "{line}");
+        }
+        let Message::Call(call) = read(br#"{"type":"status","jsonrpc":"2.0","id":1,"method":"ping"}"#, DEPTH) else {
+            panic!("refused")
+        };
+        assert_eq!(call.method, "ping");
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_is_ignored() {
+        let line = br#"{"\ud800":1,"\ud800":2,"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+        assert!(matches!(read(line, DEPTH), Message::Call(_)));
+    }
+}

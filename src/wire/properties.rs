@@ -1,0 +1,262 @@
+//! What the fuzz targets state, as functions that unit tests run too. Only built for those.
+
+use crate::limits::Limits;
+use crate::wire::line::{Line, LineBuffer};
+use crate::wire::message::{self, Message};
+use crate::wire::reply::{self, CallError, code};
+use crate::wire::session::{Request, Session, Turn, Verdict};
+
+/// The line limit of the line property.
+pub const LIMIT: usize = 12;
+
+/// A line, owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// [`Line::Whole`]
+    Whole(Vec<u8>),
+    /// [`Line::TooLong`]
+    TooLong,
+}
+
+/// The lines of `input` by the plainest means: split at newlines, compare lengths.
+pub fn lines_whole(input: &[u8]) -> Vec<Seen> {
+    let mut lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
+    if lines.last().is_some_and(|last| last.is_empty()) {
+        lines.pop();
+    }
+    let seen = |line: &[u8]| if line.len() > LIMIT { Seen::TooLong } else { Seen::Whole(line.to_vec()) };
+    lines.into_iter().map(seen).collect()
+}
+
+/// However `input` is cut into pieces, the same lines come out, and never more than the limit and a
+/// newline is held. `cuts` are the pieces' lengths; what they leave comes as the last piece.
+pub fn line_any_split(input: &[u8], cuts: &[usize]) {
+    let mut buffer = LineBuffer::new(LIMIT);
+    let (mut seen, mut spare, mut rest) = (Vec::new(), Vec::new(), input);
+    for cut in cuts.iter().copied().chain([usize::MAX]) {
+        let (mut piece, after) = rest.split_at(cut.min(rest.len()));
+        rest = after;
+        while !piece.is_empty() {
+            let room = buffer.room(piece.len());
+            let count = room.len();
+            room.copy_from_slice(&piece[..count]);
+            buffer.filled(count);
+            piece = &piece[count..];
+            assert!(buffer.held() <= LIMIT + 1, "more than the limit is held");
+            collect(&mut buffer, &mut seen);
+        }
+        buffer.give_back(&mut spare);
+        if cut % 2 == 0 {
+            buffer.lend(&mut spare);
+        }
+    }
+    buffer.ended();
+    collect(&mut buffer, &mut seen);
+    assert_eq!(buffer.held(), 0);
+    assert_eq!(seen, lines_whole(input));
+}
+
+fn collect(buffer: &mut LineBuffer, seen: &mut Vec<Seen>) {
+    while let Some(line) = buffer.line() {
+        seen.push(match line {
+            Line::Whole(line) => Seen::Whole(line.to_vec()),
+            Line::TooLong => Seen::TooLong,
+        });
+        buffer.consume();
+    }
+}
+
+/// Reading a line never panics, agrees with `serde_json` on what is JSON, and an accepted call's id
+/// stands in the line byte for byte and in its reply.
+pub fn message_reads(line: &[u8]) {
+    let limits = Limits::default();
+    let json = serde_json::from_slice::<serde_json::Value>(line);
+    match message::read(line, limits.max_depth) {
+        Message::Call(call) => {
+            assert!(line.windows(call.id.len()).any(|window| window == call.id.as_bytes()));
+            let mut out = Vec::new();
+            reply::result(&mut out, call.id, b"{}");
+            assert_eq!(out, [b"{\"jsonrpc\":\"2.0\",\"id\":", call.id.as_bytes(), b",\"result\":{}}\n"].concat());
+            if let Ok(json) = json {
+                assert_eq!(json["jsonrpc"], "2.0");
+                assert_eq!(json["method"], *call.method);
+                assert!(json["id"].is_string() || json["id"].is_number());
+            }
+        }
+        Message::Control(_) | Message::InvalidControl(_) => {
+            assert!(json.is_ok_and(|json| json["type"].is_string() && json.get("jsonrpc").is_none()));
+        }
+        Message::Invalid(invalid) if invalid.error.code == code::PARSE => {
+            assert!(json.is_err(), "JSON was refused as none: {}", invalid.error.message);
+        }
+        Message::Invalid(invalid) => assert_eq!(invalid.error.code, code::INVALID_REQUEST),
+    }
+}
+
+/// Whatever the order of reading, serving, answering and writing: the output is exactly one reply
+/// for each line that is not blank, in order, and the session keeps its limits. Each byte of
+/// `operations` is one step.
+pub fn session_keeps_order(operations: &[u8]) {
+    let mut model = Model::new();
+    let mut steps = operations.iter();
+    while let Some(step) = steps.next() {
+        let more = usize::from(step / 8);
+        match step % 8 {
+            0 | 1 => model.feed(CANNED[more % CANNED.len()].as_bytes()),
+            2 => {
+                let raw: Vec<u8> = steps.by_ref().take(more).copied().collect();
+                model.feed(&raw);
+            }
+            3 | 4 => model.serve(more),
+            5 => model.answer(more),
+            6 => model.write(more * 8),
+            _ if more == 31 => model.drain(),
+            _ => model.feed(b"\n"),
+        }
+        model.check();
+    }
+    model.finish();
+}
+
+const CANNED: [&str; 9] = [
+    "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"now\"}\n",
+    "{\"jsonrpc\":\"2.0\",\"id\":\"two\",\"method\":\"later\"}\n{\"jsonrpc\":\"2.0\",\"id\":3,\"method\":\"later\"}\n",
+    "{\"jsonrpc\":\"2.0\",\"id\":4,\"met",
+    "hod\":\"now\"}\r\n",
+    "{\"type\":\"status\"}\n{\"type\":\"force_wake\"}\n",
+    "\n \t\r\n",
+    "no json\n[]\n",
+    "{\"long\":\"012345678901234567890123456789012345678901234567890123456789",
+    "\"}\n",
+];
+
+/// A session beside the plainest account of what it must say.
+struct Model {
+    limits: Limits,
+    session: Session,
+    fed: Vec<u8>,
+    said: Vec<u8>,
+    /// Replies owed for requests taken for later.
+    owed: std::collections::VecDeque<Vec<u8>>,
+    draining: bool,
+}
+
+impl Model {
+    fn new() -> Model {
+        let limits = Limits {
+            max_line_bytes: 64,
+            output_mark_bytes: 200,
+            small_holder_bytes: 48,
+            max_depth: 4,
+            ..Limits::default()
+        };
+        Model {
+            session: Session::new(&limits),
+            limits,
+            fed: Vec::new(),
+            said: Vec::new(),
+            owed: Default::default(),
+            draining: false,
+        }
+    }
+
+    /// Feeds as much as the session takes; the rest is not part of the stream.
+    fn feed(&mut self, bytes: &[u8]) {
+        if !self.session.wants_input(&self.limits) {
+            return;
+        }
+        let room = self.session.room(bytes.len(), &self.limits);
+        let count = room.len();
+        room.copy_from_slice(&bytes[..count]);
+        self.session.filled(count);
+        self.fed.extend_from_slice(&bytes[..count]);
+    }
+
+    fn serve(&mut self, lines: usize) {
+        let owed = &mut self.owed;
+        self.session.serve(lines, &self.limits, |request, turn| {
+            let reply = expected(&request);
+            match turn {
+                Turn::First(out) if !wants_later(&request) => {
+                    out.extend_from_slice(&reply);
+                    Verdict::Answered
+                }
+                _ if wants_later(&request) && owed.len() < 4 => {
+                    owed.push_back(reply);
+                    Verdict::Later
+                }
+                _ => Verdict::NotNow,
+            }
+        });
+    }
+
+    fn answer(&mut self, most: usize) {
+        let count = most.min(self.owed.len());
+        let replies: Vec<u8> = self.owed.drain(..count).flatten().collect();
+        self.session.answered(count, &replies);
+    }
+
+    fn write(&mut self, most: usize) {
+        let count = most.min(self.session.output().len());
+        self.said.extend_from_slice(&self.session.output()[..count]);
+        self.session.wrote(count);
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        self.session.drain();
+    }
+
+    fn check(&self) {
+        assert_eq!(self.session.pending(), self.owed.len());
+        assert!(self.session.held() <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + 5 * 100);
+    }
+
+    fn finish(mut self) {
+        if !self.draining {
+            self.session.input_ended();
+        }
+        while !self.session.finished() {
+            self.serve(usize::MAX);
+            self.answer(usize::MAX);
+            self.write(usize::MAX);
+        }
+        let mut lines: Vec<&[u8]> = self.fed.split(|byte| *byte == b'\n').collect();
+        let open = lines.pop().unwrap_or_default();
+        // A draining session leaves an open line alone, unless it is too long already.
+        if !self.draining || open.len() > self.limits.max_line_bytes {
+            lines.push(open);
+        }
+        let owed: Vec<u8> = lines.into_iter().flat_map(|line| reply_to(line, &self.limits)).collect();
+        assert_eq!(String::from_utf8_lossy(&self.said), String::from_utf8_lossy(&owed));
+    }
+}
+
+fn wants_later(request: &Request<'_>) -> bool {
+    matches!(request, Request::Call(call) if call.method == "later")
+}
+
+fn expected(request: &Request<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match request {
+        Request::Call(call) => reply::result(&mut out, call.id, b"{}"),
+        Request::Control(_) => reply::object(&mut out, &true),
+    }
+    out
+}
+
+fn reply_to(line: &[u8], limits: &Limits) -> Vec<u8> {
+    let mut out = Vec::new();
+    if line.len() > limits.max_line_bytes {
+        let message = format!("line exceeds {} bytes", limits.max_line_bytes);
+        reply::error(&mut out, None, &CallError { code: code::INVALID_REQUEST, message });
+    } else if !line.iter().all(|byte| b" \t\r".contains(byte)) {
+        match message::read(line, limits.max_depth) {
+            Message::Call(call) => out = expected(&Request::Call(call)),
+            Message::Control(control) => out = expected(&Request::Control(control)),
+            Message::Invalid(invalid) => reply::error(&mut out, invalid.id, &invalid.error),
+            Message::InvalidControl(invalid) => reply::control_refused(&mut out, "invalid_message", &invalid.0),
+        }
+    }
+    out
+}
