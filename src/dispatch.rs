@@ -46,7 +46,7 @@ pub trait Dispatch: Send + Sync + 'static {
 /// Where answers go: one sink for a group of calls, a slot for each.
 pub trait ReplySink: Send + Sync {
     /// Takes the answer for `slot`: a JSON text, or an error. Called once a slot.
-    fn fill(&self, slot: usize, answer: Result<Vec<u8>, CallError>);
+    fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>);
 }
 
 /// The slot of one call's reply. Answer it once, now or later, from any thread.
@@ -213,7 +213,7 @@ mod tests {
     struct Kept(Mutex<Vec<(usize, Result<String, CallError>)>>);
 
     impl ReplySink for Kept {
-        fn fill(&self, slot: usize, answer: Result<Vec<u8>, CallError>) {
+        fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
             let answer = answer.map(|bytes| String::from_utf8(bytes).unwrap());
             self.0.lock().unwrap().push((slot, answer));
         }

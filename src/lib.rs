@@ -4,5 +4,6 @@ pub mod dispatch;
 pub mod limits;
 #[cfg(feature = "daemon")]
 pub mod memory;
+pub mod serve;
 pub mod sys;
 pub mod wire;

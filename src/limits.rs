@@ -46,9 +46,11 @@ pub struct Limits {
     pub batch_time: Duration,
     /// Connections accepted in one turn, so that a storm of them cannot starve the served.
     pub turn_accepts: usize,
-    /// How long a connection that the server ends is still read, and thrown away, so that its last
-    /// replies are not destroyed by a reset.
-    pub linger: Duration,
+    /// How long one large connection may go on being read although memory is short, before the next
+    /// has its turn: without it, many half-sent large lines would wait for each other for ever.
+    pub memory_pass: Duration,
+    /// The last part of [`Limits::drain_timeout`], kept for refusing and flushing what is left.
+    pub drain_grace: Duration,
     /// Wait before accepting again when descriptors ran out: an accept that failed gives no new
     /// event.
     pub accept_retry: Duration,
@@ -85,7 +87,8 @@ impl Default for Limits {
             batch_calls: 64,
             batch_time: Duration::from_millis(2),
             turn_accepts: 64,
-            linger: Duration::from_millis(500),
+            memory_pass: Duration::from_secs(1),
+            drain_grace: Duration::from_millis(250),
             accept_retry: Duration::from_millis(100),
         }
     }

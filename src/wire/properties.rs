@@ -173,21 +173,26 @@ impl Model {
     }
 
     fn serve(&mut self, lines: usize) {
-        let owed = &mut self.owed;
-        self.session.serve(lines, &self.limits, |request, turn| {
-            let reply = expected(&request);
-            match turn {
-                Turn::First(out) if !wants_later(&request) => {
-                    out.extend_from_slice(&reply);
-                    Verdict::Answered
+        for _ in 0..lines {
+            let owed = &mut self.owed;
+            let served = self.session.serve(&self.limits, |request, turn| {
+                let reply = expected(&request);
+                match turn {
+                    Turn::First(out) if !wants_later(&request) => {
+                        out.extend_from_slice(&reply);
+                        Verdict::Answered
+                    }
+                    _ if wants_later(&request) && owed.len() < 4 => {
+                        owed.push_back(reply);
+                        Verdict::Later
+                    }
+                    _ => Verdict::NotNow,
                 }
-                _ if wants_later(&request) && owed.len() < 4 => {
-                    owed.push_back(reply);
-                    Verdict::Later
-                }
-                _ => Verdict::NotNow,
+            });
+            if served.is_none() {
+                break;
             }
-        });
+        }
     }
 
     fn answer(&mut self, most: usize) {

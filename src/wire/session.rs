@@ -30,6 +30,8 @@ pub struct Session {
     pending_bytes: usize,
     phase: Phase,
     peer: Peer,
+    /// Replies dropped since the last [`Session::take_dropped`].
+    dropped: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,15 +79,15 @@ pub enum Verdict {
     NotNow,
 }
 
-/// What a round of [`Session::serve`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Served {
-    /// Lines taken up, blank ones included.
-    pub lines: usize,
-    /// Requests among them, wrong ones included.
-    pub requests: usize,
-    /// Lines answered here because they are no message.
-    pub errors: usize,
+/// What the line was that [`Session::serve`] took up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// White space: no reply.
+    Blank,
+    /// A request, which `take` answered or keeps.
+    Request,
+    /// No message: answered with an error here.
+    Wrong,
 }
 
 impl Session {
@@ -99,6 +101,7 @@ impl Session {
             pending_bytes: 0,
             phase: Phase::Open,
             peer: Peer::Listening,
+            dropped: 0,
         }
     }
 
@@ -136,18 +139,13 @@ impl Session {
     /// The peer takes no more output.
     pub fn peer_gone(&mut self) {
         self.peer = Peer::Gone;
-        self.drop_output();
+        self.drop_replies();
     }
 
-    /// Shows requests whose turn has come to `take`, at most `lines` lines, while the output is
-    /// under its mark.
-    pub fn serve(
-        &mut self,
-        lines: usize,
-        limits: &Limits,
-        take: impl FnMut(Request<'_>, Turn<'_>) -> Verdict,
-    ) -> Served {
-        self.take_up(lines, limits.output_mark_bytes, limits, take)
+    /// Takes up the next line, while the output is under its mark; a request is shown to `take`.
+    /// `None` where there is no line, or it has to wait.
+    pub fn serve(&mut self, limits: &Limits, take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict) -> Option<Served> {
+        self.take_up(limits.output_mark_bytes, limits, take)
     }
 
     /// `requests` that were taken for later are answered with these reply lines, in order.
@@ -160,20 +158,24 @@ impl Session {
         if self.pending == 0 {
             self.pending_bytes = 0;
         }
-        if self.peer == Peer::Listening {
-            self.output.extend_from_slice(replies);
+        match self.peer {
+            Peer::Listening => self.output.extend_from_slice(replies),
+            Peer::Gone => self.dropped += requests,
         }
     }
 
     /// Answers every whole line that is left with -32001, in order, whatever the output holds. What
     /// was taken for later must have been answered. Gives how many.
     pub fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
-        let served = self.take_up(usize::MAX, usize::MAX, limits, |request, turn| {
+        let mut refused = 0;
+        while let Some(served) = self.take_up(usize::MAX, limits, |request, turn| {
             let Turn::First(out) = turn else { return Verdict::NotNow };
             refuse(out, &request, why);
             Verdict::Answered
-        });
-        served.requests
+        }) {
+            refused += usize::from(served != Served::Blank);
+        }
+        refused
     }
 
     /// Reply bytes that the peer has not taken yet.
@@ -213,9 +215,14 @@ impl Session {
         self.held_input() + self.waiting_output()
     }
 
-    /// Has a whole line, or the news of one too long, arrived and not been taken up?
-    pub fn has_line(&mut self) -> bool {
-        self.input.line().is_some()
+    /// Would [`Session::serve`] take a line up now?
+    pub fn may_serve(&mut self, limits: &Limits) -> bool {
+        self.pending == 0 && self.waiting_output() < limits.output_mark_bytes && self.has_line()
+    }
+
+    /// Would [`Session::room`] offer any?
+    pub fn has_room(&self, limits: &Limits) -> bool {
+        self.held_input() <= limits.max_line_bytes
     }
 
     /// All that came was answered, all replies are taken, and nothing more comes.
@@ -223,51 +230,47 @@ impl Session {
         self.phase != Phase::Open && self.pending == 0 && self.waiting_output() == 0 && !self.has_line()
     }
 
-    /// Does the peer take no more output?
-    pub fn is_peer_gone(&self) -> bool {
-        self.peer == Peer::Gone
+    /// Replies that were dropped because the peer had gone, since this was last asked.
+    pub fn take_dropped(&mut self) -> usize {
+        std::mem::take(&mut self.dropped)
     }
 
     fn take_up(
         &mut self,
-        lines: usize,
         mark: usize,
         limits: &Limits,
-        mut take: impl FnMut(Request<'_>, Turn<'_>) -> Verdict,
-    ) -> Served {
-        let mut served = Served::default();
-        while served.lines < lines && self.output.len() - self.taken < mark {
-            let Some(line) = self.input.line() else { break };
-            let turn = if self.pending == 0 { Turn::First(&mut self.output) } else { Turn::Behind };
-            let (verdict, bytes) = match line {
-                Line::Whole(line) if is_blank(line) => {
-                    self.input.consume();
-                    served.lines += 1;
-                    continue;
-                }
-                Line::Whole(line) => {
-                    (offer(message::read(line, limits.max_depth), turn, &mut served, &mut take), line.len())
-                }
-                Line::TooLong => {
-                    (complain(turn, &mut served, |out| reply::error(out, None, &line_too_long(limits))), 0)
-                }
-            };
-            match verdict {
-                Verdict::NotNow => break,
-                Verdict::Answered => {}
-                Verdict::Later => {
+        take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict,
+    ) -> Option<Served> {
+        if self.waiting_output() >= mark {
+            return None;
+        }
+        let line = self.input.line()?;
+        let turn = if self.pending == 0 { Turn::First(&mut self.output) } else { Turn::Behind };
+        let (served, verdict) = match line {
+            Line::Whole(line) if is_blank(line) => (Served::Blank, Verdict::Answered),
+            Line::Whole(line) => {
+                let (served, verdict) = offer(message::read(line, limits.max_depth), turn, take);
+                if verdict == Verdict::Later {
                     self.pending += 1;
-                    self.pending_bytes += bytes;
+                    self.pending_bytes += line.len();
                 }
+                (served, verdict)
             }
-            self.input.consume();
-            served.lines += 1;
-            served.requests += 1;
+            Line::TooLong => complain(turn, |out| reply::error(out, None, &line_too_long(limits))),
+        };
+        if verdict == Verdict::NotNow {
+            return None;
         }
+        self.input.consume();
         if self.peer == Peer::Gone {
-            self.drop_output();
+            self.drop_replies();
         }
-        served
+        Some(served)
+    }
+
+    /// Has a whole line, or the news of one too long, arrived and not been taken up?
+    fn has_line(&mut self) -> bool {
+        self.input.line().is_some()
     }
 
     fn held_input(&self) -> usize {
@@ -276,6 +279,11 @@ impl Session {
 
     fn waiting_output(&self) -> usize {
         self.output.len() - self.taken
+    }
+
+    fn drop_replies(&mut self) {
+        self.dropped += memchr::memchr_iter(b'\n', self.output()).count();
+        self.drop_output();
     }
 
     /// Idle connections keep no buffer.
@@ -296,25 +304,28 @@ pub fn refuse(out: &mut Vec<u8>, request: &Request<'_>, why: &str) {
 fn offer(
     message: Message<'_>,
     turn: Turn<'_>,
-    served: &mut Served,
-    take: &mut impl FnMut(Request<'_>, Turn<'_>) -> Verdict,
-) -> Verdict {
+    take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict,
+) -> (Served, Verdict) {
     match message {
-        Message::Call(call) => take(Request::Call(call), turn),
-        Message::Control(control) => take(Request::Control(control), turn),
-        Message::Invalid(invalid) => complain(turn, served, |out| reply::error(out, invalid.id, &invalid.error)),
+        Message::Call(call) => (Served::Request, take(Request::Call(call), turn)),
+        Message::Control(control) => (Served::Request, take(Request::Control(control), turn)),
+        Message::Invalid(invalid) => complain(turn, |out| reply::error(out, invalid.id, &invalid.error)),
         Message::InvalidControl(invalid) => {
-            complain(turn, served, |out| reply::control_refused(out, "invalid_message", &invalid.0))
+            complain(turn, |out| reply::control_refused(out, "invalid_message", &invalid.0))
         }
     }
 }
 
 /// Answers a line that is no message, once its turn has come.
-fn complain(turn: Turn<'_>, served: &mut Served, write: impl FnOnce(&mut Vec<u8>)) -> Verdict {
-    let Turn::First(out) = turn else { return Verdict::NotNow };
-    write(out);
-    served.errors += 1;
-    Verdict::Answered
+fn complain(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Verdict) {
+    let verdict = match turn {
+        Turn::First(out) => {
+            write(out);
+            Verdict::Answered
+        }
+        Turn::Behind => Verdict::NotNow,
+    };
+    (Served::Wrong, verdict)
 }
 
 fn line_too_long(limits: &Limits) -> CallError {
@@ -357,14 +368,15 @@ mod tests {
         let mut session = Session::new(&limits);
         feed(&mut session, &ping(1), &limits);
         feed(&mut session, b"nonsense\n", &limits);
-        let served = session.serve(10, &limits, |_, turn| {
+        let served = session.serve(&limits, |_, turn| {
             assert!(matches!(turn, Turn::First(_)));
             Verdict::Later
         });
-        assert_eq!(served, Served { lines: 1, requests: 1, errors: 0 });
+        assert_eq!(served, Some(Served::Request));
+        assert_eq!(session.serve(&limits, answer), None);
         assert_eq!((session.pending(), session.output()), (1, &b""[..]));
         session.answered(1, b"first\n");
-        assert_eq!(session.serve(10, &limits, answer).errors, 1);
+        assert_eq!(session.serve(&limits, answer), Some(Served::Wrong));
         assert!(session.output().starts_with(b"first\n{\"jsonrpc\":\"2.0\",\"id\":null,\"error\""));
     }
 
@@ -374,16 +386,16 @@ mod tests {
         let mut session = Session::new(&limits);
         for id in 0..5 {
             feed(&mut session, &ping(id), &limits);
-            session.serve(1, &limits, answer);
+            session.serve(&limits, answer);
         }
         assert!(!session.wants_input(&limits));
-        assert!(session.has_line());
-        assert_eq!(session.serve(10, &limits, answer).lines, 0);
+        assert!(!session.may_serve(&limits));
+        assert_eq!(session.serve(&limits, answer), None);
         let waiting = session.output().len();
         assert!(waiting < limits.output_mark_bytes + 60);
         session.wrote(waiting);
-        assert!(session.wants_input(&limits));
-        assert_eq!(session.serve(10, &limits, answer).lines, 1);
+        assert!(session.wants_input(&limits) && session.may_serve(&limits));
+        assert_eq!(session.serve(&limits, answer), Some(Served::Request));
     }
 
     #[test]
@@ -400,7 +412,8 @@ mod tests {
                 session.drain()
             }
             assert!(!session.wants_input(&limits));
-            assert_eq!(session.serve(10, &limits, answer).requests, replies);
+            let served = std::iter::from_fn(|| session.serve(&limits, answer)).count();
+            assert_eq!(served, replies);
             assert!(!session.finished());
             session.wrote(session.output().len());
             assert!(session.finished());
@@ -412,11 +425,12 @@ mod tests {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &[ping(1), ping(2)].concat(), &limits);
-        session.serve(1, &limits, |_, _| Verdict::Later);
+        session.serve(&limits, |_, _| Verdict::Later);
         session.peer_gone();
         session.answered(1, b"late\n");
-        assert_eq!(session.serve(10, &limits, answer).requests, 1);
+        assert_eq!(session.serve(&limits, answer), Some(Served::Request));
         assert_eq!(session.output(), b"");
+        assert_eq!((session.take_dropped(), session.take_dropped()), (2, 0));
         session.input_ended();
         assert!(session.finished());
     }
@@ -444,7 +458,7 @@ mod tests {
         let mut session = Session::new(&limits);
         let line = ping(1);
         feed(&mut session, &line, &limits);
-        session.serve(1, &limits, |_, _| Verdict::Later);
+        session.serve(&limits, |_, _| Verdict::Later);
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1 - (line.len() - 1));
         session.answered(1, b"");
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1);

@@ -1,0 +1,92 @@
+//! What is kept, what is being written, and who waits for it.
+//!
+//! One write is under way at a time. What is asked meanwhile waits and goes into the next one
+//! together, so the file is never written behind its time, and a change counts only once it is on
+//! disk. Pure: its owner does the writing.
+
+use jiff::Timestamp;
+
+use crate::lifecycle::state_file::{Ask, DaemonState};
+
+/// Keeps the state. `T` names who asked.
+#[derive(Debug)]
+pub struct Keeper<T> {
+    kept: DaemonState,
+    writing: Option<Writing<T>>,
+    waiting: Vec<(Ask, T)>,
+}
+
+#[derive(Debug)]
+struct Writing<T> {
+    state: DaemonState,
+    askers: Vec<(Ask, T)>,
+}
+
+impl<T> Keeper<T> {
+    /// Starts from what was on disk.
+    pub fn new(kept: DaemonState) -> Keeper<T> {
+        Keeper { kept, writing: None, waiting: Vec::new() }
+    }
+
+    /// What is on disk.
+    pub fn kept(&self) -> &DaemonState {
+        &self.kept
+    }
+
+    /// Takes in what somebody asks.
+    pub fn ask(&mut self, ask: Ask, asker: T) {
+        self.waiting.push((ask, asker));
+    }
+
+    /// The state to be written now, if a write is wanted and none is under way. Its end must be told
+    /// to [`Keeper::written`].
+    pub fn begin(&mut self, now: Timestamp, last_tick: Option<Timestamp>) -> Option<DaemonState> {
+        if self.writing.is_some() || self.waiting.is_empty() {
+            return None;
+        }
+        let askers = std::mem::take(&mut self.waiting);
+        let mut state = self.kept.clone();
+        state.last_tick_at = last_tick;
+        for (ask, _) in &askers {
+            state.apply(ask, now);
+        }
+        self.writing = Some(Writing { state: state.clone(), askers });
+        Some(state)
+    }
+
+    /// The write has ended. Gives who asked for what it held.
+    pub fn written<E>(&mut self, result: Result<(), E>) -> Vec<(Ask, T)> {
+        let Some(writing) = self.writing.take() else { return Vec::new() };
+        if result.is_ok() {
+            self.kept = writing.state;
+        }
+        writing.askers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_count_once_they_are_written_and_wait_for_each_other() {
+        let now = Timestamp::UNIX_EPOCH;
+        let mut keeper = Keeper::new(DaemonState::default());
+        assert_eq!(keeper.begin(now, None), None);
+        keeper.ask(Ask::Pause, 1);
+        assert!(keeper.begin(now, None).unwrap().scheduler_paused);
+        assert!(!keeper.kept().scheduler_paused);
+
+        keeper.ask(Ask::Resume, 2);
+        keeper.ask(Ask::SessionOpen { session_id: None }, 3);
+        assert_eq!(keeper.begin(now, None), None, "one write at a time");
+        assert_eq!(keeper.written(Ok::<(), ()>(())), [(Ask::Pause, 1)]);
+        assert!(keeper.kept().scheduler_paused);
+
+        let both = keeper.begin(now, Some(now)).unwrap();
+        assert!(!both.scheduler_paused && both.last_session_open.is_some() && both.last_tick_at == Some(now));
+        assert_eq!(keeper.written(Err("disk full")).len(), 2);
+        assert!(keeper.kept().scheduler_paused, "what was not written does not count");
+        assert_eq!(keeper.begin(now, None), None);
+    }
+}

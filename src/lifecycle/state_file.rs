@@ -1,0 +1,339 @@
+//! `.daemon-state.json`: what the daemon was asked and has to remember over a restart.
+//!
+//! Written whole, under another name, synced and renamed, so a reader finds the old file or the new
+//! one and never half of either. A file that cannot be read is set aside, never lost, and never a
+//! failed start. Keys that are not ours are kept as they are: another version may want them.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The file's name in the store's folder.
+pub const NAME: &str = ".daemon-state.json";
+
+/// A request that nothing took up for this long is dropped (the lifecycle's rule).
+const EXPIRES_AFTER: Duration = Duration::from_secs(600);
+
+/// First turns kept. Picked: more sessions than anybody opens in an hour.
+const FIRST_TURNS: usize = 256;
+
+/// A first turn that was not taken for this long is forgotten.
+const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
+
+/// Largest file that is read: many times what [`FIRST_TURNS`] of the longest ids come to.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Longest reason for a sleep that is kept, in characters.
+const REASON_CHARS: usize = 500;
+
+/// Longest date of an asker that is kept, in characters: twice the longest RFC 3339 one.
+const TS_CHARS: usize = 64;
+
+/// Longest session id that is kept, in characters.
+const SESSION_ID_CHARS: usize = 128;
+
+/// What is kept.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonState {
+    /// When the daemon that wrote this started.
+    pub daemon_started_at: Option<Timestamp>,
+    /// The last tick before this was written.
+    pub last_tick_at: Option<Timestamp>,
+    /// No sleep but on request.
+    pub scheduler_paused: bool,
+    /// `[start half-hour, length]`, learned.
+    pub quiet_window: Option<(u8, u8)>,
+    /// What the last nights brought, until it is shown.
+    pub pending_digest: Option<Digest>,
+    /// Asked to sleep.
+    pub user_sleep_request: Option<Request>,
+    /// Asked to wake.
+    pub force_wake_request: Option<Request>,
+    /// Asked for a REM cycle.
+    pub force_rem_request: Option<Request>,
+    /// Sessions whose first turn is still to come, and since when.
+    pub first_turn_pending: BTreeMap<String, Timestamp>,
+    /// When a session was opened last.
+    pub last_session_open: Option<Timestamp>,
+    /// What other versions keep here.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
+}
+
+/// A request that waits to be taken up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Why, where that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When, as the asker said.
+    pub ts: String,
+    /// When it arrived here.
+    pub asked_at: Timestamp,
+    /// Not taken up yet.
+    pub pending: bool,
+}
+
+/// The four counters that `status` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Digest {
+    /// REM cycles that were finished.
+    pub rem_cycles_completed: u64,
+    /// Records they looked at.
+    pub episodes_processed: u64,
+    /// Patterns they found.
+    pub schemas_induced_tier0: u64,
+    /// Always false: there is no model here.
+    pub claude_call_used: bool,
+}
+
+/// A change of the state, as it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// `user_initiated_sleep`
+    Sleep {
+        /// Why.
+        reason: String,
+        /// When, as the asker says.
+        ts: String,
+    },
+    /// `force_wake`
+    Wake {
+        /// When, as the asker says.
+        ts: String,
+    },
+    /// `force_rem`
+    Rem {
+        /// When, as the asker says.
+        ts: String,
+    },
+    /// `pause`
+    Pause,
+    /// `resume`
+    Resume,
+    /// `session_open`
+    SessionOpen {
+        /// Whose.
+        session_id: Option<String>,
+    },
+}
+
+impl DaemonState {
+    /// Takes in what was asked at `now`.
+    pub fn apply(&mut self, ask: &Ask, now: Timestamp) {
+        let request = |reason: Option<&str>, ts: &str| {
+            Some(Request { reason: reason.map(|reason| cut(reason, REASON_CHARS)), ts: cut(ts, TS_CHARS), asked_at: now, pending: true })
+        };
+        match ask {
+            Ask::Sleep { reason, ts } => self.user_sleep_request = request(Some(reason), ts),
+            Ask::Wake { ts } => self.force_wake_request = request(None, ts),
+            Ask::Rem { ts } => self.force_rem_request = request(None, ts),
+            Ask::Pause => self.scheduler_paused = true,
+            Ask::Resume => self.scheduler_paused = false,
+            Ask::SessionOpen { session_id } => {
+                self.last_session_open = Some(now);
+                if let Some(id) = session_id {
+                    self.first_turn_pending.insert(cut(id, SESSION_ID_CHARS), now);
+                    self.forget_first_turns(now);
+                }
+            }
+        }
+    }
+
+    /// Drops requests that are too old to be meant, as at a start.
+    pub fn drop_expired(&mut self, now: Timestamp) {
+        let fresh = |request: &Request| is_within(request.asked_at, now, EXPIRES_AFTER);
+        for request in [&mut self.user_sleep_request, &mut self.force_wake_request, &mut self.force_rem_request] {
+            *request = request.take().filter(fresh);
+        }
+        self.forget_first_turns(now);
+    }
+
+    fn forget_first_turns(&mut self, now: Timestamp) {
+        self.first_turn_pending.retain(|_, since| is_within(*since, now, FIRST_TURN_KEPT));
+        while self.first_turn_pending.len() > FIRST_TURNS {
+            let oldest = self.first_turn_pending.iter().min_by_key(|(_, since)| **since).map(|(id, _)| id.clone());
+            oldest.and_then(|id| self.first_turn_pending.remove(&id));
+        }
+    }
+}
+
+/// Reads the state, or the defaults where there is none. A file that cannot be read as one is set
+/// aside as `NAME.bad-TIME` with a warning.
+pub fn load(folder: &Path, now: SystemTime) -> DaemonState {
+    remove_leftovers(folder);
+    let path = folder.join(NAME);
+    let error = match read(&path) {
+        Ok(Some(state)) => return state,
+        Ok(None) => return DaemonState::default(),
+        Err(e) => e,
+    };
+    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let aside = folder.join(format!("{NAME}.bad-{seconds}"));
+    match fs::rename(&path, &aside) {
+        Ok(()) => log::warn!("{} cannot be used ({error}): set aside as {}", path.display(), aside.display()),
+        Err(e) => log::warn!("{} cannot be used ({error}) and not be set aside: {e}", path.display()),
+    }
+    DaemonState::default()
+}
+
+/// Writes the state so that it is on disk, whole, when this returns.
+///
+/// # Errors
+/// The system's; the old file is then still there.
+pub fn write(folder: &Path, state: &DaemonState) -> io::Result<()> {
+    let path = folder.join(NAME);
+    let temporary = folder.join(format!("{NAME}.tmp-{}", std::process::id()));
+    let written = write_new(&temporary, state).and_then(|()| fs::rename(&temporary, &path));
+    if written.is_err() {
+        remove_if_there(&temporary)?;
+    }
+    written?;
+    File::open(folder)?.sync_all()
+}
+
+fn write_new(path: &Path, state: &DaemonState) -> io::Result<()> {
+    remove_if_there(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&serde_json::to_vec_pretty(state)?)?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+fn read(path: &Path) -> io::Result<Option<DaemonState>> {
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(Some(serde_json::from_slice(&text)?))
+}
+
+/// What a daemon that was killed while it wrote has left.
+fn remove_leftovers(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    let mine = |name: &OsString| name.to_string_lossy().starts_with(&format!("{NAME}.tmp-"));
+    let leftovers: Vec<PathBuf> =
+        entries.flatten().filter(|entry| mine(&entry.file_name())).map(|entry| entry.path()).collect();
+    for path in leftovers {
+        if let Err(e) = remove_if_there(&path) {
+            log::warn!("{} is a leftover and cannot be removed: {e}", path.display());
+        }
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Times from the future, as after a clock was set back, count as just now.
+fn is_within(then: Timestamp, now: Timestamp, span: Duration) -> bool {
+    now.duration_since(then).unsigned_abs() <= span || then > now
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn what_is_asked_is_kept_over_a_write_and_a_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut state = DaemonState::default();
+        state.others.insert("claude_enabled".into(), Value::Bool(false));
+        for ask in [
+            Ask::Sleep { reason: "ä".repeat(600), ts: "t".into() },
+            Ask::Wake { ts: "t".into() },
+            Ask::Rem { ts: "t".into() },
+            Ask::Pause,
+            Ask::SessionOpen { session_id: Some("s".repeat(200)) },
+        ] {
+            state.apply(&ask, at(1000));
+        }
+        assert_eq!(state.user_sleep_request.as_ref().unwrap().reason.as_ref().unwrap().chars().count(), 500);
+        assert_eq!(state.first_turn_pending.keys().next().unwrap().len(), 128);
+        write(folder.path(), &state).unwrap();
+        let path = folder.path().join(NAME);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(load(folder.path(), SystemTime::now()), state);
+        state.apply(&Ask::Resume, at(1001));
+        write(folder.path(), &state).unwrap();
+        assert!(!load(folder.path(), SystemTime::now()).scheduler_paused);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside() {
+        for text in [&b""[..], b"{", b"[]", b"{\"scheduler_paused\":3}", b"\xff", &vec![b' '; 2 << 20]] {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join(NAME), text).unwrap();
+            assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), DaemonState::default());
+            assert_eq!(fs::read(folder.path().join(format!("{NAME}.bad-0"))).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_link_is_not_followed_and_leftovers_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        fs::write(&target, "{\"scheduler_paused\":true}").unwrap();
+        std::os::unix::fs::symlink(&target, folder.path().join(NAME)).unwrap();
+        fs::write(folder.path().join(format!("{NAME}.tmp-1")), "half").unwrap();
+        assert!(!load(folder.path(), SystemTime::UNIX_EPOCH).scheduler_paused);
+        write(folder.path(), &DaemonState::default()).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "{\"scheduler_paused\":true}");
+        assert!(!folder.path().join(format!("{NAME}.tmp-1")).exists());
+    }
+
+    #[test]
+    fn old_requests_and_first_turns_are_dropped() {
+        for (now, kept) in [(1000, true), (1600, true), (1601, false), (900, true)] {
+            let mut state = DaemonState::default();
+            state.apply(&Ask::Rem { ts: "t".into() }, at(1000));
+            state.drop_expired(at(now));
+            assert_eq!(state.force_rem_request.is_some(), kept, "at {now}");
+        }
+        let mut state = DaemonState::default();
+        for n in 0..300 {
+            state.apply(&Ask::SessionOpen { session_id: Some(n.to_string()) }, at(n));
+        }
+        assert_eq!(state.first_turn_pending.len(), FIRST_TURNS);
+        assert!(state.first_turn_pending.contains_key("299") && !state.first_turn_pending.contains_key("0"));
+        state.drop_expired(at(3600 + 298));
+        assert_eq!(state.first_turn_pending.len(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_takes_no_file_is_an_error_and_the_old_state_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(write(&folder.path().join("absent"), &DaemonState::default()).is_err());
+        fs::create_dir(folder.path().join(NAME)).unwrap();
+        assert!(write(folder.path(), &DaemonState::default()).is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

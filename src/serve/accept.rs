@@ -1,0 +1,145 @@
+//! Taking in connections, and refusing those that cannot be had.
+//!
+//! A descriptor is kept in reserve: when they have run out, it is given up for the moment that it
+//! takes to accept a connection and tell its peer why it is refused.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+
+use mio::event::Source;
+use mio::net::{UnixListener, UnixStream};
+use mio::{Interest, Registry, Token};
+
+use crate::sys::listener::{Listener, PathGuard};
+use crate::sys::{peer, stream};
+use crate::wire::reply::{self, CallError};
+
+/// The listening socket and its reserve.
+pub(crate) struct Acceptor {
+    listener: UnixListener,
+    path: PathGuard,
+    reserve: Option<File>,
+    own_uid: u32,
+}
+
+/// What one attempt to accept gave.
+pub(crate) enum Accepted {
+    /// A peer.
+    Peer(UnixStream),
+    /// A peer of another user; closed.
+    Foreign,
+    /// Descriptors have run out: the peer was told, and closed.
+    OutOfDescriptors,
+    /// A peer that gave up while it waited.
+    Gone,
+    /// Nobody waits.
+    Nobody,
+    /// It cannot be told who waits; try again a little later.
+    Later(io::Error),
+}
+
+impl Acceptor {
+    pub(crate) fn new(listener: Listener) -> Acceptor {
+        let (socket, path) = listener.into_parts();
+        Acceptor { listener: UnixListener::from_std(socket), path, reserve: open_reserve(), own_uid: peer::own_uid() }
+    }
+
+    pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        self.listener.register(registry, token, Interest::READABLE)
+    }
+
+    /// Stops listening. The path goes, its lock stays until the guard is dropped.
+    pub(crate) fn close(self) -> PathGuard {
+        drop(self.listener);
+        let mut path = self.path;
+        path.remove();
+        path
+    }
+
+    pub(crate) fn accept(&mut self) -> Accepted {
+        if self.reserve.is_none() {
+            self.reserve = open_reserve();
+        }
+        match self.listener.accept() {
+            Ok((stream, _)) => self.admit(stream),
+            Err(e) => self.failed(e),
+        }
+    }
+
+    fn admit(&self, stream: UnixStream) -> Accepted {
+        match peer::peer_uid(&stream) {
+            Ok(uid) if peer::may_connect(uid, self.own_uid) => Accepted::Peer(stream),
+            Ok(uid) => {
+                log::warn!("a connection by uid {uid} was closed: only uid {} and root are served", self.own_uid);
+                Accepted::Foreign
+            }
+            Err(e) => {
+                log::warn!("a connection was closed: its peer's uid cannot be read: {e}");
+                Accepted::Foreign
+            }
+        }
+    }
+
+    fn failed(&mut self, error: io::Error) -> Accepted {
+        match error.raw_os_error() {
+            _ if error.kind() == ErrorKind::WouldBlock => Accepted::Nobody,
+            Some(libc::ECONNABORTED | libc::EINTR) => Accepted::Gone,
+            Some(libc::EMFILE | libc::ENFILE) => match self.reserve.take() {
+                Some(reserve) => {
+                    drop(reserve);
+                    self.refuse_one(error)
+                }
+                None => Accepted::Later(error),
+            },
+            _ => Accepted::Later(error),
+        }
+    }
+
+    fn refuse_one(&mut self, error: io::Error) -> Accepted {
+        let accepted = self.listener.accept();
+        let outcome = match accepted {
+            Ok((stream, _)) => {
+                refuse(stream, "out of file descriptors");
+                Accepted::OutOfDescriptors
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Accepted::Nobody,
+            Err(_) => Accepted::Later(error),
+        };
+        self.reserve = open_reserve();
+        outcome
+    }
+}
+
+/// Tells the peer why it is not served, and closes. The line fits into a new socket's buffer; a peer
+/// that has gone already is no loss.
+pub(crate) fn refuse(stream: UnixStream, why: &str) {
+    let mut line = Vec::new();
+    reply::error(&mut line, None, &CallError::failed(why));
+    if let Err(e) = stream::send(&stream, &line) {
+        log::debug!("a refused peer could not be told: {e}");
+    }
+    finish(&stream);
+}
+
+/// Ends a connection so that what was sent arrives: says that no more comes, and throws away what
+/// the peer has sent meanwhile, since closing over unread input resets the connection.
+pub(crate) fn finish(stream: &UnixStream) {
+    if let Err(e) = stream.shutdown(std::net::Shutdown::Write) {
+        log::debug!("a connection could not be shut down: {e}");
+    }
+    let mut unread = [0; 4096];
+    for _ in 0..DISCARD_READS {
+        match stream::receive(stream, &mut unread) {
+            Ok(received) if received.bytes > 0 => {}
+            _ => return,
+        }
+    }
+}
+
+/// How many pages of a peer's unread input are thrown away before the connection is closed over it:
+/// more than a Unix socket's buffer holds.
+const DISCARD_READS: usize = 128;
+
+fn open_reserve() -> Option<File> {
+    File::open("/dev/null").ok()
+}

@@ -1,0 +1,327 @@
+//! A connection's turn: what is there is read, served and written, within the turn's budget.
+//!
+//! mio is edge-triggered: that a socket is readable is said once, so it is remembered here until a
+//! read proves otherwise. WRITABLE is asked for only while output waits.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+
+use crate::dispatch::{CallError, Dispatch};
+use crate::limits::Limits;
+use crate::serve::ledger::Ledger;
+use crate::serve::plane::{ControlPlane, Now, Ticket, Wishes};
+use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool};
+use crate::serve::route::{Route, route};
+use crate::serve::tally::Tally;
+use crate::sys::stream;
+use crate::wire::reply;
+use crate::wire::session::{Served, Session, Turn, Verdict};
+
+/// All that a connection's turn touches beside the connection.
+pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
+    pub(crate) limits: Limits,
+    pub(crate) dispatch: Arc<D>,
+    pub(crate) plane: P,
+    pub(crate) wishes: Wishes<P::Done>,
+    pub(crate) pool: Pool<D, P::Done>,
+    pub(crate) registry: Registry,
+    pub(crate) ledger: Ledger,
+    pub(crate) tally: Tally,
+    /// The clocks, read once a turn of the loop.
+    pub(crate) now: Now,
+    /// Input storage for whoever has the turn.
+    pub(crate) storage: Vec<u8>,
+}
+
+/// One peer.
+pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
+    pub(crate) token: usize,
+    pub(crate) stream: UnixStream,
+    pub(crate) session: Session,
+    /// Its place in the ready list is taken.
+    pub(crate) queued: bool,
+    /// More may wait in the socket.
+    readable: bool,
+    /// The peer has ended its side: a short read does not mean that all is read.
+    hung_up: bool,
+    /// WRITABLE is asked for.
+    writable: bool,
+    /// The peer has taken nothing since then, though output waits.
+    pub(crate) stalled_since: Option<Instant>,
+    /// What the ledger has on its account.
+    accounted: usize,
+    batch: Option<InFlight<D, P>>,
+}
+
+/// The calls that workers have.
+struct InFlight<D: Dispatch, P: ControlPlane> {
+    batch: Arc<Batch<D, P::Done>>,
+    answered: usize,
+}
+
+/// What a connection needs after its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// Another turn, once the others had theirs.
+    Again,
+    /// Nothing until something happens.
+    Wait,
+    /// To be closed: all is done.
+    Close,
+}
+
+impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
+    pub(crate) fn new(token: usize, stream: UnixStream, limits: &Limits) -> Connection<D, P> {
+        Connection {
+            token,
+            stream,
+            session: Session::new(limits),
+            queued: false,
+            readable: false,
+            hung_up: false,
+            writable: false,
+            stalled_since: None,
+            accounted: 0,
+            batch: None,
+        }
+    }
+
+    /// The socket has something to read, or its peer has ended its side.
+    pub(crate) fn became_readable(&mut self, hung_up: bool) {
+        self.readable = true;
+        self.hung_up |= hung_up;
+    }
+
+    /// Workers have answered some of its calls.
+    pub(crate) fn delivered(&mut self, delivery: &Delivery, core: &mut Core<D, P>) {
+        let Some(in_flight) = &mut self.batch else {
+            core.tally.late_results += delivery.count as u64;
+            return;
+        };
+        in_flight.answered += delivery.count;
+        if in_flight.answered == in_flight.batch.len() {
+            self.batch = None;
+        }
+        core.tally.in_flight -= delivery.count;
+        self.session.answered(delivery.count, &delivery.replies);
+    }
+
+    /// The control plane answers its message.
+    pub(crate) fn plane_answered(&mut self, line: &[u8], core: &mut Core<D, P>) {
+        // Refused at the end of the drain already.
+        if self.session.pending() == 0 {
+            core.tally.late_results += 1;
+            return;
+        }
+        core.tally.in_flight -= 1;
+        self.session.answered(1, line);
+    }
+
+    /// The drain's time is up: answers all that is left with -32001.
+    pub(crate) fn refuse_rest(&mut self, why: &str, core: &mut Core<D, P>) {
+        let error = CallError::failed(why);
+        let mut replies = Vec::new();
+        let pending = self.session.pending();
+        match self.batch.take() {
+            Some(in_flight) => {
+                for id in in_flight.batch.ids_after(in_flight.answered) {
+                    reply::error(&mut replies, Some(id), &error);
+                }
+            }
+            None if pending > 0 => reply::control_refused(&mut replies, "control_plane_error", why),
+            None => {}
+        }
+        core.tally.in_flight -= pending;
+        self.session.answered(pending, &replies);
+        core.tally.errors += (pending + self.session.refuse_rest(why, &core.limits)) as u64;
+    }
+
+    /// Reads, serves and writes what is there.
+    pub(crate) fn turn(&mut self, core: &mut Core<D, P>) -> After {
+        let mut bytes = core.limits.turn_bytes;
+        let mut lines = core.limits.turn_lines;
+        let mut building = None;
+        self.session.lend(&mut core.storage);
+        loop {
+            lines -= self.serve(lines, &mut building, core);
+            if lines == 0 || bytes == 0 || !self.may_read(core) {
+                break;
+            }
+            let Some(count) = self.read(bytes, core) else { break };
+            bytes -= count;
+        }
+        if let Some(building) = building {
+            self.batch = Some(InFlight { batch: core.pool.submit(building), answered: 0 });
+        }
+        self.flush(core);
+        self.session.give_back(&mut core.storage);
+        self.settle(core)
+    }
+
+    /// Leaves the ledger. To be called when the connection is closed.
+    pub(crate) fn leave(&mut self, core: &mut Core<D, P>) {
+        core.ledger.account(self.accounted, 0);
+        core.ledger.release(self.token);
+        core.tally.in_flight -= self.session.pending();
+    }
+
+    fn may_read(&self, core: &Core<D, P>) -> bool {
+        self.readable
+            && self.session.wants_input(&core.limits)
+            && core.ledger.allows(self.token, self.session.held(), &core.limits)
+    }
+
+    /// Reads once. `None` where there was nothing to read or no room.
+    fn read(&mut self, most: usize, core: &mut Core<D, P>) -> Option<usize> {
+        let room = self.session.room(most, &core.limits);
+        if room.is_empty() {
+            return None;
+        }
+        match stream::receive(&self.stream, room) {
+            Ok(received) if received.bytes == 0 => {
+                self.readable = false;
+                self.session.input_ended();
+                Some(0)
+            }
+            Ok(received) => {
+                self.readable = !received.drained || self.hung_up;
+                self.session.filled(received.bytes);
+                Some(received.bytes)
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.readable = false;
+                None
+            }
+            Err(e) => {
+                log::debug!("a connection broke: {e}");
+                self.readable = false;
+                self.session.input_ended();
+                self.session.peer_gone();
+                Some(0)
+            }
+        }
+    }
+
+    /// Serves at most `lines` lines, and gives how many.
+    fn serve(&mut self, lines: usize, building: &mut Option<BatchBuilder>, core: &mut Core<D, P>) -> usize {
+        let ticket = Ticket(self.token);
+        for done in 0..lines {
+            let served =
+                self.session.serve(&core.limits, |request, turn| match (route(&*core.dispatch, &request), turn) {
+                    (Route::Worker(call, pace), turn) => {
+                        let full = building.as_ref().is_some_and(|batch| batch.len() == core.limits.batch_calls);
+                        let behind_others = building.is_none() && matches!(turn, Turn::Behind);
+                        if full || behind_others {
+                            return Verdict::NotNow;
+                        }
+                        core.plane.request(&call.method, core.now);
+                        building.get_or_insert_with(|| core.pool.batch(ticket.0, core.now.instant)).push(call, pace);
+                        core.tally.in_flight += 1;
+                        Verdict::Later
+                    }
+                    (_, Turn::Behind) => Verdict::NotNow,
+                    (Route::Ping(call), Turn::First(out)) => {
+                        reply::result(out, call.id, b"{}");
+                        Verdict::Answered
+                    }
+                    (Route::Refused(call, error), Turn::First(out)) => {
+                        reply::error(out, Some(call.id), &error);
+                        core.tally.errors += 1;
+                        Verdict::Answered
+                    }
+                    (Route::Status, Turn::First(out)) => {
+                        let queued = core.pool.queued();
+                        let counters = core.tally.counters(core.limits.workers, queued, core.ledger.total());
+                        out.extend_from_slice(&core.plane.status(&counters, core.now));
+                        Verdict::Answered
+                    }
+                    (Route::Plane(control), Turn::First(out)) => {
+                        match core.plane.control(control, ticket, core.now, &mut core.wishes) {
+                            Some(line) => {
+                                out.extend_from_slice(&line);
+                                Verdict::Answered
+                            }
+                            None => {
+                                core.tally.in_flight += 1;
+                                Verdict::Later
+                            }
+                        }
+                    }
+                });
+            match served {
+                None => return done,
+                Some(Served::Blank) => {}
+                Some(Served::Request) => core.tally.requests += 1,
+                Some(Served::Wrong) => {
+                    core.tally.requests += 1;
+                    core.tally.errors += 1;
+                }
+            }
+        }
+        lines
+    }
+
+    /// Writes until all is written or the socket takes no more.
+    fn flush(&mut self, core: &mut Core<D, P>) {
+        while !self.session.output().is_empty() {
+            match stream::send(&self.stream, self.session.output()) {
+                Ok(count) => {
+                    self.session.wrote(count);
+                    self.stalled_since = None;
+                }
+                Err(e) if e.kind() == ErrorKind::WouldBlock => break,
+                Err(e) => {
+                    log::debug!("a peer takes no more replies: {e}");
+                    self.session.peer_gone();
+                }
+            }
+        }
+        core.tally.late_results += self.session.take_dropped() as u64;
+        let waiting = !self.session.output().is_empty();
+        if !waiting {
+            self.stalled_since = None;
+        } else if self.stalled_since.is_none() {
+            self.stalled_since = Some(core.now.instant);
+        }
+        if waiting != self.writable {
+            self.ask_for_writable(waiting, core);
+        }
+    }
+
+    fn ask_for_writable(&mut self, wanted: bool, core: &Core<D, P>) {
+        let interest = if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        match core.registry.reregister(&mut self.stream, Token(self.token), interest) {
+            Ok(()) => self.writable = wanted,
+            Err(e) => {
+                log::warn!("a connection cannot be watched for writing and is given up: {e}");
+                self.session.peer_gone();
+            }
+        }
+    }
+
+    fn settle(&mut self, core: &mut Core<D, P>) -> After {
+        let held = self.session.held();
+        core.ledger.account(self.accounted, held);
+        self.accounted = held;
+        if held < core.limits.small_holder_bytes {
+            core.ledger.release(self.token);
+        }
+        if self.session.finished() {
+            return After::Close;
+        }
+        let wants_input = self.readable && self.session.wants_input(&core.limits);
+        let allowed = core.ledger.allows(self.token, held, &core.limits);
+        if wants_input && !allowed {
+            core.ledger.wait(self.token);
+        }
+        if self.session.may_serve(&core.limits) || (wants_input && allowed && self.session.has_room(&core.limits)) {
+            After::Again
+        } else {
+            After::Wait
+        }
+    }
+}

@@ -1,0 +1,367 @@
+//! The loop: waits for what happens, gives each connection its turn, keeps the moments.
+//!
+//! Everything that can happen is an [`Event`]. A turn of the loop first takes in what happened
+//! (peers, results, moments), then gives every connection on the ready list one turn of its own;
+//! one that is not through goes to the end of the list. The loop never blocks but in `poll`, and
+//! there without a timeout unless something is due.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use mio::net::UnixStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+
+use crate::dispatch::Dispatch;
+use crate::serve::accept::{self, Accepted, Acceptor};
+use crate::serve::connection::{After, Connection, Core};
+use crate::serve::plane::{ControlPlane, Now};
+use crate::serve::pool::Outcome;
+use crate::serve::timers::Timers;
+use crate::sys::listener::PathGuard;
+
+/// What a stopping server answers.
+const STOPPING: &str = "daemon is stopping";
+
+const LISTENER: Token = Token(usize::MAX);
+pub(crate) const WAKER: Token = Token(usize::MAX - 1);
+const STOP: Token = Token(usize::MAX - 2);
+
+/// Bits of a token that are the slab key; the generation stands above them. Twice as many keys as
+/// connections are ever allowed, and on 32 bits still 2^16 generations.
+const KEY_BITS: u32 = 15;
+const KEY_MASK: usize = (1 << KEY_BITS) - 1;
+/// Keeps the tokens of connections below the three above.
+const GENERATIONS: usize = (usize::MAX >> (KEY_BITS + 1)) + 1;
+
+/// Events taken from the kernel at once. Picked: more than a busy turn brings.
+const EVENTS: usize = 256;
+
+/// What can happen.
+enum Event {
+    /// Somebody may want to connect.
+    Listening,
+    /// Workers have results, or a handle asks to stop.
+    Woken,
+    /// The stop descriptor became readable.
+    Stop,
+    /// A connection can be read, or written, again.
+    Peer { token: usize, readable: bool, hung_up: bool },
+}
+
+/// The end, once it has begun.
+struct Drain {
+    /// When what is left is refused; `None` once it was.
+    refuse_at: Option<Instant>,
+    end_at: Instant,
+    /// The socket's path has gone; its lock is held to the end.
+    _path: PathGuard,
+}
+
+pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
+    poll: Poll,
+    core: Core<D, P>,
+    connections: Slab<Connection<D, P>>,
+    generation: usize,
+    ready: VecDeque<usize>,
+    timers: Timers,
+    /// `None` once the server is stopping.
+    acceptor: Option<Acceptor>,
+    drain: Option<Drain>,
+    stop_fd: Option<OwnedFd>,
+    stop_asked: Arc<AtomicBool>,
+}
+
+impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
+    pub(crate) fn new(
+        poll: Poll,
+        core: Core<D, P>,
+        mut acceptor: Acceptor,
+        stop_fd: Option<OwnedFd>,
+        stop_asked: Arc<AtomicBool>,
+    ) -> io::Result<EventLoop<D, P>> {
+        acceptor.register(poll.registry(), LISTENER)?;
+        if let Some(fd) = &stop_fd {
+            poll.registry().register(&mut SourceFd(&fd.as_raw_fd()), STOP, Interest::READABLE)?;
+        }
+        Ok(EventLoop {
+            poll,
+            core,
+            connections: Slab::new(),
+            generation: 0,
+            ready: VecDeque::new(),
+            timers: Timers::default(),
+            acceptor: Some(acceptor),
+            drain: None,
+            stop_fd,
+            stop_asked,
+        })
+    }
+
+    /// Serves until the end.
+    ///
+    /// # Errors
+    /// The system's, where waiting for events fails; nothing a peer does leads there.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        while !self.ended() {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, timeout) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                polled => polled?,
+            }
+            self.core.now = Now::read();
+            for event in events.iter().map(Event::from) {
+                self.on_event(event);
+            }
+            self.on_moments();
+            self.serve_ready();
+            self.perform_wishes();
+        }
+        if let Some(fd) = self.stop_fd.take() {
+            self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> bool {
+        self.drain.as_ref().is_some_and(|drain| self.connections.is_empty() || drain.end_at <= self.core.now.instant)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
+        let moment = self.timers.earliest([drain, self.core.plane.next_moment(), self.core.ledger.next_moment()]);
+        moment.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Listening => self.accept(),
+            Event::Woken => {
+                if self.stop_asked.load(Ordering::SeqCst) {
+                    self.begin_drain();
+                }
+                self.take_results();
+            }
+            Event::Stop => self.begin_drain(),
+            Event::Peer { token, readable, hung_up } => {
+                if let Some(connection) = find(&mut self.connections, token) {
+                    if readable {
+                        connection.became_readable(hung_up);
+                    }
+                    enqueue(&mut self.ready, connection);
+                }
+            }
+        }
+    }
+
+    fn on_moments(&mut self) {
+        let now = self.core.now;
+        if self.timers.accept_due(now.instant) {
+            self.accept();
+        }
+        while let Some(token) = self.timers.stalled_due(now.instant) {
+            self.look_at_stalled(token);
+        }
+        if self.core.plane.next_moment().is_some_and(|at| at <= now.instant) {
+            self.core.plane.tick(now, &mut self.core.wishes);
+        }
+        if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
+            self.refuse_rest();
+        }
+        let EventLoop { core, connections, ready, .. } = self;
+        core.ledger.relieve(now.instant, &core.limits, |token| {
+            if let Some(connection) = find(connections, token) {
+                enqueue(ready, connection);
+            }
+        });
+    }
+
+    /// Takes in a bounded number of those who wait; the rest in the next turn.
+    fn accept(&mut self) {
+        for _ in 0..self.core.limits.turn_accepts {
+            let Some(acceptor) = &mut self.acceptor else { return };
+            match acceptor.accept() {
+                Accepted::Peer(stream) => self.admit(stream),
+                Accepted::Foreign => self.core.tally.refused_peers += 1,
+                Accepted::OutOfDescriptors => self.core.tally.refused_connections += 1,
+                Accepted::Gone => {}
+                Accepted::Nobody => return,
+                Accepted::Later(e) => {
+                    log::warn!("accepting connections failed, trying again shortly: {e}");
+                    self.timers.accept = Some(self.core.now.instant + self.core.limits.accept_retry);
+                    return;
+                }
+            }
+        }
+        self.timers.accept = Some(self.core.now.instant);
+    }
+
+    fn admit(&mut self, mut stream: UnixStream) {
+        let limit = self.core.limits.max_connections;
+        if self.connections.len() >= limit {
+            self.core.tally.refused_connections += 1;
+            accept::refuse(stream, &format!("too many connections (limit {limit})"));
+            return;
+        }
+        let entry = self.connections.vacant_entry();
+        let token = self.generation << KEY_BITS | entry.key();
+        self.generation = (self.generation + 1) % GENERATIONS;
+        if let Err(e) = self.core.registry.register(&mut stream, Token(token), Interest::READABLE) {
+            log::warn!("a connection cannot be watched and is refused: {e}");
+            self.core.tally.refused_connections += 1;
+            accept::refuse(stream, "the connection cannot be watched");
+            return;
+        }
+        entry.insert(Connection::new(token, stream, &self.core.limits));
+        self.core.tally.connections += 1;
+    }
+
+    fn take_results(&mut self) {
+        self.core.pool.heard();
+        while let Some(outcome) = self.core.pool.take() {
+            let delivery = match outcome {
+                Outcome::Replies(delivery) => delivery,
+                Outcome::Work(done) => {
+                    self.core.plane.done(done, self.core.now, &mut self.core.wishes);
+                    continue;
+                }
+            };
+            self.core.tally.answered(delivery.count, delivery.since, self.core.now.instant);
+            self.core.tally.errors += delivery.errors as u64;
+            match find(&mut self.connections, delivery.owner) {
+                Some(connection) => {
+                    connection.delivered(&delivery, &mut self.core);
+                    enqueue(&mut self.ready, connection);
+                }
+                None => self.core.tally.late_results += delivery.count as u64,
+            }
+        }
+    }
+
+    /// Gives each connection that is on the list now its turn.
+    fn serve_ready(&mut self) {
+        for _ in 0..self.ready.len() {
+            let Some(token) = self.ready.pop_front() else { return };
+            let Some(connection) = find(&mut self.connections, token) else { continue };
+            connection.queued = false;
+            let was_stalled = connection.stalled_since;
+            let after = connection.turn(&mut self.core);
+            if was_stalled.is_none()
+                && let Some(since) = connection.stalled_since
+            {
+                self.timers.stalled.push_back((since + self.core.limits.stalled_reader_after, token));
+            }
+            match after {
+                After::Again => enqueue(&mut self.ready, connection),
+                After::Wait => {}
+                After::Close => self.close(token),
+            }
+        }
+    }
+
+    fn close(&mut self, token: usize) {
+        let mut connection = self.connections.remove(token & KEY_MASK);
+        connection.leave(&mut self.core);
+        self.core.tally.connections -= 1;
+        accept::finish(&connection.stream);
+    }
+
+    /// A peer's time may be up, unless it has taken something since.
+    fn look_at_stalled(&mut self, token: usize) {
+        let Some(connection) = find(&mut self.connections, token) else { return };
+        let Some(since) = connection.stalled_since else { return };
+        let due = since + self.core.limits.stalled_reader_after;
+        if due > self.core.now.instant {
+            self.timers.stalled.push_back((due, token));
+            return;
+        }
+        log::info!("a reader was cut off: it took nothing for {:?}", self.core.limits.stalled_reader_after);
+        self.core.tally.cut_readers += 1;
+        self.close(token);
+    }
+
+    /// Does what the control plane wished for in this turn.
+    fn perform_wishes(&mut self) {
+        for (ticket, line) in std::mem::take(&mut self.core.wishes.replies) {
+            match find(&mut self.connections, ticket.0) {
+                Some(connection) => {
+                    connection.plane_answered(&line, &mut self.core);
+                    enqueue(&mut self.ready, connection);
+                }
+                None => self.core.tally.late_results += 1,
+            }
+        }
+        for work in std::mem::take(&mut self.core.wishes.work) {
+            self.core.pool.run(work);
+        }
+        if std::mem::take(&mut self.core.wishes.end) {
+            self.begin_drain();
+        }
+    }
+
+    /// Begins the end: nothing more is accepted or read, what is here is served.
+    fn begin_drain(&mut self) {
+        let Some(acceptor) = self.acceptor.take() else { return };
+        let limits = &self.core.limits;
+        let now = self.core.now.instant;
+        log::info!("stopping: {} connections are served to their end", self.connections.len());
+        self.drain = Some(Drain {
+            refuse_at: Some(now + limits.drain_timeout.saturating_sub(limits.drain_grace)),
+            end_at: now + limits.drain_timeout,
+            _path: acceptor.close(),
+        });
+        self.core.plane.stopping();
+        for (_, connection) in &mut self.connections {
+            connection.session.drain();
+            enqueue(&mut self.ready, connection);
+        }
+    }
+
+    /// The drain's time is up.
+    fn refuse_rest(&mut self) {
+        for (_, connection) in &mut self.connections {
+            connection.refuse_rest(STOPPING, &mut self.core);
+            enqueue(&mut self.ready, connection);
+        }
+    }
+}
+
+impl From<&mio::event::Event> for Event {
+    fn from(event: &mio::event::Event) -> Event {
+        match event.token() {
+            LISTENER => Event::Listening,
+            WAKER => Event::Woken,
+            STOP => Event::Stop,
+            Token(token) => Event::Peer {
+                token,
+                readable: event.is_readable() || event.is_read_closed() || event.is_error(),
+                hung_up: event.is_read_closed() || event.is_error(),
+            },
+        }
+    }
+}
+
+/// The connection of this token, unless it has gone and its key is another's.
+fn find<D: Dispatch, P: ControlPlane>(
+    connections: &mut Slab<Connection<D, P>>,
+    token: usize,
+) -> Option<&mut Connection<D, P>> {
+    connections.get_mut(token & KEY_MASK).filter(|connection| connection.token == token)
+}
+
+/// Puts a connection on the ready list, once.
+fn enqueue<D: Dispatch, P: ControlPlane>(ready: &mut VecDeque<usize>, connection: &mut Connection<D, P>) {
+    if !connection.queued {
+        connection.queued = true;
+        ready.push_back(connection.token);
+    }
+}

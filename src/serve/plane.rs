@@ -1,0 +1,177 @@
+//! The control plane as the loop knows it: something that answers control messages, sees requests
+//! go by, is ticked when a moment it named has come, and may wish for work on a worker.
+//!
+//! The loop owns it and is the only one to call it, so nothing else can move what it holds.
+
+use std::time::{Instant, SystemTime};
+
+use serde::Serialize;
+
+use crate::wire::control::Control;
+use crate::wire::reply;
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For intervals: never jumps, stands still while the machine is suspended.
+    pub instant: Instant,
+    /// For dates.
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// Reads the clocks.
+    pub fn read() -> Now {
+        Now { instant: Instant::now(), wall: SystemTime::now() }
+    }
+}
+
+/// Names the reply that a control message is owed when it comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket(pub(crate) usize);
+
+/// A task for a worker; its value goes to [`ControlPlane::done`].
+pub type Work<T> = Box<dyn FnOnce() -> T + Send>;
+
+/// The work panicked; the text is the panic's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Panicked(pub String);
+
+/// What a control plane wants of the loop, collected during one call.
+pub struct Wishes<T> {
+    pub(crate) replies: Vec<(Ticket, Vec<u8>)>,
+    pub(crate) work: Vec<Work<T>>,
+    pub(crate) end: bool,
+}
+
+impl<T> Wishes<T> {
+    pub(crate) fn new() -> Wishes<T> {
+        Wishes { replies: Vec::new(), work: Vec::new(), end: false }
+    }
+
+    /// The reply line that this ticket is owed.
+    pub fn reply(&mut self, ticket: Ticket, line: Vec<u8>) {
+        self.replies.push((ticket, line));
+    }
+
+    /// Runs on a worker.
+    pub fn work(&mut self, work: Work<T>) {
+        self.work.push(work);
+    }
+
+    /// Ends the server as a stop signal would: what is here is served first.
+    pub fn end(&mut self) {
+        self.end = true;
+    }
+}
+
+/// Answers control messages.
+pub trait ControlPlane {
+    /// What its work on a worker gives back.
+    type Done: Send + 'static;
+
+    /// Answers `status` at once. `counters` are the server's own.
+    fn status(&mut self, counters: &Counters, now: Now) -> Vec<u8>;
+
+    /// Answers any other control message: with a reply line, or with `None` if the reply comes
+    /// through [`Wishes::reply`] later. Until then nothing else of that connection is served.
+    fn control(
+        &mut self,
+        control: &Control<'_>,
+        ticket: Ticket,
+        now: Now,
+        wishes: &mut Wishes<Self::Done>,
+    ) -> Option<Vec<u8>>;
+
+    /// A call of a method that exists is about to be routed.
+    fn request(&mut self, method: &str, now: Now);
+
+    /// The next moment to be ticked at, if any. Asked at the end of each turn of the loop.
+    fn next_moment(&self) -> Option<Instant>;
+
+    /// That moment has come.
+    fn tick(&mut self, now: Now, wishes: &mut Wishes<Self::Done>);
+
+    /// The server begins to stop: no more is read, what is here is served.
+    fn stopping(&mut self);
+
+    /// A task is done.
+    fn done(&mut self, done: Result<Self::Done, Panicked>, now: Now, wishes: &mut Wishes<Self::Done>);
+}
+
+/// The server's own figures.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Connections open now.
+    pub connections: usize,
+    /// Requests since start, wrong ones included.
+    pub requests: u64,
+    /// Error replies since start.
+    pub errors: u64,
+    /// Requests taken for a worker and not answered yet.
+    pub in_flight: usize,
+    /// Jobs that wait for a worker.
+    pub queued: usize,
+    /// Worker threads.
+    pub workers: usize,
+    /// Resident memory in bytes; 0 where the platform does not tell.
+    pub rss_bytes: u64,
+    /// Input and output held for all connections.
+    pub buffered_bytes: usize,
+    /// Peers of another user, closed at accept.
+    pub refused_peers: u64,
+    /// Connections over the limit, or for which there was no descriptor.
+    pub refused_connections: u64,
+    /// Readers cut off because they took nothing.
+    pub cut_readers: u64,
+    /// Replies whose peer had gone.
+    pub late_results: u64,
+    /// Of the last calls that workers answered.
+    pub latency_us: Latency,
+}
+
+/// From a call's line to its reply at the loop, in microseconds; zeros while there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Latency {
+    /// Half took no longer.
+    pub p50: u32,
+    /// 99 of 100 took no longer.
+    pub p99: u32,
+    /// The longest.
+    pub max: u32,
+}
+
+/// The plane of a server that has none: every control message is refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unwired;
+
+/// The refusal of a server without a control plane.
+pub fn unwired() -> Vec<u8> {
+    let mut line = Vec::new();
+    reply::control_refused(&mut line, "control_plane_unwired", "this server has no control plane");
+    line
+}
+
+impl ControlPlane for Unwired {
+    type Done = ();
+
+    fn status(&mut self, _: &Counters, _: Now) -> Vec<u8> {
+        unwired()
+    }
+
+    fn control(&mut self, _: &Control<'_>, _: Ticket, _: Now, _: &mut Wishes<()>) -> Option<Vec<u8>> {
+        Some(unwired())
+    }
+
+    fn request(&mut self, _: &str, _: Now) {}
+
+    fn next_moment(&self) -> Option<Instant> {
+        None
+    }
+
+    fn tick(&mut self, _: Now, _: &mut Wishes<()>) {}
+
+    fn stopping(&mut self) {}
+
+    fn done(&mut self, _: Result<(), Panicked>, _: Now, _: &mut Wishes<()>) {}
+}

@@ -1,0 +1,154 @@
+//! A server: a listener and a [`Dispatch`], with the loop between them.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use mio::{Poll, Waker};
+
+use crate::dispatch::Dispatch;
+use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
+use crate::serve::accept::Acceptor;
+use crate::serve::connection::Core;
+use crate::serve::event_loop::{EventLoop, WAKER};
+use crate::serve::ledger::Ledger;
+use crate::serve::plane::{ControlPlane, Now, Unwired, Wishes};
+use crate::serve::pool::Pool;
+use crate::serve::tally::Tally;
+use crate::sys::listener::Listener;
+
+/// A server that has not started yet.
+///
+/// ```no_run
+/// # use iaid::dispatch::{Dispatch, Pace, Params, Reply};
+/// # struct Echo;
+/// # impl Dispatch for Echo {
+/// #     type Worker = ();
+/// #     fn worker(&self) {}
+/// #     fn method(&self, _: &str) -> Option<Pace> { None }
+/// #     fn call(&self, _: &mut (), _: &str, _: Params<'_>, _: Reply) {}
+/// # }
+/// use iaid::serve::Server;
+/// use iaid::sys::listener::Listener;
+///
+/// let listener = Listener::bind("/run/user/1000/echo.sock".as_ref())?;
+/// Server::new(listener, Echo)?.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Server<D: Dispatch, P: ControlPlane = Unwired> {
+    poll: Poll,
+    waker: Arc<Waker>,
+    listener: Listener,
+    dispatch: Arc<D>,
+    plane: P,
+    limits: Limits,
+    stop_fd: Option<OwnedFd>,
+    stop_asked: Arc<AtomicBool>,
+}
+
+/// Stops a running server from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    waker: Arc<Waker>,
+    stop_asked: Arc<AtomicBool>,
+}
+
+impl<D: Dispatch> Server<D> {
+    /// A server with the default limits and no control plane.
+    ///
+    /// # Errors
+    /// The system's, where no event queue is to be had.
+    pub fn new(listener: Listener, dispatch: impl Into<Arc<D>>) -> io::Result<Server<D>> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        Ok(Server {
+            poll,
+            waker,
+            listener,
+            dispatch: dispatch.into(),
+            plane: Unwired,
+            limits: Limits::default(),
+            stop_fd: None,
+            stop_asked: Arc::new(AtomicBool::new(false)),
+        })
+    }
+}
+
+impl<D: Dispatch, P: ControlPlane> Server<D, P> {
+    /// Serves within these limits. Fewer than [`MIN_WORKERS`] workers or more than
+    /// [`MAX_CONNECTIONS`] connections are not to be had.
+    pub fn limits(mut self, limits: Limits) -> Server<D, P> {
+        self.limits = Limits {
+            workers: limits.workers.max(MIN_WORKERS),
+            max_connections: limits.max_connections.min(MAX_CONNECTIONS),
+            ..limits
+        };
+        self
+    }
+
+    /// Answers control messages with this plane.
+    pub fn plane<Q: ControlPlane>(self, plane: Q) -> Server<D, Q> {
+        Server {
+            plane,
+            poll: self.poll,
+            waker: self.waker,
+            listener: self.listener,
+            dispatch: self.dispatch,
+            limits: self.limits,
+            stop_fd: self.stop_fd,
+            stop_asked: self.stop_asked,
+        }
+    }
+
+    /// Stops when this descriptor becomes readable, for instance the end of a pipe that a signal
+    /// handler writes to.
+    pub fn stop_when_readable(mut self, fd: OwnedFd) -> Server<D, P> {
+        self.stop_fd = Some(fd);
+        self
+    }
+
+    /// A handle that stops the server.
+    pub fn handle(&self) -> Handle {
+        Handle { waker: Arc::clone(&self.waker), stop_asked: Arc::clone(&self.stop_asked) }
+    }
+
+    /// Serves on this thread until it is told to stop, and then until what it had read is answered
+    /// or [`Limits::drain_timeout`] is over.
+    ///
+    /// # Errors
+    /// The system's, where threads cannot be started or waiting for events fails. Nothing that a
+    /// peer does leads there.
+    pub fn run(self) -> io::Result<()> {
+        let waker = self.waker;
+        let notify = move || {
+            if let Err(e) = waker.wake() {
+                log::error!("the loop cannot be woken: {e}");
+            }
+        };
+        let core = Core {
+            pool: Pool::start(Arc::clone(&self.dispatch), &self.limits, notify)?,
+            dispatch: self.dispatch,
+            plane: self.plane,
+            wishes: Wishes::new(),
+            registry: self.poll.registry().try_clone()?,
+            ledger: Ledger::default(),
+            tally: Tally::new(),
+            now: Now::read(),
+            storage: vec![0; self.limits.turn_bytes],
+            limits: self.limits,
+        };
+        EventLoop::new(self.poll, core, Acceptor::new(self.listener), self.stop_fd, self.stop_asked)?.run()
+    }
+}
+
+impl Handle {
+    /// Asks the server to stop. Asking again changes nothing.
+    ///
+    /// # Errors
+    /// The system's, where the loop cannot be woken.
+    pub fn stop(&self) -> io::Result<()> {
+        self.stop_asked.store(true, Ordering::SeqCst);
+        self.waker.wake()
+    }
+}

@@ -1,0 +1,88 @@
+//! The same dispatch over any pair of streams, standard input and output above all.
+//!
+//! One peer, so no loop and no pool: each line is carried out and answered before the next one is
+//! read. There is no control plane here.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use crate::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+use crate::limits::Limits;
+use crate::serve::plane;
+use crate::serve::route::{Route, route};
+use crate::wire::message::Call;
+use crate::wire::reply;
+use crate::wire::session::{Session, Turn, Verdict};
+
+/// Serves until `input` ends. A peer that takes no more output ends it too.
+///
+/// # Errors
+/// The system's, from reading and writing.
+pub fn serve<D: Dispatch>(
+    dispatch: &D,
+    limits: &Limits,
+    mut input: impl Read,
+    mut output: impl Write,
+) -> io::Result<()> {
+    let mut session = Session::new(limits);
+    let mut own = None;
+    while !session.finished() {
+        let room = session.room(limits.turn_bytes, limits);
+        match input.read(room) {
+            Ok(0) => session.input_ended(),
+            Ok(count) => session.filled(count),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) => return Err(e),
+        }
+        while session.may_serve(limits) {
+            session.serve(limits, |request, turn| {
+                let Turn::First(out) = turn else { return Verdict::NotNow };
+                match route(dispatch, &request) {
+                    Route::Worker(call, _) => carry_out(dispatch, &mut own, call, out),
+                    Route::Ping(call) => reply::result(out, call.id, b"{}"),
+                    Route::Refused(call, error) => reply::error(out, Some(call.id), &error),
+                    Route::Status | Route::Plane(_) => out.extend_from_slice(&plane::unwired()),
+                }
+                Verdict::Answered
+            });
+            match output.write_all(session.output()).and_then(|()| output.flush()) {
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                written => written?,
+            }
+            session.wrote(session.output().len());
+        }
+    }
+    Ok(())
+}
+
+/// Carries out one call and waits for its answer, wherever it comes from.
+fn carry_out<D: Dispatch>(dispatch: &D, own: &mut Option<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
+    let (sender, answers) = channel();
+    let give = Reply::new(Arc::new(OneReply(sender)), 0);
+    match Params::read(call.params) {
+        Ok(params) => {
+            let worker = own.get_or_insert_with(|| dispatch.worker());
+            let run = std::panic::AssertUnwindSafe(|| dispatch.call(worker, &call.method, params, give));
+            if std::panic::catch_unwind(run).is_err() {
+                *own = None;
+            }
+        }
+        Err(error) => give.send::<()>(Err(error)),
+    }
+    // A reply that is dropped is answered too, so one always comes.
+    match answers.recv().unwrap_or_else(|_| Err(CallError::failed("the handler gave no reply"))) {
+        Ok(result) => reply::result(out, call.id, &result),
+        Err(error) => reply::error(out, Some(call.id), &error),
+    }
+}
+
+struct OneReply(Sender<Result<Vec<u8>, CallError>>);
+
+impl ReplySink for OneReply {
+    fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {
+        if self.0.send(answer).is_err() {
+            log::debug!("a reply came after its call was given up");
+        }
+    }
+}
