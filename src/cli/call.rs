@@ -66,3 +66,57 @@ fn params(argument: &str, console: &mut Console) -> Result<Box<RawValue>, CliErr
         CliError::Usage(format!("the params are no JSON: {e}; give an object such as {{\"cue\":\"tea\"}}"))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::tests::console;
+    use super::super::error::Exit;
+    use super::super::testing::{error, result, with_daemon};
+    use super::*;
+    use serde_json::json;
+
+    fn args(params: &str) -> Args {
+        Args { method: "m".into(), params: params.into(), timeout: Duration::from_secs(30) }
+    }
+
+    #[test]
+    fn params_come_from_the_argument_or_from_standard_input() {
+        for (argument, input, sent) in [
+            ("{}", "", json!({})),
+            ("{\"a\":1}", "", json!({"a": 1})),
+            ("-", "{\n  \"a\": [1,\r\n 2]\n}\n", json!({"a": [1, 2]})),
+            // The daemon's to refuse, in its own words.
+            ("[1]", "", json!([1])),
+        ] {
+            for (format, shown) in [(Format::Json, "{\"k\":[1]}\n"), (Format::Text, "{\n  \"k\": [\n    1\n  ]\n}\n")] {
+                let (mut console, out, _) = console(format, input.as_bytes());
+                let answer = |call: &_| result(call, json!({"k": [1]}));
+                let (outcome, seen) = with_daemon(answer, |client| run(&args(argument), client, &mut console));
+                outcome.unwrap();
+                assert_eq!((&seen[0]["params"], &seen[0]["method"]), (&sent, &json!("m")));
+                assert_eq!(out.text(), shown);
+            }
+        }
+    }
+
+    #[test]
+    fn params_that_are_no_json_are_wrong_usage_and_never_sent() {
+        for (argument, input) in [("{", ""), ("", ""), ("{} {}", ""), ("-", ""), ("-", "{\"a\":")] {
+            let (mut console, _, _) = console(Format::Text, input.as_bytes());
+            let error = params(argument, &mut console).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage, "{argument}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_daemons_error_is_the_commands() {
+        let (mut console, out, _) = console(Format::Text, b"");
+        let answer = |call: &_| error(call, -32601, "unknown method 'm'");
+        let (outcome, _) = with_daemon(answer, |client| run(&args("{}"), client, &mut console));
+        let error = outcome.unwrap_err();
+        assert_eq!(
+            (error.exit(), error.to_string().as_str(), out.text().as_str()),
+            (Exit::Failed, "unknown method 'm'", "")
+        );
+    }
+}

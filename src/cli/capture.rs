@@ -328,11 +328,9 @@ fn finished(mut line: Vec<u8>, too_long: bool) -> Line {
 mod tests {
     use super::super::console::tests::console;
     use super::super::error::Exit;
+    use super::super::testing::{error, result, with_daemon};
     use super::*;
     use crate::client::Policy;
-    use std::io::Write;
-    use std::os::unix::net::UnixListener;
-    use std::thread;
 
     use serde_json::Value;
 
@@ -383,43 +381,15 @@ mod tests {
         assert_eq!(Lines::new(Box::new(io::empty())).next().unwrap(), None);
     }
 
-    /// A daemon that answers each call with what `answer` makes of its params, and gives them back.
-    fn with_daemon<T>(
-        answer: impl Fn(&Value) -> Result<Value, Value> + Send + 'static,
-        use_it: impl FnOnce(&mut Client) -> T,
-    ) -> (T, Vec<Value>) {
-        let folder = tempfile::tempdir().unwrap();
-        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
-        let daemon = thread::spawn(move || {
-            let (mut peer, _) = listener.accept().unwrap();
-            let mut seen = Vec::new();
-            let lines = BufReader::new(peer.try_clone().unwrap()).lines();
-            for line in lines.map_while(Result::ok) {
-                let call: Value = serde_json::from_str(&line).unwrap();
-                let reply = match answer(&call["params"]) {
-                    Ok(result) => json!({"jsonrpc": "2.0", "id": call["id"], "result": result}),
-                    Err(error) => json!({"jsonrpc": "2.0", "id": call["id"], "error": error}),
-                };
-                seen.push(call["params"].clone());
-                // The client may have given up.
-                drop(peer.write_all(format!("{reply}\n").as_bytes()));
-            }
-            seen
-        });
-        let mut client = Client::new(folder.path().join("s"), Policy::default());
-        let outcome = use_it(&mut client);
-        drop(client);
-        (outcome, daemon.join().unwrap())
-    }
-
-    fn answer(params: &Value) -> Result<Value, Value> {
-        let status = |status: &str| json!({"status": status, "record_id": "id-1", "reason": "why"});
-        match params["text"].as_str().unwrap() {
-            "again" => Ok(status("reinforced")),
-            "short" => Ok(status("skipped")),
-            "bad" => Err(json!({"code": -32602, "message": "param 'ts' must be a date"})),
-            "full" => Err(json!({"code": FAILED, "message": "the disk is full"})),
-            _ => Ok(status("inserted")),
+    /// A daemon's reply to a capture, by the captured text.
+    fn answer(call: &Value) -> Value {
+        let status = |status: &str| result(call, json!({"status": status, "record_id": "id-1", "reason": "why"}));
+        match call["params"]["text"].as_str().unwrap() {
+            "again" => status("reinforced"),
+            "short" => status("skipped"),
+            "bad" => error(call, -32602, "param 'ts' must be a date"),
+            "full" => error(call, FAILED, "the disk is full"),
+            _ => status("inserted"),
         }
     }
 
@@ -443,9 +413,9 @@ mod tests {
                 "line 7: not UTF-8; convert it with iconv",
             ]
         );
-        let texts: Vec<_> = seen.iter().map(|params| params["text"].as_str().unwrap()).collect();
+        let texts: Vec<_> = seen.iter().map(|call| call["params"]["text"].as_str().unwrap()).collect();
         assert_eq!(texts, ["first", "again", "short", "bad", " last "]);
-        assert_eq!(seen[0], json!({"text": "first", "session_id": "s1", "role": "assistant"}));
+        assert_eq!(seen[0]["params"], json!({"text": "first", "session_id": "s1", "role": "assistant"}));
     }
 
     #[test]
@@ -454,8 +424,8 @@ mod tests {
         let (outcome, _) = with_daemon(answer, |client| bulk(&About::default(), client, &mut console));
         assert!(matches!(outcome, Err(CliError::Lines(1))));
         assert_eq!(out.text(), "{\"failed\":1,\"inserted\":1,\"reinforced\":0,\"skipped\":0}\n");
-        let error: Value = serde_json::from_str(&err.text()).unwrap();
-        assert_eq!(error, json!({"line": 2, "error": {"code": -32602, "message": "param 'ts' must be a date"}}));
+        let said: Value = serde_json::from_str(&err.text()).unwrap();
+        assert_eq!(said, json!({"line": 2, "error": {"code": -32602, "message": "param 'ts' must be a date"}}));
     }
 
     #[test]

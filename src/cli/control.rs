@@ -66,3 +66,67 @@ pub(super) fn tell(
 pub(super) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::tests::console;
+    use super::super::testing::with_daemon;
+    use super::super::{Cli, Command, pause, rem, resume, sleep, wake};
+    use super::*;
+    use clap::Parser;
+    use serde_json::{Value, json};
+
+    fn run(line: &str, reply: Value, format: Format) -> (Result<(), CliError>, Value, String) {
+        let (mut console, out, _) = console(format, b"");
+        let command = Cli::try_parse_from(["iaid"].into_iter().chain(line.split_whitespace())).unwrap().command;
+        let (outcome, seen) = with_daemon(
+            move |_| reply.clone(),
+            |client| match command {
+                Command::Pause(args) => pause::run(&args, client, &mut console),
+                Command::Resume(args) => resume::run(&args, client, &mut console),
+                Command::Sleep(args) => sleep::run(&args, client, &mut console),
+                Command::Wake(args) => wake::run(&args, client, &mut console),
+                Command::Rem(args) => rem::run(&args, client, &mut console),
+                other => panic!("{other:?} is no control message"),
+            },
+        );
+        (outcome, seen[0].clone(), out.text())
+    }
+
+    #[test]
+    fn each_command_is_one_message() {
+        for (line, message) in [
+            ("pause", json!({"type": "pause"})),
+            ("pause 600", json!({"type": "pause", "seconds": 600})),
+            ("resume", json!({"type": "resume"})),
+            ("sleep", json!({"type": "user_initiated_sleep", "reason": "iaid sleep"})),
+            ("sleep --reason night", json!({"type": "user_initiated_sleep", "reason": "night"})),
+            ("wake", json!({"type": "force_wake"})),
+            ("rem", json!({"type": "force_rem"})),
+        ] {
+            let (outcome, mut sent, said) = run(line, json!({"ok": true}), Format::Text);
+            outcome.unwrap();
+            let timed = matches!(sent["type"].as_str(), Some("user_initiated_sleep" | "force_wake" | "force_rem"));
+            let ts = sent.as_object_mut().unwrap().remove("ts");
+            assert_eq!(ts.is_some_and(|ts| ts.as_str().unwrap().parse::<jiff::Timestamp>().is_ok()), timed, "{line}");
+            assert_eq!(sent, message);
+            assert_eq!(said.lines().count(), 1, "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_declined_request_fails_with_the_daemons_words() {
+        for (reply, message) in [
+            (json!({"ok": false, "reason": "already_sleeping"}), "the daemon declined: already_sleeping"),
+            (
+                json!({"ok": false, "reason": "state_write_failed", "error": "disk full"}),
+                "the daemon declined: state_write_failed: disk full",
+            ),
+        ] {
+            let (outcome, _, said) = run("sleep", reply.clone(), Format::Text);
+            assert_eq!((outcome.unwrap_err().to_string().as_str(), said.as_str()), (message, ""));
+            let (outcome, _, said) = run("sleep", reply.clone(), Format::Json);
+            assert_eq!((outcome.is_err(), said), (true, format!("{reply}\n")));
+        }
+    }
+}

@@ -24,6 +24,8 @@ mod resume;
 mod serve;
 mod sleep;
 mod status;
+#[cfg(test)]
+mod testing;
 mod values;
 mod wake;
 
@@ -40,15 +42,18 @@ use crate::sys::notify::Notifier;
 use self::console::{Console, Format};
 use self::error::CliError;
 
+/// Where the options of every command stand in its help: after its own.
+const LAST: usize = 100;
+
 /// A memory for AI assistants: one daemon, one socket, one file.
 #[derive(Debug, Parser)]
 #[command(name = "iaid", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     /// The daemon's socket [default: $IAI_DAEMON_SOCKET_PATH, else ~/.iai-mcp/.daemon.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", display_order = LAST)]
     socket: Option<PathBuf>,
     /// Compact JSON on standard output, and errors as JSON on standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = LAST)]
     json: bool,
     #[command(subcommand)]
     command: Command,

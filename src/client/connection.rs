@@ -164,3 +164,23 @@ impl Connection {
 fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_stuck_attempt_is_waited_for_again() {
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let mut dialer = Dialer { stuck: Some(receiver) };
+        let path = Path::new("/nowhere/s");
+        let timeout = Duration::from_millis(1);
+        for _ in 0..2 {
+            assert_eq!(dialer.open(path, timeout).unwrap_err(), Unreached::NotAccepted(timeout));
+        }
+        sender.send(Ok(UnixStream::pair().unwrap().0)).unwrap();
+        assert!(dialer.open(path, timeout).is_ok());
+        // Then a new one, which says what is there now.
+        assert_eq!(dialer.open(path, Duration::from_secs(10)).unwrap_err(), Unreached::NoSocket);
+    }
+}
