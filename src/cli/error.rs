@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::console::{Console, Format};
+use super::logging;
 use super::paths::NoHome;
 use crate::client::{ClientError, FAILED};
 use crate::daemon::StartError;
@@ -80,7 +81,7 @@ impl CliError {
             return;
         }
         match console.format {
-            Format::Text => console.warn(format_args!("iaid: {self}")),
+            Format::Text => console.warn(format_args!("{}iaid: {self}", logging::error_prefix())),
             Format::Json => {
                 let code = match self {
                     CliError::Client(error) | CliError::Stopped(_, error) => error.code(),

@@ -50,6 +50,15 @@ pub(super) fn start(default: LevelFilter) {
     }
 }
 
+/// What a command's last words on standard error begin with: journald's priority of an error where
+/// it reads them, else nothing.
+pub(super) fn error_prefix() -> &'static str {
+    match reader() {
+        Reader::Journal => "<3>",
+        Reader::Other => "",
+    }
+}
+
 /// One part of `IAID_LOG`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Filter {
