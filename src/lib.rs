@@ -1,5 +1,10 @@
 //! placeholder
 
+#[cfg(feature = "daemon")]
+pub mod cli;
+pub mod client;
+#[cfg(feature = "daemon")]
+pub mod daemon;
 pub mod dispatch;
 pub mod limits;
 #[cfg(feature = "daemon")]

@@ -1,0 +1,460 @@
+//! `iaid capture`: one record from an argument, or one a line from standard input.
+//!
+//! The text goes to the daemon as it is; nothing is trimmed or cut. Of a line its end (`\n` or
+//! `\r\n`) is not part of it, and blank lines are passed over. A line that cannot be a record is
+//! named and the rest goes on; a failure that is not the line's own ends the work.
+
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::mem;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::console::{Console, Format};
+use super::error::CliError;
+use super::progress::Progress;
+use super::values::{counted, grouped};
+use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal};
+
+const METHOD: &str = "memory_capture";
+
+/// Longest text of a record, in bytes: `memory_capture` refuses more (MEMORY.md).
+const MAX_TEXT_BYTES: usize = 64 << 10;
+
+/// Read from standard input at once. 256 KiB: what waits in the pipeline is answered before a read
+/// that may block, so a larger read means fewer pauses.
+const INPUT_BUFFER: usize = 256 << 10;
+
+/// Store a text, word for word
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    about: About,
+    /// The text; - or nothing reads one text a line from standard input
+    text: Option<String>,
+}
+
+/// What is said about each text. What is not given is the daemon's default.
+#[derive(Clone, Debug, Default, Serialize, clap::Args)]
+struct About {
+    /// The conversation it belongs to [default: -]
+    #[arg(long = "session", value_name = "ID")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<String>,
+    /// Who said it [default: user]
+    #[arg(long, value_parser = ["user", "assistant", "system"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<String>,
+    /// The kind of memory [default: episodic]
+    #[arg(long, value_parser = ["working", "episodic", "semantic", "procedural", "parametric"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tier: Option<String>,
+    /// Words to find it by beside its own
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cue: Option<String>,
+    /// When it was said, ISO 8601; without an offset UTC [default: now]
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts: Option<String>,
+    /// A folder or a name it belongs to
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    text: &'a str,
+    #[serde(flatten)]
+    about: &'a About,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    status: Status,
+    record_id: Option<String>,
+    #[serde(default)]
+    reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Inserted,
+    Reinforced,
+    Skipped,
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    match args.text.as_deref() {
+        Some("-") => bulk(&args.about, client, console),
+        Some(text) => one(text, &args.about, client, console),
+        None if console.input_kind.is_terminal() => {
+            Err(CliError::Usage("nothing to capture: give a TEXT, or - to type one a line".into()))
+        }
+        None => bulk(&args.about, client, console),
+    }
+}
+
+fn one(text: &str, about: &About, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let result = client.call(METHOD, &Record { text, about })?;
+    if console.format == Format::Json {
+        return console.say(result.get()).map_err(CliError::Output);
+    }
+    let Outcome { status, record_id, reason } =
+        serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+    let id = record_id.as_deref().unwrap_or("without an id");
+    let line = match status {
+        Status::Inserted => format!("inserted {id}"),
+        Status::Reinforced => format!("reinforced {id}: it was there already"),
+        Status::Skipped => format!("skipped: {reason}"),
+    };
+    console.say(line).map_err(CliError::Output)
+}
+
+fn bulk(about: &About, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let input = mem::replace(&mut console.input, Box::new(io::empty()));
+    let mut work = Bulk {
+        about,
+        lines: Lines::new(input),
+        pipeline: client.pipeline(Delivery::AtLeastOnce),
+        tally: Tally::default(),
+        progress: Progress::new(console.input_bytes, Instant::now()),
+    };
+    let outcome = work.feed(console);
+    work.progress.clear(console);
+    let said = match console.format {
+        Format::Json => console.say(work.tally.as_json()),
+        Format::Text => console.say(work.tally.in_words()),
+    };
+    outcome?;
+    said.map_err(CliError::Output)?;
+    if work.tally.failed > 0 { Err(CliError::Lines(work.tally.failed)) } else { Ok(()) }
+}
+
+/// What became of the lines.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    inserted: u64,
+    reinforced: u64,
+    skipped: u64,
+    failed: u64,
+}
+
+impl Tally {
+    fn total(&self) -> u64 {
+        self.inserted + self.reinforced + self.skipped + self.failed
+    }
+
+    fn as_json(&self) -> serde_json::Value {
+        let Tally { inserted, reinforced, skipped, failed } = self;
+        json!({"inserted": inserted, "reinforced": reinforced, "skipped": skipped, "failed": failed})
+    }
+
+    fn in_words(&self) -> String {
+        let mut words = format!(
+            "{}: {} inserted, {} reinforced, {} skipped",
+            counted(self.total(), "line", "lines"),
+            grouped(self.inserted),
+            grouped(self.reinforced),
+            grouped(self.skipped),
+        );
+        if self.failed > 0 {
+            words.push_str(&format!(", {} failed", grouped(self.failed)));
+        }
+        words
+    }
+}
+
+struct Bulk<'a> {
+    about: &'a About,
+    lines: Lines,
+    pipeline: Pipeline<'a>,
+    tally: Tally,
+    progress: Progress,
+}
+
+impl Bulk<'_> {
+    fn feed(&mut self, console: &mut Console) -> Result<(), CliError> {
+        loop {
+            // Whoever types, or pipes a log that grows, hears of each line before the next.
+            if !self.lines.ready() {
+                self.settle(console)?;
+            }
+            let Some(line) = self.lines.next().map_err(CliError::Input)? else {
+                return self.settle(console);
+            };
+            match line {
+                Line::Text(text) if text.trim().is_empty() => {}
+                Line::Text(text) => {
+                    let record = Record { text: &text, about: self.about };
+                    if let Err(error) = self.pipeline.send(self.lines.number, METHOD, &record) {
+                        return Err(self.stopped(error, console));
+                    }
+                }
+                Line::TooLong => {
+                    let what = format!("longer than {MAX_TEXT_BYTES} bytes; split it into several lines");
+                    self.fail(self.lines.number, FAILED, &what, console);
+                }
+                Line::NotUtf8 => self.fail(self.lines.number, FAILED, "not UTF-8; convert it with iconv", console),
+            }
+            self.collect(console)?;
+        }
+    }
+
+    /// Waits for all replies.
+    fn settle(&mut self, console: &mut Console) -> Result<(), CliError> {
+        match self.pipeline.finish() {
+            Ok(()) => self.collect(console),
+            Err(error) => Err(self.stopped(error, console)),
+        }
+    }
+
+    /// The error that ends the work, after counting what was answered before it.
+    fn stopped(&mut self, error: ClientError, console: &mut Console) -> CliError {
+        match self.collect(console) {
+            Err(earlier) => earlier,
+            Ok(()) => CliError::Stopped(self.pipeline.unanswered().next().unwrap_or(self.lines.number), error),
+        }
+    }
+
+    /// Counts the replies that are there.
+    fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
+        while let Some(Answer { tag, outcome }) = self.pipeline.answered() {
+            match outcome {
+                Ok(result) => {
+                    let outcome: Outcome =
+                        serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+                    match outcome.status {
+                        Status::Inserted => self.tally.inserted += 1,
+                        Status::Reinforced => self.tally.reinforced += 1,
+                        Status::Skipped => self.tally.skipped += 1,
+                    }
+                }
+                // A full disk or a stopping daemon would be said once more for every line.
+                Err(Refusal { code: FAILED, message }) => {
+                    return Err(CliError::Stopped(tag, ClientError::Refused { code: FAILED, message }));
+                }
+                Err(Refusal { code, message }) => self.fail(tag, code, &message, console),
+            }
+            self.progress.show(self.lines.bytes, self.tally.total(), Instant::now(), console);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, line: u64, code: i32, what: &str, console: &mut Console) {
+        self.tally.failed += 1;
+        self.progress.clear(console);
+        match console.format {
+            Format::Text => console.warn(format_args!("line {line}: {what}")),
+            Format::Json => console.warn(json!({"line": line, "error": {"code": code, "message": what}})),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Text(String),
+    TooLong,
+    NotUtf8,
+}
+
+/// Standard input in lines, of which none is ever held beyond [`MAX_TEXT_BYTES`].
+struct Lines {
+    input: BufReader<Box<dyn Read>>,
+    /// The last line's number, from 1.
+    number: u64,
+    /// Bytes read so far.
+    bytes: u64,
+}
+
+impl Lines {
+    fn new(input: Box<dyn Read>) -> Lines {
+        Lines { input: BufReader::with_capacity(INPUT_BUFFER, input), number: 0, bytes: 0 }
+    }
+
+    /// Is a whole line here already, so that the next one needs no read?
+    fn ready(&self) -> bool {
+        memchr::memchr(b'\n', self.input.buffer()).is_some()
+    }
+
+    fn next(&mut self) -> io::Result<Option<Line>> {
+        // One more than the longest text, for the `\r` of its end.
+        let room = MAX_TEXT_BYTES + 1;
+        let mut line = Vec::new();
+        let mut too_long = false;
+        let mut begun = false;
+        loop {
+            let ready = match self.input.fill_buf() {
+                Ok(ready) => ready,
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            if ready.is_empty() && !begun {
+                return Ok(None);
+            }
+            begun = true;
+            let end = memchr::memchr(b'\n', ready);
+            let part = &ready[..end.unwrap_or(ready.len())];
+            too_long |= line.len() + part.len() > room;
+            if !too_long {
+                line.extend_from_slice(part);
+            }
+            let ended = end.is_some() || ready.is_empty();
+            let used = part.len() + usize::from(end.is_some());
+            self.input.consume(used);
+            self.bytes += used as u64;
+            if ended {
+                self.number += 1;
+                return Ok(Some(finished(line, too_long)));
+            }
+        }
+    }
+}
+
+fn finished(mut line: Vec<u8>, too_long: bool) -> Line {
+    if line.last() == Some(&b'\r') {
+        line.pop();
+    }
+    if too_long || line.len() > MAX_TEXT_BYTES {
+        return Line::TooLong;
+    }
+    String::from_utf8(line).map_or(Line::NotUtf8, Line::Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::tests::console;
+    use super::super::error::Exit;
+    use super::super::testing::{error, result, with_daemon};
+    use super::*;
+    use crate::client::Policy;
+
+    use serde_json::Value;
+
+    /// Gives its bytes out a few at a time.
+    struct Slow(Vec<u8>, usize);
+
+    impl Read for Slow {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.len().min(self.1).min(into.len());
+            into[..count].copy_from_slice(&self.0[..count]);
+            self.0.drain(..count);
+            Ok(count)
+        }
+    }
+
+    #[test]
+    fn lines_are_cut_whatever_the_pieces() {
+        let longest = "x".repeat(MAX_TEXT_BYTES);
+        let mut input = b"one\r\n\n  two \nna\xc3\xafve\n\xff\n".to_vec();
+        for end in ["\n", "\r\n", "y\n", "yy\r\n"] {
+            input.extend_from_slice(longest.as_bytes());
+            input.extend_from_slice(end.as_bytes());
+        }
+        input.extend_from_slice(b"a\rb\nlast");
+        let text = |text: &str| Line::Text(text.into());
+        let want = [
+            text("one"),
+            text(""),
+            text("  two "),
+            text("na\u{ef}ve"),
+            Line::NotUtf8,
+            text(&longest),
+            text(&longest),
+            Line::TooLong,
+            Line::TooLong,
+            text("a\rb"),
+            text("last"),
+        ];
+        for piece in [1, 2, 3, 7, 1000, 1 << 20] {
+            let mut lines = Lines::new(Box::new(Slow(input.clone(), piece)));
+            for (at, want) in want.iter().enumerate() {
+                assert_eq!(lines.next().unwrap().as_ref(), Some(want), "line {} in pieces of {piece}", at + 1);
+                assert_eq!(lines.number, at as u64 + 1);
+            }
+            assert_eq!(lines.next().unwrap(), None);
+            assert_eq!(lines.bytes, input.len() as u64);
+        }
+        assert_eq!(Lines::new(Box::new(io::empty())).next().unwrap(), None);
+    }
+
+    /// A daemon's reply to a capture, by the captured text.
+    fn answer(call: &Value) -> Value {
+        let status = |status: &str| result(call, json!({"status": status, "record_id": "id-1", "reason": "why"}));
+        match call["params"]["text"].as_str().unwrap() {
+            "again" => status("reinforced"),
+            "short" => status("skipped"),
+            "bad" => error(call, -32602, "param 'ts' must be a date"),
+            "full" => error(call, FAILED, "the disk is full"),
+            _ => status("inserted"),
+        }
+    }
+
+    #[test]
+    fn each_line_is_a_record_and_bad_ones_are_named() {
+        let mut input = b"first\nagain\n\nshort\nbad\n".to_vec();
+        input.extend(std::iter::repeat_n(b'x', MAX_TEXT_BYTES * 3));
+        input.extend_from_slice(b"\n\xff\n last ");
+        let about = About { session_id: Some("s1".into()), role: Some("assistant".into()), ..About::default() };
+        let (mut console, out, err) = console(Format::Text, &input);
+        let (outcome, seen) = with_daemon(answer, |client| bulk(&about, client, &mut console));
+        assert!(matches!(outcome, Err(CliError::Lines(3))), "{outcome:?}");
+        assert_eq!(out.text(), "7 lines: 2 inserted, 1 reinforced, 1 skipped, 3 failed\n");
+        let mut said: Vec<_> = err.text().lines().map(str::to_owned).collect();
+        said.sort();
+        assert_eq!(
+            said,
+            [
+                "line 5: param 'ts' must be a date",
+                "line 6: longer than 65536 bytes; split it into several lines",
+                "line 7: not UTF-8; convert it with iconv",
+            ]
+        );
+        let texts: Vec<_> = seen.iter().map(|call| call["params"]["text"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["first", "again", "short", "bad", " last "]);
+        assert_eq!(seen[0]["params"], json!({"text": "first", "session_id": "s1", "role": "assistant"}));
+    }
+
+    #[test]
+    fn programs_get_the_counts_and_the_errors_as_json() {
+        let (mut console, out, err) = console(Format::Json, b"one\nbad\n");
+        let (outcome, _) = with_daemon(answer, |client| bulk(&About::default(), client, &mut console));
+        assert!(matches!(outcome, Err(CliError::Lines(1))));
+        assert_eq!(out.text(), "{\"failed\":1,\"inserted\":1,\"reinforced\":0,\"skipped\":0}\n");
+        let said: Value = serde_json::from_str(&err.text()).unwrap();
+        assert_eq!(said, json!({"line": 2, "error": {"code": -32602, "message": "param 'ts' must be a date"}}));
+    }
+
+    #[test]
+    fn a_failure_that_is_not_the_lines_own_ends_the_work() {
+        let (mut console, out, _) = console(Format::Text, b"one\ntwo\nfull\nthree\n");
+        let (outcome, _) = with_daemon(answer, |client| bulk(&About::default(), client, &mut console));
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, CliError::Stopped(3, _)), "{error}");
+        assert_eq!(out.text(), "2 lines: 2 inserted, 0 reinforced, 0 skipped\n");
+
+        let (mut console, _, _) = super::super::console::tests::console(Format::Text, b"one\n");
+        let error =
+            bulk(&About::default(), &mut Client::new("/nowhere/s", Policy::default()), &mut console).unwrap_err();
+        assert!(matches!(error, CliError::Stopped(1, _)));
+        assert_eq!(error.exit(), Exit::Unreachable);
+    }
+
+    #[test]
+    fn one_text_is_told_in_a_line() {
+        for (text, line) in [
+            ("a new one", "inserted id-1\n"),
+            ("again", "reinforced id-1: it was there already\n"),
+            ("short", "skipped: why\n"),
+        ] {
+            let (mut console, out, _) = console(Format::Text, b"");
+            let args = Args { about: About::default(), text: Some(text.into()) };
+            let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
+            outcome.unwrap();
+            assert_eq!(out.text(), line);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The three standard streams of a client command, and what may be written to each.
+//!
+//! Text from the store is shown as it is, but for control characters on a terminal: a memory must
+//! not be able to move the cursor or set a title. Pipes and files get the exact bytes.
+
+use std::borrow::Cow;
+use std::env;
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+
+/// For whom the output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// People.
+    Text,
+    /// Programs.
+    Json,
+}
+
+/// What a stream ends in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A file or a pipe: exact bytes.
+    Plain,
+    /// A terminal without colour.
+    Terminal,
+    /// A terminal with colour.
+    Coloured,
+}
+
+impl Kind {
+    pub(super) fn is_terminal(self) -> bool {
+        self != Kind::Plain
+    }
+}
+
+pub(super) struct Console {
+    pub(super) format: Format,
+    pub(super) input: Box<dyn Read>,
+    pub(super) input_kind: Kind,
+    /// Bytes that the input still holds, where it is a file.
+    pub(super) input_bytes: Option<u64>,
+    pub(super) out: Box<dyn Write>,
+    pub(super) out_kind: Kind,
+    pub(super) err: Box<dyn Write>,
+    pub(super) err_kind: Kind,
+}
+
+impl Console {
+    /// The process's own streams.
+    pub(super) fn standard(format: Format) -> Console {
+        let wanted = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+        // https://no-color.org: any value but an empty one.
+        let terminal = if wanted("NO_COLOR") || dumb { Kind::Terminal } else { Kind::Coloured };
+        let kind = |is_terminal| if is_terminal { terminal } else { Kind::Plain };
+        Console {
+            format,
+            input: Box::new(io::stdin().lock()),
+            input_kind: kind(io::stdin().is_terminal()),
+            input_bytes: remaining_input(),
+            out: Box::new(BufWriter::new(io::stdout())),
+            out_kind: kind(io::stdout().is_terminal()),
+            err: Box::new(io::stderr()),
+            err_kind: kind(io::stderr().is_terminal()),
+        }
+    }
+
+    /// A line on standard output.
+    pub(super) fn say(&mut self, line: impl fmt::Display) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+
+    /// A line on standard error. That nobody hears it changes nothing about the outcome.
+    pub(super) fn warn(&mut self, line: impl fmt::Display) {
+        drop(writeln!(self.err, "{}", visible(&line.to_string(), self.err_kind)));
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// `text` as it may go to a stream of this kind: on a terminal each control character but newline
+/// and tab becomes its picture, or U+FFFD where it has none.
+pub(super) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
+    let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
+    if kind == Kind::Plain || !text.contains(hidden) {
+        return Cow::Borrowed(text);
+    }
+    let picture = |c: char| match c {
+        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    Cow::Owned(text.chars().map(|c| if hidden(c) { picture(c) } else { c }).collect())
+}
+
+/// `text` in bold where the stream has colour.
+pub(super) fn bold(text: &str, kind: Kind) -> Cow<'_, str> {
+    if kind == Kind::Coloured { Cow::Owned(format!("\x1b[1m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
+}
+
+fn remaining_input() -> Option<u64> {
+    let mut file = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    let at = io::Seek::stream_position(&mut file).ok()?;
+    Some(metadata.len().saturating_sub(at))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    /// What was written, still readable after the console took its end.
+    #[derive(Clone, Default)]
+    pub(crate) struct Kept(Rc<RefCell<Vec<u8>>>);
+
+    impl Kept {
+        pub(crate) fn text(&self) -> String {
+            String::from_utf8(self.0.borrow().clone()).unwrap()
+        }
+    }
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A console over memory: reads `input`, keeps both outputs.
+    pub(crate) fn console(format: Format, input: &[u8]) -> (Console, Kept, Kept) {
+        let (out, err) = (Kept::default(), Kept::default());
+        let console = Console {
+            format,
+            input: Box::new(io::Cursor::new(input.to_vec())),
+            input_kind: Kind::Plain,
+            input_bytes: None,
+            out: Box::new(out.clone()),
+            out_kind: Kind::Plain,
+            err: Box::new(err.clone()),
+            err_kind: Kind::Plain,
+        };
+        (console, out, err)
+    }
+
+    #[test]
+    fn a_memory_cannot_command_a_terminal() {
+        let text = "a\x1b]0;title\x07\tb\r\nc\u{9b}31m\u{7f} é";
+        assert_eq!(visible(text, Kind::Plain), text);
+        for kind in [Kind::Terminal, Kind::Coloured] {
+            assert_eq!(visible(text, kind), "a␛]0;title␇\tb␍\nc\u{fffd}31m␡ é");
+            assert!(matches!(visible("plain\n\ttext", kind), Cow::Borrowed(_)));
+        }
+        assert_eq!(bold("x", Kind::Terminal), "x");
+        assert_eq!(bold("x", Kind::Coloured), "\x1b[1mx\x1b[0m");
+    }
+}

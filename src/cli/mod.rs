@@ -1,0 +1,123 @@
+//! The command line: a file a command, each from its parsed arguments to its lines of output.
+//!
+//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`,
+//! `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
+//! before any thread starts, and exits with what [`run`] gives.
+//!
+//! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
+
+mod call;
+mod capture;
+mod completions;
+mod console;
+mod control;
+mod error;
+mod logging;
+mod man;
+mod paths;
+mod pause;
+mod pretty;
+mod progress;
+mod recall;
+mod rem;
+mod resume;
+mod serve;
+mod sleep;
+mod status;
+#[cfg(test)]
+mod testing;
+mod values;
+mod wake;
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::client::{Client, Policy};
+use crate::sys::inherited::Inherited;
+use crate::sys::notify::Notifier;
+
+use self::console::{Console, Format};
+use self::error::CliError;
+
+/// Where the options of every command stand in its help: after its own.
+const LAST: usize = 100;
+
+/// A memory for AI assistants: one daemon, one socket, one file.
+#[derive(Debug, Parser)]
+#[command(name = "iaid", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Cli {
+    /// The daemon's socket [default: $IAI_DAEMON_SOCKET_PATH, else ~/.iai-mcp/.daemon.sock]
+    #[arg(long, global = true, value_name = "PATH", display_order = LAST)]
+    socket: Option<PathBuf>,
+    /// Compact JSON on standard output, and errors as JSON on standard error
+    #[arg(long, global = true, display_order = LAST)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
+IAID_LOG sets what is logged to standard error, such as debug or info,iaid::serve=trace.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Call(call::Args),
+    Status(status::Args),
+    Pause(pause::Args),
+    Resume(resume::Args),
+    Sleep(sleep::Args),
+    Wake(wake::Args),
+    Rem(rem::Args),
+    Capture(capture::Args),
+    Recall(recall::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Parses the command line, carries it out, and gives the code to exit with.
+pub fn run(inherited: Inherited, notifier: Notifier) -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return error::usage(&error),
+    };
+    logging::start(match &cli.command {
+        Command::Serve(_) => log::LevelFilter::Info,
+        _ => log::LevelFilter::Warn,
+    });
+    let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });
+    let outcome = match cli.command {
+        Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
+        command => run_client(command, cli.socket, &mut console),
+    };
+    let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            error.tell(&mut console);
+            error.exit_code()
+        }
+    }
+}
+
+fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
+    match command {
+        Command::Serve(_) => Ok(()),
+        Command::Completions(args) => completions::run(&args, Cli::command(), console),
+        Command::Man(args) => man::run(&args, Cli::command(), console),
+        Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),
+        Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
+        Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),
+        Command::Status(args) => status::run(&args, &mut client(control::policy())?, console),
+        Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
+        Command::Resume(args) => resume::run(&args, &mut client(control::policy())?, console),
+        Command::Sleep(args) => sleep::run(&args, &mut client(control::policy())?, console),
+        Command::Wake(args) => wake::run(&args, &mut client(control::policy())?, console),
+        Command::Rem(args) => rem::run(&args, &mut client(control::policy())?, console),
+    }
+}

@@ -1,0 +1,201 @@
+//! `iaid recall`: what is remembered about a cue, best first, in its exact words.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::console::{Console, Format, Kind, bold, visible};
+use super::error::CliError;
+use super::values::counted;
+use crate::client::Client;
+
+const METHOD: &str = "memory_recall";
+
+/// Find what was said about a cue
+#[derive(Debug, Serialize, clap::Args)]
+pub(super) struct Args {
+    /// What to look for, in any words; an empty one gives the most recent
+    cue: String,
+    /// Most hits, 1 to 100 [default: 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u8>,
+    /// Most text in all, in tokens of four characters [default: 1500]
+    #[arg(long = "budget", value_name = "TOKENS")]
+    #[serde(rename = "budget_tokens", skip_serializing_if = "Option::is_none")]
+    budget: Option<u32>,
+    /// The session that asks
+    #[arg(long = "session", value_name = "ID")]
+    #[serde(rename = "session_id", skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// Nothing from before this time, ISO 8601
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    /// Nothing from after this time, ISO 8601
+    #[arg(long, value_name = "TIME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    /// The project whose records come first
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Recall<'a> {
+    #[serde(borrow)]
+    hits: Vec<Hit<'a>>,
+    #[serde(borrow, default)]
+    anti_hits: Vec<Hit<'a>>,
+    #[serde(default)]
+    truncated: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Hit<'a> {
+    #[serde(borrow)]
+    literal_surface: Cow<'a, str>,
+    #[serde(default)]
+    score: f64,
+    #[serde(default)]
+    ts: Option<String>,
+    #[serde(default)]
+    valid_from: Option<String>,
+    #[serde(default)]
+    valid_to: Option<String>,
+    #[serde(default)]
+    role: Option<String>,
+    #[serde(default)]
+    session_id: Option<String>,
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let result = client.call(METHOD, args)?;
+    if console.format == Format::Json {
+        return console.say(result.get()).map_err(CliError::Output);
+    }
+    let recall = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+    let text = render(&recall, &TimeZone::system(), console.out_kind);
+    console.out.write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+fn render(recall: &Recall<'_>, zone: &TimeZone, kind: Kind) -> String {
+    let mut shown = String::new();
+    for (at, hit) in recall.hits.iter().enumerate() {
+        let head = format!("{}. {}  score {:.2}", at + 1, about(hit, zone), hit.score);
+        entry(&mut shown, &head, hit, kind);
+    }
+    if recall.hits.is_empty() {
+        shown.push_str("nothing is remembered about that\n");
+    }
+    for hit in &recall.anti_hits {
+        entry(&mut shown, &format!("against: {}", about(hit, zone)), hit, kind);
+    }
+    if let Some(count) = recall.truncated.filter(|count| *count > 0) {
+        let hits = counted(count, "more hit", "more hits");
+        // Writing to a String cannot fail.
+        let _ = writeln!(shown, "\n{hits} did not fit into one reply; ask for fewer with --limit");
+    }
+    shown
+}
+
+/// A heading, then the text as it is: whoever selects it with the mouse gets its own words alone.
+fn entry(shown: &mut String, head: &str, hit: &Hit<'_>, kind: Kind) {
+    if !shown.is_empty() {
+        shown.push('\n');
+    }
+    shown.push_str(&bold(&visible(head, kind), kind));
+    shown.push('\n');
+    shown.push_str(&visible(&hit.literal_surface, kind));
+    if !hit.literal_surface.ends_with('\n') {
+        shown.push('\n');
+    }
+}
+
+fn about(hit: &Hit<'_>, zone: &TimeZone) -> String {
+    let when = hit.ts.as_deref().or(hit.valid_from.as_deref());
+    let mut parts = vec![when.map_or_else(|| "undated".into(), |ts| local_time(ts, zone))];
+    parts.extend(hit.role.clone());
+    parts.extend(hit.session_id.as_ref().filter(|id| *id != "-").map(|id| format!("session {id}")));
+    parts.extend(hit.valid_to.as_deref().map(|ts| format!("superseded {}", local_time(ts, zone))));
+    parts.join("  ")
+}
+
+/// A time of the daemon's as the user's clock shows it, or as it is where it is no time.
+pub(super) fn local_time(ts: &str, zone: &TimeZone) -> String {
+    match ts.parse::<Timestamp>() {
+        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => ts.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+    use serde_json::{Value, json};
+
+    fn shown(result: &Value, kind: Kind) -> String {
+        let text = result.to_string();
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        render(&serde_json::from_str(&text).unwrap(), &east, kind)
+    }
+
+    #[test]
+    fn hits_are_numbered_and_their_words_exact() {
+        let hit = |text: &str| json!({"record_id": "r", "score": 0.914, "reason": "terms", "literal_surface": text, "adjacent_suggestions": [], "valid_from": "2026-05-14T10:22:33Z", "valid_to": null, "session_id": "s1", "role": "user", "ts": "2026-05-14T23:30:00.5Z"});
+        let mut old = hit("The tea is green.\n");
+        old["valid_to"] = json!("2026-05-20T00:00:00Z");
+        old["session_id"] = json!("-");
+        let result = json!({"hits": [hit("  The tea\n\tis \"black\".  "), old], "anti_hits": [hit("No tea.")], "activation_trace": [], "truncated": 3, "budget_used": 9});
+        assert_eq!(
+            shown(&result, Kind::Plain),
+            "1. 2026-05-15 01:30  user  session s1  score 0.91\n  The tea\n\tis \"black\".  \n\n\
+             2. 2026-05-15 01:30  user  superseded 2026-05-20 02:00  score 0.91\nThe tea is green.\n\n\
+             against: 2026-05-15 01:30  user  session s1\nNo tea.\n\n\
+             3 more hits did not fit into one reply; ask for fewer with --limit\n"
+        );
+    }
+
+    #[test]
+    fn little_is_enough_for_a_hit() {
+        let result = json!({"hits": [{"literal_surface": "x\u{1b}[2J", "ts": "yesterday"}, {"literal_surface": "y"}]});
+        assert_eq!(shown(&result, Kind::Plain), "1. yesterday  score 0.00\nx\u{1b}[2J\n\n2. undated  score 0.00\ny\n");
+        assert!(shown(&result, Kind::Coloured).starts_with("\u{1b}[1m1. yesterday  score 0.00\u{1b}[0m\nx␛[2J\n"));
+        assert_eq!(shown(&json!({"hits": []}), Kind::Plain), "nothing is remembered about that\n");
+    }
+
+    #[test]
+    fn options_become_params() {
+        let params = |line: &[&str]| match Cli::try_parse_from(["iaid", "recall"].iter().chain(line)).unwrap().command {
+            Command::Recall(args) => serde_json::to_value(&args).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(params(&["tea"]), json!({"cue": "tea"}));
+        assert_eq!(
+            params(&[
+                "",
+                "--limit",
+                "3",
+                "--budget",
+                "200",
+                "--session",
+                "s",
+                "--since",
+                "2026-01-01",
+                "--project",
+                "p"
+            ]),
+            json!({"cue": "", "limit": 3, "budget_tokens": 200, "session_id": "s", "since": "2026-01-01", "project": "p"})
+        );
+        for limit in ["0", "101"] {
+            let said = Cli::try_parse_from(["iaid", "recall", "x", "--limit", limit]).unwrap_err().to_string();
+            assert!(said.contains("1..=100"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `iaid serve`: the daemon's options, checked and put together. What it then does is `daemon.rs`.
+
+use std::env;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::error::CliError;
+use super::{paths, values};
+use crate::daemon::{self, Listen, Options};
+use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
+use crate::sys::inherited::Inherited;
+use crate::sys::notify::Notifier;
+
+/// `--workers`. 64: more of them only wait for the one writer.
+const WORKERS: RangeInclusive<i64> = MIN_WORKERS as i64..=64;
+
+/// `--max-memory` in lines of `--max-line`: the longest line and its reply must fit, or a connection
+/// that is sending one would never be read again.
+const LINES_IN_MEMORY: usize = 2;
+
+/// Run the daemon in the foreground
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Serve the listening Unix socket that is open as descriptor N
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..), conflicts_with = "socket")]
+    fd: Option<i32>,
+    /// Serve standard input and output instead of a socket
+    #[arg(long, conflicts_with_all = ["socket", "fd"])]
+    stdio: bool,
+    /// Worker threads, 2 to 64 [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(WORKERS))]
+    workers: Option<u16>,
+    /// Longest line accepted, 1K to 64M [default: 1M]
+    #[arg(long, value_name = "BYTES", value_parser = values::line_size)]
+    max_line: Option<usize>,
+    /// Most connections at once, 1 to 16384 [default: three quarters of the descriptor limit]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS as i64))]
+    max_connections: Option<u16>,
+    /// Input and output of all connections together, 1M to 1G [default: 16M]
+    #[arg(long, value_name = "BYTES", value_parser = values::memory_size)]
+    max_memory: Option<usize>,
+    /// How long a stop waits for what is under way, 0 to 3600, fractions allowed [default: 5]
+    #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
+    drain_timeout: Option<Duration>,
+}
+
+impl Args {
+    fn limits(&self) -> Result<Limits, CliError> {
+        let mut limits = Limits::default();
+        if let Some(workers) = self.workers {
+            limits.workers = workers.into();
+        }
+        if let Some(bytes) = self.max_line {
+            limits.max_line_bytes = bytes;
+        }
+        if let Some(bytes) = self.max_memory {
+            limits.max_memory_bytes = bytes;
+        }
+        if let Some(time) = self.drain_timeout {
+            limits.drain_timeout = time;
+        }
+        let least = limits.max_line_bytes * LINES_IN_MEMORY;
+        if limits.max_memory_bytes < least {
+            return Err(CliError::Usage(format!(
+                "--max-memory {} is too little for --max-line {}: give at least {}",
+                values::short_size(limits.max_memory_bytes),
+                values::short_size(limits.max_line_bytes),
+                values::short_size(least),
+            )));
+        }
+        Ok(limits)
+    }
+
+    fn listen(&self, socket: Option<PathBuf>) -> Result<Listen, CliError> {
+        match self.fd {
+            Some(fd) => Ok(Listen::Fd(fd)),
+            None => Ok(Listen::Path(paths::socket(socket, &|name| env::var_os(name))?)),
+        }
+    }
+}
+
+pub(super) fn run(
+    args: Args,
+    socket: Option<PathBuf>,
+    inherited: Inherited,
+    notifier: Notifier,
+) -> Result<(), CliError> {
+    let limits = args.limits()?;
+    let max_connections = args.max_connections.map(usize::from);
+    let listen = if args.stdio { Listen::Fd(0) } else { args.listen(socket)? };
+    let store = paths::store(args.store, &|name| env::var_os(name))?;
+    let options = Options { listen, store, limits, max_connections };
+    let outcome = if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, inherited, notifier) };
+    outcome.map_err(CliError::Start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Cli, Command};
+    use super::*;
+    use clap::Parser;
+
+    fn parse(line: &str) -> Result<Args, String> {
+        let cli = Cli::try_parse_from(["iaid", "serve"].into_iter().chain(line.split_whitespace()));
+        match cli.map_err(|e| e.to_string())?.command {
+            Command::Serve(args) => Ok(args),
+            other => Err(format!("{other:?}")),
+        }
+    }
+
+    #[test]
+    fn options_become_limits() {
+        assert_eq!(parse("").unwrap().limits().unwrap(), Limits::default());
+        let args = parse("--workers 8 --max-line 64K --max-memory 4M --drain-timeout 0.5").unwrap();
+        let limits = args.limits().unwrap();
+        assert_eq!((limits.workers, limits.max_line_bytes, limits.max_memory_bytes), (8, 64 << 10, 4 << 20));
+        assert_eq!(limits.drain_timeout, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_their_range() {
+        for (line, part) in [
+            ("--workers 1", "2..=64"),
+            ("--workers 65", "2..=64"),
+            ("--max-line 10", "1K to 64M"),
+            ("--max-memory 2G", "1M to 1G"),
+            ("--max-connections 0", "1..=16384"),
+            ("--max-connections 20000", "1..=16384"),
+            ("--drain-timeout 3601", "0 to 3600 seconds"),
+            ("--fd -1", "-1"),
+            ("--fd 3 --stdio", "cannot be used with"),
+            ("--fd 3 --socket /s", "cannot be used with"),
+            ("--stdio --socket /s", "cannot be used with"),
+        ] {
+            let said = parse(line).unwrap_err();
+            assert!(said.contains(part), "{line}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_line_must_fit_into_memory_twice() {
+        assert!(parse("--max-line 8M").unwrap().limits().is_ok());
+        let error = parse("--max-line 16M").unwrap().limits().unwrap_err();
+        assert_eq!(error.to_string(), "--max-memory 16M is too little for --max-line 16M: give at least 32M");
+    }
+
+    #[test]
+    fn a_descriptor_needs_no_path() {
+        assert!(matches!(parse("--fd 3").unwrap().listen(None), Ok(Listen::Fd(3))));
+        let listen = parse("").unwrap().listen(Some("/s".into()));
+        assert!(matches!(listen, Ok(Listen::Path(path)) if path == std::path::Path::new("/s")));
+    }
+}

@@ -1,0 +1,286 @@
+//! `iaid status`: how the daemon is, as an aligned list in words.
+//!
+//! A key this version does not know is shown as it came, so that a newer daemon hides nothing.
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+use super::console::{Console, Format, Kind, bold, visible};
+use super::control;
+use super::error::CliError;
+use super::recall::local_time;
+use super::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
+use crate::client::Client;
+
+/// Show how the daemon is
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(_: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let reply = control::ask("status", &json!({"type": "status"}), client, console)?;
+    if console.format == Format::Json {
+        return Ok(());
+    }
+    let status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
+    let text = render(status, &TimeZone::system(), console.out_kind);
+    console.out.write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+fn render(status: Map<String, Value>, zone: &TimeZone, kind: Kind) -> String {
+    let rows = rows(Status(status), zone);
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    let mut shown = String::new();
+    for (label, value) in rows {
+        let label = format!("{label:<width$}");
+        shown.push_str(&bold(&visible(&label, kind), kind));
+        shown.push_str("  ");
+        shown.push_str(&visible(&value, kind));
+        shown.push('\n');
+    }
+    shown
+}
+
+/// The reply's keys, of which each is taken out as it is shown.
+struct Status(Map<String, Value>);
+
+impl Status {
+    fn text(&mut self, key: &str) -> Option<String> {
+        match self.0.remove(key)? {
+            Value::Null => None,
+            Value::String(text) => Some(text),
+            other => Some(other.to_string()),
+        }
+    }
+
+    fn count(&mut self, key: &str) -> Option<u64> {
+        match self.0.get(key)?.as_u64() {
+            Some(count) => {
+                self.0.remove(key);
+                Some(count)
+            }
+            None => None,
+        }
+    }
+}
+
+fn rows(mut status: Status, zone: &TimeZone) -> Vec<(String, String)> {
+    let mut rows = Vec::new();
+    let mut row = |label: &str, value: Option<String>| rows.extend(value.map(|value| (label.to_owned(), value)));
+    status.0.remove("ok");
+    row("state", state(&mut status));
+    row("sleep", sleep(&mut status));
+    row("quarantine", status.0.remove("quarantine").and_then(|value| quarantine(&value, zone)));
+    row("quiet window", status.0.remove("quiet_window").map(|value| quiet_window(&value)));
+    row("digest", status.0.remove("pending_digest").map(|value| digest(&value)));
+    row("up", up(&mut status, zone));
+    row("last tick", status.text("last_tick_at").map(|ts| local_time(&ts, zone)));
+    row("version", status.text("version"));
+    row("records", status.count("records").map(grouped));
+    row("connections", status.count("connections").map(|count| format!("{} open", grouped(count))));
+    row("requests", requests(&mut status));
+    row("work", work(&mut status));
+    row("latency", status.0.remove("latency_us").map(|value| latency(&value)));
+    row("memory", memory(&mut status));
+    row("turned away", turned_away(&mut status));
+    row("late results", status.count("late_results").filter(|count| *count > 0).map(grouped));
+    rows.extend(status.0.into_iter().map(|(key, value)| match value {
+        Value::String(text) => (key, text),
+        other => (key, other.to_string()),
+    }));
+    rows
+}
+
+fn state(status: &mut Status) -> Option<String> {
+    // The same value under two names, for two kinds of clients.
+    let (fsm, state) = (status.text("fsm_state"), status.text("state"));
+    let lifecycle = status.text("lifecycle_state");
+    let fsm = fsm.or(state)?;
+    let words = match (fsm.as_str(), lifecycle.as_deref()) {
+        (_, Some("HIBERNATION")) => "hibernating",
+        (_, Some("DROWSY")) => "drowsy",
+        ("WAKE", _) => "awake",
+        ("TRANSITIONING", _) => "falling asleep",
+        ("SLEEP", _) => "asleep",
+        ("DREAMING", _) => "dreaming: consolidating what it holds",
+        _ => "not known to this version",
+    };
+    Some(match lifecycle {
+        Some(lifecycle) if lifecycle != fsm => format!("{words} ({fsm}, {lifecycle})"),
+        _ => format!("{words} ({fsm})"),
+    })
+}
+
+fn sleep(status: &mut Status) -> Option<String> {
+    match status.0.remove("scheduler_paused")? {
+        Value::Bool(true) => Some("paused until `iaid resume`".into()),
+        Value::Bool(false) => Some("when idle".into()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn quarantine(value: &Value, zone: &TimeZone) -> Option<String> {
+    match (value, value["until_ts"].as_str()) {
+        (Value::Null | Value::Bool(false), _) => None,
+        (_, Some(until)) => {
+            let why = value["reason"].as_str().unwrap_or("a step of the REM cycle failed again and again");
+            Some(format!("until {}: {why}", local_time(until, zone)))
+        }
+        (value, None) => Some(value.to_string()),
+    }
+}
+
+/// `[start half-hour 0..47, length in half-hours]` as times of day.
+fn quiet_window(value: &Value) -> String {
+    let half_hour = |at: u64| format!("{:02}:{:02}", at % 48 / 2, at % 2 * 30);
+    match (value, value[0].as_u64(), value[1].as_u64()) {
+        (Value::Null, ..) => "not learned yet".into(),
+        (_, Some(start), Some(length)) if start < 48 && length <= 48 => {
+            format!("{} to {}", half_hour(start), half_hour(start + length))
+        }
+        _ => value.to_string(),
+    }
+}
+
+fn digest(value: &Value) -> String {
+    let count = |key: &str| value[key].as_u64().unwrap_or(0);
+    match value {
+        Value::Null => "nothing waiting".into(),
+        Value::Object(_) => format!(
+            "{}, {}, {}",
+            counted(count("rem_cycles_completed"), "REM cycle", "REM cycles"),
+            counted(count("episodes_processed"), "episode", "episodes"),
+            counted(count("schemas_induced_tier0"), "pattern", "patterns"),
+        ),
+        other => other.to_string(),
+    }
+}
+
+fn up(status: &mut Status, zone: &TimeZone) -> Option<String> {
+    let seconds = status.0.remove("uptime_sec").and_then(|value| value.as_f64());
+    let since = status.text("daemon_started_at").map(|ts| local_time(&ts, zone));
+    match (seconds.map(|seconds| time_in_words(seconds as u64)), since) {
+        (Some(time), Some(since)) => Some(format!("{time}, since {since}")),
+        (Some(time), None) => Some(time),
+        (None, since) => since.map(|since| format!("since {since}")),
+    }
+}
+
+fn requests(status: &mut Status) -> Option<String> {
+    let requests = grouped(status.count("requests")?);
+    Some(match status.count("errors") {
+        Some(errors) => format!("{requests} since the start, {} answered with an error", grouped(errors)),
+        None => format!("{requests} since the start"),
+    })
+}
+
+fn work(status: &mut Status) -> Option<String> {
+    let parts = [("in_flight", "in flight"), ("queued", "queued")]
+        .into_iter()
+        .filter_map(|(key, words)| status.count(key).map(|count| format!("{} {words}", grouped(count))));
+    let mut parts: Vec<_> = parts.collect();
+    parts.extend(status.count("workers").map(|count| counted(count, "worker", "workers")));
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn latency(value: &Value) -> String {
+    let parts = [("p50", "half under"), ("p99", "99 % under"), ("max", "slowest")];
+    let parts = parts.into_iter().filter_map(|(key, words)| {
+        let micros = value[key].as_f64()?;
+        Some(format!("{words} {}", micros_in_words(micros as u64)))
+    });
+    let shown = parts.collect::<Vec<_>>().join(", ");
+    if shown.is_empty() { "no call yet".into() } else { shown }
+}
+
+fn memory(status: &mut Status) -> Option<String> {
+    let parts = [("rss_bytes", "resident"), ("buffered_bytes", "in buffers")]
+        .into_iter()
+        .filter_map(|(key, words)| status.count(key).map(|bytes| format!("{} {words}", size_in_words(bytes))));
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Said only where there is something to say.
+fn turned_away(status: &mut Status) -> Option<String> {
+    let kinds = [
+        ("refused_peers", "peer of another user", "peers of other users"),
+        ("refused_connections", "connection over the limit", "connections over the limit"),
+        ("cut_readers", "reader that took nothing", "readers that took nothing"),
+    ];
+    let parts = kinds.into_iter().filter_map(|(key, one, many)| {
+        status.count(key).filter(|count| *count > 0).map(|count| counted(count, one, many))
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(status: Value, kind: Kind) -> String {
+        match status {
+            Value::Object(status) => render(status, &TimeZone::UTC, kind),
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_list_in_words() {
+        let status = json!({
+            "ok": true, "state": "WAKE", "fsm_state": "WAKE", "lifecycle_state": "DROWSY", "uptime_sec": 7380.4,
+            "version": "0.1.0", "daemon_started_at": "2026-05-14T10:00:00Z", "last_tick_at": "2026-05-14T12:03:00Z",
+            "quiet_window": [45, 12], "pending_digest": null, "scheduler_paused": false, "connections": 3,
+            "requests": 1234, "errors": 5, "in_flight": 0, "queued": 0, "workers": 2, "rss_bytes": 5_033_165,
+            "buffered_bytes": 512, "records": 10_000, "quarantine": null, "refused_peers": 0, "refused_connections": 0,
+            "cut_readers": 1, "late_results": 0, "latency_us": {"p50": 12, "p99": 1200, "max": 3_000_000},
+            "brand_new": {"a": 1}
+        });
+        assert_eq!(
+            shown(status, Kind::Plain),
+            "\
+state         drowsy (WAKE, DROWSY)
+sleep         when idle
+quiet window  22:30 to 04:30
+digest        nothing waiting
+up            2 h 3 min, since 2026-05-14 10:00
+last tick     2026-05-14 12:03
+version       0.1.0
+records       10 000
+connections   3 open
+requests      1 234 since the start, 5 answered with an error
+work          0 in flight, 0 queued, 2 workers
+latency       half under 12 µs, 99 % under 1.2 ms, slowest 3.0 s
+memory        4.8 MiB resident, 512 bytes in buffers
+turned away   1 reader that took nothing
+brand_new     {\"a\":1}
+"
+        );
+    }
+
+    #[test]
+    fn whatever_it_holds_is_shown() {
+        for (status, want) in [
+            (json!({}), ""),
+            (json!({"ok": true, "latency_us": {}}), "latency  no call yet\n"),
+            (json!({"state": "SLEEP", "lifecycle_state": "HIBERNATION"}), "state  hibernating (SLEEP, HIBERNATION)\n"),
+            (json!({"state": "NEW"}), "state  not known to this version (NEW)\n"),
+            (json!({"scheduler_paused": true}), "sleep  paused until `iaid resume`\n"),
+            (json!({"records": "many"}), "records  many\n"),
+            (json!({"quiet_window": null}), "quiet window  not learned yet\n"),
+            (json!({"quiet_window": [99, 1]}), "quiet window  [99,1]\n"),
+            (
+                json!({"pending_digest": {"rem_cycles_completed": 1, "episodes_processed": 20, "schemas_induced_tier0": 2}}),
+                "digest  1 REM cycle, 20 episodes, 2 patterns\n",
+            ),
+            (
+                json!({"quarantine": {"until_ts": "2026-05-15T10:00:00Z", "reason": "step decay failed"}}),
+                "quarantine  until 2026-05-15 10:00: step decay failed\n",
+            ),
+            (json!({"late_results": 2}), "late results  2\n"),
+        ] {
+            assert_eq!(shown(status.clone(), Kind::Plain), want, "{status}");
+        }
+        assert_eq!(shown(json!({"version": "1\u{1b}c"}), Kind::Coloured), "\u{1b}[1mversion\u{1b}[0m  1␛c\n");
+    }
+}
