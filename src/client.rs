@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use self::error::{ClientError, FAILED, Fault, UNREACHABLE, Unreached};
+pub use self::error::{ClientError, Fault, Unreached};
 pub use self::pipeline::{Answer, Pipeline, Refusal, WINDOW_BYTES, WINDOW_CALLS};
 
 use self::connection::{Connection, Dialer};

@@ -34,13 +34,13 @@ pub enum Listen {
     Fd(i32),
     /// On a socket of our own at this path.
     Path(PathBuf),
+    /// Only where a listener was inherited: no path is known, for this reason.
+    Nowhere(String),
 }
 
 /// How to run.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen.
-    pub listen: Listen,
     /// The folder of the store and the state files.
     pub store: PathBuf,
     /// The bounds; [`Limits::max_connections`] is set from the next field.
@@ -65,10 +65,10 @@ impl std::error::Error for StartError {}
 ///
 /// # Errors
 /// Why it could not start or go on.
-pub fn serve(options: Options, inherited: Inherited, notifier: Notifier) -> Result<(), StartError> {
+pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: Notifier) -> Result<(), StartError> {
     let stop = stop_signals().map_err(because("signals cannot be caught"))?;
     let limits = fit_to_descriptors(&options)?;
-    let listener = listen(&options.listen, inherited)?;
+    let listener = open_listener(listen, inherited)?;
     let memory = Arc::new(Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?);
     let plane = Plane::new(options.store, memory.records(), notifier);
     let server = Server::new(listener, Arc::clone(&memory)).map_err(because("no event queue is to be had"))?;
@@ -93,18 +93,24 @@ fn because(what: &str) -> impl FnOnce(io::Error) -> StartError {
     move |e| StartError(format!("{what}: {e}"))
 }
 
-fn listen(listen: &Listen, inherited: Inherited) -> Result<Listener, StartError> {
-    if let Listen::Fd(fd) = listen {
-        return Listener::from_fd(*fd).map_err(|e| StartError(e.to_string()));
-    }
-    if let Some(listener) = inherited.listener().map_err(|e| StartError(e.to_string()))? {
+fn open_listener(listen: Listen, inherited: Inherited) -> Result<Listener, StartError> {
+    let inherited = match listen {
+        Listen::Fd(_) => None,
+        _ => inherited.listener().map_err(|e| StartError(e.to_string()))?,
+    };
+    if let Some(listener) = inherited {
         log::info!("listening on an inherited socket");
         return Ok(listener);
     }
-    let Listen::Path(path) = listen else { unreachable!("the other kind has returned") };
-    let listener = Listener::bind(path).map_err(|e| StartError(e.to_string()))?;
-    log::info!("listening on {}", path.display());
-    Ok(listener)
+    match listen {
+        Listen::Fd(fd) => Listener::from_fd(fd).map_err(|e| StartError(e.to_string())),
+        Listen::Nowhere(why) => Err(StartError(why)),
+        Listen::Path(path) => {
+            let listener = Listener::bind(&path).map_err(|e| StartError(e.to_string()))?;
+            log::info!("listening on {}", path.display());
+            Ok(listener)
+        }
+    }
 }
 
 fn fit_to_descriptors(options: &Options) -> Result<Limits, StartError> {

@@ -75,10 +75,11 @@ impl Args {
         Ok(limits)
     }
 
-    fn listen(&self, socket: Option<PathBuf>) -> Result<Listen, CliError> {
-        match self.fd {
-            Some(fd) => Ok(Listen::Fd(fd)),
-            None => Ok(Listen::Path(paths::socket(socket, &|name| env::var_os(name))?)),
+    fn listen(&self, socket: Option<PathBuf>) -> Listen {
+        match (self.fd, paths::socket(socket, &|name| env::var_os(name))) {
+            (Some(fd), _) => Listen::Fd(fd),
+            (None, Ok(path)) => Listen::Path(path),
+            (None, Err(no_home)) => Listen::Nowhere(no_home.to_string()),
         }
     }
 }
@@ -91,10 +92,11 @@ pub(super) fn run(
 ) -> Result<(), CliError> {
     let limits = args.limits()?;
     let max_connections = args.max_connections.map(usize::from);
-    let listen = if args.stdio { Listen::Fd(0) } else { args.listen(socket)? };
+    let listen = args.listen(socket);
     let store = paths::store(args.store, &|name| env::var_os(name))?;
-    let options = Options { listen, store, limits, max_connections };
-    let outcome = if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, inherited, notifier) };
+    let options = Options { store, limits, max_connections };
+    let outcome =
+        if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, listen, inherited, notifier) };
     outcome.map_err(CliError::Start)
 }
 
@@ -150,8 +152,8 @@ mod tests {
 
     #[test]
     fn a_descriptor_needs_no_path() {
-        assert!(matches!(parse("--fd 3").unwrap().listen(None), Ok(Listen::Fd(3))));
+        assert_eq!(parse("--fd 3").unwrap().listen(None), Listen::Fd(3));
         let listen = parse("").unwrap().listen(Some("/s".into()));
-        assert!(matches!(listen, Ok(Listen::Path(path)) if path == std::path::Path::new("/s")));
+        assert_eq!(listen, Listen::Path("/s".into()));
     }
 }

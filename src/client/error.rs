@@ -8,11 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// JSON-RPC code for a daemon that cannot be reached. Clients say it, a daemon never does.
-pub const UNREACHABLE: i32 = -32002;
-
-/// JSON-RPC code for a failure that has no code of its own.
-pub const FAILED: i32 = -32001;
+use crate::wire::reply::code;
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +84,7 @@ impl ClientError {
     /// The JSON-RPC code that stands for this error.
     pub fn code(&self) -> i32 {
         match self {
-            ClientError::Unreachable { .. } => UNREACHABLE,
+            ClientError::Unreachable { .. } => code::UNREACHABLE,
             ClientError::Refused { code, .. } => *code,
             ClientError::Broken { .. } | ClientError::Unsendable(_) => FAILED,
         }

@@ -132,7 +132,12 @@ impl DaemonState {
     /// Takes in what was asked at `now`.
     pub fn apply(&mut self, ask: &Ask, now: Timestamp) {
         let request = |reason: Option<&str>, ts: &str| {
-            Some(Request { reason: reason.map(|reason| cut(reason, REASON_CHARS)), ts: cut(ts, TS_CHARS), asked_at: now, pending: true })
+            Some(Request {
+                reason: reason.map(|reason| cut(reason, REASON_CHARS)),
+                ts: cut(ts, TS_CHARS),
+                asked_at: now,
+                pending: true,
+            })
         };
         match ask {
             Ask::Sleep { reason, ts } => self.user_sleep_request = request(Some(reason), ts),
