@@ -1,1 +1,31 @@
-//! placeholder
+//! What only the operating system can say or do, as safe, owned, checked values.
+//!
+//! The only room with `unsafe`. A descriptor is an [`OwnedFd`](std::os::fd::OwnedFd) on the line
+//! where it is born, and close-on-exec. Nothing here waits, logs above `warn`, or knows of lines
+//! and calls. Linux and macOS; where they differ, the file says how.
+
+#![allow(unsafe_code)]
+
+pub mod fd_limit;
+pub mod fitness;
+pub mod inherited;
+pub mod listener;
+pub mod lock;
+pub mod memory;
+pub mod notify;
+pub mod path_guard;
+pub mod peer;
+pub mod stream;
+
+mod environment;
+mod process;
+mod socket;
+#[cfg(test)]
+mod testing;
+
+use std::io;
+
+/// What a system call returned, with errno where that is -1.
+fn checked(returned: libc::c_int) -> io::Result<libc::c_int> {
+    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
+}

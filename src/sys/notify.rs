@@ -1,0 +1,231 @@
+//! Telling the service manager how the daemon is: sd_notify(3), and the watchdog of
+//! sd_watchdog_enabled(3).
+//!
+//! Nothing here waits: the service manager being slow is no reason to serve nobody. When to tell is
+//! the caller's.
+
+use std::io;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use super::environment;
+
+/// Where the service manager listens, if there is one, and what it wants to hear.
+#[derive(Debug, Default)]
+pub struct Notifier {
+    manager: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+}
+
+impl Notifier {
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and takes them out of the environment, so
+    /// that no program we start speaks in our name.
+    ///
+    /// Call it in main before the first thread: with others running the variables are read and stay,
+    /// with a warning in the log. Nonsense in them means no service manager, with a warning too, so
+    /// the log should be set up by then.
+    pub fn from_env() -> Notifier {
+        let taken = environment::take(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]);
+        let [address, period, pid] = &taken.values;
+        let Some(address) = address else { return Notifier::default() };
+        let opened = parse_address(address).and_then(|address| {
+            let socket = UnixDatagram::unbound()?;
+            socket.set_nonblocking(true)?;
+            Ok((socket, address))
+        });
+        let manager = match opened {
+            Ok(manager) => manager,
+            Err(e) => {
+                log::warn!("NOTIFY_SOCKET={address:?} cannot be used, so the service manager is told nothing: {e}");
+                return Notifier::default();
+            }
+        };
+        let watchdog = match parse_watchdog(period.as_deref(), pid.as_deref(), std::process::id()) {
+            Ok(watchdog) => watchdog,
+            Err(Nonsense) => {
+                log::warn!("WATCHDOG_USEC={period:?} and WATCHDOG_PID={pid:?} are no watchdog; there will be none");
+                None
+            }
+        };
+        Notifier { manager: Some(manager), watchdog }
+    }
+
+    /// Start-up is done.
+    ///
+    /// # Errors
+    /// See [`Notifier::stopping`]. A service of `Type=notify` whose manager never hears this is killed
+    /// when its start times out, so [`io::ErrorKind::WouldBlock`] is worth another try.
+    pub fn ready(&self) -> io::Result<()> {
+        self.tell(b"READY=1")
+    }
+
+    /// The end has begun.
+    ///
+    /// # Errors
+    /// What the socket says; [`io::ErrorKind::WouldBlock`] where the manager's queue is full. With no
+    /// manager there is nothing to tell and that is no error.
+    pub fn stopping(&self) -> io::Result<()> {
+        self.tell(b"STOPPING=1")
+    }
+
+    /// Still alive; at least once every [`Notifier::watchdog_interval`].
+    ///
+    /// # Errors
+    /// See [`Notifier::stopping`].
+    pub fn watchdog(&self) -> io::Result<()> {
+        self.tell(b"WATCHDOG=1")
+    }
+
+    /// How often [`Notifier::watchdog`] must be called: half of what the manager allows. `None` where
+    /// no one waits for it.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog
+    }
+
+    fn tell(&self, what: &[u8]) -> io::Result<()> {
+        let Some((socket, manager)) = &self.manager else { return Ok(()) };
+        loop {
+            // Non-blocking, and std sends with MSG_NOSIGNAL.
+            match socket.send_to_addr(what, manager) {
+                Ok(_) => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}
+
+/// An absolute path, or `@` and the name of an abstract socket, which Linux alone has.
+fn parse_address(text: &str) -> io::Result<SocketAddr> {
+    match text.as_bytes() {
+        [b'/', _, ..] => SocketAddr::from_pathname(text),
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] if !name.is_empty() => {
+            <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)
+        }
+        _ => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it must be an absolute path, or @ and a name where the system has abstract sockets",
+        )),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Nonsense;
+
+/// Half of the watchdog's period (microseconds), if it watches the process of pid `own`.
+fn parse_watchdog(period: Option<&str>, pid: Option<&str>, own: u32) -> Result<Option<Duration>, Nonsense> {
+    let Some(period) = period else { return Ok(None) };
+    if let Some(pid) = pid
+        && number(pid).ok_or(Nonsense)? != u64::from(own)
+    {
+        return Ok(None);
+    }
+    let period = number(period).filter(|period| *period > 0).ok_or(Nonsense)?;
+    Ok(Some(Duration::from_micros(period) / 2))
+}
+
+fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::sys::testing::{self, Role};
+
+    #[test]
+    fn an_address_is_an_absolute_path_or_an_abstract_name() {
+        let long = format!("/{}", "x".repeat(200));
+        for (text, good) in [
+            ("/run/user/1000/systemd/notify", true),
+            ("@/org/freedesktop/systemd1/notify/1", cfg!(target_os = "linux")),
+            ("", false),
+            ("/", false),
+            ("@", false),
+            ("run/notify", false),
+            ("vsock:2:1234", false),
+            ("/a\0b", false),
+            ("\u{fffd}", false),
+            (long.as_str(), false),
+        ] {
+            assert_eq!(parse_address(text).is_ok(), good, "{text:?}");
+        }
+        assert_eq!(parse_address("/run/x").unwrap().as_pathname(), Some(Path::new("/run/x")));
+    }
+
+    #[test]
+    fn the_watchdog_is_ours_or_nobodys() {
+        let half = |micros| Ok(Some(Duration::from_micros(micros)));
+        for (period, pid, want) in [
+            (Some("30000000"), None, half(15_000_000)),
+            (Some("30000000"), Some("42"), half(15_000_000)),
+            (Some("30000000"), Some("43"), Ok(None)),
+            (None, Some("42"), Ok(None)),
+            (None, None, Ok(None)),
+            (Some("0"), None, Err(Nonsense)),
+            (Some("-5"), None, Err(Nonsense)),
+            (Some("+5"), None, Err(Nonsense)),
+            (Some(""), None, Err(Nonsense)),
+            (Some("99999999999999999999999"), None, Err(Nonsense)),
+            (Some("30000000"), Some("x"), Err(Nonsense)),
+            (Some("30000000"), Some(""), Err(Nonsense)),
+        ] {
+            assert_eq!(parse_watchdog(period, pid, 42), want, "{period:?} {pid:?}");
+        }
+    }
+
+    #[test]
+    fn the_manager_hears_each_word_and_the_variables_are_gone() {
+        match testing::role("sys::notify::tests::the_manager_hears_each_word_and_the_variables_are_gone") {
+            Role::Parent(child) => {
+                let dir = tempfile::tempdir().unwrap();
+                let path = dir.path().join("notify");
+                let manager = UnixDatagram::bind(&path).unwrap();
+                manager.set_nonblocking(true).unwrap();
+                let mut command = child.command();
+                command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000").env_remove("WATCHDOG_PID");
+                assert_eq!(child.said(&mut command), ["Some(1s)", "no variables", "told"]);
+                let heard = || {
+                    let mut room = [0; 64];
+                    manager.recv(&mut room).map(|length| String::from_utf8_lossy(&room[..length]).into_owned())
+                };
+                for word in ["READY=1", "WATCHDOG=1", "STOPPING=1"] {
+                    assert_eq!(heard().unwrap(), word);
+                }
+                assert!(heard().is_err());
+            }
+            Role::Child => testing::alone(|| {
+                let notifier = Notifier::from_env();
+                testing::say(&format!("{:?}", notifier.watchdog_interval()));
+                let left = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(std::env::var_os);
+                testing::say(if left.iter().all(Option::is_none) { "no variables" } else { "variables left" });
+                notifier.ready().unwrap();
+                notifier.watchdog().unwrap();
+                notifier.stopping().unwrap();
+                testing::say("told");
+            }),
+        }
+    }
+
+    #[test]
+    fn a_manager_that_takes_nothing_does_not_hold_us_up_and_no_manager_is_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = SocketAddr::from_pathname(&path).unwrap();
+        let notifier = Notifier { manager: Some((socket, address)), watchdog: None };
+        let full = (0..1_000_000).find_map(|_| notifier.watchdog().err()).unwrap();
+        assert!(matches!(full.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS)), "{full}");
+        drop(manager);
+        assert_eq!(notifier.stopping().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+
+        let nobody = Notifier::default();
+        assert!(nobody.ready().is_ok() && nobody.watchdog().is_ok() && nobody.stopping().is_ok());
+        assert_eq!(nobody.watchdog_interval(), None);
+    }
+}

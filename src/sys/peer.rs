@@ -1,0 +1,81 @@
+//! Who is at the other end of a Unix stream socket, and whether they may be.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+use super::checked;
+
+/// The user of the process that connected, as it was when it connected: SO_PEERCRED (unix(7)), or
+/// getpeereid(3) on macOS.
+///
+/// # Errors
+/// What the call says; macOS says ENOTCONN or EINVAL of a peer that has gone already. Who cannot be
+/// named should not be served.
+pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
+    let fd = stream.as_fd().as_raw_fd();
+    #[cfg(target_os = "linux")]
+    {
+        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+        // SAFETY: the struct and its length live over the call, and the length is the struct's own.
+        checked(unsafe {
+            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
+        })?;
+        Ok(peer.uid)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let (mut uid, mut gid) = (0, 0);
+        // SAFETY: both numbers live over the call.
+        checked(unsafe { libc::getpeereid(fd, &raw mut uid, &raw mut gid) })?;
+        Ok(uid)
+    }
+}
+
+/// The user this process acts as (its effective uid, which files are made with and peers see).
+pub fn own_uid() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// May a process of user `peer` use a daemon of user `own`? The same user may, and root, whom no
+/// check would keep out.
+pub fn may_connect(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_peer_of_ours_is_known_even_after_it_has_gone() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        assert_eq!(peer_uid(&ours).unwrap(), own_uid());
+        drop(theirs);
+        if cfg!(target_os = "linux") {
+            assert_eq!(peer_uid(&ours).unwrap(), own_uid());
+        }
+    }
+
+    #[test]
+    fn what_is_no_socket_has_no_peer() {
+        assert!(peer_uid(std::fs::File::open("/dev/null").unwrap()).is_err());
+    }
+
+    #[test]
+    fn the_same_user_and_root_may_connect() {
+        for (peer, own, may) in [
+            (1000, 1000, true),
+            (0, 1000, true),
+            (0, 0, true),
+            (1000, 0, false),
+            (1001, 1000, false),
+            (u32::MAX, 1000, false),
+        ] {
+            assert_eq!(may_connect(peer, own), may, "{peer} to {own}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! For tests that need a process of their own: the test binary, run again for one test alone.
+
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::{checked, socket};
+
+const CHILD: &str = "IAID_TEST_CHILD";
+const MARK: &str = "child says: ";
+
+/// Which of the two a test is running as.
+pub(super) enum Role {
+    /// The test, which starts the child and judges what it says.
+    Parent(Child),
+    /// The child. The test harness has a thread beside it, see [`alone`].
+    Child,
+}
+
+/// How to start the child.
+pub(super) struct Child {
+    test: &'static str,
+}
+
+/// The role of the test of this full name.
+pub(super) fn role(test: &'static str) -> Role {
+    if std::env::var_os(CHILD).is_some() { Role::Child } else { Role::Parent(Child { test }) }
+}
+
+/// A line from the child to the parent.
+pub(super) fn say(line: &str) {
+    println!("\n{MARK}{line}");
+}
+
+impl Child {
+    /// A command that runs the child.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args([self.test, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it and returns what it said; the child must not fail.
+    pub(super) fn said(&self, command: &mut Command) -> Vec<String> {
+        let output = command.output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}: {out}\n{err}", self.test);
+        said(&out)
+    }
+}
+
+/// What a child said, of all that it printed.
+pub(super) fn said(printed: &str) -> Vec<String> {
+    printed.lines().filter_map(|line| line.strip_prefix(MARK)).map(String::from).collect()
+}
+
+/// Runs `body` in a process that has one thread, as main has at its start: a fork of the child, in
+/// which nothing but the harness waits meanwhile.
+pub(super) fn alone(body: fn()) {
+    // SAFETY: the other thread waits for this one's test and holds no lock.
+    let pid = checked(unsafe { libc::fork() }).unwrap();
+    if pid == 0 {
+        let failed = std::panic::catch_unwind(body).is_err();
+        std::io::stdout().flush().unwrap();
+        // SAFETY: ends this process at once, without what the harness would run at its exit.
+        unsafe { libc::_exit(i32::from(failed)) };
+    }
+    let mut status = 0;
+    // SAFETY: the number lives over the call.
+    checked(unsafe { libc::waitpid(pid, &raw mut status, 0) }).unwrap();
+    assert_eq!(status, 0, "the process alone failed");
+}
+
+/// Hands `fds` to the command's process as descriptors 3 on.
+pub(super) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
+    // Out of the way first, so that none is overwritten by another.
+    let moved: Vec<OwnedFd> = fds.iter().map(|fd| socket::duplicate(fd.as_raw_fd(), 64).unwrap()).collect();
+    let place = move || {
+        for (number, fd) in (3..).zip(&moved) {
+            // SAFETY: takes numbers alone.
+            checked(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec it makes system calls alone.
+    unsafe { command.pre_exec(place) };
+}
