@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 pub use self::error::{ClientError, Fault, Unreached};
 pub use self::pipeline::{Answer, Pipeline, Refusal, WINDOW_BYTES, WINDOW_CALLS};
+pub use crate::wire::reply::code::{FAILED, UNREACHABLE};
 
 use self::connection::{Connection, Dialer};
 

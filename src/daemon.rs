@@ -194,7 +194,7 @@ impl Plane {
         kept.drop_expired(started_at);
         kept.daemon_started_at = Some(started_at);
         let watchdog_due = notifier.watchdog_interval().map(|interval| now.instant + interval);
-        notifier.ready();
+        tell("ready", notifier.ready());
         Plane {
             machine: Lifecycle::new(now.instant),
             keeper: Keeper::new(kept),
@@ -298,13 +298,13 @@ impl ControlPlane for Plane {
         let event = if self.last_activity.take().is_some() { Event::Activity } else { Event::Time };
         self.machine.tick(event, now.instant);
         if self.watchdog_due.is_some_and(|due| due <= now.instant) {
-            self.notifier.watchdog();
+            tell("alive", self.notifier.watchdog());
             self.watchdog_due = self.notifier.watchdog_interval().map(|interval| now.instant + interval);
         }
     }
 
     fn stopping(&mut self) {
-        self.notifier.stopping();
+        tell("stopping", self.notifier.stopping());
     }
 
     fn done(&mut self, done: Result<io::Result<()>, Panicked>, now: Now, wishes: &mut Wishes<io::Result<()>>) {
@@ -325,6 +325,13 @@ impl ControlPlane for Plane {
         }
         self.tick_due = Some(now.instant);
         self.write(now, wishes);
+    }
+}
+
+/// What the service manager does not hear costs the daemon nothing but a line in the log.
+fn tell(what: &str, told: io::Result<()>) {
+    if let Err(e) = told {
+        log::warn!("the service manager was not told that the daemon is {what}: {e}");
     }
 }
 

@@ -43,6 +43,23 @@ pub trait Dispatch: Send + Sync + 'static {
     fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply);
 }
 
+/// Shared with somebody else, it dispatches all the same.
+impl<D: Dispatch> Dispatch for Arc<D> {
+    type Worker = D::Worker;
+
+    fn worker(&self) -> D::Worker {
+        D::worker(self)
+    }
+
+    fn method(&self, name: &str) -> Option<Pace> {
+        D::method(self, name)
+    }
+
+    fn call(&self, worker: &mut D::Worker, method: &str, params: Params<'_>, reply: Reply) {
+        D::call(self, worker, method, params, reply);
+    }
+}
+
 /// Where answers go: one sink for a group of calls, a slot for each.
 pub trait ReplySink: Send + Sync {
     /// Takes the answer for `slot`: a JSON text, or an error. Called once a slot.

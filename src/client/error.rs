@@ -86,7 +86,7 @@ impl ClientError {
         match self {
             ClientError::Unreachable { .. } => code::UNREACHABLE,
             ClientError::Refused { code, .. } => *code,
-            ClientError::Broken { .. } | ClientError::Unsendable(_) => FAILED,
+            ClientError::Broken { .. } | ClientError::Unsendable(_) => code::FAILED,
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::connection::{NoLine, Written};
-use super::{Client, ClientError, Delivery, FAILED, Fault, Unreached};
+use super::{Client, ClientError, Delivery, Fault, Unreached};
+use crate::wire::reply::code;
 
 /// Most calls unanswered at once: two of the daemon's batches, so that one is made ready while the
 /// other runs.
@@ -321,7 +322,7 @@ fn decode(line: &[u8], expected: Expected) -> Result<Decoded, Fault> {
     match (outcome, expected) {
         // A line whose id the daemon could not know is answered in its turn; only the refusal of a
         // connection has no line at all.
-        (Err(refusal), _) if id == "null" && refusal.code == FAILED => Ok(Decoded::ConnectionRefused(refusal)),
+        (Err(refusal), _) if id == "null" && refusal.code == code::FAILED => Ok(Decoded::ConnectionRefused(refusal)),
         (Err(refusal), _) if id == "null" => Ok(Decoded::Outcome(Err(refusal))),
         (outcome, Expected::Reply(own)) if id == own.to_string() => Ok(Decoded::Outcome(outcome)),
         _ => Err(Fault::OutOfOrder),

@@ -10,14 +10,16 @@ use mio::event::Source;
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::sys::listener::{Listener, PathGuard};
+use crate::sys::listener::Listener;
+use crate::sys::path_guard::PathGuard;
 use crate::sys::{peer, stream};
 use crate::wire::reply::{self, CallError};
 
 /// The listening socket and its reserve.
 pub(crate) struct Acceptor {
     listener: UnixListener,
-    path: PathGuard,
+    /// `None` where the listener was handed over.
+    path: Option<PathGuard>,
     reserve: Option<File>,
     own_uid: u32,
 }
@@ -48,12 +50,15 @@ impl Acceptor {
         self.listener.register(registry, token, Interest::READABLE)
     }
 
-    /// Stops listening. The path goes, its lock stays until the guard is dropped.
-    pub(crate) fn close(self) -> PathGuard {
-        drop(self.listener);
-        let mut path = self.path;
-        path.remove();
-        path
+    /// Stops listening: removes the path, then closes the socket. The path's lock stays until the
+    /// guard is dropped.
+    pub(crate) fn close(mut self) -> Option<PathGuard> {
+        if let Some(path) = &mut self.path
+            && let Err(e) = path.remove()
+        {
+            log::warn!("socket {} stays behind: {e}", path.path().display());
+        }
+        self.path
     }
 
     pub(crate) fn accept(&mut self) -> Accepted {

@@ -23,7 +23,7 @@ use crate::serve::connection::{After, Connection, Core};
 use crate::serve::plane::{ControlPlane, Now};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
-use crate::sys::listener::PathGuard;
+use crate::sys::path_guard::PathGuard;
 
 /// What a stopping server answers.
 const STOPPING: &str = "daemon is stopping";
@@ -60,7 +60,7 @@ struct Drain {
     refuse_at: Option<Instant>,
     end_at: Instant,
     /// The socket's path has gone; its lock is held to the end.
-    _path: PathGuard,
+    _path: Option<PathGuard>,
 }
 
 pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {

@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(relieved(&mut ledger, now), [1]);
         assert!(ledger.allows(1, 901, &limits) && !ledger.allows(3, 901, &limits));
         assert_eq!(ledger.next_moment(), Some(now + limits.memory_pass));
-        assert_eq!(relieved(&mut ledger, now), []);
+        assert_eq!(relieved(&mut ledger, now), [0; 0]);
         assert_eq!(relieved(&mut ledger, now + limits.memory_pass), [3]);
 
         ledger.wait(1);

@@ -59,14 +59,14 @@ impl<D: Dispatch> Server<D> {
     ///
     /// # Errors
     /// The system's, where no event queue is to be had.
-    pub fn new(listener: Listener, dispatch: impl Into<Arc<D>>) -> io::Result<Server<D>> {
+    pub fn new(listener: Listener, dispatch: D) -> io::Result<Server<D>> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         Ok(Server {
             poll,
             waker,
             listener,
-            dispatch: dispatch.into(),
+            dispatch: Arc::new(dispatch),
             plane: Unwired,
             limits: Limits::default(),
             stop_fd: None,

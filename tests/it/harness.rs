@@ -244,7 +244,8 @@ impl Client {
 /// The built binary, without what this process inherited that would change how it runs.
 pub fn iaid() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iaid"));
-    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"] {
+    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"]
+    {
         command.env_remove(name);
     }
     command

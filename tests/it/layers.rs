@@ -99,7 +99,11 @@ fn imports(text: &str) -> impl Iterator<Item = String> {
 
 /// The lines of a file that are code and no test.
 fn code_lines(text: &str) -> impl Iterator<Item = &str> {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default().lines().filter(|line| !line.trim_start().starts_with("//"))
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
 }
 
 fn sources() -> Vec<(String, String)> {
