@@ -126,6 +126,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if let Some(fd) = self.stop_fd.take() {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
         }
+        let end_at = self.drain.as_ref().map_or(self.core.now.instant, |drain| drain.end_at);
+        self.core.pool.end(end_at.saturating_duration_since(Instant::now()));
         Ok(())
     }
 
