@@ -1,1 +1,5 @@
 //! placeholder
+
+mod fold;
+mod stem;
+mod terms;
