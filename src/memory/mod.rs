@@ -8,4 +8,5 @@ mod record;
 mod stem;
 mod store;
 mod terms;
+mod writer;
 pub use store::OpenError;
