@@ -7,6 +7,8 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use crate::dispatch::{CallError, Params};
+
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) i64);
@@ -45,6 +47,16 @@ impl Moment {
             return None;
         };
         Some(Moment(moment.as_microsecond()))
+    }
+
+    /// The date param of this name, if it is there.
+    ///
+    /// # Errors
+    /// -32602 where it is there and no date.
+    pub(super) fn param(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
+        let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
+        let Some(text) = params.string_opt(name)? else { return Ok(None) };
+        Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
     }
 
     /// Is it a time that something said to a program can have been said at: 1900 to 2199?

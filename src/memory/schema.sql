@@ -30,7 +30,8 @@ CREATE TABLE record (
 
 -- The same words of the same speaker in the same session hold once.
 CREATE UNIQUE INDEX record_living ON record (hash, twin) WHERE valid_to IS NULL;
-CREATE INDEX record_by_time ON record (ts, project);
+-- The newest of a project, and project by project the newest of all.
+CREATE INDEX record_by_project ON record (project, ts);
 
 CREATE TRIGGER record_is_written_once BEFORE UPDATE OF
     seq, id, ts, tier, role, session, project, part, parts, hash, twin, cue, text ON record

@@ -73,6 +73,9 @@ const STEP_4: &[&str] = &[
 fn plural(word: &mut String) {
     if word.ends_with("sses") || word.ends_with("ies") {
         cut(word, 2);
+    } else if word.ends_with("eaux") {
+        // Not Porter's: French, in English too (bureaux).
+        cut(word, 1);
     } else if word.ends_with('s') && !word.ends_with("ss") {
         cut(word, 1);
     }
@@ -328,6 +331,7 @@ mod tests {
             &["кошка", "кошки", "кошку", "кошкои"],
             &["مدرسه", "المدرسه", "والمدرسه", "مدرسات"],
             &["maison", "maisons"],
+            &["chateau", "chateaux"],
             &["casa", "casas"],
         ] {
             for form in forms {

@@ -136,9 +136,9 @@ pub(super) fn open(folder: &Path) -> Result<Store, OpenError> {
     })?;
     let path = folder.join(FILE_NAME);
     prepare_file(&path)?;
-    let connection = connect(&path, Use::Write).map_err(|fault| from_fault(&path, fault))?;
+    let connection = connect(&path, Use::Write).map_err(|fault| OpenError::from_fault(&path, fault))?;
     check_identity(&path, &connection)?;
-    bring_up_to_date(&connection).map_err(|fault| from_fault(&path, fault))?;
+    bring_up_to_date(&connection).map_err(|fault| OpenError::from_fault(&path, fault))?;
     Ok(Store { path, connection, lock })
 }
 
@@ -255,7 +255,7 @@ fn look_at_header(path: &Path) -> Result<(), OpenError> {
 
 fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let number = |sql: &str| -> Result<i64, OpenError> {
-        connection.query_row(sql, [], |row| row.get(0)).map_err(|error| from_fault(path, error.into()))
+        connection.query_row(sql, [], |row| row.get(0)).map_err(|error| OpenError::from_fault(path, error.into()))
     };
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
     let application = number("SELECT application_id FROM pragma_application_id")?;
@@ -315,14 +315,17 @@ fn from_io(path: &Path, error: &io::Error) -> OpenError {
     }
 }
 
-fn from_fault(path: &Path, fault: Fault) -> OpenError {
-    let path = path.to_owned();
-    match fault {
-        Fault::Full => OpenError::Full { path },
-        Fault::ReadOnly => OpenError::ReadOnly { path },
-        Fault::Damaged(detail) => OpenError::Damaged { path, detail },
-        Fault::NotADatabase => OpenError::NotADatabase { path },
-        other => OpenError::Failed { path, detail: other.to_string() },
+impl OpenError {
+    /// What a fault means to the one who opens the database at `path`.
+    pub(super) fn from_fault(path: &Path, fault: Fault) -> OpenError {
+        let path = path.to_owned();
+        match fault {
+            Fault::Full => OpenError::Full { path },
+            Fault::ReadOnly => OpenError::ReadOnly { path },
+            Fault::Damaged(detail) => OpenError::Damaged { path, detail },
+            Fault::NotADatabase => OpenError::NotADatabase { path },
+            other => OpenError::Failed { path, detail: other.to_string() },
+        }
     }
 }
 

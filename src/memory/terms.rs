@@ -194,7 +194,8 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         if self.run.is_empty() || elided || ending {
             return;
         }
-        self.run.truncate(self.run.floor_char_boundary(TERM_BYTES));
+        let end = (0..=TERM_BYTES.min(self.run.len())).rev().find(|&end| self.run.is_char_boundary(end));
+        self.run.truncate(end.unwrap_or(0));
         self.stemmed.clone_from(&self.run);
         stem(&mut self.stemmed);
         (self.sink)(Token { term: &self.stemmed, word: &self.run, kind: Kind::Word });

@@ -62,7 +62,12 @@ struct Terms {
     cue: String,
 }
 
-impl Group<'_> {
+impl<'c> Group<'c> {
+    /// A transaction on `connection`, with nothing in it.
+    pub(super) fn of(connection: &'c Connection) -> Group<'c> {
+        Group { connection, terms: Vec::new(), new_records: 0 }
+    }
+
     /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
     pub(super) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
@@ -228,7 +233,7 @@ fn write(
     outcomes: &mut Vec<Result<(), CallError>>,
 ) -> Result<u64, CallError> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut group = Group { connection, terms: Vec::new(), new_records: 0 };
+    let mut group = Group::of(connection);
     for job in jobs {
         outcomes.push(run(job.as_mut(), &mut group)?);
     }
@@ -445,18 +450,21 @@ mod tests {
             group.record_added(1, terms.clone(), String::new());
             Ok(())
         };
-        for large in [bench.submit_after(put_large), bench.submit_after(index_large)] {
-            for answer in large {
-                let error = answer.recv().unwrap().unwrap_err();
-                assert_eq!(error.code, crate::dispatch::code::FAILED);
-                assert!(error.message.contains("free some space"), "{error}");
-            }
-            assert_eq!(bench.knobs(), ["before"]);
-            assert_eq!(bench.records.load(Ordering::Relaxed), 0);
-        }
+        check_all_fail(&bench, bench.submit_after(put_large));
+        check_all_fail(&bench, bench.submit_after(index_large));
         bench.submit(limit_pages(1000)).recv().unwrap().unwrap();
         bench.submit(put_large).recv().unwrap().unwrap();
         assert_eq!(bench.knobs(), ["before", "large"]);
+    }
+
+    fn check_all_fail(bench: &Bench, answers: Vec<Receiver<Outcome>>) {
+        for answer in answers {
+            let error = answer.recv().unwrap().unwrap_err();
+            assert_eq!(error.code, crate::dispatch::code::FAILED);
+            assert!(error.message.contains("free some space"), "{error}");
+        }
+        assert_eq!(bench.knobs(), ["before"]);
+        assert_eq!(bench.records.load(Ordering::Relaxed), 0);
     }
 
     impl Bench {
