@@ -553,33 +553,27 @@ mod tests {
     #[test]
     fn nobody_gets_in_before_the_mode_is_0600() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.sock");
-        let done = AtomicBool::new(false);
-        let entered = std::thread::scope(|scope| {
-            let intruder = scope.spawn(|| {
-                let mut entered = 0;
-                while !done.load(Ordering::Relaxed) {
+        for round in 0..200 {
+            // Each round has a path of its own, so that what is looked at is what was entered.
+            let path = dir.path().join(round.to_string());
+            let (start, over) = (Barrier::new(2), AtomicBool::new(false));
+            let intrude = || {
+                start.wait();
+                while !over.load(Ordering::Relaxed) {
                     if UnixStream::connect(&path).is_ok() {
-                        // Gone already: the next round's path has not been looked at.
-                        let Ok(about) = fs::metadata(&path) else { continue };
-                        // A path made anew since shows by its refusing.
-                        if UnixStream::connect(&path).is_ok() {
-                            assert_eq!(about.mode() & 0o777, 0o600);
-                            entered += 1;
-                        }
+                        return Some(fs::metadata(&path).unwrap().mode() & 0o777);
                     }
                 }
-                entered
+                None
+            };
+            std::thread::scope(|scope| {
+                let intruder = scope.spawn(intrude);
+                start.wait();
+                let bound = Listener::bind(&path);
+                over.store(bound.is_err(), Ordering::Relaxed);
+                assert_eq!(intruder.join().unwrap(), Some(0o600), "round {round}: {bound:?}");
             });
-            for _ in 0..300 {
-                let listener = Listener::bind(&path).unwrap();
-                listener.socket.set_nonblocking(false).unwrap();
-                listener.socket.accept().unwrap();
-            }
-            done.store(true, Ordering::Relaxed);
-            intruder.join().unwrap()
-        });
-        assert!(entered > 0);
+        }
     }
 
     #[test]
