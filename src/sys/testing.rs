@@ -1,7 +1,7 @@
 //! For tests that need a process of their own: the test binary, run again for one test alone.
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -85,4 +85,22 @@ pub(super) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
     };
     // SAFETY: between fork and exec it makes system calls alone.
     unsafe { command.pre_exec(place) };
+}
+
+/// Whether descriptor `fd` is `closed`, `goes on` to programs we start, or is `ours` alone.
+pub(super) fn state_of(fd: RawFd) -> &'static str {
+    // SAFETY: takes numbers alone.
+    match checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }) {
+        Err(_) => "closed",
+        Ok(flags) if flags & libc::FD_CLOEXEC == 0 => "goes on",
+        Ok(_) => "ours",
+    }
+}
+
+/// The same descriptor, as one that goes on to programs we start.
+pub(super) fn without_close_on_exec(fd: impl Into<OwnedFd>) -> OwnedFd {
+    let fd = fd.into();
+    // SAFETY: takes numbers alone.
+    checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }).unwrap();
+    fd
 }
