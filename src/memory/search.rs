@@ -7,7 +7,6 @@
 //! scored exactly. It knows nothing of replies: `recall.rs` makes hits of what is found.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -28,14 +27,14 @@ const TERMS_WEIGHED: usize = 512;
 /// Postings read to judge a term's rarity among many.
 const SAMPLE: usize = 64;
 
-/// Postings read for a question, shared by its terms: some 4 ms.
-const POSTINGS: usize = 20_000;
+/// Postings read for a question, shared by its terms: about a millisecond.
+const POSTINGS: usize = 8_000;
 
 /// Least share of a term in [`POSTINGS`].
-const TERM_POSTINGS: usize = 600;
+const TERM_POSTINGS: usize = 400;
 
 /// Candidates whose texts are read and scored.
-const CANDIDATES: usize = 200;
+const CANDIDATES: usize = 100;
 
 /// Candidates looked at where a filter or a project may refuse some.
 const LOOKED_AT: usize = 4000;
@@ -361,22 +360,15 @@ struct Scored {
 
 /// BM25 over the texts themselves.
 struct Scorer {
-    whole: HashMap<String, usize>,
-    prefixes: Vec<(String, usize)>,
+    /// At most [`TERMS`], so looking through them beats hashing every word of every text.
+    terms: Vec<Asked>,
     idfs: Vec<f64>,
 }
 
 impl Scorer {
     fn new(lists: &[List]) -> Scorer {
-        let mut scorer = Scorer { whole: HashMap::new(), prefixes: Vec::new(), idfs: Vec::new() };
-        for (i, list) in lists.iter().enumerate() {
-            scorer.idfs.push(list.idf);
-            match list.asked.look {
-                Look::Whole => drop(scorer.whole.insert(list.asked.term.clone(), i)),
-                Look::Prefix => scorer.prefixes.push((list.asked.term.clone(), i)),
-            }
-        }
-        scorer
+        let terms = lists.iter().map(|list| list.asked.clone()).collect();
+        Scorer { terms, idfs: lists.iter().map(|list| list.idf).collect() }
     }
 
     /// How often each term is in a record, and the length of its text.
@@ -388,12 +380,13 @@ impl Scorer {
                 if weight == 1.0 {
                     length += 1.0;
                 }
-                if let Some(&i) = self.whole.get(token.term) {
-                    counts[i] += weight;
-                }
-                for (prefix, i) in &self.prefixes {
-                    if token.term.starts_with(prefix.as_str()) {
-                        counts[*i] += weight;
+                for (asked, count) in self.terms.iter().zip(&mut counts) {
+                    let is_there = match asked.look {
+                        Look::Whole => asked.term == token.term,
+                        Look::Prefix => token.term.starts_with(&asked.term),
+                    };
+                    if is_there {
+                        *count += weight;
                     }
                 }
             });

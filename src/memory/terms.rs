@@ -308,7 +308,7 @@ mod tests {
         let mut text = String::new();
         for c in '\0'..=char::MAX {
             text.push(c);
-            if c as u32 % 7 == 0 {
+            if (c as u32).is_multiple_of(7) {
                 text.push(' ');
             }
         }
