@@ -15,6 +15,7 @@ mod lock;
 mod methods;
 mod moment;
 mod profile;
+mod rank;
 mod reader;
 mod recall;
 mod record;

@@ -13,9 +13,10 @@ use uuid::Uuid;
 
 use super::moment::{DayEnd, Moment};
 use super::profile::Profile;
+use super::rank::{Found, Phrase, Place};
 use super::reader::Reader;
 use super::record::{Role, Tier};
-use super::search::{self, Filter, Found, Phrase, Place, Query};
+use super::search::{self, Filter, Query};
 use super::terms::{self, Asked};
 use crate::dispatch::{CallError, Params};
 
