@@ -15,7 +15,7 @@ use super::fold::{Class, class, compose, fold};
 use super::stem::stem;
 
 /// The version of these rules. A store whose index was made by others must be indexed anew: raise
-/// it with any change of what [`line`] gives for any text.
+/// it with any change of what [`line()`] gives for any text.
 pub(super) const VERSION: i64 = 1;
 
 /// Bytes of a term; longer words are known by their beginning. Picked: the longest words of
