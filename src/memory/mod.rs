@@ -14,6 +14,7 @@ mod harness;
 mod lock;
 mod methods;
 mod moment;
+mod phrase;
 mod profile;
 mod rank;
 mod reader;

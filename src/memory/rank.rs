@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use super::phrase::Phrase;
 use super::terms::{self, Asked, Look};
 
 /// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
@@ -14,17 +15,6 @@ const B: f64 = 0.75;
 
 /// What a word in a record's cue counts, against one in its text.
 const CUE_WEIGHT: f64 = 0.5;
-
-/// How a record has a phrase of the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phrase {
-    /// Not at all, or none was asked for.
-    None,
-    /// In other spelling (case, accents, endings).
-    Alike,
-    /// Byte for byte.
-    Exact,
-}
 
 /// Does a record belong to the project that was asked from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

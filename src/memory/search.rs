@@ -11,10 +11,11 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::moment::Moment;
-use super::rank::{Counted, Found, Phrase, Place, Scorer, idf};
+use super::phrase::{Phrase, Wanted};
+use super::rank::{Counted, Found, Place, Scorer, idf};
 use super::reader::Snapshot;
 use super::record::Tier;
-use super::terms::{self, Asked, Look};
+use super::terms::{Asked, Look};
 
 /// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
 const TERMS: usize = 32;
@@ -38,8 +39,8 @@ const CANDIDATES: usize = 100;
 /// Candidates looked at where a filter or a project may refuse some.
 const LOOKED_AT: usize = 4000;
 
-/// Words of a phrase that the index is asked for; the text itself is compared with all of it.
-const PHRASE_TERMS: usize = 64;
+/// Records with all words of a phrase, the newest first, in which it is looked for: some 5 ms.
+const PHRASE_LOOKED_AT: usize = 1000;
 
 /// A question, taken apart.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ pub(super) struct Query<'q> {
     /// Its terms, at least one.
     pub(super) terms: Vec<Asked>,
     /// What it wants word for word.
-    pub(super) phrases: Vec<&'q str>,
+    pub(super) phrases: Vec<Wanted<'q>>,
     /// What may answer it.
     pub(super) filter: Filter<'q>,
 }
@@ -90,7 +91,7 @@ pub(super) fn search(
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
     let scorer = Scorer::new(lists.iter().map(|list| (list.asked.clone(), list.idf)).collect());
-    let scored = score(connection, query, candidates(&lists, &phrases), &phrases, &scorer, deadline)?;
+    let scored = score(connection, query, candidates(&lists, &phrases), &scorer, deadline)?;
     Ok(Answer { found: scorer.rank(scored, limit), terms: lists.into_iter().map(|list| list.asked).collect() })
 }
 
@@ -173,7 +174,7 @@ fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<Li
 }
 
 fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> Result<(List, Run), Fault> {
-    let pattern = pattern(std::slice::from_ref(&asked.term), asked.look);
+    let pattern = pattern(&asked.term, asked.look);
     let (seqs, run) = newest_matches(connection, &pattern, most)?;
     let read = seqs.len() as f64;
     let total = total as f64;
@@ -185,25 +186,38 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
     Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
 }
 
-fn with_phrases(connection: &Connection, phrases: &[&str]) -> Result<Vec<i64>, Fault> {
+/// The newest records that have one of the phrases, in order.
+fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
+    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
-    for (mut terms, mut look) in phrases.iter().filter_map(|phrase| terms::phrase(phrase)) {
-        if terms.len() > PHRASE_TERMS {
-            terms.truncate(PHRASE_TERMS);
-            look = Look::Whole;
+    for phrase in phrases {
+        let patterns: Vec<String> = phrase.terms().map(|(term, look)| pattern(term, look)).collect();
+        let (all_words, _) = newest_matches(connection, &patterns.join(" AND "), PHRASE_LOOKED_AT)?;
+        let most = seqs.len() + CANDIDATES;
+        for seq in all_words {
+            let has_it = read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != Phrase::None));
+            match has_it.map_err(Fault::from) {
+                Ok(true) => seqs.push(seq),
+                Ok(false) => {}
+                Err(Fault::Interrupted) => break,
+                Err(fault) => return Err(fault),
+            }
+            if seqs.len() == most {
+                break;
+            }
         }
-        let (found, _) = newest_matches(connection, &format!("text : {}", pattern(&terms, look)), CANDIDATES)?;
-        seqs.extend(found);
     }
     seqs.sort_unstable();
     seqs.dedup();
     Ok(seqs)
 }
 
-/// Terms as FTS5 reads them: one string, so that nothing in it is an operator.
-fn pattern(terms: &[String], look: Look) -> String {
-    let end = if look == Look::Prefix { "\" *" } else { "\"" };
-    format!("\"{}{end}", terms.join(" "))
+/// A term as FTS5 reads it: a string, so that nothing in it is an operator.
+fn pattern(term: &str, look: Look) -> String {
+    match look {
+        Look::Whole => format!("\"{term}\""),
+        Look::Prefix => format!("\"{term}\" *"),
+    }
 }
 
 fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), Fault> {
@@ -247,7 +261,6 @@ fn score(
     connection: &Connection,
     query: &Query<'_>,
     candidates: Vec<i64>,
-    phrases: &[i64],
     scorer: &Scorer,
     deadline: Instant,
 ) -> Result<Vec<Counted>, Fault> {
@@ -268,13 +281,7 @@ fn score(
         }
         room[place as usize] -= 1;
         let (cue, text) = (string(row, 3)?, string(row, 4)?);
-        let phrase = if query.phrases.iter().any(|phrase| text.contains(phrase)) {
-            Phrase::Exact
-        } else if phrases.binary_search(&seq).is_ok() {
-            Phrase::Alike
-        } else {
-            Phrase::None
-        };
+        let phrase = query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None);
         let (counts, length) = scorer.count(text, cue);
         scored.push(Counted { seq, counts, length, phrase, place });
     }
@@ -306,6 +313,7 @@ impl Filter<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::harness::{Bench, call_on};
+    use super::super::terms;
     use super::*;
     use crate::dispatch::Dispatch;
     use serde_json::json;
@@ -327,11 +335,18 @@ mod tests {
 
     #[test]
     fn a_pattern_is_one_string() {
-        let terms = ["a", "b"].map(String::from);
-        assert_eq!(
-            (pattern(&terms, Look::Whole), pattern(&terms[..1], Look::Prefix)),
-            ("\"a b\"".into(), "\"a\" *".into())
-        );
+        assert_eq!((pattern("a", Look::Whole), pattern("b", Look::Prefix)), ("\"a\"".into(), "\"b\" *".into()));
+    }
+
+    #[test]
+    fn an_old_phrase_is_found_among_many_records_with_its_words() {
+        let bench = Bench::new();
+        let id = bench.capture("Hamlet: to be, or not to be", json!({}));
+        for n in 0..300 {
+            bench.capture(&format!("number {n} is not to go or to be"), json!({}));
+        }
+        let got = bench.ok("memory_recall", json!({"cue": "\"to be or not to be\"", "limit": 2}));
+        assert_eq!(got["hits"][0]["record_id"], json!(id));
     }
 
     #[test]
