@@ -13,7 +13,9 @@ mod fold;
 mod harness;
 mod methods;
 mod moment;
+mod phrase;
 mod profile;
+mod rank;
 mod reader;
 mod recall;
 mod record;
@@ -124,6 +126,7 @@ impl Dispatch for Memory {
 mod tests {
     use super::harness::{Bench, call, call_on};
     use super::*;
+    use crate::limits::Limits;
     use serde_json::json;
     use std::sync::atomic::Ordering;
 
@@ -163,7 +166,8 @@ mod tests {
         std::thread::scope(|scope| {
             for thread in 0..8 {
                 let memory = &bench.memory;
-                scope.spawn(move || {
+                let small = std::thread::Builder::new().stack_size(Limits::default().worker_stack_bytes);
+                let work = move || {
                     let mut worker = memory.worker();
                     for n in 0..20 {
                         let text = format!("thread{thread} wrote text number{n}");
@@ -173,7 +177,8 @@ mod tests {
                         let found = call_on(memory, &mut worker, "memory_recall", Some(&asked)).unwrap();
                         assert_eq!(found["hits"][0]["record_id"], got["record_id"]);
                     }
-                });
+                };
+                small.spawn_scoped(scope, work).unwrap();
             }
         });
         assert_eq!(bench.memory.records().load(Ordering::Relaxed), 160);

@@ -246,7 +246,7 @@ impl Job for Set {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
+    use super::super::harness::{Bench, call};
     use super::*;
 
     #[test]
@@ -332,6 +332,18 @@ mod tests {
         assert!(bench.ok("profile_set", long)["reason"].as_str().unwrap().contains("at most 16384"));
         assert_eq!(bench.err("profile_set", json!({"value": 1})).message, "missing required param: 'knob'");
         assert_eq!(bench.err("profile_set", json!({"knob": "x"})).message, "missing required param: 'value'");
+    }
+
+    #[test]
+    fn a_deep_value_is_refused_on_a_workers_small_stack() {
+        let bench = Bench::new();
+        let deep = format!("{}{}", "[".repeat(126), "]".repeat(126));
+        let text = format!("{{\"knob\":\"monotropism_depth\",\"value\":{deep}}}");
+        std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(crate::limits::Limits::default().worker_stack_bytes);
+            let worker = small.spawn_scoped(scope, || call(&bench.memory, "profile_set", Some(&text)));
+            assert_eq!(worker.unwrap().join().unwrap().unwrap()["status"], "error");
+        });
     }
 
     #[test]

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::moment::{DayEnd, Moment};
+use super::phrase::{Phrase, Wanted};
 use super::profile::Profile;
+use super::rank::{Found, Place};
 use super::reader::Reader;
 use super::record::{Role, Tier};
-use super::search::{self, Filter, Found, Phrase, Place, Query};
+use super::search::{self, Filter, Query};
 use super::terms::{self, Asked};
 use crate::dispatch::{CallError, Params};
 
@@ -65,7 +67,11 @@ pub(super) fn recall(
         tier: (mode == Mode::Verbatim).then_some(Tier::Episodic),
         project: (!project.is_empty()).then_some(&*project),
     };
-    let query = Query { terms: terms::asked(&cue), phrases: quoted(&cue), filter };
+    let query = Query {
+        terms: terms::asked(&cue),
+        phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
+        filter,
+    };
     let snapshot = reader.snapshot()?;
     let (found, why) = if query.terms.is_empty() {
         // Nothing that a word could be found by: as an empty cue.
@@ -89,7 +95,7 @@ enum Mode {
 
 impl Mode {
     fn of(cue: &str) -> Mode {
-        let mut asks = !quoted(cue).is_empty();
+        let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
         terms::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
         if !asks {
             let lower = cue.to_lowercase();
@@ -99,7 +105,7 @@ impl Mode {
     }
 }
 
-/// The spans of a cue between quotation marks that have a word in them.
+/// The first spans of a cue between quotation marks.
 fn quoted(cue: &str) -> Vec<&str> {
     let mut spans = Vec::new();
     // A mark that is never closed is looked for to the end once, not once for each that opens.
@@ -115,9 +121,7 @@ fn quoted(cue: &str) -> Vec<&str> {
             rest = inside;
             continue;
         };
-        if terms::phrase(&inside[..end]).is_some() {
-            spans.push(inside[..end].trim());
-        }
+        spans.push(&inside[..end]);
         rest = &inside[end + mark.1.len_utf8()..];
     }
     spans
@@ -549,18 +553,20 @@ mod tests {
             got["hits"].as_array().unwrap().iter().map(|hit| hit["reason"].as_str().unwrap()).collect();
         assert!(reasons[0].starts_with("has the quoted words exactly; matches"), "{reasons:?}");
         assert!(reasons[1].starts_with("has the quoted words in another spelling; "), "{reasons:?}");
+    }
+
+    #[test]
+    fn quotations_are_found_whatever_their_marks() {
+        let many = "\"a\" ".repeat(20);
         for (cue, want) in [
             ("a \"b\" c «d e» \"f", &["b", "d e"][..]),
-            ("5\" disk and «one», \"two\"", &[" disk and «one», ".trim(), "two"]),
-            ("\"\" «?» ”x”", &[]),
-            ("„so“ und «so» und » so «", &["so", "so"]),
+            ("5\" disk and «one», \"two\"", &[" disk and «one», "]),
+            ("5« disk and \"one\", “two”", &["one", "two"]),
+            ("\"\" «?»", &["", "?"]),
+            ("„so“ und «so» und » so « und 「so」", &["so", "so", "so"]),
+            (&many, &["a"; PHRASES]),
         ] {
-            let spans = quoted(cue);
-            assert_eq!(
-                spans.iter().filter(|s| want.contains(s)).count(),
-                want.len().min(spans.len()),
-                "{cue}: {spans:?}"
-            );
+            assert_eq!(quoted(cue), want, "{cue}");
         }
     }
 

@@ -68,6 +68,9 @@ BEGIN
     SELECT RAISE(ABORT, 'a record with this id exists: records are never replaced');
 END;
 
--- Fed with terms, one column's separated by spaces; rowid is the record's seq. It keeps no text. Terms
--- hold no ASCII punctuation but '_', and only that separates them here.
-CREATE VIRTUAL TABLE term_index USING fts5(text, cue, content='', tokenize="ascii tokenchars '_'");
+-- Fed with terms, one column's separated by spaces; rowid is the record's seq. It keeps no text, and of
+-- each term only which records have it: how often and where is read from the texts of the few that
+-- matter, for a third of the size. Terms hold no ASCII punctuation but '_', and only that separates
+-- them here.
+CREATE VIRTUAL TABLE term_index USING fts5(
+    text, cue, content='', detail=none, columnsize=0, tokenize="ascii tokenchars '_'");

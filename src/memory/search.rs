@@ -1,22 +1,21 @@
-//! Which records answer a question, and how well: candidates from the index, then BM25 over their
-//! texts.
+//! Which records answer a question: candidates from the index, then their texts themselves.
 //!
 //! Two steps, so that the work is bounded whatever the store's size. First the newest records of each
 //! term's posting list are taken, the total bounded, and weighed by the rarity of the terms they have
-//! in common with the question. Then the texts of the heaviest few are read, taken apart again and
-//! scored exactly. It knows nothing of replies: `recall.rs` makes hits of what is found.
+//! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
+//! knows nothing of replies: `recall.rs` makes hits of what is found.
 
-use std::cmp::Ordering;
-use std::collections::HashMap;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::fault::Fault;
 use super::moment::Moment;
+use super::phrase::{Phrase, Wanted};
+use super::rank::{Counted, Found, Place, Scorer, idf};
 use super::reader::Snapshot;
 use super::record::Tier;
-use super::terms::{self, Asked, Look};
+use super::terms::{Asked, Look};
 
 /// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
 const TERMS: usize = 32;
@@ -28,27 +27,20 @@ const TERMS_WEIGHED: usize = 512;
 /// Postings read to judge a term's rarity among many.
 const SAMPLE: usize = 64;
 
-/// Postings read for a question, shared by its terms: some 4 ms.
-const POSTINGS: usize = 20_000;
+/// Postings read for a question, shared by its terms: about a millisecond.
+const POSTINGS: usize = 8_000;
 
 /// Least share of a term in [`POSTINGS`].
-const TERM_POSTINGS: usize = 600;
+const TERM_POSTINGS: usize = 400;
 
 /// Candidates whose texts are read and scored.
-const CANDIDATES: usize = 200;
+const CANDIDATES: usize = 100;
 
 /// Candidates looked at where a filter or a project may refuse some.
 const LOOKED_AT: usize = 4000;
 
-/// Words of a phrase that the index is asked for; the text itself is compared with all of it.
-const PHRASE_TERMS: usize = 64;
-
-/// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
-const K1: f64 = 1.2;
-const B: f64 = 0.75;
-
-/// What a word in a record's cue counts, against one in its text.
-const CUE_WEIGHT: f64 = 0.5;
+/// Records with all words of a phrase, the newest first, in which it is looked for: some 5 ms.
+const PHRASE_LOOKED_AT: usize = 1000;
 
 /// A question, taken apart.
 #[derive(Debug)]
@@ -56,7 +48,7 @@ pub(super) struct Query<'q> {
     /// Its terms, at least one.
     pub(super) terms: Vec<Asked>,
     /// What it wants word for word.
-    pub(super) phrases: Vec<&'q str>,
+    pub(super) phrases: Vec<Wanted<'q>>,
     /// What may answer it.
     pub(super) filter: Filter<'q>,
 }
@@ -72,41 +64,6 @@ pub(super) struct Filter<'q> {
     pub(super) tier: Option<Tier>,
     /// This project's come first.
     pub(super) project: Option<&'q str>,
-}
-
-/// How a record has a phrase of the question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phrase {
-    /// Not at all, or none was asked for.
-    None,
-    /// In other spelling (case, accents, endings).
-    Alike,
-    /// Byte for byte.
-    Exact,
-}
-
-/// Does a record belong to the project that was asked from?
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
-    /// No, or none was named.
-    Elsewhere,
-    /// Yes.
-    Here,
-}
-
-/// A record that answers.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
-    /// Its place in the store.
-    pub(super) seq: i64,
-    /// How well, over 0 up to 1, among those of the same phrase and place.
-    pub(super) score: f64,
-    /// Which of the question's terms it has, by their place in [`Answer::terms`].
-    pub(super) terms: Vec<usize>,
-    /// How it has a phrase.
-    pub(super) phrase: Phrase,
-    /// Whether it is of the project asked from.
-    pub(super) place: Place,
 }
 
 /// What was found.
@@ -133,8 +90,8 @@ pub(super) fn search(
     let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
-    let scorer = Scorer::new(&lists);
-    let scored = score(connection, query, candidates(&lists, &phrases), &phrases, &scorer, deadline)?;
+    let scorer = Scorer::new(lists.iter().map(|list| (list.asked.clone(), list.idf)).collect());
+    let scored = score(connection, query, candidates(&lists, &phrases), &scorer, deadline)?;
     Ok(Answer { found: scorer.rank(scored, limit), terms: lists.into_iter().map(|list| list.asked).collect() })
 }
 
@@ -175,12 +132,12 @@ pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
 struct List {
     asked: Asked,
     seqs: Vec<i64>,
-    /// How rare the term is: BM25's inverse document frequency, over 0.
+    /// How rare the term is.
     idf: f64,
 }
 
 /// Did a question run to its end?
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
     Whole,
     CutShort,
@@ -217,7 +174,7 @@ fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<Li
 }
 
 fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> Result<(List, Run), Fault> {
-    let pattern = pattern(std::slice::from_ref(&asked.term), asked.look);
+    let pattern = pattern(&asked.term, asked.look);
     let (seqs, run) = newest_matches(connection, &pattern, most)?;
     let read = seqs.len() as f64;
     let total = total as f64;
@@ -226,29 +183,41 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
         Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
         _ => read,
     };
-    let idf = (1.0 + (total - frequency + 0.5).max(0.0) / (frequency + 0.5)).ln();
-    Ok((List { asked: asked.clone(), seqs, idf }, run))
+    Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
 }
 
-fn with_phrases(connection: &Connection, phrases: &[&str]) -> Result<Vec<i64>, Fault> {
+/// The newest records that have one of the phrases, in order.
+fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
+    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
-    for (mut terms, mut look) in phrases.iter().filter_map(|phrase| terms::phrase(phrase)) {
-        if terms.len() > PHRASE_TERMS {
-            terms.truncate(PHRASE_TERMS);
-            look = Look::Whole;
+    for phrase in phrases {
+        let patterns: Vec<String> = phrase.terms().map(|(term, look)| pattern(term, look)).collect();
+        let (all_words, _) = newest_matches(connection, &patterns.join(" AND "), PHRASE_LOOKED_AT)?;
+        let most = seqs.len() + CANDIDATES;
+        for seq in all_words {
+            let has_it = read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != Phrase::None));
+            match has_it.map_err(Fault::from) {
+                Ok(true) => seqs.push(seq),
+                Ok(false) => {}
+                Err(Fault::Interrupted) => break,
+                Err(fault) => return Err(fault),
+            }
+            if seqs.len() == most {
+                break;
+            }
         }
-        let (found, _) = newest_matches(connection, &format!("text : {}", pattern(&terms, look)), CANDIDATES)?;
-        seqs.extend(found);
     }
     seqs.sort_unstable();
     seqs.dedup();
     Ok(seqs)
 }
 
-/// Terms as FTS5 reads them: one string, so that nothing in it is an operator.
-fn pattern(terms: &[String], look: Look) -> String {
-    let end = if look == Look::Prefix { "\" *" } else { "\"" };
-    format!("\"{}{end}", terms.join(" "))
+/// A term as FTS5 reads it: a string, so that nothing in it is an operator.
+fn pattern(term: &str, look: Look) -> String {
+    match look {
+        Look::Whole => format!("\"{term}\""),
+        Look::Prefix => format!("\"{term}\" *"),
+    }
 }
 
 fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), Fault> {
@@ -292,13 +261,12 @@ fn score(
     connection: &Connection,
     query: &Query<'_>,
     candidates: Vec<i64>,
-    phrases: &[i64],
     scorer: &Scorer,
     deadline: Instant,
-) -> Result<Vec<Scored>, Fault> {
+) -> Result<Vec<Counted>, Fault> {
     let here = project_number(connection, query.filter.project)?;
     let mut read = connection.prepare_cached("SELECT ts, tier, project, cue, text FROM record WHERE seq = ?1")?;
-    let mut scored: Vec<Scored> = Vec::new();
+    let mut scored: Vec<Counted> = Vec::new();
     let mut room = if here.is_some() { [CANDIDATES; 2] } else { [CANDIDATES, 0] };
     for seq in candidates {
         let is_late = !scored.is_empty() && Instant::now() >= deadline;
@@ -313,15 +281,9 @@ fn score(
         }
         room[place as usize] -= 1;
         let (cue, text) = (string(row, 3)?, string(row, 4)?);
-        let phrase = if query.phrases.iter().any(|phrase| text.contains(phrase)) {
-            Phrase::Exact
-        } else if phrases.binary_search(&seq).is_ok() {
-            Phrase::Alike
-        } else {
-            Phrase::None
-        };
+        let phrase = query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None);
         let (counts, length) = scorer.count(text, cue);
-        scored.push(Scored { seq, counts, length, phrase, place });
+        scored.push(Counted { seq, counts, length, phrase, place });
     }
     Ok(scored)
 }
@@ -348,82 +310,93 @@ impl Filter<'_> {
     }
 }
 
-/// A candidate with its words counted.
-struct Scored {
-    seq: i64,
-    /// Of each term, how often it is there.
-    counts: Vec<f64>,
-    /// Words of the text.
-    length: f64,
-    phrase: Phrase,
-    place: Place,
-}
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Bench, call_on};
+    use super::super::terms;
+    use super::*;
+    use crate::dispatch::Dispatch;
+    use serde_json::json;
+    use std::time::Duration;
 
-/// BM25 over the texts themselves.
-struct Scorer {
-    whole: HashMap<String, usize>,
-    prefixes: Vec<(String, usize)>,
-    idfs: Vec<f64>,
-}
+    fn list(idf: f64, seqs: &[i64]) -> List {
+        List { asked: terms::asked("word").remove(0), seqs: seqs.to_vec(), idf }
+    }
 
-impl Scorer {
-    fn new(lists: &[List]) -> Scorer {
-        let mut scorer = Scorer { whole: HashMap::new(), prefixes: Vec::new(), idfs: Vec::new() };
-        for (i, list) in lists.iter().enumerate() {
-            scorer.idfs.push(list.idf);
-            match list.asked.look {
-                Look::Whole => drop(scorer.whole.insert(list.asked.term.clone(), i)),
-                Look::Prefix => scorer.prefixes.push((list.asked.term.clone(), i)),
-            }
+    #[test]
+    fn candidates_are_the_heaviest_then_the_newest() {
+        let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
+        assert_eq!(candidates(&lists, &[]), [9, 5, 7, 8]);
+        assert_eq!(candidates(&lists, &[2, 8]), [8, 2, 9, 5, 7]);
+        assert_eq!(candidates(&[], &[]), [0; 0]);
+        let newest_first: Vec<i64> = (0..10_000).rev().collect();
+        assert_eq!(candidates(&[list(1.0, &newest_first)], &[]), newest_first[..LOOKED_AT]);
+    }
+
+    #[test]
+    fn a_pattern_is_one_string() {
+        assert_eq!((pattern("a", Look::Whole), pattern("b", Look::Prefix)), ("\"a\"".into(), "\"b\" *".into()));
+    }
+
+    #[test]
+    fn an_old_phrase_is_found_among_many_records_with_its_words() {
+        let bench = Bench::new();
+        let id = bench.capture("Hamlet: to be, or not to be", json!({}));
+        for n in 0..300 {
+            bench.capture(&format!("number {n} is not to go or to be"), json!({}));
         }
-        scorer
+        let got = bench.ok("memory_recall", json!({"cue": "\"to be or not to be\"", "limit": 2}));
+        assert_eq!(got["hits"][0]["record_id"], json!(id));
     }
 
-    /// How often each term is in a record, and the length of its text.
-    fn count(&self, text: &str, cue: &str) -> (Vec<f64>, f64) {
-        let mut counts = vec![0.0; self.idfs.len()];
-        let mut length = 0.0;
-        for (source, weight) in [(text, 1.0), (cue, CUE_WEIGHT)] {
-            terms::each(source, |token| {
-                if weight == 1.0 {
-                    length += 1.0;
-                }
-                if let Some(&i) = self.whole.get(token.term) {
-                    counts[i] += weight;
-                }
-                for (prefix, i) in &self.prefixes {
-                    if token.term.starts_with(prefix.as_str()) {
-                        counts[*i] += weight;
-                    }
-                }
-            });
+    #[test]
+    fn the_rarest_terms_are_chosen_and_their_lists_bounded() {
+        let bench = Bench::new();
+        for n in 0..600 {
+            bench.capture(&format!("common word{} unique{n}", n % 50), json!({"session_id": (n / 9).to_string()}));
         }
-        (counts, length)
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let connection = snapshot.connection();
+        let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
+        let asked = terms::asked(&format!("{every} common"));
+        let chosen = rarest(connection, &asked, 600).unwrap();
+        assert_eq!(chosen.len(), TERMS);
+        assert!(chosen.iter().all(|list| list.asked.term.starts_with("unique") && list.seqs.len() == 1));
+        let common = terms::asked("common").remove(0);
+        let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
+        let (part, _) = postings(connection, &common, 100, 600).unwrap();
+        assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));
+        assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is guessed: {} {}", whole.idf, part.idf);
+        assert!(whole.seqs.is_sorted_by(|a, b| a > b));
     }
 
-    /// The best `limit`, by phrase, place, score and age in this order.
-    fn rank(&self, scored: Vec<Scored>, limit: usize) -> Vec<Found> {
-        let average = scored.iter().map(|one| one.length).sum::<f64>() / scored.len().max(1) as f64;
-        // No record can have more than this, so a score says how much of what was asked is there.
-        let most: f64 = self.idfs.iter().map(|idf| idf * (K1 + 1.0)).sum();
-        let mut found: Vec<Found> = scored
-            .into_iter()
-            .map(|one| {
-                let slowness = K1 * (1.0 - B + B * one.length / average.max(1.0));
-                let weigh = |(count, idf): (&f64, &f64)| idf * count * (K1 + 1.0) / (count + slowness);
-                let sum: f64 = one.counts.iter().zip(&self.idfs).map(weigh).sum();
-                let terms = (0..one.counts.len()).filter(|&i| one.counts[i] > 0.0).collect();
-                let score = if most > 0.0 { sum / most } else { 0.0 };
-                Found { seq: one.seq, score, terms, phrase: one.phrase, place: one.place }
-            })
-            .filter(|found| !found.terms.is_empty() || found.phrase != Phrase::None)
-            .collect();
-        found.sort_unstable_by(best_first);
-        found.truncate(limit);
-        found
+    #[test]
+    fn an_old_record_of_the_project_is_found_among_many_others() {
+        let bench = Bench::new();
+        let id = bench.capture("apples of the first project", json!({"project": "old"}));
+        for n in 0..300 {
+            bench.capture(&format!("apples number {n}"), json!({"project": "new"}));
+        }
+        let got = bench.ok("memory_recall", json!({"cue": "apples", "project": "old", "limit": 3}));
+        assert_eq!((&got["hits"][0]["record_id"], got["hits"].as_array().unwrap().len()), (&json!(id), 3));
+        let newest = bench.ok("memory_recall", json!({"cue": "", "project": "old", "limit": 3}));
+        assert_eq!(newest["hits"][0]["record_id"], json!(id));
     }
-}
 
-fn best_first(a: &Found, b: &Found) -> Ordering {
-    (b.phrase, b.place).cmp(&(a.phrase, a.place)).then(b.score.total_cmp(&a.score)).then(b.seq.cmp(&a.seq))
+    #[test]
+    fn a_cut_list_is_what_was_read_by_then() {
+        let bench = Bench::new();
+        // The clock is looked at every so many steps of SQLite's machine, some of them for each row.
+        let rows: String = (1..=2000).map(|n| format!("({n}, 'common'),")).collect();
+        bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let past = Instant::now() - Duration::from_millis(1);
+        let (seqs, run) = snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
+        assert_eq!(run, Run::CutShort);
+        assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
+    }
 }

@@ -104,14 +104,14 @@ fn past(word: &mut String) {
 }
 
 fn long_suffix(word: &mut String, table: &[(&str, &str)], least: usize) {
-    let Some((suffix, instead)) = table.iter().find(|(suffix, _)| word.ends_with(suffix)) else { return };
+    let Some((suffix, instead)) = table.iter().find(|(suffix, _)| ends_with(word, suffix)) else { return };
     if measure(&word.as_bytes()[..word.len() - suffix.len()]) >= least {
         replace(word, suffix.len(), instead);
     }
 }
 
 fn residue(word: &mut String) {
-    let Some(suffix) = STEP_4.iter().find(|suffix| word.ends_with(**suffix)) else { return };
+    let Some(suffix) = STEP_4.iter().find(|suffix| ends_with(word, suffix)) else { return };
     let left = &word.as_bytes()[..word.len() - suffix.len()];
     let fits = *suffix != "ion" || matches!(left.last(), Some(b's' | b't'));
     if fits && measure(left) > 1 {
@@ -131,6 +131,11 @@ fn tidy(word: &mut String) {
     if word.ends_with("ll") && measure(w) > 1 {
         cut(word, 1);
     }
+}
+
+/// Most suffixes differ in their last letter already, and this runs for every word of every text.
+fn ends_with(word: &str, suffix: &str) -> bool {
+    word.as_bytes().last() == suffix.as_bytes().last() && word.ends_with(suffix)
 }
 
 fn is_consonant(w: &[u8], i: usize) -> bool {

@@ -15,7 +15,7 @@ use super::fold::{Class, class, compose, fold};
 use super::stem::stem;
 
 /// The version of these rules. A store whose index was made by others must be indexed anew: raise
-/// it with any change of what [`line`] gives for any text.
+/// it with any change of what [`line()`] gives for any text.
 pub(super) const VERSION: i64 = 1;
 
 /// Bytes of a term; longer words are known by their beginning. Picked: the longest words of
@@ -308,7 +308,7 @@ mod tests {
         let mut text = String::new();
         for c in '\0'..=char::MAX {
             text.push(c);
-            if c as u32 % 7 == 0 {
+            if (c as u32).is_multiple_of(7) {
                 text.push(' ');
             }
         }
