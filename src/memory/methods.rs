@@ -5,7 +5,10 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Memory, Worker, capture, contradict, curiosity, events, profile, recall, reinforce};
+use super::{
+    Memory, Worker, capture, consolidate, contradict, curiosity, events, profile, recall, reinforce, schemas, session,
+    topology,
+};
 use crate::dispatch::{Pace, Params, Reply};
 
 /// A method.
@@ -87,6 +90,14 @@ static METHODS: &[Method] = &[
         result: &["status", "record_id", "reason"],
         pace: Pace::Pipelined,
         run: |memory, _, params, reply| capture::capture(&memory.writer, params, memory.now(), reply),
+    },
+    Method {
+        name: "memory_consolidate",
+        description: "Puts the memory in order, in chunks that nobody else waits on: links, patterns, decay, index.",
+        params: &[optional("session_id", "string", "\"-\"", "the conversation that asks")],
+        result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| consolidate::consolidate(&memory.writer, params, memory.clock, reply),
     },
     Method {
         name: "memory_contradict",
@@ -174,6 +185,64 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |_, _, _, reply| reply.send(Ok(Discovery::new())),
     },
+    Method {
+        name: "schema_list",
+        description: "The patterns that recur over sessions, the surest first.",
+        params: &[
+            optional("domain", "string", "null", "only those of this project"),
+            optional("confidence_min", "number", "0.0", "only those that are as sure, 0 to 1"),
+        ],
+        result: &["schemas", "total"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.reader().and_then(|reader| schemas::schema_list(reader, params)));
+        },
+    },
+    Method {
+        name: "session_exit",
+        description: "Ends a session: what was said in it is linked.",
+        params: &[optional("session_id", "string", "\"-\"", "the conversation")],
+        result: &["mode", "fsrs_ticked", "cooccurrence_updates", "trajectory_metrics_emitted"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| session::exit(&memory.writer, params, memory.now(), reply),
+    },
+    Method {
+        name: "session_start_payload",
+        description: "What an assistant should know first, 2000 tokens at most; the knob wake_depth says how much.",
+        params: &[
+            optional("session_id", "string", "\"-\"", "the conversation that starts"),
+            optional("project", "string", "\"\"", "its matters come first"),
+        ],
+        result: &[
+            "l0",
+            "l1",
+            "l2",
+            "rich_club",
+            "total_cached_tokens",
+            "total_dynamic_tokens",
+            "breakpoint_marker",
+            "identity_pointer",
+            "brain_handle",
+            "topic_cluster_hint",
+            "compact_handle",
+            "wake_depth",
+        ],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(session::start(worker.reader(), &memory.writer, &profile, params, memory.now()));
+        },
+    },
+    Method {
+        name: "topology",
+        description: "How the records hang together, as of the last consolidation.",
+        params: &[],
+        result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
+        pace: Pace::Ordered,
+        run: |memory, worker, _, reply| {
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, &memory.records)));
+        },
+    },
 ];
 
 /// Answered by the server's event loop, before any look-up here.
@@ -254,12 +323,17 @@ mod tests {
             ("curiosity_pending", json!({}), &[]),
             ("events_query", json!({"kind": "llm_health"}), &["error"]),
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
+            ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
             ("memory_recall", json!({"cue": "text"}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
             ("rpc.discover", json!({}), &[]),
+            ("schema_list", json!({}), &[]),
+            ("session_exit", json!({}), &[]),
+            ("session_start_payload", json!({}), &[]),
+            ("topology", json!({}), &[]),
         ]
     }
 

@@ -6,36 +6,46 @@
 //! never changes (`schema.sql` refuses it). This room is the only one that knows SQL, and knows
 //! neither sockets nor the lifecycle.
 
+mod associate;
 mod capture;
+mod consolidate;
 mod contradict;
 mod curiosity;
-#[allow(dead_code)]
+mod cycle;
+mod decay;
 mod events;
 mod fault;
 mod fold;
 #[cfg(test)]
 mod harness;
 mod ids;
+mod induce;
 mod insert;
+mod language;
 #[allow(dead_code)]
 mod links;
 mod methods;
 mod moment;
+mod optimize;
 mod phrase;
+mod precache;
 mod profile;
 mod rank;
 mod reader;
 mod recall;
 mod record;
 mod reinforce;
+#[allow(dead_code)]
+mod schemas;
 mod search;
+mod session;
 mod stem;
 mod store;
-#[allow(dead_code)]
 mod tags;
-#[allow(dead_code)]
 mod task;
 mod terms;
+mod topology;
+mod wake;
 mod writer;
 
 use std::path::Path;
