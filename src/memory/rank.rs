@@ -141,6 +141,7 @@ pub(super) struct Reading {
     /// Words of the text.
     length: f64,
     asks: bool,
+    /// Looked at only where the question asks for a time.
     tells_time: bool,
 }
 
@@ -182,7 +183,7 @@ impl Scorer {
         };
         terms::each(text, |token| {
             reading.length += 1.0;
-            reading.tells_time |= signs::tells_time(token.word);
+            reading.tells_time |= self.asks_when && signs::tells_time(token.word);
             self.count(token.term, 1.0, &mut reading);
         });
         terms::each(cue, |token| self.count(token.term, CUE_WEIGHT, &mut reading));
@@ -271,7 +272,7 @@ impl Scorer {
             + flag(context.follows_question, rules.answers * context.before)
             + flag(reading.speaker != 0, rules.speaker)
             + flag(reading.asks, rules.asks)
-            + flag(self.asks_when && reading.tells_time, rules.when)
+            + flag(reading.tells_time, rules.when)
     }
 }
 
