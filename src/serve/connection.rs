@@ -52,6 +52,8 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     writable: bool,
     /// The peer has taken nothing since then, though output waits.
     pub(crate) stalled_since: Option<Instant>,
+    /// A moment is named at which it is looked whether the peer has stalled.
+    pub(crate) watched: bool,
     /// What the ledger has on its account.
     accounted: usize,
     batch: Option<InFlight<D, P>>,
@@ -74,6 +76,15 @@ pub(crate) enum After {
     Close,
 }
 
+impl<D: Dispatch, P: ControlPlane> Core<D, P> {
+    /// The storage of the last turn may have stayed with its connection, or have grown with its line.
+    fn renew_storage(&mut self) {
+        if self.storage.len() != self.limits.turn_bytes {
+            self.storage = vec![0; self.limits.turn_bytes];
+        }
+    }
+}
+
 impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     pub(crate) fn new(token: usize, stream: UnixStream, limits: &Limits) -> Connection<D, P> {
         Connection {
@@ -85,6 +96,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             hung_up: false,
             writable: false,
             stalled_since: None,
+            watched: false,
             accounted: 0,
             batch: None,
         }
@@ -145,6 +157,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         let mut bytes = core.limits.turn_bytes;
         let mut lines = core.limits.turn_lines;
         let mut building = None;
+        core.renew_storage();
         self.session.lend(&mut core.storage);
         loop {
             lines -= self.serve(lines, &mut building, core);

@@ -126,6 +126,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if let Some(fd) = self.stop_fd.take() {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
         }
+        let end_at = self.drain.as_ref().map_or(self.core.now.instant, |drain| drain.end_at);
+        self.core.pool.end(end_at.saturating_duration_since(Instant::now()));
         Ok(())
     }
 
@@ -253,11 +255,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             let Some(token) = self.ready.pop_front() else { return };
             let Some(connection) = find(&mut self.connections, token) else { continue };
             connection.queued = false;
-            let was_stalled = connection.stalled_since;
             let after = connection.turn(&mut self.core);
-            if was_stalled.is_none()
-                && let Some(since) = connection.stalled_since
+            if let Some(since) = connection.stalled_since
+                && !connection.watched
             {
+                connection.watched = true;
                 self.timers.stalled.push_back((since + self.core.limits.stalled_reader_after, token));
             }
             match after {
@@ -278,9 +280,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// A peer's time may be up, unless it has taken something since.
     fn look_at_stalled(&mut self, token: usize) {
         let Some(connection) = find(&mut self.connections, token) else { return };
+        connection.watched = false;
         let Some(since) = connection.stalled_since else { return };
         let due = since + self.core.limits.stalled_reader_after;
         if due > self.core.now.instant {
+            connection.watched = true;
             self.timers.stalled.push_back((due, token));
             return;
         }

@@ -9,13 +9,14 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply, ReplySink};
 use crate::limits::Limits;
@@ -27,6 +28,8 @@ use crate::wire::reply;
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     shared: Arc<Shared<D, T>>,
     results: Receiver<Outcome<T>>,
+    /// Closed when the last worker has ended.
+    alive: Receiver<Infallible>,
 }
 
 /// What came of a job.
@@ -96,13 +99,19 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             told: AtomicBool::new(false),
             notify: Box::new(notify),
         });
-        let pool = Pool { shared, results };
+        let (living, alive) = channel();
+        let pool = Pool { shared, results, alive };
         for index in 0..limits.workers {
             let shared = Arc::clone(&pool.shared);
-            thread::Builder::new()
-                .name(format!("iaid-worker-{index}"))
-                .stack_size(limits.worker_stack_bytes)
-                .spawn(move || shared.work())?;
+            let living = living.clone();
+            let work = move || {
+                shared.work();
+                // What is shared goes first: who waits for the end may want to be the last to have it.
+                drop(shared);
+                drop(living);
+            };
+            let name = format!("iaid-worker-{index}");
+            thread::Builder::new().name(name).stack_size(limits.worker_stack_bytes).spawn(work)?;
         }
         Ok(pool)
     }
@@ -141,6 +150,23 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         self.shared.told.store(false, Ordering::SeqCst);
     }
 
+    /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
+    /// left behind.
+    pub(crate) fn end(self, patience: Duration) {
+        self.close();
+        if self.alive.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("a worker is stuck in a handler and is left behind");
+        }
+    }
+
+    fn close(&self) {
+        let mut queue = self.shared.lock();
+        queue.closed = true;
+        // What waits is nobody's any more: the loop has answered for it.
+        queue.jobs.clear();
+        self.shared.wake.notify_all();
+    }
+
     /// Jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
         self.shared.queued.load(Ordering::Relaxed)
@@ -149,11 +175,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
 impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
     fn drop(&mut self) {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        // What waits is nobody's any more: the loop has answered for it.
-        queue.jobs.clear();
-        self.shared.wake.notify_all();
+        self.close();
     }
 }
 

@@ -135,7 +135,7 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
             ledger: Ledger::default(),
             tally: Tally::new(),
             now: Now::read(),
-            storage: vec![0; self.limits.turn_bytes],
+            storage: Vec::new(),
             limits: self.limits,
         };
         EventLoop::new(self.poll, core, Acceptor::new(self.listener), self.stop_fd, self.stop_asked)?.run()

@@ -26,6 +26,11 @@ impl Timers {
 
     /// The next peer whose time is up.
     pub(crate) fn stalled_due(&mut self, now: Instant) -> Option<usize> {
-        self.stalled.pop_front_if(|(at, _)| *at <= now).map(|(_, token)| token)
+        let (at, token) = *self.stalled.front()?;
+        if at > now {
+            return None;
+        }
+        self.stalled.pop_front();
+        Some(token)
     }
 }

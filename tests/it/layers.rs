@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("serve/stdio.rs", &["limits", "dispatch", "wire", "serve::plane", "serve::route"]),
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
     ("client", &["wire", "client"]),
-    ("daemon.rs", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve"]),
+    ("daemon", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
     ("cli/", &["limits", "wire", "dispatch", "memory", "sys", "serve", "client", "daemon", "cli"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli", "sys"]),
@@ -69,6 +69,48 @@ fn every_room_of_the_table_is_there() {
     for (prefix, _) in ROOMS {
         assert!(names.iter().any(|name| room(name).0 == *prefix), "no file belongs to {prefix}");
     }
+}
+
+/// No network: these speak HTTP, TLS or DNS, or run futures. Named by their crates; what builds on
+/// them brings them along into the lock file.
+const BANNED: &[&str] = &[
+    "hyper",
+    "http",
+    "reqwest",
+    "ureq",
+    "curl",
+    "isahc",
+    "attohttpc",
+    "rustls",
+    "native-tls",
+    "openssl",
+    "openssl-sys",
+    "schannel",
+    "hickory-resolver",
+    "trust-dns-resolver",
+    "c-ares",
+    "tokio",
+    "async-std",
+    "smol",
+    "async-executor",
+    "glommio",
+    "monoio",
+    "futures-executor",
+    "actix-rt",
+    "tungstenite",
+    "quinn",
+    "h2",
+];
+
+#[test]
+fn no_crate_speaks_to_a_network() {
+    let lock =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("Cargo.lock is committed");
+    let names: BTreeSet<&str> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains("mio"), "the lock file was not understood");
+    let found: Vec<&&str> = BANNED.iter().filter(|name| names.contains(**name)).collect();
+    assert!(found.is_empty(), "banned: {found:?}");
 }
 
 fn room(name: &str) -> (&'static str, &'static [&'static str]) {
