@@ -171,10 +171,15 @@ impl Daemon {
         self.wait()
     }
 
-    /// `kill -9`, and a new start on the same folder.
-    pub fn kill_and_restart(&mut self) {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         assert_eq!(self.wait().signal(), Some(9));
+    }
+
+    /// `kill -9`, and a new start on the same folder.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
         self.restart();
     }
 
@@ -211,6 +216,20 @@ impl Client {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the daemon reads");
+    }
+
+    /// Sends bytes to a daemon that may have gone. False where it has.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// The next whole reply line of a daemon that may have gone; empty where it has.
+    pub fn try_line(&mut self) -> String {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => line.trim_end_matches('\n').to_owned(),
+            _ => String::new(),
+        }
     }
 
     /// The next reply line, without its newline; empty at the end.

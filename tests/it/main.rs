@@ -5,6 +5,7 @@
 
 mod harness;
 mod layers;
+mod plane;
 mod shell;
 mod sys;
 mod wire;
