@@ -57,7 +57,8 @@ impl Console {
         let kind = |is_terminal| if is_terminal { terminal } else { Kind::Plain };
         Console {
             format,
-            input: Box::new(io::stdin().lock()),
+            // Not locked: a daemon on standard input takes the lock for itself.
+            input: Box::new(io::stdin()),
             input_kind: kind(io::stdin().is_terminal()),
             input_bytes: remaining_input(),
             out: Box::new(BufWriter::new(io::stdout())),

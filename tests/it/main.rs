@@ -3,9 +3,11 @@
 // Nobody imports a test.
 #![allow(unreachable_pub)]
 
+mod cli;
 mod harness;
 mod layers;
 mod plane;
 mod shell;
+mod stdio;
 mod sys;
 mod wire;
