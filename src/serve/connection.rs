@@ -21,6 +21,12 @@ use crate::sys::stream;
 use crate::wire::reply;
 use crate::wire::session::{Served, Session, Turn, Verdict};
 
+/// What every connection is watched for. PRIORITY tells of a byte out of band, where there is such.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const READING: Interest = Interest::READABLE.add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const READING: Interest = Interest::READABLE;
+
 /// All that a connection's turn touches beside the connection.
 pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) limits: Limits,
@@ -46,8 +52,9 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) queued: bool,
     /// More may wait in the socket.
     readable: bool,
-    /// The peer has ended its side: a short read does not mean that all is read.
-    hung_up: bool,
+    /// A short read does not mean that all is read: the peer has ended its side, or sent a byte out
+    /// of band, at which reads end too (unix(7)).
+    ragged: bool,
     /// WRITABLE is asked for.
     writable: bool,
     /// The peer has taken nothing since then, though output waits.
@@ -93,7 +100,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             session: Session::new(limits),
             queued: false,
             readable: false,
-            hung_up: false,
+            ragged: false,
             writable: false,
             stalled_since: None,
             watched: false,
@@ -102,10 +109,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    /// The socket has something to read, or its peer has ended its side.
-    pub(crate) fn became_readable(&mut self, hung_up: bool) {
+    /// The socket has something to read. `ragged`: its reads may end early from here on.
+    pub(crate) fn became_readable(&mut self, ragged: bool) {
         self.readable = true;
-        self.hung_up |= hung_up;
+        self.ragged |= ragged;
     }
 
     /// Workers have answered some of its calls.
@@ -201,7 +208,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 Some(0)
             }
             Ok(received) => {
-                self.readable = !received.drained || self.hung_up;
+                self.readable = !received.drained || self.ragged;
                 self.session.filled(received.bytes);
                 Some(received.bytes)
             }
@@ -306,7 +313,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     }
 
     fn ask_for_writable(&mut self, wanted: bool, core: &Core<D, P>) {
-        let interest = if wanted { Interest::READABLE | Interest::WRITABLE } else { Interest::READABLE };
+        let interest = if wanted { READING | Interest::WRITABLE } else { READING };
         match core.registry.reregister(&mut self.stream, Token(self.token), interest) {
             Ok(()) => self.writable = wanted,
             Err(e) => {

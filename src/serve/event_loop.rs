@@ -19,7 +19,7 @@ use slab::Slab;
 
 use crate::dispatch::Dispatch;
 use crate::serve::accept::{self, Accepted, Acceptor};
-use crate::serve::connection::{After, Connection, Core};
+use crate::serve::connection::{After, Connection, Core, READING};
 use crate::serve::plane::{ControlPlane, Now};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
@@ -51,7 +51,7 @@ enum Event {
     /// The stop descriptor became readable.
     Stop,
     /// A connection can be read, or written, again.
-    Peer { token: usize, readable: bool, hung_up: bool },
+    Peer { token: usize, readable: bool, ragged: bool },
 }
 
 /// The end, once it has begun.
@@ -154,10 +154,10 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.take_results();
             }
             Event::Stop => self.begin_drain(),
-            Event::Peer { token, readable, hung_up } => {
+            Event::Peer { token, readable, ragged } => {
                 if let Some(connection) = find(&mut self.connections, token) {
                     if readable {
-                        connection.became_readable(hung_up);
+                        connection.became_readable(ragged);
                     }
                     enqueue(&mut self.ready, connection);
                 }
@@ -217,7 +217,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         let entry = self.connections.vacant_entry();
         let token = self.generation << KEY_BITS | entry.key();
         self.generation = (self.generation + 1) % GENERATIONS;
-        if let Err(e) = self.core.registry.register(&mut stream, Token(token), Interest::READABLE) {
+        if let Err(e) = self.core.registry.register(&mut stream, Token(token), READING) {
             log::warn!("a connection cannot be watched and is refused: {e}");
             self.core.tally.refused_connections += 1;
             accept::refuse(stream, "the connection cannot be watched");
@@ -347,8 +347,8 @@ impl From<&mio::event::Event> for Event {
             STOP => Event::Stop,
             Token(token) => Event::Peer {
                 token,
-                readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-                hung_up: event.is_read_closed() || event.is_error(),
+                readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
+                ragged: event.is_read_closed() || event.is_error() || event.is_priority(),
             },
         }
     }
