@@ -134,8 +134,9 @@ fn wrong_usage_is_2() {
         (&["--max-line", "1MB"], "must be 1K to 64M"),
         (&["--max-memory", "1M"], "--max-memory 1M is too little for --max-line 1M: give at least 2M"),
         (&["--max-connections", "0"], "1..=16384"),
-        (&["--drain-timeout", "-1"], "--drain-timeout"),
-        (&["--fd", "-1"], "--fd"),
+        (&["--drain-timeout", "-1"], "'-1'"),
+        (&["--drain-timeout", "5s"], "0 to 3600 seconds"),
+        (&["--fd", "-1"], "'-1'"),
         (&["--fd", "3", "--stdio"], "cannot be used with"),
         (&["--stdio", "--socket", "x"], "cannot be used with"),
         (&["extra"], "unexpected argument 'extra'"),
@@ -200,7 +201,7 @@ fn socket_and_store_come_from_options_then_variables_then_the_home() {
     };
     let mut child = start(program(), &home.path().join(".iai-mcp/.daemon.sock"));
     assert_eq!(ran(&program().arg("status").output().expect("it runs")).0, 0);
-    assert!(home.path().join(".iai-mcp/.lock").exists());
+    until("the store is at home", || home.path().join(".iai-mcp/.lock").exists());
     let mut empty = program();
     empty.env("IAI_DAEMON_SOCKET_PATH", "").env("IAI_MCP_STORE", "").arg("status");
     assert_eq!(ran(&empty.output().expect("it runs")).0, 0, "an empty variable counts as unset");
@@ -214,7 +215,7 @@ fn socket_and_store_come_from_options_then_variables_then_the_home() {
     let mut command = program();
     command.env("IAI_DAEMON_SOCKET_PATH", &socket).env("IAI_MCP_STORE", &store);
     let mut child = start(command, &socket);
-    assert!(store.join(".lock").exists());
+    until("the store is where the variable says", || store.join(".lock").exists());
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
 
@@ -334,7 +335,10 @@ fn the_manual_is_pages_that_man_shows() {
     let shown = fed(man, pages.as_bytes());
     let text = String::from_utf8_lossy(&shown.stdout);
     assert!(shown.status.success() && shown.stderr.is_empty(), "{shown:?}");
-    assert!(text.contains("--max-connections") && text.contains("Exit codes"), "{text}");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    for word in ["--max-connections", "IAID_LOG", "memory_recall"] {
+        assert!(words.contains(&word), "{word} is not on the pages");
+    }
 }
 
 #[test]
@@ -354,10 +358,12 @@ fn iaid_log_sets_what_is_logged() {
         assert!(!["warn", "off"].contains(&filter) || log.is_empty(), "IAID_LOG={filter}: {log}");
     }
     let daemon = Setup::new().env("IAID_LOG", "warn,iaid::serve=debug").start();
-    let mut gone = daemon.client();
-    gone.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n".repeat(20_000));
-    drop(gone);
-    until("what the serve room has to say is there", || daemon.log().contains("DEBUG"));
+    until("what the serve room has to say is there", || {
+        let mut gone = daemon.client();
+        gone.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n".repeat(1000));
+        drop(gone);
+        daemon.log().contains("DEBUG")
+    });
     assert!(!daemon.log().contains("INFO"), "{}", daemon.log());
 }
 
