@@ -57,8 +57,7 @@ impl Console {
         let kind = |is_terminal| if is_terminal { terminal } else { Kind::Plain };
         Console {
             format,
-            // Not locked: a daemon on standard input takes the lock for itself.
-            input: Box::new(io::stdin()),
+            input: Box::new(io::stdin().lock()),
             input_kind: kind(io::stdin().is_terminal()),
             input_bytes: remaining_input(),
             out: Box::new(BufWriter::new(io::stdout())),

@@ -6,8 +6,10 @@
 mod cli;
 mod harness;
 mod layers;
+mod memory;
 mod plane;
 mod shell;
 mod stdio;
+mod store;
 mod sys;
 mod wire;
