@@ -151,7 +151,7 @@ fn a_message_is_carried_out_though_its_sender_has_gone() {
 /// was answered.
 fn alternate(mut client: Client, mut at: usize) -> usize {
     loop {
-        let message = if at % 2 == 0 { "{\"type\":\"pause\"}\n" } else { "{\"type\":\"resume\"}\n" };
+        let message = if at.is_multiple_of(2) { "{\"type\":\"pause\"}\n" } else { "{\"type\":\"resume\"}\n" };
         if !client.try_send(message) {
             return at - 1;
         }
@@ -159,7 +159,8 @@ fn alternate(mut client: Client, mut at: usize) -> usize {
         if reply.is_empty() {
             return at - 1;
         }
-        let want = if at % 2 == 0 { "{\"ok\":true,\"paused\":true}" } else { "{\"ok\":true,\"paused\":false}" };
+        let want =
+            if at.is_multiple_of(2) { "{\"ok\":true,\"paused\":true}" } else { "{\"ok\":true,\"paused\":false}" };
         assert_eq!(reply, want);
         at += 1;
     }
@@ -211,11 +212,11 @@ fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
         // The one that was under way when it was killed may have been written, and not answered.
         let shown = paused(&daemon);
         let next = last + 1;
-        assert!(shown == (last % 2 == 0) || shown == (next % 2 == 0));
+        assert!(shown == last.is_multiple_of(2) || shown == next.is_multiple_of(2));
         let kept = state(&daemon)["scheduler_paused"].as_bool().expect("it is there");
         assert_eq!(kept, shown, "round {round}");
-        answered = if kept == (last % 2 == 0) { last } else { next };
-        assert!(answered == last || kept == (next % 2 == 0), "round {round}: {last} was answered and is lost");
+        answered = if kept == last.is_multiple_of(2) { last } else { next };
+        assert!(answered == last || kept == next.is_multiple_of(2), "round {round}: {last} was answered and is lost");
         assert_eq!(beside(&daemon.setup().store()), [NAME], "round {round}");
     }
     no_complaint(&daemon);
