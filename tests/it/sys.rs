@@ -175,7 +175,8 @@ fn of_many_starters_at_once_exactly_one_serves() {
         let running = running_at_last(&mut starters, fewest, &lock);
         assert!((fewest..=1).contains(&running.len()), "round {round}: {} serve", running.len());
         if let [winner] = running[..] {
-            ping(UnixStream::connect(setup.socket()).expect("the winner accepts"));
+            until("the winner accepts", || UnixStream::connect(setup.socket()).is_ok());
+            ping(UnixStream::connect(setup.socket()).expect("it still accepts"));
             assert!(is_held_by(&lock, &starters[winner]), "round {round}");
         }
         for (at, starter) in starters.iter_mut().enumerate() {
