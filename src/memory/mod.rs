@@ -21,6 +21,7 @@ mod harness;
 mod ids;
 mod induce;
 mod insert;
+mod irregular;
 mod language;
 #[allow(dead_code)]
 mod links;
@@ -39,6 +40,7 @@ mod reinforce;
 mod schemas;
 mod search;
 mod session;
+mod signs;
 mod stem;
 mod store;
 mod tags;
