@@ -22,6 +22,9 @@ use crate::dispatch::CallError;
 /// What a pattern's text begins with; its words follow.
 pub(super) const BEGINNING: &str = "Recurring pattern: ";
 
+/// The session of patterns: one of their own, since what stands beside them was not said beside them.
+const SESSION: &str = "-patterns-";
+
 /// Words of a record that are looked up: its longest.
 const WORDS: usize = 8;
 
@@ -155,7 +158,7 @@ fn keep(group: &mut Group<'_>, recurring: Recurring, now: Moment) -> Result<Kept
         cue: String::new(),
         tier: Tier::Semantic,
         role: Role::System,
-        session: "-".into(),
+        session: SESSION.into(),
         project: project(connection, &recurring.records)?,
         ts: now,
         part: None,

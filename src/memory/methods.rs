@@ -5,9 +5,10 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::task::aside;
 use super::{
-    Memory, Worker, capture, consolidate, contradict, curiosity, events, profile, recall, reinforce, schemas, session,
-    topology,
+    Memory, Worker, capture, consolidate, contradict, curiosity, events, links, profile, recall, reinforce, schemas,
+    session, structural, topology,
 };
 use crate::dispatch::{Pace, Params, Reply};
 
@@ -148,7 +149,46 @@ static METHODS: &[Method] = &[
         run: |memory, worker, params, reply| {
             let deadline = Instant::now() + recall::PATIENCE;
             let profile = memory.profiles.current();
-            reply.send(worker.reader().and_then(|reader| recall::recall(reader, &profile, params, deadline)));
+            let now = memory.now();
+            let mut recalled =
+                worker.reader().and_then(|reader| recall::recall(reader, &profile, params, now, deadline));
+            let used = recalled.as_mut().map(|recalled| std::mem::take(&mut recalled.used)).unwrap_or_default();
+            reply.send(recalled);
+            if !used.is_empty() {
+                let work = aside("the use of links", move |group| Ok(links::touch(group.connection, &used, now)?));
+                memory.writer.submit(work);
+            }
+        },
+    },
+    Method {
+        name: "memory_recall_structural",
+        description: "Finds records by what they are: all roles given must hold; the newest first.",
+        params: &[
+            optional(
+                "structure_query",
+                "object",
+                "{}",
+                "any of who (user, assistant, system, or the name a text begins with), session, tier, tag, language \
+                 (two letters), day (a date), each with a string; another role is refused",
+            ),
+            optional("budget_tokens", "integer", "2000", "most tokens of all texts; one hit always fits"),
+            optional("max_records", "integer", "5000", "most records looked at, the newest, 1 to 50000"),
+        ],
+        result: &[
+            "hits",
+            "anti_hits",
+            "activation_trace",
+            "budget_used",
+            "cue_mode",
+            "patterns_observed",
+            "overnight_digest",
+            "truncated",
+            "structural_query_size",
+        ],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.reader().and_then(|reader| structural::recall(reader, &profile, params)));
         },
     },
     Method {
@@ -326,6 +366,7 @@ mod tests {
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
             ("memory_recall", json!({"cue": "text"}), &[]),
+            ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),

@@ -7,6 +7,7 @@
 //! neither sockets nor the lifecycle.
 
 mod associate;
+mod bonds;
 mod capture;
 mod consolidate;
 mod contradict;
@@ -23,7 +24,6 @@ mod induce;
 mod insert;
 mod irregular;
 mod language;
-#[allow(dead_code)]
 mod links;
 mod methods;
 mod moment;
@@ -36,13 +36,13 @@ mod reader;
 mod recall;
 mod record;
 mod reinforce;
-#[allow(dead_code)]
 mod schemas;
 mod search;
 mod session;
 mod signs;
 mod stem;
 mod store;
+mod structural;
 mod tags;
 mod task;
 mod terms;
