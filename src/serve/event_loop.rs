@@ -19,7 +19,7 @@ use slab::Slab;
 
 use crate::dispatch::Dispatch;
 use crate::serve::accept::{self, Accepted, Acceptor};
-use crate::serve::connection::{After, Connection, Core};
+use crate::serve::connection::{After, Connection, Core, READING};
 use crate::serve::plane::{ControlPlane, Now};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
@@ -51,7 +51,7 @@ enum Event {
     /// The stop descriptor became readable.
     Stop,
     /// A connection can be read, or written, again.
-    Peer { token: usize, readable: bool, hung_up: bool },
+    Peer { token: usize, readable: bool, wary: bool },
 }
 
 /// The end, once it has begun.
@@ -121,6 +121,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             }
             self.on_moments();
             self.serve_ready();
+            self.relieve();
             self.perform_wishes();
         }
         if let Some(fd) = self.stop_fd.take() {
@@ -154,10 +155,10 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.take_results();
             }
             Event::Stop => self.begin_drain(),
-            Event::Peer { token, readable, hung_up } => {
+            Event::Peer { token, readable, wary } => {
                 if let Some(connection) = find(&mut self.connections, token) {
                     if readable {
-                        connection.became_readable(hung_up);
+                        connection.became_readable(wary);
                     }
                     enqueue(&mut self.ready, connection);
                 }
@@ -179,8 +180,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
             self.refuse_rest();
         }
+    }
+
+    /// Lets those be read again that waited for memory. After the turns, in which it came free: no
+    /// other event may follow.
+    fn relieve(&mut self) {
         let EventLoop { core, connections, ready, .. } = self;
-        core.ledger.relieve(now.instant, &core.limits, |token| {
+        core.ledger.relieve(core.now.instant, &core.limits, |token| {
             if let Some(connection) = find(connections, token) {
                 enqueue(ready, connection);
             }
@@ -217,7 +223,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         let entry = self.connections.vacant_entry();
         let token = self.generation << KEY_BITS | entry.key();
         self.generation = (self.generation + 1) % GENERATIONS;
-        if let Err(e) = self.core.registry.register(&mut stream, Token(token), Interest::READABLE) {
+        if let Err(e) = self.core.registry.register(&mut stream, Token(token), READING) {
             log::warn!("a connection cannot be watched and is refused: {e}");
             self.core.tally.refused_connections += 1;
             accept::refuse(stream, "the connection cannot be watched");
@@ -257,10 +263,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             connection.queued = false;
             let after = connection.turn(&mut self.core);
             if let Some(since) = connection.stalled_since
-                && !connection.watched
+                && connection.watched.is_none()
             {
-                connection.watched = true;
-                self.timers.stalled.push_back((since + self.core.limits.stalled_reader_after, token));
+                let due = since + self.core.limits.stalled_reader_after;
+                connection.watched = Some(due);
+                self.timers.stalled.insert((due, token));
             }
             match after {
                 After::Again => enqueue(&mut self.ready, connection),
@@ -273,6 +280,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn close(&mut self, token: usize) {
         let mut connection = self.connections.remove(token & KEY_MASK);
         connection.leave(&mut self.core);
+        if let Some(due) = connection.watched {
+            self.timers.stalled.remove(&(due, token));
+        }
         self.core.tally.connections -= 1;
         accept::finish(&connection.stream);
     }
@@ -280,15 +290,19 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// A peer's time may be up, unless it has taken something since.
     fn look_at_stalled(&mut self, token: usize) {
         let Some(connection) = find(&mut self.connections, token) else { return };
-        connection.watched = false;
-        let Some(since) = connection.stalled_since else { return };
-        let due = since + self.core.limits.stalled_reader_after;
-        if due > self.core.now.instant {
-            connection.watched = true;
-            self.timers.stalled.push_back((due, token));
+        connection.watched = None;
+        if connection.stalled_since.is_none() {
             return;
         }
-        log::info!("a reader was cut off: it took nothing for {:?}", self.core.limits.stalled_reader_after);
+        // A socket is said to be writable only when most of its buffer is free: the peer may have
+        // taken some of it.
+        connection.flush(&mut self.core);
+        let patience = self.core.limits.stalled_reader_after;
+        if connection.stalled_since.is_none_or(|since| since + patience > self.core.now.instant) {
+            enqueue(&mut self.ready, connection);
+            return;
+        }
+        log::info!("a reader was cut off: it took nothing for {patience:?}");
         self.core.tally.cut_readers += 1;
         self.close(token);
     }
@@ -332,6 +346,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
 
     /// The drain's time is up.
     fn refuse_rest(&mut self) {
+        // What is answered already is not refused.
+        self.take_results();
         for (_, connection) in &mut self.connections {
             connection.refuse_rest(STOPPING, &mut self.core);
             enqueue(&mut self.ready, connection);
@@ -345,11 +361,10 @@ impl From<&mio::event::Event> for Event {
             LISTENER => Event::Listening,
             WAKER => Event::Woken,
             STOP => Event::Stop,
-            Token(token) => Event::Peer {
-                token,
-                readable: event.is_readable() || event.is_read_closed() || event.is_error(),
-                hung_up: event.is_read_closed() || event.is_error(),
-            },
+            Token(token) => {
+                let wary = event.is_read_closed() || event.is_error() || event.is_priority();
+                Event::Peer { token, readable: event.is_readable() || wary, wary }
+            }
         }
     }
 }
