@@ -3,8 +3,9 @@
 mod plane;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,7 +81,11 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
 /// Why it could not start, or read and write.
 pub fn serve_stdio(options: Options) -> Result<(), StartError> {
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
-    stdio::serve(&memory, &options.limits, io::stdin().lock(), io::stdout().lock())
+    // Files of our own: the standard library's handles have locks and buffers, and others hold them.
+    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+    let (input, output) = (io::stdin(), io::stdout());
+    own(input.as_fd())
+        .and_then(|input| stdio::serve(&memory, &options.limits, input, own(output.as_fd())?))
         .map_err(because("standard input and output cannot be served"))
 }
 

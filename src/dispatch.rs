@@ -83,10 +83,11 @@ impl Reply {
         let answer = outcome.and_then(|value| {
             serde_json::to_vec(&value).map_err(|e| CallError::failed(format!("result is no JSON: {e}")))
         });
-        self.fill(answer);
+        self.send_json(answer);
     }
 
-    fn fill(mut self, answer: Result<Vec<u8>, CallError>) {
+    /// Answers with a result that is a JSON text already, or an error.
+    pub fn send_json(mut self, answer: Result<Vec<u8>, CallError>) {
         if let Some(sink) = self.sink.take() {
             sink.fill(self.slot, answer);
         }
@@ -171,8 +172,16 @@ impl<'a> Params<'a> {
     /// # Errors
     /// -32602 where it is there and something else, with the range in the message.
     pub fn integer_or(&self, name: &str, range: RangeInclusive<i64>, default: i64) -> Result<i64, CallError> {
-        let Some(raw) = self.present(name) else { return Ok(default) };
-        whole(raw).filter(|n| range.contains(n)).ok_or_else(|| {
+        Ok(self.integer_opt(name, range)?.unwrap_or(default))
+    }
+
+    /// A whole number within `range` that may be absent.
+    ///
+    /// # Errors
+    /// -32602 where it is there and something else, with the range in the message.
+    pub fn integer_opt(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, CallError> {
+        let Some(raw) = self.present(name) else { return Ok(None) };
+        whole(raw).filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
             CallError::invalid(name, format_args!("an integer from {} to {}", range.start(), range.end()))
         })
     }
@@ -241,10 +250,12 @@ mod tests {
         let sink = Arc::new(Kept::default());
         Reply::new(sink.clone(), 3).send(Ok([1, 2]));
         drop(Reply::new(sink.clone(), 4));
+        Reply::new(sink.clone(), 5).send_json(Ok(b"{}".to_vec()));
         let got = sink.0.lock().unwrap();
         assert_eq!(got[0], (3, Ok("[1,2]".into())));
         assert_eq!(got[1], (4, Err(CallError::failed("the handler gave no reply"))));
-        assert_eq!(got.len(), 2);
+        assert_eq!(got[2], (5, Ok("{}".into())));
+        assert_eq!(got.len(), 3);
     }
 
     #[test]
@@ -261,6 +272,7 @@ mod tests {
         for (name, want) in [("n", 7), ("f", 2), ("e", 10), ("gone", 5), ("none", 5)] {
             assert_eq!(params.integer_or(name, 0..=100, 5), Ok(want), "{name}");
         }
+        assert_eq!((params.integer_opt("n", 0..=7), params.integer_opt("none", 0..=7)), (Ok(Some(7)), Ok(None)));
         for (name, message) in [
             ("half", "param 'half' must be an integer from 0 to 100"),
             ("plain", "param 'plain' must be an integer from 0 to 100"),

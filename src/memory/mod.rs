@@ -1,28 +1,195 @@
-//! The memory room stands in for itself until it is merged.
-#![allow(missing_docs)]
-use crate::dispatch::{Dispatch, Pace, Params, Reply};
+//! The memory service: what `iaid` remembers, and the methods that put it in and get it out.
+//!
+//! [`Memory`] implements [`Dispatch`]; what a method takes and gives stands in one table
+//! (`methods.rs`), of which its look-up, its call and `rpc.discover` are made. One thread writes
+//! (`writer.rs`), each worker reads on its own connection (`reader.rs`), and a record once written
+//! never changes (`schema.sql` refuses it). This room is the only one that knows SQL, and knows
+//! neither sockets nor the lifecycle.
+
+mod capture;
+mod fault;
+mod fold;
+#[cfg(test)]
+mod harness;
+mod methods;
+mod moment;
+mod phrase;
+mod profile;
+mod rank;
+mod reader;
+mod recall;
+mod record;
+mod search;
+mod stem;
+mod store;
+mod terms;
+mod writer;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+
+pub use store::OpenError;
+
+use self::fault::Fault;
+use self::moment::Moment;
+use self::profile::Profiles;
+use self::reader::Reader;
+use self::writer::Writer;
+use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};
+use crate::sys::lock::FileLock;
+
+/// An open store with its methods. Dropping it commits what waits and closes the store.
+#[derive(Debug)]
 pub struct Memory {
-    _lock: std::fs::File,
+    path: Arc<Path>,
+    clock: fn() -> Moment,
+    profiles: Arc<Profiles>,
+    records: Arc<AtomicU64>,
+    // In this order: the lock goes once the writer has ended.
+    writer: Writer,
+    _lock: FileLock,
 }
+
+/// What a worker thread has of its own: a connection for reading, opened at its first question.
+#[derive(Debug)]
+pub struct Worker {
+    path: Arc<Path>,
+    reader: Option<Reader>,
+}
+
 impl Memory {
-    pub fn open(folder: &Path) -> std::io::Result<Memory> {
-        std::fs::create_dir_all(folder)?;
-        Ok(Memory { _lock: std::fs::File::create(folder.join(".lock"))? })
+    /// Opens the store in `folder`, which is made (0700) if it is missing, and starts its writer.
+    ///
+    /// # Errors
+    /// See [`OpenError`]: what is there was left as it was.
+    pub fn open(folder: &Path) -> Result<Memory, OpenError> {
+        Memory::open_with(folder, Moment::now)
     }
+
+    fn open_with(folder: &Path, clock: fn() -> Moment) -> Result<Memory, OpenError> {
+        let store = store::open(folder)?;
+        let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
+        let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
+        // Records are numbered without gaps, since none ever goes.
+        let count: i64 = store
+            .connection
+            .query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))
+            .map_err(|error| failed(error.into()))?;
+        let records = Arc::new(AtomicU64::new(count.unsigned_abs()));
+        let path: Arc<Path> = store.path.as_path().into();
+        let writer = Writer::start(store.connection, records.clone())
+            .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
+        Ok(Memory { path, clock, profiles, records, writer, _lock: store.lock })
+    }
+
+    /// The number of records, kept current by the writer: to be read at any time from any thread.
     pub fn records(&self) -> Arc<AtomicU64> {
-        Arc::default()
+        self.records.clone()
+    }
+
+    fn now(&self) -> Moment {
+        (self.clock)()
     }
 }
-impl Dispatch for Memory {
-    type Worker = ();
-    fn worker(&self) {}
-    fn method(&self, name: &str) -> Option<Pace> {
-        matches!(name, "profile_get" | "rpc.discover").then_some(Pace::Ordered)
+
+impl Worker {
+    fn reader(&mut self) -> Result<&Reader, CallError> {
+        let reader = match self.reader.take() {
+            Some(reader) => reader,
+            None => Reader::open(&self.path)?,
+        };
+        Ok(self.reader.insert(reader))
     }
-    fn call(&self, _: &mut (), _: &str, params: Params<'_>, reply: Reply) {
-        reply.send(params.string("knob"))
+}
+
+impl Dispatch for Memory {
+    type Worker = Worker;
+
+    fn worker(&self) -> Worker {
+        Worker { path: self.path.clone(), reader: None }
+    }
+
+    fn method(&self, name: &str) -> Option<Pace> {
+        methods::find(name).map(|method| method.pace)
+    }
+
+    fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply) {
+        match methods::find(method) {
+            Some(method) => (method.run)(self, worker, &params, reply),
+            None => reply.send::<()>(Err(CallError::unknown_method(method))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::harness::{Bench, call, call_on};
+    use super::*;
+    use crate::limits::Limits;
+    use serde_json::json;
+    use std::sync::atomic::Ordering;
+
+    #[test]
+    fn records_are_counted_and_found_again_after_a_restart() {
+        let mut bench = Bench::new();
+        let records = bench.memory.records();
+        for n in 0..3 {
+            bench.capture(&format!("number {n} of the texts"), json!({}));
+            assert_eq!(records.load(Ordering::Relaxed), n + 1);
+        }
+        bench.ok("memory_capture", json!({"text": "number 0 of the texts"}));
+        bench.ok("memory_capture", json!({"text": "short"}));
+        assert_eq!(records.load(Ordering::Relaxed), 3);
+        bench.restart();
+        assert_eq!(bench.memory.records().load(Ordering::Relaxed), 3);
+        assert_eq!(bench.ok("memory_recall", json!({"cue": "number"}))["hits"].as_array().unwrap().len(), 3);
+        let id = bench.capture("number 4 of the texts", json!({}));
+        assert_eq!(bench.ok("memory_recall", json!({"cue": "4"}))["hits"][0]["record_id"], json!(id));
+    }
+
+    #[test]
+    fn a_worker_opens_its_connection_at_the_first_question() {
+        let bench = Bench::new();
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "profile_get", None).unwrap();
+        call_on(&bench.memory, &mut worker, "memory_capture", Some(r#"{"text":"a text that is long enough"}"#))
+            .unwrap();
+        assert!(worker.reader.is_none());
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"text"}"#)).unwrap();
+        assert!(worker.reader.is_some());
+    }
+
+    #[test]
+    fn many_threads_write_and_read_at_once() {
+        let bench = Bench::new();
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let memory = &bench.memory;
+                let small = std::thread::Builder::new().stack_size(Limits::default().worker_stack_bytes);
+                let work = move || {
+                    let mut worker = memory.worker();
+                    for n in 0..20 {
+                        let text = format!("thread{thread} wrote text number{n}");
+                        let params = json!({"text": text, "session_id": thread.to_string()}).to_string();
+                        let got = call_on(memory, &mut worker, "memory_capture", Some(&params)).unwrap();
+                        let asked = json!({"cue": format!("thread{thread} number{n}"), "limit": 1}).to_string();
+                        let found = call_on(memory, &mut worker, "memory_recall", Some(&asked)).unwrap();
+                        assert_eq!(found["hits"][0]["record_id"], got["record_id"]);
+                    }
+                };
+                small.spawn_scoped(scope, work).unwrap();
+            }
+        });
+        assert_eq!(bench.memory.records().load(Ordering::Relaxed), 160);
+        assert_eq!(bench.row::<String>("SELECT * FROM pragma_integrity_check WHERE ?1", 1), "ok");
+    }
+
+    #[test]
+    fn a_folder_is_opened_once() {
+        let bench = Bench::new();
+        let error = Memory::open(bench.folder.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Locked { pid: Some(_), .. }), "{error}");
+        assert!(call(&bench.memory, "profile_get", None).is_ok());
     }
 }

@@ -349,16 +349,6 @@ mod tests {
         Some(address.as_pathname()?.file_name()?.to_str()?.to_owned())
     }
 
-    /// Whether descriptor `fd` is open, and if so whether it goes on to programs we start.
-    fn state_of(fd: RawFd) -> &'static str {
-        // SAFETY: takes numbers alone.
-        match super::super::checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }) {
-            Err(_) => "closed",
-            Ok(flags) if flags & libc::FD_CLOEXEC == 0 => "goes on",
-            Ok(_) => "ours",
-        }
-    }
-
     #[test]
     fn a_process_takes_what_its_manager_handed_down() {
         let child = match testing::role("sys::inherited::tests::a_process_takes_what_its_manager_handed_down") {
@@ -399,7 +389,7 @@ mod tests {
             unsafe { std::env::set_var("LISTEN_PID", std::process::id().to_string()) };
         }
         let inherited = take();
-        testing::say(&format!("{} {}", state_of(3), state_of(4)));
+        testing::say(&format!("{} {}", testing::state_of(3), testing::state_of(4)));
         let left = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("LISTEN_"));
         testing::say(if left { "variables left" } else { "no variables" });
         let tell = |inherited: Inherited| match inherited.listener() {

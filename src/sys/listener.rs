@@ -47,7 +47,13 @@ impl Listener {
         make_parent(path)?;
         let lock = FileLock::acquire(&lock_path(path))?;
         clear_stale(path, &address, own_uid())?;
-        open_at(path, &address, lock)
+        let (socket, guard) = bind_private(path, &address, lock)?;
+        socket::listen(&socket, BACKLOG).map_err(|source| BindError::Io {
+            path: path.into(),
+            doing: "listen at",
+            source,
+        })?;
+        Ok(Listener { guard: Some(guard), socket: socket.into() })
     }
 
     /// Listens on the descriptor of number `fd`, which whoever started us left open (`--fd N`).
@@ -296,9 +302,9 @@ fn knock(address: &Address) -> io::Result<Answer> {
 const REFUSALS: u32 = 4;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds and listens where nothing is. Between bind and chmod the file's mode is the umask's, which
-/// lets nobody in: before listen(2) every connect(2) is refused, and from then on the mode is 0600.
-fn open_at(path: &Path, address: &Address, lock: FileLock) -> Result<Listener, BindError> {
+/// Binds where nothing is, mode 0600, and does not listen yet. Between bind and chmod the mode is the
+/// umask's, which lets nobody in: before listen(2) every connect(2) is refused.
+fn bind_private(path: &Path, address: &Address, lock: FileLock) -> Result<(OwnedFd, PathGuard), BindError> {
     let failed = |doing, source| BindError::Io { path: path.into(), doing, source };
     let absolute = std::path::absolute(path).map_err(|e| failed("find the absolute path of", e))?;
     let socket = socket::stream().map_err(|e| failed("make", e))?;
@@ -313,8 +319,7 @@ fn open_at(path: &Path, address: &Address, lock: FileLock) -> Result<Listener, B
     }
     let guard = PathGuard::new(absolute, FileId::of(&about), lock);
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(|e| failed("chmod", e))?;
-    socket::listen(&socket, BACKLOG).map_err(|e| failed("listen at", e))?;
-    Ok(Listener { guard: Some(guard), socket: socket.into() })
+    Ok((socket, guard))
 }
 
 #[cfg(test)]
@@ -325,7 +330,6 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixStream};
     use std::process::Stdio;
     use std::sync::Barrier;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
     use crate::sys::testing::{self, Role};
@@ -554,32 +558,19 @@ mod tests {
     fn nobody_gets_in_before_the_mode_is_0600() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let done = AtomicBool::new(false);
-        let entered = std::thread::scope(|scope| {
-            let intruder = scope.spawn(|| {
-                let mut entered = 0;
-                while !done.load(Ordering::Relaxed) {
-                    if UnixStream::connect(&path).is_ok() {
-                        // Gone already: the next round's path has not been looked at.
-                        let Ok(about) = fs::metadata(&path) else { continue };
-                        // A path made anew since shows by its refusing.
-                        if UnixStream::connect(&path).is_ok() {
-                            assert_eq!(about.mode() & 0o777, 0o600);
-                            entered += 1;
-                        }
-                    }
-                }
-                entered
-            });
-            for _ in 0..300 {
-                let listener = Listener::bind(&path).unwrap();
-                listener.socket.set_nonblocking(false).unwrap();
-                listener.socket.accept().unwrap();
-            }
-            done.store(true, Ordering::Relaxed);
-            intruder.join().unwrap()
-        });
-        assert!(entered > 0);
+        let lock = FileLock::acquire(&lock_path(&path)).unwrap();
+        let (_socket, _guard) = bind_private(&path, &Address::new(&path).unwrap(), lock).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[test]
+    fn an_attempt_that_fails_after_bind_leaves_no_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let lock = FileLock::acquire(&lock_path(&path)).unwrap();
+        drop(bind_private(&path, &Address::new(&path).unwrap(), lock).unwrap());
+        assert!(!path.exists());
     }
 
     #[test]
@@ -603,12 +594,14 @@ mod tests {
     fn a_number_taken_over_twice_keeps_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
-        let original = UnixListener::bind(&path).unwrap();
+        let original = UnixListener::from(testing::without_close_on_exec(UnixListener::bind(&path).unwrap()));
         let mode = fs::metadata(&path).unwrap().mode();
         let one = Listener::from_fd(original.as_raw_fd()).unwrap();
         let two = Listener::from_fd(original.as_raw_fd()).unwrap();
         assert!(one.is_inherited() && one.path().is_none());
         assert_ne!(one.as_fd().as_raw_fd(), original.as_raw_fd());
+        assert_eq!(testing::state_of(one.as_fd().as_raw_fd()), "ours");
+        assert_eq!(testing::state_of(original.as_raw_fd()), "ours");
         UnixStream::connect(&path).unwrap();
         let (socket, guard) = one.into_parts();
         assert!(guard.is_none());

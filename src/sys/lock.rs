@@ -69,19 +69,25 @@ impl FileLock {
     /// its own), which is then untouched; [`LockError::Io`] for the rest.
     pub fn acquire(path: &Path) -> Result<FileLock, LockError> {
         for _ in 0..ATTEMPTS {
-            let file = open(path)?;
-            if !try_lock(&file).map_err(|source| io_error(path, "flock", source))? {
-                return Err(LockError::Held { path: path.into(), pid: holder(&file) });
-            }
-            let lock = FileLock { file, path: path.into() };
-            // Who removed or replaced the file between our open and our flock has left us with a
-            // lock that the next starter does not see.
-            if lock.is_in_place().map_err(|source| io_error(path, "look at", source))? {
-                lock.sign()?;
+            if let Some(lock) = FileLock::claim(path, open(path)?)? {
                 return Ok(lock);
             }
         }
         Err(LockError::Foreign { path: path.into(), what: "a file that another program keeps replacing" })
+    }
+
+    /// Locks the file opened at `path`. `None` where someone has removed or replaced it since: the next
+    /// starter would not see our lock.
+    fn claim(path: &Path, file: File) -> Result<Option<FileLock>, LockError> {
+        if !try_lock(&file).map_err(|source| io_error(path, "flock", source))? {
+            return Err(LockError::Held { path: path.into(), pid: holder(&file) });
+        }
+        let lock = FileLock { file, path: path.into() };
+        if !lock.is_in_place().map_err(|source| io_error(path, "look at", source))? {
+            return Ok(None);
+        }
+        lock.sign()?;
+        Ok(Some(lock))
     }
 
     /// The lock file.
@@ -243,7 +249,25 @@ mod tests {
         assert!(error.to_string().contains(&format!("process {ours}")), "{error}");
         drop(lock);
         assert!(path.exists());
+
+        // A child that has just been forked has the descriptor for a moment too.
+        let lock = FileLock::acquire(&path).unwrap();
+        let _forked = lock.file.try_clone().unwrap();
+        drop(lock);
         FileLock::acquire(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_on_a_file_that_is_no_longer_there_does_not_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.lock");
+        let file = open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert!(FileLock::claim(&path, file).unwrap().is_none());
+        let file = open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _newcomer = FileLock::acquire(&path).unwrap();
+        assert!(FileLock::claim(&path, file).unwrap().is_none());
     }
 
     #[test]

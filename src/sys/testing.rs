@@ -1,7 +1,7 @@
 //! For tests that need a process of their own: the test binary, run again for one test alone.
 
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -72,7 +72,8 @@ pub(super) fn alone(body: fn()) {
     assert_eq!(status, 0, "the process alone failed");
 }
 
-/// Hands `fds` to the command's process as descriptors 3 on.
+/// Hands `fds` to the command's process as descriptors 3 on, and nothing else up to 7, whatever else we
+/// were started with ourselves.
 pub(super) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
     // Out of the way first, so that none is overwritten by another.
     let moved: Vec<OwnedFd> = fds.iter().map(|fd| socket::duplicate(fd.as_raw_fd(), 64).unwrap()).collect();
@@ -81,8 +82,30 @@ pub(super) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
             // SAFETY: takes numbers alone.
             checked(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
         }
+        for number in (3..8).skip(moved.len()) {
+            // SAFETY: whoever owns it is in the parent; this process is about to be another program.
+            unsafe { libc::close(number) };
+        }
         Ok(())
     };
     // SAFETY: between fork and exec it makes system calls alone.
     unsafe { command.pre_exec(place) };
+}
+
+/// Whether descriptor `fd` is `closed`, `goes on` to programs we start, or is `ours` alone.
+pub(super) fn state_of(fd: RawFd) -> &'static str {
+    // SAFETY: takes numbers alone.
+    match checked(unsafe { libc::fcntl(fd, libc::F_GETFD) }) {
+        Err(_) => "closed",
+        Ok(flags) if flags & libc::FD_CLOEXEC == 0 => "goes on",
+        Ok(_) => "ours",
+    }
+}
+
+/// The same under a number that no test looks for in a child, and going on to programs we start.
+pub(super) fn without_close_on_exec(fd: impl AsFd) -> OwnedFd {
+    let fd = socket::duplicate(fd.as_fd().as_raw_fd(), 200).unwrap();
+    // SAFETY: takes numbers alone.
+    checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }).unwrap();
+    fd
 }

@@ -1,0 +1,386 @@
+//! `memory_capture`: a text becomes a record, or is found to be one already, or is too little.
+//!
+//! The worker checks the params and makes the index terms; the writer looks for the same words and
+//! inserts. The text is stored byte for byte: nothing is trimmed, cut or cleaned.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::moment::{DayEnd, Moment};
+use super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier, fingerprint};
+use super::terms;
+use super::writer::{Group, Job, Writer};
+use crate::dispatch::{CallError, Params, Reply};
+
+/// Characters that a text needs, white space at its ends not counted.
+const LEAST_CHARS: usize = 12;
+
+/// Most pieces of one turn. Picked: 64 GiB of text.
+const MOST_PARTS: i64 = 1 << 20;
+
+/// Answers `memory_capture`, at once or after the commit.
+pub(super) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply) {
+    match read(params, now) {
+        Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply })),
+        Ok(Asked::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
+        Err(error) => reply.send::<()>(Err(error)),
+    }
+}
+
+enum Asked {
+    Store(NewRecord),
+    Skip(String),
+}
+
+/// A record that is not stored yet.
+struct NewRecord {
+    text: String,
+    cue: String,
+    tier: Tier,
+    role: Role,
+    session: String,
+    project: String,
+    ts: Moment,
+    /// Which piece, of how many.
+    part: Option<(i64, i64)>,
+    hash: [u8; 16],
+    text_terms: String,
+    cue_terms: String,
+}
+
+#[derive(Serialize)]
+struct Captured {
+    status: &'static str,
+    record_id: Option<String>,
+    reason: String,
+}
+
+fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
+    let text = params.string("text")?.into_owned();
+    at_most("text", &text, TEXT_BYTES)?;
+    let cue = limited(params, "cue", "", TEXT_BYTES)?;
+    let session = limited(params, "session_id", "-", SESSION_BYTES)?;
+    let project = limited(params, "project", "", PROJECT_BYTES)?;
+    let tier_name = params.string_or("tier", "episodic")?;
+    let role = Role::named(&params.string_or("role", "user")?)
+        .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
+    let ts = said_at(params)?.unwrap_or(now);
+    let part = part(params)?;
+    if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
+        return Ok(Asked::Skip("too short".into()));
+    }
+    let Some(tier) = Tier::named(&tier_name) else {
+        return Ok(Asked::Skip(format!("invalid tier '{tier_name}'")));
+    };
+    let hash = fingerprint(&session, role, &text);
+    let (text_terms, cue_terms) = (terms::line(&text), terms::line(&cue));
+    Ok(Asked::Store(NewRecord { text, cue, tier, role, session, project, ts, part, hash, text_terms, cue_terms }))
+}
+
+fn limited(params: &Params<'_>, name: &str, default: &'static str, limit: usize) -> Result<String, CallError> {
+    let value = params.string_or(name, default)?;
+    at_most(name, &value, limit)?;
+    Ok(value.into_owned())
+}
+
+fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
+    if value.len() <= limit {
+        return Ok(());
+    }
+    let way_out = if name == "text" { "; send it in parts" } else { "" };
+    let length = value.len();
+    Err(CallError::invalid(
+        name,
+        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{way_out}"),
+    ))
+}
+
+fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
+    let ts = Moment::param(params, "ts", DayEnd::First)?;
+    match ts {
+        Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
+        ts => Ok(ts),
+    }
+}
+
+fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
+    let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
+    let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
+    match (part, parts) {
+        (Some(part), Some(parts)) => Ok(Some((part, parts))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(CallError::invalid("parts", "given together with 'part'")),
+        (None, Some(_)) => Err(CallError::invalid("part", "given together with 'parts'")),
+    }
+}
+
+struct Capture {
+    new: NewRecord,
+    stored: Option<Captured>,
+    reply: Reply,
+}
+
+impl Job for Capture {
+    fn weight(&self) -> usize {
+        let new = &self.new;
+        size_of::<Capture>() + new.text.len() + new.cue.len() + new.text_terms.len() + new.cue_terms.len()
+    }
+
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
+        self.stored = Some(store(&mut self.new, group)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<(), CallError>) {
+        let Capture { stored, reply, .. } = *self;
+        reply.send(outcome.and_then(|()| stored.ok_or_else(|| CallError::failed("nothing was stored"))));
+    }
+}
+
+fn store(new: &mut NewRecord, group: &mut Group<'_>) -> Result<Captured, CallError> {
+    let connection = group.connection;
+    let session = number(connection, Name::Session, &new.session)?;
+    let twin = match same_words(connection, session, new)? {
+        Found::Same(id) => {
+            let reason = "the same text in the same session and role".into();
+            return Ok(Captured { status: "reinforced", record_id: Some(id.to_string()), reason });
+        }
+        Found::Twins(twins) => twins,
+    };
+    let project = number(connection, Name::Project, &new.project)?;
+    let id = Uuid::now_v7();
+    connection
+        .prepare_cached(
+            "INSERT INTO record (id, ts, tier, role, session, project, part, parts, hash, twin, cue, text)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(rusqlite::params![
+            id.as_bytes(),
+            new.ts.0,
+            new.tier as i64,
+            new.role as i64,
+            session,
+            project,
+            new.part.map(|(part, _)| part),
+            new.part.map(|(_, parts)| parts),
+            new.hash,
+            twin,
+            new.cue,
+            new.text,
+        ])?;
+    let terms = std::mem::take(&mut new.text_terms);
+    group.record_added(connection.last_insert_rowid(), terms, std::mem::take(&mut new.cue_terms));
+    let reason = format!("tier={}", new.tier.name());
+    Ok(Captured { status: "inserted", record_id: Some(id.to_string()), reason })
+}
+
+enum Found {
+    /// The record that holds these words.
+    Same(Uuid),
+    /// The number that tells the new record from those with its fingerprint and other words.
+    Twins(i64),
+}
+
+fn same_words(connection: &Connection, session: i64, new: &NewRecord) -> Result<Found, rusqlite::Error> {
+    let mut find = connection.prepare_cached(
+        "SELECT id, twin, session, role, text FROM record WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
+    )?;
+    let mut rows = find.query([new.hash])?;
+    let mut twin = 0;
+    while let Some(row) = rows.next()? {
+        let is_same = row.get::<_, i64>(2)? == session
+            && row.get::<_, i64>(3)? == new.role as i64
+            && row.get_ref(4)?.as_bytes()? == new.text.as_bytes();
+        if is_same {
+            return Ok(Found::Same(Uuid::from_bytes(row.get(0)?)));
+        }
+        twin = row.get::<_, i64>(1)? + 1;
+    }
+    Ok(Found::Twins(twin))
+}
+
+#[derive(Clone, Copy)]
+enum Name {
+    Session,
+    Project,
+}
+
+/// The number of a session's or project's name, given now if it has none.
+fn number(connection: &Connection, kind: Name, name: &str) -> Result<i64, rusqlite::Error> {
+    let (find, add) = match kind {
+        Name::Session => ("SELECT number FROM session WHERE name = ?1", "INSERT INTO session (name) VALUES (?1)"),
+        Name::Project => ("SELECT number FROM project WHERE name = ?1", "INSERT INTO project (name) VALUES (?1)"),
+    };
+    if let Some(number) = connection.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()? {
+        return Ok(number);
+    }
+    connection.prepare_cached(add)?.execute([name])?;
+    Ok(connection.last_insert_rowid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Bench, call};
+    use super::*;
+    use crate::dispatch::code;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_text_is_kept_byte_for_byte() {
+        let bench = Bench::new();
+        let texts = [
+            "  white space \t at both ends \r\n ",
+            "a NUL \0 and \u{1} controls \u{7f}",
+            "quotes \" and \\ and 'these' and {\"json\":1}",
+            "e\u{301} is not é here, nor \u{212B} Å",
+            "рассказ о кошке, 猫の話をしました、🎉🏽",
+            "\u{feff}starts with a mark \u{fffd} \u{10ffff}",
+        ];
+        for (i, text) in texts.iter().enumerate() {
+            let got = bench.ok("memory_capture", json!({"text": text}));
+            assert_eq!((&got["status"], &got["reason"]), (&json!("inserted"), &json!("tier=episodic")), "{text}");
+            let id = got["record_id"].as_str().unwrap();
+            assert_eq!(Uuid::parse_str(id).unwrap().get_version_num(), 7);
+            let stored: String = bench.row("SELECT text FROM record WHERE seq = ?1", i as i64 + 1);
+            assert_eq!(stored.as_bytes(), text.as_bytes());
+        }
+        let longest = "я".repeat(TEXT_BYTES / 2);
+        bench.ok("memory_capture", json!({"text": longest}));
+        assert_eq!(bench.row::<String>("SELECT text FROM record WHERE seq = ?1", 7), longest);
+    }
+
+    #[test]
+    fn every_param_is_stored() {
+        let bench = Bench::new();
+        let params = json!({"text": "the build runs on the old laptop", "cue": "a cue", "tier": "procedural",
+            "session_id": "s-1", "role": "assistant", "ts": "2024-05-07T14:30:00.5+02:00", "project": "/home/u/p",
+            "part": 2, "parts": 3});
+        bench.ok("memory_capture", params);
+        let row: String = bench.row(
+            "SELECT concat_ws('|', ts, tier, role, s.name, p.name, part, parts, valid_to, twin, cue) FROM record
+             JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE seq = ?1",
+            1,
+        );
+        assert_eq!(row, "1715085000500000|3|1|s-1|/home/u/p|2|3|0|a cue");
+        bench.ok("memory_capture", json!({"text": "nothing but the text", "cue": null, "unknown": [1]}));
+        let row: String = bench.row(
+            "SELECT concat_ws('|', ts, tier, role, s.name, p.name, part, cue) FROM record
+             JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE seq = ?1",
+            2,
+        );
+        assert_eq!(row, format!("{}|1|0|-||", Bench::NOW.0));
+    }
+
+    #[test]
+    fn too_little_and_unknown_tiers_are_skipped() {
+        let bench = Bench::new();
+        for (params, reason) in [
+            (json!({"text": ""}), "too short"),
+            (json!({"text": "eleven char"}), "too short"),
+            (json!({"text": " \n eleven char \t "}), "too short"),
+            (json!({"text": "ещё коротко", "tier": "x"}), "too short"),
+            (json!({"text": "long enough text", "tier": "Episodic"}), "invalid tier 'Episodic'"),
+            (json!({"text": "long enough text", "tier": ""}), "invalid tier ''"),
+        ] {
+            let got = bench.ok("memory_capture", params.clone());
+            assert_eq!(got, json!({"status": "skipped", "record_id": null, "reason": reason}), "{params}");
+        }
+        assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(bench.ok("memory_capture", json!({"text": "twelve chars"}))["status"], "inserted");
+    }
+
+    #[test]
+    fn wrong_params_are_named() {
+        let bench = Bench::new();
+        let with = |name: &str, value: Value| {
+            let mut params = json!({"text": "a text that is long enough"});
+            params[name] = value;
+            params
+        };
+        for (params, message) in [
+            (json!({}), "missing required param: 'text'"),
+            (with("text", json!(7)), "param 'text' must be a string"),
+            (with("text", json!(null)), "param 'text' must be a string"),
+            (
+                with("text", json!("x".repeat(TEXT_BYTES + 1))),
+                "param 'text' must be at most 65536 bytes of UTF-8: this one has 65537, and nothing is ever cut; \
+                 send it in parts",
+            ),
+            (
+                with("cue", json!("x".repeat(70000))),
+                "param 'cue' must be at most 65536 bytes of UTF-8: this one has 70000, and nothing is ever cut",
+            ),
+            (
+                with("session_id", json!("x".repeat(513))),
+                "param 'session_id' must be at most 512 bytes of UTF-8: this one has 513, and nothing is ever cut",
+            ),
+            (with("role", json!("tool")), "param 'role' must be one of user, assistant, system"),
+            (with("tier", json!(1)), "param 'tier' must be a string"),
+            (
+                with("ts", json!("yesterday")),
+                "param 'ts' must be an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z",
+            ),
+            (with("ts", json!("1066-10-14")), "param 'ts' must be a time from 1900 to 2199"),
+            (with("ts", json!(1715085000)), "param 'ts' must be a string"),
+            (with("part", json!(1)), "param 'parts' must be given together with 'part'"),
+            (with("parts", json!(2)), "param 'part' must be given together with 'parts'"),
+            (with("parts", json!(0)), "param 'parts' must be an integer from 1 to 1048576"),
+            (json!({"text": "long enough text", "part": 3, "parts": 2}), "param 'part' must be an integer from 1 to 2"),
+        ] {
+            let error = bench.err("memory_capture", params);
+            assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));
+        }
+        assert_eq!(call(&bench.memory, "memory_capture", Some("[]")).unwrap_err().code, code::INVALID_PARAMS);
+    }
+
+    #[test]
+    fn the_same_words_are_one_record_while_it_holds() {
+        let bench = Bench::new();
+        let text = "the cat is called Momo";
+        let first = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        let again =
+            bench.ok("memory_capture", json!({"text": text, "session_id": "a", "cue": "other", "ts": "2020-01-01"}));
+        assert_eq!((&again["status"], &again["record_id"]), (&json!("reinforced"), &first["record_id"]));
+        for other in [
+            json!({"text": text, "session_id": "b"}),
+            json!({"text": text, "session_id": "a", "role": "assistant"}),
+            json!({"text": format!("{text} "), "session_id": "a"}),
+        ] {
+            assert_eq!(bench.ok("memory_capture", other.clone())["status"], "inserted", "{other}");
+        }
+        bench.sql("UPDATE record SET valid_to = 5 WHERE seq = 1");
+        let back = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        assert_eq!(back["status"], "inserted");
+        assert_ne!(back["record_id"], first["record_id"]);
+        let again = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        assert_eq!((&again["status"], &again["record_id"]), (&json!("reinforced"), &back["record_id"]));
+        assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn other_words_with_the_same_fingerprint_are_stored_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = super::super::store::open(folder.path()).unwrap();
+        let store_one = |text: &str, session: &str| {
+            let params = json!({"text": text, "session_id": session}).to_string();
+            let Ok(Asked::Store(mut new)) = read(&Params::read(Some(&params)).unwrap(), Bench::NOW) else {
+                panic!("{text} is refused")
+            };
+            new.hash = [7; 16];
+            store(&mut new, &mut Group::of(&opened.connection)).unwrap()
+        };
+        let texts = ["the first of the texts", "the second of the texts", "the third of the texts"];
+        let ids: Vec<_> = texts.iter().map(|text| store_one(text, "a").record_id).collect();
+        assert_eq!(store_one(texts[0], "b").status, "inserted");
+        for (text, id) in texts.iter().zip(&ids) {
+            let again = store_one(text, "a");
+            assert_eq!((again.status, &again.record_id), ("reinforced", id), "{text}");
+        }
+        // With the first one gone the others are still found, and it is new when it comes back.
+        opened.connection.execute("UPDATE record SET valid_to = 5 WHERE twin = 0", []).unwrap();
+        assert_eq!(store_one(texts[2], "a").record_id, ids[2]);
+        assert_eq!(store_one(texts[0], "a").status, "inserted");
+        assert_eq!(store_one(texts[0], "a").status, "reinforced");
+    }
+}

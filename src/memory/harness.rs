@@ -1,0 +1,97 @@
+//! For the tests of this room: a store of their own, called as a server calls it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+
+use rusqlite::types::FromSql;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::moment::Moment;
+use super::store::{self, FILE_NAME, Use};
+use super::{Memory, Worker};
+use crate::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+
+/// A store in a folder of its own, whose clock stands still.
+pub(super) struct Bench {
+    pub(super) memory: Memory,
+    pub(super) folder: TempDir,
+}
+
+struct Sink(Sender<(usize, Result<Vec<u8>, CallError>)>);
+
+impl ReplySink for Sink {
+    fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
+        self.0.send((slot, answer)).unwrap();
+    }
+}
+
+impl Bench {
+    /// 2024-06-01T12:00:00Z
+    pub(super) const NOW: Moment = Moment(1_717_243_200_000_000);
+
+    pub(super) fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open_with(folder.path(), || Bench::NOW).unwrap();
+        Bench { memory, folder }
+    }
+
+    /// Closes the store and opens it again.
+    pub(super) fn restart(&mut self) {
+        let elsewhere = tempfile::tempdir().unwrap();
+        self.memory = Memory::open(elsewhere.path()).unwrap();
+        self.memory = Memory::open_with(self.folder.path(), || Bench::NOW).unwrap();
+    }
+
+    /// The result of a call.
+    pub(super) fn ok(&self, method: &str, params: Value) -> Value {
+        call(&self.memory, method, Some(&params.to_string()))
+            .unwrap_or_else(|error| panic!("{method} {params}: {error}"))
+    }
+
+    /// The error of a call.
+    pub(super) fn err(&self, method: &str, params: Value) -> CallError {
+        call(&self.memory, method, Some(&params.to_string())).expect_err(method)
+    }
+
+    /// Captures a text, and gives the record's id.
+    pub(super) fn capture(&self, text: &str, more: Value) -> String {
+        let mut params = more;
+        params["text"] = text.into();
+        self.ok("memory_capture", params)["record_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(super) fn sql(&self, sql: &str) {
+        let connection = store::connect(&self.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    /// The one value that a query with one number in it gives.
+    pub(super) fn row<T: FromSql>(&self, sql: &str, number: i64) -> T {
+        let connection = store::connect(&self.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        connection.query_row(sql, [number], |row| row.get(0)).unwrap()
+    }
+}
+
+/// Makes one call on a worker of its own and waits for its answer.
+pub(super) fn call(memory: &Memory, method: &str, params: Option<&str>) -> Result<Value, CallError> {
+    call_on(memory, &mut memory.worker(), method, params)
+}
+
+/// Makes one call on a worker and waits for its answer.
+pub(super) fn call_on(
+    memory: &Memory,
+    worker: &mut Worker,
+    method: &str,
+    params: Option<&str>,
+) -> Result<Value, CallError> {
+    let params = Params::read(params)?;
+    memory.method(method).ok_or_else(|| CallError::unknown_method(method))?;
+    let (sender, answers) = channel();
+    memory.call(worker, method, params, Reply::new(Arc::new(Sink(sender)), 7));
+    let (slot, answer) = answers.recv().unwrap();
+    assert_eq!(slot, 7);
+    assert!(answers.recv().is_err(), "{method} was answered twice");
+    Ok(serde_json::from_slice(&answer?).unwrap())
+}

@@ -1,0 +1,150 @@
+//! Points in time: ISO 8601 in, RFC 3339 in UTC out, whole microseconds since 1970 in between (as
+//! the store keeps them).
+
+use std::fmt;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use crate::dispatch::{CallError, Params};
+
+/// A point in time, in microseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(pub(super) i64);
+
+/// Which end of a day a date without a time of day stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DayEnd {
+    /// Its first microsecond.
+    First,
+    /// Its last microsecond.
+    Last,
+}
+
+impl Moment {
+    /// The system's clock.
+    pub(super) fn now() -> Moment {
+        Moment(Timestamp::now().as_microsecond())
+    }
+
+    /// Reads an ISO 8601 date or date and time; without an offset it is UTC. `None` where it is none, or
+    /// out of the years -9999 to 9999.
+    pub(super) fn parse(text: &str, end: DayEnd) -> Option<Moment> {
+        let text = text.trim();
+        let moment = if let Ok(timestamp) = text.parse::<Timestamp>() {
+            timestamp
+        } else if is_offsetless(text) {
+            let at = match text.parse::<Date>() {
+                Ok(date) if text.len() <= "-009999-12-31".len() && !text.contains(['T', 't', ' ']) => match end {
+                    DayEnd::First => date.at(0, 0, 0, 0),
+                    DayEnd::Last => date.at(23, 59, 59, 999_999_000),
+                },
+                _ => text.parse::<DateTime>().ok()?,
+            };
+            at.to_zoned(TimeZone::UTC).ok()?.timestamp()
+        } else {
+            return None;
+        };
+        Some(Moment(moment.as_microsecond()))
+    }
+
+    /// The date param of this name, if it is there.
+    ///
+    /// # Errors
+    /// -32602 where it is there and no date.
+    pub(super) fn param(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
+        let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
+        let Some(text) = params.string_opt(name)? else { return Ok(None) };
+        Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
+    }
+
+    /// Is it a time that something said to a program can have been said at: 1900 to 2199?
+    pub(super) fn is_plausible(self) -> bool {
+        (-2_208_988_800_000_000..7_258_118_400_000_000).contains(&self.0)
+    }
+}
+
+/// A text with an offset that could not be read must not be taken for one without.
+fn is_offsetless(text: &str) -> bool {
+    let time = text.find(['T', 't', ' ']).map_or("", |at| &text[at..]);
+    !time.contains(['+', '-', 'Z', 'z', '['])
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_microsecond(self.0) {
+            Ok(timestamp) => timestamp.fmt(f),
+            Err(_) if self.0 < 0 => Timestamp::MIN.fmt(f),
+            Err(_) => (Timestamp::MAX - 1.second()).fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<String> {
+        Moment::parse(text, DayEnd::First).map(|m| m.to_string())
+    }
+
+    #[test]
+    fn iso_8601_in_rfc_3339_utc_out() {
+        for (text, want) in [
+            ("2024-05-07T14:30:00Z", "2024-05-07T14:30:00Z"),
+            ("2024-05-07T14:30:00+02:00", "2024-05-07T12:30:00Z"),
+            ("2024-05-07T14:30:00.123456+00:00", "2024-05-07T14:30:00.123456Z"),
+            ("2024-05-07T14:30:00.123456789", "2024-05-07T14:30:00.123456Z"),
+            ("2024-05-07 14:30:00", "2024-05-07T14:30:00Z"),
+            ("2024-05-07T14:30", "2024-05-07T14:30:00Z"),
+            (" 2024-05-07 ", "2024-05-07T00:00:00Z"),
+            ("20240507T143000Z", "2024-05-07T14:30:00Z"),
+            ("2024-02-29", "2024-02-29T00:00:00Z"),
+            ("0001-01-01", "0001-01-01T00:00:00Z"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(want), "{text}");
+        }
+        let last = Moment::parse("2024-05-07", DayEnd::Last).unwrap();
+        assert_eq!(last.to_string(), "2024-05-07T23:59:59.999999Z");
+    }
+
+    #[test]
+    fn what_is_no_date_is_refused() {
+        for text in [
+            "",
+            "now",
+            "2024",
+            "2024-13-01",
+            "2023-02-29",
+            "2024-05-07T25:00:00Z",
+            "2024-05-07T14:30:00+99:00",
+            "2024-05-07T14:30:00Zulu",
+            "99999-01-01",
+            "14:30",
+            "1715092200",
+            "2024-05-07T14:30:00\0",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn plausible_is_from_1900_to_2199() {
+        for (text, want) in [
+            ("1899-12-31T23:59:59Z", false),
+            ("1900-01-01T00:00:00Z", true),
+            ("2199-12-31T23:59:59Z", true),
+            ("2200-01-01T00:00:00Z", false),
+        ] {
+            assert_eq!(Moment::parse(text, DayEnd::First).unwrap().is_plausible(), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_number_is_without_a_text() {
+        for n in [i64::MIN, -1, 0, i64::MAX] {
+            assert!(Moment(n).to_string().ends_with('Z'), "{n}");
+        }
+    }
+}

@@ -1,0 +1,625 @@
+//! `memory_recall`: a cue becomes hits, word for word as they were stored.
+//!
+//! It reads the params, decides how literally the cue is meant, has `search.rs` find the records, and
+//! makes the reply within its bounds. It writes nothing.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::moment::{DayEnd, Moment};
+use super::phrase::{Phrase, Wanted};
+use super::profile::Profile;
+use super::rank::{Found, Place};
+use super::reader::Reader;
+use super::record::{Role, Tier};
+use super::search::{self, Filter, Query};
+use super::terms::{self, Asked};
+use crate::dispatch::{CallError, Params};
+
+/// How long a recall looks for more before it answers with what it has.
+pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
+const HITS_BYTES: usize = (1 << 20) - (16 << 10);
+
+/// Characters of a token, the usual estimate.
+const TOKEN_CHARS: usize = 4;
+
+/// Most quoted spans of a cue that are looked for. Picked.
+const PHRASES: usize = 8;
+
+/// Most words that a hit's reason lists. Picked.
+const REASON_WORDS: usize = 8;
+
+/// Words by which a cue asks for the words themselves.
+const LITERAL_WORDS: [&str; 6] = ["exact", "verbatim", "quote", "quoted", "said", "wrote"];
+
+/// The same in Russian, where the verb alone would be too common.
+const LITERAL_PHRASES: [&str; 4] = ["найди дословно", "точная цитата", "что я сказал", "что я писал"];
+
+const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('„', '“'), ('「', '」'), ('『', '』')];
+
+/// Answers `memory_recall`; what is found by `deadline`, if that comes first.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(super) fn recall(
+    reader: &Reader,
+    profile: &Profile,
+    params: &Params<'_>,
+    deadline: Instant,
+) -> Result<Recalled, CallError> {
+    let cue = params.string("cue")?;
+    let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
+    let limit = params.integer_or("limit", 1..=100, 10)? as usize;
+    params.string_opt("session_id")?;
+    params.string_opt("language")?;
+    let project = params.string_or("project", "")?;
+    let mode = Mode::of(&cue);
+    let filter = Filter {
+        since: Moment::param(params, "since", DayEnd::First)?,
+        until: Moment::param(params, "until", DayEnd::Last)?,
+        tier: (mode == Mode::Verbatim).then_some(Tier::Episodic),
+        project: (!project.is_empty()).then_some(&*project),
+    };
+    let query = Query {
+        terms: terms::asked(&cue),
+        phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
+        filter,
+    };
+    let snapshot = reader.snapshot()?;
+    let (found, why) = if query.terms.is_empty() {
+        // Nothing that a word could be found by: as an empty cue.
+        (search::newest(&snapshot, &filter, limit)?, Why::Newest)
+    } else {
+        let answer = search::search(&snapshot, &query, deadline, limit)?;
+        (answer.found, Why::Terms(answer.terms))
+    };
+    let mut reply = Recalled::new(mode);
+    reply.add(snapshot.connection(), found, &why, budget, profile)?;
+    Ok(reply)
+}
+
+/// How literally a cue is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Verbatim,
+    Concept,
+}
+
+impl Mode {
+    fn of(cue: &str) -> Mode {
+        let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
+        terms::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
+        if !asks {
+            let lower = cue.to_lowercase();
+            asks = LITERAL_PHRASES.iter().any(|phrase| lower.contains(phrase));
+        }
+        if asks { Mode::Verbatim } else { Mode::Concept }
+    }
+}
+
+/// The first spans of a cue between quotation marks.
+fn quoted(cue: &str) -> Vec<&str> {
+    let mut spans = Vec::new();
+    // A mark that is never closed is looked for to the end once, not once for each that opens.
+    let mut marks = QUOTES.to_vec();
+    let mut rest = cue;
+    while spans.len() < PHRASES {
+        let opening =
+            rest.char_indices().find_map(|(at, c)| marks.iter().find(|mark| mark.0 == c).map(|mark| (at, *mark)));
+        let Some((at, mark)) = opening else { break };
+        let inside = &rest[at + mark.0.len_utf8()..];
+        let Some(end) = inside.find(mark.1) else {
+            marks.retain(|other| *other != mark);
+            rest = inside;
+            continue;
+        };
+        spans.push(&inside[..end]);
+        rest = &inside[end + mark.1.len_utf8()..];
+    }
+    spans
+}
+
+/// Why records were found.
+enum Why {
+    Newest,
+    Terms(Vec<Asked>),
+}
+
+/// The result of `memory_recall`.
+#[derive(Serialize)]
+pub(super) struct Recalled {
+    hits: Vec<Box<RawValue>>,
+    anti_hits: [(); 0],
+    activation_trace: [(); 0],
+    budget_used: usize,
+    cue_mode: Mode,
+    patterns_observed: [(); 0],
+    overnight_digest: Value,
+    truncated: usize,
+}
+
+#[derive(Serialize)]
+struct Hit<'r> {
+    record_id: String,
+    score: f64,
+    reason: String,
+    literal_surface: &'r str,
+    adjacent_suggestions: [(); 0],
+    valid_from: String,
+    valid_to: Option<String>,
+    session_id: &'r str,
+    role: &'static str,
+    ts: String,
+    #[serde(rename = "_scene_hint", skip_serializing_if = "Option::is_none")]
+    scene_hint: Option<SceneHint<'r>>,
+}
+
+#[derive(Serialize)]
+struct SceneHint<'r> {
+    session_id: &'r str,
+    captured_at: String,
+    advice: &'static str,
+}
+
+impl Recalled {
+    fn new(cue_mode: Mode) -> Recalled {
+        Recalled {
+            hits: Vec::new(),
+            anti_hits: [],
+            activation_trace: [],
+            budget_used: 0,
+            cue_mode,
+            patterns_observed: [],
+            overnight_digest: no_digest(),
+            truncated: 0,
+        }
+    }
+
+    /// Makes hits of the records, the best first, as far as budget and reply have room; the first
+    /// fits any budget.
+    fn add(
+        &mut self,
+        connection: &Connection,
+        found: Vec<Found>,
+        why: &Why,
+        budget: usize,
+        profile: &Profile,
+    ) -> Result<(), CallError> {
+        let scores = scores(&found);
+        let has_scene = profile.value("scene_construction_scaffold") == &Value::Bool(true);
+        let mut read = connection.prepare_cached(
+            "SELECT id, ts, valid_to, role, session.name, text
+             FROM record JOIN session ON session.number = record.session WHERE seq = ?1",
+        )?;
+        let mut bytes = 0;
+        for (i, (one, score)) in found.iter().zip(scores).enumerate() {
+            let mut rows = read.query([one.seq])?;
+            let Some(row) = rows.next()? else { continue };
+            let literal_surface = search::string(row, 5)?;
+            let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
+            if i > 0 && self.budget_used + tokens > budget {
+                break;
+            }
+            let session_id = search::string(row, 4)?;
+            let ts = Moment(row.get(1)?).to_string();
+            let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
+            let hit = Hit {
+                record_id: Uuid::from_bytes(row.get(0)?).to_string(),
+                score,
+                reason: reason(one, why),
+                literal_surface,
+                adjacent_suggestions: [],
+                valid_from: ts.clone(),
+                valid_to: row.get::<_, Option<i64>>(2)?.map(|at| Moment(at).to_string()),
+                session_id,
+                role: Role::numbered(row.get(3)?).name(),
+                ts: ts.clone(),
+                scene_hint: has_scene.then_some(SceneHint { session_id, captured_at: ts, advice }),
+            };
+            let hit = to_raw_value(&hit).map_err(|error| CallError::failed(format!("a hit is no JSON: {error}")))?;
+            if bytes + hit.get().len() > HITS_BYTES {
+                self.truncated = found.len() - i;
+                break;
+            }
+            bytes += hit.get().len() + 1;
+            self.budget_used += tokens;
+            self.hits.push(hit);
+        }
+        Ok(())
+    }
+}
+
+/// Scores over 0 up to 1 that fall from hit to hit: in steps of a millionth, phrases and places in
+/// bands of their own where there are any.
+fn scores(found: &[Found]) -> Vec<f64> {
+    const STEPS: f64 = 1e6;
+    let band = |one: &Found| (one.phrase as u32, one.place as u32);
+    let (phrases, places) = found.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+    let bands = f64::from((phrases + 1) * (places + 1));
+    let mut left = found.len() as f64;
+    let mut ceiling = STEPS;
+    let score = |one: &Found| {
+        let (phrase, place) = band(one);
+        let share = (f64::from(phrase * (places + 1) + place) + one.score) / bands;
+        let step = (share * STEPS).round().min(ceiling).max(left);
+        ceiling = step - 1.0;
+        left -= 1.0;
+        step / STEPS
+    };
+    found.iter().map(score).collect()
+}
+
+fn reason(found: &Found, why: &Why) -> String {
+    let terms = match why {
+        Why::Newest => return "among the most recent".into(),
+        Why::Terms(terms) => terms,
+    };
+    let mut reason = match found.phrase {
+        Phrase::Exact => "has the quoted words exactly; ".to_owned(),
+        Phrase::Alike => "has the quoted words in another spelling; ".to_owned(),
+        Phrase::None => String::new(),
+    };
+    if found.place == Place::Here {
+        reason.push_str("of this project; ");
+    }
+    let words: Vec<&str> = found.terms.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
+    let more = if found.terms.len() > REASON_WORDS { ", …" } else { "" };
+    reason.push_str(&format!("matches {} of {} words: {}{more}", found.terms.len(), terms.len(), words.join(", ")));
+    reason
+}
+
+/// The digest when none is due.
+fn no_digest() -> Value {
+    json!({
+        "rem_cycles_completed": 0,
+        "episodes_processed": 0,
+        "schemas_induced_tier0": 0,
+        "claude_call_used": false,
+        "quota_used_pct": 0.0,
+        "main_insight_text": null,
+        "sigma_observed": null,
+        "s5_drift_alerts": [],
+        "daemon_uptime_hours": 0,
+        "timed_out_cycles": 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Bench, call_on};
+    use super::*;
+    use crate::dispatch::Dispatch;
+
+    fn texts(got: &Value) -> Vec<&str> {
+        got["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect()
+    }
+
+    /// Every reply has all its keys, and scores that fall.
+    fn recalled(bench: &Bench, params: Value) -> Value {
+        let got = bench.ok("memory_recall", params);
+        let keys: Vec<_> = got.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(
+            keys,
+            [
+                "activation_trace",
+                "anti_hits",
+                "budget_used",
+                "cue_mode",
+                "hits",
+                "overnight_digest",
+                "patterns_observed",
+                "truncated"
+            ]
+        );
+        let scores: Vec<f64> =
+            got["hits"].as_array().unwrap().iter().map(|hit| hit["score"].as_f64().unwrap()).collect();
+        assert!(scores.windows(2).all(|two| two[0] > two[1]), "{scores:?}");
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(score) && *score > 0.0), "{scores:?}");
+        got
+    }
+
+    fn tongues() -> Bench {
+        let bench = Bench::new();
+        for (i, text) in [
+            "Anna: we went camping in the mountains last summer",
+            "Anna: my cat Momo sleeps on the keyboard",
+            "Boris: the database migration failed on the staging server",
+            "Boris: I bought a red bicycle for my daughter",
+            "Мы ездили на дачу, и кошка Мурка поймала мышь",
+            "Вчера обсуждали отпуск: едем на Байкал в августе",
+            "Die Besprechung über den Häuserkauf ist am Donnerstag",
+            "Wir haben die Straße gesperrt, weil der Kran kommt",
+            "Le chat de la voisine s'appelle Félix et l'homme l'adore",
+            "Nous préférons les châteaux de la Loire",
+            "El perro de mi hermana corre por la playa",
+            "Mañana tenemos una reunión con el equipo de diseño",
+            "ذهبنا إلى المدرسة الجديدة صباح اليوم",
+            "اشتريت كِتَاباً عن تاريخ المدينة",
+            "昨日、東京タワーの近くで猫を見ました",
+            "来週の会議は大阪で開催されます",
+            "我们昨天在北京吃了烤鸭和饺子",
+            "他正在大学里学习编写操作系统",
+            "어제 학교에서 친구를 만났어요",
+            "เมื่อวานเราไปเที่ยวเชียงใหม่กับครอบครัว",
+            "हम कल दिल्ली में मिले थे और चाय पी",
+            "Χθες πήγαμε στην Αθήνα με το τρένο",
+            "party tonight 🎉 bring the guitar and some snacks",
+            "the same guitar was repaired by Boris in the old workshop downtown near the river",
+        ]
+        .iter()
+        .enumerate()
+        {
+            bench.capture(text, json!({"session_id": format!("s{}", i / 4)}));
+        }
+        bench
+    }
+
+    #[test]
+    fn words_are_found_in_every_language() {
+        let bench = tongues();
+        for (cue, part) in [
+            ("When did Anna go camping?", "camping in the mountains"),
+            ("What is the name of the cat?", "Momo"),
+            ("migrating databases", "database migration"),
+            ("bicycles", "red bicycle"),
+            ("как зовут кошку", "Мурка"),
+            ("отпуск на байкале", "Байкал"),
+            ("hauserkauf", "Häuserkauf"),
+            ("STRASSE gesperrt", "Straße"),
+            ("chats de Felix", "Félix"),
+            ("homme", "l'homme"),
+            ("chateau", "châteaux"),
+            ("manana reunion", "Mañana"),
+            ("perros en la playa", "El perro"),
+            ("مدرسة", "المدرسة"),
+            ("كتاب التاريخ", "كِتَاباً"),
+            ("猫", "猫を見ました"),
+            ("とうきょうタワー タワー", "東京タワー"),
+            ("大阪の会議", "大阪"),
+            ("北京烤鸭", "烤鸭"),
+            ("操作系统", "操作系统"),
+            ("학교", "학교에서"),
+            ("เชียงใหม่", "เชียงใหม่"),
+            ("दिल्ली चाय", "दिल्ली"),
+            ("αθηνα", "Αθήνα"),
+            ("🎉", "🎉"),
+            ("guitar repaired", "repaired by Boris"),
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            let first = texts(&got).first().copied().unwrap_or_default();
+            assert!(first.contains(part), "{cue}: {:?}", texts(&got));
+        }
+    }
+
+    #[test]
+    fn a_hit_has_every_key_and_the_exact_text() {
+        let bench = Bench::new();
+        let text = "  exact \u{0} bytes,\r\n of a ТЕКСТ with «quotes»\t";
+        let id = bench.capture(text, json!({"session_id": "s", "role": "system", "ts": "2024-01-02T03:04:05+01:00"}));
+        bench.capture("a longer text about bytes and other such things", json!({}));
+        let got = recalled(&bench, json!({"cue": "bytes текст"}));
+        let hit = &got["hits"][0];
+        assert_eq!(hit["literal_surface"], text);
+        for (key, want) in [
+            ("record_id", json!(id)),
+            ("reason", json!("matches 2 of 2 words: bytes, текст")),
+            ("adjacent_suggestions", json!([])),
+            ("valid_from", json!("2024-01-02T02:04:05Z")),
+            ("valid_to", json!(null)),
+            ("session_id", json!("s")),
+            ("role", json!("system")),
+            ("ts", json!("2024-01-02T02:04:05Z")),
+        ] {
+            assert_eq!(hit[key], want, "{key}");
+        }
+        assert_eq!(hit["_scene_hint"]["captured_at"], "2024-01-02T02:04:05Z");
+        bench.ok("profile_set", json!({"knob": "scene_construction_scaffold", "value": false}));
+        bench.sql("UPDATE record SET valid_to = 1000000 WHERE seq = 1");
+        let got = recalled(&bench, json!({"cue": "bytes текст"}));
+        assert_eq!(got["hits"][0]["_scene_hint"], json!(null));
+        assert_eq!(got["hits"][0]["valid_to"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn any_cue_is_only_text() {
+        let bench = tongues();
+        let nested = "(".repeat(5000);
+        let open = "«".repeat(50_000);
+        let words = |count: u32| (0..count).map(|n| format!("word{n} ")).collect::<String>();
+        let many = words(16_000);
+        let long = format!("{} camping", "x".repeat(100_000));
+        for cue in [
+            "camping OR NOT AND NEAR/3",
+            "NEAR(camping mountains, 5)",
+            "\"camping",
+            "camping\"",
+            "text:camping cue:x -camping +camping ^camping camping*",
+            "camping' OR 1=1; DROP TABLE record; --",
+            "camping \0 \u{1} \u{7f} \u{fffd}",
+            "{camping} : [x] camping_x rowid",
+            "🎉🎉 camping",
+            &format!("{nested} camping"),
+            &format!("{open} camping"),
+            &format!("{} camping", words(500)),
+            &long,
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            assert!(texts(&got).iter().any(|text| text.contains("camping")), "{:.60}", cue);
+        }
+        for cue in ["zzz", "\"zzz\"", &many, "x".repeat(100_000).as_str()] {
+            assert_eq!(texts(&recalled(&bench, json!({"cue": cue}))), [""; 0], "{:.60}", cue);
+        }
+    }
+
+    #[test]
+    fn a_cue_without_a_word_gives_the_newest() {
+        let bench = Bench::new();
+        for (text, ts, project) in [
+            ("the first of all texts", "2024-03-01", "p"),
+            ("an older text that came later", "2023-01-01", "p"),
+            ("the second of all texts", "2024-03-02", ""),
+            ("the third of all texts", "2024-03-02", "q"),
+        ] {
+            bench.capture(text, json!({"ts": ts, "project": project}));
+        }
+        let order = |params| texts(&recalled(&bench, params)).iter().map(|t| t[4..9].to_owned()).collect::<Vec<_>>();
+        for cue in ["", " \n ", "?!", "\"\""] {
+            assert_eq!(order(json!({"cue": cue})), ["third", "secon", "first", "lder "], "{cue}");
+        }
+        assert_eq!(order(json!({"cue": "", "limit": 2})), ["third", "secon"]);
+        assert_eq!(order(json!({"cue": "", "project": "p"})), ["first", "lder ", "third", "secon"]);
+        assert_eq!(order(json!({"cue": "", "until": "2024-03-01"})), ["first", "lder "]);
+        assert_eq!(recalled(&bench, json!({"cue": ""}))["hits"][0]["reason"], "among the most recent");
+        assert_eq!(texts(&recalled(&Bench::new(), json!({"cue": ""}))), [""; 0]);
+    }
+
+    #[test]
+    fn stop_words_alone_are_words() {
+        let bench = tongues();
+        bench.capture("what it was is what it is", json!({}));
+        assert_eq!(texts(&recalled(&bench, json!({"cue": "what is it?", "limit": 1}))), ["what it was is what it is"]);
+    }
+
+    #[test]
+    fn dates_and_projects_choose() {
+        let bench = Bench::new();
+        for (text, ts, project) in [
+            ("garden: planted tomatoes", "2024-05-01T10:00:00Z", ""),
+            ("garden: garden garden tomatoes", "2024-05-02T23:59:59.5Z", "/home/a"),
+            ("garden: watered tomatoes", "2024-05-03T10:00:00Z", "/home/b"),
+        ] {
+            bench.capture(text, json!({"ts": ts, "project": project}));
+        }
+        for (params, want) in [
+            (json!({"since": "2024-05-02"}), &["garden: garden", "garden: watere"][..]),
+            (json!({"until": "2024-05-02"}), &["garden: garden", "garden: plante"]),
+            (json!({"until": "2024-05-02T12:00:00Z"}), &["garden: plante"]),
+            (json!({"since": "2024-05-01T12:00:00+02:00", "until": "2024-05-01T10:00:00Z"}), &["garden: plante"]),
+            (json!({"since": "2025-01-01"}), &[]),
+            (json!({"project": "/home/b"}), &["garden: watere", "garden: garden", "garden: plante"]),
+            (json!({"project": "/home/none"}), &["garden: garden", "garden: watere", "garden: plante"]),
+        ] {
+            let mut asked = params.clone();
+            asked["cue"] = "garden".into();
+            let got = recalled(&bench, asked);
+            let starts: Vec<_> = texts(&got).iter().map(|text| &text[..14]).collect();
+            assert_eq!(starts, want, "{params}");
+        }
+        let got = recalled(&bench, json!({"cue": "garden", "project": "/home/b"}));
+        assert_eq!(got["hits"][0]["reason"], "of this project; matches 1 of 1 words: garden");
+        for name in ["since", "until"] {
+            let error = bench.err("memory_recall", json!({"cue": "x", name: "soon"}));
+            assert!(error.message.starts_with(&format!("param '{name}' must be an ISO 8601 date")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_asks_for_the_words_themselves() {
+        let bench = Bench::new();
+        for (text, tier) in [
+            ("the meeting is to be moved, or not", "episodic"),
+            ("Hamlet: To be, or not to be, that is the question", "episodic"),
+            ("hamlet said: to be or not to be", "episodic"),
+            ("to be or not to be is a semantic note on Hamlet", "semantic"),
+            ("日本語で「猫が好き」と言いました", "episodic"),
+        ] {
+            bench.capture(text, json!({"tier": tier}));
+        }
+        for (cue, mode, first) in [
+            ("\"to be or not to be\"", "verbatim", "hamlet said: to be or not"),
+            ("who has “To be, or not to be”?", "verbatim", "Hamlet: To be, or not to be"),
+            ("what was «to be or not»", "verbatim", "hamlet said: to be or not"),
+            ("「猫が好き」", "verbatim", "日本語で"),
+            ("verbatim hamlet", "verbatim", "ham"),
+            ("what exactly about hamlet", "concept", "h"),
+            ("Найди дословно hamlet", "verbatim", "h"),
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            assert_eq!(got["cue_mode"], mode, "{cue}");
+            let found = texts(&got);
+            assert!(found[0].to_lowercase().starts_with(&first.to_lowercase()), "{cue}: {found:?}");
+            assert_eq!(found.iter().any(|text| text.contains("semantic")), mode == "concept", "{cue}: {found:?}");
+        }
+        let got = recalled(&bench, json!({"cue": "\"to be or not to be\""}));
+        let reasons: Vec<_> =
+            got["hits"].as_array().unwrap().iter().map(|hit| hit["reason"].as_str().unwrap()).collect();
+        assert!(reasons[0].starts_with("has the quoted words exactly; matches"), "{reasons:?}");
+        assert!(reasons[1].starts_with("has the quoted words in another spelling; "), "{reasons:?}");
+    }
+
+    #[test]
+    fn quotations_are_found_whatever_their_marks() {
+        let many = "\"a\" ".repeat(20);
+        for (cue, want) in [
+            ("a \"b\" c «d e» \"f", &["b", "d e"][..]),
+            ("5\" disk and «one», \"two\"", &[" disk and «one», "]),
+            ("5« disk and \"one\", “two”", &["one", "two"]),
+            ("\"\" «?»", &["", "?"]),
+            ("„so“ und «so» und » so « und 「so」", &["so", "so", "so"]),
+            (&many, &["a"; PHRASES]),
+        ] {
+            assert_eq!(quoted(cue), want, "{cue}");
+        }
+    }
+
+    #[test]
+    fn budget_and_limit_end_the_list_but_one_hit_always_fits() {
+        let bench = Bench::new();
+        for n in 1..=5 {
+            bench.capture(&format!("pear number {n} {}", "я".repeat(86)), json!({}));
+        }
+        for (params, count, used) in [
+            (json!({}), 5, 125),
+            (json!({"limit": 2}), 2, 50),
+            (json!({"budget_tokens": 50}), 2, 50),
+            (json!({"budget_tokens": 74}), 2, 50),
+            (json!({"budget_tokens": 0}), 1, 25),
+        ] {
+            let mut asked = params.clone();
+            asked["cue"] = "pear".into();
+            let got = recalled(&bench, asked);
+            assert_eq!((texts(&got).len(), &got["budget_used"]), (count, &json!(used)), "{params}");
+            assert_eq!(got["truncated"], 0);
+        }
+        for (name, value) in [("limit", 0), ("limit", 101), ("budget_tokens", -1)] {
+            let error = bench.err("memory_recall", json!({"cue": "x", name: value}));
+            assert!(error.message.starts_with(&format!("param '{name}' must be an integer from ")), "{error}");
+        }
+        assert_eq!(bench.err("memory_recall", json!({})).message, "missing required param: 'cue'");
+        assert_eq!(bench.err("memory_recall", json!({"cue": 5})).message, "param 'cue' must be a string");
+    }
+
+    #[test]
+    fn a_reply_stays_under_a_mebibyte() {
+        let bench = Bench::new();
+        for n in 0..30 {
+            bench.capture(&format!("plum {n} {}", "\u{1}".repeat(60_000)), json!({}));
+        }
+        let got = recalled(&bench, json!({"cue": "plum", "budget_tokens": 1_000_000, "limit": 20}));
+        let count = texts(&got).len();
+        assert!(got.to_string().len() <= 1 << 20);
+        assert_eq!((count, &got["truncated"]), (2, &json!(18)));
+    }
+
+    #[test]
+    fn what_was_found_by_the_deadline_is_answered() {
+        let bench = tongues();
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let reader = worker.reader().unwrap();
+        let text = json!({"cue": "guitar"}).to_string();
+        let params = Params::read(Some(&text)).unwrap();
+        let profile = bench.memory.profiles.current();
+        let hits = |deadline| recall(reader, &profile, &params, deadline).unwrap().hits.len();
+        let now = Instant::now();
+        assert_eq!((hits(now), hits(now + PATIENCE)), (1, 2));
+    }
+}

@@ -1,0 +1,133 @@
+//! A record's fields as types, and the fingerprint by which the same words of the same speaker in the
+//! same session are known again.
+
+/// Longest text and longest cue, in bytes of UTF-8. 64 KiB: longer turns come in parts.
+pub(super) const TEXT_BYTES: usize = 64 << 10;
+
+/// Longest session id, in bytes of UTF-8. Picked: ten UUIDs.
+pub(super) const SESSION_BYTES: usize = 512;
+
+/// Longest project, in bytes of UTF-8: Linux' longest path.
+pub(super) const PROJECT_BYTES: usize = 4096;
+
+/// What kind of memory a record is. The numbers stand in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tier {
+    Working = 0,
+    Episodic = 1,
+    Semantic = 2,
+    Procedural = 3,
+    Parametric = 4,
+}
+
+impl Tier {
+    /// The tier of this name.
+    pub(super) fn named(name: &str) -> Option<Tier> {
+        [Tier::Working, Tier::Episodic, Tier::Semantic, Tier::Procedural, Tier::Parametric]
+            .into_iter()
+            .find(|tier| tier.name() == name)
+    }
+
+    /// Its name in calls and results.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Tier::Working => "working",
+            Tier::Episodic => "episodic",
+            Tier::Semantic => "semantic",
+            Tier::Procedural => "procedural",
+            Tier::Parametric => "parametric",
+        }
+    }
+}
+
+/// Who said it. The numbers stand in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    User = 0,
+    Assistant = 1,
+    System = 2,
+}
+
+impl Role {
+    /// The role of this name.
+    pub(super) fn named(name: &str) -> Option<Role> {
+        [Role::User, Role::Assistant, Role::System].into_iter().find(|role| role.name() == name)
+    }
+
+    /// The role that the store knows by this number; what no release has written is the user's.
+    pub(super) fn numbered(number: i64) -> Role {
+        match number {
+            1 => Role::Assistant,
+            2 => Role::System,
+            _ => Role::User,
+        }
+    }
+
+    /// Its name in calls and results.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::System => "system",
+        }
+    }
+}
+
+/// 128 bits that the same session, role and text always give, on every platform and in every release:
+/// FNV-1a (Fowler, Noll, Vo; RFC 9923) over the session, a 0xFF byte (which no UTF-8 holds), the
+/// role's number and the text, big-endian. Two texts may share it, by bad luck or by design: whoever
+/// finds it compares the texts.
+pub(super) fn fingerprint(session: &str, role: Role, text: &str) -> [u8; 16] {
+    let hash = fnv_1a(FNV_OFFSET, session.as_bytes());
+    let hash = fnv_1a(hash, &[0xFF, role as u8]);
+    fnv_1a(hash, text.as_bytes()).to_be_bytes()
+}
+
+const FNV_OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
+const FNV_PRIME: u128 = (1 << 88) + 0x13b;
+
+fn fnv_1a(start: u128, bytes: &[u8]) -> u128 {
+    bytes.iter().fold(start, |hash, &byte| (hash ^ u128::from(byte)).wrapping_mul(FNV_PRIME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fnv_1a_gives_the_published_values() {
+        for (text, want) in [
+            ("", 0x6c62272e07bb014262b821756295c58d),
+            ("a", 0xd228cb696f1a8caf78912b704e4a8964),
+            ("foobar", 0x343e1662793c64bf6f0d3597ba446f18),
+        ] {
+            assert_eq!(fnv_1a(FNV_OFFSET, text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_tells_its_three_parts_apart() {
+        let all = [
+            fingerprint("s", Role::User, "text"),
+            fingerprint("s", Role::Assistant, "text"),
+            fingerprint("st", Role::User, "ext"),
+            fingerprint("s", Role::User, "text "),
+            fingerprint("", Role::User, "stext"),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(!all[..i].contains(one));
+        }
+        assert_eq!(all[0], fingerprint("s", Role::User, "text"));
+    }
+
+    #[test]
+    fn names_and_numbers_go_both_ways() {
+        for name in ["working", "episodic", "semantic", "procedural", "parametric"] {
+            assert_eq!(Tier::named(name).map(Tier::name), Some(name));
+        }
+        for role in [Role::User, Role::Assistant, Role::System] {
+            assert_eq!((Role::named(role.name()), Role::numbered(role as i64)), (Some(role), role));
+        }
+        assert_eq!((Tier::named("Episodic"), Role::named("tool")), (None, None));
+    }
+}

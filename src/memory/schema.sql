@@ -1,0 +1,76 @@
+-- The store, version 1. Times are microseconds since 1970 in UTC.
+
+PRAGMA application_id = 1767991652; -- "iaid"
+
+-- terms_version: the rules that made term_index.
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+CREATE TABLE project (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+-- The long columns come last, so that the others are read without their overflow pages.
+CREATE TABLE record (
+    seq      INTEGER PRIMARY KEY,                              -- order of arrival, from 1, no gaps
+    id       BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),  -- UUID, version 7
+    ts       INTEGER NOT NULL,                                 -- when it was said
+    tier     INTEGER NOT NULL CHECK (tier BETWEEN 0 AND 4),    -- working, episodic, semantic, procedural, parametric
+    role     INTEGER NOT NULL CHECK (role BETWEEN 0 AND 2),    -- user, assistant, system
+    session  INTEGER NOT NULL REFERENCES session (number),
+    project  INTEGER NOT NULL REFERENCES project (number),
+    part     INTEGER CHECK (part BETWEEN 1 AND parts),
+    parts    INTEGER CHECK ((part IS NULL) = (parts IS NULL)),
+    valid_to INTEGER,                                          -- when it ceased to hold; null while it does
+    hash     BLOB    NOT NULL CHECK (length(hash) = 16),       -- fingerprint of session, role and text
+    twin     INTEGER NOT NULL,                                 -- 0; counts records whose fingerprints collide
+    cue      TEXT    NOT NULL,
+    text     TEXT    NOT NULL
+) STRICT;
+
+-- The same words of the same speaker in the same session hold once.
+CREATE UNIQUE INDEX record_living ON record (hash, twin) WHERE valid_to IS NULL;
+-- The newest of a project, and project by project the newest of all.
+CREATE INDEX record_by_project ON record (project, ts);
+
+CREATE TRIGGER record_is_written_once BEFORE UPDATE OF
+    seq, id, ts, tier, role, session, project, part, parts, hash, twin, cue, text ON record
+BEGIN
+    SELECT RAISE(ABORT, 'a record never changes: only valid_to can be set');
+END;
+
+-- SET rowid = … names no column, so the list above does not see it.
+CREATE TRIGGER record_keeps_its_place BEFORE UPDATE ON record WHEN new.seq IS NOT old.seq
+BEGIN
+    SELECT RAISE(ABORT, 'a record never changes: only valid_to can be set');
+END;
+
+-- Back to null, it could push out (OR REPLACE) the record that holds since.
+CREATE TRIGGER record_is_not_revived BEFORE UPDATE OF valid_to ON record
+    WHEN old.valid_to IS NOT NULL AND new.valid_to IS NULL
+BEGIN
+    SELECT RAISE(ABORT, 'a record that has ceased to hold does not hold again: store it anew');
+END;
+
+CREATE TRIGGER record_stays BEFORE DELETE ON record
+BEGIN
+    SELECT RAISE(ABORT, 'a record is never deleted');
+END;
+
+-- Without recursive_triggers, which is a setting of each connection, OR REPLACE deletes what is in
+-- its way past the trigger above; so what is in the way is looked for first.
+CREATE TRIGGER record_is_not_replaced BEFORE INSERT ON record
+    WHEN EXISTS (SELECT 1 FROM record WHERE id = new.id)
+        OR EXISTS (SELECT 1 FROM record WHERE seq = new.seq)
+        OR (new.valid_to IS NULL AND EXISTS (
+            SELECT 1 FROM record WHERE hash = new.hash AND twin = new.twin AND valid_to IS NULL))
+BEGIN
+    SELECT RAISE(ABORT, 'a record with this id exists: records are never replaced');
+END;
+
+-- Fed with terms, one column's separated by spaces; rowid is the record's seq. It keeps no text, and of
+-- each term only which records have it: how often and where is read from the texts of the few that
+-- matter, for a third of the size. Terms hold no ASCII punctuation but '_', and only that separates
+-- them here.
+CREATE VIRTUAL TABLE term_index USING fts5(
+    text, cue, content='', detail=none, columnsize=0, tokenize="ascii tokenchars '_'");

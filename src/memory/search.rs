@@ -1,0 +1,402 @@
+//! Which records answer a question: candidates from the index, then their texts themselves.
+//!
+//! Two steps, so that the work is bounded whatever the store's size. First the newest records of each
+//! term's posting list are taken, the total bounded, and weighed by the rarity of the terms they have
+//! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
+//! knows nothing of replies: `recall.rs` makes hits of what is found.
+
+use std::time::Instant;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::fault::Fault;
+use super::moment::Moment;
+use super::phrase::{Phrase, Wanted};
+use super::rank::{Counted, Found, Place, Scorer, idf};
+use super::reader::Snapshot;
+use super::record::Tier;
+use super::terms::{Asked, Look};
+
+/// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
+const TERMS: usize = 32;
+
+/// Most terms of a question whose rarity is looked at, before the rarest are chosen: its longest
+/// words, as long words are rare.
+const TERMS_WEIGHED: usize = 512;
+
+/// Postings read to judge a term's rarity among many.
+const SAMPLE: usize = 64;
+
+/// Postings read for a question, shared by its terms: about a millisecond.
+const POSTINGS: usize = 8_000;
+
+/// Least share of a term in [`POSTINGS`].
+const TERM_POSTINGS: usize = 400;
+
+/// Candidates whose texts are read and scored.
+const CANDIDATES: usize = 100;
+
+/// Candidates looked at where a filter or a project may refuse some.
+const LOOKED_AT: usize = 4000;
+
+/// Records with all words of a phrase, the newest first, in which it is looked for: some 5 ms.
+const PHRASE_LOOKED_AT: usize = 1000;
+
+/// A question, taken apart.
+#[derive(Debug)]
+pub(super) struct Query<'q> {
+    /// Its terms, at least one.
+    pub(super) terms: Vec<Asked>,
+    /// What it wants word for word.
+    pub(super) phrases: Vec<Wanted<'q>>,
+    /// What may answer it.
+    pub(super) filter: Filter<'q>,
+}
+
+/// Which records may answer, and which come first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filter<'q> {
+    /// Said then or later.
+    pub(super) since: Option<Moment>,
+    /// Said then or earlier.
+    pub(super) until: Option<Moment>,
+    /// Of this tier alone.
+    pub(super) tier: Option<Tier>,
+    /// This project's come first.
+    pub(super) project: Option<&'q str>,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The terms that were looked up.
+    pub(super) terms: Vec<Asked>,
+    /// The best first.
+    pub(super) found: Vec<Found>,
+}
+
+/// The best `limit` records for `query`; what was found by the `deadline`, if that comes first.
+///
+/// # Errors
+/// See [`Fault`].
+pub(super) fn search(
+    snapshot: &Snapshot<'_>,
+    query: &Query<'_>,
+    deadline: Instant,
+    limit: usize,
+) -> Result<Answer, Fault> {
+    let connection = snapshot.connection();
+    let total = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
+    let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
+        Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
+    })?;
+    let scorer = Scorer::new(lists.iter().map(|list| (list.asked.clone(), list.idf)).collect());
+    let scored = score(connection, query, candidates(&lists, &phrases), &scorer, deadline)?;
+    Ok(Answer { found: scorer.rank(scored, limit), terms: lists.into_iter().map(|list| list.asked).collect() })
+}
+
+/// The newest `limit` records.
+///
+/// # Errors
+/// See [`Fault`].
+pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<Found>, Fault> {
+    let connection = snapshot.connection();
+    let here = project_number(connection, filter.project)?;
+    let (since, until) = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
+    let mut projects = connection.prepare_cached("SELECT number FROM project")?;
+    let projects: Vec<i64> = projects.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut last = connection.prepare_cached(
+        "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3 ORDER BY ts DESC, seq DESC LIMIT ?4",
+    )?;
+    let mut all = Vec::new();
+    for project in projects {
+        let place = if Some(project) == here { Place::Here } else { Place::Elsewhere };
+        let mut rows = last.query((project, since, until, limit as i64))?;
+        while let Some(row) = rows.next()? {
+            all.push((place, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        }
+    }
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.truncate(limit);
+    let found = |(i, &(place, _, seq)): (usize, &(Place, i64, i64))| Found {
+        seq,
+        score: 1.0 / (i + 1) as f64,
+        terms: Vec::new(),
+        phrase: Phrase::None,
+        place,
+    };
+    Ok(all.iter().enumerate().map(found).collect())
+}
+
+/// The newest records of one term.
+struct List {
+    asked: Asked,
+    seqs: Vec<i64>,
+    /// How rare the term is.
+    idf: f64,
+}
+
+/// Did a question run to its end?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Whole,
+    CutShort,
+}
+
+fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<List>, Fault> {
+    let mut chosen: Vec<&Asked> = terms.iter().collect();
+    if chosen.len() > TERMS {
+        chosen.sort_by_key(|asked| std::cmp::Reverse(asked.word.len()));
+        chosen.truncate(TERMS_WEIGHED);
+        let mut sampled = Vec::new();
+        for asked in chosen {
+            let (list, run) = postings(connection, asked, SAMPLE, total)?;
+            if !list.seqs.is_empty() {
+                sampled.push((asked, list.idf));
+            }
+            if run == Run::CutShort {
+                break;
+            }
+        }
+        sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
+        chosen = sampled.into_iter().map(|(asked, _)| asked).take(TERMS).collect();
+    }
+    let share = (POSTINGS / chosen.len().max(1)).max(TERM_POSTINGS);
+    let mut lists = Vec::with_capacity(chosen.len());
+    for asked in chosen {
+        let (list, run) = postings(connection, asked, share, total)?;
+        lists.push(list);
+        if run == Run::CutShort {
+            break;
+        }
+    }
+    Ok(lists)
+}
+
+fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> Result<(List, Run), Fault> {
+    let pattern = pattern(&asked.term, asked.look);
+    let (seqs, run) = newest_matches(connection, &pattern, most)?;
+    let read = seqs.len() as f64;
+    let total = total as f64;
+    // A list that was not read to its end goes on as densely as it began.
+    let frequency = match seqs.last() {
+        Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
+        _ => read,
+    };
+    Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
+}
+
+/// The newest records that have one of the phrases, in order.
+fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
+    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
+    let mut seqs = Vec::new();
+    for phrase in phrases {
+        let patterns: Vec<String> = phrase.terms().map(|(term, look)| pattern(term, look)).collect();
+        let (all_words, _) = newest_matches(connection, &patterns.join(" AND "), PHRASE_LOOKED_AT)?;
+        let most = seqs.len() + CANDIDATES;
+        for seq in all_words {
+            let has_it = read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != Phrase::None));
+            match has_it.map_err(Fault::from) {
+                Ok(true) => seqs.push(seq),
+                Ok(false) => {}
+                Err(Fault::Interrupted) => break,
+                Err(fault) => return Err(fault),
+            }
+            if seqs.len() == most {
+                break;
+            }
+        }
+    }
+    seqs.sort_unstable();
+    seqs.dedup();
+    Ok(seqs)
+}
+
+/// A term as FTS5 reads it: a string, so that nothing in it is an operator.
+fn pattern(term: &str, look: Look) -> String {
+    match look {
+        Look::Whole => format!("\"{term}\""),
+        Look::Prefix => format!("\"{term}\" *"),
+    }
+}
+
+fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), Fault> {
+    let mut find = connection
+        .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
+    let mut rows = find.query((pattern, most as i64))?;
+    let mut seqs = Vec::new();
+    loop {
+        match rows.next().map_err(Fault::from) {
+            Ok(Some(row)) => seqs.push(row.get(0)?),
+            Ok(None) => return Ok((seqs, Run::Whole)),
+            Err(Fault::Interrupted) => return Ok((seqs, Run::CutShort)),
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+/// The records of the lists, the one with the rarest terms first; before them those with a phrase.
+fn candidates(lists: &[List], phrases: &[i64]) -> Vec<i64> {
+    let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
+    let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
+    weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
+    weighed.sort_by_key(|&(seq, _)| seq);
+    weighed.dedup_by(|next, kept| {
+        let is_same = next.0 == kept.0;
+        if is_same {
+            kept.1 += next.1;
+        }
+        is_same
+    });
+    let heavier = |a: &(i64, f64), b: &(i64, f64)| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0));
+    if weighed.len() > LOOKED_AT {
+        weighed.select_nth_unstable_by(LOOKED_AT, heavier);
+        weighed.truncate(LOOKED_AT);
+    }
+    weighed.sort_unstable_by(heavier);
+    weighed.into_iter().map(|(seq, _)| seq).collect()
+}
+
+fn score(
+    connection: &Connection,
+    query: &Query<'_>,
+    candidates: Vec<i64>,
+    scorer: &Scorer,
+    deadline: Instant,
+) -> Result<Vec<Counted>, Fault> {
+    let here = project_number(connection, query.filter.project)?;
+    let mut read = connection.prepare_cached("SELECT ts, tier, project, cue, text FROM record WHERE seq = ?1")?;
+    let mut scored: Vec<Counted> = Vec::new();
+    let mut room = if here.is_some() { [CANDIDATES; 2] } else { [CANDIDATES, 0] };
+    for seq in candidates {
+        let is_late = !scored.is_empty() && Instant::now() >= deadline;
+        if is_late || room == [0; 2] {
+            break;
+        }
+        let mut rows = read.query([seq])?;
+        let Some(row) = rows.next()? else { continue };
+        let place = if Some(row.get(2)?) == here { Place::Here } else { Place::Elsewhere };
+        if room[place as usize] == 0 || !query.filter.admits(Moment(row.get(0)?), row.get(1)?) {
+            continue;
+        }
+        room[place as usize] -= 1;
+        let (cue, text) = (string(row, 3)?, string(row, 4)?);
+        let phrase = query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None);
+        let (counts, length) = scorer.count(text, cue);
+        scored.push(Counted { seq, counts, length, phrase, place });
+    }
+    Ok(scored)
+}
+
+/// The string in a column, borrowed.
+///
+/// # Errors
+/// [`Fault::Damaged`] where it is none.
+pub(super) fn string<'r>(row: &'r rusqlite::Row<'_>, at: usize) -> Result<&'r str, Fault> {
+    row.get_ref(at)?.as_str().map_err(|error| Fault::Damaged(format!("a record's text is no text: {error}")))
+}
+
+fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, Fault> {
+    let Some(name) = name else { return Ok(None) };
+    let mut find = connection.prepare_cached("SELECT number FROM project WHERE name = ?1")?;
+    Ok(find.query_row([name], |row| row.get(0)).optional()?)
+}
+
+impl Filter<'_> {
+    fn admits(&self, ts: Moment, tier: i64) -> bool {
+        self.since.is_none_or(|since| ts >= since)
+            && self.until.is_none_or(|until| ts <= until)
+            && self.tier.is_none_or(|only| tier == only as i64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::harness::{Bench, call_on};
+    use super::super::terms;
+    use super::*;
+    use crate::dispatch::Dispatch;
+    use serde_json::json;
+    use std::time::Duration;
+
+    fn list(idf: f64, seqs: &[i64]) -> List {
+        List { asked: terms::asked("word").remove(0), seqs: seqs.to_vec(), idf }
+    }
+
+    #[test]
+    fn candidates_are_the_heaviest_then_the_newest() {
+        let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
+        assert_eq!(candidates(&lists, &[]), [9, 5, 7, 8]);
+        assert_eq!(candidates(&lists, &[2, 8]), [8, 2, 9, 5, 7]);
+        assert_eq!(candidates(&[], &[]), [0; 0]);
+        let newest_first: Vec<i64> = (0..10_000).rev().collect();
+        assert_eq!(candidates(&[list(1.0, &newest_first)], &[]), newest_first[..LOOKED_AT]);
+    }
+
+    #[test]
+    fn a_pattern_is_one_string() {
+        assert_eq!((pattern("a", Look::Whole), pattern("b", Look::Prefix)), ("\"a\"".into(), "\"b\" *".into()));
+    }
+
+    #[test]
+    fn an_old_phrase_is_found_among_many_records_with_its_words() {
+        let bench = Bench::new();
+        let id = bench.capture("Hamlet: to be, or not to be", json!({}));
+        for n in 0..300 {
+            bench.capture(&format!("number {n} is not to go or to be"), json!({}));
+        }
+        let got = bench.ok("memory_recall", json!({"cue": "\"to be or not to be\"", "limit": 2}));
+        assert_eq!(got["hits"][0]["record_id"], json!(id));
+    }
+
+    #[test]
+    fn the_rarest_terms_are_chosen_and_their_lists_bounded() {
+        let bench = Bench::new();
+        for n in 0..600 {
+            bench.capture(&format!("common word{} unique{n}", n % 50), json!({"session_id": (n / 9).to_string()}));
+        }
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let connection = snapshot.connection();
+        let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
+        let asked = terms::asked(&format!("{every} common"));
+        let chosen = rarest(connection, &asked, 600).unwrap();
+        assert_eq!(chosen.len(), TERMS);
+        assert!(chosen.iter().all(|list| list.asked.term.starts_with("unique") && list.seqs.len() == 1));
+        let common = terms::asked("common").remove(0);
+        let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
+        let (part, _) = postings(connection, &common, 100, 600).unwrap();
+        assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));
+        assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is guessed: {} {}", whole.idf, part.idf);
+        assert!(whole.seqs.is_sorted_by(|a, b| a > b));
+    }
+
+    #[test]
+    fn an_old_record_of_the_project_is_found_among_many_others() {
+        let bench = Bench::new();
+        let id = bench.capture("apples of the first project", json!({"project": "old"}));
+        for n in 0..300 {
+            bench.capture(&format!("apples number {n}"), json!({"project": "new"}));
+        }
+        let got = bench.ok("memory_recall", json!({"cue": "apples", "project": "old", "limit": 3}));
+        assert_eq!((&got["hits"][0]["record_id"], got["hits"].as_array().unwrap().len()), (&json!(id), 3));
+        let newest = bench.ok("memory_recall", json!({"cue": "", "project": "old", "limit": 3}));
+        assert_eq!(newest["hits"][0]["record_id"], json!(id));
+    }
+
+    #[test]
+    fn a_cut_list_is_what_was_read_by_then() {
+        let bench = Bench::new();
+        // The clock is looked at every so many steps of SQLite's machine, some of them for each row.
+        let rows: String = (1..=2000).map(|n| format!("({n}, 'common'),")).collect();
+        bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
+        let mut worker = bench.memory.worker();
+        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let past = Instant::now() - Duration::from_millis(1);
+        let (seqs, run) = snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
+        assert_eq!(run, Run::CutShort);
+        assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
+    }
+}

@@ -1,0 +1,526 @@
+//! The one thread that writes: it commits all jobs that wait in one transaction and answers them
+//! after the commit.
+//!
+//! A job that fails or panics is undone alone (a savepoint) and answered alone; a transaction that
+//! fails (full disk, I/O error, a file made read-only) is undone whole and each of its jobs answered
+//! with why, and the next one is tried as if nothing had been. It knows no method: what is written
+//! is the jobs' business, when and together with what is its own.
+//!
+//! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+
+use crate::dispatch::CallError;
+
+/// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
+const GROUP_JOBS: usize = 256;
+
+/// A group that weighs this much takes no more jobs. 1 MiB: sixteen of the largest records, and
+/// less than a WAL checkpoint's worth of pages.
+const GROUP_BYTES: usize = 1 << 20;
+
+/// A queue that weighs this much makes those who bring more wait. 4 MiB: what is written while the
+/// disk takes a breath of 100 ms.
+const QUEUE_BYTES: usize = 4 << 20;
+
+/// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Something to be written.
+pub(super) trait Job: Send {
+    /// What it holds in memory, in bytes, roughly.
+    fn weight(&self) -> usize;
+
+    /// Writes, inside a transaction that others share. Run once. What it did is undone if it fails.
+    ///
+    /// # Errors
+    /// What its caller is to be answered.
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError>;
+
+    /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
+    /// why where nothing of it is.
+    fn done(self: Box<Self>, outcome: Result<(), CallError>);
+}
+
+/// The transaction in the making.
+pub(super) struct Group<'c> {
+    /// The writing connection.
+    pub(super) connection: &'c Connection,
+    terms: Vec<Terms>,
+    new_records: u64,
+}
+
+struct Terms {
+    seq: i64,
+    text: String,
+    cue: String,
+}
+
+impl<'c> Group<'c> {
+    /// A transaction on `connection`, with nothing in it.
+    pub(super) fn of(connection: &'c Connection) -> Group<'c> {
+        Group { connection, terms: Vec::new(), new_records: 0 }
+    }
+
+    /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
+    pub(super) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
+        self.new_records += 1;
+        self.terms.push(Terms { seq, text: text_terms, cue: cue_terms });
+    }
+}
+
+/// The thread and its queue. Dropping it commits what waits, then ends the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread on `connection`, which nobody else writes through. `records` is raised by
+    /// each record that was committed, before its job is answered.
+    ///
+    /// # Errors
+    /// The system's, where it gives no thread.
+    pub(super) fn start(connection: Connection, records: Arc<AtomicU64>) -> std::io::Result<Writer> {
+        let queue = Arc::new(Queue::default());
+        let own = queue.clone();
+        let thread = thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(move || {
+            let closed = CloseAtEnd(&own);
+            while let Some(jobs) = own.take_group() {
+                commit(&connection, jobs, &records);
+            }
+            drop(closed);
+        })?;
+        Ok(Writer { queue, thread: Some(thread) })
+    }
+
+    /// Hands a job over; waits while the queue is full.
+    pub(super) fn submit(&self, job: Box<dyn Job>) {
+        if let Err(job) = self.queue.push(job) {
+            job.done(Err(CallError::failed("the store is closing: nothing was stored")));
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the store's writer panicked; what it had committed is safe");
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<State>,
+    /// There is a job, or the queue was closed.
+    filled: Condvar,
+    /// There is room, or the queue was closed.
+    drained: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Box<dyn Job>>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "State {{ jobs: {}, bytes: {}, closed: {} }}", self.jobs.len(), self.bytes, self.closed)
+    }
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two consistent states.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
+        let mut state = self.state();
+        while state.bytes >= QUEUE_BYTES && !state.closed {
+            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.closed {
+            return Err(job);
+        }
+        state.bytes += job.weight();
+        state.jobs.push_back(job);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// The next jobs to commit together, or `None` once the queue is closed and empty.
+    fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
+        let mut state = self.state();
+        while state.jobs.is_empty() {
+            if state.closed {
+                return None;
+            }
+            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while bytes < GROUP_BYTES && group.len() < GROUP_JOBS {
+            let Some(job) = state.jobs.pop_front() else { break };
+            bytes += job.weight();
+            group.push(job);
+        }
+        state.bytes -= bytes;
+        drop(state);
+        self.drained.notify_all();
+        Some(group)
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.filled.notify_all();
+        self.drained.notify_all();
+    }
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct CloseAtEnd<'q>(&'q Queue);
+
+impl Drop for CloseAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        let left = std::mem::take(&mut self.0.state().jobs);
+        for job in left {
+            answer(job, Err(CallError::failed("the store's writer has stopped: nothing was stored")));
+        }
+    }
+}
+
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, records: &AtomicU64) {
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    let committed = write(connection, &mut jobs, &mut outcomes);
+    match &committed {
+        Ok(new_records) => {
+            records.fetch_add(*new_records, Ordering::Relaxed);
+        }
+        Err(error) => {
+            log::error!("{} writes failed together: {}", jobs.len(), error.message);
+            if !connection.is_autocommit()
+                && let Err(error) = connection.execute_batch("ROLLBACK")
+            {
+                log::error!("and could not be undone: {error}");
+            }
+        }
+    }
+    outcomes.resize(jobs.len(), Ok(()));
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        answer(job, committed.clone().and(outcome));
+    }
+}
+
+/// Runs the jobs and commits; gives the number of new records.
+fn write(
+    connection: &Connection,
+    jobs: &mut [Box<dyn Job>],
+    outcomes: &mut Vec<Result<(), CallError>>,
+) -> Result<u64, CallError> {
+    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let mut group = Group::of(connection);
+    for job in jobs {
+        outcomes.push(run(job.as_mut(), &mut group)?);
+    }
+    index(connection, &group.terms)?;
+    connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(group.new_records)
+}
+
+/// Runs one job in a savepoint. The outer error is the whole transaction's.
+fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>, CallError> {
+    let connection = group.connection;
+    let before = (group.terms.len(), group.new_records);
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(group)))
+        .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
+    if let Err(error) = &outcome {
+        // SQLite itself ends a transaction that the disk has failed, with the others' jobs in it.
+        if connection.is_autocommit() {
+            return Err(error.clone());
+        }
+        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+        group.terms.truncate(before.0);
+        group.new_records = before.1;
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
+    Ok(outcome)
+}
+
+/// Feeds the index after all savepoints are gone: each one that is opened while the index has
+/// something pending makes FTS5 write that out as a segment of its own.
+fn index(connection: &Connection, terms: &[Terms]) -> Result<(), CallError> {
+    let mut feed = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
+    for one in terms {
+        feed.execute((one.seq, &one.text, &one.cue))?;
+    }
+    Ok(())
+}
+
+fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
+    if catch_unwind(AssertUnwindSafe(|| job.done(outcome))).is_err() {
+        log::error!("an answer of the store's writer panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::store::{self, Use};
+    use super::*;
+    use crate::sys::lock::FileLock;
+    use std::path::PathBuf;
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use tempfile::TempDir;
+
+    type Outcome = Result<(), CallError>;
+
+    struct Test<F> {
+        step: F,
+        weight: usize,
+        answers: Sender<Outcome>,
+    }
+
+    impl<F: FnMut(&mut Group<'_>) -> Outcome + Send> Job for Test<F> {
+        fn weight(&self) -> usize {
+            self.weight
+        }
+
+        fn run(&mut self, group: &mut Group<'_>) -> Outcome {
+            (self.step)(group)
+        }
+
+        fn done(self: Box<Self>, outcome: Outcome) {
+            // Not every test looks at every answer.
+            self.answers.send(outcome).ok();
+        }
+    }
+
+    fn job(step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> (Box<dyn Job>, Receiver<Outcome>) {
+        let (answers, answer) = channel();
+        (Box::new(Test { step, weight: 1, answers }), answer)
+    }
+
+    fn put(knob: &'static str) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
+        move |group| {
+            group.connection.execute("INSERT INTO profile VALUES (?1, '')", [knob])?;
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        writer: Writer,
+        records: Arc<AtomicU64>,
+        path: PathBuf,
+        _lock: FileLock,
+        _folder: TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let folder = tempfile::tempdir().unwrap();
+            let opened = store::open(folder.path()).unwrap();
+            let records = Arc::new(AtomicU64::new(0));
+            let writer = Writer::start(opened.connection, records.clone()).unwrap();
+            Bench { writer, records, path: opened.path, _lock: opened.lock, _folder: folder }
+        }
+
+        fn submit(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
+            let (job, answer) = job(step);
+            self.writer.submit(job);
+            answer
+        }
+
+        /// Holds the writer until what it gives is dropped, so that what follows waits together.
+        fn hold(&self) -> Sender<()> {
+            let (go, wait) = channel::<()>();
+            let (started, running) = channel();
+            self.submit(move |_| {
+                started.send(()).unwrap();
+                wait.recv().unwrap_err();
+                Ok(())
+            });
+            running.recv().unwrap();
+            go
+        }
+
+        fn knobs(&self) -> Vec<String> {
+            knobs(&store::connect(&self.path, Use::Read).unwrap())
+        }
+    }
+
+    fn knobs(connection: &Connection) -> Vec<String> {
+        let mut rows = connection.prepare("SELECT knob FROM profile ORDER BY knob").unwrap();
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn all_that_wait_are_one_transaction_and_one_segment() {
+        let bench = Bench::new();
+        let hold = bench.hold();
+        let mut answers: Vec<_> = ["a", "b", "c"].map(|knob| bench.submit(put(knob))).into();
+        for seq in 1..=5 {
+            answers.push(bench.submit(move |group| {
+                group.record_added(seq, format!("word{seq} "), String::new());
+                Ok(())
+            }));
+        }
+        let other = store::connect(&bench.path, Use::Read).unwrap();
+        answers.push(bench.submit(move |group| {
+            assert_eq!((knobs(group.connection).len(), knobs(&other).len()), (3, 0));
+            Ok(())
+        }));
+        drop(hold);
+        for answer in answers {
+            assert_eq!(answer.recv().unwrap(), Ok(()));
+        }
+        assert_eq!(bench.knobs(), ["a", "b", "c"]);
+        assert_eq!(bench.records.load(Ordering::Relaxed), 5);
+        let reader = store::connect(&bench.path, Use::Read).unwrap();
+        let number = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("SELECT count(DISTINCT segid) FROM term_index_idx"), 1);
+        assert_eq!(number("SELECT rowid FROM term_index WHERE term_index MATCH 'word4'"), 4);
+    }
+
+    #[test]
+    fn a_bad_job_is_undone_alone() {
+        let bench = Bench::new();
+        let hold = bench.hold();
+        let good = bench.submit(put("a"));
+        let twice = bench.submit(put("a"));
+        let refused = bench.submit(|group| {
+            put("b")(group)?;
+            group.record_added(1, "word ".into(), String::new());
+            Err(CallError::missing("x"))
+        });
+        let panicked = bench.submit(|group| {
+            put("c")(group)?;
+            group.record_added(2, "word ".into(), String::new());
+            panic!("a test's panic");
+        });
+        let last = bench.submit(put("d"));
+        drop(hold);
+        assert_eq!((good.recv().unwrap(), last.recv().unwrap()), (Ok(()), Ok(())));
+        assert!(twice.recv().unwrap().unwrap_err().message.contains("UNIQUE"));
+        assert_eq!(refused.recv().unwrap(), Err(CallError::missing("x")));
+        assert!(panicked.recv().unwrap().unwrap_err().message.contains("panicked"));
+        assert_eq!(bench.knobs(), ["a", "d"]);
+        assert_eq!(bench.records.load(Ordering::Relaxed), 0);
+        let reader = store::connect(&bench.path, Use::Read).unwrap();
+        let sql = "SELECT count(*) FROM term_index WHERE term_index MATCH 'word'";
+        assert_eq!(reader.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
+    }
+
+    fn limit_pages(more: i64) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
+        move |group| {
+            let pages: i64 =
+                group.connection.query_row("SELECT page_count FROM pragma_page_count", [], |r| r.get(0))?;
+            group.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))?;
+            Ok(())
+        }
+    }
+
+    fn put_large(group: &mut Group<'_>) -> Outcome {
+        group.connection.execute("INSERT INTO profile VALUES ('large', printf('%.100000c', 'x'))", [])?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_disk_is_answered_to_each_and_the_next_write_is_tried_anew() {
+        let bench = Bench::new();
+        bench.submit(put("before")).recv().unwrap().unwrap();
+        bench.submit(limit_pages(0)).recv().unwrap().unwrap();
+        // Full in a job, and full when the index is written at the end.
+        let terms = (0..20_000).map(|n| format!("w{n} ")).collect::<String>();
+        let index_large = move |group: &mut Group<'_>| {
+            group.record_added(1, terms.clone(), String::new());
+            Ok(())
+        };
+        check_all_fail(&bench, bench.submit_after(put_large));
+        check_all_fail(&bench, bench.submit_after(index_large));
+        bench.submit(limit_pages(1000)).recv().unwrap().unwrap();
+        bench.submit(put_large).recv().unwrap().unwrap();
+        assert_eq!(bench.knobs(), ["before", "large"]);
+    }
+
+    fn check_all_fail(bench: &Bench, answers: Vec<Receiver<Outcome>>) {
+        for answer in answers {
+            let error = answer.recv().unwrap().unwrap_err();
+            assert_eq!(error.code, crate::dispatch::code::FAILED);
+            assert!(error.message.contains("free some space"), "{error}");
+        }
+        assert_eq!(bench.knobs(), ["before"]);
+        assert_eq!(bench.records.load(Ordering::Relaxed), 0);
+    }
+
+    impl Bench {
+        /// A small write, this one and another small one, together.
+        fn submit_after(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Vec<Receiver<Outcome>> {
+            let hold = self.hold();
+            let answers = vec![self.submit(put("small")), self.submit(step), self.submit(put("also"))];
+            drop(hold);
+            answers
+        }
+    }
+
+    #[test]
+    fn what_waits_is_committed_before_the_end() {
+        let mut bench = Bench::new();
+        let hold = bench.hold();
+        let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
+        drop(hold);
+        let Bench { writer, .. } = &mut bench;
+        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: None }));
+        for answer in answers {
+            assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        }
+        assert_eq!(bench.knobs(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_closed_queue_answers() {
+        let bench = Bench::new();
+        bench.writer.queue.close();
+        let error = bench.submit(put("a")).recv().unwrap().unwrap_err();
+        assert!(error.message.contains("closing"), "{error}");
+    }
+
+    #[test]
+    fn groups_and_the_queue_are_bounded() {
+        let queue = Queue::default();
+        let heavy = |weight| Box::new(Test { step: |_: &mut Group<'_>| Ok(()), weight, answers: channel().0 });
+        for _ in 0..QUEUE_BYTES / GROUP_BYTES {
+            assert!(queue.push(heavy(GROUP_BYTES)).is_ok());
+        }
+        thread::scope(|scope| {
+            let late = scope.spawn(|| queue.push(heavy(1)).is_ok());
+            assert_eq!(queue.take_group().map(|group| group.len()), Some(1));
+            assert!(late.join().unwrap());
+        });
+        assert!(queue.state().bytes <= QUEUE_BYTES);
+        for _ in 0..2 * GROUP_JOBS {
+            assert!(queue.push(heavy(0)).is_ok());
+        }
+        let sizes: Vec<_> = std::iter::from_fn(|| {
+            queue.close();
+            queue.take_group().map(|group| group.len())
+        })
+        .collect();
+        assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 1]);
+        assert_eq!(queue.state().bytes, 0);
+    }
+}
