@@ -72,6 +72,8 @@ pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     timers: Timers,
     /// `None` once the server is stopping.
     acceptor: Option<Acceptor>,
+    /// The log says that nobody can be accepted. Said again only after somebody was.
+    accept_failure_told: bool,
     drain: Option<Drain>,
     stop_fd: Option<OwnedFd>,
     stop_asked: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             ready: VecDeque::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
+            accept_failure_told: false,
             drain: None,
             stop_fd,
             stop_asked,
@@ -198,13 +201,21 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         for _ in 0..self.core.limits.turn_accepts {
             let Some(acceptor) = &mut self.acceptor else { return };
             match acceptor.accept() {
-                Accepted::Peer(stream) => self.admit(stream),
+                Accepted::Peer(stream) => {
+                    self.accept_failure_told = false;
+                    self.admit(stream);
+                }
                 Accepted::Foreign => self.core.tally.refused_peers += 1,
                 Accepted::OutOfDescriptors => self.core.tally.refused_connections += 1,
                 Accepted::Gone => {}
                 Accepted::Nobody => return,
                 Accepted::Later(e) => {
-                    log::warn!("accepting connections failed, trying again shortly: {e}");
+                    if !std::mem::replace(&mut self.accept_failure_told, true) {
+                        log::warn!(
+                            "nobody can be accepted, trying again every {:?}: {e}",
+                            self.core.limits.accept_retry
+                        );
+                    }
                     self.timers.accept = Some(self.core.now.instant + self.core.limits.accept_retry);
                     return;
                 }

@@ -197,6 +197,20 @@ impl Client {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the daemon reads");
     }
 
+    /// Sends bytes to a daemon that may have gone. False where it has.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// The next whole reply line of a daemon that may have gone; empty where it has.
+    pub fn try_line(&mut self) -> String {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => line.trim_end_matches('\n').to_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// The next reply line, without its newline; empty at the end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();

@@ -3,6 +3,9 @@
 // Nobody imports a test.
 #![allow(unreachable_pub)]
 
+mod ending;
 mod harness;
 mod layers;
+mod os;
+mod serve;
 mod wire;

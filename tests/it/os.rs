@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
 /// Sends `bytes` with a copy of `passed` along (SCM_RIGHTS, unix(7)). Gives how many bytes went.
-pub(crate) fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &impl AsFd) -> io::Result<usize> {
+pub fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &impl AsFd) -> io::Result<usize> {
     let fd: RawFd = passed.as_fd().as_raw_fd();
     // More than one header with one descriptor, and aligned as one.
     let mut control = [0_u64; 8];
@@ -32,7 +32,7 @@ pub(crate) fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &i
 }
 
 /// Sends one byte out of band. `false` where the kernel knows no such thing on Unix sockets.
-pub(crate) fn send_out_of_band(stream: &UnixStream, byte: u8) -> bool {
+pub fn send_out_of_band(stream: &UnixStream, byte: u8) -> bool {
     // SAFETY: the byte lives over the call and has the length said.
     let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
     assert!(sent == 1 || io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP));
@@ -41,7 +41,7 @@ pub(crate) fn send_out_of_band(stream: &UnixStream, byte: u8) -> bool {
 
 /// Sets how many descriptors the process may have (the soft limit), and gives what it was.
 #[cfg(target_os = "linux")]
-pub(crate) fn limit_descriptors(pid: u32, soft: u64) -> u64 {
+pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
     let pid = libc::pid_t::try_from(pid).expect("a pid");
     // SAFETY: null means nothing is set; the struct lives over the call.

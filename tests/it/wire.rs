@@ -80,6 +80,11 @@ fn the_longest_line_is_one_mebibyte_by_default() {
         client.send(format!("{request}{}\n", " ".repeat(spaces)));
         assert_eq!(client.line(), reply);
     }
+    // However long it goes on, no more than the limit is held of it.
+    client.send("x".repeat(5 << 20));
+    assert!(client.line().contains("line exceeds"));
+    let held = daemon.status()["buffered_bytes"].as_u64().expect("a number");
+    assert!(held <= (1 << 20) + 1, "{held} bytes are held");
 }
 
 fn folder() -> PathBuf {

@@ -24,11 +24,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longest wait for anything. Long, since a busy machine is no failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Where the test and the handlers meet.
 #[derive(Default)]
-pub(crate) struct Desk {
+pub struct Desk {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -44,7 +44,7 @@ struct State {
 }
 
 /// What a worker has of its own.
-pub(crate) struct Own {
+pub struct Own {
     number: usize,
     calls: usize,
 }
@@ -52,34 +52,34 @@ pub(crate) struct Own {
 impl Desk {
     /// What happened, in order: `METHOD NAME` when a handler of that name began, and what the test
     /// itself noted.
-    pub(crate) fn log(&self) -> Vec<String> {
+    pub fn log(&self) -> Vec<String> {
         self.lock().log.clone()
     }
 
-    pub(crate) fn note(&self, what: &str) {
+    pub fn note(&self, what: &str) {
         self.lock().log.push(what.into());
         self.changed.notify_all();
     }
 
     /// Waits until the handler has begun.
-    pub(crate) fn await_log(&self, what: &str) {
+    pub fn await_log(&self, what: &str) {
         self.wait_until(what, |state| state.log.iter().any(|line| line == what));
     }
 
     /// Lets the handlers go that hold this gate.
-    pub(crate) fn open(&self, gate: &str) {
+    pub fn open(&self, gate: &str) {
         self.lock().open.insert(gate.into());
         self.changed.notify_all();
     }
 
     /// Answers a call that `keep` kept, from this thread, and notes it first.
-    pub(crate) fn answer(&self, name: &str) {
+    pub fn answer(&self, name: &str) {
         self.note(&format!("answered {name}"));
         self.take(name).send(Ok(name));
     }
 
     /// A reply that `keep` kept.
-    pub(crate) fn take(&self, name: &str) -> Reply {
+    pub fn take(&self, name: &str) -> Reply {
         self.wait_until(name, |state| state.kept.contains_key(name));
         self.lock().kept.remove(name).expect("it was there")
     }
@@ -158,7 +158,7 @@ impl Desk {
 /// A control plane that shows the server's figures. `pause` is answered at once, `resume` through
 /// work on a worker, `force_wake` through work that panics; `session_open` ends the server.
 #[derive(Default)]
-pub(crate) struct Figures {
+pub struct Figures {
     asked: Vec<Ticket>,
 }
 
@@ -206,21 +206,21 @@ impl ControlPlane for Figures {
 }
 
 /// A running server.
-pub(crate) struct Running {
-    pub(crate) desk: Arc<Desk>,
-    pub(crate) handle: Handle,
+pub struct Running {
+    pub desk: Arc<Desk>,
+    pub handle: Handle,
     socket: PathBuf,
     thread: Option<JoinHandle<io::Result<()>>>,
     _home: TempDir,
 }
 
 /// Serves within these limits, with [`Figures`].
-pub(crate) fn serve(limits: Limits) -> Running {
+pub fn serve(limits: Limits) -> Running {
     serve_with(|server| server.limits(limits).plane(Figures::default()))
 }
 
 /// Serves as the test says.
-pub(crate) fn serve_with<P: ControlPlane + Send + 'static>(
+pub fn serve_with<P: ControlPlane + Send + 'static>(
     build: impl FnOnce(Server<Arc<Desk>>) -> Server<Arc<Desk>, P>,
 ) -> Running {
     let home = tempfile::tempdir().expect("a temporary folder");
@@ -234,7 +234,7 @@ pub(crate) fn serve_with<P: ControlPlane + Send + 'static>(
 }
 
 impl Running {
-    pub(crate) fn peer(&self) -> Peer {
+    pub fn peer(&self) -> Peer {
         let stream = UnixStream::connect(&self.socket).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -242,13 +242,13 @@ impl Running {
     }
 
     /// One of the server's figures, asked for on a connection of its own.
-    pub(crate) fn figure(&self, name: &str) -> u64 {
+    pub fn figure(&self, name: &str) -> u64 {
         let figures = self.peer().ask(STATUS);
         figures[name].as_u64().unwrap_or_else(|| panic!("no figure {name} in {figures}"))
     }
 
     /// Waits until the figure is `value`.
-    pub(crate) fn await_figure(&self, name: &str, value: u64) {
+    pub fn await_figure(&self, name: &str, value: u64) {
         let mut seen = 0;
         until(
             || {
@@ -260,16 +260,16 @@ impl Running {
         assert_eq!(seen, value);
     }
 
-    pub(crate) fn is_running(&self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
     }
 
-    pub(crate) fn accepts(&self) -> bool {
+    pub fn accepts(&self) -> bool {
         UnixStream::connect(&self.socket).is_ok()
     }
 
     /// Waits until the server has ended, and gives what it ended with.
-    pub(crate) fn ended(&mut self) -> io::Result<()> {
+    pub fn ended(&mut self) -> io::Result<()> {
         let thread = self.thread.take().expect("asked once");
         until(|| thread.is_finished(), || "the server to end".into());
         thread.join().expect("the loop does not panic")
@@ -290,49 +290,49 @@ impl Drop for Running {
 }
 
 /// Asks for the figures.
-pub(crate) const STATUS: &str = r#"{"type":"status"}"#;
+pub const STATUS: &str = r#"{"type":"status"}"#;
 
 /// A client that speaks lines.
-pub(crate) struct Peer {
+pub struct Peer {
     stream: BufReader<UnixStream>,
 }
 
 impl Peer {
-    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the server reads");
     }
 
     /// Sends a call without waiting for its reply.
-    pub(crate) fn call(&mut self, id: usize, method: &str, name: &str) {
+    pub fn call(&mut self, id: usize, method: &str, name: &str) {
         self.send(call(id, method, name));
     }
 
     /// The next reply line; empty at the end.
-    pub(crate) fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("a reply comes");
         line.truncate(line.trim_end_matches('\n').len());
         line
     }
 
-    pub(crate) fn reply(&mut self) -> Value {
+    pub fn reply(&mut self) -> Value {
         let line = self.line();
         serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?} is no JSON: {e}"))
     }
 
     /// Sends a line and gives its reply.
-    pub(crate) fn ask(&mut self, line: &str) -> Value {
+    pub fn ask(&mut self, line: &str) -> Value {
         self.send(format!("{line}\n"));
         self.reply()
     }
 
     /// Ends the sending side.
-    pub(crate) fn end(&mut self) {
+    pub fn end(&mut self) {
         self.stream.get_ref().shutdown(Shutdown::Write).expect("the sending side can be ended");
     }
 
     /// All that comes until the server closes or resets the connection.
-    pub(crate) fn rest(&mut self) -> Vec<u8> {
+    pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
             Err(e) if e.kind() != io::ErrorKind::ConnectionReset => panic!("the server neither sends nor closes: {e}"),
@@ -340,28 +340,28 @@ impl Peer {
         }
     }
 
-    pub(crate) fn socket(&self) -> &UnixStream {
+    pub fn socket(&self) -> &UnixStream {
         self.stream.get_ref()
     }
 }
 
 /// A call's line.
-pub(crate) fn call(id: usize, method: &str, name: &str) -> String {
+pub fn call(id: usize, method: &str, name: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{\"name\":\"{name}\"}}}}\n")
 }
 
 /// The reply that a call gets when its result is its own name.
-pub(crate) fn named(id: usize, name: &str) -> String {
+pub fn named(id: usize, name: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"{name}\"}}")
 }
 
 /// The reply that a call gets when it failed.
-pub(crate) fn failed(id: usize, why: &str) -> String {
+pub fn failed(id: usize, why: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32001,\"message\":\"{why}\"}}}}")
 }
 
 /// Waits until `so` holds.
-pub(crate) fn until(mut so: impl FnMut() -> bool, what: impl Fn() -> String) {
+pub fn until(mut so: impl FnMut() -> bool, what: impl Fn() -> String) {
     let patience = Instant::now() + PATIENCE;
     while !so() {
         assert!(Instant::now() < patience, "waited in vain for {}", what());

@@ -101,12 +101,9 @@ fn pipelined_calls_overlap_and_ordered_ones_wait() {
     }
     let log = server.desk.log();
     let place = |what: &str| log.iter().position(|line| line == what).unwrap_or_else(|| panic!("no {what}: {log:?}"));
-    for (first, then) in [
-        ("write b", "answered a"),
-        ("answered b", "keep c"),
-        ("answered c", "write d"),
-        ("answered d", "echo e"),
-    ] {
+    for (first, then) in
+        [("write b", "answered a"), ("answered b", "keep c"), ("answered c", "write d"), ("answered d", "echo e")]
+    {
         assert!(place(first) < place(then), "{first:?} stands behind {then:?}: {log:?}");
     }
 }

@@ -71,6 +71,27 @@ fn a_late_result_does_not_go_to_whoever_has_the_place_now() {
 }
 
 #[test]
+fn a_peer_that_has_gone_is_served_and_its_replies_are_counted() {
+    let server = serve(Limits::default());
+    let mut peer = server.peer();
+    peer.call(1, "write", "late");
+    server.desk.await_log("write late");
+    drop(peer);
+    server.desk.answer("late");
+    server.await_figure("late_results", 1);
+    // One whose calls wait for it to read goes, and they wait no longer.
+    let mut peer = server.peer();
+    let calls = 64;
+    peer.send((0..calls).map(|id| big(id, 256 << 10)).collect::<String>());
+    server.desk.await_log("big ");
+    drop(peer);
+    let begun = || server.desk.log().iter().filter(|line| *line == "big ").count();
+    crate::bench::until(|| begun() == calls, || format!("all {calls} to be carried out, {} were", begun()));
+    server.await_figure("connections", 1);
+    assert_eq!((server.figure("buffered_bytes"), server.figure("in_flight")), (0, 0));
+}
+
+#[test]
 fn what_a_batch_answers_waits_for_its_reader() {
     let limits = Limits { workers: 2, ..Limits::default() };
     let (mark, calls) = (limits.output_mark_bytes, limits.batch_calls);
