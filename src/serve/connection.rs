@@ -21,6 +21,12 @@ use crate::sys::stream;
 use crate::wire::reply;
 use crate::wire::session::{Served, Session, Turn, Verdict};
 
+/// What every connection is watched for. PRIORITY tells of a byte out of band, where there is such.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) const READING: Interest = Interest::READABLE.add(Interest::PRIORITY);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) const READING: Interest = Interest::READABLE;
+
 /// All that a connection's turn touches beside the connection.
 pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) limits: Limits,
@@ -41,13 +47,6 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
 /// slow peer takes anything is seen by nothing else.
 const WRITE_BYTES: usize = 16 << 10;
 
-/// What is asked of every connection. Bytes out of band end a read early, and are told of by nothing
-/// but this.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) const READING: Interest = Interest::READABLE.add(Interest::PRIORITY);
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) const READING: Interest = Interest::READABLE;
-
 /// One peer.
 pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) token: usize,
@@ -57,9 +56,9 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) queued: bool,
     /// More may wait in the socket.
     readable: bool,
-    /// A short read does not mean that all is read: the peer has ended its side, or has sent bytes
-    /// out of band.
-    wary: bool,
+    /// A short read does not mean that all is read: the peer has ended its side, or sent a byte out
+    /// of band, at which reads end too (unix(7)).
+    ragged: bool,
     /// WRITABLE is asked for.
     writable: bool,
     /// The peer has taken nothing since then, though output waits.
@@ -107,7 +106,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             session: Session::new(limits),
             queued: false,
             readable: false,
-            wary: false,
+            ragged: false,
             writable: false,
             stalled_since: None,
             watched: None,
@@ -116,11 +115,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    /// The socket has something to read, or its peer has ended its side. `wary`: its short reads
-    /// prove nothing any more.
-    pub(crate) fn became_readable(&mut self, wary: bool) {
+    /// The socket has something to read. `ragged`: its reads may end early from here on.
+    pub(crate) fn became_readable(&mut self, ragged: bool) {
         self.readable = true;
-        self.wary |= wary;
+        self.ragged |= ragged;
     }
 
     /// Workers have answered some of its calls.
@@ -222,7 +220,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 Some(0)
             }
             Ok(received) => {
-                self.readable = !received.drained || self.wary;
+                self.readable = !received.drained || self.ragged;
                 self.session.filled(received.bytes);
                 Some(received.bytes)
             }

@@ -51,7 +51,7 @@ enum Event {
     /// The stop descriptor became readable.
     Stop,
     /// A connection can be read, or written, again.
-    Peer { token: usize, readable: bool, wary: bool },
+    Peer { token: usize, readable: bool, ragged: bool },
 }
 
 /// The end, once it has begun.
@@ -158,10 +158,10 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.take_results();
             }
             Event::Stop => self.begin_drain(),
-            Event::Peer { token, readable, wary } => {
+            Event::Peer { token, readable, ragged } => {
                 if let Some(connection) = find(&mut self.connections, token) {
                     if readable {
-                        connection.became_readable(wary);
+                        connection.became_readable(ragged);
                     }
                     enqueue(&mut self.ready, connection);
                 }
@@ -372,10 +372,11 @@ impl From<&mio::event::Event> for Event {
             LISTENER => Event::Listening,
             WAKER => Event::Woken,
             STOP => Event::Stop,
-            Token(token) => {
-                let wary = event.is_read_closed() || event.is_error() || event.is_priority();
-                Event::Peer { token, readable: event.is_readable() || wary, wary }
-            }
+            Token(token) => Event::Peer {
+                token,
+                readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
+                ragged: event.is_read_closed() || event.is_error() || event.is_priority(),
+            },
         }
     }
 }
