@@ -9,7 +9,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -85,12 +85,13 @@ impl Desk {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder panics")
+        // A test that has failed panics with it in hand, and still cleans up.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_until(&self, what: &str, mut so: impl FnMut(&State) -> bool) {
         let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !so(state));
-        let (state, waited) = waited.expect("no holder panics");
+        let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         assert!(!waited.timed_out(), "waited in vain for {what:?}; so far: {:?}", state.log);
     }
 
@@ -151,7 +152,7 @@ impl Desk {
     fn wait_until_open(&self, gate: &str) {
         let state = self.lock();
         let closed = |state: &mut State| !state.over && !state.open.contains(gate);
-        drop(self.changed.wait_while(state, closed).expect("no holder panics"));
+        drop(self.changed.wait_while(state, closed).unwrap_or_else(PoisonError::into_inner));
     }
 }
 

@@ -82,11 +82,9 @@ fn late_replies_keep_the_order_of_the_lines() {
 fn pipelined_calls_overlap_and_ordered_ones_wait() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
-    for (id, (method, name)) in
-        [("write", "a"), ("write", "b"), ("keep", "c"), ("write", "d"), ("echo", "e")].iter().enumerate()
-    {
-        peer.call(id, method, name);
-    }
+    let calls = [("write", "a"), ("write", "b"), ("keep", "c"), ("write", "d"), ("echo", "e")];
+    // In one piece: what comes behind waits for all that was taken up before.
+    peer.send(calls.iter().enumerate().map(|(id, (method, name))| call(id, method, name)).collect::<String>());
     server.desk.await_log("write b");
     // A full round of the pool, in which the next call could have begun.
     server.peer().ask(call(0, "echo", "round").trim_end());
