@@ -11,6 +11,7 @@ mod fault;
 mod fold;
 #[cfg(test)]
 mod harness;
+mod irregular;
 mod methods;
 mod moment;
 mod phrase;
@@ -20,6 +21,7 @@ mod reader;
 mod recall;
 mod record;
 mod search;
+mod signs;
 mod stem;
 mod store;
 mod terms;

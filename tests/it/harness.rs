@@ -26,6 +26,7 @@ pub fn setup() -> Daemon {
 /// How a daemon is to be started.
 pub struct Setup {
     home: TempDir,
+    socket: PathBuf,
     args: Vec<String>,
     envs: Vec<(String, String)>,
 }
@@ -44,7 +45,8 @@ pub struct Client {
 
 impl Setup {
     pub fn new() -> Setup {
-        Setup { home: tempfile::tempdir().expect("a temporary folder"), args: Vec::new(), envs: Vec::new() }
+        let home = tempfile::tempdir().expect("a temporary folder");
+        Setup { socket: home.path().join("d.sock"), home, args: Vec::new(), envs: Vec::new() }
     }
 
     /// More arguments for `iaid serve`.
@@ -58,12 +60,18 @@ impl Setup {
         self
     }
 
+    /// Another socket than `d.sock`, relative to the home folder.
+    pub fn socket_at(mut self, path: &str) -> Setup {
+        self.socket = self.home().join(path);
+        self
+    }
+
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.home().join("d.sock")
+        self.socket.clone()
     }
 
     pub fn store(&self) -> PathBuf {
@@ -87,6 +95,14 @@ impl Setup {
     /// Starts the daemon and waits until it accepts.
     pub fn start(self) -> Daemon {
         let child = spawn(self.serve(), self.home());
+        let mut daemon = Daemon { child, setup: self };
+        daemon.wait_until_it_accepts();
+        daemon
+    }
+
+    /// Starts it by this command, which becomes the daemon, with the standard input and output it has.
+    pub fn start_by(self, mut command: Command) -> Daemon {
+        let child = command.stderr(log_file(self.home())).spawn().expect("it runs");
         let mut daemon = Daemon { child, setup: self };
         daemon.wait_until_it_accepts();
         daemon
@@ -155,10 +171,15 @@ impl Daemon {
         self.wait()
     }
 
-    /// `kill -9`, and a new start on the same folder.
-    pub fn kill_and_restart(&mut self) {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         assert_eq!(self.wait().signal(), Some(9));
+    }
+
+    /// `kill -9`, and a new start on the same folder.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
         self.restart();
     }
 
@@ -275,6 +296,9 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 fn spawn(mut command: Command, home: &Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(home.join("log")).expect("a log file");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary runs")
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file(home)).spawn().expect("the binary runs")
+}
+
+fn log_file(home: &Path) -> std::fs::File {
+    std::fs::File::options().create(true).append(true).open(home.join("log")).expect("a log file")
 }

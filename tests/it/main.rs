@@ -3,9 +3,16 @@
 // Nobody imports a test.
 #![allow(unreachable_pub)]
 
+mod cli;
 mod ending;
 mod harness;
 mod layers;
+mod memory;
 mod os;
+mod plane;
 mod serve;
+mod shell;
+mod stdio;
+mod store;
+mod sys;
 mod wire;
