@@ -43,10 +43,6 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) storage: Vec<u8>,
 }
 
-/// Most bytes written at once. 16 KiB: the kernel frees a socket's buffer by whole writes, and that a
-/// slow peer takes anything is seen by nothing else.
-const WRITE_BYTES: usize = 16 << 10;
-
 /// One peer.
 pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) token: usize,
@@ -313,8 +309,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     /// Writes until all is written or the socket takes no more.
     pub(crate) fn flush(&mut self, core: &mut Core<D, P>) {
         while !self.session.output().is_empty() {
-            let output = self.session.output();
-            match stream::send(&self.stream, &output[..output.len().min(WRITE_BYTES)]) {
+            match stream::send(&self.stream, self.session.output()) {
                 Ok(count) => {
                     self.session.wrote(count);
                     self.stalled_since = None;

@@ -305,8 +305,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if connection.stalled_since.is_none() {
             return;
         }
-        // A socket is said to be writable only when most of its buffer is free: the peer may have
-        // taken some of it.
+        // A socket is said to be writable only when most of its buffer is free: the peer may have taken
+        // some of it.
         connection.flush(&mut self.core);
         let patience = self.core.limits.stalled_reader_after;
         if connection.stalled_since.is_none_or(|since| since + patience > self.core.now.instant) {

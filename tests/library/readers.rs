@@ -41,7 +41,7 @@ fn a_reader_that_takes_a_little_at_a_time_gets_it_all() {
     while began.elapsed() < after * 2 {
         reader.socket().read_exact(&mut piece).expect("more comes");
         got += piece.len();
-        std::thread::sleep(after / 5);
+        std::thread::sleep(after / 4);
     }
     assert!(got < MUCH / 2, "too fast to tell");
     let reply = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"{}\"}}\n", "x".repeat(MUCH));
