@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, setup};
+use crate::harness::{Client, Daemon, setup, until};
 
 /// A conversation as it might be: a kitchen, a move to Lisbon, a database, in the languages of those
 /// who talk. Who says it, and the words.
@@ -335,7 +336,13 @@ fn text(round: usize, client: usize, n: usize) -> String {
 }
 
 /// Captures until the daemon goes. Gives what was acknowledged: ids with their texts.
-fn capture_until_killed(mut client: Client, round: usize, name: usize, depth: usize) -> Vec<(String, String)> {
+fn capture_until_killed(
+    mut client: Client,
+    round: usize,
+    name: usize,
+    answered: &AtomicUsize,
+) -> Vec<(String, String)> {
+    let depth = [1, 4, 16][name % 3];
     let mut acknowledged = Vec::new();
     for first in (0..).step_by(depth) {
         let lines: String = (first..first + depth)
@@ -344,9 +351,8 @@ fn capture_until_killed(mut client: Client, round: usize, name: usize, depth: us
                 format!("{}\n", json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params}))
             })
             .collect();
-        if !client.try_send(lines) {
-            // What was answered before it went may still be there to read.
-        }
+        // Where it has gone, what it answered before may still be there to read.
+        let _ = client.try_send(lines);
         for n in first..first + depth {
             let line = client.try_line();
             if line.is_empty() {
@@ -354,6 +360,7 @@ fn capture_until_killed(mut client: Client, round: usize, name: usize, depth: us
             }
             let reply: Value = serde_json::from_str(&line).expect("a whole reply");
             assert_eq!((&reply["id"], &reply["result"]["status"]), (&json!(n), &json!("inserted")), "{reply}");
+            answered.fetch_add(1, Ordering::Relaxed);
             acknowledged.push((text_of(&reply["result"], "record_id"), text(round, name, n)));
         }
     }
@@ -368,21 +375,23 @@ fn every_acknowledged_capture_survives_a_kill_under_load() {
     for round in 0..8 {
         let clients: Vec<Client> = (0..CLIENTS).map(|_| daemon.client()).collect();
         let barrier = Barrier::new(CLIENTS + 1);
+        let answered = AtomicUsize::new(0);
         let new: Vec<(String, String)> = std::thread::scope(|scope| {
             let capturing: Vec<_> = clients
                 .into_iter()
                 .enumerate()
                 .map(|(name, client)| {
-                    let barrier = &barrier;
+                    let (barrier, answered) = (&barrier, &answered);
                     scope.spawn(move || {
                         barrier.wait();
-                        capture_until_killed(client, round, name, [1, 4, 16][name % 3])
+                        capture_until_killed(client, round, name, answered)
                     })
                 })
                 .collect();
             barrier.wait();
-            // Anywhere in the work: in the first commits of a round, or after some hundred.
-            std::thread::sleep(std::time::Duration::from_millis([3, 40, 90, 11, 150, 25, 60, 7][round]));
+            // Anywhere in the work: before the first commit of a round, amid many, after some hundred.
+            let enough = [0, 40, 90, 1, 250, 7, 30, 3][round];
+            until("enough was acknowledged", || answered.load(Ordering::Relaxed) >= enough);
             daemon.kill();
             capturing.into_iter().flat_map(|client| client.join().expect("its replies were right")).collect()
         });
