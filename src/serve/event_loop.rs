@@ -131,7 +131,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
         }
         let end_at = self.drain.as_ref().map_or(self.core.now.instant, |drain| drain.end_at);
-        self.core.pool.end(end_at.saturating_duration_since(Instant::now()));
+        let EventLoop { core: Core { pool, dispatch, .. }, connections, drain, .. } = self;
+        pool.end(end_at.saturating_duration_since(Instant::now()));
+        // The path's lock goes after the dispatch: whoever takes it next finds what that had let go.
+        drop((connections, dispatch));
+        drop(drain);
         Ok(())
     }
 
