@@ -66,9 +66,9 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
     outlive_file_limit().map_err(because("signals cannot be caught"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
-    let memory = Arc::new(Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?);
+    let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
     let plane = Plane::new(options.store, memory.records(), notifier);
-    let server = Server::new(listener, Arc::clone(&memory)).map_err(because("no event queue is to be had"))?;
+    let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);
     log::info!("iaid {} is ready", env!("CARGO_PKG_VERSION"));
     server.run().map_err(because("the event loop ended"))?;

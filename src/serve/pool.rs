@@ -52,6 +52,8 @@ pub(crate) struct Delivery {
     pub(crate) errors: usize,
     /// When the calls were handed over.
     pub(crate) since: Instant,
+    /// The rest of the batch waits for [`Pool::resume`].
+    pub(crate) paused: bool,
 }
 
 struct Shared<D: Dispatch, T: Send + 'static> {
@@ -133,6 +135,11 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         });
         self.shared.push(Job::Batch(Arc::clone(&batch)));
         batch
+    }
+
+    /// Lets a batch go on that paused, now that its peer has taken what it answered.
+    pub(crate) fn resume(&self, batch: &Arc<Batch<D, T>>) {
+        self.shared.push(Job::Batch(Arc::clone(batch)));
     }
 
     /// Hands a task to the workers.
@@ -275,9 +282,10 @@ struct Span {
 
 /// Calls of one connection, carried out one after the other.
 ///
-/// A worker runs them until all are started, until time is up, or until one has to wait for
-/// replies that come later; then the worker goes, and the last of those replies puts the batch
-/// back into the queue.
+/// A worker runs them until all are started, until time is up, until their replies are as much as a
+/// peer is to have waiting, or until one has to wait for replies that come later; then the worker
+/// goes. Of what is left, the batch itself, the loop, or the last of those replies puts it back into
+/// the queue.
 pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     owner: usize,
     since: Instant,
@@ -298,8 +306,10 @@ struct Progress {
     early: Vec<(usize, Result<Vec<u8>, CallError>)>,
     /// Calls started and not answered.
     open: usize,
-    /// No worker is on it, and it is in no queue.
+    /// No worker is on it, and it is in no queue: replies that come later are waited for.
     parked: bool,
+    /// No more of its calls are to be started.
+    given_up: bool,
     out: Vec<u8>,
     out_count: usize,
     out_errors: usize,
@@ -320,6 +330,20 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     /// Calls in it.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
+    }
+
+    /// Starts no more of its calls, and gives the replies behind the first `answered` ones that are
+    /// ready and not delivered: their lines, how many, and how many of them are errors. None where
+    /// others are on their way to the loop, which those would overtake. What is answered later is
+    /// delivered as ever.
+    pub(crate) fn give_up(&self, answered: usize) -> (Vec<u8>, usize, usize) {
+        let mut state = self.lock();
+        state.given_up = true;
+        if state.rendered - state.out_count != answered {
+            return Default::default();
+        }
+        let Progress { out, out_count, out_errors, .. } = &mut *state;
+        (std::mem::take(out), std::mem::take(out_count), std::mem::take(out_errors))
     }
 
     fn part(&self, (start, end): (usize, usize)) -> &str {
@@ -344,25 +368,39 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     fn step(self: &Arc<Self>, began: Option<Instant>) -> Step {
         let mut state = self.lock();
         let waits = match self.calls.get(state.started) {
+            _ if state.given_up => true,
             None => true,
             Some(call) => state.open > 0 && !self.may_join(&state, call.pace),
         };
-        let limits = &self.shared.limits;
-        let time_up = began
-            .is_some_and(|began| began.elapsed() >= limits.batch_time || state.out.len() >= limits.output_mark_bytes);
-        if !waits && !time_up {
+        let time_up = began.is_some_and(|began| began.elapsed() >= self.shared.limits.batch_time);
+        if waits {
+            state.parked = true;
+            self.deliver(&mut state, false);
+        } else if time_up || self.is_full(&state) {
+            self.hand_back(state);
+        } else {
             state.started += 1;
             state.open += 1;
             return Step::Call(state.started - 1);
         }
-        self.deliver(&mut state);
-        if waits {
-            state.parked = true;
-        } else {
-            drop(state);
+        Step::Leave
+    }
+
+    /// Delivers, and sees to it that the rest goes on: at once, or when the peer has taken what there
+    /// is, since nothing else bounds what a batch answers.
+    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>) {
+        let more = state.started < self.calls.len() && !state.given_up;
+        let paused = more && self.is_full(&state);
+        self.deliver(&mut state, paused);
+        drop(state);
+        if more && !paused {
             self.shared.push(Job::Batch(Arc::clone(self)));
         }
-        Step::Leave
+    }
+
+    /// Do its replies hold as much as a peer is to have waiting?
+    fn is_full(&self, state: &Progress) -> bool {
+        state.out.len() >= self.shared.limits.output_mark_bytes
     }
 
     /// May a call of this pace start beside those that are open?
@@ -390,7 +428,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     }
 
     /// Sends the replies that are ready to the loop.
-    fn deliver(&self, state: &mut Progress) {
+    fn deliver(&self, state: &mut Progress, paused: bool) {
         if state.out_count == 0 {
             return;
         }
@@ -400,6 +438,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
             count: std::mem::take(&mut state.out_count),
             errors: std::mem::take(&mut state.out_errors),
             since: self.since,
+            paused,
         }));
     }
 
@@ -431,12 +470,8 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
             state.early.push((slot, answer));
         }
         if state.parked && state.open == 0 {
-            self.deliver(&mut state);
-            if state.started < self.calls.len() {
-                state.parked = false;
-                drop(state);
-                self.shared.push(Job::Batch(Arc::clone(&self)));
-            }
+            state.parked = state.started == self.calls.len();
+            self.hand_back(state);
         }
     }
 }

@@ -4,10 +4,13 @@
 #![allow(unreachable_pub)]
 
 mod cli;
+mod ending;
 mod harness;
 mod layers;
 mod memory;
+mod os;
 mod plane;
+mod serve;
 mod shell;
 mod stdio;
 mod store;

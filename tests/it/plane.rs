@@ -5,7 +5,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -149,8 +149,9 @@ fn a_message_is_carried_out_though_its_sender_has_gone() {
 
 /// Pauses and resumes in turn, from round `at` on, until the daemon goes. Gives the last round that
 /// was answered.
-fn alternate(mut client: Client, mut at: usize) -> usize {
+fn alternate(mut client: Client, mut at: usize, answered: &AtomicUsize) -> usize {
     loop {
+        answered.store(at - 1, Ordering::Relaxed);
         let message = if at.is_multiple_of(2) { "{\"type\":\"pause\"}\n" } else { "{\"type\":\"resume\"}\n" };
         if !client.try_send(message) {
             return at - 1;
@@ -181,7 +182,7 @@ fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
     let mut daemon = setup();
     let mut answered = 1;
     for round in 0..20 {
-        let done = AtomicBool::new(false);
+        let (done, now_answered) = (AtomicBool::new(false), AtomicUsize::new(0));
         let path = state_path(&daemon);
         let (alternating, opening) = (daemon.client(), [daemon.client(), daemon.client()]);
         let last = std::thread::scope(|scope| {
@@ -198,10 +199,10 @@ fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
             for (name, client) in opening.into_iter().enumerate() {
                 scope.spawn(move || open_sessions(client, round * 2 + name));
             }
-            let alternator = scope.spawn(move || alternate(alternating, answered + 1));
+            let alternator = scope.spawn(|| alternate(alternating, answered + 1, &now_answered));
             // Some rounds end within the first writes, some amid many.
             until("there is a state", || path.exists());
-            std::thread::sleep(Duration::from_millis(round as u64 * 3 % 20));
+            until("enough was answered", || now_answered.load(Ordering::Relaxed) >= answered + round % 7);
             daemon.kill();
             done.store(true, Ordering::Relaxed);
             assert!(reader.join().expect("every read parses") > 0, "round {round}");
