@@ -26,7 +26,7 @@ pub(super) const BEGINNING: &str = "Recurring pattern: ";
 const SESSION: &str = "-patterns-";
 
 /// Words of a record that are looked up: its longest.
-const WORDS: usize = 8;
+const WORDS: usize = 6;
 
 /// Shortest word that can be of a pattern, in bytes: shorter ones say little.
 const WORD_BYTES: usize = 4;
@@ -39,6 +39,10 @@ const COMMON: f64 = 0.05;
 
 /// Sessions that a pattern must have come up in.
 const SESSIONS: usize = 3;
+
+/// Of the records that have the rarer word, at least this share must have both: what comes together
+/// by chance does so seldom.
+const TOGETHER: f64 = 0.2;
 
 /// Records that a new pattern is linked to, the newest.
 const EVIDENCE: usize = 16;
@@ -112,7 +116,8 @@ fn recurring(connection: &Connection, seq: i64, text: &str) -> Result<Option<Rec
     for (i, (word, list)) in lists.iter().enumerate() {
         for (other_word, other) in &lists[i + 1..] {
             let records: Vec<i64> = list.iter().filter(|seq| other.contains(seq)).copied().collect();
-            if records.len() < SESSIONS {
+            let least = list.len().min(other.len()) as f64 * TOGETHER;
+            if records.len() < SESSIONS || (records.len() as f64) < least {
                 continue;
             }
             let count = count_sessions(connection, &records, &mut sessions)?;

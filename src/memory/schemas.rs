@@ -44,7 +44,7 @@ pub(super) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schema
     let domain = params.string_opt("domain")?;
     let least = confidence_min(params)?;
     let snapshot = reader.snapshot()?;
-    let mut schemas = all(snapshot.connection(), domain.as_deref())?;
+    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MOST)?;
     schemas.retain(|schema| schema.confidence >= least);
     Ok(Schemas { total: schemas.len(), schemas })
 }
@@ -55,13 +55,17 @@ fn confidence_min(params: &Params<'_>) -> Result<f64, CallError> {
     number.ok_or_else(|| CallError::invalid("confidence_min", "a number from 0 to 1"))
 }
 
-/// The patterns that hold, of one project where one is given, the surest first.
+/// Of the newest `most` patterns those that hold, of one project where one is given, the surest first.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn all(connection: &Connection, project: Option<&str>) -> Result<Vec<Schema>, rusqlite::Error> {
+pub(super) fn newest(
+    connection: &Connection,
+    project: Option<&str>,
+    most: usize,
+) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut schemas = Vec::new();
-    for seq in tags::with(connection, tags::PATTERN, MOST)? {
+    for seq in tags::with(connection, tags::PATTERN, most)? {
         schemas.extend(one(connection, seq, project)?);
     }
     schemas.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));

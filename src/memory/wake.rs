@@ -27,6 +27,9 @@ const TOPIC_CHARS: usize = 200;
 /// Patterns among these lines.
 const PATTERNS: usize = 3;
 
+/// Patterns that these are chosen from, the newest.
+const PATTERNS_SEEN: usize = 50;
+
 /// Records that much hangs on, or that are the newest, and the characters of each: 2000 tokens.
 const RICH: usize = 27;
 const RICH_CHARS: usize = 300;
@@ -209,7 +212,7 @@ impl View<'_> {
     /// user said.
     fn topics(&self, recent: &[One]) -> Result<Vec<String>, rusqlite::Error> {
         let own = Some(self.project).filter(|project| !project.is_empty());
-        let patterns = schemas::all(self.connection, own)?;
+        let patterns = schemas::newest(self.connection, own, PATTERNS_SEEN)?;
         let mut topics: Vec<String> = patterns
             .iter()
             .take(PATTERNS)
