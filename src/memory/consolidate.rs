@@ -112,7 +112,9 @@ fn result(connection: &Connection, reports: &[Report]) -> Result<Value, CallErro
 mod tests {
     use super::super::harness::{Bench, call, call_on};
     use super::*;
-    use crate::dispatch::Dispatch;
+    use crate::dispatch::{Dispatch, ReplySink};
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
 
     const LATER: Moment = Moment(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
 
@@ -232,6 +234,45 @@ mod tests {
         assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "linked": 3}));
         assert_eq!(run["data"]["steps"][1]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
         assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
+    }
+
+    #[test]
+    fn words_that_meet_by_chance_are_no_pattern() {
+        let bench = Bench::new();
+        for n in 0..40 {
+            // Both words are everywhere, and together in three sessions alone.
+            let word = if n % 2 == 0 { "breakfast" } else { "telephone" };
+            let text = if [20, 30, 39].contains(&n) {
+                "breakfast and telephone".to_owned()
+            } else {
+                format!("{word} of day{n}")
+            };
+            bench.capture(&text, json!({"session_id": format!("s{n}")}));
+        }
+        assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
+    }
+
+    #[test]
+    fn a_cycle_is_answered_when_the_store_closes() {
+        let bench = Bench::new();
+        told(&bench);
+        let (sender, answer) = channel();
+        let reply = Reply::new(Arc::new(Sink(sender)), 0);
+        bench.memory.call(&mut bench.memory.worker(), "memory_consolidate", Params::default(), reply);
+        drop(bench);
+        // Whether it was at its end by then is the machine's business.
+        if let Err(error) = answer.recv().unwrap() {
+            assert_eq!(error.message, "the store is closing: nothing was stored");
+        }
+        assert!(answer.recv().is_err());
+    }
+
+    struct Sink(Sender<Result<Vec<u8>, CallError>>);
+
+    impl ReplySink for Sink {
+        fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {
+            self.0.send(answer).unwrap();
+        }
     }
 
     #[test]
