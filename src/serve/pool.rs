@@ -11,6 +11,7 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -26,10 +27,32 @@ use crate::wire::reply;
 
 /// The pool, as the loop holds it. Dropping it lets the workers end after their running job.
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
-    shared: Arc<Shared<D, T>>,
+    /// `None` once it is to end.
+    shared: Option<Share<D, T>>,
     results: Receiver<Outcome<T>>,
-    /// Closed when the last worker has ended.
+    /// Closed when the last share is gone.
     alive: Receiver<Infallible>,
+}
+
+/// What workers and batches hold of the pool, with a sign that they still do. The fields go in this
+/// order, so whoever has seen the last sign go is the last to hold what is shared.
+struct Share<D: Dispatch, T: Send + 'static> {
+    shared: Arc<Shared<D, T>>,
+    _living: Sender<Infallible>,
+}
+
+impl<D: Dispatch, T: Send + 'static> Clone for Share<D, T> {
+    fn clone(&self) -> Share<D, T> {
+        Share { shared: Arc::clone(&self.shared), _living: self._living.clone() }
+    }
+}
+
+impl<D: Dispatch, T: Send + 'static> Deref for Share<D, T> {
+    type Target = Shared<D, T>;
+
+    fn deref(&self) -> &Shared<D, T> {
+        &self.shared
+    }
 }
 
 /// What came of a job.
@@ -102,18 +125,11 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             notify: Box::new(notify),
         });
         let (living, alive) = channel();
-        let pool = Pool { shared, results, alive };
+        let pool = Pool { shared: Some(Share { shared, _living: living }), results, alive };
         for index in 0..limits.workers {
-            let shared = Arc::clone(&pool.shared);
-            let living = living.clone();
-            let work = move || {
-                shared.work();
-                // What is shared goes first: who waits for the end may want to be the last to have it.
-                drop(shared);
-                drop(living);
-            };
+            let shared = pool.share().clone();
             let name = format!("iaid-worker-{index}");
-            thread::Builder::new().name(name).stack_size(limits.worker_stack_bytes).spawn(work)?;
+            thread::Builder::new().name(name).stack_size(limits.worker_stack_bytes).spawn(move || shared.work())?;
         }
         Ok(pool)
     }
@@ -130,21 +146,21 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             since: batch.since,
             text: batch.text,
             calls: batch.calls,
-            shared: Arc::clone(&self.shared),
+            shared: self.share().clone(),
             state: Mutex::new(Progress::default()),
         });
-        self.shared.push(Job::Batch(Arc::clone(&batch)));
+        self.share().push(Job::Batch(Arc::clone(&batch)));
         batch
     }
 
     /// Lets a batch go on that paused, now that its peer has taken what it answered.
     pub(crate) fn resume(&self, batch: &Arc<Batch<D, T>>) {
-        self.shared.push(Job::Batch(Arc::clone(batch)));
+        self.share().push(Job::Batch(Arc::clone(batch)));
     }
 
     /// Hands a task to the workers.
     pub(crate) fn run(&self, work: Work<T>) {
-        self.shared.push(Job::Work(work));
+        self.share().push(Job::Work(work));
     }
 
     /// The next result, if one waits. Call until `None` after each notice.
@@ -154,39 +170,50 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
     /// The notice was heard: results sent from here on give another one.
     pub(crate) fn heard(&self) {
-        self.shared.told.store(false, Ordering::SeqCst);
+        self.share().told.store(false, Ordering::SeqCst);
     }
 
     /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
     /// left behind.
-    pub(crate) fn end(self, patience: Duration) {
-        self.close();
+    pub(crate) fn end(mut self, patience: Duration) {
+        let Some(share) = self.shared.take() else { return };
+        share.close();
+        drop(share);
         if self.alive.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("a worker is stuck in a handler and is left behind");
+            log::warn!("a handler is stuck, or keeps a reply, and is left behind");
         }
     }
 
-    fn close(&self) {
-        let mut queue = self.shared.lock();
-        queue.closed = true;
-        // What waits is nobody's any more: the loop has answered for it.
-        queue.jobs.clear();
-        self.shared.wake.notify_all();
+    fn share(&self) -> &Share<D, T> {
+        self.shared.as_ref().expect("only the end takes it, and the pool with it")
     }
 
     /// Jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
-        self.shared.queued.load(Ordering::Relaxed)
+        self.share().queued.load(Ordering::Relaxed)
     }
 }
 
 impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
     fn drop(&mut self) {
-        self.close();
+        if let Some(share) = &self.shared {
+            share.close();
+        }
     }
 }
 
 impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
+    fn close(&self) {
+        let jobs = {
+            let mut queue = self.lock();
+            queue.closed = true;
+            self.wake.notify_all();
+            // What waits is nobody's any more: the loop has answered for it.
+            std::mem::take(&mut queue.jobs)
+        };
+        drop(jobs);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue<D, T>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -291,7 +318,7 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     since: Instant,
     text: String,
     calls: Vec<Span>,
-    shared: Arc<Shared<D, T>>,
+    shared: Share<D, T>,
     state: Mutex<Progress>,
 }
 
