@@ -35,10 +35,10 @@ const POSTINGS: usize = 8_000;
 const TERM_POSTINGS: usize = 400;
 
 /// Candidates whose texts are read and scored; more where more are wanted.
-const CANDIDATES: usize = 80;
+const CANDIDATES: usize = 60;
 
 /// The heaviest of them, whose neighbours in the session are read too.
-const WITH_NEIGHBOURS: usize = 40;
+const WITH_NEIGHBOURS: usize = 24;
 
 /// Neighbours on either side.
 const NEIGHBOURS: usize = 2;
