@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod cli;
+mod docs;
 mod ending;
 mod harness;
 mod layers;
