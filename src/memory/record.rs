@@ -28,6 +28,17 @@ impl Tier {
             .find(|tier| tier.name() == name)
     }
 
+    /// The tier that the store knows by this number; what no release has written is an episode.
+    pub(super) fn numbered(number: i64) -> Tier {
+        match number {
+            0 => Tier::Working,
+            2 => Tier::Semantic,
+            3 => Tier::Procedural,
+            4 => Tier::Parametric,
+            _ => Tier::Episodic,
+        }
+    }
+
     /// Its name in calls and results.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -83,6 +94,11 @@ pub(super) fn fingerprint(session: &str, role: Role, text: &str) -> [u8; 16] {
     fnv_1a(hash, text.as_bytes()).to_be_bytes()
 }
 
+/// A hash of bytes that tells states apart; no secret, no proof.
+pub(super) fn digest(bytes: &[u8]) -> u128 {
+    fnv_1a(FNV_OFFSET, bytes)
+}
+
 const FNV_OFFSET: u128 = 0x6c62272e07bb014262b821756295c58d;
 const FNV_PRIME: u128 = (1 << 88) + 0x13b;
 
@@ -123,7 +139,8 @@ mod tests {
     #[test]
     fn names_and_numbers_go_both_ways() {
         for name in ["working", "episodic", "semantic", "procedural", "parametric"] {
-            assert_eq!(Tier::named(name).map(Tier::name), Some(name));
+            let tier = Tier::named(name).unwrap();
+            assert_eq!((tier.name(), Tier::numbered(tier as i64)), (name, tier));
         }
         for role in [Role::User, Role::Assistant, Role::System] {
             assert_eq!((Role::named(role.name()), Role::numbered(role as i64)), (Some(role), role));

@@ -34,11 +34,11 @@ const POSTINGS: usize = 8_000;
 /// Least share of a term in [`POSTINGS`].
 const TERM_POSTINGS: usize = 400;
 
-/// Candidates whose texts are read and scored.
-const CANDIDATES: usize = 80;
+/// Candidates whose texts are read and scored; more where more are wanted.
+const CANDIDATES: usize = 60;
 
 /// The heaviest of them, whose neighbours in the session are read too.
-const WITH_NEIGHBOURS: usize = 40;
+const WITH_NEIGHBOURS: usize = 24;
 
 /// Neighbours on either side.
 const NEIGHBOURS: usize = 2;
@@ -102,7 +102,7 @@ pub(super) fn search(
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
     let scorer = Scorer::new(query.cue, weighed, RULES);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
-    reading.candidates(&candidates(&lists, &phrases))?;
+    reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
     let found = scorer.rank(&reading.read, &reading.next, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
@@ -293,10 +293,10 @@ impl<'r> Reading<'r> {
         Ok(Reading { connection, query, scorer, deadline, here, read: Vec::new(), next: HashMap::new() })
     }
 
-    /// Reads the first of these that the question's filter admits.
-    fn candidates(&mut self, seqs: &[i64]) -> Result<(), Fault> {
+    /// Reads the first `most` of these that the question's filter admits, of either place.
+    fn candidates(&mut self, seqs: &[i64], most: usize) -> Result<(), Fault> {
         let mut find = self.connection.prepare_cached(READ)?;
-        let mut room = if self.here.is_some() { [CANDIDATES; 2] } else { [CANDIDATES, 0] };
+        let mut room = if self.here.is_some() { [most; 2] } else { [most, 0] };
         for &seq in seqs {
             if self.is_late() || room == [0; 2] {
                 break;

@@ -249,7 +249,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                             return Verdict::NotNow;
                         }
                         core.plane.request(&call.method, core.now);
-                        building.get_or_insert_with(|| core.pool.batch(ticket.0, core.now.instant)).push(call, pace);
+                        building.get_or_insert_with(|| BatchBuilder::new(ticket.0, core.now.instant)).push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later
                     }

@@ -132,9 +132,10 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         }
         let end_at = self.drain.as_ref().map_or(self.core.now.instant, |drain| drain.end_at);
         let EventLoop { core: Core { pool, dispatch, .. }, connections, drain, .. } = self;
+        drop(connections);
         pool.end(end_at.saturating_duration_since(Instant::now()));
         // The path's lock goes after the dispatch: whoever takes it next finds what that had let go.
-        drop((connections, dispatch));
+        drop(dispatch);
         drop(drain);
         Ok(())
     }

@@ -110,7 +110,19 @@ impl Setup {
 
     /// Starts a daemon that is expected to end by itself, and waits for that.
     pub fn start_and_fail(&self) -> Output {
-        self.serve().output().expect("the binary runs")
+        let mut serve = self.serve();
+        let mut child =
+            serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let patience = Instant::now() + PATIENCE;
+        while child.try_wait().expect("the child can be waited for").is_none() {
+            if Instant::now() > patience {
+                child.kill().expect("it can be killed");
+                let output = child.wait_with_output().expect("it has ended");
+                panic!("the daemon was to fail and serves: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.wait_with_output().expect("it has ended")
     }
 }
 

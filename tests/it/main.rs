@@ -8,6 +8,7 @@ mod ending;
 mod harness;
 mod layers;
 mod memory;
+mod methods;
 mod os;
 mod plane;
 mod serve;
