@@ -147,24 +147,21 @@ fn a_message_is_carried_out_though_its_sender_has_gone() {
     no_complaint(&daemon);
 }
 
-/// Pauses and resumes in turn, from round `at` on, until the daemon goes. Gives the last round that
-/// was answered.
-fn alternate(mut client: Client, mut at: usize, answered: &AtomicUsize) -> usize {
-    loop {
-        answered.store(at - 1, Ordering::Relaxed);
-        let message = if at.is_multiple_of(2) { "{\"type\":\"pause\"}\n" } else { "{\"type\":\"resume\"}\n" };
-        if !client.try_send(message) {
-            return at - 1;
+/// Asks for REM cycles, numbered from `at` on, until the daemon goes. Gives the last number that was
+/// answered, which `answered` follows.
+fn ask_in_turn(mut client: Client, at: usize, answered: &AtomicUsize) -> usize {
+    for number in at.. {
+        answered.store(number - 1, Ordering::Relaxed);
+        let message = json!({"type": "force_rem", "ts": number.to_string()});
+        if !client.try_send(format!("{message}\n")) {
+            return number - 1;
         }
-        let reply = client.try_line();
-        if reply.is_empty() {
-            return at - 1;
+        match client.try_line().as_str() {
+            "" => return number - 1,
+            reply => assert_eq!(reply, r#"{"ok":true,"reason":"rem_queued"}"#),
         }
-        let want =
-            if at.is_multiple_of(2) { "{\"ok\":true,\"paused\":true}" } else { "{\"ok\":true,\"paused\":false}" };
-        assert_eq!(reply, want);
-        at += 1;
     }
+    unreachable!("the numbers do not end")
 }
 
 /// Opens sessions until the daemon goes.
@@ -180,44 +177,37 @@ fn open_sessions(mut client: Client, name: usize) {
 #[test]
 fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
     let mut daemon = setup();
-    let mut answered = 1;
+    let mut answered = 0;
     for round in 0..20 {
-        let (done, now_answered) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let (done, reads, now_answered) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
         let path = state_path(&daemon);
-        let (alternating, opening) = (daemon.client(), [daemon.client(), daemon.client()]);
+        let (asking, opening) = (daemon.client(), [daemon.client(), daemon.client()]);
         let last = std::thread::scope(|scope| {
-            let reader = scope.spawn(|| {
-                let mut reads = 0;
+            scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     if let Ok(text) = fs::read_to_string(&path) {
                         serde_json::from_str::<Value>(&text).unwrap_or_else(|e| panic!("{text:?}: {e}"));
-                        reads += 1;
+                        reads.fetch_add(1, Ordering::Relaxed);
                     }
                 }
-                reads
             });
             for (name, client) in opening.into_iter().enumerate() {
                 scope.spawn(move || open_sessions(client, round * 2 + name));
             }
-            let alternator = scope.spawn(|| alternate(alternating, answered + 1, &now_answered));
+            let asker = scope.spawn(|| ask_in_turn(asking, answered + 1, &now_answered));
             // Some rounds end within the first writes, some amid many.
-            until("there is a state", || path.exists());
-            until("enough was answered", || now_answered.load(Ordering::Relaxed) >= answered + round % 7);
+            until("it was read", || reads.load(Ordering::Relaxed) > 0);
+            until("enough was answered", || now_answered.load(Ordering::Relaxed) > answered + round % 7);
             daemon.kill();
             done.store(true, Ordering::Relaxed);
-            assert!(reader.join().expect("every read parses") > 0, "round {round}");
-            alternator.join().expect("every reply is right")
+            asker.join().expect("every reply is right")
         });
-        assert!(state(&daemon).is_object());
         daemon.restart();
+        daemon.status();
         // The one that was under way when it was killed may have been written, and not answered.
-        let shown = paused(&daemon);
-        let next = last + 1;
-        assert!(shown == last.is_multiple_of(2) || shown == next.is_multiple_of(2));
-        let kept = state(&daemon)["scheduler_paused"].as_bool().expect("it is there");
-        assert_eq!(kept, shown, "round {round}");
-        answered = if kept == last.is_multiple_of(2) { last } else { next };
-        assert!(answered == last || kept == next.is_multiple_of(2), "round {round}: {last} was answered and is lost");
+        let kept = state(&daemon)["force_rem_request"]["ts"].as_str().and_then(|ts| ts.parse().ok());
+        assert!(kept == Some(last) || kept == Some(last + 1), "round {round}: {last} was answered, {kept:?} is kept");
+        answered = kept.unwrap_or(last);
         assert_eq!(beside(&daemon.setup().store()), [NAME], "round {round}");
     }
     no_complaint(&daemon);
