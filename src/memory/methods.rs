@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Memory, Worker, capture, profile, recall};
+use super::{Memory, Worker, capture, moving, profile, recall};
 use crate::dispatch::{Pace, Params, Reply};
 
 /// A method.
@@ -44,7 +44,7 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 }
 
 /// Sorted by name.
-static METHODS: [Method; 5] = [
+static METHODS: [Method; 7] = [
     Method {
         name: "memory_capture",
         description: "Stores a text, word for word and for good.",
@@ -126,6 +126,28 @@ static METHODS: [Method; 5] = [
         pace: Pace::Ordered,
         run: |_, _, _, reply| reply.send(Ok(Discovery::new())),
     },
+    Method {
+        name: "store_backup",
+        description: "Copies the store to a file, as it is now, while others write.",
+        params: &[required("path", "string", "where to: an absolute path at which nothing is yet")],
+        result: &["bytes"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| {
+            reply.send(memory.gate.enter().and_then(|_in| moving::backup(&memory.path, params)));
+        },
+    },
+    Method {
+        name: "store_check",
+        description: "Looks whether the store is sound; changes nothing.",
+        params: &[],
+        result: &["ok", "problems", "skipped", "records", "checked"],
+        pace: Pace::Ordered,
+        run: |memory, worker, _, reply| {
+            let began = Instant::now();
+            let check = |_in| moving::check(worker.reader()?, memory.now(), began);
+            reply.send(memory.gate.enter().and_then(check));
+        },
+    },
 ];
 
 /// Answered by the server's event loop, before any look-up here.
@@ -188,7 +210,10 @@ mod tests {
         assert_eq!((&got["service"], &got["version"]), (&json!("iaid"), &json!(env!("CARGO_PKG_VERSION"))));
         let methods = got["methods"].as_array().unwrap();
         let names: Vec<_> = methods.iter().map(|method| method["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["memory_capture", "memory_recall", "ping", "profile_get", "profile_set", "rpc.discover"]);
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        assert_eq!((names.len(), &names), (METHODS.len() + 1, &sorted));
+        assert!(names.contains(&"ping"));
         let limit = &methods[1]["params"][4];
         assert_eq!(
             (&limit["name"], &limit["default"], &limit["required"]),

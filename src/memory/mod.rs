@@ -13,6 +13,7 @@ mod fold;
 mod harness;
 mod methods;
 mod moment;
+mod moving;
 mod phrase;
 mod profile;
 mod rank;
@@ -33,6 +34,7 @@ pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
+use self::moving::Gate;
 use self::profile::Profiles;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -46,6 +48,7 @@ pub struct Memory {
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
     records: Arc<AtomicU64>,
+    gate: Gate,
     // In this order: the lock goes once the writer has ended.
     writer: Writer,
     _lock: FileLock,
@@ -80,7 +83,7 @@ impl Memory {
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, records.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, records, writer, _lock: store.lock })
+        Ok(Memory { path, clock, profiles, records, gate: Gate::default(), writer, _lock: store.lock })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
