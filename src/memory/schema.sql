@@ -2,7 +2,8 @@
 
 PRAGMA application_id = 1767991652; -- "iaid"
 
--- terms_version: the rules that made term_index.
+-- terms_version: the rules that made term_index. step_…: where a step of the consolidation goes on.
+-- topology: the figures of the links, as JSON.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -32,6 +33,9 @@ CREATE TABLE record (
 CREATE UNIQUE INDEX record_living ON record (hash, twin) WHERE valid_to IS NULL;
 -- The newest of a project, and project by project the newest of all.
 CREATE INDEX record_by_project ON record (project, ts);
+CREATE INDEX record_by_session ON record (session);
+-- What is no episode: few among many.
+CREATE INDEX record_facts ON record (ts) WHERE tier > 1;
 
 CREATE TRIGGER record_is_written_once BEFORE UPDATE OF
     seq, id, ts, tier, role, session, project, part, parts, hash, twin, cue, text ON record
@@ -74,3 +78,67 @@ END;
 -- them here.
 CREATE VIRTUAL TABLE term_index USING fts5(
     text, cue, content='', detail=none, columnsize=0, tokenize="ascii tokenchars '_'");
+
+-- What of a record is structural: 'identity', 'pinned', 'pattern', 'contradict'.
+CREATE TABLE tag (
+    record INTEGER NOT NULL REFERENCES record (seq),
+    name   TEXT    NOT NULL,
+    PRIMARY KEY (name, record)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tag_by_record ON tag (record);
+
+-- Two records and what binds them. Associated and reinforced go both ways and stand once, with a < b;
+-- the others lead from a to b: what is contradicted to what replaced it, a pattern to its evidence.
+CREATE TABLE link (
+    a      INTEGER NOT NULL REFERENCES record (seq),
+    b      INTEGER NOT NULL REFERENCES record (seq),
+    kind   INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),      -- associated, reinforced, contradicts, evidence
+    weight INTEGER NOT NULL CHECK (weight BETWEEN 1 AND 1000), -- in thousandths, at its last use
+    used   INTEGER NOT NULL,                                   -- its last use, or when it was made
+    PRIMARY KEY (a, b, kind),
+    CHECK (a <> b AND (kind > 1 OR a < b))
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_back ON link (b);
+CREATE INDEX link_contradicts ON link (used) WHERE kind = 2;
+
+-- A record that has links: how many, and the group of records that it came to stand in.
+CREATE TABLE node (
+    record    INTEGER PRIMARY KEY REFERENCES record (seq),
+    degree    INTEGER NOT NULL,
+    community INTEGER                                          -- the seq of its first record
+) STRICT;
+
+-- Groups of two and more.
+CREATE TABLE community (number INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;
+
+CREATE TRIGGER link_is_counted AFTER INSERT ON link
+BEGIN
+    INSERT INTO node (record, degree) VALUES (new.a, 1), (new.b, 1)
+        ON CONFLICT (record) DO UPDATE SET degree = degree + 1;
+END;
+
+CREATE TRIGGER link_is_counted_out AFTER DELETE ON link
+BEGIN
+    UPDATE node SET degree = degree - 1 WHERE record IN (old.a, old.b);
+END;
+
+-- What happened, the newest 4096 of each kind.
+CREATE TABLE event (
+    seq      INTEGER PRIMARY KEY,
+    id       BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),  -- UUID, version 7
+    kind     TEXT    NOT NULL,
+    severity TEXT    CHECK (severity IN ('info', 'warning', 'critical')),
+    domain   TEXT,
+    ts       INTEGER NOT NULL,
+    data     TEXT    NOT NULL,                                 -- a JSON object
+    session  TEXT    NOT NULL,
+    sources  TEXT    NOT NULL                                  -- a JSON array of records' ids
+) STRICT;
+CREATE INDEX event_by_kind ON event (kind, ts);
+
+-- What a session starts with, rendered beforehand: of one project's point of view, or of none ('').
+CREATE TABLE wake (
+    project TEXT    PRIMARY KEY,
+    newest  INTEGER NOT NULL,                                  -- the last record that was there then
+    payload TEXT    NOT NULL                                   -- JSON
+) STRICT, WITHOUT ROWID;
