@@ -44,7 +44,7 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 }
 
 /// Sorted by name.
-static METHODS: [Method; 7] = [
+static METHODS: [Method; 8] = [
     Method {
         name: "memory_capture",
         description: "Stores a text, word for word and for good.",
@@ -146,6 +146,19 @@ static METHODS: [Method; 7] = [
             let began = Instant::now();
             let check = |_in| moving::check(worker.reader()?, memory.now(), began);
             reply.send(memory.gate.enter().and_then(check));
+        },
+    },
+    Method {
+        name: "store_export",
+        description: "Gives everything as rows, some at a time: records, tags, links, events, knobs.",
+        params: &[
+            optional("cursor", "string", "null", "where the last reply ended; null begins"),
+            optional("limit", "integer", "1000", "most rows, 1 to 10000; a reply has at most 1 MiB of them"),
+        ],
+        result: &["rows", "cursor"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send_json(worker.reader().and_then(|reader| moving::export(reader, params)));
         },
     },
 ];

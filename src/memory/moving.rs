@@ -6,11 +6,14 @@
 
 mod backup;
 mod check;
+mod export;
+mod row;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 pub(super) use backup::backup;
 pub(super) use check::check;
+pub(super) use export::export;
 
 use crate::dispatch::CallError;
 

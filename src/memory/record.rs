@@ -28,6 +28,17 @@ impl Tier {
             .find(|tier| tier.name() == name)
     }
 
+    /// The tier that the store knows by this number; what no release has written is episodic.
+    pub(super) fn numbered(number: i64) -> Tier {
+        match number {
+            0 => Tier::Working,
+            2 => Tier::Semantic,
+            3 => Tier::Procedural,
+            4 => Tier::Parametric,
+            _ => Tier::Episodic,
+        }
+    }
+
     /// Its name in calls and results.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -123,7 +134,7 @@ mod tests {
     #[test]
     fn names_and_numbers_go_both_ways() {
         for name in ["working", "episodic", "semantic", "procedural", "parametric"] {
-            assert_eq!(Tier::named(name).map(Tier::name), Some(name));
+            assert_eq!(Tier::named(name).map(|tier| Tier::numbered(tier as i64).name()), Some(name));
         }
         for role in [Role::User, Role::Assistant, Role::System] {
             assert_eq!((Role::named(role.name()), Role::numbered(role as i64)), (Some(role), role));
