@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -9,6 +10,7 @@ use serde_json::json;
 use super::console::{Console, Format};
 use super::logging;
 use super::paths::NoHome;
+use super::values::counted;
 use crate::client::{ClientError, FAILED};
 use crate::daemon::StartError;
 
@@ -34,6 +36,15 @@ pub(super) enum CliError {
     Lines(u64),
     /// A bulk capture ended before its input: at this line, for this reason.
     Stopped(u64, ClientError),
+    /// Of an import: rows that were refused and files that could not be read, each named already.
+    Left {
+        /// Rows and lines.
+        rows: u64,
+        /// Files and folders.
+        files: u64,
+    },
+    /// A file that was named cannot be read or written.
+    File(PathBuf, io::Error),
     /// The daemon did not start, or not end well.
     Start(StartError),
     /// Standard input cannot be read.
@@ -65,6 +76,8 @@ impl CliError {
             CliError::Declined { .. }
             | CliError::Reply(..)
             | CliError::Lines(_)
+            | CliError::Left { .. }
+            | CliError::File(..)
             | CliError::Start(_)
             | CliError::Input(_)
             | CliError::Output(_) => Exit::Failed,
@@ -109,6 +122,12 @@ impl fmt::Display for CliError {
             ),
             CliError::Lines(1) => f.write_str("1 line was not captured; it is named above"),
             CliError::Lines(count) => write!(f, "{count} lines were not captured; they are named above"),
+            CliError::Left { rows, files } => {
+                let rows = counted(*rows, "row was refused", "rows were refused");
+                let files = counted(*files, "file could not be read", "files could not be read");
+                write!(f, "{rows} and {files}; what is wrong with each is said above, and the rest is in")
+            }
+            CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
             CliError::Stopped(line, why) => write!(
                 f,
                 "stopped at line {line}: {why}; run it again on the same input later, what is in already is not doubled"
@@ -165,6 +184,8 @@ mod tests {
             (declined("state_write_failed", "disk full"), Exit::Failed, "disk full"),
             (CliError::Lines(1), Exit::Failed, "1 line was"),
             (CliError::Lines(2), Exit::Failed, "2 lines were"),
+            (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
+            (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),
         ] {
