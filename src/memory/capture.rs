@@ -1,15 +1,13 @@
 //! `memory_capture`: a text becomes a record, or is found to be one already, or is too little.
 //!
 //! The worker checks the params and makes the index terms; the writer looks for the same words and
-//! inserts. The text is stored byte for byte: nothing is trimmed, cut or cleaned.
+//! inserts (`insert.rs`). The text is stored byte for byte: nothing is trimmed, cut or cleaned.
 
-use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
-use uuid::Uuid;
 
+use super::insert::{Draft, NewRecord, Placed};
 use super::moment::{DayEnd, Moment};
-use super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier, fingerprint};
-use super::terms;
+use super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use super::writer::{Group, Job, Writer};
 use crate::dispatch::{CallError, Params, Reply};
 
@@ -33,22 +31,6 @@ enum Asked {
     Skip(String),
 }
 
-/// A record that is not stored yet.
-struct NewRecord {
-    text: String,
-    cue: String,
-    tier: Tier,
-    role: Role,
-    session: String,
-    project: String,
-    ts: Moment,
-    /// Which piece, of how many.
-    part: Option<(i64, i64)>,
-    hash: [u8; 16],
-    text_terms: String,
-    cue_terms: String,
-}
-
 #[derive(Serialize)]
 struct Captured {
     status: &'static str,
@@ -57,7 +39,7 @@ struct Captured {
 }
 
 fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
-    let text = params.string("text")?.into_owned();
+    let text = params.string("text")?;
     at_most("text", &text, TEXT_BYTES)?;
     let cue = limited(params, "cue", "", TEXT_BYTES)?;
     let session = limited(params, "session_id", "-", SESSION_BYTES)?;
@@ -73,18 +55,30 @@ fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
     let Some(tier) = Tier::named(&tier_name) else {
         return Ok(Asked::Skip(format!("invalid tier '{tier_name}'")));
     };
-    let hash = fingerprint(&session, role, &text);
-    let (text_terms, cue_terms) = (terms::line(&text), terms::line(&cue));
-    Ok(Asked::Store(NewRecord { text, cue, tier, role, session, project, ts, part, hash, text_terms, cue_terms }))
+    let draft = Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part };
+    Ok(Asked::Store(NewRecord::prepare(draft)))
 }
 
-fn limited(params: &Params<'_>, name: &str, default: &'static str, limit: usize) -> Result<String, CallError> {
+/// A string with a default, of at most `limit` bytes.
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(super) fn limited(
+    params: &Params<'_>,
+    name: &str,
+    default: &'static str,
+    limit: usize,
+) -> Result<String, CallError> {
     let value = params.string_or(name, default)?;
     at_most(name, &value, limit)?;
     Ok(value.into_owned())
 }
 
-fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
+/// Is this value of a param no longer than `limit` bytes?
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(super) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
     if value.len() <= limit {
         return Ok(());
     }
@@ -123,8 +117,7 @@ struct Capture {
 
 impl Job for Capture {
     fn weight(&self) -> usize {
-        let new = &self.new;
-        size_of::<Capture>() + new.text.len() + new.cue.len() + new.text_terms.len() + new.cue_terms.len()
+        size_of::<Capture>() + self.new.weight()
     }
 
     fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
@@ -139,84 +132,11 @@ impl Job for Capture {
 }
 
 fn store(new: &mut NewRecord, group: &mut Group<'_>) -> Result<Captured, CallError> {
-    let connection = group.connection;
-    let session = number(connection, Name::Session, &new.session)?;
-    let twin = match same_words(connection, session, new)? {
-        Found::Same(id) => {
-            let reason = "the same text in the same session and role".into();
-            return Ok(Captured { status: "reinforced", record_id: Some(id.to_string()), reason });
-        }
-        Found::Twins(twins) => twins,
+    let (status, id, reason) = match new.insert_once(group)? {
+        Placed::New { id, .. } => ("inserted", id, format!("tier={}", new.draft.tier.name())),
+        Placed::Known { id, .. } => ("reinforced", id, "the same text in the same session and role".into()),
     };
-    let project = number(connection, Name::Project, &new.project)?;
-    let id = Uuid::now_v7();
-    connection
-        .prepare_cached(
-            "INSERT INTO record (id, ts, tier, role, session, project, part, parts, hash, twin, cue, text)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        )?
-        .execute(rusqlite::params![
-            id.as_bytes(),
-            new.ts.0,
-            new.tier as i64,
-            new.role as i64,
-            session,
-            project,
-            new.part.map(|(part, _)| part),
-            new.part.map(|(_, parts)| parts),
-            new.hash,
-            twin,
-            new.cue,
-            new.text,
-        ])?;
-    let terms = std::mem::take(&mut new.text_terms);
-    group.record_added(connection.last_insert_rowid(), terms, std::mem::take(&mut new.cue_terms));
-    let reason = format!("tier={}", new.tier.name());
-    Ok(Captured { status: "inserted", record_id: Some(id.to_string()), reason })
-}
-
-enum Found {
-    /// The record that holds these words.
-    Same(Uuid),
-    /// The number that tells the new record from those with its fingerprint and other words.
-    Twins(i64),
-}
-
-fn same_words(connection: &Connection, session: i64, new: &NewRecord) -> Result<Found, rusqlite::Error> {
-    let mut find = connection.prepare_cached(
-        "SELECT id, twin, session, role, text FROM record WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
-    )?;
-    let mut rows = find.query([new.hash])?;
-    let mut twin = 0;
-    while let Some(row) = rows.next()? {
-        let is_same = row.get::<_, i64>(2)? == session
-            && row.get::<_, i64>(3)? == new.role as i64
-            && row.get_ref(4)?.as_bytes()? == new.text.as_bytes();
-        if is_same {
-            return Ok(Found::Same(Uuid::from_bytes(row.get(0)?)));
-        }
-        twin = row.get::<_, i64>(1)? + 1;
-    }
-    Ok(Found::Twins(twin))
-}
-
-#[derive(Clone, Copy)]
-enum Name {
-    Session,
-    Project,
-}
-
-/// The number of a session's or project's name, given now if it has none.
-fn number(connection: &Connection, kind: Name, name: &str) -> Result<i64, rusqlite::Error> {
-    let (find, add) = match kind {
-        Name::Session => ("SELECT number FROM session WHERE name = ?1", "INSERT INTO session (name) VALUES (?1)"),
-        Name::Project => ("SELECT number FROM project WHERE name = ?1", "INSERT INTO project (name) VALUES (?1)"),
-    };
-    if let Some(number) = connection.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()? {
-        return Ok(number);
-    }
-    connection.prepare_cached(add)?.execute([name])?;
-    Ok(connection.last_insert_rowid())
+    Ok(Captured { status, record_id: Some(id.to_string()), reason })
 }
 
 #[cfg(test)]
@@ -225,6 +145,7 @@ mod tests {
     use super::*;
     use crate::dispatch::code;
     use serde_json::{Value, json};
+    use uuid::Uuid;
 
     #[test]
     fn a_text_is_kept_byte_for_byte() {
@@ -356,31 +277,5 @@ mod tests {
         let again = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
         assert_eq!((&again["status"], &again["record_id"]), (&json!("reinforced"), &back["record_id"]));
         assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 5);
-    }
-
-    #[test]
-    fn other_words_with_the_same_fingerprint_are_stored_too() {
-        let folder = tempfile::tempdir().unwrap();
-        let opened = super::super::store::open(folder.path()).unwrap();
-        let store_one = |text: &str, session: &str| {
-            let params = json!({"text": text, "session_id": session}).to_string();
-            let Ok(Asked::Store(mut new)) = read(&Params::read(Some(&params)).unwrap(), Bench::NOW) else {
-                panic!("{text} is refused")
-            };
-            new.hash = [7; 16];
-            store(&mut new, &mut Group::of(&opened.connection)).unwrap()
-        };
-        let texts = ["the first of the texts", "the second of the texts", "the third of the texts"];
-        let ids: Vec<_> = texts.iter().map(|text| store_one(text, "a").record_id).collect();
-        assert_eq!(store_one(texts[0], "b").status, "inserted");
-        for (text, id) in texts.iter().zip(&ids) {
-            let again = store_one(text, "a");
-            assert_eq!((again.status, &again.record_id), ("reinforced", id), "{text}");
-        }
-        // With the first one gone the others are still found, and it is new when it comes back.
-        opened.connection.execute("UPDATE record SET valid_to = 5 WHERE twin = 0", []).unwrap();
-        assert_eq!(store_one(texts[2], "a").record_id, ids[2]);
-        assert_eq!(store_one(texts[0], "a").status, "inserted");
-        assert_eq!(store_one(texts[0], "a").status, "reinforced");
     }
 }

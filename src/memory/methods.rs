@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Memory, Worker, capture, moving, profile, recall};
+use super::{Memory, Worker, capture, contradict, curiosity, events, moving, profile, recall, reinforce};
 use crate::dispatch::{Pace, Params, Reply};
 
 /// A method.
@@ -44,7 +44,32 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 }
 
 /// Sorted by name.
-static METHODS: [Method; 8] = [
+static METHODS: &[Method] = &[
+    Method {
+        name: "curiosity_pending",
+        description: "Which of two facts holds: the contradictions that nobody has settled, the newest first.",
+        params: &[optional("session_id", "string", "null", "only those of this conversation")],
+        result: &["questions", "count"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.reader().and_then(|reader| curiosity::curiosity_pending(reader, params)));
+        },
+    },
+    Method {
+        name: "events_query",
+        description: "What happened of one kind, the newest first.",
+        params: &[
+            required("kind", "string", "such as s4_contradiction; another one is answered with those there are"),
+            optional("since", "string", "null", "then or later, ISO 8601"),
+            optional("severity", "string", "null", "info, warning or critical"),
+            optional("limit", "integer", "100", "most events, 1 to 1000"),
+        ],
+        result: &["events", "count", "error"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.reader().and_then(|reader| events::events_query(reader, params)));
+        },
+    },
     Method {
         name: "memory_capture",
         description: "Stores a text, word for word and for good.",
@@ -62,6 +87,19 @@ static METHODS: [Method; 8] = [
         result: &["status", "record_id", "reason"],
         pace: Pace::Pipelined,
         run: |memory, _, params, reply| capture::capture(&memory.writer, params, memory.now(), reply),
+    },
+    Method {
+        name: "memory_contradict",
+        description: "Stores a new fact in the place of a record, which stays, marked as no longer holding.",
+        params: &[
+            required("id", "string", "the record that does not hold; the last that replaced it is replaced too"),
+            required("new_fact", "string", "what holds, up to 65536 bytes"),
+        ],
+        result: &["original_id", "new_record_id", "edge_type", "ts"],
+        pace: Pace::Pipelined,
+        run: |memory, worker, params, reply| {
+            contradict::contradict(worker.reader(), &memory.writer, params, memory.now(), reply);
+        },
     },
     Method {
         name: "memory_recall",
@@ -100,6 +138,16 @@ static METHODS: [Method; 8] = [
             let deadline = Instant::now() + recall::PATIENCE;
             let profile = memory.profiles.current();
             reply.send(worker.reader().and_then(|reader| recall::recall(reader, &profile, params, deadline)));
+        },
+    },
+    Method {
+        name: "memory_reinforce",
+        description: "Binds records more strongly, each with each: 0.1 a call, up to 1.",
+        params: &[required("ids", "array", "the records, 64 at most; fewer than two are no pair")],
+        result: &["edges_boosted", "new_weights"],
+        pace: Pace::Pipelined,
+        run: |memory, worker, params, reply| {
+            reinforce::reinforce(worker.reader(), &memory.writer, params, memory.now(), reply);
         },
     },
     Method {
@@ -202,12 +250,12 @@ mod tests {
     use super::super::harness::Bench;
     use super::*;
     use crate::dispatch::{Dispatch, code};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn every_method_is_found_by_its_name_alone() {
         let bench = Bench::new();
-        for method in &METHODS {
+        for method in METHODS {
             assert_eq!(bench.memory.method(method.name), Some(method.pace), "{}", method.name);
         }
         for name in ["", "ping", "memory_capture ", "Memory_capture", "profile", "rpc.discover2"] {
@@ -223,48 +271,59 @@ mod tests {
         assert_eq!((&got["service"], &got["version"]), (&json!("iaid"), &json!(env!("CARGO_PKG_VERSION"))));
         let methods = got["methods"].as_array().unwrap();
         let names: Vec<_> = methods.iter().map(|method| method["name"].as_str().unwrap()).collect();
-        let mut sorted = names.clone();
-        sorted.sort_unstable();
-        assert_eq!((names.len(), &names), (METHODS.len() + 1, &sorted));
+        assert!(names.is_sorted() && names.len() == METHODS.len() + 1, "{names:?}");
         assert!(names.contains(&"ping"));
-        let limit = &methods[1]["params"][4];
+        let recall = names.iter().position(|name| *name == "memory_recall").unwrap();
+        let limit = &methods[recall]["params"][4];
         assert_eq!(
             (&limit["name"], &limit["default"], &limit["required"]),
             (&json!("limit"), &json!(10), &json!(false))
         );
     }
 
+    /// Params that each method can be called with, and the keys of its result that are then missing.
+    fn calls(bench: &Bench) -> Vec<(&'static str, Value, &'static [&'static str])> {
+        let id = bench.capture("a text that is long enough", json!({}));
+        let other = bench.capture("another text of some length", json!({}));
+        vec![
+            ("curiosity_pending", json!({}), &[]),
+            ("events_query", json!({"kind": "llm_health"}), &["error"]),
+            ("memory_capture", json!({"text": "a text to be captured"}), &[]),
+            ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
+            ("memory_recall", json!({"cue": "text"}), &[]),
+            ("memory_reinforce", json!({"ids": [id, other]}), &[]),
+            ("profile_get", json!({}), &["knob", "value", "status"]),
+            ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
+            ("rpc.discover", json!({}), &[]),
+            ("store_backup", json!({"path": bench.folder.path().join("copy")}), &[]),
+            ("store_check", json!({}), &[]),
+            ("store_export", json!({}), &[]),
+            ("store_import", json!({"rows": []}), &[]),
+        ]
+    }
+
     #[test]
     fn the_table_tells_the_truth_about_params_and_results() {
         let bench = Bench::new();
-        for (at, params) in
-            [(0, json!({"text": "a text that is long enough"})), (1, json!({"cue": "text"})), (4, json!({}))]
-        {
-            let method = &METHODS[at];
-            let got = bench.ok(method.name, params);
-            let mut keys: Vec<_> = method.result.to_vec();
+        let calls = calls(&bench);
+        assert_eq!(calls.len(), METHODS.len());
+        for (method, (name, params, missing)) in METHODS.iter().zip(calls) {
+            assert_eq!(method.name, name);
+            let got = bench.ok(name, params.clone());
+            let mut keys: Vec<_> = method.result.iter().filter(|key| !missing.contains(key)).copied().collect();
             keys.sort_unstable();
-            assert_eq!(
-                got.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(),
-                keys,
-                "{}",
-                method.name
-            );
-        }
-        for method in &METHODS {
-            for param in method.params.iter().filter(|param| param.required) {
-                let mut others = json!({});
-                for other in method.params.iter().filter(|other| other.required && other.name != param.name) {
-                    others[other.name] = "x".into();
+            assert_eq!(got.as_object().unwrap().keys().map(String::as_str).collect::<Vec<_>>(), keys, "{name}");
+            for param in method.params {
+                let mut others = params.clone();
+                if param.required {
+                    others.as_object_mut().unwrap().remove(param.name);
+                    let message = format!("missing required param: '{}'", param.name);
+                    assert_eq!(bench.err(name, others).message, message, "{name}");
+                } else {
+                    // A default given is as good as none.
+                    others[param.name] = serde_json::from_str(param.default).unwrap();
+                    bench.ok(name, others);
                 }
-                let message = format!("missing required param: '{}'", param.name);
-                assert_eq!(bench.err(method.name, others).message, message, "{}", method.name);
-            }
-            // A default given is as good as none.
-            for param in method.params.iter().filter(|param| !param.required) {
-                let mut params = json!({"text": "short", "cue": "x"});
-                params[param.name] = serde_json::from_str(param.default).unwrap();
-                bench.ok(method.name, params);
             }
         }
     }

@@ -7,10 +7,18 @@
 //! neither sockets nor the lifecycle.
 
 mod capture;
+mod contradict;
+mod curiosity;
+#[allow(dead_code)]
+mod events;
 mod fault;
 mod fold;
 #[cfg(test)]
 mod harness;
+mod ids;
+mod insert;
+#[allow(dead_code)]
+mod links;
 mod methods;
 mod moment;
 mod moving;
@@ -20,9 +28,14 @@ mod rank;
 mod reader;
 mod recall;
 mod record;
+mod reinforce;
 mod search;
 mod stem;
 mod store;
+#[allow(dead_code)]
+mod tags;
+#[allow(dead_code)]
+mod task;
 mod terms;
 mod writer;
 

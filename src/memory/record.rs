@@ -28,7 +28,7 @@ impl Tier {
             .find(|tier| tier.name() == name)
     }
 
-    /// The tier that the store knows by this number; what no release has written is episodic.
+    /// The tier that the store knows by this number; what no release has written is an episode.
     pub(super) fn numbered(number: i64) -> Tier {
         match number {
             0 => Tier::Working,
@@ -134,7 +134,8 @@ mod tests {
     #[test]
     fn names_and_numbers_go_both_ways() {
         for name in ["working", "episodic", "semantic", "procedural", "parametric"] {
-            assert_eq!(Tier::named(name).map(|tier| Tier::numbered(tier as i64).name()), Some(name));
+            let tier = Tier::named(name).unwrap();
+            assert_eq!((tier.name(), Tier::numbered(tier as i64)), (name, tier));
         }
         for role in [Role::User, Role::Assistant, Role::System] {
             assert_eq!((Role::named(role.name()), Role::numbered(role as i64)), (Some(role), role));
