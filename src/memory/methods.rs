@@ -209,6 +209,16 @@ static METHODS: &[Method] = &[
             reply.send_json(worker.reader().and_then(|reader| moving::export(reader, params)));
         },
     },
+    Method {
+        name: "store_import",
+        description: "Takes rows as store_export gives them; a record without an id gets one. What is there stays.",
+        params: &[required("rows", "array", "at most 1000 objects, each with a kind")],
+        result: &["new", "known", "refused"],
+        pace: Pace::Pipelined,
+        run: |memory, _, params, reply| {
+            moving::import(&memory.writer, &memory.profiles, params, memory.now(), reply);
+        },
+    },
 ];
 
 /// Answered by the server's event loop, before any look-up here.

@@ -7,6 +7,7 @@
 mod backup;
 mod check;
 mod export;
+mod import;
 mod row;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -14,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, TryLockError};
 pub(super) use backup::backup;
 pub(super) use check::check;
 pub(super) use export::export;
+pub(super) use import::import;
 
 use crate::dispatch::CallError;
 

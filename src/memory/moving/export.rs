@@ -12,10 +12,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::super::fault::Fault;
+use super::super::links::Kind;
 use super::super::moment::Moment;
 use super::super::reader::Reader;
 use super::super::record::{Role, Tier};
-use super::row::{Event, Record, Row, relation};
+use super::row::{Event, Record, Row};
 use crate::dispatch::{CallError, Params};
 
 /// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
@@ -230,7 +231,8 @@ fn tag(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
 
 fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
     let numbers = [row.get(0)?, row.get(1)?, row.get(2)?];
-    let relation = relation(numbers[2]).ok_or_else(|| Fault::Damaged(format!("a link of kind {}", numbers[2])))?;
+    let kind = Kind::numbered(numbers[2]).ok_or_else(|| Fault::Damaged(format!("a link of kind {}", numbers[2])))?;
+    let relation = kind.name();
     let used = Moment(row.get(6)?).to_string();
     let out = Row::Link { from: id(row, 3)?, to: id(row, 4)?, relation, weight: row.get(5)?, used };
     Ok(page.push(&out)?.then(|| Key { numbers, name: String::new() }))

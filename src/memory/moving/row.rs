@@ -26,8 +26,8 @@ pub(super) enum Row<'a> {
         from: String,
         /// The id of the other one.
         to: String,
-        /// How: see [`relation`].
-        relation: &'a str,
+        /// What binds them.
+        relation: &'static str,
         /// In thousandths, at its last use.
         weight: i64,
         /// Its last use.
@@ -82,17 +82,4 @@ pub(super) struct Event<'a> {
 
 fn is_zero(number: &i64) -> bool {
     *number == 0
-}
-
-/// The kinds of links, by the number that the store knows them by.
-const RELATIONS: [&str; 4] = ["associated", "reinforced", "contradicts", "evidence"];
-
-/// The name of the kind of link with this number.
-pub(super) fn relation(number: i64) -> Option<&'static str> {
-    RELATIONS.get(usize::try_from(number).ok()?).copied()
-}
-
-/// The number of the kind of link with this name.
-pub(super) fn relation_number(name: &str) -> Option<i64> {
-    RELATIONS.iter().position(|known| *known == name).map(|at| at as i64)
 }
