@@ -45,6 +45,8 @@ pub(super) enum CliError {
     },
     /// A file that was named cannot be read or written.
     File(PathBuf, io::Error),
+    /// An import ended before its last row: in this file, at this line, for this reason.
+    StoppedIn(String, u64, ClientError),
     /// The daemon did not start, or not end well.
     Start(StartError),
     /// Standard input cannot be read.
@@ -67,7 +69,7 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NoHome(_) => Exit::Usage,
-            CliError::Client(error) | CliError::Stopped(_, error) => match error {
+            CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => match error {
                 ClientError::Unreachable { .. } => Exit::Unreachable,
                 _ => Exit::Failed,
             },
@@ -97,7 +99,9 @@ impl CliError {
             Format::Text => console.warn(format_args!("{}iaid: {self}", logging::error_prefix())),
             Format::Json => {
                 let code = match self {
-                    CliError::Client(error) | CliError::Stopped(_, error) => error.code(),
+                    CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => {
+                        error.code()
+                    }
                     _ => FAILED,
                 };
                 console.warn(json!({"error": {"code": code, "message": self.to_string()}}));
@@ -131,6 +135,10 @@ impl fmt::Display for CliError {
             CliError::Stopped(line, why) => write!(
                 f,
                 "stopped at line {line}: {why}; run it again on the same input later, what is in already is not doubled"
+            ),
+            CliError::StoppedIn(file, line, why) => write!(
+                f,
+                "stopped in {file} at line {line}: {why}; run it again later, what is in already is not doubled"
             ),
             CliError::Start(error) => error.fmt(f),
             CliError::Input(error) => write!(f, "standard input cannot be read: {error}"),
@@ -185,6 +193,7 @@ mod tests {
             (CliError::Lines(1), Exit::Failed, "1 line was"),
             (CliError::Lines(2), Exit::Failed, "2 lines were"),
             (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
+            (CliError::StoppedIn("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
             (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),

@@ -14,6 +14,7 @@ mod console;
 mod control;
 mod error;
 mod export;
+mod import;
 mod lines;
 mod logging;
 mod man;
@@ -79,6 +80,7 @@ enum Command {
     Capture(capture::Args),
     Recall(recall::Args),
     Export(export::Args),
+    Import(import::Args),
     Backup(backup::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -119,6 +121,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
         Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
+        Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
         Command::Status(args) => status::run(&args, &mut client(control::policy())?, console),
         Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
