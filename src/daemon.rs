@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::limits::{self, Limits};
 use crate::memory::Memory;
@@ -63,11 +63,12 @@ impl std::error::Error for StartError {}
 /// Why it could not start or go on.
 pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: Notifier) -> Result<(), StartError> {
     let stop = stop_signals().map_err(because("signals cannot be caught"))?;
+    outlive_file_limit().map_err(because("signals cannot be caught"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
-    let memory = Arc::new(Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?);
+    let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
     let plane = Plane::new(options.store, memory.records(), notifier);
-    let server = Server::new(listener, Arc::clone(&memory)).map_err(because("no event queue is to be had"))?;
+    let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);
     log::info!("iaid {} is ready", env!("CARGO_PKG_VERSION"));
     server.run().map_err(because("the event loop ended"))?;
@@ -80,6 +81,7 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
 /// # Errors
 /// Why it could not start, or read and write.
 pub fn serve_stdio(options: Options) -> Result<(), StartError> {
+    outlive_file_limit().map_err(because("signals cannot be caught"))?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
     // Files of our own: the standard library's handles have locks and buffers, and others hold them.
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
@@ -136,4 +138,10 @@ fn stop_signals() -> io::Result<OwnedFd> {
     }
     signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
     Ok(readable.into())
+}
+
+/// Makes a write over RLIMIT_FSIZE an error of that write, as a full disk is, instead of the
+/// process's end (setrlimit(2)).
+fn outlive_file_limit() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }

@@ -41,8 +41,8 @@
 //!
 //! # The daemon
 //!
-//! With the feature `daemon`, [`memory`] keeps records verbatim in one SQLite file, [`lifecycle`]
-//! knows when to sleep, [`daemon`] puts it together and [`cli`] is the command line. It uses nothing
+//! With the feature `daemon`, `memory` keeps records verbatim in one SQLite file, [`lifecycle`]
+//! knows when to sleep, `daemon` puts it together and `cli` is the command line. It uses nothing
 //! of the server that you cannot.
 
 #[cfg(feature = "daemon")]

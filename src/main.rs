@@ -4,10 +4,7 @@ use std::process::ExitCode;
 
 use iaid::cli;
 use iaid::sys::inherited;
-use iaid::sys::notify::Notifier;
 
 fn main() -> ExitCode {
-    let inherited = inherited::take();
-    let notifier = Notifier::from_env();
-    cli::run(inherited, notifier)
+    cli::run(inherited::take())
 }

@@ -87,7 +87,7 @@ enum Command {
 }
 
 /// Parses the command line, carries it out, and gives the code to exit with.
-pub fn run(inherited: Inherited, notifier: Notifier) -> ExitCode {
+pub fn run(inherited: Inherited) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return error::usage(&error),
@@ -96,6 +96,8 @@ pub fn run(inherited: Inherited, notifier: Notifier) -> ExitCode {
         Command::Serve(_) => log::LevelFilter::Info,
         _ => log::LevelFilter::Warn,
     });
+    // Before the first thread, and with a log for what it finds.
+    let notifier = Notifier::from_env();
     let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),

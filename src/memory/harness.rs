@@ -38,9 +38,14 @@ impl Bench {
 
     /// Closes the store and opens it again.
     pub(super) fn restart(&mut self) {
+        self.restart_at(|| Bench::NOW);
+    }
+
+    /// The same, with another clock.
+    pub(super) fn restart_at(&mut self, clock: fn() -> Moment) {
         let elsewhere = tempfile::tempdir().unwrap();
         self.memory = Memory::open(elsewhere.path()).unwrap();
-        self.memory = Memory::open_with(self.folder.path(), || Bench::NOW).unwrap();
+        self.memory = Memory::open_with(self.folder.path(), clock).unwrap();
     }
 
     /// The result of a call.

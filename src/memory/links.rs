@@ -46,6 +46,8 @@ pub(super) struct Neighbour {
     pub(super) seq: i64,
     /// The link's weight now, in thousandths.
     pub(super) weight: i64,
+    /// Has it not been used for a day?
+    pub(super) is_stale: bool,
 }
 
 impl Kind {
@@ -116,17 +118,15 @@ pub(super) fn strengthen(
     Ok(weight)
 }
 
-/// Makes the links among these records new that have not been used for a day: they were of use.
+/// Makes the links of these pairs new: they were of use.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn touch(connection: &Connection, seqs: &[i64], now: Moment) -> Result<(), rusqlite::Error> {
-    let mut renew = connection
-        .prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3 - ?4")?;
-    for (i, &one) in seqs.iter().enumerate() {
-        for &other in &seqs[i + 1..] {
-            renew.execute((one.min(other), one.max(other), now.0, DAY))?;
-        }
+pub(super) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) -> Result<(), rusqlite::Error> {
+    let mut renew =
+        connection.prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3")?;
+    for &(one, other) in pairs {
+        renew.execute((one.min(other), one.max(other), now.0))?;
     }
     Ok(())
 }
@@ -145,10 +145,15 @@ pub(super) fn neighbours(connection: &Connection, seq: i64, now: Moment) -> Resu
         let mut rows = read.query((seq, FAN))?;
         while let Some(row) = rows.next()? {
             let Some(kind) = Kind::numbered(row.get(1)?) else { continue };
-            let (other, weight) = (row.get(0)?, faded(kind, row.get(2)?, Moment(row.get(3)?), now));
+            let (other, used) = (row.get(0)?, Moment(row.get(3)?));
+            let weight = faded(kind, row.get(2)?, used, now);
+            let is_stale = now.0.saturating_sub(used.0) > DAY;
             match found.iter_mut().find(|one| one.seq == other) {
-                Some(known) => known.weight = (known.weight + weight).min(STRONGEST),
-                None => found.push(Neighbour { seq: other, weight }),
+                Some(known) => {
+                    known.weight = (known.weight + weight).min(STRONGEST);
+                    known.is_stale |= is_stale;
+                }
+                None => found.push(Neighbour { seq: other, weight, is_stale }),
             }
         }
     }
@@ -160,7 +165,7 @@ pub(super) fn neighbours(connection: &Connection, seq: i64, now: Moment) -> Resu
 ///
 /// # Errors
 /// The database's.
-pub(super) fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
+fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
     let sql = "SELECT b FROM link WHERE a = ?1 AND kind = 2 ORDER BY used DESC, b DESC LIMIT 1";
     connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
 }
@@ -174,21 +179,23 @@ pub(super) fn predecessors(connection: &Connection, seq: i64) -> Result<Vec<i64>
     connection.prepare_cached(sql)?.query_map((seq, FAN), |row| row.get(0))?.collect()
 }
 
-/// The record that holds in place of this one after all that replaced it and each other: itself where
-/// nothing has. An import may have brought a circle; its last record before it closes is given.
+/// This record, the one that replaced it, and so on to the one that holds. An import may have brought
+/// a circle; it ends before it closes.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn latest(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
+pub(super) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut seen = HashSet::from([seq]);
+    let mut chain = vec![seq];
     let mut last = seq;
     while let Some(next) = successor(connection, last)? {
         if seen.len() > CHAIN || !seen.insert(next) {
             break;
         }
+        chain.push(next);
         last = next;
     }
-    Ok(last)
+    Ok(chain)
 }
 
 /// The order in which a link between two records stands in the store.
@@ -240,6 +247,10 @@ mod tests {
         (bench, connection)
     }
 
+    fn latest(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
+        Ok(*chain(connection, seq)?.last().unwrap())
+    }
+
     fn later(days: i64) -> Moment {
         Moment(Bench::NOW.0 + days * DAY)
     }
@@ -273,8 +284,11 @@ mod tests {
         assert!(bind(&connection, (2, 1), Kind::Associated, 300, later(60)).unwrap());
         assert!(!bind(&connection, (1, 2), Kind::Associated, 200, later(60)).unwrap());
         let both = neighbours(&connection, 1, later(60)).unwrap();
-        assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST }]);
-        assert_eq!(neighbours(&connection, 2, later(120)).unwrap(), [Neighbour { seq: 1, weight: 650 }]);
+        assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST, is_stale: false }]);
+        assert_eq!(
+            neighbours(&connection, 2, later(120)).unwrap(),
+            [Neighbour { seq: 1, weight: 650, is_stale: true }]
+        );
     }
 
     #[test]
@@ -282,9 +296,12 @@ mod tests {
         let (_bench, connection) = with_records(3);
         bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
         bind(&connection, (2, 3), Kind::Associated, 800, later(0)).unwrap();
-        touch(&connection, &[2, 1], later(60)).unwrap();
+        touch(&connection, &[(2, 1)], later(60)).unwrap();
         let found = neighbours(&connection, 2, later(60)).unwrap();
-        assert_eq!(found, [Neighbour { seq: 1, weight: 800 }, Neighbour { seq: 3, weight: 400 }]);
+        assert_eq!(
+            found,
+            [Neighbour { seq: 1, weight: 800, is_stale: false }, Neighbour { seq: 3, weight: 400, is_stale: true },]
+        );
     }
 
     #[test]

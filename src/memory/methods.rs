@@ -5,7 +5,11 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Memory, Worker, capture, contradict, curiosity, events, moving, profile, recall, reinforce};
+use super::task::aside;
+use super::{
+    Memory, Worker, capture, consolidate, contradict, curiosity, events, links, moving, profile, recall, reinforce,
+    schemas, session, structural, topology,
+};
 use crate::dispatch::{Pace, Params, Reply};
 
 /// A method.
@@ -89,6 +93,14 @@ static METHODS: &[Method] = &[
         run: |memory, _, params, reply| capture::capture(&memory.writer, params, memory.now(), reply),
     },
     Method {
+        name: "memory_consolidate",
+        description: "Puts the memory in order, in chunks that nobody else waits on: links, patterns, decay, index.",
+        params: &[optional("session_id", "string", "\"-\"", "the conversation that asks")],
+        result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| consolidate::consolidate(&memory.writer, params, memory.clock, reply),
+    },
+    Method {
         name: "memory_contradict",
         description: "Stores a new fact in the place of a record, which stays, marked as no longer holding.",
         params: &[
@@ -137,7 +149,46 @@ static METHODS: &[Method] = &[
         run: |memory, worker, params, reply| {
             let deadline = Instant::now() + recall::PATIENCE;
             let profile = memory.profiles.current();
-            reply.send(worker.reader().and_then(|reader| recall::recall(reader, &profile, params, deadline)));
+            let now = memory.now();
+            let mut recalled =
+                worker.reader().and_then(|reader| recall::recall(reader, &profile, params, now, deadline));
+            let used = recalled.as_mut().map(|recalled| std::mem::take(&mut recalled.used)).unwrap_or_default();
+            reply.send(recalled);
+            if !used.is_empty() {
+                let work = aside("the use of links", move |group| Ok(links::touch(group.connection, &used, now)?));
+                memory.writer.submit(work);
+            }
+        },
+    },
+    Method {
+        name: "memory_recall_structural",
+        description: "Finds records by what they are: all roles given must hold; the newest first.",
+        params: &[
+            optional(
+                "structure_query",
+                "object",
+                "{}",
+                "any of who (user, assistant, system, or the name a text begins with), session, tier, tag, language \
+                 (two letters), day (a date), each with a string; another role is refused",
+            ),
+            optional("budget_tokens", "integer", "2000", "most tokens of all texts; one hit always fits"),
+            optional("max_records", "integer", "5000", "most records looked at, the newest, 1 to 50000"),
+        ],
+        result: &[
+            "hits",
+            "anti_hits",
+            "activation_trace",
+            "budget_used",
+            "cue_mode",
+            "patterns_observed",
+            "overnight_digest",
+            "truncated",
+            "structural_query_size",
+        ],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.reader().and_then(|reader| structural::recall(reader, &profile, params)));
         },
     },
     Method {
@@ -173,6 +224,54 @@ static METHODS: &[Method] = &[
         result: &["service", "version", "methods"],
         pace: Pace::Ordered,
         run: |_, _, _, reply| reply.send(Ok(Discovery::new())),
+    },
+    Method {
+        name: "schema_list",
+        description: "The patterns that recur over sessions, the surest first.",
+        params: &[
+            optional("domain", "string", "null", "only those of this project"),
+            optional("confidence_min", "number", "0.0", "only those that are as sure, 0 to 1"),
+        ],
+        result: &["schemas", "total"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.reader().and_then(|reader| schemas::schema_list(reader, params)));
+        },
+    },
+    Method {
+        name: "session_exit",
+        description: "Ends a session: what was said in it is linked.",
+        params: &[optional("session_id", "string", "\"-\"", "the conversation")],
+        result: &["mode", "fsrs_ticked", "cooccurrence_updates", "trajectory_metrics_emitted"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| session::exit(&memory.writer, params, memory.now(), reply),
+    },
+    Method {
+        name: "session_start_payload",
+        description: "What an assistant should know first, 2000 tokens at most; the knob wake_depth says how much.",
+        params: &[
+            optional("session_id", "string", "\"-\"", "the conversation that starts"),
+            optional("project", "string", "\"\"", "its matters come first"),
+        ],
+        result: &[
+            "l0",
+            "l1",
+            "l2",
+            "rich_club",
+            "total_cached_tokens",
+            "total_dynamic_tokens",
+            "breakpoint_marker",
+            "identity_pointer",
+            "brain_handle",
+            "topic_cluster_hint",
+            "compact_handle",
+            "wake_depth",
+        ],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(session::start(worker.reader(), &memory.writer, &profile, params, memory.now()));
+        },
     },
     Method {
         name: "store_backup",
@@ -217,6 +316,16 @@ static METHODS: &[Method] = &[
         pace: Pace::Pipelined,
         run: |memory, _, params, reply| {
             moving::import(&memory.writer, &memory.profiles, params, memory.now(), reply);
+        },
+    },
+    Method {
+        name: "topology",
+        description: "How the records hang together, as of the last consolidation.",
+        params: &[],
+        result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
+        pace: Pace::Ordered,
+        run: |memory, worker, _, reply| {
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, &memory.records)));
         },
     },
 ];
@@ -299,16 +408,22 @@ mod tests {
             ("curiosity_pending", json!({}), &[]),
             ("events_query", json!({"kind": "llm_health"}), &["error"]),
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
+            ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
             ("memory_recall", json!({"cue": "text"}), &[]),
+            ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
             ("rpc.discover", json!({}), &[]),
+            ("schema_list", json!({}), &[]),
+            ("session_exit", json!({}), &[]),
+            ("session_start_payload", json!({}), &[]),
             ("store_backup", json!({"path": bench.folder.path().join("copy")}), &[]),
             ("store_check", json!({}), &[]),
             ("store_export", json!({}), &[]),
             ("store_import", json!({"rows": []}), &[]),
+            ("topology", json!({}), &[]),
         ]
     }
 

@@ -6,37 +6,49 @@
 //! never changes (`schema.sql` refuses it). This room is the only one that knows SQL, and knows
 //! neither sockets nor the lifecycle.
 
+mod associate;
+mod bonds;
 mod capture;
+mod consolidate;
 mod contradict;
 mod curiosity;
-#[allow(dead_code)]
+mod cycle;
+mod decay;
 mod events;
 mod fault;
 mod fold;
 #[cfg(test)]
 mod harness;
 mod ids;
+mod induce;
 mod insert;
-#[allow(dead_code)]
+mod irregular;
+mod language;
 mod links;
 mod methods;
 mod moment;
 mod moving;
+mod optimize;
 mod phrase;
+mod precache;
 mod profile;
 mod rank;
 mod reader;
 mod recall;
 mod record;
 mod reinforce;
+mod schemas;
 mod search;
+mod session;
+mod signs;
 mod stem;
 mod store;
-#[allow(dead_code)]
+mod structural;
 mod tags;
-#[allow(dead_code)]
 mod task;
 mod terms;
+mod topology;
+mod wake;
 mod writer;
 
 use std::path::Path;

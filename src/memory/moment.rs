@@ -13,6 +13,17 @@ use crate::dispatch::{CallError, Params};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(pub(super) i64);
 
+/// A day of the calendar, as its parts are named. In UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Day {
+    /// Of the common era.
+    pub(super) year: i16,
+    /// 1 is January.
+    pub(super) month: i8,
+    /// 1 is Monday.
+    pub(super) weekday: i8,
+}
+
 /// Which end of a day a date without a time of day stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DayEnd {
@@ -57,6 +68,13 @@ impl Moment {
         let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
         let Some(text) = params.string_opt(name)? else { return Ok(None) };
         Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
+    }
+
+    /// The day it is on.
+    pub(super) fn day(self) -> Day {
+        let timestamp = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
+        let date = timestamp.to_zoned(TimeZone::UTC).date();
+        Day { year: date.year(), month: date.month(), weekday: date.weekday().to_monday_one_offset() }
     }
 
     /// Is it a time that something said to a program can have been said at: 1900 to 2199?

@@ -11,6 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::bonds::{Bonds, SPARE};
 use super::moment::{DayEnd, Moment};
 use super::phrase::{Phrase, Wanted};
 use super::profile::Profile;
@@ -19,6 +20,7 @@ use super::reader::Reader;
 use super::record::{Role, Tier};
 use super::search::{self, Filter, Query};
 use super::terms::{self, Asked};
+use super::{ids, schemas};
 use crate::dispatch::{CallError, Params};
 
 /// How long a recall looks for more before it answers with what it has.
@@ -32,6 +34,9 @@ const TOKEN_CHARS: usize = 4;
 
 /// Most quoted spans of a cue that are looked for. Picked.
 const PHRASES: usize = 8;
+
+/// Most patterns that a reply names.
+const PATTERNS: usize = 3;
 
 /// Most words that a hit's reason lists. Picked.
 const REASON_WORDS: usize = 8;
@@ -52,6 +57,7 @@ pub(super) fn recall(
     reader: &Reader,
     profile: &Profile,
     params: &Params<'_>,
+    now: Moment,
     deadline: Instant,
 ) -> Result<Recalled, CallError> {
     let cue = params.string("cue")?;
@@ -68,6 +74,7 @@ pub(super) fn recall(
         project: (!project.is_empty()).then_some(&*project),
     };
     let query = Query {
+        cue: &cue,
         terms: terms::asked(&cue),
         phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
         filter,
@@ -75,13 +82,16 @@ pub(super) fn recall(
     let snapshot = reader.snapshot()?;
     let (found, why) = if query.terms.is_empty() {
         // Nothing that a word could be found by: as an empty cue.
-        (search::newest(&snapshot, &filter, limit)?, Why::Newest)
+        (search::newest(&snapshot, &filter, limit + SPARE)?, Why::Newest)
     } else {
-        let answer = search::search(&snapshot, &query, deadline, limit)?;
+        let answer = search::search(&snapshot, &query, deadline, limit + SPARE)?;
         (answer.found, Why::Terms(answer.terms))
     };
+    let connection = snapshot.connection();
+    let bonds = Bonds::of(connection, found, limit, now)?;
     let mut reply = Recalled::new(mode);
-    reply.add(snapshot.connection(), found, &why, budget, profile)?;
+    reply.add(connection, &bonds, &why, budget, profile)?;
+    reply.add_around(connection, &bonds)?;
     Ok(reply)
 }
 
@@ -130,6 +140,7 @@ fn quoted(cue: &str) -> Vec<&str> {
 /// Why records were found.
 enum Why {
     Newest,
+    Structure,
     Terms(Vec<Asked>),
 }
 
@@ -137,13 +148,19 @@ enum Why {
 #[derive(Serialize)]
 pub(super) struct Recalled {
     hits: Vec<Box<RawValue>>,
-    anti_hits: [(); 0],
-    activation_trace: [(); 0],
+    anti_hits: Vec<Box<RawValue>>,
+    activation_trace: Vec<String>,
     budget_used: usize,
     cue_mode: Mode,
-    patterns_observed: [(); 0],
+    patterns_observed: Vec<Value>,
     overnight_digest: Value,
     truncated: usize,
+    /// Pairs of records whose link was of use and is to be made new.
+    #[serde(skip)]
+    pub(super) used: Vec<(i64, i64)>,
+    /// Bytes of all hits.
+    #[serde(skip)]
+    bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -152,7 +169,7 @@ struct Hit<'r> {
     score: f64,
     reason: String,
     literal_surface: &'r str,
-    adjacent_suggestions: [(); 0],
+    adjacent_suggestions: Vec<String>,
     valid_from: String,
     valid_to: Option<String>,
     session_id: &'r str,
@@ -173,14 +190,31 @@ impl Recalled {
     fn new(cue_mode: Mode) -> Recalled {
         Recalled {
             hits: Vec::new(),
-            anti_hits: [],
-            activation_trace: [],
+            anti_hits: Vec::new(),
+            activation_trace: Vec::new(),
             budget_used: 0,
             cue_mode,
-            patterns_observed: [],
+            patterns_observed: Vec::new(),
             overnight_digest: no_digest(),
             truncated: 0,
+            used: Vec::new(),
+            bytes: 0,
         }
+    }
+
+    /// Of records that were found by what they are, in the order given.
+    ///
+    /// # Errors
+    /// -32001 where the store cannot be read.
+    pub(super) fn of_structure(
+        connection: &Connection,
+        found: Vec<Found>,
+        budget: usize,
+        profile: &Profile,
+    ) -> Result<Recalled, CallError> {
+        let mut reply = Recalled::new(Mode::Concept);
+        reply.add(connection, &Bonds::none(found), &Why::Structure, budget, profile)?;
+        Ok(reply)
     }
 
     /// Makes hits of the records, the best first, as far as budget and reply have room; the first
@@ -188,52 +222,107 @@ impl Recalled {
     fn add(
         &mut self,
         connection: &Connection,
-        found: Vec<Found>,
+        bonds: &Bonds,
         why: &Why,
         budget: usize,
         profile: &Profile,
     ) -> Result<(), CallError> {
-        let scores = scores(&found);
+        let (found, scores) = (&bonds.found, scores(&bonds.found));
         let has_scene = profile.value("scene_construction_scaffold") == &Value::Bool(true);
-        let mut read = connection.prepare_cached(
-            "SELECT id, ts, valid_to, role, session.name, text
-             FROM record JOIN session ON session.number = record.session WHERE seq = ?1",
-        )?;
-        let mut bytes = 0;
+        let has_adjacent = profile.value("task_support") != "blank_recall";
         for (i, (one, score)) in found.iter().zip(scores).enumerate() {
-            let mut rows = read.query([one.seq])?;
-            let Some(row) = rows.next()? else { continue };
-            let literal_surface = search::string(row, 5)?;
-            let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
+            let adjacent = if has_adjacent { bonds.adjacent(one.seq) } else { &[] };
+            let shown = Shown {
+                score,
+                reason: bonds.reason(one.seq, reason(one, why)),
+                adjacent_suggestions: as_ids(connection, adjacent)?,
+                has_scene,
+            };
+            let Some((hit, tokens)) = shown.hit(connection, one.seq)? else { continue };
             if i > 0 && self.budget_used + tokens > budget {
                 break;
             }
-            let session_id = search::string(row, 4)?;
-            let ts = Moment(row.get(1)?).to_string();
-            let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
-            let hit = Hit {
-                record_id: Uuid::from_bytes(row.get(0)?).to_string(),
-                score,
-                reason: reason(one, why),
-                literal_surface,
-                adjacent_suggestions: [],
-                valid_from: ts.clone(),
-                valid_to: row.get::<_, Option<i64>>(2)?.map(|at| Moment(at).to_string()),
-                session_id,
-                role: Role::numbered(row.get(3)?).name(),
-                ts: ts.clone(),
-                scene_hint: has_scene.then_some(SceneHint { session_id, captured_at: ts, advice }),
-            };
-            let hit = to_raw_value(&hit).map_err(|error| CallError::failed(format!("a hit is no JSON: {error}")))?;
-            if bytes + hit.get().len() > HITS_BYTES {
+            if !self.has_room(&hit) {
                 self.truncated = found.len() - i;
                 break;
             }
-            bytes += hit.get().len() + 1;
             self.budget_used += tokens;
             self.hits.push(hit);
         }
         Ok(())
+    }
+
+    /// Adds what hangs on the hits.
+    fn add_around(&mut self, connection: &Connection, bonds: &Bonds) -> Result<(), CallError> {
+        for &seq in &bonds.anti {
+            let reason = "has been replaced by a newer fact".to_owned();
+            let shown = Shown { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene: false };
+            let Some((hit, _)) = shown.hit(connection, seq)? else { continue };
+            if self.has_room(&hit) {
+                self.anti_hits.push(hit);
+            }
+        }
+        self.activation_trace = as_ids(connection, &bonds.activated)?;
+        if self.cue_mode == Mode::Concept {
+            let seqs: Vec<i64> = bonds.found.iter().map(|one| one.seq).collect();
+            let patterns = schemas::shown_by(connection, &seqs, PATTERNS)?;
+            let observed = |one: &schemas::Schema| json!({"pattern": one.pattern, "evidence_count": one.evidence_count, "schema_id": one.id});
+            self.patterns_observed = patterns.iter().map(observed).collect();
+        }
+        self.used.clone_from(&bonds.used);
+        Ok(())
+    }
+
+    fn has_room(&mut self, hit: &RawValue) -> bool {
+        let fits = self.bytes + hit.get().len() <= HITS_BYTES;
+        if fits {
+            self.bytes += hit.get().len() + 1;
+        }
+        fits
+    }
+}
+
+fn as_ids(connection: &Connection, seqs: &[i64]) -> Result<Vec<String>, rusqlite::Error> {
+    seqs.iter().map(|&seq| Ok(ids::of(connection, seq)?.to_string())).collect()
+}
+
+/// How a record is shown.
+struct Shown {
+    score: f64,
+    reason: String,
+    adjacent_suggestions: Vec<String>,
+    has_scene: bool,
+}
+
+impl Shown {
+    /// The hit as JSON, and the tokens of its text.
+    fn hit(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
+        let mut read = connection.prepare_cached(
+            "SELECT id, ts, valid_to, role, session.name, text
+             FROM record JOIN session ON session.number = record.session WHERE seq = ?1",
+        )?;
+        let mut rows = read.query([seq])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let literal_surface = search::string(row, 5)?;
+        let session_id = search::string(row, 4)?;
+        let ts = Moment(row.get(1)?).to_string();
+        let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
+        let hit = Hit {
+            record_id: Uuid::from_bytes(row.get(0)?).to_string(),
+            score: self.score,
+            reason: self.reason,
+            literal_surface,
+            adjacent_suggestions: self.adjacent_suggestions,
+            valid_from: ts.clone(),
+            valid_to: row.get::<_, Option<i64>>(2)?.map(|at| Moment(at).to_string()),
+            session_id,
+            role: Role::numbered(row.get(3)?).name(),
+            ts: ts.clone(),
+            scene_hint: self.has_scene.then_some(SceneHint { session_id, captured_at: ts, advice }),
+        };
+        let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
+        let hit = to_raw_value(&hit).map_err(|error| CallError::failed(format!("a hit is no JSON: {error}")))?;
+        Ok(Some((hit, tokens)))
     }
 }
 
@@ -260,6 +349,7 @@ fn scores(found: &[Found]) -> Vec<f64> {
 fn reason(found: &Found, why: &Why) -> String {
     let terms = match why {
         Why::Newest => return "among the most recent".into(),
+        Why::Structure => return "is what was asked for".into(),
         Why::Terms(terms) => terms,
     };
     let mut reason = match found.phrase {
@@ -269,6 +359,10 @@ fn reason(found: &Found, why: &Why) -> String {
     };
     if found.place == Place::Here {
         reason.push_str("of this project; ");
+    }
+    if found.terms.is_empty() {
+        reason.push_str("said next to what matches");
+        return reason;
     }
     let words: Vec<&str> = found.terms.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
     let more = if found.terms.len() > REASON_WORDS { ", …" } else { "" };
@@ -600,13 +694,13 @@ mod tests {
     #[test]
     fn a_reply_stays_under_a_mebibyte() {
         let bench = Bench::new();
-        for n in 0..30 {
+        for n in 0..8 {
             bench.capture(&format!("plum {n} {}", "\u{1}".repeat(60_000)), json!({}));
         }
-        let got = recalled(&bench, json!({"cue": "plum", "budget_tokens": 1_000_000, "limit": 20}));
+        let got = recalled(&bench, json!({"cue": "plum", "budget_tokens": 1_000_000, "limit": 8}));
         let count = texts(&got).len();
         assert!(got.to_string().len() <= 1 << 20);
-        assert_eq!((count, &got["truncated"]), (2, &json!(18)));
+        assert_eq!((count, &got["truncated"]), (2, &json!(6)));
     }
 
     #[test]
@@ -618,8 +712,12 @@ mod tests {
         let text = json!({"cue": "guitar"}).to_string();
         let params = Params::read(Some(&text)).unwrap();
         let profile = bench.memory.profiles.current();
-        let hits = |deadline| recall(reader, &profile, &params, deadline).unwrap().hits.len();
+        let hits = |deadline| recall(reader, &profile, &params, Bench::NOW, deadline).unwrap().hits.len();
         let now = Instant::now();
-        assert_eq!((hits(now), hits(now + PATIENCE)), (1, 2));
+        assert_eq!(
+            (hits(now), hits(now + PATIENCE)),
+            (1, 4),
+            "the first that was read; both, and what was said next to them"
+        );
     }
 }

@@ -5,14 +5,15 @@
 //! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
 //! knows nothing of replies: `recall.rs` makes hits of what is found.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Fault;
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
-use super::rank::{Counted, Found, Place, Scorer, idf};
+use super::rank::{Candidate, Found, Place, RULES, Scorer, idf};
 use super::reader::Snapshot;
 use super::record::Tier;
 use super::terms::{Asked, Look};
@@ -33,8 +34,14 @@ const POSTINGS: usize = 8_000;
 /// Least share of a term in [`POSTINGS`].
 const TERM_POSTINGS: usize = 400;
 
-/// Candidates whose texts are read and scored.
-const CANDIDATES: usize = 100;
+/// Candidates whose texts are read and scored; more where more are wanted.
+const CANDIDATES: usize = 60;
+
+/// The heaviest of them, whose neighbours in the session are read too.
+const WITH_NEIGHBOURS: usize = 24;
+
+/// Neighbours on either side.
+const NEIGHBOURS: usize = 2;
 
 /// Candidates looked at where a filter or a project may refuse some.
 const LOOKED_AT: usize = 4000;
@@ -45,6 +52,8 @@ const PHRASE_LOOKED_AT: usize = 1000;
 /// A question, taken apart.
 #[derive(Debug)]
 pub(super) struct Query<'q> {
+    /// All of it.
+    pub(super) cue: &'q str,
     /// Its terms, at least one.
     pub(super) terms: Vec<Asked>,
     /// What it wants word for word.
@@ -90,9 +99,13 @@ pub(super) fn search(
     let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
-    let scorer = Scorer::new(lists.iter().map(|list| (list.asked.clone(), list.idf)).collect());
-    let scored = score(connection, query, candidates(&lists, &phrases), &scorer, deadline)?;
-    Ok(Answer { found: scorer.rank(scored, limit), terms: lists.into_iter().map(|list| list.asked).collect() })
+    let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
+    let scorer = Scorer::new(query.cue, weighed, RULES);
+    let mut reading = Reading::new(connection, query, &scorer, deadline)?;
+    reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
+    reading.neighbours()?;
+    let found = scorer.rank(&reading.read, &reading.next, limit);
+    Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
 }
 
 /// The newest `limit` records.
@@ -257,42 +270,118 @@ fn candidates(lists: &[List], phrases: &[i64]) -> Vec<i64> {
     weighed.into_iter().map(|(seq, _)| seq).collect()
 }
 
-fn score(
-    connection: &Connection,
-    query: &Query<'_>,
-    candidates: Vec<i64>,
-    scorer: &Scorer,
+/// Records being read and scored.
+struct Reading<'r> {
+    connection: &'r Connection,
+    query: &'r Query<'r>,
+    scorer: &'r Scorer,
     deadline: Instant,
-) -> Result<Vec<Counted>, Fault> {
-    let here = project_number(connection, query.filter.project)?;
-    let mut read = connection.prepare_cached("SELECT ts, tier, project, cue, text FROM record WHERE seq = ?1")?;
-    let mut scored: Vec<Counted> = Vec::new();
-    let mut room = if here.is_some() { [CANDIDATES; 2] } else { [CANDIDATES, 0] };
-    for seq in candidates {
-        let is_late = !scored.is_empty() && Instant::now() >= deadline;
-        if is_late || room == [0; 2] {
-            break;
-        }
-        let mut rows = read.query([seq])?;
-        let Some(row) = rows.next()? else { continue };
-        let place = if Some(row.get(2)?) == here { Place::Here } else { Place::Elsewhere };
-        if room[place as usize] == 0 || !query.filter.admits(Moment(row.get(0)?), row.get(1)?) {
-            continue;
-        }
-        room[place as usize] -= 1;
-        let (cue, text) = (string(row, 3)?, string(row, 4)?);
-        let phrase = query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None);
-        let (counts, length) = scorer.count(text, cue);
-        scored.push(Counted { seq, counts, length, phrase, place });
-    }
-    Ok(scored)
+    here: Option<i64>,
+    read: Vec<Candidate>,
+    /// From a record to the one said after it in its session.
+    next: HashMap<i64, i64>,
 }
+
+impl<'r> Reading<'r> {
+    fn new(
+        connection: &'r Connection,
+        query: &'r Query<'r>,
+        scorer: &'r Scorer,
+        deadline: Instant,
+    ) -> Result<Reading<'r>, Fault> {
+        let here = project_number(connection, query.filter.project)?;
+        Ok(Reading { connection, query, scorer, deadline, here, read: Vec::new(), next: HashMap::new() })
+    }
+
+    /// Reads the first `most` of these that the question's filter admits, of either place.
+    fn candidates(&mut self, seqs: &[i64], most: usize) -> Result<(), Fault> {
+        let mut find = self.connection.prepare_cached(READ)?;
+        let mut room = if self.here.is_some() { [most; 2] } else { [most, 0] };
+        for &seq in seqs {
+            if self.is_late() || room == [0; 2] {
+                break;
+            }
+            let mut rows = find.query([seq])?;
+            let Some(row) = rows.next()? else { continue };
+            let place = self.place(row)?;
+            if room[place as usize] > 0 && self.admits(row)? {
+                room[place as usize] -= 1;
+                self.take(seq, row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what was said just before and after the heaviest of them.
+    fn neighbours(&mut self) -> Result<(), Fault> {
+        let mut find = self.connection.prepare_cached(READ)?;
+        let mut before = self
+            .connection
+            .prepare_cached("SELECT seq FROM record WHERE session = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3")?;
+        let mut after = self
+            .connection
+            .prepare_cached("SELECT seq FROM record WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")?;
+        let mut known: HashSet<i64> = self.read.iter().map(|one| one.seq).collect();
+        let heaviest: Vec<(i64, i64)> =
+            self.read.iter().take(WITH_NEIGHBOURS).map(|one| (one.session, one.seq)).collect();
+        for (session, seq) in heaviest {
+            if self.is_late() {
+                break;
+            }
+            let side = |statement: &mut rusqlite::CachedStatement<'_>| {
+                let rows = statement.query_map((session, seq, NEIGHBOURS as i64), |row| row.get(0))?;
+                rows.collect::<Result<Vec<i64>, _>>()
+            };
+            let mut chain = side(&mut before)?;
+            chain.reverse();
+            chain.push(seq);
+            chain.extend(side(&mut after)?);
+            self.next.extend(chain.windows(2).map(|two| (two[0], two[1])));
+            for seq in chain.into_iter().filter(|seq| known.insert(*seq)) {
+                if let Some(row) = find.query([seq])?.next()? {
+                    self.take(seq, row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, seq: i64, row: &Row<'_>) -> Result<(), Fault> {
+        let (cue, text) = (string(row, 4)?, string(row, 5)?);
+        self.read.push(Candidate {
+            seq,
+            session: row.get(3)?,
+            day: Moment(row.get(0)?).day(),
+            reading: self.scorer.read(text, cue),
+            phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
+            place: self.place(row)?,
+            is_admitted: self.admits(row)?,
+        });
+        Ok(())
+    }
+
+    fn admits(&self, row: &Row<'_>) -> Result<bool, Fault> {
+        Ok(self.query.filter.admits(Moment(row.get(0)?), row.get(1)?))
+    }
+
+    fn place(&self, row: &Row<'_>) -> Result<Place, Fault> {
+        Ok(if Some(row.get(2)?) == self.here { Place::Here } else { Place::Elsewhere })
+    }
+
+    /// Something is there to answer with, and the time is up.
+    fn is_late(&self) -> bool {
+        !self.read.is_empty() && Instant::now() >= self.deadline
+    }
+}
+
+/// What is read of a record.
+const READ: &str = "SELECT ts, tier, project, session, cue, text FROM record WHERE seq = ?1";
 
 /// The string in a column, borrowed.
 ///
 /// # Errors
 /// [`Fault::Damaged`] where it is none.
-pub(super) fn string<'r>(row: &'r rusqlite::Row<'_>, at: usize) -> Result<&'r str, Fault> {
+pub(super) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {
     row.get_ref(at)?.as_str().map_err(|error| Fault::Damaged(format!("a record's text is no text: {error}")))
 }
 

@@ -10,9 +10,14 @@
 //! snowballstem.org, "Russian stemming algorithm"; L. Larkey et al., "Light stemming for Arabic
 //! information retrieval", 2007.
 
+use super::irregular;
+
 /// Cuts the ending off `word`, which is folded (lower case, no marks).
 pub(super) fn stem(word: &mut String) {
     if word.bytes().all(|b| b.is_ascii_lowercase()) {
+        if let Some(base) = irregular::base(word) {
+            base.clone_into(word);
+        }
         // Porter leaves words of one and two letters alone.
         if word.len() > 2 {
             english(word);
@@ -330,6 +335,7 @@ mod tests {
     fn forms_of_a_word_share_a_stem() {
         for forms in [
             &["camp", "camping", "camped", "camps"][..],
+            &["go", "went", "gone", "going"],
             &["книга", "книги", "книгу", "книгои", "книгами", "книг"],
             &["красивыи", "красивая", "красивого", "красивыми"],
             &["работал", "работала", "работают", "работать"],

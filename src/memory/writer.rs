@@ -54,6 +54,14 @@ pub(super) struct Group<'c> {
     pub(super) connection: &'c Connection,
     terms: Vec<Terms>,
     new_records: u64,
+    upkeep: Upkeep,
+}
+
+/// What is done after the commit, outside of any transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Upkeep {
+    None,
+    Wanted,
 }
 
 struct Terms {
@@ -65,7 +73,17 @@ struct Terms {
 impl<'c> Group<'c> {
     /// A transaction on `connection`, with nothing in it.
     pub(super) fn of(connection: &'c Connection) -> Group<'c> {
-        Group { connection, terms: Vec::new(), new_records: 0 }
+        Group { connection, terms: Vec::new(), new_records: 0, upkeep: Upkeep::None }
+    }
+
+    /// Has SQLite look after its statistics and its log once the group is committed and answered.
+    pub(super) fn want_upkeep(&mut self) {
+        self.upkeep = Upkeep::Wanted;
+    }
+
+    /// The first record of this group: from it on nothing is in the index yet.
+    pub(super) fn first_unindexed(&self) -> Option<i64> {
+        self.terms.iter().map(|one| one.seq).min()
     }
 
     /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
@@ -73,6 +91,24 @@ impl<'c> Group<'c> {
         self.new_records += 1;
         self.terms.push(Terms { seq, text: text_terms, cue: cue_terms });
     }
+}
+
+/// A way to the writer that outlives no thread: for jobs that follow from a job.
+#[derive(Clone, Debug)]
+pub(super) struct Follow(Arc<Queue>);
+
+impl Follow {
+    /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
+    /// would be for ever. Who calls it adds one job for one that is done.
+    pub(super) fn submit(&self, job: Box<dyn Job>) {
+        if let Err(job) = self.0.push(job, Room::Made) {
+            job.done(Err(closing()));
+        }
+    }
+}
+
+fn closing() -> CallError {
+    CallError::failed("the store is closing: nothing was stored")
 }
 
 /// The thread and its queue. Dropping it commits what waits, then ends the thread.
@@ -103,9 +139,14 @@ impl Writer {
 
     /// Hands a job over; waits while the queue is full.
     pub(super) fn submit(&self, job: Box<dyn Job>) {
-        if let Err(job) = self.queue.push(job) {
-            job.done(Err(CallError::failed("the store is closing: nothing was stored")));
+        if let Err(job) = self.queue.push(job, Room::Awaited) {
+            job.done(Err(closing()));
         }
+    }
+
+    /// For jobs that follow from this writer's jobs.
+    pub(super) fn follow(&self) -> Follow {
+        Follow(self.queue.clone())
     }
 }
 
@@ -142,15 +183,24 @@ impl std::fmt::Debug for State {
     }
 }
 
+/// What to do while the queue is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Room {
+    /// Wait.
+    Awaited,
+    /// Go over: the job takes the place of one that is done.
+    Made,
+}
+
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics between two consistent states.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, job: Box<dyn Job>) -> Result<(), Box<dyn Job>> {
+    fn push(&self, job: Box<dyn Job>, room: Room) -> Result<(), Box<dyn Job>> {
         let mut state = self.state();
-        while state.bytes >= QUEUE_BYTES && !state.closed {
+        while room == Room::Awaited && state.bytes >= QUEUE_BYTES && !state.closed {
             state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -207,9 +257,11 @@ impl Drop for CloseAtEnd<'_> {
 fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, records: &AtomicU64) {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = write(connection, &mut jobs, &mut outcomes);
+    let mut upkeep = Upkeep::None;
     match &committed {
-        Ok(new_records) => {
-            records.fetch_add(*new_records, Ordering::Relaxed);
+        Ok(written) => {
+            records.fetch_add(written.new_records, Ordering::Relaxed);
+            upkeep = written.upkeep;
         }
         Err(error) => {
             log::error!("{} writes failed together: {}", jobs.len(), error.message);
@@ -222,16 +274,27 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, records: &Atomic
     }
     outcomes.resize(jobs.len(), Ok(()));
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
-        answer(job, committed.clone().and(outcome));
+        answer(job, committed.as_ref().map(|_| ()).map_err(Clone::clone).and(outcome));
+    }
+    if upkeep == Upkeep::Wanted
+        && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
+    {
+        log::warn!("the store could not be looked after: {error}");
     }
 }
 
-/// Runs the jobs and commits; gives the number of new records.
+/// What a transaction did beside its jobs' own.
+struct Written {
+    new_records: u64,
+    upkeep: Upkeep,
+}
+
+/// Runs the jobs and commits.
 fn write(
     connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     outcomes: &mut Vec<Result<(), CallError>>,
-) -> Result<u64, CallError> {
+) -> Result<Written, CallError> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let mut group = Group::of(connection);
     for job in jobs {
@@ -239,7 +302,7 @@ fn write(
     }
     index(connection, &group.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    Ok(group.new_records)
+    Ok(Written { new_records: group.new_records, upkeep: group.upkeep })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
@@ -504,23 +567,24 @@ mod tests {
         let queue = Queue::default();
         let heavy = |weight| Box::new(Test { step: |_: &mut Group<'_>| Ok(()), weight, answers: channel().0 });
         for _ in 0..QUEUE_BYTES / GROUP_BYTES {
-            assert!(queue.push(heavy(GROUP_BYTES)).is_ok());
+            assert!(queue.push(heavy(GROUP_BYTES), Room::Awaited).is_ok());
         }
         thread::scope(|scope| {
-            let late = scope.spawn(|| queue.push(heavy(1)).is_ok());
+            assert!(queue.push(heavy(0), Room::Made).is_ok());
+            let late = scope.spawn(|| queue.push(heavy(1), Room::Awaited).is_ok());
             assert_eq!(queue.take_group().map(|group| group.len()), Some(1));
             assert!(late.join().unwrap());
         });
         assert!(queue.state().bytes <= QUEUE_BYTES);
         for _ in 0..2 * GROUP_JOBS {
-            assert!(queue.push(heavy(0)).is_ok());
+            assert!(queue.push(heavy(0), Room::Awaited).is_ok());
         }
         let sizes: Vec<_> = std::iter::from_fn(|| {
             queue.close();
             queue.take_group().map(|group| group.len())
         })
         .collect();
-        assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 1]);
+        assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 2]);
         assert_eq!(queue.state().bytes, 0);
     }
 }

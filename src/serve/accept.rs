@@ -73,7 +73,13 @@ impl Acceptor {
 
     fn admit(&self, stream: UnixStream) -> Accepted {
         match peer::peer_uid(&stream) {
-            Ok(uid) if peer::may_connect(uid, self.own_uid) => Accepted::Peer(stream),
+            Ok(uid) if peer::may_connect(uid, self.own_uid) => match stream::quiet(&stream) {
+                Ok(()) => Accepted::Peer(stream),
+                Err(e) => {
+                    log::debug!("a connection was gone before it was served: {e}");
+                    Accepted::Gone
+                }
+            },
             Ok(uid) => {
                 log::warn!("a connection by uid {uid} was closed: only uid {} and root are served", self.own_uid);
                 Accepted::Foreign

@@ -59,8 +59,8 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     writable: bool,
     /// The peer has taken nothing since then, though output waits.
     pub(crate) stalled_since: Option<Instant>,
-    /// A moment is named at which it is looked whether the peer has stalled.
-    pub(crate) watched: bool,
+    /// The moment at which it is looked whether the peer has stalled.
+    pub(crate) watched: Option<Instant>,
     /// What the ledger has on its account.
     accounted: usize,
     batch: Option<InFlight<D, P>>,
@@ -70,6 +70,8 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
 struct InFlight<D: Dispatch, P: ControlPlane> {
     batch: Arc<Batch<D, P::Done>>,
     answered: usize,
+    /// It goes on when its replies are taken.
+    paused: bool,
 }
 
 /// What a connection needs after its turn.
@@ -103,7 +105,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             ragged: false,
             writable: false,
             stalled_since: None,
-            watched: false,
+            watched: None,
             accounted: 0,
             batch: None,
         }
@@ -122,6 +124,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             return;
         };
         in_flight.answered += delivery.count;
+        in_flight.paused = delivery.paused;
         if in_flight.answered == in_flight.batch.len() {
             self.batch = None;
         }
@@ -145,9 +148,13 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         let error = CallError::failed(why);
         let mut replies = Vec::new();
         let pending = self.session.pending();
+        let mut errors = pending;
         match self.batch.take() {
             Some(in_flight) => {
-                for id in in_flight.batch.ids_after(in_flight.answered) {
+                let (ready, count, failed) = in_flight.batch.give_up(in_flight.answered);
+                replies = ready;
+                errors -= count - failed;
+                for id in in_flight.batch.ids_after(in_flight.answered + count) {
                     reply::error(&mut replies, Some(id), &error);
                 }
             }
@@ -156,7 +163,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
         core.tally.in_flight -= pending;
         self.session.answered(pending, &replies);
-        core.tally.errors += (pending + self.session.refuse_rest(why, &core.limits)) as u64;
+        core.tally.errors += (errors + self.session.refuse_rest(why, &core.limits)) as u64;
     }
 
     /// Reads, serves and writes what is there.
@@ -175,9 +182,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             bytes -= count;
         }
         if let Some(building) = building {
-            self.batch = Some(InFlight { batch: core.pool.submit(building), answered: 0 });
+            self.batch = Some(InFlight { batch: core.pool.submit(building), answered: 0, paused: false });
         }
         self.flush(core);
+        self.resume(core);
         self.session.give_back(&mut core.storage);
         self.settle(core)
     }
@@ -185,7 +193,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     /// Leaves the ledger. To be called when the connection is closed.
     pub(crate) fn leave(&mut self, core: &mut Core<D, P>) {
         core.ledger.account(self.accounted, 0);
-        core.ledger.release(self.token);
+        core.ledger.leave(self.token);
         core.tally.in_flight -= self.session.pending();
     }
 
@@ -230,16 +238,18 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     fn serve(&mut self, lines: usize, building: &mut Option<BatchBuilder>, core: &mut Core<D, P>) -> usize {
         let ticket = Ticket(self.token);
         for done in 0..lines {
+            // Whatever the next line is, it has to wait: it need not be read each time to learn that.
+            if building.is_none() && self.session.pending() > 0 {
+                return done;
+            }
             let served =
                 self.session.serve(&core.limits, |request, turn| match (route(&*core.dispatch, &request), turn) {
-                    (Route::Worker(call, pace), turn) => {
-                        let full = building.as_ref().is_some_and(|batch| batch.len() == core.limits.batch_calls);
-                        let behind_others = building.is_none() && matches!(turn, Turn::Behind);
-                        if full || behind_others {
+                    (Route::Worker(call, pace), _) => {
+                        if building.as_ref().is_some_and(|batch| batch.len() == core.limits.batch_calls) {
                             return Verdict::NotNow;
                         }
                         core.plane.request(&call.method, core.now);
-                        building.get_or_insert_with(|| core.pool.batch(ticket.0, core.now.instant)).push(call, pace);
+                        building.get_or_insert_with(|| BatchBuilder::new(ticket.0, core.now.instant)).push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later
                     }
@@ -285,8 +295,19 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         lines
     }
 
+    /// Lets its calls go on that waited until their replies were taken.
+    fn resume(&mut self, core: &Core<D, P>) {
+        if let Some(in_flight) = &mut self.batch
+            && in_flight.paused
+            && self.session.output().len() < core.limits.output_mark_bytes
+        {
+            in_flight.paused = false;
+            core.pool.resume(&in_flight.batch);
+        }
+    }
+
     /// Writes until all is written or the socket takes no more.
-    fn flush(&mut self, core: &mut Core<D, P>) {
+    pub(crate) fn flush(&mut self, core: &mut Core<D, P>) {
         while !self.session.output().is_empty() {
             match stream::send(&self.stream, self.session.output()) {
                 Ok(count) => {

@@ -72,6 +72,8 @@ pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     timers: Timers,
     /// `None` once the server is stopping.
     acceptor: Option<Acceptor>,
+    /// The log says that nobody can be accepted. Said again only after somebody was.
+    accept_failure_told: bool,
     drain: Option<Drain>,
     stop_fd: Option<OwnedFd>,
     stop_asked: Arc<AtomicBool>,
@@ -97,6 +99,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             ready: VecDeque::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
+            accept_failure_told: false,
             drain: None,
             stop_fd,
             stop_asked,
@@ -121,13 +124,19 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             }
             self.on_moments();
             self.serve_ready();
+            self.relieve();
             self.perform_wishes();
         }
         if let Some(fd) = self.stop_fd.take() {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
         }
         let end_at = self.drain.as_ref().map_or(self.core.now.instant, |drain| drain.end_at);
-        self.core.pool.end(end_at.saturating_duration_since(Instant::now()));
+        let EventLoop { core: Core { pool, dispatch, .. }, connections, drain, .. } = self;
+        drop(connections);
+        pool.end(end_at.saturating_duration_since(Instant::now()));
+        // The path's lock goes after the dispatch: whoever takes it next finds what that had let go.
+        drop(dispatch);
+        drop(drain);
         Ok(())
     }
 
@@ -179,8 +188,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
             self.refuse_rest();
         }
+    }
+
+    /// Lets those be read again that waited for memory. After the turns, in which it came free: no
+    /// other event may follow.
+    fn relieve(&mut self) {
         let EventLoop { core, connections, ready, .. } = self;
-        core.ledger.relieve(now.instant, &core.limits, |token| {
+        core.ledger.relieve(core.now.instant, &core.limits, |token| {
             if let Some(connection) = find(connections, token) {
                 enqueue(ready, connection);
             }
@@ -192,13 +206,21 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         for _ in 0..self.core.limits.turn_accepts {
             let Some(acceptor) = &mut self.acceptor else { return };
             match acceptor.accept() {
-                Accepted::Peer(stream) => self.admit(stream),
+                Accepted::Peer(stream) => {
+                    self.accept_failure_told = false;
+                    self.admit(stream);
+                }
                 Accepted::Foreign => self.core.tally.refused_peers += 1,
                 Accepted::OutOfDescriptors => self.core.tally.refused_connections += 1,
                 Accepted::Gone => {}
                 Accepted::Nobody => return,
                 Accepted::Later(e) => {
-                    log::warn!("accepting connections failed, trying again shortly: {e}");
+                    if !std::mem::replace(&mut self.accept_failure_told, true) {
+                        log::warn!(
+                            "nobody can be accepted, trying again every {:?}: {e}",
+                            self.core.limits.accept_retry
+                        );
+                    }
                     self.timers.accept = Some(self.core.now.instant + self.core.limits.accept_retry);
                     return;
                 }
@@ -257,10 +279,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             connection.queued = false;
             let after = connection.turn(&mut self.core);
             if let Some(since) = connection.stalled_since
-                && !connection.watched
+                && connection.watched.is_none()
             {
-                connection.watched = true;
-                self.timers.stalled.push_back((since + self.core.limits.stalled_reader_after, token));
+                let due = since + self.core.limits.stalled_reader_after;
+                connection.watched = Some(due);
+                self.timers.stalled.insert((due, token));
             }
             match after {
                 After::Again => enqueue(&mut self.ready, connection),
@@ -273,6 +296,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn close(&mut self, token: usize) {
         let mut connection = self.connections.remove(token & KEY_MASK);
         connection.leave(&mut self.core);
+        if let Some(due) = connection.watched {
+            self.timers.stalled.remove(&(due, token));
+        }
         self.core.tally.connections -= 1;
         accept::finish(&connection.stream);
     }
@@ -280,15 +306,19 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// A peer's time may be up, unless it has taken something since.
     fn look_at_stalled(&mut self, token: usize) {
         let Some(connection) = find(&mut self.connections, token) else { return };
-        connection.watched = false;
-        let Some(since) = connection.stalled_since else { return };
-        let due = since + self.core.limits.stalled_reader_after;
-        if due > self.core.now.instant {
-            connection.watched = true;
-            self.timers.stalled.push_back((due, token));
+        connection.watched = None;
+        if connection.stalled_since.is_none() {
             return;
         }
-        log::info!("a reader was cut off: it took nothing for {:?}", self.core.limits.stalled_reader_after);
+        // A socket is said to be writable only when most of its buffer is free: the peer may have taken
+        // some of it.
+        connection.flush(&mut self.core);
+        let patience = self.core.limits.stalled_reader_after;
+        if connection.stalled_since.is_none_or(|since| since + patience > self.core.now.instant) {
+            enqueue(&mut self.ready, connection);
+            return;
+        }
+        log::info!("a reader was cut off: it took nothing for {patience:?}");
         self.core.tally.cut_readers += 1;
         self.close(token);
     }
@@ -332,6 +362,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
 
     /// The drain's time is up.
     fn refuse_rest(&mut self) {
+        // What is answered already is not refused.
+        self.take_results();
         for (_, connection) in &mut self.connections {
             connection.refuse_rest(STOPPING, &mut self.core);
             enqueue(&mut self.ready, connection);

@@ -48,15 +48,22 @@ impl Ledger {
         }
     }
 
-    /// This connection has ended, or holds so little that it needs no pass.
+    /// This connection holds so little that it needs no pass.
     pub(crate) fn release(&mut self, token: usize) {
         if self.pass.is_some_and(|pass| pass.token == token) {
             self.pass = None;
         }
     }
 
+    /// This connection has ended.
+    pub(crate) fn leave(&mut self, token: usize) {
+        self.release(token);
+        self.waiting.retain(|waiting| *waiting != token);
+    }
+
     /// Puts connections that may be read again into `ready`: all of them when there is room, else
-    /// the next one when the pass is free or its time is up.
+    /// the next one when the pass is free or its time is up. To be called whenever any of that may
+    /// have changed: [`Ledger::next_moment`] tells of time alone.
     pub(crate) fn relieve(&mut self, now: Instant, limits: &Limits, mut ready: impl FnMut(usize)) {
         if self.waiting.is_empty() {
             return;
@@ -112,8 +119,14 @@ mod tests {
 
         ledger.wait(3);
         ledger.wait(4);
+        ledger.leave(3);
+        ledger.leave(1);
+        assert_eq!(relieved(&mut ledger, now), [4]);
+
+        ledger.wait(3);
+        ledger.wait(5);
         ledger.account(901, 0);
-        assert_eq!(relieved(&mut ledger, now), [3, 4]);
+        assert_eq!(relieved(&mut ledger, now), [3, 5]);
         assert_eq!(ledger.next_moment(), None);
     }
 }

@@ -77,11 +77,17 @@ impl<D: Dispatch> Server<D> {
 
 impl<D: Dispatch, P: ControlPlane> Server<D, P> {
     /// Serves within these limits. Fewer than [`MIN_WORKERS`] workers or more than
-    /// [`MAX_CONNECTIONS`] connections are not to be had.
+    /// [`MAX_CONNECTIONS`] connections are not to be had, and no bound of a turn or of the output that
+    /// lets nothing move: those are at least 1.
     pub fn limits(mut self, limits: Limits) -> Server<D, P> {
         self.limits = Limits {
             workers: limits.workers.max(MIN_WORKERS),
             max_connections: limits.max_connections.min(MAX_CONNECTIONS),
+            output_mark_bytes: limits.output_mark_bytes.max(1),
+            turn_bytes: limits.turn_bytes.max(1),
+            turn_lines: limits.turn_lines.max(1),
+            turn_accepts: limits.turn_accepts.max(1),
+            batch_calls: limits.batch_calls.max(1),
             ..limits
         };
         self

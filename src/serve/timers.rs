@@ -1,6 +1,6 @@
 //! The moments that the loop itself waits for. Where none is named, it sleeps without a timeout.
 
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// What is due, and when.
@@ -8,14 +8,14 @@ use std::time::Instant;
 pub(crate) struct Timers {
     /// Accepting is tried again.
     pub(crate) accept: Option<Instant>,
-    /// Peers that may have stalled, by token, the earliest first: all wait equally long.
-    pub(crate) stalled: VecDeque<(Instant, usize)>,
+    /// Peers that may have stalled, by token, each once, the earliest first.
+    pub(crate) stalled: BTreeSet<(Instant, usize)>,
 }
 
 impl Timers {
     /// The earliest of these and `others`.
     pub(crate) fn earliest(&self, others: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
-        let stalled = self.stalled.front().map(|(at, _)| *at);
+        let stalled = self.stalled.first().map(|(at, _)| *at);
         others.into_iter().chain([self.accept, stalled]).flatten().min()
     }
 
@@ -26,11 +26,11 @@ impl Timers {
 
     /// The next peer whose time is up.
     pub(crate) fn stalled_due(&mut self, now: Instant) -> Option<usize> {
-        let (at, token) = *self.stalled.front()?;
+        let (at, token) = *self.stalled.first()?;
         if at > now {
             return None;
         }
-        self.stalled.pop_front();
+        self.stalled.pop_first();
         Some(token)
     }
 }

@@ -136,9 +136,16 @@ fn optional<'a>(field: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>
 }
 
 fn seconds(raw: Option<&str>) -> Result<Option<i64>, Invalid> {
-    raw.filter(|raw| *raw != "null")
-        .map(|raw| raw.parse().map_err(|_| Invalid("seconds must be an int".into())))
-        .transpose()
+    raw.filter(|raw| *raw != "null").map(whole).transpose()
+}
+
+/// A JSON integer; one that no `i64` holds is the nearest that does.
+fn whole(raw: &str) -> Result<i64, Invalid> {
+    let digits = raw.strip_prefix('-').unwrap_or(raw);
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Invalid("seconds must be an int".into()));
+    }
+    Ok(raw.parse().unwrap_or(if raw.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
 
 #[cfg(test)]
@@ -168,6 +175,16 @@ mod tests {
             ("pause", Fields { seconds: Some("1e2"), ..all }, Err("seconds must be an int")),
             ("resume", Fields { seconds: text, ..all }, Err("seconds must be an int")),
             ("resume", Fields { seconds: Some("-3"), ..all }, Ok(Control::Resume { seconds: Some(-3) })),
+            (
+                "pause",
+                Fields { seconds: Some("99999999999999999999"), ..all },
+                Ok(Control::Pause { seconds: Some(i64::MAX) }),
+            ),
+            (
+                "pause",
+                Fields { seconds: Some("-99999999999999999999"), ..all },
+                Ok(Control::Pause { seconds: Some(i64::MIN) }),
+            ),
             ("session_open", none, Ok(Control::SessionOpen { session_id: None, ts: None })),
             ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
             ("session_open", Fields { session_id: number, ..all }, Err("session_id must be a string")),

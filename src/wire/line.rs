@@ -184,7 +184,7 @@ mod tests {
             "\n".into(),
             "a\nbc\n\nd".into(),
             format!("{long}\n{long}y\nz\n"),
-            format!("{long}"),
+            long.clone(),
             format!("{long}y"),
             format!("{long}yyyyyyyyyyyyyyyyyyyyyyyyyy\n{long}"),
             format!("a\n{long}{long}{long}\nb\n{long}{long}"),

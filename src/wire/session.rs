@@ -192,6 +192,10 @@ impl Session {
         self.taken += count;
         if self.taken == self.output.len() {
             self.drop_output();
+        } else if self.taken > self.output.len() / 2 {
+            // A reader that never catches up would have all it ever took kept here.
+            self.output.drain(..self.taken);
+            self.taken = 0;
         }
     }
 
@@ -396,6 +400,24 @@ mod tests {
         session.wrote(waiting);
         assert!(session.wants_input(&limits) && session.may_serve(&limits));
         assert_eq!(session.serve(&limits, answer), Some(Served::Request));
+    }
+
+    #[test]
+    fn a_reader_that_never_catches_up_has_nothing_kept_of_what_it_took() {
+        let limits = limits();
+        let mut session = Session::new(&limits);
+        let mut taken = 0;
+        for id in 0..1000 {
+            feed(&mut session, &ping(id % 10), &limits);
+            session.serve(&limits, answer);
+            if id > 0 {
+                let reply = session.output().iter().position(|byte| *byte == b'\n').unwrap() + 1;
+                session.wrote(reply);
+                taken += reply;
+            }
+            assert!(!session.output().is_empty());
+        }
+        assert!(taken > 10_000 && session.output.capacity() < 1000, "{} bytes are kept", session.output.capacity());
     }
 
     #[test]

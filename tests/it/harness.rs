@@ -26,6 +26,7 @@ pub fn setup() -> Daemon {
 /// How a daemon is to be started.
 pub struct Setup {
     home: TempDir,
+    socket: PathBuf,
     args: Vec<String>,
     envs: Vec<(String, String)>,
 }
@@ -44,7 +45,8 @@ pub struct Client {
 
 impl Setup {
     pub fn new() -> Setup {
-        Setup { home: tempfile::tempdir().expect("a temporary folder"), args: Vec::new(), envs: Vec::new() }
+        let home = tempfile::tempdir().expect("a temporary folder");
+        Setup { socket: home.path().join("d.sock"), home, args: Vec::new(), envs: Vec::new() }
     }
 
     /// More arguments for `iaid serve`.
@@ -58,12 +60,18 @@ impl Setup {
         self
     }
 
+    /// Another socket than `d.sock`, relative to the home folder.
+    pub fn socket_at(mut self, path: &str) -> Setup {
+        self.socket = self.home().join(path);
+        self
+    }
+
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
     pub fn socket(&self) -> PathBuf {
-        self.home().join("d.sock")
+        self.socket.clone()
     }
 
     pub fn store(&self) -> PathBuf {
@@ -92,9 +100,29 @@ impl Setup {
         daemon
     }
 
+    /// Starts it by this command, which becomes the daemon, with the standard input and output it has.
+    pub fn start_by(self, mut command: Command) -> Daemon {
+        let child = command.stderr(log_file(self.home())).spawn().expect("it runs");
+        let mut daemon = Daemon { child, setup: self };
+        daemon.wait_until_it_accepts();
+        daemon
+    }
+
     /// Starts a daemon that is expected to end by itself, and waits for that.
     pub fn start_and_fail(&self) -> Output {
-        self.serve().output().expect("the binary runs")
+        let mut serve = self.serve();
+        let mut child =
+            serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+        let patience = Instant::now() + PATIENCE;
+        while child.try_wait().expect("the child can be waited for").is_none() {
+            if Instant::now() > patience {
+                child.kill().expect("it can be killed");
+                let output = child.wait_with_output().expect("it has ended");
+                panic!("the daemon was to fail and serves: {}", String::from_utf8_lossy(&output.stderr));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child.wait_with_output().expect("it has ended")
     }
 }
 
@@ -155,10 +183,15 @@ impl Daemon {
         self.wait()
     }
 
-    /// `kill -9`, and a new start on the same folder.
-    pub fn kill_and_restart(&mut self) {
+    /// `kill -9`.
+    pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         assert_eq!(self.wait().signal(), Some(9));
+    }
+
+    /// `kill -9`, and a new start on the same folder.
+    pub fn kill_and_restart(&mut self) {
+        self.kill();
         self.restart();
     }
 
@@ -195,6 +228,20 @@ impl Client {
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the daemon reads");
+    }
+
+    /// Sends bytes to a daemon that may have gone. False where it has.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// The next whole reply line of a daemon that may have gone; empty where it has.
+    pub fn try_line(&mut self) -> String {
+        let mut line = String::new();
+        match self.stream.read_line(&mut line) {
+            Ok(_) if line.ends_with('\n') => line.trim_end_matches('\n').to_owned(),
+            _ => String::new(),
+        }
     }
 
     /// The next reply line, without its newline; empty at the end.
@@ -261,6 +308,9 @@ pub fn until(what: &str, mut so: impl FnMut() -> bool) {
 }
 
 fn spawn(mut command: Command, home: &Path) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(home.join("log")).expect("a log file");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("the binary runs")
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log_file(home)).spawn().expect("the binary runs")
+}
+
+fn log_file(home: &Path) -> std::fs::File {
+    std::fs::File::options().create(true).append(true).open(home.join("log")).expect("a log file")
 }

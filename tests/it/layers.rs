@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sys/", &["limits", "sys"]),
     ("serve/plane.rs", &["wire"]),
     ("serve/route.rs", &["dispatch", "wire"]),
-    ("serve/pool.rs", &["limits", "dispatch", "wire", "serve::plane"]),
+    ("serve/pool", &["limits", "dispatch", "wire", "serve::plane"]),
     ("serve/stdio.rs", &["limits", "dispatch", "wire", "serve::plane", "serve::route"]),
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
     ("client", &["wire", "client"]),

@@ -1,5 +1,20 @@
 //! The program through its front door: the built binary, its socket, its files.
 
+// Nobody imports a test.
+#![allow(unreachable_pub)]
+
+mod cli;
+mod docs;
+mod ending;
 mod harness;
 mod layers;
+mod memory;
+mod methods;
+mod os;
+mod plane;
+mod serve;
+mod shell;
+mod stdio;
+mod store;
+mod sys;
 mod wire;

@@ -1,4 +1,245 @@
-//! WIRE.md's tables as transcripts: `-->` is sent, `<--` must come back, byte for byte. In a reply
-//! `…` stands for anything.
+//! WIRE.md's tables as transcripts, each played against a daemon of its own in several ways: as it
+//! stands, byte by byte, and with everything sent before anything is read.
+//!
+//! A transcript's lines:
+//!
+//! ```text
+//! # a comment
+//! ! serve OPTIONS          how the daemon is started; first, if at all
+//! --> TEXT                 sent, with a newline
+//! ==> TEXT                 sent without one
+//! <-- TEXT                 must come back, byte for byte; … stands for anything
+//! ! half-close             the client ends its sending side
+//! ! closed                 the daemon has closed
+//! ! connect                a new connection
+//! ```
+//!
+//! In a text `\xNN` is a byte and `<UNIT*N>` is UNIT N times over. At the end nothing more may have
+//! come than was expected: one more `ping` is answered next.
 
-use crate::harness::setup;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Client, Daemon, Setup, setup};
+
+/// Longer texts are not sent byte by byte, but in some pieces.
+const FEW: usize = 3000;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(Vec<u8>),
+    Expect(String),
+    HalfClose,
+    Closed,
+    Connect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    AsItStands,
+    ByteByByte,
+    AllAtOnce,
+}
+
+macro_rules! transcripts {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                play(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_transcript_is_played() {
+            let mut there: Vec<String> = std::fs::read_dir(folder())
+                .expect("the folder is there")
+                .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("a plain name"))
+                .collect();
+            there.sort();
+            let mut played = vec![$(concat!(stringify!($name), ".txt")),*];
+            played.sort();
+            assert_eq!(there, played);
+        }
+    };
+}
+
+transcripts! { control framing ids kinds replies requests server_methods }
+
+#[test]
+fn the_longest_line_is_one_mebibyte_by_default() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let request = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+    for (spaces, reply) in [
+        ((1 << 20) - request.len(), r#"{"jsonrpc":"2.0","id":1,"result":{}}"#),
+        (
+            (1 << 20) - request.len() + 1,
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"line exceeds 1048576 bytes"}}"#,
+        ),
+    ] {
+        client.send(format!("{request}{}\n", " ".repeat(spaces)));
+        assert_eq!(client.line(), reply);
+    }
+    // However long it goes on, no more than the limit is held of it.
+    client.send("x".repeat(5 << 20));
+    assert!(client.line().contains("line exceeds"));
+    let held = daemon.status()["buffered_bytes"].as_u64().expect("a number");
+    assert!(held <= (1 << 20) + 1, "{held} bytes are held");
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts")
+}
+
+fn play(name: &str) {
+    let path = folder().join(name).with_extension("txt");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let (args, steps) = read(&text);
+    for way in [Way::AsItStands, Way::ByteByByte, Way::AllAtOnce] {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let daemon = Setup::new().args(&args).start();
+        Player { daemon: &daemon, client: daemon.client(), way, name }.play(steps.clone());
+    }
+}
+
+struct Player<'d> {
+    daemon: &'d Daemon,
+    client: Client,
+    way: Way,
+    name: &'d str,
+}
+
+impl Player<'_> {
+    fn play(&mut self, steps: Vec<(usize, Step)>) {
+        let mut steps = steps;
+        if self.way == Way::AllAtOnce {
+            steps = sent_first(steps);
+        }
+        let mut open = true;
+        for (line, step) in steps {
+            match step {
+                Step::Send(bytes) => self.send(&bytes),
+                Step::Expect(pattern) => {
+                    let reply = self.client.line();
+                    assert!(matches(&pattern, &reply), "{}\n  expected {pattern}\n  came     {reply}", self.at(line));
+                }
+                Step::HalfClose => self.client.end(),
+                Step::Closed => {
+                    assert_eq!(self.client.rest(), "", "{}: more came than was expected", self.at(line));
+                    open = false;
+                }
+                Step::Connect => {
+                    self.client = self.daemon.client();
+                    open = true;
+                }
+            }
+        }
+        if open {
+            self.client.send("{\"jsonrpc\":\"2.0\",\"id\":\"the end\",\"method\":\"ping\"}\n");
+            assert_eq!(self.client.line(), r#"{"jsonrpc":"2.0","id":"the end","result":{}}"#, "{}", self.at(0));
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let size = match self.way {
+            Way::ByteByByte => bytes.len().div_ceil(FEW),
+            _ => bytes.len(),
+        };
+        bytes.chunks(size.max(1)).for_each(|piece| self.client.send(piece));
+    }
+
+    fn at(&self, line: usize) -> String {
+        format!("{}.txt:{line} ({:?})", self.name, self.way)
+    }
+}
+
+/// The same steps with what is sent on a connection before what is expected there.
+fn sent_first(steps: Vec<(usize, Step)>) -> Vec<(usize, Step)> {
+    let mut sorted = Vec::new();
+    for connection in steps.split_inclusive(|(_, step)| matches!(step, Step::Closed)) {
+        let expected = |step: &Step| matches!(step, Step::Expect(_) | Step::Closed);
+        sorted.extend(connection.iter().filter(|(_, step)| !expected(step)).cloned());
+        sorted.extend(connection.iter().filter(|(_, step)| expected(step)).cloned());
+    }
+    sorted
+}
+
+/// The daemon's options, and the steps with the numbers of their lines.
+fn read(text: &str) -> (Vec<String>, Vec<(usize, Step)>) {
+    let (mut args, mut steps) = (Vec::new(), Vec::new());
+    for (line, number) in text.lines().zip(1..) {
+        let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
+        let step = match (mark, text) {
+            ("" | "#", _) => continue,
+            ("-->", _) => Step::Send([expanded(text), b"\n".into()].concat()),
+            ("==>", _) => Step::Send(expanded(text)),
+            ("<--", _) => Step::Expect(String::from_utf8(expanded(text)).expect("replies are UTF-8")),
+            ("!", "half-close") => Step::HalfClose,
+            ("!", "closed") => Step::Closed,
+            ("!", "connect") => Step::Connect,
+            ("!", options) if options.starts_with("serve ") => {
+                args.extend(options.split(' ').skip(1).map(str::to_owned));
+                continue;
+            }
+            _ => panic!("line {number} is no step: {line}"),
+        };
+        steps.push((number, step));
+    }
+    (args, steps)
+}
+
+/// `\xNN` and `<UNIT*N>` written out.
+fn expanded(text: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let hex = rest.strip_prefix("\\x").and_then(|hex| u8::from_str_radix(hex.get(..2)?, 16).ok());
+        let repeated = rest.strip_prefix('<').and_then(|inner| {
+            let (inner, after) = inner.split_once('>')?;
+            let (unit, times) = inner.rsplit_once('*')?;
+            Some((expanded(unit).repeat(times.parse().ok()?), after))
+        });
+        if let Some(byte) = hex {
+            out.push(byte);
+            rest = &rest[4..];
+        } else if let Some((bytes, after)) = repeated {
+            out.extend(bytes);
+            rest = after;
+        } else {
+            out.extend_from_slice(&rest.as_bytes()[..first.len_utf8()]);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// Is `line` the pattern, in which each `…` is any text?
+fn matches(pattern: &str, line: &str) -> bool {
+    let mut pieces = pattern.split('…');
+    let first = pieces.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let mut pieces: Vec<&str> = pieces.collect();
+    let Some(last) = pieces.pop() else { return rest.is_empty() };
+    for piece in pieces {
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    rest.ends_with(last)
+}
+
+#[test]
+fn patterns_match_what_they_say() {
+    for (pattern, line, so) in [
+        ("ab", "ab", true),
+        ("ab", "abc", false),
+        ("a…", "abc", true),
+        ("a…c", "ac", true),
+        ("a…bc", "abbc", true),
+        ("a…c", "cab", false),
+        ("a…b…c", "a-b-c", true),
+        ("a…bb…b", "abb", false),
+    ] {
+        assert_eq!(matches(pattern, line), so, "{pattern} {line}");
+    }
+    assert_eq!(expanded(r"a\x0a<xy*3>\q<"), b"a\nxyxyxy\\q<");
+}

@@ -1,0 +1,193 @@
+//! The steps by which the memory is put in order while nobody asks, in chunks short enough that
+//! others hardly wait: the order of the steps, their cursors, and one chunk of one.
+//!
+//! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
+//! cycle that is cut short goes on where it stopped. It does not know who runs it or when
+//! (`consolidate.rs` does, and whoever puts the memory to sleep).
+//!
+//! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::events::{self, Event, Severity};
+use super::moment::Moment;
+use super::writer::Group;
+use super::{associate, decay, induce, optimize, precache};
+use crate::dispatch::CallError;
+
+/// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
+/// what it wrote must be committed too.
+const CHUNK: Duration = Duration::from_millis(20);
+
+/// A step of the cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Links among records by shared rare terms and by nearness in a session.
+    Associate,
+    /// Recurring patterns over sessions become semantic records.
+    Induce,
+    /// Links that have faded go.
+    Decay,
+    /// The index is merged, the log checkpointed.
+    Optimize,
+    /// What sessions start with is rendered, the links' figures are taken.
+    Precache,
+}
+
+/// What was done, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(super) struct Counts(BTreeMap<&'static str, u64>);
+
+/// Is a step at its end?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// There is more to do.
+    More,
+    /// There is nothing left.
+    Done,
+}
+
+/// One chunk of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Chunk {
+    /// Where the next one goes on; what it means is the step's own.
+    pub(super) cursor: i64,
+    pub(super) progress: Progress,
+    pub(super) counts: Counts,
+}
+
+/// What a step did in a cycle.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Report {
+    step: &'static str,
+    chunks: u64,
+    duration_sec: f64,
+    counts: Counts,
+}
+
+impl Step {
+    /// In the order of the cycle.
+    pub(super) const ALL: [Step; 5] = [Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+
+    /// Its name in events.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Step::Associate => "associate",
+            Step::Induce => "induce",
+            Step::Decay => "decay",
+            Step::Optimize => "optimize",
+            Step::Precache => "precache",
+        }
+    }
+
+    fn cursor(self) -> &'static str {
+        match self {
+            Step::Associate => "step_associate",
+            Step::Induce => "step_induce",
+            Step::Decay => "step_decay",
+            Step::Optimize => "step_optimize",
+            Step::Precache => "step_precache",
+        }
+    }
+}
+
+/// Runs one chunk of a step from where its cursor is, and keeps where it has come to.
+///
+/// # Errors
+/// The database's; the cursor is then where it was.
+pub(super) fn chunk(step: Step, group: &mut Group<'_>, now: Moment) -> Result<Chunk, CallError> {
+    let deadline = Instant::now() + CHUNK;
+    let cursor = load(group.connection, step)?;
+    let chunk = match step {
+        Step::Associate => associate::chunk(group, cursor, now, deadline)?,
+        Step::Induce => induce::chunk(group, cursor, now, deadline)?,
+        Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
+        Step::Optimize => optimize::chunk(group, deadline)?,
+        Step::Precache => precache::chunk(group.connection, cursor, deadline)?,
+    };
+    save(group.connection, step, chunk.cursor)?;
+    Ok(chunk)
+}
+
+/// Stores the event of a cycle that has ended.
+///
+/// # Errors
+/// The database's.
+pub(super) fn ended(
+    connection: &Connection,
+    reports: &[Report],
+    session: &str,
+    now: Moment,
+) -> Result<(), rusqlite::Error> {
+    let of = |data, kind, sources: &[Uuid]| {
+        events::add(
+            connection,
+            &Event { kind, severity: Severity::Info, domain: None, ts: now, data, session, sources },
+        )
+    };
+    let seconds: f64 = reports.iter().map(|report| report.duration_sec).sum();
+    let data = json!({"mode": "heavy", "tier": "tier0", "duration_sec": seconds, "steps": reports});
+    of(data, "cls_consolidation_run", &[])?;
+    let induced: u64 = reports.iter().map(|report| report.counts.of("induced")).sum();
+    if induced > 0 {
+        let evidence: u64 = reports.iter().map(|report| report.counts.of("evidence")).sum();
+        of(json!({"induced": induced, "evidence": evidence}), "schema_induction_run", &[])?;
+    }
+    Ok(())
+}
+
+impl Counts {
+    /// No counts but these.
+    pub(super) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
+        Counts(counts.into())
+    }
+
+    /// One of them.
+    pub(super) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, other: &Counts) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+}
+
+impl Report {
+    /// Of a step that has not begun.
+    pub(super) fn new(step: Step) -> Report {
+        Report { step: step.name(), chunks: 0, duration_sec: 0.0, counts: Counts::default() }
+    }
+
+    /// Adds a chunk of it.
+    pub(super) fn add(&mut self, chunk: &Chunk, time: Duration) {
+        self.chunks += 1;
+        self.duration_sec += time.as_secs_f64();
+        self.counts.add(&chunk.counts);
+    }
+
+    /// What was done.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+fn load(connection: &Connection, step: Step) -> Result<i64, rusqlite::Error> {
+    let mut read = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
+    Ok(read.query_row([step.cursor()], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+fn save(connection: &Connection, step: Step, cursor: i64) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+               ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value";
+    connection.prepare_cached(sql)?.execute((step.cursor(), cursor))?;
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! A step of the cycle: the links' figures are taken, and what sessions start with is rendered for
+//! each project that was asked for.
+//!
+//! Its cursor counts what is done: the figures, no project's point of view, then each project's.
+
+use std::time::Instant;
+
+use rusqlite::Connection;
+
+use super::cycle::{Chunk, Counts, Progress};
+use super::{topology, wake};
+use crate::dispatch::CallError;
+
+/// One chunk.
+///
+/// # Errors
+/// The database's.
+pub(super) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<Chunk, CallError> {
+    let mut rendered = 0;
+    let mut at = cursor;
+    if at == 0 {
+        topology::measure(connection)?;
+        at = 1;
+    }
+    let projects = wake::projects(connection)?;
+    loop {
+        let Some(project) = usize::try_from(at - 1).ok().and_then(|at| projects.get(at)) else {
+            return Ok(Chunk { cursor: 0, progress: Progress::Done, counts: Counts::from([("rendered", rendered)]) });
+        };
+        if Instant::now() >= deadline {
+            let counts = Counts::from([("rendered", rendered)]);
+            return Ok(Chunk { cursor: at, progress: Progress::More, counts });
+        }
+        if wake::cached(connection, project)?.is_none() {
+            wake::keep(connection, project)?;
+            rendered += 1;
+        }
+        at += 1;
+    }
+}

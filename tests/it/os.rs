@@ -1,0 +1,55 @@
+//! What the standard library has no words for: descriptors passed along with bytes, bytes out of
+//! band, and the limits of another process.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+
+/// Sends `bytes` with a copy of `passed` along (SCM_RIGHTS, unix(7)). Gives how many bytes went.
+pub fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &impl AsFd) -> io::Result<usize> {
+    let fd: RawFd = passed.as_fd().as_raw_fd();
+    // More than one header with one descriptor, and aligned as one.
+    let mut control = [0_u64; 8];
+    let mut span = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+    // SAFETY: zeroes are a value of msghdr; all it points to lives over the call; the control buffer
+    // holds the one header and its descriptor.
+    let sent = unsafe {
+        let mut message: libc::msghdr = std::mem::zeroed();
+        message.msg_iov = &raw mut span;
+        message.msg_iovlen = 1;
+        message.msg_control = (&raw mut control).cast();
+        message.msg_controllen = libc::CMSG_SPACE(size_of::<RawFd>() as libc::c_uint) as _;
+        let header = libc::CMSG_FIRSTHDR(&raw const message);
+        (*header).cmsg_level = libc::SOL_SOCKET;
+        (*header).cmsg_type = libc::SCM_RIGHTS;
+        (*header).cmsg_len = libc::CMSG_LEN(size_of::<RawFd>() as libc::c_uint) as _;
+        libc::CMSG_DATA(header).cast::<RawFd>().write_unaligned(fd);
+        libc::sendmsg(stream.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends one byte out of band. `false` where the kernel knows no such thing on Unix sockets.
+pub fn send_out_of_band(stream: &UnixStream, byte: u8) -> bool {
+    // SAFETY: the byte lives over the call and has the length said.
+    let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
+    assert!(sent == 1 || io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP));
+    sent == 1
+}
+
+/// Sets how many descriptors the process may have (the soft limit), and gives what it was.
+#[cfg(target_os = "linux")]
+pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    let pid = libc::pid_t::try_from(pid).expect("a pid");
+    // SAFETY: null means nothing is set; the struct lives over the call.
+    let read = unsafe { libc::prlimit64(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut limit) };
+    assert_eq!(read, 0, "{}", io::Error::last_os_error());
+    let before = std::mem::replace(&mut limit.rlim_cur, soft);
+    // SAFETY: the struct lives over the call; null means nothing is read.
+    let set = unsafe { libc::prlimit64(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    before
+}

@@ -1,0 +1,428 @@
+//! The loop through the socket: nobody starves, nothing grows without a bound, nothing is lost, and
+//! an idle daemon does nothing.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Daemon, Setup, setup, until};
+use crate::os;
+
+const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
+const PONG: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
+
+/// What the server keeps of a peer that does not read: output over its mark by less than one reply,
+/// and input that it had taken in before.
+const HELD: u64 = (256 << 10) + (64 << 10) + 4096;
+
+#[test]
+fn a_flood_starves_nobody() {
+    let daemon = setup();
+    for line in [PING, &call(1, "profile_get")] {
+        let over = AtomicBool::new(false);
+        let (sent, answered) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let flood = daemon.connect();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let many = format!("{line}\n").repeat(500);
+                while !over.load(Ordering::Relaxed) {
+                    (&flood).write_all(many.as_bytes()).expect("the daemon reads");
+                    sent.fetch_add(500, Ordering::Relaxed);
+                }
+                flood.shutdown(Shutdown::Write).expect("the sending side can be ended");
+            });
+            scope.spawn(|| {
+                for line in BufReader::new(&flood).lines() {
+                    assert!(line.expect("a reply comes").contains("\"result\""));
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            let mut client = daemon.client();
+            for _ in 0..20 {
+                let before = answered.load(Ordering::Relaxed);
+                until("the flood goes on", || answered.load(Ordering::Relaxed) > before);
+                assert_eq!(client.ask(PING), json!({"jsonrpc": "2.0", "id": 1, "result": {}}));
+                assert_eq!(client.call("profile_get", json!({"knob": "wake_depth"}))["value"], "minimal");
+                assert_eq!(client.ask(r#"{"type":"status"}"#)["ok"], true);
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(answered.into_inner(), sent.into_inner());
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_is_read_no_more_until_it_does() {
+    let daemon = setup();
+    let lines = 100_000;
+    let stream = daemon.connect();
+    let sent = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for first in (0..lines).step_by(500) {
+                let some: String = (first..first + 500).map(|id| call(id, "ping")).collect();
+                (&stream).write_all(some.as_bytes()).expect("the daemon reads in the end");
+                sent.fetch_add(500, Ordering::Relaxed);
+            }
+        });
+        until("output is over its mark", || buffered(&daemon) > 256 << 10);
+        let mut other = daemon.client();
+        for _ in 0..100 {
+            assert_eq!(other.call("ping", json!({})), json!({}));
+            assert_eq!(other.call("profile_get", json!({"knob": "wake_depth"}))["value"], "minimal");
+        }
+        let held = buffered(&daemon);
+        assert!(held > 256 << 10 && held < HELD, "{held} bytes are held");
+        assert!(sent.load(Ordering::Relaxed) < lines / 2, "all was read");
+        let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+        for id in 0..lines {
+            assert_eq!(replies.line(), format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}"));
+        }
+    });
+    until("nothing is held", || buffered(&daemon) == 0);
+}
+
+#[test]
+fn thousands_of_pipelined_lines_and_a_half_close_are_one_reply_each_in_order() {
+    let daemon = setup();
+    let lines = 6000;
+    let stream = daemon.connect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut text: String = (0..lines).map(|id| mixed(id).0).collect();
+            // The last line has no end, and is a line all the same.
+            text.truncate(text.trim_end().len());
+            (&stream).write_all(text.as_bytes()).expect("the daemon reads");
+            stream.shutdown(Shutdown::Write).expect("the sending side can be ended");
+        });
+        let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+        for id in 0..lines {
+            let (sent, expected) = mixed(id);
+            let reply = replies.line();
+            assert!(reply.starts_with(&expected), "{sent} was answered {reply}, not {expected}");
+        }
+        assert_eq!(replies.rest(), "");
+    });
+    let status = daemon.status();
+    assert_eq!((&status["in_flight"], &status["queued"]), (&json!(0), &json!(0)));
+    assert_eq!(status["requests"], lines);
+}
+
+/// A line of some kind, some with blank lines before them, and how its reply begins.
+fn mixed(id: usize) -> (String, String) {
+    let ok = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":");
+    let error = |id: &str, code: i32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},");
+    let own = id.to_string();
+    match id % 12 {
+        0 | 3 | 4 => (call(id, "ping"), ok),
+        1 | 2 | 5 | 6 => (call(id, "profile_get"), ok),
+        7 => (format!("\n \r\n{}", call(id, "no_such")), error(&own, -32601)),
+        8 => ("no json\n".into(), error("null", -32700)),
+        9 => (
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"profile_get\",\"params\":[]}}\n"),
+            error(&own, -32602),
+        ),
+        10 if id.is_multiple_of(5) => ("{\"type\":\"pause\"}\n".into(), "{\"ok\":true,\"paused\":true}".into()),
+        10 => ("{\"type\":\"status\"}\n".into(), "{\"ok\":true,\"state\":".into()),
+        _ => (format!("{{\"id\":{id}}}\n"), error(&own, -32600)),
+    }
+}
+
+#[test]
+fn what_a_client_sent_complete_before_it_went_away_is_carried_out() {
+    let daemon = Setup::new().env("IAID_LOG", "debug").start();
+    // One control message, and away.
+    let mut stream = daemon.connect();
+    stream.write_all(b"{\"type\":\"pause\"}\n").expect("the daemon reads");
+    drop(stream);
+    until("it is paused", || daemon.status()["scheduler_paused"] == true);
+    // Many calls, with more replies than anybody will read, and half a line.
+    let mut stream = daemon.connect();
+    for n in 0..100 {
+        let text = format!("capture number {n} of a client that does not wait");
+        let line = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": {"text": text}});
+        stream.write_all(format!("{line}\n{PING}\n").as_bytes()).expect("the daemon reads");
+    }
+    stream.write_all(b"{\"type\":\"resume\"").expect("the daemon reads");
+    drop(stream);
+    until("all is kept", || daemon.status()["records"] == 100);
+    until("it has left", || daemon.status()["connections"] == 1);
+    assert_eq!(daemon.status()["scheduler_paused"], true);
+    let log = daemon.log();
+    let loud: Vec<&str> =
+        log.lines().filter(|line| !line.contains(" DEBUG ")).skip_while(|l| !l.contains("ready")).collect();
+    assert_eq!(loud.len(), 1, "{loud:?}");
+}
+
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    let daemon = setup();
+    let mut watcher = daemon.client();
+    until("nobody else is there", || counted(&mut watcher, "connections") == 1);
+    let before = descriptors(&daemon).len();
+    for round in 0..300 {
+        let mut client = daemon.client();
+        match round % 4 {
+            0 => assert_eq!(client.ask(PING)["id"], 1),
+            1 => client.send("{\"half\":"),
+            2 => client.send(call(round, "profile_get")),
+            _ => client.end(),
+        }
+    }
+    until("all have left", || counted(&mut watcher, "connections") == 1);
+    assert_eq!(descriptors(&daemon).len(), before);
+    assert_eq!(counted(&mut watcher, "buffered_bytes"), 0);
+}
+
+#[test]
+fn twenty_idle_clients_cost_nothing() {
+    let daemon = setup();
+    let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
+    for client in &mut clients {
+        client.call("ping", json!({}));
+        client.call("profile_get", json!({"knob": "wake_depth"}));
+        client.send("{\"half\":");
+    }
+    // What follows a request is over before long.
+    let mut before = (effort(&daemon), switches(&daemon));
+    until("it has come to rest", || {
+        thread::sleep(Duration::from_millis(500));
+        let now = (effort(&daemon), switches(&daemon));
+        std::mem::replace(&mut before, now) == now
+    });
+    thread::sleep(Duration::from_secs(3));
+    assert_eq!((effort(&daemon), switches(&daemon)), before, "an idle daemon was busy, or woke up");
+    for client in &mut clients {
+        client.send("1}\n");
+        assert!(client.line().contains("jsonrpc must be '2.0'"));
+    }
+}
+
+#[test]
+fn over_its_limit_of_connections_it_says_so_and_closes() {
+    let daemon = Setup::new().args(&["--max-connections", "3"]).start();
+    let mut clients: Vec<Client> = Vec::new();
+    // The harness tried whether the daemon accepts: that connection may count for a moment yet.
+    until("three are served", || {
+        let mut client = daemon.client();
+        if client.try_ping() {
+            clients.push(client);
+        }
+        clients.len() == 3
+    });
+    let refused = counted(&mut clients[0], "refused_connections");
+    for round in 1..=5 {
+        let mut fourth = daemon.client();
+        assert_eq!(
+            fourth.line(),
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"too many connections (limit 3)"}}"#
+        );
+        assert_eq!(fourth.line(), "");
+        assert_eq!(counted(&mut clients[0], "refused_connections"), refused + round);
+    }
+    for client in &mut clients {
+        assert_eq!(client.ask(PING)["id"], 1);
+    }
+    drop(clients.pop());
+    until("a new one is served", || daemon.client().try_ping());
+}
+
+#[test]
+fn many_half_sent_large_lines_get_through_and_hold_nobody_up() {
+    let daemon = Setup::new().args(&["--max-memory", "1M", "--max-line", "512K"]).start();
+    let line = |id: usize| {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\",\"x\":\"{}\"}}\n", "x".repeat(450 << 10))
+    };
+    let half = 300 << 10;
+    thread::scope(|scope| {
+        let large: Vec<_> = (0..10)
+            .map(|id| {
+                let stream = daemon.connect();
+                let sender = stream.try_clone().expect("a descriptor is to be had");
+                let (go, gone) = std::sync::mpsc::channel::<()>();
+                // A half that is not taken in waits in its thread.
+                scope.spawn(move || {
+                    let line = line(id);
+                    (&sender).write_all(&line.as_bytes()[..half]).expect("the daemon reads");
+                    gone.recv().expect("the test goes on");
+                    (&sender).write_all(&line.as_bytes()[half..]).expect("the daemon reads");
+                });
+                (Client::new(stream), go)
+            })
+            .collect();
+        until("memory is short", || buffered(&daemon) > 1 << 20);
+        let mut small = daemon.client();
+        for _ in 0..20 {
+            small.call("ping", json!({}));
+            small.call("profile_get", json!({"knob": "wake_depth"}));
+        }
+        // Small ones are always read, so a little more than the limit is held, and no more than that.
+        let held = buffered(&daemon);
+        assert!(held < (1 << 20) + 12 * (64 << 10) * 2, "{held} bytes are held");
+        large.iter().for_each(|(_, go)| go.send(()).expect("its thread waits"));
+        for (id, (mut client, _)) in large.into_iter().enumerate() {
+            assert_eq!(client.line(), format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}"));
+        }
+    });
+    until("nothing is held", || buffered(&daemon) == 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn out_of_descriptors_it_refuses_or_waits_and_heals() {
+    let daemon = setup();
+    let mut served = daemon.client();
+    served.call("profile_get", json!({"knob": "wake_depth"}));
+    served.call("memory_recall", json!({"cue": "opens what a worker opens"}));
+
+    // None but the spare one: who comes is told.
+    let highest = descriptors(&daemon).into_iter().max().expect("some are open");
+    let before = os::limit_descriptors(daemon.pid(), highest + 1);
+    let mut filling = Vec::new();
+    let refusal = loop {
+        let mut client = daemon.client();
+        match client.ping_or_refusal() {
+            None => filling.push(client),
+            Some(refusal) => break refusal,
+        }
+        assert!(filling.len() <= highest as usize, "no limit was met");
+    };
+    assert_eq!(refusal, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"out of file descriptors"}}"#);
+    for _ in 0..5 {
+        assert_eq!(daemon.client().ping_or_refusal().as_deref(), Some(&*refusal));
+    }
+    assert_eq!(counted(&mut served, "refused_connections"), 6);
+
+    // Not even that one: who comes waits, and so does the daemon.
+    os::limit_descriptors(daemon.pid(), 1);
+    let mut waiting: Vec<Client> = (0..5).map(|_| daemon.client()).collect();
+    waiting.iter_mut().for_each(|client| client.send(format!("{PING}\n")));
+    let busy = effort(&daemon);
+    thread::sleep(Duration::from_secs(1));
+    let spent = effort(&daemon) - busy;
+    assert!(spent <= 10, "{spent} hundredths of a second of work for clients that cannot be served");
+    assert_eq!(served.ask(PING)["id"], 1);
+    assert_eq!(daemon.log().matches("nobody can be accepted").count(), 1, "{}", daemon.log());
+
+    os::limit_descriptors(daemon.pid(), before);
+    for client in &mut waiting {
+        assert!([PONG, &refusal].contains(&&*client.line()));
+    }
+    until("it has healed", || daemon.client().try_ping());
+    drop(filling);
+    served.call("memory_recall", json!({"cue": "serves as before"}));
+}
+
+#[test]
+fn bytes_out_of_band_hold_nothing_up() {
+    let daemon = setup();
+    let stream = daemon.connect();
+    let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+    for id in 0..50 {
+        (&stream).write_all(call(2 * id, "ping").as_bytes()).expect("the daemon reads");
+        if !os::send_out_of_band(&stream, b'!') {
+            // A kernel without them.
+            return;
+        }
+        (&stream).write_all(call(2 * id + 1, "ping").as_bytes()).expect("the daemon reads");
+        for id in [2 * id, 2 * id + 1] {
+            assert_eq!(replies.line(), format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}"));
+        }
+    }
+}
+
+#[test]
+fn descriptors_that_come_along_are_closed_and_every_line_is_answered() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    client.call("profile_get", json!({"knob": "wake_depth"}));
+    let stream = daemon.connect();
+    let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+    replies.send(call(0, "ping"));
+    replies.line();
+    let before = descriptors(&daemon).len();
+    let passed = File::open("/dev/null").expect("it is there");
+    for id in 1..200 {
+        let line = call(id, if id % 3 == 0 { "profile_get" } else { "ping" });
+        // With a descriptor in the midst of a line, at its end, and none.
+        let (head, tail) = line.split_at(id % line.len());
+        for part in [head, tail].into_iter().filter(|part| !part.is_empty()) {
+            match id % 5 {
+                0 => (&stream).write_all(part.as_bytes()).expect("the daemon reads"),
+                _ => assert_eq!(
+                    os::send_with_descriptor(&stream, part.as_bytes(), &passed).expect("it goes"),
+                    part.len()
+                ),
+            }
+        }
+    }
+    for id in 1..200 {
+        assert!(replies.line().starts_with(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":")));
+    }
+    assert_eq!(descriptors(&daemon).len(), before);
+}
+
+impl Client {
+    /// A ping's reply came, and no refusal.
+    fn try_ping(&mut self) -> bool {
+        self.ping_or_refusal().is_none()
+    }
+
+    /// What came in the place of a ping's reply.
+    fn ping_or_refusal(&mut self) -> Option<String> {
+        // A daemon that refuses may have closed by now.
+        let sent = self.try_send(format!("{PING}\n"));
+        let line = self.try_line();
+        assert!(sent || line != PONG);
+        (line != PONG).then_some(line)
+    }
+}
+
+fn call(id: usize, method: &str) -> String {
+    let params = if method == "profile_get" { r#"{"knob":"wake_depth"}"# } else { "{}" };
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{params}}}\n")
+}
+
+fn buffered(daemon: &Daemon) -> u64 {
+    daemon.status()["buffered_bytes"].as_u64().expect("a number")
+}
+
+fn counted(client: &mut Client, name: &str) -> u64 {
+    let status: Value = client.ask(r#"{"type":"status"}"#);
+    status[name].as_u64().expect("a number")
+}
+
+/// The numbers of its open descriptors.
+fn descriptors(daemon: &Daemon) -> Vec<u64> {
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs");
+    folder
+        .map(|entry| entry.expect("listed").file_name().to_str().and_then(|n| n.parse().ok()).expect("a number"))
+        .collect()
+}
+
+/// CPU time it has taken, in hundredths of a second (proc_pid_stat(5)).
+fn effort(daemon: &Daemon) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
+    // Behind the name, which is in brackets and may hold anything, utime is the 12th field.
+    let fields: Vec<&str> = stat[stat.rfind(')').expect("a name") + 2..].split(' ').collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+/// How often its threads went to sleep.
+fn switches(daemon: &Daemon) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs");
+    tasks
+        .map(|task| {
+            let mut status = String::new();
+            let path = task.expect("listed").path().join("status");
+            File::open(path).and_then(|mut file| file.read_to_string(&mut status)).expect("the thread lives");
+            let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            line.and_then(|count| count.trim().parse::<u64>().ok()).expect("a number")
+        })
+        .sum()
+}

@@ -1,0 +1,559 @@
+//! The socket: where it comes from, who may use it, and what is left of it.
+//!
+//! That LISTEN_* and NOTIFY_SOCKET are out of the daemon's environment cannot be seen from outside
+//! (`/proc/PID/environ` shows the block the process began with); unit tests of `sys/` prove it.
+
+use std::fs::{self, Permissions};
+use std::io::{ErrorKind, Read};
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Client, Daemon, PATIENCE, Setup, setup, until};
+use crate::shell::{behind, has, is_root};
+
+/// Longest path of a Unix socket, in bytes: unix(7), and unix(4) on macOS.
+const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// A user that is neither root nor whoever runs the tests.
+const NOBODY: u32 = 65534;
+
+fn mode(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).expect("it is there").mode() & 0o7777
+}
+
+fn ping(stream: UnixStream) {
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    assert_eq!(Client::new(stream).call("ping", json!({})), json!({}));
+}
+
+/// What a daemon said that ended with 1.
+fn refusal(output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    said
+}
+
+#[test]
+fn the_socket_is_private_whatever_the_umask() {
+    for umask in ["000", "077", "777"] {
+        let setup = Setup::new().socket_at("run/deep/d.sock");
+        let command = behind(&format!("umask {umask}"), &setup.serve());
+        // Under 777 not even the owner could enter the new folder, unless its mode is set.
+        if umask == "777" && !is_root() {
+            continue;
+        }
+        let daemon = setup.start_by(command);
+        assert_eq!(mode(daemon.setup().socket()), 0o600, "umask {umask}");
+        if umask != "777" {
+            assert_eq!(mode(daemon.setup().home().join("run/deep")), 0o700, "umask {umask}");
+            assert_eq!(mode(daemon.setup().home().join("run")), 0o700, "umask {umask}");
+        }
+        ping(daemon.connect());
+    }
+}
+
+#[test]
+fn the_socket_of_a_killed_daemon_is_taken_over() {
+    let mut daemon = setup();
+    for _ in 0..3 {
+        daemon.kill_and_restart();
+        ping(daemon.connect());
+        assert_eq!(mode(daemon.setup().socket()), 0o600);
+    }
+    assert!(daemon.log().contains("removed the stale socket"), "{}", daemon.log());
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!daemon.setup().socket().exists());
+}
+
+#[test]
+fn a_second_daemon_is_told_who_is_first_and_changes_nothing() {
+    let daemon = setup();
+    let before = fs::metadata(daemon.setup().socket()).expect("the socket is there").ino();
+    for _ in 0..3 {
+        let said = refusal(&daemon.setup().start_and_fail());
+        assert!(said.contains(&format!("another daemon (process {}) holds ", daemon.pid())), "{said}");
+        assert!(said.contains("stop it first or choose another socket path"), "{said}");
+    }
+    assert_eq!(fs::metadata(daemon.setup().socket()).expect("it is still there").ino(), before);
+    ping(daemon.connect());
+}
+
+#[test]
+fn what_is_no_socket_is_left_alone() {
+    type Put = fn(&Path);
+    let cases: [(&str, Put); 5] = [
+        ("is a plain file", |path| fs::write(path, "kept").expect("a file can be made")),
+        ("is a folder", |path| fs::create_dir(path).expect("a folder can be made")),
+        ("is a symbolic link", |path| symlink("nowhere", path).expect("a link can be made")),
+        ("is a symbolic link", |path| {
+            let target = path.with_extension("target");
+            drop(UnixListener::bind(&target).expect("a socket can be made"));
+            symlink(target, path).expect("a link can be made");
+        }),
+        ("is a special file", |path| {
+            assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
+        }),
+    ];
+    for (what, put) in cases {
+        let setup = Setup::new();
+        put(&setup.socket());
+        let before = fs::symlink_metadata(setup.socket()).expect("it is there");
+        let said = refusal(&setup.start_and_fail());
+        let sentence =
+            format!("{} {what}, not a socket, and was left alone; move it away or choose", setup.socket().display());
+        assert!(said.contains(&sentence), "{said}");
+        let after = fs::symlink_metadata(setup.socket()).expect("it is still there");
+        assert_eq!((before.ino(), before.mode(), before.len()), (after.ino(), after.mode(), after.len()), "{what}");
+    }
+}
+
+#[test]
+fn another_programs_live_socket_is_left_alone() {
+    let setup = Setup::new();
+    let theirs = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    let said = refusal(&setup.start_and_fail());
+    assert!(said.contains("another program listens at") && said.contains("it holds no lock"), "{said}");
+    UnixStream::connect(setup.socket()).expect("it still listens");
+    drop(theirs);
+}
+
+#[test]
+fn the_longest_path_serves_and_one_byte_more_is_refused_with_both_numbers() {
+    let fill = MAX_PATH_BYTES - Setup::new().home().as_os_str().len() - 1;
+    let longest = Setup::new().socket_at(&"s".repeat(fill));
+    assert_eq!(longest.socket().as_os_str().len(), MAX_PATH_BYTES);
+    ping(longest.start().connect());
+
+    let longer = Setup::new().socket_at(&format!("new/{}", "s".repeat(fill)));
+    let said = refusal(&longer.start_and_fail());
+    let bytes = longer.socket().as_os_str().len();
+    assert!(said.contains(&format!("has {bytes} bytes and a Unix socket's path takes at most {MAX_PATH_BYTES}")));
+    assert!(!longer.home().join("new").exists(), "nothing is made for it");
+}
+
+/// What is at the path when many start at once.
+#[derive(Clone, Copy)]
+enum Before {
+    Nothing,
+    Stale,
+    /// A daemon that is just ending.
+    Leaving,
+}
+
+#[test]
+fn of_many_starters_at_once_exactly_one_serves() {
+    const STARTERS: usize = 8;
+    for round in 0..20 {
+        let before = [Before::Nothing, Before::Stale, Before::Leaving][round % 3];
+        let setup = Setup::new();
+        let lock = setup.home().join("d.sock.lock");
+        let mut first = match before {
+            Before::Nothing => None,
+            Before::Stale => {
+                drop(UnixListener::bind(setup.socket()).expect("a socket can be made"));
+                None
+            }
+            Before::Leaving => {
+                let mut command = setup.serve();
+                let child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
+                until("the first one serves", || UnixStream::connect(setup.socket()).is_ok());
+                assert!(Command::new("kill").arg(child.id().to_string()).status().expect("kill runs").success());
+                Some(child)
+            }
+        };
+        let mut starters: Vec<Child> =
+            (0..STARTERS).map(|_| setup.serve().stderr(Stdio::piped()).spawn().expect("the binary runs")).collect();
+        // With one that still holds the lock, even all of them may rightly be refused.
+        let fewest = if matches!(before, Before::Leaving) { 0 } else { 1 };
+        let running = running_at_last(&mut starters, fewest, &lock);
+        assert!((fewest..=1).contains(&running.len()), "round {round}: {} serve", running.len());
+        if let [winner] = running[..] {
+            until("the winner accepts", || UnixStream::connect(setup.socket()).is_ok());
+            ping(UnixStream::connect(setup.socket()).expect("it still accepts"));
+            assert!(is_held_by(&lock, &starters[winner]), "round {round}");
+        }
+        for (at, starter) in starters.iter_mut().enumerate() {
+            if running.contains(&at) {
+                starter.kill().expect("it can be killed");
+            }
+            let mut said = String::new();
+            starter.stderr.take().expect("piped").read_to_string(&mut said).expect("it ends");
+            let status = starter.wait().expect("it has ended");
+            if !running.contains(&at) {
+                assert_eq!(status.code(), Some(1), "round {round}: {said}");
+                // Never the store: who has the socket's lock finds its store closed.
+                assert!(said.contains("another daemon "), "round {round}: {said}");
+            }
+        }
+        if let Some(first) = &mut first {
+            assert_eq!(first.wait().expect("it has ended").code(), Some(0), "round {round}");
+        }
+    }
+}
+
+/// Waits until no more of them will end by themselves: `fewest` are left, or one that has the lock.
+fn running_at_last(starters: &mut [Child], fewest: usize, lock: &Path) -> Vec<usize> {
+    let mut running = Vec::new();
+    until("all but one have ended", || {
+        running = (0..starters.len())
+            .filter(|at| starters[*at].try_wait().expect("it can be asked").is_none())
+            .collect::<Vec<_>>();
+        running.len() <= fewest || (running.len() == 1 && is_held_by(lock, &starters[running[0]]))
+    });
+    running
+}
+
+fn is_held_by(lock: &Path, child: &Child) -> bool {
+    fs::read_to_string(lock).is_ok_and(|text| text.trim() == child.id().to_string())
+}
+
+#[test]
+fn a_path_that_became_anothers_is_not_removed_at_the_end() {
+    let mut daemon = setup();
+    let socket = daemon.setup().socket();
+    fs::remove_file(&socket).expect("it can be removed");
+    let theirs = UnixListener::bind(&socket).expect("another can be made");
+    assert_eq!(daemon.stop().code(), Some(0));
+    UnixStream::connect(&socket).expect("theirs is still there");
+    drop(theirs);
+
+    fs::remove_file(&socket).expect("it can be removed");
+    daemon.restart();
+    fs::remove_file(&socket).expect("it can be removed");
+    fs::write(&socket, "kept").expect("a file can be made");
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(fs::read_to_string(&socket).expect("it is still there"), "kept");
+}
+
+/// A daemon that has `fd` under the number 5 and is told so.
+fn with_fd(setup: &Setup, fd: OwnedFd) -> Command {
+    let mut command = setup.program();
+    command.args(["serve", "--fd", "5", "--store"]).arg(setup.store());
+    let mut command = behind("exec 5<&0 0</dev/null", &command);
+    command.stdin(Stdio::from(fd));
+    command
+}
+
+#[test]
+fn a_socket_handed_over_by_number_is_served_and_stays_its_owners() {
+    let setup = Setup::new();
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    fs::set_permissions(setup.socket(), Permissions::from_mode(0o640)).expect("its mode can be set");
+    let command = with_fd(&setup, ours.try_clone().expect("it can be duplicated").into());
+    let mut daemon = setup.start_by(command);
+    ping(daemon.connect());
+    assert_close_on_exec(daemon.pid());
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert_eq!(mode(daemon.setup().socket()), 0o640);
+    assert!(!daemon.setup().home().join("d.sock.lock").exists());
+    UnixStream::connect(daemon.setup().socket()).expect("it still listens");
+    ours.accept().expect("somebody waits");
+}
+
+#[test]
+fn each_unfit_descriptor_has_its_sentence() {
+    let setup = Setup::new();
+    let at = |name: &str| setup.home().join(name);
+    let listening = UnixListener::bind(at("listening")).expect("a socket can be made");
+    let cases: Vec<(OwnedFd, &str)> = vec![
+        (fs::File::open("/dev/null").expect("it is there").into(), "descriptor 5 is no socket"),
+        (UdpSocket::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but no Unix one"),
+        (TcpListener::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but no Unix one"),
+        (UnixDatagram::bind(at("datagram")).expect("a socket").into(), "descriptor 5 is a Unix socket, but no stream"),
+        (
+            UnixStream::connect(at("listening")).expect("it listens").into(),
+            "descriptor 5 is a Unix stream socket that does not listen",
+        ),
+    ];
+    for (fd, sentence) in cases {
+        let said = refusal(&with_fd(&setup, fd).output().expect("it runs"));
+        assert!(said.contains(sentence) && said.contains("hand over a listening Unix stream socket"), "{said}");
+    }
+    for (number, sentence) in [
+        ("77", "descriptor 77 is not open"),
+        ("0", "descriptor 0 is one of standard input, output and error"),
+        ("2", "descriptor 2 is one of standard input, output and error"),
+    ] {
+        let output = setup.program().args(["serve", "--fd", number, "--store"]).arg(setup.store()).output();
+        let said = refusal(&output.expect("it runs"));
+        assert!(said.contains(sentence), "{said}");
+    }
+    drop(listening);
+    assert!(!setup.home().join(".iai-mcp").exists(), "no other socket is bound instead");
+}
+
+/// A daemon with two descriptors handed down as systemd does it, 3 and 4.
+fn with_two(setup: &Setup, script: &str, three: OwnedFd, four: OwnedFd) -> Command {
+    let mut command = behind(&format!("exec 3<&0 4<&1 0</dev/null 1>&2\n{script}"), &setup.serve());
+    command.stdin(Stdio::from(three)).stdout(Stdio::from(four));
+    command
+}
+
+const HANDED_ONE: &str = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1";
+
+#[test]
+fn a_listener_from_the_service_manager_is_served_and_stays_its_owners() {
+    let setup = Setup::new();
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    fs::set_permissions(setup.socket(), Permissions::from_mode(0o666)).expect("its mode can be set");
+    let inode = fs::metadata(setup.socket()).expect("it is there").ino();
+    let mut command = behind(HANDED_ONE, &setup.serve());
+    command.stdin(Stdio::from(OwnedFd::from(ours.try_clone().expect("it can be duplicated"))));
+    let mut daemon = setup.start_by(command);
+    ping(daemon.connect());
+    assert_close_on_exec(daemon.pid());
+    assert!(daemon.log().contains("listening on an inherited socket"), "{}", daemon.log());
+    assert_eq!(daemon.stop().code(), Some(0));
+    let about = fs::metadata(daemon.setup().socket()).expect("it is still there");
+    assert_eq!((about.ino(), about.mode() & 0o777), (inode, 0o666));
+    assert!(!daemon.setup().home().join("d.sock.lock").exists());
+}
+
+#[test]
+fn what_was_meant_for_another_process_is_ignored() {
+    for variables in [
+        "LISTEN_PID=1 LISTEN_FDS=1",
+        "LISTEN_PID= LISTEN_FDS=1",
+        "LISTEN_PID=x LISTEN_FDS=1",
+        "LISTEN_FDS=1",
+        "LISTEN_PID=$$",
+        "LISTEN_PID=$$ LISTEN_FDS=0",
+        "LISTEN_PID=$$ LISTEN_FDS=-1",
+        "LISTEN_PID=$$ LISTEN_FDS=+1",
+        "LISTEN_PID=$$ LISTEN_FDS=1x",
+        "LISTEN_PID=$$ LISTEN_FDS=99999999999",
+        "LISTEN_PID=$$ LISTEN_FDS=9",
+        "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a:b",
+    ] {
+        let setup = Setup::new();
+        let elsewhere = UnixListener::bind(setup.home().join("elsewhere")).expect("a socket can be made");
+        let mut command = behind(&format!("exec 3<&0 0</dev/null; export {variables}"), &setup.serve());
+        command.stdin(Stdio::from(OwnedFd::from(elsewhere)));
+        let daemon = setup.start_by(command);
+        ping(daemon.connect());
+        assert_eq!(mode(daemon.setup().socket()), 0o600, "{variables}");
+    }
+}
+
+#[test]
+fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
+    let null = || OwnedFd::from(fs::File::open("/dev/null").expect("it is there"));
+    for (names, swapped) in [("other:iaid", false), ("iaid:other", true), ("a:b", false), ("", true)] {
+        let setup = Setup::new();
+        let ours = UnixListener::bind(setup.socket()).expect("a socket can be made").into();
+        let (three, four) = if swapped { (ours, null()) } else { (null(), ours) };
+        let names = if names.is_empty() { String::new() } else { format!(" LISTEN_FDNAMES={names}") };
+        let command = with_two(&setup, &format!("export LISTEN_PID=$$ LISTEN_FDS=2{names}"), three, four);
+        ping(setup.start_by(command).connect());
+    }
+
+    for (names, sentence) in [
+        ("a:b", "2 descriptors were inherited, 2 of them listening Unix stream sockets"),
+        ("iaid:iaid", "2 of the inherited descriptors are called iaid"),
+    ] {
+        let setup = Setup::new();
+        let socket = |name: &str| UnixListener::bind(setup.home().join(name)).expect("a socket can be made").into();
+        let script = format!("export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names}");
+        let said = refusal(&with_two(&setup, &script, socket("a"), socket("b")).output().expect("it runs"));
+        assert!(said.contains(sentence), "{said}");
+        assert!(!setup.socket().exists(), "no other socket is bound instead");
+    }
+
+    let setup = Setup::new();
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made").into();
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=iaid:other";
+    let said = refusal(&with_two(&setup, script, null(), ours).output().expect("it runs"));
+    assert!(said.contains("the inherited descriptor 3 is no socket"), "{said}");
+}
+
+#[test]
+fn systemd_starts_it_at_the_first_connection() {
+    if !has("systemd-socket-activate") {
+        return;
+    }
+    for listeners in [1, 2] {
+        let setup = Setup::new();
+        let other = setup.home().join("other");
+        let mut command = Command::new("systemd-socket-activate");
+        if listeners == 2 {
+            command.arg("--listen").arg(&other).arg("--fdname=other:iaid");
+        }
+        command.arg("--listen").arg(setup.socket());
+        command.arg(setup.serve().get_program()).args(setup.serve().get_args());
+        command.stdin(Stdio::null());
+        let mut daemon = setup.start_by(command);
+        ping(daemon.connect());
+        until("it has taken the socket over", || daemon.log().contains("listening on an inherited socket"));
+        assert_close_on_exec(daemon.pid());
+        assert_eq!(daemon.stop().code(), Some(0));
+        assert!(daemon.setup().socket().exists());
+        assert!(!daemon.setup().home().join("d.sock.lock").exists());
+    }
+}
+
+/// The descriptors of a process, each with what it is.
+fn descriptors(pid: u32) -> Vec<(u32, String)> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            Some((number, fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned()))
+        })
+        .collect()
+}
+
+/// The descriptors above standard error that go on to programs the process starts.
+fn passed_on(pid: u32) -> Vec<(u32, String)> {
+    /// O_CLOEXEC as fdinfo shows it, proc_pid_fdinfo(5).
+    const CLOSE_ON_EXEC: u32 = 0o2_000_000;
+    let mut all = descriptors(pid);
+    all.retain(|(number, _)| {
+        let about = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
+        let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
+        // Closed meanwhile, where there is none.
+        let flags = flags.map_or(CLOSE_ON_EXEC, |flags| u32::from_str_radix(flags.trim(), 8).expect("an octal number"));
+        *number > 2 && flags & CLOSE_ON_EXEC == 0
+    });
+    all
+}
+
+fn assert_close_on_exec(pid: u32) {
+    // What the tests were started with goes through them, and is nobody's here.
+    let strange = passed_on(std::process::id());
+    let ours: Vec<_> = passed_on(pid).into_iter().filter(|fd| !strange.contains(fd)).collect();
+    assert!(ours.is_empty(), "these go on to programs: {ours:?}");
+    assert!(descriptors(pid).len() > 6);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn it_has_unix_sockets_alone_and_passes_no_descriptor_on() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    client.ask(r#"{"type":"pause"}"#);
+    client.call("profile_get", json!({"knob": "wake_depth"}));
+    assert_close_on_exec(daemon.pid());
+    let unix = fs::read_to_string(format!("/proc/{}/net/unix", daemon.pid())).expect("it can be read");
+    let inodes: Vec<&str> = unix.lines().skip(1).filter_map(|line| line.split_whitespace().nth(6)).collect();
+    let mut sockets = 0;
+    for (number, target) in descriptors(daemon.pid()) {
+        if let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
+            assert!(inodes.contains(&inode), "descriptor {number} is a socket, but no Unix one");
+            sockets += 1;
+        }
+    }
+    assert!(sockets >= 2, "its listener and this client's connection");
+}
+
+/// The next words that the service manager hears.
+fn heard(manager: &UnixDatagram) -> String {
+    let mut words = [0; 256];
+    let count = loop {
+        match manager.recv(&mut words) {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            received => break received.expect("it says something"),
+        }
+    };
+    String::from_utf8_lossy(&words[..count]).into_owned()
+}
+
+#[test]
+fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+    let setup = Setup::new();
+    let address = setup.home().join("notify");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let address = address.to_str().expect("a plain path").to_owned();
+    let mut daemon = setup.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "200000").start();
+    assert_eq!(heard(&manager), "READY=1");
+    let began = Instant::now();
+    for _ in 0..5 {
+        assert_eq!(heard(&manager), "WATCHDOG=1");
+    }
+    assert!(began.elapsed() >= Duration::from_millis(300), "it is told every 100 ms, not all the time");
+    daemon.signal(15);
+    let mut last = heard(&manager);
+    while last == "WATCHDOG=1" {
+        last = heard(&manager);
+    }
+    assert_eq!(last, "STOPPING=1");
+    assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_service_manager_that_is_not_there_stops_nothing() {
+    for (name, value) in
+        [("NOTIFY_SOCKET", "nonsense"), ("NOTIFY_SOCKET", "/nowhere/at/all"), ("WATCHDOG_USEC", "200000")]
+    {
+        let mut daemon = Setup::new().env(name, value).start();
+        ping(daemon.connect());
+        assert_eq!(daemon.log().contains("WARN"), name == "NOTIFY_SOCKET", "{name}={value}: {}", daemon.log());
+        assert_eq!(daemon.stop().code(), Some(0));
+    }
+    let setup = Setup::new();
+    let address = setup.home().join("notify");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    let address = address.to_str().expect("a plain path").to_owned();
+    let daemon = setup.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "none").start();
+    assert_eq!(heard(&manager), "READY=1");
+    assert!(daemon.log().contains("are no watchdog"), "{}", daemon.log());
+}
+
+/// Lets every user reach the socket, as somebody might by mistake.
+fn open_to_all(daemon: &Daemon) {
+    fs::set_permissions(daemon.setup().home(), Permissions::from_mode(0o755)).expect("its mode can be set");
+    fs::set_permissions(daemon.setup().socket(), Permissions::from_mode(0o666)).expect("its mode can be set");
+}
+
+/// The program at a place where every user can run it, as the user `uid`.
+fn program_as(uid: u32, home: &Path) -> Command {
+    let copy = home.join("iaid");
+    if !copy.exists() {
+        // By another process: were the copy open for writing here, a child forked at that moment would
+        // hold it open, and it could not be run (ETXTBSY).
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_iaid")).arg(&copy).status();
+        assert!(copied.expect("cp runs").success());
+    }
+    let mut command = Command::new("setpriv");
+    command.args([format!("--reuid={uid}"), format!("--regid={uid}"), "--clear-groups".into()]).arg(copy);
+    command.env("HOME", home);
+    command
+}
+
+#[test]
+fn another_users_connection_is_closed_and_counted() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    let daemon = setup();
+    open_to_all(&daemon);
+    let mut command = program_as(NOBODY, daemon.setup().home());
+    let output = command.arg("status").arg("--socket").arg(daemon.setup().socket()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(output.stdout.is_empty());
+    let status = daemon.status();
+    assert!(status["refused_peers"].as_u64() >= Some(1), "{status}");
+    assert!(daemon.log().contains(&format!("a connection by uid {NOBODY} was closed")), "{}", daemon.log());
+}
+
+#[test]
+fn root_may_use_every_users_daemon() {
+    if !is_root() || !has("setpriv") {
+        return;
+    }
+    let setup = Setup::new();
+    std::os::unix::fs::chown(setup.home(), Some(NOBODY), Some(NOBODY)).expect("root can give it away");
+    let mut command = program_as(NOBODY, setup.home());
+    command.args(setup.serve().get_args()).stdin(Stdio::null());
+    let daemon = setup.start_by(command);
+    ping(daemon.connect());
+    assert_eq!(fs::metadata(daemon.setup().socket()).expect("it is there").uid(), NOBODY);
+}
