@@ -4,7 +4,7 @@
 //! `\r\n`) is not part of it, and blank lines are passed over. A line that cannot be a record is
 //! named and the rest goes on; a failure that is not the line's own ends the work.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io;
 use std::mem;
 use std::time::Instant;
 
@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::console::{Console, Format};
 use super::error::CliError;
+use super::lines::{Line, Lines};
 use super::progress::Progress;
 use super::values::{counted, grouped};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal};
@@ -21,10 +22,6 @@ const METHOD: &str = "memory_capture";
 
 /// Longest text of a record, in bytes: `memory_capture` refuses more (MEMORY.md).
 const MAX_TEXT_BYTES: usize = 64 << 10;
-
-/// Read from standard input at once. 256 KiB: what waits in the pipeline is answered before a read
-/// that may block, so a larger read means fewer pauses.
-const INPUT_BUFFER: usize = 256 << 10;
 
 /// Store a text, word for word
 #[derive(Debug, clap::Args)]
@@ -118,7 +115,7 @@ fn bulk(about: &About, client: &mut Client, console: &mut Console) -> Result<(),
     let input = mem::replace(&mut console.input, Box::new(io::empty()));
     let mut work = Bulk {
         about,
-        lines: Lines::new(input),
+        lines: Lines::new(input, MAX_TEXT_BYTES),
         pipeline: client.pipeline(Delivery::AtLeastOnce),
         tally: Tally::default(),
         progress: Progress::new(console.input_bytes, Instant::now()),
@@ -254,76 +251,6 @@ impl Bulk<'_> {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Text(String),
-    TooLong,
-    NotUtf8,
-}
-
-/// Standard input in lines, of which none is ever held beyond [`MAX_TEXT_BYTES`].
-struct Lines {
-    input: BufReader<Box<dyn Read>>,
-    /// The last line's number, from 1.
-    number: u64,
-    /// Bytes read so far.
-    bytes: u64,
-}
-
-impl Lines {
-    fn new(input: Box<dyn Read>) -> Lines {
-        Lines { input: BufReader::with_capacity(INPUT_BUFFER, input), number: 0, bytes: 0 }
-    }
-
-    /// Is a whole line here already, so that the next one needs no read?
-    fn ready(&self) -> bool {
-        memchr::memchr(b'\n', self.input.buffer()).is_some()
-    }
-
-    fn next(&mut self) -> io::Result<Option<Line>> {
-        // One more than the longest text, for the `\r` of its end.
-        let room = MAX_TEXT_BYTES + 1;
-        let mut line = Vec::new();
-        let mut too_long = false;
-        let mut begun = false;
-        loop {
-            let ready = match self.input.fill_buf() {
-                Ok(ready) => ready,
-                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
-                Err(e) => return Err(e),
-            };
-            if ready.is_empty() && !begun {
-                return Ok(None);
-            }
-            begun = true;
-            let end = memchr::memchr(b'\n', ready);
-            let part = &ready[..end.unwrap_or(ready.len())];
-            too_long |= line.len() + part.len() > room;
-            if !too_long {
-                line.extend_from_slice(part);
-            }
-            let ended = end.is_some() || ready.is_empty();
-            let used = part.len() + usize::from(end.is_some());
-            self.input.consume(used);
-            self.bytes += used as u64;
-            if ended {
-                self.number += 1;
-                return Ok(Some(finished(line, too_long)));
-            }
-        }
-    }
-}
-
-fn finished(mut line: Vec<u8>, too_long: bool) -> Line {
-    if line.last() == Some(&b'\r') {
-        line.pop();
-    }
-    if too_long || line.len() > MAX_TEXT_BYTES {
-        return Line::TooLong;
-    }
-    String::from_utf8(line).map_or(Line::NotUtf8, Line::Text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::console::tests::console;
@@ -333,53 +260,6 @@ mod tests {
     use crate::client::Policy;
 
     use serde_json::Value;
-
-    /// Gives its bytes out a few at a time.
-    struct Slow(Vec<u8>, usize);
-
-    impl Read for Slow {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            let count = self.0.len().min(self.1).min(into.len());
-            into[..count].copy_from_slice(&self.0[..count]);
-            self.0.drain(..count);
-            Ok(count)
-        }
-    }
-
-    #[test]
-    fn lines_are_cut_whatever_the_pieces() {
-        let longest = "x".repeat(MAX_TEXT_BYTES);
-        let mut input = b"one\r\n\n  two \nna\xc3\xafve\n\xff\n".to_vec();
-        for end in ["\n", "\r\n", "y\n", "yy\r\n"] {
-            input.extend_from_slice(longest.as_bytes());
-            input.extend_from_slice(end.as_bytes());
-        }
-        input.extend_from_slice(b"a\rb\nlast");
-        let text = |text: &str| Line::Text(text.into());
-        let want = [
-            text("one"),
-            text(""),
-            text("  two "),
-            text("na\u{ef}ve"),
-            Line::NotUtf8,
-            text(&longest),
-            text(&longest),
-            Line::TooLong,
-            Line::TooLong,
-            text("a\rb"),
-            text("last"),
-        ];
-        for piece in [1, 2, 3, 7, 1000, 1 << 20] {
-            let mut lines = Lines::new(Box::new(Slow(input.clone(), piece)));
-            for (at, want) in want.iter().enumerate() {
-                assert_eq!(lines.next().unwrap().as_ref(), Some(want), "line {} in pieces of {piece}", at + 1);
-                assert_eq!(lines.number, at as u64 + 1);
-            }
-            assert_eq!(lines.next().unwrap(), None);
-            assert_eq!(lines.bytes, input.len() as u64);
-        }
-        assert_eq!(Lines::new(Box::new(io::empty())).next().unwrap(), None);
-    }
 
     /// A daemon's reply to a capture, by the captured text.
     fn answer(call: &Value) -> Value {

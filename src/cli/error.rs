@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -9,6 +10,7 @@ use serde_json::json;
 use super::console::{Console, Format};
 use super::logging;
 use super::paths::NoHome;
+use super::values::counted;
 use crate::client::{ClientError, FAILED};
 use crate::daemon::StartError;
 
@@ -34,6 +36,17 @@ pub(super) enum CliError {
     Lines(u64),
     /// A bulk capture ended before its input: at this line, for this reason.
     Stopped(u64, ClientError),
+    /// Of an import: rows that were refused and files that could not be read, each named already.
+    Left {
+        /// Rows and lines.
+        rows: u64,
+        /// Files and folders.
+        files: u64,
+    },
+    /// A file that was named cannot be read or written.
+    File(PathBuf, io::Error),
+    /// An import ended before its last row: in this file, at this line, for this reason.
+    StoppedIn(String, u64, ClientError),
     /// The daemon did not start, or not end well.
     Start(StartError),
     /// Standard input cannot be read.
@@ -56,7 +69,7 @@ impl CliError {
     pub(super) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NoHome(_) => Exit::Usage,
-            CliError::Client(error) | CliError::Stopped(_, error) => match error {
+            CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => match error {
                 ClientError::Unreachable { .. } => Exit::Unreachable,
                 _ => Exit::Failed,
             },
@@ -65,6 +78,8 @@ impl CliError {
             CliError::Declined { .. }
             | CliError::Reply(..)
             | CliError::Lines(_)
+            | CliError::Left { .. }
+            | CliError::File(..)
             | CliError::Start(_)
             | CliError::Input(_)
             | CliError::Output(_) => Exit::Failed,
@@ -84,7 +99,9 @@ impl CliError {
             Format::Text => console.warn(format_args!("{}iaid: {self}", logging::error_prefix())),
             Format::Json => {
                 let code = match self {
-                    CliError::Client(error) | CliError::Stopped(_, error) => error.code(),
+                    CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => {
+                        error.code()
+                    }
                     _ => FAILED,
                 };
                 console.warn(json!({"error": {"code": code, "message": self.to_string()}}));
@@ -109,9 +126,19 @@ impl fmt::Display for CliError {
             ),
             CliError::Lines(1) => f.write_str("1 line was not captured; it is named above"),
             CliError::Lines(count) => write!(f, "{count} lines were not captured; they are named above"),
+            CliError::Left { rows, files } => {
+                let rows = counted(*rows, "row was refused", "rows were refused");
+                let files = counted(*files, "file could not be read", "files could not be read");
+                write!(f, "{rows} and {files}; what is wrong with each is said above, and the rest is in")
+            }
+            CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
             CliError::Stopped(line, why) => write!(
                 f,
                 "stopped at line {line}: {why}; run it again on the same input later, what is in already is not doubled"
+            ),
+            CliError::StoppedIn(file, line, why) => write!(
+                f,
+                "stopped in {file} at line {line}: {why}; run it again later, what is in already is not doubled"
             ),
             CliError::Start(error) => error.fmt(f),
             CliError::Input(error) => write!(f, "standard input cannot be read: {error}"),
@@ -165,6 +192,9 @@ mod tests {
             (declined("state_write_failed", "disk full"), Exit::Failed, "disk full"),
             (CliError::Lines(1), Exit::Failed, "1 line was"),
             (CliError::Lines(2), Exit::Failed, "2 lines were"),
+            (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
+            (CliError::StoppedIn("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
+            (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),
         ] {

@@ -6,12 +6,16 @@
 //!
 //! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
 
+mod backup;
 mod call;
 mod capture;
 mod completions;
 mod console;
 mod control;
 mod error;
+mod export;
+mod import;
+mod lines;
 mod logging;
 mod man;
 mod paths;
@@ -75,6 +79,9 @@ enum Command {
     Rem(rem::Args),
     Capture(capture::Args),
     Recall(recall::Args),
+    Export(export::Args),
+    Import(import::Args),
+    Backup(backup::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -115,6 +122,9 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),
         Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
         Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),
+        Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
+        Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
+        Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
         Command::Status(args) => status::run(&args, &mut client(control::policy())?, console),
         Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
         Command::Resume(args) => resume::run(&args, &mut client(control::policy())?, console),

@@ -90,7 +90,11 @@ pub(super) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallE
     ))
 }
 
-fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
+/// When it was said, if that is given.
+///
+/// # Errors
+/// -32602 where it is no time, or not one that something was said at.
+pub(super) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
     let ts = Moment::param(params, "ts", DayEnd::First)?;
     match ts {
         Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
@@ -98,7 +102,11 @@ fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
     }
 }
 
-fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
+/// Which piece of a longer turn, of how many.
+///
+/// # Errors
+/// -32602 where one of the two is missing or out of range.
+pub(super) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
     let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
     let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
     match (part, parts) {

@@ -53,6 +53,15 @@ pub(super) enum Placed {
     },
 }
 
+/// What a record brings along that is moved in, and what a new one gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Own {
+    /// Its id.
+    pub(super) id: Uuid,
+    /// When it ceased to hold.
+    pub(super) valid_to: Option<Moment>,
+}
+
 impl NewRecord {
     /// Makes fingerprint and terms.
     pub(super) fn prepare(draft: Draft) -> NewRecord {
@@ -75,7 +84,11 @@ impl NewRecord {
         let session = number(group.connection, Name::Session, &self.draft.session)?;
         match self.same_words(group.connection, session)? {
             Found::Same { seq, id } => Ok(Placed::Known { seq, id }),
-            Found::Twins(twin) => self.place(group, session, twin),
+            Found::Twins(twin) => {
+                let id = Uuid::now_v7();
+                let seq = self.place(group, session, twin, Own { id, valid_to: None })?;
+                Ok(Placed::New { seq, id })
+            }
         }
     }
 
@@ -85,11 +98,37 @@ impl NewRecord {
     /// The database's.
     pub(super) fn insert_again(&mut self, group: &mut Group<'_>) -> Result<(i64, Uuid), rusqlite::Error> {
         let session = number(group.connection, Name::Session, &self.draft.session)?;
+        let twin = self.free_twin(group.connection)?;
+        let id = Uuid::now_v7();
+        let seq = self.place(group, session, twin, Own { id, valid_to: None })?;
+        Ok((seq, id))
+    }
+
+    /// Stores it under an id that is free and with an end of its own, whatever is there already. A `twin`
+    /// that is free is kept, too. Once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn insert_as(&mut self, group: &mut Group<'_>, own: Own, twin: i64) -> Result<i64, rusqlite::Error> {
+        let session = number(group.connection, Name::Session, &self.draft.session)?;
+        let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
+        let is_taken = own.valid_to.is_none() && group.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
+        let twin = if is_taken { self.free_twin(group.connection)? } else { twin };
+        self.place(group, session, twin, own)
+    }
+
+    /// Do the same words of the same speaker in the same session hold already?
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        let session = number(connection, Name::Session, &self.draft.session)?;
+        Ok(matches!(self.same_words(connection, session)?, Found::Same { .. }))
+    }
+
+    fn free_twin(&self, connection: &Connection) -> Result<i64, rusqlite::Error> {
         let sql = "SELECT coalesce(max(twin) + 1, 0) FROM record WHERE hash = ?1 AND valid_to IS NULL";
-        let twin = group.connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))?;
-        match self.place(group, session, twin)? {
-            Placed::New { seq, id } | Placed::Known { seq, id } => Ok((seq, id)),
-        }
+        connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
     }
 
     fn same_words(&self, connection: &Connection, session: i64) -> Result<Found, rusqlite::Error> {
@@ -111,15 +150,20 @@ impl NewRecord {
         Ok(Found::Twins(twin))
     }
 
-    fn place(&mut self, group: &mut Group<'_>, session: i64, twin: i64) -> Result<Placed, rusqlite::Error> {
+    fn place(
+        &mut self,
+        group: &mut Group<'_>,
+        session: i64,
+        twin: i64,
+        Own { id, valid_to }: Own,
+    ) -> Result<i64, rusqlite::Error> {
         let connection = group.connection;
         let draft = &self.draft;
         let project = number(connection, Name::Project, &draft.project)?;
-        let id = Uuid::now_v7();
         connection
             .prepare_cached(
-                "INSERT INTO record (id, ts, tier, role, session, project, part, parts, hash, twin, cue, text)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                "INSERT INTO record (id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(rusqlite::params![
                 id.as_bytes(),
@@ -130,6 +174,7 @@ impl NewRecord {
                 project,
                 draft.part.map(|(part, _)| part),
                 draft.part.map(|(_, parts)| parts),
+                valid_to.map(|at| at.0),
                 self.hash,
                 twin,
                 draft.cue,
@@ -137,7 +182,7 @@ impl NewRecord {
             ])?;
         let seq = connection.last_insert_rowid();
         group.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
-        Ok(Placed::New { seq, id })
+        Ok(seq)
     }
 }
 

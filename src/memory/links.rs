@@ -63,6 +63,11 @@ impl Kind {
         }
     }
 
+    /// The kind of this name.
+    pub(super) fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The kind that the store knows by this number.
     pub(super) fn numbered(number: i64) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as i64 == number)
@@ -193,7 +198,8 @@ pub(super) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusql
     Ok(chain)
 }
 
-fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
+/// The order in which a link between two records stands in the store.
+pub(super) fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
     match kind {
         Kind::Associated | Kind::Reinforced => (a.min(b), a.max(b)),
         Kind::Contradicts | Kind::Evidence => (a, b),

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::task::aside;
 use super::{
-    Memory, Worker, capture, consolidate, contradict, curiosity, events, links, profile, recall, reinforce, schemas,
-    session, structural, topology,
+    Memory, Worker, capture, consolidate, contradict, curiosity, events, links, moving, profile, recall, reinforce,
+    schemas, session, structural, topology,
 };
 use crate::dispatch::{Pace, Params, Reply};
 
@@ -274,6 +274,51 @@ static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "store_backup",
+        description: "Copies the store to a file, as it is now, while others write.",
+        params: &[required("path", "string", "where to: an absolute path at which nothing is yet")],
+        result: &["bytes"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| {
+            reply.send(memory.gate.enter().and_then(|_in| moving::backup(&memory.path, params)));
+        },
+    },
+    Method {
+        name: "store_check",
+        description: "Looks whether the store is sound; changes nothing.",
+        params: &[],
+        result: &["ok", "problems", "skipped", "records", "checked"],
+        pace: Pace::Ordered,
+        run: |memory, worker, _, reply| {
+            let began = Instant::now();
+            let check = |_in| moving::check(worker.reader()?, memory.now(), began);
+            reply.send(memory.gate.enter().and_then(check));
+        },
+    },
+    Method {
+        name: "store_export",
+        description: "Gives everything as rows, some at a time: records, tags, links, events, knobs.",
+        params: &[
+            optional("cursor", "string", "null", "where the last reply ended; null begins"),
+            optional("limit", "integer", "1000", "most rows, 1 to 10000; a reply has at most 1 MiB of them"),
+        ],
+        result: &["rows", "cursor"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send_json(worker.reader().and_then(|reader| moving::export(reader, params)));
+        },
+    },
+    Method {
+        name: "store_import",
+        description: "Takes rows as store_export gives them; a record without an id gets one. What is there stays.",
+        params: &[required("rows", "array", "at most 1000 objects, each with a kind")],
+        result: &["new", "known", "refused"],
+        pace: Pace::Pipelined,
+        run: |memory, _, params, reply| {
+            moving::import(&memory.writer, &memory.profiles, params, memory.now(), reply);
+        },
+    },
+    Method {
         name: "topology",
         description: "How the records hang together, as of the last consolidation.",
         params: &[],
@@ -374,6 +419,10 @@ mod tests {
             ("schema_list", json!({}), &[]),
             ("session_exit", json!({}), &[]),
             ("session_start_payload", json!({}), &[]),
+            ("store_backup", json!({"path": bench.folder.path().join("copy")}), &[]),
+            ("store_check", json!({}), &[]),
+            ("store_export", json!({}), &[]),
+            ("store_import", json!({"rows": []}), &[]),
             ("topology", json!({}), &[]),
         ]
     }

@@ -27,6 +27,7 @@ mod language;
 mod links;
 mod methods;
 mod moment;
+mod moving;
 mod optimize;
 mod phrase;
 mod precache;
@@ -58,6 +59,7 @@ pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
+use self::moving::Gate;
 use self::profile::Profiles;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -71,6 +73,7 @@ pub struct Memory {
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
     records: Arc<AtomicU64>,
+    gate: Gate,
     // In this order: the lock goes once the writer has ended.
     writer: Writer,
     _lock: FileLock,
@@ -105,7 +108,7 @@ impl Memory {
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, records.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, records, writer, _lock: store.lock })
+        Ok(Memory { path, clock, profiles, records, gate: Gate::default(), writer, _lock: store.lock })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.

@@ -109,7 +109,8 @@ impl Profiles {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, knob: &str, value: Value) {
+    /// Makes a value known that was committed. On the writer's thread alone.
+    pub(super) fn set(&self, knob: &str, value: Value) {
         let mut live = self.current().live.clone();
         live.insert(knob.to_owned(), value);
         let next = Arc::new(Profile::new(live));
@@ -167,6 +168,16 @@ fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refused>, C
         knob: knob.name.into(),
         schema: Some(schema(knob.kind)),
     }))
+}
+
+/// The knob of this name and its value as it is kept, or why it is refused. `text` is JSON.
+pub(super) fn accept(name: &str, text: &str) -> Result<(&'static str, Value), String> {
+    let knob = find(name).ok_or("unknown knob")?;
+    if text.len() > VALUE_BYTES {
+        return Err(format!("the value has {} bytes of JSON, at most {VALUE_BYTES} are kept", text.len()));
+    }
+    let value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok((knob.name, check(knob.kind, value)?))
 }
 
 fn find(name: &str) -> Option<&'static Knob> {

@@ -1,0 +1,86 @@
+//! `iaid backup`: a copy of the store in one file, made by the daemon while it goes on working.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::console::{Console, Format};
+use super::error::CliError;
+use super::values::size_in_words;
+use crate::client::{Client, Delivery, Policy};
+
+const METHOD: &str = "store_backup";
+
+/// Copy the store to a file, as it is now
+///
+/// The copy is a store of its own: named memory.db in an empty folder it is what `iaid serve --store`
+/// opens. A file that is there already is left alone.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to; nothing may be there yet
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Copied {
+    bytes: u64,
+}
+
+/// A large store on a slow disk takes its time, and a daemon that ends says so by ending.
+pub(super) fn policy() -> Policy {
+    Policy { reply_timeout: Duration::MAX, ..Policy::default() }
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let path = std::path::absolute(&args.file).map_err(|e| CliError::File(args.file.clone(), e))?;
+    let Some(name) = path.to_str() else {
+        return Err(CliError::Usage(format!("{} is not UTF-8; give another name", path.display())));
+    };
+    // A second attempt would find the first one's file.
+    let result = client.call_with(Delivery::AtMostOnce, METHOD, &json!({"path": name}))?;
+    let shown = match console.format {
+        Format::Json => result.get().to_owned(),
+        Format::Text => {
+            let copied: Copied = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+            format!("{name}: {}", size_in_words(copied.bytes))
+        }
+    };
+    console.say(shown).map_err(CliError::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::tests::console;
+    use super::super::testing::{error, result, with_daemon};
+    use super::*;
+
+    #[test]
+    fn the_daemon_gets_an_absolute_path() {
+        let here = std::env::current_dir().unwrap();
+        for (file, sent) in [("/a/b.db", "/a/b.db".into()), ("b.db", here.join("b.db").to_str().unwrap().to_owned())] {
+            for (format, shown) in
+                [(Format::Json, "{\"bytes\":2048}\n".to_owned()), (Format::Text, format!("{sent}: 2.0 KiB\n"))]
+            {
+                let (mut console, out, _) = console(format, b"");
+                let answer = |call: &_| result(call, json!({"bytes": 2048}));
+                let args = Args { file: file.into() };
+                let (outcome, seen) = with_daemon(answer, |client| run(&args, client, &mut console));
+                outcome.unwrap();
+                assert_eq!((&seen[0]["method"], &seen[0]["params"]), (&json!(METHOD), &json!({"path": sent})));
+                assert_eq!(out.text(), shown);
+            }
+        }
+    }
+
+    #[test]
+    fn the_daemons_refusal_is_the_commands() {
+        let (mut console, out, _) = console(Format::Text, b"");
+        let answer = |call: &_| error(call, -32602, "param 'path' must be a file that is not there yet");
+        let args = Args { file: "/a".into() };
+        let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
+        assert!(outcome.unwrap_err().to_string().contains("not there yet"));
+        assert_eq!(out.text(), "");
+    }
+}

@@ -1,0 +1,193 @@
+//! `iaid export`: everything that is remembered, one JSON object a line.
+//!
+//! Each line is a row as the daemon gave it, byte for byte. A file appears under its name once it is
+//! whole, in place of an earlier one; what is no plain file (`/dev/null`, a pipe) is written as it
+//! comes.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::console::{Console, Format};
+use super::error::CliError;
+use super::progress::Progress;
+use super::values::counted;
+use crate::client::Client;
+
+const METHOD: &str = "store_export";
+
+/// Write everything that is remembered, one JSON object a line
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where to; - or nothing is standard output
+    #[arg(default_value = "-")]
+    file: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    rows: Vec<&'a RawValue>,
+    cursor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    if args.file.as_os_str() == "-" {
+        let copied = copy(client, console, |console, line| writeln!(console.out, "{line}").map_err(CliError::Output));
+        return copied.map(|_| ());
+    }
+    let failed = |error| CliError::File(args.file.clone(), error);
+    let mut target = Target::create(&args.file).map_err(failed)?;
+    let rows = copy(client, console, |_, line| writeln!(target.out, "{line}").map_err(failed))?;
+    target.finish().map_err(failed)?;
+    let said = match console.format {
+        Format::Json => console.say(json!({"rows": rows})),
+        Format::Text => console.say(counted(rows, "row", "rows")),
+    };
+    said.map_err(CliError::Output)
+}
+
+/// Hands each row to `write`; gives their number.
+fn copy(
+    client: &mut Client,
+    console: &mut Console,
+    mut write: impl FnMut(&mut Console, &str) -> Result<(), CliError>,
+) -> Result<u64, CliError> {
+    let mut progress = Progress::new(None, Instant::now());
+    let (mut cursor, mut rows) = (None, 0);
+    loop {
+        let result = client.call(METHOD, &json!({"cursor": cursor}));
+        progress.clear(console);
+        let result = result?;
+        let page: Page<'_> = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+        for row in page.rows {
+            write(console, row.get())?;
+            rows += 1;
+        }
+        if page.cursor.is_none() {
+            return Ok(rows);
+        }
+        cursor = page.cursor;
+        progress.show(0, rows, Instant::now(), console);
+    }
+}
+
+/// A file in the making.
+struct Target {
+    out: BufWriter<File>,
+    path: PathBuf,
+    /// What it is called until it is whole; none where it is no plain file.
+    partial: Option<PathBuf>,
+}
+
+impl Target {
+    fn create(path: &Path) -> io::Result<Target> {
+        // What a link leads to is what is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let partial = match fs::metadata(&path) {
+            Ok(found) if !found.is_file() => None,
+            _ => {
+                let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
+                Some(path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id())))
+            }
+        };
+        let mut options = OpenOptions::new();
+        // What was said to an assistant is nobody else's to read.
+        options.write(true).create(partial.is_some()).truncate(partial.is_some()).mode(0o600);
+        let file = options.open(partial.as_ref().unwrap_or(&path))?;
+        Ok(Target { out: BufWriter::new(file), path, partial })
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.out.flush()?;
+        if let Some(partial) = &self.partial {
+            self.out.get_ref().sync_all()?;
+            fs::rename(partial, &self.path)?;
+            self.partial = None;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(partial) = self.partial.take() {
+            // What failed is said already.
+            drop(fs::remove_file(partial));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::console::tests::console;
+    use super::super::testing::{error, result, with_daemon};
+    use super::*;
+    use serde_json::Value;
+    use std::os::unix::fs::PermissionsExt;
+
+    const LINES: &str = "{\"kind\":\"record\",\"n\":1}\n{\"n\":1.50}\n{\"n\":3}\n";
+
+    fn answer(call: &Value) -> Value {
+        let raw = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+        match &call["params"]["cursor"] {
+            Value::Null => result(
+                call,
+                json!({"rows": [raw("{\"kind\":\"record\",\"n\":1}"), raw("{\"n\":1.50}")], "cursor": "c"}),
+            ),
+            cursor if cursor == "c" => result(call, json!({"rows": [], "cursor": "d"})),
+            _ => result(call, json!({"rows": [raw("{\"n\":3}")], "cursor": null})),
+        }
+    }
+
+    fn export(file: &Path, answer: fn(&Value) -> Value, format: Format) -> (Result<(), CliError>, String) {
+        let (mut console, out, _) = console(format, b"");
+        let args = Args { file: file.to_owned() };
+        let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
+        (outcome, out.text())
+    }
+
+    #[test]
+    fn rows_are_lines_as_the_daemon_wrote_them() {
+        let (outcome, out) = export(Path::new("-"), answer, Format::Text);
+        outcome.unwrap();
+        assert_eq!(out.replace("1.5}", "1.50}"), LINES);
+    }
+
+    #[test]
+    fn a_file_is_replaced_once_the_new_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.ndjson");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for (target, format, said) in [
+            (&path, Format::Text, "3 rows\n"),
+            (&link, Format::Json, "{\"rows\":3}\n"),
+            (&path, Format::Text, "3 rows\n"),
+        ] {
+            fs::write(&path, "old").unwrap();
+            let (outcome, out) = export(target, answer, format);
+            outcome.unwrap();
+            assert_eq!((out.as_str(), fs::read_to_string(&path).unwrap().lines().count()), (said, 3));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        fs::write(&path, "old").unwrap();
+        let fails = |call: &Value| match &call["params"]["cursor"] {
+            Value::Null => answer(call),
+            _ => error(call, -32001, "the store's disk failed"),
+        };
+        let (outcome, out) = export(&path, fails, Format::Text);
+        assert!(outcome.unwrap_err().to_string().contains("disk failed"));
+        assert_eq!((out.as_str(), fs::read_to_string(&path).unwrap().as_str()), ("", "old"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert!(Target::create(&folder.path().join("no/folder")).is_err());
+        let (outcome, _) = export(Path::new("/dev/null"), answer, Format::Text);
+        outcome.unwrap();
+    }
+}

@@ -1,0 +1,355 @@
+//! `iaid import`: what other programs, or another store, have kept, into this one.
+//!
+//! Each file is looked at for itself: who wrote it is told by its content (`import/format.rs`). A line
+//! that cannot be taken and a file that cannot be read are named, and the rest goes on; a failure that is
+//! the daemon's ends the work. Done again, it changes nothing.
+
+mod format;
+mod pieces;
+mod reference;
+mod row;
+mod transcript;
+mod walk;
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Instant;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::console::{Console, Format as Shown};
+use super::error::CliError;
+use super::lines::{Line, Lines};
+use super::progress::Progress;
+use super::values::{counted, grouped, short_size};
+use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal, WINDOW_BYTES};
+use crate::wire::reply::code;
+
+use self::format::Format;
+use self::walk::{Found, Source};
+
+const METHOD: &str = "store_import";
+
+/// A batch of so many bytes is sent: half of what may be unanswered, so that one is made ready while
+/// the other is taken.
+const BATCH_BYTES: usize = WINDOW_BYTES / 2;
+
+/// A batch of so many rows is sent; the daemon takes 1000 in one call.
+const BATCH_ROWS: usize = 500;
+
+/// Longest line of a file, in bytes. 64 MiB: a transcript's line holds the images of a whole turn.
+const LINE_BYTES: usize = 64 << 20;
+
+/// A file whose first so many lines are in no known format is in none. Picked.
+const UNKNOWN_LINES: u64 = 100;
+
+/// Take in what was remembered elsewhere: an export, Claude Code transcripts, a memory.jsonl
+///
+/// What is there already stays as it is, so importing twice changes nothing. Of a folder all files are
+/// read that end in .jsonl or .ndjson.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Files or folders, such as ~/.claude/projects; - is standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    from: Vec<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Outcome {
+    new: u64,
+    known: u64,
+    refused: Vec<Refused>,
+}
+
+#[derive(Deserialize)]
+struct Refused {
+    row: usize,
+    reason: String,
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let mut tally = Tally::default();
+    let mut sources = Vec::new();
+    let mut total = Some(0);
+    for path in &args.from {
+        if path.as_os_str() == "-" {
+            let bytes = console.input_bytes;
+            total = total.zip(bytes).map(|(sum, bytes)| sum + bytes);
+            sources.push(Source { path: path.clone(), bytes: bytes.unwrap_or(0) });
+            continue;
+        }
+        let Found { files: found, failed } = walk::files(path).map_err(|error| CliError::File(path.clone(), error))?;
+        for (folder, error) in failed {
+            tally.unreadable(&folder, &error.to_string(), console);
+        }
+        total = total.map(|sum| sum + found.iter().map(|source| source.bytes).sum::<u64>());
+        sources.extend(found);
+    }
+    let mut work = Work {
+        pipeline: client.pipeline(Delivery::AtLeastOnce),
+        batch: Batch::default(),
+        sent: VecDeque::new(),
+        tally,
+        progress: Progress::new(total, Instant::now()),
+        bytes_before: 0,
+        bytes: 0,
+    };
+    let outcome = work.all(&sources, console);
+    work.progress.clear(console);
+    let said = match console.format {
+        Shown::Json => console.say(work.tally.as_json()),
+        Shown::Text => console.say(work.tally.in_words()),
+    };
+    outcome?;
+    said.map_err(CliError::Output)?;
+    match work.tally {
+        Tally { refused: 0, unreadable: 0, .. } => Ok(()),
+        Tally { refused: rows, unreadable: files, .. } => Err(CliError::Left { rows, files }),
+    }
+}
+
+/// What became of files and rows.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    files: u64,
+    unreadable: u64,
+    new: u64,
+    known: u64,
+    refused: u64,
+}
+
+impl Tally {
+    fn as_json(&self) -> serde_json::Value {
+        let Tally { files, unreadable, new, known, refused } = self;
+        json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused})
+    }
+
+    fn in_words(&self) -> String {
+        let Tally { files, new, known, refused, .. } = self;
+        let files = counted(*files, "file", "files");
+        format!("{files}: {} new, {} known, {} refused", grouped(*new), grouped(*known), grouped(*refused))
+    }
+
+    fn unreadable(&mut self, path: &Path, what: &str, console: &mut Console) {
+        self.unreadable += 1;
+        let path = name(path);
+        match console.format {
+            Shown::Text => console.warn(format_args!("{path}: {what}")),
+            Shown::Json => console.warn(json!({"file": path, "error": {"code": FAILED, "message": what}})),
+        }
+    }
+}
+
+fn name(path: &Path) -> std::borrow::Cow<'_, str> {
+    if path.as_os_str() == "-" { "standard input".into() } else { path.to_string_lossy() }
+}
+
+/// Where a row comes from.
+#[derive(Clone, Debug)]
+struct Origin {
+    path: Rc<Path>,
+    line: u64,
+}
+
+/// Rows to be sent together.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Box<RawValue>>,
+    origins: Vec<Origin>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.rows.len() >= BATCH_ROWS
+    }
+}
+
+struct Work<'a> {
+    pipeline: Pipeline<'a>,
+    batch: Batch,
+    /// The origins of each batch that is not answered, the oldest first.
+    sent: VecDeque<Vec<Origin>>,
+    tally: Tally,
+    progress: Progress,
+    /// Of the files that are done.
+    bytes_before: u64,
+    /// Of the file at hand.
+    bytes: u64,
+}
+
+impl Work<'_> {
+    fn all(&mut self, sources: &[Source], console: &mut Console) -> Result<(), CliError> {
+        for source in sources {
+            let input: Box<dyn Read> = if source.path.as_os_str() == "-" {
+                mem::replace(&mut console.input, Box::new(io::empty()))
+            } else {
+                match File::open(&source.path) {
+                    Ok(file) => Box::new(file),
+                    Err(error) => {
+                        self.unreadable(&source.path, &error.to_string(), console);
+                        continue;
+                    }
+                }
+            };
+            self.file(source.path.as_path().into(), Lines::new(input, LINE_BYTES), console)?;
+            self.bytes_before += mem::take(&mut self.bytes);
+        }
+        self.send(console)?;
+        let finished = self.pipeline.finish();
+        self.collect(console)?;
+        finished.map_err(|error| self.stopped(error))
+    }
+
+    fn file(&mut self, path: Rc<Path>, mut lines: Lines, console: &mut Console) -> Result<(), CliError> {
+        let (mut format, mut unknown) = (None, 0);
+        loop {
+            let line = match lines.next() {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) => {
+                    self.unreadable(&path, &error.to_string(), console);
+                    return Ok(());
+                }
+            };
+            self.bytes = lines.bytes;
+            self.progress.show(
+                self.bytes_before + self.bytes,
+                self.tally.new + self.tally.known,
+                Instant::now(),
+                console,
+            );
+            let text = match &line {
+                // A byte order mark is none of the text's.
+                Line::Text(text) if lines.number == 1 => text.trim_start_matches('\u{feff}').trim(),
+                Line::Text(text) => text.trim(),
+                Line::TooLong | Line::NotUtf8 => "",
+            };
+            if text.is_empty() && matches!(line, Line::Text(_)) {
+                continue;
+            }
+            format = format.or_else(|| Format::of(text));
+            let Some(format) = format else {
+                unknown += 1;
+                if unknown >= UNKNOWN_LINES || !matches!(line, Line::Text(_)) {
+                    break;
+                }
+                continue;
+            };
+            let origin = Origin { path: path.clone(), line: lines.number };
+            let rows = match line {
+                Line::Text(_) => format.rows(text),
+                Line::TooLong => Err(format!("longer than {} bytes", short_size(LINE_BYTES))),
+                Line::NotUtf8 => Err("not UTF-8".into()),
+            };
+            match rows {
+                Ok(rows) => self.add(rows, &origin, console)?,
+                // The assistant is still writing it.
+                Err(_) if format == Format::Transcript && lines.is_cut_off => {}
+                Err(what) => self.refuse(&origin, &what, console),
+            }
+        }
+        match (format, unknown) {
+            (None, 1..) => {
+                let what = "written by none of those that are understood: iaid export, Claude Code, the reference \
+                            memory server";
+                self.unreadable(&path, what, console);
+            }
+            (_, 1..) => {
+                self.tally.files += 1;
+                let what = format!("{} before this file's format was clear", counted(unknown, "line", "lines"));
+                self.tally.refused += unknown - 1;
+                self.refuse(&Origin { path, line: 1 }, &what, console);
+            }
+            _ => self.tally.files += 1,
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, rows: Vec<Box<RawValue>>, origin: &Origin, console: &mut Console) -> Result<(), CliError> {
+        for row in rows {
+            let bytes = row.get().len();
+            if !self.batch.rows.is_empty() && self.batch.bytes + bytes > BATCH_BYTES {
+                self.send(console)?;
+            }
+            self.batch.bytes += bytes;
+            self.batch.rows.push(row);
+            self.batch.origins.push(origin.clone());
+            if self.batch.is_full() {
+                self.send(console)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, console: &mut Console) -> Result<(), CliError> {
+        let Batch { rows, origins, .. } = mem::take(&mut self.batch);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.sent.push_back(origins);
+        let outcome = self.pipeline.send(0, METHOD, &json!({ "rows": rows }));
+        self.collect(console)?;
+        outcome.map_err(|error| self.stopped(error))
+    }
+
+    /// Counts the replies that are there.
+    fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
+        while let Some(Answer { outcome, .. }) = self.pipeline.answered() {
+            match outcome {
+                Ok(result) => {
+                    let outcome: Outcome =
+                        serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+                    let origins = self.sent.pop_front().unwrap_or_default();
+                    self.tally.new += outcome.new;
+                    self.tally.known += outcome.known;
+                    for Refused { row, reason } in outcome.refused {
+                        if let Some(origin) = origins.get(row) {
+                            self.refuse(origin, &reason, console);
+                        }
+                    }
+                }
+                // A row that is longer than the daemon's longest line.
+                Err(Refusal { code: code::INVALID_REQUEST, message }) => {
+                    for origin in self.sent.pop_front().unwrap_or_default() {
+                        self.refuse(&origin, &message, console);
+                    }
+                }
+                // A full disk or a stopping daemon would be said once more for every batch.
+                Err(Refusal { code, message }) => return Err(self.stopped(ClientError::Refused { code, message })),
+            }
+        }
+        Ok(())
+    }
+
+    /// The error that ends the work, at the first row that is not answered for.
+    fn stopped(&self, error: ClientError) -> CliError {
+        match self.sent.front().and_then(|origins| origins.first()) {
+            Some(Origin { path, line }) => CliError::StoppedIn(name(path).into(), *line, error),
+            None => CliError::Client(error),
+        }
+    }
+
+    fn refuse(&mut self, origin: &Origin, what: &str, console: &mut Console) {
+        self.tally.refused += 1;
+        self.progress.clear(console);
+        let (path, line) = (name(&origin.path), origin.line);
+        match console.format {
+            Shown::Text => console.warn(format_args!("{path}, line {line}: {what}")),
+            Shown::Json => {
+                console.warn(json!({"file": path, "line": line, "error": {"code": FAILED, "message": what}}));
+            }
+        }
+    }
+
+    fn unreadable(&mut self, path: &Path, what: &str, console: &mut Console) {
+        self.progress.clear(console);
+        self.tally.unreadable(path, what, console);
+    }
+}

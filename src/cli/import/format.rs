@@ -1,0 +1,104 @@
+//! Which program wrote a line, told by what stands in it, and the rows that it becomes. Pure.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{reference, transcript};
+use crate::wire::json;
+
+/// Who wrote a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// `iaid export`.
+    Own,
+    /// Claude Code: a session's transcript.
+    Transcript,
+    /// The reference memory server's `memory.jsonl`.
+    Reference,
+}
+
+#[derive(Deserialize)]
+struct Keys<'a> {
+    #[serde(borrow)]
+    kind: Option<&'a RawValue>,
+    #[serde(borrow, rename = "type")]
+    type_: Option<&'a RawValue>,
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    from: Option<&'a RawValue>,
+}
+
+impl Format {
+    /// The format that a line is of, where it says.
+    pub(super) fn of(line: &str) -> Option<Format> {
+        if !line.starts_with('{') {
+            return None;
+        }
+        let keys: Keys<'_> = serde_json::from_str(line).ok()?;
+        let kind = keys.kind.and_then(|value| json::string(value.get()));
+        let type_ = keys.type_.and_then(|value| json::string(value.get()));
+        match (kind.as_deref(), type_.as_deref()) {
+            (Some("record" | "tag" | "link" | "event" | "knob"), _) => Some(Format::Own),
+            (_, Some("entity")) if keys.name.is_some() => Some(Format::Reference),
+            (_, Some("relation")) if keys.from.is_some() => Some(Format::Reference),
+            (_, Some("entity" | "relation") | None) => None,
+            // Transcripts begin with lines of many types, and of new ones with each release.
+            (_, Some(_)) => Some(Format::Transcript),
+        }
+    }
+
+    /// The rows that a line becomes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn rows(self, line: &str) -> Result<Vec<Box<RawValue>>, String> {
+        let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
+        if !whole.get().starts_with('{') {
+            return Err("no JSON object".into());
+        }
+        match self {
+            Format::Own => Ok(vec![whole.to_owned()]),
+            Format::Transcript => transcript::read(whole.get()),
+            Format::Reference => reference::read(whole.get()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_its_format() {
+        for (line, want) in [
+            (r#"{"kind":"record","text":"x"}"#, Some(Format::Own)),
+            (r#"{"text":"x","kind":"knob"}"#, Some(Format::Own)),
+            (r#"{"type":"user","message":{"content":"x"}}"#, Some(Format::Transcript)),
+            (r#"{"type":"summary","summary":"x","leafUuid":"u"}"#, Some(Format::Transcript)),
+            (r#"{"type":"file-history-snapshot","kind":"x"}"#, Some(Format::Transcript)),
+            (r#"{"type":"entity","name":"x"}"#, Some(Format::Reference)),
+            (r#"{"type":"relation","from":"x"}"#, Some(Format::Reference)),
+            (r#"{"type":"entity"}"#, None),
+            (r#"{"kind":"else"}"#, None),
+            ("{}", None),
+            ("[1]", None),
+            (r#"{"type":"user","#, None),
+            ("plain text", None),
+            ("", None),
+        ] {
+            assert_eq!(Format::of(line), want, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_no_object_is_said_to_be_none() {
+        for format in [Format::Own, Format::Transcript, Format::Reference] {
+            for line in ["[1]", "5", "null", "{", "{} {}", "text", r#"{"a":"#] {
+                assert!(format.rows(line).unwrap_err().starts_with("no JSON"), "{line}");
+            }
+        }
+        let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
+        assert_eq!(Format::Own.rows(row).unwrap()[0].get(), row);
+    }
+}

@@ -1,0 +1,92 @@
+//! A line of the reference memory server's `memory.jsonl` → records. Pure.
+//!
+//! An entity's observations become a semantic record each, `NAME: OBSERVATION`, which its type helps to
+//! find; a relation becomes one, `FROM relationType TO`. The server keeps neither times nor sessions.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::row::{About, records};
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum Line {
+    #[serde(rename_all = "camelCase")]
+    Entity {
+        name: String,
+        #[serde(default)]
+        entity_type: String,
+        #[serde(default)]
+        observations: Vec<String>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Relation { from: String, to: String, relation_type: String },
+}
+
+/// The records of a line, which is a JSON object.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
+    // What the assistant wrote down, nobody said.
+    let about = About { role: "assistant", tier: Some("semantic"), ..About::default() };
+    let mut rows = Vec::new();
+    match serde_json::from_str(line).map_err(|error| error.to_string())? {
+        Line::Entity { name, entity_type, observations } => {
+            let about = About { cue: Some(entity_type.as_str()).filter(|cue| !cue.is_empty()), ..about };
+            for observation in observations {
+                records(&format!("{name}: {observation}"), &about, &mut rows);
+            }
+        }
+        Line::Relation { from, to, relation_type } => {
+            records(&format!("{from} {relation_type} {to}"), &about, &mut rows);
+        }
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn observations_and_relations_become_semantic_records() {
+        for (line, want) in [
+            (
+                r#"{"type":"entity","name":"Anna","entityType":"person","observations":["likes tea","né à Bern"]}"#,
+                vec![
+                    json!({"kind": "record", "role": "assistant", "tier": "semantic", "cue": "person", "text": "Anna: likes tea"}),
+                    json!({"kind": "record", "role": "assistant", "tier": "semantic", "cue": "person", "text": "Anna: né à Bern"}),
+                ],
+            ),
+            (
+                r#"{"type":"relation","from":"Anna","to":"Bern","relationType":"lives in","extra":1}"#,
+                vec![json!({"kind": "record", "role": "assistant", "tier": "semantic", "text": "Anna lives in Bern"})],
+            ),
+            (
+                r#"{"type":"entity","name":"Bob","observations":["x"]}"#,
+                vec![json!({"kind": "record", "role": "assistant", "tier": "semantic", "text": "Bob: x"})],
+            ),
+            (r#"{"type":"entity","name":"Bob","entityType":"person"}"#, vec![]),
+        ] {
+            let rows = read(line).unwrap();
+            let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row.get()).unwrap()).collect();
+            assert_eq!(rows, want, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (line, part) in [
+            (r#"{"type":"entity","observations":["x"]}"#, "name"),
+            (r#"{"type":"entity","name":"Bob","observations":"x"}"#, "sequence"),
+            (r#"{"type":"entity","name":"Bob","observations":[1]}"#, "string"),
+            (r#"{"type":"relation","from":"a","to":"b"}"#, "relationType"),
+            (r#"{"type":"else"}"#, "else"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(part), "{line}: {error}");
+        }
+    }
+}

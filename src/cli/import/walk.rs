@@ -1,0 +1,107 @@
+//! The files of an import: the one that was named, or those of a folder, in the order of their names.
+//!
+//! In a folder those that end in `.jsonl` or `.ndjson` are meant. Symbolic links in it are not followed:
+//! what they lead to is either in the tree, and found there, or nobody asked for it. What was named itself
+//! may be a link.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: Vec<Source>,
+    /// Folders that cannot be read, and why.
+    pub(super) failed: Vec<(PathBuf, io::Error)>,
+}
+
+/// The files under `root`.
+///
+/// # Errors
+/// `root` itself is not there or cannot be looked at.
+pub(super) fn files(root: &Path) -> io::Result<Found> {
+    let found = fs::metadata(root)?;
+    if !found.is_dir() {
+        // The length of what is no plain file says nothing.
+        let bytes = if found.is_file() { found.len() } else { 0 };
+        return Ok(Found { files: vec![Source { path: root.to_owned(), bytes }], failed: Vec::new() });
+    }
+    let Found { mut files, mut failed } = Found::default();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        match fs::read_dir(&folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    match entry.and_then(|entry| look(&entry)) {
+                        Ok(Some(Entry::Folder(path))) => folders.push(path),
+                        Ok(Some(Entry::File(source))) => files.push(source),
+                        Ok(None) => {}
+                        Err(error) => failed.push((folder.clone(), error)),
+                    }
+                }
+            }
+            Err(error) => failed.push((folder, error)),
+        }
+    }
+    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(Found { files, failed })
+}
+
+enum Entry {
+    Folder(PathBuf),
+    File(Source),
+}
+
+fn look(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
+    let (path, kind) = (entry.path(), entry.file_type()?);
+    if kind.is_dir() {
+        return Ok(Some(Entry::Folder(path)));
+    }
+    let is_meant = path.extension().is_some_and(|end| end == "jsonl" || end == "ndjson");
+    if !kind.is_file() || !is_meant {
+        return Ok(None);
+    }
+    // It may have gone since the folder was read.
+    match entry.metadata() {
+        Ok(found) => Ok(Some(Entry::File(Source { path, bytes: found.len() }))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_folder_gives_its_files_and_no_links() {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("x.jsonl"), "12345").unwrap();
+        fs::create_dir_all(inside.path().join("-home-x/deep")).unwrap();
+        for name in ["b.jsonl", "-home-x/a.jsonl", "-home-x/deep/c.ndjson", "notes.json", "d.jsonl.bak", ".jsonl"] {
+            fs::write(inside.path().join(name), "123").unwrap();
+        }
+        symlink(outside.path(), inside.path().join("link")).unwrap();
+        symlink(outside.path().join("x.jsonl"), inside.path().join("y.jsonl")).unwrap();
+        symlink(inside.path(), inside.path().join("-home-x/circle")).unwrap();
+        let Found { files: found, failed } = files(inside.path()).unwrap();
+        let names: Vec<_> =
+            found.iter().map(|f| f.path.strip_prefix(inside.path()).unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["-home-x/a.jsonl", "-home-x/deep/c.ndjson", "b.jsonl"]);
+        assert!(failed.is_empty() && found.iter().all(|file| file.bytes == 3));
+        let Found { files: found, .. } = files(&inside.path().join("y.jsonl")).unwrap();
+        assert_eq!(found, [Source { path: inside.path().join("y.jsonl"), bytes: 5 }]);
+        assert!(files(&inside.path().join("gone")).is_err());
+        let Found { files: found, .. } = files(Path::new("/dev/null")).unwrap();
+        assert_eq!(found[0].bytes, 0);
+    }
+}

@@ -1,0 +1,231 @@
+//! `store_check`: is the store sound? It reads and changes nothing.
+//!
+//! First SQLite's own look at every page, index and constraint (the full-text index checks itself in
+//! it), then the links between tables, then record by record what SQLite cannot know: that the text is
+//! the one that its fingerprint was made of, and that the index knows the record by its words. Records
+//! are looked at in short transactions, from a place that is another one each time, until all were seen
+//! or the time is over. What the time did not suffice for is said and is no problem.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::super::fault::Fault;
+use super::super::moment::Moment;
+use super::super::reader::Reader;
+use super::super::record::{Role, fingerprint};
+use super::super::terms;
+use crate::dispatch::CallError;
+
+/// Longest look of SQLite's own. With the next it stays under the 30 s that clients wait for a reply.
+const TABLES_PATIENCE: Duration = Duration::from_secs(15);
+
+/// From the beginning on until no further record is looked at.
+const RECORDS_PATIENCE: Duration = Duration::from_secs(22);
+
+/// Records of one transaction: some milliseconds.
+const CHUNK: i64 = 256;
+
+/// Most problems named. Who has more restores a backup, whatever the others are.
+const MOST_PROBLEMS: usize = 100;
+
+/// What a check found.
+#[derive(Debug, Serialize)]
+pub(in crate::memory) struct Checked {
+    ok: bool,
+    /// A sentence each.
+    problems: Vec<String>,
+    /// What there was no time for, a sentence each.
+    skipped: Vec<String>,
+    /// Records there are.
+    records: i64,
+    /// Records that were looked at one by one.
+    checked: i64,
+}
+
+/// Looks at the store. `now` says where among the records to begin.
+///
+/// # Errors
+/// -32001 where the store cannot be read at all.
+pub(in crate::memory) fn check(reader: &Reader, now: Moment, began: Instant) -> Result<Checked, CallError> {
+    let mut found = Checked { ok: true, problems: Vec::new(), skipped: Vec::new(), records: 0, checked: 0 };
+    let snapshot = reader.snapshot()?;
+    let looks: [(&str, Look); 2] = [("pages and indexes", pages), ("links between tables", references)];
+    for (what, look) in looks {
+        match snapshot.until(began + TABLES_PATIENCE, |connection| look(connection, &mut found)) {
+            Err(Fault::Interrupted) => found.skipped.push(format!("{what}: the store is too large to look at all")),
+            Err(Fault::Damaged(detail)) => found.problem(format!("{what}: {detail}")),
+            outcome => outcome?,
+        }
+    }
+    drop(snapshot);
+    match found.each_record(reader, now, began + RECORDS_PATIENCE) {
+        Err(Fault::Damaged(detail)) => found.problem(format!("records: {detail}")),
+        outcome => outcome?,
+    }
+    if found.checked < found.records && found.ok {
+        found.skipped.push(format!("{} of {} records", found.records - found.checked, found.records));
+    }
+    Ok(found)
+}
+
+type Look = fn(&Connection, &mut Checked) -> Result<(), Fault>;
+
+fn pages(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
+    let mut look = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
+    let mut rows = look.query([])?;
+    while let Some(row) = rows.next()? {
+        let line: String = row.get(0)?;
+        if line != "ok" {
+            found.problem(line);
+        }
+    }
+    Ok(())
+}
+
+fn references(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
+    let mut look = connection.prepare(r#"SELECT "table", rowid, parent FROM pragma_foreign_key_check LIMIT ?1"#)?;
+    let mut rows = look.query([MOST_PROBLEMS as i64])?;
+    while let Some(row) = rows.next()? {
+        let (table, number, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let number = number.map_or_else(String::new, |number| format!(" {number}"));
+        found.problem(format!("{table}{number} names a {parent} that is not there"));
+    }
+    Ok(())
+}
+
+impl Checked {
+    fn problem(&mut self, what: String) {
+        self.ok = false;
+        if self.problems.len() < MOST_PROBLEMS {
+            self.problems.push(what);
+        }
+    }
+
+    fn each_record(&mut self, reader: &Reader, now: Moment, deadline: Instant) -> Result<(), Fault> {
+        let snapshot = reader.snapshot()?;
+        let (count, last): (i64, i64) =
+            snapshot.connection().query_row("SELECT count(*), coalesce(max(seq), 0) FROM record", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        drop(snapshot);
+        self.records = count;
+        if count != last {
+            self.problem(format!("the records are numbered up to {last}, but there are {count}"));
+        }
+        let chunks = last.div_euclid(CHUNK) + 1;
+        let first = now.0.rem_euclid(chunks);
+        for chunk in (first..chunks).chain(0..first) {
+            if Instant::now() >= deadline || self.problems.len() >= MOST_PROBLEMS {
+                break;
+            }
+            let snapshot = reader.snapshot()?;
+            self.some_records(snapshot.connection(), chunk * CHUNK + 1, last)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the records from `first` on, as many as make a chunk, up to `last`.
+    fn some_records(&mut self, connection: &Connection, first: i64, last: i64) -> Result<(), Fault> {
+        let mut read = connection.prepare_cached(
+            "SELECT seq, id, role, session.name, hash, cue, text FROM record
+             JOIN session ON session.number = record.session WHERE seq BETWEEN ?1 AND ?2",
+        )?;
+        let terms_version = "SELECT value FROM meta WHERE key = 'terms_version'";
+        let terms_version: Option<i64> = connection.query_row(terms_version, [], |row| row.get(0)).optional()?;
+        let mut rows = read.query([first, last.min(first + CHUNK - 1)])?;
+        while let Some(row) = rows.next()? {
+            let (seq, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
+            let (role, session, hash): (i64, String, [u8; 16]) = (row.get(2)?, row.get(3)?, row.get(4)?);
+            let (cue, text): (String, String) = (row.get(5)?, row.get(6)?);
+            self.checked += 1;
+            let id = Uuid::from_bytes(id);
+            if fingerprint(&session, Role::numbered(role), &text) != hash {
+                self.problem(format!("record {id}: its text is not the one that its fingerprint was made of"));
+            }
+            // An index of other rules is made anew in time.
+            if terms_version == Some(terms::VERSION) && !is_indexed(connection, seq, &cue, &text)? {
+                self.problem(format!("record {id}: the index does not know it by its words"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Does the index have the record by the first term of its text and of its cue?
+fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Result<bool, Fault> {
+    let mut find = connection.prepare_cached("SELECT 1 FROM term_index WHERE term_index MATCH ?1 AND rowid = ?2")?;
+    for line in [text, cue].map(terms::line) {
+        if let Some(term) = line.split_ascii_whitespace().next()
+            && !find.exists((format!("\"{term}\""), seq))?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::harness::Bench;
+    use serde_json::json;
+
+    fn filled() -> Bench {
+        let bench = Bench::new();
+        for n in 0..600 {
+            bench
+                .capture(&format!("text number {n} in 日本語 and English"), json!({"cue": "a cue", "session_id": "s"}));
+        }
+        // A text without any word, in a session of its own.
+        bench.capture("!!!!!!!!!!!!!!!", json!({"session_id": ""}));
+        bench
+    }
+
+    #[test]
+    fn a_sound_store_is_ok() {
+        for (bench, records) in [(Bench::new(), 0), (filled(), 601)] {
+            let got = bench.ok("store_check", json!({}));
+            let want = json!({"ok": true, "problems": [], "skipped": [], "records": records, "checked": records});
+            assert_eq!(got, want);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let id = |bench: &Bench, seq| -> String {
+            let id: [u8; 16] = bench.row("SELECT id FROM record WHERE seq = ?1", seq);
+            uuid::Uuid::from_bytes(id).to_string()
+        };
+        for (sql, seq, part) in [
+            (
+                "DROP TRIGGER record_is_written_once; UPDATE record SET text = 'another text' WHERE seq = 7",
+                7,
+                "fingerprint",
+            ),
+            (
+                "INSERT INTO record (id, ts, tier, role, session, project, hash, twin, cue, text)
+                 SELECT randomblob(16), ts, tier, role, session, project, hash, 1, cue, text FROM record WHERE seq = 5",
+                602,
+                "index does not know it",
+            ),
+            (
+                "PRAGMA foreign_keys = OFF; DROP TRIGGER record_is_written_once; UPDATE record SET project = 77 WHERE seq = 9",
+                0,
+                "record 9 names a project that is not there",
+            ),
+            ("DROP TRIGGER record_stays; DELETE FROM record WHERE seq = 300", 0, "up to 601, but there are 600"),
+            ("DELETE FROM term_index_data WHERE id = (SELECT max(id) FROM term_index_data)", 0, "term_index"),
+        ] {
+            let bench = filled();
+            let connection = rusqlite::Connection::open(bench.folder.path().join("memory.db")).unwrap();
+            connection.execute_batch(sql).unwrap();
+            let got = bench.ok("store_check", json!({}));
+            assert_eq!(got["ok"], json!(false), "{sql}");
+            let problems = got["problems"].to_string();
+            assert!(problems.contains(part), "{sql}: {problems}");
+            assert!(seq == 0 || problems.contains(&id(&bench, seq)), "{sql}: {problems}");
+        }
+    }
+}
