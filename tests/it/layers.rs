@@ -64,6 +64,25 @@ fn what_one_room_owns_no_other_names() {
 }
 
 #[test]
+fn the_document_has_the_same_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let text = fs::read_to_string(path).expect("it can be read");
+    let rows = text.lines().skip_while(|line| !line.starts_with("| room |")).skip(2);
+    let rows: Vec<(String, String)> = rows
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            (cells[0].trim_matches('`').to_owned(), cells[cells.len() - 1].to_owned())
+        })
+        .collect();
+    let wanted: Vec<(String, String)> = ROOMS
+        .iter()
+        .map(|(room, may)| ((*room).to_owned(), if may.is_empty() { "–".to_owned() } else { may.join(", ") }))
+        .collect();
+    assert_eq!(rows, wanted);
+}
+
+#[test]
 fn every_room_of_the_table_is_there() {
     let names: Vec<String> = sources().into_iter().map(|(name, _)| name).collect();
     for (prefix, _) in ROOMS {
