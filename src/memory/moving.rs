@@ -8,6 +8,7 @@ mod backup;
 mod check;
 mod export;
 mod import;
+mod incoming;
 mod row;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};

@@ -10,6 +10,7 @@ mod harness;
 mod layers;
 mod memory;
 mod methods;
+mod moving;
 mod os;
 mod plane;
 mod serve;

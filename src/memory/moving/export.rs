@@ -274,3 +274,37 @@ fn text_or_null<'r>(row: &'r Found<'_>, column: usize) -> Result<Option<&'r str>
 fn json(text: &str) -> Result<&RawValue, Fault> {
     serde_json::from_str(text).map_err(|error| Fault::Damaged(format!("a value that is no JSON: {error}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::harness::Bench;
+    use super::super::super::store::{self, FILE_NAME, Use};
+    use super::*;
+
+    #[test]
+    fn every_section_is_read_along_an_index_from_where_it_was_left() {
+        let bench = Bench::new();
+        let connection = store::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        let (key, top) = (Key::default(), 5);
+        for (section, name) in SECTIONS {
+            let (sql, params, _) = section.query(&key, &top);
+            let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps: Vec<String> =
+                plan.query_map(params.as_slice(), |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+            assert!(!steps.iter().any(|step| step.contains("TEMP")), "{name}: {steps:?}");
+            assert!(steps[0].starts_with("SEARCH"), "{name}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        for (section, name) in SECTIONS {
+            for tail in ["", "a.b.c", "..", "\u{1f600} \""] {
+                let cursor = Cursor { section, top: 7, after: Key { numbers: [1, 2, 3], name: tail.into() } };
+                let text = cursor.to_string();
+                assert!(text.starts_with(name));
+                assert_eq!(Cursor::parse(&text), Some(cursor));
+            }
+        }
+    }
+}
