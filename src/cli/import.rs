@@ -37,7 +37,7 @@ use self::walk::{Found, Source};
 const METHOD: &str = "store_import";
 
 /// A batch of so many bytes is sent: half of what may be unanswered, so that one is made ready while
-/// the other is taken.
+/// the other is taken. Five times as much would take a quarter less time, and thrice the daemon's memory.
 const BATCH_BYTES: usize = WINDOW_BYTES / 2;
 
 /// A batch of so many rows is sent; the daemon takes 1000 in one call.

@@ -289,10 +289,9 @@ static METHODS: &[Method] = &[
         params: &[],
         result: &["ok", "problems", "skipped", "records", "checked"],
         pace: Pace::Ordered,
-        run: |memory, worker, _, reply| {
+        run: |memory, _, _, reply| {
             let began = Instant::now();
-            let check = |_in| moving::check(worker.reader()?, memory.now(), began);
-            reply.send(memory.gate.enter().and_then(check));
+            reply.send(memory.gate.enter().and_then(|_in| moving::check(&memory.path, memory.now(), began)));
         },
     },
     Method {
