@@ -117,8 +117,9 @@ fn open_listener(listen: Listen, inherited: Inherited) -> Result<Listener, Start
 
 fn fit_to_descriptors(options: &Options) -> Result<Limits, StartError> {
     let descriptors = fd_limit::raise().map_err(because("the limit of file descriptors cannot be read"))?;
-    let most = usize::try_from(descriptors.saturating_sub(limits::FD_RESERVE)).unwrap_or(usize::MAX).max(1);
-    let wanted = options.max_connections.unwrap_or_else(|| limits::connections_for(descriptors));
+    let workers = options.limits.workers;
+    let most = limits::most_connections(descriptors, workers);
+    let wanted = options.max_connections.unwrap_or_else(|| limits::connections_for(descriptors, workers));
     if wanted > most {
         log::warn!("--max-connections {wanted} is more than {descriptors} file descriptors allow: {most} are served");
     }

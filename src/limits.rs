@@ -13,8 +13,7 @@ pub struct Limits {
     /// Deepest nesting of arrays and objects in a line. 128: `serde_json` builds values up to 127
     /// deep, which is what a request's params can be inside their envelope.
     pub max_depth: usize,
-    /// Connections open at once. The server lowers it to what the fd limit leaves, see
-    /// [`FD_RESERVE`].
+    /// Connections open at once. The daemon fits it to the fd limit, see [`connections_for`].
     pub max_connections: usize,
     /// Worker threads. At least 2, so that work in the background never holds the only one.
     pub workers: usize,
@@ -57,8 +56,11 @@ pub struct Limits {
 }
 
 /// File descriptors kept free for SQLite, its journals and the state files whatever the number of
-/// connections. A store takes 3 a connection and has at most 8 of those.
-pub const FD_RESERVE: u64 = 32;
+/// connections, with [`MIN_WORKERS`].
+const FD_RESERVE: u64 = 32;
+
+/// What each further worker's reading connection takes: a database, its WAL and shared memory.
+const FD_WORKER: u64 = 3;
 
 /// Most connections whatever the fd limit allows. Picked: ten times what a machine's editors open.
 pub const MAX_CONNECTIONS: usize = 16_384;
@@ -94,11 +96,18 @@ impl Default for Limits {
     }
 }
 
-/// Connections that `fd_limit` descriptors carry: three quarters of them, never into
-/// [`FD_RESERVE`], never over [`MAX_CONNECTIONS`], at least 1.
-pub fn connections_for(fd_limit: u64) -> usize {
-    let share = (fd_limit / 4 * 3).min(fd_limit.saturating_sub(FD_RESERVE));
-    usize::try_from(share).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
+/// Connections that `fd_limit` descriptors carry at the most beside this many workers: what is kept
+/// free for the store and the state files is not for connections. At least 1.
+pub fn most_connections(fd_limit: u64, workers: usize) -> usize {
+    let further = u64::try_from(workers.saturating_sub(MIN_WORKERS)).unwrap_or(u64::MAX);
+    let reserve = FD_RESERVE.saturating_add(FD_WORKER.saturating_mul(further));
+    usize::try_from(fd_limit.saturating_sub(reserve)).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
+}
+
+/// Connections for `fd_limit` descriptors where nobody says how many: three quarters of them, never
+/// over [`most_connections`].
+pub fn connections_for(fd_limit: u64, workers: usize) -> usize {
+    usize::try_from(fd_limit / 4 * 3).unwrap_or(MAX_CONNECTIONS).clamp(1, most_connections(fd_limit, workers))
 }
 
 #[cfg(test)]
@@ -107,17 +116,22 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_files() {
-        for (fd_limit, connections) in [
-            (0, 1),
-            (33, 1),
-            (64, 32),
-            (128, 96),
-            (1024, 768),
-            (20_000, 15_000),
-            (1_048_576, 16_384),
-            (u64::MAX, 16_384),
+        for (fd_limit, workers, connections, most) in [
+            (0, 2, 1, 1),
+            (33, 2, 1, 1),
+            (64, 2, 32, 32),
+            (64, 3, 29, 29),
+            (128, 2, 96, 96),
+            (256, 64, 38, 38),
+            (1024, 2, 768, 992),
+            (1024, 64, 768, 806),
+            (20_000, 2, 15_000, 16_384),
+            (1_048_576, 2, 16_384, 16_384),
+            (u64::MAX, usize::MAX, 1, 1),
+            (u64::MAX, 64, 16_384, 16_384),
         ] {
-            assert_eq!(connections_for(fd_limit), connections, "fd limit {fd_limit}");
+            let got = (connections_for(fd_limit, workers), most_connections(fd_limit, workers));
+            assert_eq!(got, (connections, most), "fd limit {fd_limit}, {workers} workers");
         }
     }
 }
