@@ -32,6 +32,7 @@ mod optimize;
 mod phrase;
 mod precache;
 mod profile;
+mod question;
 mod rank;
 mod reader;
 mod recall;
