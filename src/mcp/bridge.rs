@@ -377,3 +377,76 @@ impl<W: Write + Send + 'static> Reader<W> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const TOPOLOGY: &[u8] = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"topology"}}"#;
+
+    fn shared(socket: PathBuf) -> Arc<Shared<Vec<u8>>> {
+        Arc::new(Shared {
+            socket,
+            session: "s".into(),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            room: Condvar::new(),
+            output: Mutex::default(),
+            end: UnixStream::pair().unwrap().1,
+            lines: AtomicU64::new(0),
+        })
+    }
+
+    #[test]
+    fn a_caller_tells_of_the_session_first_and_closes_its_connection_when_nothing_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let daemon = thread::spawn(move || {
+            let mut peer = BufReader::new(listener.accept().unwrap().0);
+            let mut seen = Vec::new();
+            for reply in [&b"{\"ok\":true}\n"[..], b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n", b""] {
+                let mut line = String::new();
+                peer.read_line(&mut line).unwrap();
+                seen.push(line);
+                peer.get_mut().write_all(reply).unwrap();
+            }
+            seen
+        });
+        let shared = shared(folder.path().join("s"));
+        let mut translator = Translator::new(Host { session: "s".into(), project: None });
+        {
+            let mut state = shared.lock();
+            let job = state.calls.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();
+            state.calls.push(job);
+            state.opening = Opening::Due;
+            state.callers = 1;
+        }
+        Caller::new(Arc::clone(&shared)).run(Duration::ZERO);
+        let seen = daemon.join().unwrap();
+        assert_eq!(seen[0], "{\"type\":\"session_open\",\"session_id\":\"s\"}\n");
+        assert!(seen[1].contains("\"method\":\"topology\""), "{}", seen[1]);
+        assert_eq!(seen[2], "", "the connection is closed");
+        let state = shared.lock();
+        assert_eq!((state.callers, state.opening), (0, Opening::Told));
+        drop(state);
+        let said = String::from_utf8(shared.output.lock().unwrap().clone()).unwrap();
+        assert!(said.starts_with("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{") && said.ends_with("}\n"), "{said}");
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_told_of_is_due_with_the_next_call_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        // A path too long is no matter of patience.
+        let shared = shared(folder.path().join("x".repeat(200)));
+        {
+            let mut state = shared.lock();
+            state.opening = Opening::Due;
+            state.callers = 1;
+        }
+        Caller::new(Arc::clone(&shared)).run(Duration::ZERO);
+        assert_eq!(shared.lock().opening, Opening::DueWithNextCall);
+    }
+}

@@ -12,13 +12,18 @@ use super::answer;
 use super::bridge::{Next, Shared, Tell};
 use super::calls::{Job, Part, Shape, Ticket, Wanted};
 use super::translate::Call;
-use crate::client::{Client, ClientError, Delivery, Policy};
+use crate::client::{Client, ClientError, Delivery, Policy, Unreached};
 use crate::dispatch::{CallError, code};
 use crate::sys::memory;
 use crate::wire::reply;
 
 /// How long a daemon that is not there is tried again, at first and after a death.
 const REACH: Duration = Duration::from_secs(2);
+
+/// Pauses before a call that may be repeated is sent once more to a daemon that has died or is
+/// stopping. A dying one may still take a connection, so one try is not enough; and a call that kills
+/// it must not do so for ever. Picked.
+const AGAIN: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
 
 /// Longest wait for a reply. 60 s: what clients of MCP wait themselves.
 const REPLY: Duration = Duration::from_secs(60);
@@ -57,8 +62,9 @@ impl<W: Write + Send + 'static> Caller<W> {
 
     fn carry_out(&mut self, job: Job, tell: Tell) {
         let mut largest = job.bytes;
-        // Who cannot be told of the session cannot be asked anything either.
-        let unreachable = if tell == Tell::First { self.open().err() } else { None };
+        let told = if tell == Tell::First { self.open() } else { Ok(()) };
+        // Where nobody is there to be told of the session, nobody is there to be asked.
+        let unreachable = told.err().filter(|error| !is_passing(error));
         match job.shape {
             Shape::Lines => {
                 for part in job.parts {
@@ -130,15 +136,17 @@ impl<W: Write + Send + 'static> Caller<W> {
             let mut client = Client::new(&self.shared.socket, policy(SLOW.1));
             return client.call_with(call.delivery, call.method, &call.params);
         }
-        let outcome = self.client.call_with(call.delivery, call.method, &call.params);
-        match outcome {
-            // Its successor may be starting.
-            Err(error) if error.is_stopping() && call.delivery == Delivery::AtLeastOnce => {
-                self.client.disconnect();
-                self.client.call_with(call.delivery, call.method, &call.params)
+        let mut outcome = self.client.call_with(call.delivery, call.method, &call.params);
+        for pause in AGAIN {
+            match &outcome {
+                Err(error) if is_passing(error) && call.delivery == Delivery::AtLeastOnce => {}
+                _ => break,
             }
-            outcome => outcome,
+            self.client.disconnect();
+            thread::sleep(pause);
+            outcome = self.client.call_with(call.delivery, call.method, &call.params);
         }
+        outcome
     }
 
     /// Tells the daemon that somebody has sat down.
@@ -172,6 +180,11 @@ impl<W: Write + Send + 'static> Drop for Caller<W> {
             self.shared.lost_a_caller();
         }
     }
+}
+
+/// Is the daemon on its way out, so that another may be on its way in?
+fn is_passing(error: &ClientError) -> bool {
+    matches!(error, ClientError::Unreachable { why: Unreached::Died, .. }) || error.is_stopping()
 }
 
 /// Writes the replies of a job that needs no daemon.
