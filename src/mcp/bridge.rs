@@ -21,7 +21,7 @@ use super::calls::{Calls, Job, Ticket, Wanted};
 use super::host::Host;
 use super::translate::Translator;
 use crate::dispatch::{CallError, code};
-use crate::lifecycle::heartbeats::{self, Heartbeat};
+use crate::lifecycle::heartbeats::{Beat, EVERY_SECONDS};
 use crate::limits::Limits;
 use crate::sys::{memory, signals};
 use crate::wire::line::{Line, LineBuffer};
@@ -110,6 +110,12 @@ pub(super) enum Tell {
     Nothing,
 }
 
+/// What says that this process sits here.
+struct Heart {
+    store: Option<PathBuf>,
+    beat: Option<Beat>,
+}
+
 /// What a caller does next.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -146,8 +152,8 @@ pub fn serve(
     });
     let reader = Reader { shared: Arc::clone(&shared), translator: Translator::new(options.host) };
     thread::Builder::new().name("iaid-mcp-reader".into()).stack_size(STACK).spawn(move || reader.read(input))?;
-    let heartbeat = options.store.map(|store| Heartbeat::new(&store, Timestamp::now()));
-    shared.wait_for_the_end(ended, parent, heartbeat.as_ref())?;
+    let mut heart = Heart { store: options.store, beat: None };
+    shared.wait_for_the_end(ended, parent, &mut heart)?;
     shared.finish();
     Ok(())
 }
@@ -155,16 +161,13 @@ pub fn serve(
 impl<W: Write + Send + 'static> Shared<W> {
     /// Blocks until reading is to end. Meanwhile it keeps the heartbeat, and after a while without a
     /// line gives back what the last ones needed.
-    fn wait_for_the_end(&self, mut ended: UnixStream, parent: u32, heartbeat: Option<&Heartbeat>) -> io::Result<()> {
+    fn wait_for_the_end(&self, mut ended: UnixStream, parent: u32, heart: &mut Heart) -> io::Result<()> {
         ended.set_read_timeout(Some(LOOK))?;
         let mut next_beat = Instant::now();
         let (mut seen, mut tidied) = (0, None);
         loop {
-            if let Some(heartbeat) = heartbeat.filter(|_| Instant::now() >= next_beat) {
-                if let Err(error) = heartbeat.beat(Timestamp::now()) {
-                    log::debug!("no heartbeat: {error}");
-                }
-                next_beat = Instant::now() + heartbeats::EVERY;
+            if Instant::now() >= next_beat {
+                next_beat = Instant::now() + heart.beat(Timestamp::now());
             }
             match ended.read(&mut [0]) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
@@ -300,6 +303,26 @@ impl<W: Write + Send + 'static> Shared<W> {
             Err(_) => {
                 self.lock().callers -= 1;
                 self.work.notify_one();
+            }
+        }
+    }
+}
+
+impl Heart {
+    /// Writes the first heartbeat, or the next one, and gives the time until another is due. A store
+    /// that is not there is the daemon's to make, and looked for until it is.
+    fn beat(&mut self, now: Timestamp) -> Duration {
+        let every = Duration::from_secs(EVERY_SECONDS);
+        let Some(store) = &self.store else { return every };
+        let written = match &mut self.beat {
+            Some(beat) => beat.refresh(now),
+            none => Beat::start(store, now).map(|beat| *none = Some(beat)),
+        };
+        match written {
+            Ok(()) => every,
+            Err(error) => {
+                log::debug!("no heartbeat in {}: {error}", store.display());
+                LOOK
             }
         }
     }
