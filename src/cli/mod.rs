@@ -18,6 +18,7 @@ mod import;
 mod lines;
 mod logging;
 mod man;
+mod mcp;
 mod paths;
 mod pause;
 mod pretty;
@@ -70,6 +71,7 @@ IAID_LOG sets what is logged to standard error, such as debug or info,iaid::serv
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Mcp(mcp::Args),
     Call(call::Args),
     Status(status::Args),
     Pause(pause::Args),
@@ -101,6 +103,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
     let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
+        Command::Mcp(args) => mcp::run(args, cli.socket),
         command => run_client(command, cli.socket, &mut console),
     };
     let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
@@ -116,7 +119,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
-        Command::Serve(_) => Ok(()),
+        Command::Serve(_) | Command::Mcp(_) => Ok(()),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),

@@ -3,6 +3,8 @@
 //! The machine is pure. This room says when something is to be done, never what that is.
 
 #[cfg(feature = "daemon")]
+pub mod heartbeats;
+#[cfg(feature = "daemon")]
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]

@@ -15,6 +15,8 @@ pub mod memory;
 pub mod notify;
 pub mod path_guard;
 pub mod peer;
+#[cfg(feature = "daemon")]
+pub mod signals;
 pub mod stream;
 
 mod environment;
