@@ -1,4 +1,5 @@
-//! A step of the cycle: links among records that share rare words or stand side by side in a session.
+//! A step of the cycle: links among records that share rare words or stand side by side in a session, and
+//! what words keep company (`companions.rs`).
 //!
 //! Its cursor is the last record that was looked at. Each record is linked to earlier ones only, so
 //! each pair is looked at once, and an index that grows meanwhile changes nothing.
@@ -7,6 +8,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::companions;
 use super::cycle::{Chunk, Counts, Progress};
 use super::links::{self, Kind};
 use super::moment::Moment;
@@ -51,7 +53,7 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
     let mut next = connection.prepare_cached(
         "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
-    let (mut cursor, mut linked, mut examined) = (cursor, 0, 0);
+    let (mut cursor, mut linked, mut examined, mut learned) = (cursor, 0, 0, 0);
     let mut progress = Progress::More;
     while progress == Progress::More {
         let mut rows = next.query((cursor, end))?;
@@ -61,7 +63,9 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         };
         let (seq, session, tier): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if tier != Tier::Semantic as i64 || !tags::has(connection, seq, tags::PATTERN)? {
-            linked += associate(connection, seq, session, row.get_ref(3)?.as_str().unwrap_or_default(), now)?;
+            let text = row.get_ref(3)?.as_str().unwrap_or_default();
+            linked += associate(connection, seq, session, text, now)?;
+            learned += companions::learn(connection, seq, text, end - 1)?;
             examined += 1;
         }
         cursor = seq;
@@ -69,7 +73,11 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
             break;
         }
     }
-    Ok(Chunk { cursor, progress, counts: Counts::from([("examined", examined), ("linked", linked)]) })
+    Ok(Chunk {
+        cursor,
+        progress,
+        counts: Counts::from([("examined", examined), ("learned", learned), ("linked", linked)]),
+    })
 }
 
 /// Links one record to earlier ones; gives the number of new links.

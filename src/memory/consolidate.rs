@@ -186,9 +186,9 @@ mod tests {
         assert_eq!(names, ["associate", "induce", "decay", "optimize", "precache"]);
         assert_eq!(runs["events"][1]["session_id"], "c");
         let linked = |run: usize| steps(&runs["events"][run])[0]["counts"].clone();
-        assert_eq!(linked(1), json!({"examined": 7, "linked": 6}));
+        assert_eq!(linked(1), json!({"examined": 7, "learned": 0, "linked": 6}));
         // Of the second run's: the pattern is no record to look at.
-        assert_eq!(linked(0), json!({"examined": 0, "linked": 0}));
+        assert_eq!(linked(0), json!({"examined": 0, "learned": 0, "linked": 0}));
         assert_eq!(bench.ok("events_query", json!({"kind": "schema_induction_run"}))["count"], 1);
     }
 
@@ -231,7 +231,7 @@ mod tests {
         bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
         bench.ok("memory_consolidate", json!({}));
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "linked": 3}));
+        assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "learned": 0, "linked": 3}));
         assert_eq!(run["data"]["steps"][1]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
         assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
     }

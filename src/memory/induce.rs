@@ -34,15 +34,18 @@ const WORD_BYTES: usize = 4;
 /// Newest records of each word that are compared.
 const POSTINGS: i64 = 64;
 
-/// A word that more than this share of records has says nothing, once it has filled [`POSTINGS`].
+/// A word that more than this share of records has says nothing: a name, a thank-you.
 const COMMON: f64 = 0.05;
+
+/// Records that a word may have even so, while there are few.
+const FEW: usize = 8;
 
 /// Sessions that a pattern must have come up in.
 const SESSIONS: usize = 3;
 
 /// Of the records that have the rarer word, at least this share must have both: what comes together
 /// by chance does so seldom.
-const TOGETHER: f64 = 0.2;
+const TOGETHER: f64 = 0.3;
 
 /// Records that a new pattern is linked to, the newest.
 const EVIDENCE: usize = 16;
@@ -106,7 +109,7 @@ fn recurring(connection: &Connection, seq: i64, text: &str) -> Result<Option<Rec
     for asked in longest(text, WORDS) {
         let list = holders(connection, &asked.term, seq, POSTINGS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
-        let is_common = list.len() as i64 == POSTINGS && list.len() as f64 > span as f64 * COMMON;
+        let is_common = list.len() > FEW && list.len() as f64 > span as f64 * COMMON;
         if asked.word.len() >= WORD_BYTES && list.len() >= SESSIONS && !is_common {
             lists.push((asked.word, list));
         }

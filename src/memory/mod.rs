@@ -9,6 +9,7 @@
 mod associate;
 mod bonds;
 mod capture;
+mod companions;
 mod consolidate;
 mod contradict;
 mod curiosity;

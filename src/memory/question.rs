@@ -26,6 +26,9 @@ const KIN_CHARS: usize = 5;
 /// Pairs of the question's words side by side in a text that count. Picked: a third tells nothing new.
 const PAIRS: u32 = 2;
 
+/// The share of a question that companions can stand for: they hint, and do not tell.
+const MOST_COMPANY: f64 = 0.3;
+
 /// How rare a term is that `frequency` of `total` records have: BM25's inverse document frequency, in
 /// the form that stays over 0 for the most common ones.
 pub(super) fn idf(total: f64, frequency: f64) -> f64 {
@@ -70,6 +73,8 @@ pub(super) struct Reading {
     pub(super) kin: Terms,
     /// The terms that are there alone as two words for one, or one for two: *road trip*, *roadtrip*.
     pub(super) joined: Terms,
+    /// Of each term, how close a companion of it is there; empty where no term has companions.
+    company: Vec<f64>,
     /// The terms that name who speaks.
     pub(super) speaker: Terms,
     /// Pairs of the question's words that stand side by side here too, at most [`PAIRS`].
@@ -94,6 +99,8 @@ pub(super) struct Question {
     pairs: Vec<(usize, usize)>,
     /// Two words that stand side by side, written as one, and their terms.
     joined: Vec<(String, Terms)>,
+    /// Words that keep company with a term, sorted, and how much.
+    companions: Vec<(String, usize, f64)>,
     initials: Initials,
     asks_when: bool,
 }
@@ -112,6 +119,7 @@ impl Question {
             shares,
             pairs: Vec::new(),
             joined: Vec::new(),
+            companions: Vec::new(),
             asks_when: false,
         };
         let mut before: Option<(String, Option<usize>)> = None;
@@ -133,6 +141,14 @@ impl Question {
         question
     }
 
+    /// Listens for words that keep company with its terms, given by the term's place, too.
+    pub(super) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> Question {
+        companions.iter().for_each(|(word, _, _)| self.initials.add(word));
+        companions.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.companions = companions;
+        self
+    }
+
     /// How many terms it has.
     pub(super) fn len(&self) -> usize {
         self.terms.len()
@@ -142,6 +158,9 @@ impl Question {
     pub(super) fn read(&self, text: &str, cue: &str) -> Reading {
         let mut reading =
             Reading { counts: vec![0.0; self.terms.len()], asks: signs::asks(text), ..Reading::default() };
+        if !self.companions.is_empty() {
+            reading.company = vec![0.0; self.terms.len()];
+        }
         let mut before = Before::default();
         terms::each(text, |mut token| {
             reading.length += 1.0;
@@ -180,6 +199,10 @@ impl Question {
             } else if are_kin(&asked.term, term) {
                 reading.kin = reading.kin.and(Terms::only(at));
             }
+        }
+        let first = self.companions.partition_point(|(word, _, _)| word.as_str() < term);
+        for (_, at, company) in self.companions[first..].iter().take_while(|(word, _, _)| word == term) {
+            reading.company[*at] = reading.company[*at].max(*company);
         }
         reading.has = reading.has.and(seen);
         seen
@@ -234,6 +257,12 @@ impl Question {
     /// What these terms share of the question.
     pub(super) fn share(&self, terms: Terms) -> f64 {
         self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
+    }
+
+    /// The share of the question whose companions a text has without it, each as much as they keep company.
+    pub(super) fn company(&self, reading: &Reading) -> f64 {
+        let missing = reading.company.iter().enumerate().filter(|(at, _)| !reading.has.has(*at));
+        missing.map(|(at, company)| company * self.shares[at]).sum::<f64>().min(MOST_COMPANY)
     }
 
     /// BM25 of a text among texts of this `average` length, for the terms but `without`.

@@ -28,11 +28,12 @@ pub(super) struct Rules {
     pub(super) pairs: f64,
     /// The share that it has as two words for one, or one for two: *road trip* for *roadtrip*.
     pub(super) joined: f64,
-    /// BM25 of the record said just before, the one just after, the one before that, the one after that.
+    /// The share whose companions it has instead: words that the user's own records have them with.
+    pub(super) company: f64,
+    /// BM25 of the record said just before, the one just after, the one before the first.
     pub(super) before: f64,
     pub(super) after: f64,
     pub(super) two_before: f64,
-    pub(super) two_after: f64,
     /// BM25 of the record said just before, where that one asks: this one may be the answer.
     pub(super) answers: f64,
     /// The share of the question that it and those four have together.
@@ -57,18 +58,18 @@ pub(super) struct Rules {
 /// checked to be of use on talks that it was not found on (`docs/recall.md`). A word itself counts more
 /// than one that only begins alike.
 pub(super) const RULES: Rules = Rules {
-    own: 0.12,
+    own: 0.06,
     coverage: 0.39,
     beginnings: 0.38,
     pairs: 0.034,
     joined: 0.38,
+    company: 0.22,
     before: 0.065,
     after: 0.025,
     two_before: 0.11,
-    two_after: 0.013,
     answers: 0.36,
     window: 0.52,
-    session: 0.29,
+    session: 0.25,
     opens: 0.1,
     speaker: 0.13,
     asks: -0.08,
@@ -168,10 +169,10 @@ impl Scorer {
             + rules.beginnings * question.share(reading.kin.without(names))
             + rules.pairs * f64::from(reading.pairs)
             + rules.joined * question.share(reading.joined)
+            + rules.company * question.company(reading)
             + rules.before * context.before
             + rules.after * context.after
             + rules.two_before * context.two_before
-            + rules.two_after * context.two_after
             + rules.window * question.share(context.window)
             + rules.session * question.share(context.session)
             + rules.date * question.share(question.dated(one.day).without(reading.has))
@@ -285,10 +286,10 @@ mod tests {
         beginnings: 0.0,
         pairs: 0.0,
         joined: 0.0,
+        company: 0.0,
         before: 0.0,
         after: 0.0,
         two_before: 0.0,
-        two_after: 0.0,
         answers: 0.0,
         window: 0.0,
         session: 0.0,
@@ -395,7 +396,6 @@ mod tests {
             ("before", Rules { before: 2.0, ..PLAIN }, "apple", vec![("apple apple", ""), filler, filler], 1),
             ("after", Rules { after: 2.0, ..PLAIN }, "apple", vec![filler, filler, ("apple apple", "")], 1),
             ("two before", Rules { two_before: 2.0, ..PLAIN }, "apple", vec![("apple apple", ""), filler, filler], 2),
-            ("two after", Rules { two_after: 2.0, ..PLAIN }, "apple", vec![filler, filler, ("apple apple", "")], 0),
             (
                 "answers",
                 Rules { answers: 2.0, ..PLAIN },

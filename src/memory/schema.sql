@@ -108,6 +108,10 @@ CREATE TABLE node (
     community INTEGER                                          -- the seq of its first record
 ) STRICT;
 
+-- A term that keeps company with others: how many records had it when that was last looked at, and the
+-- others, each with how much in thousandths.
+CREATE TABLE companion (term TEXT PRIMARY KEY, seen INTEGER NOT NULL, others TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
 -- Groups of two and more.
 CREATE TABLE community (number INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;
 

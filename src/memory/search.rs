@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
+use super::companions;
 use super::fault::Fault;
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
@@ -17,6 +18,7 @@ use super::question::{Question, idf};
 use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
 use super::reader::Snapshot;
 use super::record::Tier;
+use super::tags;
 use super::terms::{Asked, Look};
 
 /// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
@@ -101,7 +103,12 @@ pub(super) fn search(
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
-    let scorer = Scorer::new(Question::new(query.cue, weighed), RULES);
+    let mut companions = Vec::new();
+    for (at, list) in lists.iter().enumerate() {
+        let of_one = companions::of(connection, &list.asked.term)?;
+        companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
+    }
+    let scorer = Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
     reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
@@ -322,7 +329,7 @@ impl<'r> Reading<'r> {
             let mut rows = find.query([seq])?;
             let Some(row) = rows.next()? else { continue };
             let place = self.place(row)?;
-            if room[place as usize] > 0 && self.admits(row)? {
+            if room[place as usize] > 0 && self.admits(row)? && !self.is_pattern(seq, row)? {
                 room[place as usize] -= 1;
                 self.take(seq, row)?;
             }
@@ -408,6 +415,11 @@ impl<'r> Reading<'r> {
 
     fn admits(&self, row: &Row<'_>) -> Result<bool, Fault> {
         Ok(self.query.filter.admits(Moment(row.get(0)?), row.get(1)?))
+    }
+
+    /// Was it made of others? It is shown as what they have in common, not as an answer.
+    fn is_pattern(&self, seq: i64, row: &Row<'_>) -> Result<bool, Fault> {
+        Ok(row.get::<_, i64>(1)? == Tier::Semantic as i64 && tags::has(self.connection, seq, tags::PATTERN)?)
     }
 
     fn place(&self, row: &Row<'_>) -> Result<Place, Fault> {
