@@ -1,0 +1,141 @@
+//! What assistants write down of their sessions → what was said in them, and the rows of `store_import`
+//! that it becomes. Pure.
+//!
+//! A transcript has a JSON object a line: Claude Code's (`claude.rs`) or Codex's (`codex.rs`), told by the
+//! line itself. What a person or the assistant said is taken, word for word. What a tool was asked or gave
+//! back, what the model thought to itself, and what a program put in by itself, this one included
+//! (`injected.rs`), is nobody's speech and is passed over, like every line of a kind that is not known.
+
+mod claude;
+mod codex;
+pub mod injected;
+pub mod pieces;
+pub mod row;
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use self::row::About;
+
+/// Characters that a text needs to say something, white space at its ends not counted: what
+/// `memory_capture` asks for, too.
+pub const LEAST_CHARS: usize = 12;
+
+/// The assistant that wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assistant {
+    /// Anthropic's Claude Code.
+    ClaudeCode,
+    /// OpenAI's Codex.
+    Codex,
+}
+
+impl Assistant {
+    /// Its name in files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Assistant::ClaudeCode => "claude-code",
+            Assistant::Codex => "codex",
+        }
+    }
+}
+
+/// Something that somebody said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Who wrote it down.
+    pub assistant: Assistant,
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// The conversation.
+    pub session: Option<String>,
+    /// The folder it was about.
+    pub project: Option<String>,
+    /// When, as the transcript says.
+    pub ts: Option<String>,
+    /// The exact words.
+    pub text: String,
+}
+
+impl Turn {
+    /// What is said about its text.
+    pub fn about(&self) -> About<'_> {
+        About {
+            role: self.role,
+            session_id: self.session.as_deref(),
+            project: self.project.as_deref(),
+            ts: self.ts.as_deref(),
+            ..About::default()
+        }
+    }
+}
+
+/// Reads the lines of one transcript, of which the first may say what holds for the others.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    session: Option<String>,
+    project: Option<String>,
+}
+
+impl Reader {
+    /// A reader that takes this session and folder for lines that name none.
+    pub fn new(session: Option<String>, project: Option<String>) -> Reader {
+        Reader { session, project }
+    }
+
+    /// What is said in a line, which is a JSON object.
+    ///
+    /// # Errors
+    /// Why a text in it cannot be taken.
+    pub fn turns(&mut self, line: &str) -> Result<Vec<Turn>, String> {
+        let mut turns = match codex::envelope(line) {
+            Some(envelope) => codex::turns(&envelope, self)?,
+            None => claude::turns(line)?,
+        };
+        turns.retain(|turn| turn.text.trim().chars().nth(LEAST_CHARS - 1).is_some());
+        for turn in &mut turns {
+            turn.session = turn.session.take().or_else(|| self.session.clone());
+            turn.project = turn.project.take().or_else(|| self.project.clone());
+        }
+        Ok(turns)
+    }
+}
+
+/// Why a text is refused.
+const NO_TEXT: &str = "its text holds a lone surrogate";
+
+/// An object, where it is one: a derived struct would also read an array.
+fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
+    if json.trim_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
+}
+
+fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    crate::wire::json::string(value?.get())
+}
+
+fn owned(value: Option<&RawValue>) -> Option<String> {
+    string(value).map(Cow::into_owned)
+}
+
+/// The texts of the blocks whose type is `kind`, not those inside other blocks. An odd block costs nobody
+/// but itself.
+fn blocks(content: &RawValue, kind: &str) -> Result<Vec<String>, String> {
+    #[derive(Deserialize)]
+    struct Block<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Option<&'a RawValue>,
+        #[serde(borrow)]
+        text: Option<&'a RawValue>,
+    }
+    let blocks: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
+    let mut texts = Vec::new();
+    for block in blocks {
+        let Some(Block { kind: found, text: Some(text) }) = object(block.get()) else { continue };
+        if string(found).as_deref() == Some(kind) && text.get().starts_with('"') {
+            texts.push(owned(Some(text)).ok_or(NO_TEXT)?);
+        }
+    }
+    Ok(texts)
+}
