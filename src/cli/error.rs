@@ -165,11 +165,18 @@ impl From<NoHome> for CliError {
     }
 }
 
+/// Who reads the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    Person,
+    Hook,
+}
+
 /// What clap has to say: help and version go to standard output and end well.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+pub(super) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
     // A closed stream leaves nobody to tell.
     drop(error.print());
-    if error.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
+    if error.use_stderr() && caller == Caller::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]

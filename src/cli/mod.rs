@@ -14,6 +14,7 @@ mod console;
 mod control;
 mod error;
 mod export;
+mod hook;
 mod import;
 mod lines;
 mod logging;
@@ -84,6 +85,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Backup(backup::Args),
+    Hook(hook::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -92,10 +94,11 @@ enum Command {
 pub fn run(inherited: Inherited) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return error::usage(&error),
+        Err(error) => return error::usage(&error, caller()),
     };
     logging::start(match &cli.command {
         Command::Serve(_) => log::LevelFilter::Info,
+        Command::Hook(_) => log::LevelFilter::Off,
         _ => log::LevelFilter::Warn,
     });
     // Before the first thread, and with a log for what it finds.
@@ -104,6 +107,10 @@ pub fn run(inherited: Inherited) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
         Command::Mcp(args) => mcp::run(args, cli.socket),
+        Command::Hook(args) => {
+            hook::run(&args, cli.socket, &mut console);
+            return ExitCode::SUCCESS;
+        }
         command => run_client(command, cli.socket, &mut console),
     };
     let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
@@ -116,10 +123,24 @@ pub fn run(inherited: Inherited) -> ExitCode {
     }
 }
 
+/// Who reads the exit code: for an assistant's hook none but 0 is right, and 2 would block a prompt.
+fn caller() -> error::Caller {
+    let mut args = env::args_os().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("hook") => return error::Caller::Hook,
+            Some("--socket") => drop(args.next()),
+            Some(option) if option.starts_with('-') => {}
+            _ => break,
+        }
+    }
+    error::Caller::Person
+}
+
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
-        Command::Serve(_) | Command::Mcp(_) => Ok(()),
+        Command::Serve(_) | Command::Mcp(_) | Command::Hook(_) => Ok(()),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),

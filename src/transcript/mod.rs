@@ -60,6 +60,24 @@ pub struct Turn {
 }
 
 impl Turn {
+    /// What somebody has just said, or `None` where it is too little or was put in by a program.
+    pub fn spoken(
+        assistant: Assistant,
+        role: &'static str,
+        text: &str,
+        session: String,
+        project: Option<String>,
+        ts: String,
+    ) -> Option<Turn> {
+        let text = injected::without(text.to_owned());
+        let turn = Turn { assistant, role, session: Some(session), project, ts: Some(ts), text };
+        Some(turn).filter(Turn::says_something)
+    }
+
+    fn says_something(&self) -> bool {
+        self.text.trim().chars().nth(LEAST_CHARS - 1).is_some()
+    }
+
     /// What is said about its text.
     pub fn about(&self) -> About<'_> {
         About {
@@ -94,7 +112,7 @@ impl Reader {
             Some(envelope) => codex::turns(&envelope, self)?,
             None => claude::turns(line)?,
         };
-        turns.retain(|turn| turn.text.trim().chars().nth(LEAST_CHARS - 1).is_some());
+        turns.retain(Turn::says_something);
         for turn in &mut turns {
             turn.session = turn.session.take().or_else(|| self.session.clone());
             turn.project = turn.project.take().or_else(|| self.project.clone());

@@ -7,6 +7,7 @@ mod cli;
 mod docs;
 mod ending;
 mod harness;
+mod hooks;
 mod layers;
 mod mcp;
 mod memory;

@@ -1,0 +1,123 @@
+//! Turns that wait for a daemon: files in `.deferred-captures` that it drains when it is back.
+//!
+//! A file is a first line `{"version","session_id","deferred_at","cwd"}` and a line a piece, `{"text","cue",
+//! "tier","role","ts"}` with `part` and `parts` where a turn has several. Its name ends in
+//! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::files::{self, Durability};
+use super::place;
+use crate::transcript::Turn;
+use crate::transcript::pieces::pieces;
+use crate::transcript::row::TEXT_BYTES;
+
+/// The folder under the store's.
+pub(super) const FOLDER: &str = ".deferred-captures";
+
+#[derive(Serialize)]
+struct Head<'a> {
+    version: u32,
+    session_id: &'a str,
+    deferred_at: String,
+    cwd: &'a str,
+}
+
+#[derive(Serialize)]
+struct Piece<'a> {
+    text: &'a str,
+    cue: &'static str,
+    tier: &'static str,
+    role: &'static str,
+    ts: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+}
+
+/// Writes a file for each session and folder that the turns are of.
+///
+/// # Errors
+/// The system's. Some of the files may be there.
+pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&Turn>> = BTreeMap::new();
+    for turn in turns {
+        let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
+        groups.entry(of).or_default().push(turn);
+    }
+    for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
+        let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
+        let nanoseconds = now.subsec_nanosecond();
+        let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
+        let text = render(session, cwd, &turns, now)?;
+        files::replace(&store.join(FOLDER).join(name), &text, Durability::Synced)?;
+    }
+    Ok(())
+}
+
+fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> io::Result<Vec<u8>> {
+    let now = now.to_string();
+    let mut text = serde_json::to_vec(&Head { version: 1, session_id: session, deferred_at: now.clone(), cwd })?;
+    text.push(b'\n');
+    for turn in turns {
+        let pieces = pieces(&turn.text, TEXT_BYTES);
+        let parts = (pieces.len() > 1).then_some(pieces.len());
+        let ts = turn.ts.as_deref().unwrap_or(&now);
+        for (at, text_of) in pieces.into_iter().enumerate() {
+            let part = parts.map(|_| at + 1);
+            let piece = Piece { text: text_of, cue: "", tier: "episodic", role: turn.role, ts, part, parts };
+            serde_json::to_writer(&mut text, &piece)?;
+            text.push(b'\n');
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Assistant;
+    use serde_json::{Value, json};
+    use std::fs;
+
+    fn turn(session: &str, project: Option<&str>, text: &str) -> Turn {
+        Turn {
+            assistant: Assistant::ClaudeCode,
+            role: "user",
+            session: Some(session.into()),
+            project: project.map(str::to_owned),
+            ts: Some("2025-06-01T10:11:12Z".into()),
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn each_session_and_folder_has_a_file_that_is_whole() {
+        let store = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(1000));
+        let turns = [turn("s/1", Some("/p"), "one"), turn("s2", None, &long), turn("s/1", Some("/p"), "two\nlines")];
+        write(store.path(), &turns, now).unwrap();
+        let mut files: Vec<_> =
+            fs::read_dir(store.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 2);
+        let lines = |path: &Path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        };
+        assert!(files.iter().all(|path| path.to_string_lossy().contains(".live-1767323045-")), "{files:?}");
+        let head = |session: &str, cwd: &str| json!({"version": 1, "session_id": session, "cwd": cwd, "deferred_at": "2026-01-02T03:04:05Z"});
+        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z"});
+        assert_eq!(lines(&files[0]), [head("s/1", "/p"), said("one"), said("two\nlines")]);
+        let second = lines(&files[1]);
+        assert_eq!((&second[0], second.len()), (&head("s2", ""), 3));
+        assert_eq!((&second[1]["part"], &second[2]["part"], &second[2]["parts"]), (&json!(1), &json!(2), &json!(2)));
+    }
+}
