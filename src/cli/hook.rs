@@ -6,7 +6,6 @@
 
 mod capture;
 mod context;
-mod files;
 mod input;
 mod journal;
 mod place;

@@ -1,7 +1,7 @@
 //! The command line: a file a command, each from its parsed arguments to its lines of output.
 //!
 //! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`,
-//! `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
+//! `install`, `uninstall`, `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
 //! before any thread starts, and exits with what [`run`] gives.
 //!
 //! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
@@ -14,8 +14,10 @@ mod console;
 mod control;
 mod error;
 mod export;
+mod files;
 mod hook;
 mod import;
+mod install;
 mod lines;
 mod logging;
 mod man;
@@ -32,6 +34,7 @@ mod sleep;
 mod status;
 #[cfg(test)]
 mod testing;
+mod uninstall;
 mod values;
 mod wake;
 
@@ -85,6 +88,8 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Backup(backup::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
     Hook(hook::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -138,9 +143,12 @@ fn caller() -> error::Caller {
 }
 
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let option = socket.clone();
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
         Command::Serve(_) | Command::Mcp(_) | Command::Hook(_) => Ok(()),
+        Command::Install(args) => install::run(&args, option, console),
+        Command::Uninstall(args) => uninstall::run(&args, console),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),

@@ -8,6 +8,7 @@ mod docs;
 mod ending;
 mod harness;
 mod hooks;
+mod install;
 mod layers;
 mod mcp;
 mod memory;

@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::super::files::{self, Durability, PRIVATE};
 use super::super::import::LINE_BYTES;
 use super::super::lines::{Line, Lines};
-use super::files::{self, Durability};
 use super::journal::Journal;
 use super::place::{self, Place};
 use super::spool;
@@ -236,9 +236,13 @@ impl<'a> Capture<'a> {
 
     /// When an assistant's words were taken last, for who wants to know whether its hooks run.
     fn remember(&self, turn: &Turn) {
-        let path = self.store.join(PLACES).join(format!("last-{}.json", turn.assistant.name()));
+        let folder = self.store.join(PLACES);
+        let path = folder.join(format!("last-{}.json", turn.assistant.name()));
         let last = json!({"ts": Timestamp::now().to_string(), "session_id": turn.session, "spooled": self.is_down});
-        if let Err(error) = files::replace(&path, last.to_string().as_bytes(), Durability::Cached) {
+        let made = files::make_folder(&folder);
+        let written =
+            made.and_then(|()| files::replace(&path, last.to_string().as_bytes(), PRIVATE, Durability::Cached));
+        if let Err(error) = written {
             self.journal.say(format_args!("{}: {error}", path.display()));
         }
     }

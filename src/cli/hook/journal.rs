@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::files;
+use super::super::files;
 
 /// The log is begun anew at this size; the one before it is kept. Picked: some thousand lines.
 const MOST_BYTES: u64 = 256 << 10;

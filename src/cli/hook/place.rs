@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::files;
+use super::super::files::{self, Durability, PRIVATE};
 
 /// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
 const CHECKED_BYTES: u64 = 1024;
@@ -67,7 +67,10 @@ impl Place {
     /// The system's.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
         let bytes = serde_json::to_vec(self)?;
-        files::replace(path, &bytes, files::Durability::Cached)
+        if let Some(folder) = path.parent() {
+            files::make_folder(folder)?;
+        }
+        files::replace(path, &bytes, PRIVATE, Durability::Cached)
     }
 }
 

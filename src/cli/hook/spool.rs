@@ -11,7 +11,7 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::files::{self, Durability};
+use super::super::files::{self, Durability, PRIVATE};
 use super::place;
 use crate::transcript::Turn;
 use crate::transcript::pieces::pieces;
@@ -51,12 +51,14 @@ pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
         groups.entry(of).or_default().push(turn);
     }
+    let folder = store.join(FOLDER);
+    files::make_folder(&folder)?;
     for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
         let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
         let text = render(session, cwd, &turns, now)?;
-        files::replace(&store.join(FOLDER).join(name), &text, Durability::Synced)?;
+        files::replace(&folder.join(name), &text, PRIVATE, Durability::Synced)?;
     }
     Ok(())
 }
