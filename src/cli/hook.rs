@@ -155,11 +155,10 @@ fn tell(input: &Input, client: &mut Client, console: &mut Console) -> Result<(),
     client.control(&open).map_err(|error| error.to_string())?;
     let project = cwd.as_deref().unwrap_or_default();
     let params = json!({"session_id": session, "project": project, "wake_depth": "standard"});
-    let payload = client.call("session_start_payload", &params).map_err(|error| error.to_string())?;
+    let payload = capture::call(client, "session_start_payload", &params)?;
     match context::output(payload.get()) {
-        Ok(Some(line)) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
-        Ok(None) => Ok(()),
-        Err(error) => Err(format!("the daemon's payload is not of this version: {error}")),
+        Some(line) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
+        None => Ok(()),
     }
 }
 

@@ -4,10 +4,8 @@
 //! wrote there itself: lines that it marks as its own, the prompts and answers of subagents, and what a
 //! command typed by the user gave back. Of a slash command its arguments are taken.
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use super::{Assistant, NO_TEXT, Turn, blocks, injected, object, owned, string};
+use super::{Assistant, NO_TEXT, Turn, blocks, injected, owned};
+use crate::wire::json::{Members, string};
 
 /// How the program begins a text of its own in the user's or the assistant's name.
 const NOT_SAID: [&str; 7] = [
@@ -24,59 +22,34 @@ const NOT_SAID: [&str; 7] = [
 const COMMAND: [&str; 2] = ["<command-name>", "<command-message>"];
 const ARGUMENTS: (&str, &str) = ("<command-args>", "</command-args>");
 
-#[derive(Deserialize)]
-struct Line<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow, rename = "sessionId")]
-    session: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cwd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(borrow, rename = "isMeta")]
-    is_meta: Option<&'a RawValue>,
-    #[serde(borrow, rename = "isSidechain")]
-    is_sidechain: Option<&'a RawValue>,
-    #[serde(borrow, rename = "isCompactSummary")]
-    is_summary: Option<&'a RawValue>,
-    #[serde(borrow, rename = "isApiErrorMessage")]
-    is_error: Option<&'a RawValue>,
-}
+/// What is true of a line that the program wrote itself.
+const OWN: [&str; 4] = ["isMeta", "isSidechain", "isCompactSummary", "isApiErrorMessage"];
 
-#[derive(Deserialize)]
-struct Message<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-}
-
-/// What is said in a line, which is a JSON object.
+/// What is said in a line.
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(super) fn turns(line: &str) -> Result<Vec<Turn>, String> {
-    let line: Line<'_> = object(line).ok_or("a key stands twice")?;
-    let role = match string(line.kind).as_deref() {
+pub(super) fn turns(line: &Members<'_>) -> Result<Vec<Turn>, String> {
+    let role = match line.string("type").as_deref() {
         Some("user") => "user",
         Some("assistant") => "assistant",
         _ => return Ok(Vec::new()),
     };
-    let marks = [line.is_meta, line.is_sidechain, line.is_summary, line.is_error];
-    let is_own = marks.into_iter().flatten().any(|mark| mark.get() == "true");
-    let content = line.message.and_then(|message| object::<Message<'_>>(message.get())).and_then(|m| m.content);
-    let (false, Some(content)) = (is_own, content) else { return Ok(Vec::new()) };
+    if OWN.iter().any(|mark| line.value(mark).is_some_and(|value| value.get() == "true")) {
+        return Ok(Vec::new());
+    }
+    let message = line.value("message").and_then(|message| Members::read(message.get()).ok()).unwrap_or_default();
+    let Some(content) = message.value("content") else { return Ok(Vec::new()) };
     let texts = match content.get().starts_with('"') {
-        true => vec![owned(Some(content)).ok_or(NO_TEXT)?],
+        true => vec![string(content.get()).ok_or(NO_TEXT)?.into_owned()],
         false => blocks(content, "text")?,
     };
     let turn = |text| Turn {
         assistant: Assistant::ClaudeCode,
         role,
-        session: owned(line.session),
-        project: owned(line.cwd),
-        ts: owned(line.timestamp),
+        session: owned(line, "sessionId"),
+        project: owned(line, "cwd"),
+        ts: owned(line, "timestamp"),
         text,
     };
     Ok(texts.into_iter().filter_map(said).map(turn).collect())

@@ -5,72 +5,38 @@
 //! the model is also given instructions and folders in the user's name; the assistant's from what the model
 //! said. The first line, `session_meta`, names session and folder.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Assistant, NO_TEXT, Reader, Turn, blocks, injected, object, owned, string};
+use super::{Assistant, NO_TEXT, Reader, Turn, blocks, injected, owned};
+use crate::wire::json::{Members, string};
 
-#[derive(Deserialize)]
-pub(super) struct Envelope<'a> {
-    #[serde(borrow)]
-    timestamp: Option<&'a RawValue>,
-    #[serde(borrow, rename = "type")]
-    kind: Option<&'a RawValue>,
-    #[serde(borrow)]
-    payload: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Payload<'a> {
-    #[serde(borrow, rename = "type")]
-    type_: Option<&'a RawValue>,
-    #[serde(borrow)]
-    id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cwd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    role: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    message: Option<&'a RawValue>,
-    #[serde(borrow)]
-    kind: Option<&'a RawValue>,
-}
-
-/// The line, where it is one of a rollout.
-pub(super) fn envelope(line: &str) -> Option<Envelope<'_>> {
-    object::<Envelope<'_>>(line).filter(|envelope| envelope.payload.is_some())
-}
-
-/// What is said in it; what it says of the others is kept in `reader`.
+/// What is said in a line; what it says of the others is kept in `reader`.
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(super) fn turns(line: &Envelope<'_>, reader: &mut Reader) -> Result<Vec<Turn>, String> {
-    let Some(payload) = line.payload.and_then(|payload| object::<Payload<'_>>(payload.get())) else {
-        return Ok(Vec::new());
-    };
-    let (kind, type_) = (string(line.kind), string(payload.type_));
+pub(super) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader) -> Result<Vec<Turn>, String> {
+    let Ok(payload) = Members::read(payload.get()) else { return Ok(Vec::new()) };
+    let (kind, type_) = (line.string("type"), payload.string("type"));
     let (role, texts) = match (kind.as_deref(), type_.as_deref()) {
         (Some("session_meta"), _) => {
-            reader.session = owned(payload.id).or_else(|| reader.session.take());
-            reader.project = owned(payload.cwd).or_else(|| reader.project.take());
+            reader.session = owned(&payload, "id").or_else(|| reader.session.take());
+            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
             return Ok(Vec::new());
         }
         (Some("turn_context"), _) => {
-            reader.project = owned(payload.cwd).or_else(|| reader.project.take());
+            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
             return Ok(Vec::new());
         }
         (Some("event_msg"), Some("user_message")) => {
-            let is_said = payload.kind.is_none_or(|kind| matches!(kind.get(), "null" | "\"plain\""));
-            match payload.message.filter(|message| is_said && message.get().starts_with('"')) {
-                Some(message) => ("user", vec![owned(Some(message)).ok_or(NO_TEXT)?]),
+            let is_said = payload.value("kind").is_none_or(|kind| matches!(kind.get(), "null" | "\"plain\""));
+            match payload.value("message").filter(|message| is_said && message.get().starts_with('"')) {
+                Some(message) => ("user", vec![string(message.get()).ok_or(NO_TEXT)?.into_owned()]),
                 None => return Ok(Vec::new()),
             }
         }
-        (Some("response_item"), Some("message")) if string(payload.role).as_deref() == Some("assistant") => {
-            ("assistant", payload.content.map_or_else(|| Ok(Vec::new()), |content| blocks(content, "output_text"))?)
+        (Some("response_item"), Some("message")) if payload.string("role").as_deref() == Some("assistant") => {
+            let content = payload.value("content");
+            ("assistant", content.map_or_else(|| Ok(Vec::new()), |content| blocks(content, "output_text"))?)
         }
         _ => return Ok(Vec::new()),
     };
@@ -79,7 +45,7 @@ pub(super) fn turns(line: &Envelope<'_>, reader: &mut Reader) -> Result<Vec<Turn
         role,
         session: None,
         project: None,
-        ts: owned(line.timestamp),
+        ts: owned(line, "timestamp"),
         text: injected::without(text),
     };
     Ok(texts.into_iter().map(turn).collect())

@@ -14,10 +14,10 @@ pub mod row;
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::row::About;
+use crate::wire::json::{Members, string};
 
 /// Characters that a text needs to say something, white space at its ends not counted: what
 /// `memory_capture` asks for, too.
@@ -108,9 +108,13 @@ impl Reader {
     /// # Errors
     /// Why a text in it cannot be taken.
     pub fn turns(&mut self, line: &str) -> Result<Vec<Turn>, String> {
-        let mut turns = match codex::envelope(line) {
-            Some(envelope) => codex::turns(&envelope, self)?,
-            None => claude::turns(line)?,
+        let line = Members::read(line).map_err(|error| error.to_string())?;
+        if line.is_twice("type") {
+            return Err("the key type stands twice".into());
+        }
+        let mut turns = match line.value("payload") {
+            Some(payload) => codex::turns(&line, payload, self)?,
+            None => claude::turns(&line)?,
         };
         turns.retain(Turn::says_something);
         for turn in &mut turns {
@@ -124,36 +128,21 @@ impl Reader {
 /// Why a text is refused.
 const NO_TEXT: &str = "its text holds a lone surrogate";
 
-/// An object, where it is one: a derived struct would also read an array.
-fn object<'a, T: Deserialize<'a>>(json: &'a str) -> Option<T> {
-    if json.trim_start().starts_with('{') { serde_json::from_str(json).ok() } else { None }
-}
-
-fn string(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
-    crate::wire::json::string(value?.get())
-}
-
-fn owned(value: Option<&RawValue>) -> Option<String> {
-    string(value).map(Cow::into_owned)
-}
-
 /// The texts of the blocks whose type is `kind`, not those inside other blocks. An odd block costs nobody
 /// but itself.
 fn blocks(content: &RawValue, kind: &str) -> Result<Vec<String>, String> {
-    #[derive(Deserialize)]
-    struct Block<'a> {
-        #[serde(borrow, rename = "type")]
-        kind: Option<&'a RawValue>,
-        #[serde(borrow)]
-        text: Option<&'a RawValue>,
-    }
     let blocks: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
     let mut texts = Vec::new();
     for block in blocks {
-        let Some(Block { kind: found, text: Some(text) }) = object(block.get()) else { continue };
-        if string(found).as_deref() == Some(kind) && text.get().starts_with('"') {
-            texts.push(owned(Some(text)).ok_or(NO_TEXT)?);
+        let Ok(block) = Members::read(block.get()) else { continue };
+        let text = block.value("text").filter(|text| text.get().starts_with('"'));
+        if let (Some(text), true) = (text, block.string("type").as_deref() == Some(kind)) {
+            texts.push(string(text.get()).ok_or(NO_TEXT)?.into_owned());
         }
     }
     Ok(texts)
+}
+
+fn owned(members: &Members<'_>, key: &str) -> Option<String> {
+    members.string(key).map(Cow::into_owned)
 }

@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::super::files::{self, Durability, PRIVATE};
 use super::super::import::LINE_BYTES;
@@ -23,6 +22,7 @@ use super::spool;
 use crate::client::Client;
 use crate::transcript::row::records;
 use crate::transcript::{Reader, Turn};
+use crate::wire::json::Members;
 
 /// Bytes of transcripts that one hook takes; the next one goes on. 4 MiB: a long session's evening, and
 /// read in 20 ms.
@@ -62,16 +62,6 @@ pub(super) struct Capture<'a> {
 struct Taken {
     turn: Turn,
     end: u64,
-}
-
-#[derive(Deserialize)]
-struct Outcome {
-    refused: Vec<Refused>,
-}
-
-#[derive(Deserialize)]
-struct Refused {
-    reason: String,
 }
 
 impl<'a> Capture<'a> {
@@ -180,10 +170,10 @@ impl<'a> Capture<'a> {
     }
 
     fn call(&mut self, rows: &[Box<RawValue>]) -> Result<(), String> {
-        let result = self.client.call("store_import", &json!({ "rows": rows })).map_err(|error| error.to_string())?;
-        let outcome: Outcome = serde_json::from_str(result.get()).map_err(|error| error.to_string())?;
-        for Refused { reason } in outcome.refused {
-            self.journal.say(format_args!("a turn was refused: {reason}"));
+        let result = call(self.client, "store_import", &json!({ "rows": rows }))?;
+        let outcome = Members::read(result.get()).map_err(|error| error.to_string())?;
+        if let Some(refused) = outcome.value("refused").map(RawValue::get).filter(|refused| *refused != "[]") {
+            self.journal.say(format_args!("turns were refused: {refused}"));
         }
         Ok(())
     }
@@ -261,4 +251,13 @@ fn next_call(taken: &[Taken]) -> (Vec<Box<RawValue>>, usize) {
         }
     }
     (rows, taken.len())
+}
+
+/// A call and its result, or why there is none.
+///
+/// # Errors
+/// The client's, in words.
+#[inline(never)]
+pub(super) fn call(client: &mut Client, method: &str, params: &Value) -> Result<Box<RawValue>, String> {
+    client.call(method, params).map_err(|error| error.to_string())
 }

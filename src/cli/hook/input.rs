@@ -4,12 +4,10 @@
 //! Claude Code (code.claude.com/docs/en/hooks) and Codex (developers.openai.com/codex/hooks) give the same
 //! names; Codex may have no transcript, and then says what was said last.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-
-use crate::wire::json;
+use crate::wire::json::Members;
 
 /// What a hook was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,20 +21,6 @@ pub(super) struct Input {
     pub(super) answer: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Fields<'a> {
-    #[serde(borrow)]
-    session_id: Option<&'a RawValue>,
-    #[serde(borrow)]
-    transcript_path: Option<&'a RawValue>,
-    #[serde(borrow)]
-    cwd: Option<&'a RawValue>,
-    #[serde(borrow)]
-    prompt: Option<&'a RawValue>,
-    #[serde(borrow)]
-    last_assistant_message: Option<&'a RawValue>,
-}
-
 impl Input {
     /// Reads it.
     ///
@@ -47,20 +31,14 @@ impl Input {
         if text.is_empty() {
             return Err("standard input is empty: a hook is given a JSON object".into());
         }
-        // A derived struct would also read an array.
-        if !text.starts_with('{') {
-            return Err("standard input is no JSON object".into());
-        }
-        let fields: Fields<'_> = serde_json::from_str(text).map_err(|error| format!("standard input: {error}"))?;
-        let string = |value: Option<&RawValue>| {
-            json::string(value?.get()).filter(|text| !text.is_empty()).map(std::borrow::Cow::into_owned)
-        };
+        let fields = Members::read(text).map_err(|error| format!("standard input is no JSON object: {error}"))?;
+        let string = |key| fields.string(key).filter(|text| !text.is_empty()).map(Cow::into_owned);
         Ok(Input {
-            session: string(fields.session_id).ok_or("standard input names no session_id")?,
-            transcript: string(fields.transcript_path).map(PathBuf::from),
-            cwd: string(fields.cwd),
-            prompt: string(fields.prompt),
-            answer: string(fields.last_assistant_message),
+            session: string("session_id").ok_or("standard input names no session_id")?,
+            transcript: string("transcript_path").map(PathBuf::from),
+            cwd: string("cwd"),
+            prompt: string("prompt"),
+            answer: string("last_assistant_message"),
         })
     }
 }

@@ -4,14 +4,16 @@
 //! right before it, and where that is no longer so the transcript is taken from its beginning: what is known
 //! is known again by its words. A file of another program or release is no place.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::super::files::{self, Durability, PRIVATE};
+use crate::wire::json::Members;
 
 /// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
 const CHECKED_BYTES: u64 = 1024;
@@ -20,7 +22,7 @@ const CHECKED_BYTES: u64 = 1024;
 pub(super) const SUFFIX: &str = ".offset";
 
 /// How far a transcript has been taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) session: String,
     pub(super) transcript: PathBuf,
@@ -35,8 +37,15 @@ impl Place {
     /// The place that is kept in a file, where one is.
     pub(super) fn load(path: &Path) -> Option<Place> {
         let text = fs::read_to_string(path).ok()?;
-        // A derived struct would also read an array.
-        text.starts_with('{').then(|| serde_json::from_str(&text).ok())?
+        let kept = Members::read(&text).ok()?;
+        let number = |key| kept.value(key)?.get().parse().ok();
+        Some(Place {
+            session: kept.string("session")?.into_owned(),
+            transcript: PathBuf::from(kept.string("transcript")?.as_ref()),
+            cwd: kept.string("cwd").map(Cow::into_owned),
+            offset: number("offset")?,
+            check: number("check")?,
+        })
     }
 
     /// Where to go on in `file`: here, or at its beginning where it is another one by now.
@@ -66,11 +75,13 @@ impl Place {
     /// # Errors
     /// The system's.
     pub(super) fn save(&self, path: &Path) -> io::Result<()> {
-        let bytes = serde_json::to_vec(self)?;
+        let Place { session, transcript, cwd, offset, check } = self;
+        let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+        let kept = json!({"session": session, "transcript": transcript, "cwd": cwd, "offset": offset, "check": check});
         if let Some(folder) = path.parent() {
             files::make_folder(folder)?;
         }
-        files::replace(path, &bytes, PRIVATE, Durability::Cached)
+        files::replace(path, kept.to_string().as_bytes(), PRIVATE, Durability::Cached)
     }
 }
 

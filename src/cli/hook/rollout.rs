@@ -35,7 +35,8 @@ pub(super) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort_unstable_by(|a, b| b.cmp(a));
+    paths.sort_unstable();
+    paths.reverse();
     paths
 }
 

@@ -4,12 +4,11 @@
 //! "tier","role","ts"}` with `part` and `parts` where a turn has several. Its name ends in
 //! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde_json::json;
 
 use super::super::files::{self, Durability, PRIVATE};
 use super::place;
@@ -20,36 +19,18 @@ use crate::transcript::row::TEXT_BYTES;
 /// The folder under the store's.
 pub(super) const FOLDER: &str = ".deferred-captures";
 
-#[derive(Serialize)]
-struct Head<'a> {
-    version: u32,
-    session_id: &'a str,
-    deferred_at: String,
-    cwd: &'a str,
-}
-
-#[derive(Serialize)]
-struct Piece<'a> {
-    text: &'a str,
-    cue: &'static str,
-    tier: &'static str,
-    role: &'static str,
-    ts: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parts: Option<usize>,
-}
-
 /// Writes a file for each session and folder that the turns are of.
 ///
 /// # Errors
 /// The system's. Some of the files may be there.
 pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
-    let mut groups: BTreeMap<(&str, &str), Vec<&Turn>> = BTreeMap::new();
+    let mut groups: Vec<((&str, &str), Vec<&Turn>)> = Vec::new();
     for turn in turns {
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
-        groups.entry(of).or_default().push(turn);
+        match groups.iter_mut().find(|(about, _)| *about == of) {
+            Some((_, group)) => group.push(turn),
+            None => groups.push((of, vec![turn])),
+        }
     }
     let folder = store.join(FOLDER);
     files::make_folder(&folder)?;
@@ -57,35 +38,36 @@ pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
         let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
-        let text = render(session, cwd, &turns, now)?;
-        files::replace(&folder.join(name), &text, PRIVATE, Durability::Synced)?;
+        let text = render(session, cwd, &turns, now);
+        files::replace(&folder.join(name), text.as_bytes(), PRIVATE, Durability::Synced)?;
     }
     Ok(())
 }
 
-fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> io::Result<Vec<u8>> {
+fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> String {
     let now = now.to_string();
-    let mut text = serde_json::to_vec(&Head { version: 1, session_id: session, deferred_at: now.clone(), cwd })?;
-    text.push(b'\n');
+    let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
     for turn in turns {
         let pieces = pieces(&turn.text, TEXT_BYTES);
-        let parts = (pieces.len() > 1).then_some(pieces.len());
+        let parts = pieces.len();
         let ts = turn.ts.as_deref().unwrap_or(&now);
-        for (at, text_of) in pieces.into_iter().enumerate() {
-            let part = parts.map(|_| at + 1);
-            let piece = Piece { text: text_of, cue: "", tier: "episodic", role: turn.role, ts, part, parts };
-            serde_json::to_writer(&mut text, &piece)?;
-            text.push(b'\n');
+        for (at, text) in pieces.into_iter().enumerate() {
+            let mut line = json!({"text": text, "cue": "", "tier": "episodic", "role": turn.role, "ts": ts});
+            if parts > 1 {
+                line["part"] = (at + 1).into();
+                line["parts"] = parts.into();
+            }
+            lines.push(line.to_string());
         }
     }
-    Ok(text)
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::transcript::Assistant;
-    use serde_json::{Value, json};
+    use serde_json::Value;
     use std::fs;
 
     fn turn(session: &str, project: Option<&str>, text: &str) -> Turn {

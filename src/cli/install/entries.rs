@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::json::{Json, Unfit};
 use super::toml;
@@ -42,27 +42,6 @@ pub(super) enum Entry {
     CodexServer,
 }
 
-#[derive(Serialize)]
-struct Server {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    command: String,
-    args: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Group {
-    hooks: [Handler; 1],
-}
-
-#[derive(Serialize)]
-struct Handler {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    command: String,
-    timeout: u32,
-}
-
 impl Call {
     fn args(&self, last: &[&str]) -> Vec<String> {
         let socket = self.socket.iter().flat_map(|path| ["--socket".to_owned(), lossless(path)]);
@@ -90,9 +69,9 @@ impl Entry {
                 if toml::mentions(&toml::without(text), "mcp_servers", NAME) {
                     return Err("it names an mcp_servers.iaid that iaid install did not write; remove that one".into());
                 }
-                let args = serde_json::to_string(&call.args(&["mcp"])).unwrap_or_default();
+                let args = json!(call.args(&["mcp"]));
                 // A JSON string is a TOML string.
-                let command = serde_json::Value::from(lossless(&call.program));
+                let command = Value::from(lossless(&call.program));
                 Ok(toml::with(text, &format!("[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n")))
             }
         }
@@ -123,15 +102,11 @@ impl Entry {
 }
 
 fn enter_server(text: &str, call: &Call) -> Result<String, Unfit> {
-    #[derive(Deserialize)]
-    struct Found {
-        command: String,
-        args: Vec<String>,
-    }
     let mut json = Json::read(text)?;
-    let server = Server { kind: "stdio", command: lossless(&call.program), args: call.args(&["mcp"]) };
-    let found = json.at(&["mcpServers", NAME]).and_then(|there| serde_json::from_str::<Found>(there).ok());
-    if found.is_some_and(|found| (found.command, found.args) == (server.command.clone(), server.args.clone())) {
+    let server = json!({"type": "stdio", "command": lossless(&call.program), "args": call.args(&["mcp"])});
+    let there = json.at(&["mcpServers", NAME]).and_then(|there| serde_json::from_str::<Value>(there).ok());
+    // What its user has added to it stays.
+    if there.is_some_and(|there| ["command", "args"].iter().all(|key| there[key] == server[key])) {
         return Ok(text.to_owned());
     }
     json.set(&["mcpServers", NAME], &server)?;
@@ -164,8 +139,8 @@ fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
     }
     let mut json = if found.is_empty() { json } else { remove_hooks(text)? };
     for (event, command) in wanted {
-        let handler = Handler { kind: "command", command, timeout: HOOK_SECONDS };
-        json.push(&["hooks", event], &Group { hooks: [handler] })?;
+        let handler = json!({"type": "command", "command": command, "timeout": HOOK_SECONDS});
+        json.push(&["hooks", event], &json!({ "hooks": [handler] }))?;
     }
     Ok(json.into_text())
 }
@@ -264,7 +239,6 @@ fn lossless(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
 
     fn call(program: &str) -> Call {
         Call { program: program.into(), socket: None, store: None }

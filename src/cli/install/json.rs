@@ -6,9 +6,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
+
+use crate::wire::json::Members;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,13 +89,13 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object.
-    pub(super) fn set(&mut self, path: &[&str], value: &impl Serialize) -> Result<(), Unfit> {
+    pub(super) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
         let Some((key, parents)) = path.split_last() else { return Ok(()) };
         for depth in 1..=parents.len() {
             match self.at(&path[..depth]) {
                 Some(value) if value.starts_with('{') => {}
                 Some(_) => return Err(Unfit::NotThat { key: path[depth - 1].into(), wanted: "object" }),
-                None => self.add_member(&path[..depth - 1], path[depth - 1], &serde_json::Map::new()),
+                None => self.add_member(&path[..depth - 1], path[depth - 1], &Value::Object(serde_json::Map::new())),
             }
         }
         match self.span(path) {
@@ -111,9 +112,9 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object, or at its end no array.
-    pub(super) fn push(&mut self, path: &[&str], value: &impl Serialize) -> Result<(), Unfit> {
+    pub(super) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
         match self.at(path) {
-            None => self.set(path, &[(); 0])?,
+            None => self.set(path, &Value::Array(Vec::new()))?,
             Some(found) if found.starts_with('[') => {}
             Some(_) => {
                 let key = path.last().copied().unwrap_or_default();
@@ -170,7 +171,7 @@ impl Json {
     }
 
     fn members(&self, span: Range<usize>) -> Vec<Member> {
-        let Ok(Members(found)) = serde_json::from_str::<Members<'_>>(&self.0[span]) else { return Vec::new() };
+        let found = Members::read(&self.0[span]).unwrap_or_default().into_all();
         found.into_iter().map(|(key, value)| Member { key, value: self.span_of(value) }).collect()
     }
 
@@ -185,7 +186,7 @@ impl Json {
         start..start + value.get().len()
     }
 
-    fn add_member(&mut self, parents: &[&str], key: &str, value: &impl Serialize) {
+    fn add_member(&mut self, parents: &[&str], key: &str, value: &Value) {
         if let Some(span) = self.span(parents) {
             let items = self.members(span.clone()).into_iter().map(|member| member.value).collect();
             self.insert(&Container { span, items }, Some(key), value);
@@ -193,9 +194,9 @@ impl Json {
     }
 
     /// Adds an item behind the others.
-    fn insert(&mut self, container: &Container, key: Option<&str>, value: &impl Serialize) {
+    fn insert(&mut self, container: &Container, key: Option<&str>, value: &Value) {
         let open = container.span.start + 1;
-        let name = key.map(|key| serde_json::Value::from(key).to_string() + ":").unwrap_or_default();
+        let name = key.map(|key| Value::from(key).to_string() + ":").unwrap_or_default();
         let space = if key.is_some() && self.is_in_lines() { " " } else { "" };
         let Some(last) = container.items.last() else {
             let outer = self.line_indent(container.span.start);
@@ -212,7 +213,7 @@ impl Json {
         let before = &self.0[open..first];
         let value = match before.rsplit_once('\n') {
             Some((_, indent)) => self.rendered(value, indent),
-            None => serde_json::to_string(value).unwrap_or_default(),
+            None => value.to_string(),
         };
         let text = format!(",{before}{name}{space}{value}");
         self.0.insert_str(last.end, &text);
@@ -235,16 +236,22 @@ impl Json {
     }
 
     /// A value's text whose further lines are indented by `indent`.
-    fn rendered(&self, value: &impl Serialize, indent: &str) -> String {
-        if !self.is_in_lines() {
-            return serde_json::to_string(value).unwrap_or_default();
-        }
-        let mut text = Vec::new();
-        let formatter = serde_json::ser::PrettyFormatter::with_indent(self.unit().as_bytes());
-        // Writing to memory cannot fail, nor have the values here no JSON form.
-        let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, formatter));
-        let text = String::from_utf8(text).unwrap_or_default();
-        text.replace('\n', &format!("{}{indent}", self.line_end()))
+    fn rendered(&self, value: &Value, indent: &str) -> String {
+        let inner = format!("{indent}{}", self.unit());
+        let (open, items, close) = match value {
+            Value::Object(members) if self.is_in_lines() && !members.is_empty() => {
+                let member = |(key, value): (&String, &Value)| {
+                    format!("{}: {}", Value::from(key.as_str()), self.rendered(value, &inner))
+                };
+                ('{', members.iter().map(member).collect::<Vec<_>>(), '}')
+            }
+            Value::Array(elements) if self.is_in_lines() && !elements.is_empty() => {
+                ('[', elements.iter().map(|value| self.rendered(value, &inner)).collect(), ']')
+            }
+            _ => return value.to_string(),
+        };
+        let end = self.line_end();
+        format!("{open}{end}{inner}{}{end}{indent}{close}", items.join(&format!(",{end}{inner}")))
     }
 
     /// Is it written in several lines? One without members has no manner of its own.
@@ -272,35 +279,10 @@ impl Json {
     }
 }
 
-/// An object's members in their order, values as they are written.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members<'a>, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(All)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn changed(text: &str, change: impl FnOnce(&mut Json)) -> String {
         let mut json = Json::read(text).unwrap();
@@ -389,8 +371,8 @@ mod tests {
         }
         let mut json = Json::read(r#"{"a":1,"o":{}}"#).unwrap();
         let wrong = |key: &str, wanted| Err(Unfit::NotThat { key: key.into(), wanted });
-        assert_eq!(json.set(&["a", "b"], &1), wrong("a", "object"));
-        assert_eq!(json.push(&["o"], &1), wrong("o", "array"));
+        assert_eq!(json.set(&["a", "b"], &json!(1)), wrong("a", "object"));
+        assert_eq!(json.push(&["o"], &json!(1)), wrong("o", "array"));
         assert_eq!(json.into_text(), r#"{"a":1,"o":{}}"#);
     }
 }
