@@ -257,20 +257,29 @@ fn a_long_turn_comes_in_parts_and_a_long_session_in_shares() {
     let setup = daemon.setup();
     let long: String = (0..12_000).map(|n| format!("line {n} of a long answer\n")).collect();
     let noise = json!({"type": "progress", "data": "x".repeat(1 << 20)}).to_string() + "\n";
-    let mut lines = vec![said("s", "assistant", &long)];
+    let block = |n| json!({"type": "text", "text": format!("block {n} {}", "of one line ".repeat(4000))});
+    let blocks = json!({"type": "assistant", "sessionId": "s", "message": {"content": [block(1), block(2), block(3)]}});
+    let mut lines = vec![blocks.to_string() + "\n", said("s", "assistant", &long)];
     for n in 0..6 {
         lines.push(said("s", "user", &format!("question {n} of a long session")));
         lines.push(noise.clone());
     }
     write(setup, "s", &lines);
-    hook(setup, "stop", &told(setup, "s"));
-    let first = texts(&daemon);
-    assert!(!first.contains(&"question 5 of a long session".to_owned()), "one hook does not take all");
-    hook(setup, "stop", &told(setup, "s"));
+    let whole = fs::metadata(transcript(setup, "s")).unwrap().len();
+    let mut reached = Vec::new();
+    while reached.last() != Some(&whole) {
+        hook(setup, "stop", &told(setup, "s"));
+        let kept = fs::read_to_string(setup.store().join(".capture-state/s.offset")).unwrap();
+        let offset = serde_json::from_str::<Value>(&kept).unwrap()["offset"].as_u64().unwrap();
+        assert!(reached.last().is_none_or(|before| *before < offset), "each hook comes further: {reached:?} {offset}");
+        reached.push(offset);
+    }
+    assert!(reached.len() > 1, "one hook does not take all");
     let records = records(&daemon);
     let questions = records.iter().filter(|row| row["role"] == "user").count();
     assert_eq!(questions, 6);
-    let mut parts: Vec<&Value> = records.iter().filter(|row| row["role"] == "assistant").collect();
+    assert_eq!(records.iter().filter(|row| row["text"].as_str().unwrap().starts_with("block ")).count(), 3);
+    let mut parts: Vec<&Value> = records.iter().filter(|row| row["parts"].is_u64()).collect();
     parts.sort_by_key(|row| row["part"].as_u64());
     assert!(parts.len() > 1 && parts.iter().all(|row| row["text"].as_str().unwrap().len() <= 64 << 10));
     assert_eq!(parts.iter().map(|row| row["text"].as_str().unwrap()).collect::<String>(), long);

@@ -18,6 +18,7 @@ mod os;
 mod plane;
 mod serve;
 mod shell;
+mod small;
 mod stdio;
 mod store;
 mod sys;

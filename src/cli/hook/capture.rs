@@ -28,12 +28,13 @@ use crate::wire::json::Members;
 /// read in 20 ms.
 const READ_BYTES: u64 = 4 << 20;
 
-/// A hook that has worked for so long leaves the rest to the next one.
-const WORK_TIME: Duration = Duration::from_millis(1500);
+/// A hook that has worked for so long leaves the rest to the next one, but for the first call of each
+/// kind of work, so that there is always a next step. Half of what an assistant's user may wait.
+const WORK_TIME: Duration = Duration::from_millis(25);
 
-/// A call has rows of so many bytes, if one alone has no more: with the longest row it still fits into the
-/// daemon's longest line.
-const CALL_BYTES: usize = 256 << 10;
+/// A call has rows of so many bytes, if one alone has no more. 64 KiB: taken in 10 ms, and more than a
+/// turn usually is.
+const CALL_BYTES: usize = 64 << 10;
 
 /// A call has so many rows; the daemon takes 1000.
 const CALL_ROWS: usize = 500;
@@ -81,7 +82,7 @@ impl<'a> Capture<'a> {
         }
         let start = Place::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
         let (taken, read_to) = self.read(&file, start, Reader::new(Some(session.into()), cwd.map(str::to_owned)))?;
-        let reached = self.hand_over(&taken, start)?.unwrap_or(read_to);
+        let reached = self.hand_over(&taken)?.unwrap_or(read_to);
         if reached != start || !kept.exists() {
             Place::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
         }
@@ -92,14 +93,17 @@ impl<'a> Capture<'a> {
     /// assistant ended, has none at its end.
     pub(super) fn others(&mut self, session: &str) {
         let own = self.place_of(session);
+        let mut has_worked = false;
         for (path, changed) in self.places() {
-            if path == own || self.left == 0 || Instant::now() >= self.end {
+            let is_over = self.left == 0 || Instant::now() >= self.end;
+            if path == own || (has_worked && is_over) {
                 continue;
             }
             let Some(place) = Place::load(&path) else { continue };
             let length = fs::metadata(&place.transcript).map(|found| found.len());
             match length {
                 Ok(length) if length != place.offset => {
+                    has_worked = true;
                     let outcome = self.session(&place.session, &place.transcript, place.cwd.as_deref());
                     if let Err(error) = outcome {
                         self.journal.say(format_args!("{}: {error}", place.transcript.display()));
@@ -117,18 +121,18 @@ impl<'a> Capture<'a> {
     }
 
     /// Hands over what was said: to the daemon, else to the files that wait for it. Where the time is up
-    /// before all of it is with the daemon: the end of the last line that is, or `start`.
+    /// before all of it is with the daemon: the end of the last line that is.
     ///
     /// # Errors
     /// It can be put nowhere.
-    fn hand_over(&mut self, taken: &[Taken], start: u64) -> io::Result<Option<u64>> {
+    fn hand_over(&mut self, taken: &[Taken]) -> io::Result<Option<u64>> {
         let mut at = 0;
         while at < taken.len() && !self.is_down {
-            let (rows, next) = next_call(&taken[at..]);
             if at > 0 && Instant::now() >= self.end {
-                let before = taken[..at].iter().rev().map(|taken| taken.end).find(|end| *end < taken[at].end);
-                return Ok(Some(before.unwrap_or(start)));
+                self.remember(&taken[at - 1].turn);
+                return Ok(Some(taken[at - 1].end));
             }
+            let (rows, next) = next_call(&taken[at..]);
             match self.send(&rows) {
                 Ok(()) => at += next,
                 Err(error) => {
@@ -152,14 +156,14 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// It can be put nowhere.
     pub(super) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
-        self.hand_over(&[Taken { turn, end: 0 }], 0).map(drop)
+        self.hand_over(&[Taken { turn, end: 0 }]).map(drop)
     }
 
     fn send(&mut self, mut rows: &[Box<RawValue>]) -> Result<(), String> {
         while !rows.is_empty() {
             // A turn of many pieces is more than one call takes.
             let (mut count, mut bytes) = (0, 0);
-            while count < rows.len() && (count == 0 || bytes + rows[count].get().len() <= CALL_BYTES) {
+            while count < rows.len().min(CALL_ROWS) && (count == 0 || bytes + rows[count].get().len() <= CALL_BYTES) {
                 bytes += rows[count].get().len();
                 count += 1;
             }
@@ -238,17 +242,17 @@ impl<'a> Capture<'a> {
     }
 }
 
-/// The rows of the next call, and how many turns they are.
+/// The rows that go next, and how many turns they are: whole lines.
 fn next_call(taken: &[Taken]) -> (Vec<Box<RawValue>>, usize) {
     let (mut rows, mut bytes) = (Vec::new(), 0);
-    for (at, Taken { turn, .. }) in taken.iter().enumerate() {
+    for (at, Taken { turn, end }) in taken.iter().enumerate() {
+        let begins_a_line = at > 0 && taken[at - 1].end != *end;
+        if begins_a_line && (bytes >= CALL_BYTES || rows.len() >= CALL_ROWS) {
+            return (rows, at);
+        }
         let before = rows.len();
         records(&turn.text, &turn.about(), &mut rows);
         bytes += rows[before..].iter().map(|row| row.get().len()).sum::<usize>();
-        if at > 0 && (bytes > CALL_BYTES || rows.len() > CALL_ROWS) {
-            rows.truncate(before);
-            return (rows, at);
-        }
     }
     (rows, taken.len())
 }
