@@ -19,10 +19,15 @@ use crate::transcript::row::TEXT_BYTES;
 /// The folder under the store's.
 pub(super) const FOLDER: &str = ".deferred-captures";
 
+/// Most files that wait, and bytes in them. Picked: a month without a daemon. What finds no room here is still
+/// in its transcript.
+const MOST_FILES: usize = 2000;
+const MOST_BYTES: u64 = 64 << 20;
+
 /// Writes a file for each session and folder that the turns are of.
 ///
 /// # Errors
-/// The system's. Some of the files may be there.
+/// Too much waits already, or the system's. Some of the files may be there.
 pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
     let mut groups: Vec<((&str, &str), Vec<&Turn>)> = Vec::new();
     for turn in turns {
@@ -34,6 +39,10 @@ pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
     }
     let folder = store.join(FOLDER);
     files::make_folder(&folder)?;
+    if is_full(&folder)? {
+        let what = format!("{} files or {} MiB wait in {FOLDER} already", MOST_FILES, MOST_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
     for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
         let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
@@ -42,6 +51,16 @@ pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
         files::replace(&folder.join(name), text.as_bytes(), PRIVATE, Durability::Synced)?;
     }
     Ok(())
+}
+
+fn is_full(folder: &Path) -> io::Result<bool> {
+    let (mut files, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(folder)? {
+        files += 1;
+        // One that has just been taken in holds nothing.
+        bytes += entry?.metadata().map_or(0, |found| found.len());
+    }
+    Ok(files >= MOST_FILES || bytes >= MOST_BYTES)
 }
 
 fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> String {
@@ -103,5 +122,23 @@ mod tests {
         let second = lines(&files[1]);
         assert_eq!((&second[0], second.len()), (&head("s2", ""), 3));
         assert_eq!((&second[1]["part"], &second[2]["part"], &second[2]["parts"]), (&json!(1), &json!(2), &json!(2)));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_waits() {
+        let store = tempfile::tempdir().unwrap();
+        let turns = [turn("s", None, "one")];
+        let folder = store.path().join(FOLDER);
+        write(store.path(), &turns, Timestamp::UNIX_EPOCH).unwrap();
+        fs::File::create(folder.join("large.jsonl")).unwrap().set_len(MOST_BYTES).unwrap();
+        let error = write(store.path(), &turns, Timestamp::now()).unwrap_err();
+        assert!(error.to_string().contains("wait in .deferred-captures already"), "{error}");
+        fs::remove_file(folder.join("large.jsonl")).unwrap();
+        for n in 1..MOST_FILES {
+            fs::write(folder.join(n.to_string()), "").unwrap();
+        }
+        assert!(write(store.path(), &turns, Timestamp::now()).is_err());
+        fs::remove_file(folder.join("1")).unwrap();
+        assert!(write(store.path(), &turns, Timestamp::now()).is_ok());
     }
 }
