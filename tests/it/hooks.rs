@@ -193,6 +193,10 @@ fn codex_rollouts_are_found_and_read() {
     assert_eq!(got, [("user", "please sort the shells"), ("assistant", "They are sorted by size.")]);
     assert!(records.iter().all(|row| row["session_id"] == "s-9" && row["project"] == "/home/x/codex"), "{records:?}");
     assert!(setup.store().join(".capture-state/last-codex.json").exists());
+    let sessions = setup.home().join(".codex/sessions");
+    let imported = daemon.run(&["--json", "import", sessions.to_str().unwrap()]);
+    let imported: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!((&imported["new"], &imported["known"]), (&json!(0), &json!(2)), "an import knows what hooks took");
 }
 
 #[test]

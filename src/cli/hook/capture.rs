@@ -28,8 +28,8 @@ use crate::wire::json::Members;
 /// read in 20 ms.
 const READ_BYTES: u64 = 4 << 20;
 
-/// A hook that has worked for so long leaves the rest to the next one, but for the first call of each
-/// kind of work, so that there is always a next step. Half of what an assistant's user may wait.
+/// A hook that has worked for so long leaves the rest to the next one, but for the first step of its work, so
+/// that it always comes further. Half of what an assistant's user may wait.
 const WORK_TIME: Duration = Duration::from_millis(25);
 
 /// A call has rows of so many bytes, if one alone has no more. 64 KiB: taken in 10 ms, and more than a
@@ -59,9 +59,13 @@ pub(super) struct Capture<'a> {
     end: Instant,
 }
 
-/// A turn and where its line ends.
-struct Taken {
-    turn: Turn,
+/// A transcript that is being read.
+struct Source {
+    lines: Lines,
+    reader: Reader,
+    /// Where reading began, in bytes.
+    start: u64,
+    /// The end of the last whole line that was read.
     end: u64,
 }
 
@@ -81,12 +85,26 @@ impl<'a> Capture<'a> {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no plain file"));
         }
         let start = Place::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
-        let (taken, read_to) = self.read(&file, start, Reader::new(Some(session.into()), cwd.map(str::to_owned)))?;
-        let reached = self.hand_over(&taken)?.unwrap_or(read_to);
+        let mut input = file.try_clone()?;
+        input.seek(SeekFrom::Start(start))?;
+        let reader = Reader::new(Some(session.into()), cwd.map(str::to_owned));
+        let mut source = Source { lines: Lines::new(Box::new(input), LINE_BYTES), reader, start, end: start };
+        let (mut reached, mut outcome) = (start, Ok(()));
+        loop {
+            outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|turns| self.hand_over(&turns));
+            if outcome.is_err() || source.end == reached {
+                break;
+            }
+            reached = source.end;
+            // With no daemon there is nothing to wait for.
+            if self.left == 0 || (!self.is_down && Instant::now() >= self.end) {
+                break;
+            }
+        }
         if reached != start || !kept.exists() {
             Place::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
         }
-        Ok(())
+        outcome
     }
 
     /// Takes what other sessions have said since their last hook: one that was interrupted, or whose
@@ -120,35 +138,23 @@ impl<'a> Capture<'a> {
         }
     }
 
-    /// Hands over what was said: to the daemon, else to the files that wait for it. Where the time is up
-    /// before all of it is with the daemon: the end of the last line that is.
+    /// Hands over what was said: to the daemon, else to the files that wait for it.
     ///
     /// # Errors
     /// It can be put nowhere.
-    fn hand_over(&mut self, taken: &[Taken]) -> io::Result<Option<u64>> {
-        let mut at = 0;
-        while at < taken.len() && !self.is_down {
-            if at > 0 && Instant::now() >= self.end {
-                self.remember(&taken[at - 1].turn);
-                return Ok(Some(taken[at - 1].end));
-            }
-            let (rows, next) = next_call(&taken[at..]);
-            match self.send(&rows) {
-                Ok(()) => at += next,
-                Err(error) => {
-                    self.journal.say(format_args!("{error}; what was said waits in {}", spool::FOLDER));
-                    self.is_down = true;
-                }
-            }
+    fn hand_over(&mut self, turns: &[Turn]) -> io::Result<()> {
+        let Some(last) = turns.last() else { return Ok(()) };
+        if !self.is_down
+            && let Err(error) = self.send(turns)
+        {
+            self.journal.say(format_args!("{error}; what was said waits in {}", spool::FOLDER));
+            self.is_down = true;
         }
-        if at < taken.len() {
-            let turns: Vec<Turn> = taken[at..].iter().map(|taken| taken.turn.clone()).collect();
-            spool::write(self.store, &turns, Timestamp::now())?;
+        if self.is_down {
+            spool::write(self.store, turns, Timestamp::now())?;
         }
-        if let Some(Taken { turn, .. }) = taken.last() {
-            self.remember(turn);
-        }
-        Ok(None)
+        self.remember(last);
+        Ok(())
     }
 
     /// Takes something that stands in no transcript.
@@ -156,12 +162,16 @@ impl<'a> Capture<'a> {
     /// # Errors
     /// It can be put nowhere.
     pub(super) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
-        self.hand_over(&[Taken { turn, end: 0 }]).map(drop)
+        self.hand_over(&[turn])
     }
 
-    fn send(&mut self, mut rows: &[Box<RawValue>]) -> Result<(), String> {
+    fn send(&mut self, turns: &[Turn]) -> Result<(), String> {
+        let mut rows = Vec::new();
+        for turn in turns {
+            records(&turn.text, &turn.about(), &mut rows);
+        }
+        let mut rows = rows.as_slice();
         while !rows.is_empty() {
-            // A turn of many pieces is more than one call takes.
             let (mut count, mut bytes) = (0, 0);
             while count < rows.len().min(CALL_ROWS) && (count == 0 || bytes + rows[count].get().len() <= CALL_BYTES) {
                 bytes += rows[count].get().len();
@@ -182,31 +192,32 @@ impl<'a> Capture<'a> {
         Ok(())
     }
 
-    /// What is said from `start` on, and the end of the last line that was read.
-    fn read(&mut self, file: &File, start: u64, mut reader: Reader) -> io::Result<(Vec<Taken>, u64)> {
-        let mut input = file.try_clone()?;
-        input.seek(SeekFrom::Start(start))?;
-        let mut lines = Lines::new(Box::new(input), LINE_BYTES);
-        let (mut taken, mut end) = (Vec::new(), start);
-        while lines.bytes < self.left {
-            let Some(line) = lines.next()? else { break };
+    /// What is said in the next lines: about as much as goes in one call, or where nobody takes it, all.
+    fn read(&mut self, source: &mut Source) -> io::Result<Vec<Turn>> {
+        let (mut turns, mut bytes) = (Vec::new(), 0);
+        while self.left > 0 && (self.is_down || bytes < CALL_BYTES) {
+            let Some(line) = source.lines.next()? else { break };
             // The assistant is still writing it.
-            if lines.is_cut_off {
+            if source.lines.is_cut_off {
                 break;
             }
-            end = start + lines.bytes;
-            let turns = match line {
-                Line::Text(text) => reader.turns(&text),
+            let end = source.start + source.lines.bytes;
+            self.left = self.left.saturating_sub(end - source.end);
+            source.end = end;
+            let said = match line {
+                Line::Text(text) => source.reader.turns(&text),
                 Line::TooLong => Err(format!("a line is longer than {LINE_BYTES} bytes")),
                 Line::NotUtf8 => Err("a line is not UTF-8".into()),
             };
-            match turns {
-                Ok(turns) => taken.extend(turns.into_iter().map(|turn| Taken { turn, end })),
+            match said {
+                Ok(said) => {
+                    bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
+                    turns.extend(said);
+                }
                 Err(what) => self.journal.say(format_args!("passed over at byte {end} of the transcript: {what}")),
             }
         }
-        self.left = self.left.saturating_sub(end - start);
-        Ok((taken, end))
+        Ok(turns)
     }
 
     fn place_of(&self, session: &str) -> PathBuf {
@@ -240,21 +251,6 @@ impl<'a> Capture<'a> {
             self.journal.say(format_args!("{}: {error}", path.display()));
         }
     }
-}
-
-/// The rows that go next, and how many turns they are: whole lines.
-fn next_call(taken: &[Taken]) -> (Vec<Box<RawValue>>, usize) {
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    for (at, Taken { turn, end }) in taken.iter().enumerate() {
-        let begins_a_line = at > 0 && taken[at - 1].end != *end;
-        if begins_a_line && (bytes >= CALL_BYTES || rows.len() >= CALL_ROWS) {
-            return (rows, at);
-        }
-        let before = rows.len();
-        records(&turn.text, &turn.about(), &mut rows);
-        bytes += rows[before..].iter().map(|row| row.get().len()).sum::<usize>();
-    }
-    (rows, taken.len())
 }
 
 /// A call and its result, or why there is none.
