@@ -91,7 +91,11 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -
     if parts.contains(&Part::Codex) && console.format == Format::Text {
         console.warn("Codex runs new hooks once you have trusted them: open /hooks in it.");
     }
-    plan.told(console)
+    plan.told(console)?;
+    match console.format {
+        Format::Text => console.say("done; sessions that start from now on have it").map_err(CliError::Output),
+        Format::Json => Ok(()),
+    }
 }
 
 impl Choice {
