@@ -60,4 +60,6 @@ pub mod mcp;
 pub mod memory;
 pub mod serve;
 pub mod sys;
+#[cfg(feature = "daemon")]
+pub mod transcript;
 pub mod wire;

@@ -45,6 +45,8 @@ pub(super) enum CliError {
     },
     /// A file that was named cannot be read or written.
     File(PathBuf, io::Error),
+    /// Parts of an installation could not be done, each named already.
+    Unfinished(u64),
     /// An import ended before its last row: in this file, at this line, for this reason.
     StoppedIn(String, u64, ClientError),
     /// The daemon did not start, or not end well.
@@ -82,6 +84,7 @@ impl CliError {
             | CliError::Lines(_)
             | CliError::Left { .. }
             | CliError::File(..)
+            | CliError::Unfinished(_)
             | CliError::Start(_)
             | CliError::Bridge(_)
             | CliError::Input(_)
@@ -134,6 +137,10 @@ impl fmt::Display for CliError {
                 let files = counted(*files, "file could not be read", "files could not be read");
                 write!(f, "{rows} and {files}; what is wrong with each is said above, and the rest is in")
             }
+            CliError::Unfinished(count) => {
+                let what = counted(*count, "part was", "parts were");
+                write!(f, "{what} not done, as said above; everything else was")
+            }
             CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
             CliError::Stopped(line, why) => write!(
                 f,
@@ -165,11 +172,18 @@ impl From<NoHome> for CliError {
     }
 }
 
+/// Who reads the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    Person,
+    Hook,
+}
+
 /// What clap has to say: help and version go to standard output and end well.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+pub(super) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
     // A closed stream leaves nobody to tell.
     drop(error.print());
-    if error.use_stderr() { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
+    if error.use_stderr() && caller == Caller::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]
@@ -198,6 +212,7 @@ mod tests {
             (CliError::Lines(2), Exit::Failed, "2 lines were"),
             (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
             (CliError::StoppedIn("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
+            (CliError::Unfinished(2), Exit::Failed, "2 parts were not done"),
             (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),

@@ -5,10 +5,7 @@
 //! the daemon's ends the work. Done again, it changes nothing.
 
 mod format;
-mod pieces;
 mod reference;
-mod row;
-mod transcript;
 mod walk;
 
 use std::collections::VecDeque;
@@ -29,6 +26,7 @@ use super::lines::{Line, Lines};
 use super::progress::Progress;
 use super::values::{counted, grouped, short_size};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal, WINDOW_BYTES};
+use crate::transcript::Reader;
 use crate::wire::reply::code;
 
 use self::format::Format;
@@ -44,18 +42,18 @@ const BATCH_BYTES: usize = WINDOW_BYTES / 2;
 const BATCH_ROWS: usize = 500;
 
 /// Longest line of a file, in bytes. 64 MiB: a transcript's line holds the images of a whole turn.
-const LINE_BYTES: usize = 64 << 20;
+pub(super) const LINE_BYTES: usize = 64 << 20;
 
 /// A file whose first so many lines are in no known format is in none. Picked.
 const UNKNOWN_LINES: u64 = 100;
 
-/// Take in what was remembered elsewhere: an export, Claude Code transcripts, a memory.jsonl
+/// Take in what was remembered elsewhere: an export, transcripts of Claude Code and Codex, a memory.jsonl
 ///
 /// What is there already stays as it is, so importing twice changes nothing. Of a folder all files are
 /// read that end in .jsonl or .ndjson.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Files or folders, such as ~/.claude/projects; - is standard input
+    /// Files or folders, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     from: Vec<PathBuf>,
 }
@@ -208,7 +206,7 @@ impl Work<'_> {
     }
 
     fn file(&mut self, path: Rc<Path>, mut lines: Lines, console: &mut Console) -> Result<(), CliError> {
-        let (mut format, mut unknown) = (None, 0);
+        let (mut format, mut unknown, mut reader) = (None, 0, Reader::default());
         loop {
             let line = match lines.next() {
                 Ok(Some(line)) => line,
@@ -244,7 +242,7 @@ impl Work<'_> {
             };
             let origin = Origin { path: path.clone(), line: lines.number };
             let rows = match line {
-                Line::Text(_) => format.rows(text),
+                Line::Text(_) => format.rows(text, &mut reader),
                 Line::TooLong => Err(format!("longer than {} bytes", short_size(LINE_BYTES))),
                 Line::NotUtf8 => Err("not UTF-8".into()),
             };
@@ -257,7 +255,7 @@ impl Work<'_> {
         }
         match (format, unknown) {
             (None, 1..) => {
-                let what = "written by none of those that are understood: iaid export, Claude Code, the reference \
+                let what = "written by none of those that are understood: iaid export, Claude Code, Codex, the reference \
                             memory server";
                 self.unreadable(&path, what, console);
             }

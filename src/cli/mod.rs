@@ -1,7 +1,7 @@
 //! The command line: a file a command, each from its parsed arguments to its lines of output.
 //!
 //! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`,
-//! `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
+//! `install`, `uninstall`, `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
 //! before any thread starts, and exits with what [`run`] gives.
 //!
 //! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
@@ -14,7 +14,10 @@ mod console;
 mod control;
 mod error;
 mod export;
+mod files;
+mod hook;
 mod import;
+mod install;
 mod lines;
 mod logging;
 mod man;
@@ -31,6 +34,7 @@ mod sleep;
 mod status;
 #[cfg(test)]
 mod testing;
+mod uninstall;
 mod values;
 mod wake;
 
@@ -84,6 +88,9 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Backup(backup::Args),
+    Install(install::Args),
+    Uninstall(uninstall::Args),
+    Hook(hook::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -92,10 +99,11 @@ enum Command {
 pub fn run(inherited: Inherited) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return error::usage(&error),
+        Err(error) => return error::usage(&error, caller()),
     };
     logging::start(match &cli.command {
         Command::Serve(_) => log::LevelFilter::Info,
+        Command::Hook(_) => log::LevelFilter::Off,
         _ => log::LevelFilter::Warn,
     });
     // Before the first thread, and with a log for what it finds.
@@ -104,6 +112,10 @@ pub fn run(inherited: Inherited) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
         Command::Mcp(args) => mcp::run(args, cli.socket),
+        Command::Hook(args) => {
+            hook::run(&args, cli.socket, &mut console);
+            return ExitCode::SUCCESS;
+        }
         command => run_client(command, cli.socket, &mut console),
     };
     let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
@@ -116,10 +128,27 @@ pub fn run(inherited: Inherited) -> ExitCode {
     }
 }
 
+/// Who reads the exit code: for an assistant's hook none but 0 is right, and 2 would block a prompt.
+fn caller() -> error::Caller {
+    let mut args = env::args_os().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.to_str() {
+            Some("hook") => return error::Caller::Hook,
+            Some("--socket") => drop(args.next()),
+            Some(option) if option.starts_with('-') => {}
+            _ => break,
+        }
+    }
+    error::Caller::Person
+}
+
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let option = socket.clone();
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
-        Command::Serve(_) | Command::Mcp(_) => Ok(()),
+        Command::Serve(_) | Command::Mcp(_) | Command::Hook(_) => Ok(()),
+        Command::Install(args) => install::run(&args, option, console),
+        Command::Uninstall(args) => uninstall::run(&args, console),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),

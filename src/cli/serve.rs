@@ -10,6 +10,7 @@ use super::{paths, values};
 use crate::daemon::{self, Listen, Options};
 use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
 use crate::sys::inherited::Inherited;
+use crate::sys::memory;
 use crate::sys::notify::Notifier;
 
 /// `--workers`. 64: more of them only wait for the one writer.
@@ -90,6 +91,7 @@ pub(super) fn run(
     inherited: Inherited,
     notifier: Notifier,
 ) -> Result<(), CliError> {
+    memory::fit_into_address_space();
     let limits = args.limits()?;
     let max_connections = args.max_connections.map(usize::from);
     let listen = args.listen(socket);

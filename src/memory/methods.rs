@@ -252,6 +252,12 @@ static METHODS: &[Method] = &[
         params: &[
             optional("session_id", "string", "\"-\"", "the conversation that starts"),
             optional("project", "string", "\"\"", "its matters come first"),
+            optional(
+                "wake_depth",
+                "string",
+                "\"minimal\"",
+                "at least this much, whatever the knob says: minimal, standard or deep",
+            ),
         ],
         result: &[
             "l0",

@@ -60,7 +60,7 @@ pub(super) struct Payload {
 }
 
 /// How much a session is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Depth {
     Minimal,
     Standard,
@@ -69,11 +69,17 @@ enum Depth {
 
 impl Depth {
     fn of(profile: &Profile) -> Depth {
-        match profile.value("wake_depth").as_str() {
-            Some("standard") => Depth::Standard,
-            Some("deep") => Depth::Deep,
-            _ => Depth::Minimal,
-        }
+        profile.value("wake_depth").as_str().and_then(Depth::named).unwrap_or(Depth::Minimal)
+    }
+
+    /// The param `wake_depth`: the least that the asker wants, whatever the knob says.
+    fn least(params: &Params<'_>) -> Result<Depth, CallError> {
+        let name = params.string_or("wake_depth", "minimal")?;
+        Depth::named(&name).ok_or_else(|| CallError::invalid("wake_depth", "one of minimal, standard, deep"))
+    }
+
+    fn named(name: &str) -> Option<Depth> {
+        [Depth::Minimal, Depth::Standard, Depth::Deep].into_iter().find(|depth| depth.name() == name)
     }
 
     fn name(self) -> &'static str {
@@ -98,6 +104,7 @@ pub(super) fn start(
 ) -> Result<Payload, CallError> {
     let session = limited(params, "session_id", "-", SESSION_BYTES)?;
     let project = limited(params, "project", "", PROJECT_BYTES)?;
+    let depth = Depth::least(params)?.max(Depth::of(profile));
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
     let is_empty = !connection.prepare_cached("SELECT 1 FROM record LIMIT 1")?.exists([])?;
@@ -117,7 +124,7 @@ pub(super) fn start(
             writer.submit(aside("a session's start", move |group| Ok(wake::keep(group.connection, &project)?)));
         }
         let pending = contradict::unsettled(connection, None, PENDING)?.len();
-        payload(&wake, profile, &session, pending)
+        payload(&wake, (profile, depth), &session, pending)
     };
     let data = json!({
         "session_id": session,
@@ -137,8 +144,7 @@ pub(super) fn start(
     Ok(payload)
 }
 
-fn payload(wake: &Wake, profile: &Profile, session: &str, pending: usize) -> Payload {
-    let depth = Depth::of(profile);
+fn payload(wake: &Wake, (profile, depth): (&Profile, Depth), session: &str, pending: usize) -> Payload {
     let identity: String = wake.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
     let session: String = session.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).take(8).collect();
     let handle = digest([&*identity, &session, &wake.label, &pending.to_string()].join("\u{1f}").as_bytes());
@@ -328,8 +334,13 @@ mod tests {
         assert!(facts.iter().all(|line| line.starts_with("- ") && line.chars().count() <= 100), "{facts:?}");
         assert!(!facts.iter().any(|line| line.contains("1234")));
         assert!((1..=7).contains(&standard["l2"].as_array().unwrap().len()));
+        assert_eq!(started(&bench, json!({"wake_depth": "minimal"})), standard);
+        depth(&bench, "minimal");
+        assert_eq!(started(&bench, json!({"wake_depth": "standard"})), standard);
+        let error = bench.err("session_start_payload", json!({"wake_depth": "full"}));
+        assert_eq!(error.message, "param 'wake_depth' must be one of minimal, standard, deep");
         depth(&bench, "deep");
-        let deep = started(&bench, json!({}));
+        let deep = started(&bench, json!({"wake_depth": "standard"}));
         assert!(deep["rich_club"].as_str().unwrap().len() > standard["rich_club"].as_str().unwrap().len());
     }
 

@@ -102,6 +102,26 @@ unsafe extern "C" fn forget_object(
     0
 }
 
+/// Under this limit of the address space one arena is all the allocator may have: each reserves 64 MiB of it,
+/// and a few threads have one each.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ROOMY_BYTES: libc::rlim_t = 1 << 30;
+
+/// Keeps the allocator within a small address space (RLIMIT_AS, setrlimit(2)). An arena that glibc cannot
+/// reserve is tried for again by every allocation of its thread, which is slow and ends in a lack of memory
+/// where there is enough. Without such a limit nothing changes. Call it while there is one thread.
+pub fn fit_into_address_space() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+        // SAFETY: the struct lives over the call.
+        let read = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
+        if read == 0 && limit.rlim_cur < ROOMY_BYTES {
+            keep_little();
+        }
+    }
+}
+
 /// The second number of statm's text.
 #[cfg(any(not(target_os = "macos"), test))]
 fn resident_pages(statm: &[u8]) -> Option<u64> {

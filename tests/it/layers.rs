@@ -22,8 +22,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
     ("client", &["wire", "client"]),
     ("mcp/", &["limits", "wire", "dispatch", "lifecycle", "sys", "client", "mcp"]),
+    ("transcript/", &["wire", "transcript"]),
     ("daemon", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
-    ("cli/", &["limits", "wire", "dispatch", "memory", "sys", "serve", "client", "mcp", "daemon", "cli"]),
+    ("cli/", &["limits", "wire", "dispatch", "memory", "sys", "serve", "client", "mcp", "daemon", "transcript", "cli"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli", "sys"]),
 ];

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{reference, transcript};
+use super::reference;
+use crate::transcript::Reader;
+use crate::transcript::row::records;
 use crate::wire::json;
 
 /// Who wrote a file.
@@ -11,7 +13,7 @@ use crate::wire::json;
 pub(super) enum Format {
     /// `iaid export`.
     Own,
-    /// Claude Code: a session's transcript.
+    /// Claude Code or Codex: a session's transcript.
     Transcript,
     /// The reference memory server's `memory.jsonl`.
     Reference,
@@ -48,18 +50,24 @@ impl Format {
         }
     }
 
-    /// The rows that a line becomes.
+    /// The rows that a line becomes; `reader` is the file's.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn rows(self, line: &str) -> Result<Vec<Box<RawValue>>, String> {
+    pub(super) fn rows(self, line: &str, reader: &mut Reader) -> Result<Vec<Box<RawValue>>, String> {
         let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
         if !whole.get().starts_with('{') {
             return Err("no JSON object".into());
         }
         match self {
             Format::Own => Ok(vec![whole.to_owned()]),
-            Format::Transcript => transcript::read(whole.get()),
+            Format::Transcript => {
+                let mut rows = Vec::new();
+                for turn in reader.turns(whole.get())? {
+                    records(&turn.text, &turn.about(), &mut rows);
+                }
+                Ok(rows)
+            }
             Format::Reference => reference::read(whole.get()),
         }
     }
@@ -76,6 +84,7 @@ mod tests {
             (r#"{"text":"x","kind":"knob"}"#, Some(Format::Own)),
             (r#"{"type":"user","message":{"content":"x"}}"#, Some(Format::Transcript)),
             (r#"{"type":"summary","summary":"x","leafUuid":"u"}"#, Some(Format::Transcript)),
+            (r#"{"timestamp":"t","type":"session_meta","payload":{"id":"x"}}"#, Some(Format::Transcript)),
             (r#"{"type":"file-history-snapshot","kind":"x"}"#, Some(Format::Transcript)),
             (r#"{"type":"entity","name":"x"}"#, Some(Format::Reference)),
             (r#"{"type":"relation","from":"x"}"#, Some(Format::Reference)),
@@ -95,10 +104,10 @@ mod tests {
     fn a_line_that_is_no_object_is_said_to_be_none() {
         for format in [Format::Own, Format::Transcript, Format::Reference] {
             for line in ["[1]", "5", "null", "{", "{} {}", "text", r#"{"a":"#] {
-                assert!(format.rows(line).unwrap_err().starts_with("no JSON"), "{line}");
+                assert!(format.rows(line, &mut Reader::default()).unwrap_err().starts_with("no JSON"), "{line}");
             }
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
-        assert_eq!(Format::Own.rows(row).unwrap()[0].get(), row);
+        assert_eq!(Format::Own.rows(row, &mut Reader::default()).unwrap()[0].get(), row);
     }
 }

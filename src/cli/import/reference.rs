@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::row::{About, records};
+use crate::transcript::row::{About, records};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]

@@ -1,0 +1,54 @@
+//! Small files written whole: under another name, and renamed, so that a reader finds all or nothing.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// What a file must survive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// The end of this process.
+    Cached,
+    /// A power cut.
+    Synced,
+}
+
+/// The mode of what is its owner's alone.
+pub(super) const PRIVATE: u32 = 0o600;
+
+/// Writes a file of this mode in the place of the one that is there, if any.
+///
+/// # Errors
+/// The system's; then the old file is as it was.
+pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+    name.push(format!(".tmp-{}", std::process::id()));
+    let temporary = folder.join(name);
+    let written = write(&temporary, bytes, mode, durability).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        drop(fs::remove_file(&temporary));
+    } else if durability == Durability::Synced {
+        File::open(folder)?.sync_all()?;
+    }
+    written
+}
+
+/// Makes a folder that is its owner's alone, and those above it.
+///
+/// # Errors
+/// The system's.
+pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    // What a killed process of the same id left behind is in the way of `create_new`.
+    drop(fs::remove_file(path));
+    let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
+    // What the umask took away.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    if durability == Durability::Synced { file.sync_all() } else { Ok(()) }
+}

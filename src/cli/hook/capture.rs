@@ -1,0 +1,263 @@
+//! What a session said since its last hook → the daemon, or the files that wait for it.
+//!
+//! A transcript is read from where the last hook stopped, and a place is kept only behind what has been
+//! taken over; so whatever ends a hook early, the next one goes on there. What is read twice is known again by
+//! its words: the daemon stores the same text of the same session and role once.
+
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::super::files::{self, Durability, PRIVATE};
+use super::super::import::LINE_BYTES;
+use super::super::lines::{Line, Lines};
+use super::journal::Journal;
+use super::place::{self, Place};
+use super::spool;
+use crate::client::Client;
+use crate::transcript::row::records;
+use crate::transcript::{Reader, Turn};
+use crate::wire::json::Members;
+
+/// Bytes of transcripts that one hook takes; the next one goes on. 4 MiB: a long session's evening, and
+/// read in 20 ms.
+const READ_BYTES: u64 = 4 << 20;
+
+/// A hook that has worked for so long leaves the rest to the next one, but for the first step of its work, so
+/// that it always comes further. Half of what an assistant's user may wait.
+const WORK_TIME: Duration = Duration::from_millis(25);
+
+/// A call has rows of so many bytes, if one alone has no more. 64 KiB: taken in 10 ms, and more than a
+/// turn usually is.
+const CALL_BYTES: usize = 64 << 10;
+
+/// A call has so many rows; the daemon takes 1000.
+const CALL_ROWS: usize = 500;
+
+/// The folder of places under the store's.
+const PLACES: &str = ".capture-state";
+
+/// Other sessions that a session's start looks after.
+const OTHERS: usize = 16;
+
+/// A place whose transcript has gone is forgotten after this time.
+const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// A hook's work on transcripts.
+pub(super) struct Capture<'a> {
+    pub(super) store: &'a Path,
+    pub(super) client: &'a mut Client,
+    pub(super) journal: &'a Journal,
+    /// The daemon did not answer: what is taken waits in files.
+    is_down: bool,
+    left: u64,
+    end: Instant,
+}
+
+/// A transcript that is being read.
+struct Source {
+    lines: Lines,
+    reader: Reader,
+    /// Where reading began, in bytes.
+    start: u64,
+    /// The end of the last whole line that was read.
+    end: u64,
+}
+
+impl<'a> Capture<'a> {
+    pub(super) fn new(store: &'a Path, client: &'a mut Client, journal: &'a Journal, now: Instant) -> Capture<'a> {
+        Capture { store, client, journal, is_down: false, left: READ_BYTES, end: now + WORK_TIME }
+    }
+
+    /// Takes what `session` has said since its last hook.
+    ///
+    /// # Errors
+    /// The transcript cannot be read, or nothing can be written.
+    pub(super) fn session(&mut self, session: &str, transcript: &Path, cwd: Option<&str>) -> io::Result<()> {
+        let kept = self.place_of(session);
+        let file = File::open(transcript)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no plain file"));
+        }
+        let start = Place::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
+        let mut input = file.try_clone()?;
+        input.seek(SeekFrom::Start(start))?;
+        let reader = Reader::new(Some(session.into()), cwd.map(str::to_owned));
+        let mut source = Source { lines: Lines::new(Box::new(input), LINE_BYTES), reader, start, end: start };
+        let (mut reached, mut outcome) = (start, Ok(()));
+        loop {
+            outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|turns| self.hand_over(&turns));
+            if outcome.is_err() || source.end == reached {
+                break;
+            }
+            reached = source.end;
+            // With no daemon there is nothing to wait for.
+            if self.left == 0 || (!self.is_down && Instant::now() >= self.end) {
+                break;
+            }
+        }
+        if reached != start || !kept.exists() {
+            Place::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
+        }
+        outcome
+    }
+
+    /// Takes what other sessions have said since their last hook: one that was interrupted, or whose
+    /// assistant ended, has none at its end.
+    pub(super) fn others(&mut self, session: &str) {
+        let own = self.place_of(session);
+        let mut has_worked = false;
+        for (path, changed) in self.places() {
+            let is_over = self.left == 0 || Instant::now() >= self.end;
+            if path == own || (has_worked && is_over) {
+                continue;
+            }
+            let Some(place) = Place::load(&path) else { continue };
+            let length = fs::metadata(&place.transcript).map(|found| found.len());
+            match length {
+                Ok(length) if length != place.offset => {
+                    has_worked = true;
+                    let outcome = self.session(&place.session, &place.transcript, place.cwd.as_deref());
+                    if let Err(error) = outcome {
+                        self.journal.say(format_args!("{}: {error}", place.transcript.display()));
+                    }
+                }
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && changed.elapsed().is_ok_and(|age| age > FORGOTTEN) =>
+                {
+                    drop(fs::remove_file(&path));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Hands over what was said: to the daemon, else to the files that wait for it.
+    ///
+    /// # Errors
+    /// It can be put nowhere.
+    fn hand_over(&mut self, turns: &[Turn]) -> io::Result<()> {
+        let Some(last) = turns.last() else { return Ok(()) };
+        if !self.is_down
+            && let Err(error) = self.send(turns)
+        {
+            self.journal.say(format_args!("{error}; what was said waits in {}", spool::FOLDER));
+            self.is_down = true;
+        }
+        if self.is_down {
+            spool::write(self.store, turns, Timestamp::now())?;
+        }
+        self.remember(last);
+        Ok(())
+    }
+
+    /// Takes something that stands in no transcript.
+    ///
+    /// # Errors
+    /// It can be put nowhere.
+    pub(super) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
+        self.hand_over(&[turn])
+    }
+
+    fn send(&mut self, turns: &[Turn]) -> Result<(), String> {
+        let mut rows = Vec::new();
+        for turn in turns {
+            records(&turn.text, &turn.about(), &mut rows);
+        }
+        let mut rows = rows.as_slice();
+        while !rows.is_empty() {
+            let (mut count, mut bytes) = (0, 0);
+            while count < rows.len().min(CALL_ROWS) && (count == 0 || bytes + rows[count].get().len() <= CALL_BYTES) {
+                bytes += rows[count].get().len();
+                count += 1;
+            }
+            self.call(&rows[..count])?;
+            rows = &rows[count..];
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, rows: &[Box<RawValue>]) -> Result<(), String> {
+        let result = call(self.client, "store_import", &json!({ "rows": rows }))?;
+        let outcome = Members::read(result.get()).map_err(|error| error.to_string())?;
+        if let Some(refused) = outcome.value("refused").map(RawValue::get).filter(|refused| *refused != "[]") {
+            self.journal.say(format_args!("turns were refused: {refused}"));
+        }
+        Ok(())
+    }
+
+    /// What is said in the next lines: about as much as goes in one call, or where nobody takes it, all.
+    fn read(&mut self, source: &mut Source) -> io::Result<Vec<Turn>> {
+        let (mut turns, mut bytes) = (Vec::new(), 0);
+        while self.left > 0 && (self.is_down || bytes < CALL_BYTES) {
+            let Some(line) = source.lines.next()? else { break };
+            // The assistant is still writing it.
+            if source.lines.is_cut_off {
+                break;
+            }
+            let end = source.start + source.lines.bytes;
+            self.left = self.left.saturating_sub(end - source.end);
+            source.end = end;
+            let said = match line {
+                Line::Text(text) => source.reader.turns(&text),
+                Line::TooLong => Err(format!("a line is longer than {LINE_BYTES} bytes")),
+                Line::NotUtf8 => Err("a line is not UTF-8".into()),
+            };
+            match said {
+                Ok(said) => {
+                    bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
+                    turns.extend(said);
+                }
+                Err(what) => self.journal.say(format_args!("passed over at byte {end} of the transcript: {what}")),
+            }
+        }
+        Ok(turns)
+    }
+
+    fn place_of(&self, session: &str) -> PathBuf {
+        self.store.join(PLACES).join(place::file_name(session) + place::SUFFIX)
+    }
+
+    /// The places that changed last, and when.
+    fn places(&self) -> Vec<(PathBuf, SystemTime)> {
+        let entries = fs::read_dir(self.store.join(PLACES)).into_iter().flatten().flatten();
+        let mut places: Vec<(PathBuf, SystemTime)> = entries
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(place::SUFFIX))
+            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))
+            .collect();
+        places.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+        // The newest are looked after; of the others one each time, so that the forgotten ones go.
+        let oldest = places.pop();
+        places.truncate(OTHERS);
+        places.extend(oldest);
+        places
+    }
+
+    /// When an assistant's words were taken last, for who wants to know whether its hooks run.
+    fn remember(&self, turn: &Turn) {
+        let folder = self.store.join(PLACES);
+        let path = folder.join(format!("last-{}.json", turn.assistant.name()));
+        let last = json!({"ts": Timestamp::now().to_string(), "session_id": turn.session, "spooled": self.is_down});
+        let made = files::make_folder(&folder);
+        let written =
+            made.and_then(|()| files::replace(&path, last.to_string().as_bytes(), PRIVATE, Durability::Cached));
+        if let Err(error) = written {
+            self.journal.say(format_args!("{}: {error}", path.display()));
+        }
+    }
+}
+
+/// A call and its result, or why there is none.
+///
+/// # Errors
+/// The client's, in words.
+#[inline(never)]
+pub(super) fn call(client: &mut Client, method: &str, params: &Value) -> Result<Box<RawValue>, String> {
+    client.call(method, params).map_err(|error| error.to_string())
+}

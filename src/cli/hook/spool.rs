@@ -1,0 +1,144 @@
+//! Turns that wait for a daemon: files in `.deferred-captures` that it drains when it is back.
+//!
+//! A file is a first line `{"version","session_id","deferred_at","cwd"}` and a line a piece, `{"text","cue",
+//! "tier","role","ts"}` with `part` and `parts` where a turn has several. Its name ends in
+//! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
+
+use std::io;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::super::files::{self, Durability, PRIVATE};
+use super::place;
+use crate::transcript::Turn;
+use crate::transcript::pieces::pieces;
+use crate::transcript::row::TEXT_BYTES;
+
+/// The folder under the store's.
+pub(super) const FOLDER: &str = ".deferred-captures";
+
+/// Most files that wait, and bytes in them. Picked: a month without a daemon. What finds no room here is still
+/// in its transcript.
+const MOST_FILES: usize = 2000;
+const MOST_BYTES: u64 = 64 << 20;
+
+/// Writes a file for each session and folder that the turns are of.
+///
+/// # Errors
+/// Too much waits already, or the system's. Some of the files may be there.
+pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
+    let mut groups: Vec<((&str, &str), Vec<&Turn>)> = Vec::new();
+    for turn in turns {
+        let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
+        match groups.iter_mut().find(|(about, _)| *about == of) {
+            Some((_, group)) => group.push(turn),
+            None => groups.push((of, vec![turn])),
+        }
+    }
+    let folder = store.join(FOLDER);
+    files::make_folder(&folder)?;
+    if is_full(&folder)? {
+        let what = format!("{} files or {} MiB wait in {FOLDER} already", MOST_FILES, MOST_BYTES >> 20);
+        return Err(io::Error::new(io::ErrorKind::StorageFull, what));
+    }
+    for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
+        let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
+        let nanoseconds = now.subsec_nanosecond();
+        let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
+        let text = render(session, cwd, &turns, now);
+        files::replace(&folder.join(name), text.as_bytes(), PRIVATE, Durability::Synced)?;
+    }
+    Ok(())
+}
+
+fn is_full(folder: &Path) -> io::Result<bool> {
+    let (mut files, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(folder)? {
+        files += 1;
+        // One that has just been taken in holds nothing.
+        bytes += entry?.metadata().map_or(0, |found| found.len());
+    }
+    Ok(files >= MOST_FILES || bytes >= MOST_BYTES)
+}
+
+fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> String {
+    let now = now.to_string();
+    let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
+    for turn in turns {
+        let pieces = pieces(&turn.text, TEXT_BYTES);
+        let parts = pieces.len();
+        let ts = turn.ts.as_deref().unwrap_or(&now);
+        for (at, text) in pieces.into_iter().enumerate() {
+            let mut line = json!({"text": text, "cue": "", "tier": "episodic", "role": turn.role, "ts": ts});
+            if parts > 1 {
+                line["part"] = (at + 1).into();
+                line["parts"] = parts.into();
+            }
+            lines.push(line.to_string());
+        }
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Assistant;
+    use serde_json::Value;
+    use std::fs;
+
+    fn turn(session: &str, project: Option<&str>, text: &str) -> Turn {
+        Turn {
+            assistant: Assistant::ClaudeCode,
+            role: "user",
+            session: Some(session.into()),
+            project: project.map(str::to_owned),
+            ts: Some("2025-06-01T10:11:12Z".into()),
+            text: text.into(),
+        }
+    }
+
+    #[test]
+    fn each_session_and_folder_has_a_file_that_is_whole() {
+        let store = tempfile::tempdir().unwrap();
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(1000));
+        let turns = [turn("s/1", Some("/p"), "one"), turn("s2", None, &long), turn("s/1", Some("/p"), "two\nlines")];
+        write(store.path(), &turns, now).unwrap();
+        let mut files: Vec<_> =
+            fs::read_dir(store.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 2);
+        let lines = |path: &Path| {
+            let text = fs::read_to_string(path).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        };
+        assert!(files.iter().all(|path| path.to_string_lossy().contains(".live-1767323045-")), "{files:?}");
+        let head = |session: &str, cwd: &str| json!({"version": 1, "session_id": session, "cwd": cwd, "deferred_at": "2026-01-02T03:04:05Z"});
+        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z"});
+        assert_eq!(lines(&files[0]), [head("s/1", "/p"), said("one"), said("two\nlines")]);
+        let second = lines(&files[1]);
+        assert_eq!((&second[0], second.len()), (&head("s2", ""), 3));
+        assert_eq!((&second[1]["part"], &second[2]["part"], &second[2]["parts"]), (&json!(1), &json!(2), &json!(2)));
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_waits() {
+        let store = tempfile::tempdir().unwrap();
+        let turns = [turn("s", None, "one")];
+        let folder = store.path().join(FOLDER);
+        write(store.path(), &turns, Timestamp::UNIX_EPOCH).unwrap();
+        fs::File::create(folder.join("large.jsonl")).unwrap().set_len(MOST_BYTES).unwrap();
+        let error = write(store.path(), &turns, Timestamp::now()).unwrap_err();
+        assert!(error.to_string().contains("wait in .deferred-captures already"), "{error}");
+        fs::remove_file(folder.join("large.jsonl")).unwrap();
+        for n in 1..MOST_FILES {
+            fs::write(folder.join(n.to_string()), "").unwrap();
+        }
+        assert!(write(store.path(), &turns, Timestamp::now()).is_err());
+        fs::remove_file(folder.join("1")).unwrap();
+        assert!(write(store.path(), &turns, Timestamp::now()).is_ok());
+    }
+}

@@ -1,0 +1,177 @@
+//! Files that are to be changed: with a backup beside each, written whole, links followed.
+//!
+//! A backup is the file as it is without us. So what is undone can be undone to the byte: where the file
+//! without our entry is the backup without one, nothing else has changed it since, and the backup is what it was.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use super::super::files::{self, Durability, PRIVATE};
+use super::entries::{Call, Entry};
+
+/// What a backup's name ends in.
+const SUFFIX: &str = ".iaid-backup";
+
+/// A file that is to be written, or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    /// Where it is; what a link leads to.
+    pub(super) path: PathBuf,
+    pub(super) before: Option<String>,
+    /// `None` is no file.
+    pub(super) after: Option<String>,
+    pub(super) backup: Backup,
+}
+
+/// What becomes of the backup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Backup {
+    /// There is none, and none is needed.
+    None,
+    /// This is kept.
+    Keep(String),
+    /// It has served.
+    Drop,
+}
+
+impl Change {
+    /// What entering changes in a file, if anything.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn enter(path: &Path, entry: Entry, call: &Call) -> Result<Option<Change>, String> {
+        let (path, before) = found(path)?;
+        let text = before.clone().unwrap_or_default();
+        let after = entry.enter(&text, call)?;
+        if before.is_some() && after == text {
+            return Ok(None);
+        }
+        let without = entry.remove(&text)?;
+        let backup = match (&before, kept(&path, &without, entry)) {
+            (_, Some(backup)) => Backup::Keep(backup),
+            // It held nothing but what an earlier install had entered.
+            (Some(before), None) if *before != without && entry.is_empty(&without) => Backup::None,
+            (Some(_), None) => Backup::Keep(without),
+            (None, None) => Backup::None,
+        };
+        Ok(Some(Change { path, before, after: Some(after), backup }))
+    }
+
+    /// What removing changes in a file, if anything.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn remove(path: &Path, entry: Entry) -> Result<Option<Change>, String> {
+        let (path, before) = found(path)?;
+        let Some(text) = before else { return Ok(None) };
+        let without = entry.remove(&text)?;
+        if without == text {
+            return Ok(None);
+        }
+        let (after, backup) = match kept(&path, &without, entry) {
+            Some(original) => (Some(original), Backup::Drop),
+            None if entry.is_empty(&without) && !beside(&path).exists() => (None, Backup::None),
+            None => (Some(without), Backup::None),
+        };
+        Ok(Some(Change { path, before: Some(text), after, backup }))
+    }
+
+    /// What writing a file that is ours as a whole changes, if anything. `is_ours` says so of a text.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+        let (path, before) = found(path)?;
+        if before.as_deref() == Some(text) {
+            return Ok(None);
+        }
+        let backup = match &before {
+            Some(before) if !is_ours(before) => Backup::Keep(before.clone()),
+            _ => Backup::None,
+        };
+        Ok(Some(Change { path, before, after: Some(text.to_owned()), backup }))
+    }
+
+    /// What taking away a file that is ours as a whole changes, if anything; what stood there before comes
+    /// back.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+        let (path, before) = found(path)?;
+        match before {
+            Some(text) if is_ours(&text) => {
+                let after = fs::read_to_string(beside(&path)).ok();
+                let backup = if after.is_some() { Backup::Drop } else { Backup::None };
+                Ok(Some(Change { path, before: Some(text), after, backup }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// What stood in the way; the file is then as it was.
+    pub(super) fn apply(&self) -> Result<(), String> {
+        let fail = |path: &Path, error: io::Error| format!("{} cannot be written: {error}", path.display());
+        let backup = beside(&self.path);
+        if fs::read_to_string(&self.path).ok() != self.before {
+            return Err(format!("{} has just been changed by somebody else; run it again", self.path.display()));
+        }
+        if let Backup::Keep(text) = &self.backup {
+            write(&backup, text, mode(&self.path)).map_err(|error| fail(&backup, error))?;
+        }
+        match &self.after {
+            Some(text) => write(&self.path, text, mode(&self.path)).map_err(|error| fail(&self.path, error))?,
+            None => fs::remove_file(&self.path).map_err(|error| fail(&self.path, error))?,
+        }
+        if self.backup == Backup::Drop {
+            // It is in place again; a copy that stays harms nobody.
+            drop(fs::remove_file(&backup));
+        }
+        Ok(())
+    }
+}
+
+/// The backup of a file, where it is what the file was without our entry.
+fn kept(path: &Path, without: &str, entry: Entry) -> Option<String> {
+    let backup = fs::read_to_string(beside(path)).ok()?;
+    // Taken out of what an entry makes of it, since that also takes out what was empty.
+    let call = Call { program: "/iaid".into(), socket: None, store: None };
+    let again = entry.remove(&entry.enter(&backup, &call).ok()?).ok()?;
+    (again == without).then_some(backup)
+}
+
+/// Where a file is and what it holds.
+fn found(path: &Path) -> Result<(PathBuf, Option<String>), String> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::read(&path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => Ok((path, Some(text))),
+            Err(_) => Err("it is not UTF-8".into()),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok((path, None)),
+        Err(error) => Err(format!("it cannot be read: {error}")),
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(SUFFIX);
+    name.into()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).map_or(PRIVATE, |found| found.permissions().mode() & 0o7777)
+}
+
+/// Writes a file whole, and makes the folders above it.
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    files::replace(path, text.as_bytes(), mode, Durability::Synced)
+}

@@ -1,0 +1,328 @@
+//! What is entered into the assistants' settings: text → text. Pure.
+//!
+//! Claude Code has its MCP servers in `.claude.json` (`mcpServers`) and its hooks in `settings.json`; Codex
+//! has the servers in `config.toml` (`[mcp_servers.NAME]`) and the hooks in `hooks.json`, in the same form.
+//! What is there is left as it is; what an earlier `iaid install` entered is replaced.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::json::{Json, Unfit};
+use super::toml;
+
+/// The name of the server.
+const NAME: &str = "iaid";
+
+/// Seconds after which an assistant gives up on a hook; it ends by itself before.
+const HOOK_SECONDS: u32 = 10;
+
+/// The assistants' name of an event, and ours.
+const EVENTS: [(&str, &str); 3] =
+    [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")];
+
+/// How the program is to be called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    /// This binary, absolute.
+    pub(super) program: PathBuf,
+    /// Where they are not in their default places.
+    pub(super) socket: Option<PathBuf>,
+    pub(super) store: Option<PathBuf>,
+}
+
+/// What a file is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// `.claude.json`
+    ClaudeServer,
+    /// `settings.json` and Codex's `hooks.json`
+    Hooks,
+    /// Codex's `config.toml`
+    CodexServer,
+}
+
+impl Call {
+    fn args(&self, last: &[&str]) -> Vec<String> {
+        let socket = self.socket.iter().flat_map(|path| ["--socket".to_owned(), lossless(path)]);
+        socket.chain(last.iter().map(|arg| (*arg).to_owned())).collect()
+    }
+
+    /// The command of a hook, for a shell.
+    fn hook(&self, event: &str) -> String {
+        let store = self.store.iter().flat_map(|path| ["--store".to_owned(), lossless(path)]);
+        let words = [lossless(&self.program)].into_iter().chain(self.args(&["hook", event])).chain(store);
+        words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Entry {
+    /// The text of a file with the entry. The same text where it is in already.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn enter(self, text: &str, call: &Call) -> Result<String, String> {
+        match self {
+            Entry::ClaudeServer => enter_server(text, call).map_err(|unfit| unfit.to_string()),
+            Entry::Hooks => enter_hooks(text, call).map_err(|unfit| unfit.to_string()),
+            Entry::CodexServer => {
+                if toml::mentions(&toml::without(text), "mcp_servers", NAME) {
+                    return Err("it names an mcp_servers.iaid that iaid install did not write; remove that one".into());
+                }
+                let args = json!(call.args(&["mcp"]));
+                // A JSON string is a TOML string.
+                let command = Value::from(lossless(&call.program));
+                Ok(toml::with(text, &format!("[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n")))
+            }
+        }
+    }
+
+    /// The text of a file without the entry.
+    ///
+    /// # Errors
+    /// Why the file is left alone.
+    pub(super) fn remove(self, text: &str) -> Result<String, String> {
+        if text.trim().is_empty() {
+            return Ok(text.to_owned());
+        }
+        match self {
+            Entry::ClaudeServer => remove_server(text).map_err(|unfit| unfit.to_string()),
+            Entry::Hooks => remove_hooks(text).map(Json::into_text).map_err(|unfit| unfit.to_string()),
+            Entry::CodexServer => Ok(toml::without(text)),
+        }
+    }
+
+    /// Is there nothing in a file?
+    pub(super) fn is_empty(self, text: &str) -> bool {
+        match self {
+            Entry::ClaudeServer | Entry::Hooks => Json::read(text).is_ok_and(|json| json.is_empty()),
+            Entry::CodexServer => text.trim().is_empty(),
+        }
+    }
+}
+
+fn enter_server(text: &str, call: &Call) -> Result<String, Unfit> {
+    let mut json = Json::read(text)?;
+    let server = json!({"type": "stdio", "command": lossless(&call.program), "args": call.args(&["mcp"])});
+    let there = json.at(&["mcpServers", NAME]).and_then(|there| serde_json::from_str::<Value>(there).ok());
+    // What its user has added to it stays.
+    if there.is_some_and(|there| ["command", "args"].iter().all(|key| there[key] == server[key])) {
+        return Ok(text.to_owned());
+    }
+    json.set(&["mcpServers", NAME], &server)?;
+    Ok(json.into_text())
+}
+
+fn remove_server(text: &str) -> Result<String, Unfit> {
+    let mut json = Json::read(text)?;
+    if json.at(&["mcpServers", NAME]).is_some() {
+        json.remove(&["mcpServers", NAME]);
+        if json.keys(&["mcpServers"]).is_empty() {
+            json.remove(&["mcpServers"]);
+        }
+    }
+    Ok(json.into_text())
+}
+
+fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
+    let json = Json::read(text)?;
+    let wanted: Vec<(&str, String)> = EVENTS.iter().map(|(theirs, ours)| (*theirs, call.hook(ours))).collect();
+    let mut found: Vec<(String, String)> = Vec::new();
+    for event in json.keys(&["hooks"]) {
+        for group in json.elements(&["hooks", &event]) {
+            found.extend(commands(group).into_iter().filter(|c| is_ours(c)).map(|c| (event.clone(), c)));
+        }
+    }
+    let is_in = |(event, command): &(&str, String)| found.iter().any(|(e, c)| e == event && c == command);
+    if found.len() == wanted.len() && wanted.iter().all(is_in) {
+        return Ok(text.to_owned());
+    }
+    let mut json = if found.is_empty() { json } else { remove_hooks(text)? };
+    for (event, command) in wanted {
+        let handler = json!({"type": "command", "command": command, "timeout": HOOK_SECONDS});
+        json.push(&["hooks", event], &json!({ "hooks": [handler] }))?;
+    }
+    Ok(json.into_text())
+}
+
+/// Without our handlers, and the groups, events and hooks in which nothing else is.
+fn remove_hooks(text: &str) -> Result<Json, Unfit> {
+    let mut json = Json::read(text)?;
+    for event in json.keys(&["hooks"]) {
+        let path = ["hooks", event.as_str()];
+        let groups: Vec<String> = json.elements(&path).into_iter().map(str::to_owned).collect();
+        let mut is_changed = false;
+        for (at, group) in groups.iter().enumerate().rev() {
+            let commands = commands(group);
+            let ours = commands.iter().filter(|command| is_ours(command)).count();
+            if ours == 0 {
+                continue;
+            }
+            is_changed = true;
+            let mut left = Json::read(group)?;
+            if ours == left.elements(&["hooks"]).len() {
+                json.remove_element(&path, at);
+                continue;
+            }
+            let handlers: Vec<String> = left.elements(&["hooks"]).into_iter().map(str::to_owned).collect();
+            for (at, handler) in handlers.iter().enumerate().rev() {
+                if command(handler).is_some_and(|command| is_ours(&command)) {
+                    left.remove_element(&["hooks"], at);
+                }
+            }
+            json.replace_element(&path, at, &left.into_text());
+        }
+        if is_changed && json.elements(&path).is_empty() {
+            json.remove(&path);
+            if json.keys(&["hooks"]).is_empty() {
+                json.remove(&["hooks"]);
+            }
+        }
+    }
+    Ok(json)
+}
+
+/// The commands of a group's handlers.
+fn commands(group: &str) -> Vec<String> {
+    let Ok(group) = Json::read(group) else { return Vec::new() };
+    group.elements(&["hooks"]).into_iter().filter_map(command).collect()
+}
+
+fn command(handler: &str) -> Option<String> {
+    let handler = Json::read(handler).ok()?;
+    handler.at(&["command"]).and_then(|value| serde_json::from_str(value).ok())
+}
+
+/// Does this command call a hook of ours, wherever the program was then?
+fn is_ours(command: &str) -> bool {
+    let mut words = words(command).into_iter();
+    let program = words.next().map(PathBuf::from);
+    let name = program.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let rest: Vec<String> = words.collect();
+    let calls = rest.iter().position(|word| word == "hook").and_then(|at| rest.get(at + 1));
+    name.is_some_and(|name| name == NAME || name.starts_with("iaid-"))
+        && calls.is_some_and(|event| EVENTS.iter().any(|(_, ours)| ours == event))
+}
+
+/// A word that a shell takes as it is.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// The words of a command that [`quoted`] made.
+fn words(command: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    let mut chars = command.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), _) if open == c => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None | Some('"'), '\\') => word.extend(chars.next()),
+            (None, ' ' | '\t') => words.push(std::mem::take(&mut word)),
+            _ => word.push(c),
+        }
+    }
+    words.push(word);
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A path as text. Those that are no UTF-8 were refused before.
+fn lossless(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(program: &str) -> Call {
+        Call { program: program.into(), socket: None, store: None }
+    }
+
+    fn value(text: &str) -> Value {
+        serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    #[test]
+    fn entering_is_done_once_and_undone_to_the_byte() {
+        let servers = "{\n  \"numStartups\": 12,\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  }\n}\n";
+        let hooks = "{\n    \"hooks\": {\n        \"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"true\"}]}],\n        \"PreToolUse\": []\n    },\n    \"model\": \"opus\"\n}";
+        for (entry, text) in [
+            (Entry::ClaudeServer, servers),
+            (Entry::ClaudeServer, "{\"a\":{\"b\":1}}"),
+            (Entry::Hooks, hooks),
+            (Entry::Hooks, "{\n  \"model\": \"opus\"\n}\n"),
+            (Entry::CodexServer, "model = \"x\"\n\n[mcp_servers.other]\ncommand = \"y\"\n"),
+        ] {
+            let once = entry.enter(text, &call("/opt/iaid")).unwrap();
+            assert_ne!(once, text);
+            assert_eq!(entry.enter(&once, &call("/opt/iaid")).unwrap(), once);
+            assert_eq!(entry.remove(&once).unwrap(), text);
+            let moved = entry.enter(&once, &call("/a b/iaid")).unwrap();
+            assert!(moved.contains("/a b/iaid") && !moved.contains("/opt/iaid"), "{moved}");
+            assert_eq!(entry.remove(&moved).unwrap(), text);
+            assert_eq!(entry.remove(text).unwrap(), text);
+            assert!(entry.is_empty(&entry.remove(&entry.enter("", &call("/b/iaid")).unwrap()).unwrap()));
+        }
+    }
+
+    #[test]
+    fn what_is_entered_calls_this_program() {
+        let call = Call {
+            program: "/home/é x/it's/iaid".into(),
+            socket: Some("/run/a b.sock".into()),
+            store: Some("/srv/m".into()),
+        };
+        let server = value(&Entry::ClaudeServer.enter("", &call).unwrap());
+        let want =
+            json!({"type": "stdio", "command": "/home/é x/it's/iaid", "args": ["--socket", "/run/a b.sock", "mcp"]});
+        assert_eq!(server["mcpServers"]["iaid"], want);
+        let hooks = value(&Entry::Hooks.enter("", &call).unwrap());
+        let want = r"'/home/é x/it'\''s/iaid' --socket '/run/a b.sock' hook stop --store /srv/m";
+        assert_eq!(hooks["hooks"]["Stop"], json!([{"hooks": [{"type": "command", "command": want, "timeout": 10}]}]));
+        assert_eq!(
+            words(want),
+            ["/home/é x/it's/iaid", "--socket", "/run/a b.sock", "hook", "stop", "--store", "/srv/m"]
+        );
+        assert_eq!(hooks["hooks"].as_object().unwrap().len(), 3);
+        let toml = Entry::CodexServer.enter("", &call).unwrap();
+        assert!(
+            toml.contains("\ncommand = \"/home/é x/it's/iaid\"\nargs = [\"--socket\",\"/run/a b.sock\",\"mcp\"]\n"),
+            "{toml}"
+        );
+    }
+
+    #[test]
+    fn the_hooks_of_others_stay() {
+        let mine = |c: &str| json!({"type": "command", "command": c});
+        let text = json!({"hooks": {"Stop": [
+            {"hooks": [mine("/usr/bin/notify"), mine("/old/iaid hook stop"), mine("iaid recall hook")]},
+            {"matcher": "x", "hooks": [mine("'/o ld/iaid' --socket /s hook stop")]},
+        ], "SessionStart": "odd"}})
+        .to_string();
+        let left = value(&Entry::Hooks.remove(&text).unwrap());
+        let want =
+            json!({"Stop": [{"hooks": [mine("/usr/bin/notify"), mine("iaid recall hook")]}], "SessionStart": "odd"});
+        assert_eq!(left["hooks"], want);
+        assert!(Entry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is no array"));
+    }
+
+    #[test]
+    fn what_cannot_be_changed_is_left_alone_with_a_reason() {
+        for (entry, text, part) in [
+            (Entry::ClaudeServer, "// no JSON", "not JSON"),
+            (Entry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is no object"),
+            (Entry::Hooks, "[]", "not an object"),
+            (Entry::Hooks, "{\"hooks\":5}", "\"hooks\" is no object"),
+            (Entry::CodexServer, "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
+        ] {
+            let error = entry.enter(text, &call("/b/iaid")).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! Small changes of a JSON text that leave the rest of it as it is, byte for byte. Pure.
+//!
+//! Values are found by the spans that the parser gives; a new one is written in the manner of its
+//! neighbours: their indentation and line ends, or all in one line.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::wire::json::Members;
+
+/// A JSON text whose value is an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Json(String);
+
+/// Why a text cannot be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is none, for this reason.
+    NotJson(String),
+    /// What stands at this key is neither missing nor of the kind that is needed there.
+    NotThat { key: String, wanted: &'static str },
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unfit::NotJson(why) => write!(f, "it is not JSON ({why})"),
+            Unfit::NotThat { key, wanted } => write!(f, "its \"{key}\" is no {wanted}"),
+        }
+    }
+}
+
+struct Member {
+    key: String,
+    value: Range<usize>,
+}
+
+/// What holds members or elements.
+struct Container {
+    /// Braces included.
+    span: Range<usize>,
+    items: Vec<Range<usize>>,
+}
+
+impl Json {
+    /// A text, of which an empty one is an object without members.
+    ///
+    /// # Errors
+    /// It is not JSON, or no object.
+    pub(super) fn read(text: &str) -> Result<Json, Unfit> {
+        let text = if text.trim().is_empty() { "{}\n" } else { text };
+        let whole: &RawValue = serde_json::from_str(text).map_err(|error| Unfit::NotJson(error.to_string()))?;
+        if !whole.get().starts_with('{') {
+            return Err(Unfit::NotJson("not an object".into()));
+        }
+        Ok(Json(text.to_owned()))
+    }
+
+    pub(super) fn into_text(self) -> String {
+        self.0
+    }
+
+    /// Has it nothing in it?
+    pub(super) fn is_empty(&self) -> bool {
+        self.members(self.root()).is_empty()
+    }
+
+    /// The value at a path of keys, as text.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&str> {
+        self.span(path).map(|span| &self.0[span])
+    }
+
+    /// The keys of an object at a path.
+    pub(super) fn keys(&self, path: &[&str]) -> Vec<String> {
+        let members = self.span(path).map(|span| self.members(span)).unwrap_or_default();
+        members.into_iter().map(|member| member.key).collect()
+    }
+
+    /// The elements of an array at a path, as text.
+    pub(super) fn elements(&self, path: &[&str]) -> Vec<&str> {
+        let elements = self.span(path).map(|span| self.array(span)).unwrap_or_default();
+        elements.into_iter().map(|span| &self.0[span]).collect()
+    }
+
+    /// Sets what stands at a path, and makes the objects on the way there.
+    ///
+    /// # Errors
+    /// Something on the way is no object.
+    pub(super) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+        let Some((key, parents)) = path.split_last() else { return Ok(()) };
+        for depth in 1..=parents.len() {
+            match self.at(&path[..depth]) {
+                Some(value) if value.starts_with('{') => {}
+                Some(_) => return Err(Unfit::NotThat { key: path[depth - 1].into(), wanted: "object" }),
+                None => self.add_member(&path[..depth - 1], path[depth - 1], &Value::Object(serde_json::Map::new())),
+            }
+        }
+        match self.span(path) {
+            Some(span) => {
+                let text = self.rendered(value, self.line_indent(span.start));
+                self.0.replace_range(span, &text);
+            }
+            None => self.add_member(parents, key, value),
+        }
+        Ok(())
+    }
+
+    /// Adds an element to the array at a path, and makes what is missing on the way there.
+    ///
+    /// # Errors
+    /// Something on the way is no object, or at its end no array.
+    pub(super) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+        match self.at(path) {
+            None => self.set(path, &Value::Array(Vec::new()))?,
+            Some(found) if found.starts_with('[') => {}
+            Some(_) => {
+                let key = path.last().copied().unwrap_or_default();
+                return Err(Unfit::NotThat { key: key.into(), wanted: "array" });
+            }
+        }
+        if let Some(span) = self.span(path) {
+            let container = Container { items: self.array(span.clone()), span };
+            self.insert(&container, None, value);
+        }
+        Ok(())
+    }
+
+    /// Removes the member at a path, if it is there.
+    pub(super) fn remove(&mut self, path: &[&str]) {
+        let Some((key, parents)) = path.split_last() else { return };
+        let Some(span) = self.span(parents) else { return };
+        let members = self.members(span.clone());
+        if let Some(at) = members.iter().rposition(|member| member.key == *key) {
+            let items = members.into_iter().map(|member| member.value).collect();
+            self.take_out(&Container { span, items }, at);
+        }
+    }
+
+    /// Removes an element of the array at a path.
+    pub(super) fn remove_element(&mut self, path: &[&str], at: usize) {
+        if let Some(span) = self.span(path) {
+            let items = self.array(span.clone());
+            if at < items.len() {
+                self.take_out(&Container { span, items }, at);
+            }
+        }
+    }
+
+    /// Writes an element of the array at a path anew.
+    pub(super) fn replace_element(&mut self, path: &[&str], at: usize, text: &str) {
+        let span = self.span(path).and_then(|span| self.array(span).into_iter().nth(at));
+        if let Some(span) = span {
+            self.0.replace_range(span, text);
+        }
+    }
+
+    fn root(&self) -> Range<usize> {
+        let start = self.0.len() - self.0.trim_start().len();
+        start..self.0.trim_end().len()
+    }
+
+    fn span(&self, path: &[&str]) -> Option<Range<usize>> {
+        let mut span = self.root();
+        for key in path {
+            span = self.members(span).into_iter().rfind(|member| member.key == *key)?.value;
+        }
+        Some(span)
+    }
+
+    fn members(&self, span: Range<usize>) -> Vec<Member> {
+        let found = Members::read(&self.0[span]).unwrap_or_default().into_all();
+        found.into_iter().map(|(key, value)| Member { key, value: self.span_of(value) }).collect()
+    }
+
+    fn array(&self, span: Range<usize>) -> Vec<Range<usize>> {
+        let found: Vec<&RawValue> = serde_json::from_str(&self.0[span]).unwrap_or_default();
+        found.into_iter().map(|value| self.span_of(value)).collect()
+    }
+
+    /// Where a value that was borrowed from the text stands in it.
+    fn span_of(&self, value: &RawValue) -> Range<usize> {
+        let start = value.get().as_ptr() as usize - self.0.as_ptr() as usize;
+        start..start + value.get().len()
+    }
+
+    fn add_member(&mut self, parents: &[&str], key: &str, value: &Value) {
+        if let Some(span) = self.span(parents) {
+            let items = self.members(span.clone()).into_iter().map(|member| member.value).collect();
+            self.insert(&Container { span, items }, Some(key), value);
+        }
+    }
+
+    /// Adds an item behind the others.
+    fn insert(&mut self, container: &Container, key: Option<&str>, value: &Value) {
+        let open = container.span.start + 1;
+        let name = key.map(|key| Value::from(key).to_string() + ":").unwrap_or_default();
+        let space = if key.is_some() && self.is_in_lines() { " " } else { "" };
+        let Some(last) = container.items.last() else {
+            let outer = self.line_indent(container.span.start);
+            let text = if self.is_in_lines() {
+                let (end, inner) = (self.line_end(), format!("{outer}{}", self.unit()));
+                format!("{end}{inner}{name}{space}{}{end}{outer}", self.rendered(value, &inner))
+            } else {
+                format!("{name}{}", self.rendered(value, ""))
+            };
+            self.0.replace_range(open..container.span.end - 1, &text);
+            return;
+        };
+        let first = open + (self.0[open..].len() - self.0[open..].trim_start().len());
+        let before = &self.0[open..first];
+        let value = match before.rsplit_once('\n') {
+            Some((_, indent)) => self.rendered(value, indent),
+            None => value.to_string(),
+        };
+        let text = format!(",{before}{name}{space}{value}");
+        self.0.insert_str(last.end, &text);
+    }
+
+    fn take_out(&mut self, container: &Container, at: usize) {
+        let items = &container.items;
+        let out = match (at.checked_sub(1), items.get(at + 1)) {
+            (Some(before), _) => items[before].end..items[at].end,
+            (None, Some(_)) => {
+                let open = container.span.start + 1;
+                let start = open + (self.0[open..].len() - self.0[open..].trim_start().len());
+                let rest = &self.0[items[0].end..];
+                let behind = rest.trim_start().strip_prefix(',').unwrap_or(rest).trim_start();
+                start..self.0.len() - behind.len()
+            }
+            (None, None) => container.span.start + 1..container.span.end - 1,
+        };
+        self.0.replace_range(out, "");
+    }
+
+    /// A value's text whose further lines are indented by `indent`.
+    fn rendered(&self, value: &Value, indent: &str) -> String {
+        let inner = format!("{indent}{}", self.unit());
+        let (open, items, close) = match value {
+            Value::Object(members) if self.is_in_lines() && !members.is_empty() => {
+                let member = |(key, value): (&String, &Value)| {
+                    format!("{}: {}", Value::from(key.as_str()), self.rendered(value, &inner))
+                };
+                ('{', members.iter().map(member).collect::<Vec<_>>(), '}')
+            }
+            Value::Array(elements) if self.is_in_lines() && !elements.is_empty() => {
+                ('[', elements.iter().map(|value| self.rendered(value, &inner)).collect(), ']')
+            }
+            _ => return value.to_string(),
+        };
+        let end = self.line_end();
+        format!("{open}{end}{inner}{}{end}{indent}{close}", items.join(&format!(",{end}{inner}")))
+    }
+
+    /// Is it written in several lines? One without members has no manner of its own.
+    fn is_in_lines(&self) -> bool {
+        let root = self.root();
+        self.0[root.clone()].contains('\n') || self.members(root).is_empty()
+    }
+
+    fn line_end(&self) -> &'static str {
+        if self.0.contains("\r\n") { "\r\n" } else { "\n" }
+    }
+
+    /// One step of indentation: the first member's.
+    fn unit(&self) -> &str {
+        let inside = &self.0[self.root().start + 1..];
+        let before = &inside[..inside.len() - inside.trim_start().len()];
+        let indent = before.rsplit_once('\n').map_or("", |(_, indent)| indent);
+        if indent.is_empty() || self.members(self.root()).is_empty() { "  " } else { indent }
+    }
+
+    /// The white space that the line of a byte begins with.
+    fn line_indent(&self, at: usize) -> &str {
+        let line = &self.0[self.0[..at].rfind('\n').map_or(0, |newline| newline + 1)..];
+        &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn changed(text: &str, change: impl FnOnce(&mut Json)) -> String {
+        let mut json = Json::read(text).unwrap();
+        change(&mut json);
+        let text = json.into_text();
+        serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        text
+    }
+
+    #[test]
+    fn a_member_is_added_in_the_manner_of_its_neighbours() {
+        for (text, want) in [
+            ("", "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }\n}\n"),
+            ("{}", "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }\n}"),
+            ("{ \n }\n", "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }\n}\n"),
+            (r#"{"a":1}"#, r#"{"a":1,"m":{"x":{"n":1}}}"#),
+            (r#"{"m":{"b":[]}}"#, r#"{"m":{"b":[],"x":{"n":1}}}"#),
+            ("{\n\t\"a\": 1\n}\n", "{\n\t\"a\": 1,\n\t\"m\": {\n\t\t\"x\": {\n\t\t\t\"n\": 1\n\t\t}\n\t}\n}\n"),
+            (
+                "{\r\n    \"m\": {}\r\n}",
+                "{\r\n    \"m\": {\r\n        \"x\": {\r\n            \"n\": 1\r\n        }\r\n    }\r\n}",
+            ),
+            (
+                "{\n  \"z\": 1.50,\n  \"m\": { \"b\": 2 }\n}",
+                "{\n  \"z\": 1.50,\n  \"m\": { \"b\": 2, \"x\": {\"n\":1} }\n}",
+            ),
+            (
+                "{\n  \"m\": {\n    \"x\": [1,\n 2]\n  }, \"z\":1e2\n}",
+                "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }, \"z\":1e2\n}",
+            ),
+        ] {
+            assert_eq!(changed(text, |json| json.set(&["m", "x"], &json!({"n": 1})).unwrap()), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_added_can_be_taken_out_again_to_the_byte() {
+        for text in [
+            "{\"a\":1}",
+            "{\n  \"a\": {\n    \"list\": [\n      1\n    ]\n  },\n  \"b\": \"}\\\"{\"\n}\n",
+            "{\n\t\"a\": {\"list\": [ {\"x\": [] } ]}\n}",
+            "  {\r\n \"a\" : { \"list\" : [ 1 , 2 ] }\r\n}\r\n\r\n",
+            "{\"a\":{},\n\"\\u0061b\":[{}]}",
+        ] {
+            let added = changed(text, |json| {
+                json.set(&["new", "deep"], &json!([{"k": "v"}])).unwrap();
+                json.push(&["list"], &json!({"k": [1]})).unwrap();
+            });
+            assert_ne!(added, text);
+            let back = changed(&added, |json| {
+                json.remove(&["list"]);
+                json.remove(&["new"]);
+            });
+            assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn elements_are_added_and_removed_where_they_stand() {
+        let text = "{\n  \"l\": [\n    1,\n    [2, 3],\n    {\"a\": 4}\n  ]\n}\n";
+        for (at, want) in [
+            (0, "{\n  \"l\": [\n    [2, 3],\n    {\"a\": 4}\n  ]\n}\n"),
+            (1, "{\n  \"l\": [\n    1,\n    {\"a\": 4}\n  ]\n}\n"),
+            (2, "{\n  \"l\": [\n    1,\n    [2, 3]\n  ]\n}\n"),
+            (3, text),
+        ] {
+            assert_eq!(changed(text, |json| json.remove_element(&["l"], at)), want);
+        }
+        assert_eq!(changed("{\"l\":[5]}", |json| json.remove_element(&["l"], 0)), "{\"l\":[]}");
+        assert_eq!(changed("{\"l\":[5]}", |json| json.replace_element(&["l"], 0, "[7]")), "{\"l\":[[7]]}");
+        assert_eq!(Json::read(text).unwrap().elements(&["l"]), ["1", "[2, 3]", "{\"a\": 4}"]);
+        assert_eq!(changed(text, |json| json.remove(&["none", "such"])), text);
+    }
+
+    #[test]
+    fn the_last_of_two_equal_keys_counts() {
+        let json = Json::read(r#"{"a":1,"a":{"b":2}}"#).unwrap();
+        assert_eq!(json.at(&["a", "b"]), Some("2"));
+        assert_eq!(json.keys(&[]), ["a", "a"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said_and_nothing_changed() {
+        for text in ["[1]", "5", "{", "{} {}", "// a comment\n{}", "{\"a\":1,}", "\u{feff}{}", "null"] {
+            assert!(matches!(Json::read(text), Err(Unfit::NotJson(_))), "{text}");
+        }
+        let mut json = Json::read(r#"{"a":1,"o":{}}"#).unwrap();
+        let wrong = |key: &str, wanted| Err(Unfit::NotThat { key: key.into(), wanted });
+        assert_eq!(json.set(&["a", "b"], &json!(1)), wrong("a", "object"));
+        assert_eq!(json.push(&["o"], &json!(1)), wrong("o", "array"));
+        assert_eq!(json.into_text(), r#"{"a":1,"o":{}}"#);
+    }
+}

@@ -1,0 +1,289 @@
+//! The daemon as a service of the user's: systemd's units or launchd's agent, as they lie in `deploy/`, with
+//! this program's path in them. Pure but for the programs that are run.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::entries::Call;
+
+const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
+const SERVICE_UNIT: &str = include_str!("../../../deploy/iaid.service");
+const AGENT: &str = include_str!("../../../deploy/org.iaid.daemon.plist");
+
+/// Where a unit's sandbox that needs namespaces begins and ends: the lines from the one to the other.
+const NAMESPACES: (&str, &str) = ("# The following needs namespaces", "# End of what needs namespaces.\n");
+
+const AGENT_NAME: &str = "org.iaid.daemon";
+
+/// Who starts the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manager {
+    Systemd,
+    Launchd,
+}
+
+/// How much a unit confines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sandbox {
+    /// With namespaces.
+    Full,
+    /// What every kernel lets a user do.
+    Plain,
+}
+
+/// A file of the service's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServiceFile {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+impl Manager {
+    /// The one that this machine has.
+    pub(super) fn found() -> Option<Manager> {
+        let systemd = || find("systemctl").map(|_| Manager::Systemd);
+        let launchd = || find("launchctl").map(|_| Manager::Launchd);
+        if cfg!(target_os = "macos") { launchd().or_else(systemd) } else { systemd().or_else(launchd) }
+    }
+
+    /// Does it answer for this user? The reason why not.
+    pub(super) fn answers(self) -> Result<(), String> {
+        match self {
+            Manager::Systemd => run("systemctl", &["--user", "show-environment"]).map_err(|why| {
+                format!("systemd does not answer for this user ({why}); log in on a terminal of your own, or run loginctl enable-linger")
+            }),
+            Manager::Launchd => Ok(()),
+        }
+    }
+
+    /// Is the service in its hands already?
+    pub(super) fn has_it(self) -> bool {
+        match self {
+            Manager::Systemd => run("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
+            Manager::Launchd => run("launchctl", &["print", &agent_target()]).is_ok(),
+        }
+    }
+
+    /// Its files.
+    pub(super) fn files(self, home: &Path, call: &Call, sandbox: Sandbox) -> Vec<ServiceFile> {
+        let file = |path: PathBuf, text| ServiceFile { path, text };
+        match self {
+            Manager::Systemd => {
+                let folder = self.folder(home);
+                vec![
+                    file(folder.join("iaid.socket"), socket_unit(call)),
+                    file(folder.join("iaid.service"), service_unit(call, sandbox)),
+                ]
+            }
+            Manager::Launchd => {
+                vec![file(self.folder(home).join(format!("{AGENT_NAME}.plist")), agent(home, call))]
+            }
+        }
+    }
+
+    fn folder(self, home: &Path) -> PathBuf {
+        let config = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        match self {
+            Manager::Systemd => config.unwrap_or_else(|| home.join(".config")).join("systemd/user"),
+            Manager::Launchd => home.join("Library/LaunchAgents"),
+        }
+    }
+
+    /// Starts it from its files, for good.
+    ///
+    /// # Errors
+    /// What the manager says.
+    pub(super) fn start(self, home: &Path) -> Result<(), String> {
+        match self {
+            Manager::Systemd => {
+                run("systemctl", &["--user", "daemon-reload"])?;
+                run("systemctl", &["--user", "enable", "--now", "iaid.socket"])?;
+                run("systemctl", &["--user", "restart", "iaid.service"])
+            }
+            Manager::Launchd => {
+                // The one that runs has other settings; where none does, there is nothing to end.
+                drop(run("launchctl", &["bootout", &agent_target()]));
+                let plist = self.folder(home).join(format!("{AGENT_NAME}.plist"));
+                let domain = format!("gui/{}", crate::sys::peer::own_uid());
+                run("launchctl", &["bootstrap", &domain, &plist.to_string_lossy()])
+            }
+        }
+    }
+
+    /// Forgets a start that failed, so that the next one counts for itself.
+    pub(super) fn forget_failure(self) {
+        if self == Manager::Systemd {
+            drop(run("systemctl", &["--user", "reset-failed", "iaid.service"]));
+        }
+    }
+
+    /// Ends it, before its files go.
+    ///
+    /// # Errors
+    /// What the manager says.
+    pub(super) fn stop(self) -> Result<(), String> {
+        match self {
+            Manager::Systemd => run("systemctl", &["--user", "disable", "--now", "iaid.socket", "iaid.service"]),
+            Manager::Launchd => run("launchctl", &["bootout", &agent_target()]),
+        }
+    }
+
+    /// Takes note that its files have gone.
+    pub(super) fn reload(self) {
+        if self == Manager::Systemd {
+            drop(run("systemctl", &["--user", "daemon-reload"]));
+        }
+    }
+}
+
+/// Is a text one of the service's files, whichever release wrote it?
+pub(super) fn is_ours(text: &str) -> bool {
+    [SOCKET_UNIT, SERVICE_UNIT].iter().any(|unit| text.lines().next() == unit.lines().next())
+        || text.contains(AGENT_NAME)
+}
+
+/// Is this a machine without a screen, on which the user's services end with the session? Then it says how
+/// to let them stay.
+pub(super) fn ends_with_the_session() -> bool {
+    let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_headless = !has("DISPLAY") && !has("WAYLAND_DISPLAY") && find("loginctl").is_some();
+    let user = crate::sys::peer::own_uid().to_string();
+    is_headless && output("loginctl", &["show-user", &user, "--property=Linger"]).is_ok_and(|said| said.contains("=no"))
+}
+
+/// Lets the user's services stay.
+///
+/// # Errors
+/// What loginctl says.
+pub(super) fn stay() -> Result<(), String> {
+    run("loginctl", &["enable-linger"])
+}
+
+/// A program that `PATH` leads to.
+pub(super) fn find(program: &str) -> Option<PathBuf> {
+    let path: OsString = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
+}
+
+fn socket_unit(call: &Call) -> String {
+    match &call.socket {
+        Some(path) => SOCKET_UNIT.replace("%h/.iai-mcp/.daemon.sock", &path.to_string_lossy().replace('%', "%%")),
+        None => SOCKET_UNIT.to_owned(),
+    }
+}
+
+fn service_unit(call: &Call, sandbox: Sandbox) -> String {
+    let store = call.store.as_ref().map(|path| unit_word(path));
+    let options = store.as_ref().map_or_else(String::new, |store| format!(" --store {store}"));
+    let start = format!("{} serve{options}", unit_word(&call.program));
+    let mut text = SERVICE_UNIT.replace("%h/.cargo/bin/iaid serve", &start);
+    if let Some(store) = store {
+        text = text.replace("ReadWritePaths=%h\n", &format!("ReadWritePaths=%h {store}\n"));
+    }
+    if sandbox == Sandbox::Plain
+        && let (Some(start), Some(end)) = (text.find(NAMESPACES.0), text.find(NAMESPACES.1))
+    {
+        text.replace_range(start..end + NAMESPACES.1.len(), "");
+    }
+    text
+}
+
+/// A path as a word of systemd's: systemd.syntax(7) and, for `$`, systemd.service(5).
+fn unit_word(path: &Path) -> String {
+    let mut word = String::from("\"");
+    for c in path.to_string_lossy().chars() {
+        match c {
+            '%' | '$' => word.extend([c, c]),
+            '"' | '\\' => word.extend(['\\', c]),
+            '\n' => word.push_str("\\n"),
+            _ => word.push(c),
+        }
+    }
+    word + "\""
+}
+
+fn agent(home: &Path, call: &Call) -> String {
+    let xml = |path: &Path| {
+        path.to_string_lossy()
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;")
+            .replace("--", "&#45;&#45;")
+    };
+    let mut text = AGENT.to_owned();
+    if let (Some(start), Some(end)) = (text.find("<!-- "), text.find("-->\n")) {
+        text.replace_range(start..end + 4, "");
+    }
+    if let Some(socket) = &call.socket {
+        text = text.replace("/Users/USER/.iai-mcp/.daemon.sock", &xml(socket));
+    }
+    if let Some(store) = &call.store {
+        let serve = "        <string>serve</string>\n";
+        let more = format!("        <string>--store</string>\n        <string>{}</string>\n", xml(store));
+        text = text.replace(serve, &(serve.to_owned() + &more));
+    }
+    text.replace("/Users/USER/.cargo/bin/iaid", &xml(&call.program)).replace("/Users/USER", &xml(home))
+}
+
+fn agent_target() -> String {
+    format!("gui/{}/{AGENT_NAME}", crate::sys::peer::own_uid())
+}
+
+fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    output(program, args).map(drop)
+}
+
+fn output(program: &str, args: &[&str]) -> Result<String, String> {
+    let said = Command::new(program).args(args).stdin(Stdio::null()).output();
+    let said = said.map_err(|error| format!("{program} cannot be run: {error}"))?;
+    if said.status.success() {
+        return Ok(String::from_utf8_lossy(&said.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&said.stderr);
+    let why = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it does not say why").to_owned();
+    Err(format!("{program} {}: {why}", args.join(" ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(store: Option<&str>) -> Call {
+        Call { program: "/o p/iaid".into(), socket: None, store: store.map(PathBuf::from) }
+    }
+
+    #[test]
+    fn units_have_this_programs_path_and_the_sandbox_that_is_wanted() {
+        let full = service_unit(&call(None), Sandbox::Full);
+        assert!(full.contains("\nExecStart=\"/o p/iaid\" serve\n"), "{full}");
+        for line in ["PrivateNetwork=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "MemoryMax=128M"] {
+            assert!(full.contains(&format!("\n{line}\n")), "{line}");
+        }
+        let plain = service_unit(&call(None), Sandbox::Plain);
+        for line in full.lines().filter(|line| line.starts_with("Private") || line.starts_with("Protect")) {
+            assert!(!plain.contains(line), "{line}");
+        }
+        assert!(
+            plain.contains("NoNewPrivileges=yes") && plain.contains("[Install]\n") && !plain.contains("namespaces,")
+        );
+        let stored = service_unit(&call(Some("/s%\"m")), Sandbox::Full);
+        assert!(stored.contains(r#"ExecStart="/o p/iaid" serve --store "/s%%\"m""#), "{stored}");
+        assert!(stored.contains(r#"ReadWritePaths=%h "/s%%\"m""#), "{stored}");
+        assert!(is_ours(&full) && is_ours(&plain) && is_ours(SOCKET_UNIT) && !is_ours("[Unit]\n"));
+    }
+
+    #[test]
+    fn the_agent_has_no_place_left_to_fill_in() {
+        let text = agent("/Users/a & b".as_ref(), &call(Some("/s")));
+        assert!(!text.contains("USER") && text.contains("<string>/o p/iaid</string>"), "{text}");
+        assert!(text.contains("<string>/Users/a &amp; b/.iai-mcp/.daemon.sock</string>"), "{text}");
+        assert!(text.contains("<string>--store</string>\n        <string>/s</string>"), "{text}");
+        assert!(is_ours(&text));
+    }
+}

@@ -1,0 +1,168 @@
+//! A marked block at the end of a TOML file, which can be taken out again. Pure.
+//!
+//! It knows as little of TOML as is needed to see whether a table is there already: comments, strings,
+//! headers and keys. The block is tables alone, so it may stand behind whatever is in the file.
+
+/// First and last line of what is written.
+const BEGIN: &str = "# >>> written by iaid install; iaid uninstall removes it";
+const END: &str = "# <<< end of iaid";
+
+/// The text with this block, in the place of the one that is there. `lines` end in a newline.
+pub(super) fn with(text: &str, lines: &str) -> String {
+    let mut text = without(text);
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text + BEGIN + "\n" + lines + END + "\n"
+}
+
+/// The text without the block.
+pub(super) fn without(text: &str) -> String {
+    let Some(start) = line_start(text, BEGIN) else { return text.to_owned() };
+    let rest = &text[start..];
+    let end = line_start(rest, END).map_or(rest.len(), |at| {
+        let line = &rest[at..];
+        at + line.find('\n').map_or(line.len(), |newline| newline + 1)
+    });
+    text[..start].to_owned() + &rest[end..]
+}
+
+/// Does the file say something about `table.key`, be it as `[table.key]`, `table.key.x = …` or as a member of
+/// `[table]`? Or about `table` itself in a form that no header may add to?
+pub(super) fn mentions(text: &str, table: &str, key: &str) -> bool {
+    let mut header: Vec<String> = Vec::new();
+    statements(text).iter().any(|statement| {
+        let (path, value) = match statement.strip_prefix('[') {
+            Some(inside) => {
+                header = path(inside.trim_start_matches('[').split(']').next().unwrap_or_default());
+                (header.clone(), "")
+            }
+            None => {
+                let (name, value) = split_key(statement);
+                (header.iter().cloned().chain(path(name)).collect(), value.trim())
+            }
+        };
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        names.starts_with(&[table, key]) || (names == [table] && !value.is_empty())
+    })
+}
+
+fn line_start(text: &str, line: &str) -> Option<usize> {
+    text.match_indices(line).map(|(at, _)| at).find(|at| *at == 0 || text[..*at].ends_with('\n'))
+}
+
+/// The lines on which a header or a key stands, without those inside strings and arrays of several lines.
+fn statements(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let (mut depth, mut quote) = (0_i32, "");
+    for line in text.lines() {
+        let start = line.trim_start();
+        if depth == 0 && quote.is_empty() && !start.is_empty() && !start.starts_with('#') {
+            found.push(start);
+        }
+        let is_header = depth == 0 && quote.is_empty() && start.starts_with('[');
+        let mut rest = line;
+        while let Some(c) = rest.chars().next() {
+            let mut taken = c.len_utf8();
+            if !quote.is_empty() {
+                if rest.starts_with(quote) {
+                    taken = quote.len();
+                    quote = "";
+                } else if c == '\\' && quote.starts_with('"') {
+                    taken += rest[1..].chars().next().map_or(0, char::len_utf8);
+                }
+            } else if let Some(opens) = ["\"\"\"", "'''", "\"", "'"].iter().find(|quote| rest.starts_with(**quote)) {
+                quote = opens;
+                taken = opens.len();
+            } else if c == '#' {
+                break;
+            } else if !is_header {
+                depth += i32::from(matches!(c, '[' | '{')) - i32::from(matches!(c, ']' | '}'));
+            }
+            rest = &rest[taken..];
+        }
+        // Only a string of several lines goes beyond its own.
+        if quote.len() == 1 {
+            quote = "";
+        }
+    }
+    found
+}
+
+/// Key and value of `key = value`.
+fn split_key(statement: &str) -> (&str, &str) {
+    let mut quote = None;
+    for (at, c) in statement.char_indices() {
+        match (quote, c) {
+            (None, '=') => return (&statement[..at], &statement[at + 1..]),
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    (statement, "")
+}
+
+/// `a . "b" . c` in parts.
+fn path(dotted: &str) -> Vec<String> {
+    let (mut parts, mut part, mut quote) = (Vec::new(), String::new(), None);
+    for c in dotted.chars() {
+        match (quote, c) {
+            (None, '.') => parts.push(std::mem::take(&mut part)),
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            (None, ' ' | '\t') => {}
+            _ => part.push(c),
+        }
+    }
+    parts.push(part);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BLOCK: &str = "[mcp_servers.iaid]\ncommand = \"/b/iaid\"\n";
+
+    #[test]
+    fn a_block_comes_in_once_and_goes_without_a_trace() {
+        for text in ["", "model = \"m\"\n", "[a]\nb = 1\n\n", "# only a comment\n"] {
+            let once = with(text, BLOCK);
+            assert!(once.starts_with(text) && once.contains(BLOCK), "{once}");
+            assert_eq!(with(&once, BLOCK), once);
+            assert_eq!(with(&with(text, "[other]\n"), BLOCK), once);
+            assert_eq!(without(&once), text);
+        }
+        assert_eq!(with("a = 1", BLOCK), with("a = 1\n", BLOCK));
+        let between = with("a = 1\n", BLOCK) + "[later]\n";
+        assert_eq!(without(&between), "a = 1\n[later]\n");
+        assert_eq!(without(&(BEGIN.to_owned() + "\n[x]\n")), "");
+    }
+
+    #[test]
+    fn a_table_is_seen_in_every_form_and_in_no_string() {
+        for (text, want) in [
+            ("[mcp_servers.iaid]\ncommand = \"x\"", true),
+            ("  [ mcp_servers . \"iaid\" ] # mine", true),
+            ("[mcp_servers.iaid.env]\nA = \"b\"", true),
+            ("[mcp_servers]\niaid = { command = \"x\" }", true),
+            ("[mcp_servers]\niaid.command = \"x\"", true),
+            ("mcp_servers.iaid.command = 'x'", true),
+            ("mcp_servers = { other = { command = \"x\" } }", true),
+            ("[[mcp_servers.iaid]]", true),
+            ("[mcp_servers]\n[mcp_servers.other]\ncommand = \"iaid\"", false),
+            ("[other]\niaid = 1\nmcp_servers.iaid = 2", false),
+            ("# [mcp_servers.iaid]", false),
+            ("a = \"\"\"\n[mcp_servers.iaid]\n\"\"\"", false),
+            ("a = '''\n[mcp_servers.iaid]\n'''\nb = 1", false),
+            ("a = [\n  \"x\", # ]\n  [\"mcp_servers\"],\n]\n[b]", false),
+            ("a = \"\\\"\" # \"\"\"\n[mcp_servers.iaid]", true),
+            ("a = \"it's\"\n[mcp_servers.iaid]", true),
+            ("\"mcp_servers.iaid\" = 1", false),
+            ("", false),
+        ] {
+            assert_eq!(mentions(text, "mcp_servers", "iaid"), want, "{text}");
+        }
+    }
+}

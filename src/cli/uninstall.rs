@@ -1,0 +1,37 @@
+//! `iaid uninstall`: takes out again what `iaid install` entered.
+//!
+//! A file that nothing else has changed since is what it was before, to the byte; of any other the entry goes
+//! and the rest stays. The store is left where it is.
+
+use super::console::{Console, Format};
+use super::error::CliError;
+use super::install::{Choice, Part, Place, Plan};
+
+/// Undo what install has set up
+///
+/// With no choice of these all of it. What was remembered stays in the store.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+pub(super) fn run(args: &Args, console: &mut Console) -> Result<(), CliError> {
+    let place = Place::from_env()?;
+    let parts = match args.choice.parts() {
+        parts if parts.is_empty() => vec![Part::ClaudeCode, Part::Codex, Part::Service],
+        parts => parts,
+    };
+    let mut plan = Plan::default();
+    for part in parts {
+        plan.remove(&place, part);
+    }
+    if !plan.agreed(&args.choice, console)? {
+        return Ok(());
+    }
+    plan.carry_out(&place, console);
+    if console.format == Format::Text {
+        console.say("what was remembered is still in the store").map_err(CliError::Output)?;
+    }
+    plan.told(console)
+}

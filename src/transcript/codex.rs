@@ -1,0 +1,113 @@
+//! A line of a Codex rollout (`~/.codex/sessions/…/rollout-*.jsonl`) → turns. Pure.
+//!
+//! Each line is `{"timestamp", "type", "payload"}`. Two logs lie in one file: what the model exchanges
+//! (`response_item`) and what is shown (`event_msg`). A person's words are taken from what is shown, since
+//! the model is also given instructions and folders in the user's name; the assistant's from what the model
+//! said. The first line, `session_meta`, names session and folder.
+
+use serde_json::value::RawValue;
+
+use super::{Assistant, NO_TEXT, Reader, Turn, blocks, injected, owned};
+use crate::wire::json::{Members, string};
+
+/// What is said in a line; what it says of the others is kept in `reader`.
+///
+/// # Errors
+/// Why a text in it cannot be taken.
+pub(super) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader) -> Result<Vec<Turn>, String> {
+    let Ok(payload) = Members::read(payload.get()) else { return Ok(Vec::new()) };
+    let (kind, type_) = (line.string("type"), payload.string("type"));
+    let (role, texts) = match (kind.as_deref(), type_.as_deref()) {
+        (Some("session_meta"), _) => {
+            reader.session = owned(&payload, "id").or_else(|| reader.session.take());
+            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
+            return Ok(Vec::new());
+        }
+        (Some("turn_context"), _) => {
+            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
+            return Ok(Vec::new());
+        }
+        (Some("event_msg"), Some("user_message")) => {
+            let is_said = payload.value("kind").is_none_or(|kind| matches!(kind.get(), "null" | "\"plain\""));
+            match payload.value("message").filter(|message| is_said && message.get().starts_with('"')) {
+                Some(message) => ("user", vec![string(message.get()).ok_or(NO_TEXT)?.into_owned()]),
+                None => return Ok(Vec::new()),
+            }
+        }
+        (Some("response_item"), Some("message")) if payload.string("role").as_deref() == Some("assistant") => {
+            let content = payload.value("content");
+            ("assistant", content.map_or_else(|| Ok(Vec::new()), |content| blocks(content, "output_text"))?)
+        }
+        _ => return Ok(Vec::new()),
+    };
+    let turn = |text| Turn {
+        assistant: Assistant::Codex,
+        role,
+        session: None,
+        project: None,
+        ts: owned(line, "timestamp"),
+        text: injected::without(text),
+    };
+    Ok(texts.into_iter().map(turn).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn line(kind: &str, payload: Value) -> String {
+        json!({"timestamp": "2026-08-10T20:05:52.101Z", "type": kind, "payload": payload}).to_string()
+    }
+
+    #[test]
+    fn speech_is_taken_and_nothing_else() {
+        let said = "words that somebody said";
+        let message = |role: &str, kind: &str| {
+            let content = json!([{"type": kind, "text": said}, {"type": "input_image", "image_url": "data:"}]);
+            json!({"type": "message", "role": role, "content": content})
+        };
+        for (kind, payload, want) in [
+            ("event_msg", json!({"type": "user_message", "message": said, "images": []}), Some("user")),
+            ("event_msg", json!({"type": "user_message", "message": said, "kind": "plain"}), Some("user")),
+            ("event_msg", json!({"type": "user_message", "message": said, "kind": "environment_context"}), None),
+            ("event_msg", json!({"type": "agent_message", "message": said}), None),
+            ("event_msg", json!({"type": "user_message", "message": [said]}), None),
+            ("event_msg", json!({"type": "user_message"}), None),
+            ("event_msg", json!({"type": "user_message", "message": format!("<iaid-memory>{said}")}), None),
+            ("event_msg", json!({"type": "exec_command_end", "aggregated_output": said, "message": said}), None),
+            ("response_item", message("assistant", "output_text"), Some("assistant")),
+            ("response_item", message("user", "input_text"), None),
+            ("response_item", message("developer", "input_text"), None),
+            ("response_item", json!({"type": "message", "role": "assistant", "content": said}), None),
+            ("response_item", json!({"type": "message", "role": "assistant"}), None),
+            ("response_item", json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": said}]}), None),
+            ("response_item", json!({"type": "function_call_output", "output": said}), None),
+            ("compacted", json!({"message": said}), None),
+            ("event_msg", json!([said]), None),
+            ("event_msg", json!(null), None),
+        ] {
+            let turns = Reader::default().turns(&line(kind, payload.clone())).unwrap();
+            let got: Vec<_> = turns.iter().map(|turn| (turn.role, turn.text.as_str())).collect();
+            assert_eq!(got, want.map(|role| (role, said)).into_iter().collect::<Vec<_>>(), "{kind}: {payload}");
+        }
+        let torn = r#"{"type":"event_msg","payload":{"type":"user_message","message":"a text with \ud800 in it"}}"#;
+        assert_eq!(Reader::default().turns(torn), Err(NO_TEXT.into()));
+    }
+
+    #[test]
+    fn the_first_line_names_session_and_folder() {
+        let mut reader = Reader::new(Some("given".into()), Some("/given".into()));
+        let said = line("event_msg", json!({"type": "user_message", "message": "words that somebody said"}));
+        let about = |reader: &mut Reader| {
+            let turn = reader.turns(&said).unwrap().remove(0);
+            (turn.session.unwrap(), turn.project.unwrap(), turn.ts.unwrap())
+        };
+        let ts = "2026-08-10T20:05:52.101Z";
+        assert_eq!(about(&mut reader), ("given".into(), "/given".into(), ts.into()));
+        reader.turns(&line("session_meta", json!({"id": "s-2", "cwd": "/home/x/p", "cli_version": "1"}))).unwrap();
+        assert_eq!(about(&mut reader), ("s-2".into(), "/home/x/p".into(), ts.into()));
+        reader.turns(&line("turn_context", json!({"cwd": "/home/x/q", "model": "m"}))).unwrap();
+        assert_eq!(about(&mut reader), ("s-2".into(), "/home/x/q".into(), ts.into()));
+    }
+}

@@ -1,0 +1,71 @@
+//! Rows on their way in: `store_import`'s records, as other programs' formats become them. Pure.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::pieces::pieces;
+
+/// Longest text of a record, in bytes (MEMORY.md, `memory_capture`).
+pub const TEXT_BYTES: usize = 64 << 10;
+
+/// What is said about a text. What is not given is the daemon's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct About<'a> {
+    /// `user`, `assistant` or `system`.
+    pub role: &'static str,
+    /// The tier.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<&'static str>,
+    /// The conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<&'a str>,
+    /// The folder it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project: Option<&'a str>,
+    /// When, in ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ts: Option<&'a str>,
+    /// What it shall also be found by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cue: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    kind: &'static str,
+    #[serde(flatten)]
+    about: &'a About<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+    text: &'a str,
+}
+
+/// The records that a text becomes: one, or one a piece.
+pub fn records(text: &str, about: &About<'_>, rows: &mut Vec<Box<RawValue>>) {
+    let pieces = pieces(text, TEXT_BYTES);
+    let parts = (pieces.len() > 1).then_some(pieces.len());
+    for (at, text) in pieces.into_iter().enumerate() {
+        let record = Record { kind: "record", about, part: parts.map(|_| at + 1), parts, text };
+        // Strings and numbers always have a JSON form.
+        rows.extend(serde_json::value::to_raw_value(&record));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    #[test]
+    fn a_long_text_comes_in_parts() {
+        let text = format!("{}\n{}", "a".repeat(65_000), "b".repeat(65_536));
+        let mut rows = Vec::new();
+        records(&text, &About { role: "user", ..About::default() }, &mut rows);
+        let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row.get()).unwrap()).collect();
+        assert_eq!(rows.iter().map(|row| row["text"].as_str().unwrap()).collect::<String>(), text);
+        let numbers: Vec<_> = rows.iter().map(|row| (row["part"].as_i64(), row["parts"].as_i64())).collect();
+        assert_eq!(numbers, [(Some(1), Some(2)), (Some(2), Some(2))]);
+    }
+}

@@ -1,0 +1,358 @@
+//! `iaid hook` as an assistant calls it: JSON on standard input, and what then is in the store, in the
+//! files that wait for a daemon, and on standard output.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup, setup};
+
+/// Calls a hook and gives what it printed. It must end well and say nothing on standard error.
+fn hook(setup: &Setup, event: &str, input: &Value) -> String {
+    let output = call(setup, &[event], input.to_string().as_bytes());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn call(setup: &Setup, args: &[&str], input: &[u8]) -> Output {
+    let mut command = setup.program();
+    command.arg("--socket").arg(setup.socket()).arg("hook").args(args).env("IAI_MCP_STORE", setup.store());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    // A hook that does not want its input may have gone.
+    drop(child.stdin.take().unwrap().write_all(input));
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{args:?}: {output:?}");
+    output
+}
+
+/// What an assistant tells, with a transcript of this name.
+fn told(setup: &Setup, session: &str) -> Value {
+    json!({"session_id": session, "transcript_path": transcript(setup, session), "cwd": "/home/x/project"})
+}
+
+fn transcript(setup: &Setup, session: &str) -> PathBuf {
+    setup.home().join(format!("{session}.jsonl"))
+}
+
+fn said(session: &str, role: &str, text: &str) -> String {
+    json!({"type": role, "message": {"role": role, "content": [{"type": "text", "text": text}]},
+        "sessionId": session, "cwd": "/home/x/project", "timestamp": "2026-06-01T10:11:12.345Z"})
+    .to_string()
+        + "\n"
+}
+
+fn write(setup: &Setup, session: &str, lines: &[String]) {
+    fs::write(transcript(setup, session), lines.concat()).unwrap();
+}
+
+fn add(setup: &Setup, session: &str, text: &str) {
+    let mut file = fs::File::options().append(true).create(true).open(transcript(setup, session)).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+/// The records in the order they came in.
+fn records(daemon: &Daemon) -> Vec<Value> {
+    let (mut records, mut cursor) = (Vec::new(), Value::Null);
+    loop {
+        let mut page = daemon.client().call("store_export", json!({"cursor": cursor}));
+        let rows = page["rows"].as_array_mut().unwrap();
+        records.extend(rows.drain(..).filter(|row| row["kind"] == "record"));
+        cursor = page["cursor"].take();
+        if cursor.is_null() {
+            return records;
+        }
+    }
+}
+
+fn texts(daemon: &Daemon) -> Vec<String> {
+    records(daemon).iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The lines of each file that waits for a daemon.
+fn waiting(store: &Path) -> Vec<Vec<Value>> {
+    let entries = fs::read_dir(store.join(".deferred-captures")).into_iter().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let lines = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name.contains(".live-") && name.ends_with(".jsonl"), "{name}");
+        let text = fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    paths.iter().map(lines).collect()
+}
+
+fn log(store: &Path) -> String {
+    fs::read_to_string(store.join("logs/hooks.log")).unwrap_or_default()
+}
+
+#[test]
+fn each_turn_is_taken_once_however_often_hooks_run() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let (one, two) = (said("s", "user", "the first thing that was said"), said("s", "assistant", "the answer to that"));
+    let tool = json!({"type": "user", "message": {"content": [{"type": "tool_result", "content": "a tool's output"}]}});
+    write(setup, "s", &[one.clone(), tool.to_string() + "\n", two.clone()]);
+    for event in ["stop", "user-prompt-submit", "stop", "session-start"] {
+        hook(setup, event, &told(setup, "s"));
+    }
+    assert_eq!(texts(&daemon), ["the first thing that was said", "the answer to that"]);
+    let record = &records(&daemon)[0];
+    for (key, want) in [("session_id", "s"), ("project", "/home/x/project"), ("role", "user"), ("tier", "episodic")] {
+        assert_eq!(record[key], want, "{record}");
+    }
+    assert!(record["ts"].as_str().unwrap().starts_with("2026-06-01T10:11:12.345"), "{record}");
+
+    let third = said("s", "user", "and a third thing, later");
+    let (begun, rest) = third.split_at(40);
+    add(setup, "s", begun);
+    hook(setup, "stop", &told(setup, "s"));
+    assert_eq!(texts(&daemon).len(), 2, "a line that is being written waits");
+    add(setup, "s", rest);
+    hook(setup, "stop", &told(setup, "s"));
+    assert_eq!(texts(&daemon).last().unwrap(), "and a third thing, later");
+
+    let kept = fs::read_to_string(setup.store().join(".capture-state/s.offset")).unwrap();
+    let kept: Value = serde_json::from_str(&kept).unwrap();
+    assert_eq!(kept["offset"], fs::metadata(transcript(setup, "s")).unwrap().len(), "the next hook goes on here");
+
+    write(setup, "s", &[two.clone(), one.clone()]);
+    hook(setup, "stop", &told(setup, "s"));
+    let fourth = said("s", "user", "said after the file was written anew");
+    write(setup, "s", &[two, fourth, one]);
+    hook(setup, "stop", &told(setup, "s"));
+    assert_eq!(texts(&daemon).len(), 4, "{:?}", texts(&daemon));
+    assert_eq!(log(&setup.store()), "");
+}
+
+#[test]
+fn a_session_is_told_what_the_memory_holds_and_that_is_not_taken_back() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    assert_eq!(hook(setup, "session-start", &told(setup, "s")), "", "there is nothing to tell");
+    let text = "the harbour crane is called Ida </iaid-memory>";
+    daemon.client().call("memory_capture", json!({"text": text, "tier": "semantic", "session_id": "old"}));
+    let printed = hook(setup, "session-start", &told(setup, "s"));
+    assert_eq!(printed.lines().count(), 1);
+    let output: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(output.as_object().unwrap().len(), 1, "Codex refuses what it does not know: {output}");
+    let specific = &output["hookSpecificOutput"];
+    assert_eq!((specific["hookEventName"].as_str(), specific.as_object().unwrap().len()), (Some("SessionStart"), 2));
+    let context = specific["additionalContext"].as_str().unwrap();
+    assert!(context.starts_with("<iaid-memory>\n") && context.ends_with("\n</iaid-memory>"), "{context}");
+    assert!(context.contains("the harbour crane is called Ida"), "{context}");
+
+    let state = fs::read_to_string(setup.store().join(".daemon-state.json")).unwrap();
+    assert!(state.contains("first_turn_pending") && state.contains("\"s\""), "the session was opened: {state}");
+
+    let reminder = format!("<system-reminder>\nSessionStart hook additional context: {context}\n</system-reminder>");
+    let question = format!("{context}\nwhat is the crane called, please?");
+    write(setup, "s", &[said("s", "user", context), said("s", "user", &reminder), said("s", "user", &question)]);
+    hook(setup, "stop", &told(setup, "s"));
+    assert_eq!(texts(&daemon), [text, "what is the crane called, please?"]);
+    assert_eq!(log(&setup.store()), "");
+}
+
+#[test]
+fn codex_rollouts_are_found_and_read() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let day = setup.home().join(".codex/sessions/2026/08/10");
+    fs::create_dir_all(&day).unwrap();
+    let line = |kind: &str, payload: Value| {
+        json!({"timestamp": "2026-08-10T20:05:52.101Z", "type": kind, "payload": payload}).to_string() + "\n"
+    };
+    let block = |kind: &str, text: &str| json!([{"type": kind, "text": text}]);
+    let lines = [
+        line("session_meta", json!({"id": "s-9", "cwd": "/home/x/codex", "cli_version": "0.150.0"})),
+        line(
+            "response_item",
+            json!({"type": "message", "role": "user", "content": block("input_text", "<environment_context>a folder</environment_context>")}),
+        ),
+        line("event_msg", json!({"type": "user_message", "message": "please sort the shells", "images": []})),
+        line("response_item", json!({"type": "function_call_output", "output": "a tool's output"})),
+        line(
+            "response_item",
+            json!({"type": "message", "role": "assistant", "content": block("output_text", "They are sorted by size.")}),
+        ),
+        line("event_msg", json!({"type": "agent_message", "message": "They are sorted by size."})),
+    ];
+    fs::write(day.join("rollout-2026-08-10T13-02-51-s-9.jsonl"), lines.concat()).unwrap();
+    let told = json!({"session_id": "s-9", "transcript_path": null, "cwd": "/home/x/codex", "turn_id": "1",
+        "hook_event_name": "Stop", "last_assistant_message": "They are sorted by size."});
+    hook(setup, "stop", &told);
+    hook(setup, "stop", &told);
+    let records = records(&daemon);
+    let got: Vec<_> =
+        records.iter().map(|row| (row["role"].as_str().unwrap(), row["text"].as_str().unwrap())).collect();
+    assert_eq!(got, [("user", "please sort the shells"), ("assistant", "They are sorted by size.")]);
+    assert!(records.iter().all(|row| row["session_id"] == "s-9" && row["project"] == "/home/x/codex"), "{records:?}");
+    assert!(setup.store().join(".capture-state/last-codex.json").exists());
+    let sessions = setup.home().join(".codex/sessions");
+    let imported = daemon.run(&["--json", "import", sessions.to_str().unwrap()]);
+    let imported: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!((&imported["new"], &imported["known"]), (&json!(0), &json!(2)), "an import knows what hooks took");
+}
+
+#[test]
+fn without_a_transcript_what_the_hook_was_told_is_taken() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let mut told = told(setup, "s");
+    told["prompt"] = json!("a prompt that nobody wrote down");
+    hook(setup, "user-prompt-submit", &told);
+    told["last_assistant_message"] = json!("an answer that nobody wrote down");
+    hook(setup, "stop", &told);
+    told["prompt"] = json!("/compact with all my words");
+    hook(setup, "user-prompt-submit", &told);
+    assert_eq!(texts(&daemon), ["a prompt that nobody wrote down", "an answer that nobody wrote down"]);
+    assert!(log(&setup.store()).contains("s.jsonl"), "{}", log(&setup.store()));
+}
+
+#[test]
+fn with_no_daemon_what_was_said_waits_in_whole_files_once() {
+    let setup = Setup::new();
+    let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(3000));
+    write(&setup, "s", &[said("s", "user", "said while nobody listened"), said("s", "assistant", &long)]);
+    for event in ["session-start", "stop", "stop"] {
+        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+    }
+    add(&setup, "s", &said("s", "user", "said a little later"));
+    hook(&setup, "user-prompt-submit", &told(&setup, "s"));
+    let files = waiting(&setup.store());
+    assert_eq!(files.len(), 2, "{files:?}");
+    let head = &files[0][0];
+    assert_eq!(
+        (&head["version"], &head["session_id"], &head["cwd"]),
+        (&json!(1), &json!("s"), &json!("/home/x/project"))
+    );
+    assert!(head["deferred_at"].as_str().unwrap().ends_with('Z'), "{head}");
+    let want = json!({"text": "said while nobody listened", "cue": "", "tier": "episodic", "role": "user",
+        "ts": "2026-06-01T10:11:12.345Z"});
+    assert_eq!((&files[0][1], files[0].len()), (&want, 4));
+    let parts: String = files[0][2..].iter().map(|line| line["text"].as_str().unwrap()).collect();
+    assert_eq!(parts, long);
+    assert_eq!((&files[0][3]["part"], &files[0][3]["parts"]), (&json!(2), &json!(2)));
+    assert_eq!(files[1][1]["text"], "said a little later");
+    assert!(log(&setup.store()).contains("daemon_unreachable"), "{}", log(&setup.store()));
+}
+
+#[test]
+fn a_daemon_that_hangs_costs_a_second_and_nothing_else() {
+    let setup = Setup::new();
+    // Accepts, by its backlog, and never reads.
+    let _listener = UnixListener::bind(setup.socket()).unwrap();
+    write(&setup, "s", &[said("s", "user", "said to a daemon that hangs")]);
+    for event in ["session-start", "stop"] {
+        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+    }
+    assert_eq!(waiting(&setup.store()).len(), 1);
+    assert!(log(&setup.store()).contains("no reply on"), "{}", log(&setup.store()));
+}
+
+#[test]
+fn a_long_turn_comes_in_parts_and_a_long_session_in_shares() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let long: String = (0..12_000).map(|n| format!("line {n} of a long answer\n")).collect();
+    let noise = json!({"type": "progress", "data": "x".repeat(1 << 20)}).to_string() + "\n";
+    let block = |n| json!({"type": "text", "text": format!("block {n} {}", "of one line ".repeat(4000))});
+    let blocks = json!({"type": "assistant", "sessionId": "s", "message": {"content": [block(1), block(2), block(3)]}});
+    let mut lines = vec![blocks.to_string() + "\n", said("s", "assistant", &long)];
+    for n in 0..6 {
+        lines.push(said("s", "user", &format!("question {n} of a long session")));
+        lines.push(noise.clone());
+    }
+    write(setup, "s", &lines);
+    let whole = fs::metadata(transcript(setup, "s")).unwrap().len();
+    let mut reached = Vec::new();
+    while reached.last() != Some(&whole) {
+        hook(setup, "stop", &told(setup, "s"));
+        let kept = fs::read_to_string(setup.store().join(".capture-state/s.offset")).unwrap();
+        let offset = serde_json::from_str::<Value>(&kept).unwrap()["offset"].as_u64().unwrap();
+        assert!(reached.last().is_none_or(|before| *before < offset), "each hook comes further: {reached:?} {offset}");
+        reached.push(offset);
+    }
+    assert!(reached.len() > 1, "one hook does not take all");
+    let records = records(&daemon);
+    let questions = records.iter().filter(|row| row["role"] == "user").count();
+    assert_eq!(questions, 6);
+    assert_eq!(records.iter().filter(|row| row["text"].as_str().unwrap().starts_with("block ")).count(), 3);
+    let mut parts: Vec<&Value> = records.iter().filter(|row| row["parts"].is_u64()).collect();
+    parts.sort_by_key(|row| row["part"].as_u64());
+    assert!(parts.len() > 1 && parts.iter().all(|row| row["text"].as_str().unwrap().len() <= 64 << 10));
+    assert_eq!(parts.iter().map(|row| row["text"].as_str().unwrap()).collect::<String>(), long);
+}
+
+#[test]
+fn the_end_of_a_session_that_was_interrupted_is_taken_at_the_next_start() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    write(setup, "old", &[said("old", "user", "what came before the interruption")]);
+    hook(setup, "stop", &told(setup, "old"));
+    add(setup, "old", &said("old", "user", "what was said last of all"));
+    hook(setup, "session-start", &told(setup, "new"));
+    assert_eq!(texts(&daemon), ["what came before the interruption", "what was said last of all"]);
+}
+
+#[test]
+fn whatever_comes_in_the_exit_code_is_0_and_nothing_is_printed() {
+    let setup = Setup::new();
+    let with = |key: &str, value: Value| {
+        let mut told = told(&setup, "s");
+        told[key] = value;
+        told.to_string().into_bytes()
+    };
+    let inputs = [
+        Vec::new(),
+        b"\xff\xfe\x00".to_vec(),
+        b"hello".to_vec(),
+        b"[]".to_vec(),
+        b"{".to_vec(),
+        b"{}".to_vec(),
+        vec![b'['; 100_000],
+        with("session_id", json!(null)),
+        with("session_id", json!("../../../../tmp/x")),
+        with("transcript_path", json!("/nowhere/t.jsonl")),
+        with("transcript_path", json!("/")),
+        with("transcript_path", json!("/dev/null")),
+        with("transcript_path", json!(5)),
+        with("cwd", json!({"a": 1})),
+    ];
+    for event in ["session-start", "user-prompt-submit", "stop", "no-such-event"] {
+        for input in &inputs {
+            let output = call(&setup, &[event], input);
+            let said = (output.stdout, output.stderr);
+            assert_eq!(said, (Vec::new(), Vec::new()), "{event} {}", String::from_utf8_lossy(input));
+        }
+    }
+    let garbage = "{\"type\":\"user\"\nnull\n[]\n\u{0}\n{\"type\":\"user\",\"message\":{\"content\":\"\\ud800\"}}\n";
+    fs::write(transcript(&setup, "s"), [garbage.as_bytes(), b"\xff\xff\n"].concat()).unwrap();
+    assert_eq!(hook(&setup, "stop", &told(&setup, "s")), "");
+    add(&setup, "s", &said("s", "user", "said behind much garbage"));
+    hook(&setup, "stop", &told(&setup, "s"));
+    assert_eq!(waiting(&setup.store()).len(), 1);
+
+    for args in [&["stop", "--new-option", "x"][..], &["stop", "more"], &["--no-such-option"], &[]] {
+        assert!(call(&setup, args, b"{}").stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_home_that_is_missing_or_takes_nothing_is_no_failure() {
+    let setup = Setup::new();
+    // Nothing can be made beneath a plain file, whoever asks.
+    fs::write(setup.store(), "in the way").unwrap();
+    write(&setup, "s", &[said("s", "user", "said where nothing can be written")]);
+    for event in ["session-start", "user-prompt-submit", "stop"] {
+        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+    }
+    let output = setup.program().args(["hook", "stop"]).env_remove("HOME").output().expect("the binary runs");
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HOME is not set"), "{output:?}");
+}

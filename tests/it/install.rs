@@ -1,0 +1,427 @@
+//! `iaid install` and `iaid uninstall` in homes of their own, with service managers that only write down how
+//! they were called.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{iaid, setup};
+
+/// A home folder, and programs of its own in `PATH`.
+struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    fn new() -> Home {
+        let home = Home { folder: tempfile::tempdir().expect("a temporary folder") };
+        fs::create_dir(home.path().join("home")).unwrap();
+        fs::create_dir(home.path().join("bin")).unwrap();
+        home
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn home(&self) -> PathBuf {
+        self.path().join("home")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home().join(name)
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs::create_dir_all(self.file(name).parent().unwrap()).unwrap();
+        fs::write(self.file(name), text).unwrap();
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn json(&self, name: &str) -> Value {
+        let text = self.text(name);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))
+    }
+
+    /// A program that writes down its arguments and then does `script`.
+    fn program(&self, name: &str, script: &str) {
+        let (path, log) = (self.path().join("bin").join(name), self.path().join("calls"));
+        fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >> '{}'\n{script}\n", log.display())).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// How the programs were called since the last look.
+    fn calls(&self) -> Vec<String> {
+        let log = self.path().join("calls");
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        drop(fs::remove_file(log));
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = iaid();
+        for name in ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "DISPLAY", "WAYLAND_DISPLAY"] {
+            command.env_remove(name);
+        }
+        command.env("HOME", self.home()).env("PATH", self.path().join("bin")).args(args).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
+        told(self.command(args).output().expect("the binary runs"))
+    }
+
+    /// Runs what must succeed, and gives what it said.
+    fn done(&self, args: &[&str]) -> String {
+        let (code, out, err) = self.run(args);
+        assert_eq!(code, Some(0), "{args:?}: {out}{err}");
+        out + &err
+    }
+
+    /// Every file with what it holds; a link with where it leads.
+    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![self.home()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let kind = fs::symlink_metadata(&path).unwrap().file_type();
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_symlink() {
+                    files.insert(path.clone(), fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes());
+                } else {
+                    files.insert(path.clone(), fs::read(&path).unwrap());
+                }
+            }
+        }
+        files
+    }
+}
+
+fn told(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("it says text");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+const SERVICE: &str = ".config/systemd/user/iaid.service";
+const SOCKET: &str = ".config/systemd/user/iaid.socket";
+
+/// What a person's home may hold.
+fn lived_in() -> Home {
+    let home = Home::new();
+    home.put(".claude.json", "{\n  \"numStartups\": 12,\n  \"projects\": {\"/p\": {\"n\": 1.50}},\n  \"mcpServers\": {\n    \"other\": {\n      \"command\": \"x\"\n    }\n  }\n}");
+    home.put(".claude/settings.json", "{\"model\":\"opus\",\"hooks\":{\"Stop\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"notify\"}]}],\"PreToolUse\":[]}}\n");
+    home.put(".codex/config.toml", "model = \"m\"\n\n[mcp_servers.other]\ncommand = \"x\"");
+    home.put(".codex/hooks.json", "{ }");
+    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.program("loginctl", "echo Linger=no");
+    home
+}
+
+#[test]
+fn all_that_is_there_is_set_up_once_and_undone_to_the_byte() {
+    let home = lived_in();
+    let before = home.files();
+    let said = home.done(&["install", "--yes"]);
+    let binary = env!("CARGO_BIN_EXE_iaid");
+    for part in ["+     \"iaid\": {", "numStartups", "enable-linger", "open /hooks"] {
+        assert_eq!(said.contains(part), part != "numStartups", "{part}: {said}");
+    }
+    let server = json!({"type": "stdio", "command": binary, "args": ["mcp"]});
+    assert_eq!(home.json(".claude.json")["mcpServers"]["iaid"], server);
+    for file in [".claude/settings.json", ".codex/hooks.json"] {
+        for (event, ours) in
+            [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")]
+        {
+            let groups = home.json(file)["hooks"][event].clone();
+            let last = groups.as_array().unwrap().last().unwrap();
+            let want =
+                json!({"hooks": [{"type": "command", "command": format!("{binary} hook {ours}"), "timeout": 10}]});
+            assert_eq!(*last, want, "{file}");
+        }
+    }
+    assert_eq!(home.json(".claude/settings.json")["hooks"]["Stop"][0]["hooks"][0]["command"], "notify");
+    let toml = home.text(".codex/config.toml");
+    assert!(
+        toml.ends_with(&format!("\n[mcp_servers.iaid]\ncommand = \"{binary}\"\nargs = [\"mcp\"]\n# <<< end of iaid\n")),
+        "{toml}"
+    );
+    assert!(home.text(SERVICE).contains(&format!("\nExecStart=\"{binary}\" serve\n")));
+    assert!(home.text(SERVICE).contains("\nPrivateNetwork=yes\n"));
+    for (file, text) in &before {
+        let mut backup = file.clone().into_os_string();
+        backup.push(".iaid-backup");
+        assert_eq!(&fs::read(&backup).unwrap(), text, "{backup:?}");
+    }
+    let calls = home.calls();
+    let user = |words: &str| format!("systemctl --user {words}");
+    let started = [user("daemon-reload"), user("enable --now iaid.socket"), user("restart iaid.service")];
+    assert!(calls.windows(3).any(|calls| calls == started), "{calls:?}");
+
+    home.program("systemctl", "");
+    let installed = home.files();
+    assert!(home.done(&["install", "--yes"]).contains("nothing to do"));
+    assert_eq!(home.files(), installed, "installing twice changes nothing");
+    assert!(!home.calls().iter().any(|call| call.contains("enable") || call.contains("start")));
+
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.files(), before, "undone to the byte");
+    assert!(home.calls().contains(&user("disable --now iaid.socket iaid.service")));
+    assert!(home.done(&["uninstall", "--yes"]).contains("nothing to do"));
+}
+
+#[test]
+fn in_an_empty_home_it_leaves_nothing_behind() {
+    let home = Home::new();
+    let (code, _, err) = home.run(&["install", "--yes"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("neither Claude Code, Codex, systemd nor launchd was found"), "{err}");
+    home.done(&["install", "--claude-code", "--codex", "--yes"]);
+    assert_eq!(home.files().len(), 4);
+    let mode = fs::metadata(home.file(".claude.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.files().len(), 0);
+}
+
+#[test]
+fn what_others_have_changed_since_stays() {
+    let home = lived_in();
+    home.done(&["install", "--claude-code", "--codex", "--yes"]);
+    home.put(".claude.json", &home.text(".claude.json").replace("12", "13"));
+    home.put(".codex/config.toml", &(home.text(".codex/config.toml") + "[later]\na = 1\n"));
+    home.done(&["uninstall", "--yes"]);
+    let servers = home.json(".claude.json");
+    assert_eq!((&servers["numStartups"], &servers["mcpServers"]), (&json!(13), &json!({"other": {"command": "x"}})));
+    assert_eq!(
+        home.text(".codex/config.toml"),
+        "model = \"m\"\n\n[mcp_servers.other]\ncommand = \"x\"\n[later]\na = 1\n"
+    );
+
+    home.done(&["install", "--claude-code", "--yes"]);
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.json(".claude.json"), servers, "a backup of long ago is not put back");
+}
+
+#[test]
+fn links_are_followed_and_modes_kept() {
+    let home = Home::new();
+    home.put("dotfiles/settings.json", "{}");
+    fs::set_permissions(home.file("dotfiles/settings.json"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::create_dir(home.file(".claude")).unwrap();
+    symlink(home.file("dotfiles/settings.json"), home.file(".claude/settings.json")).unwrap();
+    let before = home.files();
+    home.done(&["install", "--claude-code", "--yes"]);
+    assert!(home.text("dotfiles/settings.json").contains("hook stop"));
+    assert!(fs::symlink_metadata(home.file(".claude/settings.json")).unwrap().is_symlink());
+    let mode = fs::metadata(home.file("dotfiles/settings.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o640);
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.files(), before);
+}
+
+#[test]
+fn nothing_is_changed_unasked() {
+    let home = lived_in();
+    let before = home.files();
+    let said = home.done(&["install", "--dry-run"]);
+    assert!(said.contains("settings.json (changed, with a backup beside it)"), "{said}");
+    let (code, _, err) = home.run(&["install"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("nobody to ask") && err.contains("--yes"), "{err}");
+    let (code, out, _) = home.run(&["--json", "install", "--dry-run", "--claude-code"]);
+    let out: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, out["changed"].as_array().unwrap().len()), (Some(0), 2), "{out}");
+    assert_eq!(home.files(), before);
+    assert!(!home.calls().iter().any(|call| call.contains("enable")), "nothing was started");
+}
+
+#[test]
+fn what_is_not_understood_is_left_alone_and_the_rest_is_done() {
+    let home = lived_in();
+    home.put(".claude/settings.json", "// mine\n{}");
+    home.put(".codex/config.toml", "[mcp_servers.iaid]\ncommand = \"mine\"\n");
+    fs::write(home.file(".codex/hooks.json"), b"\xff{}").unwrap();
+    let before = home.files();
+    let (code, _, err) = home.run(&["install", "--claude-code", "--codex", "--yes"]);
+    assert_eq!(code, Some(1));
+    for part in [
+        "settings.json: it is not JSON",
+        "config.toml: it names an mcp_servers.iaid that iaid install did not write",
+        "hooks.json: it is not UTF-8",
+        "3 parts were not done",
+    ] {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert_eq!(home.json(".claude.json")["mcpServers"]["iaid"]["args"], json!(["mcp"]));
+    for file in [".claude/settings.json", ".codex/config.toml", ".codex/hooks.json"] {
+        assert_eq!(fs::read(home.file(file)).unwrap(), before[&home.file(file)], "{file}");
+    }
+}
+
+#[test]
+fn a_home_that_cannot_be_written_is_said_to_be_so() {
+    let home = lived_in();
+    // Nothing can be made there, whoever asks.
+    let mut command = home.command(&["install", "--claude-code", "--codex", "--yes"]);
+    let (code, _, err) = told(command.env("CLAUDE_CONFIG_DIR", "/proc").output().unwrap());
+    assert_eq!(code, Some(1));
+    assert!(err.contains("/proc/.claude.json cannot be written") && err.contains("2 parts were not done"), "{err}");
+    assert!(home.text(".codex/hooks.json").contains("hook stop"), "the rest is done");
+    let (code, _, err) = told(home.command(&["install", "--yes"]).env_remove("HOME").output().unwrap());
+    assert_eq!(code, Some(2));
+    assert!(err.contains("HOME is not set"), "{err}");
+}
+
+#[test]
+fn other_places_are_written_into_every_call() {
+    let home = Home::new();
+    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    let args = ["--socket", "/run/x y/d.sock", "install", "--yes", "--claude-code", "--service", "--store"];
+    let store = home.path().join("the store");
+    let (claude, config) = (home.path().join("claude"), home.path().join("config"));
+    let mut command = home.command(&args);
+    command.arg(&store).env("CLAUDE_CONFIG_DIR", &claude).env("XDG_CONFIG_HOME", &config);
+    let (code, _, err) = told(command.output().unwrap());
+    assert_eq!(code, Some(0), "{err}");
+    let settings = fs::read_to_string(claude.join("settings.json")).unwrap();
+    assert!(
+        settings.contains(&format!("--socket '/run/x y/d.sock' hook stop --store '{}'", store.display())),
+        "{settings}"
+    );
+    assert!(fs::read_to_string(claude.join(".claude.json")).unwrap().contains("\"/run/x y/d.sock\""));
+    assert!(
+        fs::read_to_string(config.join("systemd/user/iaid.socket"))
+            .unwrap()
+            .contains("\nListenStream=/run/x y/d.sock\n")
+    );
+    let unit = fs::read_to_string(config.join("systemd/user/iaid.service")).unwrap();
+    assert!(unit.contains(&format!("serve --store \"{}\"\n", store.display())), "{unit}");
+    assert!(store.is_dir());
+    assert_eq!(home.files().len(), 0);
+}
+
+#[test]
+fn where_the_sandbox_does_not_start_a_smaller_one_does() {
+    let home = Home::new();
+    let unit = home.file(SERVICE);
+    home.program(
+        "systemctl",
+        &format!(
+            "case \"$*\" in *is-active*) exit 3;; *restart*) while read -r line; do case $line in PrivateNetwork=*) echo 'no namespaces' >&2; exit 1;; esac; done < '{}';; esac",
+            unit.display()
+        ),
+    );
+    let said = home.done(&["install", "--service", "--yes"]);
+    assert!(said.contains("no namespaces") && said.contains("a smaller one"), "{said}");
+    let text = home.text(SERVICE);
+    assert!(!text.contains("PrivateNetwork") && text.contains("NoNewPrivileges=yes"), "{text}");
+    assert!(home.calls().contains(&"systemctl --user reset-failed iaid.service".to_owned()));
+    home.program("systemctl", "");
+    assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"), "it stays with that");
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.files().len(), 0);
+
+    home.program(
+        "systemctl",
+        "case \"$*\" in *is-active*) exit 3;; *restart*) echo 'broken altogether' >&2; exit 1;; esac",
+    );
+    let (code, _, err) = home.run(&["install", "--service", "--yes"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("broken altogether") && err.contains("journalctl"), "{err}");
+
+    home.program("systemctl", "echo 'Failed to connect to bus' >&2; exit 1");
+    let (code, _, err) = home.run(&["install", "--service", "--yes"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("Failed to connect to bus") && err.contains("enable-linger"), "{err}");
+}
+
+#[test]
+fn a_daemon_that_was_started_by_hand_is_not_pushed_aside() {
+    let daemon = setup();
+    let home = Home::new();
+    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    let socket = daemon.setup().socket();
+    let (code, _, err) = home.run(&["--socket", socket.to_str().unwrap(), "install", "--service", "--yes"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("a daemon that was started by hand serves"), "{err}");
+    assert_eq!(home.files().len(), 0);
+}
+
+#[test]
+fn a_hook_as_it_was_entered_runs_in_a_shell() {
+    let home = Home::new();
+    home.done(&["install", "--claude-code", "--yes"]);
+    let settings = home.json(".claude/settings.json");
+    let command = settings["hooks"]["Stop"][0]["hooks"][0]["command"].as_str().unwrap();
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).env_clear().env("HOME", home.home()).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = shell.spawn().unwrap();
+    let told = json!({"session_id": "s", "cwd": "/p", "last_assistant_message": "said through a shell, as it is"});
+    child.stdin.take().unwrap().write_all(told.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
+    assert_eq!(fs::read_dir(home.file(".iai-mcp/.deferred-captures")).unwrap().count(), 1);
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        return eprintln!("skipped: no systemd-analyze here");
+    }
+    let home = Home::new();
+    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.done(&["install", "--service", "--yes"]);
+    let verify = |files: &[PathBuf]| {
+        let mut command = Command::new("systemd-analyze");
+        command.args(["verify", "--user", "--man=no"]).args(files).env("XDG_RUNTIME_DIR", home.path());
+        let (code, out, err) = told(command.output().unwrap());
+        assert_eq!((code, out + &err), (Some(0), String::new()));
+    };
+    verify(&[home.file(SERVICE), home.file(SOCKET)]);
+    let text = home.text(SERVICE);
+    let (start, end) = (text.find("PrivateUsers").unwrap(), text.find("# End of what").unwrap());
+    home.put(SERVICE, &(text[..start].to_owned() + &text[end..]));
+    verify(&[home.file(SERVICE), home.file(SOCKET)]);
+
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/system");
+    let mut security = Command::new("systemd-analyze");
+    security.args(["security", "--offline=yes", "--no-pager", "--threshold=20"]).arg(deploy.join("iaid@.service"));
+    let (code, out, err) = told(security.output().unwrap());
+    assert_eq!(code, Some(0), "an exposure of 2.0 or more: {out}{err}");
+    assert!(out.contains("Overall exposure level"), "{out}{err}");
+}
+
+#[test]
+fn launchd_gets_an_agent_that_is_a_property_list() {
+    let home = Home::new();
+    home.program("launchctl", "case \"$1\" in print|bootout) exit 1;; esac");
+    home.done(&["install", "--service", "--yes"]);
+    let plist = home.file("Library/LaunchAgents/org.iaid.daemon.plist");
+    let calls = home.calls();
+    let uid = fs::metadata(home.home()).map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap();
+    assert_eq!(calls.last().unwrap(), &format!("launchctl bootstrap gui/{uid} {}", plist.display()));
+    let script = "import json, plistlib, sys; print(json.dumps(plistlib.load(open(sys.argv[1], 'rb'))))";
+    let output = Command::new("python3").args(["-c", script]).arg(&plist).output().expect("python3 runs");
+    let (code, out, err) = told(output);
+    assert_eq!(code, Some(0), "{err}");
+    let agent: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(agent["ProgramArguments"], json!([env!("CARGO_BIN_EXE_iaid"), "serve"]));
+    let listener = &agent["Sockets"]["Listeners"];
+    assert_eq!(listener["SockPathMode"], 0o600);
+    assert_eq!(listener["SockPathName"], home.file(".iai-mcp/.daemon.sock").to_str().unwrap());
+    home.program("launchctl", "");
+    home.done(&["uninstall", "--yes"]);
+    assert_eq!(home.calls(), [format!("launchctl bootout gui/{uid}/org.iaid.daemon")]);
+    assert_eq!(home.files().len(), 0);
+}

@@ -1,0 +1,72 @@
+//! A small machine: 16 MiB are enough.
+//!
+//! An address-space limit counts everything, from the program's own file to reserved stacks. The file that is
+//! tested here is larger than the one that is installed, which has a budget of 4 MiB; so the limit is 12 MiB
+//! and this file's own mappings, which for the installed program is at most 16 MiB.
+
+#![cfg(target_os = "linux")]
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::harness::{Daemon, Setup, setup};
+
+/// All but the program's file.
+const REST_BYTES: u64 = 12 << 20;
+
+/// Bytes of the address space that the program's own file takes in this process.
+fn mapped_file(daemon: &Daemon) -> u64 {
+    let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).expect("it runs");
+    let of = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        Some(u64::from_str_radix(end, 16).ok()? - u64::from_str_radix(start, 16).ok()?)
+    };
+    maps.lines().filter(|line| line.ends_with(env!("CARGO_BIN_EXE_iaid"))).filter_map(of).sum()
+}
+
+/// Feeds `input` to a command of the program's.
+fn feed(daemon: &Daemon, args: &[&str], input: &str) -> String {
+    let mut command = daemon.setup().program();
+    command.arg("--socket").arg(daemon.setup().socket()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().expect("the binary runs");
+    child.stdin.take().unwrap().write_all(input.as_bytes()).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn sixteen_mebibytes_of_address_space_are_enough() {
+    if Command::new("prlimit").arg("--version").output().is_err() {
+        return eprintln!("skipped: no prlimit here");
+    }
+    let limit = REST_BYTES + mapped_file(&setup());
+    let small = Setup::new();
+    let serve = small.serve();
+    let mut limited = Command::new("prlimit");
+    limited.arg(format!("--as={limit}")).arg(serve.get_program()).args(serve.get_args());
+    limited.env("HOME", small.home()).stdin(Stdio::null()).stdout(Stdio::null());
+    let daemon = small.start_by(limited);
+
+    let line = |n: usize| {
+        format!("entry {n} of the log: {}\n", (0..30).map(|w| format!("word{} ", n * w % 997)).collect::<String>())
+    };
+    let input: String = (0..3000).map(line).collect();
+    let said = feed(&daemon, &["capture", "--session", "s", "-"], &input);
+    assert!(said.contains(" lines: 3") && said.contains(" 0 reinforced, 0 skipped\n"), "{said}{}", daemon.log());
+    let mut client = daemon.client();
+    for n in 0..50 {
+        let hits = client.call("memory_recall", json!({"cue": format!("entry {n} word{n}"), "limit": 20}));
+        assert!(!hits["hits"].as_array().unwrap().is_empty(), "{hits}");
+    }
+    client.call("memory_capture", json!({"text": "a turn of 64 KiB ".repeat(3855)}));
+    client.call("memory_consolidate", json!({}));
+    assert_eq!(client.call("store_check", json!({}))["ok"], true);
+    client.call("store_backup", json!({"path": daemon.setup().home().join("copy.db")}));
+    assert_eq!(daemon.status()["records"], 3001);
+    let log = daemon.log();
+    assert!(!log.contains("ERROR") && !log.contains("memory allocation"), "{log}");
+}
