@@ -98,7 +98,9 @@ static METHODS: &[Method] = &[
         params: &[optional("session_id", "string", "\"-\"", "the conversation that asks")],
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
-        run: |memory, _, params, reply| consolidate::consolidate(&memory.writer, params, memory.clock, reply),
+        run: |memory, _, params, reply| {
+            consolidate::consolidate(&memory.writer, &memory.news, params, memory.clock, reply);
+        },
     },
     Method {
         name: "memory_contradict",
@@ -324,7 +326,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| topology::topology(reader, &memory.records)));
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.news.records())));
         },
     },
 ];

@@ -11,6 +11,7 @@ mod bonds;
 mod capture;
 mod consolidate;
 mod contradict;
+mod course;
 mod curiosity;
 mod cycle;
 mod decay;
@@ -25,9 +26,12 @@ mod insert;
 mod irregular;
 mod language;
 mod links;
+mod meta;
 mod methods;
 mod moment;
 mod moving;
+mod news;
+mod night;
 mod optimize;
 mod phrase;
 mod precache;
@@ -55,11 +59,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+pub use night::{Chunk, Cycle, Night, StepReport};
 pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
 use self::moving::Gate;
+use self::news::News;
 use self::profile::Profiles;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -72,7 +78,7 @@ pub struct Memory {
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
-    records: Arc<AtomicU64>,
+    news: Arc<News>,
     gate: Gate,
     // In this order: the lock goes once the writer has ended.
     writer: Writer,
@@ -99,21 +105,22 @@ impl Memory {
         let store = store::open(folder)?;
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
-        // Records are numbered without gaps, since none ever goes.
-        let count: i64 = store
-            .connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))
-            .map_err(|error| failed(error.into()))?;
-        let records = Arc::new(AtomicU64::new(count.unsigned_abs()));
+        let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, records.clone())
+        let writer = Writer::start(store.connection, news.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, records, gate: Gate::default(), writer, _lock: store.lock })
+        Ok(Memory { path, clock, profiles, news, gate: Gate::default(), writer, _lock: store.lock })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
     pub fn records(&self) -> Arc<AtomicU64> {
-        self.records.clone()
+        self.news.records().clone()
+    }
+
+    /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
+    /// dropped, what it asks fails.
+    pub fn night(&self) -> Night {
+        Night::new(self.writer.follow(), self.news.clone(), self.clock)
     }
 
     fn now(&self) -> Moment {
