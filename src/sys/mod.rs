@@ -13,6 +13,7 @@ pub mod listener;
 pub mod lock;
 pub mod memory;
 pub mod notify;
+pub mod outlet;
 pub mod path_guard;
 pub mod peer;
 pub mod stream;
