@@ -99,17 +99,6 @@ pub enum Entry {
         /// Texts that are too short to be kept.
         skipped: u64,
     },
-    /// Lines of a file of deferred captures are no captures; they are kept in a file beside it.
-    SpoolRefused {
-        /// The file's name.
-        file: String,
-        /// How many lines.
-        lines: u64,
-        /// Where they are.
-        kept_in: String,
-        /// Why the first of them was refused.
-        reason: String,
-    },
     /// A file of deferred captures could not be read and is tried again.
     SpoolSetAside {
         /// Its name.
@@ -121,7 +110,8 @@ pub enum Entry {
         /// Why.
         reason: String,
     },
-    /// A file of deferred captures failed too often and stays, for somebody to look at.
+    /// A file of deferred captures stays, for somebody to look at: it failed too often, or holds lines that
+    /// are no captures.
     SpoolGivenUp {
         /// Its name now.
         file: String,

@@ -3,6 +3,8 @@
 //! Each chunk is a job of its own; the next one is handed in when the last one is committed, behind
 //! whatever others have brought meanwhile. The reply comes when every step is at its end.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -22,10 +24,17 @@ const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(super) fn consolidate(writer: &Writer, params: &Params<'_>, clock: fn() -> Moment, reply: Reply) {
+pub(super) fn consolidate(
+    writer: &Writer,
+    store: &Arc<Path>,
+    params: &Params<'_>,
+    clock: fn() -> Moment,
+    reply: Reply,
+) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => {
-            Cycle { follow: writer.follow(), clock, session, left: Step::ALL.to_vec(), done: Vec::new(), reply }.next()
+            let (follow, store) = (writer.follow(), store.clone());
+            Cycle { follow, store, clock, session, left: Step::ALL.to_vec(), done: Vec::new(), reply }.next()
         }
         Err(error) => reply.send::<()>(Err(error)),
     }
@@ -33,6 +42,8 @@ pub(super) fn consolidate(writer: &Writer, params: &Params<'_>, clock: fn() -> M
 
 struct Cycle {
     follow: Follow,
+    /// The store's folder.
+    store: Arc<Path>,
     clock: fn() -> Moment,
     session: String,
     /// Steps that are not at their end, the present one first.
@@ -49,12 +60,12 @@ impl Cycle {
         if self.done.len() + self.left.len() == Step::ALL.len() {
             self.done.push(Report::new(step));
         }
-        let (follow, now) = (self.follow.clone(), (self.clock)());
+        let (follow, store, now) = (self.follow.clone(), self.store.clone(), (self.clock)());
         follow.submit(task(
             0,
             move |group| {
                 let start = Instant::now();
-                let chunk = cycle::chunk(step, group, now)?;
+                let chunk = cycle::chunk(step, group, &store, now)?;
                 Ok((chunk, start.elapsed()))
             },
             move |outcome| match outcome {
@@ -113,7 +124,6 @@ mod tests {
     use super::super::harness::{Bench, call, call_on};
     use super::*;
     use crate::dispatch::{Dispatch, ReplySink};
-    use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
 
     const LATER: Moment = Moment(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
@@ -183,9 +193,9 @@ mod tests {
         assert_eq!(runs["count"], 2);
         let steps = |run: &Value| run["data"]["steps"].as_array().unwrap().clone();
         let names: Vec<_> = steps(&runs["events"][1]).iter().map(|step| step["step"].clone()).collect();
-        assert_eq!(names, ["associate", "induce", "decay", "optimize", "precache"]);
+        assert_eq!(names, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
         assert_eq!(runs["events"][1]["session_id"], "c");
-        let linked = |run: usize| steps(&runs["events"][run])[0]["counts"].clone();
+        let linked = |run: usize| steps(&runs["events"][run])[1]["counts"].clone();
         assert_eq!(linked(1), json!({"examined": 7, "linked": 6}));
         // Of the second run's: the pattern is no record to look at.
         assert_eq!(linked(0), json!({"examined": 0, "linked": 0}));
@@ -231,8 +241,8 @@ mod tests {
         bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
         bench.ok("memory_consolidate", json!({}));
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "linked": 3}));
-        assert_eq!(run["data"]["steps"][1]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
+        assert_eq!(run["data"]["steps"][1]["counts"], json!({"examined": 2, "linked": 3}));
+        assert_eq!(run["data"]["steps"][2]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
         assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
     }
 
@@ -295,7 +305,7 @@ mod tests {
             assert!(written > 1, "{written}");
         });
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert!(run["data"]["steps"][0]["chunks"].as_u64().unwrap() >= 1);
+        assert!(run["data"]["steps"][1]["chunks"].as_u64().unwrap() >= 1);
         assert!(links(&bench, 0) > 300);
         assert_eq!(bench.row::<String>("SELECT * FROM pragma_integrity_check WHERE ?1", 1), "ok");
     }

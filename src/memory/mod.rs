@@ -14,6 +14,7 @@ mod contradict;
 mod curiosity;
 mod cycle;
 mod decay;
+mod drain;
 mod events;
 mod fault;
 mod fold;
@@ -28,8 +29,10 @@ mod links;
 mod methods;
 mod moment;
 mod moving;
+mod night;
 mod optimize;
 mod phrase;
+mod pieces;
 mod precache;
 mod profile;
 mod rank;
@@ -41,6 +44,7 @@ mod schemas;
 mod search;
 mod session;
 mod signs;
+pub mod spool;
 mod stem;
 mod store;
 mod structural;
@@ -55,6 +59,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+pub use drain::{Drained, Next, Told};
+pub use night::Night;
+pub use pieces::pieces;
 pub use store::OpenError;
 
 use self::fault::Fault;
@@ -69,6 +76,9 @@ use crate::sys::lock::FileLock;
 /// An open store with its methods. Dropping it commits what waits and closes the store.
 #[derive(Debug)]
 pub struct Memory {
+    /// The store's folder.
+    folder: Arc<Path>,
+    /// The database in it.
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
@@ -108,7 +118,16 @@ impl Memory {
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, records.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, records, gate: Gate::default(), writer, _lock: store.lock })
+        Ok(Memory {
+            folder: folder.into(),
+            path,
+            clock,
+            profiles,
+            records,
+            gate: Gate::default(),
+            writer,
+            _lock: store.lock,
+        })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.

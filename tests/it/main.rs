@@ -16,6 +16,7 @@ mod os;
 mod plane;
 mod serve;
 mod shell;
+mod spool;
 mod stdio;
 mod store;
 mod sys;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::super::values::{counted, time_in_words};
+use super::super::values::time_in_words;
 
 /// The entry with the user's time in front.
 pub(super) fn line(mut entry: Map<String, Value>, zone: &TimeZone) -> String {
@@ -43,13 +43,6 @@ fn words(event: &str, entry: &Map<String, Value>, zone: &TimeZone) -> Option<Str
             count("inserted")?,
             count("reinforced")?,
             count("skipped")?
-        ),
-        "spool_refused" => format!(
-            "deferred captures of {}: {} refused and kept in {}, the first: {}",
-            text("file")?,
-            counted(count("lines")?, "line", "lines"),
-            text("kept_in")?,
-            text("reason")?
         ),
         "spool_set_aside" => format!(
             "deferred captures of {} failed (attempt {}), tried again at {}: {}",
@@ -162,10 +155,6 @@ mod tests {
             (
                 Entry::SpoolDrained { file: file.clone(), inserted: 2, reinforced: 1, skipped: 3 },
                 "deferred captures of a.jsonl: 2 new, 1 there already, 3 too short",
-            ),
-            (
-                Entry::SpoolRefused { file: file.clone(), lines: 2, kept_in: "b".into(), reason: reason.clone() },
-                "deferred captures of a.jsonl: 2 lines refused and kept in b, the first: the disk failed",
             ),
             (
                 Entry::SpoolSetAside { file: file.clone(), attempt: 1, retry_at: until_ts, reason: reason.clone() },
