@@ -8,4 +8,8 @@ pub mod journal;
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]
+pub mod quiet_window;
+#[cfg(feature = "daemon")]
 pub mod state_file;
+#[cfg(feature = "daemon")]
+pub mod user_zone;
