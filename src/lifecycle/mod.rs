@@ -1,7 +1,9 @@
-//! Sleep and waking: the state machine, the file that keeps what it was asked, and the journal.
+//! Sleep and waking: the state machine, the files around it, and what is learned of the user's hours.
 //!
 //! The machine is pure. This room says when something is to be done, never what that is.
 
+#[cfg(feature = "daemon")]
+pub mod heartbeats;
 #[cfg(feature = "daemon")]
 pub mod journal;
 #[cfg(feature = "daemon")]
@@ -13,3 +15,5 @@ pub mod quiet_window;
 pub mod state_file;
 #[cfg(feature = "daemon")]
 pub mod user_zone;
+#[cfg(feature = "daemon")]
+pub mod wake_signal;
