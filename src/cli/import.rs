@@ -5,7 +5,6 @@
 //! the daemon's ends the work. Done again, it changes nothing.
 
 mod format;
-mod pieces;
 mod reference;
 mod row;
 mod transcript;

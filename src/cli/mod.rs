@@ -1,6 +1,6 @@
 //! The command line: a file a command, each from its parsed arguments to its lines of output.
 //!
-//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`,
+//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`, `log`,
 //! `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
 //! before any thread starts, and exits with what [`run`] gives.
 //!
@@ -16,6 +16,7 @@ mod error;
 mod export;
 mod import;
 mod lines;
+mod log;
 mod logging;
 mod man;
 mod paths;
@@ -82,6 +83,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Backup(backup::Args),
+    Log(log::Args),
     Completions(completions::Args),
     Man(man::Args),
 }
@@ -93,8 +95,8 @@ pub fn run(inherited: Inherited) -> ExitCode {
         Err(error) => return error::usage(&error),
     };
     logging::start(match &cli.command {
-        Command::Serve(_) => log::LevelFilter::Info,
-        _ => log::LevelFilter::Warn,
+        Command::Serve(_) => ::log::LevelFilter::Info,
+        _ => ::log::LevelFilter::Warn,
     });
     // Before the first thread, and with a log for what it finds.
     let notifier = Notifier::from_env();
@@ -119,6 +121,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Serve(_) => Ok(()),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
+        Command::Log(args) => log::run(args, console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),
         Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
         Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),

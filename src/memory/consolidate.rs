@@ -3,18 +3,14 @@
 //! Each chunk is a job of its own; the next one is handed in when the last one is committed, behind
 //! whatever others have brought meanwhile. The reply comes when every step is at its end.
 
-use std::sync::Arc;
-
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::capture::limited;
 use super::course::{Course, Ran};
-use super::moment::Moment;
-use super::news::News;
+use super::night::Night;
 use super::record::SESSION_BYTES;
 use super::task::task;
-use super::writer::{Follow, Writer};
 use super::{ids, induce, tags};
 use crate::dispatch::{CallError, Params, Reply};
 
@@ -23,17 +19,15 @@ const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(super) fn consolidate(writer: &Writer, news: &Arc<News>, params: &Params<'_>, clock: fn() -> Moment, reply: Reply) {
+pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => Call { follow: writer.follow(), news: news.clone(), clock, session, reply }.begin(),
+        Ok(session) => Call { night, session, reply }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
 struct Call {
-    follow: Follow,
-    news: Arc<News>,
-    clock: fn() -> Moment,
+    night: Night,
     session: String,
     reply: Reply,
 }
@@ -47,7 +41,7 @@ enum Came {
 
 impl Call {
     fn begin(self) {
-        let (follow, news) = (self.follow.clone(), self.news.clone());
+        let Night { follow, news, .. } = self.night.clone();
         follow.submit(task(
             0,
             move |group| Course::begin(group, &news),
@@ -60,11 +54,12 @@ impl Call {
 
     /// Hands in the next chunk; behind the last one, the end.
     fn next(self, course: Course) {
-        let (follow, news, now) = (self.follow.clone(), self.news.clone(), (self.clock)());
+        let Night { follow, folder, news, clock } = self.night.clone();
+        let now = clock();
         let session = self.session.clone();
         follow.submit(task(
             0,
-            move |group| match course.chunk(group, &news, now)? {
+            move |group| match course.chunk(group, &news, &folder, now)? {
                 Some(ran) => Ok((course, Came::Chunk(ran))),
                 None => {
                     course.end(group.connection, &session, now)?;
@@ -78,7 +73,7 @@ impl Call {
                     self.next(course);
                 }
                 Ok((course, Came::End(result))) => {
-                    course.ended(&self.news);
+                    course.ended(&self.night.news);
                     self.reply.send(Ok(result));
                 }
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -110,6 +105,7 @@ fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> 
 #[cfg(test)]
 mod tests {
     use super::super::harness::{Bench, call, call_on};
+    use super::super::moment::Moment;
     use super::*;
     use crate::dispatch::{Dispatch, ReplySink};
     use std::sync::Arc;
@@ -182,9 +178,9 @@ mod tests {
         assert_eq!(runs["count"], 2);
         let steps = |run: &Value| run["data"]["steps"].as_array().unwrap().clone();
         let names: Vec<_> = steps(&runs["events"][1]).iter().map(|step| step["step"].clone()).collect();
-        assert_eq!(names, ["associate", "induce", "decay", "optimize", "precache"]);
+        assert_eq!(names, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
         assert_eq!(runs["events"][1]["session_id"], "c");
-        let linked = |run: usize| steps(&runs["events"][run])[0]["counts"].clone();
+        let linked = |run: usize| steps(&runs["events"][run])[1]["counts"].clone();
         assert_eq!(linked(1), json!({"examined": 7, "linked": 6}));
         // Of the second run's: the pattern is no record to look at.
         assert_eq!(linked(0), json!({"examined": 0, "linked": 0}));
@@ -230,8 +226,8 @@ mod tests {
         bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
         bench.ok("memory_consolidate", json!({}));
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "linked": 3}));
-        assert_eq!(run["data"]["steps"][1]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
+        assert_eq!(run["data"]["steps"][1]["counts"], json!({"examined": 2, "linked": 3}));
+        assert_eq!(run["data"]["steps"][2]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
         assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
     }
 
@@ -294,7 +290,7 @@ mod tests {
             assert!(written > 1, "{written}");
         });
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert!(run["data"]["steps"][0]["chunks"].as_u64().unwrap() >= 1);
+        assert!(run["data"]["steps"][1]["chunks"].as_u64().unwrap() >= 1);
         assert!(links(&bench, 0) > 300);
         assert_eq!(bench.row::<String>("SELECT * FROM pragma_integrity_check WHERE ?1", 1), "ok");
     }

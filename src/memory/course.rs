@@ -7,6 +7,7 @@
 //! What its caller keeps: [`Course::ran`] and [`Course::ended`] are told of what was committed, and of
 //! nothing else.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -72,16 +73,22 @@ impl Course {
         &self.reports
     }
 
-    /// Runs one chunk of the present step; nothing at the end.
+    /// Runs one chunk of the present step; nothing at the end. `store` is the store's folder.
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn chunk(&self, group: &mut Group<'_>, news: &News, now: Moment) -> Result<Option<Ran>, CallError> {
+    pub(super) fn chunk(
+        &self,
+        group: &mut Group<'_>,
+        news: &News,
+        store: &Path,
+        now: Moment,
+    ) -> Result<Option<Ran>, CallError> {
         let Some(step) = self.step() else { return Ok(None) };
         let start = Instant::now();
         // What the steps before this one brought is seen by those that follow.
         let seen = if step == Step::Associate { newest(group, news) } else { self.seen };
-        let chunk = cycle::chunk(step, group, now)?;
+        let chunk = cycle::chunk(step, group, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
         if let Some(next) = Step::ALL.get(at) {
             meta::keep(group.connection, STEP, next.name())?;

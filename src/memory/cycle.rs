@@ -8,6 +8,7 @@
 //! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -18,16 +19,18 @@ use uuid::Uuid;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
 use super::writer::{Group, Origin};
-use super::{associate, decay, induce, meta, optimize, precache};
+use super::{associate, decay, drain, induce, meta, optimize, precache};
 use crate::dispatch::CallError;
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
 /// what it wrote must be committed too.
-const CHUNK: Duration = Duration::from_millis(20);
+pub(super) const CHUNK: Duration = Duration::from_millis(20);
 
 /// A step of the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// What hooks have left is taken in.
+    Drain,
     /// Links among records by shared rare terms and by nearness in a session.
     Associate,
     /// Recurring patterns over sessions become semantic records.
@@ -74,11 +77,13 @@ pub(super) struct Report {
 
 impl Step {
     /// In the order of the cycle.
-    pub(super) const ALL: [Step; 5] = [Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+    pub(super) const ALL: [Step; 6] =
+        [Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
 
     /// Its name in events.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Step::Drain => "drain",
             Step::Associate => "associate",
             Step::Induce => "induce",
             Step::Decay => "decay",
@@ -89,6 +94,7 @@ impl Step {
 
     fn cursor(self) -> &'static str {
         match self {
+            Step::Drain => "step_drain",
             Step::Associate => "step_associate",
             Step::Induce => "step_induce",
             Step::Decay => "step_decay",
@@ -98,14 +104,16 @@ impl Step {
     }
 }
 
-/// Runs one chunk of a step from where its cursor is, and keeps where it has come to.
+/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
+/// store's folder.
 ///
 /// # Errors
 /// The database's; the cursor is then where it was.
-pub(super) fn chunk(step: Step, group: &mut Group<'_>, now: Moment) -> Result<Chunk, CallError> {
+pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment) -> Result<Chunk, CallError> {
     let deadline = Instant::now() + CHUNK;
     let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
     let chunk = match step {
+        Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
         Step::Associate => associate::chunk(group, cursor, now, deadline)?,
         Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
         Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,

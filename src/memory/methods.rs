@@ -99,7 +99,7 @@ static METHODS: &[Method] = &[
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            consolidate::consolidate(&memory.writer, &memory.news, params, memory.clock, reply);
+            consolidate::consolidate(memory.night(), params, reply);
         },
     },
     Method {
@@ -246,7 +246,7 @@ static METHODS: &[Method] = &[
         params: &[optional("session_id", "string", "\"-\"", "the conversation")],
         result: &["mode", "fsrs_ticked", "cooccurrence_updates", "trajectory_metrics_emitted"],
         pace: Pace::Ordered,
-        run: |memory, _, params, reply| session::exit(&memory.writer, params, memory.now(), reply),
+        run: |memory, _, params, reply| session::exit(&memory.writer, &memory.folder, params, memory.now(), reply),
     },
     Method {
         name: "session_start_payload",

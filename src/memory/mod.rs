@@ -15,6 +15,7 @@ mod course;
 mod curiosity;
 mod cycle;
 mod decay;
+mod drain;
 mod events;
 mod fault;
 mod fold;
@@ -34,6 +35,7 @@ mod news;
 mod night;
 mod optimize;
 mod phrase;
+mod pieces;
 mod precache;
 mod profile;
 mod rank;
@@ -45,6 +47,7 @@ mod schemas;
 mod search;
 mod session;
 mod signs;
+pub mod spool;
 mod stem;
 mod store;
 mod structural;
@@ -59,7 +62,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+pub use drain::{Drained, Next, Told};
 pub use night::{Chunk, Cycle, Night, StepReport};
+pub use pieces::pieces;
 pub use store::OpenError;
 
 use self::fault::Fault;
@@ -75,6 +80,9 @@ use crate::sys::lock::FileLock;
 /// An open store with its methods. Dropping it commits what waits and closes the store.
 #[derive(Debug)]
 pub struct Memory {
+    /// The store's folder.
+    folder: Arc<Path>,
+    /// The database in it.
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
@@ -109,7 +117,16 @@ impl Memory {
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, news.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, news, gate: Gate::default(), writer, _lock: store.lock })
+        Ok(Memory {
+            folder: folder.into(),
+            path,
+            clock,
+            profiles,
+            news,
+            gate: Gate::default(),
+            writer,
+            _lock: store.lock,
+        })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
@@ -120,7 +137,7 @@ impl Memory {
     /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
     /// dropped, what it asks fails.
     pub fn night(&self) -> Night {
-        Night::new(self.writer.follow(), self.news.clone(), self.clock)
+        Night { follow: self.writer.follow(), folder: self.folder.clone(), news: self.news.clone(), clock: self.clock }
     }
 
     fn now(&self) -> Moment {

@@ -1,14 +1,16 @@
 //! What whoever puts the memory to sleep needs of it: is there anything new, one chunk of the cycle
-//! after the other, and giving memory back.
+//! after the other, a batch of what hooks have left, and giving memory back.
 //!
 //! When a cycle runs, and what becomes of a step that fails, is not known here.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use super::course::Course;
 use super::cycle::Report;
+use super::drain::{self, Drained};
 use super::moment::Moment;
 use super::news::News;
 use super::task::task;
@@ -22,9 +24,11 @@ const SESSION: &str = "-";
 /// [`Night::has_news`] and [`Night::steps`] wait for the store's writer: they are for a worker.
 #[derive(Clone, Debug)]
 pub struct Night {
-    follow: Follow,
-    news: Arc<News>,
-    clock: fn() -> Moment,
+    pub(super) follow: Follow,
+    /// The store's folder.
+    pub(super) folder: Arc<Path>,
+    pub(super) news: Arc<News>,
+    pub(super) clock: fn() -> Moment,
 }
 
 /// A cycle under way. One that is dropped is taken up by the next [`Night::begin`].
@@ -59,10 +63,6 @@ pub struct StepReport {
 }
 
 impl Night {
-    pub(super) fn new(follow: Follow, news: Arc<News>, clock: fn() -> Moment) -> Night {
-        Night { follow, news, clock }
-    }
-
     /// Was anything told that the last finished cycle has not seen? From any thread, at once.
     pub fn has_news(&self) -> bool {
         self.news.are_there()
@@ -80,11 +80,11 @@ impl Night {
     /// Runs the cycle's next chunk, after which the writer is free for others; behind the last one, its end.
     pub fn chunk(&self, cycle: Cycle) -> Chunk {
         let Cycle(course) = cycle;
-        let (news, now) = (self.news.clone(), (self.clock)());
+        let (news, folder, now) = (self.news.clone(), self.folder.clone(), (self.clock)());
         // What the job holds when it fails is gone with it.
         let (step, so_far) = (course.step(), course.has_begun().then(|| report(course.reports().last())).flatten());
         let outcome = self.ask(move |group| {
-            let ran = course.chunk(group, &news, now)?;
+            let ran = course.chunk(group, &news, &folder, now)?;
             if ran.is_none() {
                 course.end(group.connection, SESSION, now)?;
             }
@@ -106,6 +106,14 @@ impl Night {
                 Chunk::Failed(so_far.unwrap_or(nothing), error)
             }
         }
+    }
+
+    /// Takes in a small batch of what hooks have left, at `now_us` microseconds since 1970 in UTC.
+    ///
+    /// # Errors
+    /// The database's; nothing was taken then. What is wrong with a file is no error.
+    pub fn drain(&self, now_us: i64) -> Result<Drained, CallError> {
+        drain::batch(&self.follow, &self.folder, Moment(now_us))
     }
 
     /// Has the writer let go of the memory that it keeps for later.
@@ -186,7 +194,7 @@ mod tests {
         told(&bench);
         assert!(bench.memory.night().has_news());
         let (steps, _, induced) = sleep(&bench.memory.night());
-        assert_eq!(steps, ["associate", "induce", "decay", "optimize", "precache"]);
+        assert_eq!(steps, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
         assert_eq!(induced, 1);
         assert!(!bench.memory.night().has_news());
         bench.restart();
@@ -216,9 +224,9 @@ mod tests {
         assert!(night.has_news());
         assert_eq!(night.begin().unwrap().step(), Some("decay"));
         bench.capture("something that is new", json!({}));
-        assert_eq!(sleep(&night).0.len(), 5);
+        assert_eq!(sleep(&night).0.len(), 6);
         assert!(!night.has_news());
-        assert_eq!(night.begin().unwrap().step(), Some("associate"));
+        assert_eq!(night.begin().unwrap().step(), Some("drain"));
     }
 
     #[test]

@@ -13,12 +13,13 @@ pub mod listener;
 pub mod lock;
 pub mod memory;
 pub mod notify;
+pub mod outlet;
 pub mod path_guard;
 pub mod peer;
+pub mod process;
 pub mod stream;
 
 mod environment;
-mod process;
 mod socket;
 #[cfg(test)]
 mod testing;

@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
     ("client", &["wire", "client"]),
     ("daemon", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
-    ("cli/", &["limits", "wire", "dispatch", "memory", "sys", "serve", "client", "daemon", "cli"]),
+    ("cli/", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "client", "daemon", "cli"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli", "sys"]),
 ];

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::pieces::pieces;
+use crate::memory::pieces;
 
 /// Longest text of a record, in bytes (MEMORY.md, `memory_capture`).
 const TEXT_BYTES: usize = 64 << 10;

@@ -2,7 +2,7 @@
 
 /// Cuts `text` into pieces of at most `most` bytes (4 or more): behind a line end, where a piece has
 /// one, else between two characters. A text that fits is its own only piece.
-pub(super) fn pieces(text: &str, most: usize) -> Vec<&str> {
+pub fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while rest.len() > most {

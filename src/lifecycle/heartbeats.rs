@@ -1,0 +1,313 @@
+//! `wrappers/heartbeat-PID-UUID.json`: the clients that are there, as each says of itself every 30 s, and
+//! the writer for a client of ours.
+//!
+//! They move nothing: a request is what keeps the daemon awake. Whether a process lives is for the caller
+//! to say.
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The folder in the store's folder.
+const FOLDER: &str = "wrappers";
+
+const PREFIX: &str = "heartbeat-";
+const SUFFIX: &str = ".json";
+
+/// Between the name and the process id of a file that is still being written.
+const TEMPORARY: &str = ".tmp-";
+
+/// A heartbeat that is older than this, in seconds, is stale: three have been left out.
+const FRESH_SECONDS: i64 = 90;
+
+/// How often a client writes its own, in seconds.
+pub const EVERY_SECONDS: u64 = 30;
+
+/// Largest file that is read. Picked: many times what is in one.
+const MAX_FILE_BYTES: u64 = 16 << 10;
+
+/// The version of the file.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What a heartbeat says of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It is there.
+    Fresh,
+    /// Its process is, but has not said so for a while.
+    Stale,
+    /// Its process is gone.
+    Orphan,
+}
+
+/// A client's heartbeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Its file.
+    pub path: PathBuf,
+    /// The client's process id.
+    pub pid: u32,
+    /// When it was written last.
+    pub last_refresh: Timestamp,
+    /// The client's version, where it says one.
+    pub version: Option<String>,
+    /// What that means.
+    pub condition: Condition,
+}
+
+/// A heartbeat of our own. Dropped, it removes its file.
+#[derive(Debug)]
+pub struct Beat {
+    path: PathBuf,
+    file: Written,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Written {
+    pid: u32,
+    uuid: String,
+    started_at: Timestamp,
+    last_refresh: Timestamp,
+    wrapper_version: &'static str,
+    schema_version: u32,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    pid: u32,
+    last_refresh: Timestamp,
+    #[serde(default)]
+    wrapper_version: Option<String>,
+}
+
+/// The heartbeats in the store's `folder`, by their files' names. A file that is torn counts by its name
+/// and by when it was written.
+///
+/// # Errors
+/// The system's, for the folder; a file that cannot be read is passed over.
+pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
+    let entries = match fs::read_dir(folder.join(FOLDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut heartbeats = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).and_then(Name::read);
+        let Some(name) = name else { continue };
+        let Some((pid, last_refresh, version)) = look(&path, &name) else { continue };
+        let condition = match now.duration_since(last_refresh).as_secs() {
+            _ if !is_alive(pid) => Condition::Orphan,
+            // From the future, as after a clock was set back, is just now.
+            seconds if seconds < FRESH_SECONDS => Condition::Fresh,
+            _ => Condition::Stale,
+        };
+        heartbeats.push(Heartbeat { path, pid, last_refresh, version, condition });
+    }
+    heartbeats.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(heartbeats)
+}
+
+/// Reads them, and removes those whose process is gone. Gives the others.
+///
+/// # Errors
+/// As [`read`].
+pub fn sweep(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
+    let mut heartbeats = read(folder, now, is_alive)?;
+    heartbeats.retain(|heartbeat| {
+        if heartbeat.condition == Condition::Orphan
+            && let Err(error) = remove_if_there(&heartbeat.path)
+        {
+            log::warn!("{} is of a process that is gone, and cannot be removed: {error}", heartbeat.path.display());
+        }
+        heartbeat.condition != Condition::Orphan
+    });
+    Ok(heartbeats)
+}
+
+/// What a file's name says.
+struct Name {
+    pid: u32,
+    is_temporary: bool,
+}
+
+impl Name {
+    fn read(name: &str) -> Option<Name> {
+        let rest = name.strip_prefix(PREFIX)?;
+        let (whole, writer) = match rest.split_once(TEMPORARY) {
+            Some((whole, writer)) => (whole, Some(writer.parse().ok()?)),
+            None => (rest, None),
+        };
+        let (pid, _) = whole.strip_suffix(SUFFIX)?.split_once('-')?;
+        Some(Name { pid: writer.or_else(|| pid.parse().ok())?, is_temporary: writer.is_some() })
+    }
+}
+
+/// Whose it is, when it was written, and by which version; `None` for what is no file, or is being
+/// written.
+fn look(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>)> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
+    let about = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    match serde_json::from_slice::<Found>(&text) {
+        Ok(found) if !name.is_temporary => Some((found.pid, found.last_refresh, found.wrapper_version)),
+        _ => Some((name.pid, Timestamp::new(about.mtime(), about.mtime_nsec() as i32).ok()?, None)),
+    }
+}
+
+impl Beat {
+    /// Writes the first one of this process, in the store's `folder`, which is there.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn start(folder: &Path, now: Timestamp) -> io::Result<Beat> {
+        let wrappers = folder.join(FOLDER);
+        match DirBuilder::new().mode(0o700).create(&wrappers) {
+            // The umask may have taken even the owner's bits away.
+            Ok(()) => fs::set_permissions(&wrappers, Permissions::from_mode(0o700))?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let (pid, uuid) = (std::process::id(), Uuid::now_v7().to_string());
+        let path = wrappers.join(format!("{PREFIX}{pid}-{uuid}{SUFFIX}"));
+        let file = Written {
+            pid,
+            uuid,
+            started_at: now,
+            last_refresh: now,
+            wrapper_version: env!("CARGO_PKG_VERSION"),
+            schema_version: SCHEMA_VERSION,
+        };
+        let beat = Beat { path, file };
+        beat.write()?;
+        Ok(beat)
+    }
+
+    /// Writes the next one.
+    ///
+    /// # Errors
+    /// The system's; the last one is then still there.
+    pub fn refresh(&mut self, now: Timestamp) -> io::Result<()> {
+        self.file.last_refresh = now;
+        self.write()
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut temporary = self.path.clone().into_os_string();
+        temporary.push(format!("{TEMPORARY}{}", self.file.pid));
+        let temporary = PathBuf::from(temporary);
+        remove_if_there(&temporary)?;
+        let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary);
+        let mut text = serde_json::to_vec(&self.file)?;
+        text.push(b'\n');
+        let written = written.and_then(|mut file| {
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(&text)
+        });
+        let written = written.and_then(|()| fs::rename(&temporary, &self.path));
+        if written.is_err() {
+            remove_if_there(&temporary)?;
+        }
+        written
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        // Who reads it finds that the process is gone.
+        drop(fs::remove_file(&self.path));
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn put(folder: &Path, name: &str, text: &str, written: i64) {
+        let path = folder.join(FOLDER).join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let file = fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(written as u64)).unwrap();
+    }
+
+    fn whole(pid: u32, second: i64) -> String {
+        format!("{{\"pid\":{pid},\"uuid\":\"u\",\"last_refresh\":\"{}\",\"wrapper_version\":\"1.0.0\"}}", at(second))
+    }
+
+    #[test]
+    fn a_heartbeat_is_fresh_stale_or_an_orphans() {
+        let folder = tempfile::tempdir().unwrap();
+        let is_alive = |pid| pid < 100;
+        assert_eq!(read(folder.path(), at(NOW), is_alive).unwrap(), []);
+        for (name, text, written) in [
+            ("heartbeat-1-a.json", whole(1, NOW - 89), 0),
+            ("heartbeat-2-a.json", whole(2, NOW - 90), NOW),
+            ("heartbeat-3-a.json", whole(300, NOW), NOW),
+            ("heartbeat-4-a.json", whole(4, NOW + 1000), NOW),
+            ("heartbeat-5-a-b-c.json", "{\"pid\":5".into(), NOW - 89),
+            ("heartbeat-6-a.json", String::new(), NOW - 90),
+            ("heartbeat-700-a.json", "[]".into(), NOW),
+            ("heartbeat-8-a.json.tmp-800", whole(8, NOW), NOW),
+            ("heartbeat-x-a.json", String::new(), NOW),
+            ("heartbeat-9.json", whole(9, NOW), NOW),
+            ("other-9-a.json", whole(9, NOW), NOW),
+        ] {
+            put(folder.path(), name, &text, written);
+        }
+        let wrappers = folder.path().join(FOLDER);
+        symlink(wrappers.join("heartbeat-1-a.json"), wrappers.join("heartbeat-10-a.json")).unwrap();
+        let found = read(folder.path(), at(NOW), is_alive).unwrap();
+        let of = |heartbeat: &Heartbeat| (heartbeat.pid, heartbeat.condition);
+        use Condition::{Fresh, Orphan, Stale};
+        let mut all: Vec<_> = found.iter().map(of).collect();
+        all.sort_by_key(|(pid, _)| *pid);
+        let want =
+            [(1, Fresh), (2, Stale), (4, Fresh), (5, Fresh), (6, Stale), (300, Orphan), (700, Orphan), (800, Orphan)];
+        assert_eq!(all, want);
+        assert_eq!(found[0].version.as_deref(), Some("1.0.0"));
+        let left = sweep(folder.path(), at(NOW), is_alive).unwrap();
+        assert_eq!(left.len(), 5);
+        assert_eq!(read(folder.path(), at(NOW), is_alive).unwrap(), left);
+        assert_eq!(fs::read_dir(wrappers).unwrap().count(), 9);
+    }
+
+    #[test]
+    fn our_own_is_whole_and_goes_with_us() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut beat = Beat::start(folder.path(), at(NOW)).unwrap();
+        beat.refresh(at(NOW + 30)).unwrap();
+        let found = read(folder.path(), at(NOW + 31), |_| true).unwrap();
+        assert_eq!((found.len(), found[0].pid, found[0].last_refresh), (1, std::process::id(), at(NOW + 30)));
+        let text: serde_json::Value = serde_json::from_slice(&fs::read(&found[0].path).unwrap()).unwrap();
+        assert_eq!((&text["started_at"], &text["schema_version"]), (&"2023-11-14T22:13:20Z".into(), &1.into()));
+        assert_eq!(text.as_object().unwrap().len(), 6);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&found[0].path), mode(&folder.path().join(FOLDER))), (0o600, 0o700));
+        drop(beat);
+        assert_eq!(fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 0);
+        assert!(Beat::start(&folder.path().join("absent"), at(NOW)).is_err());
+    }
+}

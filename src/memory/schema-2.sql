@@ -1,0 +1,11 @@
+-- The store, version 2.
+
+-- How far a file of deferred captures is in the store: kept in the transaction of its records, so that
+-- nothing of it is taken twice or left out, whenever the process ends.
+CREATE TABLE spool (
+    name     TEXT    PRIMARY KEY,                                -- without what its failures add
+    position INTEGER NOT NULL CHECK (position >= 0),             -- bytes that are taken
+    mark     BLOB    NOT NULL CHECK (length(mark) = 16),         -- of bytes before that: is it the same file?
+    state    TEXT    NOT NULL,                                   -- JSON: what its header said, what became of its lines
+    given_up TEXT                                                -- why it stays; its name is then still to be changed
+) STRICT, WITHOUT ROWID;
