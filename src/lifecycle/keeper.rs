@@ -33,6 +33,11 @@ impl<T> Keeper<T> {
         &self.kept
     }
 
+    /// Is all that was asked on disk, or refused?
+    pub fn is_written(&self) -> bool {
+        self.writing.is_none() && self.waiting.is_empty()
+    }
+
     /// Takes in what somebody asks.
     pub fn ask(&mut self, ask: Ask, asker: T) {
         self.waiting.push((ask, asker));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 
 use super::course::Course;
-use super::cycle::Report;
+use super::cycle::{Report, Step};
 use super::drain::{self, Drained};
 use super::moment::Moment;
 use super::news::News;
@@ -21,7 +21,7 @@ use crate::dispatch::CallError;
 const SESSION: &str = "-";
 
 /// A way to an open memory, see [`Memory::night`](super::Memory::night). All but
-/// [`Night::has_news`] and [`Night::steps`] wait for the store's writer: they are for a worker.
+/// [`Night::has_news`] wait for the store's writer: they are for a worker.
 #[derive(Clone, Debug)]
 pub struct Night {
     pub(super) follow: Follow,
@@ -62,7 +62,17 @@ pub struct StepReport {
     pub counts: BTreeMap<&'static str, u64>,
 }
 
+impl StepReport {
+    /// Of a step that did nothing.
+    pub fn nothing(step: &'static str) -> StepReport {
+        StepReport { step, duration_sec: 0.0, counts: BTreeMap::new() }
+    }
+}
+
 impl Night {
+    /// Steps of a cycle.
+    pub const STEPS: usize = Step::ALL.len();
+
     /// Was anything told that the last finished cycle has not seen? From any thread, at once.
     pub fn has_news(&self) -> bool {
         self.news.are_there()
@@ -102,8 +112,7 @@ impl Night {
             }
             Err(error) => {
                 let step = step.map_or("end", |step| step.name());
-                let nothing = StepReport { step, duration_sec: 0.0, counts: BTreeMap::new() };
-                Chunk::Failed(so_far.unwrap_or(nothing), error)
+                Chunk::Failed(so_far.unwrap_or_else(|| StepReport::nothing(step)), error)
             }
         }
     }
@@ -143,6 +152,11 @@ impl Cycle {
     /// The step that is next, if that has not begun yet.
     pub fn new_step(&self) -> Option<&'static str> {
         if self.0.has_begun() { None } else { self.step() }
+    }
+
+    /// Steps that are done.
+    pub fn steps_done(&self) -> usize {
+        self.0.steps_done()
     }
 
     /// The step that it is at; none where only its end is left.
