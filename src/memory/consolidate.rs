@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::capture::limited;
 use super::cycle::{self, Chunk, Progress, Report, Step};
 use super::moment::Moment;
+use super::morning::{self, Brought, Morning};
 use super::record::SESSION_BYTES;
 use super::task::task;
 use super::writer::{Follow, Writer};
@@ -27,14 +28,15 @@ const CANDIDATES: usize = 32;
 pub(super) fn consolidate(
     writer: &Writer,
     store: &Arc<Path>,
+    morning: &Arc<Morning>,
     params: &Params<'_>,
     clock: fn() -> Moment,
     reply: Reply,
 ) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => {
-            let (follow, store) = (writer.follow(), store.clone());
-            Cycle { follow, store, clock, session, left: Step::ALL.to_vec(), done: Vec::new(), reply }.next()
+            let (follow, store, morning) = (writer.follow(), store.clone(), morning.clone());
+            Cycle { follow, store, morning, clock, session, left: Step::ALL.to_vec(), done: Vec::new(), reply }.next()
         }
         Err(error) => reply.send::<()>(Err(error)),
     }
@@ -44,6 +46,7 @@ struct Cycle {
     follow: Follow,
     /// The store's folder.
     store: Arc<Path>,
+    morning: Arc<Morning>,
     clock: fn() -> Moment,
     session: String,
     /// Steps that are not at their end, the present one first.
@@ -86,15 +89,21 @@ impl Cycle {
     }
 
     fn end(self) {
-        let Cycle { follow, clock, session, done, reply, .. } = self;
-        let now = clock();
+        let Cycle { follow, morning, clock, session, done, reply, .. } = self;
+        let (now, brought) = (clock(), Brought::by(&done));
         follow.submit(task(
             0,
             move |group| {
                 cycle::ended(group.connection, &done, &session, now)?;
+                morning::keep_ended(group.connection, brought)?;
                 result(group.connection, &done)
             },
-            |outcome| reply.send(outcome),
+            move |outcome| {
+                if outcome.is_ok() {
+                    morning.ended(brought);
+                }
+                reply.send(outcome);
+            },
         ));
     }
 }

@@ -182,6 +182,11 @@ impl Report {
         self.counts.add(&chunk.counts);
     }
 
+    /// The step's name.
+    pub(super) fn step(&self) -> &'static str {
+        self.step
+    }
+
     /// What was done.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts

@@ -28,6 +28,7 @@ mod language;
 mod links;
 mod methods;
 mod moment;
+mod morning;
 mod moving;
 mod night;
 mod optimize;
@@ -60,12 +61,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use drain::{Drained, Next, Told};
+pub use morning::Brought;
 pub use night::Night;
 pub use pieces::pieces;
 pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
+use self::morning::Morning;
 use self::moving::Gate;
 use self::profile::Profiles;
 use self::reader::Reader;
@@ -82,6 +85,7 @@ pub struct Memory {
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
+    morning: Arc<Morning>,
     records: Arc<AtomicU64>,
     gate: Gate,
     // In this order: the lock goes once the writer has ended.
@@ -109,6 +113,7 @@ impl Memory {
         let store = store::open(folder)?;
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
+        let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         // Records are numbered without gaps, since none ever goes.
         let count: i64 = store
             .connection
@@ -123,6 +128,7 @@ impl Memory {
             path,
             clock,
             profiles,
+            morning: Arc::new(morning),
             records,
             gate: Gate::default(),
             writer,
