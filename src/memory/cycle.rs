@@ -2,8 +2,8 @@
 //! others hardly wait: the order of the steps, their cursors, and one chunk of one.
 //!
 //! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
-//! cycle that is cut short goes on where it stopped. It does not know who runs it or when
-//! (`consolidate.rs` does, and whoever puts the memory to sleep).
+//! cycle that is cut short goes on where it stopped. How far a cycle is is known to `course.rs`, who runs
+//! it to `consolidate.rs` and `night.rs`.
 //!
 //! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
 
@@ -11,15 +11,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
-use super::writer::Group;
-use super::{associate, decay, drain, induce, optimize, precache};
+use super::writer::{Group, Origin};
+use super::{associate, decay, drain, induce, meta, optimize, precache};
 use crate::dispatch::CallError;
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
@@ -111,16 +111,16 @@ impl Step {
 /// The database's; the cursor is then where it was.
 pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment) -> Result<Chunk, CallError> {
     let deadline = Instant::now() + CHUNK;
-    let cursor = load(group.connection, step)?;
+    let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
     let chunk = match step {
         Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
         Step::Associate => associate::chunk(group, cursor, now, deadline)?,
-        Step::Induce => induce::chunk(group, cursor, now, deadline)?,
+        Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
         Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
         Step::Optimize => optimize::chunk(group, deadline)?,
         Step::Precache => precache::chunk(group.connection, cursor, deadline)?,
     };
-    save(group.connection, step, chunk.cursor)?;
+    meta::keep(group.connection, step.cursor(), chunk.cursor)?;
     Ok(chunk)
 }
 
@@ -157,6 +157,11 @@ impl Counts {
         Counts(counts.into())
     }
 
+    /// All of them.
+    pub(super) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
+        &self.0
+    }
+
     /// One of them.
     pub(super) fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
@@ -187,20 +192,13 @@ impl Report {
         self.step
     }
 
+    /// How long it worked, in seconds.
+    pub(super) fn duration_sec(&self) -> f64 {
+        self.duration_sec
+    }
+
     /// What was done.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
-}
-
-fn load(connection: &Connection, step: Step) -> Result<i64, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-    Ok(read.query_row([step.cursor()], |row| row.get(0)).optional()?.unwrap_or(0))
-}
-
-fn save(connection: &Connection, step: Step, cursor: i64) -> Result<(), rusqlite::Error> {
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
-               ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value";
-    connection.prepare_cached(sql)?.execute((step.cursor(), cursor))?;
-    Ok(())
 }

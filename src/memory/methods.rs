@@ -99,7 +99,7 @@ static METHODS: &[Method] = &[
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            consolidate::consolidate(&memory.writer, &memory.folder, &memory.morning, params, memory.clock, reply)
+            consolidate::consolidate(memory.night(), params, reply);
         },
     },
     Method {
@@ -331,7 +331,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| topology::topology(reader, &memory.records)));
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.news.records())));
         },
     },
 ];

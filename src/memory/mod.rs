@@ -11,6 +11,7 @@ mod bonds;
 mod capture;
 mod consolidate;
 mod contradict;
+mod course;
 mod curiosity;
 mod cycle;
 mod decay;
@@ -26,10 +27,12 @@ mod insert;
 mod irregular;
 mod language;
 mod links;
+mod meta;
 mod methods;
 mod moment;
 mod morning;
 mod moving;
+mod news;
 mod night;
 mod optimize;
 mod phrase;
@@ -62,7 +65,7 @@ use std::sync::atomic::AtomicU64;
 
 pub use drain::{Drained, Next, Told};
 pub use morning::Brought;
-pub use night::Night;
+pub use night::{Chunk, Cycle, Night, StepReport};
 pub use pieces::pieces;
 pub use store::OpenError;
 
@@ -70,6 +73,7 @@ use self::fault::Fault;
 use self::moment::Moment;
 use self::morning::Morning;
 use self::moving::Gate;
+use self::news::News;
 use self::profile::Profiles;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -86,7 +90,7 @@ pub struct Memory {
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
     morning: Arc<Morning>,
-    records: Arc<AtomicU64>,
+    news: Arc<News>,
     gate: Gate,
     // In this order: the lock goes once the writer has ended.
     writer: Writer,
@@ -114,14 +118,9 @@ impl Memory {
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
         let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
-        // Records are numbered without gaps, since none ever goes.
-        let count: i64 = store
-            .connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))
-            .map_err(|error| failed(error.into()))?;
-        let records = Arc::new(AtomicU64::new(count.unsigned_abs()));
+        let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, records.clone())
+        let writer = Writer::start(store.connection, news.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
         Ok(Memory {
             folder: folder.into(),
@@ -129,7 +128,7 @@ impl Memory {
             clock,
             profiles,
             morning: Arc::new(morning),
-            records,
+            news,
             gate: Gate::default(),
             writer,
             _lock: store.lock,
@@ -138,7 +137,19 @@ impl Memory {
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
     pub fn records(&self) -> Arc<AtomicU64> {
-        self.records.clone()
+        self.news.records().clone()
+    }
+
+    /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
+    /// dropped, what it asks fails.
+    pub fn night(&self) -> Night {
+        Night {
+            follow: self.writer.follow(),
+            morning: self.morning.clone(),
+            folder: self.folder.clone(),
+            news: self.news.clone(),
+            clock: self.clock,
+        }
     }
 
     fn now(&self) -> Moment {

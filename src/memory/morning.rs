@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::cycle::Report;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
-use super::{induce, tags, topology};
+use super::{induce, meta, tags, topology};
 
 /// Microseconds in an hour.
 const HOUR: i64 = 3_600_000_000;
@@ -92,8 +92,7 @@ impl Morning {
         let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
         let first_turns =
             read.query_map([], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?.collect::<Result<_, _>>()?;
-        let mut read = connection.prepare("SELECT value FROM meta WHERE key = ?1")?;
-        let shown: Option<i64> = read.query_row([DIGEST_SHOWN], |row| row.get(0)).optional()?;
+        let shown: Option<i64> = meta::read(connection, DIGEST_SHOWN)?;
         Ok(Morning {
             began: now,
             cycles: AtomicU64::new(brought.rem_cycles_completed),
@@ -257,7 +256,7 @@ pub(super) fn keep_ended(connection: &Connection, more: Brought) -> Result<(), r
         episodes_processed: old.episodes_processed + more.episodes_processed,
         schemas_induced_tier0: old.schemas_induced_tier0 + more.schemas_induced_tier0,
     };
-    keep(connection, DIGEST, json!(sum).to_string())
+    meta::keep(connection, DIGEST, json!(sum).to_string())
 }
 
 /// Keeps that this was shown. What was brought since then waits on.
@@ -271,20 +270,13 @@ pub(super) fn keep_shown(connection: &Connection, shown: Brought, at: Moment) ->
         episodes_processed: old.episodes_processed.saturating_sub(shown.episodes_processed),
         schemas_induced_tier0: old.schemas_induced_tier0.saturating_sub(shown.schemas_induced_tier0),
     };
-    keep(connection, DIGEST, json!(rest).to_string())?;
-    keep(connection, DIGEST_SHOWN, at.0)
+    meta::keep(connection, DIGEST, json!(rest).to_string())?;
+    meta::keep(connection, DIGEST_SHOWN, at.0)
 }
 
 fn kept(connection: &Connection) -> Result<Brought, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-    let text: Option<String> = read.query_row([DIGEST], |row| row.get(0)).optional()?;
+    let text: Option<String> = meta::read(connection, DIGEST)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
-}
-
-fn keep(connection: &Connection, key: &str, value: impl rusqlite::ToSql) -> Result<(), rusqlite::Error> {
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    connection.prepare_cached(sql)?.execute((key, value))?;
-    Ok(())
 }
 
 fn newest_pattern(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
