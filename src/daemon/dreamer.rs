@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::work::{Done, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
-use crate::memory::{Chunk, Cycle, Night, StepReport};
+use crate::memory::{Brought, Chunk, Cycle, Night, StepReport};
 use crate::serve::plane::Work;
 
 /// The cycle, and what became of those before.
@@ -32,9 +32,9 @@ pub(super) struct Figures {
     failed: u64,
     interrupted: u64,
     last_error: Option<String>,
-    /// Of the last finished one.
-    episodes_processed: u64,
-    schemas_induced_tier0: u64,
+    /// What the last finished one has brought.
+    #[serde(flatten)]
+    brought: Brought,
 }
 
 /// What came of a chunk.
@@ -44,8 +44,6 @@ pub(super) struct Came {
     pub(super) step: Option<(StepReport, Option<String>)>,
     /// For the machine.
     pub(super) event: Option<Event>,
-    /// The cycle has ended: so many records, so many patterns.
-    pub(super) ended: Option<(u64, u64)>,
 }
 
 impl Dreamer {
@@ -97,12 +95,11 @@ impl Dreamer {
                 self.keep(cycle);
                 Came { step: completed.map(|report| (report, None)), ..Came::default() }
             }
-            Chunk::Ended { episodes, induced } => {
+            Chunk::Ended(brought) => {
                 self.forget();
                 self.figures.finished += 1;
-                self.figures.episodes_processed = episodes;
-                self.figures.schemas_induced_tier0 = induced;
-                Came { event: Some(Event::CycleEnded), ended: Some((episodes, induced)), ..Came::default() }
+                self.figures.brought = brought;
+                Came { event: Some(Event::CycleEnded), ..Came::default() }
             }
             Chunk::Failed(report, error) => self.fail(report, &error),
         }
@@ -130,6 +127,6 @@ impl Dreamer {
         self.figures.failed += 1;
         self.figures.last_error = Some(format!("step {}: {}", report.step, error.message));
         let event = Some(Event::StepFailed(report.step));
-        Came { step: Some((report, Some(error.message.clone()))), event, ended: None }
+        Came { step: Some((report, Some(error.message.clone()))), event }
     }
 }

@@ -32,6 +32,11 @@ impl Hours {
         Hours { window: window.and_then(|(start, length)| Window::new(start, length)), zone, found: None }
     }
 
+    /// The user's clock.
+    pub(super) fn zone(&self) -> &TimeZone {
+        &self.zone
+    }
+
     /// Another one was learned.
     pub(super) fn learned(&mut self, window: Option<(u8, u8)>) {
         self.window = window.and_then(|(start, length)| Window::new(start, length));

@@ -20,10 +20,11 @@ use super::spool_watch::SpoolWatch;
 use super::status::{Agreed, RemCycle, Status};
 use super::work::{Done, guarded};
 use crate::lifecycle::journal::Entry;
-use crate::lifecycle::keeper::Keeper;
+use crate::lifecycle::keeper::{Keeper, Mirror};
 use crate::lifecycle::machine::{self, Action, Event, Lifecycle, Restored, State, Thresholds, Trigger};
+use crate::lifecycle::quiet_window::{self, Window};
 use crate::lifecycle::record::{self, Progress, Quarantine, Record};
-use crate::lifecycle::state_file::{self, Ask, DaemonState};
+use crate::lifecycle::state_file::{self, Ask, DaemonState, Digest};
 use crate::lifecycle::{heartbeats, user_zone, wake_signal};
 use crate::memory::{Drained, Night, Told};
 use crate::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
@@ -34,6 +35,13 @@ use crate::wire::reply;
 
 /// The service manager is told again after this long that the daemon is ready, where its queue was full.
 const READY_RETRY: Duration = Duration::from_millis(100);
+
+/// The quiet window is learned at the first tick, and where it is needed, at the entry to DROWSY; not again
+/// within this time.
+const LEARN_EVERY: Duration = Duration::from_secs(3600);
+
+/// Microseconds of a day.
+const DAY_US: i64 = 24 * 3_600_000_000;
 
 /// What the plane is made of.
 pub(super) struct Parts {
@@ -64,6 +72,8 @@ pub(super) struct Plane {
     dreamer: Dreamer,
     spool: SpoolWatch,
     hours: Hours,
+    /// When the quiet window was learned last.
+    learned: Option<Instant>,
     /// A worker is with something that takes long.
     is_background_busy: bool,
     store: PathBuf,
@@ -123,6 +133,7 @@ impl Plane {
             diary,
             dreamer: Dreamer::new(night),
             spool: SpoolWatch::new(now.instant),
+            learned: None,
             is_background_busy: false,
             store,
             records,
@@ -231,6 +242,9 @@ impl Plane {
             self.dreamer.interrupt();
         }
         if to == State::Drowsy {
+            if self.learned.is_none_or(|then| now.instant.saturating_duration_since(then) >= LEARN_EVERY) {
+                self.learn(now, wishes);
+            }
             let store = self.store.clone();
             let sweep = move || {
                 match heartbeats::sweep(&store, at, process::is_alive) {
@@ -259,9 +273,9 @@ impl Plane {
             let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
             self.diary.note(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
         }
-        if let Some((episodes, induced)) = came.ended {
+        if came.event == Some(Event::CycleEnded) {
             self.record.sleep_cycle_progress = None;
-            self.keeper.ask(Ask::Dreamt { episodes, induced }, None);
+            self.keeper.ask(Ask::Dreamt, None);
         }
         self.events.extend(came.event);
         if self.machine.state() != State::Dreaming {
@@ -288,11 +302,7 @@ impl Plane {
     /// Starts what is to be done on workers and is not under way.
     fn start_work(&mut self, now: Now, wishes: &mut Wishes<Done>) {
         let at = timestamp(now.wall);
-        if let Some(state) = self.keeper.begin(at, self.last_tick.map(timestamp)) {
-            let store = self.store.clone();
-            let panicked = |panic| Done::State(Err(io::Error::other(panic)));
-            wishes.work(guarded(move || Done::State(state_file::write(&store, &state)), panicked));
-        }
+        self.write_state(at, wishes);
         if !self.is_background_busy {
             if self.machine.state() == State::Dreaming {
                 self.is_background_busy = true;
@@ -320,6 +330,53 @@ impl Plane {
         if let Some(work) = self.diary.begin() {
             wishes.work(work);
         }
+    }
+
+    /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
+    /// the reply at once.
+    fn write_state(&mut self, at: Timestamp, wishes: &mut Wishes<Done>) {
+        let mirror = Mirror { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
+        let Some(state) = self.keeper.begin(at, mirror) else { return };
+        let opened = |ask: &Ask| match ask {
+            Ask::SessionOpen { session_id } => session_id.clone(),
+            _ => None,
+        };
+        let opened: Vec<String> = self.keeper.under_way().filter_map(opened).collect();
+        let (store, night) = (self.store.clone(), self.dreamer.night().clone());
+        let write = move || {
+            for session in opened {
+                if let Err(error) = night.session_opened(&session, at.as_microsecond()) {
+                    log::warn!("that a session was opened is not remembered: {}", error.message);
+                }
+            }
+            Done::State(state_file::write(&store, &state))
+        };
+        wishes.work(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
+    }
+
+    fn pending_digest(&self) -> Option<Digest> {
+        self.dreamer.night().brought().map(|brought| Digest {
+            rem_cycles_completed: brought.rem_cycles_completed,
+            episodes_processed: brought.episodes_processed,
+            schemas_induced_tier0: brought.schemas_induced_tier0,
+            claude_call_used: false,
+        })
+    }
+
+    /// Learns the quiet window from when sessions were opened.
+    fn learn(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        self.learned = Some(now.instant);
+        let (night, zone) = (self.dreamer.night().clone(), self.hours.zone().clone());
+        let learn = move || {
+            // A day more, since days are those of the user's clock.
+            let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
+            Done::Learned(night.session_starts(since).map(|starts| {
+                let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
+                Window::learn(&starts, at, &zone)
+            }))
+        };
+        wishes.work(guarded(learn, |panic| Done::Learned(Err(crate::dispatch::CallError::failed(panic)))));
     }
 
     /// The record as it is now.
@@ -369,7 +426,7 @@ impl ControlPlane for Plane {
                 daemon_started_at: self.started_at,
                 last_tick_at: self.last_tick.map(timestamp),
                 quiet_window: kept.quiet_window,
-                pending_digest: kept.pending_digest.as_ref(),
+                pending_digest: self.pending_digest(),
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
                 quarantine: self.record.quarantine.as_ref(),
@@ -421,6 +478,9 @@ impl ControlPlane for Plane {
         if event != Event::Tick {
             return;
         }
+        if self.learned.is_none() {
+            self.learn(now, wishes);
+        }
         self.start_work(now, wishes);
         self.last_tick = Some(now.wall);
         if self.ready_due.is_some_and(|due| due <= now.instant) {
@@ -465,6 +525,14 @@ impl ControlPlane for Plane {
                 self.is_background_busy = false;
                 self.drained(outcome.map_err(|error| error.message), now);
             }
+            Done::Learned(Ok(window)) => {
+                let parts = window.map(Window::parts);
+                if parts != self.keeper.kept().quiet_window {
+                    self.hours.learned(parts);
+                    self.keeper.ask(Ask::Learned(parts), None);
+                }
+            }
+            Done::Learned(Err(error)) => log::warn!("the quiet window was not learned: {}", error.message),
             Done::Other => {}
         }
     }
@@ -505,7 +573,7 @@ fn event(ask: &Ask) -> Option<Event> {
         Ask::Rem { .. } => Some(Event::Asked(machine::Ask::Rem)),
         Ask::Pause => Some(Event::Pause),
         Ask::Resume => Some(Event::Resume),
-        Ask::SessionOpen { .. } | Ask::Settled(_) | Ask::Dreamt { .. } => None,
+        Ask::SessionOpen { .. } | Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => None,
     }
 }
 

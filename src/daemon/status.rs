@@ -20,7 +20,7 @@ pub(super) struct Status<'a> {
     pub(super) daemon_started_at: Timestamp,
     pub(super) last_tick_at: Option<Timestamp>,
     pub(super) quiet_window: Option<(u8, u8)>,
-    pub(super) pending_digest: Option<&'a Digest>,
+    pub(super) pending_digest: Option<Digest>,
     pub(super) scheduler_paused: bool,
     pub(super) records: u64,
     pub(super) quarantine: Option<&'a Quarantine>,
@@ -64,7 +64,7 @@ impl Agreed<'static> {
             Ask::Pause => Agreed { paused: Some(true), ..none },
             Ask::Resume => Agreed { paused: Some(false), ..none },
             Ask::SessionOpen { .. } => Agreed { reason: Some("session_open_queued"), ..none },
-            Ask::Settled(_) | Ask::Dreamt { .. } => none,
+            Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => none,
         }
     }
 }

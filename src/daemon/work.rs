@@ -4,6 +4,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dispatch::CallError;
+use crate::lifecycle::quiet_window::Window;
 use crate::memory::{Chunk, Cycle, Drained};
 use crate::serve::plane::{Panicked, Work};
 
@@ -21,6 +22,8 @@ pub(super) enum Done {
     Chunk(Chunk),
     /// A batch of deferred captures was taken in.
     Drained(Result<Drained, CallError>),
+    /// The quiet window was learned.
+    Learned(Result<Option<Window>, CallError>),
     /// What nobody waits for is done, as well as it could be.
     Other,
 }

@@ -50,7 +50,7 @@ pub struct DaemonState {
     pub scheduler_paused: bool,
     /// `[start half-hour, length]`, learned.
     pub quiet_window: Option<(u8, u8)>,
-    /// What the last nights brought, until it is shown.
+    /// What the last nights brought and nobody was shown, when this was written.
     pub pending_digest: Option<Digest>,
     /// Asked to sleep.
     pub user_sleep_request: Option<Request>,
@@ -129,13 +129,10 @@ pub enum Ask {
     },
     /// The lifecycle itself: this pends no more.
     Settled(machine::Ask),
-    /// The lifecycle itself: a REM cycle has ended.
-    Dreamt {
-        /// Records that it looked at.
-        episodes: u64,
-        /// Patterns that it found.
-        induced: u64,
-    },
+    /// The lifecycle itself: a REM cycle has ended, so what waits to be shown is more.
+    Dreamt,
+    /// The lifecycle itself: the quiet window was learned.
+    Learned(Option<(u8, u8)>),
 }
 
 impl DaemonState {
@@ -174,12 +171,8 @@ impl DaemonState {
                     request.honored_at = Some(now);
                 }
             }
-            Ask::Dreamt { episodes, induced } => {
-                let digest = self.pending_digest.get_or_insert_default();
-                digest.rem_cycles_completed += 1;
-                digest.episodes_processed += episodes;
-                digest.schemas_induced_tier0 += induced;
-            }
+            Ask::Dreamt => {}
+            Ask::Learned(window) => self.quiet_window = *window,
         }
     }
 

@@ -54,7 +54,7 @@ impl Call {
 
     /// Hands in the next chunk; behind the last one, the end.
     fn next(self, course: Course) {
-        let Night { follow, folder, news, clock } = self.night.clone();
+        let Night { follow, folder, news, clock, .. } = self.night.clone();
         let now = clock();
         let session = self.session.clone();
         follow.submit(task(
@@ -73,7 +73,7 @@ impl Call {
                     self.next(course);
                 }
                 Ok((course, Came::End(result))) => {
-                    course.ended(&self.night.news);
+                    course.ended(&self.night.news, &self.night.morning);
                     self.reply.send(Ok(result));
                 }
                 Err(error) => self.reply.send::<()>(Err(error)),

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::cycle::{self, Chunk, Progress, Report, Step};
 use super::meta;
 use super::moment::Moment;
+use super::morning::{self, Brought, Morning};
 use super::news::News;
 use super::writer::Group;
 use crate::dispatch::CallError;
@@ -124,14 +125,16 @@ impl Course {
     /// The database's.
     pub(super) fn end(&self, connection: &Connection, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
         cycle::ended(connection, &self.reports, session, now)?;
+        morning::keep_ended(connection, Brought::by(&self.reports))?;
         News::keep_seen(connection, self.seen)?;
         meta::forget(connection, STEP)?;
         meta::forget(connection, SEEN)
     }
 
     /// That is committed.
-    pub(super) fn ended(&self, news: &News) {
+    pub(super) fn ended(&self, news: &News, morning: &Morning) {
         news.seen(self.seen);
+        morning.ended(Brought::by(&self.reports));
     }
 }
 

@@ -16,7 +16,6 @@ use std::io;
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::{Arc, mpsc};
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -24,15 +23,14 @@ use serde_json::json;
 
 use self::reading::{Begun, Counts, Line, Place, Reading};
 use super::capture::Said;
-use super::cycle::{self, CHUNK, Chunk, Progress};
+use super::cycle::{self, Chunk, Progress};
 use super::events::{self, Event, Severity};
 use super::insert::{Draft, NewRecord, Placed};
 use super::moment::Moment;
 use super::pieces::pieces;
 use super::record::TEXT_BYTES;
 use super::spool::{self, Folder, Waiting};
-use super::task::task;
-use super::writer::{Follow, Group};
+use super::writer::Group;
 use crate::dispatch::CallError;
 
 /// Most texts in a batch: their terms are in memory until the commit.
@@ -136,24 +134,11 @@ pub(super) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: 
     Ok(batch.done)
 }
 
-/// One batch, on the writer, waited for; where nothing waits in the folder, without the writer.
-///
-/// # Errors
-/// The database's; nothing was taken then.
-pub(super) fn batch(follow: &Follow, store: &Arc<Path>, now: Moment) -> Result<Drained, CallError> {
+/// When there will be something to do, where there is nothing now. Without the writer.
+pub(super) fn idle(store: &Path, now: Moment) -> Option<Next> {
     // An error is said where it is met again.
-    if let Ok(Folder { now, next, names: _ }) = spool::look(store, now)
-        && now.is_empty()
-    {
-        let next = next.map_or(Next::Nothing, |next| Next::At(next.0));
-        return Ok(Drained { next, ..Drained::default() });
-    }
-    let (sender, outcome) = mpsc::sync_channel(1);
-    let store = store.clone();
-    let work = move |group: &mut Group<'_>| chunk(group, &store, now, Instant::now() + CHUNK);
-    // Who asked waits below, for as long as the writer lives.
-    follow.submit(task(0, work, move |drained| drop(sender.send(drained))));
-    outcome.recv().unwrap_or_else(|_| Err(CallError::failed("the store's writer has stopped: nothing was stored")))
+    let found = spool::look(store, now).ok().filter(|found| found.now.is_empty())?;
+    Some(found.next.map_or(Next::Nothing, |next| Next::At(next.0)))
 }
 
 /// Drops what is remembered of files that are gone.
@@ -407,11 +392,14 @@ fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cycle::CHUNK;
     use super::super::harness::Bench;
+    use super::super::task::task;
     use super::*;
     use serde_json::Value;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;
+    use std::sync::mpsc;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
     const HEADER: &str =
@@ -445,8 +433,7 @@ mod tests {
         }
 
         fn batch(&self) -> Drained {
-            let store: Arc<Path> = self.bench.folder.path().into();
-            batch(&self.bench.memory.writer.follow(), &store, self.now).unwrap()
+            self.bench.memory.night().drain(self.now.0).unwrap()
         }
 
         /// Batches until nothing is left to be done at once.

@@ -30,6 +30,7 @@ mod links;
 mod meta;
 mod methods;
 mod moment;
+mod morning;
 mod moving;
 mod news;
 mod night;
@@ -63,12 +64,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 pub use drain::{Drained, Next, Told};
+pub use morning::Brought;
 pub use night::{Chunk, Cycle, Night, StepReport};
 pub use pieces::pieces;
 pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
+use self::morning::Morning;
 use self::moving::Gate;
 use self::news::News;
 use self::profile::Profiles;
@@ -86,6 +89,7 @@ pub struct Memory {
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
+    morning: Arc<Morning>,
     news: Arc<News>,
     gate: Gate,
     // In this order: the lock goes once the writer has ended.
@@ -113,6 +117,7 @@ impl Memory {
         let store = store::open(folder)?;
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
+        let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, news.clone())
@@ -122,6 +127,7 @@ impl Memory {
             path,
             clock,
             profiles,
+            morning: Arc::new(morning),
             news,
             gate: Gate::default(),
             writer,
@@ -137,7 +143,13 @@ impl Memory {
     /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
     /// dropped, what it asks fails.
     pub fn night(&self) -> Night {
-        Night { follow: self.writer.follow(), folder: self.folder.clone(), news: self.news.clone(), clock: self.clock }
+        Night {
+            follow: self.writer.follow(),
+            morning: self.morning.clone(),
+            folder: self.folder.clone(),
+            news: self.news.clone(),
+            clock: self.clock,
+        }
     }
 
     fn now(&self) -> Moment {

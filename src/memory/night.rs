@@ -7,11 +7,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use super::course::Course;
-use super::cycle::{Report, Step};
+use super::cycle::{CHUNK, Report, Step};
 use super::drain::{self, Drained};
 use super::moment::Moment;
+use super::morning::{self, Brought, Morning};
 use super::news::News;
 use super::task::task;
 use super::writer::{Follow, Group};
@@ -21,10 +23,11 @@ use crate::dispatch::CallError;
 const SESSION: &str = "-";
 
 /// A way to an open memory, see [`Memory::night`](super::Memory::night). All but
-/// [`Night::has_news`] wait for the store's writer: they are for a worker.
+/// [`Night::has_news`] and [`Night::brought`] wait for the store's writer: they are for a worker.
 #[derive(Clone, Debug)]
 pub struct Night {
     pub(super) follow: Follow,
+    pub(super) morning: Arc<Morning>,
     /// The store's folder.
     pub(super) folder: Arc<Path>,
     pub(super) news: Arc<News>,
@@ -40,13 +43,8 @@ pub struct Cycle(Course);
 pub enum Chunk {
     /// It is done, and perhaps its step with it.
     Ran(Cycle, Option<StepReport>),
-    /// The cycle is at its end: so many records were looked at, so many patterns found.
-    Ended {
-        /// Records.
-        episodes: u64,
-        /// Patterns.
-        induced: u64,
-    },
+    /// The cycle is at its end, and this is what it has brought.
+    Ended(Brought),
     /// Nothing of it was stored; the next cycle goes on from there.
     Failed(StepReport, CallError),
 }
@@ -106,9 +104,8 @@ impl Night {
                 Chunk::Ran(Cycle(course), completed)
             }
             Ok((course, None)) => {
-                course.ended(&self.news);
-                let count = |name: &str| course.reports().iter().map(|report| report.counts().of(name)).sum();
-                Chunk::Ended { episodes: count("examined"), induced: count("induced") }
+                course.ended(&self.news, &self.morning);
+                Chunk::Ended(Brought::by(course.reports()))
             }
             Err(error) => {
                 let step = step.map_or("end", |step| step.name());
@@ -122,7 +119,37 @@ impl Night {
     /// # Errors
     /// The database's; nothing was taken then. What is wrong with a file is no error.
     pub fn drain(&self, now_us: i64) -> Result<Drained, CallError> {
-        drain::batch(&self.follow, &self.folder, Moment(now_us))
+        let now = Moment(now_us);
+        if let Some(next) = drain::idle(&self.folder, now) {
+            return Ok(Drained { next, ..Drained::default() });
+        }
+        let folder = self.folder.clone();
+        self.ask(move |group| drain::chunk(group, &folder, now, Instant::now() + CHUNK))
+    }
+
+    /// A session was opened, at `at_us` microseconds since 1970 in UTC: its first recall brings what was
+    /// said last elsewhere, and the quiet window is learned from it.
+    ///
+    /// # Errors
+    /// The database's; nothing is remembered of it then.
+    pub fn session_opened(&self, session_id: &str, at_us: i64) -> Result<(), CallError> {
+        let (session, at) = (session_id.to_owned(), Moment(at_us));
+        self.ask(move |group| Ok(morning::keep_opened(group.connection, &session, at)?))?;
+        self.morning.opened(session_id, at);
+        Ok(())
+    }
+
+    /// When sessions were opened since `since_us`, in microseconds since 1970 in UTC, the first one first.
+    ///
+    /// # Errors
+    /// The database's.
+    pub fn session_starts(&self, since_us: i64) -> Result<Vec<i64>, CallError> {
+        self.ask(move |group| Ok(morning::opened_since(group.connection, Moment(since_us))?))
+    }
+
+    /// What finished cycles have brought that no digest has shown yet. From any thread, at once.
+    pub fn brought(&self) -> Option<Brought> {
+        self.morning.brought()
     }
 
     /// Has the writer let go of the memory that it keeps for later.
@@ -179,8 +206,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Runs a whole cycle; gives its steps, what was seen and what was found.
-    fn sleep(night: &Night) -> (Vec<&'static str>, u64, u64) {
+    /// Runs a whole cycle; gives its steps and what it has brought.
+    fn sleep(night: &Night) -> (Vec<&'static str>, Brought) {
         let mut cycle = night.begin().unwrap();
         let mut steps = Vec::new();
         loop {
@@ -189,7 +216,7 @@ mod tests {
                     steps.extend(completed.map(|report| report.step));
                     cycle = next;
                 }
-                Chunk::Ended { episodes, induced } => return (steps, episodes, induced),
+                Chunk::Ended(brought) => return (steps, brought),
                 Chunk::Failed(report, error) => panic!("{report:?} {error}"),
             }
         }
@@ -207,9 +234,9 @@ mod tests {
         assert!(!bench.memory.night().has_news());
         told(&bench);
         assert!(bench.memory.night().has_news());
-        let (steps, _, induced) = sleep(&bench.memory.night());
+        let (steps, brought) = sleep(&bench.memory.night());
         assert_eq!(steps, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
-        assert_eq!(induced, 1);
+        assert_eq!((brought.episodes_processed, brought.schemas_induced_tier0), (3, 1));
         assert!(!bench.memory.night().has_news());
         bench.restart();
         assert!(!bench.memory.night().has_news(), "after a restart");
@@ -271,7 +298,7 @@ mod tests {
             match night.chunk(cycle) {
                 Chunk::Ran(next, _) => cycle = next,
                 Chunk::Failed(report, error) => break (report, error),
-                Chunk::Ended { .. } => panic!("it was to fail"),
+                Chunk::Ended(_) => panic!("it was to fail"),
             }
         };
         assert_eq!(report.step, "induce");

@@ -9,3 +9,6 @@ CREATE TABLE spool (
     state    TEXT    NOT NULL,                                   -- JSON: what its header said, what became of its lines
     given_up TEXT                                                -- why it stays; its name is then still to be changed
 ) STRICT, WITHOUT ROWID;
+
+-- Sessions that were opened and have not asked anything yet.
+CREATE TABLE first_turn (session TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;

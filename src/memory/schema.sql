@@ -4,7 +4,8 @@ PRAGMA application_id = 1767991652; -- "iaid"
 
 -- terms_version: the rules that made term_index. step_…: where a step of the consolidation goes on.
 -- cycle_step, cycle_seen: where a cycle that was cut short goes on, and what it will have seen; cycle_mark: what
--- the last finished one has. topology: the figures of the links, as JSON.
+-- the last finished one has. digest, digest_shown: what cycles have brought since the last digest, as JSON, and
+-- when that was. topology: the figures of the links, as JSON.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -89,6 +89,14 @@ pub(super) fn rich_club(connection: &Connection) -> Result<Vec<i64>, rusqlite::E
     Ok(kept(connection)?.club)
 }
 
+/// How small a world it was at the last consolidation, where that could be said.
+///
+/// # Errors
+/// The database's.
+pub(super) fn last_sigma(connection: &Connection) -> Result<Option<f64>, rusqlite::Error> {
+    Ok(kept(connection)?.sigma)
+}
+
 /// Takes the figures and keeps them.
 ///
 /// # Errors
