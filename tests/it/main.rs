@@ -8,6 +8,7 @@ mod docs;
 mod ending;
 mod harness;
 mod layers;
+mod lifecycle;
 mod log;
 mod memory;
 mod methods;
