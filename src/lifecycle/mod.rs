@@ -12,8 +12,12 @@ pub mod machine;
 #[cfg(feature = "daemon")]
 pub mod quiet_window;
 #[cfg(feature = "daemon")]
+pub mod record;
+#[cfg(feature = "daemon")]
 pub mod state_file;
 #[cfg(feature = "daemon")]
 pub mod user_zone;
 #[cfg(feature = "daemon")]
 pub mod wake_signal;
+#[cfg(feature = "daemon")]
+mod whole_file;

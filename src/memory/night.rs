@@ -10,7 +10,7 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use super::course::Course;
-use super::cycle::{CHUNK, Report};
+use super::cycle::{CHUNK, Report, Step};
 use super::drain::{self, Drained};
 use super::moment::Moment;
 use super::morning::{self, Brought, Morning};
@@ -43,13 +43,8 @@ pub struct Cycle(Course);
 pub enum Chunk {
     /// It is done, and perhaps its step with it.
     Ran(Cycle, Option<StepReport>),
-    /// The cycle is at its end: so many records were looked at, so many patterns found.
-    Ended {
-        /// Records.
-        episodes: u64,
-        /// Patterns.
-        induced: u64,
-    },
+    /// The cycle is at its end, and this is what it has brought.
+    Ended(Brought),
     /// Nothing of it was stored; the next cycle goes on from there.
     Failed(StepReport, CallError),
 }
@@ -65,7 +60,17 @@ pub struct StepReport {
     pub counts: BTreeMap<&'static str, u64>,
 }
 
+impl StepReport {
+    /// Of a step that did nothing.
+    pub fn nothing(step: &'static str) -> StepReport {
+        StepReport { step, duration_sec: 0.0, counts: BTreeMap::new() }
+    }
+}
+
 impl Night {
+    /// Steps of a cycle.
+    pub const STEPS: usize = Step::ALL.len();
+
     /// Was anything told that the last finished cycle has not seen? From any thread, at once.
     pub fn has_news(&self) -> bool {
         self.news.are_there()
@@ -100,13 +105,11 @@ impl Night {
             }
             Ok((course, None)) => {
                 course.ended(&self.news, &self.morning);
-                let count = |name: &str| course.reports().iter().map(|report| report.counts().of(name)).sum();
-                Chunk::Ended { episodes: count("examined"), induced: count("induced") }
+                Chunk::Ended(Brought::by(course.reports()))
             }
             Err(error) => {
                 let step = step.map_or("end", |step| step.name());
-                let nothing = StepReport { step, duration_sec: 0.0, counts: BTreeMap::new() };
-                Chunk::Failed(so_far.unwrap_or(nothing), error)
+                Chunk::Failed(so_far.unwrap_or_else(|| StepReport::nothing(step)), error)
             }
         }
     }
@@ -178,6 +181,11 @@ impl Cycle {
         if self.0.has_begun() { None } else { self.step() }
     }
 
+    /// Steps that are done.
+    pub fn steps_done(&self) -> usize {
+        self.0.steps_done()
+    }
+
     /// The step that it is at; none where only its end is left.
     pub fn step(&self) -> Option<&'static str> {
         self.0.step().map(|step| step.name())
@@ -198,8 +206,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// Runs a whole cycle; gives its steps, what was seen and what was found.
-    fn sleep(night: &Night) -> (Vec<&'static str>, u64, u64) {
+    /// Runs a whole cycle; gives its steps and what it has brought.
+    fn sleep(night: &Night) -> (Vec<&'static str>, Brought) {
         let mut cycle = night.begin().unwrap();
         let mut steps = Vec::new();
         loop {
@@ -208,7 +216,7 @@ mod tests {
                     steps.extend(completed.map(|report| report.step));
                     cycle = next;
                 }
-                Chunk::Ended { episodes, induced } => return (steps, episodes, induced),
+                Chunk::Ended(brought) => return (steps, brought),
                 Chunk::Failed(report, error) => panic!("{report:?} {error}"),
             }
         }
@@ -226,9 +234,9 @@ mod tests {
         assert!(!bench.memory.night().has_news());
         told(&bench);
         assert!(bench.memory.night().has_news());
-        let (steps, _, induced) = sleep(&bench.memory.night());
+        let (steps, brought) = sleep(&bench.memory.night());
         assert_eq!(steps, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
-        assert_eq!(induced, 1);
+        assert_eq!((brought.episodes_processed, brought.schemas_induced_tier0), (3, 1));
         assert!(!bench.memory.night().has_news());
         bench.restart();
         assert!(!bench.memory.night().has_news(), "after a restart");
@@ -290,7 +298,7 @@ mod tests {
             match night.chunk(cycle) {
                 Chunk::Ran(next, _) => cycle = next,
                 Chunk::Failed(report, error) => break (report, error),
-                Chunk::Ended { .. } => panic!("it was to fail"),
+                Chunk::Ended(_) => panic!("it was to fail"),
             }
         };
         assert_eq!(report.step, "induce");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use iaid::dispatch::{Dispatch, Pace, Params, Reply};
 use iaid::limits::Limits;
-use iaid::serve::plane::{ControlPlane, Counters, Now, Panicked, Ticket, Wishes};
+use iaid::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
 use iaid::serve::{Handle, Server};
 use iaid::sys::listener::Listener;
 use iaid::wire::control::Control;
@@ -186,13 +186,11 @@ impl ControlPlane for Figures {
         None
     }
 
-    fn request(&mut self, _: &str, _: Now) {}
-
     fn next_moment(&self) -> Option<Instant> {
         None
     }
 
-    fn tick(&mut self, _: Now, _: &mut Wishes<()>) {}
+    fn tick(&mut self, _: Seen<'_>, _: Around, _: Now, _: &mut Wishes<()>) {}
 
     fn stopping(&mut self) {}
 
