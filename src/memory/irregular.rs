@@ -8,6 +8,11 @@ pub(super) fn base(form: &str) -> Option<&'static str> {
     FORMS.binary_search_by_key(&form, |(form, _)| form).ok().map(|at| FORMS[at].1)
 }
 
+/// Each irregular form with its word.
+pub(super) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FORMS.iter().copied()
+}
+
 /// Sorted by form.
 #[rustfmt::skip]
 const FORMS: &[(&str, &str)] = &[

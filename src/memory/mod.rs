@@ -39,6 +39,7 @@ mod phrase;
 mod pieces;
 mod precache;
 mod profile;
+mod question;
 mod rank;
 mod reader;
 mod recall;

@@ -56,10 +56,11 @@ impl<'q> Wanted<'q> {
         let mut read = 0_u64;
         let whole = 1 << (self.terms.len() - 1);
         let mut has_it = false;
-        terms::each(text, |token| {
+        terms::each(text, |mut token| {
+            let here = token.term();
             let fits = |(term, look): (&str, Look)| match look {
-                Look::Whole => term == token.term,
-                Look::Prefix => token.term.starts_with(term),
+                Look::Whole => term == here,
+                Look::Prefix => here.starts_with(term),
             };
             let here = self.terms().enumerate().filter(|&(_, term)| fits(term)).fold(0, |bits, (i, _)| bits | 1 << i);
             read = (read << 1 | 1) & here;

@@ -5,16 +5,14 @@
 //! session, of a question it may answer, and of the session as a whole. Each rule counts what [`RULES`]
 //! says; zero switches it off. What each of them earns stands in `docs/recall.md`.
 //!
-//! Pure: no database, no clock. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance
-//! Framework: BM25 and Beyond", 2009.
+//! Pure: no database, no clock. What a single text says to a question is `question.rs`'s.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::moment::Day;
 use super::phrase::Phrase;
-use super::signs::{self, DatePart};
-use super::terms::{self, Asked, Look};
+use super::question::{Question, Reading, Terms};
 
 /// What each rule counts. A question's terms share out 1 by their rarity, so "of the question" is a
 /// number from 0 to 1.
@@ -26,6 +24,10 @@ pub(super) struct Rules {
     pub(super) coverage: f64,
     /// The share that it has by the beginning of a word alone: *photo* for *photography*.
     pub(super) beginnings: f64,
+    /// Of each two words of the question that stand side by side in it too.
+    pub(super) pairs: f64,
+    /// The share that it has as two words for one, or one for two: *road trip* for *roadtrip*.
+    pub(super) joined: f64,
     /// BM25 of the record said just before, the one just after, the one before that, the one after that.
     pub(super) before: f64,
     pub(super) after: f64,
@@ -37,6 +39,8 @@ pub(super) struct Rules {
     pub(super) window: f64,
     /// The share of the question that its session has.
     pub(super) session: f64,
+    /// It opens its session: nothing before it could speak for it.
+    pub(super) opens: f64,
     /// It is said by somebody whom the question names.
     pub(super) speaker: f64,
     /// It asks itself.
@@ -49,35 +53,28 @@ pub(super) struct Rules {
     pub(super) length: f64,
 }
 
-/// What the rules count, found by looking at what each is worth.
+/// What the rules count: the weights under which the right answers of many questions are likeliest, each
+/// checked to be of use on talks that it was not found on (`docs/recall.md`).
 pub(super) const RULES: Rules = Rules {
-    own: 0.5,
-    coverage: 0.075,
-    beginnings: 0.45,
-    before: 0.3,
-    after: 0.1,
-    two_before: 0.19,
-    two_after: 0.1,
-    answers: 0.24,
-    window: 0.23,
-    session: 0.15,
-    speaker: 0.075,
-    asks: -0.04,
-    when: 0.19,
-    date: 0.96,
-    length: 0.15,
+    own: 0.12,
+    coverage: 0.38,
+    beginnings: 0.72,
+    pairs: 0.04,
+    joined: 0.77,
+    before: 0.06,
+    after: 0.025,
+    two_before: 0.1,
+    two_after: 0.013,
+    answers: 0.37,
+    window: 0.53,
+    session: 0.3,
+    opens: 0.1,
+    speaker: 0.13,
+    asks: -0.08,
+    when: 0.23,
+    date: 0.68,
+    length: 0.044,
 };
-
-/// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
-const K1: f64 = 1.2;
-const B: f64 = 0.75;
-
-/// What a word in a record's cue counts, against one in its text.
-const CUE_WEIGHT: f64 = 0.5;
-
-/// Letters that two words must share at their beginning to be taken for kin. Picked: five in most
-/// alphabets are a root.
-const KIN_CHARS: usize = 5;
 
 /// Does a record belong to the project that was asked from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,16 +101,6 @@ pub(super) struct Found {
     pub(super) place: Place,
 }
 
-/// How rare a term is that `frequency` of `total` records have: BM25's inverse document frequency, in
-/// the form that stays over 0 for the most common ones.
-pub(super) fn idf(total: f64, frequency: f64) -> f64 {
-    let frequency = frequency.min(total);
-    (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
-}
-
-/// A set of the question's terms, a bit each.
-type Terms = u32;
-
 /// A record that was read.
 #[derive(Debug)]
 pub(super) struct Candidate {
@@ -127,119 +114,38 @@ pub(super) struct Candidate {
     pub(super) is_admitted: bool,
 }
 
-/// What a record's text says to a question.
-#[derive(Debug)]
-pub(super) struct Reading {
-    /// Of each term, how often it is there.
-    counts: Vec<f64>,
-    /// The terms that are there.
-    has: Terms,
-    /// The terms that are there by a word's beginning alone.
-    kin: Terms,
-    /// The terms that name who speaks.
-    speaker: Terms,
-    /// Words of the text.
-    length: f64,
-    asks: bool,
-    /// Looked at only where the question asks for a time.
-    tells_time: bool,
+/// The order in which records were said, as far as it is known.
+#[derive(Debug, Default)]
+pub(super) struct Talk {
+    /// From a record to the one said after it in its session.
+    pub(super) next: HashMap<i64, i64>,
+    /// The first ones of sessions.
+    pub(super) openings: HashSet<i64>,
 }
 
-/// A question's terms, weighed.
+/// Ranks what was read for a question.
 #[derive(Debug)]
 pub(super) struct Scorer {
-    /// A question has few, so looking through them beats hashing every word of every text.
-    terms: Vec<Asked>,
-    /// Each term's share of the question.
-    shares: Vec<f64>,
-    dates: Vec<(usize, DatePart)>,
-    asks_when: bool,
+    pub(super) question: Question,
     rules: Rules,
 }
 
 impl Scorer {
-    /// For these terms of `cue`, at most 32, each with its [`idf`] and the number of records that have it.
-    pub(super) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>, rules: Rules) -> Scorer {
-        let known: f64 = terms.iter().filter(|(_, _, records)| *records > 0).map(|(_, idf, _)| idf).sum();
-        let shares = terms.iter().map(|(_, idf, _)| if known > 0.0 { idf / known } else { 0.0 }).collect();
-        let terms: Vec<Asked> = terms.into_iter().map(|(asked, _, _)| asked).collect();
-        let named = |(at, asked): (usize, &Asked)| DatePart::named(&asked.word).map(|part| (at, part));
-        let dates = terms.iter().enumerate().filter_map(named).collect();
-        let mut asks_when = false;
-        terms::each(cue, |token| asks_when |= signs::asks_when(token.word));
-        Scorer { terms, shares, dates, asks_when, rules }
+    /// By these rules.
+    pub(super) fn new(question: Question, rules: Rules) -> Scorer {
+        Scorer { question, rules }
     }
 
-    /// Reads a record.
-    pub(super) fn read(&self, text: &str, cue: &str) -> Reading {
-        let mut reading = Reading {
-            counts: vec![0.0; self.terms.len()],
-            has: 0,
-            kin: 0,
-            speaker: 0,
-            length: 0.0,
-            asks: signs::asks(text),
-            tells_time: false,
-        };
-        terms::each(text, |token| {
-            reading.length += 1.0;
-            reading.tells_time |= self.asks_when && signs::tells_time(token.word);
-            self.count(token.term, 1.0, &mut reading);
-        });
-        terms::each(cue, |token| self.count(token.term, CUE_WEIGHT, &mut reading));
-        reading.kin &= !reading.has;
-        if let Some(label) = signs::label(text) {
-            terms::each(label, |token| {
-                reading.speaker |= self.matching(|asked| asked.term == token.term);
-            });
-        }
-        reading
-    }
-
-    fn count(&self, term: &str, weight: f64, reading: &mut Reading) {
-        for (at, asked) in self.terms.iter().enumerate() {
-            let is_there = match asked.look {
-                Look::Whole => asked.term == term,
-                Look::Prefix => term.starts_with(&asked.term),
-            };
-            if is_there {
-                reading.counts[at] += weight;
-                reading.has |= 1 << at;
-            } else if are_kin(&asked.term, term) {
-                reading.kin |= 1 << at;
-            }
-        }
-    }
-
-    fn matching(&self, so: impl Fn(&Asked) -> bool) -> Terms {
-        self.terms.iter().enumerate().filter(|(_, asked)| so(asked)).fold(0, |set, (at, _)| set | 1 << at)
-    }
-
-    /// What these terms share of the question.
-    fn share(&self, terms: Terms) -> f64 {
-        self.shares.iter().enumerate().filter(|(at, _)| terms & 1 << at != 0).map(|(_, share)| share).sum()
-    }
-
-    fn bm25(&self, reading: &Reading, average: f64, without: Terms) -> f64 {
-        let slowness = K1 * (1.0 - B + B * reading.length / average);
-        let weigh = |(at, count): (usize, &f64)| match without & 1 << at {
-            0 if *count > 0.0 => self.shares[at] * count * (K1 + 1.0) / (count + slowness),
-            _ => 0.0,
-        };
-        reading.counts.iter().enumerate().map(weigh).sum()
-    }
-
-    /// The best `limit`, by phrase, place, score and age in this order. `next` leads from a record to
-    /// the one said after it in its session, as far as that is known.
-    pub(super) fn rank(&self, read: &[Candidate], next: &HashMap<i64, i64>, limit: usize) -> Vec<Found> {
-        let around = Around::of(self, read, next);
+    /// The best `limit`, by phrase, place, score and age in this order.
+    pub(super) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
+        let around = Around::of(self, read, talk);
         let mut found: Vec<Found> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
             .filter_map(|(at, one)| {
                 let context = around.of_one(at);
-                let terms: Vec<usize> = (0..self.terms.len()).filter(|at| one.reading.has & 1 << at != 0).collect();
+                let terms: Vec<usize> = (0..self.question.len()).filter(|at| one.reading.has.has(*at)).collect();
                 if terms.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
                     return None;
                 }
@@ -254,23 +160,24 @@ impl Scorer {
     }
 
     fn sum(&self, one: &Candidate, context: &Context, names: Terms) -> f64 {
-        let rules = &self.rules;
-        let reading = &one.reading;
-        let dated = self.dates.iter().filter(|(_, part)| part.is_of(one.day)).fold(0, |set, (at, _)| set | 1 << at);
+        let (rules, question, reading) = (&self.rules, &self.question, &one.reading);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
         rules.own * context.own
-            + rules.coverage * self.share(reading.has)
-            + rules.beginnings * self.share(reading.kin & !names)
+            + rules.coverage * question.share(reading.has)
+            + rules.beginnings * question.share(reading.kin.without(names))
+            + rules.pairs * f64::from(reading.pairs)
+            + rules.joined * question.share(reading.joined)
             + rules.before * context.before
             + rules.after * context.after
             + rules.two_before * context.two_before
             + rules.two_after * context.two_after
-            + rules.window * self.share(context.window)
-            + rules.session * self.share(context.session)
-            + rules.date * self.share(dated & !reading.has)
+            + rules.window * question.share(context.window)
+            + rules.session * question.share(context.session)
+            + rules.date * question.share(question.dated(one.day).without(reading.has))
             + rules.length * (1.0 + reading.length).ln()
             + flag(context.follows_question, rules.answers * context.before)
-            + flag(reading.speaker != 0, rules.speaker)
+            + flag(context.opens, rules.opens)
+            + flag(!reading.speaker.is_empty(), rules.speaker)
             + flag(reading.asks, rules.asks)
             + flag(reading.tells_time, rules.when)
     }
@@ -285,6 +192,7 @@ struct Context {
     two_before: f64,
     two_after: f64,
     follows_question: bool,
+    opens: bool,
     window: Terms,
     session: Terms,
 }
@@ -298,6 +206,7 @@ impl Context {
 /// All records that were read, by what they are to each other.
 struct Around<'r> {
     read: &'r [Candidate],
+    talk: &'r Talk,
     /// BM25 of each record, and without the names of speakers.
     own: Vec<f64>,
     bare: Vec<f64>,
@@ -310,16 +219,17 @@ struct Around<'r> {
 }
 
 impl<'r> Around<'r> {
-    fn of(scorer: &Scorer, read: &'r [Candidate], next: &HashMap<i64, i64>) -> Around<'r> {
+    fn of(scorer: &Scorer, read: &'r [Candidate], talk: &'r Talk) -> Around<'r> {
         let average = (read.iter().map(|one| one.reading.length).sum::<f64>() / read.len().max(1) as f64).max(1.0);
-        let names = read.iter().fold(0, |names, one| names | one.reading.speaker);
+        let names = read.iter().fold(Terms::default(), |names, one| names.and(one.reading.speaker));
         let mut sessions: HashMap<i64, Terms> = HashMap::new();
         for one in read {
-            *sessions.entry(one.session).or_default() |= one.reading.has & !names;
+            let terms = sessions.entry(one.session).or_default();
+            *terms = terms.and(one.reading.has.without(names));
         }
         let places: HashMap<i64, usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
         let after: Vec<Option<usize>> =
-            read.iter().map(|one| next.get(&one.seq).and_then(|seq| places.get(seq).copied())).collect();
+            read.iter().map(|one| talk.next.get(&one.seq).and_then(|seq| places.get(seq).copied())).collect();
         let mut before = vec![None; read.len()];
         for (at, after) in after.iter().enumerate() {
             if let Some(after) = after {
@@ -327,9 +237,10 @@ impl<'r> Around<'r> {
             }
         }
         Around {
-            own: read.iter().map(|one| scorer.bm25(&one.reading, average, 0)).collect(),
-            bare: read.iter().map(|one| scorer.bm25(&one.reading, average, names)).collect(),
+            own: read.iter().map(|one| scorer.question.bm25(&one.reading, average, Terms::default())).collect(),
+            bare: read.iter().map(|one| scorer.question.bm25(&one.reading, average, names)).collect(),
             read,
+            talk,
             names,
             before,
             after,
@@ -342,7 +253,7 @@ impl<'r> Around<'r> {
         let two_before = before.and_then(|at| self.before[at]);
         let two_after = after.and_then(|at| self.after[at]);
         let bare = |at: Option<usize>| at.map_or(0.0, |at| self.bare[at]);
-        let has = |at: Option<usize>| at.map_or(0, |at| self.read[at].reading.has & !self.names);
+        let has = |at: Option<usize>| at.map_or(Terms::default(), |at| self.read[at].reading.has.without(self.names));
         Context {
             own: self.own[at],
             before: bare(before),
@@ -350,16 +261,11 @@ impl<'r> Around<'r> {
             two_before: bare(two_before),
             two_after: bare(two_after),
             follows_question: before.is_some_and(|at| self.read[at].reading.asks),
-            window: has(Some(at)) | has(before) | has(after) | has(two_before) | has(two_after),
-            session: self.sessions.get(&self.read[at].session).copied().unwrap_or(0),
+            opens: self.talk.openings.contains(&self.read[at].seq),
+            window: has(Some(at)).and(has(before)).and(has(after)).and(has(two_before)).and(has(two_after)),
+            session: self.sessions.get(&self.read[at].session).copied().unwrap_or_default(),
         }
     }
-}
-
-/// Do two different words begin alike? Names with numbers in them (*room12*) are told apart by them.
-fn are_kin(a: &str, b: &str) -> bool {
-    let alike = a.chars().zip(b.chars()).take(KIN_CHARS).take_while(|(a, b)| a == b && !a.is_ascii_digit()).count();
-    alike == KIN_CHARS && !(a.ends_with(|c: char| c.is_ascii_digit()) || b.ends_with(|c: char| c.is_ascii_digit()))
 }
 
 fn best_first(a: &Found, b: &Found) -> Ordering {
@@ -368,12 +274,16 @@ fn best_first(a: &Found, b: &Found) -> Ordering {
 
 #[cfg(test)]
 mod tests {
+    use super::super::question::idf;
+    use super::super::terms::{self, Asked};
     use super::*;
 
     const PLAIN: Rules = Rules {
         own: 1.0,
         coverage: 0.0,
         beginnings: 0.0,
+        pairs: 0.0,
+        joined: 0.0,
         before: 0.0,
         after: 0.0,
         two_before: 0.0,
@@ -381,6 +291,7 @@ mod tests {
         answers: 0.0,
         window: 0.0,
         session: 0.0,
+        opens: 0.0,
         speaker: 0.0,
         asks: 0.0,
         when: 0.0,
@@ -394,23 +305,23 @@ mod tests {
     fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<Found> {
         let total = records.len() as f64;
         let has = |asked: &Asked| {
-            let scorer = Scorer::new("", vec![(asked.clone(), 1.0, 1)], PLAIN);
-            records.iter().filter(|(text, cue)| scorer.read(text, cue).has != 0).count()
+            let question = Question::new("", vec![(asked.clone(), 1.0, 1)]);
+            records.iter().filter(|(text, cue)| !question.read(text, cue).has.is_empty()).count()
         };
         let weigh = |asked: Asked| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
-        let scorer = Scorer::new(cue, terms::asked(cue).into_iter().map(weigh).collect(), rules);
+        let scorer = Scorer::new(Question::new(cue, terms::asked(cue).into_iter().map(weigh).collect()), rules);
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
             session: 1,
             day: Day { month: at as i8 + 1, ..DAY },
-            reading: scorer.read(text, cue),
+            reading: scorer.question.read(text, cue),
             phrase: Phrase::None,
             place: Place::Elsewhere,
             is_admitted: true,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
         let next = (1..records.len() as i64).map(|seq| (seq - 1, seq)).collect();
-        scorer.rank(&read, &next, 10)
+        scorer.rank(&read, &Talk { next, openings: HashSet::from([0]) }, 10)
     }
 
     fn order(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<i64> {
@@ -451,6 +362,34 @@ mod tests {
                 "photography",
                 vec![filler, ("photographs and a tree", ""), ("a photography", "")],
                 2,
+            ),
+            (
+                "pairs",
+                Rules { pairs: 1.0, ..PLAIN },
+                "apple pie",
+                vec![filler, ("pie with an apple", ""), filler, ("one apple pie", ""), filler],
+                3,
+            ),
+            (
+                "joined in the question",
+                Rules { joined: 9.0, ..PLAIN },
+                "roadtrip apple",
+                vec![filler, ("apple apple", ""), filler, ("road trip apple", ""), filler],
+                3,
+            ),
+            (
+                "joined in the record",
+                Rules { joined: 9.0, ..PLAIN },
+                "road trip apple",
+                vec![filler, ("apple apple", ""), filler, ("roadtrip apple", ""), filler],
+                3,
+            ),
+            (
+                "opens",
+                Rules { opens: 1.0, ..PLAIN },
+                "apple",
+                vec![("apple a pie", ""), filler, filler, ("apple", "")],
+                0,
             ),
             ("before", Rules { before: 2.0, ..PLAIN }, "apple", vec![("apple apple", ""), filler, filler], 1),
             ("after", Rules { after: 2.0, ..PLAIN }, "apple", vec![filler, filler, ("apple apple", "")], 1),
@@ -519,19 +458,19 @@ mod tests {
 
     #[test]
     fn what_is_not_admitted_stands_beside_but_is_not_found() {
-        let scorer = Scorer::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)], RULES);
+        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), RULES);
         let one = |seq, text: &str, is_admitted| Candidate {
             seq,
             session: 1,
             day: DAY,
-            reading: scorer.read(text, ""),
+            reading: scorer.question.read(text, ""),
             phrase: Phrase::None,
             place: Place::Elsewhere,
             is_admitted,
         };
         let read =
-            [one(1, "an apple", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
-        let found = scorer.rank(&read, &HashMap::from([(1, 2), (2, 3)]), 10);
+            [one(1, "an apple?", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
+        let found = scorer.rank(&read, &Talk { next: HashMap::from([(1, 2), (2, 3)]), ..Talk::default() }, 10);
         assert_eq!(found.iter().map(|found| found.seq).collect::<Vec<_>>(), [2, 3]);
         assert!(
             found.iter().all(|found| found.terms.is_empty() && found.score > 0.0 && found.score < 1.0),
@@ -541,12 +480,12 @@ mod tests {
 
     #[test]
     fn phrase_comes_before_place_and_place_before_score() {
-        let scorer = Scorer::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)], PLAIN);
+        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), PLAIN);
         let one = |seq, text: &str, phrase, place| Candidate {
             seq,
             session: seq,
             day: DAY,
-            reading: scorer.read(text, ""),
+            reading: scorer.question.read(text, ""),
             phrase,
             place,
             is_admitted: true,
@@ -559,16 +498,7 @@ mod tests {
             one(4, "tree", Phrase::None, Place::Here),
             one(5, "apple", Phrase::Exact, Place::Here),
         ];
-        let found: Vec<i64> = scorer.rank(&all, &HashMap::new(), 4).iter().map(|found| found.seq).collect();
+        let found: Vec<i64> = scorer.rank(&all, &Talk::default(), 4).iter().map(|found| found.seq).collect();
         assert_eq!(found, [5, 3, 2, 1]);
-    }
-
-    #[test]
-    fn rarity_is_over_zero_and_falls() {
-        let all: Vec<f64> = [0.0, 1.0, 10.0, 99.0, 100.0].iter().map(|&f| idf(100.0, f)).collect();
-        assert!(all.windows(2).all(|two| two[0] > two[1]), "{all:?}");
-        assert!(all.iter().all(|idf| *idf > 0.0), "{all:?}");
-        // An estimate that is too high.
-        assert_eq!(idf(100.0, 150.0), idf(100.0, 100.0));
     }
 }

@@ -679,7 +679,7 @@ mod tests {
             ("garden: garden garden tomatoes", "2024-05-02T23:59:59.5Z", "/home/a"),
             ("garden: watered tomatoes", "2024-05-03T10:00:00Z", "/home/b"),
         ] {
-            bench.capture(text, json!({"ts": ts, "project": project}));
+            bench.capture(text, json!({"ts": ts, "project": project, "session_id": ts}));
         }
         for (params, want) in [
             (json!({"since": "2024-05-02"}), &["garden: garden", "garden: watere"][..]),

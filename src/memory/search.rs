@@ -5,7 +5,7 @@
 //! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
 //! knows nothing of replies: `recall.rs` makes hits of what is found.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -13,7 +13,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::fault::Fault;
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
-use super::rank::{Candidate, Found, Place, RULES, Scorer, idf};
+use super::question::{Question, idf};
+use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
 use super::reader::Snapshot;
 use super::record::Tier;
 use super::terms::{Asked, Look};
@@ -38,7 +39,7 @@ const TERM_POSTINGS: usize = 400;
 const CANDIDATES: usize = 60;
 
 /// The heaviest of them, whose neighbours in the session are read too.
-const WITH_NEIGHBOURS: usize = 24;
+const WITH_NEIGHBOURS: usize = 40;
 
 /// Neighbours on either side.
 const NEIGHBOURS: usize = 2;
@@ -100,11 +101,11 @@ pub(super) fn search(
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
-    let scorer = Scorer::new(query.cue, weighed, RULES);
+    let scorer = Scorer::new(Question::new(query.cue, weighed), RULES);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
     reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
-    let found = scorer.rank(&reading.read, &reading.next, limit);
+    let found = scorer.rank(&reading.read, &reading.talk, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
 }
 
@@ -278,8 +279,7 @@ struct Reading<'r> {
     deadline: Instant,
     here: Option<i64>,
     read: Vec<Candidate>,
-    /// From a record to the one said after it in its session.
-    next: HashMap<i64, i64>,
+    talk: Talk,
 }
 
 impl<'r> Reading<'r> {
@@ -290,7 +290,7 @@ impl<'r> Reading<'r> {
         deadline: Instant,
     ) -> Result<Reading<'r>, Fault> {
         let here = project_number(connection, query.filter.project)?;
-        Ok(Reading { connection, query, scorer, deadline, here, read: Vec::new(), next: HashMap::new() })
+        Ok(Reading { connection, query, scorer, deadline, here, read: Vec::new(), talk: Talk::default() })
     }
 
     /// Reads the first `most` of these that the question's filter admits, of either place.
@@ -335,8 +335,11 @@ impl<'r> Reading<'r> {
             let mut chain = side(&mut before)?;
             chain.reverse();
             chain.push(seq);
+            if chain.len() <= NEIGHBOURS {
+                self.talk.openings.insert(chain[0]);
+            }
             chain.extend(side(&mut after)?);
-            self.next.extend(chain.windows(2).map(|two| (two[0], two[1])));
+            self.talk.next.extend(chain.windows(2).map(|two| (two[0], two[1])));
             for seq in chain.into_iter().filter(|seq| known.insert(*seq)) {
                 if let Some(row) = find.query([seq])?.next()? {
                     self.take(seq, row)?;
@@ -352,7 +355,7 @@ impl<'r> Reading<'r> {
             seq,
             session: row.get(3)?,
             day: Moment(row.get(0)?).day(),
-            reading: self.scorer.read(text, cue),
+            reading: self.scorer.question.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
             place: self.place(row)?,
             is_admitted: self.admits(row)?,

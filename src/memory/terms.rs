@@ -36,14 +36,27 @@ pub(super) enum Kind {
 }
 
 /// One token, as [`each`] gives it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Token<'t> {
-    /// What stands in the index.
-    pub(super) term: &'t str,
-    /// The folded word before its stem was taken.
+    /// The folded word before its stem is taken.
     pub(super) word: &'t str,
     /// What it is.
     pub(super) kind: Kind,
+    stemmed: &'t mut String,
+}
+
+impl Token<'_> {
+    /// What stands in the index. Made when asked for: stemming is most of the work of taking a text
+    /// apart.
+    pub(super) fn term(&mut self) -> &str {
+        if self.kind != Kind::Word {
+            return self.word;
+        }
+        self.stemmed.clear();
+        self.stemmed.push_str(self.word);
+        stem(self.stemmed);
+        self.stemmed
+    }
 }
 
 /// How a term is looked for.
@@ -69,8 +82,8 @@ pub(super) struct Asked {
 /// The terms of a text in its order, each followed by one space: what the index is fed.
 pub(super) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    each(text, |token| {
-        line.push_str(token.term);
+    each(text, |mut token| {
+        line.push_str(token.term());
         line.push(' ');
     });
     line
@@ -80,13 +93,15 @@ pub(super) fn line(text: &str) -> String {
 pub(super) fn asked(cue: &str) -> Vec<Asked> {
     let mut seen = HashSet::new();
     let (mut telling, mut stops) = (Vec::new(), Vec::new());
-    each(cue, |token| {
-        if token.kind == Kind::Last || !seen.insert(token.term.to_owned()) {
+    each(cue, |mut token| {
+        let (word, kind) = (token.word, token.kind);
+        let term = token.term();
+        if kind == Kind::Last || !seen.insert(term.to_owned()) {
             return;
         }
-        let look = if token.kind == Kind::Lone { Look::Prefix } else { Look::Whole };
-        let asked = Asked { term: token.term.to_owned(), word: token.word.to_owned(), look };
-        if is_stop_word(token.word) { stops.push(asked) } else { telling.push(asked) }
+        let look = if kind == Kind::Lone { Look::Prefix } else { Look::Whole };
+        let asked = Asked { term: term.to_owned(), word: word.to_owned(), look };
+        if is_stop_word(word) { stops.push(asked) } else { telling.push(asked) }
     });
     if telling.is_empty() { stops } else { telling }
 }
@@ -96,8 +111,8 @@ pub(super) fn asked(cue: &str) -> Vec<Asked> {
 pub(super) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
     let mut terms = Vec::new();
     let mut look = Look::Whole;
-    each(text, |token| {
-        terms.push(token.term.to_owned());
+    each(text, |mut token| {
+        terms.push(token.term().to_owned());
         look = if matches!(token.kind, Kind::Last | Kind::Lone) { Look::Prefix } else { Look::Whole };
     });
     (!terms.is_empty()).then_some((terms, look))
@@ -108,7 +123,11 @@ pub(super) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
     let mut splitter =
         Splitter { sink, run: String::new(), starts: Vec::new(), stemmed: String::new(), shape: Shape::Word };
     for c in text.chars() {
-        fold(c, &mut |folded| splitter.push(folded));
+        match c {
+            'a'..='z' | '0'..='9' => splitter.push_word(c),
+            'A'..='Z' => splitter.push_word(c.to_ascii_lowercase()),
+            _ => fold(c, &mut |folded| splitter.push(folded)),
+        }
     }
     splitter.flush(Edge::Other);
 }
@@ -147,15 +166,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
             return;
         }
         match class(c) {
-            Class::Word => {
-                if self.shape == Shape::Grams {
-                    self.flush(Edge::Other);
-                }
-                // Beyond the longest term the rest of a word tells nothing more.
-                if self.run.len() < TERM_BYTES {
-                    self.run.push(c);
-                }
-            }
+            Class::Word => self.push_word(c),
             Class::Gram => {
                 if self.shape != Shape::Grams {
                     self.flush(Edge::Other);
@@ -178,6 +189,16 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         }
     }
 
+    fn push_word(&mut self, c: char) {
+        if self.shape == Shape::Grams {
+            self.flush(Edge::Other);
+        }
+        // Beyond the longest term the rest of a word tells nothing more.
+        if self.run.len() < TERM_BYTES {
+            self.run.push(c);
+        }
+    }
+
     fn flush(&mut self, edge: Edge) {
         match self.shape {
             Shape::Grams => self.grams(),
@@ -196,9 +217,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         }
         let end = (0..=TERM_BYTES.min(self.run.len())).rev().find(|&end| self.run.is_char_boundary(end));
         self.run.truncate(end.unwrap_or(0));
-        self.stemmed.clone_from(&self.run);
-        stem(&mut self.stemmed);
-        (self.sink)(Token { term: &self.stemmed, word: &self.run, kind: Kind::Word });
+        (self.sink)(Token { word: &self.run, kind: Kind::Word, stemmed: &mut self.stemmed });
     }
 
     fn grams(&mut self) {
@@ -210,7 +229,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
                 None => (end, Kind::Last),
             };
             let gram = &self.run[start..stop];
-            (self.sink)(Token { term: gram, word: gram, kind });
+            (self.sink)(Token { word: gram, kind, stemmed: &mut self.stemmed });
         }
     }
 }
@@ -316,11 +335,12 @@ mod tests {
         text.push_str(&"ж".repeat(1000));
         text.push_str(&format!("ก{}ก", "\u{0E34}".repeat(1000)));
         let mut count = 0;
-        each(&text, |token| {
+        each(&text, |mut token| {
             count += 1;
-            assert!(!token.term.is_empty() && token.term.len() <= TERM_BYTES + 8, "{}", token.term.len());
+            let term = token.term();
+            assert!(!term.is_empty() && term.len() <= TERM_BYTES + 8, "{}", term.len());
             let clean = |c: char| !c.is_ascii() || c.is_ascii_alphanumeric();
-            assert!(token.term.chars().all(clean), "{:?}", token.term);
+            assert!(term.chars().all(clean), "{term:?}");
         });
         assert!(count > 100_000);
     }

@@ -1,0 +1,306 @@
+//! A question's terms, weighed, and what one text says to them.
+//!
+//! A question is made once and then reads every candidate's text, so it is made for fast reading:
+//! most words of a text begin like no word of the question, and are not even stemmed. It knows
+//! nothing of other records; what a record's neighbours add is `rank.rs`'s.
+//!
+//! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
+//! Beyond", 2009.
+
+use super::irregular;
+use super::moment::Day;
+use super::signs::{self, DatePart};
+use super::terms::{self, Asked, Kind, Look, Token};
+
+/// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
+const K1: f64 = 1.2;
+const B: f64 = 0.75;
+
+/// What a word in a record's cue counts, against one in its text.
+const CUE_WEIGHT: f64 = 0.5;
+
+/// Letters that two words must share at their beginning to be taken for kin. Picked: five in most
+/// alphabets are a root.
+const KIN_CHARS: usize = 5;
+
+/// Pairs of the question's words side by side in a text that count. Picked: a third tells nothing new.
+const PAIRS: u32 = 2;
+
+/// How rare a term is that `frequency` of `total` records have: BM25's inverse document frequency, in
+/// the form that stays over 0 for the most common ones.
+pub(super) fn idf(total: f64, frequency: f64) -> f64 {
+    let frequency = frequency.min(total);
+    (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
+}
+
+/// A set of a question's terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Terms(u32);
+
+impl Terms {
+    fn only(at: usize) -> Terms {
+        Terms(1 << at)
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn has(self, at: usize) -> bool {
+        self.0 & 1 << at != 0
+    }
+
+    pub(super) fn and(self, other: Terms) -> Terms {
+        Terms(self.0 | other.0)
+    }
+
+    pub(super) fn without(self, other: Terms) -> Terms {
+        Terms(self.0 & !other.0)
+    }
+}
+
+/// What a record's text says to a question.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Of each term, how often it is there.
+    counts: Vec<f64>,
+    /// The terms that are there.
+    pub(super) has: Terms,
+    /// The terms that are there by a word's beginning alone: *photo* for *photography*.
+    pub(super) kin: Terms,
+    /// The terms that are there alone as two words for one, or one for two: *road trip*, *roadtrip*.
+    pub(super) joined: Terms,
+    /// The terms that name who speaks.
+    pub(super) speaker: Terms,
+    /// Pairs of the question's words that stand side by side here too, at most [`PAIRS`].
+    pub(super) pairs: u32,
+    /// Words of the text.
+    pub(super) length: f64,
+    /// It asks itself.
+    pub(super) asks: bool,
+    /// It tells a time. Looked at only where the question asks for one.
+    pub(super) tells_time: bool,
+}
+
+/// A question. Its terms share out 1 by their rarity, so "of the question" is a number from 0 to 1.
+#[derive(Debug)]
+pub(super) struct Question {
+    /// A question has few, so looking through them beats hashing every word of every text.
+    terms: Vec<Asked>,
+    /// Each term's share of the question.
+    shares: Vec<f64>,
+    dates: Vec<(usize, DatePart)>,
+    /// Terms that stand side by side.
+    pairs: Vec<(usize, usize)>,
+    /// Two words that stand side by side, written as one, and their terms.
+    joined: Vec<(String, Terms)>,
+    /// By ASCII letter: does a word that begins so need a closer look?
+    initials: [bool; 26],
+    asks_when: bool,
+}
+
+impl Question {
+    /// For these terms of `cue`, at most 32, each with its [`idf`] and the number of records that have it.
+    pub(super) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>) -> Question {
+        let known: f64 = terms.iter().filter(|(_, _, records)| *records > 0).map(|(_, idf, _)| idf).sum();
+        let shares = terms.iter().map(|(_, idf, _)| if known > 0.0 { idf / known } else { 0.0 }).collect();
+        let terms: Vec<Asked> = terms.into_iter().map(|(asked, _, _)| asked).collect();
+        let named = |(at, asked): (usize, &Asked)| DatePart::named(&asked.word).map(|part| (at, part));
+        let mut question = Question {
+            dates: terms.iter().enumerate().filter_map(named).collect(),
+            initials: initials(&terms),
+            terms,
+            shares,
+            pairs: Vec::new(),
+            joined: Vec::new(),
+            asks_when: false,
+        };
+        let mut before: Option<(String, Option<usize>)> = None;
+        terms::each(cue, |mut token| {
+            question.asks_when |= signs::asks_when(token.word);
+            let (word, kind) = (token.word, token.kind);
+            let term = token.term();
+            let at = question.terms.iter().position(|asked| asked.term == term);
+            if let (Some((other, Some(a))), Some(b)) = (&before, at) {
+                question.pairs.push((*a, b));
+                if kind == Kind::Word {
+                    let joined = format!("{other}{word}");
+                    question.look_at(&joined);
+                    question.joined.push((joined, Terms::only(*a).and(Terms::only(b))));
+                }
+            }
+            before = Some((word.to_owned(), at));
+        });
+        question
+    }
+
+    fn look_at(&mut self, word: &str) {
+        if let Some(letter) = letter(word) {
+            self.initials[letter] = true;
+        }
+    }
+
+    /// How many terms it has.
+    pub(super) fn len(&self) -> usize {
+        self.terms.len()
+    }
+
+    /// Reads a record.
+    pub(super) fn read(&self, text: &str, cue: &str) -> Reading {
+        let mut reading =
+            Reading { counts: vec![0.0; self.terms.len()], asks: signs::asks(text), ..Reading::default() };
+        let mut before = Before::default();
+        terms::each(text, |mut token| {
+            reading.length += 1.0;
+            reading.tells_time |= self.asks_when && signs::tells_time(token.word);
+            let seen = self.count(&mut token, 1.0, &mut reading);
+            self.beside(&before, seen, &mut reading);
+            self.as_one(&mut before, &token, &mut reading);
+            before.seen = seen;
+        });
+        terms::each(cue, |mut token| drop(self.count(&mut token, CUE_WEIGHT, &mut reading)));
+        reading.kin = reading.kin.without(reading.has);
+        reading.joined = reading.joined.without(reading.has);
+        if let Some(label) = signs::label(text) {
+            terms::each(label, |mut token| reading.speaker = reading.speaker.and(self.equal(token.term())));
+        }
+        reading
+    }
+
+    /// Counts a token; the terms that it is.
+    fn count(&self, token: &mut Token<'_>, weight: f64, reading: &mut Reading) -> Terms {
+        let mut seen = Terms::default();
+        if letter(token.word).is_some_and(|letter| !self.initials[letter]) {
+            return seen;
+        }
+        let term = token.term();
+        for (at, asked) in self.terms.iter().enumerate() {
+            let is_there = match asked.look {
+                Look::Whole => asked.term == term,
+                Look::Prefix => term.starts_with(&asked.term),
+            };
+            if is_there {
+                reading.counts[at] += weight;
+                seen = seen.and(Terms::only(at));
+            } else if are_kin(&asked.term, term) {
+                reading.kin = reading.kin.and(Terms::only(at));
+            }
+        }
+        reading.has = reading.has.and(seen);
+        seen
+    }
+
+    /// Does this token stand beside the one before as two terms of the question do?
+    fn beside(&self, before: &Before, seen: Terms, reading: &mut Reading) {
+        if before.seen.is_empty() || seen.is_empty() || reading.pairs == PAIRS {
+            return;
+        }
+        let is_pair = self.pairs.iter().any(|&(a, b)| before.seen.has(a) && seen.has(b));
+        reading.pairs += u32::from(is_pair);
+    }
+
+    /// Is this word two of the question's, or with the one before one of them?
+    fn as_one(&self, before: &mut Before, token: &Token<'_>, reading: &mut Reading) {
+        let word = token.word;
+        for (_, terms) in self.joined.iter().filter(|(joined, _)| joined == word) {
+            reading.joined = reading.joined.and(*terms);
+        }
+        if !before.word.is_empty() {
+            let is_both = |asked: &Asked| {
+                asked.word.len() == before.word.len() + word.len()
+                    && asked.word.starts_with(&before.word)
+                    && asked.word.ends_with(word)
+            };
+            for (at, _) in self.terms.iter().enumerate().filter(|(_, asked)| is_both(asked)) {
+                reading.joined = reading.joined.and(Terms::only(at));
+            }
+        }
+        before.word.clear();
+        // Only a word that begins as one of the question's can be its first part.
+        if token.kind == Kind::Word && letter(word).is_none_or(|letter| self.initials[letter]) {
+            before.word.push_str(word);
+        }
+    }
+
+    fn equal(&self, term: &str) -> Terms {
+        let at = |terms: Terms, (at, asked): (usize, &Asked)| match asked.term == term {
+            true => terms.and(Terms::only(at)),
+            false => terms,
+        };
+        self.terms.iter().enumerate().fold(Terms::default(), at)
+    }
+
+    /// The terms that name a part of this date.
+    pub(super) fn dated(&self, day: Day) -> Terms {
+        let named = self.dates.iter().filter(|(_, part)| part.is_of(day));
+        named.fold(Terms::default(), |terms, (at, _)| terms.and(Terms::only(*at)))
+    }
+
+    /// What these terms share of the question.
+    pub(super) fn share(&self, terms: Terms) -> f64 {
+        self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
+    }
+
+    /// BM25 of a text among texts of this `average` length, for the terms but `without`.
+    pub(super) fn bm25(&self, reading: &Reading, average: f64, without: Terms) -> f64 {
+        let slowness = K1 * (1.0 - B + B * reading.length / average);
+        let weigh = |(at, count): (usize, &f64)| match without.has(at) {
+            false if *count > 0.0 => self.shares[at] * count * (K1 + 1.0) / (count + slowness),
+            _ => 0.0,
+        };
+        reading.counts.iter().enumerate().map(weigh).sum()
+    }
+}
+
+/// What stood before a token.
+#[derive(Default)]
+struct Before {
+    seen: Terms,
+    /// Empty where it is no beginning of a word of the question.
+    word: String,
+}
+
+/// The letters that words of the question begin with, those of their irregular forms with them.
+fn initials(terms: &[Asked]) -> [bool; 26] {
+    let mut initials = [false; 26];
+    for asked in terms {
+        for word in [&asked.term, &asked.word] {
+            if let Some(letter) = letter(word) {
+                initials[letter] = true;
+            }
+        }
+    }
+    let regular = initials;
+    for (form, base) in irregular::forms() {
+        if letter(base).is_some_and(|letter| regular[letter]) {
+            letter(form).into_iter().for_each(|letter| initials[letter] = true);
+        }
+    }
+    initials
+}
+
+/// The place in the alphabet of a word's first letter, where that is a plain one: no stem begins
+/// otherwise than its word then, but that of an irregular form.
+fn letter(word: &str) -> Option<usize> {
+    word.bytes().next().filter(u8::is_ascii_lowercase).map(|byte| usize::from(byte - b'a'))
+}
+
+/// Do two different words begin alike? Names with numbers in them (*room12*) are told apart by them.
+fn are_kin(a: &str, b: &str) -> bool {
+    let alike = a.chars().zip(b.chars()).take(KIN_CHARS).take_while(|(a, b)| a == b && !a.is_ascii_digit()).count();
+    alike == KIN_CHARS && !(a.ends_with(|c: char| c.is_ascii_digit()) || b.ends_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rarity_is_over_zero_and_falls() {
+        let all: Vec<f64> = [0.0, 1.0, 10.0, 99.0, 100.0].iter().map(|&f| idf(100.0, f)).collect();
+        assert!(all.windows(2).all(|two| two[0] > two[1]), "{all:?}");
+        assert!(all.iter().all(|idf| *idf > 0.0), "{all:?}");
+        // An estimate that is too high.
+        assert_eq!(idf(100.0, 150.0), idf(100.0, 100.0));
+    }
+}
