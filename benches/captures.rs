@@ -31,7 +31,7 @@ fn main() {
 fn run(clients: usize, each: usize) -> (f64, f64) {
     let daemon = Daemon::start();
     daemon.client().call("memory_capture", &json!({"text": "a first record, so that all tables are there"}));
-    let log = daemon.file("memory.db-wal");
+    let log = daemon.home.path().join("store/memory.db-wal");
     let before = commits(&log);
     let started = Instant::now();
     std::thread::scope(|scope| {

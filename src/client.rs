@@ -23,9 +23,10 @@ pub use crate::wire::reply::code::{FAILED, UNREACHABLE};
 
 use self::connection::{Connection, Dialer};
 
-/// First and longest pause between two attempts to reach a daemon that is about to start. Picked:
-/// the first is what a start takes, the longest is not felt as a delay.
-const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+/// First and longest pause between two attempts to reach a daemon that is about to start; each is
+/// twice the one before. Picked: the first is twice what a start takes, the longest is not felt as a
+/// delay.
+const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(320));
 
 /// How long a client waits, and how much it takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,11 +167,12 @@ impl Client {
                 Ok(connection) => return Ok(connection),
                 Err(why) => why,
             };
-            let in_time = give_up.is_none_or(|at| Instant::now() + pause < at);
-            if !why.may_pass() || !in_time {
+            let left = give_up.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            if !why.may_pass() || left.is_zero() {
                 return Err(self.unreachable(why));
             }
-            thread::sleep(pause);
+            // The last attempt is at the very end.
+            thread::sleep(pause.min(left));
             pause = (pause * 2).min(longest);
         }
     }

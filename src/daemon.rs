@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::signal::SIGXFSZ;
 
 use crate::lifecycle::machine::Thresholds;
 use crate::limits::{self, Limits};
@@ -27,6 +27,7 @@ use crate::sys::fd_limit;
 use crate::sys::inherited::Inherited;
 use crate::sys::listener::Listener;
 use crate::sys::notify::Notifier;
+use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
 use self::plane::{Parts, Plane};
 
@@ -148,12 +149,7 @@ fn fit_to_descriptors(options: &Options) -> Result<Limits, StartError> {
 /// a daemon whose terminal closes.
 fn stop_signals() -> io::Result<OwnedFd> {
     let (readable, writable) = UnixStream::pair()?;
-    let again = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&again))?;
-        signal_hook::flag::register(signal, Arc::clone(&again))?;
-        signal_hook::low_level::pipe::register(signal, writable.try_clone()?)?;
-    }
+    signals::stop_into(&writable, &[SIGTERM, SIGINT])?;
     signal_hook::flag::register(SIGHUP, Arc::new(AtomicBool::new(false)))?;
     Ok(readable.into())
 }

@@ -42,7 +42,8 @@
 //! # The daemon
 //!
 //! With the feature `daemon`, `memory` keeps records verbatim in one SQLite file, [`lifecycle`]
-//! knows when to sleep, `daemon` puts it together and `cli` is the command line. It uses nothing
+//! knows when to sleep, `mcp` is the bridge for assistants, `daemon` puts it together and `cli` is the
+//! command line. It uses nothing
 //! of the server that you cannot.
 
 #[cfg(feature = "daemon")]
@@ -53,6 +54,8 @@ pub mod daemon;
 pub mod dispatch;
 pub mod lifecycle;
 pub mod limits;
+#[cfg(feature = "daemon")]
+pub mod mcp;
 #[cfg(feature = "daemon")]
 pub mod memory;
 pub mod serve;

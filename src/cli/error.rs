@@ -49,6 +49,8 @@ pub(super) enum CliError {
     StoppedIn(String, u64, ClientError),
     /// The daemon did not start, or not end well.
     Start(StartError),
+    /// The bridge did not start.
+    Bridge(io::Error),
     /// Standard input cannot be read.
     Input(io::Error),
     /// Standard output cannot be written.
@@ -81,6 +83,7 @@ impl CliError {
             | CliError::Left { .. }
             | CliError::File(..)
             | CliError::Start(_)
+            | CliError::Bridge(_)
             | CliError::Input(_)
             | CliError::Output(_) => Exit::Failed,
         }
@@ -141,6 +144,7 @@ impl fmt::Display for CliError {
                 "stopped in {file} at line {line}: {why}; run it again later, what is in already is not doubled"
             ),
             CliError::Start(error) => error.fmt(f),
+            CliError::Bridge(error) => write!(f, "the bridge cannot run: {error}"),
             CliError::Input(error) => write!(f, "standard input cannot be read: {error}"),
             CliError::Output(error) => write!(f, "standard output cannot be written: {error}"),
         }

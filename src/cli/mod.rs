@@ -19,6 +19,7 @@ mod lines;
 mod log;
 mod logging;
 mod man;
+mod mcp;
 mod paths;
 mod pause;
 mod pretty;
@@ -71,6 +72,7 @@ IAID_LOG sets what is logged to standard error, such as debug or info,iaid::serv
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Mcp(mcp::Args),
     Call(call::Args),
     Status(status::Args),
     Pause(pause::Args),
@@ -103,6 +105,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
     let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
+        Command::Mcp(args) => mcp::run(args, cli.socket),
         command => run_client(command, cli.socket, &mut console),
     };
     let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
@@ -118,7 +121,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
-        Command::Serve(_) => Ok(()),
+        Command::Serve(_) | Command::Mcp(_) => Ok(()),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
         Command::Log(args) => log::run(args, console),

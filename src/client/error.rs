@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::wire::reply::code;
+use crate::wire::reply::{STOPPING, code};
 
 /// Why a call has no result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,11 @@ pub enum Fault {
 }
 
 impl ClientError {
+    /// Did a daemon that is about to end say so? Its reply is to a call that it may have begun.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, ClientError::Refused { code: code::FAILED, message } if message == STOPPING)
+    }
+
     /// The JSON-RPC code that stands for this error.
     pub fn code(&self) -> i32 {
         match self {

@@ -7,12 +7,12 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use serde::de::Deserializer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::connection::{NoLine, Written};
 use super::{Client, ClientError, Delivery, Fault, Unreached};
+use crate::wire::json;
 use crate::wire::reply::code;
 
 /// Most calls unanswered at once: two of the daemon's batches, so that one is made ready while the
@@ -284,19 +284,14 @@ enum Decoded {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "json::present")]
     jsonrpc: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "json::present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "json::present")]
     result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
+    #[serde(borrow, default, deserialize_with = "json::present")]
     error: Option<&'a RawValue>,
-}
-
-/// A `null` that stands there is a value: an `Option` alone would read it as absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn decode(line: &[u8], expected: Expected) -> Result<Decoded, Fault> {

@@ -33,6 +33,8 @@ pub(super) struct Bonds {
     pub(super) activated: Vec<i64>,
     /// Pairs of records found whose link has not been used for a while.
     pub(super) used: Vec<(i64, i64)>,
+    /// Those found that have links at all: most have none, and need no further look.
+    linked: HashSet<i64>,
     adjacent: HashMap<i64, Vec<i64>>,
     replaced: HashSet<i64>,
     added: HashSet<i64>,
@@ -55,7 +57,13 @@ impl Bonds {
         now: Moment,
     ) -> Result<Bonds, rusqlite::Error> {
         let mut bonds = Bonds::none(Vec::with_capacity(found.len()));
-        bonds.place(connection, without_patterns(connection, found)?)?;
+        for one in &found {
+            if links::degree(connection, one.seq)? > 0 {
+                bonds.linked.insert(one.seq);
+            }
+        }
+        let found = bonds.without_patterns(connection, found)?;
+        bonds.place(connection, found)?;
         bonds.found.truncate(limit);
         bonds.look_back(connection)?;
         bonds.look_around(connection, now)?;
@@ -78,12 +86,23 @@ impl Bonds {
         }
     }
 
+    /// Patterns are shown as such, by the records that have them; unless nothing else was found.
+    fn without_patterns(&self, connection: &Connection, found: Vec<Found>) -> Result<Vec<Found>, rusqlite::Error> {
+        let mut said = Vec::with_capacity(found.len());
+        for one in &found {
+            if !(self.linked.contains(&one.seq) && tags::has(connection, one.seq, tags::PATTERN)?) {
+                said.push(one.clone());
+            }
+        }
+        Ok(if said.is_empty() { found } else { said })
+    }
+
     /// Puts each record under all that replaced it; the last of them is added if it was not found.
     fn place(&mut self, connection: &Connection, found: Vec<Found>) -> Result<(), rusqlite::Error> {
         let by_seq: HashMap<i64, &Found> = found.iter().map(|one| (one.seq, one)).collect();
         let mut placed = HashSet::new();
         for one in &found {
-            let chain = links::chain(connection, one.seq)?;
+            let chain = if self.linked.contains(&one.seq) { links::chain(connection, one.seq)? } else { vec![one.seq] };
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
                 let known = by_seq.get(&seq).copied();
@@ -97,6 +116,7 @@ impl Bonds {
                 let added = || Found { seq, terms: Vec::new(), ..one.clone() };
                 if known.is_none() {
                     self.added.insert(seq);
+                    self.linked.insert(seq);
                 }
                 self.found.push(Found {
                     score: one.score,
@@ -111,7 +131,7 @@ impl Bonds {
 
     fn look_back(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
         self.anti = self.found.iter().map(|one| one.seq).filter(|seq| self.replaced.contains(seq)).collect();
-        for one in &self.found {
+        for one in self.found.iter().filter(|one| self.linked.contains(&one.seq)) {
             for seq in links::predecessors(connection, one.seq)? {
                 if !self.anti.contains(&seq) {
                     self.anti.push(seq);
@@ -125,7 +145,7 @@ impl Bonds {
     fn look_around(&mut self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
         let found: HashSet<i64> = self.found.iter().map(|one| one.seq).collect();
         let mut activated: HashMap<i64, i64> = HashMap::new();
-        for one in &self.found {
+        for one in self.found.iter().filter(|one| self.linked.contains(&one.seq)) {
             let neighbours = links::neighbours(connection, one.seq, now)?;
             for neighbour in &neighbours {
                 if !found.contains(&neighbour.seq) {
@@ -142,17 +162,6 @@ impl Bonds {
         self.activated = activated.into_iter().take(ACTIVATED).map(|(seq, _)| seq).collect();
         Ok(())
     }
-}
-
-/// Patterns are shown as such, by the records that have them; unless nothing else was found.
-fn without_patterns(connection: &Connection, found: Vec<Found>) -> Result<Vec<Found>, rusqlite::Error> {
-    let mut said = Vec::with_capacity(found.len());
-    for one in &found {
-        if !tags::has(connection, one.seq, tags::PATTERN)? {
-            said.push(one.clone());
-        }
-    }
-    Ok(if said.is_empty() { found } else { said })
 }
 
 #[cfg(test)]

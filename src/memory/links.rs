@@ -131,6 +131,15 @@ pub(super) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) 
     Ok(())
 }
 
+/// How many links a record has, of all kinds.
+///
+/// # Errors
+/// The database's.
+pub(super) fn degree(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
+    let mut read = connection.prepare_cached("SELECT degree FROM node WHERE record = ?1")?;
+    Ok(read.query_row([seq], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 /// The records that this one is associated with, the closest first.
 ///
 /// # Errors

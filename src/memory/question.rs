@@ -94,8 +94,7 @@ pub(super) struct Question {
     pairs: Vec<(usize, usize)>,
     /// Two words that stand side by side, written as one, and their terms.
     joined: Vec<(String, Terms)>,
-    /// By ASCII letter: does a word that begins so need a closer look?
-    initials: [bool; 26],
+    initials: Initials,
     asks_when: bool,
 }
 
@@ -108,7 +107,7 @@ impl Question {
         let named = |(at, asked): (usize, &Asked)| DatePart::named(&asked.word).map(|part| (at, part));
         let mut question = Question {
             dates: terms.iter().enumerate().filter_map(named).collect(),
-            initials: initials(&terms),
+            initials: Initials::of(&terms),
             terms,
             shares,
             pairs: Vec::new(),
@@ -125,19 +124,13 @@ impl Question {
                 question.pairs.push((*a, b));
                 if kind == Kind::Word {
                     let joined = format!("{other}{word}");
-                    question.look_at(&joined);
+                    question.initials.add(&joined);
                     question.joined.push((joined, Terms::only(*a).and(Terms::only(b))));
                 }
             }
             before = Some((word.to_owned(), at));
         });
         question
-    }
-
-    fn look_at(&mut self, word: &str) {
-        if let Some(letter) = letter(word) {
-            self.initials[letter] = true;
-        }
     }
 
     /// How many terms it has.
@@ -158,7 +151,9 @@ impl Question {
             self.as_one(&mut before, &token, &mut reading);
             before.seen = seen;
         });
-        terms::each(cue, |mut token| drop(self.count(&mut token, CUE_WEIGHT, &mut reading)));
+        terms::each(cue, |mut token| {
+            self.count(&mut token, CUE_WEIGHT, &mut reading);
+        });
         reading.kin = reading.kin.without(reading.has);
         reading.joined = reading.joined.without(reading.has);
         if let Some(label) = signs::label(text) {
@@ -170,7 +165,7 @@ impl Question {
     /// Counts a token; the terms that it is.
     fn count(&self, token: &mut Token<'_>, weight: f64, reading: &mut Reading) -> Terms {
         let mut seen = Terms::default();
-        if letter(token.word).is_some_and(|letter| !self.initials[letter]) {
+        if !self.initials.may_begin(token.word) {
             return seen;
         }
         let term = token.term();
@@ -217,7 +212,7 @@ impl Question {
         }
         before.word.clear();
         // Only a word that begins as one of the question's can be its first part.
-        if token.kind == Kind::Word && letter(word).is_none_or(|letter| self.initials[letter]) {
+        if token.kind == Kind::Word && self.initials.may_begin(word) {
             before.word.push_str(word);
         }
     }
@@ -260,40 +255,76 @@ struct Before {
     word: String,
 }
 
-/// The letters that words of the question begin with, those of their irregular forms with them.
-fn initials(terms: &[Asked]) -> [bool; 26] {
-    let mut initials = [false; 26];
-    for asked in terms {
-        for word in [&asked.term, &asked.word] {
-            if let Some(letter) = letter(word) {
-                initials[letter] = true;
+/// The first two letters of the words of a question and of their irregular forms. A word that begins
+/// otherwise has no stem in common with any of them: no rule of endings reaches that far.
+#[derive(Debug)]
+struct Initials([u32; 26]);
+
+impl Initials {
+    fn of(terms: &[Asked]) -> Initials {
+        let mut initials = Initials([0; 26]);
+        for asked in terms {
+            initials.add(&asked.word);
+            initials.add(&asked.term);
+        }
+        for (form, base) in irregular::forms() {
+            if terms.iter().any(|asked| asked.term.starts_with(&base[..base.len().min(2)])) {
+                initials.add(form);
             }
         }
+        initials
     }
-    let regular = initials;
-    for (form, base) in irregular::forms() {
-        if letter(base).is_some_and(|letter| regular[letter]) {
-            letter(form).into_iter().for_each(|letter| initials[letter] = true);
+
+    fn add(&mut self, word: &str) {
+        match *word.as_bytes() {
+            [first @ b'a'..=b'z'] => self.0[place(first)] = u32::MAX,
+            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[place(first)] |= 1 << place(second),
+            _ => {}
         }
     }
-    initials
+
+    /// True of every word that does not begin with two plain letters.
+    fn may_begin(&self, word: &str) -> bool {
+        match *word.as_bytes() {
+            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[place(first)] & 1 << place(second) != 0,
+            _ => true,
+        }
+    }
 }
 
-/// The place in the alphabet of a word's first letter, where that is a plain one: no stem begins
-/// otherwise than its word then, but that of an irregular form.
-fn letter(word: &str) -> Option<usize> {
-    word.bytes().next().filter(u8::is_ascii_lowercase).map(|byte| usize::from(byte - b'a'))
+/// A plain letter's place in the alphabet.
+fn place(letter: u8) -> usize {
+    usize::from(letter - b'a')
 }
 
 /// Do two different words begin alike? Names with numbers in them (*room12*) are told apart by them.
 fn are_kin(a: &str, b: &str) -> bool {
-    let alike = a.chars().zip(b.chars()).take(KIN_CHARS).take_while(|(a, b)| a == b && !a.is_ascii_digit()).count();
-    alike == KIN_CHARS && !(a.ends_with(|c: char| c.is_ascii_digit()) || b.ends_with(|c: char| c.is_ascii_digit()))
+    let alike = a.chars().zip(b.chars()).take(KIN_CHARS).take_while(|(a, b)| a == b).count();
+    let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
+    alike == KIN_CHARS && !has_digit(a) && !has_digit(b)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_that_has_a_stem_of_the_question_is_always_looked_at() {
+        let words: Vec<String> = include_str!("question.rs")
+            .split(|c: char| !c.is_ascii_alphabetic())
+            .map(str::to_ascii_lowercase)
+            .chain(irregular::forms().flat_map(|(form, base)| [form.to_owned(), base.to_owned(), format!("{base}ing")]))
+            .chain(["eyes", "eyed", "ties", "tying", "dyed", "skies", "ays", "oxen"].map(str::to_owned))
+            .filter(|word| !word.is_empty())
+            .collect();
+        let stems: Vec<String> = words.iter().map(|word| terms::line(word)).collect();
+        for (asked, stem) in words.iter().zip(&stems) {
+            let initials = Initials::of(&terms::asked(asked));
+            for (word, _) in words.iter().zip(&stems).filter(|(_, other)| *other == stem && !stem.is_empty()) {
+                assert!(initials.may_begin(word), "{asked} {word}");
+            }
+        }
+    }
 
     #[test]
     fn rarity_is_over_zero_and_falls() {

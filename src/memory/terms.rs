@@ -120,8 +120,13 @@ pub(super) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
 
 /// Calls `sink` with each token of `text`, in order.
 pub(super) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
-    let mut splitter =
-        Splitter { sink, run: String::new(), starts: Vec::new(), stemmed: String::new(), shape: Shape::Word };
+    let mut splitter = Splitter {
+        sink,
+        run: String::with_capacity(TERM_BYTES),
+        starts: Vec::new(),
+        stemmed: String::with_capacity(TERM_BYTES),
+        shape: Shape::Word,
+    };
     for c in text.chars() {
         match c {
             'a'..='z' | '0'..='9' => splitter.push_word(c),

@@ -24,9 +24,7 @@ use crate::serve::plane::{ControlPlane, Now, Seen};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::path_guard::PathGuard;
-
-/// What a stopping server answers.
-const STOPPING: &str = "daemon is stopping";
+use crate::wire::reply::STOPPING;
 
 const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);

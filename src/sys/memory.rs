@@ -1,5 +1,9 @@
 //! How much memory this process holds, and giving back what its allocator keeps for later.
 
+/// What counts as large for [`keep_little`]: half of glibc's own first threshold.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BYTES: libc::c_int = 64 << 10;
+
 /// Reads the resident size again and again, over one open file.
 #[derive(Debug)]
 pub struct Resident {
@@ -46,6 +50,58 @@ pub fn give_back() {
     }
 }
 
+/// Has the allocator keep little for later: one arena for all threads, and each large piece mapped and
+/// unmapped by itself. For a program with few threads that is idle mostly; it costs each large piece a
+/// few system calls. mallopt(3) of glibc; other allocators are as they are.
+pub fn keep_little() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, LARGE_BYTES), (libc::M_TRIM_THRESHOLD, LARGE_BYTES)]
+    {
+        // SAFETY: takes numbers alone, and locks what it changes.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Lets go of the pages of code and constants that are mapped in, of this program and its libraries.
+/// What runs on is mapped in again from the system's page cache, a few microseconds each; what only
+/// the start needed stays away. Nothing to do but on Linux.
+pub fn forget_code() {
+    #[cfg(target_os = "linux")]
+    // SAFETY: the callback keeps nothing of what it is shown.
+    unsafe {
+        libc::dl_iterate_phdr(Some(forget_object), std::ptr::null_mut());
+    }
+}
+
+/// Forgets one loaded object's segments that are not writable.
+#[cfg(target_os = "linux")]
+unsafe extern "C" fn forget_object(
+    object: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    _data: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: dl_iterate_phdr(3) shows a valid one, whose headers live as long as the object.
+    let (base, headers) = unsafe {
+        let object = &*object;
+        (object.dlpi_addr as usize, std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()))
+    };
+    let page = page_bytes() as usize;
+    for header in headers {
+        if header.p_type != libc::PT_LOAD || header.p_flags & libc::PF_W != 0 || page == 0 {
+            continue;
+        }
+        let start = (base + header.p_vaddr as usize).next_multiple_of(page);
+        let end = (base + header.p_vaddr as usize + header.p_filesz as usize) / page * page;
+        if start < end {
+            // SAFETY: whole pages of a segment that is mapped from its file and never written, since
+            // code here is position-independent: the file still holds all of it.
+            unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
+        }
+    }
+    0
+}
+
 /// The second number of statm's text.
 #[cfg(any(not(target_os = "macos"), test))]
 fn resident_pages(statm: &[u8]) -> Option<u64> {
@@ -75,6 +131,45 @@ mod tests {
             assert_eq!(resident_pages(text.as_bytes()), pages, "{text:?}");
         }
         assert_eq!(resident_pages(&[0xff, b' ', b'1']), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn code_that_is_forgotten_goes_on_running() {
+        match testing::role("sys::memory::tests::code_that_is_forgotten_goes_on_running") {
+            // The size is the whole process's, so it is measured in one where nothing else runs.
+            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            Role::Child => {
+                let resident = Resident::open();
+                let (before, text) = (resident.bytes(), format!("{:?}", resident));
+                forget_code();
+                let forgotten = resident.bytes();
+                assert!(forgotten + (256 << 10) < before, "{before} before, {forgotten} after");
+                assert_eq!(format!("{resident:?}"), text, "what is formatted again is mapped in again");
+                testing::say("measured");
+            }
+        }
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    fn little_is_kept_of_large_pieces() {
+        match testing::role("sys::memory::tests::little_is_kept_of_large_pieces") {
+            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            Role::Child => {
+                keep_little();
+                let resident = Resident::open();
+                // The first large piece that is freed would raise the threshold for all later ones.
+                let take = |mib: usize| drop(std::hint::black_box(vec![1_u8; mib << 20]));
+                take(1);
+                let before = resident.bytes();
+                std::thread::spawn(move || (0..4).for_each(|_| take(8))).join().unwrap();
+                let after = resident.bytes();
+                // Less than one piece; what runs for the first time is mapped in, too.
+                assert!(after < before + (4 << 20), "{before} before, {after} after");
+                testing::say("measured");
+            }
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub mod outlet;
 pub mod path_guard;
 pub mod peer;
 pub mod process;
+#[cfg(feature = "daemon")]
+pub mod signals;
 pub mod stream;
 
 mod environment;

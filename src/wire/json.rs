@@ -2,10 +2,21 @@
 
 use std::borrow::Cow;
 
+use serde::de::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
 /// The text of a JSON string, or `None` where it is something else or holds a lone surrogate.
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+}
+
+/// For an `Option` field whose `null` is a value: left to itself, serde reads it as absent.
+///
+/// # Errors
+/// The deserializer's.
+pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[cfg(test)]

@@ -23,6 +23,9 @@ pub mod code {
     pub const UNREACHABLE: i32 = -32002;
 }
 
+/// What a server that ends says to calls that it does not carry out any more (-32001).
+pub const STOPPING: &str = "daemon is stopping";
+
 /// An error that a call is answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {

@@ -21,8 +21,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("serve/stdio.rs", &["limits", "dispatch", "wire", "serve::plane", "serve::route"]),
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
     ("client", &["wire", "client"]),
+    ("mcp/", &["limits", "wire", "dispatch", "lifecycle", "sys", "client", "mcp"]),
     ("daemon", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
-    ("cli/", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "client", "daemon", "cli"]),
+    ("cli/", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "client", "mcp", "daemon", "cli"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli", "sys"]),
 ];

@@ -10,6 +10,7 @@ mod harness;
 mod layers;
 mod lifecycle;
 mod log;
+mod mcp;
 mod memory;
 mod methods;
 mod moving;

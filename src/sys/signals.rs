@@ -1,0 +1,58 @@
+//! Signals that ask a process to stop, as bytes on a socket that somebody waits on.
+//!
+//! What a stop means is the caller's.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+pub use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+
+/// Puts a byte into `end` at each of these signals, never waiting. The second one of them ends the
+/// process at once, with status 1, whatever it is doing.
+///
+/// # Errors
+/// Where a signal cannot be caught.
+pub fn stop_into(end: &UnixStream, signals: &[i32]) -> io::Result<()> {
+    let again = Arc::new(AtomicBool::new(false));
+    for signal in signals {
+        signal_hook::flag::register_conditional_shutdown(*signal, 1, Arc::clone(&again))?;
+        signal_hook::flag::register(*signal, Arc::clone(&again))?;
+        signal_hook::low_level::pipe::register(*signal, end.try_clone()?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::process::Command;
+
+    use super::*;
+    use crate::sys::testing::{self, Role};
+
+    #[test]
+    fn the_first_signal_is_a_byte_and_the_second_is_the_end() {
+        match testing::role("sys::signals::tests::the_first_signal_is_a_byte_and_the_second_is_the_end") {
+            Role::Parent(child) => {
+                let output = child.command().output().unwrap();
+                assert_eq!(testing::said(&String::from_utf8_lossy(&output.stdout)), ["a byte"]);
+                assert_eq!(output.status.code(), Some(1));
+            }
+            Role::Child => {
+                let (mut readable, writable) = UnixStream::pair().unwrap();
+                stop_into(&writable, &[SIGTERM, SIGHUP]).unwrap();
+                let own = std::process::id().to_string();
+                let send = |signal: &str| Command::new("kill").args([signal, &own]).status().unwrap();
+                send("-TERM");
+                readable.read_exact(&mut [0]).unwrap();
+                testing::say("a byte");
+                send("-HUP");
+                // It has ended by now, or will while this waits.
+                let _ = readable.read(&mut [0]);
+                let _ = readable.read(&mut [0]);
+            }
+        }
+    }
+}
