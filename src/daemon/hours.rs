@@ -47,10 +47,9 @@ impl Hours {
     pub(super) fn look(&mut self, now: Now) -> (bool, Option<Instant>) {
         let Some(window) = self.window else { return (false, None) };
         let zone = &self.zone;
-        // Also where the clock was set back.
-        let stale = self.found.take_if(|found| now.wall >= found.until || now.wall < found.from);
-        drop(stale);
-        let found = self.found.get_or_insert_with(|| find(window, zone, now.wall));
+        // Found anew also where the clock was set back.
+        let kept = self.found.take().filter(|found| (found.from..found.until).contains(&now.wall));
+        let found = self.found.insert(kept.unwrap_or_else(|| find(window, zone, now.wall)));
         let starts = found.starts.and_then(|at| at.duration_since(now.wall).ok());
         (found.is_quiet, starts.and_then(|ahead| now.instant.checked_add(ahead)))
     }
