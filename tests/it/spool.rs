@@ -114,3 +114,46 @@ fn a_storm_of_kills_takes_nothing_twice_and_leaves_nothing_out() {
     let check = client.call("store_check", json!({}));
     assert_eq!(check["problems"], json!([]));
 }
+
+#[test]
+fn the_first_recall_after_a_session_is_opened_says_where_things_stood() {
+    let mut daemon = setup();
+    let mut client = daemon.client();
+    client.call("memory_capture", json!({"text": "The boat is in the harbour.", "session_id": "old"}));
+    let recall = |client: &mut Client| {
+        let found = client.call("memory_recall", json!({"cue": "tea", "session_id": "new"}));
+        found.get("first_turn_recall").map(|first| first["hits"][0]["literal_surface"].clone())
+    };
+    assert_eq!(recall(&mut client), None);
+    let opened = client.ask(r#"{"type":"session_open","session_id":"new","ts":"2026-01-01T00:00:00Z"}"#);
+    assert_eq!(opened["ok"], true);
+    let mut first = None;
+    until("the first turn comes", || {
+        first = recall(&mut client);
+        first.is_some()
+    });
+    assert_eq!(first, Some(json!("The boat is in the harbour.")));
+    assert_eq!(recall(&mut client), None);
+    // That it was taken is on disk before anything that is acknowledged later.
+    client.call("memory_capture", json!({"text": "The boat has left the harbour."}));
+    daemon.kill_and_restart();
+    assert_eq!(recall(&mut daemon.client()), None);
+}
+
+#[test]
+fn what_hooks_leave_is_taken_in_by_itself() {
+    let mut daemon = setup();
+    let folder = spool(&daemon);
+    put(&folder, "s-1-1700000000.jsonl", &file("s-1", ["The deferred tea is at five.".into()]));
+    daemon.stop();
+    daemon.restart();
+    let mut client = daemon.client();
+    until("it is taken in", || names(&folder).is_empty());
+    let found = client.call("memory_recall", json!({"cue": "deferred tea"}));
+    assert_eq!(found["hits"][0]["literal_surface"], "The deferred tea is at five.");
+    until("the journal says so", || {
+        let out = daemon.setup().program().args(["log", "--store"]).arg(daemon.setup().store()).output();
+        let told = String::from_utf8(out.expect("it runs").stdout).expect("it is text");
+        told.contains("deferred captures of s-1-1700000000.jsonl: 1 new, 0 there already, 0 too short")
+    });
+}
