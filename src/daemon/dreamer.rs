@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::work::{Done, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
-use crate::memory::{Brought, Chunk, Cycle, Night, StepReport};
+use crate::memory::{Brought, Chunk, Cycle, Night, StepReport, Told};
 use crate::serve::plane::Work;
 
 /// The cycle, and what became of those before.
@@ -42,6 +42,8 @@ pub(super) struct Figures {
 pub(super) struct Came {
     /// A step is at its end, or failed for this reason.
     pub(super) step: Option<(StepReport, Option<String>)>,
+    /// What became of hooks' files.
+    pub(super) told: Vec<Told>,
     /// For the machine.
     pub(super) event: Option<Event>,
 }
@@ -91,9 +93,9 @@ impl Dreamer {
     /// A chunk ran.
     pub(super) fn ran(&mut self, chunk: Chunk) -> Came {
         match chunk {
-            Chunk::Ran(cycle, completed) => {
+            Chunk::Ran { cycle, completed, told } => {
                 self.keep(cycle);
-                Came { step: completed.map(|report| (report, None)), ..Came::default() }
+                Came { step: completed.map(|report| (report, None)), told, event: None }
             }
             Chunk::Ended(brought) => {
                 self.forget();
@@ -127,6 +129,6 @@ impl Dreamer {
         self.figures.failed += 1;
         self.figures.last_error = Some(format!("step {}: {}", report.step, error.message));
         let event = Some(Event::StepFailed(report.step));
-        Came { step: Some((report, Some(error.message.clone()))), event }
+        Came { step: Some((report, Some(error.message.clone()))), told: Vec::new(), event }
     }
 }

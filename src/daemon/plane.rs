@@ -260,6 +260,9 @@ impl Plane {
     /// What came of a chunk.
     fn came(&mut self, came: Came, now: Now) {
         let at = timestamp(now.wall);
+        for told in came.told {
+            self.diary.note(at, told_entry(told));
+        }
         if let Some((report, error)) = came.step {
             let progress = self.record.sleep_cycle_progress.get_or_insert_default();
             match &error {

@@ -69,7 +69,7 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
             break;
         }
     }
-    Ok(Chunk { cursor, progress, counts: Counts::from([("examined", examined), ("linked", linked)]) })
+    Ok(Chunk { cursor, progress, counts: Counts::from([("examined", examined), ("linked", linked)]), told: Vec::new() })
 }
 
 /// Links one record to earlier ones; gives the number of new links.

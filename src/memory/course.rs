@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::cycle::{self, Chunk, Progress, Report, Step};
+use super::drain::Told;
 use super::meta;
 use super::moment::Moment;
 use super::morning::{self, Brought, Morning};
@@ -49,7 +50,7 @@ impl Course {
     /// # Errors
     /// The database's.
     pub(super) fn begin(group: &Group<'_>, news: &News) -> Result<Course, CallError> {
-        let newest = newest(group, news);
+        let newest = news.newest();
         let step: Option<String> = meta::read(group.connection, STEP)?;
         let seen: Option<i64> = meta::read(group.connection, SEEN)?;
         let at = Step::ALL.iter().position(|one| Some(one.name()) == step.as_deref());
@@ -92,8 +93,9 @@ impl Course {
     ) -> Result<Option<Ran>, CallError> {
         let Some(step) = self.step() else { return Ok(None) };
         let start = Instant::now();
-        // What the steps before this one brought is seen by those that follow.
-        let seen = if step == Step::Associate { newest(group, news) } else { self.seen };
+        // What the steps before this one brought is seen by those that follow; what came in this very
+        // transaction is not in the index yet, and is the next cycle's.
+        let seen = if step == Step::Associate { news.newest() } else { self.seen };
         let chunk = cycle::chunk(step, group, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
         if let Some(next) = Step::ALL.get(at) {
@@ -138,7 +140,9 @@ impl Course {
     }
 }
 
-/// The last record that somebody told, this transaction's included.
-fn newest(group: &Group<'_>, news: &News) -> i64 {
-    news.newest().max(group.newest_told().unwrap_or(0))
+impl Ran {
+    /// Takes what became of hooks' files.
+    pub(super) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.chunk.told)
+    }
 }

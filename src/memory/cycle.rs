@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::drain::Told;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
 use super::writer::{Group, Origin};
@@ -64,6 +65,8 @@ pub(super) struct Chunk {
     pub(super) cursor: i64,
     pub(super) progress: Progress,
     pub(super) counts: Counts,
+    /// What became of hooks' files.
+    pub(super) told: Vec<Told>,
 }
 
 /// What a step did in a cycle.

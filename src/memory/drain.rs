@@ -110,6 +110,9 @@ pub enum Told {
 /// # Errors
 /// The database's; nothing was taken then. What is wrong with a file is no error.
 pub(super) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: Instant) -> Result<Drained, CallError> {
+    if !group.may_drain() {
+        return Ok(Drained { next: Next::Now, ..Drained::default() });
+    }
     let mut batch = Batch { now, deadline, texts: 0, folder_changed: false, done: Drained::default() };
     let found = match spool::look(store, now) {
         Ok(found) => found,
@@ -151,10 +154,10 @@ fn forget_gone(connection: &Connection, found: &Folder) -> Result<(), rusqlite::
 /// As a step of the cycle: what is not ready yet is the next cycle's.
 impl From<Drained> for Chunk {
     fn from(drained: Drained) -> Chunk {
-        let Drained { inserted, reinforced, skipped, refused, next, .. } = drained;
+        let Drained { inserted, reinforced, skipped, refused, next, told } = drained;
         let progress = if next == Next::Now { Progress::More } else { Progress::Done };
         let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
-        Chunk { cursor: 0, progress, counts: cycle::Counts::from(counts) }
+        Chunk { cursor: 0, progress, counts: cycle::Counts::from(counts), told }
     }
 }
 
@@ -733,5 +736,27 @@ mod tests {
         fs::write(spool.path("a-1.jsonl"), file(&["the first of the texts"])).unwrap();
         assert!(SystemTime::now() > UNIX_EPOCH + Duration::from_micros(spool.now.0 as u64));
         assert_eq!((counts(&spool.drain()), spool.names().len()), ((1, 0, 0, 0), 0));
+    }
+
+    #[test]
+    fn two_batches_of_one_transaction_remove_no_file_that_is_not_on_disk() {
+        let spool = Spool::new();
+        let line = "{\"text\":\"The tea is at five today.\"}\n";
+        spool.put("s-1-1.jsonl", (HEADER.to_owned() + line).as_bytes());
+        let (store, now) = (spool.bench.folder.path().to_owned(), spool.now);
+        let (sender, outcome) = mpsc::channel();
+        let there = spool.path("s-1-1.jsonl");
+        let work = move |group: &mut Group<'_>| {
+            let deadline = Instant::now() + CHUNK;
+            let first = chunk(group, &store, now, deadline)?;
+            let second = chunk(group, &store, now, deadline)?;
+            Ok((first.inserted, second, there.exists()))
+        };
+        let done = move |done: Result<_, CallError>| sender.send(done.unwrap()).unwrap();
+        spool.bench.memory.night().follow.submit(task(0, work, done));
+        let (inserted, second, is_there) = outcome.recv().unwrap();
+        assert_eq!((inserted, second.inserted, second.next, is_there), (1, 0, Next::Now, true));
+        assert_eq!(spool.drain().told.len(), 1);
+        assert!(!spool.path("s-1-1.jsonl").exists());
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use super::course::Course;
 use super::cycle::{CHUNK, Report, Step};
-use super::drain::{self, Drained};
+use super::drain::{self, Drained, Told};
 use super::moment::Moment;
 use super::morning::{self, Brought, Morning};
 use super::news::News;
@@ -41,8 +41,15 @@ pub struct Cycle(Course);
 /// What came of a chunk.
 #[derive(Debug)]
 pub enum Chunk {
-    /// It is done, and perhaps its step with it.
-    Ran(Cycle, Option<StepReport>),
+    /// It is done.
+    Ran {
+        /// To be gone on with.
+        cycle: Cycle,
+        /// Its step, if that is done with it.
+        completed: Option<StepReport>,
+        /// What became of hooks' files.
+        told: Vec<Told>,
+    },
     /// The cycle is at its end, and this is what it has brought.
     Ended(Brought),
     /// Nothing of it was stored; the next cycle goes on from there.
@@ -99,9 +106,10 @@ impl Night {
             Ok((course, ran))
         });
         match outcome {
-            Ok((mut course, Some(ran))) => {
+            Ok((mut course, Some(mut ran))) => {
+                let told = ran.take_told();
                 let completed = report(course.ran(&ran));
-                Chunk::Ran(Cycle(course), completed)
+                Chunk::Ran { cycle: Cycle(course), completed, told }
             }
             Ok((course, None)) => {
                 course.ended(&self.news, &self.morning);
@@ -212,7 +220,7 @@ mod tests {
         let mut steps = Vec::new();
         loop {
             match night.chunk(cycle) {
-                Chunk::Ran(next, completed) => {
+                Chunk::Ran { cycle: next, completed, .. } => {
                     steps.extend(completed.map(|report| report.step));
                     cycle = next;
                 }
@@ -257,7 +265,7 @@ mod tests {
         let night = bench.memory.night();
         let mut cycle = night.begin().unwrap();
         while cycle.step() != Some("decay") {
-            let Chunk::Ran(next, _) = night.chunk(cycle) else { panic!("it is not at its end") };
+            let Chunk::Ran { cycle: next, .. } = night.chunk(cycle) else { panic!("it is not at its end") };
             cycle = next;
         }
         bench.restart();
@@ -277,11 +285,11 @@ mod tests {
         let night = bench.memory.night();
         let mut cycle = night.begin().unwrap();
         while cycle.step() != Some("optimize") {
-            let Chunk::Ran(next, _) = night.chunk(cycle) else { panic!("it is not at its end") };
+            let Chunk::Ran { cycle: next, .. } = night.chunk(cycle) else { panic!("it is not at its end") };
             cycle = next;
         }
         bench.capture("something that is new", json!({}));
-        while let Chunk::Ran(next, _) = night.chunk(cycle) {
+        while let Chunk::Ran { cycle: next, .. } = night.chunk(cycle) {
             cycle = next;
         }
         assert!(night.has_news());
@@ -296,7 +304,7 @@ mod tests {
         let mut cycle = night.begin().unwrap();
         let (report, error) = loop {
             match night.chunk(cycle) {
-                Chunk::Ran(next, _) => cycle = next,
+                Chunk::Ran { cycle: next, .. } => cycle = next,
                 Chunk::Failed(report, error) => break (report, error),
                 Chunk::Ended(_) => panic!("it was to fail"),
             }

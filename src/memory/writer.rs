@@ -56,6 +56,7 @@ pub(super) struct Group<'c> {
     new_records: u64,
     origin: Origin,
     newest_told: Option<i64>,
+    has_drained: bool,
     upkeep: Upkeep,
 }
 
@@ -90,6 +91,7 @@ impl<'c> Group<'c> {
             new_records: 0,
             origin: Origin::Told,
             newest_told: None,
+            has_drained: false,
             upkeep: Upkeep::None,
         }
     }
@@ -102,14 +104,15 @@ impl<'c> Group<'c> {
         made
     }
 
-    /// The last record of this group that somebody told.
-    pub(super) fn newest_told(&self) -> Option<i64> {
-        self.newest_told
-    }
-
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
     pub(super) fn want_upkeep(&mut self) {
         self.upkeep = Upkeep::Wanted;
+    }
+
+    /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
+    /// is not yet, and remove their file. Was it this one?
+    pub(super) fn may_drain(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_drained, true)
     }
 
     /// The first record of this group: from it on nothing is in the index yet.
