@@ -183,9 +183,7 @@ impl Plane {
     fn move_on(&mut self, last: Event, around: Around, now: Now, wishes: &mut Wishes<Done>) {
         self.around = self.look_around(around, now);
         self.ends_by_itself = false;
-        let mut events = std::mem::take(&mut self.events);
-        events.push(last);
-        for event in events {
+        for event in std::mem::take(&mut self.events).into_iter().chain([last]) {
             for action in self.machine.tick(event, &self.around, now.instant) {
                 self.perform(action, now, wishes);
             }
