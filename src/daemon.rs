@@ -1,6 +1,12 @@
 //! The daemon: the server, with the memory behind it and the lifecycle beside it.
 
+mod diary;
+mod dreamer;
+mod hours;
 mod plane;
+mod spool_watch;
+mod status;
+mod work;
 
 use std::fmt;
 use std::fs::File;
@@ -13,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use signal_hook::consts::signal::SIGXFSZ;
 
+use crate::lifecycle::machine::Thresholds;
 use crate::limits::{self, Limits};
 use crate::memory::Memory;
 use crate::serve::{Server, stdio};
@@ -22,7 +29,7 @@ use crate::sys::listener::Listener;
 use crate::sys::notify::Notifier;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
-use self::plane::Plane;
+use self::plane::{Parts, Plane};
 
 /// Where to listen, unless a listener was inherited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +47,8 @@ pub enum Listen {
 pub struct Options {
     /// The folder of the store and the state files.
     pub store: PathBuf,
+    /// When it gets drowsy, sleeps and hibernates.
+    pub thresholds: Thresholds,
     /// The bounds; [`Limits::max_connections`] is set from the next field.
     pub limits: Limits,
     /// Connections at once; by default what the descriptors allow.
@@ -58,7 +67,8 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Serves until a signal stops it.
+/// Serves until a signal stops it; with an inherited listener also until it has nothing left to do and
+/// nobody is there.
 ///
 /// # Errors
 /// Why it could not start or go on.
@@ -68,7 +78,14 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
-    let plane = Plane::new(options.store, memory.records(), notifier);
+    let plane = Plane::new(Parts {
+        store: options.store,
+        records: memory.records(),
+        night: memory.night(),
+        notifier,
+        thresholds: options.thresholds,
+        is_inherited: listener.is_inherited(),
+    });
     let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);
     log::info!("iaid {} is ready", env!("CARGO_PKG_VERSION"));

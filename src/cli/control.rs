@@ -71,7 +71,7 @@ pub(super) fn now() -> String {
 mod tests {
     use super::super::console::tests::console;
     use super::super::testing::with_daemon;
-    use super::super::{Cli, Command, pause, rem, resume, sleep, wake};
+    use super::super::{Cli, Command, pause, resume, sleep, wake};
     use super::*;
     use clap::Parser;
     use serde_json::{Value, json};
@@ -86,7 +86,6 @@ mod tests {
                 Command::Resume(args) => resume::run(&args, client, &mut console),
                 Command::Sleep(args) => sleep::run(&args, client, &mut console),
                 Command::Wake(args) => wake::run(&args, client, &mut console),
-                Command::Rem(args) => rem::run(&args, client, &mut console),
                 other => panic!("{other:?} is no control message"),
             },
         );
@@ -102,11 +101,10 @@ mod tests {
             ("sleep", json!({"type": "user_initiated_sleep", "reason": "iaid sleep"})),
             ("sleep --reason night", json!({"type": "user_initiated_sleep", "reason": "night"})),
             ("wake", json!({"type": "force_wake"})),
-            ("rem", json!({"type": "force_rem"})),
         ] {
             let (outcome, mut sent, said) = run(line, json!({"ok": true}), Format::Text);
             outcome.unwrap();
-            let timed = matches!(sent["type"].as_str(), Some("user_initiated_sleep" | "force_wake" | "force_rem"));
+            let timed = matches!(sent["type"].as_str(), Some("user_initiated_sleep" | "force_wake"));
             let ts = sent.as_object_mut().unwrap().remove("ts");
             assert_eq!(ts.is_some_and(|ts| ts.as_str().unwrap().parse::<jiff::Timestamp>().is_ok()), timed, "{line}");
             assert_eq!(sent, message);

@@ -1,6 +1,6 @@
 //! The command line: a file a command, each from its parsed arguments to its lines of output.
 //!
-//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`,
+//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`, `log`,
 //! `install`, `uninstall`, `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
 //! before any thread starts, and exits with what [`run`] gives.
 //!
@@ -19,6 +19,7 @@ mod hook;
 mod import;
 mod install;
 mod lines;
+mod log;
 mod logging;
 mod man;
 mod mcp;
@@ -88,6 +89,7 @@ enum Command {
     Export(export::Args),
     Import(import::Args),
     Backup(backup::Args),
+    Log(log::Args),
     Install(install::Args),
     Uninstall(uninstall::Args),
     Hook(hook::Args),
@@ -102,9 +104,9 @@ pub fn run(inherited: Inherited) -> ExitCode {
         Err(error) => return error::usage(&error, caller()),
     };
     logging::start(match &cli.command {
-        Command::Serve(_) => log::LevelFilter::Info,
-        Command::Hook(_) => log::LevelFilter::Off,
-        _ => log::LevelFilter::Warn,
+        Command::Serve(_) => ::log::LevelFilter::Info,
+        Command::Hook(_) => ::log::LevelFilter::Off,
+        _ => ::log::LevelFilter::Warn,
     });
     // Before the first thread, and with a log for what it finds.
     let notifier = Notifier::from_env();
@@ -151,6 +153,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Uninstall(args) => uninstall::run(&args, console),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
         Command::Man(args) => man::run(&args, Cli::command(), console),
+        Command::Log(args) => log::run(args, console),
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),
         Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
         Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),

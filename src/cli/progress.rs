@@ -1,4 +1,4 @@
-//! How far a bulk capture is: one line on a terminal's standard error, redrawn in place.
+//! How far something long is: one line on a terminal's standard error, redrawn in place.
 //!
 //! Time is a parameter; nothing is drawn where standard error is no terminal.
 
@@ -13,35 +13,59 @@ const REDRAW: Duration = Duration::from_millis(100);
 /// Width of the bar, in columns: with its figures it stays under 80.
 const BAR: usize = 30;
 
+/// The line.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    drawn: Option<Instant>,
+}
+
+/// The line of a bulk capture.
 #[derive(Debug)]
 pub(super) struct Progress {
     total_bytes: Option<u64>,
     started: Instant,
-    drawn: Option<Instant>,
+    line: Line,
+}
+
+impl Line {
+    /// Draws `text`, where it is time to.
+    pub(super) fn show(&mut self, text: &str, now: Instant, console: &mut Console) {
+        if self.is_due(now, console) {
+            self.drawn = Some(now);
+            // A terminal that is gone stops no work.
+            drop(write!(console.err, "\r\x1b[K{text}"));
+        }
+    }
+
+    /// Takes it away, so that something else can stand there.
+    pub(super) fn clear(&mut self, console: &mut Console) {
+        if self.drawn.take().is_some() {
+            drop(write!(console.err, "\r\x1b[K"));
+        }
+    }
+
+    fn is_due(&self, now: Instant, console: &Console) -> bool {
+        console.err_kind.is_terminal() && self.drawn.is_none_or(|at| now >= at + REDRAW)
+    }
 }
 
 impl Progress {
     /// Work on `total_bytes` of input, where they are known, that starts `now`.
     pub(super) fn new(total_bytes: Option<u64>, now: Instant) -> Progress {
-        Progress { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, drawn: None }
+        Progress { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, line: Line::default() }
     }
 
     /// Draws, where it is time to.
     pub(super) fn show(&mut self, bytes: u64, lines: u64, now: Instant, console: &mut Console) {
-        if !console.err_kind.is_terminal() || self.drawn.is_some_and(|at| now < at + REDRAW) {
-            return;
+        if self.line.is_due(now, console) {
+            let text = render(bytes, self.total_bytes, lines, now.saturating_duration_since(self.started));
+            self.line.show(&text, now, console);
         }
-        self.drawn = Some(now);
-        let text = render(bytes, self.total_bytes, lines, now.saturating_duration_since(self.started));
-        // A terminal that is gone stops no capture.
-        drop(write!(console.err, "\r\x1b[K{text}"));
     }
 
     /// Takes the line away, so that something else can stand there.
     pub(super) fn clear(&mut self, console: &mut Console) {
-        if self.drawn.take().is_some() {
-            drop(write!(console.err, "\r\x1b[K"));
-        }
+        self.line.clear(console);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `iaid serve`: the daemon's options, checked and put together. What it then does is `daemon.rs`.
 
 use std::env;
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use super::error::CliError;
 use super::{paths, values};
 use crate::daemon::{self, Listen, Options};
+use crate::lifecycle::machine::Thresholds;
 use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
 use crate::sys::inherited::Inherited;
 use crate::sys::memory;
@@ -47,6 +49,15 @@ pub(super) struct Args {
     /// How long a stop waits for what is under way, 0 to 3600, fractions allowed [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     drain_timeout: Option<Duration>,
+    /// Drowsy after this long without a request, fractions allowed [default: $LIFECYCLE_DROWSY_AFTER_SEC, else 300]
+    #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
+    drowsy_after: Option<Duration>,
+    /// Asleep after this long, if there is something new [default: $LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC, else 1800]
+    #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
+    sleep_after: Option<Duration>,
+    /// Hibernating after this long, if nobody is connected [default: $LIFECYCLE_HIBERNATE_AFTER_SEC, else 7200]
+    #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
+    hibernate_after: Option<Duration>,
 }
 
 impl Args {
@@ -76,6 +87,21 @@ impl Args {
         Ok(limits)
     }
 
+    fn thresholds(&self, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Thresholds, CliError> {
+        let usual = Thresholds::default();
+        let time = |given: Option<Duration>, name, usual| match given {
+            Some(time) => Ok(time),
+            None => from_env(name, env, values::idle_time).map(|time| time.unwrap_or(usual)),
+        };
+        Ok(Thresholds {
+            drowsy_after: time(self.drowsy_after, "LIFECYCLE_DROWSY_AFTER_SEC", usual.drowsy_after)?,
+            sleep_after: time(self.sleep_after, "LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC", usual.sleep_after)?,
+            hibernate_after: time(self.hibernate_after, "LIFECYCLE_HIBERNATE_AFTER_SEC", usual.hibernate_after)?,
+            quarantine: from_env("IAI_MCP_SLEEP_QUARANTINE_TTL_HOURS", env, values::hours)?.unwrap_or(usual.quarantine),
+            ..usual
+        })
+    }
+
     fn listen(&self, socket: Option<PathBuf>) -> Listen {
         match (self.fd, paths::socket(socket, &|name| env::var_os(name))) {
             (Some(fd), _) => Listen::Fd(fd),
@@ -83,6 +109,17 @@ impl Args {
             (None, Err(no_home)) => Listen::Nowhere(no_home.to_string()),
         }
     }
+}
+
+/// The value of a variable; an empty one counts as unset.
+fn from_env(
+    name: &str,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    read: fn(&str) -> Result<Duration, String>,
+) -> Result<Option<Duration>, CliError> {
+    let Some(value) = env(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let value = value.to_string_lossy();
+    read(&value).map(Some).map_err(|why| CliError::Usage(format!("{name}={value} {why}")))
 }
 
 pub(super) fn run(
@@ -95,8 +132,9 @@ pub(super) fn run(
     let limits = args.limits()?;
     let max_connections = args.max_connections.map(usize::from);
     let listen = args.listen(socket);
+    let thresholds = args.thresholds(&|name| env::var_os(name))?;
     let store = paths::store(args.store, &|name| env::var_os(name))?;
-    let options = Options { store, limits, max_connections };
+    let options = Options { store, thresholds, limits, max_connections };
     let outcome =
         if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, listen, inherited, notifier) };
     outcome.map_err(CliError::Start)
@@ -143,6 +181,29 @@ mod tests {
             let said = parse(line).unwrap_err();
             assert!(said.contains(part), "{line}: {said}");
         }
+    }
+
+    #[test]
+    fn an_option_goes_before_its_variable_and_both_take_fractions() {
+        let env = |name: &str| match name {
+            "LIFECYCLE_DROWSY_AFTER_SEC" => Some("0.25".into()),
+            "LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC" => Some("900".into()),
+            "LIFECYCLE_HIBERNATE_AFTER_SEC" => Some("".into()),
+            "IAI_MCP_SLEEP_QUARANTINE_TTL_HOURS" => Some("0.5".into()),
+            _ => None,
+        };
+        let thresholds = parse("--sleep-after 1.5").unwrap().thresholds(&env).unwrap();
+        let wanted = Thresholds {
+            drowsy_after: Duration::from_millis(250),
+            sleep_after: Duration::from_millis(1500),
+            quarantine: Duration::from_secs(1800),
+            ..Thresholds::default()
+        };
+        assert_eq!(thresholds, wanted);
+        assert!(parse("--sleep-after -1").is_err());
+        let wrong = |name: &str| (name == "LIFECYCLE_DROWSY_AFTER_SEC").then(|| "soon".into());
+        let error = parse("").unwrap().thresholds(&wrong).unwrap_err().to_string();
+        assert_eq!(error, "LIFECYCLE_DROWSY_AFTER_SEC=soon must be 0 to 31536000 seconds, such as 300 or 0.5");
     }
 
     #[test]

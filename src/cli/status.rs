@@ -70,6 +70,7 @@ fn rows(mut status: Status, zone: &TimeZone) -> Vec<(String, String)> {
     row("state", state(&mut status));
     row("sleep", sleep(&mut status));
     row("quarantine", status.0.remove("quarantine").and_then(|value| quarantine(&value, zone)));
+    row("REM cycle", status.0.remove("rem_cycle").map(|value| rem_cycle(&value)));
     row("quiet window", status.0.remove("quiet_window").map(|value| quiet_window(&value)));
     row("digest", status.0.remove("pending_digest").map(|value| digest(&value)));
     row("up", up(&mut status, zone));
@@ -127,6 +128,23 @@ fn quarantine(value: &Value, zone: &TimeZone) -> Option<String> {
         }
         (value, None) => Some(value.to_string()),
     }
+}
+
+fn rem_cycle(value: &Value) -> String {
+    let count = |key: &str| value[key].as_u64().unwrap_or(0);
+    let ended = |count: u64, how: &str| (count > 0).then(|| format!("{} {how}", grouped(count)));
+    let now = match value["step"].as_str() {
+        Some(step) => format!("step {} of {}: {step}", count("steps_done") + 1, count("steps")),
+        None if value["asked"] == true => "asked for".into(),
+        None => "none running".into(),
+    };
+    let since = [
+        ended(count("finished"), "finished"),
+        ended(count("interrupted"), "cut short"),
+        ended(count("failed"), "failed"),
+    ];
+    let error = value["last_error"].as_str().map(|error| format!("last error: {error}"));
+    [Some(now)].into_iter().chain(since).chain([error]).flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// `[start half-hour 0..47, length in half-hours]` as times of day.

@@ -26,6 +26,24 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be 0 to 3600 seconds, such as 5 or 0.5".into())
 }
 
+/// Longest time without a request that can be waited for: a year, in seconds.
+const MAX_IDLE_SECONDS: f64 = 31_536_000.0;
+
+/// `--drowsy-after`, `--sleep-after`, `--hibernate-after`: seconds, fractions allowed.
+pub(super) fn idle_time(text: &str) -> Result<Duration, String> {
+    idle(text, 1.0).ok_or_else(|| "must be 0 to 31536000 seconds, such as 300 or 0.5".into())
+}
+
+/// Hours, fractions allowed.
+pub(super) fn hours(text: &str) -> Result<Duration, String> {
+    idle(text, 3600.0).ok_or_else(|| "must be 0 to 8760 hours, such as 24 or 0.5".into())
+}
+
+fn idle(text: &str, unit_seconds: f64) -> Option<Duration> {
+    let seconds = text.parse::<f64>().ok()? * unit_seconds;
+    (0.0..=MAX_IDLE_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
 fn size_within(text: &str, range: RangeInclusive<usize>) -> Result<usize, String> {
     size(text).filter(|bytes| range.contains(bytes)).ok_or_else(|| {
         let (least, most) = (short_size(*range.start()), short_size(*range.end()));

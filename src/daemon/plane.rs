@@ -1,108 +1,415 @@
-//! The daemon's control plane: the lifecycle's machine, the file of what it was asked, and the
-//! service manager's watchdog.
+//! The daemon's control plane: the lifecycle's machine, the files and the journal around it, what sleep
+//! does, and the service manager.
 //!
-//! The loop owns it, and only the loop's tick moves the machine.
+//! The loop owns it, and only the loop's tick moves the machine. All that waits for a disk is done by
+//! workers, each kind one after the other; of what takes long (chunks of a cycle, deferred captures) one
+//! at a time, so that it never holds more than one worker.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use jiff::Timestamp;
-use serde::Serialize;
+use jiff::{SignedDuration, Timestamp};
 
-use crate::lifecycle::keeper::Keeper;
-use crate::lifecycle::machine::{Event, Lifecycle};
+use super::diary::Diary;
+use super::dreamer::{Came, Dreamer};
+use super::hours::Hours;
+use super::spool_watch::SpoolWatch;
+use super::status::{Agreed, RemCycle, Status};
+use super::work::{Done, guarded};
+use crate::lifecycle::journal::Entry;
+use crate::lifecycle::keeper::{Keeper, Mirror};
+use crate::lifecycle::machine::{self, Action, Event, Lifecycle, Restored, State, Thresholds, Trigger};
+use crate::lifecycle::quiet_window::{self, Window};
+use crate::lifecycle::record::{self, Progress, Quarantine, Record};
 use crate::lifecycle::state_file::{self, Ask, DaemonState, Digest};
-use crate::serve::plane::{ControlPlane, Counters, Now, Panicked, Ticket, Wishes};
+use crate::lifecycle::{heartbeats, user_zone, wake_signal};
+use crate::memory::{Drained, Night, Told};
+use crate::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
 use crate::sys::notify::Notifier;
+use crate::sys::{memory, process};
 use crate::wire::control::Control;
 use crate::wire::reply;
+
+/// The service manager is told again after this long that the daemon is ready, where its queue was full.
+const READY_RETRY: Duration = Duration::from_millis(100);
+
+/// The quiet window is learned at the first tick, and where it is needed, at the entry to DROWSY; not again
+/// within this time.
+const LEARN_EVERY: Duration = Duration::from_secs(3600);
+
+/// Microseconds of a day.
+const DAY_US: i64 = 24 * 3_600_000_000;
+
+/// What the plane is made of.
+pub(super) struct Parts {
+    /// The folder of the store and the state files.
+    pub(super) store: PathBuf,
+    /// The number of records.
+    pub(super) records: Arc<AtomicU64>,
+    pub(super) night: Night,
+    pub(super) notifier: Notifier,
+    pub(super) thresholds: Thresholds,
+    /// The listener was inherited: somebody else starts the daemon again.
+    pub(super) is_inherited: bool,
+}
 
 /// The control plane.
 pub(super) struct Plane {
     machine: Lifecycle,
-    keeper: Keeper<Ticket>,
+    quarantine_for: Duration,
+    is_inherited: bool,
+    /// For the machine, at the next part of a tick.
+    events: Vec<Event>,
+    /// As it was at the last tick.
+    around: machine::Around,
+    keeper: Keeper<Option<Ticket>>,
+    record: Record,
+    record_work: RecordWork,
+    diary: Diary,
+    dreamer: Dreamer,
+    spool: SpoolWatch,
+    hours: Hours,
+    /// When the quiet window was learned last.
+    learned: Option<Instant>,
+    /// A worker is with something that takes long.
+    is_background_busy: bool,
     store: PathBuf,
     records: Arc<AtomicU64>,
     notifier: Notifier,
     started: Instant,
     started_at: Timestamp,
-    last_tick_at: Option<Timestamp>,
-    /// Something was asked, or activity seen, that the machine is to be told.
-    tick_due: Option<Instant>,
-    last_activity: Option<Instant>,
+    last_tick: Option<SystemTime>,
+    ready_due: Option<Instant>,
     watchdog_due: Option<Instant>,
+    is_stopping: bool,
+    /// The last tick wished for the end.
+    ends_by_itself: bool,
 }
 
-/// `status`, whole.
-#[derive(Serialize)]
-struct Status<'a> {
-    ok: bool,
-    state: &'a str,
-    fsm_state: &'a str,
-    lifecycle_state: &'a str,
-    uptime_sec: f64,
-    version: &'a str,
-    daemon_started_at: Timestamp,
-    last_tick_at: Option<Timestamp>,
-    quiet_window: Option<(u8, u8)>,
-    pending_digest: Option<&'a Digest>,
-    scheduler_paused: bool,
-    records: u64,
-    quarantine: Option<&'a str>,
-    #[serde(flatten)]
-    counters: &'a Counters,
-}
-
-#[derive(Serialize)]
-struct Agreed<'a> {
-    ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    paused: Option<bool>,
+/// How `lifecycle_state.json` is.
+#[derive(Clone, Copy, Debug, Default)]
+struct RecordWork {
+    /// It is not what is on disk.
+    is_wanted: bool,
+    /// A write is under way.
+    is_writing: bool,
 }
 
 impl Plane {
-    /// Reads what the last daemon was asked, and tells the service manager that this one is ready.
-    pub(super) fn new(store: PathBuf, records: Arc<AtomicU64>, notifier: Notifier) -> Plane {
+    /// Reads what the last daemon was asked and left, and tells the service manager that this one is
+    /// ready.
+    pub(super) fn new(parts: Parts) -> Plane {
+        let Parts { store, records, night, notifier, thresholds, is_inherited } = parts;
         let now = Now::read();
         let started_at = timestamp(now.wall);
         let mut kept = state_file::load(&store, now.wall);
         kept.drop_expired(started_at);
         kept.daemon_started_at = Some(started_at);
-        let watchdog_due = notifier.watchdog_interval().map(|interval| now.instant + interval);
-        tell("ready", notifier.ready());
-        Plane {
-            machine: Lifecycle::new(now.instant),
+        let mut record = record::load(&store, now.wall);
+        let mut diary = Diary::new(store.clone());
+        diary.note(started_at, Entry::DaemonStarted { version: env!("CARGO_PKG_VERSION"), pid: std::process::id() });
+        if let Err(e) = wake_signal::remove(&store) {
+            log::warn!("{} cannot be removed: {e}", store.join(wake_signal::NAME).display());
+        }
+        if record.quarantine.take_if(|quarantine| quarantine.until_ts <= started_at).is_some() {
+            diary.note(started_at, Entry::QuarantineLifted);
+        }
+        record.current_state = State::Wake.lifecycle_state().into();
+        (record.since_ts, record.last_activity_ts) = (Some(started_at), Some(started_at));
+        let machine = Lifecycle::new(thresholds.clone(), restored(&kept, &record, now), now.instant);
+        let mut plane = Plane {
+            machine,
+            quarantine_for: thresholds.quarantine,
+            is_inherited,
+            events: Vec::new(),
+            around: machine::Around::default(),
+            hours: Hours::new(kept.quiet_window, user_zone::of(&store)),
             keeper: Keeper::new(kept),
+            record,
+            record_work: RecordWork { is_wanted: true, is_writing: false },
+            diary,
+            dreamer: Dreamer::new(night),
+            spool: SpoolWatch::new(now.instant),
+            learned: None,
+            is_background_busy: false,
             store,
             records,
+            watchdog_due: notifier.watchdog_interval().map(|interval| now.instant + interval),
             notifier,
             started: now.instant,
             started_at,
-            last_tick_at: None,
-            tick_due: Some(now.instant),
-            last_activity: None,
-            watchdog_due,
+            last_tick: None,
+            ready_due: None,
+            is_stopping: false,
+            ends_by_itself: false,
+        };
+        plane.tell_ready(now.instant);
+        plane
+    }
+
+    /// A service of `Type=notify` is killed if its manager never hears this.
+    fn tell_ready(&mut self, now: Instant) {
+        self.ready_due = None;
+        match self.notifier.ready() {
+            Err(e) if e.kind() == ErrorKind::WouldBlock || e.raw_os_error() == Some(libc::ENOBUFS) => {
+                self.ready_due = Some(now + READY_RETRY);
+            }
+            told => tell("ready", told),
         }
     }
 
-    /// Starts a write, if one is wanted and none is under way.
-    fn write(&mut self, now: Now, wishes: &mut Wishes<io::Result<()>>) {
-        if let Some(state) = self.keeper.begin(timestamp(now.wall), self.last_tick_at) {
+    /// How it is around the machine.
+    fn look_around(&mut self, around: Around, now: Now) -> machine::Around {
+        let (is_quiet, quiet_from) = self.hours.look(now);
+        machine::Around {
+            in_flight: around.in_flight,
+            connected: around.connections,
+            is_new: self.dreamer.has_news(),
+            is_quiet,
+            quiet_from,
+            is_inherited: self.is_inherited,
+            is_busy: self.is_background_busy
+                || !self.diary.is_written()
+                || !self.keeper.is_written()
+                || self.record_work.is_wanted
+                || self.record_work.is_writing,
+        }
+    }
+
+    /// Moves the machine by what was left for it, and then by `last`.
+    fn move_on(&mut self, last: Event, around: Around, now: Now, wishes: &mut Wishes<Done>) {
+        self.around = self.look_around(around, now);
+        self.ends_by_itself = false;
+        for event in std::mem::take(&mut self.events).into_iter().chain([last]) {
+            for action in self.machine.tick(event, &self.around, now.instant) {
+                self.perform(action, now, wishes);
+            }
+        }
+    }
+
+    fn perform(&mut self, action: Action, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        match action {
+            Action::Moved { from, to, trigger } => self.moved(from, to, trigger, now, wishes),
+            Action::TakenUp(ask) | Action::Dropped(ask) => self.keeper.ask(Ask::Settled(ask), None),
+            Action::Quarantined { step, until } => {
+                let ahead = until.saturating_duration_since(now.instant);
+                let until_ts = at.saturating_add(signed(ahead)).unwrap_or(Timestamp::MAX);
+                let reason = format!("step {step} failed three times in a row");
+                log::warn!("{reason}: no REM cycle runs by itself until {until_ts}");
+                self.record.quarantine = Some(Quarantine { until_ts, reason: reason.clone(), since_ts: at });
+                let ttl_hours = self.quarantine_for.as_secs_f64() / 3600.0;
+                self.diary.note(at, Entry::QuarantineEntered { reason, until_ts, ttl_hours });
+                self.record_work.is_wanted = true;
+            }
+            Action::QuarantineLifted => {
+                self.record.quarantine = None;
+                self.diary.note(at, Entry::QuarantineLifted);
+                self.record_work.is_wanted = true;
+            }
+            Action::GiveBack => {
+                let night = self.dreamer.night().clone();
+                let give_back = move || {
+                    if let Err(error) = night.give_back() {
+                        log::debug!("the store gives no memory back: {}", error.message);
+                    }
+                    memory::give_back();
+                    Done::Other
+                };
+                wishes.rest(guarded(give_back, |_| Done::Other));
+            }
+            Action::End => {
+                self.ends_by_itself = true;
+                wishes.end();
+            }
+        }
+    }
+
+    fn moved(&mut self, from: State, to: State, trigger: Trigger, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        log::debug!("{} → {}: {}", from.name(), to.name(), trigger.name());
+        let while_paused = self.machine.is_paused() && trigger.is_asked_sleep();
+        self.diary.note(at, Entry::StateTransition { from, to, trigger: trigger.name(), while_paused });
+        self.record.current_state = to.lifecycle_state().into();
+        self.record.since_ts = Some(at);
+        self.record_work.is_wanted = true;
+        if from == State::Dreaming && !matches!(trigger, Trigger::CycleEnded | Trigger::StepFailed) {
+            self.dreamer.interrupt();
+        }
+        if to == State::Drowsy {
+            if self.learned.is_none_or(|then| now.instant.saturating_duration_since(then) >= LEARN_EVERY) {
+                self.learn(now, wishes);
+            }
             let store = self.store.clone();
-            wishes.work(Box::new(move || state_file::write(&store, &state)));
+            let sweep = move || {
+                match heartbeats::sweep(&store, at, process::is_alive) {
+                    Ok(there) => log::debug!("{} clients say that they are there", there.len()),
+                    Err(e) => log::warn!("heartbeats cannot be read: {e}"),
+                }
+                Done::Other
+            };
+            wishes.work(guarded(sweep, |_| Done::Other));
+        }
+    }
+
+    /// What came of a chunk.
+    fn came(&mut self, came: Came, now: Now) {
+        let at = timestamp(now.wall);
+        for told in came.told {
+            self.diary.note(at, told_entry(told));
+        }
+        if let Some((report, error)) = came.step {
+            let progress = self.record.sleep_cycle_progress.get_or_insert_default();
+            match &error {
+                None => progress.last_completed_step = Some(report.step.into()),
+                Some(error) => {
+                    log::warn!("step {} of the REM cycle failed: {error}", report.step);
+                    let before = self.machine.failing().filter(|(step, _)| *step == report.step);
+                    progress.failed(report.step, error, before.map_or(0, |(_, times)| times) + 1);
+                }
+            }
+            let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
+            self.diary.note(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
+        }
+        if came.event == Some(Event::CycleEnded) {
+            self.record.sleep_cycle_progress = None;
+            self.keeper.ask(Ask::Dreamt, None);
+        }
+        self.events.extend(came.event);
+        if self.machine.state() != State::Dreaming {
+            self.dreamer.forget();
+        }
+    }
+
+    fn drained(&mut self, outcome: Result<Drained, String>, now: Now) {
+        let at = timestamp(now.wall);
+        match outcome {
+            Ok(drained) => {
+                self.spool.ended(drained.next, now);
+                for told in drained.told {
+                    self.diary.note(at, told_entry(told));
+                }
+            }
+            Err(error) => {
+                log::warn!("deferred captures were not taken in: {error}");
+                self.spool.failed(now);
+            }
+        }
+    }
+
+    /// Starts what is to be done on workers and is not under way.
+    fn start_work(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        self.write_state(at, wishes);
+        if !self.is_background_busy {
+            if self.machine.state() == State::Dreaming {
+                self.is_background_busy = true;
+                let progress = self.record.sleep_cycle_progress.get_or_insert_default();
+                progress.started_at.get_or_insert(at);
+                let (work, new_step) = self.dreamer.next();
+                if let Some(step) = new_step {
+                    self.diary.note(at, Entry::SleepStepStarted { step });
+                }
+                wishes.work(work);
+            } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
+                self.is_background_busy = true;
+                self.spool.started();
+                let night = self.dreamer.night().clone();
+                let panicked = |panic| Done::Drained(Err(crate::dispatch::CallError::failed(panic)));
+                wishes.work(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
+            }
+        }
+        if self.record_work.is_wanted && !self.record_work.is_writing {
+            self.record_work = RecordWork { is_wanted: false, is_writing: true };
+            let (store, record) = (self.store.clone(), self.new_record(now));
+            let panicked = |panic| Done::Record(Err(io::Error::other(panic)));
+            wishes.work(guarded(move || Done::Record(record::write(&store, &record)), panicked));
+        }
+        if let Some(work) = self.diary.begin() {
+            wishes.work(work);
+        }
+    }
+
+    /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
+    /// the reply at once.
+    fn write_state(&mut self, at: Timestamp, wishes: &mut Wishes<Done>) {
+        let mirror = Mirror { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
+        let Some(state) = self.keeper.begin(at, mirror) else { return };
+        let opened = |ask: &Ask| match ask {
+            Ask::SessionOpen { session_id } => session_id.clone(),
+            _ => None,
+        };
+        let opened: Vec<String> = self.keeper.under_way().filter_map(opened).collect();
+        let (store, night) = (self.store.clone(), self.dreamer.night().clone());
+        let write = move || {
+            for session in opened {
+                if let Err(error) = night.session_opened(&session, at.as_microsecond()) {
+                    log::warn!("that a session was opened is not remembered: {}", error.message);
+                }
+            }
+            Done::State(state_file::write(&store, &state))
+        };
+        wishes.work(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
+    }
+
+    fn pending_digest(&self) -> Option<Digest> {
+        self.dreamer.night().brought().map(|brought| Digest {
+            rem_cycles_completed: brought.rem_cycles_completed,
+            episodes_processed: brought.episodes_processed,
+            schemas_induced_tier0: brought.schemas_induced_tier0,
+            claude_call_used: false,
+        })
+    }
+
+    /// Learns the quiet window from when sessions were opened.
+    fn learn(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        self.learned = Some(now.instant);
+        let (night, zone) = (self.dreamer.night().clone(), self.hours.zone().clone());
+        let learn = move || {
+            // A day more, since days are those of the user's clock.
+            let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
+            Done::Learned(night.session_starts(since).map(|starts| {
+                let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
+                Window::learn(&starts, at, &zone)
+            }))
+        };
+        wishes.work(guarded(learn, |panic| Done::Learned(Err(crate::dispatch::CallError::failed(panic)))));
+    }
+
+    /// The record as it is now.
+    fn new_record(&mut self, now: Now) -> Record {
+        let idle = now.instant.saturating_duration_since(self.machine.last_activity());
+        self.record.last_activity_ts = timestamp(now.wall).checked_sub(signed(idle)).ok();
+        self.record.wrapper_event_seq += 1;
+        self.record.clone()
+    }
+
+    fn state_written(&mut self, written: io::Result<()>, wishes: &mut Wishes<Done>) {
+        if let Err(error) = &written {
+            log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
+        }
+        for (ask, ticket) in self.keeper.written(written.as_ref().copied()) {
+            if written.is_ok() {
+                self.events.extend(event(&ask));
+                self.record_work.is_wanted |= ticket.is_some();
+            }
+            let Some(ticket) = ticket else { continue };
+            let mut line = Vec::new();
+            match &written {
+                Ok(()) => reply::object(&mut line, &Agreed::to(&ask)),
+                Err(error) => reply::control_refused(&mut line, "state_write_failed", &cut(&error.to_string())),
+            }
+            wishes.reply(ticket, line);
         }
     }
 }
 
 impl ControlPlane for Plane {
-    type Done = io::Result<()>;
+    type Done = Done;
 
     fn status(&mut self, counters: &Counters, now: Now) -> Vec<u8> {
         let state = self.machine.state();
@@ -118,31 +425,25 @@ impl ControlPlane for Plane {
                 uptime_sec: millis(now.instant.saturating_duration_since(self.started)),
                 version: env!("CARGO_PKG_VERSION"),
                 daemon_started_at: self.started_at,
-                last_tick_at: self.last_tick_at,
+                last_tick_at: self.last_tick.map(timestamp),
                 quiet_window: kept.quiet_window,
-                pending_digest: kept.pending_digest.as_ref(),
+                pending_digest: self.pending_digest(),
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
-                quarantine: None,
+                quarantine: self.record.quarantine.as_ref(),
+                rem_cycle: RemCycle { asked: self.machine.is_rem_asked(), figures: self.dreamer.figures() },
                 counters,
             },
         );
         line
     }
 
-    fn control(
-        &mut self,
-        control: &Control<'_>,
-        ticket: Ticket,
-        now: Now,
-        wishes: &mut Wishes<io::Result<()>>,
-    ) -> Option<Vec<u8>> {
+    fn control(&mut self, control: &Control<'_>, ticket: Ticket, _: Now, _: &mut Wishes<Done>) -> Option<Vec<u8>> {
         let ask = match control {
             Control::Status => return None,
             Control::Sleep { .. } if self.machine.state().is_sleeping() => {
                 let mut line = Vec::new();
-                let refused = Agreed { ok: false, state: None, reason: Some("already_sleeping"), paused: None };
-                reply::object(&mut line, &refused);
+                reply::object(&mut line, &Agreed::ALREADY_SLEEPING);
                 return Some(line);
             }
             Control::Sleep { reason, ts } => Ask::Sleep { reason: reason.to_string(), ts: ts.to_string() },
@@ -151,34 +452,41 @@ impl ControlPlane for Plane {
             Control::Pause { .. } => Ask::Pause,
             Control::Resume { .. } => Ask::Resume,
             Control::SessionOpen { session_id, .. } => {
-                self.last_activity = Some(now.instant);
+                // Somebody sits down, whether that can be written or not.
+                self.events.push(Event::Activity);
                 Ask::SessionOpen { session_id: session_id.as_ref().map(ToString::to_string) }
             }
         };
-        self.keeper.ask(ask, ticket);
-        self.write(now, wishes);
+        self.keeper.ask(ask, Some(ticket));
         None
     }
 
-    fn request(&mut self, method: &str, now: Now) {
-        if method != "rpc.discover" {
-            self.last_activity = Some(now.instant);
-            // An awake machine need not be told of each request.
-            if self.machine.state().lifecycle_state() != "WAKE" {
-                self.machine.tick(Event::Activity, now.instant);
-            }
-        }
-    }
-
     fn next_moment(&self) -> Option<Instant> {
-        [self.tick_due, self.watchdog_due].into_iter().flatten().min()
+        let spool = self.spool.moment(self.machine.state()).filter(|_| !self.is_background_busy);
+        let machine = self.machine.next_moment(&self.around).filter(|_| !self.is_stopping);
+        [machine, spool.filter(|_| !self.is_stopping), self.ready_due, self.watchdog_due].into_iter().flatten().min()
     }
 
-    fn tick(&mut self, now: Now, _: &mut Wishes<io::Result<()>>) {
-        self.last_tick_at = Some(timestamp(now.wall));
-        self.tick_due = None;
-        let event = if self.last_activity.take().is_some() { Event::Activity } else { Event::Time };
-        self.machine.tick(event, now.instant);
+    fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Done>) {
+        let event = match seen {
+            Seen::Request("rpc.discover") => return,
+            Seen::Request(_) => Event::Activity,
+            Seen::Turn => Event::Tick,
+        };
+        if !self.is_stopping {
+            self.move_on(event, around, now, wishes);
+        }
+        if event != Event::Tick {
+            return;
+        }
+        if self.learned.is_none() {
+            self.learn(now, wishes);
+        }
+        self.start_work(now, wishes);
+        self.last_tick = Some(now.wall);
+        if self.ready_due.is_some_and(|due| due <= now.instant) {
+            self.tell_ready(now.instant);
+        }
         if self.watchdog_due.is_some_and(|due| due <= now.instant) {
             tell("alive", self.notifier.watchdog());
             self.watchdog_due = self.notifier.watchdog_interval().map(|interval| now.instant + interval);
@@ -186,27 +494,100 @@ impl ControlPlane for Plane {
     }
 
     fn stopping(&mut self) {
+        self.is_stopping = true;
         tell("stopping", self.notifier.stopping());
     }
 
-    fn done(&mut self, done: Result<io::Result<()>, Panicked>, now: Now, wishes: &mut Wishes<io::Result<()>>) {
-        let written = match done {
-            Ok(written) => written.map_err(|e| ("state_write_failed", e.to_string())),
-            Err(panicked) => Err(("control_plane_error", panicked.0)),
+    fn done(&mut self, done: Result<Done, Panicked>, now: Now, wishes: &mut Wishes<Done>) {
+        let done = match done {
+            Ok(done) => done,
+            Err(panicked) => return log::error!("the control plane's work panicked: {}", panicked.0),
         };
-        if let Err((_, error)) = &written {
-            log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
-        }
-        for (ask, ticket) in self.keeper.written(written.as_ref().copied()) {
-            let mut line = Vec::new();
-            match &written {
-                Ok(()) => reply::object(&mut line, &agreed(&ask)),
-                Err((reason, error)) => reply::control_refused(&mut line, reason, &cut(error)),
+        match done {
+            Done::State(written) => self.state_written(written, wishes),
+            Done::Record(written) => {
+                self.record_work.is_writing = false;
+                if let Err(error) = written {
+                    log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());
+                }
             }
-            wishes.reply(ticket, line);
+            Done::Journal(written) => self.diary.written(&written),
+            Done::Began(outcome) => {
+                self.is_background_busy = false;
+                let came = self.dreamer.began(outcome);
+                self.came(came, now);
+            }
+            Done::Chunk(chunk) => {
+                self.is_background_busy = false;
+                let came = self.dreamer.ran(chunk);
+                self.came(came, now);
+            }
+            Done::Drained(outcome) => {
+                self.is_background_busy = false;
+                self.drained(outcome.map_err(|error| error.message), now);
+            }
+            Done::Learned(Ok(window)) => {
+                let parts = window.map(Window::parts);
+                if parts != self.keeper.kept().quiet_window {
+                    self.hours.learned(parts);
+                    self.keeper.ask(Ask::Learned(parts), None);
+                }
+            }
+            Done::Learned(Err(error)) => log::warn!("the quiet window was not learned: {}", error.message),
+            Done::Other => {}
         }
-        self.tick_due = Some(now.instant);
-        self.write(now, wishes);
+    }
+}
+
+/// The loop has ended: what no worker has written is written now.
+impl Drop for Plane {
+    fn drop(&mut self) {
+        let now = Now::read();
+        let reason = if self.ends_by_itself { "hibernation" } else { "signal" };
+        self.diary.note(timestamp(now.wall), Entry::DaemonStopped { reason });
+        self.diary.finish();
+        let record = self.new_record(now);
+        if self.record_work.is_wanted
+            && let Err(error) = record::write(&self.store, &record)
+        {
+            log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());
+        }
+    }
+}
+
+/// What the last daemon has left for the machine.
+fn restored(kept: &DaemonState, record: &Record, now: Now) -> Restored {
+    let wall = timestamp(now.wall);
+    let ahead = |until: Timestamp| Duration::try_from(until.duration_since(wall)).unwrap_or_default();
+    let until = record.quarantine.as_ref().map(|quarantine| now.instant + ahead(quarantine.until_ts));
+    let failing = record.sleep_cycle_progress.as_ref().and_then(|Progress { failed_step, attempt, .. }| {
+        Some((failed_step.clone()?, *attempt)).filter(|(_, attempt)| *attempt > 0)
+    });
+    Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, asks: kept.pending() }
+}
+
+/// What the machine is told of an ask that is on disk.
+fn event(ask: &Ask) -> Option<Event> {
+    match ask {
+        Ask::Sleep { .. } => Some(Event::Asked(machine::Ask::Sleep)),
+        Ask::Wake { .. } => Some(Event::Asked(machine::Ask::Wake)),
+        Ask::Rem { .. } => Some(Event::Asked(machine::Ask::Rem)),
+        Ask::Pause => Some(Event::Pause),
+        Ask::Resume => Some(Event::Resume),
+        Ask::SessionOpen { .. } | Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => None,
+    }
+}
+
+fn told_entry(told: Told) -> Entry {
+    match told {
+        Told::Finished { file, inserted, reinforced, skipped } => {
+            Entry::SpoolDrained { file, inserted, reinforced, skipped }
+        }
+        Told::SetAside { file, attempt, retry_us, reason } => {
+            let retry_at = Timestamp::from_microsecond(retry_us).unwrap_or(Timestamp::MAX);
+            Entry::SpoolSetAside { file, attempt, retry_at, reason }
+        }
+        Told::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
     }
 }
 
@@ -214,18 +595,6 @@ impl ControlPlane for Plane {
 fn tell(what: &str, told: io::Result<()>) {
     if let Err(e) = told {
         log::warn!("the service manager was not told that the daemon is {what}: {e}");
-    }
-}
-
-fn agreed(ask: &Ask) -> Agreed<'static> {
-    let none = Agreed { ok: true, state: None, reason: None, paused: None };
-    match ask {
-        Ask::Sleep { .. } => Agreed { state: Some("TRANSITIONING"), ..none },
-        Ask::Wake { .. } => Agreed { reason: Some("wake_queued"), ..none },
-        Ask::Rem { .. } => Agreed { reason: Some("rem_queued"), ..none },
-        Ask::Pause => Agreed { paused: Some(true), ..none },
-        Ask::Resume => Agreed { paused: Some(false), ..none },
-        Ask::SessionOpen { .. } => Agreed { reason: Some("session_open_queued"), ..none },
     }
 }
 
@@ -237,6 +606,10 @@ fn cut(error: &str) -> String {
 /// Whole milliseconds as seconds.
 fn millis(duration: Duration) -> f64 {
     (duration.as_millis() as f64) / 1000.0
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// A date outside what can be written (a clock gone mad) is the epoch.

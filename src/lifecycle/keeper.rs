@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 
-use crate::lifecycle::state_file::{Ask, DaemonState};
+use crate::lifecycle::state_file::{Ask, DaemonState, Digest};
 
 /// Keeps the state. `T` names who asked.
 #[derive(Debug)]
@@ -14,6 +14,15 @@ pub struct Keeper<T> {
     kept: DaemonState,
     writing: Option<Writing<T>>,
     waiting: Vec<(Ask, T)>,
+}
+
+/// What the file shows and somebody else keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Mirror {
+    /// The last tick.
+    pub last_tick_at: Option<Timestamp>,
+    /// What nobody was shown yet.
+    pub pending_digest: Option<Digest>,
 }
 
 #[derive(Debug)]
@@ -33,20 +42,31 @@ impl<T> Keeper<T> {
         &self.kept
     }
 
+    /// Is all that was asked on disk, or refused?
+    pub fn is_written(&self) -> bool {
+        self.writing.is_none() && self.waiting.is_empty()
+    }
+
     /// Takes in what somebody asks.
     pub fn ask(&mut self, ask: Ask, asker: T) {
         self.waiting.push((ask, asker));
     }
 
+    /// What the write under way is for.
+    pub fn under_way(&self) -> impl Iterator<Item = &Ask> {
+        self.writing.iter().flat_map(|writing| writing.askers.iter().map(|(ask, _)| ask))
+    }
+
     /// The state to be written now, if a write is wanted and none is under way. Its end must be told
     /// to [`Keeper::written`].
-    pub fn begin(&mut self, now: Timestamp, last_tick: Option<Timestamp>) -> Option<DaemonState> {
+    pub fn begin(&mut self, now: Timestamp, mirror: Mirror) -> Option<DaemonState> {
         if self.writing.is_some() || self.waiting.is_empty() {
             return None;
         }
         let askers = std::mem::take(&mut self.waiting);
         let mut state = self.kept.clone();
-        state.last_tick_at = last_tick;
+        state.last_tick_at = mirror.last_tick_at;
+        state.pending_digest = mirror.pending_digest;
         for (ask, _) in &askers {
             state.apply(ask, now);
         }
@@ -72,21 +92,21 @@ mod tests {
     fn changes_count_once_they_are_written_and_wait_for_each_other() {
         let now = Timestamp::UNIX_EPOCH;
         let mut keeper = Keeper::new(DaemonState::default());
-        assert_eq!(keeper.begin(now, None), None);
+        assert_eq!(keeper.begin(now, Mirror::default()), None);
         keeper.ask(Ask::Pause, 1);
-        assert!(keeper.begin(now, None).unwrap().scheduler_paused);
+        assert!(keeper.begin(now, Mirror::default()).unwrap().scheduler_paused);
         assert!(!keeper.kept().scheduler_paused);
 
         keeper.ask(Ask::Resume, 2);
         keeper.ask(Ask::SessionOpen { session_id: None }, 3);
-        assert_eq!(keeper.begin(now, None), None, "one write at a time");
+        assert_eq!(keeper.begin(now, Mirror::default()), None, "one write at a time");
         assert_eq!(keeper.written(Ok::<(), ()>(())), [(Ask::Pause, 1)]);
         assert!(keeper.kept().scheduler_paused);
 
-        let both = keeper.begin(now, Some(now)).unwrap();
+        let both = keeper.begin(now, Mirror { last_tick_at: Some(now), pending_digest: None }).unwrap();
         assert!(!both.scheduler_paused && both.last_session_open.is_some() && both.last_tick_at == Some(now));
         assert_eq!(keeper.written(Err("disk full")).len(), 2);
         assert!(keeper.kept().scheduler_paused, "what was not written does not count");
-        assert_eq!(keeper.begin(now, None), None);
+        assert_eq!(keeper.begin(now, Mirror::default()), None);
     }
 }

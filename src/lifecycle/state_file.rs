@@ -1,20 +1,18 @@
 //! `.daemon-state.json`: what the daemon was asked and has to remember over a restart.
 //!
-//! Written whole, under another name, synced and renamed, so a reader finds the old file or the new
-//! one and never half of either. A file that cannot be read is set aside, never lost, and never a
-//! failed start. Keys that are not ours are kept as they are: another version may want them.
+//! Keys that are not ours are kept as they are: another version may want them.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+use crate::lifecycle::machine;
+use crate::lifecycle::whole_file::WholeFile;
 
 /// The file's name in the store's folder.
 pub const NAME: &str = ".daemon-state.json";
@@ -28,8 +26,8 @@ const FIRST_TURNS: usize = 256;
 /// A first turn that was not taken for this long is forgotten.
 const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
 
-/// Largest file that is read: many times what [`FIRST_TURNS`] of the longest ids come to.
-const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The file; it is many times what [`FIRST_TURNS`] of the longest ids come to.
+const FILE: WholeFile = WholeFile { name: NAME, max_bytes: 1 << 20 };
 
 /// Longest reason for a sleep that is kept, in characters.
 const REASON_CHARS: usize = 500;
@@ -52,7 +50,7 @@ pub struct DaemonState {
     pub scheduler_paused: bool,
     /// `[start half-hour, length]`, learned.
     pub quiet_window: Option<(u8, u8)>,
-    /// What the last nights brought, until it is shown.
+    /// What the last nights brought and nobody was shown, when this was written.
     pub pending_digest: Option<Digest>,
     /// Asked to sleep.
     pub user_sleep_request: Option<Request>,
@@ -81,6 +79,9 @@ pub struct Request {
     pub asked_at: Timestamp,
     /// Not taken up yet.
     pub pending: bool,
+    /// When it was, or was dropped.
+    #[serde(default)]
+    pub honored_at: Option<Timestamp>,
 }
 
 /// The four counters that `status` shows.
@@ -126,6 +127,12 @@ pub enum Ask {
         /// Whose.
         session_id: Option<String>,
     },
+    /// The lifecycle itself: this pends no more.
+    Settled(machine::Ask),
+    /// The lifecycle itself: a REM cycle has ended, so what waits to be shown is more.
+    Dreamt,
+    /// The lifecycle itself: the quiet window was learned.
+    Learned(Option<(u8, u8)>),
 }
 
 impl DaemonState {
@@ -137,6 +144,7 @@ impl DaemonState {
                 ts: cut(ts, TS_CHARS),
                 asked_at: now,
                 pending: true,
+                honored_at: None,
             })
         };
         match ask {
@@ -152,7 +160,31 @@ impl DaemonState {
                     self.forget_first_turns(now);
                 }
             }
+            Ask::Settled(ask) => {
+                let request = match ask {
+                    machine::Ask::Sleep => &mut self.user_sleep_request,
+                    machine::Ask::Wake => &mut self.force_wake_request,
+                    machine::Ask::Rem => &mut self.force_rem_request,
+                };
+                if let Some(request) = request {
+                    request.pending = false;
+                    request.honored_at = Some(now);
+                }
+            }
+            Ask::Dreamt => {}
+            Ask::Learned(window) => self.quiet_window = *window,
         }
+    }
+
+    /// What was asked and is not taken up.
+    pub fn pending(&self) -> Vec<machine::Ask> {
+        let asks = [
+            (&self.user_sleep_request, machine::Ask::Sleep),
+            (&self.force_wake_request, machine::Ask::Wake),
+            (&self.force_rem_request, machine::Ask::Rem),
+        ];
+        let pending = |(request, ask): (&Option<Request>, _)| request.as_ref().filter(|one| one.pending).map(|_| ask);
+        asks.into_iter().filter_map(pending).collect()
     }
 
     /// Drops requests that are too old to be meant, as at a start.
@@ -176,20 +208,7 @@ impl DaemonState {
 /// Reads the state, or the defaults where there is none. A file that cannot be read as one is set
 /// aside as `NAME.bad-TIME` with a warning.
 pub fn load(folder: &Path, now: SystemTime) -> DaemonState {
-    remove_leftovers(folder);
-    let path = folder.join(NAME);
-    let error = match read(&path) {
-        Ok(Some(state)) => return state,
-        Ok(None) => return DaemonState::default(),
-        Err(e) => e,
-    };
-    let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let aside = folder.join(format!("{NAME}.bad-{seconds}"));
-    match fs::rename(&path, &aside) {
-        Ok(()) => log::warn!("{} cannot be used ({error}): set aside as {}", path.display(), aside.display()),
-        Err(e) => log::warn!("{} cannot be used ({error}) and not be set aside: {e}", path.display()),
-    }
-    DaemonState::default()
+    FILE.load(folder, now)
 }
 
 /// Writes the state so that it is on disk, whole, when this returns.
@@ -197,55 +216,7 @@ pub fn load(folder: &Path, now: SystemTime) -> DaemonState {
 /// # Errors
 /// The system's; the old file is then still there.
 pub fn write(folder: &Path, state: &DaemonState) -> io::Result<()> {
-    let path = folder.join(NAME);
-    let temporary = folder.join(format!("{NAME}.tmp-{}", std::process::id()));
-    let written = write_new(&temporary, state).and_then(|()| fs::rename(&temporary, &path));
-    if written.is_err() {
-        remove_if_there(&temporary)?;
-    }
-    written?;
-    File::open(folder)?.sync_all()
-}
-
-fn write_new(path: &Path, state: &DaemonState) -> io::Result<()> {
-    remove_if_there(path)?;
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&serde_json::to_vec_pretty(state)?)?;
-    file.write_all(b"\n")?;
-    file.sync_all()
-}
-
-fn read(path: &Path) -> io::Result<Option<DaemonState>> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file?,
-    };
-    let mut text = Vec::new();
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
-    }
-    Ok(Some(serde_json::from_slice(&text)?))
-}
-
-/// What a daemon that was killed while it wrote has left.
-fn remove_leftovers(folder: &Path) {
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let mine = |name: &OsString| name.to_string_lossy().starts_with(&format!("{NAME}.tmp-"));
-    let leftovers: Vec<PathBuf> =
-        entries.flatten().filter(|entry| mine(&entry.file_name())).map(|entry| entry.path()).collect();
-    for path in leftovers {
-        if let Err(e) = remove_if_there(&path) {
-            log::warn!("{} is a leftover and cannot be removed: {e}", path.display());
-        }
-    }
-}
-
-fn remove_if_there(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+    FILE.write(folder, state)
 }
 
 /// Times from the future, as after a clock was set back, count as just now.
@@ -260,6 +231,7 @@ fn cut(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn at(second: i64) -> Timestamp {

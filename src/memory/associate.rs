@@ -77,6 +77,7 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         cursor,
         progress,
         counts: Counts::from([("examined", examined), ("learned", learned), ("linked", linked)]),
+        told: Vec::new(),
     })
 }
 

@@ -39,37 +39,62 @@ struct Captured {
 }
 
 fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
+    let about = About { session: "-", project: "", ts: now };
+    match said(params, &about)? {
+        Said::Enough(draft) => {
+            at_most("text", &draft.text, TEXT_BYTES)?;
+            Ok(Asked::Store(NewRecord::prepare(draft)))
+        }
+        Said::TooShort => Ok(Asked::Skip("too short".into())),
+        Said::UnknownTier(name) => Ok(Asked::Skip(format!("invalid tier '{name}'"))),
+    }
+}
+
+/// What holds of a text where nothing is said about it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct About<'a> {
+    pub(super) session: &'a str,
+    pub(super) project: &'a str,
+    pub(super) ts: Moment,
+}
+
+/// A text with what is said about it.
+pub(super) enum Said {
+    /// It can be a record, but that it may be too long for one.
+    Enough(Draft),
+    /// It is too short to be kept.
+    TooShort,
+    /// Its tier is none.
+    UnknownTier(String),
+}
+
+/// Reads the params of `memory_capture`.
+///
+/// # Errors
+/// -32602 that names the param.
+pub(super) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
     let text = params.string("text")?;
-    at_most("text", &text, TEXT_BYTES)?;
     let cue = limited(params, "cue", "", TEXT_BYTES)?;
-    let session = limited(params, "session_id", "-", SESSION_BYTES)?;
-    let project = limited(params, "project", "", PROJECT_BYTES)?;
+    let session = limited(params, "session_id", about.session, SESSION_BYTES)?;
+    let project = limited(params, "project", about.project, PROJECT_BYTES)?;
     let tier_name = params.string_or("tier", "episodic")?;
     let role = Role::named(&params.string_or("role", "user")?)
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
-    let ts = said_at(params)?.unwrap_or(now);
+    let ts = said_at(params)?.unwrap_or(about.ts);
     let part = part(params)?;
     if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
-        return Ok(Asked::Skip("too short".into()));
+        return Ok(Said::TooShort);
     }
-    let Some(tier) = Tier::named(&tier_name) else {
-        return Ok(Asked::Skip(format!("invalid tier '{tier_name}'")));
-    };
-    let draft = Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part };
-    Ok(Asked::Store(NewRecord::prepare(draft)))
+    let Some(tier) = Tier::named(&tier_name) else { return Ok(Said::UnknownTier(tier_name.into_owned())) };
+    Ok(Said::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
 }
 
 /// A string with a default, of at most `limit` bytes.
 ///
 /// # Errors
 /// -32602 that names the param and the limit.
-pub(super) fn limited(
-    params: &Params<'_>,
-    name: &str,
-    default: &'static str,
-    limit: usize,
-) -> Result<String, CallError> {
-    let value = params.string_or(name, default)?;
+pub(super) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usize) -> Result<String, CallError> {
+    let Some(value) = params.string_opt(name)? else { return Ok(default.to_owned()) };
     at_most(name, &value, limit)?;
     Ok(value.into_owned())
 }

@@ -14,17 +14,17 @@ use rusqlite::{Connection, OptionalExtension};
 use super::associate::holders;
 use super::terms::{self, Look};
 
-/// The newest records with a word that are read. Picked: some 2 ms.
-const SAMPLE: usize = 64;
+/// The newest records with a word that are read. Picked: some 1 ms.
+const SAMPLE: usize = 32;
 
-/// Least number of records in or beside which two words are said together: once is chance.
+/// Least number of those in or beside which another word is said: once is chance.
 const TOGETHER: usize = 2;
 
 /// A word that more than one record of so many has keeps company with everybody.
 const COMMON_SHARE: i64 = 10;
 
-/// The same in a large store: records.
-const COMMON: i64 = 2000;
+/// The same in a large store: records. Picked: counting them takes 50 microseconds.
+const COMMON: i64 = 600;
 
 /// Companions kept of a word.
 const KEPT: usize = 8;

@@ -3,17 +3,14 @@
 //! Each chunk is a job of its own; the next one is handed in when the last one is committed, behind
 //! whatever others have brought meanwhile. The reply comes when every step is at its end.
 
-use std::time::{Duration, Instant};
-
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::capture::limited;
-use super::cycle::{self, Chunk, Progress, Report, Step};
-use super::moment::Moment;
+use super::course::{Course, Ran};
+use super::night::Night;
 use super::record::SESSION_BYTES;
 use super::task::task;
-use super::writer::{Follow, Writer};
 use super::{ids, induce, tags};
 use crate::dispatch::{CallError, Params, Reply};
 
@@ -22,74 +19,71 @@ const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(super) fn consolidate(writer: &Writer, params: &Params<'_>, clock: fn() -> Moment, reply: Reply) {
+pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => {
-            Cycle { follow: writer.follow(), clock, session, left: Step::ALL.to_vec(), done: Vec::new(), reply }.next()
-        }
+        Ok(session) => Call { night, session, reply }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
-struct Cycle {
-    follow: Follow,
-    clock: fn() -> Moment,
+struct Call {
+    night: Night,
     session: String,
-    /// Steps that are not at their end, the present one first.
-    left: Vec<Step>,
-    /// Steps that have begun, the present one last.
-    done: Vec<Report>,
     reply: Reply,
 }
 
-impl Cycle {
-    /// Hands in the next chunk, or what comes after the last one.
-    fn next(mut self) {
-        let Some(&step) = self.left.first() else { return self.end() };
-        if self.done.len() + self.left.len() == Step::ALL.len() {
-            self.done.push(Report::new(step));
-        }
-        let (follow, now) = (self.follow.clone(), (self.clock)());
+/// What came of a job.
+enum Came {
+    Chunk(Ran),
+    /// The reply's result.
+    End(Value),
+}
+
+impl Call {
+    fn begin(self) {
+        let Night { follow, news, .. } = self.night.clone();
         follow.submit(task(
             0,
-            move |group| {
-                let start = Instant::now();
-                let chunk = cycle::chunk(step, group, now)?;
-                Ok((chunk, start.elapsed()))
-            },
+            move |group| Course::begin(group, &news),
             move |outcome| match outcome {
-                Ok((chunk, time)) => self.ran(&chunk, time),
+                Ok(course) => self.next(course),
                 Err(error) => self.reply.send::<()>(Err(error)),
             },
         ));
     }
 
-    fn ran(mut self, chunk: &Chunk, time: Duration) {
-        if let Some(report) = self.done.last_mut() {
-            report.add(chunk, time);
-        }
-        if chunk.progress == Progress::Done {
-            self.left.remove(0);
-        }
-        self.next();
-    }
-
-    fn end(self) {
-        let Cycle { follow, clock, session, done, reply, .. } = self;
+    /// Hands in the next chunk; behind the last one, the end.
+    fn next(self, course: Course) {
+        let Night { follow, folder, news, clock, .. } = self.night.clone();
         let now = clock();
+        let session = self.session.clone();
         follow.submit(task(
             0,
-            move |group| {
-                cycle::ended(group.connection, &done, &session, now)?;
-                result(group.connection, &done)
+            move |group| match course.chunk(group, &news, &folder, now)? {
+                Some(ran) => Ok((course, Came::Chunk(ran))),
+                None => {
+                    course.end(group.connection, &session, now)?;
+                    let result = result(group.connection, &course)?;
+                    Ok((course, Came::End(result)))
+                }
             },
-            |outcome| reply.send(outcome),
+            move |outcome| match outcome {
+                Ok((mut course, Came::Chunk(ran))) => {
+                    course.ran(&ran);
+                    self.next(course);
+                }
+                Ok((course, Came::End(result))) => {
+                    course.ended(&self.night.news, &self.night.morning);
+                    self.reply.send(Ok(result));
+                }
+                Err(error) => self.reply.send::<()>(Err(error)),
+            },
         ));
     }
 }
 
-fn result(connection: &Connection, reports: &[Report]) -> Result<Value, CallError> {
-    let count = |name: &str| reports.iter().map(|report| report.counts().of(name)).sum::<u64>();
+fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> {
+    let count = |name: &str| course.reports().iter().map(|report| report.counts().of(name)).sum::<u64>();
     let induced = count("induced");
     let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
     let mut candidates = Vec::new();
@@ -111,6 +105,7 @@ fn result(connection: &Connection, reports: &[Report]) -> Result<Value, CallErro
 #[cfg(test)]
 mod tests {
     use super::super::harness::{Bench, call, call_on};
+    use super::super::moment::Moment;
     use super::*;
     use crate::dispatch::{Dispatch, ReplySink};
     use std::sync::Arc;
@@ -183,9 +178,9 @@ mod tests {
         assert_eq!(runs["count"], 2);
         let steps = |run: &Value| run["data"]["steps"].as_array().unwrap().clone();
         let names: Vec<_> = steps(&runs["events"][1]).iter().map(|step| step["step"].clone()).collect();
-        assert_eq!(names, ["associate", "induce", "decay", "optimize", "precache"]);
+        assert_eq!(names, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
         assert_eq!(runs["events"][1]["session_id"], "c");
-        let linked = |run: usize| steps(&runs["events"][run])[0]["counts"].clone();
+        let linked = |run: usize| steps(&runs["events"][run])[1]["counts"].clone();
         assert_eq!(linked(1), json!({"examined": 7, "learned": 0, "linked": 6}));
         // Of the second run's: the pattern is no record to look at.
         assert_eq!(linked(0), json!({"examined": 0, "learned": 0, "linked": 0}));
@@ -231,8 +226,8 @@ mod tests {
         bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
         bench.ok("memory_consolidate", json!({}));
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert_eq!(run["data"]["steps"][0]["counts"], json!({"examined": 2, "learned": 0, "linked": 3}));
-        assert_eq!(run["data"]["steps"][1]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
+        assert_eq!(run["data"]["steps"][1]["counts"], json!({"examined": 2, "learned": 0, "linked": 3}));
+        assert_eq!(run["data"]["steps"][2]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
         assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
     }
 
@@ -295,7 +290,7 @@ mod tests {
             assert!(written > 1, "{written}");
         });
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
-        assert!(run["data"]["steps"][0]["chunks"].as_u64().unwrap() >= 1);
+        assert!(run["data"]["steps"][1]["chunks"].as_u64().unwrap() >= 1);
         assert!(links(&bench, 0) > 300);
         assert_eq!(bench.row::<String>("SELECT * FROM pragma_integrity_check WHERE ?1", 1), "ok");
     }

@@ -2,32 +2,36 @@
 //! others hardly wait: the order of the steps, their cursors, and one chunk of one.
 //!
 //! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
-//! cycle that is cut short goes on where it stopped. It does not know who runs it or when
-//! (`consolidate.rs` does, and whoever puts the memory to sleep).
+//! cycle that is cut short goes on where it stopped. How far a cycle is is known to `course.rs`, who runs
+//! it to `consolidate.rs` and `night.rs`.
 //!
 //! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::drain::Told;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
-use super::writer::Group;
-use super::{associate, decay, induce, optimize, precache};
+use super::writer::{Group, Origin};
+use super::{associate, decay, drain, induce, meta, optimize, precache};
 use crate::dispatch::CallError;
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
 /// what it wrote must be committed too.
-const CHUNK: Duration = Duration::from_millis(20);
+pub(super) const CHUNK: Duration = Duration::from_millis(20);
 
 /// A step of the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// What hooks have left is taken in.
+    Drain,
     /// Links among records by shared rare terms and by nearness in a session.
     Associate,
     /// Recurring patterns over sessions become semantic records.
@@ -61,6 +65,8 @@ pub(super) struct Chunk {
     pub(super) cursor: i64,
     pub(super) progress: Progress,
     pub(super) counts: Counts,
+    /// What became of hooks' files.
+    pub(super) told: Vec<Told>,
 }
 
 /// What a step did in a cycle.
@@ -74,11 +80,13 @@ pub(super) struct Report {
 
 impl Step {
     /// In the order of the cycle.
-    pub(super) const ALL: [Step; 5] = [Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+    pub(super) const ALL: [Step; 6] =
+        [Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
 
     /// Its name in events.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Step::Drain => "drain",
             Step::Associate => "associate",
             Step::Induce => "induce",
             Step::Decay => "decay",
@@ -89,6 +97,7 @@ impl Step {
 
     fn cursor(self) -> &'static str {
         match self {
+            Step::Drain => "step_drain",
             Step::Associate => "step_associate",
             Step::Induce => "step_induce",
             Step::Decay => "step_decay",
@@ -98,21 +107,23 @@ impl Step {
     }
 }
 
-/// Runs one chunk of a step from where its cursor is, and keeps where it has come to.
+/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
+/// store's folder.
 ///
 /// # Errors
 /// The database's; the cursor is then where it was.
-pub(super) fn chunk(step: Step, group: &mut Group<'_>, now: Moment) -> Result<Chunk, CallError> {
+pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment) -> Result<Chunk, CallError> {
     let deadline = Instant::now() + CHUNK;
-    let cursor = load(group.connection, step)?;
+    let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
     let chunk = match step {
+        Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
         Step::Associate => associate::chunk(group, cursor, now, deadline)?,
-        Step::Induce => induce::chunk(group, cursor, now, deadline)?,
+        Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
         Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
         Step::Optimize => optimize::chunk(group, deadline)?,
         Step::Precache => precache::chunk(group.connection, cursor, deadline)?,
     };
-    save(group.connection, step, chunk.cursor)?;
+    meta::keep(group.connection, step.cursor(), chunk.cursor)?;
     Ok(chunk)
 }
 
@@ -149,6 +160,11 @@ impl Counts {
         Counts(counts.into())
     }
 
+    /// All of them.
+    pub(super) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
+        &self.0
+    }
+
     /// One of them.
     pub(super) fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
@@ -174,20 +190,18 @@ impl Report {
         self.counts.add(&chunk.counts);
     }
 
+    /// The step's name.
+    pub(super) fn step(&self) -> &'static str {
+        self.step
+    }
+
+    /// How long it worked, in seconds.
+    pub(super) fn duration_sec(&self) -> f64 {
+        self.duration_sec
+    }
+
     /// What was done.
     pub(super) fn counts(&self) -> &Counts {
         &self.counts
     }
-}
-
-fn load(connection: &Connection, step: Step) -> Result<i64, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-    Ok(read.query_row([step.cursor()], |row| row.get(0)).optional()?.unwrap_or(0))
-}
-
-fn save(connection: &Connection, step: Step, cursor: i64) -> Result<(), rusqlite::Error> {
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
-               ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value";
-    connection.prepare_cached(sql)?.execute((step.cursor(), cursor))?;
-    Ok(())
 }

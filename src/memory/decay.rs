@@ -58,5 +58,5 @@ pub(super) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline:
         remove.execute(link)?;
     }
     let cursor = if progress == Progress::More { last } else { 0 };
-    Ok(Chunk { cursor, progress, counts: Counts::from([("decayed", decayed), ("pruned", pruned)]) })
+    Ok(Chunk { cursor, progress, counts: Counts::from([("decayed", decayed), ("pruned", pruned)]), told: Vec::new() })
 }

@@ -37,6 +37,7 @@ const VISIBLE: [&str; 8] = [
 pub(super) enum Severity {
     Info,
     Warning,
+    Critical,
 }
 
 /// Something that happened.
@@ -59,6 +60,7 @@ impl Severity {
         match self {
             Severity::Info => "info",
             Severity::Warning => "warning",
+            Severity::Critical => "critical",
         }
     }
 }

@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::task::aside;
 use super::{
-    Memory, Worker, capture, consolidate, contradict, curiosity, events, links, moving, profile, recall, reinforce,
-    schemas, session, structural, topology,
+    Memory, Worker, capture, consolidate, contradict, curiosity, events, moving, profile, recall, reinforce, schemas,
+    session, structural, topology,
 };
 use crate::dispatch::{Pace, Params, Reply};
 
@@ -98,7 +98,9 @@ static METHODS: &[Method] = &[
         params: &[optional("session_id", "string", "\"-\"", "the conversation that asks")],
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
-        run: |memory, _, params, reply| consolidate::consolidate(&memory.writer, params, memory.clock, reply),
+        run: |memory, _, params, reply| {
+            consolidate::consolidate(memory.night(), params, reply);
+        },
     },
     Method {
         name: "memory_contradict",
@@ -144,18 +146,23 @@ static METHODS: &[Method] = &[
             "patterns_observed",
             "overnight_digest",
             "truncated",
+            "first_turn_recall",
         ],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let deadline = Instant::now() + recall::PATIENCE;
             let profile = memory.profiles.current();
             let now = memory.now();
-            let mut recalled =
-                worker.reader().and_then(|reader| recall::recall(reader, &profile, params, now, deadline));
-            let used = recalled.as_mut().map(|recalled| std::mem::take(&mut recalled.used)).unwrap_or_default();
+            let recalled = worker
+                .reader()
+                .and_then(|reader| recall::recall(reader, &profile, &memory.morning, params, now, deadline));
+            let (recalled, taken) = match recalled {
+                Ok((recalled, taken)) => (Ok(recalled), taken),
+                Err(error) => (Err(error), recall::Taken::default()),
+            };
             reply.send(recalled);
-            if !used.is_empty() {
-                let work = aside("the use of links", move |group| Ok(links::touch(group.connection, &used, now)?));
+            if !taken.is_nothing() {
+                let work = aside("what a recall took", move |group| Ok(taken.keep(group.connection, now)?));
                 memory.writer.submit(work);
             }
         },
@@ -244,7 +251,7 @@ static METHODS: &[Method] = &[
         params: &[optional("session_id", "string", "\"-\"", "the conversation")],
         result: &["mode", "fsrs_ticked", "cooccurrence_updates", "trajectory_metrics_emitted"],
         pace: Pace::Ordered,
-        run: |memory, _, params, reply| session::exit(&memory.writer, params, memory.now(), reply),
+        run: |memory, _, params, reply| session::exit(&memory.writer, &memory.folder, params, memory.now(), reply),
     },
     Method {
         name: "session_start_payload",
@@ -330,7 +337,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| topology::topology(reader, &memory.records)));
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.news.records())));
         },
     },
 ];
@@ -415,7 +422,7 @@ mod tests {
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
-            ("memory_recall", json!({"cue": "text"}), &[]),
+            ("memory_recall", json!({"cue": "text"}), &["first_turn_recall"]),
             ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("profile_get", json!({}), &["knob", "value", "status"]),

@@ -12,9 +12,11 @@ mod capture;
 mod companions;
 mod consolidate;
 mod contradict;
+mod course;
 mod curiosity;
 mod cycle;
 mod decay;
+mod drain;
 mod events;
 mod fault;
 mod fold;
@@ -26,9 +28,13 @@ mod insert;
 mod irregular;
 mod language;
 mod links;
+mod meta;
 mod methods;
 mod moment;
+mod morning;
 mod moving;
+mod news;
+mod night;
 mod optimize;
 mod phrase;
 mod precache;
@@ -43,6 +49,7 @@ mod schemas;
 mod search;
 mod session;
 mod signs;
+pub mod spool;
 mod stem;
 mod store;
 mod structural;
@@ -57,11 +64,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+pub use drain::{Drained, Next, Told};
+pub use morning::Brought;
+pub use night::{Chunk, Cycle, Night, StepReport};
 pub use store::OpenError;
 
 use self::fault::Fault;
 use self::moment::Moment;
+use self::morning::Morning;
 use self::moving::Gate;
+use self::news::News;
 use self::profile::Profiles;
 use self::reader::Reader;
 use self::writer::Writer;
@@ -71,10 +83,14 @@ use crate::sys::lock::FileLock;
 /// An open store with its methods. Dropping it commits what waits and closes the store.
 #[derive(Debug)]
 pub struct Memory {
+    /// The store's folder.
+    folder: Arc<Path>,
+    /// The database in it.
     path: Arc<Path>,
     clock: fn() -> Moment,
     profiles: Arc<Profiles>,
-    records: Arc<AtomicU64>,
+    morning: Arc<Morning>,
+    news: Arc<News>,
     gate: Gate,
     // In this order: the lock goes once the writer has ended.
     writer: Writer,
@@ -101,21 +117,39 @@ impl Memory {
         let store = store::open(folder)?;
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
-        // Records are numbered without gaps, since none ever goes.
-        let count: i64 = store
-            .connection
-            .query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))
-            .map_err(|error| failed(error.into()))?;
-        let records = Arc::new(AtomicU64::new(count.unsigned_abs()));
+        let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
+        let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, records.clone())
+        let writer = Writer::start(store.connection, news.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory { path, clock, profiles, records, gate: Gate::default(), writer, _lock: store.lock })
+        Ok(Memory {
+            folder: folder.into(),
+            path,
+            clock,
+            profiles,
+            morning: Arc::new(morning),
+            news,
+            gate: Gate::default(),
+            writer,
+            _lock: store.lock,
+        })
     }
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
     pub fn records(&self) -> Arc<AtomicU64> {
-        self.records.clone()
+        self.news.records().clone()
+    }
+
+    /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
+    /// dropped, what it asks fails.
+    pub fn night(&self) -> Night {
+        Night {
+            follow: self.writer.follow(),
+            morning: self.morning.clone(),
+            folder: self.folder.clone(),
+            news: self.news.clone(),
+            clock: self.clock,
+        }
     }
 
     fn now(&self) -> Moment {

@@ -1,7 +1,8 @@
 //! `memory_recall`: a cue becomes hits, word for word as they were stored.
 //!
 //! It reads the params, decides how literally the cue is meant, has `search.rs` find the records, and
-//! makes the reply within its bounds. It writes nothing.
+//! makes the reply within its bounds. It writes nothing: what it took is its caller's to write, once it is
+//! answered.
 
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::bonds::{Bonds, SPARE};
+use super::links;
 use super::moment::{DayEnd, Moment};
+use super::morning::{self, Brought, FirstTurn, Morning};
 use super::phrase::{Phrase, Wanted};
 use super::profile::Profile;
 use super::rank::{Found, Place};
-use super::reader::Reader;
+use super::reader::{Reader, Snapshot};
 use super::record::{Role, Tier};
 use super::search::{self, Filter, Query};
 use super::terms::{self, Asked};
@@ -28,6 +31,12 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
 const HITS_BYTES: usize = (1 << 20) - (16 << 10);
+
+/// Tokens of what a session's first recall brings beside its hits (the contract).
+const FIRST_TURN_TOKENS: usize = 400;
+
+/// Records looked at for it. Picked.
+const FIRST_TURN_LOOKS: usize = 64;
 
 /// Characters of a token, the usual estimate.
 const TOKEN_CHARS: usize = 4;
@@ -56,14 +65,15 @@ const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('�
 pub(super) fn recall(
     reader: &Reader,
     profile: &Profile,
+    morning: &Morning,
     params: &Params<'_>,
     now: Moment,
     deadline: Instant,
-) -> Result<Recalled, CallError> {
+) -> Result<(Recalled, Taken), CallError> {
     let cue = params.string("cue")?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
     let limit = params.integer_or("limit", 1..=100, 10)? as usize;
-    params.string_opt("session_id")?;
+    let session = params.string_or("session_id", "unknown")?;
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
     let mode = Mode::of(&cue);
@@ -92,7 +102,57 @@ pub(super) fn recall(
     let mut reply = Recalled::new(mode);
     reply.add(connection, &bonds, &why, budget, profile)?;
     reply.add_around(connection, &bonds)?;
-    Ok(reply)
+    let taken = Taken {
+        used: bonds.used.clone(),
+        first_turn: morning.take_first_turn(&session, now),
+        digest: morning.take_digest(now),
+    };
+    let mut add = || {
+        if taken.digest.is_some() {
+            reply.overnight_digest = morning.digest(connection, taken.digest, now)?;
+        }
+        match taken.first_turn {
+            Some(_) => reply.add_first_turn(&snapshot, &bonds, &filter, &session, profile),
+            None => Ok(()),
+        }
+    };
+    match add() {
+        Ok(()) => Ok((reply, taken)),
+        Err(error) => {
+            morning.put_back(taken.first_turn, taken.digest);
+            Err(error)
+        }
+    }
+}
+
+/// What a recall took, to be written when it is answered.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Pairs of records whose link was of use and is to be made new.
+    used: Vec<(i64, i64)>,
+    first_turn: Option<FirstTurn>,
+    digest: Option<Brought>,
+}
+
+impl Taken {
+    /// Is there nothing to be written?
+    pub(super) fn is_nothing(&self) -> bool {
+        self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn keep(&self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
+        if let Some(turn) = &self.first_turn {
+            turn.forget(connection)?;
+        }
+        if let Some(brought) = self.digest {
+            morning::keep_shown(connection, brought, now)?;
+        }
+        links::touch(connection, &self.used, now)
+    }
 }
 
 /// How literally a cue is meant.
@@ -155,12 +215,21 @@ pub(super) struct Recalled {
     patterns_observed: Vec<Value>,
     overnight_digest: Value,
     truncated: usize,
-    /// Pairs of records whose link was of use and is to be made new.
-    #[serde(skip)]
-    pub(super) used: Vec<(i64, i64)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_turn_recall: Option<FirstTurnRecall>,
     /// Bytes of all hits.
     #[serde(skip)]
     bytes: usize,
+}
+
+/// Where things stood: what was said last in other sessions.
+#[derive(Serialize)]
+struct FirstTurnRecall {
+    hits: Vec<Box<RawValue>>,
+    budget_tokens: usize,
+    budget_used: usize,
+    warm_lru_size: usize,
+    warm_lru_source: &'static str,
 }
 
 #[derive(Serialize)]
@@ -195,9 +264,9 @@ impl Recalled {
             budget_used: 0,
             cue_mode,
             patterns_observed: Vec::new(),
-            overnight_digest: no_digest(),
+            overnight_digest: morning::nothing(),
             truncated: 0,
-            used: Vec::new(),
+            first_turn_recall: None,
             bytes: 0,
         }
     }
@@ -269,7 +338,43 @@ impl Recalled {
             let observed = |one: &schemas::Schema| json!({"pattern": one.pattern, "evidence_count": one.evidence_count, "schema_id": one.id});
             self.patterns_observed = patterns.iter().map(observed).collect();
         }
-        self.used.clone_from(&bonds.used);
+        Ok(())
+    }
+
+    /// Adds what was said last in other sessions, of this project first, that is not among the hits.
+    fn add_first_turn(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        bonds: &Bonds,
+        filter: &Filter<'_>,
+        session: &str,
+        profile: &Profile,
+    ) -> Result<(), CallError> {
+        let connection = snapshot.connection();
+        let all = Filter { since: None, until: None, tier: None, ..*filter };
+        let mut last = search::newest(snapshot, &all, FIRST_TURN_LOOKS)?;
+        let mut fits = connection.prepare_cached(
+            "SELECT 1 FROM record WHERE seq = ?1 AND valid_to IS NULL AND length(text) <= ?2
+             AND session IS NOT (SELECT number FROM session WHERE name = ?3)",
+        )?;
+        let mut kept = Vec::new();
+        for one in last.drain(..) {
+            let is_hit = bonds.found.iter().any(|hit| hit.seq == one.seq);
+            if !is_hit && fits.exists((one.seq, (FIRST_TURN_TOKENS * TOKEN_CHARS) as i64, session))? {
+                kept.push(one);
+            }
+        }
+        let mut first = Recalled::new(self.cue_mode);
+        first.bytes = self.bytes;
+        first.add(connection, &Bonds::none(kept), &Why::Newest, FIRST_TURN_TOKENS, profile)?;
+        let warm_lru_source = if first.hits.is_empty() { "none" } else { "daemon" };
+        self.first_turn_recall = Some(FirstTurnRecall {
+            budget_tokens: FIRST_TURN_TOKENS,
+            budget_used: first.budget_used,
+            warm_lru_size: first.hits.len(),
+            warm_lru_source,
+            hits: first.hits,
+        });
         Ok(())
     }
 
@@ -368,22 +473,6 @@ fn reason(found: &Found, why: &Why) -> String {
     let more = if found.terms.len() > REASON_WORDS { ", …" } else { "" };
     reason.push_str(&format!("matches {} of {} words: {}{more}", found.terms.len(), terms.len(), words.join(", ")));
     reason
-}
-
-/// The digest when none is due.
-fn no_digest() -> Value {
-    json!({
-        "rem_cycles_completed": 0,
-        "episodes_processed": 0,
-        "schemas_induced_tier0": 0,
-        "claude_call_used": false,
-        "quota_used_pct": 0.0,
-        "main_insight_text": null,
-        "sigma_observed": null,
-        "s5_drift_alerts": [],
-        "daemon_uptime_hours": 0,
-        "timed_out_cycles": 0,
-    })
 }
 
 #[cfg(test)]
@@ -712,7 +801,9 @@ mod tests {
         let text = json!({"cue": "guitar"}).to_string();
         let params = Params::read(Some(&text)).unwrap();
         let profile = bench.memory.profiles.current();
-        let hits = |deadline| recall(reader, &profile, &params, Bench::NOW, deadline).unwrap().hits.len();
+        let hits = |deadline| {
+            recall(reader, &profile, &bench.memory.morning, &params, Bench::NOW, deadline).unwrap().0.hits.len()
+        };
         let now = Instant::now();
         assert_eq!(
             (hits(now), hits(now + PATIENCE)),

@@ -3,7 +3,9 @@
 PRAGMA application_id = 1767991652; -- "iaid"
 
 -- terms_version: the rules that made term_index. step_…: where a step of the consolidation goes on.
--- topology: the figures of the links, as JSON.
+-- cycle_step, cycle_seen: where a cycle that was cut short goes on, and what it will have seen; cycle_mark: what
+-- the last finished one has. digest, digest_shown: what cycles have brought since the last digest, as JSON, and
+-- when that was. topology: the figures of the links, as JSON.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -107,10 +109,6 @@ CREATE TABLE node (
     degree    INTEGER NOT NULL,
     community INTEGER                                          -- the seq of its first record
 ) STRICT;
-
--- A term that keeps company with others: how many records had it when that was last looked at, and the
--- others, each with how much in thousandths.
-CREATE TABLE companion (term TEXT PRIMARY KEY, seen INTEGER NOT NULL, others TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 -- Groups of two and more.
 CREATE TABLE community (number INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;

@@ -1,6 +1,7 @@
 //! `session_start_payload` and `session_exit`: what an assistant is told at the start of a session,
 //! within 2000 tokens, and what is done at its end.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -208,15 +209,16 @@ fn tokens(text: &str) -> usize {
 }
 
 /// Answers `session_exit` after a chunk of association, so that what was just said is linked.
-pub(super) fn exit(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply) {
+pub(super) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply) {
     let session: Arc<str> = match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
         Err(error) => return reply.send::<()>(Err(error)),
     };
+    let store = store.clone();
     let work = task(
         session.len(),
         move |group| {
-            let linked = cycle::chunk(Step::Associate, group, now)?.counts.of("linked");
+            let linked = cycle::chunk(Step::Associate, group, &store, now)?.counts.of("linked");
             let records = count(group.connection, &session)?;
             if records > 0 {
                 metric(group.connection, &session, records, linked, now)?;

@@ -31,7 +31,7 @@ const LOCK_NAME: &str = ".lock";
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"iaid");
 
 /// Step n leads from version n to n + 1. Never changed once released, only added to.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema-2.sql")];
 
 /// How long a connection waits for another program's lock (a backup, a shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -450,6 +450,23 @@ mod tests {
     }
 
     #[test]
+    fn a_store_of_an_earlier_version_is_brought_up_to_date() {
+        for version in 1..MIGRATIONS.len() {
+            let folder = tempfile::tempdir().unwrap();
+            let earlier = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+            MIGRATIONS[..version].iter().for_each(|step| earlier.execute_batch(step).unwrap());
+            earlier.execute("INSERT INTO meta VALUES ('terms_version', ?1)", [terms::VERSION]).unwrap();
+            earlier.pragma_update(None, "user_version", version as i64).unwrap();
+            insert(&earlier, 1);
+            drop(earlier);
+            let store = open(folder.path()).unwrap();
+            let number = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(number("SELECT user_version FROM pragma_user_version"), MIGRATIONS.len() as i64);
+            assert_eq!((number("SELECT count(*) FROM record"), number("SELECT count(*) FROM spool")), (1, 0));
+        }
+    }
+
+    #[test]
     fn what_is_not_our_present_store_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE_NAME);
@@ -467,7 +484,10 @@ mod tests {
             (patched(0, b"SQLite format 4"), OpenError::NotADatabase { path: path.clone() }),
             (patched(68, &[0, 0, 0, 7]), OpenError::NotOurs { path: path.clone() }),
             (patched(68, &[0, 0, 0, 0]), OpenError::NotOurs { path: path.clone() }),
-            (patched(60, &[0, 0, 0, 9]), OpenError::Newer { path: path.clone(), found: 9, known: 1 }),
+            (
+                patched(60, &[0, 0, 0, 9]),
+                OpenError::Newer { path: path.clone(), found: 9, known: MIGRATIONS.len() as i64 },
+            ),
             (
                 ours[..whole - 4096].to_vec(),
                 OpenError::Damaged {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use super::meta;
 use super::reader::Reader;
 use crate::dispatch::CallError;
 
@@ -88,6 +89,14 @@ pub(super) fn rich_club(connection: &Connection) -> Result<Vec<i64>, rusqlite::E
     Ok(kept(connection)?.club)
 }
 
+/// How small a world it was at the last consolidation, where that could be said.
+///
+/// # Errors
+/// The database's.
+pub(super) fn last_sigma(connection: &Connection) -> Result<Option<f64>, rusqlite::Error> {
+    Ok(kept(connection)?.sigma)
+}
+
 /// Takes the figures and keeps them.
 ///
 /// # Errors
@@ -110,14 +119,11 @@ pub(super) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
         figures.sigma = sigma(linked as f64, ends / linked as f64, figures.clustering, figures.path);
     }
     let text = serde_json::to_string(&figures).unwrap_or_default();
-    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    connection.prepare_cached(sql)?.execute((KEY, text))?;
-    Ok(())
+    meta::keep(connection, KEY, text)
 }
 
 fn kept(connection: &Connection) -> Result<Figures, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT value FROM meta WHERE key = ?1")?;
-    let text: Option<String> = read.query_row([KEY], |row| row.get(0)).optional()?;
+    let text: Option<String> = meta::read(connection, KEY)?;
     // Another release's figures are none: the next consolidation takes them anew.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }

@@ -10,12 +10,12 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
+use super::news::News;
 use crate::dispatch::CallError;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
@@ -54,7 +54,19 @@ pub(super) struct Group<'c> {
     pub(super) connection: &'c Connection,
     terms: Vec<Terms>,
     new_records: u64,
+    origin: Origin,
+    newest_told: Option<i64>,
+    has_drained: bool,
     upkeep: Upkeep,
+}
+
+/// Who brings the records that come now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Somebody told them: a capture, an import, the drain.
+    Told,
+    /// A step of the cycle made them of others.
+    Made,
 }
 
 /// What is done after the commit, outside of any transaction.
@@ -73,12 +85,34 @@ struct Terms {
 impl<'c> Group<'c> {
     /// A transaction on `connection`, with nothing in it.
     pub(super) fn of(connection: &'c Connection) -> Group<'c> {
-        Group { connection, terms: Vec::new(), new_records: 0, upkeep: Upkeep::None }
+        Group {
+            connection,
+            terms: Vec::new(),
+            new_records: 0,
+            origin: Origin::Told,
+            newest_told: None,
+            has_drained: false,
+            upkeep: Upkeep::None,
+        }
+    }
+
+    /// Runs `work`, whose records are of this origin.
+    pub(super) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut Group<'c>) -> T) -> T {
+        let before = std::mem::replace(&mut self.origin, origin);
+        let made = work(self);
+        self.origin = before;
+        made
     }
 
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
     pub(super) fn want_upkeep(&mut self) {
         self.upkeep = Upkeep::Wanted;
+    }
+
+    /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
+    /// is not yet, and remove their file. Was it this one?
+    pub(super) fn may_drain(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_drained, true)
     }
 
     /// The first record of this group: from it on nothing is in the index yet.
@@ -89,17 +123,21 @@ impl<'c> Group<'c> {
     /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
     pub(super) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
+        if self.origin == Origin::Told {
+            self.newest_told = Some(seq);
+        }
         self.terms.push(Terms { seq, text: text_terms, cue: cue_terms });
     }
 }
 
-/// A way to the writer that outlives no thread: for jobs that follow from a job.
+/// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
+/// other.
 #[derive(Clone, Debug)]
 pub(super) struct Follow(Arc<Queue>);
 
 impl Follow {
     /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
-    /// would be for ever. Who calls it adds one job for one that is done.
+    /// would be for ever. Who calls it has one job there at a time.
     pub(super) fn submit(&self, job: Box<dyn Job>) {
         if let Err(job) = self.0.push(job, Room::Made) {
             job.done(Err(closing()));
@@ -119,18 +157,18 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on `connection`, which nobody else writes through. `records` is raised by
+    /// Starts the thread on `connection`, which nobody else writes through. `news` is told of
     /// each record that was committed, before its job is answered.
     ///
     /// # Errors
     /// The system's, where it gives no thread.
-    pub(super) fn start(connection: Connection, records: Arc<AtomicU64>) -> std::io::Result<Writer> {
+    pub(super) fn start(connection: Connection, news: Arc<News>) -> std::io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let own = queue.clone();
         let thread = thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(move || {
             let closed = CloseAtEnd(&own);
             while let Some(jobs) = own.take_group() {
-                commit(&connection, jobs, &records);
+                commit(&connection, jobs, &news);
             }
             drop(closed);
         })?;
@@ -254,13 +292,13 @@ impl Drop for CloseAtEnd<'_> {
     }
 }
 
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, records: &AtomicU64) {
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = write(connection, &mut jobs, &mut outcomes);
     let mut upkeep = Upkeep::None;
     match &committed {
         Ok(written) => {
-            records.fetch_add(written.new_records, Ordering::Relaxed);
+            news.committed(written.new_records, written.newest_told);
             upkeep = written.upkeep;
         }
         Err(error) => {
@@ -286,6 +324,7 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, records: &Atomic
 /// What a transaction did beside its jobs' own.
 struct Written {
     new_records: u64,
+    newest_told: Option<i64>,
     upkeep: Upkeep,
 }
 
@@ -302,13 +341,13 @@ fn write(
     }
     index(connection, &group.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    Ok(Written { new_records: group.new_records, upkeep: group.upkeep })
+    Ok(Written { new_records: group.new_records, newest_told: group.newest_told, upkeep: group.upkeep })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
 fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>, CallError> {
     let connection = group.connection;
-    let before = (group.terms.len(), group.new_records);
+    let before = (group.terms.len(), group.new_records, group.newest_told);
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(group)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
@@ -320,6 +359,8 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
         connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
         group.terms.truncate(before.0);
         group.new_records = before.1;
+        group.newest_told = before.2;
+        group.origin = Origin::Told;
     }
     connection.prepare_cached("RELEASE job")?.execute([])?;
     Ok(outcome)
@@ -347,6 +388,7 @@ mod tests {
     use super::*;
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
+    use std::sync::atomic::Ordering;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use tempfile::TempDir;
 
@@ -387,7 +429,7 @@ mod tests {
 
     struct Bench {
         writer: Writer,
-        records: Arc<AtomicU64>,
+        news: Arc<News>,
         path: PathBuf,
         _lock: FileLock,
         _folder: TempDir,
@@ -397,9 +439,9 @@ mod tests {
         fn new() -> Bench {
             let folder = tempfile::tempdir().unwrap();
             let opened = store::open(folder.path()).unwrap();
-            let records = Arc::new(AtomicU64::new(0));
-            let writer = Writer::start(opened.connection, records.clone()).unwrap();
-            Bench { writer, records, path: opened.path, _lock: opened.lock, _folder: folder }
+            let news = Arc::new(News::default());
+            let writer = Writer::start(opened.connection, news.clone()).unwrap();
+            Bench { writer, news, path: opened.path, _lock: opened.lock, _folder: folder }
         }
 
         fn submit(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
@@ -452,7 +494,7 @@ mod tests {
             assert_eq!(answer.recv().unwrap(), Ok(()));
         }
         assert_eq!(bench.knobs(), ["a", "b", "c"]);
-        assert_eq!(bench.records.load(Ordering::Relaxed), 5);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 5);
         let reader = store::connect(&bench.path, Use::Read).unwrap();
         let number = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("SELECT count(DISTINCT segid) FROM term_index_idx"), 1);
@@ -482,7 +524,7 @@ mod tests {
         assert_eq!(refused.recv().unwrap(), Err(CallError::missing("x")));
         assert!(panicked.recv().unwrap().unwrap_err().message.contains("panicked"));
         assert_eq!(bench.knobs(), ["a", "d"]);
-        assert_eq!(bench.records.load(Ordering::Relaxed), 0);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
         let reader = store::connect(&bench.path, Use::Read).unwrap();
         let sql = "SELECT count(*) FROM term_index WHERE term_index MATCH 'word'";
         assert_eq!(reader.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
@@ -527,7 +569,7 @@ mod tests {
             assert!(error.message.contains("free some space"), "{error}");
         }
         assert_eq!(bench.knobs(), ["before"]);
-        assert_eq!(bench.records.load(Ordering::Relaxed), 0);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
     }
 
     impl Bench {

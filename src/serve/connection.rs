@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use crate::dispatch::{CallError, Dispatch};
 use crate::limits::Limits;
 use crate::serve::ledger::Ledger;
-use crate::serve::plane::{ControlPlane, Now, Ticket, Wishes};
+use crate::serve::plane::{ControlPlane, Now, Seen, Ticket, Wishes};
 use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool};
 use crate::serve::route::{Route, route};
 use crate::serve::tally::Tally;
@@ -248,7 +248,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         if building.as_ref().is_some_and(|batch| batch.len() == core.limits.batch_calls) {
                             return Verdict::NotNow;
                         }
-                        core.plane.request(&call.method, core.now);
+                        core.plane.tick(Seen::Request(&call.method), core.tally.around(), core.now, &mut core.wishes);
                         building.get_or_insert_with(|| BatchBuilder::new(ticket.0, core.now.instant)).push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later
@@ -259,6 +259,14 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         Verdict::Answered
                     }
                     (Route::Refused(call, error), Turn::First(out)) => {
+                        if core.dispatch.method(&call.method).is_some() {
+                            core.plane.tick(
+                                Seen::Request(&call.method),
+                                core.tally.around(),
+                                core.now,
+                                &mut core.wishes,
+                            );
+                        }
                         reply::error(out, Some(call.id), &error);
                         core.tally.errors += 1;
                         Verdict::Answered

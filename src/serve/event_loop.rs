@@ -20,7 +20,7 @@ use slab::Slab;
 use crate::dispatch::Dispatch;
 use crate::serve::accept::{self, Accepted, Acceptor};
 use crate::serve::connection::{After, Connection, Core, READING};
-use crate::serve::plane::{ControlPlane, Now};
+use crate::serve::plane::{ControlPlane, Now, Seen};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::path_guard::PathGuard;
@@ -124,6 +124,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.serve_ready();
             self.relieve();
             self.perform_wishes();
+            self.tick();
+            self.perform_wishes();
         }
         if let Some(fd) = self.stop_fd.take() {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
@@ -179,9 +181,6 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         }
         while let Some(token) = self.timers.stalled_due(now.instant) {
             self.look_at_stalled(token);
-        }
-        if self.core.plane.next_moment().is_some_and(|at| at <= now.instant) {
-            self.core.plane.tick(now, &mut self.core.wishes);
         }
         if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
             self.refuse_rest();
@@ -321,6 +320,12 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.close(token);
     }
 
+    /// The turn is over.
+    fn tick(&mut self) {
+        let Core { plane, tally, now, wishes, .. } = &mut self.core;
+        plane.tick(Seen::Turn, tally.around(), *now, wishes);
+    }
+
     /// Does what the control plane wished for in this turn.
     fn perform_wishes(&mut self) {
         for (ticket, line) in std::mem::take(&mut self.core.wishes.replies) {
@@ -335,7 +340,21 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         for work in std::mem::take(&mut self.core.wishes.work) {
             self.core.pool.run(work);
         }
+        if let Some(then) = self.core.wishes.rest.take() {
+            self.core.pool.rest(then);
+        }
         if std::mem::take(&mut self.core.wishes.end) {
+            self.end_unless_somebody_waits();
+        }
+    }
+
+    /// One last look at the listener. An inherited one stays open with its owner, so whoever comes after
+    /// that is found by the next daemon.
+    fn end_unless_somebody_waits(&mut self) {
+        let before = self.connections.len();
+        self.accept();
+        // Where accepting is tried again, nobody knows yet whether somebody waits.
+        if self.connections.len() == before && self.timers.accept.is_none() {
             self.begin_drain();
         }
     }

@@ -1,8 +1,12 @@
-//! The control plane as the loop knows it: something that answers control messages, sees requests
-//! go by, is ticked when a moment it named has come, and may wish for work on a worker.
+//! The control plane as the loop knows it: something that answers control messages, is ticked, and may
+//! wish for work on a worker.
 //!
-//! The loop owns it and is the only one to call it, so nothing else can move what it holds.
+//! A tick is one turn of the loop in which something arrived or a moment came: each request of the turn
+//! is shown before it is routed, and at the turn's end comes the turn itself. What a plane keeps of
+//! states moves in its tick alone; its other functions answer, and leave what the tick takes up. The loop
+//! owns the plane and is the only one to call it, so nothing else can move what it holds.
 
+use std::any::Any;
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
@@ -37,16 +41,43 @@ pub type Work<T> = Box<dyn FnOnce() -> T + Send>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panicked(pub String);
 
+impl Panicked {
+    /// What `catch_unwind` has caught.
+    pub fn of(panic: &(dyn Any + Send)) -> Panicked {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into()))
+    }
+}
+
+/// What is shown in a tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// A call of this method, which exists, is about to be routed.
+    Request(&'a str),
+    /// The turn is over: all that arrived in it is taken in.
+    Turn,
+}
+
+/// How it is around the plane at a tick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// Requests that are not answered yet, control messages among them.
+    pub in_flight: usize,
+    /// Connections open now.
+    pub connections: usize,
+}
+
 /// What a control plane wants of the loop, collected during one call.
 pub struct Wishes<T> {
     pub(crate) replies: Vec<(Ticket, Vec<u8>)>,
     pub(crate) work: Vec<Work<T>>,
+    pub(crate) rest: Option<Work<T>>,
     pub(crate) end: bool,
 }
 
 impl<T> Wishes<T> {
     pub(crate) fn new() -> Wishes<T> {
-        Wishes { replies: Vec::new(), work: Vec::new(), end: false }
+        Wishes { replies: Vec::new(), work: Vec::new(), rest: None, end: false }
     }
 
     /// The reply line that this ticket is owed.
@@ -59,7 +90,14 @@ impl<T> Wishes<T> {
         self.work.push(work);
     }
 
-    /// Ends the server as a stop signal would: what is here is served first.
+    /// Has each worker let go of its own state, which is made anew at its next call, and runs `then`
+    /// behind the last of them. One at a time.
+    pub fn rest(&mut self, then: Work<T>) {
+        self.rest = Some(then);
+    }
+
+    /// Ends the server as a stop signal would, what is here being served first; but not if somebody
+    /// waits to be accepted: there is one last look, and the next tick tells of the new connection.
     pub fn end(&mut self) {
         self.end = true;
     }
@@ -83,14 +121,11 @@ pub trait ControlPlane {
         wishes: &mut Wishes<Self::Done>,
     ) -> Option<Vec<u8>>;
 
-    /// A call of a method that exists is about to be routed.
-    fn request(&mut self, method: &str, now: Now);
-
-    /// The next moment to be ticked at, if any. Asked at the end of each turn of the loop.
+    /// The next moment to be ticked at, if any. Asked behind each turn's tick.
     fn next_moment(&self) -> Option<Instant>;
 
-    /// That moment has come.
-    fn tick(&mut self, now: Now, wishes: &mut Wishes<Self::Done>);
+    /// A part of a tick.
+    fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Self::Done>);
 
     /// The server begins to stop: no more is read, what is here is served.
     fn stopping(&mut self);
@@ -163,13 +198,11 @@ impl ControlPlane for Unwired {
         Some(unwired())
     }
 
-    fn request(&mut self, _: &str, _: Now) {}
-
     fn next_moment(&self) -> Option<Instant> {
         None
     }
 
-    fn tick(&mut self, _: Now, _: &mut Wishes<()>) {}
+    fn tick(&mut self, _: Seen<'_>, _: Around, _: Now, _: &mut Wishes<()>) {}
 
     fn stopping(&mut self) {}
 

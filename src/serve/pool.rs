@@ -9,7 +9,6 @@
 
 mod batch;
 
-use std::any::Any;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
@@ -98,11 +97,23 @@ struct Queue<D: Dispatch, T: Send + 'static> {
     jobs: VecDeque<Job<D, T>>,
     sleeping: usize,
     closed: bool,
+    rest: Rest<T>,
+}
+
+/// The workers are to let go of their own state.
+struct Rest<T> {
+    /// Counts up; a worker that has seen a lower number has not rested.
+    round: u64,
+    /// Workers that have not.
+    left: usize,
+    /// Runs behind the last of them.
+    then: Option<Work<T>>,
 }
 
 enum Job<D: Dispatch, T: Send + 'static> {
     Batch(Arc<Batch<D, T>>),
     Work(Work<T>),
+    Rest,
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
@@ -119,7 +130,12 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), sleeping: 0, closed: false }),
+            queue: Mutex::new(Queue {
+                jobs: VecDeque::new(),
+                sleeping: 0,
+                closed: false,
+                rest: Rest { round: 0, left: 0, then: None },
+            }),
             wake: Condvar::new(),
             queued: AtomicUsize::new(0),
             results: sender,
@@ -151,6 +167,14 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// Hands a task to the workers.
     pub(crate) fn run(&self, work: Work<T>) {
         self.share().push(Job::Work(work));
+    }
+
+    /// Has each worker let go of its own state once it is through with its job, then runs `then`.
+    pub(crate) fn rest(&self, then: Work<T>) {
+        let share = self.share();
+        let mut queue = share.lock();
+        queue.rest = Rest { round: queue.rest.round + 1, left: share.limits.workers, then: Some(then) };
+        share.wake.notify_all();
     }
 
     /// The next result, if one waits. Call until `None` after each notice.
@@ -220,11 +244,16 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
         }
     }
 
-    fn next(&self) -> Option<Job<D, T>> {
+    /// The next job of a worker that has rested in this round last.
+    fn next(&self, rested: &mut u64) -> Option<Job<D, T>> {
         let mut queue = self.lock();
         loop {
             if queue.closed {
                 return None;
+            }
+            if *rested != queue.rest.round {
+                *rested = queue.rest.round;
+                return Some(Job::Rest);
             }
             if let Some(job) = queue.jobs.pop_front() {
                 self.queued.store(queue.jobs.len(), Ordering::Relaxed);
@@ -237,16 +266,31 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
     }
 
     fn work(&self) {
-        let mut own = None;
-        while let Some(job) = self.next() {
+        let (mut own, mut rested) = (None, 0);
+        while let Some(job) = self.next(&mut rested) {
             match job {
                 Job::Batch(batch) => batch.run(&mut own),
-                Job::Work(work) => {
-                    let done = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked(panic_text(&*panic)));
-                    self.tell(Outcome::Work(done));
+                Job::Work(work) => self.carry_out(work),
+                Job::Rest => {
+                    own = None;
+                    if let Some(then) = self.rested() {
+                        self.carry_out(then);
+                    }
                 }
             }
         }
+    }
+
+    fn carry_out(&self, work: Work<T>) {
+        let done = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked::of(&*panic));
+        self.tell(Outcome::Work(done));
+    }
+
+    /// A worker has let go. Gives what runs behind the last one.
+    fn rested(&self) -> Option<Work<T>> {
+        let rest = &mut self.lock().rest;
+        rest.left = rest.left.saturating_sub(1);
+        if rest.left == 0 { rest.then.take() } else { None }
     }
 
     fn tell(&self, outcome: Outcome<T>) {
@@ -258,10 +302,4 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
             (self.notify)();
         }
     }
-}
-
-/// The message of a panic.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
 }

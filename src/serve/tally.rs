@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::limits::LATENCY_WINDOW;
-use crate::serve::plane::{Counters, Latency};
+use crate::serve::plane::{Around, Counters, Latency};
 use crate::sys::memory::Resident;
 
 /// Counts that `status` shows.
@@ -44,6 +44,11 @@ impl Tally {
             latencies: Latencies::default(),
             resident: Resident::open(),
         }
+    }
+
+    /// How it is around the control plane.
+    pub(crate) fn around(&self) -> Around {
+        Around { in_flight: self.in_flight, connections: self.connections }
     }
 
     /// All of it, with what others keep.

@@ -13,8 +13,8 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use super::checked;
 use super::peer::own_uid;
+use super::{checked, process};
 
 /// Openings of the file before giving up on one that someone else keeps replacing. Picked: one
 /// replacement is an accident, and each try is a few microseconds.
@@ -221,13 +221,8 @@ fn text(mut file: &File) -> io::Result<Option<String>> {
 /// The pid in the file, if a process of that pid lives. One that does not was there before the
 /// holder, who has not yet signed.
 fn holder(file: &File) -> Option<u32> {
-    let pid: libc::pid_t = text(file).ok()??.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)?;
-    // SAFETY: takes numbers alone; signal 0 only asks.
-    match checked(unsafe { libc::kill(pid, 0) }) {
-        Err(e) if e.raw_os_error() == Some(libc::ESRCH) => None,
-        // EPERM: it lives, as another user's.
-        _ => u32::try_from(pid).ok(),
-    }
+    let pid: u32 = text(file).ok()??.lines().next()?.trim().parse().ok()?;
+    process::is_alive(pid).then_some(pid)
 }
 
 #[cfg(test)]

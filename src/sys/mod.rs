@@ -13,14 +13,15 @@ pub mod listener;
 pub mod lock;
 pub mod memory;
 pub mod notify;
+pub mod outlet;
 pub mod path_guard;
 pub mod peer;
+pub mod process;
 #[cfg(feature = "daemon")]
 pub mod signals;
 pub mod stream;
 
 mod environment;
-mod process;
 mod socket;
 #[cfg(test)]
 mod testing;

@@ -1,4 +1,15 @@
-//! What the kernel knows of this process: its threads, and on macOS its memory.
+//! What the kernel knows of processes: of this one its threads, and on macOS its memory; of others
+//! whether they live.
+
+/// Does a process of this id live, whoever's it is?
+pub fn is_alive(pid: u32) -> bool {
+    let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
+    // SAFETY: takes numbers alone; signal 0 only asks.
+    match super::checked(unsafe { libc::kill(pid, 0) }) {
+        Err(error) => error.raw_os_error() != Some(libc::ESRCH),
+        Ok(_) => true,
+    }
+}
 
 /// Threads of this process, or `None` where nothing says it (Linux without /proc).
 pub(super) fn threads() -> Option<usize> {
@@ -30,6 +41,16 @@ pub(super) fn task_info() -> Option<libc::proc_taskinfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_lives_until_it_is_waited_for() {
+        assert!(is_alive(std::process::id()));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        assert!(is_alive(child.id()));
+        child.wait().unwrap();
+        assert!(!is_alive(child.id()));
+        assert!(!is_alive(0) && !is_alive(u32::MAX));
+    }
 
     #[test]
     #[cfg(any(target_os = "linux", target_os = "macos"))]

@@ -47,7 +47,6 @@ fn control_commands_speak_to_people_and_to_programs() {
         (&["pause"][..], "paused: no sleep of its own until `iaid resume`\n", json!({"ok": true, "paused": true})),
         (&["pause", "3600"], "paused: no sleep of its own until `iaid resume`\n", json!({"ok": true, "paused": true})),
         (&["resume"], "", json!({"ok": true, "paused": false})),
-        (&["sleep"], "", json!({"ok": true, "state": "TRANSITIONING"})),
         (&["wake"], "", json!({"ok": true, "reason": "wake_queued"})),
         (&["rem"], "", json!({"ok": true, "reason": "rem_queued"})),
     ] {
@@ -59,6 +58,18 @@ fn control_commands_speak_to_people_and_to_programs() {
         assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
         assert_eq!(serde_json::from_str::<Value>(&out).expect("one JSON value"), reply, "{args:?}");
         assert_eq!(out.lines().count(), 1, "{args:?}: compact JSON is one line");
+    }
+    // Asleep it declines, until somebody asks anything.
+    for (args, reply) in
+        [(&["sleep"][..], "falling asleep"), (&["--json", "sleep"], "{\"ok\":true,\"state\":\"TRANSITIONING\"}\n")]
+    {
+        run(&daemon, &["call", "profile_get", "{}"]);
+        let (code, out, err) = run(&daemon, args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        assert!(out.starts_with(reply), "{args:?}: {out}");
+        until("it sleeps", || daemon.status()["lifecycle_state"] == "SLEEP");
+        let (code, _, err) = run(&daemon, args);
+        assert_eq!((code, err.contains("already_sleeping")), (1, true), "{args:?}: {err}");
     }
 }
 

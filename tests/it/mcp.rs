@@ -691,7 +691,8 @@ fn it_stays_small() {
     }
     bridge.done("memory_recall", json!({"cue": "note"}));
     let own = bridge.memory("RssAnon");
-    assert!(own < 1024, "{own} KiB of its own");
+    // Without optimisation there is more to relocate, which counts as its own.
+    assert!(own < if cfg!(debug_assertions) { 1280 } else { 1024 }, "{own} KiB of its own");
     until("what is not used is given back", || bridge.memory("VmRSS") < 4096);
     bridge.done("memory_recall", json!({"cue": "note"}));
     // Code is several times as large where it is not optimised.

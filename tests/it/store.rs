@@ -34,12 +34,12 @@ fn recall(daemon: &Daemon) -> String {
     recalled["hits"][0]["literal_surface"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Everything in the store's folder but locks: names and bytes.
+/// Every file in the store's folder but locks: names and bytes.
 fn contents(setup: &Setup) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(setup.store()).expect("the folder is there").flatten();
     let mut all: Vec<_> = entries
         .map(|entry| entry.path())
-        .filter(|path| !path.ends_with(".lock"))
+        .filter(|path| !path.ends_with(".lock") && path.is_file())
         .map(|path| (path.clone(), fs::read(path).expect("it can be read")))
         .collect();
     all.sort();
@@ -69,7 +69,8 @@ fn files_and_folder_are_private_whatever_the_umask() {
         assert_eq!(mode(&store), 0o700, "umask {umask}");
         let mut files = 0;
         for entry in fs::read_dir(&store).expect("it can be read").flatten() {
-            assert_eq!(mode(&entry.path()), 0o600, "umask {umask}: {:?}", entry.path());
+            let wanted = if entry.path().is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(mode(&entry.path()), wanted, "umask {umask}: {:?}", entry.path());
             files += 1;
         }
         assert!(files >= 4, "database, WAL, lock and state: only {files}");

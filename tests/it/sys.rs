@@ -488,6 +488,27 @@ fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
+/// A service of `Type=notify` is killed where its manager never hears that it is ready.
+#[test]
+fn a_service_manager_whose_queue_is_full_is_told_again() {
+    let setup = Setup::new();
+    let address = setup.home().join("notify");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let other = UnixDatagram::unbound().expect("a socket can be made");
+    other.set_nonblocking(true).expect("it can be set");
+    while other.send_to(b"another service's", &address).is_ok() {}
+    let address = address.to_str().expect("a plain path").to_owned();
+    let daemon = setup.env("NOTIFY_SOCKET", &address).start();
+    // It serves meanwhile.
+    ping(daemon.connect());
+    let mut last = heard(&manager);
+    while last == "another service's" {
+        last = heard(&manager);
+    }
+    assert_eq!(last, "READY=1");
+}
+
 #[test]
 fn a_service_manager_that_is_not_there_stops_nothing() {
     for (name, value) in

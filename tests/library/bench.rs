@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use iaid::dispatch::{Dispatch, Pace, Params, Reply};
 use iaid::limits::Limits;
-use iaid::serve::plane::{ControlPlane, Counters, Now, Panicked, Ticket, Wishes};
+use iaid::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
 use iaid::serve::{Handle, Server};
 use iaid::sys::listener::Listener;
 use iaid::wire::control::Control;
@@ -157,7 +157,8 @@ impl Desk {
 }
 
 /// A control plane that shows the server's figures. `pause` is answered at once, `resume` through
-/// work on a worker, `force_wake` through work that panics; `session_open` ends the server.
+/// work on a worker, `force_wake` through work that panics, `force_rem` once all workers have rested;
+/// `session_open` ends the server.
 #[derive(Default)]
 pub struct Figures {
     asked: Vec<Ticket>,
@@ -175,6 +176,7 @@ impl ControlPlane for Figures {
     fn control(&mut self, control: &Control<'_>, ticket: Ticket, _: Now, wishes: &mut Wishes<()>) -> Option<Vec<u8>> {
         match control {
             Control::Resume { .. } => wishes.work(Box::new(|| ())),
+            Control::Rem { .. } => wishes.rest(Box::new(|| ())),
             Control::Wake { .. } => wishes.work(Box::new(|| panic!("work that panics"))),
             Control::SessionOpen { .. } => {
                 wishes.end();
@@ -186,13 +188,11 @@ impl ControlPlane for Figures {
         None
     }
 
-    fn request(&mut self, _: &str, _: Now) {}
-
     fn next_moment(&self) -> Option<Instant> {
         None
     }
 
-    fn tick(&mut self, _: Now, _: &mut Wishes<()>) {}
+    fn tick(&mut self, _: Seen<'_>, _: Around, _: Now, _: &mut Wishes<()>) {}
 
     fn stopping(&mut self) {}
 

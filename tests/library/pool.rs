@@ -225,3 +225,30 @@ fn without_a_control_plane_control_messages_are_refused_and_the_rest_is_served()
     peer.call(1, "echo", "x");
     assert_eq!(peer.line(), named(1, "x"));
 }
+
+#[test]
+fn workers_that_rest_begin_anew_each_and_once() {
+    let server = serve(Limits::default());
+    let mut holder = server.peer();
+    let mut peer = server.peer();
+    let own = |peer: &mut crate::bench::Peer, id| {
+        peer.call(id, "own", "");
+        peer.line()
+    };
+    for round in 0..3 {
+        let gate = format!("gate {round}");
+        holder.call(1, "hold", &gate);
+        server.desk.await_log(&format!("hold {gate}"));
+        let first = own(&mut peer, 1);
+        // The rest is told of once the one that holds has let go, too.
+        let mut plane = server.peer();
+        plane.send("{\"type\":\"force_rem\",\"ts\":\"t\"}\n");
+        server.desk.open(&gate);
+        assert_eq!(holder.line(), named(1, &gate));
+        assert_eq!(plane.line(), "\"done\"");
+        let second = own(&mut peer, 1);
+        assert_ne!(first, second);
+        let calls = |line: &str| line.trim_end_matches("]}").rsplit(',').next().map(str::to_owned);
+        assert_eq!(calls(&second), Some("1".into()), "{second}: its state is a new one");
+    }
+}

@@ -11,7 +11,8 @@ use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply, ReplySink};
 use crate::wire::message::Call;
 use crate::wire::reply;
 
-use super::{Delivery, Job, Outcome, Share, panic_text};
+use super::{Delivery, Job, Outcome, Share};
+use crate::serve::plane::Panicked;
 
 /// The calls of a batch, while the loop collects them.
 pub(crate) struct BatchBuilder {
@@ -204,7 +205,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         if let Err(panic) = catch_unwind(run) {
             // What the worker has of its own may be half changed.
             *own = None;
-            log::error!("the handler of '{method}' panicked: {}", panic_text(&*panic));
+            log::error!("the handler of '{method}' panicked: {}", Panicked::of(&*panic).0);
         }
     }
 

@@ -1,0 +1,189 @@
+//! `iaid log`: what happened to the daemon, a line an entry, from the journal's files. No daemon is
+//! needed.
+//!
+//! Entries that this version does not know are shown with all they say. What is no entry (a line that a
+//! kill has torn) is passed over and counted.
+
+mod tail;
+mod words;
+
+use std::collections::VecDeque;
+use std::env;
+use std::path::PathBuf;
+use std::thread;
+use std::time::Duration;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Map, Value};
+
+use self::tail::Tail;
+use super::console::{Console, Format, visible};
+use super::error::CliError;
+use super::paths;
+use super::values::counted;
+use crate::sys::outlet;
+
+/// Entries shown where neither a time nor a number is given.
+const SHOWN: usize = 100;
+
+/// The same before those that are waited for.
+const SHOWN_BEFORE: usize = 10;
+
+/// Between two looks. Picked: soon enough for whoever watches.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Tell what happened: sleep, its steps, deferred captures
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Go on with what happens from now
+    #[arg(long, short)]
+    follow: bool,
+    /// Nothing from before: a date or time of your clock (2026-05-14, 2026-05-14T22:00), or how long ago
+    /// (90s, 15m, 2h, 3d)
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Most entries, the newest ones [default: 100, 10 with --follow, all with --since]
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+}
+
+/// An entry as it stands in the file, and as JSON.
+struct Entry {
+    line: String,
+    object: Map<String, Value>,
+}
+
+pub(super) fn run(args: Args, console: &mut Console) -> Result<(), CliError> {
+    let zone = TimeZone::system();
+    let since = args.since.as_deref().map(|text| since(text, Timestamp::now(), &zone)).transpose()?;
+    let folder = paths::store(args.store, &|name| env::var_os(name)).map_err(CliError::NoHome)?;
+    let most = args.limit.unwrap_or(match (args.since, args.follow) {
+        (Some(_), _) => usize::MAX,
+        (None, true) => SHOWN_BEFORE,
+        (None, false) => SHOWN,
+    });
+    let mut tail = Tail::new(folder, since.map(|since| since.to_zoned(TimeZone::UTC).date()));
+    let mut entries = VecDeque::new();
+    look(&mut tail, console, |entry| {
+        if is_since(&entry, since) {
+            entries.push_back(entry);
+        }
+        if entries.len() > most {
+            entries.pop_front();
+        }
+    })?;
+    show(entries, &zone, console)?;
+    if args.follow { follow(&mut tail, &zone, console) } else { Ok(()) }
+}
+
+/// Shows what comes, until nobody reads it any more.
+fn follow(tail: &mut Tail, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
+    while !outlet::is_closed(&std::io::stdout()) {
+        thread::sleep(LOOK);
+        let mut entries = VecDeque::new();
+        look(tail, console, |entry| entries.push_back(entry))?;
+        show(entries, zone, console)?;
+    }
+    Ok(())
+}
+
+/// Gives what has come since the last look.
+fn look(tail: &mut Tail, console: &mut Console, mut each: impl FnMut(Entry)) -> Result<(), CliError> {
+    let mut passed_over = 0;
+    let looked = tail.look(|line| match serde_json::from_slice(line) {
+        Ok(object) => each(Entry { line: String::from_utf8_lossy(line).into_owned(), object }),
+        Err(_) => passed_over += 1,
+    });
+    if passed_over > 0 {
+        let lines = counted(passed_over, "line is no entry and was", "lines are no entries and were");
+        console.warn(format_args!("{lines} passed over"));
+    }
+    looked.map_err(|error| CliError::File(tail.place(), error))
+}
+
+fn show(entries: VecDeque<Entry>, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
+    for Entry { line, object } in entries {
+        let said = match console.format {
+            Format::Json => console.say(line),
+            Format::Text => {
+                let line = words::line(object, zone);
+                console.say(visible(&line, console.out_kind))
+            }
+        };
+        said.map_err(CliError::Output)?;
+    }
+    console.flush().map_err(CliError::Output)
+}
+
+fn is_since(entry: &Entry, since: Option<Timestamp>) -> bool {
+    let ts = || entry.object.get("ts")?.as_str()?.parse::<Timestamp>().ok();
+    since.is_none_or(|since| ts().is_some_and(|ts| ts >= since))
+}
+
+/// `--since` as a time: a time with its offset, one of the user's clock, or how long ago.
+fn since(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, CliError> {
+    ago(text)
+        .and_then(|ago| now.checked_sub(ago).ok())
+        .or_else(|| text.parse().ok())
+        .or_else(|| {
+            let date = text.parse::<Date>().ok().filter(|_| !text.contains(['T', 't', ' ', ':']));
+            let civil = date.map(|date| date.at(0, 0, 0, 0)).or_else(|| text.parse::<DateTime>().ok())?;
+            zone.to_timestamp(civil).ok()
+        })
+        .ok_or_else(|| {
+            let allowed = "a date, a date and time, or how long ago, such as 2026-05-14, 2026-05-14T22:00 or 2h";
+            CliError::Usage(format!("--since '{text}' is no time: give {allowed}"))
+        })
+}
+
+fn ago(text: &str) -> Option<SignedDuration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    let count = digits.parse::<u32>().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(SignedDuration::from_secs(i64::from(count) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_of_the_users_clock_or_how_long_ago() {
+        let now: Timestamp = "2026-05-14T12:00:00Z".parse().unwrap();
+        let east = TimeZone::fixed(jiff::tz::offset(2));
+        for (text, want) in [
+            ("90s", Some("2026-05-14T11:58:30Z")),
+            ("15m", Some("2026-05-14T11:45:00Z")),
+            ("2h", Some("2026-05-14T10:00:00Z")),
+            ("3d", Some("2026-05-11T12:00:00Z")),
+            ("2026-05-14", Some("2026-05-13T22:00:00Z")),
+            ("2026-05-14T01:30", Some("2026-05-13T23:30:00Z")),
+            ("2026-05-14 01:30:05", Some("2026-05-13T23:30:05Z")),
+            ("2026-05-14T01:30:00Z", Some("2026-05-14T01:30:00Z")),
+            ("2026-05-14T01:30:00+05:00", Some("2026-05-13T20:30:00Z")),
+            ("", None),
+            ("h", None),
+            ("+1h", None),
+            ("é", None),
+            ("1é", None),
+            ("yesterday", None),
+            ("4294967295d", None),
+        ] {
+            let got = since(text, now, &east).ok();
+            assert_eq!(got, want.map(|want| want.parse().unwrap()), "{text}");
+        }
+        let error = since("soon", now, &east).unwrap_err();
+        assert!(error.to_string().contains("--since 'soon' is no time"), "{error}");
+    }
+}

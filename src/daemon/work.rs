@@ -1,0 +1,37 @@
+//! What the control plane has done on a worker, and what comes of it.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::dispatch::CallError;
+use crate::lifecycle::quiet_window::Window;
+use crate::memory::{Chunk, Cycle, Drained};
+use crate::serve::plane::{Panicked, Work};
+
+/// What came of a task.
+pub(super) enum Done {
+    /// `.daemon-state.json` was written.
+    State(io::Result<()>),
+    /// `lifecycle_state.json` was written.
+    Record(io::Result<()>),
+    /// The journal was written.
+    Journal(io::Result<()>),
+    /// A cycle was begun.
+    Began(Result<Cycle, CallError>),
+    /// A chunk of it ran.
+    Chunk(Chunk),
+    /// A batch of deferred captures was taken in.
+    Drained(Result<Drained, CallError>),
+    /// The quiet window was learned.
+    Learned(Result<Option<Window>, CallError>),
+    /// What nobody waits for is done, as well as it could be.
+    Other,
+}
+
+/// A task that ends with a value even where it panics.
+pub(super) fn guarded(
+    work: impl FnOnce() -> Done + Send + 'static,
+    panicked: impl FnOnce(String) -> Done + Send + 'static,
+) -> Work<Done> {
+    Box::new(move || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| panicked(Panicked::of(&*panic).0)))
+}

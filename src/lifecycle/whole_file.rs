@@ -1,0 +1,108 @@
+//! A small file of JSON that is written whole or not at all, and set aside where it cannot be read.
+//!
+//! Written under another name, synced and renamed, so a reader finds the old file or the new one and
+//! never half of either. One that cannot be read is renamed, never lost, and never a failed start.
+//!
+//! What its caller keeps: one process writes, one write at a time.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A file in the store's folder, by its name and the most bytes of it that are read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WholeFile {
+    pub(super) name: &'static str,
+    pub(super) max_bytes: u64,
+}
+
+impl WholeFile {
+    /// Reads it, or gives the default where there is none. One that cannot be read as what it should
+    /// be is set aside as `NAME.bad-TIME` with a warning.
+    pub(super) fn load<T: DeserializeOwned + Default>(self, folder: &Path, now: SystemTime) -> T {
+        self.remove_leftovers(folder);
+        let path = folder.join(self.name);
+        let error = match self.read(&path) {
+            Ok(Some(found)) => return found,
+            Ok(None) => return T::default(),
+            Err(e) => e,
+        };
+        let aside = self.free_name(folder, now);
+        match fs::rename(&path, &aside) {
+            Ok(()) => log::warn!("{} cannot be used ({error}): set aside as {}", path.display(), aside.display()),
+            Err(e) => log::warn!("{} cannot be used ({error}) and not be set aside: {e}", path.display()),
+        }
+        T::default()
+    }
+
+    /// Writes it so that it is on disk, whole, when this returns.
+    ///
+    /// # Errors
+    /// The system's; the old file is then still there.
+    pub(super) fn write<T: Serialize>(self, folder: &Path, what: &T) -> io::Result<()> {
+        let path = folder.join(self.name);
+        let temporary = folder.join(format!("{}.tmp-{}", self.name, std::process::id()));
+        let written = write_new(&temporary, what).and_then(|()| fs::rename(&temporary, &path));
+        if written.is_err() {
+            remove_if_there(&temporary)?;
+        }
+        written?;
+        File::open(folder)?.sync_all()
+    }
+
+    fn read<T: DeserializeOwned>(self, path: &Path) -> io::Result<Option<T>> {
+        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let mut text = Vec::new();
+        file.take(self.max_bytes + 1).read_to_end(&mut text)?;
+        if text.len() as u64 > self.max_bytes {
+            return Err(io::Error::other(format!("larger than {} bytes", self.max_bytes)));
+        }
+        Ok(Some(serde_json::from_slice(&text)?))
+    }
+
+    /// Where it is put aside: two in one second are two files.
+    fn free_name(self, folder: &Path, now: SystemTime) -> PathBuf {
+        let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let names = (0..).map(|again| match again {
+            0 => format!("{}.bad-{seconds}", self.name),
+            again => format!("{}.bad-{seconds}-{again}", self.name),
+        });
+        let mut paths = names.map(|name| folder.join(name));
+        paths.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder.join(self.name))
+    }
+
+    /// What a daemon that was killed while it wrote has left.
+    fn remove_leftovers(self, folder: &Path) {
+        let Ok(entries) = fs::read_dir(folder) else { return };
+        let prefix = format!("{}.tmp-", self.name);
+        let leftovers = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        for path in leftovers.map(|entry| entry.path()) {
+            if let Err(e) = remove_if_there(&path) {
+                log::warn!("{} is a leftover and cannot be removed: {e}", path.display());
+            }
+        }
+    }
+}
+
+fn write_new<T: Serialize>(path: &Path, what: &T) -> io::Result<()> {
+    remove_if_there(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(&serde_json::to_vec_pretty(what)?)?;
+    file.write_all(b"\n")?;
+    file.sync_all()
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

@@ -1,0 +1,148 @@
+//! A cycle under way: which step it is at, what its steps did, and what it will have seen at its end.
+//!
+//! Which step that is stands in the store as the steps' own cursors do, so a cycle that was cut short is
+//! taken up where it stopped; but if something new has come meanwhile it begins with the first step
+//! again, where a step that has nothing to do is at its end at once.
+//!
+//! What its caller keeps: [`Course::ran`] and [`Course::ended`] are told of what was committed, and of
+//! nothing else.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::cycle::{self, Chunk, Progress, Report, Step};
+use super::drain::Told;
+use super::meta;
+use super::moment::Moment;
+use super::morning::{self, Brought, Morning};
+use super::news::News;
+use super::writer::Group;
+use crate::dispatch::CallError;
+
+/// The step that the cycle is at.
+const STEP: &str = "cycle_step";
+
+/// What it will have seen at its end.
+const SEEN: &str = "cycle_seen";
+
+/// A cycle.
+#[derive(Debug)]
+pub(super) struct Course {
+    at: usize,
+    seen: i64,
+    /// Of the steps that have begun, the present one last.
+    reports: Vec<Report>,
+}
+
+/// One chunk, not committed yet.
+#[derive(Debug)]
+pub(super) struct Ran {
+    chunk: Chunk,
+    time: Duration,
+    seen: i64,
+}
+
+impl Course {
+    /// Takes up the cycle that was cut short, if there is one and nothing new has come; else a new one.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn begin(group: &Group<'_>, news: &News) -> Result<Course, CallError> {
+        let newest = news.newest();
+        let step: Option<String> = meta::read(group.connection, STEP)?;
+        let seen: Option<i64> = meta::read(group.connection, SEEN)?;
+        let at = Step::ALL.iter().position(|one| Some(one.name()) == step.as_deref());
+        Ok(match (at, seen) {
+            (Some(at), Some(seen)) if seen >= newest => Course { at, seen, reports: Vec::new() },
+            _ => Course { at: 0, seen: newest, reports: Vec::new() },
+        })
+    }
+
+    /// The step that it is at; none at the end.
+    pub(super) fn step(&self) -> Option<Step> {
+        Step::ALL.get(self.at).copied()
+    }
+
+    /// Steps that are done.
+    pub(super) fn steps_done(&self) -> usize {
+        self.at
+    }
+
+    /// Has the present step had a chunk already?
+    pub(super) fn has_begun(&self) -> bool {
+        self.step().is_some_and(|step| self.reports.last().is_some_and(|report| report.step() == step.name()))
+    }
+
+    /// What the steps did, those that have begun.
+    pub(super) fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+
+    /// Runs one chunk of the present step; nothing at the end. `store` is the store's folder.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn chunk(
+        &self,
+        group: &mut Group<'_>,
+        news: &News,
+        store: &Path,
+        now: Moment,
+    ) -> Result<Option<Ran>, CallError> {
+        let Some(step) = self.step() else { return Ok(None) };
+        let start = Instant::now();
+        // What the steps before this one brought is seen by those that follow; what came in this very
+        // transaction is not in the index yet, and is the next cycle's.
+        let seen = if step == Step::Associate { news.newest() } else { self.seen };
+        let chunk = cycle::chunk(step, group, store, now)?;
+        let at = self.at + usize::from(chunk.progress == Progress::Done);
+        if let Some(next) = Step::ALL.get(at) {
+            meta::keep(group.connection, STEP, next.name())?;
+            meta::keep(group.connection, SEEN, seen)?;
+        }
+        Ok(Some(Ran { chunk, time: start.elapsed(), seen }))
+    }
+
+    /// That is committed. Gives the step's report, if the step is at its end.
+    pub(super) fn ran(&mut self, ran: &Ran) -> Option<&Report> {
+        let step = self.step()?;
+        if !self.has_begun() {
+            self.reports.push(Report::new(step));
+        }
+        self.seen = ran.seen;
+        let report = self.reports.last_mut()?;
+        report.add(&ran.chunk, ran.time);
+        if ran.chunk.progress == Progress::More {
+            return None;
+        }
+        self.at += 1;
+        self.reports.last()
+    }
+
+    /// Keeps that it is at its end, and its event.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn end(&self, connection: &Connection, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
+        cycle::ended(connection, &self.reports, session, now)?;
+        morning::keep_ended(connection, Brought::by(&self.reports))?;
+        News::keep_seen(connection, self.seen)?;
+        meta::forget(connection, STEP)?;
+        meta::forget(connection, SEEN)
+    }
+
+    /// That is committed.
+    pub(super) fn ended(&self, news: &News, morning: &Morning) {
+        news.seen(self.seen);
+        morning.ended(Brought::by(&self.reports));
+    }
+}
+
+impl Ran {
+    /// Takes what became of hooks' files.
+    pub(super) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.chunk.told)
+    }
+}
