@@ -64,8 +64,12 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         let (seq, session, tier): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if tier != Tier::Semantic as i64 || !tags::has(connection, seq, tags::PATTERN)? {
             let text = row.get_ref(3)?.as_str().unwrap_or_default();
+            let (words, all) = companions::learn(connection, (seq, text), end - 1, deadline)?;
+            learned += words;
+            if all == Progress::More {
+                break;
+            }
             linked += associate(connection, seq, session, text, now)?;
-            learned += companions::learn(connection, seq, text, end - 1)?;
             examined += 1;
         }
         cursor = seq;

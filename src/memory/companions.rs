@@ -8,10 +8,12 @@
 //! Collocation Extraction", 2009).
 
 use std::collections::{HashMap, HashSet};
+use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use super::associate::holders;
+use super::cycle::Progress;
 use super::terms::{self, Look};
 
 /// The newest records with a word that are read. Picked: some 1 ms.
@@ -19,6 +21,10 @@ const SAMPLE: usize = 32;
 
 /// Least number of those in or beside which another word is said: once is chance.
 const TOGETHER: usize = 2;
+
+/// Words whose rarity is looked up for one word: those said with it most, and of these the longest, as
+/// long words are rare. Picked: some 0.4 ms.
+const CONSIDERED: usize = 64;
 
 /// A word that more than one record of so many has keeps company with everybody.
 const COMMON_SHARE: i64 = 10;
@@ -54,12 +60,18 @@ pub(super) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64
     Ok(companions)
 }
 
-/// Learns the companions of the words whose last record is the one at `seq`, of those up to `last`;
-/// gives the number of words looked at.
+/// Learns the companions of the words whose last record, up to the one at `last`, is the one at `seq`;
+/// gives how many words were looked at, and whether that was all before the `deadline`. Those looked at
+/// need not be looked at again, so a record that takes long is gone on with later.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn learn(connection: &Connection, seq: i64, text: &str, last: i64) -> Result<u64, rusqlite::Error> {
+pub(super) fn learn(
+    connection: &Connection,
+    (seq, text): (i64, &str),
+    last: i64,
+    deadline: Instant,
+) -> Result<(u64, Progress), rusqlite::Error> {
     let total: i64 = connection.prepare_cached("SELECT max(seq) FROM record")?.query_row([], |row| row.get(0))?;
     let mut looked_at = 0;
     for asked in terms::asked(text) {
@@ -69,10 +81,13 @@ pub(super) fn learn(connection: &Connection, seq: i64, text: &str, last: i64) ->
         if holders(connection, &asked.term, last, 1)?.first() != Some(&seq) {
             continue;
         }
+        if looked_at > 0 && Instant::now() >= deadline {
+            return Ok((looked_at, Progress::More));
+        }
         let word = Word { connection, term: &asked.term, last, total };
         looked_at += u64::from(word.learn()?);
     }
-    Ok(looked_at)
+    Ok((looked_at, Progress::Done))
 }
 
 /// A word being looked at.
@@ -94,13 +109,12 @@ impl Word<'_> {
             return Ok(false);
         }
         let companions = self.companions(&holders)?;
-        if !companions.is_empty() {
-            let field = |(other, company): &(String, f64)| format!("{other} {:.0}", company * 1000.0);
-            let others: Vec<String> = companions.iter().map(field).collect();
-            let put = "INSERT INTO companion (term, seen, others) VALUES (?1, ?2, ?3)
-                       ON CONFLICT (term) DO UPDATE SET seen = excluded.seen, others = excluded.others";
-            self.connection.prepare_cached(put)?.execute((self.term, count, others.join(" ")))?;
-        }
+        let field = |(other, company): &(String, f64)| format!("{other} {:.0}", company * 1000.0);
+        let others: Vec<String> = companions.iter().map(field).collect();
+        // Without others too: it says that the word need not be looked at again so soon.
+        let put = "INSERT INTO companion (term, seen, others) VALUES (?1, ?2, ?3)
+                   ON CONFLICT (term) DO UPDATE SET seen = excluded.seen, others = excluded.others";
+        self.connection.prepare_cached(put)?.execute((self.term, count, others.join(" ")))?;
         Ok(true)
     }
 
@@ -122,11 +136,12 @@ impl Word<'_> {
         }
         // As if the store held no more records than the sample stands for.
         let total = self.total as f64 * sample.len() as f64 / holders.len() as f64;
+        let mut considered: Vec<(String, usize)> = together.into_iter().collect();
+        considered.retain(|(other, count)| *count >= TOGETHER && other != self.term);
+        considered.sort_unstable_by(|a, b| (b.1, b.0.len(), &a.0).cmp(&(a.1, a.0.len(), &b.0)));
+        considered.truncate(CONSIDERED);
         let mut companions = Vec::new();
-        for (other, count) in together {
-            if count < TOGETHER || other == self.term {
-                continue;
-            }
+        for (other, count) in considered {
             let Some(others) = self.uncommon(&other)? else { continue };
             // A breath is three records.
             let chance = (3.0 * others.len() as f64 / self.total as f64).min(1.0) * sample.len() as f64;

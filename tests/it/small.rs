@@ -52,7 +52,7 @@ fn sixteen_mebibytes_of_address_space_are_enough() {
     let daemon = small.start_by(limited);
 
     let line = |n: usize| {
-        format!("entry {n} of the log: {}\n", (0..30).map(|w| format!("word{} ", n * w % 997)).collect::<String>())
+        format!("entry {n} of the log: {}\n", (0..30).map(|w| format!("word{} ", n * w % 97)).collect::<String>())
     };
     let input: String = (0..3000).map(line).collect();
     let said = feed(&daemon, &["capture", "--session", "s", "-"], &input);
