@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::links;
+use super::links::{self, Ties};
 use super::moment::Moment;
 use super::rank::Found;
 use super::tags;
@@ -33,8 +33,7 @@ pub(super) struct Bonds {
     pub(super) activated: Vec<i64>,
     /// Pairs of records found whose link has not been used for a while.
     pub(super) used: Vec<(i64, i64)>,
-    /// Those found that have links at all: most have none, and need no further look.
-    linked: HashSet<i64>,
+    ties: HashMap<i64, Ties>,
     adjacent: HashMap<i64, Vec<i64>>,
     replaced: HashSet<i64>,
     added: HashSet<i64>,
@@ -58,15 +57,13 @@ impl Bonds {
     ) -> Result<Bonds, rusqlite::Error> {
         let mut bonds = Bonds::none(Vec::with_capacity(found.len()));
         for one in &found {
-            if links::degree(connection, one.seq)? > 0 {
-                bonds.linked.insert(one.seq);
-            }
+            bonds.ties.insert(one.seq, links::ties(connection, one.seq, now)?);
         }
         let found = bonds.without_patterns(connection, found)?;
-        bonds.place(connection, found)?;
+        bonds.place(connection, found, now)?;
         bonds.found.truncate(limit);
-        bonds.look_back(connection)?;
-        bonds.look_around(connection, now)?;
+        bonds.look_back();
+        bonds.look_around();
         Ok(bonds)
     }
 
@@ -90,7 +87,7 @@ impl Bonds {
     fn without_patterns(&self, connection: &Connection, found: Vec<Found>) -> Result<Vec<Found>, rusqlite::Error> {
         let mut said = Vec::with_capacity(found.len());
         for one in &found {
-            if !(self.linked.contains(&one.seq) && tags::has(connection, one.seq, tags::PATTERN)?) {
+            if !(self.ties[&one.seq].has_evidence && tags::has(connection, one.seq, tags::PATTERN)?) {
                 said.push(one.clone());
             }
         }
@@ -98,11 +95,12 @@ impl Bonds {
     }
 
     /// Puts each record under all that replaced it; the last of them is added if it was not found.
-    fn place(&mut self, connection: &Connection, found: Vec<Found>) -> Result<(), rusqlite::Error> {
+    fn place(&mut self, connection: &Connection, found: Vec<Found>, now: Moment) -> Result<(), rusqlite::Error> {
         let by_seq: HashMap<i64, &Found> = found.iter().map(|one| (one.seq, one)).collect();
         let mut placed = HashSet::new();
         for one in &found {
-            let chain = if self.linked.contains(&one.seq) { links::chain(connection, one.seq)? } else { vec![one.seq] };
+            let is_replaced = self.ties[&one.seq].is_replaced;
+            let chain = if is_replaced { links::chain(connection, one.seq)? } else { vec![one.seq] };
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
                 let known = by_seq.get(&seq).copied();
@@ -116,7 +114,7 @@ impl Bonds {
                 let added = || Found { seq, terms: Vec::new(), ..one.clone() };
                 if known.is_none() {
                     self.added.insert(seq);
-                    self.linked.insert(seq);
+                    self.ties.insert(seq, links::ties(connection, seq, now)?);
                 }
                 self.found.push(Found {
                     score: one.score,
@@ -129,25 +127,24 @@ impl Bonds {
         Ok(())
     }
 
-    fn look_back(&mut self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    fn look_back(&mut self) {
         self.anti = self.found.iter().map(|one| one.seq).filter(|seq| self.replaced.contains(seq)).collect();
-        for one in self.found.iter().filter(|one| self.linked.contains(&one.seq)) {
-            for seq in links::predecessors(connection, one.seq)? {
-                if !self.anti.contains(&seq) {
-                    self.anti.push(seq);
+        for one in &self.found {
+            for seq in &self.ties[&one.seq].predecessors {
+                if !self.anti.contains(seq) {
+                    self.anti.push(*seq);
                 }
             }
         }
         self.anti.truncate(ANTI);
-        Ok(())
     }
 
-    fn look_around(&mut self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
+    fn look_around(&mut self) {
         let found: HashSet<i64> = self.found.iter().map(|one| one.seq).collect();
         let mut activated: HashMap<i64, i64> = HashMap::new();
-        for one in self.found.iter().filter(|one| self.linked.contains(&one.seq)) {
-            let neighbours = links::neighbours(connection, one.seq, now)?;
-            for neighbour in &neighbours {
+        for one in &self.found {
+            let neighbours = &self.ties[&one.seq].neighbours;
+            for neighbour in neighbours {
                 if !found.contains(&neighbour.seq) {
                     *activated.entry(neighbour.seq).or_default() += neighbour.weight;
                 } else if neighbour.is_stale && one.seq < neighbour.seq {
@@ -160,7 +157,6 @@ impl Bonds {
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();
         activated.sort_unstable_by_key(|&(seq, weight)| (-weight, -seq));
         self.activated = activated.into_iter().take(ACTIVATED).map(|(seq, _)| seq).collect();
-        Ok(())
     }
 }
 

@@ -20,7 +20,7 @@ const HALF_LIFE: f64 = 60.0 * DAY as f64;
 const DAY: i64 = 24 * 3600 * 1_000_000;
 
 /// Links read of one record each way. Picked: a few more than any but the best-connected has.
-const FAN: i64 = 32;
+const FAN: i64 = 64;
 
 /// Replacements followed from one record. Picked: longer chains of corrections are a mistake of some
 /// program.
@@ -131,43 +131,56 @@ pub(super) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) 
     Ok(())
 }
 
-/// How many links a record has, of all kinds.
-///
-/// # Errors
-/// The database's.
-pub(super) fn degree(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT degree FROM node WHERE record = ?1")?;
-    Ok(read.query_row([seq], |row| row.get(0)).optional()?.unwrap_or(0))
+/// All that a record is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Ties {
+    /// The records that it is associated with, the closest first.
+    pub(super) neighbours: Vec<Neighbour>,
+    /// The records that it replaced, the last first.
+    pub(super) predecessors: Vec<i64>,
+    /// Another record has replaced it.
+    pub(super) is_replaced: bool,
+    /// It is a pattern that others show.
+    pub(super) has_evidence: bool,
 }
 
-/// The records that this one is associated with, the closest first.
+/// What binds this record.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn neighbours(connection: &Connection, seq: i64, now: Moment) -> Result<Vec<Neighbour>, rusqlite::Error> {
-    let mut found: Vec<Neighbour> = Vec::new();
-    for sql in [
-        "SELECT b, kind, weight, used FROM link WHERE a = ?1 AND kind < 2 LIMIT ?2",
-        "SELECT a, kind, weight, used FROM link WHERE b = ?1 AND kind < 2 LIMIT ?2",
-    ] {
-        let mut read = connection.prepare_cached(sql)?;
-        let mut rows = read.query((seq, FAN))?;
-        while let Some(row) = rows.next()? {
-            let Some(kind) = Kind::numbered(row.get(1)?) else { continue };
-            let (other, used) = (row.get(0)?, Moment(row.get(3)?));
-            let weight = faded(kind, row.get(2)?, used, now);
-            let is_stale = now.0.saturating_sub(used.0) > DAY;
-            match found.iter_mut().find(|one| one.seq == other) {
-                Some(known) => {
-                    known.weight = (known.weight + weight).min(STRONGEST);
-                    known.is_stale |= is_stale;
+pub(super) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Ties, rusqlite::Error> {
+    let mut read = connection.prepare_cached(
+        "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
+         UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
+    )?;
+    let mut rows = read.query((seq, FAN))?;
+    let mut ties = Ties::default();
+    let mut replaced: Vec<(i64, i64)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(kind) = Kind::numbered(row.get(1)?) else { continue };
+        let (other, used, leads_here): (i64, i64, bool) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        match (kind, leads_here) {
+            (Kind::Associated | Kind::Reinforced, _) => {
+                let weight = faded(kind, row.get(2)?, Moment(used), now);
+                let is_stale = now.0.saturating_sub(used) > DAY;
+                match ties.neighbours.iter_mut().find(|one| one.seq == other) {
+                    Some(known) => {
+                        known.weight = (known.weight + weight).min(STRONGEST);
+                        known.is_stale |= is_stale;
+                    }
+                    None => ties.neighbours.push(Neighbour { seq: other, weight, is_stale }),
                 }
-                None => found.push(Neighbour { seq: other, weight, is_stale }),
             }
+            (Kind::Contradicts, true) => replaced.push((used, other)),
+            (Kind::Contradicts, false) => ties.is_replaced = true,
+            (Kind::Evidence, false) => ties.has_evidence = true,
+            (Kind::Evidence, true) => {}
         }
     }
-    found.sort_unstable_by_key(|one| (-one.weight, -one.seq));
-    Ok(found)
+    ties.neighbours.sort_unstable_by_key(|one| (-one.weight, -one.seq));
+    replaced.sort_unstable_by(|a, b| b.cmp(a));
+    ties.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
+    Ok(ties)
 }
 
 /// The record that replaced this one; of several the last.
@@ -177,15 +190,6 @@ pub(super) fn neighbours(connection: &Connection, seq: i64, now: Moment) -> Resu
 fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
     let sql = "SELECT b FROM link WHERE a = ?1 AND kind = 2 ORDER BY used DESC, b DESC LIMIT 1";
     connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
-}
-
-/// The records that this one replaced, the last first.
-///
-/// # Errors
-/// The database's.
-pub(super) fn predecessors(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
-    let sql = "SELECT a FROM link WHERE b = ?1 AND kind = 2 ORDER BY used DESC, a DESC LIMIT ?2";
-    connection.prepare_cached(sql)?.query_map((seq, FAN), |row| row.get(0))?.collect()
 }
 
 /// This record, the one that replaced it, and so on to the one that holds. An import may have brought
@@ -292,12 +296,10 @@ mod tests {
         assert_eq!(more(60), STRONGEST);
         assert!(bind(&connection, (2, 1), Kind::Associated, 300, later(60)).unwrap());
         assert!(!bind(&connection, (1, 2), Kind::Associated, 200, later(60)).unwrap());
-        let both = neighbours(&connection, 1, later(60)).unwrap();
+        let neighbours = |seq, at| ties(&connection, seq, at).unwrap().neighbours;
+        let both = neighbours(1, later(60));
         assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST, is_stale: false }]);
-        assert_eq!(
-            neighbours(&connection, 2, later(120)).unwrap(),
-            [Neighbour { seq: 1, weight: 650, is_stale: true }]
-        );
+        assert_eq!(neighbours(2, later(120)), [Neighbour { seq: 1, weight: 650, is_stale: true }]);
     }
 
     #[test]
@@ -306,7 +308,7 @@ mod tests {
         bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
         bind(&connection, (2, 3), Kind::Associated, 800, later(0)).unwrap();
         touch(&connection, &[(2, 1)], later(60)).unwrap();
-        let found = neighbours(&connection, 2, later(60)).unwrap();
+        let found = ties(&connection, 2, later(60)).unwrap().neighbours;
         assert_eq!(
             found,
             [Neighbour { seq: 1, weight: 800, is_stale: false }, Neighbour { seq: 3, weight: 400, is_stale: true },]
@@ -322,7 +324,9 @@ mod tests {
         replace(1, 3, 1);
         replace(3, 4, 2);
         assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(Some(3)), Ok(4)));
-        assert_eq!(predecessors(&connection, 3), Ok(vec![1]));
+        assert_eq!(ties(&connection, 3, later(2)).unwrap().predecessors, [1]);
+        let first = ties(&connection, 1, later(2)).unwrap();
+        assert!(first.is_replaced && !first.has_evidence && first.predecessors.is_empty(), "{first:?}");
         replace(4, 1, 3);
         assert_eq!((latest(&connection, 1), latest(&connection, 4)), (Ok(4), Ok(3)));
     }
