@@ -27,12 +27,19 @@ pub(crate) fn route<'r, 'a, D: Dispatch>(dispatch: &D, request: &'r Request<'a>)
         Request::Control(control) => return Route::Plane(control),
         Request::Call(call) => call,
     };
-    let positional = call.params.is_some_and(|params| params.starts_with('['));
-    match dispatch.method(&call.method) {
-        None if call.method != "ping" => Route::Refused(call, CallError::unknown_method(&call.method)),
-        _ if positional => Route::Refused(call, CallError::positional()),
-        Some(pace) if call.method != "ping" => Route::Worker(call, pace),
-        _ => Route::Ping(call),
+    let pace = match call.method.as_ref() {
+        "ping" => None,
+        name => match dispatch.method(name) {
+            None => return Route::Refused(call, CallError::unknown_method(name)),
+            known => known,
+        },
+    };
+    if call.params.is_some_and(|params| params.starts_with('[')) {
+        return Route::Refused(call, CallError::positional());
+    }
+    match pace {
+        Some(pace) => Route::Worker(call, pace),
+        None => Route::Ping(call),
     }
 }
 
