@@ -284,14 +284,18 @@ struct Before {
     word: String,
 }
 
-/// The first two letters of the words of a question and of their irregular forms. A word that begins
-/// otherwise has no stem in common with any of them: no rule of endings reaches that far.
+/// How the words of a question and their irregular forms begin: by the first two letters, a bit for each
+/// third one. A word that begins otherwise has no stem in common with any of them. No rule of endings
+/// reaches further than to write y as i, but in short words, of which two letters decide.
 #[derive(Debug)]
-struct Initials([u32; 26]);
+struct Initials(Box<[u32; 26 * 26]>);
+
+/// From this length on a word's third letter is its stem's.
+const LONG: usize = 6;
 
 impl Initials {
     fn of(terms: &[Asked]) -> Initials {
-        let mut initials = Initials([0; 26]);
+        let mut initials = Initials(Box::new([0; 26 * 26]));
         for asked in terms {
             initials.add(&asked.word);
             initials.add(&asked.term);
@@ -306,8 +310,9 @@ impl Initials {
 
     fn add(&mut self, word: &str) {
         match *word.as_bytes() {
-            [first @ b'a'..=b'z'] => self.0[place(first)] = u32::MAX,
-            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[place(first)] |= 1 << place(second),
+            [first @ b'a'..=b'z'] => self.0[row(first, b'a')..=row(first, b'z')].fill(u32::MAX),
+            [first @ b'a'..=b'z', second @ b'a'..=b'z'] => self.0[row(first, second)] = u32::MAX,
+            [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] => self.0[row(first, second)] |= bit(third),
             _ => {}
         }
     }
@@ -315,15 +320,26 @@ impl Initials {
     /// True of every word that does not begin with two plain letters.
     fn may_begin(&self, word: &str) -> bool {
         match *word.as_bytes() {
-            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[place(first)] & 1 << place(second) != 0,
+            [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] if word.len() >= LONG => {
+                self.0[row(first, second)] & bit(third) != 0
+            }
+            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[row(first, second)] != 0,
             _ => true,
         }
     }
 }
 
-/// A plain letter's place in the alphabet.
-fn place(letter: u8) -> usize {
-    usize::from(letter - b'a')
+fn row(first: u8, second: u8) -> usize {
+    usize::from(first - b'a') * 26 + usize::from(second - b'a')
+}
+
+/// A third letter's bit; one for all that are no plain letters.
+fn bit(third: u8) -> u32 {
+    match third {
+        b'y' => bit(b'i'),
+        b'a'..=b'z' => 1 << (third - b'a'),
+        _ => 1 << 26,
+    }
 }
 
 /// Do two different words begin alike? Names with numbers in them (*room12*) are told apart by them.
@@ -343,7 +359,13 @@ mod tests {
             .split(|c: char| !c.is_ascii_alphabetic())
             .map(str::to_ascii_lowercase)
             .chain(irregular::forms().flat_map(|(form, base)| [form.to_owned(), base.to_owned(), format!("{base}ing")]))
-            .chain(["eyes", "eyed", "ties", "tying", "dyed", "skies", "ays", "oxen"].map(str::to_owned))
+            .chain(
+                [
+                    "eyes", "eyed", "eyeing", "ties", "tying", "dyed", "skies", "skiing", "ays", "flies", "flying",
+                    "paying", "uses", "using",
+                ]
+                .map(str::to_owned),
+            )
             .filter(|word| !word.is_empty())
             .collect();
         let stems: Vec<String> = words.iter().map(|word| terms::line(word)).collect();

@@ -98,7 +98,8 @@ pub(super) fn search(
     limit: usize,
 ) -> Result<Answer, Fault> {
     let connection = snapshot.connection();
-    let total = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
+    let mut count = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?;
+    let total = count.query_row([], |row| row.get(0))?;
     let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
         Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
     })?;
