@@ -8,6 +8,7 @@ mod capture;
 mod context;
 mod input;
 mod journal;
+pub(super) mod last;
 mod place;
 mod rollout;
 mod spool;
@@ -38,6 +39,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Most bytes of standard input. 16 MiB: more than any prompt.
 const INPUT_BYTES: u64 = 16 << 20;
+
+/// The folder of places under the store's.
+pub(super) const PLACES: &str = ".capture-state";
 
 /// Stack of the thread that keeps the time.
 const CLOCK_STACK: usize = 64 << 10;

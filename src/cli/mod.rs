@@ -160,7 +160,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
-        Command::Status(args) => status::run(&args, &mut client(control::policy())?, console),
+        Command::Status(args) => status::run(&args, &mut client(args.policy())?, console),
         Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
         Command::Resume(args) => resume::run(&args, &mut client(control::policy())?, console),
         Command::Sleep(args) => sleep::run(&args, &mut client(control::policy())?, console),

@@ -20,6 +20,8 @@ pub mod process;
 #[cfg(feature = "daemon")]
 pub mod signals;
 pub mod stream;
+#[cfg(feature = "daemon")]
+pub mod terminal;
 
 mod environment;
 mod socket;

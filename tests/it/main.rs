@@ -25,4 +25,5 @@ mod spool;
 mod stdio;
 mod store;
 mod sys;
+mod watch;
 mod wire;

@@ -83,7 +83,6 @@ fn micros(from: Instant, to: Instant) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::super::super::harness::Bench;
-    use super::*;
     use serde_json::{Value, json};
 
     fn rows(bench: &Bench) -> Value {
