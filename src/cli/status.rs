@@ -132,7 +132,7 @@ fn state(status: &mut Status) -> Option<String> {
 }
 
 /// A state in words, and its two views.
-fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
+pub(super) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
     let fsm = fsm.unwrap_or_default();
     let words = match (fsm, lifecycle) {
         (_, Some("HIBERNATION")) => "hibernating",

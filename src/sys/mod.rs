@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+pub mod disk;
 pub mod fd_limit;
 pub mod fitness;
 pub mod inherited;

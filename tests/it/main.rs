@@ -5,6 +5,7 @@
 
 mod cli;
 mod docs;
+mod doctor;
 mod ending;
 mod harness;
 mod hooks;

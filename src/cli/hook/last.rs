@@ -1,7 +1,6 @@
 //! `.capture-state/last-ASSISTANT.json`: when an assistant's words were taken last, for who wants to know
 //! whether its hooks run.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +11,9 @@ use super::super::files::{self, Durability, PRIVATE};
 use super::PLACES;
 use crate::transcript::Assistant;
 use crate::wire::json::Members;
+
+/// More than such a file has.
+const MOST_BYTES: u64 = 4 << 10;
 
 /// All that have hooks.
 pub(in crate::cli) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
@@ -38,7 +40,7 @@ impl Last {
 
     /// The last one of an assistant, if there was one.
     pub(in crate::cli) fn of(store: &Path, assistant: Assistant) -> Option<Last> {
-        let text = fs::read_to_string(path(store, assistant)).ok()?;
+        let text = files::text(&path(store, assistant), MOST_BYTES).ok()??;
         let fields = Members::read(&text).ok()?;
         let is_spooled = fields.value("spooled").is_some_and(|value| value.get() == "true");
         Some(Last { ts: fields.string("ts")?.parse().ok()?, is_spooled })
