@@ -43,6 +43,8 @@ pub(super) enum CliError {
         /// Files and folders.
         files: u64,
     },
+    /// Checks that failed, each said already.
+    Unwell(u64),
     /// A file that was named cannot be read or written.
     File(PathBuf, io::Error),
     /// Parts of an installation could not be done, each named already.
@@ -85,6 +87,7 @@ impl CliError {
             | CliError::Left { .. }
             | CliError::File(..)
             | CliError::Unfinished(_)
+            | CliError::Unwell(_)
             | CliError::Start(_)
             | CliError::Bridge(_)
             | CliError::Input(_)
@@ -140,6 +143,10 @@ impl fmt::Display for CliError {
             CliError::Unfinished(count) => {
                 let what = counted(*count, "part was", "parts were");
                 write!(f, "{what} not done, as said above; everything else was")
+            }
+            CliError::Unwell(count) => {
+                let checks = counted(*count, "check", "checks");
+                write!(f, "{checks} failed; what to do is said with each")
             }
             CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
             CliError::Stopped(line, why) => write!(
@@ -213,6 +220,7 @@ mod tests {
             (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
             (CliError::StoppedIn("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
             (CliError::Unfinished(2), Exit::Failed, "2 parts were not done"),
+            (CliError::Unwell(1), Exit::Failed, "1 check failed"),
             (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),

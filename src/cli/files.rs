@@ -1,7 +1,8 @@
-//! Small files written whole: under another name, and renamed, so that a reader finds all or nothing.
+//! Small files written whole: under another name, and renamed, so that a reader finds all or nothing. And read
+//! whole, without waiting for anybody.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -33,6 +34,26 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durabili
         File::open(folder)?.sync_all()?;
     }
     written
+}
+
+/// A file's text; `None` where there is no file. What lies there may be anything: a pipe is not waited for.
+///
+/// # Errors
+/// It is no plain file of at most so many bytes, or no UTF-8; else the system's.
+pub(super) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
+    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no plain file"));
+    }
+    let mut text = String::new();
+    file.take(most_bytes + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most_bytes {
+        return Err(io::Error::other(format!("it has more than {most_bytes} bytes")));
+    }
+    Ok(Some(text))
 }
 
 /// Makes a folder that is its owner's alone, and those above it.

@@ -6,14 +6,15 @@
 
 mod capture;
 mod context;
-mod input;
+pub(super) mod input;
 mod journal;
+pub(super) mod last;
 mod place;
 mod rollout;
 mod spool;
 
 use std::env;
-use std::io::Read;
+use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::process;
@@ -29,7 +30,7 @@ use crate::client::{Client, Policy};
 use crate::transcript::{Assistant, Turn};
 
 use self::capture::Capture;
-use self::input::Input;
+use self::input::{CHECK, Input};
 use self::journal::Journal;
 
 /// A hook ends by now, whatever it waits for: assistants wait for a hook. Twice what the socket's own
@@ -38,6 +39,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 
 /// Most bytes of standard input. 16 MiB: more than any prompt.
 const INPUT_BYTES: u64 = 16 << 20;
+
+/// The folder of places under the store's.
+pub(super) const PLACES: &str = ".capture-state";
 
 /// Stack of the thread that keeps the time.
 const CLOCK_STACK: usize = 64 << 10;
@@ -119,6 +123,9 @@ fn tell_and_take(
     console.input.by_ref().take(INPUT_BYTES).read_to_end(&mut bytes).map_err(|e| format!("standard input: {e}"))?;
     let input = Input::read(&bytes)?;
     let mut client = Client::new(socket, policy());
+    if input.is_check {
+        return check(socket, store, &mut client, console).map_err(|error| error.to_string());
+    }
     if event == Event::SessionStart
         && let Err(what) = tell(&input, &mut client, console)
     {
@@ -143,6 +150,16 @@ fn tell_and_take(
         capture.others(&input.session);
     }
     taken
+}
+
+/// Says which hook this is, where it would take what is said, and whether anybody is there; changes nothing.
+fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console) -> io::Result<()> {
+    let problem = client.call("ping", &json!({})).err().map(|error| error.to_string());
+    let version = env!("CARGO_PKG_VERSION");
+    let about = json!({"version": version, "socket": socket.display().to_string(), "store": store.display().to_string(),
+        "problem": problem});
+    console.say(json!({ CHECK: about }))?;
+    console.flush()
 }
 
 /// Opens the session and prints what the memory holds for it.

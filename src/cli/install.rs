@@ -6,11 +6,11 @@
 
 mod change;
 mod diff;
-mod entries;
+pub(super) mod entries;
 mod json;
 mod place;
 mod plan;
-mod service;
+pub(super) mod service;
 mod toml;
 
 use std::env;

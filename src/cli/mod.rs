@@ -1,8 +1,8 @@
 //! The command line: a file a command, each from its parsed arguments to its lines of output.
 //!
 //! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`, `log`,
-//! `install`, `uninstall`, `completions` and `man` is a client of the socket. The caller takes the inherited descriptors
-//! before any thread starts, and exits with what [`run`] gives.
+//! `install`, `uninstall`, `completions` and `man` is a client of the socket; `doctor` looks at files as well. The
+//! caller takes the inherited descriptors before any thread starts, and exits with what [`run`] gives.
 //!
 //! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
 
@@ -12,6 +12,7 @@ mod capture;
 mod completions;
 mod console;
 mod control;
+mod doctor;
 mod error;
 mod export;
 mod files;
@@ -26,6 +27,7 @@ mod mcp;
 mod paths;
 mod pause;
 mod pretty;
+mod program;
 mod progress;
 mod recall;
 mod rem;
@@ -90,6 +92,7 @@ enum Command {
     Import(import::Args),
     Backup(backup::Args),
     Log(log::Args),
+    Doctor(doctor::Args),
     Install(install::Args),
     Uninstall(uninstall::Args),
     Hook(hook::Args),
@@ -149,6 +152,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
     let client = |policy| Ok::<_, CliError>(Client::new(paths::socket(socket, &|name| env::var_os(name))?, policy));
     match command {
         Command::Serve(_) | Command::Mcp(_) | Command::Hook(_) => Ok(()),
+        Command::Doctor(args) => doctor::run(&args, option, console),
         Command::Install(args) => install::run(&args, option, console),
         Command::Uninstall(args) => uninstall::run(&args, console),
         Command::Completions(args) => completions::run(&args, Cli::command(), console),
@@ -160,7 +164,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
-        Command::Status(args) => status::run(&args, &mut client(control::policy())?, console),
+        Command::Status(args) => status::run(&args, &mut client(args.policy())?, console),
         Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
         Command::Resume(args) => resume::run(&args, &mut client(control::policy())?, console),
         Command::Sleep(args) => sleep::run(&args, &mut client(control::policy())?, console),

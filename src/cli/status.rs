@@ -2,6 +2,12 @@
 //!
 //! A key this version does not know is shown as it came, so that a newer daemon hides nothing.
 
+mod watch;
+
+use std::env;
+use std::path::PathBuf;
+use std::time::Duration;
+
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
@@ -10,13 +16,34 @@ use super::control;
 use super::error::CliError;
 use super::recall::local_time;
 use super::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
-use crate::client::Client;
+use super::{paths, values};
+use crate::client::{Client, Policy};
 
 /// Show how the daemon is
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Go on showing it: a list that is redrawn on a terminal, else a line each time; Ctrl-C ends it
+    #[arg(long, short)]
+    watch: bool,
+    /// Between two looks of --watch, 0.1 to 3600, fractions allowed
+    #[arg(long, value_name = "SECONDS", value_parser = values::interval, default_value = "1", requires = "watch")]
+    interval: Duration,
+    /// For --watch: the store's folder, where hooks say what they took last [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR", requires = "watch")]
+    store: Option<PathBuf>,
+}
 
-pub(super) fn run(_: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+impl Args {
+    pub(super) fn policy(&self) -> Policy {
+        if self.watch { watch::policy() } else { control::policy() }
+    }
+}
+
+pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    if args.watch {
+        let store = paths::store(args.store.clone(), &|name| env::var_os(name)).ok();
+        return watch::run(args.interval, store, client, console);
+    }
     let reply = control::ask("status", &json!({"type": "status"}), client, console)?;
     if console.format == Format::Json {
         return Ok(());
@@ -27,17 +54,21 @@ pub(super) fn run(_: &Args, client: &mut Client, console: &mut Console) -> Resul
 }
 
 fn render(status: Map<String, Value>, zone: &TimeZone, kind: Kind) -> String {
-    let rows = rows(Status(status), zone);
-    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     let mut shown = String::new();
-    for (label, value) in rows {
-        let label = format!("{label:<width$}");
-        shown.push_str(&bold(&visible(&label, kind), kind));
-        shown.push_str("  ");
-        shown.push_str(&visible(&value, kind));
+    for line in list(&rows(status, zone)) {
+        let line = visible(&line, kind);
+        let (label, value) = line.split_at(line.find("  ").unwrap_or(line.len()));
+        shown.push_str(&bold(label, kind));
+        shown.push_str(value);
         shown.push('\n');
     }
     shown
+}
+
+/// Labels and values in two columns, two spaces at least between them.
+fn list(rows: &[(String, String)]) -> Vec<String> {
+    let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+    rows.iter().map(|(label, value)| format!("{label:<width$}  {value}")).collect()
 }
 
 /// The reply's keys, of which each is taken out as it is shown.
@@ -63,7 +94,8 @@ impl Status {
     }
 }
 
-fn rows(mut status: Status, zone: &TimeZone) -> Vec<(String, String)> {
+fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, String)> {
+    let mut status = Status(status);
     let mut rows = Vec::new();
     let mut row = |label: &str, value: Option<String>| rows.extend(value.map(|value| (label.to_owned(), value)));
     status.0.remove("ok");
@@ -96,7 +128,13 @@ fn state(status: &mut Status) -> Option<String> {
     let (fsm, state) = (status.text("fsm_state"), status.text("state"));
     let lifecycle = status.text("lifecycle_state");
     let fsm = fsm.or(state)?;
-    let words = match (fsm.as_str(), lifecycle.as_deref()) {
+    Some(state_in_words(Some(&fsm), lifecycle.as_deref()))
+}
+
+/// A state in words, and its two views.
+pub(super) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
+    let fsm = fsm.unwrap_or_default();
+    let words = match (fsm, lifecycle) {
         (_, Some("HIBERNATION")) => "hibernating",
         (_, Some("DROWSY")) => "drowsy",
         ("WAKE", _) => "awake",
@@ -105,10 +143,10 @@ fn state(status: &mut Status) -> Option<String> {
         ("DREAMING", _) => "dreaming: consolidating what it holds",
         _ => "not known to this version",
     };
-    Some(match lifecycle {
+    match lifecycle {
         Some(lifecycle) if lifecycle != fsm => format!("{words} ({fsm}, {lifecycle})"),
         _ => format!("{words} ({fsm})"),
-    })
+    }
 }
 
 fn sleep(status: &mut Status) -> Option<String> {
@@ -300,5 +338,9 @@ brand_new     {\"a\":1}
             assert_eq!(shown(status.clone(), Kind::Plain), want, "{status}");
         }
         assert_eq!(shown(json!({"version": "1\u{1b}c"}), Kind::Coloured), "\u{1b}[1mversion\u{1b}[0m  1␛c\n");
+        assert_eq!(
+            shown(json!({"quiet_window": null}), Kind::Coloured),
+            "\u{1b}[1mquiet window\u{1b}[0m  not learned yet\n"
+        );
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "must be 0 to 3600 seconds, such as 5 or 0.5".into())
 }
 
+/// `--interval`: seconds, fractions allowed, and never so few that asking is all that is done.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let wanted = seconds(text).ok().filter(|interval| *interval >= Duration::from_millis(100));
+    wanted.ok_or_else(|| "must be 0.1 to 3600 seconds, such as 1 or 0.5".into())
+}
+
 /// Longest time without a request that can be waited for: a year, in seconds.
 const MAX_IDLE_SECONDS: f64 = 31_536_000.0;
 
@@ -165,6 +171,7 @@ mod tests {
         }
         for text in ["-1", "3600.1", "nan", "inf", "", "5s"] {
             assert!(seconds(text).unwrap_err().contains("0 to 3600 seconds"), "{text}");
+            assert!(interval(text).unwrap_err().contains("0.1 to 3600 seconds"), "{text}");
         }
     }
 

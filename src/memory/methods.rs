@@ -331,6 +331,14 @@ static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "store_probe",
+        description: "Writes something, reads it back and takes it out again: does the disk do its work?",
+        params: &[],
+        result: &["ok", "write_us", "read_us"],
+        pace: Pace::Ordered,
+        run: |memory, _, _, reply| moving::probe(&memory.path, &memory.writer, Instant::now(), reply),
+    },
+    Method {
         name: "topology",
         description: "How the records hang together, as of the last consolidation.",
         params: &[],
@@ -435,6 +443,7 @@ mod tests {
             ("store_check", json!({}), &[]),
             ("store_export", json!({}), &[]),
             ("store_import", json!({"rows": []}), &[]),
+            ("store_probe", json!({}), &[]),
             ("topology", json!({}), &[]),
         ]
     }

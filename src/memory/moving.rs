@@ -9,6 +9,7 @@ mod check;
 mod export;
 mod import;
 mod incoming;
+mod probe;
 mod row;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
@@ -17,6 +18,7 @@ pub(super) use backup::backup;
 pub(super) use check::check;
 pub(super) use export::export;
 pub(super) use import::import;
+pub(super) use probe::probe;
 
 use crate::dispatch::CallError;
 

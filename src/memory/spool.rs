@@ -37,6 +37,30 @@ const RETRIES: u32 = 3;
 
 const SECOND: i64 = 1_000_000;
 
+/// What a file's name says of it, to who looks at the folder from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It is still being written.
+    Live,
+    /// It is to be taken in.
+    Waiting,
+    /// It has failed. Under this name it is tried again at once.
+    Failed(String),
+    /// It is nobody's to try again: somebody has to look at it.
+    GivenUp,
+}
+
+/// What this name says; `None` where it is no name of the folder's.
+pub fn kind(name: &str) -> Option<Kind> {
+    name.strip_suffix(SUFFIX)?;
+    Some(match Name::read(name) {
+        Some(Name { base, failed: Some(_) }) => Kind::Failed(base + SUFFIX),
+        Some(_) => Kind::Waiting,
+        None if name.ends_with(LIVE) => Kind::Live,
+        None => Kind::GivenUp,
+    })
+}
+
 /// A file's name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
@@ -193,6 +217,15 @@ mod tests {
             let got = Name::read(name);
             assert_eq!(got, want, "{name}");
             assert_eq!(got.as_ref().map_or("", Name::session), session, "{name}");
+        }
+        for (name, want) in [
+            ("s-1.jsonl", Some(Kind::Waiting)),
+            ("s-9.failed-1700-attempt-2.jsonl", Some(Kind::Failed("s-9.jsonl".into()))),
+            ("s.live.jsonl", Some(Kind::Live)),
+            ("s.permanent-failed-1700.jsonl", Some(Kind::GivenUp)),
+            ("s.jsonl.tmp-1", None),
+        ] {
+            assert_eq!(kind(name), want, "{name}");
         }
     }
 

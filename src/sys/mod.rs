@@ -6,6 +6,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(feature = "daemon")]
+pub mod disk;
 pub mod fd_limit;
 pub mod fitness;
 pub mod inherited;
@@ -20,6 +22,8 @@ pub mod process;
 #[cfg(feature = "daemon")]
 pub mod signals;
 pub mod stream;
+#[cfg(feature = "daemon")]
+pub mod terminal;
 
 mod environment;
 mod socket;

@@ -5,6 +5,7 @@
 
 mod cli;
 mod docs;
+mod doctor;
 mod ending;
 mod harness;
 mod hooks;
@@ -25,4 +26,5 @@ mod spool;
 mod stdio;
 mod store;
 mod sys;
+mod watch;
 mod wire;

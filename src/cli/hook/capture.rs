@@ -13,10 +13,11 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::files::{self, Durability, PRIVATE};
 use super::super::import::LINE_BYTES;
 use super::super::lines::{Line, Lines};
+use super::PLACES;
 use super::journal::Journal;
+use super::last::Last;
 use super::place::{self, Place};
 use super::spool;
 use crate::client::Client;
@@ -38,9 +39,6 @@ const CALL_BYTES: usize = 64 << 10;
 
 /// A call has so many rows; the daemon takes 1000.
 const CALL_ROWS: usize = 500;
-
-/// The folder of places under the store's.
-const PLACES: &str = ".capture-state";
 
 /// Other sessions that a session's start looks after.
 const OTHERS: usize = 16;
@@ -239,16 +237,10 @@ impl<'a> Capture<'a> {
         places
     }
 
-    /// When an assistant's words were taken last, for who wants to know whether its hooks run.
     fn remember(&self, turn: &Turn) {
-        let folder = self.store.join(PLACES);
-        let path = folder.join(format!("last-{}.json", turn.assistant.name()));
-        let last = json!({"ts": Timestamp::now().to_string(), "session_id": turn.session, "spooled": self.is_down});
-        let made = files::make_folder(&folder);
-        let written =
-            made.and_then(|()| files::replace(&path, last.to_string().as_bytes(), PRIVATE, Durability::Cached));
-        if let Err(error) = written {
-            self.journal.say(format_args!("{}: {error}", path.display()));
+        let last = Last { ts: Timestamp::now(), is_spooled: self.is_down };
+        if let Err(error) = last.save(self.store, turn.assistant, turn.session.as_deref()) {
+            self.journal.say(format_args!("{PLACES}: {error}"));
         }
     }
 }

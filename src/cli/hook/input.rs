@@ -9,6 +9,9 @@ use std::path::PathBuf;
 
 use crate::wire::json::Members;
 
+/// What `iaid doctor` adds, and the answer's only key.
+pub(in crate::cli) const CHECK: &str = "iaid_check";
+
 /// What a hook was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Input {
@@ -19,6 +22,8 @@ pub(super) struct Input {
     pub(super) prompt: Option<String>,
     /// What the assistant has just said.
     pub(super) answer: Option<String>,
+    /// `iaid doctor` calls, no assistant: nothing is to be told or taken.
+    pub(super) is_check: bool,
 }
 
 impl Input {
@@ -39,6 +44,7 @@ impl Input {
             cwd: string("cwd"),
             prompt: string("prompt"),
             answer: string("last_assistant_message"),
+            is_check: fields.value(CHECK).is_some_and(|value| value.get() == "true"),
         })
     }
 }
@@ -56,7 +62,7 @@ mod tests {
             transcript: Some("/t/abc.jsonl".into()),
             cwd: Some("/p".into()),
             prompt: Some("do \"so\"\n".into()),
-            answer: None,
+            ..Input::default()
         };
         assert_eq!(Input::read(claude.as_bytes()), Ok(want));
         let codex = r#"{"session_id":"abc","turn_id":"t","transcript_path":null,"cwd":5,"hook_event_name":"Stop",

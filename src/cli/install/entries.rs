@@ -15,10 +15,10 @@ use super::toml;
 const NAME: &str = "iaid";
 
 /// Seconds after which an assistant gives up on a hook; it ends by itself before.
-const HOOK_SECONDS: u32 = 10;
+pub(in crate::cli) const HOOK_SECONDS: u32 = 10;
 
 /// The assistants' name of an event, and ours.
-const EVENTS: [(&str, &str); 3] =
+pub(in crate::cli) const EVENTS: [(&str, &str); 3] =
     [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")];
 
 /// How the program is to be called.
@@ -33,7 +33,7 @@ pub(super) struct Call {
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
+pub(in crate::cli) enum Entry {
     /// `.claude.json`
     ClaudeServer,
     /// `settings.json` and Codex's `hooks.json`
@@ -92,6 +92,28 @@ impl Entry {
         }
     }
 
+    /// The commands of ours in a file, each with the event that it is for (none for a server), in words.
+    ///
+    /// # Errors
+    /// The file is not of its kind.
+    pub(in crate::cli) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
+        let unfit = |unfit: Unfit| unfit.to_string();
+        match self {
+            Entry::Hooks => Ok(hooks(&Json::read(text).map_err(unfit)?)),
+            Entry::ClaudeServer => {
+                let json = Json::read(text).map_err(unfit)?;
+                let Some(server) = json.at(&["mcpServers", NAME]) else { return Ok(Vec::new()) };
+                let server: Value = serde_json::from_str(server).unwrap_or_default();
+                Ok(vec![(String::new(), server["command"].as_str().map(quoted).unwrap_or_default())])
+            }
+            Entry::CodexServer if !toml::mentions(text, "mcp_servers", NAME) => Ok(Vec::new()),
+            Entry::CodexServer => {
+                let command = toml::string(text, &["mcp_servers", NAME, "command"]);
+                Ok(vec![(String::new(), command.map(|command| quoted(&command)).unwrap_or_default())])
+            }
+        }
+    }
+
     /// Is there nothing in a file?
     pub(super) fn is_empty(self, text: &str) -> bool {
         match self {
@@ -127,12 +149,7 @@ fn remove_server(text: &str) -> Result<String, Unfit> {
 fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
     let json = Json::read(text)?;
     let wanted: Vec<(&str, String)> = EVENTS.iter().map(|(theirs, ours)| (*theirs, call.hook(ours))).collect();
-    let mut found: Vec<(String, String)> = Vec::new();
-    for event in json.keys(&["hooks"]) {
-        for group in json.elements(&["hooks", &event]) {
-            found.extend(commands(group).into_iter().filter(|c| is_ours(c)).map(|c| (event.clone(), c)));
-        }
-    }
+    let found = hooks(&json);
     let is_in = |(event, command): &(&str, String)| found.iter().any(|(e, c)| e == event && c == command);
     if found.len() == wanted.len() && wanted.iter().all(is_in) {
         return Ok(text.to_owned());
@@ -143,6 +160,17 @@ fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
         json.push(&["hooks", event], &json!({ "hooks": [handler] }))?;
     }
     Ok(json.into_text())
+}
+
+/// Our handlers: the event and the command of each.
+fn hooks(json: &Json) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for event in json.keys(&["hooks"]) {
+        for group in json.elements(&["hooks", &event]) {
+            found.extend(commands(group).into_iter().filter(|c| is_ours(c)).map(|c| (event.clone(), c)));
+        }
+    }
+    found
 }
 
 /// Without our handlers, and the groups, events and hooks in which nothing else is.
@@ -213,8 +241,8 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The words of a command that [`quoted`] made.
-fn words(command: &str) -> Vec<String> {
+/// The words of a command that `quoted` made.
+pub(in crate::cli) fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut chars = command.chars();
     while let Some(c) = chars.next() {
@@ -291,6 +319,14 @@ mod tests {
         );
         assert_eq!(hooks["hooks"].as_object().unwrap().len(), 3);
         let toml = Entry::CodexServer.enter("", &call).unwrap();
+        for (entry, text) in [(Entry::ClaudeServer, server.to_string()), (Entry::CodexServer, toml.clone())] {
+            let found = entry.commands(&text).unwrap();
+            assert_eq!(found.len(), 1, "{text}");
+            assert_eq!(words(&found[0].1), ["/home/é x/it's/iaid"], "{text}");
+            assert_eq!(entry.commands(""), Ok(Vec::new()));
+        }
+        let found = Entry::Hooks.commands(&hooks.to_string()).unwrap();
+        assert!(found.contains(&("Stop".into(), want.into())) && found.len() == 3, "{found:?}");
         assert!(
             toml.contains("\ncommand = \"/home/é x/it's/iaid\"\nargs = [\"--socket\",\"/run/a b.sock\",\"mcp\"]\n"),
             "{toml}"

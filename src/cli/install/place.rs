@@ -10,7 +10,7 @@ use super::service::{self, Manager};
 
 /// Where everything is.
 pub(in crate::cli) struct Place {
-    pub(super) home: PathBuf,
+    pub(in crate::cli) home: PathBuf,
 }
 
 impl Place {
@@ -25,6 +25,15 @@ impl Place {
 
     /// What is on this machine.
     pub(super) fn parts_found(&self) -> Vec<Part> {
+        let mut parts = self.assistants_found();
+        if Manager::found().is_some_and(|manager| manager.answers().is_ok()) {
+            parts.push(Part::Service);
+        }
+        parts
+    }
+
+    /// The assistants that are.
+    pub(in crate::cli) fn assistants_found(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         let (claude, codex) = (self.entries(Part::ClaudeCode), self.entries(Part::Codex));
         let is_there = |entries: &[(PathBuf, Entry)]| {
@@ -38,14 +47,11 @@ impl Place {
         if is_there(&codex) || service::find("codex").is_some() {
             parts.push(Part::Codex);
         }
-        if Manager::found().is_some_and(|manager| manager.answers().is_ok()) {
-            parts.push(Part::Service);
-        }
         parts
     }
 
     /// An assistant's files, and what is entered into each.
-    pub(super) fn entries(&self, part: Part) -> Vec<(PathBuf, Entry)> {
+    pub(in crate::cli) fn entries(&self, part: Part) -> Vec<(PathBuf, Entry)> {
         match part {
             Part::ClaudeCode => {
                 let moved = path_from("CLAUDE_CONFIG_DIR");

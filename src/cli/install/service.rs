@@ -6,8 +6,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
+use std::time::Duration;
 
+use super::super::{files, program};
 use super::entries::Call;
 
 const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
@@ -19,9 +21,17 @@ const NAMESPACES: (&str, &str) = ("# The following needs namespaces", "# End of 
 
 const AGENT_NAME: &str = "org.iaid.daemon";
 
+/// Largest file of a service's that is read.
+const UNIT_BYTES: u64 = 64 << 10;
+
+/// How long a manager may take to answer, and to do what it was told: a start waits for the daemon, and a stop
+/// for its drain.
+const ANSWER: Duration = Duration::from_secs(10);
+const ACT: Duration = Duration::from_secs(120);
+
 /// Who starts the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Manager {
+pub(in crate::cli) enum Manager {
     Systemd,
     Launchd,
 }
@@ -44,16 +54,16 @@ pub(super) struct ServiceFile {
 
 impl Manager {
     /// The one that this machine has.
-    pub(super) fn found() -> Option<Manager> {
+    pub(in crate::cli) fn found() -> Option<Manager> {
         let systemd = || find("systemctl").map(|_| Manager::Systemd);
         let launchd = || find("launchctl").map(|_| Manager::Launchd);
         if cfg!(target_os = "macos") { launchd().or_else(systemd) } else { systemd().or_else(launchd) }
     }
 
     /// Does it answer for this user? The reason why not.
-    pub(super) fn answers(self) -> Result<(), String> {
+    pub(in crate::cli) fn answers(self) -> Result<(), String> {
         match self {
-            Manager::Systemd => run("systemctl", &["--user", "show-environment"]).map_err(|why| {
+            Manager::Systemd => asked("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
                 format!("systemd does not answer for this user ({why}); log in on a terminal of your own, or run loginctl enable-linger")
             }),
             Manager::Launchd => Ok(()),
@@ -61,11 +71,29 @@ impl Manager {
     }
 
     /// Is the service in its hands already?
-    pub(super) fn has_it(self) -> bool {
+    pub(in crate::cli) fn has_it(self) -> bool {
         match self {
-            Manager::Systemd => run("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
-            Manager::Launchd => run("launchctl", &["print", &agent_target()]).is_ok(),
+            Manager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
+            Manager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
         }
+    }
+
+    /// Will it start the service at the next login, too?
+    pub(in crate::cli) fn keeps_it(self) -> bool {
+        match self {
+            Manager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
+            Manager::Launchd => true,
+        }
+    }
+
+    /// The program that its files start, where they are there.
+    pub(in crate::cli) fn program(self, home: &Path) -> Option<PathBuf> {
+        let name = match self {
+            Manager::Systemd => "iaid.service".to_owned(),
+            Manager::Launchd => format!("{AGENT_NAME}.plist"),
+        };
+        let text = files::text(&self.folder(home).join(name), UNIT_BYTES).ok()??;
+        program_in(&text)
     }
 
     /// Its files.
@@ -148,11 +176,11 @@ pub(super) fn is_ours(text: &str) -> bool {
 
 /// Is this a machine without a screen, on which the user's services end with the session? Then it says how
 /// to let them stay.
-pub(super) fn ends_with_the_session() -> bool {
+pub(in crate::cli) fn ends_with_the_session() -> bool {
     let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_headless = !has("DISPLAY") && !has("WAYLAND_DISPLAY") && find("loginctl").is_some();
     let user = crate::sys::peer::own_uid().to_string();
-    is_headless && output("loginctl", &["show-user", &user, "--property=Linger"]).is_ok_and(|said| said.contains("=no"))
+    is_headless && asked("loginctl", &["show-user", &user, "--property=Linger"]).is_ok_and(|said| said.contains("=no"))
 }
 
 /// Lets the user's services stay.
@@ -164,7 +192,7 @@ pub(super) fn stay() -> Result<(), String> {
 }
 
 /// A program that `PATH` leads to.
-pub(super) fn find(program: &str) -> Option<PathBuf> {
+pub(in crate::cli) fn find(program: &str) -> Option<PathBuf> {
     let path: OsString = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|folder| folder.join(program))
@@ -235,18 +263,36 @@ fn agent_target() -> String {
     format!("gui/{}/{AGENT_NAME}", crate::sys::peer::own_uid())
 }
 
-fn run(program: &str, args: &[&str]) -> Result<(), String> {
-    output(program, args).map(drop)
+/// The program in a unit's `ExecStart=` or an agent's first argument.
+fn program_in(text: &str) -> Option<PathBuf> {
+    let start = text.lines().find_map(|line| line.strip_prefix("ExecStart="));
+    let plist = || text.split_once("<key>ProgramArguments</key>")?.1.split_once("<string>")?.1.split_once("</string>");
+    let word = match (start, plist()) {
+        (Some(start), _) => {
+            let quoted = start.strip_prefix('"').and_then(|rest| rest.split_once("\" "));
+            let word = quoted.map_or_else(|| start.split(' ').next().unwrap_or_default(), |(word, _)| word);
+            word.replace("%%", "%").replace("$$", "$").replace("\\\"", "\"").replace("\\\\", "\\")
+        }
+        (None, Some((word, _))) => word.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&"),
+        (None, None) => return None,
+    };
+    Some(PathBuf::from(word))
 }
 
-fn output(program: &str, args: &[&str]) -> Result<String, String> {
-    let said = Command::new(program).args(args).stdin(Stdio::null()).output();
-    let said = said.map_err(|error| format!("{program} cannot be run: {error}"))?;
+fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    output(program, args, ACT).map(drop)
+}
+
+fn asked(program: &str, args: &[&str]) -> Result<String, String> {
+    output(program, args, ANSWER)
+}
+
+fn output(program: &str, args: &[&str], limit: Duration) -> Result<String, String> {
+    let said = program::run(Command::new(program).args(args), b"", limit)?;
     if said.status.success() {
-        return Ok(String::from_utf8_lossy(&said.stdout).into_owned());
+        return Ok(said.out);
     }
-    let words = String::from_utf8_lossy(&said.stderr);
-    let why = words.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it does not say why").to_owned();
+    let why = said.err.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it does not say why").to_owned();
     Err(format!("{program} {}: {why}", args.join(" ")))
 }
 
@@ -275,6 +321,8 @@ mod tests {
         let stored = service_unit(&call(Some("/s%\"m")), Sandbox::Full);
         assert!(stored.contains(r#"ExecStart="/o p/iaid" serve --store "/s%%\"m""#), "{stored}");
         assert!(stored.contains(r#"ReadWritePaths=%h "/s%%\"m""#), "{stored}");
+        assert_eq!(program_in(&full), Some("/o p/iaid".into()));
+        assert_eq!(program_in(SERVICE_UNIT), Some("%h/.cargo/bin/iaid".into()));
         assert!(is_ours(&full) && is_ours(&plain) && is_ours(SOCKET_UNIT) && !is_ours("[Unit]\n"));
     }
 
@@ -285,5 +333,6 @@ mod tests {
         assert!(text.contains("<string>/Users/a &amp; b/.iai-mcp/.daemon.sock</string>"), "{text}");
         assert!(text.contains("<string>--store</string>\n        <string>/s</string>"), "{text}");
         assert!(is_ours(&text));
+        assert_eq!(program_in(&text), Some("/o p/iaid".into()));
     }
 }

@@ -30,20 +30,34 @@ pub(super) fn without(text: &str) -> String {
 /// Does the file say something about `table.key`, be it as `[table.key]`, `table.key.x = …` or as a member of
 /// `[table]`? Or about `table` itself in a form that no header may add to?
 pub(super) fn mentions(text: &str, table: &str, key: &str) -> bool {
-    let mut header: Vec<String> = Vec::new();
-    statements(text).iter().any(|statement| {
-        let (path, value) = match statement.strip_prefix('[') {
-            Some(inside) => {
-                header = path(inside.trim_start_matches('[').split(']').next().unwrap_or_default());
-                (header.clone(), "")
-            }
-            None => {
-                let (name, value) = split_key(statement);
-                (header.iter().cloned().chain(path(name)).collect(), value.trim())
-            }
-        };
+    assignments(text).any(|(path, value)| {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         names.starts_with(&[table, key]) || (names == [table] && !value.is_empty())
+    })
+}
+
+/// The string at a path, where one stands there in one line.
+pub(super) fn string(text: &str, path: &[&str]) -> Option<String> {
+    let (_, value) = assignments(text).find(|(names, _)| names == path)?;
+    match value.strip_prefix('\'') {
+        Some(literal) => literal.split('\'').next().map(str::to_owned),
+        // A comment may follow.
+        None => serde_json::Deserializer::from_str(value).into_iter().next()?.ok(),
+    }
+}
+
+/// Headers, with no value, and keys with theirs, each by its whole path.
+fn assignments(text: &str) -> impl Iterator<Item = (Vec<String>, &str)> {
+    let mut header: Vec<String> = Vec::new();
+    statements(text).into_iter().map(move |statement| match statement.strip_prefix('[') {
+        Some(inside) => {
+            header = path(inside.trim_start_matches('[').split(']').next().unwrap_or_default());
+            (header.clone(), "")
+        }
+        None => {
+            let (name, value) = split_key(statement);
+            (header.iter().cloned().chain(path(name)).collect(), value.trim())
+        }
     })
 }
 

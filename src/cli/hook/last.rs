@@ -1,0 +1,52 @@
+//! `.capture-state/last-ASSISTANT.json`: when an assistant's words were taken last, for who wants to know
+//! whether its hooks run.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::super::files::{self, Durability, PRIVATE};
+use super::PLACES;
+use crate::transcript::Assistant;
+use crate::wire::json::Members;
+
+/// More than such a file has.
+const MOST_BYTES: u64 = 4 << 10;
+
+/// All that have hooks.
+pub(in crate::cli) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
+
+/// A capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::cli) struct Last {
+    pub(in crate::cli) ts: Timestamp,
+    /// No daemon was there: it waited in a file.
+    pub(in crate::cli) is_spooled: bool,
+}
+
+impl Last {
+    /// Keeps it.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(super) fn save(self, store: &Path, assistant: Assistant, session: Option<&str>) -> io::Result<()> {
+        let path = path(store, assistant);
+        files::make_folder(&store.join(PLACES))?;
+        let text = json!({"ts": self.ts.to_string(), "session_id": session, "spooled": self.is_spooled}).to_string();
+        files::replace(&path, text.as_bytes(), PRIVATE, Durability::Cached)
+    }
+
+    /// The last one of an assistant, if there was one.
+    pub(in crate::cli) fn of(store: &Path, assistant: Assistant) -> Option<Last> {
+        let text = files::text(&path(store, assistant), MOST_BYTES).ok()??;
+        let fields = Members::read(&text).ok()?;
+        let is_spooled = fields.value("spooled").is_some_and(|value| value.get() == "true");
+        Some(Last { ts: fields.string("ts")?.parse().ok()?, is_spooled })
+    }
+}
+
+fn path(store: &Path, assistant: Assistant) -> PathBuf {
+    store.join(PLACES).join(format!("last-{}.json", assistant.name()))
+}

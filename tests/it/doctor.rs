@@ -1,0 +1,456 @@
+//! `iaid doctor`: what it says of a machine that is well, of each thing that is wrong, and what `--fix` does.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup, setup, until};
+
+/// The program in this home, with a `PATH` in which no service manager is.
+fn iaid(setup: &Setup, args: &[&str]) -> Output {
+    let bin = setup.home().join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let mut command = setup.program();
+    for name in ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "DISPLAY", "WAYLAND_DISPLAY"] {
+        command.env_remove(name);
+    }
+    let shells = "/usr/bin:/bin";
+    let path = if bin.join("systemctl").exists() { format!("{}:{shells}", bin.display()) } else { bare(setup) };
+    command.env("PATH", path).arg("--socket").arg(setup.socket()).args(args);
+    command.output().expect("the binary runs")
+}
+
+/// A folder with a shell alone.
+fn bare(setup: &Setup) -> String {
+    let folder = setup.home().join("bare");
+    if !folder.exists() {
+        fs::create_dir(&folder).unwrap();
+        for program in ["sh", "sleep"] {
+            std::os::unix::fs::symlink(Path::new("/bin").join(program), folder.join(program)).unwrap();
+        }
+    }
+    folder.display().to_string()
+}
+
+struct Report {
+    code: Option<i32>,
+    said: Value,
+}
+
+fn doctor(setup: &Setup, args: &[&str]) -> Report {
+    let store = setup.store().display().to_string();
+    let output = iaid(setup, &[&["--json", "doctor", "--store", &store], args].concat());
+    let said = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    Report { code: output.status.code(), said }
+}
+
+impl Report {
+    /// The verdict and the words of each finding of a check.
+    fn of(&self, check: &str) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let checks = self.said["checks"].as_array().expect("a list of checks");
+        let own = checks.iter().filter(|one| one["check"] == check);
+        own.map(|one| (text(&one["verdict"]), format!("{} -> {}", text(&one["what"]), text(&one["remedy"])))).collect()
+    }
+
+    /// Is there such a finding?
+    fn has(&self, check: &str, verdict: &str, part: &str) {
+        let found = self.of(check);
+        assert!(
+            found.iter().any(|(got, what)| got == verdict && what.contains(part)),
+            "{check} {verdict} {part}: {found:?}"
+        );
+    }
+
+    fn verdicts(&self) -> Vec<(String, String)> {
+        let checks = self.said["checks"].as_array().expect("a list of checks");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        checks.iter().map(|one| (text(&one["check"]), text(&one["verdict"]))).collect()
+    }
+}
+
+fn install(setup: &Setup) {
+    let store = setup.store().display().to_string();
+    let done = iaid(setup, &["install", "--claude-code", "--codex", "--yes", "--store", &store]);
+    assert!(done.status.success(), "{done:?}");
+}
+
+/// Both assistants have taken something.
+fn used(setup: &Setup) {
+    let folder = setup.store().join(".capture-state");
+    private_folder(&folder);
+    for name in ["claude-code", "codex"] {
+        let text = json!({"ts": jiff::Timestamp::now().to_string(), "session_id": "s", "spooled": false}).to_string();
+        put(&folder.join(format!("last-{name}.json")), &text);
+    }
+}
+
+fn private_folder(path: &Path) {
+    fs::create_dir_all(path).unwrap();
+    mode(path, 0o700);
+}
+
+fn put(path: &Path, text: &str) {
+    fs::write(path, text).unwrap();
+    mode(path, 0o600);
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// All that lies in the home but the database and its log, which every write touches, and the daemon's log.
+fn files(setup: &Setup) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let (mut files, mut folders) = (BTreeMap::new(), vec![setup.home().to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let about = fs::symlink_metadata(&path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if about.is_dir() {
+                folders.push(path);
+            } else if about.is_file() && !name.starts_with("memory.db") && name != "log" {
+                files.insert(path.clone(), (about.mode(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files
+}
+
+/// It accepts before it has opened the store, and answers before its files are written.
+fn settled(daemon: &Daemon) {
+    daemon.status();
+    let store = daemon.setup().store();
+    until("its files are written", || store.join("lifecycle_state.json").exists() && store.join("logs").exists());
+}
+
+fn rows(daemon: &Daemon) -> Value {
+    daemon.client().call("store_export", json!({}))["rows"].take()
+}
+
+#[test]
+fn where_all_is_well_all_is_right_and_nothing_is_changed() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    daemon.client().call("memory_capture", json!({"text": "tea is at five, in the garden"}));
+    install(setup);
+    used(setup);
+    bare(setup);
+    settled(&daemon);
+    let before = (rows(&daemon), files(setup), daemon.status()["pending_digest"].clone());
+    let report = doctor(setup, &[]);
+    assert_eq!(report.code, Some(0), "{}", report.said);
+    // How much room is on this disk is not the daemon's.
+    let is_well = |(check, verdict): &(String, String)| verdict == "PASS" || check == "disk";
+    assert!(report.verdicts().iter().all(is_well), "{}", report.said);
+    let checks: Vec<String> = report.verdicts().into_iter().map(|(check, _)| check).collect();
+    for check in [
+        "daemon",
+        "version",
+        "socket",
+        "round trip",
+        "store",
+        "sleep",
+        "files",
+        "disk",
+        "state",
+        "clients",
+        "spool",
+        "service",
+        "claude-code",
+        "codex",
+    ] {
+        assert!(checks.iter().any(|found| found == check), "{check}: {checks:?}");
+    }
+    report.has("store", "PASS", "whole: 1 record");
+    report.has("claude-code", "PASS", "a hook runs and reaches the daemon");
+    assert_eq!(report.said["fixed"], json!([]));
+    assert_eq!((rows(&daemon), files(setup), daemon.status()["pending_digest"].clone()), before);
+    let fixed = doctor(setup, &["--fix"]);
+    assert_eq!((fixed.code, &fixed.said["fixed"]), (Some(0), &json!([])));
+    assert_eq!(files(setup), before.1);
+}
+
+#[test]
+fn people_get_a_line_each_with_the_remedy() {
+    let setup = Setup::new();
+    let store = setup.store().display().to_string();
+    let output = iaid(&setup, &["doctor", "--store", &store]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let mut lines = text.lines();
+    let first = lines.next().unwrap();
+    assert!(first.starts_with("FAIL  daemon        daemon_unreachable: there is no socket at"), "{text}");
+    assert!(lines.next().unwrap().trim().starts_with("-> iaid serve"), "{text}");
+    assert!(
+        lines.all(|line| ["PASS  ", "WARN  ", "      "].iter().any(|begin| line.starts_with(begin))
+            || line.ends_with("1 wrong")),
+        "{text}"
+    );
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("1 check failed"), "{error}");
+    assert!(!setup.store().exists() && !setup.socket().exists());
+}
+
+#[test]
+fn with_the_daemon_down_the_rest_is_still_looked_at() {
+    let mut daemon = setup();
+    install(daemon.setup());
+    used(daemon.setup());
+    daemon.kill();
+    let report = doctor(daemon.setup(), &[]);
+    assert_eq!((report.code, &report.said["ok"]), (Some(1), &json!(false)));
+    report.has("daemon", "FAIL", "nobody listens on");
+    report.has("daemon", "FAIL", "iaid serve");
+    report.has("store", "WARN", "not looked at");
+    report.has("claude-code", "WARN", "what it takes waits for the daemon");
+    report.has("codex", "PASS", "the MCP server is");
+    report.has("files", "PASS", "yours alone");
+}
+
+#[test]
+fn a_stopped_daemon_is_named_and_not_waited_for() {
+    let daemon = setup();
+    daemon.signal(19);
+    let report = doctor(daemon.setup(), &[]);
+    daemon.signal(18);
+    assert_eq!(report.code, Some(1));
+    report.has("daemon", "FAIL", "no reply on");
+    report.has("daemon", "FAIL", &format!("kill -9 {}", daemon.pid()));
+}
+
+#[test]
+fn what_needs_no_judgement_is_fixed_and_looked_at_again() {
+    let daemon = setup();
+    settled(&daemon);
+    let (setup, store) = (daemon.setup(), daemon.setup().store());
+    let (spool, wrappers) = (store.join(".deferred-captures"), store.join("wrappers"));
+    private_folder(&spool);
+    private_folder(&wrappers);
+    put(&spool.join("s-9.failed-4000000000-attempt-1.jsonl"), "");
+    let dead = "4194304";
+    put(&wrappers.join(format!("heartbeat-{dead}-u.json")), "{}");
+    let leftover = store.join(format!("lifecycle_state.json.tmp-{dead}"));
+    put(&leftover, "{");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+    fs::File::open(&leftover).unwrap().set_modified(old).unwrap();
+    for (path, bits) in [(store.clone(), 0o755), (store.join("memory.db"), 0o644), (setup.socket(), 0o666)] {
+        mode(&path, bits);
+    }
+    let before = files(setup);
+    let report = doctor(setup, &[]);
+    assert_eq!(report.code, Some(1));
+    report.has("socket", "FAIL", "has mode 0666");
+    report.has("files", "WARN", "has mode 0755");
+    report.has("files", "FAIL", "others may read: memory.db");
+    report.has("leftovers", "WARN", "lifecycle_state.json.tmp-");
+    report.has("clients", "WARN", "1 heartbeat of processes that are gone");
+    report.has("spool", "WARN", "1 file could not be taken in");
+    assert_eq!(files(setup), before, "nothing is changed unasked");
+
+    let report = doctor(setup, &["--fix"]);
+    assert_eq!(report.code, Some(0), "{}", report.said);
+    assert_eq!(report.said["fixed"].as_array().unwrap().len(), 6, "{}", report.said);
+    for check in ["socket", "files", "clients", "spool"] {
+        assert!(report.of(check).iter().all(|(verdict, _)| verdict == "PASS"), "{check}: {}", report.said);
+    }
+    assert!(report.of("leftovers").is_empty() && !leftover.exists());
+    let bits = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    assert_eq!((bits(&store), bits(&store.join("memory.db")), bits(&setup.socket())), (0o700, 0o600, 0o600));
+    daemon.client().call("memory_capture", json!({"text": "and it still takes everything in"}));
+}
+
+#[test]
+fn what_needs_judgement_is_only_said() {
+    let mut daemon = setup();
+    daemon.client().ask(r#"{"type":"pause"}"#);
+    doctor(daemon.setup(), &["--fix"]).has("sleep", "WARN", "iaid resume");
+    daemon.kill();
+    let (setup, store) = (daemon.setup(), daemon.setup().store());
+    private_folder(&store.join(".deferred-captures"));
+    put(&store.join(".deferred-captures/s.permanent-failed-1700.jsonl"), "no capture");
+    put(&store.join(".daemon-state.json.bad-7"), "torn");
+    put(&store.join("lifecycle_state.json"), "torn");
+    private_folder(&setup.home().join(".claude"));
+    put(&setup.home().join(".claude/settings.json"), "// no JSON");
+    let before = files(setup);
+    let report = doctor(setup, &["--fix"]);
+    assert_eq!(report.code, Some(1));
+    report.has("spool", "WARN", "1 file given up on");
+    report.has("state", "WARN", "lifecycle_state.json cannot be used");
+    report.has("state", "WARN", ".daemon-state.json.bad-7");
+    report.has("claude-code", "FAIL", "it is not JSON");
+    report.has("claude-code", "WARN", "the MCP server is not entered");
+    assert_eq!((files(setup), &report.said["fixed"]), (before, &json!([])));
+}
+
+#[test]
+fn a_failed_cycle_is_told_with_a_daemon_and_without() {
+    let mut daemon = setup();
+    let store = daemon.setup().store();
+    daemon.kill();
+    let progress = json!({"attempt": 2, "failed_step": "decay", "last_error": "the disk is full"});
+    let record = json!({"current_state": "WAKE", "sleep_cycle_progress": progress, "quarantine": null}).to_string();
+    put(&store.join("lifecycle_state.json"), &record);
+    doctor(daemon.setup(), &[]).has("sleep", "WARN", "step decay of the REM cycle failed: the disk is full");
+    let quarantine = json!({"until_ts": "2999-01-01T00:00:00Z", "since_ts": "2026-01-01T00:00:00Z", "reason": "decay"});
+    let record = json!({"current_state": "WAKE", "quarantine": quarantine}).to_string();
+    put(&store.join("lifecycle_state.json"), &record);
+    doctor(daemon.setup(), &[]).has("sleep", "WARN", "until 2999-01-01");
+    daemon.restart();
+    doctor(daemon.setup(), &[]).has("sleep", "WARN", "iaid rem");
+}
+
+#[test]
+fn a_hook_that_does_not_do_its_work_is_found_out() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    install(setup);
+    let settings = setup.home().join(".claude/settings.json");
+    let good = fs::read_to_string(&settings).unwrap();
+    let program = env!("CARGO_BIN_EXE_iaid");
+    let fake = setup.home().join("fake/iaid");
+    fs::create_dir(fake.parent().unwrap()).unwrap();
+    for (script, verdict, part) in [
+        ("exit 3", "FAIL", "ended with exit status: 3"),
+        ("echo rubbish", "WARN", "does not say of which version"),
+        (r#"echo '{"iaid_check":{"version":"0.0.1"}}'"#, "WARN", "the hooks are 0.0.1"),
+        ("exit 0", "WARN", "does not say"),
+    ] {
+        fs::write(&fake, format!("#!/bin/sh\n{script}\n")).unwrap();
+        mode(&fake, 0o755);
+        put(&settings, &good.replace(program, fake.to_str().unwrap()));
+        doctor(setup, &[]).has("claude-code", verdict, part);
+    }
+    put(&settings, &good.replace(program, "/no/such/iaid"));
+    doctor(setup, &[]).has("claude-code", "FAIL", "the hook `/no/such/iaid");
+    put(&settings, &good.replace(setup.store().to_str().unwrap(), "/elsewhere"));
+    doctor(setup, &[]).has("claude-code", "WARN", "/elsewhere, not");
+    put(&settings, &good.replace("SessionStart", "Other"));
+    doctor(setup, &[]).has("claude-code", "WARN", "has no hook for SessionStart");
+    let servers = setup.home().join(".claude.json");
+    put(&servers, &fs::read_to_string(&servers).unwrap().replace(program, "/no/such/iaid"));
+    doctor(setup, &[]).has("claude-code", "FAIL", "there is no such program");
+}
+
+#[test]
+fn a_session_that_went_by_is_noticed() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    install(setup);
+    used(setup);
+    let last = setup.store().join(".capture-state/last-claude-code.json");
+    put(&last, r#"{"ts":"2026-01-01T00:00:00Z","session_id":"s","spooled":true}"#);
+    doctor(setup, &[]).has("claude-code", "PASS", "for a daemon that was not there");
+    let transcript = setup.home().join(".claude/projects/p/s.jsonl");
+    fs::create_dir_all(transcript.parent().unwrap()).unwrap();
+    fs::write(&transcript, "").unwrap();
+    doctor(setup, &[]).has("claude-code", "PASS", "the hooks took something");
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
+    fs::File::open(&transcript).unwrap().set_modified(then).unwrap();
+    doctor(setup, &[]).has("claude-code", "WARN", "but a session went on until 2 h ago");
+}
+
+#[test]
+fn a_damaged_store_fails_with_the_way_out() {
+    let daemon = setup();
+    for n in 0..50 {
+        daemon.client().call("memory_capture", json!({"text": format!("text number {n} of the store")}));
+    }
+    let other = Connection::open(daemon.setup().store().join("memory.db")).unwrap();
+    let sql = "DROP TRIGGER record_is_written_once; UPDATE record SET text = 'another text' WHERE seq = 7";
+    other.execute_batch(sql).unwrap();
+    drop(other);
+    let report = doctor(daemon.setup(), &[]);
+    assert_eq!(report.code, Some(1));
+    report.has("store", "FAIL", "fingerprint");
+    report.has("store", "FAIL", "put a backup in their place");
+}
+
+#[test]
+fn a_daemon_of_another_release_is_named() {
+    let setup = Setup::new();
+    let listener = UnixListener::bind(setup.socket()).unwrap();
+    thread::spawn(move || {
+        for peer in listener.incoming() {
+            let peer = peer.unwrap();
+            thread::spawn(move || answer_as_of_old(peer));
+        }
+    });
+    let report = doctor(&setup, &[]);
+    report.has("version", "WARN", "the daemon is 0.0.1");
+    report.has("round trip", "WARN", "older than the check");
+}
+
+fn answer_as_of_old(peer: UnixStream) {
+    let mut peer = BufReader::new(peer);
+    let mut line = String::new();
+    while peer.read_line(&mut line).is_ok_and(|count| count > 0) {
+        let call: Value = serde_json::from_str(&line).unwrap();
+        let id = &call["id"];
+        let reply = match (call["type"].as_str(), call["method"].as_str()) {
+            (Some("status"), _) => {
+                json!({"ok": true, "fsm_state": "WAKE", "lifecycle_state": "WAKE", "version": "0.0.1", "uptime_sec": 1})
+            }
+            (_, Some("ping")) => json!({"jsonrpc": "2.0", "id": id, "result": {}}),
+            _ => json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "unknown method"}}),
+        };
+        line.clear();
+        peer.get_mut().write_all(format!("{reply}\n").as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn the_service_is_there_listens_and_stays() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let (bin, units) = (setup.home().join("bin"), setup.home().join(".config/systemd/user"));
+    fs::create_dir(&bin).unwrap();
+    fs::create_dir_all(&units).unwrap();
+    let program = |name: &str, script: &str| {
+        fs::write(bin.join(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        mode(&bin.join(name), 0o755);
+    };
+    let unit = |program: &str| {
+        fs::write(units.join("iaid.service"), format!("[Service]\nExecStart=\"{program}\" serve\n")).unwrap();
+    };
+    program("loginctl", "echo Linger=no");
+    program("systemctl", "exit 0");
+    doctor(setup, &[]).has("service", "PASS", "not set up");
+    unit("/no/such/iaid");
+    doctor(setup, &[]).has("service", "FAIL", "there is no such program");
+    unit(env!("CARGO_BIN_EXE_iaid"));
+    doctor(setup, &[]).has("service", "WARN", "loginctl enable-linger");
+    program("loginctl", "echo Linger=yes");
+    doctor(setup, &[]).has("service", "PASS", "it listens, and starts");
+    program("systemctl", "[ \"$2\" != is-enabled ]");
+    doctor(setup, &[]).has("service", "WARN", "not at the next login");
+    program("systemctl", "[ \"$2\" != is-active ]");
+    doctor(setup, &[]).has("service", "FAIL", "systemctl --user enable --now iaid.socket");
+    program("systemctl", "echo 'Failed to connect to bus' >&2; exit 1");
+    doctor(setup, &[]).has("service", "WARN", "Failed to connect to bus");
+}
+
+#[test]
+fn files_that_never_end_are_not_waited_for() {
+    let mut daemon = setup();
+    daemon.kill();
+    let store = daemon.setup().store();
+    for name in [".daemon-state.json", "lifecycle_state.json", ".capture-state/last-codex.json"] {
+        private_folder(store.join(name).parent().unwrap());
+        drop(fs::remove_file(store.join(name)));
+        assert!(Command::new("mkfifo").arg(store.join(name)).status().unwrap().success());
+    }
+    private_folder(&daemon.setup().home().join(".codex"));
+    let report = doctor(daemon.setup(), &[]);
+    report.has("state", "WARN", "it is no plain file");
+}
