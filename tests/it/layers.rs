@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("transcript/", &["wire", "transcript"]),
     ("memory/", &["limits", "dispatch", "memory", "sys", "transcript"]),
     ("sys/", &["limits", "sys"]),
-    ("serve/plane.rs", &["wire"]),
+    ("serve/plane.rs", &["wire", "sys::listener"]),
     ("serve/route.rs", &["dispatch", "wire"]),
     ("serve/pool", &["limits", "dispatch", "wire", "serve::plane"]),
     ("serve/stdio.rs", &["limits", "dispatch", "wire", "serve::plane", "serve::route"]),

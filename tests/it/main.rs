@@ -6,6 +6,7 @@
 mod cli;
 mod docs;
 mod ending;
+mod faults;
 mod harness;
 mod hooks;
 mod install;
