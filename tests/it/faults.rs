@@ -2,15 +2,20 @@
 //! moment. It says so, heals where it can, and loses nobody's reply.
 
 use std::fs;
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Client, PATIENCE, Setup, until};
+use crate::harness::{Client, PATIENCE, Setup, setup, until};
+#[cfg(target_os = "linux")]
+use crate::os;
 use crate::shell::behind;
 
 const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
@@ -128,4 +133,148 @@ fn an_inherited_socket_is_not_bound_again() {
     }
     assert!(!daemon.setup().socket().exists());
     assert!(!daemon.log().contains("bound again"), "{}", daemon.log());
+}
+
+/// Rounds of a test that grows with patience: `FAULT_ROUNDS`, else this many.
+fn rounds(usual: usize) -> usize {
+    std::env::var("FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
+}
+
+/// Whatever a client waits for, it has a connection within its patience, and what it then sends is answered.
+fn is_served(socket: &Path, round: usize) {
+    let mut connected = None;
+    until("somebody accepts", || {
+        connected = UnixStream::connect(socket).ok();
+        connected.is_some()
+    });
+    let stream = connected.expect("just connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let mut client = Client::new(stream);
+    assert!(client.try_send(PING), "round {round}: the connection was lost");
+    let line = client.try_line();
+    assert!(line.contains("\"result\""), "round {round}: the reply was lost: {line:?}");
+}
+
+#[test]
+fn of_two_starters_at_once_one_wins_and_no_client_is_lost() {
+    for round in 0..rounds(15) {
+        let setup = Setup::new();
+        if round % 2 == 1 {
+            drop(UnixListener::bind(setup.socket()).expect("a stale socket"));
+        }
+        let start = || setup.serve().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        let mut starters = [start(), start()];
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).for_each(|_| is_served(&setup.socket(), round)));
+            }
+        });
+        let mut ended = Vec::new();
+        until("one has given up", || {
+            ended = starters.iter_mut().map(|starter| starter.try_wait().expect("it can be asked")).collect();
+            ended.iter().flatten().count() == 1
+        });
+        assert_eq!(ended.into_iter().flatten().next().and_then(|status| status.code()), Some(1), "round {round}");
+        for starter in &mut starters {
+            // The loser has ended already.
+            let _ = starter.kill();
+            starter.wait().expect("it ends");
+        }
+    }
+}
+
+#[test]
+fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
+    let mut daemon = setup();
+    let mut acknowledged = 0;
+    for round in 0..rounds(15) {
+        let mut client = daemon.client();
+        let writer = thread::spawn(move || {
+            (0..)
+                .take_while(|n| {
+                    let text = format!("Round {round} brought thought number {n} to the store.");
+                    let call = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": {"text": text}});
+                    client.try_send(format!("{call}\n")) && client.try_line().contains("\"inserted\"")
+                })
+                .count() as u64
+        });
+        // At a moment of its own each time: the start, the first commit, a checkpoint.
+        until("it is about that far", || daemon.status()["records"].as_u64() >= Some(acknowledged + round as u64 % 40));
+        daemon.kill();
+        acknowledged += writer.join().expect("it ends");
+        daemon.restart();
+        let records = daemon.status()["records"].as_u64().expect("a number");
+        assert!(records >= acknowledged, "round {round}: {records} of {acknowledged} are left");
+        assert!(records <= acknowledged + 1, "round {round}: {records}, and {acknowledged} were acknowledged");
+        // The one that was under way may have been committed.
+        acknowledged = records;
+    }
+    let report = daemon.client().call("topology", json!({}));
+    assert!(report.is_object(), "{report}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn sockets_that_take_a_few_bytes_at_a_time_lose_nothing() {
+    let daemon = setup();
+    let mut writer = daemon.client();
+    for n in 0..20 {
+        let text = format!("Remark {n}: {}", "a long remark about the harbour ".repeat(100));
+        assert_eq!(
+            writer.call("memory_capture", json!({"text": text, "session_id": format!("s{n}")}))["status"],
+            "inserted"
+        );
+    }
+    let stream = daemon.connect();
+    os::shrink_send_buffer(&stream);
+    let mut client = Client::new(stream.try_clone().expect("it can be duplicated"));
+    client.call("ping", json!({}));
+    let shrunk = os::shrink_peers_send_buffers(daemon.pid());
+    assert!(shrunk >= 2, "{shrunk} sockets of the daemon were shrunk");
+    const CALLS: usize = 60;
+    let feeder = thread::spawn(move || {
+        let mut stream = stream;
+        for id in 0..CALLS {
+            // Each line in two pieces, longer than the sending side's buffer.
+            let cue = format!("harbour {}", "remark ".repeat(700));
+            let line = json!({"jsonrpc": "2.0", "id": id, "method": "memory_recall", "params": {"cue": cue}});
+            let line = format!("{line}\n");
+            let (first, second) = line.as_bytes().split_at(line.len() / 3);
+            stream.write_all(first).and_then(|()| stream.write_all(second)).expect("the daemon reads");
+        }
+    });
+    let mut bytes = 0;
+    for id in 0..CALLS {
+        let line = client.line();
+        bytes += line.len();
+        let reply: Value = serde_json::from_str(&line).expect("a whole reply");
+        assert_eq!(reply["id"], id);
+        assert!(reply["result"]["hits"].as_array().is_some_and(|hits| !hits.is_empty()), "{reply}");
+    }
+    assert!(bytes > 64 << 10, "{bytes} bytes went through the smallest buffer");
+    feeder.join().expect("all is sent");
+    until("nothing is held", || daemon.status()["buffered_bytes"] == 0);
+}
+
+#[test]
+fn signals_amid_calls_lose_nothing() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let (pid, done) = (daemon.pid().to_string(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // SIGHUP is caught and does nothing: system calls end early with EINTR.
+            while !done.load(Ordering::Relaxed) {
+                assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
+            }
+        });
+        for n in 0..300 {
+            let text = format!("Thought number {n} came between two signals.");
+            assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
+            client.call("memory_recall", json!({"cue": "signals"}));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(daemon.status()["records"], 300);
+    assert_eq!(daemon.status()["errors"], 0);
 }
