@@ -10,6 +10,7 @@ mod faults;
 mod harness;
 mod hooks;
 mod install;
+mod json;
 mod layers;
 mod lifecycle;
 mod log;
