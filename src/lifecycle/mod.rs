@@ -10,6 +10,8 @@ pub mod journal;
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]
+mod own_folder;
+#[cfg(feature = "daemon")]
 pub mod quiet_window;
 #[cfg(feature = "daemon")]
 pub mod record;

@@ -20,6 +20,7 @@ mod methods;
 mod moving;
 mod os;
 mod plane;
+mod security;
 mod serve;
 mod shell;
 mod small;
