@@ -4,6 +4,7 @@ mod diary;
 mod dreamer;
 mod hours;
 mod plane;
+mod socket_watch;
 mod spool_watch;
 mod status;
 mod work;
@@ -16,6 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use signal_hook::consts::signal::SIGXFSZ;
 
@@ -49,6 +51,8 @@ pub struct Options {
     pub store: PathBuf,
     /// When it gets drowsy, sleeps and hibernates.
     pub thresholds: Thresholds,
+    /// How often it is looked, while awake, for deferred captures and whether the socket is in its place.
+    pub look_every: Duration,
     /// The bounds; [`Limits::max_connections`] is set from the next field.
     pub limits: Limits,
     /// Connections at once; by default what the descriptors allow.
@@ -84,7 +88,8 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
         night: memory.night(),
         notifier,
         thresholds: options.thresholds,
-        is_inherited: listener.is_inherited(),
+        place: listener.place(),
+        look_every: options.look_every,
     });
     let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);

@@ -58,6 +58,9 @@ pub(super) struct Args {
     /// Hibernating after this long, if nobody is connected [default: $LIFECYCLE_HIBERNATE_AFTER_SEC, else 7200]
     #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
     hibernate_after: Option<Duration>,
+    /// Look this often, while awake, for deferred captures and after the socket's file, fractions allowed
+    #[arg(long, value_name = "SECONDS", value_parser = values::look_time, default_value = "60")]
+    look_every: Duration,
 }
 
 impl Args {
@@ -134,7 +137,7 @@ pub(super) fn run(
     let listen = args.listen(socket);
     let thresholds = args.thresholds(&|name| env::var_os(name))?;
     let store = paths::store(args.store, &|name| env::var_os(name))?;
-    let options = Options { store, thresholds, limits, max_connections };
+    let options = Options { store, thresholds, look_every: args.look_every, limits, max_connections };
     let outcome =
         if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, listen, inherited, notifier) };
     outcome.map_err(CliError::Start)
@@ -173,6 +176,8 @@ mod tests {
             ("--max-connections 0", "1..=16384"),
             ("--max-connections 20000", "1..=16384"),
             ("--drain-timeout 3601", "0 to 3600 seconds"),
+            ("--look-every 0", "0.01 to 3600 seconds"),
+            ("--look-every 3601", "0.01 to 3600 seconds"),
             ("--fd -1", "-1"),
             ("--fd 3 --stdio", "cannot be used with"),
             ("--fd 3 --socket /s", "cannot be used with"),

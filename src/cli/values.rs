@@ -40,6 +40,15 @@ pub(super) fn idle_time(text: &str) -> Result<Duration, String> {
     idle(text, 1.0).ok_or_else(|| "must be 0 to 31536000 seconds, such as 300 or 0.5".into())
 }
 
+/// `--look-every`: seconds, fractions allowed. At least 10 ms: each look is work for a disk.
+pub(super) fn look_time(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=MAX_LOOK_SECONDS).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "must be 0.01 to 3600 seconds, such as 60 or 0.5".into())
+}
+
+/// Longest `--look-every`, in seconds.
+const MAX_LOOK_SECONDS: f64 = 3600.0;
+
 /// Hours, fractions allowed.
 pub(super) fn hours(text: &str) -> Result<Duration, String> {
     idle(text, 3600.0).ok_or_else(|| "must be 0 to 8760 hours, such as 24 or 0.5".into())

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::diary::Diary;
 use super::dreamer::{Came, Dreamer};
 use super::hours::Hours;
+use super::socket_watch::SocketWatch;
 use super::spool_watch::SpoolWatch;
 use super::status::{Agreed, RemCycle, Status};
 use super::work::{Done, guarded};
@@ -28,6 +29,7 @@ use crate::lifecycle::state_file::{self, Ask, DaemonState, Digest};
 use crate::lifecycle::{heartbeats, user_zone, wake_signal};
 use crate::memory::{Drained, Night, Told};
 use crate::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
+use crate::sys::listener::Place;
 use crate::sys::notify::Notifier;
 use crate::sys::{memory, process};
 use crate::wire::control::Control;
@@ -52,8 +54,9 @@ pub(super) struct Parts {
     pub(super) night: Night,
     pub(super) notifier: Notifier,
     pub(super) thresholds: Thresholds,
-    /// The listener was inherited: somebody else starts the daemon again.
-    pub(super) is_inherited: bool,
+    /// Where we listen; `None` where the listener was inherited: somebody else starts the daemon again.
+    pub(super) place: Option<Place>,
+    pub(super) look_every: Duration,
 }
 
 /// The control plane.
@@ -71,6 +74,7 @@ pub(super) struct Plane {
     diary: Diary,
     dreamer: Dreamer,
     spool: SpoolWatch,
+    socket: SocketWatch,
     hours: Hours,
     /// When the quiet window was learned last.
     learned: Option<Instant>,
@@ -102,7 +106,7 @@ impl Plane {
     /// Reads what the last daemon was asked and left, and tells the service manager that this one is
     /// ready.
     pub(super) fn new(parts: Parts) -> Plane {
-        let Parts { store, records, night, notifier, thresholds, is_inherited } = parts;
+        let Parts { store, records, night, notifier, thresholds, place, look_every } = parts;
         let now = Now::read();
         let started_at = timestamp(now.wall);
         let mut kept = state_file::load(&store, now.wall);
@@ -117,13 +121,18 @@ impl Plane {
         if record.quarantine.take_if(|quarantine| quarantine.until_ts <= started_at).is_some() {
             diary.note(started_at, Entry::QuarantineLifted);
         }
+        if let Some(quarantine) = &mut record.quarantine {
+            // By a clock that was ahead when it began it would last as long as that was ahead.
+            let longest = started_at.saturating_add(signed(thresholds.quarantine)).unwrap_or(Timestamp::MAX);
+            quarantine.until_ts = quarantine.until_ts.min(longest);
+        }
         record.current_state = State::Wake.lifecycle_state().into();
         (record.since_ts, record.last_activity_ts) = (Some(started_at), Some(started_at));
         let machine = Lifecycle::new(thresholds.clone(), restored(&kept, &record, now), now.instant);
         let mut plane = Plane {
             machine,
             quarantine_for: thresholds.quarantine,
-            is_inherited,
+            is_inherited: place.is_none(),
             events: Vec::new(),
             around: machine::Around::default(),
             hours: Hours::new(kept.quiet_window, user_zone::of(&store)),
@@ -132,7 +141,8 @@ impl Plane {
             record_work: RecordWork { is_wanted: true, is_writing: false },
             diary,
             dreamer: Dreamer::new(night),
-            spool: SpoolWatch::new(now.instant),
+            spool: SpoolWatch::new(look_every, now.instant),
+            socket: SocketWatch::new(place, look_every, now.instant),
             learned: None,
             is_background_busy: false,
             store,
@@ -239,6 +249,10 @@ impl Plane {
         if from == State::Dreaming && !matches!(trigger, Trigger::CycleEnded | Trigger::StepFailed) {
             self.dreamer.interrupt();
         }
+        if to == State::Wake {
+            self.spool.woken(now.instant);
+            self.socket.woken(now.instant);
+        }
         if to == State::Drowsy {
             if self.learned.is_none_or(|then| now.instant.saturating_duration_since(then) >= LEARN_EVERY) {
                 self.learn(now, wishes);
@@ -316,11 +330,16 @@ impl Plane {
                 wishes.work(work);
             } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
                 self.is_background_busy = true;
-                self.spool.started();
+                self.spool.started(now.instant);
                 let night = self.dreamer.night().clone();
                 let panicked = |panic| Done::Drained(Err(crate::dispatch::CallError::failed(panic)));
                 wishes.work(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
             }
+        }
+        if let Some(place) = self.socket.begin(self.machine.state(), now.instant) {
+            let panicked = place.clone();
+            let panicked = move |panic| Done::Socket(Err(panicked.failed("look at", io::Error::other(panic))));
+            wishes.work(guarded(move || Done::Socket(place.renew()), panicked));
         }
         if self.record_work.is_wanted && !self.record_work.is_writing {
             self.record_work = RecordWork { is_wanted: false, is_writing: true };
@@ -464,7 +483,9 @@ impl ControlPlane for Plane {
     fn next_moment(&self) -> Option<Instant> {
         let spool = self.spool.moment(self.machine.state()).filter(|_| !self.is_background_busy);
         let machine = self.machine.next_moment(&self.around).filter(|_| !self.is_stopping);
-        [machine, spool.filter(|_| !self.is_stopping), self.ready_due, self.watchdog_due].into_iter().flatten().min()
+        let socket = self.socket.moment(self.machine.state());
+        let looks = [spool, socket].into_iter().flatten().min().filter(|_| !self.is_stopping);
+        [machine, looks, self.ready_due, self.watchdog_due].into_iter().flatten().min()
     }
 
     fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Done>) {
@@ -525,6 +546,11 @@ impl ControlPlane for Plane {
             Done::Drained(outcome) => {
                 self.is_background_busy = false;
                 self.drained(outcome.map_err(|error| error.message), now);
+            }
+            Done::Socket(found) => {
+                if let Some(listener) = self.socket.looked(found) {
+                    wishes.listen(listener);
+                }
             }
             Done::Learned(Ok(window)) => {
                 let parts = window.map(Window::parts);
@@ -615,4 +641,27 @@ fn signed(duration: Duration) -> SignedDuration {
 /// A date outside what can be written (a clock gone mad) is the epoch.
 fn timestamp(wall: SystemTime) -> Timestamp {
     Timestamp::try_from(wall).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_never_breaks_a_start() {
+        let instant = Instant::now();
+        let day = Duration::from_secs(86_400);
+        let noted: Timestamp = "2026-05-14T12:00:00Z".parse().unwrap();
+        let quarantine = Quarantine { until_ts: noted, reason: "x".into(), since_ts: noted };
+        let record = Record { quarantine: Some(quarantine), ..Record::default() };
+        let until = |wall: SystemTime| {
+            restored(&DaemonState::default(), &record, Now { instant, wall }).quarantine.expect("kept") - instant
+        };
+        let noted = SystemTime::from(noted);
+        assert_eq!(until(noted - day), day);
+        assert_eq!(until(noted + day), Duration::ZERO, "set forward: it is over");
+        assert!(until(SystemTime::UNIX_EPOCH - day) > day * 365, "set back: a start cuts it");
+        // Beyond what a date can be.
+        assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 60)), Timestamp::UNIX_EPOCH);
+    }
 }

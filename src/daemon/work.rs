@@ -7,6 +7,7 @@ use crate::dispatch::CallError;
 use crate::lifecycle::quiet_window::Window;
 use crate::memory::{Chunk, Cycle, Drained};
 use crate::serve::plane::{Panicked, Work};
+use crate::sys::listener::{BindError, Listener};
 
 /// What came of a task.
 pub(super) enum Done {
@@ -24,6 +25,8 @@ pub(super) enum Done {
     Drained(Result<Drained, CallError>),
     /// The quiet window was learned.
     Learned(Result<Option<Window>, CallError>),
+    /// It was looked whether the socket is in its place; a listener where it was bound again.
+    Socket(Result<Option<Listener>, BindError>),
     /// What nobody waits for is done, as well as it could be.
     Other,
 }

@@ -4,14 +4,16 @@
 //! They move nothing: a request is what keeps the daemon awake. Whether a process lives is for the caller
 //! to say.
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+use crate::lifecycle::own_folder;
 
 /// The folder in the store's folder.
 const FOLDER: &str = "wrappers";
@@ -91,10 +93,11 @@ struct Found {
 /// # Errors
 /// The system's, for the folder; a file that cannot be read is passed over.
 pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
-    let entries = match fs::read_dir(folder.join(FOLDER)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let wrappers = folder.join(FOLDER);
+    if !own_folder::is_there(&wrappers)? {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(wrappers)?;
     let mut heartbeats = Vec::new();
     for entry in entries {
         let path = entry?.path();
@@ -169,12 +172,7 @@ impl Beat {
     /// The system's.
     pub fn start(folder: &Path, now: Timestamp) -> io::Result<Beat> {
         let wrappers = folder.join(FOLDER);
-        match DirBuilder::new().mode(0o700).create(&wrappers) {
-            // The umask may have taken even the owner's bits away.
-            Ok(()) => fs::set_permissions(&wrappers, Permissions::from_mode(0o700))?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
+        own_folder::make(&wrappers)?;
         let (pid, uuid) = (std::process::id(), Uuid::now_v7().to_string());
         let path = wrappers.join(format!("{PREFIX}{pid}-{uuid}{SUFFIX}"));
         let file = Written {

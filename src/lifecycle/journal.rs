@@ -7,9 +7,9 @@
 //! What its caller keeps: one process appends, on a thread that may wait for the disk.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::civil::Date;
@@ -18,6 +18,7 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, Serializer};
 
 use crate::lifecycle::machine::State;
+use crate::lifecycle::own_folder;
 
 /// The folder in the store's folder.
 const FOLDER: &str = "logs";
@@ -139,7 +140,7 @@ pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()
         return Ok(());
     }
     let logs = folder.join(FOLDER);
-    make_folder(&logs)?;
+    own_folder::make(&logs)?;
     let today = now.to_zoned(TimeZone::UTC).date();
     let (mut file, is_new) = open(&path(folder, today))?;
     let length = file.metadata()?.len();
@@ -174,10 +175,11 @@ pub fn path(folder: &Path, day: Date) -> PathBuf {
 /// # Errors
 /// The system's.
 pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
-    let entries = match fs::read_dir(folder.join(FOLDER)) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
+    let logs = folder.join(FOLDER);
+    if !own_folder::is_there(&logs)? {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(logs)?;
     let mut days = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
@@ -204,15 +206,6 @@ fn line(text: &mut Vec<u8>, ts: Timestamp, entry: &Entry) -> io::Result<()> {
     serde_json::to_writer(&mut *text, &Line { ts, entry })?;
     text.push(b'\n');
     Ok(())
-}
-
-fn make_folder(logs: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(logs) {
-        // The umask may have taken even the owner's bits away.
-        Ok(()) => fs::set_permissions(logs, Permissions::from_mode(0o700)),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(e) => Err(e),
-    }
 }
 
 /// The file, and whether it was made now.
@@ -379,7 +372,7 @@ mod tests {
         let now = at("2026-01-01T12:00:00Z");
         let file = path(folder.path(), "2026-01-01".parse().unwrap());
         assert_eq!(days(folder.path()).unwrap(), []);
-        make_folder(file.parent().unwrap()).unwrap();
+        own_folder::make(file.parent().unwrap()).unwrap();
         let target = folder.path().join("target");
         fs::write(&target, "theirs").unwrap();
         std::os::unix::fs::symlink(&target, &file).unwrap();

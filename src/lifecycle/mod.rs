@@ -10,6 +10,11 @@ pub mod journal;
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]
+mod own_folder;
+#[cfg(all(feature = "daemon", any(test, fuzzing)))]
+#[doc(hidden)]
+pub mod properties;
+#[cfg(feature = "daemon")]
 pub mod quiet_window;
 #[cfg(feature = "daemon")]
 pub mod record;

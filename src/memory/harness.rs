@@ -1,29 +1,19 @@
 //! For the tests of this room: a store of their own, called as a server calls it.
 
-use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
-
 use rusqlite::types::FromSql;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::Memory;
 use super::moment::Moment;
+pub(super) use super::properties::call_on;
 use super::store::{self, FILE_NAME, Use};
-use super::{Memory, Worker};
-use crate::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+use crate::dispatch::{CallError, Dispatch};
 
 /// A store in a folder of its own, whose clock stands still.
 pub(super) struct Bench {
     pub(super) memory: Memory,
     pub(super) folder: TempDir,
-}
-
-struct Sink(Sender<(usize, Result<Vec<u8>, CallError>)>);
-
-impl ReplySink for Sink {
-    fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
-        self.0.send((slot, answer)).unwrap();
-    }
 }
 
 impl Bench {
@@ -82,21 +72,4 @@ impl Bench {
 /// Makes one call on a worker of its own and waits for its answer.
 pub(super) fn call(memory: &Memory, method: &str, params: Option<&str>) -> Result<Value, CallError> {
     call_on(memory, &mut memory.worker(), method, params)
-}
-
-/// Makes one call on a worker and waits for its answer.
-pub(super) fn call_on(
-    memory: &Memory,
-    worker: &mut Worker,
-    method: &str,
-    params: Option<&str>,
-) -> Result<Value, CallError> {
-    let params = Params::read(params)?;
-    memory.method(method).ok_or_else(|| CallError::unknown_method(method))?;
-    let (sender, answers) = channel();
-    memory.call(worker, method, params, Reply::new(Arc::new(Sink(sender)), 7));
-    let (slot, answer) = answers.recv().unwrap();
-    assert_eq!(slot, 7);
-    assert!(answers.recv().is_err(), "{method} was answered twice");
-    Ok(serde_json::from_slice(&answer?).unwrap())
 }

@@ -39,6 +39,9 @@ mod optimize;
 mod phrase;
 mod precache;
 mod profile;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod properties;
 mod question;
 mod rank;
 mod reader;

@@ -195,15 +195,23 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
 /// Makes an empty file where there is none, looks at the one that is there before SQLite does, and
 /// closes both to others.
 fn prepare_file(path: &Path) -> Result<(), OpenError> {
+    let files = ["", "-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    });
+    if let Some(link) = files.iter().find(|file| file.is_symlink()) {
+        let detail = "it is a symbolic link, and none is followed in the store's folder; move the file itself there, or \
+                      make the whole folder a link";
+        return Err(OpenError::Failed { path: link.clone(), detail: detail.into() });
+    }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => sync_parent(path).map_err(|error| from_io(path, &error))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => look_at_header(path)?,
         Err(error) => return Err(from_io(path, &error)),
     }
-    for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        close_to_others(Path::new(&name)).map_err(|error| from_io(path, &error))?;
+    for file in &files {
+        close_to_others(file).map_err(|error| from_io(path, &error))?;
     }
     Ok(())
 }

@@ -18,6 +18,8 @@ use crate::wire::reply::{self, CallError};
 /// The listening socket and its reserve.
 pub(crate) struct Acceptor {
     listener: UnixListener,
+    /// The one before, until nobody waits there.
+    former: Option<UnixListener>,
     /// `None` where the listener was handed over.
     path: Option<PathGuard>,
     reserve: Option<File>,
@@ -43,11 +45,29 @@ pub(crate) enum Accepted {
 impl Acceptor {
     pub(crate) fn new(listener: Listener) -> Acceptor {
         let (socket, path) = listener.into_parts();
-        Acceptor { listener: UnixListener::from_std(socket), path, reserve: open_reserve(), own_uid: peer::own_uid() }
+        Acceptor {
+            listener: UnixListener::from_std(socket),
+            former: None,
+            path,
+            reserve: open_reserve(),
+            own_uid: peer::own_uid(),
+        }
     }
 
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.listener.register(registry, token, Interest::READABLE)
+    }
+
+    /// Goes on with this listener. Accepting comes to it when nobody waits at the old one any more, so
+    /// [`Acceptor::accept`] is to be called at once.
+    pub(crate) fn follow(&mut self, listener: Listener, registry: &Registry, token: Token) -> io::Result<()> {
+        let (socket, path) = listener.into_parts();
+        let mut next = UnixListener::from_std(socket);
+        next.register(registry, token, Interest::READABLE)?;
+        self.listener.deregister(registry)?;
+        self.former = Some(std::mem::replace(&mut self.listener, next));
+        self.path = path;
+        Ok(())
     }
 
     /// Stops listening: removes the path, then closes the socket. The path's lock stays until the
@@ -65,10 +85,21 @@ impl Acceptor {
         if self.reserve.is_none() {
             self.reserve = open_reserve();
         }
-        match self.listener.accept() {
-            Ok((stream, _)) => self.admit(stream),
+        match self.next() {
+            Ok(stream) => self.admit(stream),
             Err(e) => self.failed(e),
         }
+    }
+
+    /// Who has waited longest.
+    fn next(&mut self) -> io::Result<UnixStream> {
+        if let Some(former) = &self.former {
+            match former.accept() {
+                Err(e) if e.kind() == ErrorKind::WouldBlock => self.former = None,
+                accepted => return accepted.map(|(stream, _)| stream),
+            }
+        }
+        self.listener.accept().map(|(stream, _)| stream)
     }
 
     fn admit(&self, stream: UnixStream) -> Accepted {
@@ -107,9 +138,8 @@ impl Acceptor {
     }
 
     fn refuse_one(&mut self, error: io::Error) -> Accepted {
-        let accepted = self.listener.accept();
-        let outcome = match accepted {
-            Ok((stream, _)) => {
+        let outcome = match self.next() {
+            Ok(stream) => {
                 refuse(stream, "out of file descriptors");
                 Accepted::OutOfDescriptors
             }

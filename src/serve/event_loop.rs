@@ -23,6 +23,7 @@ use crate::serve::connection::{After, Connection, Core, READING};
 use crate::serve::plane::{ControlPlane, Now, Seen};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
+use crate::sys::listener::Listener;
 use crate::sys::path_guard::PathGuard;
 use crate::wire::reply::STOPPING;
 
@@ -343,8 +344,20 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if let Some(then) = self.core.wishes.rest.take() {
             self.core.pool.rest(then);
         }
+        if let Some(listener) = self.core.wishes.listener.take() {
+            self.listen_at(listener);
+        }
         if std::mem::take(&mut self.core.wishes.end) {
             self.end_unless_somebody_waits();
+        }
+    }
+
+    /// A stopping server takes in nobody: the listener goes, and its path with it.
+    fn listen_at(&mut self, listener: Listener) {
+        let Some(acceptor) = &mut self.acceptor else { return };
+        match acceptor.follow(listener, self.poll.registry(), LISTENER) {
+            Ok(()) => self.accept(),
+            Err(e) => log::error!("the new listener cannot be watched and is given up: {e}"),
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::sys::listener::Listener;
 use crate::wire::control::Control;
 use crate::wire::reply;
 
@@ -72,12 +73,13 @@ pub struct Wishes<T> {
     pub(crate) replies: Vec<(Ticket, Vec<u8>)>,
     pub(crate) work: Vec<Work<T>>,
     pub(crate) rest: Option<Work<T>>,
+    pub(crate) listener: Option<Listener>,
     pub(crate) end: bool,
 }
 
 impl<T> Wishes<T> {
     pub(crate) fn new() -> Wishes<T> {
-        Wishes { replies: Vec::new(), work: Vec::new(), rest: None, end: false }
+        Wishes { replies: Vec::new(), work: Vec::new(), rest: None, listener: None, end: false }
     }
 
     /// The reply line that this ticket is owed.
@@ -94,6 +96,12 @@ impl<T> Wishes<T> {
     /// behind the last of them. One at a time.
     pub fn rest(&mut self, then: Work<T>) {
         self.rest = Some(then);
+    }
+
+    /// Accepts at this listener from now on. Who waits at the old one is taken in first; then that is
+    /// closed, and its path removed where it is still its own.
+    pub fn listen(&mut self, listener: Listener) {
+        self.listener = Some(listener);
     }
 
     /// Ends the server as a stop signal would, what is here being served first; but not if somebody

@@ -14,6 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::fitness::{self, Misfit, Unfit};
@@ -46,8 +47,13 @@ impl Listener {
         let address = Address::new(path).map_err(|fault| BindError::Path { path: path.into(), fault })?;
         make_parent(path)?;
         let lock = FileLock::acquire(&lock_path(path))?;
-        clear_stale(path, &address, own_uid())?;
-        let (socket, guard) = bind_private(path, &address, lock)?;
+        Listener::bind_locked(path, &address, Arc::new(lock))
+    }
+
+    /// Listens at `path`, whose lock is held.
+    fn bind_locked(path: &Path, address: &Address, lock: Arc<FileLock>) -> Result<Listener, BindError> {
+        clear_stale(path, address, own_uid())?;
+        let (socket, guard) = bind_private(path, address, lock)?;
         socket::listen(&socket, BACKLOG).map_err(|source| BindError::Io {
             path: path.into(),
             doing: "listen at",
@@ -100,6 +106,13 @@ impl Listener {
         self.guard.as_ref().map(PathGuard::path)
     }
 
+    /// Where we bound it, for whoever looks after it; `None` for one that was handed over.
+    pub fn place(&self) -> Option<Place> {
+        let guard = self.guard.as_ref()?;
+        let (made, lock) = guard.parts();
+        Some(Place { path: guard.path().into(), made: made?, lock })
+    }
+
     /// The socket, and its path's guard if we bound it. At the end remove the path first
     /// ([`PathGuard::remove`]) and close the socket after.
     pub fn into_parts(self) -> (UnixListener, Option<PathGuard>) {
@@ -110,6 +123,48 @@ impl Listener {
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Where a listener was bound: what it takes to see from any thread whether its socket is still there.
+/// Holds the path's lock as its listener does.
+#[derive(Clone, Debug)]
+pub struct Place {
+    path: PathBuf,
+    made: FileId,
+    lock: Arc<FileLock>,
+}
+
+impl Place {
+    /// The path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Looks whether the path is still the socket that was bound: nobody new reaches a daemon whose path
+    /// is not. Where it has gone, listens there anew, as [`Listener::bind`] does; the old listener stays
+    /// as it is.
+    ///
+    /// # Errors
+    /// Where the path is another's now, or cannot be looked at or bound. It is left alone then.
+    pub fn renew(&self) -> Result<Option<Listener>, BindError> {
+        let looked = |source| self.failed("look at", source);
+        if FileId::at(&self.path).map_err(looked)? == Some(self.made) {
+            return Ok(None);
+        }
+        let address = Address::new(&self.path).map_err(|fault| BindError::Path { path: self.path.clone(), fault })?;
+        make_parent(&self.path)?;
+        // Where the lock file has gone too, another daemon may hold a new one.
+        let lock = match self.lock.is_in_place().map_err(looked)? {
+            true => Arc::clone(&self.lock),
+            false => Arc::new(FileLock::acquire(&lock_path(&self.path))?),
+        };
+        Listener::bind_locked(&self.path, &address, lock).map(Some)
+    }
+
+    /// What was tried here and failed.
+    pub fn failed(&self, doing: &'static str, source: io::Error) -> BindError {
+        BindError::Io { path: self.path.clone(), doing, source }
     }
 }
 
@@ -304,7 +359,7 @@ const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Binds where nothing is, mode 0600, and does not listen yet. Between bind and chmod the mode is the
 /// umask's, which lets nobody in: before listen(2) every connect(2) is refused.
-fn bind_private(path: &Path, address: &Address, lock: FileLock) -> Result<(OwnedFd, PathGuard), BindError> {
+fn bind_private(path: &Path, address: &Address, lock: Arc<FileLock>) -> Result<(OwnedFd, PathGuard), BindError> {
     let failed = |doing, source| BindError::Io { path: path.into(), doing, source };
     let absolute = std::path::absolute(path).map_err(|e| failed("find the absolute path of", e))?;
     let socket = socket::stream().map_err(|e| failed("make", e))?;
@@ -559,7 +614,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let lock = FileLock::acquire(&lock_path(&path)).unwrap();
-        let (_socket, _guard) = bind_private(&path, &Address::new(&path).unwrap(), lock).unwrap();
+        let (_socket, _guard) = bind_private(&path, &Address::new(&path).unwrap(), lock.into()).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
         assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -569,7 +624,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let lock = FileLock::acquire(&lock_path(&path)).unwrap();
-        drop(bind_private(&path, &Address::new(&path).unwrap(), lock).unwrap());
+        drop(bind_private(&path, &Address::new(&path).unwrap(), lock.into()).unwrap());
         assert!(!path.exists());
     }
 

@@ -95,7 +95,8 @@ impl FileLock {
         &self.path
     }
 
-    fn is_in_place(&self) -> io::Result<bool> {
+    /// Is the file that we hold still the one at its path? If not, others may hold one of that name.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
         let held = self.file.metadata()?;
         match fs::symlink_metadata(&self.path) {
             Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),

@@ -9,17 +9,18 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::lock::FileLock;
 
 /// A bound path and its lock. Dropped, it removes the path if that is still ours, then lets go of
-/// the lock.
+/// the lock, unless a [`Place`](super::listener::Place) of it is left.
 #[derive(Debug)]
 pub struct PathGuard {
     path: PathBuf,
     /// The file we made; `None` once the path has been dealt with.
     made: Option<FileId>,
-    _lock: FileLock,
+    lock: Arc<FileLock>,
 }
 
 /// What [`PathGuard::remove`] did.
@@ -41,13 +42,18 @@ pub(super) struct FileId {
 impl PathGuard {
     /// Guards `path`, at which there is the file `made`. `path` should be absolute: the working
     /// directory may change.
-    pub(super) fn new(path: PathBuf, made: FileId, lock: FileLock) -> PathGuard {
-        PathGuard { path, made: Some(made), _lock: lock }
+    pub(super) fn new(path: PathBuf, made: FileId, lock: Arc<FileLock>) -> PathGuard {
+        PathGuard { path, made: Some(made), lock }
     }
 
     /// The path, absolute.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file that we made, unless the path was removed by us, and the path's lock.
+    pub(super) fn parts(&self) -> (Option<FileId>, Arc<FileLock>) {
+        (self.made, Arc::clone(&self.lock))
     }
 
     /// Is the path still the socket we bound? A daemon whose path is not can be reached by nobody
@@ -83,7 +89,7 @@ impl FileId {
     }
 
     /// The file at `path`, links not followed, if there is one.
-    fn at(path: &Path) -> io::Result<Option<FileId>> {
+    pub(super) fn at(path: &Path) -> io::Result<Option<FileId>> {
         match fs::symlink_metadata(path) {
             Ok(about) => Ok(Some(FileId::of(&about))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -114,7 +120,7 @@ mod tests {
         let path = dir.join("a");
         fs::write(&path, "ours").unwrap();
         let made = FileId::at(&path).unwrap().unwrap();
-        PathGuard::new(path, made, FileLock::acquire(&dir.join("a.lock")).unwrap())
+        PathGuard::new(path, made, Arc::new(FileLock::acquire(&dir.join("a.lock")).unwrap()))
     }
 
     #[test]

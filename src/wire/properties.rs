@@ -1,6 +1,8 @@
 //! What the fuzz targets state, as functions that unit tests run too. Only built for those.
 
 use crate::limits::Limits;
+use crate::wire::control;
+use crate::wire::json;
 use crate::wire::line::{Line, LineBuffer};
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
@@ -84,13 +86,70 @@ pub fn message_reads(line: &[u8]) {
             }
         }
         Message::Control(_) | Message::InvalidControl(_) => {
-            assert!(json.is_ok_and(|json| json["type"].is_string() && json.get("jsonrpc").is_none()));
+            // A lone surrogate in what nobody reads is JSON, and no value of `serde_json`'s.
+            assert!(serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
+            assert!(json.is_err() || json.is_ok_and(|json| json["type"].is_string() && json.get("jsonrpc").is_none()));
         }
         Message::Invalid(invalid) if invalid.error.code == code::PARSE => {
             assert!(json.is_err(), "JSON was refused as none: {}", invalid.error.message);
         }
         Message::Invalid(invalid) => assert_eq!(invalid.error.code, code::INVALID_REQUEST),
     }
+}
+
+/// A control message is taken or refused for what its fields are, as the plainest means see them. The first byte
+/// picks the `type`, what follows is the members behind it: `"ts":"x"`. Others than the seven are none.
+pub fn control_reads(input: &[u8]) {
+    let Some((&first, members)) = input.split_first() else { return };
+    let kind = KINDS[usize::from(first) % KINDS.len()];
+    let comma: &[u8] = if members.is_empty() { b"" } else { b"," };
+    let line = [format!("{{\"type\":\"{kind}\"").as_bytes(), comma, members, b"}"].concat();
+    // Keys that stand twice, and strings that are no text, are no such means' affair.
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(&line) else {
+        return message_reads(&line);
+    };
+    let read = message::read(&line, Limits::default().max_depth);
+    if has_twice(&line) || json.get("jsonrpc").is_some() || control::Kind::named(kind).is_none() {
+        return match read {
+            Message::Control(_) => panic!("{} was taken", String::from_utf8_lossy(&line)),
+            Message::InvalidControl(_) | Message::Invalid(_) | Message::Call(_) => {}
+        };
+    }
+    let text = |key: &str| json.get(key).is_some_and(serde_json::Value::is_string);
+    let absent = |key: &str| json.get(key).is_none_or(serde_json::Value::is_null);
+    let int = |key: &str| json.get(key).is_some_and(|value| value.is_i64() || value.is_u64());
+    let seconds = json.get("seconds").filter(|value| value.is_f64()).and_then(serde_json::Value::as_f64);
+    let is_unclear = seconds.is_some_and(|number| number == 0.0 || number.abs() >= 1e15);
+    let is_right = match kind {
+        "status" => true,
+        "user_initiated_sleep" => text("reason") && text("ts"),
+        "force_wake" | "force_rem" => text("ts"),
+        "session_open" => ["session_id", "ts"].iter().all(|key| absent(key) || text(key)),
+        // `-0` and a whole number of twenty digits are floats to such means.
+        _ if is_unclear => return,
+        _ => absent("seconds") || int("seconds"),
+    };
+    match read {
+        Message::Control(_) => assert!(is_right, "{} was taken", String::from_utf8_lossy(&line)),
+        Message::InvalidControl(invalid) => {
+            assert!(!is_right, "{} was refused: {}", String::from_utf8_lossy(&line), invalid.0);
+            assert!(["reason", "ts", "seconds", "session_id"].iter().any(|field| invalid.0.starts_with(field)));
+        }
+        other => panic!("{} is {other:?}", String::from_utf8_lossy(&line)),
+    }
+}
+
+const KINDS: [&str; 9] =
+    ["status", "user_initiated_sleep", "force_wake", "force_rem", "pause", "resume", "session_open", "Status", ""];
+
+/// The keys that may stand once.
+const KEYS: [&str; 9] = ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id"];
+
+/// Does one of them stand twice in the line's own object?
+fn has_twice(line: &[u8]) -> bool {
+    let members = std::str::from_utf8(line).ok().and_then(|text| json::Members::read(text).ok());
+    let keys: Vec<String> = members.into_iter().flat_map(json::Members::into_all).map(|(key, _)| key).collect();
+    (1..keys.len()).any(|at| KEYS.contains(&&*keys[at]) && keys[..at].contains(&keys[at]))
 }
 
 /// Whatever the order of reading, serving, answering and writing: the output is exactly one reply
@@ -264,4 +323,49 @@ fn reply_to(line: &[u8], limits: &Limits) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn control_messages_are_taken_or_refused_for_their_fields() {
+        for members in [
+            "",
+            r#""ts":"x""#,
+            r#""ts":"x","reason":"\u00e9""#,
+            r#""ts":null,"session_id":null"#,
+            r#""seconds":5"#,
+            r#""seconds":-0"#,
+            r#""seconds":1.5"#,
+            r#""seconds":99999999999999999999"#,
+            r#""ts":"a","ts":"b""#,
+            r#""ts":"\ud800""#,
+            r#""jsonrpc":"2.0","id":1,"method":"ping""#,
+            r#""type":"status""#,
+            r#""x":1,"x":2,"ts":"x""#,
+            r#"}{"#,
+            r#","#,
+        ] {
+            for kind in 0..KINDS.len() as u8 {
+                control_reads(&[&[kind], members.as_bytes()].concat());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_members_are_taken_or_refused_for_what_they_are(
+            kind in any::<u8>(),
+            members in proptest::collection::vec((
+                "(ts|reason|seconds|session_id|type|jsonrpc|id|x)",
+                "(\"x\"|\"\"|null|true|-?[0-9]{1,3}|[0-9]\\.5|[0-9]e2|\\[\\]|\\{\\})",
+            ), 0..4),
+        ) {
+            let members: Vec<String> = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            control_reads(&[&[kind], members.join(",").as_bytes()].concat());
+        }
+    }
 }

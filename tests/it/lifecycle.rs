@@ -311,10 +311,23 @@ fn a_step_that_fails_three_times_is_in_quarantine_until_that_is_over() {
 }
 
 #[test]
+fn a_quarantine_of_a_clock_that_was_ahead_is_no_longer_than_usual() {
+    let setup = Setup::new();
+    fs::create_dir_all(setup.store()).expect("a folder can be made");
+    let record = json!({"current_state": "WAKE", "quarantine":
+        {"until_ts": "2099-01-02T00:00:00Z", "since_ts": "2099-01-01T00:00:00Z", "reason": "step induce failed"}});
+    fs::write(setup.store().join("lifecycle_state.json"), record.to_string()).expect("it can be written");
+    let daemon = setup.start();
+    let status = daemon.status();
+    let until: jiff::Timestamp = status["quarantine"]["until_ts"].as_str().expect("kept").parse().expect("a date");
+    assert!(until <= jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24), "{status}");
+}
+
+#[test]
 fn a_quarantine_outlives_a_restart_and_status_says_it_in_words() {
     let setup = with("0.05", "0.05", NEVER);
     fs::create_dir(setup.store()).expect("a folder can be made");
-    let until_ts = "2199-01-01T00:00:00Z";
+    let until_ts = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string();
     let record = json!({"current_state": "HIBERNATION", "quarantine":
         {"until_ts": until_ts, "reason": "step induce failed three times in a row", "since_ts": "2026-05-14T22:00:00Z"}});
     fs::write(setup.store().join(NAMES[1]), record.to_string()).expect("a file can be made");

@@ -53,3 +53,48 @@ pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
     before
 }
+
+/// Makes a socket's buffer for what it sends as small as the kernel lets it be (SO_SNDBUF, socket(7)).
+pub fn shrink_send_buffer(socket: &impl AsFd) {
+    let least: libc::c_int = 0;
+    // SAFETY: the value lives over the call and has the size said.
+    let set = unsafe {
+        let size = size_of::<libc::c_int>() as libc::socklen_t;
+        let fd = socket.as_fd().as_raw_fd();
+        libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, (&raw const least).cast(), size)
+    };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
+}
+
+/// The same for each socket of another process of ours, through duplicates of its descriptors
+/// (pidfd_getfd(2)). Gives how many there were.
+#[cfg(target_os = "linux")]
+pub fn shrink_peers_send_buffers(pid: u32) -> usize {
+    let pid_fd = owned(|| {
+        // SAFETY: takes numbers alone.
+        unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) }
+    });
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    let is_socket = |path: &std::path::Path| {
+        std::fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("socket:"))
+    };
+    let sockets = folder.flatten().filter(|entry| is_socket(&entry.path()));
+    sockets
+        .map(|entry| {
+            let number: RawFd = entry.file_name().to_str().and_then(|n| n.parse().ok()).expect("a number");
+            shrink_send_buffer(&owned(|| {
+                // SAFETY: takes numbers alone.
+                unsafe { libc::syscall(libc::SYS_pidfd_getfd, pid_fd.as_raw_fd(), number, 0) }
+            }));
+        })
+        .count()
+}
+
+/// The descriptor that this call has made.
+#[cfg(target_os = "linux")]
+fn owned(call: impl FnOnce() -> libc::c_long) -> std::os::fd::OwnedFd {
+    let fd = call();
+    assert!(fd >= 0, "{}", io::Error::last_os_error());
+    // SAFETY: it is new and nobody else's.
+    unsafe { std::os::fd::FromRawFd::from_raw_fd(RawFd::try_from(fd).expect("a descriptor")) }
+}

@@ -1,0 +1,18 @@
+//! A cue is only text, on a real store: recall answers with what was said, and changes nothing.
+#![no_main]
+
+use std::cell::RefCell;
+
+use iaid::memory::properties::Shelf;
+use libfuzzer_sys::fuzz_target;
+
+thread_local! {
+    static SHELF: RefCell<Shelf> = RefCell::new({
+        let folder = std::env::temp_dir().join(format!("iaid-fuzz-cue-{}", std::process::id()));
+        // A crashed run of this process id may have left files.
+        let _ = std::fs::remove_dir_all(&folder);
+        Shelf::new(&folder)
+    });
+}
+
+fuzz_target!(|data: &[u8]| SHELF.with_borrow_mut(|shelf| shelf.cue_is_only_text(data)));

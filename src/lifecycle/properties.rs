@@ -1,0 +1,133 @@
+//! What the fuzz target `state_file` states, as a function that a unit test runs too. Only built for those.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+
+use crate::lifecycle::record;
+use crate::lifecycle::state_file::{self, Ask, DaemonState};
+
+/// Whatever the two state files hold, a start goes on: each is understood or set aside whole, what was understood is
+/// the same after it was written and read again, keys of others are kept, and nothing of it grows without a bound or
+/// pends for ever. `folder` is empty before and after.
+pub fn state_files_survive(folder: &Path, text: &[u8]) {
+    let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_717_243_200);
+    let now = Timestamp::try_from(wall).unwrap();
+    put(folder, state_file::NAME, text);
+    let state = state_file::load(folder, wall);
+    let is_kept = take_away(folder, state_file::NAME, text);
+    assert!(is_kept || state == DaemonState::default());
+    check_others(is_kept, text, &state.others);
+    check_round_trip(&state);
+    check_asks(state, now);
+
+    put(folder, record::NAME, text);
+    let record = record::load(folder, wall);
+    let is_kept = take_away(folder, record::NAME, text);
+    assert!(is_kept || record == record::Record::default());
+    check_others(is_kept, text, &record.others);
+    let again: record::Record = serde_json::from_slice(&serde_json::to_vec(&record).unwrap()).unwrap();
+    assert_eq!(again, record);
+}
+
+fn put(folder: &Path, name: &str, text: &[u8]) {
+    fs::write(folder.join(name), text).unwrap();
+}
+
+/// Removes the file that was read, which is there whole under its own name or another. True where it is its own.
+fn take_away(folder: &Path, name: &str, text: &[u8]) -> bool {
+    let paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [path] = &paths[..] else { panic!("one file became {paths:?}") };
+    assert_eq!(fs::read(path).unwrap(), text, "{path:?}");
+    fs::remove_file(path).unwrap();
+    let now = path.file_name().and_then(|name| name.to_str()).unwrap().to_owned();
+    assert!(now == name || now.starts_with(&format!("{name}.bad-")), "{now}");
+    now == name
+}
+
+/// Each key that an object holds is understood or kept.
+fn check_others(is_kept: bool, text: &[u8], others: &Map<String, Value>) {
+    let Ok(Value::Object(all)) = serde_json::from_slice::<Value>(text) else { return };
+    if is_kept {
+        for (key, value) in all.iter().filter(|(key, _)| key.starts_with('x')) {
+            assert_eq!(others.get(key), Some(value), "{key}");
+        }
+    }
+}
+
+fn check_round_trip(state: &DaemonState) {
+    let again: DaemonState = serde_json::from_slice(&serde_json::to_vec(state).unwrap()).unwrap();
+    assert_eq!(again, *state);
+}
+
+/// A start, and what may be asked then.
+fn check_asks(mut state: DaemonState, now: Timestamp) {
+    state.drop_expired(now);
+    let (text, ts) = ("é".repeat(2000), "t".repeat(2000));
+    for ask in [
+        Ask::Sleep { reason: text.clone(), ts: ts.clone() },
+        Ask::Wake { ts: ts.clone() },
+        Ask::Rem { ts },
+        Ask::Pause,
+        Ask::SessionOpen { session_id: Some(text) },
+        Ask::SessionOpen { session_id: None },
+        Ask::Dreamt,
+        Ask::Learned(Some((255, 255))),
+    ] {
+        state.apply(&ask, now);
+        check_round_trip(&state);
+    }
+    assert!(state.scheduler_paused && state.first_turn_pending.len() <= 256);
+    assert!(state.user_sleep_request.as_ref().is_some_and(|request| request.ts.chars().count() <= 64));
+    for ask in state.pending() {
+        state.apply(&Ask::Settled(ask), now);
+    }
+    assert!(state.pending().is_empty(), "{state:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn whatever_the_state_files_hold_a_start_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [
+            "",
+            "{",
+            "{}",
+            "[]",
+            "null",
+            "\u{feff}{}",
+            r#"{"scheduler_paused":1}"#,
+            r#"{"scheduler_paused":true,"xs":{"a":[1.5,-0,1e300]},"x":18446744073709551616}"#,
+            r#"{"quiet_window":[300,1]}"#,
+            r#"{"quiet_window":[47,16],"first_turn_pending":{"a":"2024-06-01T11:59:00Z","":"9999-12-30T22:00:00Z"}}"#,
+            r#"{"force_rem_request":{"ts":"x","asked_at":"2024-06-01T12:00:00Z","pending":true}}"#,
+            r#"{"user_sleep_request":{"ts":"x","asked_at":"-009999-01-02T01:59:59Z","pending":true,"honored_at":null}}"#,
+            r#"{"current_state":"HIBERNATION","wrapper_event_seq":18446744073709551615,"quarantine":null}"#,
+            r#"{"a":1,"a":2}"#,
+        ] {
+            state_files_survive(folder.path(), text.as_bytes());
+        }
+        state_files_survive(folder.path(), &b"[".repeat(2000));
+        state_files_survive(folder.path(), &b" ".repeat((1 << 20) + 1));
+    }
+
+    #[test]
+    fn any_state_file_lets_a_start_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys =
+            "(scheduler_paused|quiet_window|pending_digest|force_wake_request|last_tick_at|x[a-z]?|current_state)";
+        let values =
+            "(true|null|7|\"2024-06-01T12:00:00Z\"|\\[1,2\\]|\\{\\}|\\{\"ts\":\"x\",\"pending\":true\\}|\"\\\\u00e9\")";
+        proptest!(ProptestConfig::with_cases(256), |(members in proptest::collection::vec((keys, values), 0..5))| {
+            let members: Vec<String> = members.into_iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            state_files_survive(folder.path(), format!("{{{}}}", members.join(",")).as_bytes());
+        });
+    }
+}

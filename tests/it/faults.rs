@@ -1,0 +1,280 @@
+//! What a machine does to a daemon: a socket file that goes away, sockets that take little, kills at any
+//! moment. It says so, heals where it can, and loses nobody's reply.
+
+use std::fs;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, PATIENCE, Setup, setup, until};
+#[cfg(target_os = "linux")]
+use crate::os;
+use crate::shell::behind;
+
+const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
+
+/// A daemon that looks after its socket so often that a test can wait for it.
+fn watchful() -> Setup {
+    Setup::new().args(&["--look-every", "0.02"])
+}
+
+/// A ping's reply came over a new connection.
+fn answers(socket: &Path) -> bool {
+    let Ok(stream) = UnixStream::connect(socket) else { return false };
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let mut client = Client::new(stream);
+    client.try_send(PING) && client.try_line().contains("\"result\"")
+}
+
+#[test]
+fn a_deleted_socket_file_is_bound_again_and_who_was_there_is_kept() {
+    let mut daemon = watchful().start();
+    let socket = daemon.setup().socket();
+    let mut client = daemon.client();
+    for round in 1..=3 {
+        let before = fs::metadata(&socket).expect("it is there").ino();
+        fs::remove_file(&socket).expect("it can be removed");
+        until("it is bound again", || fs::metadata(&socket).is_ok());
+        until("it answers", || answers(&socket));
+        let about = fs::metadata(&socket).expect("it is there");
+        assert_eq!(about.mode() & 0o777, 0o600);
+        assert_ne!(about.ino(), before, "the old one was open still");
+        assert_eq!(client.call("ping", json!({})), json!({}), "who was connected stays");
+        until("it is said", || daemon.log().matches("had gone and was bound again").count() == round);
+    }
+    let said = String::from_utf8(daemon.setup().start_and_fail().stderr).expect("text");
+    assert!(said.contains("another daemon (process "), "the lock is still held: {said}");
+    assert_eq!(daemon.stop().code(), Some(0));
+    assert!(!socket.exists(), "the new one is removed at the end");
+}
+
+#[test]
+fn who_waited_at_the_deleted_socket_is_served() {
+    let daemon = watchful().start();
+    let socket = daemon.setup().socket();
+    for round in 0..20 {
+        // Connected, perhaps not accepted yet, when the file goes.
+        let mut waiting: Vec<Client> = (0..30).map(|_| daemon.client()).collect();
+        fs::remove_file(&socket).expect("it can be removed");
+        for client in &mut waiting {
+            assert!(client.try_send(PING), "round {round}");
+        }
+        until("it is bound again", || answers(&socket));
+        for client in &mut waiting {
+            assert!(client.line().contains("\"result\""), "round {round}");
+        }
+    }
+}
+
+#[test]
+fn a_deleted_folder_is_made_again_and_its_lock_is_held() {
+    let daemon = watchful().socket_at("run/d.sock").start();
+    let socket = daemon.setup().socket();
+    fs::remove_dir_all(daemon.setup().home().join("run")).expect("it can be removed");
+    until("it answers", || answers(&socket));
+    assert_eq!(fs::metadata(daemon.setup().home().join("run")).expect("it is there").mode() & 0o777, 0o700);
+    let said = String::from_utf8(daemon.setup().start_and_fail().stderr).expect("text");
+    assert!(said.contains(&format!("another daemon (process {}) holds ", daemon.pid())), "{said}");
+}
+
+#[test]
+fn a_path_that_is_anothers_now_is_left_alone_said_once_and_taken_back_when_it_is_free() {
+    let daemon = watchful().start();
+    let socket = daemon.setup().socket();
+    let mut client = daemon.client();
+    let elsewhere = daemon.setup().home().join("theirs");
+    let theirs = UnixListener::bind(&elsewhere).expect("a socket can be made");
+    fs::rename(&elsewhere, &socket).expect("it takes the place");
+    until("it is said", || daemon.log().contains("another program listens at"));
+    let mut ticks = || client.ask(r#"{"type":"status"}"#)["last_tick_at"].clone();
+    let first = ticks();
+    until("it has looked again", || ticks() != first);
+    assert_eq!(daemon.log().matches("is not bound again").count(), 1, "{}", daemon.log());
+    drop(theirs);
+    until("it answers again", || answers(&socket));
+    assert!(daemon.log().contains("had gone and was bound again"), "{}", daemon.log());
+}
+
+#[test]
+fn it_is_looked_at_each_wake() {
+    // The minute of the default never comes in this test.
+    let daemon = Setup::new().args(&["--drowsy-after", "0.1"]).start();
+    let socket = daemon.setup().socket();
+    let mut client = daemon.client();
+    let mut state = || client.ask(r#"{"type":"status"}"#)["lifecycle_state"].clone();
+    until("it is drowsy", || state() == "DROWSY");
+    fs::remove_file(&socket).expect("it can be removed");
+    client.call("profile_get", json!({"knob": "wake_depth"}));
+    until("it answers", || answers(&socket));
+}
+
+#[test]
+fn an_inherited_socket_is_not_bound_again() {
+    let setup = watchful();
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    let mut command = setup.program();
+    command.args(["serve", "--fd", "5", "--look-every", "0.01", "--drowsy-after", "0.05", "--store"]);
+    command.arg(setup.store());
+    let mut command = behind("exec 5<&0 0</dev/null", &command);
+    command.stdin(Stdio::from(OwnedFd::from(ours.try_clone().expect("it can be duplicated"))));
+    let daemon = setup.start_by(command);
+    let mut client = daemon.client();
+    fs::remove_file(daemon.setup().socket()).expect("it can be removed");
+    for _ in 0..3 {
+        until("it is drowsy", || client.ask(r#"{"type":"status"}"#)["lifecycle_state"] == "DROWSY");
+        client.call("profile_get", json!({"knob": "wake_depth"}));
+    }
+    assert!(!daemon.setup().socket().exists());
+    assert!(!daemon.log().contains("bound again"), "{}", daemon.log());
+}
+
+/// Rounds of a test that grows with patience: `FAULT_ROUNDS`, else this many.
+fn rounds(usual: usize) -> usize {
+    std::env::var("FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
+}
+
+/// Whatever a client waits for, it has a connection within its patience, and what it then sends is answered.
+fn is_served(socket: &Path, round: usize) {
+    let mut connected = None;
+    until("somebody accepts", || {
+        connected = UnixStream::connect(socket).ok();
+        connected.is_some()
+    });
+    let stream = connected.expect("just connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    let mut client = Client::new(stream);
+    assert!(client.try_send(PING), "round {round}: the connection was lost");
+    let line = client.try_line();
+    assert!(line.contains("\"result\""), "round {round}: the reply was lost: {line:?}");
+}
+
+#[test]
+fn of_two_starters_at_once_one_wins_and_no_client_is_lost() {
+    for round in 0..rounds(15) {
+        let setup = Setup::new();
+        if round % 2 == 1 {
+            drop(UnixListener::bind(setup.socket()).expect("a stale socket"));
+        }
+        let start = || setup.serve().stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        let mut starters = [start(), start()];
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..5).for_each(|_| is_served(&setup.socket(), round)));
+            }
+        });
+        let mut ended = Vec::new();
+        until("one has given up", || {
+            ended = starters.iter_mut().map(|starter| starter.try_wait().expect("it can be asked")).collect();
+            ended.iter().flatten().count() == 1
+        });
+        assert_eq!(ended.into_iter().flatten().next().and_then(|status| status.code()), Some(1), "round {round}");
+        for starter in &mut starters {
+            // The loser has ended already.
+            let _ = starter.kill();
+            starter.wait().expect("it ends");
+        }
+    }
+}
+
+#[test]
+fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
+    let mut daemon = setup();
+    let mut acknowledged = 0;
+    for round in 0..rounds(15) {
+        let mut client = daemon.client();
+        let writer = thread::spawn(move || {
+            (0..)
+                .take_while(|n| {
+                    let text = format!("Round {round} brought thought number {n} to the store.");
+                    let call = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": {"text": text}});
+                    client.try_send(format!("{call}\n")) && client.try_line().contains("\"inserted\"")
+                })
+                .count() as u64
+        });
+        // At a moment of its own each time: the start, the first commit, a checkpoint.
+        until("it is about that far", || daemon.status()["records"].as_u64() >= Some(acknowledged + round as u64 % 40));
+        daemon.kill();
+        acknowledged += writer.join().expect("it ends");
+        daemon.restart();
+        let records = daemon.status()["records"].as_u64().expect("a number");
+        assert!(records >= acknowledged, "round {round}: {records} of {acknowledged} are left");
+        assert!(records <= acknowledged + 1, "round {round}: {records}, and {acknowledged} were acknowledged");
+        // The one that was under way may have been committed.
+        acknowledged = records;
+    }
+    let report = daemon.client().call("topology", json!({}));
+    assert!(report.is_object(), "{report}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn sockets_that_take_a_few_bytes_at_a_time_lose_nothing() {
+    let daemon = setup();
+    let mut writer = daemon.client();
+    for n in 0..20 {
+        let text = format!("Remark {n}: {}", "a long remark about the harbour ".repeat(100));
+        assert_eq!(
+            writer.call("memory_capture", json!({"text": text, "session_id": format!("s{n}")}))["status"],
+            "inserted"
+        );
+    }
+    let stream = daemon.connect();
+    os::shrink_send_buffer(&stream);
+    let mut client = Client::new(stream.try_clone().expect("it can be duplicated"));
+    client.call("ping", json!({}));
+    let shrunk = os::shrink_peers_send_buffers(daemon.pid());
+    assert!(shrunk >= 2, "{shrunk} sockets of the daemon were shrunk");
+    const CALLS: usize = 60;
+    let feeder = thread::spawn(move || {
+        let mut stream = stream;
+        for id in 0..CALLS {
+            // Each line in two pieces, longer than the sending side's buffer.
+            let cue = format!("harbour {}", "remark ".repeat(700));
+            let line = json!({"jsonrpc": "2.0", "id": id, "method": "memory_recall", "params": {"cue": cue}});
+            let line = format!("{line}\n");
+            let (first, second) = line.as_bytes().split_at(line.len() / 3);
+            stream.write_all(first).and_then(|()| stream.write_all(second)).expect("the daemon reads");
+        }
+    });
+    let mut bytes = 0;
+    for id in 0..CALLS {
+        let line = client.line();
+        bytes += line.len();
+        let reply: Value = serde_json::from_str(&line).expect("a whole reply");
+        assert_eq!(reply["id"], id);
+        assert!(reply["result"]["hits"].as_array().is_some_and(|hits| !hits.is_empty()), "{reply}");
+    }
+    assert!(bytes > 64 << 10, "{bytes} bytes went through the smallest buffer");
+    feeder.join().expect("all is sent");
+    until("nothing is held", || daemon.status()["buffered_bytes"] == 0);
+}
+
+#[test]
+fn signals_amid_calls_lose_nothing() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let (pid, done) = (daemon.pid().to_string(), AtomicBool::new(false));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // SIGHUP is caught and does nothing: system calls end early with EINTR.
+            while !done.load(Ordering::Relaxed) {
+                assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
+            }
+        });
+        for n in 0..300 {
+            let text = format!("Thought number {n} came between two signals.");
+            assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
+            client.call("memory_recall", json!({"cue": "signals"}));
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(daemon.status()["records"], 300);
+    assert_eq!(daemon.status()["errors"], 0);
+}
