@@ -113,7 +113,7 @@ impl Bonds {
                     self.replaced.insert(seq);
                 }
                 // As good as the one it replaces, whatever words it has.
-                let added = || Found { seq, terms: Vec::new(), ..one.clone() };
+                let added = || Found { seq, terms: Vec::new(), alike: Vec::new(), ..one.clone() };
                 if known.is_none() {
                     self.added.insert(seq);
                     self.linked.insert(seq);

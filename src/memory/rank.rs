@@ -97,6 +97,8 @@ pub(super) struct Found {
     /// Which of the question's terms it has, by their place in the scorer; none where it was found by
     /// its neighbours.
     pub(super) terms: Vec<usize>,
+    /// Which of the others it has a word of that begins alike.
+    pub(super) alike: Vec<usize>,
     /// How it has a phrase.
     pub(super) phrase: Phrase,
     /// Whether it is of the project asked from.
@@ -147,13 +149,21 @@ impl Scorer {
             .filter(|(_, one)| one.is_admitted)
             .filter_map(|(at, one)| {
                 let context = around.of_one(at);
-                let terms: Vec<usize> = (0..self.question.len()).filter(|at| one.reading.has.has(*at)).collect();
-                if terms.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
+                let places = |terms: Terms| (0..self.question.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
+                let (terms, alike) = (places(one.reading.has), places(one.reading.kin.without(around.names)));
+                if terms.is_empty() && alike.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
                     return None;
                 }
                 // Any order-keeping way from a sum without an end to under 1.
                 let sum = self.sum(one, &context, around.names).max(f64::MIN_POSITIVE);
-                Some(Found { seq: one.seq, score: sum / (1.0 + sum), terms, phrase: one.phrase, place: one.place })
+                Some(Found {
+                    seq: one.seq,
+                    score: sum / (1.0 + sum),
+                    terms,
+                    alike,
+                    phrase: one.phrase,
+                    place: one.place,
+                })
             })
             .collect();
         found.sort_unstable_by(best_first);

@@ -465,13 +465,16 @@ fn reason(found: &Found, why: &Why) -> String {
     if found.place == Place::Here {
         reason.push_str("of this project; ");
     }
-    if found.terms.is_empty() {
-        reason.push_str("said next to what matches");
-        return reason;
+    let words = |places: &[usize]| {
+        let words: Vec<&str> = places.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
+        let more = if places.len() > REASON_WORDS { ", …" } else { "" };
+        words.join(", ") + more
+    };
+    match (&found.terms[..], &found.alike[..]) {
+        ([], []) => reason.push_str("said next to what matches"),
+        ([], alike) => reason.push_str(&format!("has words that begin like {}", words(alike))),
+        (same, _) => reason.push_str(&format!("matches {} of {} words: {}", same.len(), terms.len(), words(same))),
     }
-    let words: Vec<&str> = found.terms.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
-    let more = if found.terms.len() > REASON_WORDS { ", …" } else { "" };
-    reason.push_str(&format!("matches {} of {} words: {}{more}", found.terms.len(), terms.len(), words.join(", ")));
     reason
 }
 

@@ -14,7 +14,7 @@ use super::companions;
 use super::fault::Fault;
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
-use super::question::{Question, idf};
+use super::question::{Question, beginnings, idf};
 use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
 use super::reader::Snapshot;
 use super::record::Tier;
@@ -36,6 +36,15 @@ const POSTINGS: usize = 6_000;
 
 /// Least share of a term in [`POSTINGS`].
 const TERM_POSTINGS: usize = 300;
+
+/// A term that fewer records have is looked for by its beginning too: a compound, another ending.
+const FEW: usize = 8;
+
+/// Most terms of a question that are.
+const FEW_TERMS: usize = 8;
+
+/// What such a record weighs among the candidates, against one that has the term itself.
+const ALIKE_WEIGHT: f64 = 0.5;
 
 /// Candidates whose texts are read and scored; more where more are wanted.
 const CANDIDATES: usize = 60;
@@ -99,8 +108,10 @@ pub(super) fn search(
 ) -> Result<Answer, Fault> {
     let connection = snapshot.connection();
     let total = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
-    let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
-        Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
+    let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
+        let lists = rarest(connection, &query.terms, total)?;
+        let alike = begun_alike(connection, &lists)?;
+        Ok((lists, alike, with_phrases(connection, &query.phrases)?))
     })?;
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
     let mut companions = Vec::new();
@@ -110,7 +121,7 @@ pub(super) fn search(
     }
     let scorer = Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
-    reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
+    reading.candidates(&candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
     let found = scorer.rank(&reading.read, &reading.talk, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
@@ -143,6 +154,7 @@ pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
         seq,
         score: 1.0 / (i + 1) as f64,
         terms: Vec::new(),
+        alike: Vec::new(),
         phrase: Phrase::None,
         place,
     };
@@ -207,6 +219,26 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
     Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
 }
 
+/// The newest records with a word that begins as a rare term does, each with what it weighs. Where no record
+/// has the term, as many of its letters count as some record has: *Krankenkasse* is asked for, *Krankenkassen*
+/// was said.
+fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec<(i64, f64)>, Fault> {
+    let mut alike = Vec::new();
+    for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == Look::Whole).take(FEW_TERMS) {
+        for beginning in beginnings(&list.asked.term) {
+            let (seqs, run) = newest_matches(connection, &pattern(beginning, Look::Prefix), TERM_POSTINGS)?;
+            if run == Run::CutShort {
+                return Ok(alike);
+            }
+            alike.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, list.idf * ALIKE_WEIGHT)));
+            if !seqs.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(alike)
+}
+
 /// The newest records that have one of the phrases, in order.
 fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
     let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
@@ -257,9 +289,10 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
 }
 
 /// The records of the lists, the one with the rarest terms first; before them those with a phrase.
-fn candidates(lists: &[List], phrases: &[i64]) -> Vec<i64> {
+fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> Vec<i64> {
     let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
+    weighed.extend(alike);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
     weighed.sort_by_key(|&(seq, _)| seq);
     weighed.dedup_by(|next, kept| {
@@ -473,11 +506,12 @@ mod tests {
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
-        assert_eq!(candidates(&lists, &[]), [9, 5, 7, 8]);
-        assert_eq!(candidates(&lists, &[2, 8]), [8, 2, 9, 5, 7]);
-        assert_eq!(candidates(&[], &[]), [0; 0]);
+        assert_eq!(candidates(&lists, &[], &[]), [9, 5, 7, 8]);
+        assert_eq!(candidates(&lists, &[], &[2, 8]), [8, 2, 9, 5, 7]);
+        assert_eq!(candidates(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
+        assert_eq!(candidates(&[], &[], &[]), [0; 0]);
         let newest_first: Vec<i64> = (0..10_000).rev().collect();
-        assert_eq!(candidates(&[list(1.0, &newest_first)], &[]), newest_first[..LOOKED_AT]);
+        assert_eq!(candidates(&[list(1.0, &newest_first)], &[], &[]), newest_first[..LOOKED_AT]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod ending;
 mod harness;
 mod hooks;
 mod install;
+mod languages;
 mod layers;
 mod lifecycle;
 mod log;
