@@ -10,6 +10,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use super::leaning::Literal;
 use super::moment::Day;
 use super::phrase::Phrase;
 use super::question::{Question, Reading, Terms};
@@ -99,8 +100,10 @@ pub(super) struct Found {
     pub(super) terms: Vec<usize>,
     /// Which of the others it has a word of that begins alike.
     pub(super) alike: Vec<usize>,
-    /// How it has a phrase.
+    /// The phrase by which it comes before others.
     pub(super) phrase: Phrase,
+    /// How it has a phrase.
+    pub(super) quotes: Phrase,
     /// Whether it is of the project asked from.
     pub(super) place: Place,
 }
@@ -114,6 +117,8 @@ pub(super) struct Candidate {
     pub(super) reading: Reading,
     pub(super) phrase: Phrase,
     pub(super) place: Place,
+    /// What it gains by the profile (`leaning.rs`).
+    pub(super) gain: f64,
     /// May it be given as an answer, or does it only stand beside others?
     pub(super) is_admitted: bool,
 }
@@ -132,12 +137,13 @@ pub(super) struct Talk {
 pub(super) struct Scorer {
     pub(super) question: Question,
     rules: Rules,
+    literal: Literal,
 }
 
 impl Scorer {
     /// By these rules.
-    pub(super) fn new(question: Question, rules: Rules) -> Scorer {
-        Scorer { question, rules }
+    pub(super) fn new(question: Question, rules: Rules, literal: Literal) -> Scorer {
+        Scorer { question, rules, literal }
     }
 
     /// The best `limit`, by phrase, place, score and age in this order.
@@ -161,7 +167,8 @@ impl Scorer {
                     score: sum / (1.0 + sum),
                     terms,
                     alike,
-                    phrase: one.phrase,
+                    phrase: self.literal.first(one.phrase),
+                    quotes: one.phrase,
                     place: one.place,
                 })
             })
@@ -192,6 +199,8 @@ impl Scorer {
             + flag(!reading.speaker.is_empty(), rules.speaker)
             + flag(reading.asks, rules.asks)
             + flag(reading.tells_time, rules.when)
+            + self.literal.gain(one.phrase)
+            + one.gain
     }
 }
 
@@ -321,7 +330,8 @@ mod tests {
             records.iter().filter(|(text, cue)| !question.read(text, cue).has.is_empty()).count()
         };
         let weigh = |asked: Asked| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
-        let scorer = Scorer::new(Question::new(cue, terms::asked(cue).into_iter().map(weigh).collect()), rules);
+        let scorer =
+            Scorer::new(Question::new(cue, terms::asked(cue).into_iter().map(weigh).collect()), rules, Literal::Strong);
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
             session: 1,
@@ -329,6 +339,7 @@ mod tests {
             reading: scorer.question.read(text, cue),
             phrase: Phrase::None,
             place: Place::Elsewhere,
+            gain: 0.0,
             is_admitted: true,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
@@ -469,7 +480,11 @@ mod tests {
 
     #[test]
     fn what_is_not_admitted_stands_beside_but_is_not_found() {
-        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), RULES);
+        let scorer = Scorer::new(
+            Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]),
+            RULES,
+            Literal::Strong,
+        );
         let one = |seq, text: &str, is_admitted| Candidate {
             seq,
             session: 1,
@@ -477,6 +492,7 @@ mod tests {
             reading: scorer.question.read(text, ""),
             phrase: Phrase::None,
             place: Place::Elsewhere,
+            gain: 0.0,
             is_admitted,
         };
         let read =
@@ -491,7 +507,11 @@ mod tests {
 
     #[test]
     fn phrase_comes_before_place_and_place_before_score() {
-        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), PLAIN);
+        let scorer = Scorer::new(
+            Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]),
+            PLAIN,
+            Literal::Strong,
+        );
         let one = |seq, text: &str, phrase, place| Candidate {
             seq,
             session: seq,
@@ -499,6 +519,7 @@ mod tests {
             reading: scorer.question.read(text, ""),
             phrase,
             place,
+            gain: 0.0,
             is_admitted: true,
         };
         let all = [

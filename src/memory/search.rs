@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::companions;
 use super::fault::Fault;
+use super::leaning::{Leaning, Projects};
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
 use super::question::{Question, beginnings, idf};
@@ -72,6 +73,8 @@ pub(super) struct Query<'q> {
     pub(super) phrases: Vec<Wanted<'q>>,
     /// What may answer it.
     pub(super) filter: Filter<'q>,
+    /// What the profile makes of it.
+    pub(super) leaning: &'q Leaning,
 }
 
 /// Which records may answer, and which come first.
@@ -119,7 +122,8 @@ pub(super) fn search(
         let of_one = companions::of(connection, &list.asked.term)?;
         companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
     }
-    let scorer = Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES);
+    let scorer =
+        Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
     reading.candidates(&candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
@@ -156,6 +160,7 @@ pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
         terms: Vec::new(),
         alike: Vec::new(),
         phrase: Phrase::None,
+        quotes: Phrase::None,
         place,
     };
     Ok(all.iter().enumerate().map(found).collect())
@@ -325,6 +330,7 @@ struct Reading<'r> {
     scorer: &'r Scorer,
     deadline: Instant,
     here: Option<i64>,
+    domains: Projects,
     read: Vec<Candidate>,
     /// The session of each that was read.
     sessions: HashMap<i64, i64>,
@@ -345,6 +351,7 @@ impl<'r> Reading<'r> {
             scorer,
             deadline,
             here,
+            domains: query.leaning.projects(connection)?,
             read: Vec::new(),
             sessions: HashMap::new(),
             talk: Talk::default(),
@@ -441,6 +448,7 @@ impl<'r> Reading<'r> {
             reading: self.scorer.question.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
             place: self.place(row)?,
+            gain: self.query.leaning.gain(self.connection, seq, text, self.domains.depth(row.get(2)?))?,
             is_admitted: self.admits(row)?,
         });
         Ok(())

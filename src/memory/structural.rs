@@ -78,6 +78,7 @@ pub(super) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
                 terms: Vec::new(),
                 alike: Vec::new(),
                 phrase: Phrase::None,
+                quotes: Phrase::None,
                 place: Place::Elsewhere,
             });
         }

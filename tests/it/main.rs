@@ -9,6 +9,7 @@ mod ending;
 mod harness;
 mod hooks;
 mod install;
+mod knobs;
 mod languages;
 mod layers;
 mod lifecycle;
