@@ -11,7 +11,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use super::leaning::Literal;
-use super::moment::Day;
+use super::moment::Moment;
 use super::phrase::Phrase;
 use super::question::{Question, Reading, Terms};
 
@@ -113,7 +113,8 @@ pub(super) struct Found {
 pub(super) struct Candidate {
     pub(super) seq: i64,
     pub(super) session: i64,
-    pub(super) day: Day,
+    /// When it was said.
+    pub(super) said: Moment,
     pub(super) reading: Reading,
     pub(super) phrase: Phrase,
     pub(super) place: Place,
@@ -149,7 +150,7 @@ impl Scorer {
     /// The best `limit`, by phrase, place, score and age in this order.
     pub(super) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
         let around = Around::of(self, read, talk);
-        let mut found: Vec<Found> = read
+        let mut found: Vec<(Found, Moment)> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
@@ -162,7 +163,7 @@ impl Scorer {
                 }
                 // Any order-keeping way from a sum without an end to under 1.
                 let sum = self.sum(one, &context, around.names).max(f64::MIN_POSITIVE);
-                Some(Found {
+                let found = Found {
                     seq: one.seq,
                     score: sum / (1.0 + sum),
                     terms,
@@ -170,12 +171,13 @@ impl Scorer {
                     phrase: self.literal.first(one.phrase),
                     quotes: one.phrase,
                     place: one.place,
-                })
+                };
+                Some((found, one.said))
             })
             .collect();
         found.sort_unstable_by(best_first);
         found.truncate(limit);
-        found
+        found.into_iter().map(|(found, _)| found).collect()
     }
 
     fn sum(&self, one: &Candidate, context: &Context, names: Terms) -> f64 {
@@ -192,7 +194,7 @@ impl Scorer {
             + rules.two_before * context.two_before
             + rules.window * question.share(context.window)
             + rules.session * question.share(context.session)
-            + rules.date * question.share(question.dated(one.day).without(reading.has))
+            + rules.date * question.share(question.dated(one.said.day()).without(reading.has))
             + rules.length * (1.0 + reading.length).ln()
             + flag(context.follows_question, rules.answers * context.before)
             + flag(context.opens, rules.opens)
@@ -289,12 +291,17 @@ impl<'r> Around<'r> {
     }
 }
 
-fn best_first(a: &Found, b: &Found) -> Ordering {
-    (b.phrase, b.place).cmp(&(a.phrase, a.place)).then(b.score.total_cmp(&a.score)).then(b.seq.cmp(&a.seq))
+/// Of equals the one said last; that it was stored last tells less, as what is moved in is old.
+fn best_first((a, a_said): &(Found, Moment), (b, b_said): &(Found, Moment)) -> Ordering {
+    (b.phrase, b.place)
+        .cmp(&(a.phrase, a.place))
+        .then(b.score.total_cmp(&a.score))
+        .then((b_said, b.seq).cmp(&(a_said, a.seq)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::moment::DayEnd;
     use super::super::question::idf;
     use super::super::terms::{self, Asked};
     use super::*;
@@ -320,7 +327,8 @@ mod tests {
         length: 0.0,
     };
 
-    const DAY: Day = Day { year: 2023, month: 5, weekday: 1 };
+    /// 2023-05-01
+    const SAID: Moment = Moment(1_682_899_200_000_000);
 
     /// The order of records that were said one after the other in a session.
     fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<Found> {
@@ -335,7 +343,7 @@ mod tests {
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
             session: 1,
-            day: Day { month: at as i8 + 1, ..DAY },
+            said: Moment::parse(&format!("2023-{:02}-01", at + 1), DayEnd::First).unwrap(),
             reading: scorer.question.read(text, cue),
             phrase: Phrase::None,
             place: Place::Elsewhere,
@@ -488,7 +496,7 @@ mod tests {
         let one = |seq, text: &str, is_admitted| Candidate {
             seq,
             session: 1,
-            day: DAY,
+            said: SAID,
             reading: scorer.question.read(text, ""),
             phrase: Phrase::None,
             place: Place::Elsewhere,
@@ -515,7 +523,7 @@ mod tests {
         let one = |seq, text: &str, phrase, place| Candidate {
             seq,
             session: seq,
-            day: DAY,
+            said: SAID,
             reading: scorer.question.read(text, ""),
             phrase,
             place,

@@ -444,7 +444,7 @@ impl<'r> Reading<'r> {
         self.read.push(Candidate {
             seq,
             session,
-            day: Moment(row.get(0)?).day(),
+            said: Moment(row.get(0)?),
             reading: self.scorer.question.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
             place: self.place(row)?,

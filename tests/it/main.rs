@@ -3,6 +3,7 @@
 // Nobody imports a test.
 #![allow(unreachable_pub)]
 
+mod bad_input;
 mod cli;
 mod docs;
 mod ending;
@@ -27,4 +28,5 @@ mod spool;
 mod stdio;
 mod store;
 mod sys;
+mod time;
 mod wire;
