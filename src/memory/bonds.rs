@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::links::{self, Ties};
 use super::moment::Moment;
+use super::phrase::Phrase;
 use super::rank::Found;
 use super::tags;
 
@@ -111,7 +112,7 @@ impl Bonds {
                     self.replaced.insert(seq);
                 }
                 // As good as the one it replaces, whatever words it has.
-                let added = || Found { seq, terms: Vec::new(), ..one.clone() };
+                let added = || Found { seq, terms: Vec::new(), alike: Vec::new(), quotes: Phrase::None, ..one.clone() };
                 if known.is_none() {
                     self.added.insert(seq);
                     self.ties.insert(seq, links::ties(connection, seq, now)?);

@@ -219,7 +219,10 @@ static METHODS: &[Method] = &[
     Method {
         name: "profile_set",
         description: "Sets a knob for good.",
-        params: &[required("knob", "string", "its name"), required("value", "any", "what to set it to")],
+        params: &[
+            required("knob", "string", "its name; what each does stands in docs/protocol.md"),
+            required("value", "any", "what to set it to"),
+        ],
         result: &["status", "knob", "value", "reason", "schema"],
         pace: Pace::Pipelined,
         run: |memory, _, params, reply| profile::profile_set(&memory.profiles, &memory.writer, params, reply),

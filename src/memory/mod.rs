@@ -27,6 +27,7 @@ mod induce;
 mod insert;
 mod irregular;
 mod language;
+mod leaning;
 mod links;
 mod meta;
 mod methods;

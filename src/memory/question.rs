@@ -108,7 +108,9 @@ pub(super) struct Question {
 impl Question {
     /// For these terms of `cue`, at most 32, each with its [`idf`] and the number of records that have it.
     pub(super) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>) -> Question {
-        let known: f64 = terms.iter().filter(|(_, _, records)| *records > 0).map(|(_, idf, _)| idf).sum();
+        let sum = |least: usize| terms.iter().filter(|(_, _, had)| *had >= least).map(|(_, idf, _)| idf).sum::<f64>();
+        // Those that no record has share nothing out, unless there are no others.
+        let known = if sum(1) > 0.0 { sum(1) } else { sum(0) };
         let shares = terms.iter().map(|(_, idf, _)| if known > 0.0 { idf / known } else { 0.0 }).collect();
         let terms: Vec<Asked> = terms.into_iter().map(|(asked, _, _)| asked).collect();
         let named = |(at, asked): (usize, &Asked)| DatePart::named(&asked.word).map(|part| (at, part));
@@ -342,11 +344,22 @@ fn bit(third: u8) -> u32 {
     }
 }
 
+/// Beginnings that kin of a term may have, the longest first: all of it down to two thirds.
+pub(super) fn beginnings(term: &str) -> impl Iterator<Item = &str> {
+    let chars = term.chars().count();
+    let least = if has_digit(term) { usize::MAX } else { KIN_CHARS.max((chars * 2).div_ceil(3)) };
+    let ends = term.char_indices().rev().map(|(at, c)| at + c.len_utf8()).zip((least..=chars).rev());
+    ends.map(|(end, _)| &term[..end])
+}
+
 /// Do two different words begin alike? Names with numbers in them (*room12*) are told apart by them.
 fn are_kin(a: &str, b: &str) -> bool {
     let alike = a.chars().zip(b.chars()).take(KIN_CHARS).take_while(|(a, b)| a == b).count();
-    let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
     alike == KIN_CHARS && !has_digit(a) && !has_digit(b)
+}
+
+fn has_digit(word: &str) -> bool {
+    word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -374,6 +387,20 @@ mod tests {
             for (word, _) in words.iter().zip(&stems).filter(|(_, other)| *other == stem && !stem.is_empty()) {
                 assert!(initials.may_begin(word), "{asked} {word}");
             }
+        }
+    }
+
+    #[test]
+    fn a_term_begins_in_two_thirds_of_it_and_five_letters_at_least() {
+        for (term, want) in [
+            ("haustur", &["haustur", "haustu", "haust"][..]),
+            ("schlüssel", &["schlüssel", "schlüsse", "schlüss", "schlüs"]),
+            ("кошка", &["кошка"]),
+            ("tree", &[]),
+            ("room12345", &[]),
+            ("", &[]),
+        ] {
+            assert_eq!(beginnings(term).collect::<Vec<_>>(), want, "{term}");
         }
     }
 

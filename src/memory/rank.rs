@@ -10,7 +10,8 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use super::moment::Day;
+use super::leaning::Literal;
+use super::moment::Moment;
 use super::phrase::Phrase;
 use super::question::{Question, Reading, Terms};
 
@@ -97,8 +98,12 @@ pub(super) struct Found {
     /// Which of the question's terms it has, by their place in the scorer; none where it was found by
     /// its neighbours.
     pub(super) terms: Vec<usize>,
-    /// How it has a phrase.
+    /// Which of the others it has a word of that begins alike.
+    pub(super) alike: Vec<usize>,
+    /// The phrase by which it comes before others.
     pub(super) phrase: Phrase,
+    /// How it has a phrase.
+    pub(super) quotes: Phrase,
     /// Whether it is of the project asked from.
     pub(super) place: Place,
 }
@@ -108,10 +113,13 @@ pub(super) struct Found {
 pub(super) struct Candidate {
     pub(super) seq: i64,
     pub(super) session: i64,
-    pub(super) day: Day,
+    /// When it was said.
+    pub(super) said: Moment,
     pub(super) reading: Reading,
     pub(super) phrase: Phrase,
     pub(super) place: Place,
+    /// What it gains by the profile (`leaning.rs`).
+    pub(super) gain: f64,
     /// May it be given as an answer, or does it only stand beside others?
     pub(super) is_admitted: bool,
 }
@@ -130,35 +138,46 @@ pub(super) struct Talk {
 pub(super) struct Scorer {
     pub(super) question: Question,
     rules: Rules,
+    literal: Literal,
 }
 
 impl Scorer {
     /// By these rules.
-    pub(super) fn new(question: Question, rules: Rules) -> Scorer {
-        Scorer { question, rules }
+    pub(super) fn new(question: Question, rules: Rules, literal: Literal) -> Scorer {
+        Scorer { question, rules, literal }
     }
 
     /// The best `limit`, by phrase, place, score and age in this order.
     pub(super) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
         let around = Around::of(self, read, talk);
-        let mut found: Vec<Found> = read
+        let mut found: Vec<(Found, Moment)> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
             .filter_map(|(at, one)| {
                 let context = around.of_one(at);
-                let terms: Vec<usize> = (0..self.question.len()).filter(|at| one.reading.has.has(*at)).collect();
-                if terms.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
+                let places = |terms: Terms| (0..self.question.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
+                let (terms, alike) = (places(one.reading.has), places(one.reading.kin.without(around.names)));
+                if terms.is_empty() && alike.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
                     return None;
                 }
                 // Any order-keeping way from a sum without an end to under 1.
                 let sum = self.sum(one, &context, around.names).max(f64::MIN_POSITIVE);
-                Some(Found { seq: one.seq, score: sum / (1.0 + sum), terms, phrase: one.phrase, place: one.place })
+                let found = Found {
+                    seq: one.seq,
+                    score: sum / (1.0 + sum),
+                    terms,
+                    alike,
+                    phrase: self.literal.first(one.phrase),
+                    quotes: one.phrase,
+                    place: one.place,
+                };
+                Some((found, one.said))
             })
             .collect();
         found.sort_unstable_by(best_first);
         found.truncate(limit);
-        found
+        found.into_iter().map(|(found, _)| found).collect()
     }
 
     fn sum(&self, one: &Candidate, context: &Context, names: Terms) -> f64 {
@@ -175,13 +194,15 @@ impl Scorer {
             + rules.two_before * context.two_before
             + rules.window * question.share(context.window)
             + rules.session * question.share(context.session)
-            + rules.date * question.share(question.dated(one.day).without(reading.has))
+            + rules.date * question.share(question.dated(one.said.day()).without(reading.has))
             + rules.length * (1.0 + reading.length).ln()
             + flag(context.follows_question, rules.answers * context.before)
             + flag(context.opens, rules.opens)
             + flag(!reading.speaker.is_empty(), rules.speaker)
             + flag(reading.asks, rules.asks)
             + flag(reading.tells_time, rules.when)
+            + self.literal.gain(one.phrase)
+            + one.gain
     }
 }
 
@@ -270,12 +291,17 @@ impl<'r> Around<'r> {
     }
 }
 
-fn best_first(a: &Found, b: &Found) -> Ordering {
-    (b.phrase, b.place).cmp(&(a.phrase, a.place)).then(b.score.total_cmp(&a.score)).then(b.seq.cmp(&a.seq))
+/// Of equals the one said last; that it was stored last tells less, as what is moved in is old.
+fn best_first((a, a_said): &(Found, Moment), (b, b_said): &(Found, Moment)) -> Ordering {
+    (b.phrase, b.place)
+        .cmp(&(a.phrase, a.place))
+        .then(b.score.total_cmp(&a.score))
+        .then((b_said, b.seq).cmp(&(a_said, a.seq)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::moment::DayEnd;
     use super::super::question::idf;
     use super::super::terms::{self, Asked};
     use super::*;
@@ -301,7 +327,8 @@ mod tests {
         length: 0.0,
     };
 
-    const DAY: Day = Day { year: 2023, month: 5, weekday: 1 };
+    /// 2023-05-01
+    const SAID: Moment = Moment(1_682_899_200_000_000);
 
     /// The order of records that were said one after the other in a session.
     fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<Found> {
@@ -311,14 +338,16 @@ mod tests {
             records.iter().filter(|(text, cue)| !question.read(text, cue).has.is_empty()).count()
         };
         let weigh = |asked: Asked| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
-        let scorer = Scorer::new(Question::new(cue, terms::asked(cue).into_iter().map(weigh).collect()), rules);
+        let scorer =
+            Scorer::new(Question::new(cue, terms::asked(cue).into_iter().map(weigh).collect()), rules, Literal::Strong);
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
             session: 1,
-            day: Day { month: at as i8 + 1, ..DAY },
+            said: Moment::parse(&format!("2023-{:02}-01", at + 1), DayEnd::First).unwrap(),
             reading: scorer.question.read(text, cue),
             phrase: Phrase::None,
             place: Place::Elsewhere,
+            gain: 0.0,
             is_admitted: true,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
@@ -459,14 +488,19 @@ mod tests {
 
     #[test]
     fn what_is_not_admitted_stands_beside_but_is_not_found() {
-        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), RULES);
+        let scorer = Scorer::new(
+            Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]),
+            RULES,
+            Literal::Strong,
+        );
         let one = |seq, text: &str, is_admitted| Candidate {
             seq,
             session: 1,
-            day: DAY,
+            said: SAID,
             reading: scorer.question.read(text, ""),
             phrase: Phrase::None,
             place: Place::Elsewhere,
+            gain: 0.0,
             is_admitted,
         };
         let read =
@@ -481,14 +515,19 @@ mod tests {
 
     #[test]
     fn phrase_comes_before_place_and_place_before_score() {
-        let scorer = Scorer::new(Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]), PLAIN);
+        let scorer = Scorer::new(
+            Question::new("apple", vec![(terms::asked("apple").remove(0), 1.0, 1)]),
+            PLAIN,
+            Literal::Strong,
+        );
         let one = |seq, text: &str, phrase, place| Candidate {
             seq,
             session: seq,
-            day: DAY,
+            said: SAID,
             reading: scorer.question.read(text, ""),
             phrase,
             place,
+            gain: 0.0,
             is_admitted: true,
         };
         let all = [

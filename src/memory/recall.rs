@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::bonds::{Bonds, SPARE};
+use super::leaning::{Leaning, Literal};
 use super::links;
 use super::moment::{DayEnd, Moment};
 use super::morning::{self, Brought, FirstTurn, Morning};
@@ -77,10 +78,11 @@ pub(super) fn recall(
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
     let mode = Mode::of(&cue);
+    let leaning = Leaning::of(profile);
     let filter = Filter {
         since: Moment::param(params, "since", DayEnd::First)?,
         until: Moment::param(params, "until", DayEnd::Last)?,
-        tier: (mode == Mode::Verbatim).then_some(Tier::Episodic),
+        tier: (mode == Mode::Verbatim && leaning.literal == Literal::Strong).then_some(Tier::Episodic),
         project: (!project.is_empty()).then_some(&*project),
     };
     let query = Query {
@@ -88,6 +90,7 @@ pub(super) fn recall(
         terms: terms::asked(&cue),
         phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
         filter,
+        leaning: &leaning,
     };
     let snapshot = reader.snapshot()?;
     let (found, why) = if query.terms.is_empty() {
@@ -457,7 +460,7 @@ fn reason(found: &Found, why: &Why) -> String {
         Why::Structure => return "is what was asked for".into(),
         Why::Terms(terms) => terms,
     };
-    let mut reason = match found.phrase {
+    let mut reason = match found.quotes {
         Phrase::Exact => "has the quoted words exactly; ".to_owned(),
         Phrase::Alike => "has the quoted words in another spelling; ".to_owned(),
         Phrase::None => String::new(),
@@ -465,13 +468,16 @@ fn reason(found: &Found, why: &Why) -> String {
     if found.place == Place::Here {
         reason.push_str("of this project; ");
     }
-    if found.terms.is_empty() {
-        reason.push_str("said next to what matches");
-        return reason;
+    let words = |places: &[usize]| {
+        let words: Vec<&str> = places.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
+        let more = if places.len() > REASON_WORDS { ", …" } else { "" };
+        words.join(", ") + more
+    };
+    match (&found.terms[..], &found.alike[..]) {
+        ([], []) => reason.push_str("said next to what matches"),
+        ([], alike) => reason.push_str(&format!("has words that begin like {}", words(alike))),
+        (same, _) => reason.push_str(&format!("matches {} of {} words: {}", same.len(), terms.len(), words(same))),
     }
-    let words: Vec<&str> = found.terms.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
-    let more = if found.terms.len() > REASON_WORDS { ", …" } else { "" };
-    reason.push_str(&format!("matches {} of {} words: {}{more}", found.terms.len(), terms.len(), words.join(", ")));
     reason
 }
 

@@ -12,9 +12,10 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::companions;
 use super::fault::Fault;
+use super::leaning::{Leaning, Projects};
 use super::moment::Moment;
 use super::phrase::{Phrase, Wanted};
-use super::question::{Question, idf};
+use super::question::{Question, beginnings, idf};
 use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
 use super::reader::Snapshot;
 use super::record::Tier;
@@ -36,6 +37,15 @@ const POSTINGS: usize = 6_000;
 
 /// Least share of a term in [`POSTINGS`].
 const TERM_POSTINGS: usize = 300;
+
+/// A term that fewer records have is looked for by its beginning too: a compound, another ending.
+const FEW: usize = 8;
+
+/// Most terms of a question that are.
+const FEW_TERMS: usize = 8;
+
+/// What such a record weighs among the candidates, against one that has the term itself.
+const ALIKE_WEIGHT: f64 = 0.5;
 
 /// Candidates whose texts are read and scored; more where more are wanted.
 const CANDIDATES: usize = 60;
@@ -63,6 +73,8 @@ pub(super) struct Query<'q> {
     pub(super) phrases: Vec<Wanted<'q>>,
     /// What may answer it.
     pub(super) filter: Filter<'q>,
+    /// What the profile makes of it.
+    pub(super) leaning: &'q Leaning,
 }
 
 /// Which records may answer, and which come first.
@@ -100,8 +112,10 @@ pub(super) fn search(
     let connection = snapshot.connection();
     let mut count = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?;
     let total = count.query_row([], |row| row.get(0))?;
-    let (lists, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
-        Ok((rarest(connection, &query.terms, total)?, with_phrases(connection, &query.phrases)?))
+    let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
+        let lists = rarest(connection, &query.terms, total)?;
+        let alike = begun_alike(connection, &lists)?;
+        Ok((lists, alike, with_phrases(connection, &query.phrases)?))
     })?;
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
     let mut companions = Vec::new();
@@ -109,9 +123,10 @@ pub(super) fn search(
         let of_one = companions::of(connection, &list.asked.term)?;
         companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
     }
-    let scorer = Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES);
+    let scorer =
+        Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
-    reading.candidates(&candidates(&lists, &phrases), limit.max(CANDIDATES))?;
+    reading.candidates(&candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
     let found = scorer.rank(&reading.read, &reading.talk, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
@@ -144,7 +159,9 @@ pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
         seq,
         score: 1.0 / (i + 1) as f64,
         terms: Vec::new(),
+        alike: Vec::new(),
         phrase: Phrase::None,
+        quotes: Phrase::None,
         place,
     };
     Ok(all.iter().enumerate().map(found).collect())
@@ -208,6 +225,26 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
     Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
 }
 
+/// The newest records with a word that begins as a rare term does, each with what it weighs. Where no record
+/// has the term, as many of its letters count as some record has: *Krankenkasse* is asked for, *Krankenkassen*
+/// was said.
+fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec<(i64, f64)>, Fault> {
+    let mut alike = Vec::new();
+    for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == Look::Whole).take(FEW_TERMS) {
+        for beginning in beginnings(&list.asked.term) {
+            let (seqs, run) = newest_matches(connection, &pattern(beginning, Look::Prefix), TERM_POSTINGS)?;
+            if run == Run::CutShort {
+                return Ok(alike);
+            }
+            alike.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, list.idf * ALIKE_WEIGHT)));
+            if !seqs.is_empty() {
+                break;
+            }
+        }
+    }
+    Ok(alike)
+}
+
 /// The newest records that have one of the phrases, in order.
 fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
     let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
@@ -258,9 +295,10 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
 }
 
 /// The records of the lists, the one with the rarest terms first; before them those with a phrase.
-fn candidates(lists: &[List], phrases: &[i64]) -> Vec<i64> {
+fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> Vec<i64> {
     let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
+    weighed.extend(alike);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
     weighed.sort_by_key(|&(seq, _)| seq);
     weighed.dedup_by(|next, kept| {
@@ -293,6 +331,7 @@ struct Reading<'r> {
     scorer: &'r Scorer,
     deadline: Instant,
     here: Option<i64>,
+    domains: Projects,
     read: Vec<Candidate>,
     /// The session of each that was read.
     sessions: HashMap<i64, i64>,
@@ -313,6 +352,7 @@ impl<'r> Reading<'r> {
             scorer,
             deadline,
             here,
+            domains: query.leaning.projects(connection)?,
             read: Vec::new(),
             sessions: HashMap::new(),
             talk: Talk::default(),
@@ -405,10 +445,11 @@ impl<'r> Reading<'r> {
         self.read.push(Candidate {
             seq,
             session,
-            day: Moment(row.get(0)?).day(),
+            said: Moment(row.get(0)?),
             reading: self.scorer.question.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
             place: self.place(row)?,
+            gain: self.query.leaning.gain(self.connection, seq, text, self.domains.depth(row.get(2)?))?,
             is_admitted: self.admits(row)?,
         });
         Ok(())
@@ -474,11 +515,12 @@ mod tests {
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
-        assert_eq!(candidates(&lists, &[]), [9, 5, 7, 8]);
-        assert_eq!(candidates(&lists, &[2, 8]), [8, 2, 9, 5, 7]);
-        assert_eq!(candidates(&[], &[]), [0; 0]);
+        assert_eq!(candidates(&lists, &[], &[]), [9, 5, 7, 8]);
+        assert_eq!(candidates(&lists, &[], &[2, 8]), [8, 2, 9, 5, 7]);
+        assert_eq!(candidates(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
+        assert_eq!(candidates(&[], &[], &[]), [0; 0]);
         let newest_first: Vec<i64> = (0..10_000).rev().collect();
-        assert_eq!(candidates(&[list(1.0, &newest_first)], &[]), newest_first[..LOOKED_AT]);
+        assert_eq!(candidates(&[list(1.0, &newest_first)], &[], &[]), newest_first[..LOOKED_AT]);
     }
 
     #[test]

@@ -72,7 +72,15 @@ pub(super) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
         if let Some(length) = query.admits(connection, seq)? {
             tokens += length / 4;
             let score = 1.0 / (found.len() + 1) as f64;
-            found.push(Found { seq, score, terms: Vec::new(), phrase: Phrase::None, place: Place::Elsewhere });
+            found.push(Found {
+                seq,
+                score,
+                terms: Vec::new(),
+                alike: Vec::new(),
+                phrase: Phrase::None,
+                quotes: Phrase::None,
+                place: Place::Elsewhere,
+            });
         }
     }
     let recalled = Recalled::of_structure(connection, found, budget, profile)?;

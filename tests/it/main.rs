@@ -3,6 +3,7 @@
 // Nobody imports a test.
 #![allow(unreachable_pub)]
 
+mod bad_input;
 mod cli;
 mod docs;
 mod doctor;
@@ -12,6 +13,8 @@ mod harness;
 mod hooks;
 mod install;
 mod json;
+mod knobs;
+mod languages;
 mod layers;
 mod lifecycle;
 mod log;
@@ -29,5 +32,6 @@ mod spool;
 mod stdio;
 mod store;
 mod sys;
+mod time;
 mod watch;
 mod wire;
