@@ -645,7 +645,102 @@ fn timestamp(wall: SystemTime) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::memory::Memory;
+
+    /// A plane on a new store, and what it wishes.
+    struct Bench {
+        plane: Plane,
+        wishes: Wishes<Done>,
+        now: Now,
+        _memory: Memory,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let folder = tempfile::tempdir().unwrap();
+            let memory = Memory::open(folder.path()).unwrap();
+            let plane = Plane::new(Parts {
+                store: folder.path().into(),
+                records: memory.records(),
+                night: memory.night(),
+                notifier: Notifier::from_env(),
+                thresholds: Thresholds::default(),
+                place: None,
+                look_every: Duration::from_secs(60),
+            });
+            Bench { plane, wishes: Wishes::new(), now: Now::read(), _memory: memory, _folder: folder }
+        }
+
+        fn tick(&mut self) {
+            self.plane.tick(Seen::Turn, Around::default(), self.now, &mut self.wishes);
+        }
+
+        /// Does all that is wished of workers, and tells the plane of it.
+        fn work(&mut self) {
+            for work in std::mem::take(&mut self.wishes.work) {
+                self.plane.done(Ok(work()), self.now, &mut self.wishes);
+            }
+        }
+
+        fn control(&mut self, kind: u8) {
+            let text = || "x".into();
+            let control = match kind % 7 {
+                0 => {
+                    self.plane.status(&Counters::default(), self.now);
+                    return;
+                }
+                1 => Control::Sleep { reason: text(), ts: text() },
+                2 => Control::Wake { ts: text() },
+                3 => Control::Rem { ts: text() },
+                4 => Control::Pause { seconds: None },
+                5 => Control::Resume { seconds: Some(1) },
+                _ => Control::SessionOpen { session_id: Some(text()), ts: None },
+            };
+            self.plane.control(&control, Ticket(1), self.now, &mut self.wishes);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_is_taken_up_in_the_tick_after_it_is_on_disk() {
+        let mut bench = Bench::new();
+        bench.control(1);
+        assert_eq!(bench.plane.machine.state(), State::Wake);
+        bench.tick();
+        assert_eq!(bench.plane.machine.state(), State::Wake, "it is not on disk");
+        bench.work();
+        assert_eq!(bench.plane.machine.state(), State::Wake, "no tick");
+        bench.tick();
+        assert_ne!(bench.plane.machine.state(), State::Wake);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn no_control_message_and_no_work_moves_the_machine_outside_a_tick(
+            steps in proptest::collection::vec((0..10_u8, 0..2000_u64), 1..30),
+        ) {
+            let mut bench = Bench::new();
+            for (step, seconds) in steps {
+                bench.now.instant += Duration::from_secs(seconds);
+                let before = bench.plane.machine.state();
+                match step {
+                    0..7 => bench.control(step),
+                    7 => bench.work(),
+                    _ => {
+                        bench.tick();
+                        continue;
+                    }
+                }
+                bench.plane.next_moment();
+                prop_assert_eq!(bench.plane.machine.state(), before);
+            }
+        }
+    }
 
     #[test]
     fn a_clock_that_jumps_never_breaks_a_start() {

@@ -6,6 +6,7 @@
 
 mod bench;
 mod ending;
+mod order;
 #[path = "../it/os.rs"]
 #[allow(dead_code)]
 mod os;

@@ -36,8 +36,9 @@ pub(in crate::memory) fn probe(store: &Arc<Path>, writer: &Writer, began: Instan
     writer.submit(task(
         0,
         move |group| {
-            let sql =
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+            // Tokens may be submitted in another order than they were made in.
+            let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) \
+                       ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)";
             group.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
             Ok(())
         },
