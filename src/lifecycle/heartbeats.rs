@@ -112,7 +112,7 @@ pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io
         };
         heartbeats.push(Heartbeat { path, pid, last_refresh, version, condition });
     }
-    heartbeats.sort_by(|a, b| a.path.cmp(&b.path));
+    heartbeats.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(heartbeats)
 }
 

@@ -378,7 +378,7 @@ struct Discovery {
 impl Discovery {
     fn new() -> Discovery {
         let mut methods: Vec<_> = METHODS.iter().chain([&PING]).collect();
-        methods.sort_by_key(|method| method.name);
+        methods.sort_unstable_by_key(|method| method.name);
         Discovery { service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), methods }
     }
 }

@@ -197,7 +197,7 @@ fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<Li
                 break;
             }
         }
-        sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
+        sampled.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
         chosen = sampled.into_iter().map(|(asked, _)| asked).take(TERMS).collect();
     }
     let share = (POSTINGS / chosen.len().max(1)).max(TERM_POSTINGS);
@@ -300,7 +300,7 @@ fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> Vec<i64>
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
     weighed.extend(alike);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
-    weighed.sort_by_key(|&(seq, _)| seq);
+    weighed.sort_unstable_by_key(|&(seq, _)| seq);
     weighed.dedup_by(|next, kept| {
         let is_same = next.0 == kept.0;
         if is_same {

@@ -179,7 +179,7 @@ pub(super) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
             None => found.now.push(Waiting { path: entry.path(), name, written }),
         }
     }
-    found.now.sort_by(|a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
+    found.now.sort_unstable_by(|a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
     Ok(found)
 }
 

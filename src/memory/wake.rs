@@ -185,7 +185,7 @@ impl View<'_> {
         }
         let mut records = self.records(&seqs)?;
         records.retain(|one| one.holds && one.is_said);
-        records.sort_by_key(|one| (!one.here, std::cmp::Reverse((one.ts, one.seq))));
+        records.sort_unstable_by_key(|one| (!one.here, std::cmp::Reverse((one.ts, one.seq))));
         Ok(records)
     }
 

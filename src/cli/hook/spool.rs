@@ -109,7 +109,7 @@ mod tests {
         write(store.path(), &turns, now).unwrap();
         let mut files: Vec<_> =
             fs::read_dir(store.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        files.sort_unstable();
         assert_eq!(files.len(), 2);
         let lines = |path: &Path| {
             let text = fs::read_to_string(path).unwrap();
