@@ -16,9 +16,10 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
-use super::console::{Console, Format};
+use super::console::{Console, Format, visible};
 use super::error::CliError;
 use super::install::Place;
 use super::install::service::Manager;
@@ -26,7 +27,7 @@ use super::paths;
 use super::values::counted;
 use crate::client::Client;
 
-use self::finding::{Finding, Verdict};
+use self::finding::{Finding, Findings, Fix, Verdict};
 
 /// Say what is right, what is wrong, and what to do about it
 ///
@@ -63,28 +64,63 @@ impl Patient {
     }
 }
 
+struct Check(&'static str, fn(&mut Patient, &mut Findings));
+
 /// In their order: the later ones know whether a daemon answers.
-const CHECKS: [fn(&mut Patient) -> Vec<Finding>; 14] = [
-    daemon::answers,
-    daemon::version,
-    files::socket,
-    daemon::round_trip,
-    daemon::store,
-    daemon::cycle,
-    files::modes,
-    files::space,
-    files::state,
-    files::leftovers,
-    files::clients,
-    waiting::spool,
-    service::service,
-    assistants::all,
+const CHECKS: [Check; 15] = [
+    Check("daemon", daemon::answers),
+    Check("version", daemon::version),
+    Check("socket", files::socket),
+    Check("round trip", daemon::round_trip),
+    Check("store", daemon::store),
+    Check("sleep", daemon::cycle),
+    Check("files", files::modes),
+    Check("disk", files::space),
+    Check("state", files::state),
+    Check("leftovers", files::leftovers),
+    Check("clients", files::clients),
+    Check("spool", waiting::spool),
+    Check("service", service::service),
+    Check("claude-code", assistants::claude_code),
+    Check("codex", assistants::codex),
 ];
 
+/// The report, for programs.
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    checks: Vec<Finding>,
+    fixed: Vec<String>,
+}
+
 pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let mut patient = patient(args, socket)?;
+    let mut report = Report { ok: true, checks: Vec::new(), fixed: Vec::new() };
+    for Check(name, check) in CHECKS {
+        let mut found = Findings::of(name);
+        check(&mut patient, &mut found);
+        let fixes: Vec<Fix> = found.all.iter().flat_map(|finding| finding.fixes.clone()).collect();
+        if args.fix && !fixes.is_empty() {
+            report.fixed.extend(fix(&fixes, console)?);
+            found = Findings::of(name);
+            check(&mut patient, &mut found);
+        }
+        if console.format == Format::Text {
+            for finding in &found.all {
+                console.say(finding.text(console.out_kind)).map_err(CliError::Output)?;
+            }
+            // A check may take its time.
+            console.flush().map_err(CliError::Output)?;
+        }
+        report.checks.extend(found.all);
+    }
+    told(report, console)
+}
+
+fn patient(args: &Args, socket: Option<PathBuf>) -> Result<Patient, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
-    let mut patient = Patient {
+    Ok(Patient {
         client: Client::new(absolute(paths::socket(socket, &env)?)?, daemon::policy()),
         store: absolute(paths::store(args.store.clone(), &env)?)?,
         place: Place::from_env().ok(),
@@ -92,43 +128,34 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -
         is_stuck: false,
         now: Timestamp::now(),
         zone: TimeZone::system(),
-    };
-    let (mut findings, mut fixed) = (Vec::new(), Vec::new());
-    for check in CHECKS {
-        let mut found = check(&mut patient);
-        if args.fix && found.iter().any(|finding| !finding.fixes.is_empty()) {
-            for fix in found.iter().flat_map(|finding| &finding.fixes) {
-                let outcome = fix.apply();
-                if console.format == Format::Text {
-                    let line = outcome
-                        .as_ref()
-                        .map_or_else(|why| format!("not fixed: {why}"), |what| format!("fixed: {what}"));
-                    console.say(super::console::visible(&line, console.out_kind)).map_err(CliError::Output)?;
-                }
-                fixed.extend(outcome.ok());
-            }
-            found = check(&mut patient);
-        }
-        if console.format == Format::Text {
-            for finding in &found {
-                console.say(finding.text(console.out_kind)).map_err(CliError::Output)?;
-            }
-            // A check may take its time.
-            console.flush().map_err(CliError::Output)?;
-        }
-        findings.extend(found);
-    }
-    told(&findings, &fixed, console)
+    })
 }
 
-fn told(findings: &[Finding], fixed: &[String], console: &mut Console) -> Result<(), CliError> {
-    let count = |verdict| findings.iter().filter(|finding| finding.verdict == verdict).count() as u64;
-    let (passed, warnings, failed) = (count(Verdict::Pass), count(Verdict::Warn), count(Verdict::Fail));
-    let said = match console.format {
-        Format::Json => {
-            let checks: Vec<Value> = findings.iter().map(Finding::json).collect();
-            console.say(json!({"ok": failed == 0, "checks": checks, "fixed": fixed}))
+/// Sets right what can be, and gives what was done.
+fn fix(fixes: &[Fix], console: &mut Console) -> Result<Vec<String>, CliError> {
+    let mut done = Vec::new();
+    for fix in fixes {
+        let (how, what) = match fix.apply() {
+            Ok(what) => ("fixed", what),
+            Err(why) => ("not fixed", why),
+        };
+        if console.format == Format::Text {
+            let line = format!("{how}: {what}");
+            console.say(visible(&line, console.out_kind)).map_err(CliError::Output)?;
         }
+        if how == "fixed" {
+            done.push(what);
+        }
+    }
+    Ok(done)
+}
+
+fn told(mut report: Report, console: &mut Console) -> Result<(), CliError> {
+    let count = |verdict| report.checks.iter().filter(|finding| finding.verdict == verdict).count() as u64;
+    let (passed, warnings, failed) = (count(Verdict::Pass), count(Verdict::Warn), count(Verdict::Fail));
+    report.ok = failed == 0;
+    let said = match console.format {
+        Format::Json => console.say(serde_json::to_string(&report).unwrap_or_default()),
         Format::Text => {
             let warnings = counted(warnings, "warning", "warnings");
             console.say(format_args!("{passed} right, {warnings}, {failed} wrong"))

@@ -14,12 +14,12 @@ use super::super::files;
 use super::super::hook::input::CHECK as ANSWER;
 use super::super::hook::last::Last;
 use super::super::install::entries::{EVENTS, Entry, HOOK_SECONDS, words};
-use super::super::install::{Part, Place, service};
+use super::super::install::{Part, service};
 use super::super::program::{self, Said};
 use super::super::values::{micros_in_words, time_in_words};
 use super::Patient;
 use super::files::listed;
-use super::finding::Finding;
+use super::finding::Findings;
 use crate::transcript::Assistant;
 
 /// Longest wait for a program that is asked for its version.
@@ -36,183 +36,149 @@ const DEPTH: usize = 3;
 const MISSED_SECONDS: i64 = 3600;
 
 /// An assistant as it is checked.
-struct Subject {
-    check: &'static str,
-    option: &'static str,
+struct Subject<'p> {
+    patient: &'p Patient,
     assistant: Assistant,
     part: Part,
-    /// Where its transcripts are, beside its hooks.
-    transcripts: &'static str,
 }
 
-const SUBJECTS: [Subject; 2] = [
-    Subject {
-        check: "claude-code",
-        option: "--claude-code",
-        assistant: Assistant::ClaudeCode,
-        part: Part::ClaudeCode,
-        transcripts: "projects",
-    },
-    Subject {
-        check: "codex",
-        option: "--codex",
-        assistant: Assistant::Codex,
-        part: Part::Codex,
-        transcripts: "sessions",
-    },
-];
-
-/// Those that are on this machine.
-pub(super) fn all(patient: &mut Patient) -> Vec<Finding> {
-    let Some(place) = &patient.place else { return Vec::new() };
-    let found = place.assistants_found();
-    let findings: Vec<Finding> = SUBJECTS
-        .iter()
-        .filter(|subject| found.contains(&subject.part))
-        .flat_map(|subject| subject.findings(place, patient))
-        .collect();
-    if !findings.is_empty() {
-        return findings;
-    }
-    vec![Finding::pass("assistants", "neither Claude Code nor Codex is on this machine")]
+pub(super) fn claude_code(patient: &mut Patient, found: &mut Findings) {
+    Subject { patient, assistant: Assistant::ClaudeCode, part: Part::ClaudeCode }.check(found);
 }
 
-impl Subject {
-    fn findings(&self, place: &Place, patient: &Patient) -> Vec<Finding> {
-        let mut findings = Vec::new();
+pub(super) fn codex(patient: &mut Patient, found: &mut Findings) {
+    Subject { patient, assistant: Assistant::Codex, part: Part::Codex }.check(found);
+}
+
+impl Subject<'_> {
+    fn check(&self, found: &mut Findings) {
+        let Some(place) = &self.patient.place else { return };
+        if !place.assistants_found().contains(&self.part) {
+            return found.pass(format_args!("not on this machine"));
+        }
         for (path, entry) in place.entries(self.part) {
-            let commands = text(&path).and_then(|text| entry.commands(&text));
-            match (commands, entry) {
+            match (text(&path).and_then(|text| entry.commands(&text)), entry) {
                 (Err(why), _) => {
-                    let what = format!("{}: {why}", path.display());
-                    findings.push(Finding::fail(self.check, what, "repair that file; the assistant needs it, too"));
+                    let remedy = format_args!("repair that file; the assistant needs it, too");
+                    found.fail(format_args!("{}: {why}", path.display()), remedy);
                 }
-                (Ok(commands), Entry::Hooks) => findings.extend(self.hooks(&path, &commands, patient)),
-                (Ok(commands), _) => findings.push(self.server(&path, &commands)),
+                (Ok(commands), Entry::Hooks) => self.hooks(&path, &commands, found),
+                (Ok(commands), _) => self.server(&path, &commands, found),
             }
         }
-        findings
     }
 
-    fn install(&self) -> String {
-        format!("iaid install {}", self.option)
+    /// What enters it anew.
+    fn install(&self) -> &'static str {
+        match self.assistant {
+            Assistant::ClaudeCode => "iaid install --claude-code",
+            Assistant::Codex => "iaid install --codex",
+        }
     }
 
     /// The MCP server.
-    fn server(&self, path: &Path, commands: &[(String, String)]) -> Finding {
+    fn server(&self, path: &Path, commands: &[(String, String)], found: &mut Findings) {
+        let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.first() else {
-            let what = format!("the MCP server is not entered in {}", path.display());
-            return Finding::warn(self.check, what, self.install());
+            return found.warn(format_args!("the MCP server is not entered in {file}"), install);
         };
         let Some(word) = words(command).into_iter().next() else {
-            let what = format!("the MCP server in {} has no command that can be read", path.display());
-            return Finding::warn(self.check, what, self.install());
+            return found.warn(format_args!("the MCP server in {file} has no command that can be read"), install);
         };
-        let Some(program) = found(&word) else {
-            let what = format!("the MCP server in {} is {word}, and there is no such program", path.display());
-            return Finding::fail(self.check, what, self.install());
+        let Some(program) = program_of(&word) else {
+            return found
+                .fail(format_args!("the MCP server in {file} is {word}, and there is no such program"), install);
         };
+        let shown = program.display();
         match other_version(&program) {
-            Ok(None) => Finding::pass(self.check, format!("the MCP server is {}", program.display())),
-            Ok(Some(version)) => {
-                let what = format!("the MCP server is {}, which is {version}", program.display());
-                Finding::warn(self.check, what, self.install())
-            }
-            Err(why) => Finding::fail(self.check, format!("the MCP server does not run: {why}"), self.install()),
+            Ok(None) => found.pass(format_args!("the MCP server is {shown}")),
+            Ok(Some(version)) => found.warn(format_args!("the MCP server is {shown}, which is {version}"), install),
+            Err(why) => found.fail(format_args!("the MCP server does not run: {why}"), install),
         }
     }
 
     /// The hooks, of which the last one is run.
-    fn hooks(&self, path: &Path, commands: &[(String, String)], patient: &Patient) -> Vec<Finding> {
-        let missing: Vec<&str> = EVENTS
-            .iter()
-            .map(|(event, _)| *event)
-            .filter(|event| !commands.iter().any(|(found, _)| found == event))
-            .collect();
+    fn hooks(&self, path: &Path, commands: &[(String, String)], found: &mut Findings) {
+        let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.last() else {
-            let what = format!("the hooks are not entered in {}", path.display());
-            return vec![Finding::warn(self.check, what, self.install())];
+            return found.warn(format_args!("the hooks are not entered in {file}"), install);
         };
-        let mut findings = Vec::new();
-        if !missing.is_empty() {
-            let what = format!("{} has no hook for {}", path.display(), missing.join(", "));
-            findings.push(Finding::warn(self.check, what, self.install()));
+        for (event, _) in EVENTS {
+            if !commands.iter().any(|(entered, _)| entered == event) {
+                found.warn(format_args!("{file} has no hook for {event}"), install);
+            }
         }
-        findings.push(self.run(command, patient));
-        findings.push(self.last(path, patient));
-        findings
+        self.run(command, found);
+        self.last(path, found);
     }
 
     /// Runs a hook as the assistant does: by a shell, with JSON on standard input.
-    fn run(&self, command: &str, patient: &Patient) -> Finding {
+    fn run(&self, command: &str, found: &mut Findings) {
+        let install = format_args!("{}", self.install());
         let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", ANSWER: true}).to_string();
         let began = Instant::now();
         let limit = Duration::from_secs(HOOK_SECONDS.into());
         let said = program::run(Command::new("sh").args(["-c", command]), input.as_bytes(), limit);
         let took = micros_in_words(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let fail = |why: String| Finding::fail(self.check, format!("the hook `{command}` {why}"), self.install());
         let Said { status, out, err } = match said {
             Ok(said) => said,
-            Err(why) => return fail(format!("does not run: {why}")),
+            Err(why) => return found.fail(format_args!("the hook `{command}` does not run: {why}"), install),
         };
         if !status.success() {
-            return fail(format!("ended with {status}: {}", err.lines().next().unwrap_or_default()));
+            let why = err.lines().next().unwrap_or_default();
+            return found.fail(format_args!("the hook `{command}` ended with {status}: {why}"), install);
         }
         let answer: Value = serde_json::from_str(&out).unwrap_or_default();
         let about = &answer[ANSWER];
         let text = |key: &str| about[key].as_str().unwrap_or_default();
+        let (version, own) = (text("version"), env!("CARGO_PKG_VERSION"));
+        let (socket, store) = (self.patient.client.path().display(), self.patient.store.display());
         if !about.is_object() {
-            let what = "a hook runs, and does not say of which version it is";
-            return Finding::warn(self.check, what, self.install());
-        }
-        if text("version") != env!("CARGO_PKG_VERSION") {
-            let what = format!("the hooks are {}, this program {}", text("version"), env!("CARGO_PKG_VERSION"));
-            return Finding::warn(self.check, what, self.install());
-        }
-        let here = (patient.client.path().display().to_string(), patient.store.display().to_string());
-        if (text("socket"), text("store")) != (here.0.as_str(), here.1.as_str()) {
-            let what = format!("the hooks use {} and {}, not {} and {}", text("socket"), text("store"), here.0, here.1);
-            let remedy = format!("if that is not meant: {} with the same --socket and --store", self.install());
-            return Finding::warn(self.check, what, remedy);
-        }
-        match (about["problem"].as_str(), &patient.status) {
-            (Some(problem), Some(_)) => fail(format!("does not reach the daemon: {problem}")),
-            (Some(_), None) => Finding::warn(
-                self.check,
-                format!("a hook runs, in {took}; what it takes waits for the daemon"),
-                "start the daemon",
-            ),
-            (None, _) => Finding::pass(self.check, format!("a hook runs and reaches the daemon, in {took}")),
+            found.warn(format_args!("a hook runs, and does not say of which version it is"), install);
+        } else if version != own {
+            found.warn(format_args!("the hooks are {version}, this program {own}"), install);
+        } else if (text("socket"), text("store")) != (&*socket.to_string(), &*store.to_string()) {
+            let what = format_args!("the hooks use {} and {}, not {socket} and {store}", text("socket"), text("store"));
+            let remedy = format_args!("if that is not meant: {install} with the same --socket and --store");
+            found.warn(what, remedy);
+        } else if let Some(problem) = about["problem"].as_str() {
+            if self.patient.status.is_some() {
+                found.fail(format_args!("the hook `{command}` does not reach the daemon: {problem}"), install);
+            } else {
+                let what = format_args!("a hook runs, in {took}; what it takes waits for the daemon");
+                found.warn(what, format_args!("start the daemon"));
+            }
+        } else {
+            found.pass(format_args!("a hook runs and reaches the daemon, in {took}"));
         }
     }
 
     /// When something was taken last, and whether a session since then has gone by.
-    fn last(&self, hooks: &Path, patient: &Patient) -> Finding {
-        let transcripts = hooks.parent().map(|folder| folder.join(self.transcripts));
-        let newest = transcripts.and_then(|folder| newest(&folder, DEPTH)).and_then(|at| Timestamp::try_from(at).ok());
-        let ago = |ts: Timestamp| {
-            let seconds = patient.now.duration_since(ts).as_secs();
-            format!("{} ago", time_in_words(u64::try_from(seconds).unwrap_or(0)))
+    fn last(&self, hooks: &Path, found: &mut Findings) {
+        let (folder, trust) = match self.assistant {
+            Assistant::ClaudeCode => ("projects", ""),
+            Assistant::Codex => ("sessions", "; in Codex trust the hooks once: /hooks"),
         };
-        let trust = match self.assistant {
-            Assistant::Codex => "; in Codex trust the hooks once: /hooks",
-            Assistant::ClaudeCode => "",
-        };
-        let remedy = format!("say something in a session that began after the installation{trust}");
-        let Some(last) = Last::of(&patient.store, self.assistant) else {
-            return Finding::warn(self.check, "the hooks have taken nothing yet", remedy);
+        let now = self.patient.now;
+        let ago = |ts: Timestamp| time_in_words(u64::try_from(now.duration_since(ts).as_secs()).unwrap_or(0));
+        let remedy = format_args!("say something in a session that began after the installation{trust}");
+        let Some(last) = Last::of(&self.patient.store, self.assistant) else {
+            return found.warn(format_args!("the hooks have taken nothing yet"), remedy);
         };
         let spooled = if last.is_spooled { ", for a daemon that was not there" } else { "" };
-        let what = format!("the hooks took something {}{spooled}", ago(last.ts));
-        match newest {
-            Some(newest)
-                if newest.duration_since(last.ts).as_secs() > MISSED_SECONDS
-                    && patient.now.duration_since(newest).as_secs() > MISSED_SECONDS =>
-            {
-                let what = format!("{what}, but a session went on until {}", ago(newest));
-                Finding::warn(self.check, what, format!("{remedy}; logs/hooks.log says what went wrong"))
+        let taken = ago(last.ts);
+        let what = format_args!("the hooks took something {taken} ago{spooled}");
+        let newest = newest(&hooks.with_file_name(folder), DEPTH).and_then(|at| Timestamp::try_from(at).ok());
+        let is_missed = |newest: Timestamp| {
+            newest.duration_since(last.ts).as_secs() > MISSED_SECONDS
+                && now.duration_since(newest).as_secs() > MISSED_SECONDS
+        };
+        match newest.filter(|newest| is_missed(*newest)) {
+            Some(newest) => {
+                let what = format_args!("{what}, but a session went on until {} ago", ago(newest));
+                found.warn(what, format_args!("{remedy}; logs/hooks.log says what went wrong"));
             }
-            _ => Finding::pass(self.check, what),
+            None => found.pass(what),
         }
     }
 }
@@ -234,7 +200,7 @@ fn text(path: &Path) -> Result<String, String> {
 }
 
 /// The program that a shell would start.
-fn found(word: &str) -> Option<PathBuf> {
+fn program_of(word: &str) -> Option<PathBuf> {
     match word.contains('/') {
         true => Some(PathBuf::from(word)).filter(|path| path.is_file()),
         false => service::find(word),

@@ -15,7 +15,7 @@ use super::super::status::state_in_words;
 use super::super::values::{counted, micros_in_words, time_in_words};
 use super::Patient;
 use super::files::json_file;
-use super::finding::Finding;
+use super::finding::Findings;
 use crate::client::{Client, ClientError, Policy, Unreached};
 use crate::lifecycle::record;
 use crate::wire::reply::code;
@@ -40,8 +40,7 @@ pub(super) fn policy() -> Policy {
 }
 
 /// Does it answer, and how fast?
-pub(super) fn answers(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "daemon";
+pub(super) fn answers(patient: &mut Patient, found: &mut Findings) {
     patient.status = None;
     let began = Instant::now();
     let pong = patient.client.call("ping", &json!({}));
@@ -49,103 +48,104 @@ pub(super) fn answers(patient: &mut Patient) -> Vec<Finding> {
     let status = pong.and_then(|_| patient.client.control(&json!({"type": "status"})));
     let status: Value = match status {
         Ok(reply) => serde_json::from_str(reply.get()).unwrap_or_default(),
-        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), remedy(&error, patient))],
+        Err(error) => return found.fail(format_args!("{error}"), format_args!("{}", remedy(&error, patient))),
     };
     if status["ok"] != true {
-        let what = format!("what answers on {} is no memory: {status}", patient.client.path().display());
-        return vec![Finding::fail(CHECK, what, "name the daemon's socket with --socket")];
+        let path = patient.client.path().display();
+        let remedy = format_args!("name the daemon's socket with --socket");
+        return found.fail(format_args!("what answers on {path} is no memory: {status}"), remedy);
     }
     let state = state_in_words(status["fsm_state"].as_str(), status["lifecycle_state"].as_str());
     let up = time_in_words(status["uptime_sec"].as_f64().unwrap_or(0.0) as u64);
     patient.status = Some(status);
-    vec![Finding::pass(CHECK, format!("answers in {}; {state}, up {up}", micros_in_words(micros)))]
+    found.pass(format_args!("answers in {}; {state}, up {up}", micros_in_words(micros)));
 }
 
 /// Is what runs this program?
-pub(super) fn version(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "version";
-    let Some(status) = &patient.status else { return Vec::new() };
+pub(super) fn version(patient: &mut Patient, found: &mut Findings) {
+    let Some(status) = &patient.status else { return };
     let (own, theirs) = (env!("CARGO_PKG_VERSION"), status["version"].as_str().unwrap_or("an unknown version"));
+    let restart = restart(patient);
     if own != theirs {
-        let what = format!("the daemon is {theirs} and this program {own}");
-        return vec![Finding::warn(CHECK, what, restart(patient))];
+        return found.warn(format_args!("the daemon is {theirs} and this program {own}"), format_args!("{restart}"));
     }
     // Linux says so of a program whose file is not there any more.
     match holder(&patient.store) {
         Some((_, path)) if path.to_string_lossy().ends_with(" (deleted)") => {
-            let what = format!("{own}, but the daemon's program has been replaced since it started");
-            vec![Finding::warn(CHECK, what, restart(patient))]
+            let what = format_args!("{own}, but the daemon's program has been replaced since it started");
+            found.warn(what, format_args!("{restart}"));
         }
-        _ => vec![Finding::pass(CHECK, format!("{own}, as this program"))],
+        _ => found.pass(format_args!("{own}, as this program")),
     }
 }
 
 /// Does a write reach the disk and come back?
-pub(super) fn round_trip(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "round trip";
+pub(super) fn round_trip(patient: &mut Patient, found: &mut Findings) {
     if patient.status.is_none() {
-        return vec![unseen(CHECK, patient)];
+        return unseen(patient, found);
     }
     let probed = patient.client.call("store_probe", &json!({}));
     patient.is_stuck = matches!(probed, Err(ClientError::Unreachable { .. }));
-    let folder = patient.store.display();
-    vec![match probed {
+    match probed {
         Ok(reply) => {
             let reply: Value = serde_json::from_str(reply.get()).unwrap_or_default();
             let time = |key: &str| micros_in_words(reply[key].as_u64().unwrap_or(0));
             let (write, read) = (time("write_us"), time("read_us"));
-            Finding::pass(CHECK, format!("a write is on disk in {write} and comes back in {read}"))
+            found.pass(format_args!("a write is on disk in {write} and comes back in {read}"));
         }
         Err(error) if error.code() == code::UNKNOWN_METHOD => {
-            Finding::warn(CHECK, "this daemon is older than the check", restart(patient))
+            found.warn(format_args!("this daemon is older than the check"), format_args!("{}", restart(patient)));
         }
         Err(error) => {
-            let remedy = format!("see that the disk of {folder} has room and takes writes; the daemon's log says more");
-            Finding::fail(CHECK, error.to_string(), remedy)
+            let folder = patient.store.display();
+            let remedy =
+                format_args!("see that the disk of {folder} has room and takes writes; the daemon's log says more");
+            found.fail(format_args!("{error}"), remedy);
         }
-    }]
+    }
 }
 
 /// Is the store whole?
-pub(super) fn store(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "store";
+pub(super) fn store(patient: &mut Patient, found: &mut Findings) {
     if patient.status.is_none() || patient.is_stuck {
-        return vec![unseen(CHECK, patient)];
+        return unseen(patient, found);
     }
     let mut client = Client::new(patient.client.path(), Policy { reply_timeout: WHOLE_STORE, ..policy() });
     let checked: Value = match client.call("store_check", &json!({})) {
         Ok(reply) => serde_json::from_str(reply.get()).unwrap_or_default(),
         Err(error @ ClientError::Refused { .. }) => {
-            return vec![Finding::warn(CHECK, error.to_string(), "run this again in a minute")];
+            return found.warn(format_args!("{error}"), format_args!("run this again in a minute"));
         }
         Err(error) => {
-            let remedy = "call it by itself, with more time: iaid call --timeout 600 store_check";
-            return vec![Finding::fail(CHECK, error.to_string(), remedy)];
+            let remedy = format_args!("call it by itself, with more time: iaid call --timeout 600 store_check");
+            return found.fail(format_args!("{error}"), remedy);
         }
     };
-    let said = |key: &str| -> Vec<String> {
-        let list = checked[key].as_array().cloned().unwrap_or_default();
-        list.iter().map(|one| one.as_str().unwrap_or_default().to_owned()).collect()
-    };
-    let problems = said("problems");
     if checked["ok"] != true {
-        let named = problems.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-        let what = format!("{}: {named}", counted(problems.len() as u64, "problem", "problems"));
-        let remedy = "stop the daemon, keep a copy of memory.db and memory.db-wal, put a backup in their place; \
-                      iaid call store_check says all of it";
-        return vec![Finding::fail(CHECK, what, remedy)];
+        let remedy = format_args!(
+            "stop the daemon, keep a copy of memory.db and memory.db-wal, put a backup in their place; \
+             iaid call store_check says all of it"
+        );
+        let problems = &checked["problems"];
+        let count = counted(problems.as_array().map_or(0, Vec::len) as u64, "problem", "problems");
+        return found.fail(format_args!("{count}: {}", listed(problems)), remedy);
     }
     let records = counted(checked["records"].as_u64().unwrap_or(0), "record", "records");
-    let skipped = said("skipped");
-    let rest = if skipped.is_empty() { String::new() } else { format!("; no time for {}", skipped.join(", ")) };
-    vec![Finding::pass(CHECK, format!("whole: {records}{rest}"))]
+    match listed(&checked["skipped"]) {
+        skipped if skipped.is_empty() => found.pass(format_args!("whole: {records}")),
+        skipped => found.pass(format_args!("whole: {records}; no time for {skipped}")),
+    }
+}
+
+/// The first of a list's texts.
+fn listed(list: &Value) -> String {
+    let texts = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.take(NAMED).collect::<Vec<_>>().join("; ")
 }
 
 /// Did the last REM cycle end, and does sleep go on?
-pub(super) fn cycle(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "sleep";
+pub(super) fn cycle(patient: &mut Patient, found: &mut Findings) {
     let file = json_file(&patient.store.join(record::NAME)).ok().flatten().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let quarantine = match &patient.status {
         Some(status) => &status["quarantine"],
         None => &file["quarantine"],
@@ -154,42 +154,41 @@ pub(super) fn cycle(patient: &mut Patient) -> Vec<Finding> {
     let until = quarantine["until_ts"].as_str().and_then(|ts| ts.parse::<Timestamp>().ok());
     if let Some(until) = until.filter(|until| *until > patient.now) {
         let until = local_time(&until.to_string(), &patient.zone);
-        let what = format!("no REM cycle runs by itself until {until}: {}", text(&quarantine["reason"]));
-        return vec![Finding::warn(CHECK, what, "iaid rem tries it now; iaid log says what failed")];
+        let why = quarantine["reason"].as_str().unwrap_or_default();
+        let remedy = format_args!("iaid rem tries it now; iaid log says what failed");
+        return found.warn(format_args!("no REM cycle runs by itself until {until}: {why}"), remedy);
     }
     let progress = &file["sleep_cycle_progress"];
     if progress["attempt"].as_u64().is_some_and(|attempt| attempt > 0) {
-        let (step, error) = (text(&progress["failed_step"]), text(&progress["last_error"]));
-        let what = format!("step {step} of the REM cycle failed: {error}");
-        return vec![Finding::warn(CHECK, what, "iaid rem tries it again; iaid log says more")];
+        let text = |key: &str| progress[key].as_str().unwrap_or_default();
+        let what = format_args!("step {} of the REM cycle failed: {}", text("failed_step"), text("last_error"));
+        return found.warn(what, format_args!("iaid rem tries it again; iaid log says more"));
     }
-    let Some(status) = &patient.status else { return Vec::new() };
+    let Some(status) = &patient.status else { return };
     if status["scheduler_paused"] == true {
-        return vec![Finding::warn(CHECK, "paused: no cycle runs by itself", "iaid resume")];
+        return found.warn(format_args!("paused: no cycle runs by itself"), format_args!("iaid resume"));
     }
     if patient.is_stuck {
-        return vec![unseen(CHECK, patient)];
+        return unseen(patient, found);
     }
-    let params = json!({"kind": "cls_consolidation_run", "limit": 1});
-    let last = match patient.client.call("events_query", &params) {
-        Ok(reply) => serde_json::from_str::<Value>(reply.get()).unwrap_or_default(),
-        Err(error) => return vec![Finding::fail(CHECK, error.to_string(), "the daemon's log says why")],
+    let last = patient.client.call("events_query", &json!({"kind": "cls_consolidation_run", "limit": 1}));
+    let last: Value = match last {
+        Ok(reply) => serde_json::from_str(reply.get()).unwrap_or_default(),
+        Err(error) => return found.fail(format_args!("{error}"), format_args!("the daemon's log says why")),
     };
-    let ended = last["events"][0]["ts"]
-        .as_str()
-        .map(|ts| format!("the last consolidation ended {}", local_time(ts, &patient.zone)));
-    vec![Finding::pass(CHECK, ended.unwrap_or_else(|| "nothing was consolidated yet; it is when nobody asks".into()))]
+    match last["events"][0]["ts"].as_str() {
+        Some(ts) => found.pass(format_args!("the last consolidation ended {}", local_time(ts, &patient.zone))),
+        None => found.pass(format_args!("nothing was consolidated yet; it is when nobody asks")),
+    }
 }
 
-fn unseen(check: &'static str, patient: &Patient) -> Finding {
+fn unseen(patient: &Patient, found: &mut Findings) {
     if patient.is_stuck {
-        return Finding::warn(check, "not looked at: the daemon does not get to calls", restart(patient));
+        let what = format_args!("not looked at: the daemon does not get to calls");
+        return found.warn(what, format_args!("{}", restart(patient)));
     }
-    Finding::warn(
-        check,
-        "not looked at: no daemon answers, and it alone opens the store",
-        "start it, and run this again",
-    )
+    let what = format_args!("not looked at: no daemon answers, and it alone opens the store");
+    found.warn(what, format_args!("start it, and run this again"));
 }
 
 /// The process that has the store open, as its lock says, and its program. Only where the system confirms that

@@ -12,7 +12,7 @@ use super::super::files::text;
 use super::super::hook::PLACES;
 use super::super::values::{counted, size_in_words};
 use super::Patient;
-use super::finding::{Finding, Fix};
+use super::finding::{Findings, Fix};
 use crate::lifecycle::heartbeats::{self, Condition};
 use crate::lifecycle::{record, state_file};
 use crate::memory::spool;
@@ -37,185 +37,176 @@ const FEW_BYTES: u64 = 512 << 20;
 /// What is being written has its name for moments.
 const BEING_WRITTEN: Duration = Duration::from_secs(60);
 
-/// Files that are named in a finding.
-const NAMED: usize = 3;
-
 /// Who may come in by the socket?
-pub(super) fn socket(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "socket";
+pub(super) fn socket(patient: &mut Patient, found: &mut Findings) {
     let path = patient.client.path();
     let shown = path.display();
     // Where none is, the daemon's own check says so.
-    let Ok(about) = fs::symlink_metadata(path) else { return Vec::new() };
+    let Ok(about) = fs::symlink_metadata(path) else { return };
     if !about.file_type().is_socket() {
-        let remedy = "move it away, or name another place with --socket";
-        return vec![Finding::fail(CHECK, format!("{shown} is no socket"), remedy)];
+        let remedy = format_args!("move it away, or name another place with --socket");
+        return found.fail(format_args!("{shown} is no socket"), remedy);
     }
     if about.uid() != own_uid() {
-        let remedy = "name a socket of your own with --socket";
-        return vec![Finding::fail(CHECK, format!("{shown} is user {}'s", about.uid()), remedy)];
+        let what = format_args!("{shown} is user {}'s", about.uid());
+        return found.fail(what, format_args!("name a socket of your own with --socket"));
     }
     if mode(&about) & 0o077 != 0 {
-        let what = format!("{shown} has mode {:04o}: others may use it", mode(&about));
-        let fix = Fix::Mode(path.into(), 0o600);
-        return vec![Finding::fail(CHECK, what, format!("chmod 600 {shown}")).fixed_by(vec![fix])];
+        let what = format_args!("{shown} has mode {:04o}: others may use it", mode(&about));
+        found.fail(what, format_args!("chmod 600 {shown}"));
+        return found.fixed_by(vec![Fix::Mode(path.into(), 0o600)]);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    vec![match fs::metadata(folder) {
-        Ok(about) => match folder_finding(CHECK, folder, &about, folder == patient.store) {
-            Some(finding) => finding,
-            None => Finding::pass(CHECK, format!("{shown} is yours alone")),
-        },
-        Err(error) => Finding::fail(CHECK, format!("{}: {error}", folder.display()), "make it readable for you"),
-    }]
+    folder(path.parent().unwrap_or(path), &patient.store, found);
+    if found.all.is_empty() {
+        found.pass(format_args!("{shown} is yours alone"));
+    }
 }
 
-/// What is wrong with a folder, if anything is. One of ours is to be its owner's alone.
-fn folder_finding(check: &'static str, folder: &Path, about: &Metadata, is_ours: bool) -> Option<Finding> {
-    let (shown, mode) = (folder.display(), mode(about));
-    let fix = || if is_ours { vec![Fix::Mode(folder.into(), 0o700)] } else { Vec::new() };
+/// Says what is wrong with a folder, if anything is. The store's is to be its owner's alone.
+fn folder(folder: &Path, store: &Path, found: &mut Findings) {
+    let shown = folder.display();
+    let about = match fs::metadata(folder) {
+        Ok(about) => about,
+        Err(error) => return found.fail(format_args!("{shown}: {error}"), format_args!("make it yours again")),
+    };
+    let (is_ours, mode) = (folder == store, mode(&about));
     if about.uid() != own_uid() && about.uid() != 0 {
-        let remedy = "use a folder of your own";
-        return Some(Finding::fail(check, format!("the folder {shown} is user {}'s", about.uid()), remedy));
+        let what = format_args!("the folder {shown} is user {}'s", about.uid());
+        return found.fail(what, format_args!("use a folder of your own"));
     }
     // In a folder with the sticky bit only the owner takes a file away.
-    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
-        let what = format!("the folder {shown} has mode {mode:04o}: others may put a file of theirs in its place");
-        return Some(Finding::fail(check, what, format!("chmod 700 {shown}")).fixed_by(fix()));
+    let is_open = mode & 0o022 != 0 && mode & 0o1000 == 0;
+    let remedy = format_args!("chmod 700 {shown}");
+    if is_open {
+        found.fail(format_args!("the folder {shown} has mode {mode:04o}: others may change what is in it"), remedy);
+    } else if is_ours && mode & 0o077 != 0 {
+        found.warn(format_args!("the folder {shown} has mode {mode:04o}: others may look into it"), remedy);
+    } else {
+        return;
     }
-    if is_ours && mode & 0o077 != 0 {
-        let what = format!("the folder {shown} has mode {mode:04o}: others may look into it");
-        return Some(Finding::warn(check, what, format!("chmod 700 {shown}")).fixed_by(fix()));
+    if is_ours {
+        found.fixed_by(vec![Fix::Mode(folder.into(), 0o700)]);
     }
-    None
 }
 
 /// Whose are the store's files?
-pub(super) fn modes(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "files";
+pub(super) fn modes(patient: &mut Patient, found: &mut Findings) {
     let store = &patient.store;
-    let about = match fs::metadata(store) {
-        Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let what = format!("there is no store in {} yet", store.display());
-            return vec![Finding::warn(CHECK, what, "the daemon makes it: iaid serve; or name it with --store")];
-        }
-        Err(error) => {
-            return vec![Finding::fail(CHECK, format!("{}: {error}", store.display()), "make it yours again")];
-        }
-    };
-    let mut findings: Vec<Finding> = folder_finding(CHECK, store, &about, true).into_iter().collect();
+    if !store.exists() {
+        let remedy = format_args!("the daemon makes it: iaid serve; or name it with --store");
+        return found.warn(format_args!("there is no store in {} yet", store.display()), remedy);
+    }
+    folder(store, store, found);
+    let is_closed = found.all.is_empty();
+    let (mut foreign, mut open) = (Vec::new(), Vec::new());
     let files = files(store);
-    let foreign: Vec<&Path> =
-        files.iter().filter(|(_, about)| about.uid() != own_uid()).map(|(path, _)| path.as_path()).collect();
-    if !foreign.is_empty() {
-        let remedy = "give them back to yourself: sudo chown";
-        findings.push(Finding::fail(CHECK, format!("not yours: {}", named(&foreign, store)), remedy));
+    for (path, about) in &files {
+        if about.uid() != own_uid() {
+            foreign.push(path);
+        } else if mode(about) & 0o077 != 0 {
+            open.push((path, about.is_dir()));
+        }
     }
-    let is_open = |about: &Metadata| about.uid() == own_uid() && mode(about) & 0o077 != 0;
-    let open: Vec<&Path> = files.iter().filter(|(_, about)| is_open(about)).map(|(path, _)| path.as_path()).collect();
-    if !open.is_empty() {
-        let is_folder = |path: &Path| FOLDERS.iter().any(|folder| path == store.join(folder));
-        let private = |path: &Path| if is_folder(path) { 0o700 } else { 0o600 };
-        let fixes = open.iter().map(|path| Fix::Mode((*path).into(), private(path))).collect();
-        let what = format!("others may read: {}", named(&open, store));
-        let remedy = "chmod go= for each";
+    if let Some(first) = foreign.first() {
+        let what = format_args!("{} of {} not yours, such as {}", foreign.len(), files.len(), first.display());
+        found.fail(what, format_args!("give them back to yourself: sudo chown"));
+    }
+    if let Some((first, _)) = open.first() {
+        let what = format_args!("others may read {} of {}, such as {}", open.len(), files.len(), first.display());
+        let remedy = format_args!("chmod go= for each");
         // Behind a closed door it matters less.
-        let is_closed = mode(&fs::metadata(store).unwrap_or(about)) & 0o077 == 0;
-        let finding = if is_closed { Finding::warn(CHECK, what, remedy) } else { Finding::fail(CHECK, what, remedy) };
-        findings.push(finding.fixed_by(fixes));
+        if is_closed {
+            found.warn(what, remedy)
+        } else {
+            found.fail(what, remedy)
+        }
+        let private = |is_folder: bool| if is_folder { 0o700 } else { 0o600 };
+        found.fixed_by(open.into_iter().map(|(path, is)| Fix::Mode(path.clone(), private(is))).collect());
     }
-    if findings.is_empty() {
+    if found.all.is_empty() {
         let count = counted(files.len() as u64, "file and folder", "files and folders");
-        findings.push(Finding::pass(CHECK, format!("{count} in {}, yours alone", store.display())));
+        found.pass(format_args!("{count} in {}, yours alone", store.display()));
     }
-    findings
 }
 
 /// Is there room for more?
-pub(super) fn space(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "disk";
+pub(super) fn space(patient: &mut Patient, found: &mut Findings) {
     let there = patient.store.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
-    vec![match disk::free_bytes(there) {
-        Ok(bytes) => {
-            let what = format!("{} free", size_in_words(bytes));
-            let remedy = format!("make room on the disk of {}", there.display());
-            match bytes {
-                0..LEAST_BYTES => Finding::fail(CHECK, what, remedy),
-                LEAST_BYTES..FEW_BYTES => Finding::warn(CHECK, what, remedy),
-                _ => Finding::pass(CHECK, what),
-            }
+    let shown = there.display();
+    let bytes = match disk::free_bytes(there) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            return found.warn(format_args!("{shown}: {error}"), format_args!("see that the disk is there"));
         }
-        Err(error) => Finding::warn(CHECK, format!("{}: {error}", there.display()), "see that the disk is there"),
-    }]
+    };
+    let free = size_in_words(bytes);
+    let (what, remedy) = (format_args!("{free} free"), format_args!("make room on the disk of {shown}"));
+    match bytes {
+        0..LEAST_BYTES => found.fail(what, remedy),
+        LEAST_BYTES..FEW_BYTES => found.warn(what, remedy),
+        _ => found.pass(what),
+    }
 }
 
 /// Can the state files be read, and was one set aside?
-pub(super) fn state(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "state";
-    let mut findings = Vec::new();
+pub(super) fn state(patient: &mut Patient, found: &mut Findings) {
     for name in [state_file::NAME, record::NAME] {
         if let Err(error) = json_file(&patient.store.join(name)) {
-            let remedy = "nothing: at its next start the daemon sets it aside and begins with defaults";
-            findings.push(Finding::warn(CHECK, format!("{name} cannot be used: {error}"), remedy));
+            let remedy = format_args!("nothing: at its next start the daemon sets it aside and begins with defaults");
+            found.warn(format_args!("{name} cannot be used: {error}"), remedy);
         }
     }
-    let files = files(&patient.store);
-    let aside: Vec<&Path> = files.iter().map(|(path, _)| path.as_path()).filter(|path| has(path, ".bad-")).collect();
-    if !aside.is_empty() {
-        let what = format!("set aside, since it could not be used: {}", named(&aside, &patient.store));
-        findings.push(Finding::warn(CHECK, what, "look at it, then remove it"));
+    for (path, _) in files(&patient.store) {
+        if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-")) {
+            let what = format_args!("{} could not be used and was set aside", path.display());
+            found.warn(what, format_args!("look at it, then remove it"));
+        }
     }
-    if findings.is_empty() {
-        findings.push(Finding::pass(CHECK, "what the daemon keeps of itself can be read"));
+    if found.all.is_empty() {
+        found.pass(format_args!("what the daemon keeps of itself can be read"));
     }
-    findings
 }
 
 /// What a process that was killed has left.
-pub(super) fn leftovers(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "leftovers";
+pub(super) fn leftovers(patient: &mut Patient, found: &mut Findings) {
     let writer = |path: &Path| -> Option<u32> { path.file_name()?.to_str()?.rsplit_once(".tmp-")?.1.parse().ok() };
-    let is_old =
-        |about: &Metadata| about.modified().is_ok_and(|written| written.elapsed().is_ok_and(|age| age > BEING_WRITTEN));
-    let files = files(&patient.store);
-    let dead: Vec<&Path> = files
-        .iter()
-        .filter(|(path, about)| writer(path).is_some_and(|pid| !process::is_alive(pid)) && is_old(about))
-        .map(|(path, _)| path.as_path())
-        .collect();
-    if dead.is_empty() {
-        return Vec::new();
+    for (path, about) in files(&patient.store) {
+        let is_old = || about.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > BEING_WRITTEN));
+        if writer(&path).is_some_and(|pid| !process::is_alive(pid)) && is_old() {
+            let what = format_args!("{} was half-written by a process that is gone", path.display());
+            found.warn(what, format_args!("remove it"));
+            found.fixed_by(vec![Fix::Remove(path)]);
+        }
     }
-    let what = format!("half-written by a process that is gone: {}", named(&dead, &patient.store));
-    let fixes = dead.iter().map(|path| Fix::Remove((*path).into())).collect();
-    vec![Finding::warn(CHECK, what, "remove them").fixed_by(fixes)]
 }
 
 /// Which assistants' bridges are there?
-pub(super) fn clients(patient: &mut Patient) -> Vec<Finding> {
-    const CHECK: &str = "clients";
+pub(super) fn clients(patient: &mut Patient, found: &mut Findings) {
     let beats = match heartbeats::read(&patient.store, patient.now, process::is_alive) {
         Ok(beats) => beats,
-        Err(error) => return vec![Finding::warn(CHECK, format!("wrappers: {error}"), "make it readable for you")],
+        Err(error) => {
+            return found.warn(format_args!("wrappers: {error}"), format_args!("make it readable for you"));
+        }
     };
-    let of = |condition| beats.iter().filter(move |beat| beat.condition == condition);
-    let mut findings = Vec::new();
-    let gone: Vec<Fix> = of(Condition::Orphan).map(|beat| Fix::Remove(beat.path.clone())).collect();
-    if !gone.is_empty() {
-        let what = format!("{} of processes that are gone", counted(gone.len() as u64, "heartbeat", "heartbeats"));
-        let remedy = "nothing: the daemon removes them when it gets drowsy";
-        findings.push(Finding::warn(CHECK, what, remedy).fixed_by(gone));
+    let count = beats.len() as u64;
+    for beat in beats {
+        let pid = beat.pid;
+        match beat.condition {
+            Condition::Fresh => {}
+            Condition::Stale => {
+                let what = format_args!("process {pid} has not refreshed its heartbeat since {}", beat.last_refresh);
+                found.warn(what, format_args!("if no assistant uses it: kill {pid}"));
+            }
+            Condition::Orphan => {
+                let remedy = format_args!("nothing: the daemon removes it when it gets drowsy");
+                found.warn(format_args!("a heartbeat of process {pid}, which is gone"), remedy);
+                found.fixed_by(vec![Fix::Remove(beat.path)]);
+            }
+        }
     }
-    for stale in of(Condition::Stale) {
-        let what = format!("process {} has not refreshed its heartbeat since {}", stale.pid, stale.last_refresh);
-        findings.push(Finding::warn(CHECK, what, format!("if no assistant uses it: kill {}", stale.pid)));
+    if found.all.is_empty() {
+        found.pass(format_args!("{}", counted(count, "bridge is there", "bridges are there")));
     }
-    if findings.is_empty() {
-        let count = counted(beats.len() as u64, "bridge is", "bridges are");
-        findings.push(Finding::pass(CHECK, format!("{count} there")));
-    }
-    findings
 }
 
 /// A small file's JSON; `None` where there is no file.
@@ -249,20 +240,6 @@ pub(super) fn listed(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)>
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MOST_FILES);
     let about = |entry: fs::DirEntry| Some((entry.path(), entry.metadata().ok()?));
     entries.filter_map(about).filter(|(_, about)| about.is_file() || about.is_dir())
-}
-
-/// Some paths, shown from a folder.
-fn named(paths: &[&Path], folder: &Path) -> String {
-    let shown = |path: &&Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
-    let mut text = paths.iter().take(NAMED).map(shown).collect::<Vec<_>>().join(", ");
-    if paths.len() > NAMED {
-        text.push_str(&format!(" and {} more", paths.len() - NAMED));
-    }
-    text
-}
-
-fn has(path: &Path, part: &str) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().contains(part))
 }
 
 fn mode(about: &Metadata) -> u32 {

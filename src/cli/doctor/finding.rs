@@ -1,16 +1,18 @@
-//! What a check has found, what is to be done about it, and how both are shown.
+//! What checks find, what is to be done about it, and how both are shown.
 
+use std::fmt::{self, Arguments, Write};
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::super::console::{Kind, bold, visible};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(super) enum Verdict {
     Pass,
     /// It works, and somebody should look.
@@ -20,13 +22,15 @@ pub(super) enum Verdict {
 }
 
 /// A line of the report.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
     check: &'static str,
     pub(super) verdict: Verdict,
     what: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     remedy: String,
     /// What `--fix` does about it; nothing where it needs judgement.
+    #[serde(rename = "fixable", serialize_with = "are_some")]
     pub(super) fixes: Vec<Fix>,
 }
 
@@ -38,42 +42,56 @@ pub(super) enum Fix {
     Remove(PathBuf),
 }
 
+/// What one check finds, in its order.
+#[derive(Debug)]
+pub(super) struct Findings {
+    check: &'static str,
+    pub(super) all: Vec<Finding>,
+}
+
+impl Findings {
+    pub(super) fn of(check: &'static str) -> Findings {
+        Findings { check, all: Vec::new() }
+    }
+
+    pub(super) fn pass(&mut self, what: Arguments<'_>) {
+        self.add(Verdict::Pass, what, format_args!(""));
+    }
+
+    pub(super) fn warn(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
+        self.add(Verdict::Warn, what, remedy);
+    }
+
+    pub(super) fn fail(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
+        self.add(Verdict::Fail, what, remedy);
+    }
+
+    /// What has just been found is set right so.
+    pub(super) fn fixed_by(&mut self, fixes: Vec<Fix>) {
+        if let Some(finding) = self.all.last_mut() {
+            finding.fixes = fixes;
+        }
+    }
+
+    #[inline(never)]
+    fn add(&mut self, verdict: Verdict, what: Arguments<'_>, remedy: Arguments<'_>) {
+        let (what, remedy) = (what.to_string(), remedy.to_string());
+        self.all.push(Finding { check: self.check, verdict, what, remedy, fixes: Vec::new() });
+    }
+}
+
 impl Finding {
-    pub(super) fn pass(check: &'static str, what: impl Into<String>) -> Finding {
-        Finding { check, verdict: Verdict::Pass, what: what.into(), remedy: String::new(), fixes: Vec::new() }
-    }
-
-    pub(super) fn warn(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { verdict: Verdict::Warn, remedy: remedy.into(), ..Finding::pass(check, what) }
-    }
-
-    pub(super) fn fail(check: &'static str, what: impl Into<String>, remedy: impl Into<String>) -> Finding {
-        Finding { verdict: Verdict::Fail, remedy: remedy.into(), ..Finding::pass(check, what) }
-    }
-
-    /// The same, which `--fix` sets right.
-    pub(super) fn fixed_by(self, fixes: Vec<Fix>) -> Finding {
-        Finding { fixes, ..self }
-    }
-
     /// For people: a line, and one with what to do.
     pub(super) fn text(&self, kind: Kind) -> String {
         let verdict = self.verdict.name();
         let verdict = if self.verdict == Verdict::Pass { verdict.into() } else { bold(verdict, kind) };
-        let what = visible(&self.what, kind).replace('\n', " ");
-        let line = format!("{verdict}  {:<12}  {what}", self.check);
-        match (self.remedy.is_empty(), self.fixes.is_empty()) {
-            (true, _) => line,
-            (_, true) => format!("{line}\n      {:<12}  -> {}", "", visible(&self.remedy, kind)),
-            _ => format!("{line}\n      {:<12}  -> {} (or iaid doctor --fix)", "", visible(&self.remedy, kind)),
+        let mut text = format!("{verdict}  {:<12}  {}", self.check, visible(&self.what, kind).replace('\n', " "));
+        if !self.remedy.is_empty() {
+            let fix = if self.fixes.is_empty() { "" } else { " (or iaid doctor --fix)" };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n{:20}-> {}{fix}", "", visible(&self.remedy, kind));
         }
-    }
-
-    /// For programs.
-    pub(super) fn json(&self) -> Value {
-        let remedy = Some(&self.remedy).filter(|remedy| !remedy.is_empty());
-        json!({"check": self.check, "verdict": self.verdict.name(), "what": self.what, "remedy": remedy,
-            "fixable": !self.fixes.is_empty()})
+        text
     }
 }
 
@@ -87,26 +105,36 @@ impl Verdict {
     }
 }
 
+impl fmt::Display for Fix {
+    /// The file that it is about.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fix::Mode(path, _) | Fix::Rename(path, _) | Fix::Remove(path) => path.display().fmt(f),
+        }
+    }
+}
+
 impl Fix {
     /// Does it, and says what it did, or why it could not.
     pub(super) fn apply(&self) -> Result<String, String> {
-        let (done, outcome) = match self {
-            Fix::Mode(path, mode) => (format!("{} has mode {mode:04o} now", path.display()), set_mode(path, *mode)),
-            Fix::Rename(from, to) => (format!("{} is tried again", to.display()), rename(from, to)),
-            Fix::Remove(path) => (format!("{} is removed", path.display()), fs::remove_file(path)),
+        let outcome = match self {
+            Fix::Mode(path, mode) => set_mode(path, *mode),
+            Fix::Rename(from, to) => rename(from, to),
+            Fix::Remove(path) => fs::remove_file(path),
         };
-        match outcome {
+        match (outcome, self) {
             // Somebody else has done it, or taken it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(format!("{} has gone by itself", self.place())),
-            outcome => outcome.map(|()| done).map_err(|error| format!("{}: {error}", self.place())),
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(format!("{self} has gone by itself")),
+            (Err(error), _) => Err(format!("{self}: {error}")),
+            (Ok(()), Fix::Mode(_, mode)) => Ok(format!("{self} has mode {mode:04o} now")),
+            (Ok(()), Fix::Rename(..)) => Ok(format!("{self} is tried again")),
+            (Ok(()), Fix::Remove(_)) => Ok(format!("{self} is removed")),
         }
     }
+}
 
-    fn place(&self) -> std::path::Display<'_> {
-        match self {
-            Fix::Mode(path, _) | Fix::Rename(path, _) | Fix::Remove(path) => path.display(),
-        }
-    }
+fn are_some<S: serde::Serializer>(fixes: &[Fix], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bool(!fixes.is_empty())
 }
 
 /// Of a file itself, never of what a link leads to.
@@ -127,23 +155,25 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_finding_is_a_line_and_what_to_do() {
-        let fix = vec![Fix::Remove("/x".into())];
-        for (finding, text) in [
-            (Finding::pass("disk", "1 GiB free"), "PASS  disk          1 GiB free"),
-            (Finding::warn("disk", "a\u{1b}\nb", "do it"), "WARN  disk          a␛ b\n                    -> do it"),
-            (
-                Finding::fail("a", "b", "c").fixed_by(fix.clone()),
-                "FAIL  a             b\n                    -> c (or iaid doctor --fix)",
-            ),
-        ] {
-            assert_eq!(finding.text(Kind::Terminal), text);
-        }
-        let json = Finding::fail("a", "b", "c").fixed_by(fix).json();
-        assert_eq!(json, json!({"check": "a", "verdict": "FAIL", "what": "b", "remedy": "c", "fixable": true}));
-        assert_eq!(Finding::pass("a", "b").json()["remedy"], Value::Null);
+        let mut found = Findings::of("disk");
+        found.pass(format_args!("1 GiB free"));
+        found.warn(format_args!("a\u{1b}\nb"), format_args!("do it"));
+        found.fail(format_args!("b"), format_args!("c"));
+        found.fixed_by(vec![Fix::Remove("/x".into())]);
+        let texts: Vec<String> = found.all.iter().map(|one| one.text(Kind::Terminal)).collect();
+        let want = [
+            "PASS  disk          1 GiB free",
+            "WARN  disk          a␛ b\n                    -> do it",
+            "FAIL  disk          b\n                    -> c (or iaid doctor --fix)",
+        ];
+        assert_eq!(texts, want);
+        let json = serde_json::to_value(&found.all[2]).unwrap();
+        assert_eq!(json, json!({"check": "disk", "verdict": "FAIL", "what": "b", "remedy": "c", "fixable": true}));
+        assert!(serde_json::to_value(&found.all[0]).unwrap().get("remedy").is_none());
     }
 
     #[test]
@@ -153,7 +183,7 @@ mod tests {
         fs::write(at("a"), "a").unwrap();
         fs::write(at("b"), "b").unwrap();
         assert!(Fix::Rename(at("a"), at("b")).apply().unwrap_err().contains("is there already"));
-        assert!(Fix::Rename(at("a"), at("c")).apply().unwrap().ends_with("/c is tried again"));
+        assert!(Fix::Rename(at("a"), at("c")).apply().unwrap().ends_with("/a is tried again"));
         assert_eq!(fs::read_to_string(at("b")).unwrap() + &fs::read_to_string(at("c")).unwrap(), "ba");
         std::os::unix::fs::symlink(at("b"), at("link")).unwrap();
         fs::set_permissions(at("b"), Permissions::from_mode(0o644)).unwrap();

@@ -5,6 +5,7 @@
 //! open connection keeps it from hibernating. Nothing of the terminal is changed that would have to be put
 //! back: the cursor waits below the list.
 
+use std::fmt::{Arguments, Write};
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -150,24 +152,35 @@ impl Watch {
 
     /// A look for a pipe or a file: one line.
     fn line(&self, look: &Look) -> String {
-        let mut parts = vec![self.clock(look.at)];
+        let mut line = self.clock(look.at);
+        // Writing to a String cannot fail.
+        let mut add = |part: Arguments<'_>| {
+            let _ = write!(line, "  {part}");
+        };
         match &look.status {
             Ok(status) => {
                 let status: Value = serde_json::from_str(status.get()).unwrap_or_default();
-                let count = |key: &str| grouped(status[key].as_u64().unwrap_or(0));
-                let micros = |key: &str| micros_in_words(status["latency_us"][key].as_u64().unwrap_or(0));
-                parts.push(state_in_words(status["fsm_state"].as_str(), status["lifecycle_state"].as_str()));
-                parts.extend(look.requests_per_sec.map(|rate| format!("{rate:.1} requests/s")));
-                parts.push(format!("p50 {}, p99 {}", micros("p50"), micros("p99")));
-                parts.push(format!("{} in flight, {} queued", count("in_flight"), count("queued")));
-                parts.push(size_in_words(status["rss_bytes"].as_u64().unwrap_or(0)));
-                parts.push(format!("{} records", count("records")));
-                parts.push(format!("{} connections", count("connections")));
+                let number = |value: &Value| value.as_u64().unwrap_or(0);
+                let count = |key: &str| grouped(number(&status[key]));
+                let micros = |key: &str| micros_in_words(number(&status["latency_us"][key]));
+                add(format_args!(
+                    "{}",
+                    state_in_words(status["fsm_state"].as_str(), status["lifecycle_state"].as_str())
+                ));
+                if let Some(rate) = look.requests_per_sec {
+                    add(format_args!("{rate:.1} requests/s"));
+                }
+                add(format_args!("p50 {}, p99 {}", micros("p50"), micros("p99")));
+                add(format_args!("{} in flight, {} queued", count("in_flight"), count("queued")));
+                add(format_args!("{}", size_in_words(number(&status["rss_bytes"]))));
+                add(format_args!("{} records  {} connections", count("records"), count("connections")));
             }
-            Err(why) => parts.push(format!("away: {why}")),
+            Err(why) => add(format_args!("away: {why}")),
         }
-        parts.extend((!look.captures.is_empty()).then(|| format!("captured {}", captures(look))));
-        parts.join("  ")
+        if !look.captures.is_empty() {
+            add(format_args!("captured {}", captures(look)));
+        }
+        line
     }
 
     /// A look for a terminal: a list with a heading.
@@ -190,20 +203,28 @@ impl Watch {
 }
 
 impl Look {
-    /// A look for programs: the reply as it came, and what is known beside it.
+    /// A look for programs.
     fn json(&self) -> String {
-        let captures: Map<String, Value> =
-            self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())).collect();
-        let (status, error) = match &self.status {
-            Ok(status) => (status.get(), Value::Null),
-            Err(why) => ("null", why.as_str().into()),
+        let captures = self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())).collect();
+        let told = Told {
+            ts: self.at.to_string(),
+            requests_per_sec: self.requests_per_sec,
+            last_captures: captures,
+            error: self.status.as_ref().err(),
+            status: self.status.as_deref().ok(),
         };
-        let about = json!({"ts": self.at.to_string(), "requests_per_sec": self.requests_per_sec,
-            "last_captures": captures, "error": error})
-        .to_string();
-        // The daemon's words as they are, which a parsed value would not keep.
-        format!("{},\"status\":{status}}}", about.trim_end_matches('}'))
+        serde_json::to_string(&told).unwrap_or_default()
     }
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    ts: String,
+    requests_per_sec: Option<f64>,
+    last_captures: Map<String, Value>,
+    error: Option<&'a String>,
+    /// The reply as it came.
+    status: Option<&'a RawValue>,
 }
 
 fn captures(look: &Look) -> String {
@@ -315,7 +336,7 @@ mod tests {
             "10:00:00  drowsy (WAKE, DROWSY)  2.5 requests/s  p50 12 µs, p99 3.4 ms  0 in flight, 0 queued  2.0 KiB  \
              1 234 records  0 connections  captured codex 1 min 5 s ago"
         );
-        assert!(look.json().ends_with(&format!(",\"status\":{status}}}")), "{}", look.json());
+        assert!(look.json().contains(&format!("\"status\":{status}")), "{}", look.json());
         serde_json::from_str::<Value>(&look.json()).unwrap();
         look.status = Err("daemon_unreachable: \"x\"".into());
         assert!(watch.line(&look).contains("  away: daemon_unreachable"));
