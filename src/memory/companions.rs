@@ -35,8 +35,8 @@ const COMMON: i64 = 600;
 /// Companions kept of a word.
 const KEPT: usize = 8;
 
-/// Least company that is kept.
-const LEAST: f64 = 0.1;
+/// Least company that is kept. Less than this is no help, and takes a third of the room (`docs/recall.md`).
+const LEAST: f64 = 0.4;
 
 /// Shortest word, in bytes: shorter ones are no subject.
 const SHORTEST: usize = 3;
@@ -52,12 +52,11 @@ pub(super) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64
     let mut read = connection.prepare_cached("SELECT others FROM companion WHERE term = ?1")?;
     let others: Option<String> = read.query_row([term], |row| row.get(0)).optional()?;
     let others = others.unwrap_or_default();
-    let mut fields = others.split(' ');
-    let mut companions = Vec::new();
-    while let (Some(other), Some(thousandths)) = (fields.next(), fields.next()) {
-        companions.push((other.to_owned(), thousandths.parse().unwrap_or(0.0) / 1000.0));
-    }
-    Ok(companions)
+    let companion = |field: &str| {
+        let tenths = field.chars().next_back()?.to_digit(10)?;
+        Some((field[..field.len() - 1].to_owned(), f64::from(tenths) / 10.0))
+    };
+    Ok(others.split(' ').filter_map(companion).collect())
 }
 
 /// Learns the companions of the words whose last record, up to the one at `last`, is the one at `seq`;
@@ -109,7 +108,8 @@ impl Word<'_> {
             return Ok(false);
         }
         let companions = self.companions(&holders)?;
-        let field = |(other, company): &(String, f64)| format!("{other} {:.0}", company * 1000.0);
+        // Nine tenths and more are as good as always.
+        let field = |(other, company): &(String, f64)| format!("{other}{:.0}", (company * 10.0).min(9.0));
         let others: Vec<String> = companions.iter().map(field).collect();
         // Without others too: it says that the word need not be looked at again so soon.
         let put = "INSERT INTO companion (term, seen, others) VALUES (?1, ?2, ?3)

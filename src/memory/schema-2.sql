@@ -14,5 +14,5 @@ CREATE TABLE spool (
 CREATE TABLE first_turn (session TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
 -- A term that keeps company with others: how many records had it when that was last looked at, and the
--- others, each with how much in thousandths.
+-- others, each with how much in tenths behind it.
 CREATE TABLE companion (term TEXT PRIMARY KEY, seen INTEGER NOT NULL, others TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -27,6 +27,7 @@ mod plane;
 mod security;
 mod serve;
 mod shell;
+mod sizes;
 mod small;
 mod spool;
 mod stdio;
