@@ -99,12 +99,13 @@ fn on_a_terminal_the_list_is_redrawn_in_its_place() {
     }
     let daemon = setup();
     let (program, socket) = (env!("CARGO_BIN_EXE_iaid"), daemon.setup().socket());
+    // Ctrl-C goes to the shell too, which has to live to say how the program ended.
     let command = format!(
-        "stty rows 8 cols 30; '{program}' --socket '{}' status --watch --interval 0.1; echo ended $?",
+        "trap : INT; stty rows 8 cols 30; '{program}' --socket '{}' status --watch --interval 0.1; echo ended $?",
         socket.display()
     );
     let mut terminal = Command::new("script");
-    terminal.args(["-qfec", &command, "/dev/null"]).env("TERM", "xterm").env("NO_COLOR", "1");
+    terminal.args(["-qfec", &command, "/dev/null"]).env("SHELL", "/bin/sh").env("TERM", "xterm").env("NO_COLOR", "1");
     let mut watch = Watch::by(&mut terminal);
     for _ in 0..2 {
         // Seven lines fit above the cursor.
