@@ -11,11 +11,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
 
 use crate::wire::json;
 pub use crate::wire::reply::{CallError, code};
+use crate::wire::scan::{self, Top};
 
 /// May a call start while an earlier one of its connection still waits for its reply?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +112,7 @@ impl fmt::Debug for Reply {
 /// counts as absent where a default exists.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
-    named: Vec<(Cow<'a, str>, &'a RawValue)>,
+    named: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Params<'a> {
@@ -126,9 +125,16 @@ impl<'a> Params<'a> {
         if text.starts_with('[') {
             return Err(CallError::positional());
         }
-        let named = serde_json::Deserializer::from_str(text)
-            .deserialize_map(NamedVisitor)
-            .map_err(|e| CallError { code: code::INVALID_PARAMS, message: format!("params: {e}") })?;
+        let mut named = Vec::new();
+        // How deep it may nest was its line's affair.
+        let top = scan::document(text, scan::DEEPEST, |key, value| {
+            // A key that is no text can be no param's name, and unknown names are ignored.
+            named.extend(json::string(key).map(|name| (name, value)));
+        });
+        if top != Some(Top::Object) {
+            let message = "params must be a JSON object".into();
+            return Err(CallError { code: code::INVALID_PARAMS, message });
+        }
         for (i, (name, _)) in named.iter().enumerate() {
             if named[..i].iter().any(|(earlier, _)| earlier == name) {
                 let message = format!("param '{name}' stands twice");
@@ -140,7 +146,7 @@ impl<'a> Params<'a> {
 
     /// The JSON text of a param, if it is there. `null` is a text too.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
-        self.named.iter().find(|(n, _)| n == name).map(|(_, value)| value.get())
+        self.named.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
     /// A required string.
@@ -206,28 +212,6 @@ fn whole(raw: &str) -> Option<i64> {
     // 2^53: the largest magnitude up to which every whole number is a float of its own.
     let n = raw.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0)?;
     Some(n as i64)
-}
-
-struct NamedVisitor;
-
-impl<'a> Visitor<'a> for NamedVisitor {
-    type Value = Vec<(Cow<'a, str>, &'a RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of named params")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-        let mut named = Vec::new();
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            let value = map.next_value::<&RawValue>()?;
-            // A key that is no text can be no param's name, and unknown names are ignored.
-            if let Ok(key) = text("", key.get()) {
-                named.push((key, value));
-            }
-        }
-        Ok(named)
-    }
 }
 
 #[cfg(test)]

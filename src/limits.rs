@@ -11,7 +11,7 @@ pub struct Limits {
     /// Longest line accepted, its newline not counted. 1 MiB: sixteen of the largest records.
     pub max_line_bytes: usize,
     /// Deepest nesting of arrays and objects in a line. 128: `serde_json` builds values up to 127
-    /// deep, which is what a request's params can be inside their envelope.
+    /// deep, which is what a request's params can be inside their envelope. At most 512.
     pub max_depth: usize,
     /// Connections open at once. The daemon fits it to the fd limit, see [`connections_for`].
     pub max_connections: usize,

@@ -1,20 +1,17 @@
 //! A line becomes a message: a call, a control message, or the reason why it is neither.
 //!
 //! The order of the checks is the contract. Everything is borrowed from the line: an accepted call
-//! without escapes in its method name allocates nothing. JSON syntax itself is `serde_json`'s
-//! affair; what it would let pass (a depth without bound, a doubled key, an array for an object,
-//! digits lost from an id) is checked here.
+//! without escapes in its method name allocates nothing. What is JSON is seen by
+//! [`scan`](crate::wire::scan); of a line that is none, `serde_json` says why.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
-use serde_json::Deserializer;
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use crate::wire::control::{self, Control, Fields, Kind};
 use crate::wire::json;
 use crate::wire::reply::{CallError, code};
+use crate::wire::scan::{self, Top};
 
 /// What a line says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +68,17 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    fn member(&mut self, key: &'a str, value: &'a str) {
+        // A key that is no text is none of ours.
+        let Some(key) = json::string(key) else { return };
+        if let Some((slot, twice, name)) = self.slot(&key) {
+            if slot.is_some() && twice.is_none() {
+                *twice = Some(name);
+            }
+            *slot = Some(value);
+        }
+    }
+
     fn message(self) -> Message<'a> {
         if let Some(key) = self.twice {
             return refused(None, &format!("duplicate key '{key}'"));
@@ -132,28 +140,34 @@ fn is_id(raw: &str) -> bool {
 
 fn envelope(line: &[u8], max_depth: usize) -> Result<Envelope<'_>, Invalid<'_>> {
     let text = std::str::from_utf8(line).map_err(|e| not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
-    if let Some(column) = too_deep(line, max_depth) {
-        return Err(not_json(format!("nested deeper than {max_depth} at column {column}")));
+    let mut envelope = Envelope::default();
+    match scan::document(text, max_depth, |key, value| envelope.member(key, value)) {
+        Some(Top::Object) => Ok(envelope),
+        Some(Top::Other) => Err(Invalid {
+            id: None,
+            error: CallError { code: code::INVALID_REQUEST, message: "request must be a JSON object".into() },
+        }),
+        None => Err(not_json(why_not(text, max_depth))),
     }
-    let mut json = Deserializer::from_str(text);
-    let envelope = if text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-        json.deserialize_map(EnvelopeVisitor).map(Some)
-    } else {
-        json.deserialize_ignored_any(IgnoredAny).map(|_| None)
-    };
-    let envelope = envelope.and_then(|envelope| json.end().map(|()| envelope)).map_err(|e| not_json(e.to_string()))?;
-    envelope.ok_or_else(|| Invalid {
-        id: None,
-        error: CallError { code: code::INVALID_REQUEST, message: "request must be a JSON object".into() },
-    })
 }
 
 fn not_json<'a>(message: String) -> Invalid<'a> {
     Invalid { id: None, error: CallError { code: code::PARSE, message } }
 }
 
+/// Why a text is no JSON, or none that is taken, and where.
+#[cold]
+fn why_not(text: &str, max_depth: usize) -> String {
+    let max_depth = max_depth.min(scan::DEEPEST);
+    if let Some(column) = too_deep(text.as_bytes(), max_depth) {
+        return format!("nested deeper than {max_depth} at column {column}");
+    }
+    let parsed = serde_json::from_str::<IgnoredAny>(text);
+    parsed.err().map_or_else(|| "not JSON".into(), |e| e.to_string())
+}
+
 /// The column, counted from 1, of the bracket that goes over `max_depth`.
-fn too_deep(line: &[u8], max_depth: usize) -> Option<usize> {
+pub(crate) fn too_deep(line: &[u8], max_depth: usize) -> Option<usize> {
     if line.len() <= max_depth {
         return None;
     }
@@ -175,33 +189,6 @@ fn too_deep(line: &[u8], max_depth: usize) -> Option<usize> {
         }
     }
     None
-}
-
-struct EnvelopeVisitor;
-
-impl<'a> Visitor<'a> for EnvelopeVisitor {
-    type Value = Envelope<'a>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<Envelope<'a>, M::Error> {
-        let mut envelope = Envelope::default();
-        // Keys come as raw text: read as strings, one with a lone surrogate would end the parse,
-        // and read as bytes, one with a control character would pass.
-        while let Some(key) = map.next_key::<&RawValue>()? {
-            let value = map.next_value::<&RawValue>()?.get();
-            let Some(key) = json::string(key.get()) else { continue };
-            if let Some((slot, twice, name)) = envelope.slot(&key) {
-                if slot.is_some() && twice.is_none() {
-                    *twice = Some(name);
-                }
-                *slot = Some(value);
-            }
-        }
-        Ok(envelope)
-    }
 }
 
 #[cfg(test)]

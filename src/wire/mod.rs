@@ -17,4 +17,5 @@ pub mod message;
 #[doc(hidden)]
 pub mod properties;
 pub mod reply;
+pub mod scan;
 pub mod session;

@@ -6,6 +6,7 @@ use crate::wire::json;
 use crate::wire::line::{Line, LineBuffer};
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
+use crate::wire::scan::{self, Top};
 use crate::wire::session::{Request, Session, Turn, Verdict};
 
 /// The line limit of the line property.
@@ -68,9 +69,32 @@ fn collect(buffer: &mut LineBuffer, seen: &mut Vec<Seen>) {
     }
 }
 
+/// A text is JSON to the scanner exactly when it is to `serde_json`, and an object's members are those
+/// that `serde_json` sees.
+pub fn scan_agrees(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let mut seen = Vec::new();
+    let top = scan::document(text, scan::DEEPEST, |key, value| seen.push((key, value)));
+    let parsed = serde_json::from_str::<&serde_json::value::RawValue>(text);
+    let is_deep = message::too_deep(bytes, scan::DEEPEST).is_some();
+    assert_eq!(top.is_some(), parsed.is_ok() && !is_deep, "{text:?}");
+    if top != Some(Top::Object) {
+        return;
+    }
+    // A key that holds a lone surrogate is no text to serde.
+    if let Ok(members) = json::Members::read(text) {
+        let members = members.into_all();
+        let members: Vec<(&str, &str)> = members.iter().map(|(key, value)| (&**key, value.get())).collect();
+        let keys: Vec<_> = seen.iter().map(|(key, _)| json::string(key).unwrap_or_default()).collect();
+        let seen: Vec<(&str, &str)> = keys.iter().zip(&seen).map(|(key, (_, value))| (&**key, *value)).collect();
+        assert_eq!(seen, members);
+    }
+}
+
 /// Reading a line never panics, agrees with `serde_json` on what is JSON, and an accepted call's id
 /// stands in the line byte for byte and in its reply.
 pub fn message_reads(line: &[u8]) {
+    scan_agrees(line);
     let limits = Limits::default();
     let json = serde_json::from_slice::<serde_json::Value>(line);
     match message::read(line, limits.max_depth) {
