@@ -491,6 +491,8 @@ impl ControlPlane for Plane {
     fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Done>) {
         let event = match seen {
             Seen::Request("rpc.discover") => return,
+            // Of many requests in a turn the first says all.
+            Seen::Request(_) if self.events.is_empty() && self.machine.was_active_at(now.instant) => return,
             Seen::Request(_) => Event::Activity,
             Seen::Turn => Event::Tick,
         };

@@ -337,6 +337,11 @@ impl Lifecycle {
         actions
     }
 
+    /// Would activity at `now` change nothing, because there was some at that moment already?
+    pub fn was_active_at(&self, now: Instant) -> bool {
+        self.state == State::Wake && self.last_activity == now && !self.is_ask_fresh
+    }
+
     /// The next moment at which a tick would move it, if things around it stay as they are.
     pub fn next_moment(&self, around: &Around) -> Option<Instant> {
         let after = |time: Duration| self.last_activity.checked_add(time);

@@ -365,7 +365,8 @@ static PING: Method = Method {
 
 /// The method of this name.
 pub(super) fn find(name: &str) -> Option<&'static Method> {
-    METHODS.binary_search_by(|method| method.name.cmp(name)).ok().map(|at| &METHODS[at])
+    // Lengths tell nearly all of them apart, so this is quicker than to search by halves.
+    METHODS.iter().find(|method| method.name == name)
 }
 
 #[derive(Serialize)]

@@ -123,12 +123,18 @@ pub(super) fn profile_get(profiles: &Profiles, params: &Params<'_>, reply: Reply
     let profile = profiles.current();
     match params.string_opt("knob") {
         Ok(None) => reply.send_json(Ok(profile.all.clone())),
-        Ok(Some(knob)) => reply.send(Ok(match profile.live.get(&*knob) {
-            Some(value) => json!({"knob": knob, "value": value}),
-            None => json!({"knob": knob, "status": "unknown"}),
-        })),
+        Ok(Some(knob)) => match profile.live.get(&*knob) {
+            Some(value) => reply.send(Ok(Known { knob: &knob, value })),
+            None => reply.send(Ok(json!({"knob": knob, "status": "unknown"}))),
+        },
         Err(error) => reply.send::<()>(Err(error)),
     }
+}
+
+#[derive(Serialize)]
+struct Known<'a> {
+    knob: &'a str,
+    value: &'a Value,
 }
 
 /// Answers `profile_set`: at once if it is refused, else after the commit.

@@ -19,7 +19,7 @@ use crate::serve::route::{Route, route};
 use crate::serve::tally::Tally;
 use crate::sys::stream;
 use crate::wire::reply;
-use crate::wire::session::{Served, Session, Turn, Verdict};
+use crate::wire::session::{Served, Session, Storage, Turn, Verdict};
 
 /// What every connection is watched for. PRIORITY tells of a byte out of band, where there is such.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -39,8 +39,8 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) tally: Tally,
     /// The clocks, read once a turn of the loop.
     pub(crate) now: Now,
-    /// Input storage for whoever has the turn.
-    pub(crate) storage: Vec<u8>,
+    /// For whoever has the turn.
+    pub(crate) storage: Storage,
 }
 
 /// One peer.
@@ -86,10 +86,14 @@ pub(crate) enum After {
 }
 
 impl<D: Dispatch, P: ControlPlane> Core<D, P> {
-    /// The storage of the last turn may have stayed with its connection, or have grown with its line.
+    /// The storage of the last turn may have stayed with its connection, or have grown with what it held.
     fn renew_storage(&mut self) {
-        if self.storage.len() != self.limits.turn_bytes {
-            self.storage = vec![0; self.limits.turn_bytes];
+        let Storage { input, output } = &mut self.storage;
+        if input.len() != self.limits.turn_bytes {
+            *input = vec![0; self.limits.turn_bytes];
+        }
+        if output.capacity() > 2 * self.limits.turn_bytes {
+            *output = Vec::new();
         }
     }
 }
@@ -118,7 +122,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     }
 
     /// Workers have answered some of its calls.
-    pub(crate) fn delivered(&mut self, delivery: &Delivery, core: &mut Core<D, P>) {
+    pub(crate) fn delivered(&mut self, delivery: Delivery, core: &mut Core<D, P>) {
         let Some(in_flight) = &mut self.batch else {
             core.tally.late_results += delivery.count as u64;
             return;
@@ -129,7 +133,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             self.batch = None;
         }
         core.tally.in_flight -= delivery.count;
-        self.session.answered(delivery.count, &delivery.replies);
+        self.session.answered(delivery.count, delivery.replies);
     }
 
     /// The control plane answers its message.
@@ -140,7 +144,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             return;
         }
         core.tally.in_flight -= 1;
-        self.session.answered(1, line);
+        self.session.answered(1, line.to_vec());
     }
 
     /// The drain's time is up: answers all that is left with -32001.
@@ -162,7 +166,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             None => {}
         }
         core.tally.in_flight -= pending;
-        self.session.answered(pending, &replies);
+        self.session.answered(pending, replies);
         core.tally.errors += (errors + self.session.refuse_rest(why, &core.limits)) as u64;
     }
 
@@ -304,7 +308,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     }
 
     /// Lets its calls go on that waited until their replies were taken.
-    fn resume(&mut self, core: &Core<D, P>) {
+    fn resume(&mut self, core: &mut Core<D, P>) {
         if let Some(in_flight) = &mut self.batch
             && in_flight.paused
             && self.session.output().len() < core.limits.output_mark_bytes

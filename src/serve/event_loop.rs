@@ -68,6 +68,8 @@ pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     connections: Slab<Connection<D, P>>,
     generation: usize,
     ready: VecDeque<usize>,
+    /// Empty between the turns.
+    results: Vec<Outcome<P::Done>>,
     timers: Timers,
     /// `None` once the server is stopping.
     acceptor: Option<Acceptor>,
@@ -96,6 +98,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             connections: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
+            results: Vec::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
             accept_failure_told: false,
@@ -118,6 +121,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 polled => polled?,
             }
             self.core.now = Now::read();
+            self.take_results();
             for event in events.iter().map(Event::from) {
                 self.on_event(event);
             }
@@ -145,12 +149,19 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.drain.as_ref().is_some_and(|drain| self.connections.is_empty() || drain.end_at <= self.core.now.instant)
     }
 
-    fn timeout(&self) -> Option<Duration> {
+    /// The turn is over: how long nothing is due. What the turn brought goes to the workers.
+    fn timeout(&mut self) -> Option<Duration> {
+        let Core { pool, now, tally, .. } = &mut self.core;
         if !self.ready.is_empty() {
+            pool.hand_over();
+            return Some(Duration::ZERO);
+        }
+        if !pool.may_sleep(now.instant, tally.in_flight > 0) {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
-        let moment = self.timers.earliest([drain, self.core.plane.next_moment(), self.core.ledger.next_moment()]);
+        let Core { pool, plane, ledger, .. } = &self.core;
+        let moment = self.timers.earliest([drain, pool.next_moment(), plane.next_moment(), ledger.next_moment()]);
         moment.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -161,7 +172,6 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 if self.stop_asked.load(Ordering::SeqCst) {
                     self.begin_drain();
                 }
-                self.take_results();
             }
             Event::Stop => self.begin_drain(),
             Event::Peer { token, readable, ragged } => {
@@ -248,8 +258,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     }
 
     fn take_results(&mut self) {
-        self.core.pool.heard();
-        while let Some(outcome) = self.core.pool.take() {
+        let mut results = std::mem::take(&mut self.results);
+        self.core.pool.take(&mut results);
+        for outcome in results.drain(..) {
             let delivery = match outcome {
                 Outcome::Replies(delivery) => delivery,
                 Outcome::Work(done) => {
@@ -261,12 +272,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.core.tally.errors += delivery.errors as u64;
             match find(&mut self.connections, delivery.owner) {
                 Some(connection) => {
-                    connection.delivered(&delivery, &mut self.core);
+                    connection.delivered(delivery, &mut self.core);
                     enqueue(&mut self.ready, connection);
                 }
                 None => self.core.tally.late_results += delivery.count as u64,
             }
         }
+        self.results = results;
     }
 
     /// Gives each connection that is on the list now its turn.

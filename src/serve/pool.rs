@@ -1,36 +1,57 @@
 //! A fixed number of worker threads behind one queue.
 //!
 //! A job is a [`Batch`], the calls of one connection that stood ready, or a task of the control
-//! plane. Results go into a channel that the loop empties; whoever fills an empty one calls
-//! `notify`, which is all that is known here of how the loop sleeps. A panic becomes an error reply
-//! and the worker lives.
+//! plane. The loop collects the jobs of a turn and hands them over together; results come back
+//! through a mailbox that the loop empties each turn. A panic becomes an error reply and the worker
+//! lives.
 //!
-//! The queue's lock is held to push or to take one job, never while one runs.
+//! A hand-over wakes as many workers as the work it brings seems worth, going by how long the last
+//! jobs took, and results of brief jobs are announced together. Both are guesses, so they hold for
+//! [`PATIENCE`] only: then every worker is called that there is a job for, and each result is
+//! announced at once.
 
 mod batch;
+mod mailbox;
+mod queue;
+mod sync;
 
-use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::mailbox::{Mailbox, Reader, Then};
+use self::queue::{Next, Queue};
 use crate::dispatch::Dispatch;
 use crate::limits::Limits;
 use crate::serve::plane::{Panicked, Work};
 
 pub(crate) use self::batch::{Batch, BatchBuilder};
 
+/// How long guesses hold: the shortest time that epoll(7) and kqueue(2) both can wait.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Work that is worth waking another worker for. Picked: some ten times what waking one costs.
+const WORTH_A_WORKER: Duration = Duration::from_micros(50);
+
+/// Jobs that are handed over while the turn goes on. Picked: enough for one wake-up not to count.
+const HANDFUL: usize = 32;
+
 /// The pool, as the loop holds it. Dropping it lets the workers end after their running job.
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     /// `None` once it is to end.
     shared: Option<Share<D, T>>,
-    results: Receiver<Outcome<T>>,
+    /// Jobs of this turn that were not handed over yet.
+    fresh: Vec<Job<D, T>>,
+    /// Something was handed over since the loop slept last.
+    handed_over: bool,
+    /// When the guesses about that are given up.
+    patient_until: Option<Instant>,
     /// Closed when the last share is gone.
     alive: Receiver<Infallible>,
 }
@@ -83,41 +104,21 @@ pub(crate) struct Delivery {
 struct Shared<D: Dispatch, T: Send + 'static> {
     dispatch: Arc<D>,
     limits: Limits,
-    queue: Mutex<Queue<D, T>>,
-    wake: Condvar,
-    /// Jobs in the queue, for `status` to read without the lock.
-    queued: AtomicUsize,
-    results: Sender<Outcome<T>>,
-    /// Results were sent that the loop has been told of and has not taken yet.
-    told: AtomicBool,
-    notify: Box<dyn Fn() + Send + Sync>,
-}
-
-struct Queue<D: Dispatch, T: Send + 'static> {
-    jobs: VecDeque<Job<D, T>>,
-    sleeping: usize,
-    closed: bool,
-    rest: Rest<T>,
-}
-
-/// The workers are to let go of their own state.
-struct Rest<T> {
-    /// Counts up; a worker that has seen a lower number has not rested.
-    round: u64,
-    /// Workers that have not.
-    left: usize,
-    /// Runs behind the last of them.
-    then: Option<Work<T>>,
+    queue: Queue<Job<D, T>>,
+    results: Mailbox<Outcome<T>>,
+    /// Runs behind the last worker that rests.
+    then: Mutex<Option<Work<T>>>,
+    /// About how long a job takes, in nanoseconds.
+    usual_ns: AtomicU64,
 }
 
 enum Job<D: Dispatch, T: Send + 'static> {
     Batch(Arc<Batch<D, T>>),
     Work(Work<T>),
-    Rest,
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
-    /// Starts the workers. `notify` is called, from any thread, when results wait to be taken.
+    /// Starts the workers. `notify` is called, from any thread, to end the loop's sleep.
     ///
     /// # Errors
     /// The system's, where a thread cannot be started.
@@ -126,24 +127,17 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         limits: &Limits,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Pool<D, T>> {
-        let (sender, results) = channel();
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
-            queue: Mutex::new(Queue {
-                jobs: VecDeque::new(),
-                sleeping: 0,
-                closed: false,
-                rest: Rest { round: 0, left: 0, then: None },
-            }),
-            wake: Condvar::new(),
-            queued: AtomicUsize::new(0),
-            results: sender,
-            told: AtomicBool::new(false),
-            notify: Box::new(notify),
+            queue: Queue::new(),
+            results: Mailbox::new(notify),
+            then: Mutex::new(None),
+            usual_ns: AtomicU64::new(0),
         });
         let (living, alive) = channel();
-        let pool = Pool { shared: Some(Share { shared, _living: living }), results, alive };
+        let shared = Some(Share { shared, _living: living });
+        let pool = Pool { shared, fresh: Vec::new(), handed_over: false, patient_until: None, alive };
         for index in 0..limits.workers {
             let shared = pool.share().clone();
             let name = format!("iaid-worker-{index}");
@@ -152,39 +146,76 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         Ok(pool)
     }
 
-    /// Hands a batch to the workers.
-    pub(crate) fn submit(&self, batch: BatchBuilder) -> Arc<Batch<D, T>> {
+    /// Takes a batch for the workers.
+    pub(crate) fn submit(&mut self, batch: BatchBuilder) -> Arc<Batch<D, T>> {
         let batch = Arc::new(batch.build(self.share().clone()));
-        self.share().push(Job::Batch(Arc::clone(&batch)));
+        self.push(Job::Batch(Arc::clone(&batch)));
         batch
     }
 
     /// Lets a batch go on that paused, now that its peer has taken what it answered.
-    pub(crate) fn resume(&self, batch: &Arc<Batch<D, T>>) {
-        self.share().push(Job::Batch(Arc::clone(batch)));
+    pub(crate) fn resume(&mut self, batch: &Arc<Batch<D, T>>) {
+        self.push(Job::Batch(Arc::clone(batch)));
     }
 
-    /// Hands a task to the workers.
-    pub(crate) fn run(&self, work: Work<T>) {
-        self.share().push(Job::Work(work));
+    /// Takes a task for the workers.
+    pub(crate) fn run(&mut self, work: Work<T>) {
+        self.push(Job::Work(work));
+    }
+
+    fn push(&mut self, job: Job<D, T>) {
+        self.fresh.push(job);
+        if self.fresh.len() == HANDFUL {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over what this turn has brought.
+    pub(crate) fn hand_over(&mut self) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        self.handed_over = true;
+        let share = self.shared.as_ref().expect(SHARED);
+        let tasks = self.fresh.iter().filter(|job| matches!(job, Job::Work(_))).count();
+        let usual = Duration::from_nanos(share.usual_ns.load(Ordering::Relaxed));
+        let work = usual * (self.fresh.len() - tasks) as u32;
+        let workers = 1 + tasks + (work.as_nanos() / WORTH_A_WORKER.as_nanos()) as usize;
+        share.queue.push(self.fresh.drain(..), workers);
+    }
+
+    /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if
+    /// there are results. `in_flight`: calls wait for theirs.
+    pub(crate) fn may_sleep(&mut self, now: Instant, in_flight: bool) -> bool {
+        self.hand_over();
+        if std::mem::take(&mut self.handed_over) {
+            self.patient_until = Some(now + PATIENCE);
+        }
+        if !in_flight {
+            self.patient_until = None;
+        }
+        if self.patient_until.take_if(|until| *until <= now).is_some() {
+            self.share().queue.call_all();
+        }
+        let reader = if self.patient_until.is_some() { Reader::Patient } else { Reader::Asleep };
+        self.share().results.may_sleep(reader)
+    }
+
+    /// When the loop is to look after what it has handed over.
+    pub(crate) fn next_moment(&self) -> Option<Instant> {
+        self.patient_until
     }
 
     /// Has each worker let go of its own state once it is through with its job, then runs `then`.
     pub(crate) fn rest(&self, then: Work<T>) {
         let share = self.share();
-        let mut queue = share.lock();
-        queue.rest = Rest { round: queue.rest.round + 1, left: share.limits.workers, then: Some(then) };
-        share.wake.notify_all();
+        *share.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+        share.queue.rest(share.limits.workers);
     }
 
-    /// The next result, if one waits. Call until `None` after each notice.
-    pub(crate) fn take(&self) -> Option<Outcome<T>> {
-        self.results.try_recv().ok()
-    }
-
-    /// The notice was heard: results sent from here on give another one.
-    pub(crate) fn heard(&self) {
-        self.share().told.store(false, Ordering::SeqCst);
+    /// Takes all results that are here into `results`, which is empty.
+    pub(crate) fn take(&self, results: &mut Vec<Outcome<T>>) {
+        self.share().results.take(results);
     }
 
     /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
@@ -193,20 +224,23 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let Some(share) = self.shared.take() else { return };
         share.close();
         drop(share);
+        self.fresh.clear();
         if self.alive.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             log::warn!("a handler is stuck, or keeps a reply, and is left behind");
         }
     }
 
     fn share(&self) -> &Share<D, T> {
-        self.shared.as_ref().expect("only the end takes it, and the pool with it")
+        self.shared.as_ref().expect(SHARED)
     }
 
     /// Jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
-        self.share().queued.load(Ordering::Relaxed)
+        self.share().queue.waiting() + self.fresh.len()
     }
 }
+
+const SHARED: &str = "only the end takes it, and the pool with it";
 
 impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
     fn drop(&mut self) {
@@ -218,64 +252,38 @@ impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
 
 impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
     fn close(&self) {
-        let jobs = {
-            let mut queue = self.lock();
-            queue.closed = true;
-            self.wake.notify_all();
-            // What waits is nobody's any more: the loop has answered for it.
-            std::mem::take(&mut queue.jobs)
-        };
-        drop(jobs);
+        // What waits is nobody's any more: the loop has answered for it.
+        drop(self.queue.close());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<D, T>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, job: Job<D, T>) {
-        let mut queue = self.lock();
-        if queue.closed {
-            return;
-        }
-        queue.jobs.push_back(job);
-        self.queued.store(queue.jobs.len(), Ordering::Relaxed);
-        if queue.sleeping > 0 {
-            self.wake.notify_one();
-        }
-    }
-
-    /// The next job of a worker that has rested in this round last.
-    fn next(&self, rested: &mut u64) -> Option<Job<D, T>> {
-        let mut queue = self.lock();
-        loop {
-            if queue.closed {
-                return None;
-            }
-            if *rested != queue.rest.round {
-                *rested = queue.rest.round;
-                return Some(Job::Rest);
-            }
-            if let Some(job) = queue.jobs.pop_front() {
-                self.queued.store(queue.jobs.len(), Ordering::Relaxed);
-                return Some(job);
-            }
-            queue.sleeping += 1;
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            queue.sleeping -= 1;
-        }
+    /// Puts a batch that is not through behind the others.
+    fn requeue(&self, batch: Arc<Batch<D, T>>) {
+        self.queue.push([Job::Batch(batch)], 1);
     }
 
     fn work(&self) {
         let (mut own, mut rested) = (None, 0);
-        while let Some(job) = self.next(&mut rested) {
-            match job {
-                Job::Batch(batch) => batch.run(&mut own),
-                Job::Work(work) => self.carry_out(work),
-                Job::Rest => {
+        loop {
+            match self.queue.take(&mut rested) {
+                Some(Next::Job(Job::Batch(batch))) => {
+                    let began = Instant::now();
+                    batch.run(began, &mut own);
+                    drop(batch);
+                    self.took(began.elapsed());
+                }
+                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
+                Some(Next::Rest) => {
                     own = None;
-                    if let Some(then) = self.rested() {
+                    if self.queue.rested()
+                        && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take()
+                    {
                         self.carry_out(then);
                     }
+                }
+                Some(Next::End) => return,
+                None => {
+                    self.results.announce();
+                    self.queue.wait(rested);
                 }
             }
         }
@@ -283,23 +291,13 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
 
     fn carry_out(&self, work: Work<T>) {
         let done = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked::of(&*panic));
-        self.tell(Outcome::Work(done));
+        self.results.put(Outcome::Work(done), Then::Nothing);
     }
 
-    /// A worker has let go. Gives what runs behind the last one.
-    fn rested(&self) -> Option<Work<T>> {
-        let rest = &mut self.lock().rest;
-        rest.left = rest.left.saturating_sub(1);
-        if rest.left == 0 { rest.then.take() } else { None }
-    }
-
-    fn tell(&self, outcome: Outcome<T>) {
-        // The loop has ended: nobody is left to answer.
-        if self.results.send(outcome).is_err() {
-            return;
-        }
-        if !self.told.swap(true, Ordering::SeqCst) {
-            (self.notify)();
-        }
+    /// A job took so long. Two workers may overwrite each other's news, which matters to no guess.
+    fn took(&self, time: Duration) {
+        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let usual = self.usual_ns.load(Ordering::Relaxed);
+        self.usual_ns.store(usual - usual / 8 + time / 8, Ordering::Relaxed);
     }
 }

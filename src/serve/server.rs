@@ -17,6 +17,7 @@ use crate::serve::plane::{ControlPlane, Now, Unwired, Wishes};
 use crate::serve::pool::Pool;
 use crate::serve::tally::Tally;
 use crate::sys::listener::Listener;
+use crate::wire::session::Storage;
 
 /// A server that has not started yet.
 ///
@@ -141,7 +142,7 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
             ledger: Ledger::default(),
             tally: Tally::new(),
             now: Now::read(),
-            storage: Vec::new(),
+            storage: Storage::default(),
             limits: self.limits,
         };
         EventLoop::new(self.poll, core, Acceptor::new(self.listener), self.stop_fd, self.stop_asked)?.run()

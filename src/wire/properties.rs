@@ -281,7 +281,7 @@ impl Model {
     fn answer(&mut self, most: usize) {
         let count = most.min(self.owed.len());
         let replies: Vec<u8> = self.owed.drain(..count).flatten().collect();
-        self.session.answered(count, &replies);
+        self.session.answered(count, replies);
     }
 
     fn write(&mut self, most: usize) {

@@ -34,6 +34,15 @@ pub struct Session {
     dropped: usize,
 }
 
+/// What whoever serves many sessions lends to the one that is served: an idle one keeps no buffer.
+#[derive(Debug, Default)]
+pub struct Storage {
+    /// For input: its length counts, see [`LineBuffer::lend`].
+    pub input: Vec<u8>,
+    /// For output: empty.
+    pub output: Vec<u8>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
@@ -152,14 +161,15 @@ impl Session {
     ///
     /// # Panics
     /// If fewer were taken.
-    pub fn answered(&mut self, requests: usize, replies: &[u8]) {
+    pub fn answered(&mut self, requests: usize, replies: Vec<u8>) {
         assert!(requests <= self.pending, "more replies than requests");
         self.pending -= requests;
         if self.pending == 0 {
             self.pending_bytes = 0;
         }
         match self.peer {
-            Peer::Listening => self.output.extend_from_slice(replies),
+            Peer::Listening if self.output.is_empty() => self.output = replies,
+            Peer::Listening => self.output.extend_from_slice(&replies),
             Peer::Gone => self.dropped += requests,
         }
     }
@@ -199,14 +209,24 @@ impl Session {
         }
     }
 
-    /// Takes over input storage that another had; see [`LineBuffer::lend`].
-    pub fn lend(&mut self, storage: &mut Vec<u8>) {
-        self.input.lend(storage);
+    /// Takes over storage that another had; see [`LineBuffer::lend`].
+    pub fn lend(&mut self, storage: &mut Storage) {
+        self.input.lend(&mut storage.input);
+        if self.output.capacity() == 0 {
+            self.output = std::mem::take(&mut storage.output);
+        }
     }
 
     /// Gives up the storage that is not needed; see [`LineBuffer::give_back`].
-    pub fn give_back(&mut self, storage: &mut Vec<u8>) {
-        self.input.give_back(storage);
+    pub fn give_back(&mut self, storage: &mut Storage) {
+        self.input.give_back(&mut storage.input);
+        if !self.output.is_empty() {
+            self.output.shrink_to_fit();
+        } else if self.output.capacity() > storage.output.capacity() {
+            storage.output = std::mem::take(&mut self.output);
+        } else {
+            self.output = Vec::new();
+        }
     }
 
     /// Requests taken for later and not answered yet.
@@ -290,9 +310,8 @@ impl Session {
         self.drop_output();
     }
 
-    /// Idle connections keep no buffer.
     fn drop_output(&mut self) {
-        self.output = Vec::new();
+        self.output.clear();
         self.taken = 0;
     }
 }
@@ -379,7 +398,7 @@ mod tests {
         assert_eq!(served, Some(Served::Request));
         assert_eq!(session.serve(&limits, answer), None);
         assert_eq!((session.pending(), session.output()), (1, &b""[..]));
-        session.answered(1, b"first\n");
+        session.answered(1, b"first\n".to_vec());
         assert_eq!(session.serve(&limits, answer), Some(Served::Wrong));
         assert!(session.output().starts_with(b"first\n{\"jsonrpc\":\"2.0\",\"id\":null,\"error\""));
     }
@@ -449,7 +468,7 @@ mod tests {
         feed(&mut session, &[ping(1), ping(2)].concat(), &limits);
         session.serve(&limits, |_, _| Verdict::Later);
         session.peer_gone();
-        session.answered(1, b"late\n");
+        session.answered(1, b"late\n".to_vec());
         assert_eq!(session.serve(&limits, answer), Some(Served::Request));
         assert_eq!(session.output(), b"");
         assert_eq!((session.take_dropped(), session.take_dropped()), (2, 0));
@@ -482,7 +501,7 @@ mod tests {
         feed(&mut session, &line, &limits);
         session.serve(&limits, |_, _| Verdict::Later);
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1 - (line.len() - 1));
-        session.answered(1, b"");
+        session.answered(1, Vec::new());
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1);
     }
 

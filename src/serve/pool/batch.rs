@@ -11,7 +11,8 @@ use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply, ReplySink};
 use crate::wire::message::Call;
 use crate::wire::reply;
 
-use super::{Delivery, Job, Outcome, Share};
+use super::mailbox::Then;
+use super::{Delivery, Outcome, Share};
 use crate::serve::plane::Panicked;
 
 /// The calls of a batch, while the loop collects them.
@@ -97,6 +98,15 @@ struct Progress {
     out_errors: usize,
 }
 
+/// What becomes of the calls behind those whose replies are delivered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// They go on, if there are any.
+    Goes,
+    /// They wait until the peer has taken what there is.
+    Waits,
+}
+
 /// What a worker does next with a batch.
 enum Step {
     Call(usize),
@@ -136,8 +146,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn run(self: &Arc<Self>, own: &mut Option<D::Worker>) {
-        let began = Instant::now();
+    /// Carries its calls out, on a worker, from `began` on.
+    pub(super) fn run(self: &Arc<Self>, began: Instant, own: &mut Option<D::Worker>) {
         // One call at least each time, however short the time is.
         let mut step = self.step(None);
         while let Step::Call(at) = step {
@@ -157,9 +167,9 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         let time_up = began.is_some_and(|began| began.elapsed() >= self.shared.limits.batch_time);
         if waits {
             state.parked = true;
-            self.deliver(&mut state, false);
+            self.deliver(&mut state, Rest::Goes, self.then());
         } else if time_up || self.is_full(&state) {
-            self.hand_back(state);
+            self.hand_back(state, self.then());
         } else {
             state.started += 1;
             state.open += 1;
@@ -170,14 +180,19 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Delivers, and sees to it that the rest goes on: at once, or when the peer has taken what there
     /// is, since nothing else bounds what a batch answers.
-    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>) {
+    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, then: Then) {
         let more = state.started < self.calls.len() && !state.given_up;
-        let paused = more && self.is_full(&state);
-        self.deliver(&mut state, paused);
+        let rest = if more && self.is_full(&state) { Rest::Waits } else { Rest::Goes };
+        self.deliver(&mut state, rest, then);
         drop(state);
-        if more && !paused {
-            self.shared.push(Job::Batch(Arc::clone(self)));
+        if more && rest == Rest::Goes {
+            self.shared.requeue(Arc::clone(self));
         }
+    }
+
+    /// What a worker does when it leaves.
+    fn then(&self) -> Then {
+        if self.shared.queue.waiting() > 0 { Then::More } else { Then::Nothing }
     }
 
     /// Do its replies hold as much as a peer is to have waiting?
@@ -210,18 +225,19 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     }
 
     /// Sends the replies that are ready to the loop.
-    fn deliver(&self, state: &mut Progress, paused: bool) {
+    fn deliver(&self, state: &mut Progress, rest: Rest, then: Then) {
         if state.out_count == 0 {
             return;
         }
-        self.shared.tell(Outcome::Replies(Delivery {
+        let delivery = Delivery {
             owner: self.owner,
             replies: std::mem::take(&mut state.out),
             count: std::mem::take(&mut state.out_count),
             errors: std::mem::take(&mut state.out_errors),
             since: self.since,
-            paused,
-        }));
+            paused: rest == Rest::Waits,
+        };
+        self.shared.results.put(Outcome::Replies(delivery), then);
     }
 
     fn render(&self, state: &mut Progress, answer: Result<Vec<u8>, CallError>) {
@@ -253,7 +269,7 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
         }
         if state.parked && state.open == 0 {
             state.parked = state.started == self.calls.len();
-            self.hand_back(state);
+            self.hand_back(state, Then::Nothing);
         }
     }
 }
