@@ -94,7 +94,7 @@ impl<'a> Envelope<'a> {
 
     fn call(self) -> Message<'a> {
         let id = self.id.filter(|id| is_id(id));
-        if self.jsonrpc.and_then(json::string).as_deref() != Some("2.0") {
+        if self.jsonrpc != Some("\"2.0\"") && self.jsonrpc.and_then(json::string).as_deref() != Some("2.0") {
             return refused(id, "jsonrpc must be '2.0'");
         }
         if self.id.is_none_or(|id| id == "null") {

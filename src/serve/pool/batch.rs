@@ -15,6 +15,9 @@ use super::mailbox::Then;
 use super::{Delivery, Outcome, Share};
 use crate::serve::plane::Panicked;
 
+/// A short reply with its envelope: room for one such is made for each call.
+const REPLY_BYTES: usize = 96;
+
 /// The calls of a batch, while the loop collects them.
 pub(crate) struct BatchBuilder {
     owner: usize,
@@ -24,9 +27,9 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// For the calls of the connection `owner`, which arrived at `since`.
-    pub(crate) fn new(owner: usize, since: Instant) -> BatchBuilder {
-        BatchBuilder { owner, since, text: String::new(), calls: Vec::new() }
+    /// For the calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
+    pub(crate) fn new(owner: usize, since: Instant, bytes: usize) -> BatchBuilder {
+        BatchBuilder { owner, since, text: String::with_capacity(bytes), calls: Vec::new() }
     }
 
     /// Adds a call.
@@ -45,7 +48,9 @@ impl BatchBuilder {
     /// The batch, ready to be run.
     pub(super) fn build<D: Dispatch, T: Send + 'static>(self, share: Share<D, T>) -> Batch<D, T> {
         let BatchBuilder { owner, since, text, calls } = self;
-        Batch { owner, since, text, calls, shared: share, state: Mutex::new(Progress::default()) }
+        let out = Vec::with_capacity(calls.len() * REPLY_BYTES);
+        let state = Mutex::new(Progress { out, ..Progress::default() });
+        Batch { owner, since, text, calls, shared: share, state }
     }
 
     fn keep(&mut self, text: &str) -> (usize, usize) {
