@@ -12,6 +12,8 @@
 
 mod batch;
 mod mailbox;
+#[cfg(all(loom, test))]
+mod models;
 mod queue;
 mod sync;
 
