@@ -35,7 +35,7 @@ use self::finding::{Finding, Findings, Fix, Verdict};
 /// nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Set right what needs no judgement: modes of files, what is to be tried again, what was left behind
+    /// Set right what needs no judgement: modes of files, a damaged index, what is to be tried again, what was left behind
     #[arg(long)]
     fix: bool,
     /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]

@@ -26,7 +26,7 @@ pub(super) struct Figures {
     step: Option<&'static str>,
     /// Steps of it that are done.
     steps_done: usize,
-    /// Steps in all.
+    /// Steps in all: one more where the index is made anew.
     steps: usize,
     finished: u64,
     failed: u64,
@@ -116,11 +116,12 @@ impl Dreamer {
     /// The cycle that is between two chunks is nobody's any more.
     pub(super) fn forget(&mut self) {
         self.cycle = None;
-        (self.figures.step, self.figures.steps_done) = (None, 0);
+        (self.figures.step, self.figures.steps_done, self.figures.steps) = (None, 0, Night::STEPS);
     }
 
     fn keep(&mut self, cycle: Cycle) {
         (self.figures.step, self.figures.steps_done) = (cycle.step(), cycle.steps_done());
+        self.figures.steps = cycle.steps();
         self.cycle = Some(cycle);
     }
 

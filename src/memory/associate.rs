@@ -78,7 +78,7 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         }
     }
     Ok(Chunk {
-        cursor,
+        cursor: Some(cursor),
         progress,
         counts: Counts::from([("examined", examined), ("learned", learned), ("linked", linked)]),
         told: Vec::new(),

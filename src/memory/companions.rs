@@ -14,6 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::associate::holders;
 use super::cycle::Progress;
+use super::meta;
 use super::terms::{self, Look};
 
 /// The newest records with a word that are read. Picked: some 1 ms.
@@ -57,6 +58,18 @@ pub(super) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64
         Some((field[..field.len() - 1].to_owned(), f64::from(tenths) / 10.0))
     };
     Ok(others.split(' ').filter_map(companion).collect())
+}
+
+/// Where learning goes on: the last record whose words were looked at.
+const CURSOR: &str = "step_learn";
+
+/// Forgets what was learned, to learn it again: it is made of terms, whose rules have changed.
+///
+/// # Errors
+/// The database's.
+pub(super) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
+    connection.prepare_cached("DELETE FROM companion")?.execute([])?;
+    meta::keep(connection, CURSOR, 0)
 }
 
 /// Learns the companions of the words whose last record, up to the one at `last`, is the one at `seq`;

@@ -62,7 +62,7 @@ impl Call {
             move |group| match course.chunk(group, &news, &folder, now)? {
                 Some(ran) => Ok((course, Came::Chunk(ran))),
                 None => {
-                    course.end(group.connection, &session, now)?;
+                    course.end(group, &session, now)?;
                     let result = result(group.connection, &course)?;
                     Ok((course, Came::End(result)))
                 }

@@ -10,14 +10,13 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
-
 use super::cycle::{self, Chunk, Progress, Report, Step};
 use super::drain::Told;
 use super::meta;
 use super::moment::Moment;
 use super::morning::{self, Brought, Morning};
 use super::news::News;
+use super::reindex::{self, Index};
 use super::writer::Group;
 use crate::dispatch::CallError;
 
@@ -30,6 +29,7 @@ const SEEN: &str = "cycle_seen";
 /// A cycle.
 #[derive(Debug)]
 pub(super) struct Course {
+    steps: &'static [Step],
     at: usize,
     seen: i64,
     /// Of the steps that have begun, the present one last.
@@ -45,7 +45,8 @@ pub(super) struct Ran {
 }
 
 impl Course {
-    /// Takes up the cycle that was cut short, if there is one and nothing new has come; else a new one.
+    /// Takes up the cycle that was cut short, if there is one, nothing new has come and no index is to be
+    /// made; else a new one.
     ///
     /// # Errors
     /// The database's.
@@ -53,16 +54,23 @@ impl Course {
         let newest = news.newest();
         let step: Option<String> = meta::read(group.connection, STEP)?;
         let seen: Option<i64> = meta::read(group.connection, SEEN)?;
-        let at = Step::ALL.iter().position(|one| Some(one.name()) == step.as_deref());
-        Ok(match (at, seen) {
-            (Some(at), Some(seen)) if seen >= newest => Course { at, seen, reports: Vec::new() },
-            _ => Course { at: 0, seen: newest, reports: Vec::new() },
-        })
+        let steps = if reindex::is_due(group.connection)? { &Step::ALL } else { Step::USUAL };
+        let at = steps.iter().position(|one| Some(one.name()) == step.as_deref());
+        let (at, seen) = match (at, seen) {
+            (Some(at), Some(seen)) if seen >= newest && !steps.contains(&Step::Reindex) => (at, seen),
+            _ => (0, newest),
+        };
+        Ok(Course { steps, at, seen, reports: Vec::new() })
     }
 
     /// The step that it is at; none at the end.
     pub(super) fn step(&self) -> Option<Step> {
-        Step::ALL.get(self.at).copied()
+        self.steps.get(self.at).copied()
+    }
+
+    /// Steps in all.
+    pub(super) fn steps(&self) -> usize {
+        self.steps.len()
     }
 
     /// Steps that are done.
@@ -98,7 +106,7 @@ impl Course {
         let seen = if step == Step::Associate { news.newest() } else { self.seen };
         let chunk = cycle::chunk(step, group, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
-        if let Some(next) = Step::ALL.get(at) {
+        if let Some(next) = self.steps.get(at) {
             meta::keep(group.connection, STEP, next.name())?;
             meta::keep(group.connection, SEEN, seen)?;
         }
@@ -125,12 +133,16 @@ impl Course {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn end(&self, connection: &Connection, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
+    pub(super) fn end(&self, group: &mut Group<'_>, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
+        let connection = group.connection;
         cycle::ended(connection, &self.reports, session, now)?;
         morning::keep_ended(connection, Brought::by(&self.reports))?;
         News::keep_seen(connection, self.seen)?;
         meta::forget(connection, STEP)?;
-        meta::forget(connection, SEEN)
+        meta::forget(connection, SEEN)?;
+        // Whatever was said of it meanwhile: else a cycle could follow that has nothing to do, for ever.
+        group.index_is(if reindex::is_due(connection)? { Index::Due } else { Index::Current });
+        Ok(())
     }
 
     /// That is committed.

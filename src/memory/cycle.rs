@@ -20,7 +20,7 @@ use super::drain::Told;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
 use super::writer::{Group, Origin};
-use super::{associate, decay, drain, induce, meta, optimize, precache};
+use super::{associate, decay, drain, induce, meta, optimize, precache, reindex};
 use crate::dispatch::CallError;
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
@@ -30,6 +30,9 @@ pub(super) const CHUNK: Duration = Duration::from_millis(20);
 /// A step of the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// The full-text index is made anew, where that is due. Before the others: what they learn, they learn
+    /// by its terms.
+    Reindex,
     /// What hooks have left is taken in.
     Drain,
     /// Links among records by shared rare terms and by nearness in a session.
@@ -61,8 +64,8 @@ pub(super) enum Progress {
 /// One chunk of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// Where the next one goes on; what it means is the step's own.
-    pub(super) cursor: i64,
+    /// Where the next one goes on; what it means is the step's own. None where there is no such place.
+    pub(super) cursor: Option<i64>,
     pub(super) progress: Progress,
     pub(super) counts: Counts,
     /// What became of hooks' files.
@@ -80,12 +83,16 @@ pub(super) struct Report {
 
 impl Step {
     /// In the order of the cycle.
-    pub(super) const ALL: [Step; 6] =
-        [Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+    pub(super) const ALL: [Step; 7] =
+        [Step::Reindex, Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+
+    /// Those of a cycle that finds the index as it is to be.
+    pub(super) const USUAL: &'static [Step] = Step::ALL.split_at(1).1;
 
     /// Its name in events.
     pub(super) fn name(self) -> &'static str {
         match self {
+            Step::Reindex => "reindex",
             Step::Drain => "drain",
             Step::Associate => "associate",
             Step::Induce => "induce",
@@ -97,6 +104,7 @@ impl Step {
 
     fn cursor(self) -> &'static str {
         match self {
+            Step::Reindex => reindex::CURSOR,
             Step::Drain => "step_drain",
             Step::Associate => "step_associate",
             Step::Induce => "step_induce",
@@ -116,6 +124,7 @@ pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment
     let deadline = Instant::now() + CHUNK;
     let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
     let chunk = match step {
+        Step::Reindex => reindex::chunk(group, deadline)?,
         Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
         Step::Associate => associate::chunk(group, cursor, now, deadline)?,
         Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
@@ -123,7 +132,10 @@ pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment
         Step::Optimize => optimize::chunk(group, deadline)?,
         Step::Precache => precache::chunk(group.connection, cursor, deadline)?,
     };
-    meta::keep(group.connection, step.cursor(), chunk.cursor)?;
+    match chunk.cursor {
+        Some(cursor) => meta::keep(group.connection, step.cursor(), cursor)?,
+        None => meta::forget(group.connection, step.cursor())?,
+    }
     Ok(chunk)
 }
 

@@ -58,5 +58,10 @@ pub(super) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline:
         remove.execute(link)?;
     }
     let cursor = if progress == Progress::More { last } else { 0 };
-    Ok(Chunk { cursor, progress, counts: Counts::from([("decayed", decayed), ("pruned", pruned)]), told: Vec::new() })
+    Ok(Chunk {
+        cursor: Some(cursor),
+        progress,
+        counts: Counts::from([("decayed", decayed), ("pruned", pruned)]),
+        told: Vec::new(),
+    })
 }

@@ -157,7 +157,7 @@ impl From<Drained> for Chunk {
         let Drained { inserted, reinforced, skipped, refused, next, told } = drained;
         let progress = if next == Next::Now { Progress::More } else { Progress::Done };
         let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
-        Chunk { cursor: 0, progress, counts: cycle::Counts::from(counts), told }
+        Chunk { cursor: None, progress, counts: cycle::Counts::from(counts), told }
     }
 }
 

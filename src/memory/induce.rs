@@ -87,7 +87,7 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         }
     }
     let counts = Counts::from([("examined", examined), ("induced", induced), ("evidence", evidence)]);
-    Ok(Chunk { cursor, progress, counts, told: Vec::new() })
+    Ok(Chunk { cursor: Some(cursor), progress, counts, told: Vec::new() })
 }
 
 /// Two words and the records that have both, the newest first.

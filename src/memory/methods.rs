@@ -303,7 +303,7 @@ static METHODS: &[Method] = &[
         name: "store_check",
         description: "Looks whether the store is sound; changes nothing.",
         params: &[],
-        result: &["ok", "problems", "skipped", "records", "checked"],
+        result: &["ok", "mendable", "index", "problems", "skipped", "records", "checked"],
         pace: Pace::Ordered,
         run: |memory, _, _, reply| {
             let began = Instant::now();
@@ -340,6 +340,17 @@ static METHODS: &[Method] = &[
         result: &["ok", "write_us", "read_us"],
         pace: Pace::Ordered,
         run: |memory, _, _, reply| moving::probe(&memory.path, &memory.writer, Instant::now(), reply),
+    },
+    Method {
+        name: "store_reindex",
+        description: "Makes the full-text index anew, in chunks that nobody else waits on; no record is touched.",
+        params: &[],
+        result: &["records"],
+        pace: Pace::Ordered,
+        run: |memory, _, _, reply| match memory.gate.enter() {
+            Ok(_in) => moving::mend(&memory.path, memory.night(), Instant::now(), reply),
+            Err(error) => reply.send::<()>(Err(error)),
+        },
     },
     Method {
         name: "topology",

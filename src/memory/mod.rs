@@ -48,6 +48,7 @@ mod rank;
 mod reader;
 mod recall;
 mod record;
+mod reindex;
 mod reinforce;
 mod schemas;
 mod search;

@@ -9,6 +9,7 @@ mod check;
 mod export;
 mod import;
 mod incoming;
+mod mend;
 mod probe;
 mod row;
 
@@ -18,6 +19,7 @@ pub(super) use backup::backup;
 pub(super) use check::check;
 pub(super) use export::export;
 pub(super) use import::import;
+pub(super) use mend::mend;
 pub(super) use probe::probe;
 
 use crate::dispatch::CallError;

@@ -1,14 +1,15 @@
-//! What the last finished cycle has not seen: known from the start on, and without a question to the
-//! database.
+//! What the last finished cycle has not seen, and whether the index is to be made anew: known from the start on,
+//! and without a question to the database.
 //!
 //! The writer tells it of each commit. Records that a cycle made of others are no news: else each
 //! night would bring the next one's work.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::reindex::{self, Index};
 use super::{meta, tags};
 
 /// The last record that somebody told before the last finished cycle looked.
@@ -20,6 +21,7 @@ pub(super) struct News {
     records: Arc<AtomicU64>,
     newest: AtomicI64,
     mark: AtomicI64,
+    is_index_due: AtomicBool,
 }
 
 impl News {
@@ -44,6 +46,7 @@ impl News {
             records: Arc::new(AtomicU64::new(count.unsigned_abs())),
             newest: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
+            is_index_due: AtomicBool::new(reindex::is_due(connection)?),
         })
     }
 
@@ -57,9 +60,14 @@ impl News {
         self.newest.load(Ordering::Relaxed)
     }
 
-    /// Is there anything that the last finished cycle has not seen?
+    /// Is there anything that the last finished cycle has not seen, or an index to be made?
     pub(super) fn are_there(&self) -> bool {
-        self.newest() > self.mark.load(Ordering::Relaxed)
+        self.newest() > self.mark.load(Ordering::Relaxed) || self.is_index_due.load(Ordering::Relaxed)
+    }
+
+    /// The index has come to be so.
+    pub(super) fn index_is(&self, index: Index) {
+        self.is_index_due.store(index == Index::Due, Ordering::Relaxed);
     }
 
     /// So many records were committed, of which somebody told this one last.

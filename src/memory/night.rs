@@ -75,10 +75,11 @@ impl StepReport {
 }
 
 impl Night {
-    /// Steps of a cycle.
-    pub const STEPS: usize = Step::ALL.len();
+    /// Steps of a cycle that has no index to make.
+    pub const STEPS: usize = Step::USUAL.len();
 
-    /// Was anything told that the last finished cycle has not seen? From any thread, at once.
+    /// Is there anything to sleep on: something told that the last finished cycle has not seen, or an index
+    /// that is to be made anew? From any thread, at once.
     pub fn has_news(&self) -> bool {
         self.news.are_there()
     }
@@ -101,7 +102,7 @@ impl Night {
         let outcome = self.ask(move |group| {
             let ran = course.chunk(group, &news, &folder, now)?;
             if ran.is_none() {
-                course.end(group.connection, SESSION, now)?;
+                course.end(group, SESSION, now)?;
             }
             Ok((course, ran))
         });
@@ -187,6 +188,11 @@ impl Cycle {
     /// The step that is next, if that has not begun yet.
     pub fn new_step(&self) -> Option<&'static str> {
         if self.0.has_begun() { None } else { self.step() }
+    }
+
+    /// Steps in all.
+    pub fn steps(&self) -> usize {
+        self.0.steps()
     }
 
     /// Steps that are done.

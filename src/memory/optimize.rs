@@ -32,7 +32,7 @@ pub(super) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, C
     if progress == Progress::Done {
         group.want_upkeep();
     }
-    Ok(Chunk { cursor: 0, progress, counts: Counts::from([("merged", merged)]), told: Vec::new() })
+    Ok(Chunk { cursor: None, progress, counts: Counts::from([("merged", merged)]), told: Vec::new() })
 }
 
 /// Merges some pages of segments that are many of a size; was there anything to merge? SQLite says so

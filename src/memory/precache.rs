@@ -26,7 +26,7 @@ pub(super) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
     loop {
         let Some(project) = usize::try_from(at - 1).ok().and_then(|at| projects.get(at)) else {
             return Ok(Chunk {
-                cursor: 0,
+                cursor: None,
                 progress: Progress::Done,
                 counts: Counts::from([("rendered", rendered)]),
                 told: Vec::new(),
@@ -34,7 +34,7 @@ pub(super) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
         };
         if Instant::now() >= deadline {
             let counts = Counts::from([("rendered", rendered)]);
-            return Ok(Chunk { cursor: at, progress: Progress::More, counts, told: Vec::new() });
+            return Ok(Chunk { cursor: Some(at), progress: Progress::More, counts, told: Vec::new() });
         }
         if wake::cached(connection, project)?.is_none() {
             wake::keep(connection, project)?;

@@ -16,6 +16,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 use super::news::News;
+use super::reindex::{self, Index};
 use crate::dispatch::CallError;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
@@ -56,6 +57,7 @@ pub(super) struct Group<'c> {
     new_records: u64,
     origin: Origin,
     newest_told: Option<i64>,
+    index: Option<Index>,
     has_drained: bool,
     upkeep: Upkeep,
 }
@@ -70,10 +72,13 @@ pub(super) enum Origin {
 }
 
 /// What is done after the commit, outside of any transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Upkeep {
     None,
-    Wanted,
+    /// Statistics and the log.
+    Usual,
+    /// A damaged index makes room for a new one, too.
+    NewIndex,
 }
 
 struct Terms {
@@ -91,6 +96,7 @@ impl<'c> Group<'c> {
             new_records: 0,
             origin: Origin::Told,
             newest_told: None,
+            index: None,
             has_drained: false,
             upkeep: Upkeep::None,
         }
@@ -104,9 +110,19 @@ impl<'c> Group<'c> {
         made
     }
 
+    /// The index is so from this group on.
+    pub(super) fn index_is(&mut self, index: Index) {
+        self.index = Some(index);
+    }
+
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
     pub(super) fn want_upkeep(&mut self) {
-        self.upkeep = Upkeep::Wanted;
+        self.upkeep = self.upkeep.max(Upkeep::Usual);
+    }
+
+    /// Has a damaged index make room for a new one once the group is committed and answered.
+    pub(super) fn want_new_index(&mut self) {
+        self.upkeep = Upkeep::NewIndex;
     }
 
     /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
@@ -299,6 +315,9 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
     match &committed {
         Ok(written) => {
             news.committed(written.new_records, written.newest_told);
+            if let Some(index) = written.index {
+                news.index_is(index);
+            }
             upkeep = written.upkeep;
         }
         Err(error) => {
@@ -314,7 +333,12 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         answer(job, committed.as_ref().map(|_| ()).map_err(Clone::clone).and(outcome));
     }
-    if upkeep == Upkeep::Wanted
+    if upkeep == Upkeep::NewIndex
+        && let Err(fault) = reindex::replace(connection)
+    {
+        log::warn!("the damaged index could not be taken out of the store altogether: {fault}");
+    }
+    if upkeep != Upkeep::None
         && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
     {
         log::warn!("the store could not be looked after: {error}");
@@ -325,6 +349,7 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
 struct Written {
     new_records: u64,
     newest_told: Option<i64>,
+    index: Option<Index>,
     upkeep: Upkeep,
 }
 
@@ -341,13 +366,14 @@ fn write(
     }
     index(connection, &group.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    Ok(Written { new_records: group.new_records, newest_told: group.newest_told, upkeep: group.upkeep })
+    let Group { new_records, newest_told, index, upkeep, .. } = group;
+    Ok(Written { new_records, newest_told, index, upkeep })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
 fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>, CallError> {
     let connection = group.connection;
-    let before = (group.terms.len(), group.new_records, group.newest_told);
+    let before = (group.terms.len(), group.new_records, group.newest_told, group.index);
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(group)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
@@ -360,6 +386,7 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
         group.terms.truncate(before.0);
         group.new_records = before.1;
         group.newest_told = before.2;
+        group.index = before.3;
         group.origin = Origin::Told;
     }
     connection.prepare_cached("RELEASE job")?.execute([])?;

@@ -24,6 +24,7 @@ mod methods;
 mod moving;
 mod os;
 mod plane;
+mod reindex;
 mod security;
 mod serve;
 mod shell;

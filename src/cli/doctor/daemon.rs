@@ -15,7 +15,7 @@ use super::super::status::state_in_words;
 use super::super::values::{counted, micros_in_words, time_in_words};
 use super::Patient;
 use super::files::json_file;
-use super::finding::Findings;
+use super::finding::{Findings, Fix};
 use crate::client::{Client, ClientError, Policy, Unreached};
 use crate::lifecycle::record;
 use crate::wire::reply::code;
@@ -121,19 +121,29 @@ pub(super) fn store(patient: &mut Patient, found: &mut Findings) {
             return found.fail(format_args!("{error}"), remedy);
         }
     };
+    let problems = &checked["problems"];
+    let count = counted(problems.as_array().map_or(0, Vec::len) as u64, "problem", "problems");
+    if checked["mendable"] == true {
+        let remedy = format_args!("have the index made anew: iaid call --timeout 3600 store_reindex");
+        found.fail(format_args!("{count} of the full-text index alone: {}", listed(problems)), remedy);
+        return found.fixed_by(vec![Fix::Reindex(patient.client.path().into())]);
+    }
     if checked["ok"] != true {
         let remedy = format_args!(
             "stop the daemon, keep a copy of memory.db and memory.db-wal, put a backup in their place; \
              iaid call store_check says all of it"
         );
-        let problems = &checked["problems"];
-        let count = counted(problems.as_array().map_or(0, Vec::len) as u64, "problem", "problems");
         return found.fail(format_args!("{count}: {}", listed(problems)), remedy);
     }
     let records = counted(checked["records"].as_u64().unwrap_or(0), "record", "records");
+    let index = match checked["index"].as_str() {
+        Some("due") => "; its index is made anew while it sleeps",
+        Some("growing") => "; its index is being made anew",
+        _ => "",
+    };
     match listed(&checked["skipped"]) {
-        skipped if skipped.is_empty() => found.pass(format_args!("whole: {records}")),
-        skipped => found.pass(format_args!("whole: {records}; no time for {skipped}")),
+        skipped if skipped.is_empty() => found.pass(format_args!("whole: {records}{index}")),
+        skipped => found.pass(format_args!("whole: {records}{index}; no time for {skipped}")),
     }
 }
 

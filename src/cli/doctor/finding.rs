@@ -5,10 +5,16 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 
 use super::super::console::{Kind, bold, visible};
+use crate::client::{Client, Policy};
+
+/// Longest wait for an index that is made anew: that of ten million records.
+const REINDEX: Duration = Duration::from_secs(3600);
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,6 +46,8 @@ pub(super) enum Fix {
     Mode(PathBuf, u32),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
+    /// The daemon on this socket makes its index anew.
+    Reindex(PathBuf),
 }
 
 /// What one check finds, in its order.
@@ -106,10 +114,11 @@ impl Verdict {
 }
 
 impl fmt::Display for Fix {
-    /// The file that it is about.
+    /// What it is about.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fix::Mode(path, _) | Fix::Rename(path, _) | Fix::Remove(path) => path.display().fmt(f),
+            Fix::Reindex(_) => f.write_str("the full-text index"),
         }
     }
 }
@@ -121,6 +130,7 @@ impl Fix {
             Fix::Mode(path, mode) => set_mode(path, *mode),
             Fix::Rename(from, to) => rename(from, to),
             Fix::Remove(path) => fs::remove_file(path),
+            Fix::Reindex(socket) => reindex(socket),
         };
         match (outcome, self) {
             // Somebody else has done it, or taken it.
@@ -129,8 +139,14 @@ impl Fix {
             (Ok(()), Fix::Mode(_, mode)) => Ok(format!("{self} has mode {mode:04o} now")),
             (Ok(()), Fix::Rename(..)) => Ok(format!("{self} is tried again")),
             (Ok(()), Fix::Remove(_)) => Ok(format!("{self} is removed")),
+            (Ok(()), Fix::Reindex(_)) => Ok(format!("{self} is made anew")),
         }
     }
+}
+
+fn reindex(socket: &Path) -> io::Result<()> {
+    let policy = Policy { reply_timeout: REINDEX, wait_for_restart: Duration::ZERO, ..Policy::default() };
+    Client::new(socket, policy).call("store_reindex", &json!({})).map(drop).map_err(io::Error::other)
 }
 
 fn are_some<S: serde::Serializer>(fixes: &[Fix], serializer: S) -> Result<S::Ok, S::Error> {
@@ -155,7 +171,6 @@ fn rename(from: &Path, to: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_finding_is_a_line_and_what_to_do() {

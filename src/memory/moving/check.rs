@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use super::super::fault::Fault;
 use super::super::moment::Moment;
 use super::super::reader::Reader;
 use super::super::record::{Role, fingerprint};
+use super::super::reindex::State;
 use super::super::terms;
 use crate::dispatch::CallError;
 
@@ -33,9 +34,13 @@ const CHUNK: i64 = 256;
 const MOST_PROBLEMS: usize = 100;
 
 /// What a check found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(in crate::memory) struct Checked {
     ok: bool,
+    /// Does `store_reindex` take all of the problems away?
+    mendable: bool,
+    /// How the full-text index is: current, due, growing or damaged.
+    index: &'static str,
     /// A sentence each.
     problems: Vec<String>,
     /// What there was no time for, a sentence each.
@@ -44,6 +49,21 @@ pub(in crate::memory) struct Checked {
     records: i64,
     /// Records that were looked at one by one.
     checked: i64,
+    /// Problems of the index alone.
+    #[serde(skip)]
+    of_index: usize,
+    /// It cannot be asked.
+    #[serde(skip)]
+    is_index_torn: bool,
+}
+
+/// Whose a problem is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The full-text index's, which can be made anew.
+    Index,
+    /// That of anything else.
+    Other,
 }
 
 /// Looks at the store whose database is at `store`. `now` says where among the records to begin.
@@ -54,39 +74,79 @@ pub(in crate::memory) fn check(store: &Path, now: Moment, began: Instant) -> Res
     // On a connection that has asked the index before, FTS5's check of itself goes by what it remembers
     // of the index's segments and takes later merges for damage.
     let reader = &Reader::open(store)?;
-    let mut found = Checked { ok: true, problems: Vec::new(), skipped: Vec::new(), records: 0, checked: 0 };
+    let mut found = Checked { ok: true, ..Checked::default() };
     let snapshot = reader.snapshot()?;
     let looks: [(&str, Look); 2] = [("pages and indexes", pages), ("links between tables", references)];
     for (what, look) in looks {
         match snapshot.until(began + TABLES_PATIENCE, |connection| look(connection, &mut found)) {
             Err(Fault::Interrupted) => found.skipped.push(format!("{what}: the store is too large to look at all")),
-            Err(Fault::Damaged(detail)) => found.problem(format!("{what}: {detail}")),
+            Err(Fault::Damaged(detail)) => {
+                // What ended the look is what it has just named.
+                let part = if found.is_of_index_alone() { Part::Index } else { Part::Other };
+                found.problem(part, format!("{what}: {detail}"));
+            }
             outcome => outcome?,
         }
     }
+    let index = State::read(snapshot.connection())?;
     drop(snapshot);
     match found.each_record(reader, now, began + RECORDS_PATIENCE) {
-        Err(Fault::Damaged(detail)) => found.problem(format!("records: {detail}")),
+        Err(Fault::Damaged(detail)) => found.problem(Part::Other, format!("records: {detail}")),
         outcome => outcome?,
     }
+    found.index = match index {
+        _ if found.of_index > 0 => "damaged",
+        State::Current => "current",
+        State::Due(_) => "due",
+        State::Growing(_) => "growing",
+    };
+    found.mendable = found.is_of_index_alone();
     if found.checked < found.records && found.ok {
         found.skipped.push(format!("{} of {} records", found.records - found.checked, found.records));
     }
     Ok(found)
 }
 
+/// Is anything wrong that a new index takes away?
+///
+/// # Errors
+/// -32001 where the store cannot be read at all.
+pub(super) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, CallError> {
+    let reader = &Reader::open(store)?;
+    let mut found = Checked::default();
+    let snapshot = reader.snapshot()?;
+    match snapshot.until(began + TABLES_PATIENCE, |connection| pages(connection, &mut found)) {
+        // What is found by then counts.
+        Ok(()) | Err(Fault::Interrupted | Fault::Damaged(_)) => Ok(found.of_index > 0),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
 type Look = fn(&Connection, &mut Checked) -> Result<(), Fault>;
 
 fn pages(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
+    let mut trees = connection.prepare("SELECT rootpage FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'")?;
+    let trees: Vec<i64> = trees.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut look = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
     let mut rows = look.query([])?;
     while let Some(row) = rows.next()? {
-        let line: String = row.get(0)?;
-        if line != "ok" {
-            found.problem(line);
+        let text: String = row.get(0)?;
+        for line in text.lines().filter(|line| *line != "ok" && !line.starts_with("***")) {
+            let part = if is_of_index(line, &trees) { Part::Index } else { Part::Other };
+            found.problem(part, line.to_owned());
         }
     }
     Ok(())
+}
+
+/// Is this line of SQLite's about the full-text index, whose tables have their roots on the pages `trees`? Pages
+/// that nobody uses are what is left of one, and no harm to anything else.
+fn is_of_index(line: &str, trees: &[i64]) -> bool {
+    let number = |text: &str| text.split(' ').next().and_then(|number| number.parse().ok());
+    match line.strip_prefix("Tree ") {
+        Some(rest) => number(rest).is_some_and(|tree: i64| trees.contains(&tree)),
+        None => line.contains("term_index") || line.starts_with("Page ") && line.ends_with(": never used"),
+    }
 }
 
 fn references(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
@@ -95,17 +155,22 @@ fn references(connection: &Connection, found: &mut Checked) -> Result<(), Fault>
     while let Some(row) = rows.next()? {
         let (table, number, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
-        found.problem(format!("{table}{number} names a {parent} that is not there"));
+        found.problem(Part::Other, format!("{table}{number} names a {parent} that is not there"));
     }
     Ok(())
 }
 
 impl Checked {
-    fn problem(&mut self, what: String) {
+    fn problem(&mut self, part: Part, what: String) {
         self.ok = false;
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(what);
+            self.of_index += usize::from(part == Part::Index);
         }
+    }
+
+    fn is_of_index_alone(&self) -> bool {
+        self.of_index > 0 && self.of_index == self.problems.len()
     }
 
     fn each_record(&mut self, reader: &Reader, now: Moment, deadline: Instant) -> Result<(), Fault> {
@@ -117,7 +182,7 @@ impl Checked {
         drop(snapshot);
         self.records = count;
         if count != last {
-            self.problem(format!("the records are numbered up to {last}, but there are {count}"));
+            self.problem(Part::Other, format!("the records are numbered up to {last}, but there are {count}"));
         }
         let chunks = last.div_euclid(CHUNK) + 1;
         let first = now.0.rem_euclid(chunks);
@@ -137,8 +202,7 @@ impl Checked {
             "SELECT seq, id, role, session.name, hash, cue, text FROM record
              JOIN session ON session.number = record.session WHERE seq BETWEEN ?1 AND ?2",
         )?;
-        let terms_version = "SELECT value FROM meta WHERE key = 'terms_version'";
-        let terms_version: Option<i64> = connection.query_row(terms_version, [], |row| row.get(0)).optional()?;
+        let index = State::read(connection)?;
         let mut rows = read.query([first, last.min(first + CHUNK - 1)])?;
         while let Some(row) = rows.next()? {
             let (seq, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
@@ -147,11 +211,24 @@ impl Checked {
             self.checked += 1;
             let id = Uuid::from_bytes(id);
             if fingerprint(&session, Role::numbered(role), &text) != hash {
-                self.problem(format!("record {id}: its text is not the one that its fingerprint was made of"));
+                self.problem(
+                    Part::Other,
+                    format!("record {id}: its text is not the one that its fingerprint was made of"),
+                );
             }
-            // An index of other rules is made anew in time.
-            if terms_version == Some(terms::VERSION) && !is_indexed(connection, seq, &cue, &text)? {
-                self.problem(format!("record {id}: the index does not know it by its words"));
+            if !index.promises(seq) || self.is_index_torn {
+                continue;
+            }
+            match is_indexed(connection, seq, &cue, &text) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.problem(Part::Index, format!("record {id}: the index does not know it by its words"));
+                }
+                Err(Fault::Damaged(detail)) => {
+                    self.problem(Part::Index, format!("full-text index: {detail}"));
+                    self.is_index_torn = true;
+                }
+                Err(fault) => return Err(fault),
             }
         }
         Ok(())
@@ -192,7 +269,7 @@ mod tests {
     fn a_sound_store_is_ok() {
         for (bench, records) in [(Bench::new(), 0), (filled(), 601)] {
             let got = bench.ok("store_check", json!({}));
-            let want = json!({"ok": true, "problems": [], "skipped": [], "records": records, "checked": records});
+            let want = json!({"ok": true, "mendable": false, "index": "current", "problems": [], "skipped": [], "records": records, "checked": records});
             assert_eq!(got, want);
         }
     }

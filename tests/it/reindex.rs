@@ -1,0 +1,270 @@
+//! The full-text index made anew: by a release with other rules, and where it is damaged.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Daemon, PATIENCE, Setup, until};
+
+/// Longer than any test takes.
+const NEVER: &str = "3600";
+
+/// A daemon with these thresholds, in seconds.
+fn with(drowsy: &str, sleep: &str) -> Setup {
+    Setup::new().args(&["--drowsy-after", drowsy, "--sleep-after", sleep, "--hibernate-after", NEVER])
+}
+
+fn database(setup: &Setup) -> PathBuf {
+    setup.store().join("memory.db")
+}
+
+/// A word that one record alone has.
+fn word(n: usize) -> String {
+    format!("subject{n}x")
+}
+
+fn fill(client: &mut Client, records: std::ops::Range<usize>) {
+    let line = |n: usize| {
+        let text = format!("{} came up while others talked of topic{} and the wanderings", word(n), n % 97);
+        let params = json!({"text": text, "cue": format!("cue{}", n % 7), "session_id": format!("s{}", n / 40)});
+        json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params}).to_string() + "\n"
+    };
+    for from in records.clone().step_by(64) {
+        let some = from..records.end.min(from + 64);
+        client.send(some.clone().map(line).collect::<String>());
+        some.for_each(|_| assert!(client.line().contains("inserted")));
+    }
+}
+
+/// Does a recall find the record with this word?
+fn finds(client: &mut Client, n: usize) -> bool {
+    let hits = client.call("memory_recall", json!({"cue": word(n), "limit": 1}));
+    hits["hits"][0]["literal_surface"].as_str().is_some_and(|text| text.starts_with(&format!("{} ", word(n))))
+}
+
+/// The index as one of a release with other rules: it has no word as this one has it.
+fn make_old(database: &Path) {
+    Connection::open(database)
+        .and_then(|database| {
+            database.execute_batch(
+                "INSERT INTO term_index (term_index) VALUES ('delete-all');
+                 INSERT INTO term_index (rowid, text, cue) SELECT seq, 'old' || seq, 'older' FROM record;
+                 INSERT INTO companion VALUES ('oldword', 3, 'other7');
+                 UPDATE meta SET value = 0 WHERE key = 'terms_version'",
+            )
+        })
+        .expect("SQL");
+}
+
+/// Every term of the index with every record that has it.
+fn terms(database: &Path) -> Vec<(String, i64)> {
+    let database = Connection::open(database).expect("it opens");
+    database.execute_batch("CREATE VIRTUAL TABLE temp.terms USING fts5vocab(main, term_index, instance)").expect("SQL");
+    let mut read = database.prepare("SELECT term, doc FROM temp.terms ORDER BY 1, 2").expect("SQL");
+    let rows = read.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).expect("SQL");
+    rows.map(|row| row.expect("a term")).collect()
+}
+
+fn number(database: &Path, sql: &str) -> i64 {
+    Connection::open(database).and_then(|database| database.query_row(sql, [], |row| row.get(0))).expect(sql)
+}
+
+/// The records up to which the index in the making has come, if one is.
+fn cursor(database: &Path) -> Option<i64> {
+    Some(number(database, "SELECT coalesce(max(value), -1) FROM meta WHERE key = 'step_reindex'")).filter(|n| *n >= 0)
+}
+
+fn rules(database: &Path) -> i64 {
+    number(database, "SELECT value FROM meta WHERE key = 'terms_version'")
+}
+
+fn tables(database: &Path) -> BTreeSet<String> {
+    let database = Connection::open(database).expect("it opens");
+    let mut read = database.prepare("SELECT name FROM sqlite_schema WHERE name LIKE 'term_index%'").expect("SQL");
+    read.query_map([], |row| row.get(0)).expect("SQL").map(|name| name.expect("a name")).collect()
+}
+
+fn check(client: &mut Client) -> Value {
+    client.call("store_check", json!({}))
+}
+
+#[test]
+fn the_index_of_other_rules_is_made_anew_in_a_sleep_that_nothing_new_brings() {
+    let mut daemon = with("0.1", "0.2").start();
+    let database = database(daemon.setup());
+    let mut client = daemon.client();
+    fill(&mut client, 0..300);
+    until("it has slept on them", || daemon.status()["rem_cycle"]["finished"] == 1);
+    let (indexed, there) = (terms(&database), tables(&database));
+    assert_eq!(daemon.stop().code(), Some(0));
+    make_old(&database);
+    assert_ne!(terms(&database), indexed);
+
+    daemon.restart();
+    until("it has slept again", || daemon.status()["rem_cycle"]["finished"] == 1);
+    assert_eq!((rules(&database), cursor(&database)), (1, None));
+    assert_eq!((terms(&database), tables(&database)), (indexed, there));
+    assert_eq!(number(&database, "SELECT count(*) FROM companion WHERE term = 'oldword'"), 0);
+    assert!(number(&database, "SELECT count(*) FROM companion") > 0, "they are learned again");
+    let mut client = daemon.client();
+    assert!((0..300).all(|n| finds(&mut client, n)));
+    let run = client.call("events_query", json!({"kind": "cls_consolidation_run", "limit": 1}));
+    let steps = &run["events"][0]["data"]["steps"];
+    assert_eq!((&steps[0]["step"], &steps[0]["counts"]), (&json!("reindex"), &json!({"indexed": 300})), "{run}");
+    let checked = check(&mut client);
+    assert_eq!((&checked["problems"], &checked["index"]), (&json!([]), &json!("current")));
+    // And that was that.
+    daemon.kill_and_restart();
+    assert_eq!(daemon.status()["rem_cycle"]["steps"], 6);
+    until("it is drowsy", || daemon.status()["lifecycle_state"] == "DROWSY");
+    assert_eq!(daemon.status()["rem_cycle"]["finished"], 0);
+}
+
+#[test]
+fn killed_again_and_again_it_goes_on_and_what_is_told_meanwhile_is_found() {
+    const RECORDS: usize = 6000;
+    let mut daemon = with(NEVER, NEVER).start();
+    let database = database(daemon.setup());
+    let mut client = daemon.client();
+    fill(&mut client, 0..RECORDS);
+    assert_eq!(daemon.stop().code(), Some(0));
+    make_old(&database);
+    daemon.restart();
+    assert_eq!(check(&mut daemon.client())["index"], "due");
+
+    let (mut told, mut cut, mut before) = (RECORDS, 0, 0);
+    let patience = Instant::now() + 4 * PATIENCE;
+    while rules(&database) == 0 {
+        assert!(Instant::now() < patience, "it comes to no end");
+        let (mut asked, mut client) = (daemon.client(), daemon.client());
+        let call = json!({"jsonrpc": "2.0", "id": 1, "method": "memory_consolidate", "params": {}});
+        asked.send(format!("{call}\n"));
+        until("it goes on", || cursor(&database).is_none_or(|cursor| cursor > before));
+        // Told before it is reached, found by the old index, and recalls go on.
+        fill(&mut client, told..told + 2);
+        told += 2;
+        assert!((told - 2..told).all(|n| finds(&mut client, n)), "round {cut}");
+        // Each round at another moment of a chunk.
+        std::thread::sleep(Duration::from_micros(cut * 3700 % 20_000));
+        daemon.kill_and_restart();
+        let state = check(&mut daemon.client());
+        assert_eq!(state["problems"], json!([]), "round {cut}");
+        if let Some(now) = cursor(&database) {
+            assert!(now >= before, "it goes on where it was: {now} after {before}");
+            before = now;
+            cut += 1;
+        }
+    }
+    assert!(cut >= 3, "it was cut short {cut} times only");
+    let mut client = daemon.client();
+    let lost: Vec<usize> = (0..told).filter(|n| !finds(&mut client, *n)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!((&check(&mut client)["problems"], cursor(&database)), (&json!([]), None));
+
+    // As one that was never anything else.
+    let fresh = with(NEVER, NEVER).start();
+    fill(&mut fresh.client(), 0..told);
+    assert_eq!(terms(&database), terms(&self::database(fresh.setup())));
+    assert_eq!(tables(&database), tables(&self::database(fresh.setup())));
+}
+
+#[test]
+fn rem_makes_it_and_says_so() {
+    let mut daemon = with(NEVER, NEVER).start();
+    let database = database(daemon.setup());
+    fill(&mut daemon.client(), 0..100);
+    assert_eq!(daemon.stop().code(), Some(0));
+    make_old(&database);
+    daemon.restart();
+    let output = daemon.run(&["rem"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(rules(&database), 1);
+    assert!((0..100).all(|n| finds(&mut daemon.client(), n)));
+    until("the journal has it", || {
+        let output = daemon.run(&["log", "--store", &daemon.setup().store().display().to_string()]);
+        String::from_utf8_lossy(&output.stdout).contains("step reindex done in")
+    });
+}
+
+/// Overwrites the first page of the index's terms.
+fn tear_page(database: &Path) {
+    let root = number(database, "SELECT rootpage FROM sqlite_schema WHERE name = 'term_index_data'");
+    let mut bytes = fs::read(database).expect("it can be read");
+    let at = usize::try_from(root - 1).expect("a page") * 4096;
+    bytes[at..at + 4096].fill(0xaa);
+    fs::write(database, &bytes).expect("it can be written");
+}
+
+/// Takes half of the terms out.
+fn tear_terms(database: &Path) {
+    let database = Connection::open(database).expect("it opens");
+    database.execute_batch("DELETE FROM term_index_data WHERE id > 10 AND id % 2 = 1").expect("SQL");
+}
+
+fn doctor(daemon: &Daemon, args: &[&str]) -> (Value, Value) {
+    let store = daemon.setup().store().display().to_string();
+    let output = daemon.run(&[&["--json", "doctor", "--store", &store], args].concat());
+    let said: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of_store = said["checks"].as_array().expect("checks").iter().find(|one| one["check"] == "store").cloned();
+    (of_store.expect("a check of the store"), said["fixed"].clone())
+}
+
+#[test]
+fn doctor_has_a_damaged_index_made_anew() {
+    for (name, tear) in [("a page", tear_page as fn(&Path)), ("terms", tear_terms)] {
+        let mut daemon = with(NEVER, NEVER).start();
+        let database = database(daemon.setup());
+        fill(&mut daemon.client(), 0..500);
+        let indexed = terms(&database);
+        let there = tables(&database);
+        assert_eq!(daemon.stop().code(), Some(0));
+        tear(&database);
+        daemon.restart();
+        let checked = check(&mut daemon.client());
+        assert_eq!((&checked["mendable"], &checked["index"]), (&json!(true), &json!("damaged")), "{name}: {checked}");
+        let (found, fixed) = doctor(&daemon, &[]);
+        assert_eq!(
+            (&found["verdict"], &found["fixable"], &fixed),
+            (&json!("FAIL"), &json!(true), &json!([])),
+            "{name}"
+        );
+        assert!(found["remedy"].as_str().is_some_and(|text| text.contains("store_reindex")), "{found}");
+
+        let (found, fixed) = doctor(&daemon, &["--fix"]);
+        assert_eq!(found["verdict"], "PASS", "{name}: {found}");
+        assert_eq!(fixed, json!(["the full-text index is made anew"]), "{name}");
+        assert_eq!((tables(&database), terms(&database)), (there, indexed), "{name}");
+        let mut client = daemon.client();
+        fill(&mut client, 500..510);
+        assert!((0..510).all(|n| finds(&mut client, n)), "{name}");
+        daemon.kill_and_restart();
+        let checked = check(&mut daemon.client());
+        assert_eq!((&checked["problems"], &checked["index"]), (&json!([]), &json!("current")), "{name}");
+    }
+}
+
+#[test]
+fn one_that_is_sound_is_made_anew_when_asked_for_and_used_meanwhile() {
+    let daemon = with(NEVER, NEVER).start();
+    let database = database(daemon.setup());
+    fill(&mut daemon.client(), 0..1500);
+    let indexed = terms(&database);
+    let mut asked = daemon.client();
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "store_reindex", "params": {}});
+    asked.send(format!("{call}\n"));
+    let mut client = daemon.client();
+    until("it has begun", || cursor(&database).is_some());
+    let mut found = 0;
+    while let Some(at) = cursor(&database) {
+        assert!(finds(&mut client, 1499), "at {at}");
+        found += 1;
+    }
+    assert!(found > 0);
+    let reply: Value = serde_json::from_str(&asked.line()).expect("JSON");
+    assert_eq!(reply["result"], json!({"records": 1500}));
+    assert_eq!(terms(&database), indexed);
+}
