@@ -1,14 +1,14 @@
 //! A step of the cycle: links among records that share rare words or stand side by side in a session, and
 //! what words keep company (`companions.rs`).
 //!
-//! Its cursor is the last record that was looked at. Each record is linked to earlier ones only, so
+//! Its cursor is the last record that has its links; what was learned has one of its own. Each record is linked to earlier ones only, so
 //! each pair is looked at once, and an index that grows meanwhile changes nothing.
 
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::companions;
+use super::companions::{self, Learning, Span};
 use super::cycle::{Chunk, Counts, Progress};
 use super::links::{self, Kind};
 use super::moment::Moment;
@@ -43,20 +43,29 @@ const MOST: i64 = 950;
 /// The weight of standing side by side.
 const NEAR: i64 = 200;
 
-/// One chunk, from the record after `cursor` on.
+/// One chunk, from the record after `linked` on.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
+pub(super) fn chunk(
+    group: &mut Group<'_>,
+    linked: i64,
+    learning: &mut Learning,
+    now: Moment,
+    deadline: Instant,
+) -> Result<Chunk, CallError> {
     let connection = group.connection;
     let end = group.first_unindexed().unwrap_or(i64::MAX);
+    let span = Span::until(deadline, connection)?;
     let mut next = connection.prepare_cached(
         "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
-    let (mut cursor, mut linked, mut examined, mut learned) = (cursor, 0, 0, 0);
+    // What was learned is forgotten when the rules of terms change, and links are not.
+    let (mut linked, mut learned) = (linked, companions::cursor(connection, linked)?);
+    let (mut links, mut examined, mut words) = (0, 0, 0);
     let mut progress = Progress::More;
     while progress == Progress::More {
-        let mut rows = next.query((cursor, end))?;
+        let mut rows = next.query((linked.min(learned), end))?;
         let Some(row) = rows.next()? else {
             progress = Progress::Done;
             break;
@@ -64,23 +73,28 @@ pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         let (seq, session, tier): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         if tier != Tier::Semantic as i64 || !tags::has(connection, seq, tags::PATTERN)? {
             let text = row.get_ref(3)?.as_str().unwrap_or_default();
-            let (words, all) = companions::learn(connection, (seq, text), end - 1, deadline)?;
-            learned += words;
-            if all == Progress::More {
-                break;
+            if seq > learned {
+                let (some, all) = learning.learn(span, (seq, text))?;
+                words += some;
+                if all == Progress::More {
+                    break;
+                }
             }
-            linked += associate(connection, seq, session, text, now)?;
-            examined += 1;
+            if seq > linked {
+                links += associate(connection, seq, session, text, now)?;
+                examined += 1;
+            }
         }
-        cursor = seq;
+        (linked, learned) = (linked.max(seq), learned.max(seq));
         if Instant::now() >= deadline {
             break;
         }
     }
+    companions::keep_cursor(connection, learned)?;
     Ok(Chunk {
-        cursor: Some(cursor),
+        cursor: Some(linked),
         progress,
-        counts: Counts::from([("examined", examined), ("learned", learned), ("linked", linked)]),
+        counts: Counts::from([("examined", examined), ("learned", words), ("linked", links)]),
         told: Vec::new(),
     })
 }

@@ -1,24 +1,24 @@
 //! Words that keep company: which others a word is said with more often than by chance, in one breath
 //! or the next.
 //!
-//! They are learned from the user's own records while the memory sleeps ([`learn`]). Recall, asked for
+//! They are learned from the user's own records while the memory sleeps ([`Learning`]). Recall, asked for
 //! a word, listens for its companions too ([`of`], and `question.rs`), so that an answer is found that
 //! has none of the question's words. How much two words keep company is their normalized pointwise
 //! mutual information: 0 by chance, 1 always (G. Bouma, "Normalized (Pointwise) Mutual Information in
 //! Collocation Extraction", 2009).
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Reverse;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use super::associate::holders;
 use super::cycle::Progress;
+use super::lexicon::Lexicon;
 use super::meta;
-use super::terms::{self, Look};
 
 /// The newest records with a word that are read. Picked: some 1 ms.
-const SAMPLE: usize = 32;
+const SAMPLE: i64 = 32;
 
 /// Least number of those in or beside which another word is said: once is chance.
 const TOGETHER: usize = 2;
@@ -31,7 +31,7 @@ const CONSIDERED: usize = 64;
 const COMMON_SHARE: i64 = 20;
 
 /// The same in a large store: records. Picked: counting them takes 50 microseconds.
-const COMMON: i64 = 600;
+const COMMON: u16 = 600;
 
 /// Companions kept of a word.
 const KEPT: usize = 8;
@@ -72,120 +72,213 @@ pub(super) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
     meta::keep(connection, CURSOR, 0)
 }
 
-/// Learns the companions of the words whose last record, up to the one at `last`, is the one at `seq`;
-/// gives how many words were looked at, and whether that was all before the `deadline`. Those looked at
-/// need not be looked at again, so a record that takes long is gone on with later.
+/// The last record whose words were looked at; `linked`, the last one that has its links, where nothing is kept
+/// of it, as by earlier releases, which did both together.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn learn(
-    connection: &Connection,
-    (seq, text): (i64, &str),
-    last: i64,
-    deadline: Instant,
-) -> Result<(u64, Progress), rusqlite::Error> {
-    let total: i64 = connection.prepare_cached("SELECT max(seq) FROM record")?.query_row([], |row| row.get(0))?;
-    let mut looked_at = 0;
-    for asked in terms::asked(text) {
-        if asked.look != Look::Whole || asked.term.len() < SHORTEST {
-            continue;
-        }
-        if holders(connection, &asked.term, last, 1)?.first() != Some(&seq) {
-            continue;
-        }
-        if looked_at > 0 && Instant::now() >= deadline {
-            return Ok((looked_at, Progress::More));
-        }
-        let word = Word { connection, term: &asked.term, last, total };
-        looked_at += u64::from(word.learn()?);
-    }
-    Ok((looked_at, Progress::Done))
+pub(super) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqlite::Error> {
+    Ok(meta::read(connection, CURSOR)?.unwrap_or(linked))
 }
 
-/// A word being looked at.
-struct Word<'w> {
-    connection: &'w Connection,
-    term: &'w str,
-    last: i64,
+/// Keeps the last record whose words were looked at.
+///
+/// # Errors
+/// The database's.
+pub(super) fn keep_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
+    meta::keep(connection, CURSOR, seq)
+}
+
+/// What a cycle knows of words while it learns: nothing that would have to be kept.
+#[derive(Debug, Default)]
+pub(super) struct Learning {
+    lexicon: Lexicon,
+    /// Texts that were taken apart.
+    texts: u32,
+    /// By a word's number: the last breath that had it, and in how many of the present word's it was.
+    heard: Vec<(u32, u16)>,
+    breaths: u32,
+}
+
+/// What is looked at together: a chunk's.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span<'c> {
+    connection: &'c Connection,
+    /// Records there are.
     total: i64,
+    deadline: Instant,
 }
 
-impl Word<'_> {
+impl<'c> Span<'c> {
+    /// All there is now, until the deadline.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn until(deadline: Instant, connection: &'c Connection) -> Result<Span<'c>, rusqlite::Error> {
+        let read = "SELECT coalesce(max(seq), 0) FROM record";
+        let total = connection.prepare_cached(read)?.query_row([], |row| row.get(0))?;
+        Ok(Span { connection, total, deadline })
+    }
+
+    /// More records than this have a word that keeps company with everybody.
+    fn most(self) -> u16 {
+        (self.total / COMMON_SHARE).min(i64::from(COMMON)) as u16
+    }
+}
+
+impl Learning {
+    /// Learns the companions of the words whose last record is the one at `seq`; gives how many words were
+    /// looked at, and whether that was all before the deadline. Those looked at need not be looked at again,
+    /// so a record that takes long is gone on with later.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(super) fn learn(
+        &mut self,
+        span: Span<'_>,
+        (seq, text): (i64, &str),
+    ) -> Result<(u64, Progress), rusqlite::Error> {
+        self.make_room();
+        let mut looked_at = 0;
+        self.texts += 1;
+        for number in self.lexicon.subjects(text, self.texts, SHORTEST).to_vec() {
+            if self.lexicon.newest(span.connection, number, seq, COMMON)? != seq {
+                continue;
+            }
+            if looked_at > 0 && Instant::now() >= span.deadline {
+                return Ok((looked_at, Progress::More));
+            }
+            looked_at += u64::from(self.learn_word(span, number)?);
+        }
+        Ok((looked_at, Progress::Done))
+    }
+
+    fn make_room(&mut self) {
+        self.lexicon.make_room();
+        // Texts and breaths are told apart by their numbers.
+        if self.lexicon.len() == 0 || self.texts > u32::MAX / 2 {
+            *self = Learning::default();
+        }
+    }
+
     /// Was there anything to learn?
-    fn learn(&self) -> Result<bool, rusqlite::Error> {
-        let Some(holders) = self.uncommon(self.term)? else { return Ok(false) };
-        let count = holders.len() as i64;
-        let mut read = self.connection.prepare_cached("SELECT seen FROM companion WHERE term = ?1")?;
-        let seen: Option<i64> = read.query_row([self.term], |row| row.get(0)).optional()?;
-        if holders.len() < TOGETHER || seen.is_some_and(|seen| count * 4 < seen * GROWN_QUARTERS) {
+    fn learn_word(&mut self, span: Span<'_>, number: u32) -> Result<bool, rusqlite::Error> {
+        let connection = span.connection;
+        let count = self.lexicon.count(connection, number, COMMON)?;
+        if count > span.most() || usize::from(count) < TOGETHER {
             return Ok(false);
         }
-        let companions = self.companions(&holders)?;
+        let mut read = connection.prepare_cached("SELECT seen FROM companion WHERE term = ?1")?;
+        let seen: Option<i64> = read.query_row([self.lexicon.term(number)], |row| row.get(0)).optional()?;
+        if seen.is_some_and(|seen| i64::from(count) * 4 < seen * GROWN_QUARTERS) {
+            return Ok(false);
+        }
+        let companions = self.companions(span, number, count)?;
         // Nine tenths and more are as good as always.
-        let field = |(other, company): &(String, f64)| format!("{other}{:.0}", (company * 10.0).min(9.0));
+        let field =
+            |&(other, company): &(u32, f64)| format!("{}{:.0}", self.lexicon.term(other), (company * 10.0).min(9.0));
         let others: Vec<String> = companions.iter().map(field).collect();
         // Without others too: it says that the word need not be looked at again so soon.
         let put = "INSERT INTO companion (term, seen, others) VALUES (?1, ?2, ?3)
                    ON CONFLICT (term) DO UPDATE SET seen = excluded.seen, others = excluded.others";
-        self.connection.prepare_cached(put)?.execute((self.term, count, others.join(" ")))?;
+        connection.prepare_cached(put)?.execute((self.lexicon.term(number), count, others.join(" ")))?;
         Ok(true)
     }
 
-    /// The newest records with a term; none where too many have it.
-    fn uncommon(&self, term: &str) -> Result<Option<Vec<i64>>, rusqlite::Error> {
-        let most = (self.total / COMMON_SHARE).min(COMMON);
-        let holders = holders(self.connection, term, self.last, most + 1)?;
-        Ok((holders.len() as i64 <= most).then_some(holders))
-    }
-
-    /// The closest companions of a word that these records have.
-    fn companions(&self, holders: &[i64]) -> Result<Vec<(String, f64)>, rusqlite::Error> {
-        let sample = &holders[..holders.len().min(SAMPLE)];
-        let mut together: HashMap<String, usize> = HashMap::new();
-        for &seq in sample {
-            for term in self.breath(seq)? {
-                *together.entry(term).or_default() += 1;
-            }
+    /// The closest companions of a word that so many records have.
+    fn companions(&mut self, span: Span<'_>, number: u32, count: u16) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
+        let sample = holders(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
+        let mut heard = Vec::new();
+        for &seq in &sample {
+            self.listen(span.connection, seq, &mut heard)?;
         }
-        // As if the store held no more records than the sample stands for.
-        let total = self.total as f64 * sample.len() as f64 / holders.len() as f64;
-        let mut considered: Vec<(String, usize)> = together.into_iter().collect();
-        considered.retain(|(other, count)| *count >= TOGETHER && other != self.term);
-        considered.sort_unstable_by(|a, b| (b.1, b.0.len(), &a.0).cmp(&(a.1, a.0.len(), &b.0)));
+        let mut considered: Vec<(u32, u16)> = heard
+            .into_iter()
+            .map(|other| (other, std::mem::take(&mut self.heard[other as usize].1)))
+            .filter(|&(other, times)| usize::from(times) >= TOGETHER && other != number)
+            .collect();
+        let order = |&(other, times): &(u32, u16)| {
+            let term = self.lexicon.term(other);
+            (Reverse((times, term.len())), term)
+        };
+        considered.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
         considered.truncate(CONSIDERED);
+        // As if the store held no more records than the sample stands for.
+        let sampled = sample.len() as f64;
+        let total = span.total as f64 * sampled / f64::from(count);
         let mut companions = Vec::new();
-        for (other, count) in considered {
-            let Some(others) = self.uncommon(&other)? else { continue };
+        for (other, times) in considered {
+            let others = self.lexicon.count(span.connection, other, COMMON)?;
+            if others > span.most() {
+                continue;
+            }
             // A breath is three records.
-            let chance = (3.0 * others.len() as f64 / self.total as f64).min(1.0) * sample.len() as f64;
-            let company = (count as f64 / chance).ln() / -(count as f64 / total).ln();
+            let chance = (3.0 * f64::from(others) / span.total as f64).min(1.0) * sampled;
+            let times = f64::from(times);
+            let company = (times / chance).ln() / -(times / total).ln();
             if company >= LEAST {
                 companions.push((other, company.min(1.0)));
             }
         }
-        companions.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let term = |number| self.lexicon.term(number);
+        companions.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
         companions.truncate(KEPT);
         Ok(companions)
     }
 
-    /// The telling words of a record and of those said just before and after it.
-    fn breath(&self, seq: i64) -> Result<HashSet<String>, rusqlite::Error> {
-        let mut read = self.connection.prepare_cached(
-            "WITH one AS (SELECT session FROM record WHERE seq = ?1)
-             SELECT text FROM record WHERE seq = ?1
-             UNION ALL SELECT text FROM record WHERE seq =
-                (SELECT max(seq) FROM record WHERE session = (SELECT session FROM one) AND seq < ?1)
-             UNION ALL SELECT text FROM record WHERE seq =
-                (SELECT min(seq) FROM record WHERE session = (SELECT session FROM one) AND seq > ?1)",
-        )?;
-        let mut rows = read.query([seq])?;
-        let mut words = HashSet::new();
-        while let Some(row) = rows.next()? {
-            let telling = terms::asked(row.get_ref(0)?.as_str().unwrap_or_default());
-            let of_use = |asked: &terms::Asked| asked.look == Look::Whole && asked.term.len() >= SHORTEST;
-            words.extend(telling.into_iter().filter(of_use).map(|asked| asked.term));
+    /// Hears the telling words of a record and of those said just before and after it, each once; those that
+    /// were not heard before come to `heard`.
+    fn listen(&mut self, connection: &Connection, seq: i64, heard: &mut Vec<u32>) -> Result<(), rusqlite::Error> {
+        self.breaths += 1;
+        let mut read = connection.prepare_cached("SELECT text, session FROM record WHERE seq = ?1")?;
+        let Some(session) = self.hear(&mut read, seq, None, heard)? else { return Ok(()) };
+        for (guess, beside) in [
+            (seq - 1, "SELECT max(seq) FROM record WHERE session = ?1 AND seq < ?2"),
+            (seq + 1, "SELECT min(seq) FROM record WHERE session = ?1 AND seq > ?2"),
+        ] {
+            // Most often nobody else spoke between the two.
+            if self.hear(&mut read, guess, Some(session), heard)?.is_some() {
+                continue;
+            }
+            let found = connection.prepare_cached(beside)?.query_row((session, seq), |row| row.get(0))?;
+            if let Some(found) = found {
+                self.hear(&mut read, found, None, heard)?;
+            }
         }
-        Ok(words)
+        Ok(())
+    }
+
+    /// Hears one record, if it is of the session, where that matters; gives its session, if it was heard.
+    fn hear(
+        &mut self,
+        read: &mut CachedStatement<'_>,
+        seq: i64,
+        of: Option<i64>,
+        heard: &mut Vec<u32>,
+    ) -> Result<Option<i64>, rusqlite::Error> {
+        let mut rows = read.query([seq])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let session: i64 = row.get(1)?;
+        if of.is_some_and(|of| of != session) {
+            return Ok(None);
+        }
+        self.texts += 1;
+        let text = row.get_ref(0)?.as_str().unwrap_or_default();
+        for &number in self.lexicon.subjects(text, self.texts, SHORTEST) {
+            let at = number as usize;
+            if self.heard.len() <= at {
+                self.heard.resize(at + 1, (0, 0));
+            }
+            let (breath, times) = &mut self.heard[at];
+            if *breath != self.breaths {
+                *breath = self.breaths;
+                if *times == 0 {
+                    heard.push(number);
+                }
+                *times += 1;
+            }
+        }
+        Ok(Some(session))
     }
 }
 

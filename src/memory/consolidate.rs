@@ -53,7 +53,7 @@ impl Call {
     }
 
     /// Hands in the next chunk; behind the last one, the end.
-    fn next(self, course: Course) {
+    fn next(self, mut course: Course) {
         let Night { follow, folder, news, clock, .. } = self.night.clone();
         let now = clock();
         let session = self.session.clone();

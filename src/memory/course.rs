@@ -10,6 +10,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use super::companions::Learning;
 use super::cycle::{self, Chunk, Progress, Report, Step};
 use super::drain::Told;
 use super::meta;
@@ -32,6 +33,7 @@ pub(super) struct Course {
     steps: &'static [Step],
     at: usize,
     seen: i64,
+    learning: Learning,
     /// Of the steps that have begun, the present one last.
     reports: Vec<Report>,
 }
@@ -60,7 +62,7 @@ impl Course {
             (Some(at), Some(seen)) if seen >= newest && !steps.contains(&Step::Reindex) => (at, seen),
             _ => (0, newest),
         };
-        Ok(Course { steps, at, seen, reports: Vec::new() })
+        Ok(Course { steps, at, seen, learning: Learning::default(), reports: Vec::new() })
     }
 
     /// The step that it is at; none at the end.
@@ -93,7 +95,7 @@ impl Course {
     /// # Errors
     /// The database's.
     pub(super) fn chunk(
-        &self,
+        &mut self,
         group: &mut Group<'_>,
         news: &News,
         store: &Path,
@@ -104,7 +106,7 @@ impl Course {
         // What the steps before this one brought is seen by those that follow; what came in this very
         // transaction is not in the index yet, and is the next cycle's.
         let seen = if step == Step::Associate { news.newest() } else { self.seen };
-        let chunk = cycle::chunk(step, group, store, now)?;
+        let chunk = cycle::chunk(step, group, &mut self.learning, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
         if let Some(next) = self.steps.get(at) {
             meta::keep(group.connection, STEP, next.name())?;

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
+use super::companions::Learning;
 use super::drain::Told;
 use super::events::{self, Event, Severity};
 use super::moment::Moment;
@@ -120,13 +121,19 @@ impl Step {
 ///
 /// # Errors
 /// The database's; the cursor is then where it was.
-pub(super) fn chunk(step: Step, group: &mut Group<'_>, store: &Path, now: Moment) -> Result<Chunk, CallError> {
+pub(super) fn chunk(
+    step: Step,
+    group: &mut Group<'_>,
+    learning: &mut Learning,
+    store: &Path,
+    now: Moment,
+) -> Result<Chunk, CallError> {
     let deadline = Instant::now() + CHUNK;
     let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
     let chunk = match step {
         Step::Reindex => reindex::chunk(group, deadline)?,
         Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
-        Step::Associate => associate::chunk(group, cursor, now, deadline)?,
+        Step::Associate => associate::chunk(group, cursor, learning, now, deadline)?,
         Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
         Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
         Step::Optimize => optimize::chunk(group, deadline)?,

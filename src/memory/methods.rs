@@ -459,6 +459,7 @@ mod tests {
             ("store_export", json!({}), &[]),
             ("store_import", json!({"rows": []}), &[]),
             ("store_probe", json!({}), &[]),
+            ("store_reindex", json!({}), &[]),
             ("topology", json!({}), &[]),
         ]
     }

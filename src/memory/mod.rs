@@ -28,6 +28,7 @@ mod insert;
 mod irregular;
 mod language;
 mod leaning;
+mod lexicon;
 mod links;
 mod meta;
 mod methods;

@@ -95,7 +95,7 @@ impl Night {
 
     /// Runs the cycle's next chunk, after which the writer is free for others; behind the last one, its end.
     pub fn chunk(&self, cycle: Cycle) -> Chunk {
-        let Cycle(course) = cycle;
+        let Cycle(mut course) = cycle;
         let (news, folder, now) = (self.news.clone(), self.folder.clone(), (self.clock)());
         // What the job holds when it fails is gone with it.
         let (step, so_far) = (course.step(), course.has_begun().then(|| report(course.reports().last())).flatten());

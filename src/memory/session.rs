@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::capture::limited;
+use super::companions::Learning;
 use super::contradict;
 use super::cycle::{self, Step};
 use super::events::{self, Event, Severity};
@@ -218,7 +219,8 @@ pub(super) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
     let work = task(
         session.len(),
         move |group| {
-            let linked = cycle::chunk(Step::Associate, group, &store, now)?.counts.of("linked");
+            let linked =
+                cycle::chunk(Step::Associate, group, &mut Learning::default(), &store, now)?.counts.of("linked");
             let records = count(group.connection, &session)?;
             if records > 0 {
                 metric(group.connection, &session, records, linked, now)?;

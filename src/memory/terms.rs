@@ -239,7 +239,8 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
     }
 }
 
-fn is_stop_word(word: &str) -> bool {
+/// Does a folded word say nothing of what is asked for?
+pub(super) fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.binary_search(&word).is_ok()
 }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::super::companions::Learning;
 use super::super::cycle::{self, Progress, Step};
 use super::super::night::Night;
 use super::super::reindex::{self, Index, Place, State};
@@ -81,7 +82,7 @@ impl Call {
         let now = clock();
         follow.submit(task(
             0,
-            move |group| cycle::chunk(Step::Reindex, group, &folder, now),
+            move |group| cycle::chunk(Step::Reindex, group, &mut Learning::default(), &folder, now),
             move |outcome| match outcome {
                 Ok(chunk) => {
                     self.records += chunk.counts.of("indexed");
