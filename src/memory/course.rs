@@ -127,6 +127,9 @@ impl Course {
         if ran.chunk.progress == Progress::More {
             return None;
         }
+        if step == Step::Associate {
+            self.learning = Learning::default();
+        }
         self.at += 1;
         self.reports.last()
     }

@@ -67,7 +67,11 @@ impl fmt::Display for Fault {
                  send it again",
             ),
             Fault::Damaged(detail) => {
-                write!(f, "the store is damaged ({detail}): stop the daemon, keep the file, and restore a backup")
+                write!(
+                    f,
+                    "the store is damaged ({detail}): where it is the index alone, iaid doctor --fix makes that anew; else \
+                     stop the daemon, keep the file, and restore a backup"
+                )
             }
             Fault::NotADatabase => f.write_str("the store's file is not a database any more: restore a backup"),
             Fault::Busy => f.write_str(

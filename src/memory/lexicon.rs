@@ -22,6 +22,9 @@ const FORMS: usize = 1 << 17;
 /// Bytes of terms that are known at a time. Half of what [`FORMS`] of common length take.
 const TERM_BYTES: usize = 1 << 20;
 
+/// Nobody has counted yet.
+const UNKNOWN: u16 = u16::MAX;
+
 /// What a form of a word is to a text that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sense {
@@ -52,13 +55,15 @@ pub(super) struct Lexicon {
 
 #[derive(Clone, Copy, Debug)]
 struct Term {
+    /// The last record that has it.
+    newest: i64,
     /// Its first byte.
     at: u32,
-    bytes: u8,
     /// The text that had it last.
     text: u32,
-    /// How many records have it, up to the most that are counted, and the last one of them.
-    found: Option<(u16, i64)>,
+    /// How many records have it, up to the most that are counted, or [`UNKNOWN`].
+    count: u16,
+    bytes: u8,
 }
 
 impl Lexicon {
@@ -128,7 +133,7 @@ impl Lexicon {
             Entry::Vacant(free) => {
                 let at = self.letters.len() as u32;
                 self.letters.push_str(term);
-                self.terms.push(Term { at, bytes: term.len() as u8, text: 0, found: None });
+                self.terms.push(Term { newest: 0, at, text: 0, count: UNKNOWN, bytes: term.len() as u8 });
                 *free.insert(self.terms.len() as u32 - 1)
             }
         };
@@ -147,8 +152,8 @@ impl Lexicon {
         seq: i64,
         most: u16,
     ) -> Result<i64, rusqlite::Error> {
-        match self.terms.get(number as usize).and_then(|term| term.found) {
-            Some((_, newest)) if newest >= seq => Ok(newest),
+        match self.terms.get(number as usize) {
+            Some(term) if term.count != UNKNOWN && term.newest >= seq => Ok(term.newest),
             _ => Ok(self.find(connection, number, most)?.1),
         }
     }
@@ -158,9 +163,9 @@ impl Lexicon {
     /// # Errors
     /// The database's.
     pub(super) fn count(&mut self, connection: &Connection, number: u32, most: u16) -> Result<u16, rusqlite::Error> {
-        match self.terms.get(number as usize).and_then(|term| term.found) {
-            Some((count, _)) => Ok(count),
-            None => Ok(self.find(connection, number, most)?.0),
+        match self.terms.get(number as usize) {
+            Some(term) if term.count != UNKNOWN => Ok(term.count),
+            _ => Ok(self.find(connection, number, most)?.0),
         }
     }
 
@@ -170,7 +175,7 @@ impl Lexicon {
             (holders.len() as u16, holders.first().copied().unwrap_or(0))
         };
         if let Some(term) = self.terms.get_mut(number as usize) {
-            term.found = Some((count, newest));
+            (term.count, term.newest) = (count, newest);
         }
         Ok((count, newest))
     }
