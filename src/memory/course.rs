@@ -33,7 +33,7 @@ pub(super) struct Course {
     steps: &'static [Step],
     at: usize,
     seen: i64,
-    learning: Learning,
+    learning: Box<Learning>,
     /// Of the steps that have begun, the present one last.
     reports: Vec<Report>,
 }
@@ -62,7 +62,7 @@ impl Course {
             (Some(at), Some(seen)) if seen >= newest && !steps.contains(&Step::Reindex) => (at, seen),
             _ => (0, newest),
         };
-        Ok(Course { steps, at, seen, learning: Learning::default(), reports: Vec::new() })
+        Ok(Course { steps, at, seen, learning: Box::default(), reports: Vec::new() })
     }
 
     /// The step that it is at; none at the end.
@@ -128,7 +128,7 @@ impl Course {
             return None;
         }
         if step == Step::Associate {
-            self.learning = Learning::default();
+            *self.learning = Learning::default();
         }
         self.at += 1;
         self.reports.last()
