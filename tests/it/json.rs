@@ -46,7 +46,7 @@ const CASES: &[(&str, &[u8], &str)] = &[
     ("n_object_two_colons", b"{\"a\"::1}", "expected value"),
     ("n_object_comma_for_colon", b"{\"a\",1}", "expected `:`"),
     ("n_object_comma_first", b"{,\"a\":1}", "key must be a string"),
-    ("n_object_comma_last", b"{\"a\":1,}", "trailing comma"),
+    ("n_object_comma_last", b"{\"a\":1,}", "key must be a string"),
     ("n_object_comma_twice", b"{\"a\":1,,\"b\":2}", "key must be a string"),
     ("n_object_no_value", b"{\"a\":}", "expected value"),
     ("n_object_key_alone", b"{\"a\"}", "expected `:`"),
