@@ -369,6 +369,9 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
 /// Feeds the index after all savepoints are gone: each one that is opened while the index has
 /// something pending makes FTS5 write that out as a segment of its own.
 fn index(connection: &Connection, terms: &[Terms]) -> Result<(), CallError> {
+    if terms.is_empty() {
+        return Ok(());
+    }
     let mut feed = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
     for one in terms {
         feed.execute((one.seq, &one.text, &one.cue))?;
