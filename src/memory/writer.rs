@@ -233,25 +233,23 @@ impl Desk {
         let mut desk = self;
         while let Some(jobs) = desk.queue.0.take_group() {
             if let Some(rested) = commit(&desk.connection, jobs, &desk.news) {
-                match desk.hand_on(rested) {
-                    Ok(()) => return,
-                    Err(kept) => desk = kept,
-                }
+                let Some(kept) = desk.hand_on(rested) else { return };
+                desk = kept;
             }
         }
     }
 
     /// Lets another thread go on, which begins with nothing: the allocator keeps some of what a thread has freed
-    /// for that thread. Where there is none to be had this one goes on.
-    fn hand_on(self, rested: Sender<()>) -> Result<(), Desk> {
+    /// for that thread. Gives the desk back where there is no thread to be had.
+    fn hand_on(self, rested: Sender<()>) -> Option<Desk> {
         let slot = self.slot.clone();
         let handed = Arc::new(Mutex::new(Some(self)));
         let take = |handed: &Mutex<Option<Desk>>| handed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let theirs = handed.clone();
-        // Whoever waits to hear of it may have given up.
         // Held, so that no successor of theirs comes before them.
         let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
         let begun = spawn(move || {
+            // Whoever waits to hear of it may have given up.
             rested.send(()).ok();
             if let Some(desk) = take(&theirs) {
                 desk.work();
@@ -259,9 +257,9 @@ impl Desk {
         });
         match begun {
             Ok(thread) => *slot = Some(thread),
-            Err(_) => return take(&handed).map_or(Ok(()), Err),
+            Err(_) => return take(&handed),
         }
-        Ok(())
+        None
     }
 }
 
