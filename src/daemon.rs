@@ -4,6 +4,7 @@ mod diary;
 mod dreamer;
 mod hours;
 mod plane;
+mod rest;
 mod socket_watch;
 mod spool_watch;
 mod status;
@@ -53,6 +54,8 @@ pub struct Options {
     pub thresholds: Thresholds,
     /// How often it is looked, while awake, for deferred captures and whether the socket is in its place.
     pub look_every: Duration,
+    /// How long after the last request memory is given back.
+    pub rest_after: Duration,
     /// The bounds; [`Limits::max_connections`] is set from the next field.
     pub limits: Limits,
     /// Connections at once; by default what the descriptors allow.
@@ -90,6 +93,7 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
         thresholds: options.thresholds,
         place: listener.place(),
         look_every: options.look_every,
+        rest_after: options.rest_after,
     });
     let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);

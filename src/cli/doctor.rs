@@ -26,6 +26,7 @@ use super::install::service::Manager;
 use super::paths;
 use super::values::counted;
 use crate::client::Client;
+use crate::lifecycle::user_zone;
 
 use self::finding::{Finding, Findings, Fix, Verdict};
 
@@ -127,7 +128,7 @@ fn patient(args: &Args, socket: Option<PathBuf>) -> Result<Patient, CliError> {
         status: None,
         is_stuck: false,
         now: Timestamp::now(),
-        zone: TimeZone::system(),
+        zone: user_zone::system(),
     })
 }
 

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use crate::lifecycle::own_folder;
+
 /// What a file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
@@ -41,7 +43,22 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durabili
 /// # Errors
 /// It is no plain file of at most so many bytes, or no UTF-8; else the system's.
 pub(super) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
-    let file = match File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path) {
+    read(path, libc::O_NONBLOCK, most_bytes)
+}
+
+/// The text of a file in a folder of ours within the store's: as [`text`], and through no link.
+///
+/// # Errors
+/// As [`text`]; or the file or its folder is a link.
+pub(super) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
+    match path.parent().map_or(Ok(true), own_folder::is_there)? {
+        true => read(path, libc::O_NONBLOCK | libc::O_NOFOLLOW, most_bytes),
+        false => Ok(None),
+    }
+}
+
+fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<String>> {
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
@@ -62,6 +79,15 @@ pub(super) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
 /// The system's.
 pub(super) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Makes a folder of ours within the store's, and that one where it is missing.
+///
+/// # Errors
+/// The system's, or that something else is there: a link is not followed.
+pub(super) fn make_own_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), make_folder)?;
+    own_folder::make(path)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {

@@ -23,6 +23,7 @@ use super::console::{Console, Format, visible};
 use super::error::CliError;
 use super::paths;
 use super::values::counted;
+use crate::lifecycle::user_zone;
 use crate::sys::outlet;
 
 /// Entries shown where neither a time nor a number is given.
@@ -59,7 +60,7 @@ struct Entry {
 }
 
 pub(super) fn run(args: Args, console: &mut Console) -> Result<(), CliError> {
-    let zone = TimeZone::system();
+    let zone = user_zone::system();
     let since = args.since.as_deref().map(|text| since(text, Timestamp::now(), &zone)).transpose()?;
     let folder = paths::store(args.store, &|name| env::var_os(name)).map_err(CliError::NoHome)?;
     let most = args.limit.unwrap_or(match (args.since, args.follow) {

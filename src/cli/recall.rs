@@ -11,6 +11,7 @@ use super::console::{Console, Format, Kind, bold, visible};
 use super::error::CliError;
 use super::values::counted;
 use crate::client::Client;
+use crate::lifecycle::user_zone;
 
 const METHOD: &str = "memory_recall";
 
@@ -79,7 +80,7 @@ pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Re
         return console.say(result.get()).map_err(CliError::Output);
     }
     let recall = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
-    let text = render(&recall, &TimeZone::system(), console.out_kind);
+    let text = render(&recall, &user_zone::system(), console.out_kind);
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }
 

@@ -61,6 +61,9 @@ pub(super) struct Args {
     /// Look this often, while awake, for deferred captures and after the socket's file, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = values::look_time, default_value = "60")]
     look_every: Duration,
+    /// Give memory back, once, this long after the last request, fractions allowed
+    #[arg(long, value_name = "SECONDS", value_parser = values::look_time, default_value = "20")]
+    rest_after: Duration,
 }
 
 impl Args {
@@ -131,13 +134,20 @@ pub(super) fn run(
     inherited: Inherited,
     notifier: Notifier,
 ) -> Result<(), CliError> {
-    memory::fit_into_address_space();
+    memory::share_arena();
     let limits = args.limits()?;
     let max_connections = args.max_connections.map(usize::from);
     let listen = args.listen(socket);
     let thresholds = args.thresholds(&|name| env::var_os(name))?;
     let store = paths::store(args.store, &|name| env::var_os(name))?;
-    let options = Options { store, thresholds, look_every: args.look_every, limits, max_connections };
+    let options = Options {
+        store,
+        thresholds,
+        look_every: args.look_every,
+        rest_after: args.rest_after,
+        limits,
+        max_connections,
+    };
     let outcome =
         if args.stdio { daemon::serve_stdio(options) } else { daemon::serve(options, listen, inherited, notifier) };
     outcome.map_err(CliError::Start)

@@ -18,6 +18,7 @@ use super::recall::local_time;
 use super::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
 use super::{paths, values};
 use crate::client::{Client, Policy};
+use crate::lifecycle::user_zone;
 
 /// Show how the daemon is
 #[derive(Debug, clap::Args)]
@@ -49,7 +50,7 @@ pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Re
         return Ok(());
     }
     let status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
-    let text = render(status, &TimeZone::system(), console.out_kind);
+    let text = render(status, &user_zone::system(), console.out_kind);
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }
 

@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::diary::Diary;
 use super::dreamer::{Came, Dreamer};
 use super::hours::Hours;
+use super::rest::Rest;
 use super::socket_watch::SocketWatch;
 use super::spool_watch::SpoolWatch;
 use super::status::{Agreed, RemCycle, Status};
@@ -57,6 +58,7 @@ pub(super) struct Parts {
     /// Where we listen; `None` where the listener was inherited: somebody else starts the daemon again.
     pub(super) place: Option<Place>,
     pub(super) look_every: Duration,
+    pub(super) rest_after: Duration,
 }
 
 /// The control plane.
@@ -75,6 +77,7 @@ pub(super) struct Plane {
     dreamer: Dreamer,
     spool: SpoolWatch,
     socket: SocketWatch,
+    rest: Rest,
     hours: Hours,
     /// When the quiet window was learned last.
     learned: Option<Instant>,
@@ -106,7 +109,7 @@ impl Plane {
     /// Reads what the last daemon was asked and left, and tells the service manager that this one is
     /// ready.
     pub(super) fn new(parts: Parts) -> Plane {
-        let Parts { store, records, night, notifier, thresholds, place, look_every } = parts;
+        let Parts { store, records, night, notifier, thresholds, place, look_every, rest_after } = parts;
         let now = Now::read();
         let started_at = timestamp(now.wall);
         let mut kept = state_file::load(&store, now.wall);
@@ -143,6 +146,7 @@ impl Plane {
             dreamer: Dreamer::new(night),
             spool: SpoolWatch::new(look_every, now.instant),
             socket: SocketWatch::new(place, look_every, now.instant),
+            rest: Rest::new(rest_after, now.instant),
             learned: None,
             is_background_busy: false,
             store,
@@ -181,12 +185,40 @@ impl Plane {
             is_quiet,
             quiet_from,
             is_inherited: self.is_inherited,
-            is_busy: self.is_background_busy
-                || !self.diary.is_written()
-                || !self.keeper.is_written()
-                || self.record_work.is_wanted
-                || self.record_work.is_writing,
+            is_busy: self.is_busy(),
         }
+    }
+
+    /// Is anything to be finished, or under way, on a worker?
+    fn is_busy(&self) -> bool {
+        self.is_background_busy
+            || !self.diary.is_written()
+            || !self.keeper.is_written()
+            || self.record_work.is_wanted
+            || self.record_work.is_writing
+    }
+
+    /// When memory is to be given back: never while somebody is at work, whose end brings a turn.
+    fn rest_moment(&self) -> Option<Instant> {
+        let is_at_work = self.around.in_flight > 0 || self.machine.state() == State::Dreaming || self.is_busy();
+        self.rest.moment().filter(|_| !is_at_work)
+    }
+
+    /// Has memory given back, where that is due.
+    fn give_back(&mut self, now: Instant, wishes: &mut Wishes<Done>) {
+        if self.rest_moment().is_none() || !self.rest.begin(now) {
+            return;
+        }
+        let night = self.dreamer.night().clone();
+        let give_back = move || {
+            if let Err(error) = night.give_back() {
+                log::debug!("the store gives no memory back: {}", error.message);
+            }
+            memory::give_back();
+            memory::forget_code();
+            Done::Other
+        };
+        wishes.rest(guarded(give_back, |_| Done::Other));
     }
 
     /// Moves the machine by what was left for it, and then by `last`.
@@ -220,17 +252,7 @@ impl Plane {
                 self.diary.note(at, Entry::QuarantineLifted);
                 self.record_work.is_wanted = true;
             }
-            Action::GiveBack => {
-                let night = self.dreamer.night().clone();
-                let give_back = move || {
-                    if let Err(error) = night.give_back() {
-                        log::debug!("the store gives no memory back: {}", error.message);
-                    }
-                    memory::give_back();
-                    Done::Other
-                };
-                wishes.rest(guarded(give_back, |_| Done::Other));
-            }
+            Action::GiveBack => self.rest.at_once(now.instant),
             Action::End => {
                 self.ends_by_itself = true;
                 wishes.end();
@@ -252,6 +274,11 @@ impl Plane {
         if to == State::Wake {
             self.spool.woken(now.instant);
             self.socket.woken(now.instant);
+        }
+        match to {
+            State::Sleep if from == State::Dreaming => self.rest.at_once(now.instant),
+            State::Sleep => self.rest.hasten(now.instant),
+            _ => {}
         }
         if to == State::Drowsy {
             if self.learned.is_none_or(|then| now.instant.saturating_duration_since(then) >= LEARN_EVERY) {
@@ -303,6 +330,9 @@ impl Plane {
         match outcome {
             Ok(drained) => {
                 self.spool.ended(drained.next, now);
+                if !drained.told.is_empty() {
+                    self.rest.used(now.instant);
+                }
                 for told in drained.told {
                     self.diary.note(at, told_entry(told));
                 }
@@ -485,7 +515,8 @@ impl ControlPlane for Plane {
         let machine = self.machine.next_moment(&self.around).filter(|_| !self.is_stopping);
         let socket = self.socket.moment(self.machine.state());
         let looks = [spool, socket].into_iter().flatten().min().filter(|_| !self.is_stopping);
-        [machine, looks, self.ready_due, self.watchdog_due].into_iter().flatten().min()
+        let rest = self.rest_moment().filter(|_| !self.is_stopping);
+        [machine, looks, rest, self.ready_due, self.watchdog_due].into_iter().flatten().min()
     }
 
     fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Done>) {
@@ -499,6 +530,9 @@ impl ControlPlane for Plane {
         if !self.is_stopping {
             self.move_on(event, around, now, wishes);
         }
+        if event != Event::Tick || around.in_flight > 0 {
+            self.rest.used(now.instant);
+        }
         if event != Event::Tick {
             return;
         }
@@ -506,6 +540,9 @@ impl ControlPlane for Plane {
             self.learn(now, wishes);
         }
         self.start_work(now, wishes);
+        if !self.is_stopping {
+            self.give_back(now.instant, wishes);
+        }
         self.last_tick = Some(now.wall);
         if self.ready_due.is_some_and(|due| due <= now.instant) {
             self.tell_ready(now.instant);
@@ -673,6 +710,7 @@ mod tests {
                 thresholds: Thresholds::default(),
                 place: None,
                 look_every: Duration::from_secs(60),
+                rest_after: Duration::from_secs(20),
             });
             Bench { plane, wishes: Wishes::new(), now: Now::read(), _memory: memory, _folder: folder }
         }

@@ -10,7 +10,7 @@ pub mod journal;
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]
-mod own_folder;
+pub(crate) mod own_folder;
 #[cfg(all(feature = "daemon", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod properties;

@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's, or that something else is there.
-pub(super) fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn make(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         // The umask may have taken even the owner's bits away.
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)),
@@ -23,7 +23,7 @@ pub(super) fn make(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, or that something else is there.
-pub(super) fn is_there(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => Ok(true),
         Ok(_) => {

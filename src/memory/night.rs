@@ -166,10 +166,12 @@ impl Night {
     /// # Errors
     /// The store's.
     pub fn give_back(&self) -> Result<(), CallError> {
-        self.ask(|group| {
-            group.connection.flush_prepared_statement_cache();
-            Ok(group.connection.execute_batch("PRAGMA shrink_memory")?)
-        })
+        let (told, rested) = channel();
+        self.ask(move |group| {
+            group.want_rest(told);
+            Ok(())
+        })?;
+        rested.recv().map_err(|_| CallError::failed("the store's writer has gone"))
     }
 
     /// Has the writer do something, and waits until it is committed.

@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -60,6 +61,8 @@ pub(super) struct Group<'c> {
     index: Option<Index>,
     has_drained: bool,
     upkeep: Upkeep,
+    /// Memory that is kept for later is let go of; told when it is.
+    rest: Option<Sender<()>>,
 }
 
 /// Who brings the records that come now.
@@ -99,6 +102,7 @@ impl<'c> Group<'c> {
             index: None,
             has_drained: false,
             upkeep: Upkeep::None,
+            rest: None,
         }
     }
 
@@ -123,6 +127,12 @@ impl<'c> Group<'c> {
     /// Has a damaged index make room for a new one once the group is committed and answered.
     pub(super) fn want_new_index(&mut self) {
         self.upkeep = Upkeep::NewIndex;
+    }
+
+    /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered, and
+    /// tells when it has.
+    pub(super) fn want_rest(&mut self, rested: Sender<()>) {
+        self.rest = Some(rested);
     }
 
     /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
@@ -169,7 +179,19 @@ fn closing() -> CallError {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    thread: Slot,
+}
+
+/// The thread that writes now: one that rests puts its successor here.
+#[derive(Clone, Debug, Default)]
+struct Slot(Arc<Mutex<Option<JoinHandle<()>>>>);
+
+/// What the thread works with, and hands on to its successor.
+struct Desk {
+    connection: Connection,
+    news: Arc<News>,
+    queue: CloseAtEnd,
+    slot: Slot,
 }
 
 impl Writer {
@@ -180,15 +202,11 @@ impl Writer {
     /// The system's, where it gives no thread.
     pub(super) fn start(connection: Connection, news: Arc<News>) -> std::io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let own = queue.clone();
-        let thread = thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(move || {
-            let closed = CloseAtEnd(&own);
-            while let Some(jobs) = own.take_group() {
-                commit(&connection, jobs, &news);
-            }
-            drop(closed);
-        })?;
-        Ok(Writer { queue, thread: Some(thread) })
+        let slot = Slot::default();
+        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), slot: slot.clone() };
+        let thread = spawn(move || desk.work())?;
+        slot.0.lock().unwrap_or_else(PoisonError::into_inner).replace(thread);
+        Ok(Writer { queue, thread: slot })
     }
 
     /// Hands a job over; waits while the queue is full.
@@ -207,11 +225,57 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            log::error!("the store's writer panicked; what it had committed is safe");
+        // One that ends may have begun another before.
+        while let Some(thread) = self.thread.take() {
+            if thread.join().is_err() {
+                log::error!("the store's writer panicked; what it had committed is safe");
+            }
         }
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work)
+}
+
+impl Slot {
+    fn take(&self) -> Option<JoinHandle<()>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Desk {
+    fn work(self) {
+        let mut desk = self;
+        while let Some(jobs) = desk.queue.0.take_group() {
+            if let Some(rested) = commit(&desk.connection, jobs, &desk.news) {
+                let Some(kept) = desk.hand_on(rested) else { return };
+                desk = kept;
+            }
+        }
+    }
+
+    /// Lets another thread go on, which begins with nothing: the allocator keeps some of what a thread has freed
+    /// for that thread. Gives the desk back where there is no thread to be had.
+    fn hand_on(self, rested: Sender<()>) -> Option<Desk> {
+        let slot = self.slot.clone();
+        let handed = Arc::new(Mutex::new(Some(self)));
+        let take = |handed: &Mutex<Option<Desk>>| handed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let theirs = handed.clone();
+        // Held, so that no successor of theirs comes before them.
+        let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let begun = spawn(move || {
+            // Whoever waits to hear of it may have given up.
+            rested.send(()).ok();
+            if let Some(desk) = take(&theirs) {
+                desk.work();
+            }
+        });
+        match begun {
+            Ok(thread) => *slot = Some(thread),
+            Err(_) => return take(&handed),
+        }
+        None
     }
 }
 
@@ -296,9 +360,9 @@ impl Queue {
 }
 
 /// However the thread ends, nobody waits for it any more.
-struct CloseAtEnd<'q>(&'q Queue);
+struct CloseAtEnd(Arc<Queue>);
 
-impl Drop for CloseAtEnd<'_> {
+impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         self.0.close();
         let left = std::mem::take(&mut self.0.state().jobs);
@@ -308,17 +372,19 @@ impl Drop for CloseAtEnd<'_> {
     }
 }
 
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
+/// Commits the jobs and answers them. Gives whom to tell that the writer has rested, if it is to.
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Sender<()>> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = write(connection, &mut jobs, &mut outcomes);
-    let mut upkeep = Upkeep::None;
-    match &committed {
+    let (mut upkeep, mut rest) = (Upkeep::None, None);
+    let committed = match committed {
         Ok(written) => {
             news.committed(written.new_records, written.newest_told);
             if let Some(index) = written.index {
                 news.index_is(index);
             }
-            upkeep = written.upkeep;
+            (upkeep, rest) = (written.upkeep, written.rest);
+            Ok(())
         }
         Err(error) => {
             log::error!("{} writes failed together: {}", jobs.len(), error.message);
@@ -327,11 +393,12 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
             {
                 log::error!("and could not be undone: {error}");
             }
+            Err(error)
         }
-    }
+    };
     outcomes.resize(jobs.len(), Ok(()));
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
-        answer(job, committed.as_ref().map(|_| ()).map_err(Clone::clone).and(outcome));
+        answer(job, committed.clone().and(outcome));
     }
     if upkeep == Upkeep::NewIndex
         && let Err(fault) = reindex::replace(connection)
@@ -343,6 +410,13 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) {
     {
         log::warn!("the store could not be looked after: {error}");
     }
+    if rest.is_some() {
+        connection.flush_prepared_statement_cache();
+        if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+            log::warn!("the store's writer keeps its caches: {error}");
+        }
+    }
+    rest
 }
 
 /// What a transaction did beside its jobs' own.
@@ -351,6 +425,8 @@ struct Written {
     newest_told: Option<i64>,
     index: Option<Index>,
     upkeep: Upkeep,
+    /// Memory that is kept for later is let go of; told when it is.
+    rest: Option<Sender<()>>,
 }
 
 /// Runs the jobs and commits.
@@ -366,8 +442,8 @@ fn write(
     }
     index(connection, &group.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let Group { new_records, newest_told, index, upkeep, .. } = group;
-    Ok(Written { new_records, newest_told, index, upkeep })
+    let Group { new_records, newest_told, index, upkeep, rest, .. } = group;
+    Ok(Written { new_records, newest_told, index, upkeep, rest })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
@@ -396,6 +472,9 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
 /// Feeds the index after all savepoints are gone: each one that is opened while the index has
 /// something pending makes FTS5 write that out as a segment of its own.
 fn index(connection: &Connection, terms: &[Terms]) -> Result<(), CallError> {
+    if terms.is_empty() {
+        return Ok(());
+    }
     let mut feed = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
     for one in terms {
         feed.execute((one.seq, &one.text, &one.cue))?;
@@ -616,11 +695,42 @@ mod tests {
         let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
         drop(hold);
         let Bench { writer, .. } = &mut bench;
-        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: None }));
+        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: Slot::default() }));
         for answer in answers {
             assert_eq!(answer.try_recv().unwrap(), Ok(()));
         }
         assert_eq!(bench.knobs(), ["a", "b"]);
+    }
+
+    #[test]
+    fn after_a_rest_another_thread_goes_on_with_what_waits() {
+        let bench = Bench::new();
+        let on = || {
+            let (told, thread) = channel();
+            bench.submit(move |group| {
+                put("a")(group).ok();
+                told.send(std::thread::current().id()).unwrap();
+                Ok(())
+            });
+            thread.recv().unwrap()
+        };
+        let first = on();
+        let hold = bench.hold();
+        let (told, rested) = channel();
+        bench.submit(move |group| {
+            group.want_rest(told.clone());
+            Ok(())
+        });
+        let waits = bench.submit(put("b"));
+        drop(hold);
+        assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the group of the rest");
+        rested.recv().unwrap();
+        assert_ne!(on(), first);
+        let last = bench.submit(put("c"));
+        let Bench { writer, path, .. } = bench;
+        drop(writer);
+        assert_eq!(last.try_recv().unwrap(), Ok(()));
+        assert_eq!(knobs(&store::connect(&path, Use::Read).unwrap()), ["a", "b", "c"]);
     }
 
     #[test]

@@ -71,6 +71,48 @@ impl<D: Dispatch, T: Send + 'static> Clone for Share<D, T> {
     }
 }
 
+impl<D: Dispatch, T: Send + 'static> Share<D, T> {
+    /// Starts a worker that has rested in the round `rested`.
+    fn start_worker(&self, index: usize, rested: u64) -> io::Result<()> {
+        let share = self.clone();
+        let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
+        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work(index, rested)).map(drop)
+    }
+
+    fn work(&self, index: usize, mut rested: u64) {
+        let mut own = None;
+        loop {
+            match self.queue.take(&mut rested) {
+                Some(Next::Job(Job::Batch(batch))) => {
+                    let began = Instant::now();
+                    batch.run(began, &mut own);
+                    drop(batch);
+                    self.took(began.elapsed());
+                }
+                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
+                Some(Next::Rest) => {
+                    own = None;
+                    if self.queue.rested()
+                        && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take()
+                    {
+                        self.queue.push([Job::Work(then)], 1);
+                    }
+                    // The allocator keeps some of what a thread has freed for that thread, and its stack is
+                    // as deep as it ever was: another one begins with nothing.
+                    if self.start_worker(index, rested).is_ok() {
+                        return;
+                    }
+                }
+                Some(Next::End) => return,
+                None => {
+                    self.results.announce();
+                    self.queue.wait(rested);
+                }
+            }
+        }
+    }
+}
+
 impl<D: Dispatch, T: Send + 'static> Deref for Share<D, T> {
     type Target = Shared<D, T>;
 
@@ -141,9 +183,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let shared = Some(Share { shared, _living: living });
         let pool = Pool { shared, fresh: Vec::new(), handed_over: false, patient_until: None, alive };
         for index in 0..limits.workers {
-            let shared = pool.share().clone();
-            let name = format!("iaid-worker-{index}");
-            thread::Builder::new().name(name).stack_size(limits.worker_stack_bytes).spawn(move || shared.work())?;
+            pool.share().start_worker(index, 0)?;
         }
         Ok(pool)
     }
@@ -261,34 +301,6 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
     /// Puts a batch that is not through behind the others.
     fn requeue(&self, batch: Arc<Batch<D, T>>) {
         self.queue.push([Job::Batch(batch)], 1);
-    }
-
-    fn work(&self) {
-        let (mut own, mut rested) = (None, 0);
-        loop {
-            match self.queue.take(&mut rested) {
-                Some(Next::Job(Job::Batch(batch))) => {
-                    let began = Instant::now();
-                    batch.run(began, &mut own);
-                    drop(batch);
-                    self.took(began.elapsed());
-                }
-                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
-                Some(Next::Rest) => {
-                    own = None;
-                    if self.queue.rested()
-                        && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take()
-                    {
-                        self.carry_out(then);
-                    }
-                }
-                Some(Next::End) => return,
-                None => {
-                    self.results.announce();
-                    self.queue.wait(rested);
-                }
-            }
-        }
     }
 
     fn carry_out(&self, work: Work<T>) {

@@ -102,23 +102,15 @@ unsafe extern "C" fn forget_object(
     0
 }
 
-/// Under this limit of the address space one arena is all the allocator may have: each reserves 64 MiB of it,
-/// and a few threads have one each.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ROOMY_BYTES: libc::rlim_t = 1 << 30;
-
-/// Keeps the allocator within a small address space (RLIMIT_AS, setrlimit(2)). An arena that glibc cannot
-/// reserve is tried for again by every allocation of its thread, which is slow and ends in a lack of memory
-/// where there is enough. Without such a limit nothing changes. Call it while there is one thread.
-pub fn fit_into_address_space() {
+/// Has all threads share one arena of the allocator's, mallopt(3) of glibc: what one thread has freed is the next
+/// one's, and little is left between what is in use. Each further arena also reserves 64 MiB of address space,
+/// and one that cannot be had is tried for again by every allocation of its thread. Threads wait for each other
+/// a little more. Call it while there is one.
+pub fn share_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: the struct lives over the call.
-        let read = unsafe { libc::getrlimit(libc::RLIMIT_AS, &raw mut limit) };
-        if read == 0 && limit.rlim_cur < ROOMY_BYTES {
-            keep_little();
-        }
+    // SAFETY: takes numbers alone, and locks what it changes.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -355,4 +356,32 @@ fn a_home_that_is_missing_or_takes_nothing_is_no_failure() {
     let output = setup.program().args(["hook", "stop"]).env_remove("HOME").output().expect("the binary runs");
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("HOME is not set"), "{output:?}");
+}
+
+#[test]
+fn a_link_in_the_store_leads_a_hook_nowhere() {
+    for name in [".deferred-captures", ".capture-state", ".capture-state/s.offset", "logs", "logs/hooks.log"] {
+        for target in ["folder", "folder/file", "nowhere"] {
+            let setup = Setup::new();
+            let outside = setup.home().join("outside");
+            fs::create_dir_all(outside.join("folder")).unwrap();
+            fs::write(outside.join("folder/file"), "kept\n").unwrap();
+            let link = setup.store().join(name);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(outside.join(target), &link).unwrap();
+            write(&setup, "s", &[said("s", "user", "said while nobody listened")]);
+            for event in ["session-start", "stop"] {
+                assert_eq!(hook(&setup, event, &told(&setup, "s")), "", "{name} to {target}");
+            }
+            let mut found: Vec<_> = [&outside, &outside.join("folder")]
+                .iter()
+                .flat_map(|folder| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()))
+                .collect();
+            found.sort();
+            assert_eq!(found, [outside.join("folder"), outside.join("folder/file")], "{name} to {target}");
+            assert_eq!(fs::read_to_string(outside.join("folder/file")).unwrap(), "kept\n");
+            let is_taken = name == ".deferred-captures" || !waiting(&setup.store()).is_empty();
+            assert!(is_taken, "{name} to {target}: {}", log(&setup.store()));
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod docs;
 mod doctor;
 mod ending;
 mod faults;
+mod footprint;
 mod harness;
 mod hooks;
 mod install;

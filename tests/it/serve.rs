@@ -181,7 +181,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
 
 #[test]
 fn twenty_idle_clients_cost_nothing() {
-    let daemon = setup();
+    let daemon = Setup::new().args(&["--rest-after", "3600"]).start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     for client in &mut clients {
         client.call("ping", json!({}));

@@ -21,6 +21,8 @@ use super::last::Last;
 use super::place::{self, Place};
 use super::spool;
 use crate::client::Client;
+use crate::lifecycle::own_folder;
+use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
 use crate::transcript::{Reader, Turn};
 use crate::wire::json::Members;
@@ -145,7 +147,7 @@ impl<'a> Capture<'a> {
         if !self.is_down
             && let Err(error) = self.send(turns)
         {
-            self.journal.say(format_args!("{error}; what was said waits in {}", spool::FOLDER));
+            self.journal.say(format_args!("{error}; what was said waits in {}", FOLDER));
             self.is_down = true;
         }
         if self.is_down {
@@ -224,7 +226,9 @@ impl<'a> Capture<'a> {
 
     /// The places that changed last, and when.
     fn places(&self) -> Vec<(PathBuf, SystemTime)> {
-        let entries = fs::read_dir(self.store.join(PLACES)).into_iter().flatten().flatten();
+        let folder = self.store.join(PLACES);
+        let is_ours = own_folder::is_there(&folder).unwrap_or(false);
+        let entries = is_ours.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
         let mut places: Vec<(PathBuf, SystemTime)> = entries
             .filter(|entry| entry.file_name().to_string_lossy().ends_with(place::SUFFIX))
             .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))

@@ -37,14 +37,15 @@ impl Journal {
 
     fn add(&self, what: &str) -> std::io::Result<()> {
         if let Some(folder) = self.path.parent() {
-            files::make_folder(folder)?;
+            files::make_own_folder(folder)?;
         }
-        if fs::metadata(&self.path).is_ok_and(|found| found.len() >= MOST_BYTES) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() >= MOST_BYTES) {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
         }
         let line = format!("{} {}: {what}", Timestamp::now(), self.about);
         let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_CHARS).collect();
-        let mut file = File::options().append(true).create(true).mode(0o600).open(&self.path)?;
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let mut file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
         file.write_all(format!("{line}\n").as_bytes())
     }
 }

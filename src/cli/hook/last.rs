@@ -33,14 +33,14 @@ impl Last {
     /// The system's.
     pub(super) fn save(self, store: &Path, assistant: Assistant, session: Option<&str>) -> io::Result<()> {
         let path = path(store, assistant);
-        files::make_folder(&store.join(PLACES))?;
+        files::make_own_folder(&store.join(PLACES))?;
         let text = json!({"ts": self.ts.to_string(), "session_id": session, "spooled": self.is_spooled}).to_string();
         files::replace(&path, text.as_bytes(), PRIVATE, Durability::Cached)
     }
 
     /// The last one of an assistant, if there was one.
     pub(in crate::cli) fn of(store: &Path, assistant: Assistant) -> Option<Last> {
-        let text = files::text(&path(store, assistant), MOST_BYTES).ok()??;
+        let text = files::own_text(&path(store, assistant), MOST_BYTES).ok()??;
         let fields = Members::read(&text).ok()?;
         let is_spooled = fields.value("spooled").is_some_and(|value| value.get() == "true");
         Some(Last { ts: fields.string("ts")?.parse().ok()?, is_spooled })

@@ -5,7 +5,7 @@
 //! is known again by its words. A file of another program or release is no place.
 
 use std::borrow::Cow;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use crate::wire::json::Members;
 
 /// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
 const CHECKED_BYTES: u64 = 1024;
+
+/// More than a place's file has: two paths and a session's name.
+const MOST_BYTES: u64 = 64 << 10;
 
 /// The end of a place's file name.
 pub(super) const SUFFIX: &str = ".offset";
@@ -36,7 +39,7 @@ pub(super) struct Place {
 impl Place {
     /// The place that is kept in a file, where one is.
     pub(super) fn load(path: &Path) -> Option<Place> {
-        let text = fs::read_to_string(path).ok()?;
+        let text = files::own_text(path, MOST_BYTES).ok()??;
         let kept = Members::read(&text).ok()?;
         let number = |key| kept.value(key)?.get().parse().ok();
         Some(Place {
@@ -79,7 +82,7 @@ impl Place {
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
         let kept = json!({"session": session, "transcript": transcript, "cwd": cwd, "offset": offset, "check": check});
         if let Some(folder) = path.parent() {
-            files::make_folder(folder)?;
+            files::make_own_folder(folder)?;
         }
         files::replace(path, kept.to_string().as_bytes(), PRIVATE, Durability::Cached)
     }
@@ -112,6 +115,7 @@ fn fnv_1a(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_place_holds_as_long_as_what_is_before_it_does() {

@@ -12,12 +12,10 @@ use serde_json::json;
 
 use super::super::files::{self, Durability, PRIVATE};
 use super::place;
+use crate::memory::spool::FOLDER;
 use crate::transcript::Turn;
 use crate::transcript::pieces::pieces;
 use crate::transcript::row::TEXT_BYTES;
-
-/// The folder under the store's.
-pub(super) const FOLDER: &str = ".deferred-captures";
 
 /// Most files that wait, and bytes in them. Picked: a month without a daemon. What finds no room here is still
 /// in its transcript.
@@ -38,7 +36,7 @@ pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
         }
     }
     let folder = store.join(FOLDER);
-    files::make_folder(&folder)?;
+    files::make_own_folder(&folder)?;
     if is_full(&folder)? {
         let what = format!("{} files or {} MiB wait in {FOLDER} already", MOST_FILES, MOST_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));

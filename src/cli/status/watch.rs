@@ -23,6 +23,7 @@ use super::super::hook::last::{ASSISTANTS, Last};
 use super::super::values::{grouped, micros_in_words, size_in_words, time_in_words};
 use super::{list, rows, state_in_words};
 use crate::client::{Client, Policy};
+use crate::lifecycle::user_zone;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 use crate::sys::terminal::{self, Size};
 
@@ -47,7 +48,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<(), CliError> {
     let stop = stop(interval).map_err(|error| CliError::File("signals".into(), error))?;
-    let mut watch = Watch { store, meter: Meter::default(), zone: TimeZone::system(), away: None };
+    let mut watch = Watch { store, meter: Meter::default(), zone: user_zone::system(), away: None };
     let mut screen = Screen::default();
     loop {
         let look = watch.look(client)?;
