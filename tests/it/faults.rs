@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+#[cfg(target_os = "linux")]
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -17,6 +19,8 @@ use crate::harness::{Client, PATIENCE, Setup, setup, until};
 #[cfg(target_os = "linux")]
 use crate::os;
 use crate::shell::behind;
+#[cfg(target_os = "linux")]
+use crate::shim::{Fault, faulty};
 
 const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
 
@@ -277,4 +281,87 @@ fn signals_amid_calls_lose_nothing() {
     });
     assert_eq!(daemon.status()["records"], 300);
     assert_eq!(daemon.status()["errors"], 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn while_nobody_can_be_accepted_who_is_there_is_served_and_who_waits_is_kept() {
+    const WAITING: u64 = 20;
+    for error in [libc::ENFILE, libc::EMFILE] {
+        let Some((setup, faults)) = faulty(Setup::new()) else { return };
+        let daemon = setup.start();
+        let mut client = daemon.client();
+        client.call("ping", json!({}));
+        let began = Instant::now();
+        faults.fail(Fault::Accept, error, 1);
+        let mut waiting: Vec<Client> = (0..WAITING).map(|_| daemon.client()).collect();
+        waiting.iter_mut().for_each(|client| client.send(PING));
+        until("it has tried again", || faults.failed(Fault::Accept) > 2 * (WAITING + 4));
+        assert_eq!(client.call("memory_capture", json!({"text": "Said amid it all."}))["status"], "inserted");
+        // Each try is two calls, one of them without the reserve. A try a newcomer, else ten a second.
+        let tries = faults.failed(Fault::Accept) / 2;
+        let patient = WAITING + 3 + (began.elapsed().as_millis() / 100) as u64;
+        assert!(tries <= patient, "{tries} tries, {patient} are patient");
+        assert_eq!(daemon.log().matches("nobody can be accepted, trying again").count(), 1, "{}", daemon.log());
+        faults.heal(Fault::Accept);
+        for client in &mut waiting {
+            assert!(client.line().contains("\"result\""), "{error}");
+        }
+        assert_eq!(daemon.status()["refused_connections"], 0);
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn who_cannot_be_accepted_now_and_then_is_told_in_one_line() {
+    let mut refused = 0;
+    // Each other client is refused by one of these, and nobody by another, whose turn is when nobody waits.
+    for (error, every) in (2..8).map(|every| (if every % 2 == 0 { libc::ENFILE } else { libc::EMFILE }, every)) {
+        let Some((setup, faults)) = faulty(Setup::new()) else { return };
+        let daemon = setup.start();
+        faults.fail(Fault::Accept, error, every);
+        let before = refused;
+        for n in 0..20 {
+            let mut client = daemon.client();
+            // It may have been told, and its connection closed, before it asks.
+            client.try_send(PING);
+            let reply: Value = serde_json::from_str(&client.try_line()).expect("a whole reply");
+            if reply.get("result").is_none() {
+                let told = json!({"code": -32001, "message": "out of file descriptors"});
+                assert_eq!((&reply["id"], &reply["error"]), (&Value::Null, &told), "{every}: {n}");
+                assert_eq!(client.try_line(), "", "{every}: {n}: one line");
+                refused += 1;
+            }
+        }
+        faults.heal(Fault::Accept);
+        assert_eq!(daemon.status()["refused_connections"], refused - before, "{every}");
+        assert!(answers(&daemon.setup().socket()));
+    }
+    assert!(refused > 0, "nobody was refused");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn whatever_call_a_signal_ends_is_made_again() {
+    for every in [2, 3, 7] {
+        let Some((setup, faults)) = faulty(Setup::new()) else { return };
+        faults.fail(Fault::Interrupt, libc::EINTR, every);
+        let mut daemon = setup.start();
+        let mut client = daemon.client();
+        for n in 0..100 {
+            let text = format!("Thought number {n} came between two signals.");
+            assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
+            let recalled = client.call("memory_recall", json!({"cue": format!("thought {n}")}));
+            assert!(!recalled["hits"].as_array().expect("a list").is_empty());
+        }
+        assert_eq!(client.ask(r#"{"type":"pause"}"#), json!({"ok": true, "paused": true}));
+        assert_eq!(daemon.status()["errors"], 0);
+        assert!(faults.failed(Fault::Interrupt) > 100, "{} calls were ended", faults.failed(Fault::Interrupt));
+        assert_eq!(daemon.stop().code(), Some(0), "{}", daemon.log());
+        daemon.restart();
+        assert_eq!(daemon.status()["records"], 100);
+        assert_eq!(daemon.status()["scheduler_paused"], true);
+        assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+        assert!(!daemon.log().contains("WARN") && !daemon.log().contains("ERROR"), "{}", daemon.log());
+    }
 }

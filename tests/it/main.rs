@@ -5,6 +5,8 @@
 
 mod bad_input;
 mod cli;
+mod clock;
+mod disk;
 mod docs;
 mod doctor;
 mod ending;
@@ -29,6 +31,8 @@ mod reindex;
 mod security;
 mod serve;
 mod shell;
+#[cfg(target_os = "linux")]
+mod shim;
 mod sizes;
 mod small;
 mod spool;

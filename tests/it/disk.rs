@@ -1,0 +1,288 @@
+//! A disk that is slow, full, small, read-only or failing, under a running daemon: what is acknowledged is kept, what
+//! is not is said, nobody waits who needs no disk, and it heals when the disk does.
+
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Daemon, Setup, until};
+use crate::shell::behind;
+use crate::shim::{Fault, Faults, faulty};
+
+const TEXT: &str = "The archive burns at 451 degrees, it is said.";
+
+fn start(setup: Setup) -> Option<(Daemon, Faults)> {
+    let (setup, faults) = faulty(setup)?;
+    Some((setup.start(), faults))
+}
+
+fn capture_line(text: &str) -> String {
+    json!({"jsonrpc": "2.0", "id": 1, "method": "memory_capture", "params": {"text": text}}).to_string() + "\n"
+}
+
+/// What the daemon's sentence is where a capture was not taken; `None` where it was.
+fn refused(client: &mut Client, text: &str) -> Option<String> {
+    let reply = client.request("memory_capture", json!({"text": text}));
+    let Some(error) = reply.get("error") else {
+        assert_eq!(reply["result"]["status"], "inserted", "{reply}");
+        return None;
+    };
+    assert_eq!(error["code"], -32001, "{reply}");
+    Some(error["message"].as_str().expect("a text").to_owned())
+}
+
+/// All texts that the store holds.
+fn stored(client: &mut Client) -> BTreeSet<String> {
+    let (mut texts, mut cursor) = (BTreeSet::new(), Value::Null);
+    loop {
+        let page = client.call("store_export", json!({"cursor": cursor, "limit": 100}));
+        let rows = page["rows"].as_array().expect("rows");
+        texts.extend(rows.iter().filter_map(|row| row["text"].as_str()).map(str::to_owned));
+        cursor = page["cursor"].clone();
+        if cursor.is_null() {
+            return texts;
+        }
+    }
+}
+
+#[test]
+fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
+    let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+    let mut client = daemon.client();
+    assert_eq!(refused(&mut client, TEXT), None);
+    faults.hold_syncs();
+    let mut writers: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
+    for (n, writer) in writers.iter_mut().enumerate() {
+        writer.send(capture_line(&format!("Thought {n} waits for the disk.")));
+    }
+    until("all wait", || daemon.status()["in_flight"] == 8);
+    let mut pausing = daemon.client();
+    pausing.send("{\"type\":\"pause\"}\n");
+    for _ in 0..20 {
+        assert_eq!(client.call("ping", json!({})), json!({}));
+        assert_eq!(client.call("memory_recall", json!({"cue": "archive"}))["hits"][0]["literal_surface"], TEXT);
+        assert_eq!(client.call("profile_get", json!({"knob": "wake_depth"}))["knob"], "wake_depth");
+    }
+    let status = daemon.status();
+    assert!(status["in_flight"].as_u64() >= Some(8) && status["records"] == 1, "none is acknowledged: {status}");
+    faults.release_syncs();
+    for writer in &mut writers {
+        assert!(writer.line().contains("\"inserted\""));
+    }
+    assert_eq!(pausing.line(), r#"{"ok":true,"paused":true}"#);
+    daemon.kill_and_restart();
+    assert_eq!(daemon.status()["records"], 9);
+    assert_eq!(daemon.status()["scheduler_paused"], true);
+}
+
+#[test]
+fn killed_on_a_slow_disk_it_has_all_that_was_acknowledged() {
+    let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+    faults.slow_syncs(200);
+    for round in 0..3 {
+        let writers: Vec<_> = (0..6)
+            .map(|writer| {
+                let mut client = daemon.client();
+                let text = move |n| format!("Round {round}, writer {writer}: thought {n}.");
+                thread::spawn(move || {
+                    let taken = |n: &usize| client.try_send(capture_line(&text(*n))) && is_inserted(&mut client);
+                    (0..).take_while(taken).map(text).collect::<Vec<String>>()
+                })
+            })
+            .collect();
+        let before = daemon.status()["records"].as_u64().expect("a number");
+        until("some are in", || daemon.status()["records"].as_u64() > Some(before + 6 + round));
+        daemon.kill();
+        let acknowledged: Vec<String> =
+            writers.into_iter().flat_map(|writer| writer.join().expect("it ends")).collect();
+        assert!(acknowledged.len() >= 6, "{acknowledged:?}");
+        daemon.restart();
+        let stored = stored(&mut daemon.client());
+        let lost: Vec<&String> = acknowledged.iter().filter(|text| !stored.contains(*text)).collect();
+        assert!(lost.is_empty(), "round {round}: {lost:?}");
+    }
+}
+
+fn is_inserted(client: &mut Client) -> bool {
+    client.try_line().contains("\"inserted\"")
+}
+
+#[test]
+fn told_to_stop_it_waits_for_the_disk_and_no_longer_than_it_may() {
+    let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+    let mut client = daemon.client();
+    assert_eq!(client.call("ping", json!({})), json!({}), "the store is open");
+    faults.hold_syncs();
+    client.send(capture_line(TEXT));
+    until("it waits", || daemon.status()["in_flight"] == 1);
+    daemon.signal(15);
+    until("nobody new is taken", || !daemon.setup().socket().exists());
+    faults.release_syncs();
+    assert!(client.line().contains("\"inserted\""));
+    assert_eq!(daemon.wait().code(), Some(0));
+
+    let Some((mut daemon, faults)) = start(Setup::new().args(&["--drain-timeout", "0.3"])) else { return };
+    let mut client = daemon.client();
+    assert_eq!(client.call("ping", json!({})), json!({}), "the store is open");
+    faults.hold_syncs();
+    client.send(capture_line(TEXT));
+    until("it waits", || daemon.status()["in_flight"] == 1);
+    daemon.signal(15);
+    let reply = client.line();
+    assert!(reply.contains("-32001") && reply.contains("daemon is stopping"), "{reply}");
+    assert_eq!(client.rest(), "");
+    faults.release_syncs();
+    assert_eq!(daemon.wait().code(), Some(0));
+    daemon.restart();
+    assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+}
+
+/// Errors of a disk, with a part of what is said of them.
+const ERRORS: [(i32, &str); 4] = [
+    (libc::ENOSPC, "the store's disk is full: nothing was stored; free some space"),
+    (libc::EIO, "the store's disk failed ("),
+    (libc::EROFS, "nothing was stored; "),
+    (libc::EDQUOT, "nothing was stored; "),
+];
+
+#[test]
+fn a_disk_that_takes_nothing_is_said_and_heals() {
+    for (error, part) in ERRORS {
+        let Some((daemon, faults)) = start(Setup::new()) else { return };
+        let mut client = daemon.client();
+        assert_eq!(refused(&mut client, TEXT), None);
+        faults.fail(Fault::Write, error, 1);
+        for n in 0..5 {
+            let said = refused(&mut client, &format!("Thought {n} finds no room.")).expect("no room means no");
+            assert!(said.contains(part) && said.contains("nothing was stored"), "{error}: {said}");
+        }
+        let reply = client.ask(r#"{"type":"pause"}"#);
+        assert_eq!((&reply["ok"], &reply["reason"]), (&json!(false), &json!("state_write_failed")), "{reply}");
+        assert_eq!(client.call("memory_recall", json!({"cue": "archive"}))["hits"][0]["literal_surface"], TEXT);
+        assert_eq!(client.call("ping", json!({})), json!({}));
+        faults.heal(Fault::Write);
+        assert_eq!(refused(&mut client, "Now there is room again."), None);
+        assert_eq!(client.ask(r#"{"type":"pause"}"#), json!({"ok": true, "paused": true}));
+        assert_eq!(daemon.status()["records"], 2);
+        assert_eq!(client.call("store_check", json!({}))["ok"], true);
+    }
+}
+
+#[test]
+fn a_disk_that_fails_now_and_then_keeps_what_was_acknowledged_and_only_that() {
+    for (error, _) in ERRORS {
+        let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+        let mut client = daemon.client();
+        assert_eq!(refused(&mut client, TEXT), None);
+        let mut wanted = BTreeSet::from([TEXT.to_owned()]);
+        faults.fail(Fault::Write, error, 67);
+        let mut failures = 0;
+        for n in 0..60 {
+            let text = format!("Thought number {n}: {}", "a few words ".repeat(n * 7 % 300));
+            match refused(&mut client, &text) {
+                None => assert!(wanted.insert(text)),
+                Some(said) => {
+                    assert!(said.contains("nothing was stored"), "{error}: {said}");
+                    failures += 1;
+                }
+            }
+        }
+        assert!(failures > 5 && wanted.len() > 5, "{failures} failed, {} did not", wanted.len());
+        daemon.kill();
+        faults.heal(Fault::Write);
+        daemon.restart();
+        assert_eq!(stored(&mut daemon.client()), wanted, "{error}");
+        assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+    }
+}
+
+#[test]
+fn a_sync_that_fails_acknowledges_nothing() {
+    let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+    let mut client = daemon.client();
+    assert_eq!(refused(&mut client, TEXT), None);
+    faults.fail(Fault::Sync, libc::EIO, 1);
+    for n in 0..5 {
+        let said = refused(&mut client, &format!("Thought {n} is not safe.")).expect("it is not on disk");
+        assert!(said.contains("the store's disk failed ("), "{said}");
+    }
+    let reply = client.ask(r#"{"type":"pause"}"#);
+    assert_eq!((&reply["ok"], &reply["reason"]), (&json!(false), &json!("state_write_failed")), "{reply}");
+    assert_eq!(daemon.status()["scheduler_paused"], false);
+    faults.heal(Fault::Sync);
+    assert_eq!(refused(&mut client, "This one is safe again."), None);
+    daemon.kill_and_restart();
+    let stored = stored(&mut daemon.client());
+    assert!(stored.contains(TEXT) && stored.contains("This one is safe again."), "{stored:?}");
+    assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+}
+
+/// `iaid serve` after this script in a mount namespace of its own, where this process may make one.
+fn with_mounts(setup: &Setup, script: &str) -> Option<Command> {
+    fs::create_dir(setup.store()).expect("a folder can be made");
+    let own = if fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0) {
+        "-m"
+    } else {
+        "-rm"
+    };
+    let mut unshare = Command::new("unshare");
+    unshare.arg(own);
+    let tried = Command::new("unshare").args([own, "mount", "-t", "tmpfs", "tmpfs"]).arg(setup.store()).output();
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        eprintln!("skipped: nothing can be mounted here");
+        return None;
+    }
+    let serve = behind(script, &setup.serve());
+    unshare.arg(serve.get_program()).args(serve.get_args()).env("STORE", setup.store());
+    unshare.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Some(unshare)
+}
+
+#[test]
+fn a_small_disk_fills_is_said_and_goes_on_when_there_is_room() {
+    let setup = Setup::new();
+    let script = "set -e; mount -t tmpfs -o size=2m tmpfs \"$STORE\"; head -c 600000 /dev/zero >\"$STORE/ballast\"";
+    let Some(command) = with_mounts(&setup, script) else { return };
+    let mut daemon = setup.start_by(command);
+    let mut client = daemon.client();
+    let text = |n: usize| format!("Thought {n}: {}", "words that need room ".repeat(100 + n % 7));
+    let mut taken = 0;
+    let said = loop {
+        assert!(taken < 2000, "two mebibytes never end");
+        match refused(&mut client, &text(taken)) {
+            None => taken += 1,
+            Some(said) => break said,
+        }
+    };
+    assert!(said.contains("the store's disk is full: nothing was stored"), "{said}");
+    assert!(taken > 10, "{taken} found room");
+    assert_eq!(client.call("ping", json!({})), json!({}));
+    let recalled = client.call("memory_recall", json!({"cue": "words", "budget_tokens": 100_000}));
+    assert_eq!(recalled["hits"].as_array().map(Vec::len), Some(10), "what is there can be read");
+    let inside = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
+    let ballast = daemon.setup().store().join("ballast");
+    fs::remove_file(inside.join(ballast.strip_prefix("/").expect("a whole path"))).expect("it can be removed");
+    assert_eq!(refused(&mut client, "Now there is room again."), None);
+    let wanted: BTreeSet<String> = (0..taken).map(text).chain(["Now there is room again.".to_owned()]).collect();
+    assert_eq!(stored(&mut client), wanted);
+    assert_eq!(client.call("store_check", json!({}))["ok"], true);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_disk_mounted_read_only_is_said_at_the_start() {
+    let setup = Setup::new();
+    let script = "set -e; mount --bind \"$STORE\" \"$STORE\"; mount -o remount,bind,ro \"$STORE\"";
+    let Some(mut command) = with_mounts(&setup, script) else { return };
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be written; make it writable or give another folder"), "{said}");
+    assert!(!setup.socket().exists(), "the socket is taken away again");
+}
