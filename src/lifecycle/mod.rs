@@ -10,6 +10,8 @@ pub mod journal;
 pub mod keeper;
 pub mod machine;
 #[cfg(feature = "daemon")]
+pub mod others;
+#[cfg(feature = "daemon")]
 pub(crate) mod own_folder;
 #[cfg(all(feature = "daemon", any(test, fuzzing)))]
 #[doc(hidden)]

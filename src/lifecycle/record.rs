@@ -9,9 +9,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::lifecycle::machine::State;
+use crate::lifecycle::others::{Keeps, Others};
 use crate::lifecycle::whole_file::WholeFile;
 
 /// The file's name in the store's folder.
@@ -42,8 +42,8 @@ pub struct Record {
     /// Always false: it does what it says.
     pub shadow_run: bool,
     /// What other versions keep here.
-    #[serde(flatten)]
-    pub others: Map<String, Value>,
+    #[serde(skip)]
+    pub others: Others,
 }
 
 /// A REM cycle that is under way or was cut short.
@@ -83,7 +83,7 @@ impl Default for Record {
             sleep_cycle_progress: None,
             quarantine: None,
             shadow_run: false,
-            others: Map::new(),
+            others: Others::default(),
         }
     }
 }
@@ -94,6 +94,16 @@ impl Progress {
         self.attempt = times;
         self.failed_step = Some(step.to_owned());
         self.last_error = Some(error.chars().take(ERROR_CHARS).collect());
+    }
+}
+
+impl Keeps for Record {
+    fn others(&self) -> &Others {
+        &self.others
+    }
+
+    fn others_mut(&mut self) -> &mut Others {
+        &mut self.others
     }
 }
 
@@ -114,7 +124,7 @@ pub fn write(folder: &Path, record: &Record) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::fs;
 
     #[test]

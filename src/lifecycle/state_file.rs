@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use crate::lifecycle::machine;
+use crate::lifecycle::others::{Keeps, Others};
 use crate::lifecycle::whole_file::WholeFile;
 
 /// The file's name in the store's folder.
@@ -63,8 +63,8 @@ pub struct DaemonState {
     /// When a session was opened last.
     pub last_session_open: Option<Timestamp>,
     /// What other versions keep here.
-    #[serde(flatten)]
-    pub others: Map<String, Value>,
+    #[serde(skip)]
+    pub others: Others,
 }
 
 /// A request that waits to be taken up.
@@ -205,6 +205,16 @@ impl DaemonState {
     }
 }
 
+impl Keeps for DaemonState {
+    fn others(&self) -> &Others {
+        &self.others
+    }
+
+    fn others_mut(&mut self) -> &mut Others {
+        &mut self.others
+    }
+}
+
 /// Reads the state, or the defaults where there is none. A file that cannot be read as one is set
 /// aside as `NAME.bad-TIME` with a warning.
 pub fn load(folder: &Path, now: SystemTime) -> DaemonState {
@@ -231,6 +241,7 @@ fn cut(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lifecycle::others;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -241,8 +252,8 @@ mod tests {
     #[test]
     fn what_is_asked_is_kept_over_a_write_and_a_read() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = DaemonState::default();
-        state.others.insert("claude_enabled".into(), Value::Bool(false));
+        let mut state: DaemonState = others::read(b"{\"claude_enabled\":false}").unwrap();
+        assert_eq!(state.others.text("claude_enabled"), Some("false"));
         for ask in [
             Ask::Sleep { reason: "ä".repeat(600), ts: "t".into() },
             Ask::Wake { ts: "t".into() },

@@ -11,8 +11,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use crate::lifecycle::others::{self, Keeps};
 
 /// A file in the store's folder, by its name and the most bytes of it that are read.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +23,7 @@ pub(super) struct WholeFile {
 impl WholeFile {
     /// Reads it, or gives the default where there is none. One that cannot be read as what it should
     /// be is set aside as `NAME.bad-TIME` with a warning.
-    pub(super) fn load<T: DeserializeOwned + Default>(self, folder: &Path, now: SystemTime) -> T {
+    pub(super) fn load<T: Keeps + Default>(self, folder: &Path, now: SystemTime) -> T {
         self.remove_leftovers(folder);
         let path = folder.join(self.name);
         let error = match self.read(&path) {
@@ -44,7 +43,7 @@ impl WholeFile {
     ///
     /// # Errors
     /// The system's; the old file is then still there.
-    pub(super) fn write<T: Serialize>(self, folder: &Path, what: &T) -> io::Result<()> {
+    pub(super) fn write<T: Keeps>(self, folder: &Path, what: &T) -> io::Result<()> {
         let path = folder.join(self.name);
         let temporary = folder.join(format!("{}.tmp-{}", self.name, std::process::id()));
         let written = write_new(&temporary, what).and_then(|()| fs::rename(&temporary, &path));
@@ -55,7 +54,7 @@ impl WholeFile {
         File::open(folder)?.sync_all()
     }
 
-    fn read<T: DeserializeOwned>(self, path: &Path) -> io::Result<Option<T>> {
+    fn read<T: Keeps>(self, path: &Path) -> io::Result<Option<T>> {
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -65,7 +64,7 @@ impl WholeFile {
         if text.len() as u64 > self.max_bytes {
             return Err(io::Error::other(format!("larger than {} bytes", self.max_bytes)));
         }
-        Ok(Some(serde_json::from_slice(&text)?))
+        Ok(Some(others::read(&text)?))
     }
 
     /// Where it is put aside: two in one second are two files.
@@ -92,10 +91,10 @@ impl WholeFile {
     }
 }
 
-fn write_new<T: Serialize>(path: &Path, what: &T) -> io::Result<()> {
+fn write_new<T: Keeps>(path: &Path, what: &T) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&serde_json::to_vec_pretty(what)?)?;
+    file.write_all(&others::written(what)?)?;
     file.write_all(b"\n")?;
     file.sync_all()
 }
