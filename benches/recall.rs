@@ -4,34 +4,24 @@
 //! sessions of 40; then 2 000 questions of four to seven words of some record.
 
 mod load;
+mod talk;
 
 use std::env;
-use std::fmt::Write as _;
 use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use load::{Client, Daemon, request};
+use talk::{Dice, Talk, question};
 
-const WORDS: usize = 40_000;
 const QUESTIONS: usize = 2_000;
 const SESSION: usize = 40;
-
-/// Numbers that are the same in every run (xorshift, after Marsaglia, 2003).
-struct Dice(u64);
-
-/// Words whose frequency follows Zipf's law.
-struct Talk {
-    words: Vec<String>,
-    /// The sum of the frequencies up to each word.
-    sums: Vec<f64>,
-}
 
 fn main() {
     // Cargo adds `--bench`.
     let records = env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(100_000);
-    let (talk, mut dice) = (Talk::new(WORDS), Dice::new(7));
+    let (talk, mut dice) = (Talk::new(), Dice::new(7));
     let daemon = Daemon::start();
     let mut client = daemon.client();
     let started = Instant::now();
@@ -68,69 +58,11 @@ fn store(client: &mut Client, talk: &Talk, dice: &mut Dice, records: usize) -> V
     texts
 }
 
-/// Words of one record, in their order.
-fn question(dice: &mut Dice, texts: &[String]) -> String {
-    let words: Vec<&str> = texts[dice.under(texts.len())].split(' ').collect();
-    let wanted = (4 + dice.under(4)).min(words.len());
-    let mut at: Vec<usize> = (0..wanted).map(|_| dice.under(words.len())).collect();
-    at.sort_unstable();
-    at.into_iter().map(|at| words[at]).collect::<Vec<_>>().join(" ")
-}
-
 fn timed(client: &mut Client, method: &str, cue: &str) -> Duration {
     let params = json!({"cue": cue});
     let started = Instant::now();
     client.call(method, &params);
     started.elapsed()
-}
-
-impl Dice {
-    fn new(seed: u64) -> Dice {
-        Dice(seed.max(1))
-    }
-
-    fn under(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % bound as u64) as usize
-    }
-}
-
-impl Talk {
-    /// Of this many different words, made of syllables, with endings that English has.
-    fn new(words: usize) -> Talk {
-        const SYLLABLES: [&str; 20] = [
-            "ba", "co", "di", "fu", "ge", "ha", "ki", "lo", "mu", "ne", "pa", "qui", "ro", "su", "ti", "va", "we",
-            "xi", "yo", "zu",
-        ];
-        const ENDINGS: [&str; 6] = ["", "s", "ing", "ed", "er", "n"];
-        let word = |n: usize| {
-            let (mut word, mut rest) = (String::new(), n + 20);
-            while rest > 0 {
-                word.push_str(SYLLABLES[rest % 20]);
-                rest /= 20;
-            }
-            write!(word, "{}", ENDINGS[n % 6]).expect("a string takes it");
-            word
-        };
-        let mut sum = 0.0;
-        let sums = (1..=words).map(|rank| {
-            sum += 1.0 / rank as f64;
-            sum
-        });
-        Talk { sums: sums.collect(), words: (0..words).map(word).collect() }
-    }
-
-    /// So many words.
-    fn text(&self, dice: &mut Dice, words: usize) -> String {
-        let all = self.sums.last().copied().unwrap_or_default();
-        let word = |_| {
-            let at = dice.under(1 << 40) as f64 / (1_u64 << 40) as f64 * all;
-            self.words[self.sums.partition_point(|sum| *sum < at).min(self.words.len() - 1)].as_str()
-        };
-        (0..words).map(word).collect::<Vec<_>>().join(" ")
-    }
 }
 
 /// What half, 95 and 99 of 100, and all took at most.

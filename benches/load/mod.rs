@@ -4,7 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,7 @@ impl Daemon {
             .arg(home.path().join("store"));
         let child = serve.stderr(Stdio::null()).spawn().expect("the daemon starts");
         let daemon = Daemon { child, home };
-        let patience = Instant::now() + Duration::from_secs(20);
-        while UnixStream::connect(daemon.socket()).is_err() {
-            assert!(Instant::now() < patience, "the daemon does not accept");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until_accepting(&daemon.socket());
         daemon
     }
 
@@ -47,7 +43,7 @@ impl Daemon {
         Client { stream: BufReader::new(UnixStream::connect(self.socket()).expect("the daemon accepts")) }
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.home.path().join("d.sock")
     }
 }
@@ -83,4 +79,13 @@ impl Client {
 /// A request as a line.
 pub(crate) fn request(method: &str, params: &Value) -> String {
     format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
+}
+
+/// Waits until somebody accepts there.
+pub(crate) fn until_accepting(socket: &Path) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while UnixStream::connect(socket).is_err() {
+        assert!(Instant::now() < patience, "nobody accepts at {}", socket.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
