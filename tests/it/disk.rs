@@ -56,6 +56,7 @@ fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
     let Some((mut daemon, faults)) = start(Setup::new()) else { return };
     let mut client = daemon.client();
     assert_eq!(refused(&mut client, TEXT), None);
+    until("nothing else is written", || daemon.status()["in_flight"] == 0);
     faults.hold_syncs();
     let mut writers: Vec<Client> = (0..8).map(|_| daemon.client()).collect();
     for (n, writer) in writers.iter_mut().enumerate() {
