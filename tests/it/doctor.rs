@@ -298,6 +298,7 @@ fn what_needs_judgement_is_only_said() {
 fn a_failed_cycle_is_told_with_a_daemon_and_without() {
     let mut daemon = setup();
     let store = daemon.setup().store();
+    settled(&daemon);
     daemon.kill();
     let progress = json!({"attempt": 2, "failed_step": "decay", "last_error": "the disk is full"});
     let record = json!({"current_state": "WAKE", "sleep_cycle_progress": progress, "quarantine": null}).to_string();
