@@ -204,7 +204,7 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let slot = Slot::default();
         let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), slot: slot.clone() };
-        let thread = spawn(Box::new(move || desk.work()))?;
+        let thread = spawn(move || desk.work())?;
         slot.0.lock().unwrap_or_else(PoisonError::into_inner).replace(thread);
         Ok(Writer { queue, thread: slot })
     }
@@ -234,8 +234,7 @@ impl Drop for Writer {
     }
 }
 
-/// Boxed, since a thread may begin the next one: the compiler's inliner walks all that is called in a circle.
-fn spawn(work: Box<dyn FnOnce() + Send>) -> std::io::Result<JoinHandle<()>> {
+fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work)
 }
 
@@ -265,13 +264,13 @@ impl Desk {
         let theirs = handed.clone();
         // Held, so that no successor of theirs comes before them.
         let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = spawn(Box::new(move || {
+        let begun = spawn(move || {
             // Whoever waits to hear of it may have given up.
             rested.send(()).ok();
             if let Some(desk) = take(&theirs) {
                 desk.work();
             }
-        }));
+        });
         match begun {
             Ok(thread) => *slot = Some(thread),
             Err(_) => return take(&handed),

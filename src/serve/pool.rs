@@ -76,9 +76,7 @@ impl<D: Dispatch, T: Send + 'static> Share<D, T> {
     fn start_worker(&self, index: usize, rested: u64) -> io::Result<()> {
         let share = self.clone();
         let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
-        // Boxed, since a worker may begin the next one: the compiler's inliner walks all that is called in a circle.
-        let work: Box<dyn FnOnce() + Send> = Box::new(move || share.work(index, rested));
-        thread.stack_size(self.limits.worker_stack_bytes).spawn(work).map(drop)
+        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work(index, rested)).map(drop)
     }
 
     fn work(&self, index: usize, mut rested: u64) {
