@@ -2,7 +2,7 @@
 //!
 //! The order of the checks is the contract. Everything is borrowed from the line: an accepted call
 //! without escapes in its method name allocates nothing. What is JSON is seen by
-//! [`scan`](crate::wire::scan); of a line that is none, `serde_json` says why.
+//! [`scan`]; of a line that is none, `serde_json` says why.
 
 use std::borrow::Cow;
 
