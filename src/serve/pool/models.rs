@@ -1,7 +1,7 @@
 //! The queue and the mailbox under every order of steps that their threads can take (loom), within a
 //! bound on how often a thread is preempted. Loom says itself where all threads wait for ever.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release --lib models`
+//! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib models`
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -112,7 +112,7 @@ fn workers(world: &Arc<World>, count: usize) -> Vec<thread::JoinHandle<()>> {
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(2);
     builder.check(check);
 }
 
