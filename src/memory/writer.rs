@@ -179,19 +179,14 @@ fn closing() -> CallError {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    thread: Slot,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// The thread that writes now: one that rests puts its successor here.
-#[derive(Clone, Debug, Default)]
-struct Slot(Arc<Mutex<Option<JoinHandle<()>>>>);
-
-/// What the thread works with, and hands on to its successor.
+/// What the thread works with.
 struct Desk {
     connection: Connection,
     news: Arc<News>,
     queue: CloseAtEnd,
-    slot: Slot,
 }
 
 impl Writer {
@@ -202,11 +197,10 @@ impl Writer {
     /// The system's, where it gives no thread.
     pub(super) fn start(connection: Connection, news: Arc<News>) -> std::io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let slot = Slot::default();
-        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), slot: slot.clone() };
-        let thread = spawn(move || desk.work())?;
-        slot.0.lock().unwrap_or_else(PoisonError::into_inner).replace(thread);
-        Ok(Writer { queue, thread: slot })
+        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()) };
+        let thread = thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES);
+        let thread = Some(thread.spawn(move || desk.work())?);
+        Ok(Writer { queue, thread })
     }
 
     /// Hands a job over; waits while the queue is full.
@@ -225,57 +219,20 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
-        // One that ends may have begun another before.
-        while let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                log::error!("the store's writer panicked; what it had committed is safe");
-            }
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the store's writer panicked; what it had committed is safe");
         }
-    }
-}
-
-fn spawn(work: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work)
-}
-
-impl Slot {
-    fn take(&self) -> Option<JoinHandle<()>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
 impl Desk {
     fn work(self) {
-        let mut desk = self;
-        while let Some(jobs) = desk.queue.0.take_group() {
-            if let Some(rested) = commit(&desk.connection, jobs, &desk.news) {
-                let Some(kept) = desk.hand_on(rested) else { return };
-                desk = kept;
+        while let Some(jobs) = self.queue.0.take_group() {
+            if let Some(rested) = commit(&self.connection, jobs, &self.news) {
+                // Whoever waits to hear of it may have given up.
+                rested.send(()).ok();
             }
         }
-    }
-
-    /// Lets another thread go on, which begins with nothing: the allocator keeps some of what a thread has freed
-    /// for that thread. Gives the desk back where there is no thread to be had.
-    fn hand_on(self, rested: Sender<()>) -> Option<Desk> {
-        let slot = self.slot.clone();
-        let handed = Arc::new(Mutex::new(Some(self)));
-        let take = |handed: &Mutex<Option<Desk>>| handed.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let theirs = handed.clone();
-        // Held, so that no successor of theirs comes before them.
-        let mut slot = slot.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = spawn(move || {
-            // Whoever waits to hear of it may have given up.
-            rested.send(()).ok();
-            if let Some(desk) = take(&theirs) {
-                desk.work();
-            }
-        });
-        match begun {
-            Ok(thread) => *slot = Some(thread),
-            Err(_) => return take(&handed),
-        }
-        None
     }
 }
 
@@ -695,7 +652,7 @@ mod tests {
         let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
         drop(hold);
         let Bench { writer, .. } = &mut bench;
-        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: Slot::default() }));
+        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: None }));
         for answer in answers {
             assert_eq!(answer.try_recv().unwrap(), Ok(()));
         }

@@ -72,15 +72,14 @@ impl<D: Dispatch, T: Send + 'static> Clone for Share<D, T> {
 }
 
 impl<D: Dispatch, T: Send + 'static> Share<D, T> {
-    /// Starts a worker that has rested in the round `rested`.
-    fn start_worker(&self, index: usize, rested: u64) -> io::Result<()> {
+    fn start_worker(&self, index: usize) -> io::Result<()> {
         let share = self.clone();
         let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
-        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work(index, rested)).map(drop)
+        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work()).map(drop)
     }
 
-    fn work(&self, index: usize, mut rested: u64) {
-        let mut own = None;
+    fn work(&self) {
+        let (mut own, mut rested) = (None, 0);
         loop {
             match self.queue.take(&mut rested) {
                 Some(Next::Job(Job::Batch(batch))) => {
@@ -96,11 +95,6 @@ impl<D: Dispatch, T: Send + 'static> Share<D, T> {
                         && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take()
                     {
                         self.queue.push([Job::Work(then)], 1);
-                    }
-                    // The allocator keeps some of what a thread has freed for that thread, and its stack is
-                    // as deep as it ever was: another one begins with nothing.
-                    if self.start_worker(index, rested).is_ok() {
-                        return;
                     }
                 }
                 Some(Next::End) => return,
@@ -183,7 +177,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let shared = Some(Share { shared, _living: living });
         let pool = Pool { shared, fresh: Vec::new(), handed_over: false, patient_until: None, alive };
         for index in 0..limits.workers {
-            pool.share().start_worker(index, 0)?;
+            pool.share().start_worker(index)?;
         }
         Ok(pool)
     }
