@@ -16,7 +16,7 @@ use super::moment::Moment;
 use super::morning::{self, Brought, Morning};
 use super::news::News;
 use super::task::task;
-use super::writer::{Follow, Group};
+use super::writer::{Follow, Group, Rest};
 use crate::dispatch::CallError;
 
 /// The session that a night's cycle is told of as: nobody asked for it.
@@ -166,12 +166,14 @@ impl Night {
     /// # Errors
     /// The store's.
     pub fn give_back(&self) -> Result<(), CallError> {
-        let (told, rested) = channel();
+        let (rest, rested) = Rest::new();
         self.ask(move |group| {
-            group.want_rest(told);
+            group.want_rest(rest);
             Ok(())
         })?;
-        rested.recv().map_err(|_| CallError::failed("the store's writer has gone"))
+        // Nothing is ever sent: this waits for the other end to go.
+        rested.recv().ok();
+        Ok(())
     }
 
     /// Has the writer do something, and waits until it is committed.

@@ -9,10 +9,11 @@
 //! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::{io, thread};
 
 use rusqlite::Connection;
 
@@ -61,8 +62,7 @@ pub(super) struct Group<'c> {
     index: Option<Index>,
     has_drained: bool,
     upkeep: Upkeep,
-    /// Memory that is kept for later is let go of; told when it is.
-    rest: Option<Sender<()>>,
+    rest: Option<Rest>,
 }
 
 /// Who brings the records that come now.
@@ -129,10 +129,9 @@ impl<'c> Group<'c> {
         self.upkeep = Upkeep::NewIndex;
     }
 
-    /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered, and
-    /// tells when it has.
-    pub(super) fn want_rest(&mut self, rested: Sender<()>) {
-        self.rest = Some(rested);
+    /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
+    pub(super) fn want_rest(&mut self, rest: Rest) {
+        self.rest = Some(rest);
     }
 
     /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
@@ -179,14 +178,25 @@ fn closing() -> CallError {
 #[derive(Debug)]
 pub(super) struct Writer {
     queue: Arc<Queue>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when the thread has ended. The lock is never taken: a receiver alone may not be shared.
+    working: Mutex<Receiver<Infallible>>,
 }
 
-/// What the thread works with.
+/// What the thread works with. The fields go in this order, so whoever has seen the last one go finds
+/// the connection closed.
 struct Desk {
     connection: Connection,
     news: Arc<News>,
     queue: CloseAtEnd,
+    _working: Sender<Infallible>,
+}
+
+/// A rest of the writer: it lets go of what it keeps for later, and another thread goes on, which begins with
+/// nothing, since the allocator keeps some of what a thread has freed for that thread.
+pub(super) struct Rest {
+    successor: Sender<Desk>,
+    /// Gone when it has rested, or never will.
+    _rested: Sender<Infallible>,
 }
 
 impl Writer {
@@ -195,12 +205,12 @@ impl Writer {
     ///
     /// # Errors
     /// The system's, where it gives no thread.
-    pub(super) fn start(connection: Connection, news: Arc<News>) -> std::io::Result<Writer> {
+    pub(super) fn start(connection: Connection, news: Arc<News>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
-        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()) };
-        let thread = thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES);
-        let thread = Some(thread.spawn(move || desk.work())?);
-        Ok(Writer { queue, thread })
+        let (alive, working) = channel();
+        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
+        spawn(move || desk.work())?;
+        Ok(Writer { queue, working: Mutex::new(working) })
     }
 
     /// Hands a job over; waits while the queue is full.
@@ -219,18 +229,39 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            log::error!("the store's writer panicked; what it had committed is safe");
+        // Nothing is ever sent: this waits for the other end to go.
+        self.working.get_mut().unwrap_or_else(PoisonError::into_inner).recv().ok();
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
+}
+
+impl Rest {
+    /// One to be asked for by [`Group::want_rest`], with what is closed when it is over. Where the system gives no
+    /// thread, the writer's own goes on.
+    pub(super) fn new() -> (Rest, Receiver<Infallible>) {
+        let (successor, desk) = channel::<Desk>();
+        let (resting, rested) = channel();
+        if let Err(error) = spawn(move || desk.into_iter().for_each(Desk::work)) {
+            log::debug!("the store's writer rests without a successor: {error}");
         }
+        (Rest { successor, _rested: resting }, rested)
+    }
+
+    /// Gives the desk to the successor, or back where there is none.
+    fn hand_over(self, desk: Desk) -> Option<Desk> {
+        self.successor.send(desk).err().map(|SendError(desk)| desk)
     }
 }
 
 impl Desk {
-    fn work(self) {
+    fn work(mut self) {
         while let Some(jobs) = self.queue.0.take_group() {
-            if let Some(rested) = commit(&self.connection, jobs, &self.news) {
-                // Whoever waits to hear of it may have given up.
-                rested.send(()).ok();
+            if let Some(rest) = commit(&self.connection, jobs, &self.news) {
+                let Some(kept) = rest.hand_over(self) else { return };
+                self = kept;
             }
         }
     }
@@ -322,6 +353,9 @@ struct CloseAtEnd(Arc<Queue>);
 impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         self.0.close();
+        if thread::panicking() {
+            log::error!("the store's writer panicked; what it had committed is safe");
+        }
         let left = std::mem::take(&mut self.0.state().jobs);
         for job in left {
             answer(job, Err(CallError::failed("the store's writer has stopped: nothing was stored")));
@@ -329,8 +363,8 @@ impl Drop for CloseAtEnd {
     }
 }
 
-/// Commits the jobs and answers them. Gives whom to tell that the writer has rested, if it is to.
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Sender<()>> {
+/// Commits the jobs and answers them. Gives the rest that was asked for, whose memory is let go of by then.
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Rest> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = write(connection, &mut jobs, &mut outcomes);
     let (mut upkeep, mut rest) = (Upkeep::None, None);
@@ -382,8 +416,7 @@ struct Written {
     newest_told: Option<i64>,
     index: Option<Index>,
     upkeep: Upkeep,
-    /// Memory that is kept for later is let go of; told when it is.
-    rest: Option<Sender<()>>,
+    rest: Option<Rest>,
 }
 
 /// Runs the jobs and commits.
@@ -452,7 +485,6 @@ mod tests {
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::atomic::Ordering;
-    use std::sync::mpsc::{Receiver, Sender, channel};
     use tempfile::TempDir;
 
     type Outcome = Result<(), CallError>;
@@ -651,8 +683,8 @@ mod tests {
         let hold = bench.hold();
         let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
         drop(hold);
-        let Bench { writer, .. } = &mut bench;
-        drop(std::mem::replace(writer, Writer { queue: Arc::default(), thread: None }));
+        let other = Bench::new();
+        drop(std::mem::replace(&mut bench.writer, other.writer));
         for answer in answers {
             assert_eq!(answer.try_recv().unwrap(), Ok(()));
         }
@@ -673,15 +705,16 @@ mod tests {
         };
         let first = on();
         let hold = bench.hold();
-        let (told, rested) = channel();
+        let (rest, rested) = Rest::new();
+        let mut rest = Some(rest);
         bench.submit(move |group| {
-            group.want_rest(told.clone());
+            group.want_rest(rest.take().unwrap());
             Ok(())
         });
         let waits = bench.submit(put("b"));
         drop(hold);
         assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the group of the rest");
-        rested.recv().unwrap();
+        rested.recv().unwrap_err();
         assert_ne!(on(), first);
         let last = bench.submit(put("c"));
         let Bench { writer, path, .. } = bench;

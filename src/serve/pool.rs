@@ -28,7 +28,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use self::mailbox::{Mailbox, Reader, Then};
-use self::queue::{Next, Queue};
+use self::queue::{Next, Queue, Rested};
 use crate::dispatch::Dispatch;
 use crate::limits::Limits;
 use crate::serve::plane::{Panicked, Work};
@@ -72,14 +72,15 @@ impl<D: Dispatch, T: Send + 'static> Clone for Share<D, T> {
 }
 
 impl<D: Dispatch, T: Send + 'static> Share<D, T> {
-    fn start_worker(&self, index: usize) -> io::Result<()> {
+    /// Starts a worker that need not rest before the round behind `rested`.
+    fn start_worker(&self, index: usize, rested: u64) -> io::Result<()> {
         let share = self.clone();
         let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
-        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work()).map(drop)
+        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work(rested)).map(drop)
     }
 
-    fn work(&self) {
-        let (mut own, mut rested) = (None, 0);
+    fn work(&self, mut rested: u64) {
+        let mut own = None;
         loop {
             match self.queue.take(&mut rested) {
                 Some(Next::Job(Job::Batch(batch))) => {
@@ -91,10 +92,12 @@ impl<D: Dispatch, T: Send + 'static> Share<D, T> {
                 Some(Next::Job(Job::Work(work))) => self.carry_out(work),
                 Some(Next::Rest) => {
                     own = None;
-                    if self.queue.rested()
-                        && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take()
-                    {
+                    let Rested { last, goes } = self.queue.rested();
+                    if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
                         self.queue.push([Job::Work(then)], 1);
+                    }
+                    if goes {
+                        return;
                     }
                 }
                 Some(Next::End) => return,
@@ -177,7 +180,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let shared = Some(Share { shared, _living: living });
         let pool = Pool { shared, fresh: Vec::new(), handed_over: false, patient_until: None, alive };
         for index in 0..limits.workers {
-            pool.share().start_worker(index)?;
+            pool.share().start_worker(index, 0)?;
         }
         Ok(pool)
     }
@@ -242,11 +245,14 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         self.patient_until
     }
 
-    /// Has each worker let go of its own state once it is through with its job, then runs `then`.
+    /// Has each worker let go of its own state once it is through with its job, then runs `then`. Other threads go
+    /// on, as far as the system gives any: the allocator keeps some of what a thread has freed for that thread.
     pub(crate) fn rest(&self, then: Work<T>) {
         let share = self.share();
         *share.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
-        share.queue.rest(share.limits.workers);
+        let (workers, round) = (share.limits.workers, share.queue.next_round());
+        let successors = (0..workers).take_while(|&index| share.start_worker(index, round).is_ok()).count();
+        share.queue.rest(workers, successors);
     }
 
     /// Takes all results that are here into `results`, which is empty.

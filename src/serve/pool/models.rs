@@ -12,7 +12,7 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::mailbox::{Mailbox, Reader, Then};
-use super::queue::{Next, Queue};
+use super::queue::{Next, Queue, Rested};
 
 /// What the loop sleeps in: a waker that keeps one notice, as mio's does.
 #[derive(Default)]
@@ -52,8 +52,7 @@ impl World {
     }
 
     /// As the pool's own workers do.
-    fn work(&self) {
-        let mut rested = 0;
+    fn work(&self, mut rested: u64) {
         loop {
             match self.queue.take(&mut rested) {
                 Some(Next::Job(job)) => {
@@ -67,8 +66,12 @@ impl World {
                 }
                 Some(Next::Rest) => {
                     self.rests.fetch_add(1, Ordering::SeqCst);
-                    if self.queue.rested() {
+                    let Rested { last, goes } = self.queue.rested();
+                    if last {
                         self.results.put(RESTED, Then::Nothing);
+                    }
+                    if goes {
+                        return;
                     }
                 }
                 Some(Next::End) => return,
@@ -102,10 +105,10 @@ const HELD: usize = 97;
 const OPENER: usize = 98;
 const RESTED: usize = 99;
 
-fn workers(world: &Arc<World>, count: usize) -> Vec<thread::JoinHandle<()>> {
+fn workers(world: &Arc<World>, count: usize, rested: u64) -> Vec<thread::JoinHandle<()>> {
     let start = |_| {
         let world = Arc::clone(world);
-        thread::spawn(move || world.work())
+        thread::spawn(move || world.work(rested))
     };
     (0..count).map(start).collect()
 }
@@ -127,7 +130,7 @@ fn end(world: &World, workers: Vec<thread::JoinHandle<()>>) {
 fn each_job_is_done_once_and_each_result_is_taken() {
     model(|| {
         let world = World::new();
-        let workers = workers(&world, 2);
+        let workers = workers(&world, 2, 0);
         world.queue.push([1, 2], 1);
         world.queue.push([3], 1);
         assert_eq!(world.collect(3, Reader::Patient), [1, 2, 3]);
@@ -153,9 +156,9 @@ fn a_reader_that_is_out_of_patience_waits_for_no_other_job() {
 fn all_workers_rest_once_and_the_last_one_says_so() {
     model(|| {
         let world = World::new();
-        let workers = workers(&world, 2);
+        let workers = workers(&world, 2, 0);
         world.queue.push([1], 1);
-        world.queue.rest(2);
+        world.queue.rest(2, 0);
         assert_eq!(world.collect(2, Reader::Asleep), [1, RESTED]);
         assert_eq!(world.rests.load(Ordering::SeqCst), 2);
         end(&world, workers);
@@ -163,10 +166,26 @@ fn all_workers_rest_once_and_the_last_one_says_so() {
 }
 
 #[test]
+fn a_worker_that_rests_goes_and_its_successor_does_the_jobs() {
+    model(|| {
+        let world = World::new();
+        let old = workers(&world, 1, 0);
+        let new = workers(&world, 1, world.queue.next_round());
+        world.queue.push([1], 1);
+        world.queue.rest(1, 1);
+        old.into_iter().for_each(|worker| worker.join().unwrap());
+        world.queue.push([2], 1);
+        assert_eq!(world.collect(3, Reader::Asleep), [1, 2, RESTED]);
+        assert_eq!(world.rests.load(Ordering::SeqCst), 1);
+        end(&world, new);
+    });
+}
+
+#[test]
 fn a_closed_queue_lets_all_workers_end_and_gives_back_what_nobody_took() {
     model(|| {
         let world = World::new();
-        let workers = workers(&world, 2);
+        let workers = workers(&world, 2, 0);
         world.queue.push([1, 2], 2);
         let left = world.queue.close();
         end(&world, workers);
@@ -180,7 +199,7 @@ fn a_closed_queue_lets_all_workers_end_and_gives_back_what_nobody_took() {
 fn one_that_waits_is_called_for_the_job_of_another_that_is_stuck() {
     model(|| {
         let world = World::new();
-        let workers = workers(&world, 2);
+        let workers = workers(&world, 2, 0);
         world.queue.push([HELD, OPENER], 1);
         // The moment has come.
         world.queue.call_all();

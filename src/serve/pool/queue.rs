@@ -28,22 +28,32 @@ struct State<J> {
     round: u64,
     /// Workers that have not rested in this round.
     restless: usize,
+    /// Workers that go when they have rested: each has a successor already.
+    surplus: usize,
 }
 
 /// What a worker does next.
 pub(super) enum Next<J> {
     /// This.
     Job(J),
-    /// Lets go of its own state, and says so by [`Queue::rested`].
+    /// Lets go of its own state, and says so to [`Queue::rested`].
     Rest,
     /// Goes.
     End,
 }
 
+/// What a worker learns that has rested.
+pub(super) struct Rested {
+    /// It was the last one.
+    pub(super) last: bool,
+    /// Another works in its place.
+    pub(super) goes: bool,
+}
+
 impl<J> State<J> {
     /// Is there something for a worker that has rested in the round `rested`?
     fn has_for(&self, rested: u64) -> bool {
-        self.closed || self.round != rested || !self.jobs.is_empty()
+        self.closed || self.round > rested || !self.jobs.is_empty()
     }
 }
 
@@ -57,6 +67,7 @@ impl<J> Queue<J> {
                 closed: false,
                 round: 0,
                 restless: 0,
+                surplus: 0,
             }),
             wake: Condvar::new(),
             waiting: AtomicUsize::new(0),
@@ -88,7 +99,7 @@ impl<J> Queue<J> {
         if state.closed {
             return Some(Next::End);
         }
-        if *rested != state.round {
+        if *rested < state.round {
             *rested = state.round;
             return Some(Next::Rest);
         }
@@ -118,19 +129,29 @@ impl<J> Queue<J> {
         }
     }
 
-    /// Has each of `workers` workers rest once.
-    pub(super) fn rest(&self, workers: usize) {
-        let mut state = self.lock();
-        state.round += 1;
-        state.restless = workers;
-        self.call(state, workers);
+    /// The round that [`Queue::rest`] will begin: who starts for it has rested in it.
+    pub(super) fn next_round(&self) -> u64 {
+        self.lock().round + 1
     }
 
-    /// A worker has rested. Was it the last?
-    pub(super) fn rested(&self) -> bool {
+    /// Has each of the `workers` workers rest once. So many of them as have a successor, who was started for
+    /// this round, go then.
+    pub(super) fn rest(&self, workers: usize, successors: usize) {
+        let mut state = self.lock();
+        state.round += 1;
+        state.restless = workers + state.surplus;
+        state.surplus += successors;
+        // Successors may sleep as well, and hear a call that is not for them.
+        self.call(state, usize::MAX);
+    }
+
+    /// A worker has rested.
+    pub(super) fn rested(&self) -> Rested {
         let mut state = self.lock();
         state.restless = state.restless.saturating_sub(1);
-        state.restless == 0
+        let goes = state.surplus > 0;
+        state.surplus -= usize::from(goes);
+        Rested { last: state.restless == 0, goes }
     }
 
     /// Lets all workers end, and gives the jobs that nobody took.
