@@ -114,27 +114,29 @@ fn is_inserted(client: &mut Client) -> bool {
     client.try_line().contains("\"inserted\"")
 }
 
-#[test]
-fn told_to_stop_it_waits_for_the_disk_and_no_longer_than_it_may() {
-    let Some((mut daemon, faults)) = start(Setup::new()) else { return };
+/// A daemon that is told to stop while a capture of this client's waits for the disk.
+fn stopping(setup: Setup) -> Option<(Daemon, Faults, Client)> {
+    let (daemon, faults) = start(setup)?;
     let mut client = daemon.client();
     assert_eq!(client.call("ping", json!({})), json!({}), "the store is open");
     faults.hold_syncs();
     client.send(capture_line(TEXT));
     until("it waits", || daemon.status()["in_flight"] == 1);
     daemon.signal(15);
+    Some((daemon, faults, client))
+}
+
+#[test]
+fn told_to_stop_it_waits_for_the_disk_and_no_longer_than_it_may() {
+    let Some((mut daemon, faults, mut client)) = stopping(Setup::new()) else { return };
     until("nobody new is taken", || !daemon.setup().socket().exists());
     faults.release_syncs();
     assert!(client.line().contains("\"inserted\""));
     assert_eq!(daemon.wait().code(), Some(0));
 
-    let Some((mut daemon, faults)) = start(Setup::new().args(&["--drain-timeout", "0.3"])) else { return };
-    let mut client = daemon.client();
-    assert_eq!(client.call("ping", json!({})), json!({}), "the store is open");
-    faults.hold_syncs();
-    client.send(capture_line(TEXT));
-    until("it waits", || daemon.status()["in_flight"] == 1);
-    daemon.signal(15);
+    let Some((mut daemon, faults, mut client)) = stopping(Setup::new().args(&["--drain-timeout", "0.3"])) else {
+        return;
+    };
     let reply = client.line();
     assert!(reply.contains("-32001") && reply.contains("daemon is stopping"), "{reply}");
     assert_eq!(client.rest(), "");
