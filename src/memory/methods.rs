@@ -214,7 +214,9 @@ static METHODS: &[Method] = &[
         params: &[optional("knob", "string", "null", "its name; by default all")],
         result: &["live", "deferred", "total_knobs", "knob", "value", "status"],
         pace: Pace::Ordered,
-        run: |memory, _, params, reply| profile::profile_get(&memory.profiles, params, reply),
+        run: |memory, worker, params, reply| {
+            profile::profile_get(memory.profiles.look(&mut worker.profile), params, reply);
+        },
     },
     Method {
         name: "profile_set",

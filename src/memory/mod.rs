@@ -103,10 +103,12 @@ pub struct Memory {
     _lock: FileLock,
 }
 
-/// What a worker thread has of its own: a connection for reading, opened at its first question.
+/// What a worker thread has of its own: a connection for reading, opened at its first question, and the
+/// profile.
 #[derive(Debug)]
 pub struct Worker {
     path: Arc<Path>,
+    profile: Option<profile::Seen>,
     reader: Option<Reader>,
 }
 
@@ -177,7 +179,7 @@ impl Dispatch for Memory {
     type Worker = Worker;
 
     fn worker(&self) -> Worker {
-        Worker { path: self.path.clone(), reader: None }
+        Worker { path: self.path.clone(), profile: None, reader: None }
     }
 
     fn method(&self, name: &str) -> Option<Pace> {

@@ -4,6 +4,7 @@
 //! The store has what was set; a snapshot in memory, with the answer to "all of them" ready made, is
 //! what is read. Only the writer's thread changes the snapshot, and only after the commit.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rusqlite::Connection;
@@ -68,7 +69,19 @@ pub(super) struct Profile {
 
 /// The knobs as they are now, for many readers.
 #[derive(Debug)]
-pub(super) struct Profiles(RwLock<Arc<Profile>>);
+pub(super) struct Profiles {
+    current: RwLock<Arc<Profile>>,
+    /// How often one was set.
+    sets: AtomicU64,
+}
+
+/// The knobs as one thread has seen them last. As long as nobody sets one, threads that ask all the time write to
+/// nothing that others read.
+#[derive(Debug)]
+pub(super) struct Seen {
+    profile: Arc<Profile>,
+    sets: u64,
+}
 
 impl Profile {
     fn new(live: Map<String, Value>) -> Profile {
@@ -101,12 +114,23 @@ impl Profiles {
                 None => log::warn!("the store's profile has '{name}' set to {value}, which is unknown here"),
             }
         }
-        Ok(Profiles(RwLock::new(Arc::new(Profile::new(live)))))
+        Ok(Profiles { current: RwLock::new(Arc::new(Profile::new(live))), sets: AtomicU64::new(0) })
     }
 
     /// The knobs as they are now.
     pub(super) fn current(&self) -> Arc<Profile> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// As [`Profiles::current`], for a thread that has `seen` them before.
+    pub(super) fn look<'s>(&self, seen: &'s mut Option<Seen>) -> &'s Profile {
+        let sets = self.sets.load(Ordering::Acquire);
+        let seen = match seen.take() {
+            Some(known) if known.sets == sets => seen.insert(known),
+            // Counted before it is read: one that is set meanwhile is read again.
+            _ => seen.insert(Seen { profile: self.current(), sets }),
+        };
+        &seen.profile
     }
 
     /// Makes a value known that was committed. On the writer's thread alone.
@@ -114,13 +138,13 @@ impl Profiles {
         let mut live = self.current().live.clone();
         live.insert(knob.to_owned(), value);
         let next = Arc::new(Profile::new(live));
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = next;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.sets.fetch_add(1, Ordering::Release);
     }
 }
 
 /// Answers `profile_get`, without the database.
-pub(super) fn profile_get(profiles: &Profiles, params: &Params<'_>, reply: Reply) {
-    let profile = profiles.current();
+pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply) {
     match params.string_opt("knob") {
         Ok(None) => reply.send_json(Ok(profile.all.clone())),
         Ok(Some(knob)) => match profile.live.get(&*knob) {

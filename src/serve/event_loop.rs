@@ -21,7 +21,7 @@ use crate::dispatch::Dispatch;
 use crate::serve::accept::{self, Accepted, Acceptor};
 use crate::serve::connection::{After, Connection, Core, READING};
 use crate::serve::plane::{ControlPlane, Now, Seen};
-use crate::serve::pool::Outcome;
+use crate::serve::pool::{More, Outcome};
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
 use crate::sys::path_guard::PathGuard;
@@ -115,7 +115,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.ended() {
-            let timeout = self.timeout();
+            let timeout = self.timeout(if events.is_empty() { More::Unlikely } else { More::Likely });
             match self.poll.poll(&mut events, timeout) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
@@ -150,13 +150,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     }
 
     /// The turn is over: how long nothing is due. What the turn brought goes to the workers.
-    fn timeout(&mut self) -> Option<Duration> {
+    fn timeout(&mut self, more: More) -> Option<Duration> {
         let Core { pool, now, tally, .. } = &mut self.core;
         if !self.ready.is_empty() {
-            pool.hand_over();
+            pool.gather(now.instant);
             return Some(Duration::ZERO);
         }
-        if !pool.may_sleep(now.instant, tally.in_flight > 0) {
+        if !pool.may_sleep(now.instant, more, tally.in_flight > 0) {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));

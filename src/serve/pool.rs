@@ -5,7 +5,8 @@
 //! through a mailbox that the loop empties each turn. A panic becomes an error reply and the worker
 //! lives.
 //!
-//! A hand-over wakes as many workers as the work it brings seems worth, going by how long the last
+//! Waking a worker costs more than most jobs, so while more comes in, the loop gathers what it will hand
+//! over, for [`GATHERING`] at most. A hand-over wakes as many workers as the work it brings seems worth, going by how long the last
 //! jobs took, and results of brief jobs are announced together. Both are guesses, so they hold for
 //! [`PATIENCE`] only: then every worker is called that there is a job for, and each result is
 //! announced at once.
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Work that is worth waking another worker for. Picked: some ten times what waking one costs.
 const WORTH_A_WORKER: Duration = Duration::from_micros(50);
 
+/// How long jobs are gathered while more come in. Picked: as what is worth a worker.
+const GATHERING: Duration = WORTH_A_WORKER;
+
 /// Jobs that are handed over while the turn goes on. Picked: enough for one wake-up not to count.
 const HANDFUL: usize = 32;
 
@@ -48,8 +52,10 @@ const HANDFUL: usize = 32;
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     /// `None` once it is to end.
     shared: Option<Share<D, T>>,
-    /// Jobs of this turn that were not handed over yet.
+    /// Jobs that were not handed over yet.
     fresh: Vec<Job<D, T>>,
+    /// The first turn at whose end they were not.
+    gathering_since: Option<Instant>,
     /// Something was handed over since the loop slept last.
     handed_over: bool,
     /// When the guesses about that are given up.
@@ -118,6 +124,15 @@ impl<D: Dispatch, T: Send + 'static> Deref for Share<D, T> {
     }
 }
 
+/// Is more to be expected from the peers?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum More {
+    /// Something came in just now.
+    Likely,
+    /// No.
+    Unlikely,
+}
+
 /// What came of a job.
 pub(crate) enum Outcome<T> {
     /// Calls were answered.
@@ -178,7 +193,8 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         });
         let (living, alive) = channel();
         let shared = Some(Share { shared, _living: living });
-        let pool = Pool { shared, fresh: Vec::new(), handed_over: false, patient_until: None, alive };
+        let pool =
+            Pool { shared, fresh: Vec::new(), gathering_since: None, handed_over: false, patient_until: None, alive };
         for index in 0..limits.workers {
             pool.share().start_worker(index, 0)?;
         }
@@ -209,8 +225,20 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         }
     }
 
-    /// Hands over what this turn has brought.
-    pub(crate) fn hand_over(&mut self) {
+    /// The turn that began at `now` is over, and more is there already. Hands over what was gathered long enough.
+    pub(crate) fn gather(&mut self, now: Instant) {
+        if self.fresh.is_empty() {
+            return;
+        }
+        let since = *self.gathering_since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= GATHERING {
+            self.hand_over();
+        }
+    }
+
+    /// Hands over what was gathered.
+    fn hand_over(&mut self) {
+        self.gathering_since = None;
         if self.fresh.is_empty() {
             return;
         }
@@ -224,9 +252,15 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     }
 
     /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if
-    /// there are results. `in_flight`: calls wait for theirs.
-    pub(crate) fn may_sleep(&mut self, now: Instant, in_flight: bool) -> bool {
-        self.hand_over();
+    /// there are results, nor if more may come in at once: then it looks first. `in_flight`: calls wait for theirs.
+    pub(crate) fn may_sleep(&mut self, now: Instant, more: More, in_flight: bool) -> bool {
+        if more == More::Unlikely {
+            self.hand_over();
+        }
+        self.gather(now);
+        if !self.fresh.is_empty() {
+            return false;
+        }
         if std::mem::take(&mut self.handed_over) {
             self.patient_until = Some(now + PATIENCE);
         }
