@@ -4,6 +4,7 @@
 //! Its cursor is the last record that has its links; what was learned has one of its own. Each record is linked to earlier ones only, so
 //! each pair is looked at once, and an index that grows meanwhile changes nothing.
 
+use std::cmp::Reverse;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
@@ -12,6 +13,7 @@ use super::companions::{self, Learning, Span};
 use super::cycle::{Chunk, Counts, Progress};
 use super::links::{self, Kind};
 use super::moment::Moment;
+use super::order;
 use super::record::Tier;
 use super::tags;
 use super::terms::{self, Look};
@@ -137,7 +139,7 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
             }
         }
     }
-    partners.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+    order::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let weighed = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MOST)));
     Ok(weighed.filter(|&(_, weight)| weight >= LEAST).take(BY_WORDS).collect())
 }
@@ -146,7 +148,7 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
 pub(super) fn longest(text: &str, most: usize) -> Vec<terms::Asked> {
     let mut words = terms::asked(text);
     words.retain(|asked| asked.look == Look::Whole);
-    words.sort_by_key(|asked| std::cmp::Reverse(asked.word.len()));
+    order::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
     words.truncate(most);
     words
 }

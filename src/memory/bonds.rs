@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use super::links::{self, Ties};
 use super::moment::Moment;
+use super::order;
 use super::phrase::Phrase;
 use super::rank::Found;
 use super::tags;
@@ -156,7 +157,7 @@ impl Bonds {
             self.adjacent.insert(one.seq, closest);
         }
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();
-        activated.sort_unstable_by_key(|&(seq, weight)| (-weight, -seq));
+        order::sort_by_key(&mut activated, |&(seq, weight)| (-weight, -seq));
         self.activated = activated.into_iter().take(ACTIVATED).map(|(seq, _)| seq).collect();
     }
 }

@@ -16,6 +16,7 @@ use super::associate::holders;
 use super::cycle::Progress;
 use super::lexicon::Lexicon;
 use super::meta;
+use super::order;
 
 /// The newest records with a word that are read. Picked: some 1 ms.
 const SAMPLE: i64 = 32;
@@ -197,11 +198,10 @@ impl Learning {
             .map(|other| (other, std::mem::take(&mut self.heard[other as usize].1)))
             .filter(|&(other, times)| usize::from(times) >= TOGETHER && other != number)
             .collect();
-        let order = |&(other, times): &(u32, u16)| {
+        order::sort_by_key(&mut considered, |&(other, times)| {
             let term = self.lexicon.term(other);
             (Reverse((times, term.len())), term)
-        };
-        considered.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        });
         considered.truncate(CONSIDERED);
         // As if the store held no more records than the sample stands for.
         let sampled = sample.len() as f64;
@@ -221,7 +221,7 @@ impl Learning {
             }
         }
         let term = |number| self.lexicon.term(number);
-        companions.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
+        order::sort_by(&mut companions, |a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
         companions.truncate(KEPT);
         Ok(companions)
     }

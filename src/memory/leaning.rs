@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use super::order;
 use super::phrase::Phrase;
 use super::profile::Profile;
 use super::question::Question;
@@ -80,7 +81,7 @@ impl Leaning {
             .flatten()
             .filter_map(|(name, depth)| Some((name, depth.as_f64().filter(|depth| *depth > 0.0)?)))
             .collect();
-        deep.sort_by(|a, b| b.1.total_cmp(&a.1));
+        order::sort_by(&mut deep, |a, b| b.1.total_cmp(&a.1));
         let (mut asked, mut domains) = (Vec::new(), Vec::new());
         for (name, depth) in deep.into_iter().take(DOMAINS) {
             let own = terms::asked(name);

@@ -9,6 +9,7 @@ use std::collections::HashSet;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::moment::Moment;
+use super::order;
 
 /// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
 pub(super) const STRONGEST: i64 = 1000;
@@ -177,8 +178,8 @@ pub(super) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Tie
             (Kind::Evidence, true) => {}
         }
     }
-    ties.neighbours.sort_unstable_by_key(|one| (-one.weight, -one.seq));
-    replaced.sort_unstable_by(|a, b| b.cmp(a));
+    order::sort_by_key(&mut ties.neighbours, |one| (-one.weight, -one.seq));
+    order::sort_by(&mut replaced, |a, b| b.cmp(a));
     ties.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
     Ok(ties)
 }

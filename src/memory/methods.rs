@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::order;
 use super::task::aside;
 use super::{
     Memory, Worker, capture, consolidate, contradict, curiosity, events, moving, profile, recall, reinforce, schemas,
@@ -392,7 +393,7 @@ struct Discovery {
 impl Discovery {
     fn new() -> Discovery {
         let mut methods: Vec<_> = METHODS.iter().chain([&PING]).collect();
-        methods.sort_unstable_by_key(|method| method.name);
+        order::sort_by_key(&mut methods, |method| method.name);
         Discovery { service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), methods }
     }
 }

@@ -38,6 +38,7 @@ mod moving;
 mod news;
 mod night;
 mod optimize;
+mod order;
 mod phrase;
 mod precache;
 mod profile;

@@ -1,8 +1,7 @@
 //! `profile_get` and `profile_set`: eleven knobs by which a user says how the assistant should
 //! remember and speak.
 //!
-//! The store has what was set; a snapshot in memory, with the answer to "all of them" ready made, is
-//! what is read. Only the writer's thread changes the snapshot, and only after the commit.
+//! The store has what was set; a snapshot in memory, with all answers ready made, is what is read. Only the writer's thread changes the snapshot, and only after the commit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -65,6 +64,8 @@ pub(super) struct Profile {
     live: Map<String, Value>,
     /// The result of `profile_get` without a knob.
     all: Vec<u8>,
+    /// The result of each knob, in the order of [`KNOBS`].
+    each: Vec<Vec<u8>>,
 }
 
 /// The knobs as they are now, for many readers.
@@ -85,8 +86,13 @@ pub(super) struct Seen {
 
 impl Profile {
     fn new(live: Map<String, Value>) -> Profile {
-        let all = json!({"live": &live, "deferred": {}, "total_knobs": KNOBS.len()}).to_string().into_bytes();
-        Profile { live, all }
+        let text = |result: Value| result.to_string().into_bytes();
+        let one = |knob: &Knob| text(json!({"knob": knob.name, "value": live.get(knob.name)}));
+        Profile {
+            all: text(json!({"live": &live, "deferred": {}, "total_knobs": KNOBS.len()})),
+            each: KNOBS.iter().map(one).collect(),
+            live,
+        }
     }
 
     /// The value of a knob, or null where there is none of this name.
@@ -147,18 +153,12 @@ impl Profiles {
 pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply) {
     match params.string_opt("knob") {
         Ok(None) => reply.send_json(Ok(profile.all.clone())),
-        Ok(Some(knob)) => match profile.live.get(&*knob) {
-            Some(value) => reply.send(Ok(Known { knob: &knob, value })),
-            None => reply.send(Ok(json!({"knob": knob, "status": "unknown"}))),
+        Ok(Some(name)) => match KNOBS.iter().position(|knob| knob.name == name) {
+            Some(at) => reply.send_json(Ok(profile.each[at].clone())),
+            None => reply.send(Ok(json!({"knob": name, "status": "unknown"}))),
         },
         Err(error) => reply.send::<()>(Err(error)),
     }
-}
-
-#[derive(Serialize)]
-struct Known<'a> {
-    knob: &'a str,
-    value: &'a Value,
 }
 
 /// Answers `profile_set`: at once if it is refused, else after the commit.

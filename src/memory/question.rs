@@ -9,6 +9,7 @@
 
 use super::irregular;
 use super::moment::Day;
+use super::order;
 use super::signs::{self, DatePart};
 use super::terms::{self, Asked, Kind, Look, Token};
 
@@ -146,7 +147,7 @@ impl Question {
     /// Listens for words that keep company with its terms, given by the term's place, too.
     pub(super) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> Question {
         companions.iter().for_each(|(word, _, _)| self.initials.add(word));
-        companions.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        order::sort_by(&mut companions, |a, b| a.0.cmp(&b.0));
         self.companions = companions;
         self
     }

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::leaning::Literal;
 use super::moment::Moment;
+use super::order;
 use super::phrase::Phrase;
 use super::question::{Question, Reading, Terms};
 
@@ -175,7 +176,7 @@ impl Scorer {
                 Some((found, one.said))
             })
             .collect();
-        found.sort_unstable_by(best_first);
+        order::sort_by(&mut found, best_first);
         found.truncate(limit);
         found.into_iter().map(|(found, _)| found).collect()
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::ids;
 use super::links::{self, Kind};
 use super::moment::Moment;
+use super::order;
 use super::reader::Reader;
 use super::task::task;
 use super::writer::Writer;
@@ -49,7 +50,7 @@ fn read(reader: Result<&Reader, CallError>, params: &Params<'_>) -> Result<Vec<(
     for id in ids {
         records.push((id.to_string(), ids::place(snapshot.connection(), "ids", id)?));
     }
-    records.sort_unstable();
+    order::sort_by(&mut records, Ord::cmp);
     Ok(records)
 }
 

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use super::induce::BEGINNING;
+use super::order;
 use super::reader::Reader;
 use super::{ids, language, links, tags};
 use crate::dispatch::{CallError, Params};
@@ -68,7 +69,7 @@ pub(super) fn newest(
     for seq in tags::with(connection, tags::PATTERN, most)? {
         schemas.extend(one(connection, seq, project)?);
     }
-    schemas.sort_by(|a, b| b.confidence.total_cmp(&a.confidence));
+    order::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 

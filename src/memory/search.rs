@@ -5,6 +5,7 @@
 //! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
 //! knows nothing of replies: `recall.rs` makes hits of what is found.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ use super::companions;
 use super::fault::Fault;
 use super::leaning::{Leaning, Projects};
 use super::moment::Moment;
+use super::order;
 use super::phrase::{Phrase, Wanted};
 use super::question::{Question, beginnings, idf};
 use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
@@ -153,7 +155,7 @@ pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
             all.push((place, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
         }
     }
-    all.sort_unstable_by(|a, b| b.cmp(a));
+    order::sort_by(&mut all, |a, b| b.cmp(a));
     all.truncate(limit);
     let found = |(i, &(place, _, seq)): (usize, &(Place, i64, i64))| Found {
         seq,
@@ -185,7 +187,7 @@ enum Run {
 fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<List>, Fault> {
     let mut chosen: Vec<&Asked> = terms.iter().collect();
     if chosen.len() > TERMS {
-        chosen.sort_by_key(|asked| std::cmp::Reverse(asked.word.len()));
+        order::sort_by_key(&mut chosen, |asked| Reverse(asked.word.len()));
         chosen.truncate(TERMS_WEIGHED);
         let mut sampled = Vec::new();
         for asked in chosen {
@@ -197,7 +199,7 @@ fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<Li
                 break;
             }
         }
-        sampled.sort_unstable_by(|a, b| b.1.total_cmp(&a.1));
+        order::sort_by(&mut sampled, |a, b| b.1.total_cmp(&a.1));
         chosen = sampled.into_iter().map(|(asked, _)| asked).take(TERMS).collect();
     }
     let share = (POSTINGS / chosen.len().max(1)).max(TERM_POSTINGS);

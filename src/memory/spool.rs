@@ -17,6 +17,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::moment::Moment;
+use super::order;
 
 /// The folder in the store's folder.
 pub const FOLDER: &str = ".deferred-captures";
@@ -179,7 +180,7 @@ pub(super) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
             None => found.now.push(Waiting { path: entry.path(), name, written }),
         }
     }
-    found.now.sort_unstable_by(|a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
+    order::sort_by(&mut found.now, |a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
     Ok(found)
 }
 

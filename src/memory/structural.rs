@@ -4,12 +4,11 @@
 //! All roles given must hold. A role that is unknown is refused rather than passed over: whoever asks
 //! for what cannot be told would otherwise be given everything.
 
-use std::cmp::Reverse;
-
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
 use super::moment::{DayEnd, Moment};
+use super::order;
 use super::phrase::Phrase;
 use super::profile::Profile;
 use super::rank::{Found, Place};
@@ -60,7 +59,7 @@ pub(super) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut candidates = query.candidates(connection, most)?;
-    candidates.sort_unstable_by_key(|&one| Reverse(one));
+    order::sort_by(&mut candidates, |a, b| b.cmp(a));
     candidates.truncate(most);
     let mut tokens = 0;
     let mut found = Vec::new();

@@ -7,9 +7,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 
 use super::curiosity::beginning;
 use super::moment::Moment;
+use super::order;
 use super::record::Role;
 use super::{ids, schemas, tags, terms, topology};
 
@@ -162,7 +164,7 @@ impl View<'_> {
         for &seq in seqs {
             records.extend(self.record(seq)?);
         }
-        records.sort_by_key(|one| !one.here);
+        order::sort_by_key(&mut records, |one| !one.here);
         Ok(records)
     }
 
@@ -185,7 +187,7 @@ impl View<'_> {
         }
         let mut records = self.records(&seqs)?;
         records.retain(|one| one.holds && one.is_said);
-        records.sort_unstable_by_key(|one| (!one.here, std::cmp::Reverse((one.ts, one.seq))));
+        order::sort_by_key(&mut records, |one| (!one.here, Reverse((one.ts, one.seq))));
         Ok(records)
     }
 

@@ -255,7 +255,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         }
                         core.plane.tick(Seen::Request(&call.method), core.tally.around(), core.now, &mut core.wishes);
                         building
-                            .get_or_insert_with(|| BatchBuilder::new(ticket.0, core.now.instant, held))
+                            .get_or_insert_with(|| {
+                                BatchBuilder::new(ticket.0, core.now.instant, held, core.limits.batch_calls)
+                            })
                             .push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later

@@ -18,6 +18,9 @@ use crate::serve::plane::Panicked;
 /// A short reply with its envelope: room for one such is made for each call.
 const REPLY_BYTES: usize = 96;
 
+/// A short call with its envelope: room is made for as many calls as may come in so many bytes.
+const CALL_BYTES: usize = 64;
+
 /// The calls of a batch, while the loop collects them.
 pub(crate) struct BatchBuilder {
     owner: usize,
@@ -27,9 +30,14 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// For the calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
-    pub(crate) fn new(owner: usize, since: Instant, bytes: usize) -> BatchBuilder {
-        BatchBuilder { owner, since, text: String::with_capacity(bytes), calls: Vec::new() }
+    /// For at most `most` calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
+    pub(crate) fn new(owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
+        BatchBuilder {
+            owner,
+            since,
+            text: String::with_capacity(bytes),
+            calls: Vec::with_capacity((1 + bytes / CALL_BYTES).min(most)),
+        }
     }
 
     /// Adds a call.
