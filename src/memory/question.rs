@@ -168,13 +168,25 @@ impl Question {
         terms::each(text, |mut token| {
             reading.length += 1.0;
             reading.tells_time |= self.asks_when && signs::tells_time(token.word);
+            self.as_second(&before, token.word, &mut reading);
+            before.word.clear();
+            if !self.initials.may_begin(token.word) {
+                before.seen = Terms::default();
+                return;
+            }
+            self.as_both(token.word, &mut reading);
+            // Only a word that begins as one of the question's can be its first part.
+            if token.kind == Kind::Word {
+                before.word.push_str(token.word);
+            }
             let seen = self.count(&mut token, 1.0, &mut reading);
             self.beside(&before, seen, &mut reading);
-            self.as_one(&mut before, &token, &mut reading);
             before.seen = seen;
         });
         terms::each(cue, |mut token| {
-            self.count(&mut token, CUE_WEIGHT, &mut reading);
+            if self.initials.may_begin(token.word) {
+                self.count(&mut token, CUE_WEIGHT, &mut reading);
+            }
         });
         reading.kin = reading.kin.without(reading.has);
         reading.joined = reading.joined.without(reading.has);
@@ -184,12 +196,9 @@ impl Question {
         reading
     }
 
-    /// Counts a token; the terms that it is.
+    /// Counts a token that may begin as a term does; the terms that it is.
     fn count(&self, token: &mut Token<'_>, weight: f64, reading: &mut Reading) -> Terms {
         let mut seen = Terms::default();
-        if !self.initials.may_begin(token.word) {
-            return seen;
-        }
         let term = token.term();
         for (at, asked) in self.terms.iter().enumerate() {
             let is_there = match asked.look {
@@ -220,26 +229,25 @@ impl Question {
         reading.pairs += u32::from(is_pair);
     }
 
-    /// Is this word two of the question's, or with the one before one of them?
-    fn as_one(&self, before: &mut Before, token: &Token<'_>, reading: &mut Reading) {
-        let word = token.word;
+    /// Is this word two of the question's?
+    fn as_both(&self, word: &str, reading: &mut Reading) {
         for (_, terms) in self.joined.iter().filter(|(joined, _)| joined == word) {
             reading.joined = reading.joined.and(*terms);
         }
-        if !before.word.is_empty() {
-            let is_both = |asked: &Asked| {
-                asked.word.len() == before.word.len() + word.len()
-                    && asked.word.starts_with(&before.word)
-                    && asked.word.ends_with(word)
-            };
-            for (at, _) in self.terms.iter().enumerate().filter(|(_, asked)| is_both(asked)) {
-                reading.joined = reading.joined.and(Terms::only(at));
-            }
+    }
+
+    /// Is this word, with the one before, one of the question's?
+    fn as_second(&self, before: &Before, word: &str, reading: &mut Reading) {
+        if before.word.is_empty() {
+            return;
         }
-        before.word.clear();
-        // Only a word that begins as one of the question's can be its first part.
-        if token.kind == Kind::Word && self.initials.may_begin(word) {
-            before.word.push_str(word);
+        let is_both = |asked: &Asked| {
+            asked.word.len() == before.word.len() + word.len()
+                && asked.word.starts_with(&before.word)
+                && asked.word.ends_with(word)
+        };
+        for (at, _) in self.terms.iter().enumerate().filter(|(_, asked)| is_both(asked)) {
+            reading.joined = reading.joined.and(Terms::only(at));
         }
     }
 

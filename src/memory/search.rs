@@ -6,7 +6,7 @@
 //! knows nothing of replies: `recall.rs` makes hits of what is found.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -128,7 +128,7 @@ pub(super) fn search(
     let scorer =
         Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
-    reading.candidates(&candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
+    reading.candidates(candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
     let found = scorer.rank(&reading.read, &reading.talk, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
@@ -296,13 +296,15 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
     }
 }
 
-/// The records of the lists, the one with the rarest terms first; before them those with a phrase.
-fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> Vec<i64> {
+/// The records of the lists, the one with the rarest terms first; before them those with a phrase. At most
+/// [`LOOKED_AT`].
+fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
     let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
     weighed.extend(alike);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
-    weighed.sort_unstable_by_key(|&(seq, _)| seq);
+    // Of runs that are in order, as the lists are, the stable sort makes use.
+    weighed.sort_by_key(|&(seq, _)| seq);
     weighed.dedup_by(|next, kept| {
         let is_same = next.0 == kept.0;
         if is_same {
@@ -310,13 +312,9 @@ fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> Vec<i64>
         }
         is_same
     });
-    let heavier = |a: &(i64, f64), b: &(i64, f64)| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0));
-    if weighed.len() > LOOKED_AT {
-        weighed.select_nth_unstable_by(LOOKED_AT, heavier);
-        weighed.truncate(LOOKED_AT);
-    }
-    weighed.sort_unstable_by(heavier);
-    weighed.into_iter().map(|(seq, _)| seq).collect()
+    // Most often a few are asked for. No weight is under 0, so their bits are ordered as they are.
+    let mut heap: BinaryHeap<(u64, i64)> = weighed.into_iter().map(|(seq, weight)| (weight.to_bits(), seq)).collect();
+    std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(LOOKED_AT)
 }
 
 /// Which side of a record.
@@ -362,10 +360,10 @@ impl<'r> Reading<'r> {
     }
 
     /// Reads the first `most` of these that the question's filter admits, of either place.
-    fn candidates(&mut self, seqs: &[i64], most: usize) -> Result<(), Fault> {
+    fn candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), Fault> {
         let mut find = self.connection.prepare_cached(READ)?;
         let mut room = if self.here.is_some() { [most; 2] } else { [most, 0] };
-        for &seq in seqs {
+        for seq in seqs {
             if self.is_late() || room == [0; 2] {
                 break;
             }
@@ -516,13 +514,16 @@ mod tests {
 
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
+        let all = |lists: &[List], alike: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
+            candidates(lists, alike, phrases).collect()
+        };
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
-        assert_eq!(candidates(&lists, &[], &[]), [9, 5, 7, 8]);
-        assert_eq!(candidates(&lists, &[], &[2, 8]), [8, 2, 9, 5, 7]);
-        assert_eq!(candidates(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
-        assert_eq!(candidates(&[], &[], &[]), [0; 0]);
+        assert_eq!(all(&lists, &[], &[]), [9, 5, 7, 8]);
+        assert_eq!(all(&lists, &[], &[2, 8]), [8, 2, 9, 5, 7]);
+        assert_eq!(all(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
+        assert_eq!(all(&[], &[], &[]), [0; 0]);
         let newest_first: Vec<i64> = (0..10_000).rev().collect();
-        assert_eq!(candidates(&[list(1.0, &newest_first)], &[], &[]), newest_first[..LOOKED_AT]);
+        assert_eq!(all(&[list(1.0, &newest_first)], &[], &[]), newest_first[..LOOKED_AT]);
     }
 
     #[test]

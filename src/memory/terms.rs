@@ -120,6 +120,9 @@ pub(super) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
 
 /// Calls `sink` with each token of `text`, in order.
 pub(super) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
+    if text.is_empty() {
+        return;
+    }
     let mut splitter = Splitter {
         sink,
         run: String::with_capacity(TERM_BYTES),
@@ -127,12 +130,19 @@ pub(super) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
         stemmed: String::with_capacity(TERM_BYTES),
         shape: Shape::Word,
     };
-    for c in text.chars() {
-        match c {
-            'a'..='z' | '0'..='9' => splitter.push_word(c),
-            'A'..='Z' => splitter.push_word(c.to_ascii_lowercase()),
-            _ => fold(c, &mut |folded| splitter.push(folded)),
+    let mut rest = text;
+    loop {
+        let (plain, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
+        if !plain.is_empty() {
+            splitter.push_plain(plain);
         }
+        let mut chars = behind.chars();
+        match chars.next() {
+            Some(gap) if gap.is_ascii() => splitter.flush(Edge::of(gap)),
+            Some(c) => fold(c, &mut |folded| splitter.push(folded)),
+            None => break,
+        }
+        rest = chars.as_str();
     }
     splitter.flush(Edge::Other);
 }
@@ -151,6 +161,12 @@ enum Shape {
 enum Edge {
     Apostrophe,
     Other,
+}
+
+impl Edge {
+    fn of(gap: char) -> Edge {
+        if matches!(gap, '\'' | '\u{2019}') { Edge::Apostrophe } else { Edge::Other }
+    }
 }
 
 struct Splitter<F> {
@@ -190,8 +206,19 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
                 self.run.push(c);
                 self.flush(Edge::Other);
             }
-            Class::Gap => self.flush(if matches!(c, '\'' | '\u{2019}') { Edge::Apostrophe } else { Edge::Other }),
+            Class::Gap => self.flush(Edge::of(c)),
         }
+    }
+
+    /// Letters and digits of ASCII, as most texts have most of theirs: some at once.
+    fn push_plain(&mut self, part: &str) {
+        if self.shape == Shape::Grams {
+            self.flush(Edge::Other);
+        }
+        let start = self.run.len();
+        let room = TERM_BYTES.saturating_sub(start);
+        self.run.push_str(&part[..part.len().min(room)]);
+        self.run[start..].make_ascii_lowercase();
     }
 
     fn push_word(&mut self, c: char) {
