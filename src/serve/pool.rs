@@ -18,6 +18,7 @@ mod models;
 mod queue;
 mod sync;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::ops::Deref;
@@ -54,6 +55,10 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     shared: Option<Share<D, T>>,
     /// Jobs that were not handed over yet.
     fresh: Vec<Job<D, T>>,
+    /// Tasks that wait until others are done: whatever a disk does to tasks, one worker is left for calls.
+    tasks: VecDeque<Work<T>>,
+    /// Tasks that workers have.
+    tasks_out: usize,
     /// The first turn at whose end they were not.
     gathering_since: Option<Instant>,
     /// Something was handed over since the loop slept last.
@@ -193,8 +198,16 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         });
         let (living, alive) = channel();
         let shared = Some(Share { shared, _living: living });
-        let pool =
-            Pool { shared, fresh: Vec::new(), gathering_since: None, handed_over: false, patient_until: None, alive };
+        let pool = Pool {
+            shared,
+            fresh: Vec::new(),
+            tasks: VecDeque::new(),
+            tasks_out: 0,
+            gathering_since: None,
+            handed_over: false,
+            patient_until: None,
+            alive,
+        };
         for index in 0..limits.workers {
             pool.share().start_worker(index, 0)?;
         }
@@ -213,9 +226,20 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         self.push(Job::Batch(Arc::clone(batch)));
     }
 
-    /// Takes a task for the workers.
+    /// Takes a task for the workers, of whom all but one may have tasks.
     pub(crate) fn run(&mut self, work: Work<T>) {
-        self.push(Job::Work(work));
+        self.tasks.push_back(work);
+        self.begin_tasks();
+    }
+
+    fn begin_tasks(&mut self) {
+        let most = self.share().limits.workers.saturating_sub(1).max(1);
+        while self.tasks_out < most
+            && let Some(work) = self.tasks.pop_front()
+        {
+            self.tasks_out += 1;
+            self.push(Job::Work(work));
+        }
     }
 
     fn push(&mut self, job: Job<D, T>) {
@@ -281,17 +305,21 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
     /// Has each worker let go of its own state once it is through with its job, then runs `then`. Other threads go
     /// on, as far as the system gives any: the allocator keeps some of what a thread has freed for that thread.
-    pub(crate) fn rest(&self, then: Work<T>) {
-        let share = self.share();
-        *share.then.lock().unwrap_or_else(PoisonError::into_inner) = Some(then);
+    pub(crate) fn rest(&mut self, then: Work<T>) {
+        let share = self.shared.as_ref().expect(SHARED);
+        // One that has not run yet is given up, and never comes back.
+        let earlier = share.then.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
+        self.tasks_out += usize::from(earlier.is_none());
         let (workers, round) = (share.limits.workers, share.queue.next_round());
         let successors = (0..workers).take_while(|&index| share.start_worker(index, round).is_ok()).count();
         share.queue.rest(workers, successors);
     }
 
     /// Takes all results that are here into `results`, which is empty.
-    pub(crate) fn take(&self, results: &mut Vec<Outcome<T>>) {
+    pub(crate) fn take(&mut self, results: &mut Vec<Outcome<T>>) {
         self.share().results.take(results);
+        self.tasks_out -= results.iter().filter(|outcome| matches!(outcome, Outcome::Work(_))).count();
+        self.begin_tasks();
     }
 
     /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
@@ -312,7 +340,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
     /// Jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
-        self.share().queue.waiting() + self.fresh.len()
+        self.share().queue.waiting() + self.fresh.len() + self.tasks.len()
     }
 }
 

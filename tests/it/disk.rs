@@ -83,6 +83,26 @@ fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
 }
 
 #[test]
+fn files_of_its_own_that_wait_for_the_disk_keep_no_call_waiting() {
+    let Some((mut daemon, faults)) = start(Setup::new().args(&["--drowsy-after", "0.5"])) else { return };
+    let mut client = daemon.client();
+    assert_eq!(refused(&mut client, TEXT), None);
+    faults.hold_syncs();
+    // What it tells of itself, and then its state.
+    until("it is drowsy", || daemon.status()["lifecycle_state"] == "DROWSY");
+    let mut pausing = daemon.client();
+    pausing.send("{\"type\":\"pause\"}\n");
+    until("that waits", || daemon.status()["in_flight"] == 1);
+    for _ in 0..20 {
+        assert_eq!(client.call("memory_recall", json!({"cue": "archive"}))["hits"][0]["literal_surface"], TEXT);
+        assert_eq!(client.call("profile_get", json!({"knob": "wake_depth"}))["knob"], "wake_depth");
+    }
+    faults.release_syncs();
+    assert_eq!(pausing.line(), r#"{"ok":true,"paused":true}"#);
+    assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
 fn killed_on_a_slow_disk_it_has_all_that_was_acknowledged() {
     let Some((mut daemon, faults)) = start(Setup::new()) else { return };
     faults.slow_syncs(200);
