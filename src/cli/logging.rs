@@ -11,8 +11,11 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 
+use env_logger::Target;
 use jiff::Timestamp;
 use log::{Level, LevelFilter};
+
+use crate::sys::outlet;
 
 /// Environment variable with the filter.
 const VARIABLE: &str = "IAID_LOG";
@@ -26,8 +29,17 @@ enum Reader {
     Other,
 }
 
+/// What happens while nobody reads standard error, and it is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unread {
+    /// The log waits.
+    Waits,
+    /// Lines are left out, and counted: whoever serves others does not wait for a reader of its log.
+    LeftOut,
+}
+
 /// Starts logging, at `default` where `IAID_LOG` does not say otherwise.
-pub(super) fn start(default: LevelFilter) {
+pub(super) fn start(default: LevelFilter, unread: Unread) {
     let spec = env::var_os(VARIABLE);
     let (filters, complaint) = match parse(&spec.unwrap_or_default().to_string_lossy()) {
         Ok(filters) => (filters, None),
@@ -43,10 +55,41 @@ pub(super) fn start(default: LevelFilter) {
         let line = render(reader, record.level(), &record.args().to_string(), Timestamp::now());
         out.write_all(line.as_bytes())
     });
+    if unread == Unread::LeftOut {
+        builder.target(Target::Pipe(Box::new(Hasty { reader, lost: 0 })));
+    }
     // Only a second call in one process fails, and then a logger is there.
     drop(builder.try_init());
     if let Some(complaint) = complaint {
         log::warn!("{VARIABLE}: {complaint}; logging at {default} instead", default = default.as_str().to_lowercase());
+    }
+}
+
+/// Standard error, for who does not wait for it.
+struct Hasty {
+    reader: Reader,
+    /// Records that were left out, whole or in part, since the last one that was written.
+    lost: u64,
+}
+
+impl Write for Hasty {
+    fn write(&mut self, record: &[u8]) -> io::Result<usize> {
+        let mut out = io::stderr();
+        if !outlet::has_room(&out) {
+            self.lost += 1;
+            return Ok(record.len());
+        }
+        if self.lost > 0 {
+            let told = format!("{} records of the log are left out here: nobody read it", self.lost);
+            self.lost = 0;
+            out.write_all(render(self.reader, Level::Warn, &told, Timestamp::now()).as_bytes())?;
+            return self.write(record);
+        }
+        out.write(&record[..record.len().min(outlet::PIECE_BYTES)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -53,6 +53,7 @@ use crate::sys::notify::Notifier;
 
 use self::console::{Console, Format};
 use self::error::CliError;
+use self::logging::Unread;
 
 /// Where the options of every command stand in its help: after its own.
 const LAST: usize = 100;
@@ -106,11 +107,13 @@ pub fn run(inherited: Inherited) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return error::usage(&error, caller()),
     };
-    logging::start(match &cli.command {
-        Command::Serve(_) => ::log::LevelFilter::Info,
-        Command::Hook(_) => ::log::LevelFilter::Off,
-        _ => ::log::LevelFilter::Warn,
-    });
+    let (level, unread) = match &cli.command {
+        Command::Serve(_) => (::log::LevelFilter::Info, Unread::LeftOut),
+        Command::Mcp(_) => (::log::LevelFilter::Warn, Unread::LeftOut),
+        Command::Hook(_) => (::log::LevelFilter::Off, Unread::Waits),
+        _ => (::log::LevelFilter::Warn, Unread::Waits),
+    };
+    logging::start(level, unread);
     // Before the first thread, and with a log for what it finds.
     let notifier = Notifier::from_env();
     let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });

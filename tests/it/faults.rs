@@ -2,7 +2,7 @@
 //! moment. It says so, heals where it can, and loses nobody's reply.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -258,6 +258,30 @@ fn sockets_that_take_a_few_bytes_at_a_time_lose_nothing() {
     assert!(bytes > 64 << 10, "{bytes} bytes went through the smallest buffer");
     feeder.join().expect("all is sent");
     until("nothing is held", || daemon.status()["buffered_bytes"] == 0);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_is_missing() {
+    let setup = Setup::new().env("IAID_LOG", "trace");
+    let log = setup.home().join("unread");
+    assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
+    let mut reader = fs::File::options().read(true).write(true).open(&log).expect("a pipe");
+    // As much as a pipe holds, pipe(7).
+    reader.write_all(&[b'\n'; 64 << 10]).expect("there is room");
+    let command = behind(&format!("exec 2>'{}'", log.display()), &setup.serve());
+    let daemon = setup.start_by(command);
+    for _ in 0..10 {
+        assert_eq!(daemon.client().call("ping", json!({})), json!({}));
+    }
+    let mut text = Vec::new();
+    until("what is missing is said", || {
+        let mut some = [0; 4096];
+        let count = reader.read(&mut some).expect("a part of the log");
+        text.extend_from_slice(&some[..count]);
+        drop(daemon.client());
+        String::from_utf8_lossy(&text).contains("records of the log are left out here: nobody read it")
+    });
 }
 
 #[test]
