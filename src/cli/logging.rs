@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
+use std::panic;
 
 use env_logger::Target;
 use jiff::Timestamp;
@@ -56,7 +57,9 @@ pub(super) fn start(default: LevelFilter, unread: Unread) {
         out.write_all(line.as_bytes())
     });
     if unread == Unread::LeftOut {
-        builder.target(Target::Pipe(Box::new(Hasty { reader, lost: 0 })));
+        builder.target(Target::Pipe(Box::new(Hasty { reader, lost: 0, is_amid: false })));
+        // The standard library's own would wait, and with it whoever writes next.
+        panic::set_hook(Box::new(|panic| log::error!("{panic}")));
     }
     // Only a second call in one process fails, and then a logger is there.
     drop(builder.try_init());
@@ -70,6 +73,8 @@ struct Hasty {
     reader: Reader,
     /// Records that were left out, whole or in part, since the last one that was written.
     lost: u64,
+    /// A part of a line was written last.
+    is_amid: bool,
 }
 
 impl Write for Hasty {
@@ -80,12 +85,16 @@ impl Write for Hasty {
             return Ok(record.len());
         }
         if self.lost > 0 {
-            let told = format!("{} records of the log are left out here: nobody read it", self.lost);
-            self.lost = 0;
-            out.write_all(render(self.reader, Level::Warn, &told, Timestamp::now()).as_bytes())?;
+            let told = format!("nobody read this log: records left out here: {}", self.lost);
+            let end = if self.is_amid { "\n" } else { "" };
+            (self.lost, self.is_amid) = (0, false);
+            let told = end.to_owned() + &render(self.reader, Level::Warn, &told, Timestamp::now());
+            out.write_all(told.as_bytes())?;
             return self.write(record);
         }
-        out.write(&record[..record.len().min(outlet::PIECE_BYTES)])
+        let count = out.write(&record[..record.len().min(outlet::PIECE_BYTES)])?;
+        self.is_amid = record[..count].last() != Some(&b'\n');
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -12,18 +13,21 @@ use crate::serve::plane::Work;
 /// Most entries that wait for the disk. Picked: more than a cycle and a storm of moves bring.
 const WAITING: usize = 1024;
 
+type Entries = Vec<(Timestamp, Entry)>;
+
 /// The journal's entries on their way.
 pub(super) struct Diary {
     store: PathBuf,
-    waiting: Vec<(Timestamp, Entry)>,
-    is_writing: bool,
+    waiting: Entries,
+    /// What a worker is to write; it takes it when it begins.
+    under_way: Option<Arc<Mutex<Entries>>>,
     /// The log says that the journal cannot be written. Said again only after it could.
     failure_told: bool,
 }
 
 impl Diary {
     pub(super) fn new(store: PathBuf) -> Diary {
-        Diary { store, waiting: Vec::new(), is_writing: false, failure_told: false }
+        Diary { store, waiting: Vec::new(), under_way: None, failure_told: false }
     }
 
     /// Something has happened.
@@ -35,25 +39,26 @@ impl Diary {
 
     /// Is all of it in the journal?
     pub(super) fn is_written(&self) -> bool {
-        self.waiting.is_empty() && !self.is_writing
+        self.waiting.is_empty() && self.under_way.is_none()
     }
 
     /// The write to be started now, if one is wanted and none is under way.
     pub(super) fn begin(&mut self) -> Option<Work<Done>> {
-        if self.is_writing || self.waiting.is_empty() {
+        if self.under_way.is_some() || self.waiting.is_empty() {
             return None;
         }
-        self.is_writing = true;
-        let (store, entries) = (self.store.clone(), std::mem::take(&mut self.waiting));
+        let entries = Arc::new(Mutex::new(std::mem::take(&mut self.waiting)));
+        self.under_way = Some(Arc::clone(&entries));
+        let store = self.store.clone();
         Some(guarded(
-            move || Done::Journal(append(&store, entries)),
+            move || Done::Journal(append(&store, take(&entries))),
             |panic| Done::Journal(Err(io::Error::other(panic))),
         ))
     }
 
     /// The write has ended.
     pub(super) fn written(&mut self, outcome: &io::Result<()>) {
-        self.is_writing = false;
+        self.under_way = None;
         match outcome {
             Ok(()) => self.failure_told = false,
             Err(e) if !self.failure_told => {
@@ -64,16 +69,21 @@ impl Diary {
         }
     }
 
-    /// Writes what is left, at the end, when nobody waits any more.
+    /// Writes what is left, at the end, when nobody waits any more and no worker begins anything.
     pub(super) fn finish(&mut self) {
-        let left = std::mem::take(&mut self.waiting);
+        let mut left = self.under_way.as_deref().map(take).unwrap_or_default();
+        left.append(&mut self.waiting);
         let outcome = append(&self.store, left);
         self.written(&outcome);
     }
 }
 
+fn take(entries: &Mutex<Entries>) -> Entries {
+    std::mem::take(&mut entries.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 /// Appends the entries, those of one time together.
-fn append(store: &std::path::Path, entries: Vec<(Timestamp, Entry)>) -> io::Result<()> {
+fn append(store: &std::path::Path, entries: Entries) -> io::Result<()> {
     let mut entries = entries.into_iter().peekable();
     while let Some((now, entry)) = entries.next() {
         let mut together = vec![entry];
@@ -83,4 +93,33 @@ fn append(store: &std::path::Path, entries: Vec<(Timestamp, Entry)>) -> io::Resu
         journal::append(store, now, &together)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_worker_has_begun_is_written_at_the_end_and_nothing_twice() {
+        let home = tempfile::tempdir().unwrap();
+        let now = Timestamp::now();
+        let written = || {
+            let files = std::fs::read_dir(home.path().join("logs")).into_iter().flatten().flatten();
+            files.map(|file| std::fs::read_to_string(file.path()).unwrap().lines().count()).sum::<usize>()
+        };
+        let stopped = || Entry::DaemonStopped { reason: "signal" };
+        for (begins, lines) in [(false, 2), (true, 4)] {
+            let mut diary = Diary::new(home.path().to_owned());
+            diary.note(now, stopped());
+            let work = diary.begin().unwrap();
+            diary.note(now, stopped());
+            if begins {
+                work();
+            }
+            assert!(!diary.is_written());
+            diary.finish();
+            assert!(diary.is_written());
+            assert_eq!(written(), lines);
+        }
+    }
 }

@@ -612,7 +612,7 @@ impl Drop for Plane {
         self.diary.note(timestamp(now.wall), Entry::DaemonStopped { reason });
         self.diary.finish();
         let record = self.new_record(now);
-        if self.record_work.is_wanted
+        if (self.record_work.is_wanted || self.record_work.is_writing)
             && let Err(error) = record::write(&self.store, &record)
         {
             log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());

@@ -161,7 +161,7 @@ impl Night {
         self.morning.brought()
     }
 
-    /// Has the writer let go of the memory that it keeps for later.
+    /// Has the writer let go of the memory that it keeps for later, and waits until it has, or never will.
     ///
     /// # Errors
     /// The store's.

@@ -1,7 +1,8 @@
 //! `profile_get` and `profile_set`: eleven knobs by which a user says how the assistant should
 //! remember and speak.
 //!
-//! The store has what was set; a snapshot in memory, with all answers ready made, is what is read. Only the writer's thread changes the snapshot, and only after the commit.
+//! The store has what was set; a snapshot in memory, with all answers ready made, is what is read. Only
+//! the writer's thread changes the snapshot, and only after the commit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};

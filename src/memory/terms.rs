@@ -210,7 +210,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         }
     }
 
-    /// Letters and digits of ASCII, as most texts have most of theirs: some at once.
+    /// Takes a run of ASCII letters and digits at once: most texts are made of them.
     fn push_plain(&mut self, part: &str) {
         if self.shape == Shape::Grams {
             self.flush(Edge::Other);

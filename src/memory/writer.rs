@@ -10,10 +10,11 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::{io, thread};
+use std::thread::{self, ThreadId};
 
 use rusqlite::Connection;
 
@@ -229,6 +230,10 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
+        // A job's end may have held the last share of the store: the thread would wait for itself.
+        if self.queue.state().taker == Some(thread::current().id()) {
+            return;
+        }
         // Nothing is ever sent: this waits for the other end to go.
         self.working.get_mut().unwrap_or_else(PoisonError::into_inner).recv().ok();
     }
@@ -281,6 +286,8 @@ struct State {
     jobs: VecDeque<Box<dyn Job>>,
     bytes: usize,
     closed: bool,
+    /// The thread that takes the jobs.
+    taker: Option<ThreadId>,
 }
 
 impl std::fmt::Debug for State {
@@ -322,6 +329,7 @@ impl Queue {
     /// The next jobs to commit together, or `None` once the queue is closed and empty.
     fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
         let mut state = self.state();
+        state.taker = Some(thread::current().id());
         while state.jobs.is_empty() {
             if state.closed {
                 return None;

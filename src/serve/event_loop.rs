@@ -149,7 +149,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.drain.as_ref().is_some_and(|drain| self.connections.is_empty() || drain.end_at <= self.core.now.instant)
     }
 
-    /// The turn is over: how long nothing is due. What the turn brought goes to the workers.
+    /// The turn is over: how long nothing is due. What was gathered goes to the workers.
     fn timeout(&mut self, more: More) -> Option<Duration> {
         let Core { pool, now, tally, .. } = &mut self.core;
         if !self.ready.is_empty() {

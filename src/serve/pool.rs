@@ -1,15 +1,14 @@
 //! A fixed number of worker threads behind one queue.
 //!
 //! A job is a [`Batch`], the calls of one connection that stood ready, or a task of the control
-//! plane. The loop collects the jobs of a turn and hands them over together; results come back
-//! through a mailbox that the loop empties each turn. A panic becomes an error reply and the worker
-//! lives.
+//! plane. The loop collects jobs and hands some over together; results come back through a mailbox
+//! that the loop empties each turn. A panic becomes an error reply and the worker lives.
 //!
-//! Waking a worker costs more than most jobs, so while more comes in, the loop gathers what it will hand
-//! over, for [`GATHERING`] at most. A hand-over wakes as many workers as the work it brings seems worth, going by how long the last
-//! jobs took, and results of brief jobs are announced together. Both are guesses, so they hold for
-//! [`PATIENCE`] only: then every worker is called that there is a job for, and each result is
-//! announced at once.
+//! Waking a worker costs more than most jobs, so while more comes in, the loop gathers what it will
+//! hand over, for [`GATHERING`] and a turn at most. A hand-over wakes as many workers as the work it
+//! brings seems worth, going by how long the last jobs took, and results of brief jobs are announced
+//! together. Both are guesses, so they hold for [`PATIENCE`] only: then every worker is called that
+//! there is a job for, and each result is announced at once.
 
 mod batch;
 mod mailbox;
@@ -59,7 +58,7 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     tasks: VecDeque<Work<T>>,
     /// Tasks that workers have.
     tasks_out: usize,
-    /// The first turn at whose end they were not.
+    /// When the first turn began at whose end they were not.
     gathering_since: Option<Instant>,
     /// Something was handed over since the loop slept last.
     handed_over: bool,
@@ -255,7 +254,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             return;
         }
         let since = *self.gathering_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= GATHERING {
+        if since.elapsed() >= GATHERING {
             self.hand_over();
         }
     }
