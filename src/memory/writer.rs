@@ -8,30 +8,24 @@
 //!
 //! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
 
-use std::collections::VecDeque;
+mod group;
+mod queue;
+
 use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use rusqlite::Connection;
 
+use self::group::Upkeep;
+pub(super) use self::group::{Group, Origin};
+use self::queue::{Queue, Room};
 use super::news::News;
-use super::reindex::{self, Index};
+use super::reindex;
 use crate::dispatch::CallError;
-
-/// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
-const GROUP_JOBS: usize = 256;
-
-/// A group that weighs this much takes no more jobs. 1 MiB: sixteen of the largest records, and
-/// less than a WAL checkpoint's worth of pages.
-const GROUP_BYTES: usize = 1 << 20;
-
-/// A queue that weighs this much makes those who bring more wait. 4 MiB: what is written while the
-/// disk takes a breath of 100 ms.
-const QUEUE_BYTES: usize = 4 << 20;
 
 /// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
 const STACK_BYTES: usize = 256 << 10;
@@ -50,110 +44,6 @@ pub(super) trait Job: Send {
     /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
     /// why where nothing of it is.
     fn done(self: Box<Self>, outcome: Result<(), CallError>);
-}
-
-/// The transaction in the making.
-pub(super) struct Group<'c> {
-    /// The writing connection.
-    pub(super) connection: &'c Connection,
-    terms: Vec<Terms>,
-    new_records: u64,
-    origin: Origin,
-    newest_told: Option<i64>,
-    index: Option<Index>,
-    has_drained: bool,
-    upkeep: Upkeep,
-    rest: Option<Rest>,
-}
-
-/// Who brings the records that come now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// Somebody told them: a capture, an import, the drain.
-    Told,
-    /// A step of the cycle made them of others.
-    Made,
-}
-
-/// What is done after the commit, outside of any transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Upkeep {
-    None,
-    /// Statistics and the log.
-    Usual,
-    /// A damaged index makes room for a new one, too.
-    NewIndex,
-}
-
-struct Terms {
-    seq: i64,
-    text: String,
-    cue: String,
-}
-
-impl<'c> Group<'c> {
-    /// A transaction on `connection`, with nothing in it.
-    pub(super) fn of(connection: &'c Connection) -> Group<'c> {
-        Group {
-            connection,
-            terms: Vec::new(),
-            new_records: 0,
-            origin: Origin::Told,
-            newest_told: None,
-            index: None,
-            has_drained: false,
-            upkeep: Upkeep::None,
-            rest: None,
-        }
-    }
-
-    /// Runs `work`, whose records are of this origin.
-    pub(super) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut Group<'c>) -> T) -> T {
-        let before = std::mem::replace(&mut self.origin, origin);
-        let made = work(self);
-        self.origin = before;
-        made
-    }
-
-    /// The index is so from this group on.
-    pub(super) fn index_is(&mut self, index: Index) {
-        self.index = Some(index);
-    }
-
-    /// Has SQLite look after its statistics and its log once the group is committed and answered.
-    pub(super) fn want_upkeep(&mut self) {
-        self.upkeep = self.upkeep.max(Upkeep::Usual);
-    }
-
-    /// Has a damaged index make room for a new one once the group is committed and answered.
-    pub(super) fn want_new_index(&mut self) {
-        self.upkeep = Upkeep::NewIndex;
-    }
-
-    /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
-    pub(super) fn want_rest(&mut self, rest: Rest) {
-        self.rest = Some(rest);
-    }
-
-    /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
-    /// is not yet, and remove their file. Was it this one?
-    pub(super) fn may_drain(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_drained, true)
-    }
-
-    /// The first record of this group: from it on nothing is in the index yet.
-    pub(super) fn first_unindexed(&self) -> Option<i64> {
-        self.terms.iter().map(|one| one.seq).min()
-    }
-
-    /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
-    pub(super) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
-        self.new_records += 1;
-        if self.origin == Origin::Told {
-            self.newest_told = Some(seq);
-        }
-        self.terms.push(Terms { seq, text: text_terms, cue: cue_terms });
-    }
 }
 
 /// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
@@ -231,7 +121,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
         // A job's end may have held the last share of the store: the thread would wait for itself.
-        if self.queue.state().taker == Some(thread::current().id()) {
+        if self.queue.is_takers_thread() {
             return;
         }
         // Nothing is ever sent: this waits for the other end to go.
@@ -272,89 +162,6 @@ impl Desk {
     }
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    state: Mutex<State>,
-    /// There is a job, or the queue was closed.
-    filled: Condvar,
-    /// There is room, or the queue was closed.
-    drained: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    jobs: VecDeque<Box<dyn Job>>,
-    bytes: usize,
-    closed: bool,
-    /// The thread that takes the jobs.
-    taker: Option<ThreadId>,
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "State {{ jobs: {}, bytes: {}, closed: {} }}", self.jobs.len(), self.bytes, self.closed)
-    }
-}
-
-/// What to do while the queue is full.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
-    /// Wait.
-    Awaited,
-    /// Go over: the job takes the place of one that is done.
-    Made,
-}
-
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing panics between two consistent states.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, job: Box<dyn Job>, room: Room) -> Result<(), Box<dyn Job>> {
-        let mut state = self.state();
-        while room == Room::Awaited && state.bytes >= QUEUE_BYTES && !state.closed {
-            state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        if state.closed {
-            return Err(job);
-        }
-        state.bytes += job.weight();
-        state.jobs.push_back(job);
-        drop(state);
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// The next jobs to commit together, or `None` once the queue is closed and empty.
-    fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
-        let mut state = self.state();
-        state.taker = Some(thread::current().id());
-        while state.jobs.is_empty() {
-            if state.closed {
-                return None;
-            }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        let (mut group, mut bytes) = (Vec::new(), 0);
-        while bytes < GROUP_BYTES && group.len() < GROUP_JOBS {
-            let Some(job) = state.jobs.pop_front() else { break };
-            bytes += job.weight();
-            group.push(job);
-        }
-        state.bytes -= bytes;
-        drop(state);
-        self.drained.notify_all();
-        Some(group)
-    }
-
-    fn close(&self) {
-        self.state().closed = true;
-        self.filled.notify_all();
-        self.drained.notify_all();
-    }
-}
-
 /// However the thread ends, nobody waits for it any more.
 struct CloseAtEnd(Arc<Queue>);
 
@@ -364,8 +171,7 @@ impl Drop for CloseAtEnd {
         if thread::panicking() {
             log::error!("the store's writer panicked; what it had committed is safe");
         }
-        let left = std::mem::take(&mut self.0.state().jobs);
-        for job in left {
+        for job in self.0.take_rest() {
             answer(job, Err(CallError::failed("the store's writer has stopped: nothing was stored")));
         }
     }
@@ -374,7 +180,7 @@ impl Drop for CloseAtEnd {
 /// Commits the jobs and answers them. Gives the rest that was asked for, whose memory is let go of by then.
 fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Rest> {
     let mut outcomes = Vec::with_capacity(jobs.len());
-    let committed = write(connection, &mut jobs, &mut outcomes);
+    let committed = group::write(connection, &mut jobs, &mut outcomes);
     let (mut upkeep, mut rest) = (Upkeep::None, None);
     let committed = match committed {
         Ok(written) => {
@@ -416,68 +222,6 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> 
         }
     }
     rest
-}
-
-/// What a transaction did beside its jobs' own.
-struct Written {
-    new_records: u64,
-    newest_told: Option<i64>,
-    index: Option<Index>,
-    upkeep: Upkeep,
-    rest: Option<Rest>,
-}
-
-/// Runs the jobs and commits.
-fn write(
-    connection: &Connection,
-    jobs: &mut [Box<dyn Job>],
-    outcomes: &mut Vec<Result<(), CallError>>,
-) -> Result<Written, CallError> {
-    connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut group = Group::of(connection);
-    for job in jobs {
-        outcomes.push(run(job.as_mut(), &mut group)?);
-    }
-    index(connection, &group.terms)?;
-    connection.prepare_cached("COMMIT")?.execute([])?;
-    let Group { new_records, newest_told, index, upkeep, rest, .. } = group;
-    Ok(Written { new_records, newest_told, index, upkeep, rest })
-}
-
-/// Runs one job in a savepoint. The outer error is the whole transaction's.
-fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>, CallError> {
-    let connection = group.connection;
-    let before = (group.terms.len(), group.new_records, group.newest_told, group.index);
-    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(group)))
-        .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
-    if let Err(error) = &outcome {
-        // SQLite itself ends a transaction that the disk has failed, with the others' jobs in it.
-        if connection.is_autocommit() {
-            return Err(error.clone());
-        }
-        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
-        group.terms.truncate(before.0);
-        group.new_records = before.1;
-        group.newest_told = before.2;
-        group.index = before.3;
-        group.origin = Origin::Told;
-    }
-    connection.prepare_cached("RELEASE job")?.execute([])?;
-    Ok(outcome)
-}
-
-/// Feeds the index after all savepoints are gone: each one that is opened while the index has
-/// something pending makes FTS5 write that out as a segment of its own.
-fn index(connection: &Connection, terms: &[Terms]) -> Result<(), CallError> {
-    if terms.is_empty() {
-        return Ok(());
-    }
-    let mut feed = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
-    for one in terms {
-        feed.execute((one.seq, &one.text, &one.cue))?;
-    }
-    Ok(())
 }
 
 fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
@@ -737,31 +481,5 @@ mod tests {
         bench.writer.queue.close();
         let error = bench.submit(put("a")).recv().unwrap().unwrap_err();
         assert!(error.message.contains("closing"), "{error}");
-    }
-
-    #[test]
-    fn groups_and_the_queue_are_bounded() {
-        let queue = Queue::default();
-        let heavy = |weight| Box::new(Test { step: |_: &mut Group<'_>| Ok(()), weight, answers: channel().0 });
-        for _ in 0..QUEUE_BYTES / GROUP_BYTES {
-            assert!(queue.push(heavy(GROUP_BYTES), Room::Awaited).is_ok());
-        }
-        thread::scope(|scope| {
-            assert!(queue.push(heavy(0), Room::Made).is_ok());
-            let late = scope.spawn(|| queue.push(heavy(1), Room::Awaited).is_ok());
-            assert_eq!(queue.take_group().map(|group| group.len()), Some(1));
-            assert!(late.join().unwrap());
-        });
-        assert!(queue.state().bytes <= QUEUE_BYTES);
-        for _ in 0..2 * GROUP_JOBS {
-            assert!(queue.push(heavy(0), Room::Awaited).is_ok());
-        }
-        let sizes: Vec<_> = std::iter::from_fn(|| {
-            queue.close();
-            queue.take_group().map(|group| group.len())
-        })
-        .collect();
-        assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 2]);
-        assert_eq!(queue.state().bytes, 0);
     }
 }
