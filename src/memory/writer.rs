@@ -243,13 +243,12 @@ mod tests {
 
     struct Test<F> {
         step: F,
-        weight: usize,
         answers: Sender<Outcome>,
     }
 
     impl<F: FnMut(&mut Group<'_>) -> Outcome + Send> Job for Test<F> {
         fn weight(&self) -> usize {
-            self.weight
+            1
         }
 
         fn run(&mut self, group: &mut Group<'_>) -> Outcome {
@@ -264,7 +263,7 @@ mod tests {
 
     fn job(step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> (Box<dyn Job>, Receiver<Outcome>) {
         let (answers, answer) = channel();
-        (Box::new(Test { step, weight: 1, answers }), answer)
+        (Box::new(Test { step, answers }), answer)
     }
 
     fn put(knob: &'static str) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
