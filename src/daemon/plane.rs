@@ -5,6 +5,8 @@
 //! workers, each kind one after the other; of what takes long (chunks of a cycle, deferred captures) one
 //! at a time, so that it never holds more than one worker.
 
+mod errands;
+
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 
 use super::diary::Diary;
-use super::dreamer::{Came, Dreamer};
+use super::dreamer::Dreamer;
 use super::hours::Hours;
 use super::rest::Rest;
 use super::socket_watch::SocketWatch;
@@ -22,13 +24,12 @@ use super::spool_watch::SpoolWatch;
 use super::status::{Agreed, RemCycle, Status};
 use super::work::{Done, guarded};
 use crate::lifecycle::journal::Entry;
-use crate::lifecycle::keeper::{Keeper, Mirror};
+use crate::lifecycle::keeper::Keeper;
 use crate::lifecycle::machine::{self, Action, Event, Lifecycle, Restored, State, Thresholds, Trigger};
-use crate::lifecycle::quiet_window::{self, Window};
 use crate::lifecycle::record::{self, Progress, Quarantine, Record};
-use crate::lifecycle::state_file::{self, Ask, DaemonState, Digest};
+use crate::lifecycle::state_file::{self, Ask, DaemonState};
 use crate::lifecycle::{heartbeats, user_zone, wake_signal};
-use crate::memory::{Drained, Night, Told};
+use crate::memory::Night;
 use crate::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
 use crate::sys::listener::Place;
 use crate::sys::notify::Notifier;
@@ -42,9 +43,6 @@ const READY_RETRY: Duration = Duration::from_millis(100);
 /// The quiet window is learned at the first tick, and where it is needed, at the entry to DROWSY; not again
 /// within this time.
 const LEARN_EVERY: Duration = Duration::from_secs(3600);
-
-/// Microseconds of a day.
-const DAY_US: i64 = 24 * 3_600_000_000;
 
 /// What the plane is made of.
 pub(super) struct Parts {
@@ -295,166 +293,6 @@ impl Plane {
             wishes.work(guarded(sweep, |_| Done::Other));
         }
     }
-
-    /// What came of a chunk.
-    fn came(&mut self, came: Came, now: Now) {
-        let at = timestamp(now.wall);
-        for told in came.told {
-            self.diary.note(at, told_entry(told));
-        }
-        if let Some((report, error)) = came.step {
-            let progress = self.record.sleep_cycle_progress.get_or_insert_default();
-            match &error {
-                None => progress.last_completed_step = Some(report.step.into()),
-                Some(error) => {
-                    log::warn!("step {} of the REM cycle failed: {error}", report.step);
-                    let before = self.machine.failing().filter(|(step, _)| *step == report.step);
-                    progress.failed(report.step, error, before.map_or(0, |(_, times)| times) + 1);
-                }
-            }
-            let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
-            self.diary.note(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
-        }
-        if came.event == Some(Event::CycleEnded) {
-            self.record.sleep_cycle_progress = None;
-            self.keeper.ask(Ask::Dreamt, None);
-        }
-        self.events.extend(came.event);
-        if self.machine.state() != State::Dreaming {
-            self.dreamer.forget();
-        }
-    }
-
-    fn drained(&mut self, outcome: Result<Drained, String>, now: Now) {
-        let at = timestamp(now.wall);
-        match outcome {
-            Ok(drained) => {
-                self.spool.ended(drained.next, now);
-                if !drained.told.is_empty() {
-                    self.rest.used(now.instant);
-                }
-                for told in drained.told {
-                    self.diary.note(at, told_entry(told));
-                }
-            }
-            Err(error) => {
-                log::warn!("deferred captures were not taken in: {error}");
-                self.spool.failed(now);
-            }
-        }
-    }
-
-    /// Starts what is to be done on workers and is not under way.
-    fn start_work(&mut self, now: Now, wishes: &mut Wishes<Done>) {
-        let at = timestamp(now.wall);
-        self.write_state(at, wishes);
-        if !self.is_background_busy {
-            if self.machine.state() == State::Dreaming {
-                self.is_background_busy = true;
-                let progress = self.record.sleep_cycle_progress.get_or_insert_default();
-                progress.started_at.get_or_insert(at);
-                let (work, new_step) = self.dreamer.next();
-                if let Some(step) = new_step {
-                    self.diary.note(at, Entry::SleepStepStarted { step });
-                }
-                wishes.work(work);
-            } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
-                self.is_background_busy = true;
-                self.spool.started(now.instant);
-                let night = self.dreamer.night().clone();
-                let panicked = |panic| Done::Drained(Err(crate::dispatch::CallError::failed(panic)));
-                wishes.work(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
-            }
-        }
-        if let Some(place) = self.socket.begin(self.machine.state(), now.instant) {
-            let panicked = place.clone();
-            let panicked = move |panic| Done::Socket(Err(panicked.failed("look at", io::Error::other(panic))));
-            wishes.work(guarded(move || Done::Socket(place.renew()), panicked));
-        }
-        if self.record_work.is_wanted && !self.record_work.is_writing {
-            self.record_work = RecordWork { is_wanted: false, is_writing: true };
-            let (store, record) = (self.store.clone(), self.new_record(now));
-            let panicked = |panic| Done::Record(Err(io::Error::other(panic)));
-            wishes.work(guarded(move || Done::Record(record::write(&store, &record)), panicked));
-        }
-        if let Some(work) = self.diary.begin() {
-            wishes.work(work);
-        }
-    }
-
-    /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
-    /// the reply at once.
-    fn write_state(&mut self, at: Timestamp, wishes: &mut Wishes<Done>) {
-        let mirror = Mirror { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
-        let Some(state) = self.keeper.begin(at, mirror) else { return };
-        let opened = |ask: &Ask| match ask {
-            Ask::SessionOpen { session_id } => session_id.clone(),
-            _ => None,
-        };
-        let opened: Vec<String> = self.keeper.under_way().filter_map(opened).collect();
-        let (store, night) = (self.store.clone(), self.dreamer.night().clone());
-        let write = move || {
-            for session in opened {
-                if let Err(error) = night.session_opened(&session, at.as_microsecond()) {
-                    log::warn!("that a session was opened is not remembered: {}", error.message);
-                }
-            }
-            Done::State(state_file::write(&store, &state))
-        };
-        wishes.work(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
-    }
-
-    fn pending_digest(&self) -> Option<Digest> {
-        self.dreamer.night().brought().map(|brought| Digest {
-            rem_cycles_completed: brought.rem_cycles_completed,
-            episodes_processed: brought.episodes_processed,
-            schemas_induced_tier0: brought.schemas_induced_tier0,
-            claude_call_used: false,
-        })
-    }
-
-    /// Learns the quiet window from when sessions were opened.
-    fn learn(&mut self, now: Now, wishes: &mut Wishes<Done>) {
-        let at = timestamp(now.wall);
-        self.learned = Some(now.instant);
-        let (night, zone) = (self.dreamer.night().clone(), self.hours.zone().clone());
-        let learn = move || {
-            // A day more, since days are those of the user's clock.
-            let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
-            Done::Learned(night.session_starts(since).map(|starts| {
-                let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
-                Window::learn(&starts, at, &zone)
-            }))
-        };
-        wishes.work(guarded(learn, |panic| Done::Learned(Err(crate::dispatch::CallError::failed(panic)))));
-    }
-
-    /// The record as it is now.
-    fn new_record(&mut self, now: Now) -> Record {
-        let idle = now.instant.saturating_duration_since(self.machine.last_activity());
-        self.record.last_activity_ts = timestamp(now.wall).checked_sub(signed(idle)).ok();
-        self.record.wrapper_event_seq += 1;
-        self.record.clone()
-    }
-
-    fn state_written(&mut self, written: io::Result<()>, wishes: &mut Wishes<Done>) {
-        if let Err(error) = &written {
-            log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
-        }
-        for (ask, ticket) in self.keeper.written(written.as_ref().copied()) {
-            if written.is_ok() {
-                self.events.extend(event(&ask));
-                self.record_work.is_wanted |= ticket.is_some();
-            }
-            let Some(ticket) = ticket else { continue };
-            let mut line = Vec::new();
-            match &written {
-                Ok(()) => reply::object(&mut line, &Agreed::to(&ask)),
-                Err(error) => reply::control_refused(&mut line, "state_write_failed", &cut(&error.to_string())),
-            }
-            wishes.reply(ticket, line);
-        }
-    }
 }
 
 impl ControlPlane for Plane {
@@ -563,44 +401,7 @@ impl ControlPlane for Plane {
             Ok(done) => done,
             Err(panicked) => return log::error!("the control plane's work panicked: {}", panicked.0),
         };
-        match done {
-            Done::State(written) => self.state_written(written, wishes),
-            Done::Record(written) => {
-                self.record_work.is_writing = false;
-                if let Err(error) = written {
-                    log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());
-                }
-            }
-            Done::Journal(written) => self.diary.written(&written),
-            Done::Began(outcome) => {
-                self.is_background_busy = false;
-                let came = self.dreamer.began(outcome);
-                self.came(came, now);
-            }
-            Done::Chunk(chunk) => {
-                self.is_background_busy = false;
-                let came = self.dreamer.ran(chunk);
-                self.came(came, now);
-            }
-            Done::Drained(outcome) => {
-                self.is_background_busy = false;
-                self.drained(outcome.map_err(|error| error.message), now);
-            }
-            Done::Socket(found) => {
-                if let Some(listener) = self.socket.looked(found) {
-                    wishes.listen(listener);
-                }
-            }
-            Done::Learned(Ok(window)) => {
-                let parts = window.map(Window::parts);
-                if parts != self.keeper.kept().quiet_window {
-                    self.hours.learned(parts);
-                    self.keeper.ask(Ask::Learned(parts), None);
-                }
-            }
-            Done::Learned(Err(error)) => log::warn!("the quiet window was not learned: {}", error.message),
-            Done::Other => {}
-        }
+        self.came_of(done, now, wishes);
     }
 }
 
@@ -631,41 +432,10 @@ fn restored(kept: &DaemonState, record: &Record, now: Now) -> Restored {
     Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, asks: kept.pending() }
 }
 
-/// What the machine is told of an ask that is on disk.
-fn event(ask: &Ask) -> Option<Event> {
-    match ask {
-        Ask::Sleep { .. } => Some(Event::Asked(machine::Ask::Sleep)),
-        Ask::Wake { .. } => Some(Event::Asked(machine::Ask::Wake)),
-        Ask::Rem { .. } => Some(Event::Asked(machine::Ask::Rem)),
-        Ask::Pause => Some(Event::Pause),
-        Ask::Resume => Some(Event::Resume),
-        Ask::SessionOpen { .. } | Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => None,
-    }
-}
-
-fn told_entry(told: Told) -> Entry {
-    match told {
-        Told::Finished { file, inserted, reinforced, skipped } => {
-            Entry::SpoolDrained { file, inserted, reinforced, skipped }
-        }
-        Told::SetAside { file, attempt, retry_us, reason } => {
-            let retry_at = Timestamp::from_microsecond(retry_us).unwrap_or(Timestamp::MAX);
-            Entry::SpoolSetAside { file, attempt, retry_at, reason }
-        }
-        Told::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
-    }
-}
-
-/// What the service manager does not hear costs the daemon nothing but a line in the log.
 fn tell(what: &str, told: io::Result<()>) {
     if let Err(e) = told {
         log::warn!("the service manager was not told that the daemon is {what}: {e}");
     }
-}
-
-/// An error text within the 200 characters that the contract gives it.
-fn cut(error: &str) -> String {
-    error.chars().take(200).collect()
 }
 
 /// Whole milliseconds as seconds.

@@ -4,6 +4,8 @@
 //! makes the reply within its bounds. It writes nothing: what it took is its caller's to write, once it is
 //! answered.
 
+mod mode;
+
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -12,6 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use self::mode::{Mode, quoted};
 use super::bonds::{Bonds, SPARE};
 use super::leaning::{Leaning, Literal};
 use super::links;
@@ -42,22 +45,11 @@ const FIRST_TURN_LOOKS: usize = 64;
 /// Characters of a token, the usual estimate.
 const TOKEN_CHARS: usize = 4;
 
-/// Most quoted spans of a cue that are looked for. Picked.
-const PHRASES: usize = 8;
-
 /// Most patterns that a reply names.
 const PATTERNS: usize = 3;
 
 /// Most words that a hit's reason lists. Picked.
 const REASON_WORDS: usize = 8;
-
-/// Words by which a cue asks for the words themselves.
-const LITERAL_WORDS: [&str; 6] = ["exact", "verbatim", "quote", "quoted", "said", "wrote"];
-
-/// The same in Russian, where the verb alone would be too common.
-const LITERAL_PHRASES: [&str; 4] = ["найди дословно", "точная цитата", "что я сказал", "что я писал"];
-
-const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('„', '“'), ('「', '」'), ('『', '』')];
 
 /// Answers `memory_recall`; what is found by `deadline`, if that comes first.
 ///
@@ -156,48 +148,6 @@ impl Taken {
         }
         links::touch(connection, &self.used, now)
     }
-}
-
-/// How literally a cue is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Verbatim,
-    Concept,
-}
-
-impl Mode {
-    fn of(cue: &str) -> Mode {
-        let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
-        terms::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
-        if !asks {
-            let lower = cue.to_lowercase();
-            asks = LITERAL_PHRASES.iter().any(|phrase| lower.contains(phrase));
-        }
-        if asks { Mode::Verbatim } else { Mode::Concept }
-    }
-}
-
-/// The first spans of a cue between quotation marks.
-fn quoted(cue: &str) -> Vec<&str> {
-    let mut spans = Vec::new();
-    // A mark that is never closed is looked for to the end once, not once for each that opens.
-    let mut marks = QUOTES.to_vec();
-    let mut rest = cue;
-    while spans.len() < PHRASES {
-        let opening =
-            rest.char_indices().find_map(|(at, c)| marks.iter().find(|mark| mark.0 == c).map(|mark| (at, *mark)));
-        let Some((at, mark)) = opening else { break };
-        let inside = &rest[at + mark.0.len_utf8()..];
-        let Some(end) = inside.find(mark.1) else {
-            marks.retain(|other| *other != mark);
-            rest = inside;
-            continue;
-        };
-        spans.push(&inside[..end]);
-        rest = &inside[end + mark.1.len_utf8()..];
-    }
-    spans
 }
 
 /// Why records were found.
@@ -742,21 +692,6 @@ mod tests {
             got["hits"].as_array().unwrap().iter().map(|hit| hit["reason"].as_str().unwrap()).collect();
         assert!(reasons[0].starts_with("has the quoted words exactly; matches"), "{reasons:?}");
         assert!(reasons[1].starts_with("has the quoted words in another spelling; "), "{reasons:?}");
-    }
-
-    #[test]
-    fn quotations_are_found_whatever_their_marks() {
-        let many = "\"a\" ".repeat(20);
-        for (cue, want) in [
-            ("a \"b\" c «d e» \"f", &["b", "d e"][..]),
-            ("5\" disk and «one», \"two\"", &[" disk and «one», "]),
-            ("5« disk and \"one\", “two”", &["one", "two"]),
-            ("\"\" «?»", &["", "?"]),
-            ("„so“ und «so» und » so « und 「so」", &["so", "so", "so"]),
-            (&many, &["a"; PHRASES]),
-        ] {
-            assert_eq!(quoted(cue), want, "{cue}");
-        }
     }
 
     #[test]

@@ -1,0 +1,258 @@
+//! What the control plane has workers do, and what came of it.
+
+use std::io;
+
+use jiff::Timestamp;
+
+use super::{Plane, RecordWork, signed, timestamp};
+use crate::daemon::dreamer::Came;
+use crate::daemon::status::Agreed;
+use crate::daemon::work::{Done, guarded};
+use crate::dispatch::CallError;
+use crate::lifecycle::journal::Entry;
+use crate::lifecycle::keeper::Mirror;
+use crate::lifecycle::machine::{self, Event, State};
+use crate::lifecycle::quiet_window::{self, Window};
+use crate::lifecycle::record::{self, Record};
+use crate::lifecycle::state_file::{self, Ask, Digest};
+use crate::memory::{Drained, Told};
+use crate::serve::plane::{Now, Wishes};
+use crate::wire::reply;
+
+/// Microseconds of a day.
+const DAY_US: i64 = 24 * 3_600_000_000;
+
+impl Plane {
+    /// Starts what is to be done on workers and is not under way.
+    pub(super) fn start_work(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        self.write_state(at, wishes);
+        if !self.is_background_busy {
+            if self.machine.state() == State::Dreaming {
+                self.is_background_busy = true;
+                let progress = self.record.sleep_cycle_progress.get_or_insert_default();
+                progress.started_at.get_or_insert(at);
+                let (work, new_step) = self.dreamer.next();
+                if let Some(step) = new_step {
+                    self.diary.note(at, Entry::SleepStepStarted { step });
+                }
+                wishes.work(work);
+            } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
+                self.is_background_busy = true;
+                self.spool.started(now.instant);
+                let night = self.dreamer.night().clone();
+                let panicked = |panic| Done::Drained(Err(CallError::failed(panic)));
+                wishes.work(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
+            }
+        }
+        if let Some(place) = self.socket.begin(self.machine.state(), now.instant) {
+            let panicked = place.clone();
+            let panicked = move |panic| Done::Socket(Err(panicked.failed("look at", io::Error::other(panic))));
+            wishes.work(guarded(move || Done::Socket(place.renew()), panicked));
+        }
+        if self.record_work.is_wanted && !self.record_work.is_writing {
+            self.record_work = RecordWork { is_wanted: false, is_writing: true };
+            let (store, record) = (self.store.clone(), self.new_record(now));
+            let panicked = |panic| Done::Record(Err(io::Error::other(panic)));
+            wishes.work(guarded(move || Done::Record(record::write(&store, &record)), panicked));
+        }
+        if let Some(work) = self.diary.begin() {
+            wishes.work(work);
+        }
+    }
+
+    /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
+    /// the reply at once.
+    fn write_state(&mut self, at: Timestamp, wishes: &mut Wishes<Done>) {
+        let mirror = Mirror { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
+        let Some(state) = self.keeper.begin(at, mirror) else { return };
+        let opened = |ask: &Ask| match ask {
+            Ask::SessionOpen { session_id } => session_id.clone(),
+            _ => None,
+        };
+        let opened: Vec<String> = self.keeper.under_way().filter_map(opened).collect();
+        let (store, night) = (self.store.clone(), self.dreamer.night().clone());
+        let write = move || {
+            for session in opened {
+                if let Err(error) = night.session_opened(&session, at.as_microsecond()) {
+                    log::warn!("that a session was opened is not remembered: {}", error.message);
+                }
+            }
+            Done::State(state_file::write(&store, &state))
+        };
+        wishes.work(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
+    }
+
+    /// Learns the quiet window from when sessions were opened.
+    pub(super) fn learn(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+        let at = timestamp(now.wall);
+        self.learned = Some(now.instant);
+        let (night, zone) = (self.dreamer.night().clone(), self.hours.zone().clone());
+        let learn = move || {
+            // A day more, since days are those of the user's clock.
+            let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
+            Done::Learned(night.session_starts(since).map(|starts| {
+                let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
+                Window::learn(&starts, at, &zone)
+            }))
+        };
+        wishes.work(guarded(learn, |panic| Done::Learned(Err(CallError::failed(panic)))));
+    }
+
+    /// A worker is through with a task.
+    pub(super) fn came_of(&mut self, done: Done, now: Now, wishes: &mut Wishes<Done>) {
+        match done {
+            Done::State(written) => self.state_written(written, wishes),
+            Done::Record(written) => {
+                self.record_work.is_writing = false;
+                if let Err(error) = written {
+                    log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());
+                }
+            }
+            Done::Journal(written) => self.diary.written(&written),
+            Done::Began(outcome) => {
+                self.is_background_busy = false;
+                let came = self.dreamer.began(outcome);
+                self.came(came, now);
+            }
+            Done::Chunk(chunk) => {
+                self.is_background_busy = false;
+                let came = self.dreamer.ran(chunk);
+                self.came(came, now);
+            }
+            Done::Drained(outcome) => {
+                self.is_background_busy = false;
+                self.drained(outcome.map_err(|error| error.message), now);
+            }
+            Done::Socket(found) => {
+                if let Some(listener) = self.socket.looked(found) {
+                    wishes.listen(listener);
+                }
+            }
+            Done::Learned(Ok(window)) => {
+                let parts = window.map(Window::parts);
+                if parts != self.keeper.kept().quiet_window {
+                    self.hours.learned(parts);
+                    self.keeper.ask(Ask::Learned(parts), None);
+                }
+            }
+            Done::Learned(Err(error)) => log::warn!("the quiet window was not learned: {}", error.message),
+            Done::Other => {}
+        }
+    }
+
+    fn state_written(&mut self, written: io::Result<()>, wishes: &mut Wishes<Done>) {
+        if let Err(error) = &written {
+            log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
+        }
+        for (ask, ticket) in self.keeper.written(written.as_ref().copied()) {
+            if written.is_ok() {
+                self.events.extend(event(&ask));
+                self.record_work.is_wanted |= ticket.is_some();
+            }
+            let Some(ticket) = ticket else { continue };
+            let mut line = Vec::new();
+            match &written {
+                Ok(()) => reply::object(&mut line, &Agreed::to(&ask)),
+                Err(error) => reply::control_refused(&mut line, "state_write_failed", &cut(&error.to_string())),
+            }
+            wishes.reply(ticket, line);
+        }
+    }
+
+    /// What came of a chunk.
+    fn came(&mut self, came: Came, now: Now) {
+        let at = timestamp(now.wall);
+        for told in came.told {
+            self.diary.note(at, told_entry(told));
+        }
+        if let Some((report, error)) = came.step {
+            let progress = self.record.sleep_cycle_progress.get_or_insert_default();
+            match &error {
+                None => progress.last_completed_step = Some(report.step.into()),
+                Some(error) => {
+                    log::warn!("step {} of the REM cycle failed: {error}", report.step);
+                    let before = self.machine.failing().filter(|(step, _)| *step == report.step);
+                    progress.failed(report.step, error, before.map_or(0, |(_, times)| times) + 1);
+                }
+            }
+            let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
+            self.diary.note(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
+        }
+        if came.event == Some(Event::CycleEnded) {
+            self.record.sleep_cycle_progress = None;
+            self.keeper.ask(Ask::Dreamt, None);
+        }
+        self.events.extend(came.event);
+        if self.machine.state() != State::Dreaming {
+            self.dreamer.forget();
+        }
+    }
+
+    fn drained(&mut self, outcome: Result<Drained, String>, now: Now) {
+        let at = timestamp(now.wall);
+        match outcome {
+            Ok(drained) => {
+                self.spool.ended(drained.next, now);
+                if !drained.told.is_empty() {
+                    self.rest.used(now.instant);
+                }
+                for told in drained.told {
+                    self.diary.note(at, told_entry(told));
+                }
+            }
+            Err(error) => {
+                log::warn!("deferred captures were not taken in: {error}");
+                self.spool.failed(now);
+            }
+        }
+    }
+
+    pub(super) fn pending_digest(&self) -> Option<Digest> {
+        self.dreamer.night().brought().map(|brought| Digest {
+            rem_cycles_completed: brought.rem_cycles_completed,
+            episodes_processed: brought.episodes_processed,
+            schemas_induced_tier0: brought.schemas_induced_tier0,
+            claude_call_used: false,
+        })
+    }
+
+    /// The record as it is now.
+    pub(super) fn new_record(&mut self, now: Now) -> Record {
+        let idle = now.instant.saturating_duration_since(self.machine.last_activity());
+        self.record.last_activity_ts = timestamp(now.wall).checked_sub(signed(idle)).ok();
+        self.record.wrapper_event_seq += 1;
+        self.record.clone()
+    }
+}
+
+/// What the machine is told of an ask that is on disk.
+fn event(ask: &Ask) -> Option<Event> {
+    match ask {
+        Ask::Sleep { .. } => Some(Event::Asked(machine::Ask::Sleep)),
+        Ask::Wake { .. } => Some(Event::Asked(machine::Ask::Wake)),
+        Ask::Rem { .. } => Some(Event::Asked(machine::Ask::Rem)),
+        Ask::Pause => Some(Event::Pause),
+        Ask::Resume => Some(Event::Resume),
+        Ask::SessionOpen { .. } | Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => None,
+    }
+}
+
+fn told_entry(told: Told) -> Entry {
+    match told {
+        Told::Finished { file, inserted, reinforced, skipped } => {
+            Entry::SpoolDrained { file, inserted, reinforced, skipped }
+        }
+        Told::SetAside { file, attempt, retry_us, reason } => {
+            let retry_at = Timestamp::from_microsecond(retry_us).unwrap_or(Timestamp::MAX);
+            Entry::SpoolSetAside { file, attempt, retry_at, reason }
+        }
+        Told::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
+    }
+}
+
+/// What the service manager does not hear costs the daemon nothing but a line in the log.
+/// An error text within the 200 characters that the contract gives it.
+fn cut(error: &str) -> String {
+    error.chars().take(200).collect()
+}
