@@ -432,6 +432,7 @@ fn restored(kept: &DaemonState, record: &Record, now: Now) -> Restored {
     Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, asks: kept.pending() }
 }
 
+/// What the service manager does not hear costs the daemon nothing but a line in the log.
 fn tell(what: &str, told: io::Result<()>) {
     if let Err(e) = told {
         log::warn!("the service manager was not told that the daemon is {what}: {e}");

@@ -54,12 +54,12 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     shared: Option<Share<D, T>>,
     /// Jobs that were not handed over yet.
     fresh: Vec<Job<D, T>>,
+    /// When the first turn began at whose end they were not.
+    gathering_since: Option<Instant>,
     /// Tasks that wait until others are done: whatever a disk does to tasks, one worker is left for calls.
     tasks: VecDeque<Work<T>>,
     /// Tasks that workers have.
     tasks_out: usize,
-    /// When the first turn began at whose end they were not.
-    gathering_since: Option<Instant>,
     /// Something was handed over since the loop slept last.
     handed_over: bool,
     /// When the guesses about that are given up.
@@ -200,9 +200,9 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let pool = Pool {
             shared,
             fresh: Vec::new(),
+            gathering_since: None,
             tasks: VecDeque::new(),
             tasks_out: 0,
-            gathering_since: None,
             handed_over: false,
             patient_until: None,
             alive,
@@ -277,10 +277,10 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if
     /// there are results, nor if more may come in at once: then it looks first. `in_flight`: calls wait for theirs.
     pub(crate) fn may_sleep(&mut self, now: Instant, more: More, in_flight: bool) -> bool {
-        if more == More::Unlikely {
-            self.hand_over();
+        match more {
+            More::Likely => self.gather(now),
+            More::Unlikely => self.hand_over(),
         }
-        self.gather(now);
         if !self.fresh.is_empty() {
             return false;
         }

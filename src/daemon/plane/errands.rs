@@ -208,6 +208,7 @@ impl Plane {
         }
     }
 
+    /// What sleep has brought and no digest has shown yet, as the state file and `status` tell it.
     pub(super) fn pending_digest(&self) -> Option<Digest> {
         self.dreamer.night().brought().map(|brought| Digest {
             rem_cycles_completed: brought.rem_cycles_completed,
@@ -251,7 +252,6 @@ fn told_entry(told: Told) -> Entry {
     }
 }
 
-/// What the service manager does not hear costs the daemon nothing but a line in the log.
 /// An error text within the 200 characters that the contract gives it.
 fn cut(error: &str) -> String {
     error.chars().take(200).collect()

@@ -115,7 +115,7 @@ fn workers(world: &Arc<World>, count: usize, rested: u64) -> Vec<thread::JoinHan
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(3);
     builder.check(check);
 }
 
