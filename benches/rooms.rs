@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput};
 use serde_json::json;
 use tempfile::TempDir;
 
-use iaid::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+use iaid::dispatch::{CallError, Given, LateReply, ReplySink, Runner};
 use iaid::limits::Limits;
 use iaid::memory::{Memory, Worker};
 use iaid::wire::line::LineBuffer;
@@ -125,7 +125,7 @@ fn recalls(criterion: &mut Criterion) {
 
 /// A store of its own, with one worker. Removed with this.
 struct Store {
-    worker: Worker,
+    runner: Runner<Worker>,
     memory: Memory,
     answers: Receiver<Vec<u8>>,
     sink: Arc<Answers>,
@@ -139,12 +139,15 @@ impl Store {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let memory = Memory::open(folder.path()).expect("a new store opens");
         let (sender, answers) = channel();
-        Store { worker: memory.worker(), memory, answers, sink: Arc::new(Answers(sender)), _folder: folder }
+        Store { runner: Runner::default(), memory, answers, sink: Arc::new(Answers(sender)), _folder: folder }
     }
 
     fn call(&mut self, method: &str, params: &str) {
-        let params = Params::read(Some(params)).expect("params are named");
-        self.memory.call(&mut self.worker, method, params, Reply::new(self.sink.clone(), 0));
+        let sink = &self.sink;
+        let given = self.runner.run(&self.memory, method, Some(params), &|| LateReply::new(sink.clone(), 0));
+        if let Given::Now(answer) = given {
+            sink.clone().fill(0, answer.map(<[u8]>::to_vec));
+        }
     }
 
     fn answered(&self) -> Vec<u8> {

@@ -23,7 +23,7 @@ impl Dispatch for Echo {
         (name == "echo").then_some(Pace::Ordered)
     }
 
-    fn call(&self, _: &mut (), _: &str, params: Params<'_>, reply: Reply) {
+    fn call(&self, _: &mut (), _: &str, params: Params<'_>, reply: Reply<'_>) {
         reply.send(params.string("text"));
     }
 }

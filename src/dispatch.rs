@@ -1,20 +1,18 @@
-//! What a server does with a call: the trait [`Dispatch`], the reply slot it is answered through,
-//! its error, and the helper that reads named params.
+//! What a server does with a call: the trait [`Dispatch`], the params it is given, the reply it gives.
 //!
-//! Nothing here knows of sockets or threads: a [`Reply`] is handed out by whoever runs the calls
-//! (the worker pool, or the standard-input server) and may be kept and answered later from any
-//! thread. One that is dropped unanswered is answered with an error, so no call stays open.
+//! Nothing here knows of sockets, queues or threads: whoever runs the calls (the worker pool, or the
+//! standard-input server) has a [`Runner`] for each thread that does so.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::ops::RangeInclusive;
+mod params;
+mod reply;
+mod runner;
+
 use std::sync::Arc;
 
-use serde::Serialize;
-
-use crate::wire::json;
+pub use self::params::Params;
+pub use self::reply::{LateReply, Reply, ReplySink};
+pub use self::runner::{Given, Panicked, Runner};
 pub use crate::wire::reply::{CallError, code};
-use crate::wire::scan::{self, Top};
 
 /// May a call start while an earlier one of its connection still waits for its reply?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +36,8 @@ pub trait Dispatch: Send + Sync + 'static {
     fn method(&self, name: &str) -> Option<Pace>;
 
     /// Carries out one call, on a worker. Only called with names that [`Dispatch::method`] knows.
-    /// The reply may be given before this returns or later, from any thread.
-    fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply);
+    /// The reply is given before this returns, or taken along as a [`LateReply`].
+    fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply<'_>);
 }
 
 /// Shared with somebody else, it dispatches all the same.
@@ -54,229 +52,7 @@ impl<D: Dispatch> Dispatch for Arc<D> {
         D::method(self, name)
     }
 
-    fn call(&self, worker: &mut D::Worker, method: &str, params: Params<'_>, reply: Reply) {
+    fn call(&self, worker: &mut D::Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {
         D::call(self, worker, method, params, reply);
-    }
-}
-
-/// Where answers go: one sink for a group of calls, a slot for each.
-pub trait ReplySink: Send + Sync {
-    /// Takes the answer for `slot`: a JSON text, or an error. Called once a slot.
-    fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>);
-}
-
-/// The slot of one call's reply. Answer it once, now or later, from any thread.
-pub struct Reply {
-    sink: Option<Arc<dyn ReplySink>>,
-    slot: usize,
-}
-
-impl Reply {
-    /// The reply that goes to `slot` of `sink`.
-    pub fn new(sink: Arc<dyn ReplySink>, slot: usize) -> Reply {
-        Reply { sink: Some(sink), slot }
-    }
-
-    /// Answers with a result or an error.
-    pub fn send<T: Serialize>(self, outcome: Result<T, CallError>) {
-        let answer = outcome.and_then(|value| {
-            serde_json::to_vec(&value).map_err(|e| CallError::failed(format!("result is no JSON: {e}")))
-        });
-        self.send_json(answer);
-    }
-
-    /// Answers with a result that is a JSON text already, or an error.
-    pub fn send_json(mut self, answer: Result<Vec<u8>, CallError>) {
-        if let Some(sink) = self.sink.take() {
-            sink.fill(self.slot, answer);
-        }
-    }
-}
-
-impl Drop for Reply {
-    fn drop(&mut self) {
-        if let Some(sink) = self.sink.take() {
-            let why = if std::thread::panicking() { "the handler panicked" } else { "the handler gave no reply" };
-            sink.fill(self.slot, Err(CallError::failed(why)));
-        }
-    }
-}
-
-impl fmt::Debug for Reply {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("slot", &self.slot).finish_non_exhaustive()
-    }
-}
-
-/// The named params of a call, borrowed from its line. Names nobody asks for are ignored; a `null`
-/// counts as absent where a default exists.
-#[derive(Debug, Default)]
-pub struct Params<'a> {
-    named: Vec<(Cow<'a, str>, &'a str)>,
-}
-
-impl<'a> Params<'a> {
-    /// Reads the JSON text of a request's `params`; absent ones are an empty object.
-    ///
-    /// # Errors
-    /// -32602 where they are an array or one name stands twice.
-    pub fn read(text: Option<&'a str>) -> Result<Params<'a>, CallError> {
-        let Some(text) = text else { return Ok(Params::default()) };
-        if text.starts_with('[') {
-            return Err(CallError::positional());
-        }
-        let mut named = Vec::new();
-        // How deep it may nest was its line's affair.
-        let top = scan::document(text, scan::DEEPEST, |key, value| {
-            // A key that is no text can be no param's name, and unknown names are ignored.
-            named.extend(json::string(key).map(|name| (name, value)));
-        });
-        if top != Some(Top::Object) {
-            let message = "params must be a JSON object".into();
-            return Err(CallError { code: code::INVALID_PARAMS, message });
-        }
-        for (i, (name, _)) in named.iter().enumerate() {
-            if named[..i].iter().any(|(earlier, _)| earlier == name) {
-                let message = format!("param '{name}' stands twice");
-                return Err(CallError { code: code::INVALID_PARAMS, message });
-            }
-        }
-        Ok(Params { named })
-    }
-
-    /// The JSON text of a param, if it is there. `null` is a text too.
-    pub fn raw(&self, name: &str) -> Option<&'a str> {
-        self.named.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
-    }
-
-    /// A required string.
-    ///
-    /// # Errors
-    /// -32602 where it is missing or no string of valid Unicode.
-    pub fn string(&self, name: &str) -> Result<Cow<'a, str>, CallError> {
-        text(name, self.raw(name).ok_or_else(|| CallError::missing(name))?)
-    }
-
-    /// A string that may be absent.
-    ///
-    /// # Errors
-    /// -32602 where it is there and no string of valid Unicode.
-    pub fn string_opt(&self, name: &str) -> Result<Option<Cow<'a, str>>, CallError> {
-        self.present(name).map(|raw| text(name, raw)).transpose()
-    }
-
-    /// A string with a default.
-    ///
-    /// # Errors
-    /// -32602 where it is there and no string of valid Unicode.
-    pub fn string_or(&self, name: &str, default: &'static str) -> Result<Cow<'a, str>, CallError> {
-        Ok(self.string_opt(name)?.unwrap_or(Cow::Borrowed(default)))
-    }
-
-    /// A whole number within `range`, with a default. `10` and `10.0` are whole, `1e1` too.
-    ///
-    /// # Errors
-    /// -32602 where it is there and something else, with the range in the message.
-    pub fn integer_or(&self, name: &str, range: RangeInclusive<i64>, default: i64) -> Result<i64, CallError> {
-        Ok(self.integer_opt(name, range)?.unwrap_or(default))
-    }
-
-    /// A whole number within `range` that may be absent.
-    ///
-    /// # Errors
-    /// -32602 where it is there and something else, with the range in the message.
-    pub fn integer_opt(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, CallError> {
-        let Some(raw) = self.present(name) else { return Ok(None) };
-        whole(raw).filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
-            CallError::invalid(name, format_args!("an integer from {} to {}", range.start(), range.end()))
-        })
-    }
-
-    fn present(&self, name: &str) -> Option<&'a str> {
-        self.raw(name).filter(|raw| *raw != "null")
-    }
-}
-
-fn text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, CallError> {
-    json::string(raw).ok_or_else(|| {
-        let expected =
-            if raw.starts_with('"') { "a string of valid Unicode (it holds a lone surrogate)" } else { "a string" };
-        CallError::invalid(name, expected)
-    })
-}
-
-fn whole(raw: &str) -> Option<i64> {
-    if let Ok(n) = raw.parse::<i64>() {
-        return Some(n);
-    }
-    // 2^53: the largest magnitude up to which every whole number is a float of its own.
-    let n = raw.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0)?;
-    Some(n as i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Mutex;
-
-    #[derive(Default)]
-    struct Kept(Mutex<Vec<(usize, Result<String, CallError>)>>);
-
-    impl ReplySink for Kept {
-        fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
-            let answer = answer.map(|bytes| String::from_utf8(bytes).unwrap());
-            self.0.lock().unwrap().push((slot, answer));
-        }
-    }
-
-    #[test]
-    fn a_reply_is_given_once_even_when_forgotten() {
-        let sink = Arc::new(Kept::default());
-        Reply::new(sink.clone(), 3).send(Ok([1, 2]));
-        drop(Reply::new(sink.clone(), 4));
-        Reply::new(sink.clone(), 5).send_json(Ok(b"{}".to_vec()));
-        let got = sink.0.lock().unwrap();
-        assert_eq!(got[0], (3, Ok("[1,2]".into())));
-        assert_eq!(got[1], (4, Err(CallError::failed("the handler gave no reply"))));
-        assert_eq!(got[2], (5, Ok("{}".into())));
-        assert_eq!(got.len(), 3);
-    }
-
-    #[test]
-    fn params_are_read_by_name_and_type() {
-        let params = Params::read(Some(
-            r#"{"text":"a\"b","plain":"x","n":7,"f":2.0,"e":1e1,"half":1.5,"none":null,"\u006eame":"v","s":"\ud800"}"#,
-        ))
-        .unwrap();
-        assert_eq!(params.string("text").unwrap(), "a\"b");
-        assert!(matches!(params.string("plain"), Ok(Cow::Borrowed("x"))));
-        assert_eq!(params.string("name").unwrap(), "v");
-        assert_eq!(params.string_or("gone", "-").unwrap(), "-");
-        assert_eq!(params.string_or("none", "-").unwrap(), "-");
-        for (name, want) in [("n", 7), ("f", 2), ("e", 10), ("gone", 5), ("none", 5)] {
-            assert_eq!(params.integer_or(name, 0..=100, 5), Ok(want), "{name}");
-        }
-        assert_eq!((params.integer_opt("n", 0..=7), params.integer_opt("none", 0..=7)), (Ok(Some(7)), Ok(None)));
-        for (name, message) in [
-            ("half", "param 'half' must be an integer from 0 to 100"),
-            ("plain", "param 'plain' must be an integer from 0 to 100"),
-        ] {
-            assert_eq!(params.integer_or(name, 0..=100, 5).unwrap_err().message, message);
-        }
-        assert_eq!(params.string("absent").unwrap_err().message, "missing required param: 'absent'");
-        assert_eq!(params.string("none").unwrap_err().message, "param 'none' must be a string");
-        assert!(params.string("s").unwrap_err().message.contains("lone surrogate"));
-    }
-
-    #[test]
-    fn params_that_are_no_object_of_single_names_are_refused() {
-        for (text, message) in [
-            ("[1]", "params must be an object of named params, not an array"),
-            (r#"{"a":1,"\u0061":2}"#, "param 'a' stands twice"),
-        ] {
-            let error = Params::read(Some(text)).unwrap_err();
-            assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));
-        }
-        assert!(Params::read(None).unwrap().raw("a").is_none());
     }
 }

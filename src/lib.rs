@@ -19,7 +19,7 @@
 //!     fn method(&self, name: &str) -> Option<Pace> {
 //!         (name == "echo").then_some(Pace::Ordered)
 //!     }
-//!     fn call(&self, _: &mut (), _: &str, params: Params<'_>, reply: Reply) {
+//!     fn call(&self, _: &mut (), _: &str, params: Params<'_>, reply: Reply<'_>) {
 //!         reply.send(params.string("text"));
 //!     }
 //! }

@@ -65,6 +65,9 @@ const FD_WORKER: u64 = 3;
 /// Most connections whatever the fd limit allows. Picked: ten times what a machine's editors open.
 pub const MAX_CONNECTIONS: usize = 16_384;
 
+/// Most [`Limits::max_line_bytes`]: 1 GiB.
+pub const MAX_LINE_BYTES: usize = 1 << 30;
+
 /// Least [`Limits::workers`].
 pub const MIN_WORKERS: usize = 2;
 

@@ -4,9 +4,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dispatch::CallError;
+use crate::dispatch::Panicked;
 use crate::lifecycle::quiet_window::Window;
 use crate::memory::{Chunk, Cycle, Drained};
-use crate::serve::plane::{Panicked, Work};
+use crate::serve::plane::Work;
 use crate::sys::listener::{BindError, Listener};
 
 /// What came of a task.

@@ -9,7 +9,7 @@ use super::insert::{Draft, NewRecord, Placed};
 use super::moment::{DayEnd, Moment};
 use super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use super::writer::{Group, Job, Writer};
-use crate::dispatch::{CallError, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params, Reply};
 
 /// Characters that a text needs, white space at its ends not counted.
 const LEAST_CHARS: usize = 12;
@@ -18,9 +18,9 @@ const LEAST_CHARS: usize = 12;
 const MOST_PARTS: i64 = 1 << 20;
 
 /// Answers `memory_capture`, at once or after the commit.
-pub(super) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply) {
+pub(super) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
     match read(params, now) {
-        Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply })),
+        Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
         Ok(Asked::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
         Err(error) => reply.send::<()>(Err(error)),
     }
@@ -145,7 +145,7 @@ pub(super) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError>
 struct Capture {
     new: NewRecord,
     stored: Option<Captured>,
-    reply: Reply,
+    reply: LateReply,
 }
 
 impl Job for Capture {

@@ -12,16 +12,16 @@ use super::night::Night;
 use super::record::SESSION_BYTES;
 use super::task::task;
 use super::{ids, induce, tags};
-use crate::dispatch::{CallError, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params, Reply};
 
 /// Candidates that a reply lists.
 const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply) {
+pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => Call { night, session, reply }.begin(),
+        Ok(session) => Call { night, session, reply: reply.later() }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
@@ -29,7 +29,7 @@ pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply) {
 struct Call {
     night: Night,
     session: String,
-    reply: Reply,
+    reply: LateReply,
 }
 
 /// What came of a job.
@@ -107,7 +107,7 @@ mod tests {
     use super::super::harness::{Bench, call, call_on};
     use super::super::moment::Moment;
     use super::*;
-    use crate::dispatch::{Dispatch, ReplySink};
+    use crate::dispatch::{Given, ReplySink, Runner};
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
 
@@ -252,9 +252,12 @@ mod tests {
         let bench = Bench::new();
         told(&bench);
         let (sender, answer) = channel();
-        let reply = Reply::new(Arc::new(Sink(sender)), 0);
-        bench.memory.call(&mut bench.memory.worker(), "memory_consolidate", Params::default(), reply);
-        drop(bench);
+        let sink: Arc<dyn ReplySink> = Arc::new(Sink(sender));
+        let mut runner = Runner::default();
+        let later = || LateReply::new(Arc::clone(&sink), 0);
+        let given = runner.run(&bench.memory, "memory_consolidate", None, &later);
+        assert!(matches!(given, Given::Later), "{given:?}");
+        drop((sink, bench));
         // Whether it was at its end by then is the machine's business.
         if let Err(error) = answer.recv().unwrap() {
             assert_eq!(error.message, "the store is closing: nothing was stored");
@@ -279,11 +282,11 @@ mod tests {
         }
         std::thread::scope(|scope| {
             let running = scope.spawn(|| call(&bench.memory, "memory_consolidate", None));
-            let mut worker = bench.memory.worker();
+            let mut runner = Runner::default();
             let mut written = 0;
             while !running.is_finished() {
                 let params = json!({"text": format!("written meanwhile, number {written}")}).to_string();
-                call_on(&bench.memory, &mut worker, "memory_capture", Some(&params)).unwrap();
+                call_on(&bench.memory, &mut runner, "memory_capture", Some(&params)).unwrap();
                 written += 1;
             }
             running.join().unwrap().unwrap();

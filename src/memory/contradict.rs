@@ -26,14 +26,17 @@ pub(super) fn contradict(
     writer: &Writer,
     params: &Params<'_>,
     now: Moment,
-    reply: Reply,
+    reply: Reply<'_>,
 ) {
     match read(reader, params, now) {
-        Ok(mut asked) => writer.submit(task(
-            asked.new.weight(),
-            move |group| replace(&mut asked, group, now),
-            |outcome| reply.send(outcome),
-        )),
+        Ok(mut asked) => {
+            let reply = reply.later();
+            writer.submit(task(
+                asked.new.weight(),
+                move |group| replace(&mut asked, group, now),
+                |outcome| reply.send(outcome),
+            ));
+        }
         Err(error) => reply.send::<()>(Err(error)),
     }
 }

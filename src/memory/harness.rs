@@ -8,7 +8,7 @@ use super::Memory;
 use super::moment::Moment;
 pub(super) use super::properties::call_on;
 use super::store::{self, FILE_NAME, Use};
-use crate::dispatch::{CallError, Dispatch};
+use crate::dispatch::{CallError, Runner};
 
 /// A store in a folder of its own, whose clock stands still.
 pub(super) struct Bench {
@@ -71,5 +71,5 @@ impl Bench {
 
 /// Makes one call on a worker of its own and waits for its answer.
 pub(super) fn call(memory: &Memory, method: &str, params: Option<&str>) -> Result<Value, CallError> {
-    call_on(memory, &mut memory.worker(), method, params)
+    call_on(memory, &mut Runner::default(), method, params)
 }

@@ -25,7 +25,7 @@ pub(super) struct Method {
     pub(super) pace: Pace,
     /// Carries it out, on a worker.
     #[serde(skip)]
-    pub(super) run: fn(&Memory, &mut Worker, &Params<'_>, Reply),
+    pub(super) run: fn(&Memory, &mut Worker, &Params<'_>, Reply<'_>),
 }
 
 #[derive(Serialize)]

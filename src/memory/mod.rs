@@ -187,7 +187,7 @@ impl Dispatch for Memory {
         methods::find(name).map(|method| method.pace)
     }
 
-    fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply) {
+    fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {
         match methods::find(method) {
             Some(method) => (method.run)(self, worker, &params, reply),
             None => reply.send::<()>(Err(CallError::unknown_method(method))),
@@ -199,6 +199,7 @@ impl Dispatch for Memory {
 mod tests {
     use super::harness::{Bench, call, call_on};
     use super::*;
+    use crate::dispatch::Runner;
     use crate::limits::Limits;
     use serde_json::json;
     use std::sync::atomic::Ordering;
@@ -224,13 +225,13 @@ mod tests {
     #[test]
     fn a_worker_opens_its_connection_at_the_first_question() {
         let bench = Bench::new();
-        let mut worker = bench.memory.worker();
-        call_on(&bench.memory, &mut worker, "profile_get", None).unwrap();
-        call_on(&bench.memory, &mut worker, "memory_capture", Some(r#"{"text":"a text that is long enough"}"#))
+        let mut runner = Runner::default();
+        call_on(&bench.memory, &mut runner, "profile_get", None).unwrap();
+        call_on(&bench.memory, &mut runner, "memory_capture", Some(r#"{"text":"a text that is long enough"}"#))
             .unwrap();
-        assert!(worker.reader.is_none());
-        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"text"}"#)).unwrap();
-        assert!(worker.reader.is_some());
+        assert!(runner.own.as_ref().unwrap().reader.is_none());
+        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"text"}"#)).unwrap();
+        assert!(runner.own.as_ref().unwrap().reader.is_some());
     }
 
     #[test]
@@ -241,13 +242,13 @@ mod tests {
                 let memory = &bench.memory;
                 let small = std::thread::Builder::new().stack_size(Limits::default().worker_stack_bytes);
                 let work = move || {
-                    let mut worker = memory.worker();
+                    let mut runner = Runner::default();
                     for n in 0..20 {
                         let text = format!("thread{thread} wrote text number{n}");
                         let params = json!({"text": text, "session_id": thread.to_string()}).to_string();
-                        let got = call_on(memory, &mut worker, "memory_capture", Some(&params)).unwrap();
+                        let got = call_on(memory, &mut runner, "memory_capture", Some(&params)).unwrap();
                         let asked = json!({"cue": format!("thread{thread} number{n}"), "limit": 1}).to_string();
-                        let found = call_on(memory, &mut worker, "memory_recall", Some(&asked)).unwrap();
+                        let found = call_on(memory, &mut runner, "memory_recall", Some(&asked)).unwrap();
                         assert_eq!(found["hits"][0]["record_id"], got["record_id"]);
                     }
                 };

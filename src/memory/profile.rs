@@ -13,7 +13,7 @@ use serde_json::{Map, Number, Value, json};
 
 use super::fault::Fault;
 use super::writer::{Group, Job, Writer};
-use crate::dispatch::{CallError, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params, Reply};
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 const VALUE_BYTES: usize = 16 << 10;
@@ -151,11 +151,11 @@ impl Profiles {
 }
 
 /// Answers `profile_get`, without the database.
-pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply) {
+pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
     match params.string_opt("knob") {
-        Ok(None) => reply.send_json(Ok(profile.all.clone())),
+        Ok(None) => reply.send_json(Ok(&profile.all)),
         Ok(Some(name)) => match KNOBS.iter().position(|knob| knob.name == name) {
-            Some(at) => reply.send_json(Ok(profile.each[at].clone())),
+            Some(at) => reply.send_json(Ok(&profile.each[at])),
             None => reply.send(Ok(json!({"knob": name, "status": "unknown"}))),
         },
         Err(error) => reply.send::<()>(Err(error)),
@@ -163,9 +163,11 @@ pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply) 
 }
 
 /// Answers `profile_set`: at once if it is refused, else after the commit.
-pub(super) fn profile_set(profiles: &Arc<Profiles>, writer: &Writer, params: &Params<'_>, reply: Reply) {
+pub(super) fn profile_set(profiles: &Arc<Profiles>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
     match read(params) {
-        Ok(Ok((knob, value))) => writer.submit(Box::new(Set { profiles: profiles.clone(), knob, value, reply })),
+        Ok(Ok((knob, value))) => {
+            writer.submit(Box::new(Set { profiles: profiles.clone(), knob, value, reply: reply.later() }))
+        }
         Ok(Err(refused)) => reply.send(Ok(refused)),
         Err(error) => reply.send::<()>(Err(error)),
     }
@@ -262,7 +264,7 @@ struct Set {
     profiles: Arc<Profiles>,
     knob: &'static str,
     value: Value,
-    reply: Reply,
+    reply: LateReply,
 }
 
 impl Job for Set {

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use serde_json::{Value, json};
 
 use super::{Memory, Worker};
-use crate::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
 
 /// What is said to the store: several scripts, quotes, figures, dates, and what looks like query syntax.
 const SAID: [&str; 14] = [
@@ -33,7 +33,7 @@ const SAID: [&str; 14] = [
 #[derive(Debug)]
 pub struct Shelf {
     memory: Memory,
-    worker: Worker,
+    runner: Runner<Worker>,
     /// The texts by their records' ids.
     said: HashMap<String, &'static str>,
 }
@@ -42,14 +42,14 @@ impl Shelf {
     /// A new one in this empty folder.
     pub fn new(folder: &Path) -> Shelf {
         let memory = Memory::open(folder).unwrap();
-        let mut worker = memory.worker();
+        let mut runner = Runner::default();
         let capture = |(at, text): (usize, &'static str)| {
             let params = json!({"text": text, "session_id": format!("s{}", at % 3), "role": "user"});
-            let captured = call_on(&memory, &mut worker, "memory_capture", Some(&params.to_string())).unwrap();
+            let captured = call_on(&memory, &mut runner, "memory_capture", Some(&params.to_string())).unwrap();
             (captured["record_id"].as_str().unwrap_or_else(|| panic!("{text}: {captured}")).to_owned(), text)
         };
         let said = SAID.into_iter().enumerate().map(capture).collect();
-        Shelf { worker: memory.worker(), memory, said }
+        Shelf { memory, runner, said }
     }
 
     /// Whatever a cue holds, it is only text: recall answers, with records that are there, word for word,
@@ -58,7 +58,7 @@ impl Shelf {
         let Some((&first, cue)) = input.split_first() else { return };
         let (cue, limit) = (String::from_utf8_lossy(cue), usize::from(first % 20) + 1);
         let params = json!({"cue": cue, "limit": limit, "budget_tokens": 100_000});
-        let recalled = call_on(&self.memory, &mut self.worker, "memory_recall", Some(&params.to_string()));
+        let recalled = call_on(&self.memory, &mut self.runner, "memory_recall", Some(&params.to_string()));
         let recalled = recalled.unwrap_or_else(|error| panic!("{cue:?} was refused: {error}"));
         let hits = recalled["hits"].as_array().unwrap();
         assert!(hits.len() <= limit, "{} hits, {limit} were wanted", hits.len());
@@ -86,16 +86,23 @@ impl ReplySink for Sink {
 /// Makes one call on a worker and waits for its answer.
 pub(super) fn call_on(
     memory: &Memory,
-    worker: &mut Worker,
+    runner: &mut Runner<Worker>,
     method: &str,
     params: Option<&str>,
 ) -> Result<Value, CallError> {
-    let params = Params::read(params)?;
     memory.method(method).ok_or_else(|| CallError::unknown_method(method))?;
     let (sender, answers) = channel();
-    memory.call(worker, method, params, Reply::new(Arc::new(Sink(sender)), 7));
-    let (slot, answer) = answers.recv().unwrap();
-    assert_eq!(slot, 7);
+    let sink: Arc<dyn ReplySink> = Arc::new(Sink(sender));
+    let given = runner.run(memory, method, params, &|| LateReply::new(Arc::clone(&sink), 7));
+    drop(sink);
+    let answer = match given {
+        Given::Now(answer) => answer.map(<[u8]>::to_vec),
+        Given::Later => {
+            let (slot, answer) = answers.recv().unwrap();
+            assert_eq!(slot, 7);
+            answer
+        }
+    };
     assert!(answers.recv().is_err(), "{method} was answered twice");
     Ok(serde_json::from_slice(&answer?).unwrap())
 }

@@ -435,7 +435,7 @@ fn reason(found: &Found, why: &Why) -> String {
 mod tests {
     use super::super::harness::{Bench, call_on};
     use super::*;
-    use crate::dispatch::Dispatch;
+    use crate::dispatch::Runner;
 
     fn texts(got: &Value) -> Vec<&str> {
         got["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect()
@@ -736,9 +736,9 @@ mod tests {
     #[test]
     fn what_was_found_by_the_deadline_is_answered() {
         let bench = tongues();
-        let mut worker = bench.memory.worker();
-        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let reader = worker.reader().unwrap();
+        let mut runner = Runner::default();
+        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let reader = runner.own.as_mut().unwrap().reader().unwrap();
         let text = json!({"cue": "guitar"}).to_string();
         let params = Params::read(Some(&text)).unwrap();
         let profile = bench.memory.profiles.current();

@@ -25,12 +25,12 @@ pub(super) fn reinforce(
     writer: &Writer,
     params: &Params<'_>,
     now: Moment,
-    reply: Reply,
+    reply: Reply<'_>,
 ) {
     match read(reader, params) {
         Ok(records) if records.len() < 2 => reply.send(Ok(json!({"edges_boosted": 0, "new_weights": {}}))),
         Ok(records) => {
-            let weight = records.len() * size_of::<(Uuid, i64)>();
+            let (reply, weight) = (reply.later(), records.len() * size_of::<(Uuid, i64)>());
             let work = task(
                 weight,
                 move |group| Ok(strengthen(group.connection, &records, now)?),

@@ -210,12 +210,12 @@ fn tokens(text: &str) -> usize {
 }
 
 /// Answers `session_exit` after a chunk of association, so that what was just said is linked.
-pub(super) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply) {
+pub(super) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
     let session: Arc<str> = match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let store = store.clone();
+    let (store, reply) = (store.clone(), reply.later());
     let work = task(
         session.len(),
         move |group| {

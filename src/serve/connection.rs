@@ -88,7 +88,7 @@ pub(crate) enum After {
 impl<D: Dispatch, P: ControlPlane> Core<D, P> {
     /// The storage of the last turn may have stayed with its connection, or have grown with what it held.
     fn renew_storage(&mut self) {
-        let Storage { input, output } = &mut self.storage;
+        let Storage { input, output, .. } = &mut self.storage;
         if input.len() != self.limits.turn_bytes {
             *input = vec![0; self.limits.turn_bytes];
         }
@@ -129,8 +129,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         };
         in_flight.answered += delivery.count;
         in_flight.paused = delivery.paused;
-        if in_flight.answered == in_flight.batch.len() {
-            self.batch = None;
+        if in_flight.answered == in_flight.batch.len()
+            && let Some(in_flight) = self.batch.take()
+        {
+            core.pool.recycle(in_flight.batch);
         }
         core.tally.in_flight -= delivery.count;
         self.session.answered(delivery.count, delivery.replies);
@@ -186,7 +188,8 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             bytes -= count;
         }
         if let Some(building) = building {
-            self.batch = Some(InFlight { batch: core.pool.submit(building), answered: 0, paused: false });
+            let out = core.storage.spare.pop().unwrap_or_default();
+            self.batch = Some(InFlight { batch: core.pool.submit(building, out), answered: 0, paused: false });
         }
         self.flush(core);
         self.resume(core);
@@ -250,14 +253,12 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             let served =
                 self.session.serve(&core.limits, |request, turn| match (route(&*core.dispatch, &request), turn) {
                     (Route::Worker(call, pace), _) => {
-                        if building.as_ref().is_some_and(|batch| batch.len() == core.limits.batch_calls) {
+                        if building.as_ref().is_some_and(BatchBuilder::is_full) {
                             return Verdict::NotNow;
                         }
                         core.plane.tick(Seen::Request(&call.method), core.tally.around(), core.now, &mut core.wishes);
                         building
-                            .get_or_insert_with(|| {
-                                BatchBuilder::new(ticket.0, core.now.instant, held, core.limits.batch_calls)
-                            })
+                            .get_or_insert_with(|| core.pool.builder(ticket.0, core.now.instant, held))
                             .push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later

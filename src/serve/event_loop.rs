@@ -20,12 +20,15 @@ use slab::Slab;
 use crate::dispatch::Dispatch;
 use crate::serve::accept::{self, Accepted, Acceptor};
 use crate::serve::connection::{After, Connection, Core, READING};
+use crate::serve::lookout::Lookout;
 use crate::serve::plane::{ControlPlane, Now, Seen};
-use crate::serve::pool::{More, Outcome};
+use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
 use crate::sys::path_guard::PathGuard;
+use crate::sys::process;
 use crate::wire::reply::STOPPING;
+use crate::wire::session::Storage;
 
 const LISTENER: Token = Token(usize::MAX);
 pub(crate) const WAKER: Token = Token(usize::MAX - 1);
@@ -68,6 +71,7 @@ pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     connections: Slab<Connection<D, P>>,
     generation: usize,
     ready: VecDeque<usize>,
+    lookout: Lookout,
     /// Empty between the turns.
     results: Vec<Outcome<P::Done>>,
     timers: Timers,
@@ -98,6 +102,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             connections: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
+            lookout: Lookout::new(process::processors()),
             results: Vec::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
@@ -115,12 +120,15 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !self.ended() {
-            let timeout = self.timeout(if events.is_empty() { More::Unlikely } else { More::Likely });
-            match self.poll.poll(&mut events, timeout) {
+            let timeout = self.timeout();
+            match self.wait(&mut events, timeout) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => continue,
                 polled => polled?,
             }
             self.core.now = Now::read();
+            if !events.is_empty() {
+                self.lookout.came(self.core.now.instant);
+            }
             self.take_results();
             for event in events.iter().map(Event::from) {
                 self.on_event(event);
@@ -149,20 +157,33 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.drain.as_ref().is_some_and(|drain| self.connections.is_empty() || drain.end_at <= self.core.now.instant)
     }
 
-    /// The turn is over: how long nothing is due. What was gathered goes to the workers.
-    fn timeout(&mut self, more: More) -> Option<Duration> {
+    /// The turn is over: how long nothing is due. What was collected goes to the workers.
+    fn timeout(&mut self) -> Option<Duration> {
         let Core { pool, now, tally, .. } = &mut self.core;
-        if !self.ready.is_empty() {
-            pool.gather(now.instant);
-            return Some(Duration::ZERO);
-        }
-        if !pool.may_sleep(now.instant, more, tally.in_flight > 0) {
+        pool.hand_over();
+        if !self.ready.is_empty() || !pool.may_sleep(now.instant, tally.in_flight > 0) {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
         let Core { pool, plane, ledger, .. } = &self.core;
         let moment = self.timers.earliest([drain, pool.next_moment(), plane.next_moment(), ledger.next_moment()]);
         moment.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Waits until something happens, for `timeout` at the most; wide awake at first, where that is worth it.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        if timeout != Some(Duration::ZERO) {
+            let mut now = Instant::now();
+            let until = self.lookout.until(now);
+            while now < until {
+                self.poll.poll(events, Some(Duration::ZERO))?;
+                if !events.is_empty() {
+                    return Ok(());
+                }
+                now = Instant::now();
+            }
+        }
+        self.poll.poll(events, timeout)
     }
 
     fn on_event(&mut self, event: Event) {
@@ -354,6 +375,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.core.pool.run(work);
         }
         if let Some(then) = self.core.wishes.rest.take() {
+            self.core.storage = Storage::default();
             self.core.pool.rest(then);
         }
         if let Some(listener) = self.core.wishes.listener.take() {

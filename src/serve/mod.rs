@@ -12,6 +12,7 @@ mod accept;
 mod connection;
 mod event_loop;
 mod ledger;
+mod lookout;
 pub mod plane;
 mod pool;
 mod route;

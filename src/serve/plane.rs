@@ -6,11 +6,11 @@
 //! states moves in its tick alone; its other functions answer, and leave what the tick takes up. The loop
 //! owns the plane and is the only one to call it, so nothing else can move what it holds.
 
-use std::any::Any;
 use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
+use crate::dispatch::Panicked;
 use crate::sys::listener::Listener;
 use crate::wire::control::Control;
 use crate::wire::reply;
@@ -37,18 +37,6 @@ pub struct Ticket(pub(crate) usize);
 
 /// A task for a worker; its value goes to [`ControlPlane::done`].
 pub type Work<T> = Box<dyn FnOnce() -> T + Send>;
-
-/// The work panicked; the text is the panic's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Panicked(pub String);
-
-impl Panicked {
-    /// What `catch_unwind` has caught.
-    pub fn of(panic: &(dyn Any + Send)) -> Panicked {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into()))
-    }
-}
 
 /// What is shown in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

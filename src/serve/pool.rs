@@ -1,14 +1,16 @@
 //! A fixed number of worker threads behind one queue.
 //!
 //! A job is a [`Batch`], the calls of one connection that stood ready, or a task of the control
-//! plane. The loop collects jobs and hands some over together; results come back through a mailbox
-//! that the loop empties each turn. A panic becomes an error reply and the worker lives.
+//! plane. The loop collects jobs and hands those of a turn over together; results come back through a
+//! mailbox that the loop empties each turn. A panic becomes an error reply and the worker lives.
 //!
-//! Waking a worker costs more than most jobs, so while more comes in, the loop gathers what it will
-//! hand over, for [`GATHERING`] and a turn at most. A hand-over wakes as many workers as the work it
-//! brings seems worth, going by how long the last jobs took, and results of brief jobs are announced
-//! together. Both are guesses, so they hold for [`PATIENCE`] only: then every worker is called that
-//! there is a job for, and each result is announced at once.
+//! Waking a worker costs more than most jobs, so a hand-over wakes as many as the work it brings seems
+//! worth, going by how long the last jobs took, and results of brief jobs are announced together. Both
+//! are guesses, so they hold for [`PATIENCE`] only: then every worker is called that there is a job
+//! for, and each result is announced at once.
+//!
+//! A worker that is woken takes the processor from nobody, least of all from the loop that has woken it:
+//! the loop would be put aside in the middle of its turn, each time it hands something over.
 
 mod batch;
 mod mailbox;
@@ -16,11 +18,11 @@ mod mailbox;
 mod models;
 mod queue;
 mod sync;
+mod watch;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -30,10 +32,12 @@ use std::time::{Duration, Instant};
 
 use self::mailbox::{Mailbox, Reader, Then};
 use self::queue::{Next, Queue, Rested};
-use crate::dispatch::Dispatch;
+use crate::dispatch::{Dispatch, Panicked, Runner};
 use crate::limits::Limits;
-use crate::serve::plane::{Panicked, Work};
+use crate::serve::plane::Work;
+use crate::sys::process;
 
+use self::batch::Room;
 pub(crate) use self::batch::{Batch, BatchBuilder};
 
 /// How long guesses hold: the shortest time that epoll(7) and kqueue(2) both can wait.
@@ -42,20 +46,20 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Work that is worth waking another worker for. Picked: some ten times what waking one costs.
 const WORTH_A_WORKER: Duration = Duration::from_micros(50);
 
-/// How long jobs are gathered while more come in. Picked: as what is worth a worker.
-const GATHERING: Duration = WORTH_A_WORKER;
-
 /// Jobs that are handed over while the turn goes on. Picked: enough for one wake-up not to count.
 const HANDFUL: usize = 32;
+
+/// Most rooms that are kept for batches to come. Picked: twice as many batches as make one hand-over.
+const SPARE: usize = 2 * HANDFUL;
 
 /// The pool, as the loop holds it. Dropping it lets the workers end after their running job.
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     /// `None` once it is to end.
-    shared: Option<Share<D, T>>,
+    shared: Option<Arc<Shared<D, T>>>,
+    /// For batches to come, until there is a [`Pool::rest`].
+    spare: Vec<Room>,
     /// Jobs that were not handed over yet.
     fresh: Vec<Job<D, T>>,
-    /// When the first turn began at whose end they were not.
-    gathering_since: Option<Instant>,
     /// Tasks that wait until others are done: whatever a disk does to tasks, one worker is left for calls.
     tasks: VecDeque<Work<T>>,
     /// Tasks that workers have.
@@ -64,77 +68,8 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     handed_over: bool,
     /// When the guesses about that are given up.
     patient_until: Option<Instant>,
-    /// Closed when the last share is gone.
+    /// Closed when nobody holds any more what is shared.
     alive: Receiver<Infallible>,
-}
-
-/// What workers and batches hold of the pool, with a sign that they still do. The fields go in this
-/// order, so whoever has seen the last sign go is the last to hold what is shared.
-struct Share<D: Dispatch, T: Send + 'static> {
-    shared: Arc<Shared<D, T>>,
-    _living: Sender<Infallible>,
-}
-
-impl<D: Dispatch, T: Send + 'static> Clone for Share<D, T> {
-    fn clone(&self) -> Share<D, T> {
-        Share { shared: Arc::clone(&self.shared), _living: self._living.clone() }
-    }
-}
-
-impl<D: Dispatch, T: Send + 'static> Share<D, T> {
-    /// Starts a worker that need not rest before the round behind `rested`.
-    fn start_worker(&self, index: usize, rested: u64) -> io::Result<()> {
-        let share = self.clone();
-        let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
-        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || share.work(rested)).map(drop)
-    }
-
-    fn work(&self, mut rested: u64) {
-        let mut own = None;
-        loop {
-            match self.queue.take(&mut rested) {
-                Some(Next::Job(Job::Batch(batch))) => {
-                    let began = Instant::now();
-                    batch.run(began, &mut own);
-                    drop(batch);
-                    self.took(began.elapsed());
-                }
-                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
-                Some(Next::Rest) => {
-                    own = None;
-                    let Rested { last, goes } = self.queue.rested();
-                    if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                        self.queue.push([Job::Work(then)], 1);
-                    }
-                    if goes {
-                        return;
-                    }
-                }
-                Some(Next::End) => return,
-                None => {
-                    self.results.announce();
-                    self.queue.wait(rested);
-                }
-            }
-        }
-    }
-}
-
-impl<D: Dispatch, T: Send + 'static> Deref for Share<D, T> {
-    type Target = Shared<D, T>;
-
-    fn deref(&self) -> &Shared<D, T> {
-        &self.shared
-    }
-}
-
-/// Is more to be expected from the peers?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum More {
-    /// Something came in just now.
-    Likely,
-    /// No.
-    Unlikely,
 }
 
 /// What came of a job.
@@ -161,6 +96,7 @@ pub(crate) struct Delivery {
     pub(crate) paused: bool,
 }
 
+/// What workers and batches hold of the pool.
 struct Shared<D: Dispatch, T: Send + 'static> {
     dispatch: Arc<D>,
     limits: Limits,
@@ -170,6 +106,8 @@ struct Shared<D: Dispatch, T: Send + 'static> {
     then: Mutex<Option<Work<T>>>,
     /// About how long a job takes, in nanoseconds.
     usual_ns: AtomicU64,
+    /// Goes when nobody holds this any more; the last field, so all that stands before it has gone by then.
+    _living: Sender<Infallible>,
 }
 
 enum Job<D: Dispatch, T: Send + 'static> {
@@ -187,6 +125,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         limits: &Limits,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Pool<D, T>> {
+        let (living, alive) = channel();
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
@@ -194,13 +133,12 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             results: Mailbox::new(notify),
             then: Mutex::new(None),
             usual_ns: AtomicU64::new(0),
+            _living: living,
         });
-        let (living, alive) = channel();
-        let shared = Some(Share { shared, _living: living });
         let pool = Pool {
-            shared,
+            shared: Some(shared),
             fresh: Vec::new(),
-            gathering_since: None,
+            spare: Vec::new(),
             tasks: VecDeque::new(),
             tasks_out: 0,
             handed_over: false,
@@ -208,14 +146,30 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             alive,
         };
         for index in 0..limits.workers {
-            pool.share().start_worker(index, 0)?;
+            pool.shared().start_worker(index, 0)?;
         }
         Ok(pool)
     }
 
-    /// Takes a batch for the workers.
-    pub(crate) fn submit(&mut self, batch: BatchBuilder) -> Arc<Batch<D, T>> {
-        let batch = Arc::new(batch.build(self.share().clone()));
+    /// A batch to be filled with calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
+    pub(crate) fn builder(&mut self, owner: usize, since: Instant, bytes: usize) -> BatchBuilder {
+        let room = self.spare.pop().unwrap_or_default();
+        BatchBuilder::new(room, owner, since, bytes, self.shared().limits.batch_calls)
+    }
+
+    /// Takes back a batch whose replies are all here.
+    pub(crate) fn recycle(&mut self, batch: Arc<Batch<D, T>>) {
+        // The worker may hold it a moment longer; then it goes with the worker's share.
+        if self.spare.len() < SPARE
+            && let Some(batch) = Arc::into_inner(batch)
+        {
+            self.spare.extend(batch.into_room());
+        }
+    }
+
+    /// Takes a batch for the workers. Its replies begin in `out`, which is empty.
+    pub(crate) fn submit(&mut self, batch: BatchBuilder, out: Vec<u8>) -> Arc<Batch<D, T>> {
+        let batch = Arc::new(batch.build(out, Arc::clone(self.shared())));
         self.push(Job::Batch(Arc::clone(&batch)));
         batch
     }
@@ -232,7 +186,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     }
 
     fn begin_tasks(&mut self) {
-        let most = self.share().limits.workers.saturating_sub(1).max(1);
+        let most = self.shared().limits.workers.saturating_sub(1).max(1);
         while self.tasks_out < most
             && let Some(work) = self.tasks.pop_front()
         {
@@ -248,42 +202,23 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         }
     }
 
-    /// The turn that began at `now` is over, and more is there already. Hands over what was gathered long enough.
-    pub(crate) fn gather(&mut self, now: Instant) {
-        if self.fresh.is_empty() {
-            return;
-        }
-        let since = *self.gathering_since.get_or_insert(now);
-        if since.elapsed() >= GATHERING {
-            self.hand_over();
-        }
-    }
-
-    /// Hands over what was gathered.
-    fn hand_over(&mut self) {
-        self.gathering_since = None;
+    /// Hands over what was collected.
+    pub(crate) fn hand_over(&mut self) {
         if self.fresh.is_empty() {
             return;
         }
         self.handed_over = true;
-        let share = self.shared.as_ref().expect(SHARED);
+        let shared = self.shared.as_ref().expect(SHARED);
         let tasks = self.fresh.iter().filter(|job| matches!(job, Job::Work(_))).count();
-        let usual = Duration::from_nanos(share.usual_ns.load(Ordering::Relaxed));
+        let usual = Duration::from_nanos(shared.usual_ns.load(Ordering::Relaxed));
         let work = usual * (self.fresh.len() - tasks) as u32;
         let workers = 1 + tasks + (work.as_nanos() / WORTH_A_WORKER.as_nanos()) as usize;
-        share.queue.push(self.fresh.drain(..), workers);
+        shared.queue.push(self.fresh.drain(..), workers);
     }
 
-    /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if
-    /// there are results, nor if more may come in at once: then it looks first. `in_flight`: calls wait for theirs.
-    pub(crate) fn may_sleep(&mut self, now: Instant, more: More, in_flight: bool) -> bool {
-        match more {
-            More::Likely => self.gather(now),
-            More::Unlikely => self.hand_over(),
-        }
-        if !self.fresh.is_empty() {
-            return false;
-        }
+    /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if there are results.
+    /// `in_flight`: calls wait for theirs.
+    pub(crate) fn may_sleep(&mut self, now: Instant, in_flight: bool) -> bool {
         if std::mem::take(&mut self.handed_over) {
             self.patient_until = Some(now + PATIENCE);
         }
@@ -291,10 +226,10 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             self.patient_until = None;
         }
         if self.patient_until.take_if(|until| *until <= now).is_some() {
-            self.share().queue.call_all();
+            self.shared().queue.call_all();
         }
         let reader = if self.patient_until.is_some() { Reader::Patient } else { Reader::Asleep };
-        self.share().results.may_sleep(reader)
+        self.shared().results.may_sleep(reader)
     }
 
     /// When the loop is to look after what it has handed over.
@@ -305,18 +240,19 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// Has each worker let go of its own state once it is through with its job, then runs `then`. Other threads go
     /// on, as far as the system gives any: the allocator keeps some of what a thread has freed for that thread.
     pub(crate) fn rest(&mut self, then: Work<T>) {
-        let share = self.shared.as_ref().expect(SHARED);
+        self.spare = Vec::new();
+        let shared = self.shared.as_ref().expect(SHARED);
         // One that has not run yet is given up, and never comes back.
-        let earlier = share.then.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
+        let earlier = shared.then.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
         self.tasks_out += usize::from(earlier.is_none());
-        let (workers, round) = (share.limits.workers, share.queue.next_round());
-        let successors = (0..workers).take_while(|&index| share.start_worker(index, round).is_ok()).count();
-        share.queue.rest(workers, successors);
+        let (workers, round) = (shared.limits.workers, shared.queue.next_round());
+        let successors = (0..workers).take_while(|&index| shared.start_worker(index, round).is_ok()).count();
+        shared.queue.rest(workers, successors);
     }
 
     /// Takes all results that are here into `results`, which is empty.
     pub(crate) fn take(&mut self, results: &mut Vec<Outcome<T>>) {
-        self.share().results.take(results);
+        self.shared().results.take(results);
         self.tasks_out -= results.iter().filter(|outcome| matches!(outcome, Outcome::Work(_))).count();
         self.begin_tasks();
     }
@@ -324,22 +260,22 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
     /// left behind.
     pub(crate) fn end(mut self, patience: Duration) {
-        let Some(share) = self.shared.take() else { return };
-        share.close();
-        drop(share);
+        let Some(shared) = self.shared.take() else { return };
+        shared.close();
+        drop(shared);
         self.fresh.clear();
         if self.alive.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
             log::warn!("a handler is stuck, or keeps a reply, and is left behind");
         }
     }
 
-    fn share(&self) -> &Share<D, T> {
+    fn shared(&self) -> &Arc<Shared<D, T>> {
         self.shared.as_ref().expect(SHARED)
     }
 
     /// Jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
-        self.share().queue.waiting() + self.fresh.len() + self.tasks.len()
+        self.shared().queue.waiting() + self.fresh.len() + self.tasks.len()
     }
 }
 
@@ -347,13 +283,51 @@ const SHARED: &str = "only the end takes it, and the pool with it";
 
 impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
     fn drop(&mut self) {
-        if let Some(share) = &self.shared {
-            share.close();
+        if let Some(shared) = &self.shared {
+            shared.close();
         }
     }
 }
 
 impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
+    /// Starts a worker that need not rest before the round behind `rested`.
+    fn start_worker(self: &Arc<Self>, index: usize, rested: u64) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
+        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || shared.work(rested)).map(drop)
+    }
+
+    fn work(&self, mut rested: u64) {
+        process::interrupt_nobody();
+        let mut runner = Runner::default();
+        loop {
+            match self.queue.take(&mut rested) {
+                Some(Next::Job(Job::Batch(batch))) => {
+                    let began = Instant::now();
+                    batch.run(began, &mut runner);
+                    drop(batch);
+                    self.took(began.elapsed());
+                }
+                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
+                Some(Next::Rest) => {
+                    runner = Runner::default();
+                    let Rested { last, goes } = self.queue.rested();
+                    if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                        self.queue.push([Job::Work(then)], 1);
+                    }
+                    if goes {
+                        return;
+                    }
+                }
+                Some(Next::End) => return,
+                None => {
+                    self.results.announce();
+                    self.queue.wait(rested);
+                }
+            }
+        }
+    }
+
     fn close(&self) {
         // What waits is nobody's any more: the loop has answered for it.
         drop(self.queue.close());

@@ -57,7 +57,7 @@ mod tests {
         fn method(&self, name: &str) -> Option<Pace> {
             (name == "one").then_some(Pace::Pipelined)
         }
-        fn call(&self, _: &mut (), _: &str, _: Params<'_>, _: Reply) {}
+        fn call(&self, _: &mut (), _: &str, _: Params<'_>, _: Reply<'_>) {}
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use mio::{Poll, Waker};
 
 use crate::dispatch::Dispatch;
-use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
+use crate::limits::{Limits, MAX_CONNECTIONS, MAX_LINE_BYTES, MIN_WORKERS};
 use crate::serve::accept::Acceptor;
 use crate::serve::connection::Core;
 use crate::serve::event_loop::{EventLoop, WAKER};
@@ -28,7 +28,7 @@ use crate::wire::session::Storage;
 /// #     type Worker = ();
 /// #     fn worker(&self) {}
 /// #     fn method(&self, _: &str) -> Option<Pace> { None }
-/// #     fn call(&self, _: &mut (), _: &str, _: Params<'_>, _: Reply) {}
+/// #     fn call(&self, _: &mut (), _: &str, _: Params<'_>, _: Reply<'_>) {}
 /// # }
 /// use iaid::serve::Server;
 /// use iaid::sys::listener::Listener;
@@ -77,11 +77,12 @@ impl<D: Dispatch> Server<D> {
 }
 
 impl<D: Dispatch, P: ControlPlane> Server<D, P> {
-    /// Serves within these limits. Fewer than [`MIN_WORKERS`] workers or more than
-    /// [`MAX_CONNECTIONS`] connections are not to be had, and no bound of a turn or of the output that
-    /// lets nothing move: those are at least 1.
+    /// Serves within these limits. Fewer than [`MIN_WORKERS`] workers, more than [`MAX_CONNECTIONS`]
+    /// connections or lines of more than [`MAX_LINE_BYTES`] are not to be had, and no bound of a turn or
+    /// of the output that lets nothing move: those are at least 1.
     pub fn limits(mut self, limits: Limits) -> Server<D, P> {
         self.limits = Limits {
+            max_line_bytes: limits.max_line_bytes.min(MAX_LINE_BYTES),
             workers: limits.workers.max(MIN_WORKERS),
             max_connections: limits.max_connections.min(MAX_CONNECTIONS),
             output_mark_bytes: limits.output_mark_bytes.max(1),

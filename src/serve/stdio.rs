@@ -3,11 +3,12 @@
 //! One peer, so no loop and no pool: each line is carried out and answered before the next one is
 //! read. There is no control plane here.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
-use crate::dispatch::{CallError, Dispatch, Params, Reply, ReplySink};
+use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
 use crate::limits::Limits;
 use crate::serve::plane;
 use crate::serve::route::{Route, route};
@@ -26,7 +27,7 @@ pub fn serve<D: Dispatch>(
     mut output: impl Write,
 ) -> io::Result<()> {
     let mut session = Session::new(limits);
-    let mut own = None;
+    let mut runner = Runner::default();
     while !session.finished() {
         let room = session.room(limits.turn_bytes, limits);
         match input.read(room) {
@@ -39,7 +40,7 @@ pub fn serve<D: Dispatch>(
             session.serve(limits, |request, turn| {
                 let Turn::First(out) = turn else { return Verdict::NotNow };
                 match route(dispatch, &request) {
-                    Route::Worker(call, _) => carry_out(dispatch, &mut own, call, out),
+                    Route::Worker(call, _) => carry_out(dispatch, &mut runner, call, out),
                     Route::Ping(call) => reply::result(out, call.id, b"{}"),
                     Route::Refused(call, error) => reply::error(out, Some(call.id), &error),
                     Route::Status | Route::Plane(_) => out.extend_from_slice(&plane::unwired()),
@@ -57,21 +58,15 @@ pub fn serve<D: Dispatch>(
 }
 
 /// Carries out one call and waits for its answer, wherever it comes from.
-fn carry_out<D: Dispatch>(dispatch: &D, own: &mut Option<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
+fn carry_out<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
     let (sender, answers) = channel();
-    let give = Reply::new(Arc::new(OneReply(sender)), 0);
-    match Params::read(call.params) {
-        Ok(params) => {
-            let worker = own.get_or_insert_with(|| dispatch.worker());
-            let run = std::panic::AssertUnwindSafe(|| dispatch.call(worker, &call.method, params, give));
-            if std::panic::catch_unwind(run).is_err() {
-                *own = None;
-            }
-        }
-        Err(error) => give.send::<()>(Err(error)),
-    }
-    // A reply that is dropped is answered too, so one always comes.
-    match answers.recv().unwrap_or_else(|_| Err(CallError::failed("the handler gave no reply"))) {
+    let later = || LateReply::new(Arc::new(OneReply(sender.clone())), 0);
+    let answer = match runner.run(dispatch, &call.method, call.params, &later) {
+        Given::Now(answer) => answer.map(Cow::Borrowed),
+        // One that is dropped is answered too, so an answer always comes.
+        Given::Later => answers.recv().expect("a sender is left here").map(Cow::Owned),
+    };
+    match answer {
         Ok(result) => reply::result(out, call.id, &result),
         Err(error) => reply::error(out, Some(call.id), &error),
     }

@@ -27,6 +27,40 @@ pub(super) fn threads() -> Option<usize> {
     }
 }
 
+/// Processors that this process may run on; 1 where nothing says it.
+pub fn processors() -> usize {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // SAFETY: cpu_set_t is plain bits, for which all zeroes is a value.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set lives over the call and has the size said; 0 is the calling thread. A machine with more
+        // processors than the set has bits is refused.
+        let got = super::checked(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) });
+        // SAFETY: counts the bits of a set.
+        got.ok().and_then(|_| usize::try_from(unsafe { libc::CPU_COUNT(&set) }).ok()).unwrap_or(1)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        // SAFETY: takes a number alone.
+        usize::try_from(unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }).unwrap_or(1)
+    }
+}
+
+/// From here on the calling thread takes a processor from no other when it is woken: it waits until one is free or
+/// its turn has come, and gets its share of them all the same. For threads that work while others keep watch
+/// (SCHED_BATCH, sched(7)); where the system has no such thing, or refuses it, nothing changes.
+pub fn interrupt_nobody() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let param = libc::sched_param { sched_priority: 0 };
+        // SAFETY: the struct lives over the call; 0 is the calling thread.
+        if let Err(error) = super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) })
+        {
+            log::debug!("a worker is scheduled as any other thread: {error}");
+        }
+    }
+}
+
 /// proc_pidinfo(PROC_PIDTASKINFO) of this process (`<libproc.h>`).
 #[cfg(target_os = "macos")]
 pub(super) fn task_info() -> Option<libc::proc_taskinfo> {

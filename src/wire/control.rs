@@ -106,7 +106,7 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// The first field that is missing or of the wrong type, in words.
-    pub fn check(kind: Kind, fields: Fields<'a>) -> Result<Control<'a>, Invalid> {
+    pub fn check(kind: Kind, fields: &Fields<'a>) -> Result<Control<'a>, Invalid> {
         if let Some(field) = fields.twice {
             return Err(Invalid(format!("{field} stands twice")));
         }
@@ -191,7 +191,7 @@ mod tests {
             ("session_open", Fields { ts: Some("{}"), ..all }, Err("ts must be a string")),
             ("pause", Fields { twice: Some("seconds"), ..all }, Err("seconds stands twice")),
         ] {
-            let got = Control::check(Kind::named(name).unwrap(), fields);
+            let got = Control::check(Kind::named(name).unwrap(), &fields);
             assert_eq!(got, want.map_err(|e| Invalid(e.into())), "{name} {fields:?}");
         }
         assert_eq!(Kind::named("Status"), None);

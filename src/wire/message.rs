@@ -48,9 +48,16 @@ pub struct Invalid<'a> {
 
 /// Reads one line, without its newline, that nests at most `max_depth` deep.
 pub fn read(line: &[u8], max_depth: usize) -> Message<'_> {
-    match envelope(line, max_depth) {
-        Ok(envelope) => envelope.message(),
-        Err(invalid) => Message::Invalid(invalid),
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(e) => return not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to())),
+    };
+    // Filled and read where it stands: it is large beside most lines.
+    let mut envelope = Envelope::default();
+    match scan::document(text, max_depth, |key, value| envelope.member(key, value)) {
+        Some(Top::Object) => envelope.message(),
+        Some(Top::Other) => refused(None, "request must be a JSON object"),
+        None => not_json(why_not(text, max_depth)),
     }
 }
 
@@ -68,31 +75,48 @@ struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
+    #[inline]
     fn member(&mut self, key: &'a str, value: &'a str) {
-        // A key that is no text is none of ours.
-        let Some(key) = json::string(key) else { return };
-        if let Some((slot, twice, name)) = self.slot(&key) {
-            if slot.is_some() && twice.is_none() {
-                *twice = Some(name);
-            }
-            *slot = Some(value);
+        // No name has an escape in it, so what equals one as it is written needs no undoing.
+        let written = &key[1..key.len() - 1];
+        if !self.put(written, value) && written.contains('\\') {
+            self.escaped(key, value);
         }
     }
 
-    fn message(self) -> Message<'a> {
+    #[cold]
+    fn escaped(&mut self, key: &str, value: &'a str) {
+        // A key that is no text is none of ours.
+        if let Some(key) = json::string(key) {
+            self.put(&key, value);
+        }
+    }
+
+    /// Keeps the value of this key, unless it is one that is ignored.
+    #[inline]
+    fn put(&mut self, key: &str, value: &'a str) -> bool {
+        let Some((slot, twice, name)) = self.slot(key) else { return false };
+        if slot.is_some() && twice.is_none() {
+            *twice = Some(name);
+        }
+        *slot = Some(value);
+        true
+    }
+
+    fn message(&self) -> Message<'a> {
         if let Some(key) = self.twice {
             return refused(None, &format!("duplicate key '{key}'"));
         }
         if self.jsonrpc.is_none() {
             let kind = self.kind.and_then(json::string).and_then(|name| Kind::named(&name));
             if let Some(kind) = kind {
-                return Control::check(kind, self.control).map_or_else(Message::InvalidControl, Message::Control);
+                return Control::check(kind, &self.control).map_or_else(Message::InvalidControl, Message::Control);
             }
         }
         self.call()
     }
 
-    fn call(self) -> Message<'a> {
+    fn call(&self) -> Message<'a> {
         let id = self.id.filter(|id| is_id(id));
         if self.jsonrpc != Some("\"2.0\"") && self.jsonrpc.and_then(json::string).as_deref() != Some("2.0") {
             return refused(id, "jsonrpc must be '2.0'");
@@ -111,6 +135,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// Where the value of this key is kept, and the key's name; `None` for a key that is ignored.
+    #[inline]
     fn slot(&mut self, key: &str) -> Option<(&mut Option<&'a str>, &mut Option<&'static str>, &'static str)> {
         let Envelope { jsonrpc, id, method, params, kind, control, twice } = self;
         let Fields { reason, ts, seconds, session_id, twice: control_twice } = control;
@@ -138,21 +163,8 @@ fn is_id(raw: &str) -> bool {
     raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
 
-fn envelope(line: &[u8], max_depth: usize) -> Result<Envelope<'_>, Invalid<'_>> {
-    let text = std::str::from_utf8(line).map_err(|e| not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to())))?;
-    let mut envelope = Envelope::default();
-    match scan::document(text, max_depth, |key, value| envelope.member(key, value)) {
-        Some(Top::Object) => Ok(envelope),
-        Some(Top::Other) => Err(Invalid {
-            id: None,
-            error: CallError { code: code::INVALID_REQUEST, message: "request must be a JSON object".into() },
-        }),
-        None => Err(not_json(why_not(text, max_depth))),
-    }
-}
-
-fn not_json<'a>(message: String) -> Invalid<'a> {
-    Invalid { id: None, error: CallError { code: code::PARSE, message } }
+fn not_json<'a>(message: String) -> Message<'a> {
+    Message::Invalid(Invalid { id: None, error: CallError { code: code::PARSE, message } })
 }
 
 /// Why a text is no JSON, or none that is taken, and where.

@@ -91,7 +91,12 @@ impl<'a> Scanner<'a> {
             self.take(b':')?;
             self.blank();
             let value = self.at;
-            self.value(depth)?;
+            match self.peek()? {
+                // What most values are, found without a call.
+                b'"' => self.string()?,
+                b'0'..=b'9' => self.number()?,
+                _ => self.value(depth)?,
+            }
             member(key, &self.text[value..self.at]);
             self.blank();
             if self.take(b',').is_none() {
@@ -152,6 +157,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
+    #[inline]
     fn number(&mut self) -> Option<()> {
         let _ = self.take(b'-');
         if self.take(b'0').is_none() {

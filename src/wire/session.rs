@@ -41,7 +41,13 @@ pub struct Storage {
     pub input: Vec<u8>,
     /// For output: empty.
     pub output: Vec<u8>,
+    /// What short replies stood in that their peers have taken: empty, for replies to come.
+    pub spare: Vec<Vec<u8>>,
 }
+
+/// Most buffers in [`Storage::spare`], and most bytes of each.
+const SPARE: usize = 64;
+const SPARE_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -225,7 +231,10 @@ impl Session {
         } else if self.output.capacity() > storage.output.capacity() {
             storage.output = std::mem::take(&mut self.output);
         } else {
-            self.output = Vec::new();
+            let output = std::mem::take(&mut self.output);
+            if storage.spare.len() < SPARE && output.capacity() <= SPARE_BYTES {
+                storage.spare.push(output);
+            }
         }
     }
 

@@ -13,9 +13,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use iaid::dispatch::{Dispatch, Pace, Params, Reply};
+use iaid::dispatch::{Dispatch, LateReply, Pace, Panicked, Params, Reply};
 use iaid::limits::Limits;
-use iaid::serve::plane::{Around, ControlPlane, Counters, Now, Panicked, Seen, Ticket, Wishes};
+use iaid::serve::plane::{Around, ControlPlane, Counters, Now, Seen, Ticket, Wishes};
 use iaid::serve::{Handle, Server};
 use iaid::sys::listener::Listener;
 use iaid::wire::control::Control;
@@ -39,7 +39,7 @@ struct State {
     open: BTreeSet<String>,
     /// The test is over: nothing waits any more.
     over: bool,
-    kept: BTreeMap<String, Reply>,
+    kept: BTreeMap<String, LateReply>,
     workers: usize,
 }
 
@@ -79,7 +79,7 @@ impl Desk {
     }
 
     /// A reply that `keep` kept.
-    pub fn take(&self, name: &str) -> Reply {
+    pub fn take(&self, name: &str) -> LateReply {
         self.wait_until(name, |state| state.kept.contains_key(name));
         self.lock().kept.remove(name).expect("it was there")
     }
@@ -123,18 +123,19 @@ impl Dispatch for Desk {
         }
     }
 
-    fn call(&self, own: &mut Own, method: &str, params: Params<'_>, reply: Reply) {
+    fn call(&self, own: &mut Own, method: &str, params: Params<'_>, reply: Reply<'_>) {
         own.calls += 1;
         let name = params.string_or("name", "").unwrap_or_default().into_owned();
         self.note(&format!("{method} {name}"));
         match method {
             "panic" => panic!("told to, by {name}"),
-            "forget" => drop(reply),
+            "forget" => {}
             "hold" => {
                 self.wait_until_open(&name);
                 reply.send(Ok(name));
             }
             "keep" | "write" => {
+                let reply = reply.later();
                 self.lock().kept.insert(name, reply);
                 self.changed.notify_all();
             }

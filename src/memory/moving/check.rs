@@ -251,7 +251,7 @@ fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::super::super::harness::{Bench, call_on};
-    use crate::dispatch::Dispatch;
+    use crate::dispatch::Runner;
     use serde_json::json;
 
     fn filled() -> Bench {
@@ -277,11 +277,11 @@ mod tests {
     #[test]
     fn a_store_that_is_written_to_between_two_checks_stays_sound() {
         let bench = filled();
-        let mut worker = bench.memory.worker();
+        let mut runner = Runner::default();
         for round in 0..4 {
-            let got = call_on(&bench.memory, &mut worker, "store_check", None).unwrap();
+            let got = call_on(&bench.memory, &mut runner, "store_check", None).unwrap();
             assert_eq!(got["problems"], json!([]), "round {round}");
-            call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"number"}"#)).unwrap();
+            call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"number"}"#)).unwrap();
             for n in 0..50 {
                 bench.capture(&format!("round {round} brought text number {n}"), json!({}));
             }

@@ -59,14 +59,14 @@ pub(in crate::memory) fn import(
     profiles: &Arc<Profiles>,
     params: &Params<'_>,
     now: Moment,
-    reply: Reply,
+    reply: Reply<'_>,
 ) {
     let rows = match read(params, now) {
         Ok(rows) => rows,
         Err(error) => return reply.send::<()>(Err(error)),
     };
     let weight = rows.iter().map(|row| row.as_ref().map_or(0, Row::weight)).sum();
-    let profiles = profiles.clone();
+    let (profiles, reply) = (profiles.clone(), reply.later());
     let work = move |group: &mut Group<'_>| take_all(rows, group);
     writer.submit(task(weight, work, move |outcome: Result<(Imported, Knobs), CallError>| {
         reply.send(outcome.map(|(imported, knobs)| {

@@ -15,7 +15,7 @@ use super::super::night::Night;
 use super::super::reindex::{self, Index, Place, State};
 use super::super::task::task;
 use super::check;
-use crate::dispatch::{CallError, Reply};
+use crate::dispatch::{CallError, LateReply, Reply};
 
 /// Where the damaged index is still there: what its pages say of the schema may be wrong, too.
 const STAYS: &str = "the damaged index could not be taken out of the store (the daemon's log says why): stop the daemon, \
@@ -29,13 +29,13 @@ struct Mended {
 }
 
 /// Answers once the index of the database at `store` is made.
-pub(in crate::memory) fn mend(store: &Path, night: Night, began: Instant, reply: Reply) {
+pub(in crate::memory) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>) {
     let place = match check::is_index_damaged(store, began) {
         Ok(true) => Place::Same,
         Ok(false) => Place::Beside,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let follow = night.follow.clone();
+    let (follow, reply) = (night.follow.clone(), reply.later());
     follow.submit(task(
         0,
         move |group| {
@@ -59,7 +59,7 @@ pub(in crate::memory) fn mend(store: &Path, night: Night, began: Instant, reply:
 struct Call {
     night: Night,
     records: u64,
-    reply: Reply,
+    reply: LateReply,
 }
 
 impl Call {

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::super::reader::Reader;
 use super::super::task::task;
 use super::super::writer::{Follow, Writer};
-use crate::dispatch::{CallError, Reply};
+use crate::dispatch::{CallError, LateReply, Reply};
 
 const KEY: &str = "probe";
 
@@ -30,9 +30,9 @@ struct Probed {
 }
 
 /// Answers once the row has gone again. An error where the disk takes nothing or nothing comes back.
-pub(in crate::memory) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply) {
+pub(in crate::memory) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
     let token = Uuid::now_v7();
-    let (store, follow) = (store.clone(), writer.follow());
+    let (store, follow, reply) = (store.clone(), writer.follow(), reply.later());
     writer.submit(task(
         0,
         move |group| {
@@ -65,7 +65,7 @@ fn read(store: &Path, token: Uuid) -> Result<(), CallError> {
     found.map(drop).ok_or_else(|| CallError::failed("what was written and committed cannot be read back"))
 }
 
-fn take_out(follow: &Follow, token: Uuid, probed: Result<Probed, CallError>, reply: Reply) {
+fn take_out(follow: &Follow, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
     follow.submit(task(
         0,
         move |group| {

@@ -206,7 +206,7 @@ pub(super) fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::Dispatch;
+    use crate::dispatch::Runner;
     use crate::memory::harness::{Bench, call_on};
     use crate::memory::terms;
     use serde_json::json;
@@ -241,9 +241,9 @@ mod tests {
         for n in 0..600 {
             bench.capture(&format!("common word{} unique{n}", n % 50), json!({"session_id": (n / 9).to_string()}));
         }
-        let mut worker = bench.memory.worker();
-        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let mut runner = Runner::default();
+        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = runner.own.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let asked = terms::asked(&format!("{every} common"));
@@ -264,9 +264,9 @@ mod tests {
         // The clock is looked at every so many steps of SQLite's machine, some of them for each row.
         let rows: String = (1..=2000).map(|n| format!("({n}, 'common'),")).collect();
         bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
-        let mut worker = bench.memory.worker();
-        call_on(&bench.memory, &mut worker, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let snapshot = worker.reader().unwrap().snapshot().unwrap();
+        let mut runner = Runner::default();
+        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let snapshot = runner.own.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let past = Instant::now() - Duration::from_millis(1);
         let (seqs, run) = snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
         assert_eq!(run, Run::CutShort);

@@ -3,17 +3,18 @@
 //! The loop collects them, a worker carries them out, and whoever has a reply fills it in; the batch
 //! puts the replies in order and sends them to the loop. It knows neither sockets nor sessions.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply, ReplySink};
+use crate::dispatch::{CallError, Dispatch, Given, LateReply, Pace, ReplySink, Runner};
+use crate::limits::MAX_LINE_BYTES;
 use crate::wire::message::Call;
 use crate::wire::reply;
 
 use super::mailbox::Then;
-use super::{Delivery, Outcome, Share};
-use crate::serve::plane::Panicked;
+use super::watch::Watch;
+use super::{Delivery, Outcome, Shared};
 
 /// A short reply with its envelope: room for one such is made for each call.
 const REPLY_BYTES: usize = 96;
@@ -21,59 +22,87 @@ const REPLY_BYTES: usize = 96;
 /// A short call with its envelope: room is made for as many calls as may come in so many bytes.
 const CALL_BYTES: usize = 64;
 
+/// Most text that a [`Room`] is kept with.
+const ROOM_BYTES: usize = 4 << 10;
+
+/// What the calls of a batch stood in: empty, for another batch. Memory that a thread frees for another goes
+/// the long way through the allocator.
+#[derive(Default)]
+pub(super) struct Room {
+    text: String,
+    calls: Vec<Parts>,
+}
+
 /// The calls of a batch, while the loop collects them.
 pub(crate) struct BatchBuilder {
     owner: usize,
     since: Instant,
     text: String,
-    calls: Vec<Span>,
+    calls: Vec<Parts>,
+    most: usize,
 }
 
 impl BatchBuilder {
-    /// For at most `most` calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
-    pub(crate) fn new(owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
-        BatchBuilder {
-            owner,
-            since,
-            text: String::with_capacity(bytes),
-            calls: Vec::with_capacity((1 + bytes / CALL_BYTES).min(most)),
-        }
+    /// In this room, for at most `most` calls of the connection `owner`, which arrived at `since` in about `bytes`
+    /// bytes.
+    pub(super) fn new(room: Room, owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
+        let Room { mut text, mut calls } = room;
+        text.reserve(bytes);
+        calls.reserve((1 + bytes / CALL_BYTES).min(most));
+        BatchBuilder { owner, since, text, calls, most }
     }
 
-    /// Adds a call.
+    /// Adds a call. It is not full.
     pub(crate) fn push(&mut self, call: &Call<'_>, pace: Pace) {
-        let id = self.keep(call.id);
-        let method = self.keep(&call.method);
-        let params = call.params.map(|params| self.keep(params));
-        self.calls.push(Span { id, method, params, pace });
+        let id = self.text.len() as u32;
+        self.text.push_str(call.id);
+        let method = self.text.len() as u32;
+        self.text.push_str(&call.method);
+        let params = self.text.len() as u32;
+        self.text.push_str(call.params.unwrap_or_default());
+        self.calls.push(Parts { id, method, params, end: self.text.len() as u32, pace });
     }
 
-    /// Calls collected.
-    pub(crate) fn len(&self) -> usize {
-        self.calls.len()
+    /// Takes it no more calls? As long as it does, there are 32 bits for places in its text, a line's parts added.
+    pub(crate) fn is_full(&self) -> bool {
+        self.calls.len() == self.most || self.text.len() >= MAX_LINE_BYTES
     }
 
-    /// The batch, ready to be run.
-    pub(super) fn build<D: Dispatch, T: Send + 'static>(self, share: Share<D, T>) -> Batch<D, T> {
-        let BatchBuilder { owner, since, text, calls } = self;
-        let out = Vec::with_capacity(calls.len() * REPLY_BYTES);
+    /// The batch, ready to be run. Its replies begin in `out`, which is empty.
+    pub(super) fn build<D: Dispatch, T: Send + 'static>(
+        self,
+        mut out: Vec<u8>,
+        shared: Arc<Shared<D, T>>,
+    ) -> Batch<D, T> {
+        let BatchBuilder { owner, since, text, calls, .. } = self;
+        out.reserve(calls.len() * REPLY_BYTES);
         let state = Mutex::new(Progress { out, ..Progress::default() });
-        Batch { owner, since, text, calls, shared: share, state }
-    }
-
-    fn keep(&mut self, text: &str) -> (usize, usize) {
-        let start = self.text.len();
-        self.text.push_str(text);
-        (start, self.text.len())
+        Batch { owner, since, text, calls, shared, state }
     }
 }
 
-/// Where a call's parts stand in its batch's text.
-struct Span {
-    id: (usize, usize),
-    method: (usize, usize),
-    params: Option<(usize, usize)>,
+/// Where the parts of a call begin in its batch's text, one behind the other. Short: what the loop writes,
+/// another processor reads.
+struct Parts {
+    id: u32,
+    method: u32,
+    params: u32,
+    end: u32,
     pace: Pace,
+}
+
+impl Parts {
+    fn id(&self) -> Range<usize> {
+        self.id as usize..self.method as usize
+    }
+
+    fn method(&self) -> Range<usize> {
+        self.method as usize..self.params as usize
+    }
+
+    fn params(&self) -> Range<usize> {
+        self.params as usize..self.end as usize
+    }
 }
 
 /// Calls of one connection, carried out one after the other.
@@ -86,21 +115,21 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     owner: usize,
     since: Instant,
     text: String,
-    calls: Vec<Span>,
-    shared: Share<D, T>,
+    calls: Vec<Parts>,
+    shared: Arc<Shared<D, T>>,
     state: Mutex<Progress>,
 }
 
 /// How far a batch is. `rendered <= started <= calls.len()`.
 #[derive(Default)]
 struct Progress {
-    /// Calls whose handler was called.
+    /// Calls whose handler was called, or is about to be.
     started: usize,
     /// Calls whose reply is in `out` or delivered.
     rendered: usize,
     /// Replies given before their turn.
     early: Vec<(usize, Result<Vec<u8>, CallError>)>,
-    /// Calls started and not answered.
+    /// Replies that were put off and are not here yet.
     open: usize,
     /// No worker is on it, and it is in no queue: replies that come later are waited for.
     parked: bool,
@@ -127,9 +156,17 @@ enum Step {
 }
 
 impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
+    /// What its calls stood in, unless that is large.
+    pub(super) fn into_room(self) -> Option<Room> {
+        let Batch { mut text, mut calls, .. } = self;
+        text.clear();
+        calls.clear();
+        (text.capacity() <= ROOM_BYTES).then_some(Room { text, calls })
+    }
+
     /// The ids of the calls after the first `answered` ones, as JSON texts.
     pub(crate) fn ids_after(&self, answered: usize) -> impl Iterator<Item = &str> {
-        self.calls[answered..].iter().map(|call| self.part(call.id))
+        self.calls[answered..].iter().map(|call| &self.text[call.id()])
     }
 
     /// Calls in it.
@@ -151,33 +188,37 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         (std::mem::take(out), std::mem::take(out_count), std::mem::take(out_errors))
     }
 
-    fn part(&self, (start, end): (usize, usize)) -> &str {
-        &self.text[start..end]
-    }
-
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Carries its calls out, on a worker, from `began` on.
-    pub(super) fn run(self: &Arc<Self>, began: Instant, own: &mut Option<D::Worker>) {
+    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>) {
+        let mut watch = Watch::new(began);
         // One call at least each time, however short the time is.
-        let mut step = self.step(None);
+        let mut step = self.step(self.lock(), false);
         while let Step::Call(at) = step {
-            self.call(at, own);
-            step = self.step(Some(began));
+            let call = &self.calls[at];
+            let method = &self.text[call.method()];
+            let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
+            let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
+            let time = watch.after(method, Instant::now);
+            let time_up = time.is_some_and(|time| time >= self.shared.limits.batch_time);
+            let mut state = self.lock();
+            if let Given::Now(answer) = given {
+                self.take(&mut state, at, answer);
+            }
+            step = self.step(state, time_up);
         }
     }
 
     /// Decides what comes next, delivers what is there before leaving, and parks or queues the rest.
-    fn step(self: &Arc<Self>, began: Option<Instant>) -> Step {
-        let mut state = self.lock();
+    fn step(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, time_up: bool) -> Step {
         let waits = match self.calls.get(state.started) {
             _ if state.given_up => true,
             None => true,
             Some(call) => state.open > 0 && !self.may_join(&state, call.pace),
         };
-        let time_up = began.is_some_and(|began| began.elapsed() >= self.shared.limits.batch_time);
         if waits {
             state.parked = true;
             self.deliver(&mut state, Rest::Goes, self.then());
@@ -185,7 +226,6 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
             self.hand_back(state, self.then());
         } else {
             state.started += 1;
-            state.open += 1;
             return Step::Call(state.started - 1);
         }
         Step::Leave
@@ -219,22 +259,10 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         pace == Pace::Pipelined && open.iter().all(|call| call.pace == Pace::Pipelined)
     }
 
-    fn call(self: &Arc<Self>, at: usize, own: &mut Option<D::Worker>) {
-        let call = &self.calls[at];
-        let method = self.part(call.method);
-        let reply = Reply::new(Arc::clone(self) as Arc<dyn ReplySink>, at);
-        let params = match Params::read(call.params.map(|params| self.part(params))) {
-            Ok(params) => params,
-            Err(error) => return reply.send::<()>(Err(error)),
-        };
-        let dispatch = &self.shared.dispatch;
-        let run =
-            AssertUnwindSafe(|| dispatch.call(own.get_or_insert_with(|| dispatch.worker()), method, params, reply));
-        if let Err(panic) = catch_unwind(run) {
-            // What the worker has of its own may be half changed.
-            *own = None;
-            log::error!("the handler of '{method}' panicked: {}", Panicked::of(&*panic).0);
-        }
+    /// The reply to the call `at`, which comes later.
+    fn put_off(self: &Arc<Self>, at: usize) -> LateReply {
+        self.lock().open += 1;
+        LateReply::new(Arc::clone(self) as Arc<dyn ReplySink>, at)
     }
 
     /// Sends the replies that are ready to the loop.
@@ -253,10 +281,23 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         self.shared.results.put(Outcome::Replies(delivery), then);
     }
 
-    fn render(&self, state: &mut Progress, answer: Result<Vec<u8>, CallError>) {
-        let id = self.part(self.calls[state.rendered].id);
+    /// Takes the answer to the call `at`; it may be the last that those behind it have waited for.
+    fn take(&self, state: &mut Progress, at: usize, answer: Result<impl AsRef<[u8]> + Into<Vec<u8>>, CallError>) {
+        if at > state.rendered {
+            state.early.push((at, answer.map(Into::into)));
+            return;
+        }
+        self.render(state, answer);
+        while let Some(next) = state.early.iter().position(|(at, _)| *at == state.rendered) {
+            let (_, answer) = state.early.swap_remove(next);
+            self.render(state, answer);
+        }
+    }
+
+    fn render(&self, state: &mut Progress, answer: Result<impl AsRef<[u8]>, CallError>) {
+        let id = &self.text[self.calls[state.rendered].id()];
         match answer {
-            Ok(result) => reply::result(&mut state.out, id, &result),
+            Ok(result) => reply::result(&mut state.out, id, result.as_ref()),
             Err(error) => {
                 reply::error(&mut state.out, Some(id), &error);
                 state.out_errors += 1;
@@ -271,15 +312,7 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
     fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
         let mut state = self.lock();
         state.open -= 1;
-        if slot == state.rendered {
-            self.render(&mut state, answer);
-            while let Some(at) = state.early.iter().position(|(slot, _)| *slot == state.rendered) {
-                let (_, answer) = state.early.swap_remove(at);
-                self.render(&mut state, answer);
-            }
-        } else {
-            state.early.push((slot, answer));
-        }
+        self.take(&mut state, slot, answer);
         if state.parked && state.open == 0 {
             state.parked = state.started == self.calls.len();
             self.hand_back(state, Then::Nothing);

@@ -1,0 +1,70 @@
+//! How long a batch runs, without a look at the clock behind every call: that takes as long as a brief one.
+
+use std::time::{Duration, Instant};
+
+/// A call that takes less than this is brief. Picked: what only reads from memory.
+const BRIEF: Duration = Duration::from_micros(1);
+
+/// Calls of the same method that may go by unlooked behind a brief one.
+const UNLOOKED: usize = 7;
+
+/// Watches one batch.
+pub(super) struct Watch<'a> {
+    began: Instant,
+    looked: Instant,
+    /// The method of the last call.
+    method: &'a str,
+    unlooked: usize,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(began: Instant) -> Watch<'a> {
+        Watch { began, looked: began, method: "", unlooked: 0 }
+    }
+
+    /// Behind a call of this method: how long the batch has run by the `clock`, or `None` where that need not be
+    /// known yet.
+    pub(super) fn after(&mut self, method: &'a str, clock: impl FnOnce() -> Instant) -> Option<Duration> {
+        if self.unlooked > 0 && method == self.method {
+            self.unlooked -= 1;
+            return None;
+        }
+        let now = clock();
+        self.unlooked = if now - self.looked < BRIEF { UNLOOKED } else { 0 };
+        self.looked = now;
+        self.method = method;
+        Some(now - self.began)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_looks_away_only_where_the_next_call_is_likely_to_be_brief() {
+        let mut now = Instant::now();
+        let mut watch = Watch::new(now);
+        let mut looks = |calls: &[(&'static str, u64)]| {
+            let looked = |(method, nanos): &(&'static str, u64)| {
+                now += Duration::from_nanos(*nanos);
+                watch.after(method, || now).is_some()
+            };
+            calls.iter().map(looked).map(u8::from).collect::<Vec<_>>()
+        };
+        assert_eq!(looks(&[("a", 100); 10]), [1, 0, 0, 0, 0, 0, 0, 0, 1, 0], "brief ones");
+        assert_eq!(looks(&[("b", 100), ("a", 100), ("b", 100)]), [1, 1, 1], "of several methods");
+        assert_eq!(looks(&[("b", 100), ("b", 5000)]), [0, 0], "one may be longer than was thought");
+        assert_eq!(looks(&[("c", 2000), ("c", 2000), ("c", 2000)]), [1, 1, 1], "long ones");
+    }
+
+    #[test]
+    fn it_tells_how_long_the_batch_has_run() {
+        let began = Instant::now();
+        let mut watch = Watch::new(began);
+        for n in 1..20 {
+            let time = Duration::from_millis(n);
+            assert_eq!(watch.after("a", || began + time), Some(time));
+        }
+    }
+}
