@@ -26,6 +26,7 @@ use self::queue::{Queue, Room};
 use super::news::News;
 use super::reindex;
 use crate::dispatch::CallError;
+use crate::sys::process;
 
 /// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
 const STACK_BYTES: usize = 256 << 10;
@@ -130,6 +131,10 @@ impl Drop for Writer {
 }
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work = move || {
+        process::interrupt_nobody();
+        work();
+    };
     thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
 }
 
