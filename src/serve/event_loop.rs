@@ -126,9 +126,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 polled => polled?,
             }
             self.core.now = Now::read();
-            if !events.is_empty() {
-                self.lookout.came(self.core.now.instant);
-            }
+            self.lookout.came(events.iter().count(), self.core.now.instant);
             self.take_results();
             for event in events.iter().map(Event::from) {
                 self.on_event(event);

@@ -2,7 +2,8 @@
 //!
 //! To fall asleep and be woken takes longer than most turns, for the loop as for the peer or worker that wakes it. So
 //! where one event has lately come right behind the other, the loop looks out for the next one before it sleeps.
-//! Whoever calls now and then costs nothing more.
+//! Whoever calls now and then costs nothing more, and where events come by the dozen one wake-up is enough for all,
+//! while others have use for the processor.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ pub(crate) struct Lookout {
     /// There is a processor for whoever sends the next event, too.
     has_company: bool,
     last: Option<Instant>,
-    /// From one event to the next, lately.
+    /// From one event to the next, lately; as after a long pause where several came at once.
     usual: Duration,
 }
 
@@ -29,9 +30,14 @@ impl Lookout {
         Lookout { has_company: processors > 1, last: None, usual: PAUSE }
     }
 
-    /// Something came.
-    pub(crate) fn came(&mut self, now: Instant) {
-        let pause = self.last.replace(now).map_or(PAUSE, |last| now.saturating_duration_since(last).min(PAUSE));
+    /// So many events came together.
+    pub(crate) fn came(&mut self, events: usize, now: Instant) {
+        let pause = match (events, self.last) {
+            (0, _) => return,
+            (1, Some(last)) => now.saturating_duration_since(last).min(PAUSE),
+            _ => PAUSE,
+        };
+        self.last = Some(now);
         self.usual = self.usual * 3 / 4 + pause / 4;
     }
 
@@ -49,10 +55,11 @@ mod tests {
     fn looks(processors: usize, pauses: impl IntoIterator<Item = u64>) -> Duration {
         let mut lookout = Lookout::new(processors);
         let mut now = Instant::now();
-        lookout.came(now);
+        lookout.came(1, now);
         for pause in pauses {
             now += Duration::from_micros(pause);
-            lookout.came(now);
+            lookout.came(0, now);
+            lookout.came(1, now);
         }
         lookout.until(now) - now
     }
@@ -73,6 +80,19 @@ mod tests {
             ([60, 5000].repeat(100), Duration::ZERO),
         ] {
             assert_eq!(looks(2, pauses.clone()), want, "{pauses:?}");
+        }
+    }
+
+    #[test]
+    fn it_does_not_look_where_many_come_at_once() {
+        let mut lookout = Lookout::new(2);
+        let mut now = Instant::now();
+        for (together, want) in [(1, MOMENT), (2, Duration::ZERO), (1, MOMENT), (50, Duration::ZERO)] {
+            for _ in 0..12 {
+                now += Duration::from_micros(60);
+                lookout.came(together, now);
+            }
+            assert_eq!(lookout.until(now) - now, want, "{together}");
         }
     }
 
