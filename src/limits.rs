@@ -43,6 +43,10 @@ pub struct Limits {
     pub batch_calls: usize,
     /// How long a worker stays with one connection's calls while others wait.
     pub batch_time: Duration,
+    /// A call that takes less is brief: behind one such, up to seven calls of the same method go by before the
+    /// clock is looked at again and their replies are shown to the loop, all together. 1 µs: what only reads
+    /// from memory, and would take longer for those than for itself.
+    pub brief_call: Duration,
     /// Connections accepted in one turn, so that a storm of them cannot starve the served.
     pub turn_accepts: usize,
     /// How long one large connection may go on being read although memory is short, before the next
@@ -91,6 +95,7 @@ impl Default for Limits {
             turn_lines: 100,
             batch_calls: 64,
             batch_time: Duration::from_millis(2),
+            brief_call: Duration::from_micros(1),
             turn_accepts: 64,
             memory_pass: Duration::from_secs(1),
             drain_grace: Duration::from_millis(250),

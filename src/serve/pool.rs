@@ -37,8 +37,8 @@ use crate::limits::Limits;
 use crate::serve::plane::Work;
 use crate::sys::process;
 
-use self::batch::Room;
 pub(crate) use self::batch::{Batch, BatchBuilder};
+use self::batch::{Ready, Room};
 
 /// How long guesses hold: the shortest time that epoll(7) and kqueue(2) both can wait.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -299,18 +299,18 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
 
     fn work(&self, mut rested: u64) {
         process::interrupt_nobody();
-        let mut runner = Runner::default();
+        let (mut runner, mut brief) = (Runner::default(), Ready::default());
         loop {
             match self.queue.take(&mut rested) {
                 Some(Next::Job(Job::Batch(batch))) => {
                     let began = Instant::now();
-                    batch.run(began, &mut runner);
+                    batch.run(began, &mut runner, &mut brief);
                     drop(batch);
                     self.took(began.elapsed());
                 }
                 Some(Next::Job(Job::Work(work))) => self.carry_out(work),
                 Some(Next::Rest) => {
-                    runner = Runner::default();
+                    (runner, brief) = (Runner::default(), Ready::default());
                     let Rested { last, goes } = self.queue.rested();
                     if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
                         self.queue.push([Job::Work(then)], 1);

@@ -118,7 +118,7 @@ impl Dispatch for Desk {
     fn method(&self, name: &str) -> Option<Pace> {
         match name {
             "echo" | "hold" | "panic" | "forget" | "big" | "own" | "keep" => Some(Pace::Ordered),
-            "write" => Some(Pace::Pipelined),
+            "write" | "either" => Some(Pace::Pipelined),
             _ => None,
         }
     }
@@ -138,6 +138,11 @@ impl Dispatch for Desk {
                 let reply = reply.later();
                 self.lock().kept.insert(name, reply);
                 self.changed.notify_all();
+            }
+            "either" if name == "at once" => reply.later().send(Ok(name)),
+            "either" if name == "later" => {
+                let reply = reply.later();
+                std::thread::spawn(move || reply.send(Ok(name)));
             }
             "big" => {
                 let bytes = params.integer_or("bytes", 0..=1 << 24, 0);

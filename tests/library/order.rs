@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::thread;
+use std::time::Duration;
 
 use iaid::limits::Limits;
 use proptest::prelude::*;
@@ -13,6 +14,9 @@ use crate::bench::{Running, call, failed, named, serve};
 #[derive(Clone, Debug)]
 enum Said {
     Echo,
+    /// A call that may overlap with others of its kind: answered now, as one that comes later but at once, or later
+    /// from another thread.
+    Either(&'static str),
     /// Through work on a worker.
     Later,
     Panic,
@@ -39,6 +43,7 @@ enum Ending {
 fn said() -> impl Strategy<Value = Said> {
     prop_oneof![
         8 => Just(Said::Echo),
+        8 => prop_oneof![4 => Just("now"), 1 => Just("at once"), 1 => Just("later")].prop_map(Said::Either),
         2 => Just(Said::Later),
         1 => Just(Said::Panic),
         1 => Just(Said::Forget),
@@ -58,6 +63,7 @@ fn line_and_reply(id: usize, said: &Said) -> (String, Option<String>) {
     };
     match said {
         Said::Echo => (call(id, "echo", "x"), Some(named(id, "x"))),
+        Said::Either(when) => (call(id, "either", when), Some(named(id, when))),
         Said::Later => ("{\"type\":\"resume\"}\n".into(), Some("\"done\"".into())),
         Said::Panic => (call(id, "panic", "x"), Some(failed(id, "the handler panicked"))),
         Said::Forget => (call(id, "forget", "x"), Some(failed(id, "the handler gave no reply"))),
@@ -79,16 +85,18 @@ fn line_and_reply(id: usize, said: &Said) -> (String, Option<String>) {
 /// Longest line.
 const LINE: usize = 256;
 
-/// Bounds so tight that every one of them is met.
-fn tight() -> Running {
-    serve(Limits {
+/// Bounds so tight that every one of them is met; or some, with calls that all count as brief.
+fn limits() -> impl Strategy<Value = Limits> {
+    let tight = Limits {
         max_line_bytes: LINE,
         output_mark_bytes: 1000,
         turn_bytes: 100,
         turn_lines: 2,
         batch_calls: 3,
         ..Limits::default()
-    })
+    };
+    let brief = Limits { max_line_bytes: LINE, brief_call: Duration::from_secs(1), ..Limits::default() };
+    prop_oneof![Just(tight), Just(brief)]
 }
 
 /// Says all lines in pieces of these lengths, takes the replies in pieces of those, and gives what came.
@@ -128,11 +136,11 @@ fn converse(server: &Running, input: &str, pieces: &[usize], bites: &[usize], en
     String::from_utf8(got).expect("replies are text")
 }
 
-fn check(said: &[Said], pieces: &[usize], bites: &[usize], ending: Ending) {
+fn check(said: &[Said], limits: Limits, pieces: &[usize], bites: &[usize], ending: Ending) {
     let (lines, replies): (Vec<String>, Vec<Option<String>>) =
         said.iter().enumerate().map(|(id, said)| line_and_reply(id, said)).unzip();
     let owed: Vec<String> = replies.into_iter().flatten().collect();
-    let server = tight();
+    let server = serve(limits);
     let got = converse(&server, &lines.concat(), pieces, bites, ending);
     let got: Vec<&str> = got.split_terminator('\n').collect();
     match ending {
@@ -143,15 +151,16 @@ fn check(said: &[Said], pieces: &[usize], bites: &[usize], ending: Ending) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn every_line_has_one_reply_in_order(
         said in proptest::collection::vec(said(), 1..60),
-        pieces in proptest::collection::vec(1..400_usize, 1..10),
+        limits in limits(),
+        pieces in proptest::collection::vec(1..4000_usize, 1..10),
         bites in proptest::collection::vec(1..5000_usize, 1..10),
         ending in prop_oneof![Just(Ending::HalfClose), Just(Ending::Stop)],
     ) {
-        check(&said, &pieces, &bites, ending);
+        check(&said, limits, &pieces, &bites, ending);
     }
 }

@@ -76,7 +76,8 @@ impl BatchBuilder {
     ) -> Batch<D, T> {
         let BatchBuilder { owner, since, text, calls, .. } = self;
         out.reserve(calls.len() * REPLY_BYTES);
-        let state = Mutex::new(Progress { out, ..Progress::default() });
+        let ready = Ready { lines: out, ..Ready::default() };
+        let state = Mutex::new(Progress { ready, ..Progress::default() });
         Batch { owner, since, text, calls, shared, state }
     }
 }
@@ -120,12 +121,44 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     state: Mutex<Progress>,
 }
 
+/// Reply lines on their way to the loop.
+#[derive(Default)]
+pub(super) struct Ready {
+    lines: Vec<u8>,
+    count: usize,
+    /// How many of them are errors.
+    errors: usize,
+}
+
+impl Ready {
+    fn push(&mut self, id: &str, answer: Result<impl AsRef<[u8]>, CallError>) {
+        match answer {
+            Ok(result) => reply::result(&mut self.lines, id, result.as_ref()),
+            Err(error) => {
+                reply::error(&mut self.lines, Some(id), &error);
+                self.errors += 1;
+            }
+        }
+        self.count += 1;
+    }
+
+    /// Takes over what the `other` one has, which keeps its room unless that is large.
+    fn append(&mut self, other: &mut Ready) {
+        self.lines.extend_from_slice(&other.lines);
+        self.count += other.count;
+        self.errors += other.errors;
+        other.lines.clear();
+        let lines = if other.lines.capacity() <= ROOM_BYTES { std::mem::take(&mut other.lines) } else { Vec::new() };
+        *other = Ready { lines, ..Ready::default() };
+    }
+}
+
 /// How far a batch is. `rendered <= started <= calls.len()`.
 #[derive(Default)]
 struct Progress {
-    /// Calls whose handler was called, or is about to be.
+    /// Calls whose handler was called, or is about to be; those of a run of brief ones are added at its end.
     started: usize,
-    /// Calls whose reply is in `out` or delivered.
+    /// Calls whose reply is ready or delivered.
     rendered: usize,
     /// Replies given before their turn.
     early: Vec<(usize, Result<Vec<u8>, CallError>)>,
@@ -135,9 +168,7 @@ struct Progress {
     parked: bool,
     /// No more of its calls are to be started.
     given_up: bool,
-    out: Vec<u8>,
-    out_count: usize,
-    out_errors: usize,
+    ready: Ready,
 }
 
 /// What becomes of the calls behind those whose replies are delivered.
@@ -151,7 +182,11 @@ enum Rest {
 
 /// What a worker does next with a batch.
 enum Step {
-    Call(usize),
+    /// Carries out this call. `alone`: no reply is waited for, so nobody else can move it on.
+    Call {
+        at: usize,
+        alone: bool,
+    },
     Leave,
 }
 
@@ -181,32 +216,45 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     pub(crate) fn give_up(&self, answered: usize) -> (Vec<u8>, usize, usize) {
         let mut state = self.lock();
         state.given_up = true;
-        if state.rendered - state.out_count != answered {
+        if state.rendered - state.ready.count != answered {
             return Default::default();
         }
-        let Progress { out, out_count, out_errors, .. } = &mut *state;
-        (std::mem::take(out), std::mem::take(out_count), std::mem::take(out_errors))
+        let Ready { lines, count, errors } = std::mem::take(&mut state.ready);
+        (lines, count, errors)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries its calls out, on a worker, from `began` on.
-    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>) {
-        let mut watch = Watch::new(began);
+    /// Carries its calls out, on a worker, from `began` on. `brief`, which is empty before and after, has the replies
+    /// of brief calls until they are shown together: each time they are, that takes as long as one of those calls.
+    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut Ready) {
+        let mut watch = Watch::new(began, self.shared.limits.brief_call);
         // One call at least each time, however short the time is.
         let mut step = self.step(self.lock(), false);
-        while let Step::Call(at) = step {
-            let call = &self.calls[at];
-            let method = &self.text[call.method()];
-            let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
-            let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
-            let time = watch.after(method, Instant::now);
+        while let Step::Call { mut at, alone } = step {
+            let (given, time) = loop {
+                let call = &self.calls[at];
+                let method = &self.text[call.method()];
+                let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
+                let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
+                match (given, watch.after(method, Instant::now)) {
+                    (Given::Now(answer), None) if alone && at + 1 < self.calls.len() => {
+                        brief.push(&self.text[call.id()], answer);
+                        at += 1;
+                    }
+                    other => break other,
+                }
+            };
             let time_up = time.is_some_and(|time| time >= self.shared.limits.batch_time);
             let mut state = self.lock();
-            if let Given::Now(answer) = given {
-                self.take(&mut state, at, answer);
+            state.started = at + 1;
+            state.rendered += brief.count;
+            state.ready.append(brief);
+            match given {
+                Given::Now(answer) => self.take(&mut state, at, answer),
+                Given::Later => self.take_early(&mut state),
             }
             step = self.step(state, time_up);
         }
@@ -225,8 +273,9 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         } else if time_up || self.is_full(&state) {
             self.hand_back(state, self.then());
         } else {
+            let (at, alone) = (state.started, state.open == 0);
             state.started += 1;
-            return Step::Call(state.started - 1);
+            return Step::Call { at, alone };
         }
         Step::Leave
     }
@@ -250,7 +299,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Do its replies hold as much as a peer is to have waiting?
     fn is_full(&self, state: &Progress) -> bool {
-        state.out.len() >= self.shared.limits.output_mark_bytes
+        state.ready.lines.len() >= self.shared.limits.output_mark_bytes
     }
 
     /// May a call of this pace start beside those that are open?
@@ -267,14 +316,15 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Sends the replies that are ready to the loop.
     fn deliver(&self, state: &mut Progress, rest: Rest, then: Then) {
-        if state.out_count == 0 {
+        if state.ready.count == 0 {
             return;
         }
+        let Ready { lines, count, errors } = std::mem::take(&mut state.ready);
         let delivery = Delivery {
             owner: self.owner,
-            replies: std::mem::take(&mut state.out),
-            count: std::mem::take(&mut state.out_count),
-            errors: std::mem::take(&mut state.out_errors),
+            replies: lines,
+            count,
+            errors,
             since: self.since,
             paused: rest == Rest::Waits,
         };
@@ -283,11 +333,16 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Takes the answer to the call `at`; it may be the last that those behind it have waited for.
     fn take(&self, state: &mut Progress, at: usize, answer: Result<impl AsRef<[u8]> + Into<Vec<u8>>, CallError>) {
-        if at > state.rendered {
+        if at == state.rendered {
+            self.render(state, answer);
+            self.take_early(state);
+        } else {
             state.early.push((at, answer.map(Into::into)));
-            return;
         }
-        self.render(state, answer);
+    }
+
+    /// Takes the answers whose turn has come.
+    fn take_early(&self, state: &mut Progress) {
         while let Some(next) = state.early.iter().position(|(at, _)| *at == state.rendered) {
             let (_, answer) = state.early.swap_remove(next);
             self.render(state, answer);
@@ -295,16 +350,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     }
 
     fn render(&self, state: &mut Progress, answer: Result<impl AsRef<[u8]>, CallError>) {
-        let id = &self.text[self.calls[state.rendered].id()];
-        match answer {
-            Ok(result) => reply::result(&mut state.out, id, result.as_ref()),
-            Err(error) => {
-                reply::error(&mut state.out, Some(id), &error);
-                state.out_errors += 1;
-            }
-        }
+        state.ready.push(&self.text[self.calls[state.rendered].id()], answer);
         state.rendered += 1;
-        state.out_count += 1;
     }
 }
 

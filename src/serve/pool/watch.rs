@@ -2,15 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-/// A call that takes less than this is brief. Picked: what only reads from memory.
-const BRIEF: Duration = Duration::from_micros(1);
-
 /// Calls of the same method that may go by unlooked behind a brief one.
 const UNLOOKED: usize = 7;
 
 /// Watches one batch.
 pub(super) struct Watch<'a> {
     began: Instant,
+    /// What takes less is brief.
+    brief: Duration,
     looked: Instant,
     /// The method of the last call.
     method: &'a str,
@@ -18,8 +17,8 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(began: Instant) -> Watch<'a> {
-        Watch { began, looked: began, method: "", unlooked: 0 }
+    pub(super) fn new(began: Instant, brief: Duration) -> Watch<'a> {
+        Watch { began, brief, looked: began, method: "", unlooked: 0 }
     }
 
     /// Behind a call of this method: how long the batch has run by the `clock`, or `None` where that need not be
@@ -30,7 +29,7 @@ impl<'a> Watch<'a> {
             return None;
         }
         let now = clock();
-        self.unlooked = if now - self.looked < BRIEF { UNLOOKED } else { 0 };
+        self.unlooked = if now - self.looked < self.brief { UNLOOKED } else { 0 };
         self.looked = now;
         self.method = method;
         Some(now - self.began)
@@ -44,7 +43,7 @@ mod tests {
     #[test]
     fn it_looks_away_only_where_the_next_call_is_likely_to_be_brief() {
         let mut now = Instant::now();
-        let mut watch = Watch::new(now);
+        let mut watch = Watch::new(now, Duration::from_micros(1));
         let mut looks = |calls: &[(&'static str, u64)]| {
             let looked = |(method, nanos): &(&'static str, u64)| {
                 now += Duration::from_nanos(*nanos);
@@ -61,7 +60,7 @@ mod tests {
     #[test]
     fn it_tells_how_long_the_batch_has_run() {
         let began = Instant::now();
-        let mut watch = Watch::new(began);
+        let mut watch = Watch::new(began, Duration::from_micros(1));
         for n in 1..20 {
             let time = Duration::from_millis(n);
             assert_eq!(watch.after("a", || began + time), Some(time));
