@@ -79,6 +79,22 @@ fn late_replies_keep_the_order_of_the_lines() {
 }
 
 #[test]
+fn brief_calls_are_answered_in_order_whenever_each_is() {
+    let server = serve(Limits { brief_call: Duration::from_secs(1), ..Limits::default() });
+    let mut peer = server.peer();
+    // What is answered for the first time decides how many of those behind it go by together.
+    for first in ["now", "at once", "later"] {
+        let names =
+            [first, "now", "now", "at once", "now", "later", "now", "at once", "at once", "now", "now", "later"];
+        let calls = names.iter().cycle().take(40).enumerate();
+        peer.send(calls.clone().map(|(id, name)| call(id, "either", name)).collect::<String>());
+        for (id, name) in calls {
+            assert_eq!(peer.line(), named(id, name), "{first}");
+        }
+    }
+}
+
+#[test]
 fn pipelined_calls_overlap_and_ordered_ones_wait() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
