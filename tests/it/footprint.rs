@@ -1,9 +1,10 @@
-//! What an idle daemon holds and does, as proc(5) tells it. How much it may be is measured with the program as it is
-//! released (`benches/footprint.rs`): here, that memory comes back, and that nothing wakes who sleeps.
+//! What a daemon holds and how its threads are scheduled, as proc(5) tells it. How much it may be is measured with the
+//! program as it is released (`benches/footprint.rs`): here, that memory comes back, that nothing wakes who sleeps, and
+//! that who works interrupts nobody.
 
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -57,6 +58,38 @@ fn memory_comes_back_a_while_after_the_last_request_and_what_follows_is_served()
         Some(3)
     );
     assert_eq!(client.call("memory_capture", json!({"text": "Said behind the rest."}))["status"], "inserted");
+}
+
+/// The scheduling policy of each of its threads (the 41st field of proc_pid_stat(5)), by the thread's name.
+fn policies(daemon: &Daemon) -> BTreeMap<String, BTreeSet<i32>> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
+    let mut policies = BTreeMap::<_, BTreeSet<_>>::new();
+    // One that ends meanwhile has no file any more.
+    for stat in tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok()) {
+        let (name, rest) = stat.split_once('(').and_then(|(_, rest)| rest.rsplit_once(") ")).expect("pid (name) state");
+        let policy = rest.split(' ').nth(41 - 3).and_then(|field| field.parse().ok()).expect("a number");
+        policies.entry(name.to_owned()).or_default().insert(policy);
+    }
+    policies
+}
+
+#[test]
+fn threads_that_work_are_scheduled_behind_the_loop() {
+    let daemon = Setup::new().args(&["--rest-after", "0.3"]).start();
+    let want = BTreeMap::from(
+        [
+            ("iaid", libc::SCHED_OTHER),
+            ("iaid-worker-0", libc::SCHED_BATCH),
+            ("iaid-worker-1", libc::SCHED_BATCH),
+            ("iaid-writer", libc::SCHED_BATCH),
+        ]
+        .map(|(name, policy)| (name.to_owned(), BTreeSet::from([policy]))),
+    );
+    until("it is so from the start", || policies(&daemon) == want);
+    let before = switches(&daemon);
+    daemon.client().call("memory_recall", json!({"cue": "tea"}));
+    until("others take over", || switches(&daemon).keys().filter(|task| before.contains_key(*task)).count() == 1);
+    until("it is so again", || policies(&daemon) == want);
 }
 
 #[test]
