@@ -8,7 +8,8 @@ use std::time::Duration;
 /// The bounds a server keeps. [`Limits::default`] is what the daemon runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest line accepted, its newline not counted. 1 MiB: sixteen of the largest records.
+    /// Longest line accepted, its newline not counted. 1 MiB: sixteen of the largest records. At most
+    /// [`MAX_LINE_BYTES`].
     pub max_line_bytes: usize,
     /// Deepest nesting of arrays and objects in a line. 128: `serde_json` builds values up to 127
     /// deep, which is what a request's params can be inside their envelope. At most 512.
@@ -43,9 +44,9 @@ pub struct Limits {
     pub batch_calls: usize,
     /// How long a worker stays with one connection's calls while others wait.
     pub batch_time: Duration,
-    /// A call that takes less is brief: behind one such, up to seven calls of the same method go by before the
-    /// clock is looked at again and their replies are shown to the loop, all together. 1 µs: what only reads
-    /// from memory, and would take longer for those than for itself.
+    /// A call that has its result in less is brief: behind one, up to seven calls of the same method go by
+    /// before the clock is looked at again and their replies are shown to the loop, all together. 1 µs: what
+    /// only reads from memory, for which both would take longer than the call.
     pub brief_call: Duration,
     /// Connections accepted in one turn, so that a storm of them cannot starve the served.
     pub turn_accepts: usize,

@@ -3,8 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::dispatch::CallError;
-use crate::dispatch::Panicked;
+use crate::dispatch::{CallError, Panicked};
 use crate::lifecycle::quiet_window::Window;
 use crate::memory::{Chunk, Cycle, Drained};
 use crate::serve::plane::Work;

@@ -54,6 +54,13 @@ impl<W> Default for Runner<W> {
 }
 
 impl<W> Runner<W> {
+    /// Gives back the room of a long result. Each call does so to the one before it.
+    pub fn shrink(&mut self) {
+        if self.text.capacity() > KEPT_BYTES {
+            self.text = Vec::new();
+        }
+    }
+
     /// Carries out a call of a method that `dispatch` knows; `params` is their JSON text. `later` makes the reply
     /// that the handler may take along. A panic ends here: it is logged, and answered with an error unless there is
     /// an answer.
@@ -64,9 +71,7 @@ impl<W> Runner<W> {
         params: Option<&str>,
         later: &dyn Fn() -> LateReply,
     ) -> Given<'_> {
-        if self.text.capacity() > KEPT_BYTES {
-            self.text = Vec::new();
-        }
+        self.shrink();
         self.text.clear();
         let params = match Params::read(params) {
             Ok(params) => params,
@@ -189,7 +194,11 @@ mod tests {
         let long = format!("{{\"text\":\"{}\"}}", "x".repeat(KEPT_BYTES));
         assert!(run(&mut runner, "text", Some(&long)).0.is_ok());
         assert!(runner.text.capacity() > KEPT_BYTES);
+        runner.shrink();
+        assert_eq!(runner.text.capacity(), 0);
         assert_eq!(run(&mut runner, "json", None).0, Ok("{}".into()));
-        assert!(runner.text.capacity() <= KEPT_BYTES);
+        let kept = runner.text.capacity();
+        runner.shrink();
+        assert_eq!(runner.text.capacity(), kept);
     }
 }

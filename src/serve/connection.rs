@@ -244,7 +244,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     /// Serves at most `lines` lines, and gives how many.
     fn serve(&mut self, lines: usize, building: &mut Option<BatchBuilder>, core: &mut Core<D, P>) -> usize {
         let ticket = Ticket(self.token);
-        let held = self.session.held();
+        let arrived = self.session.held_input();
         for done in 0..lines {
             // Whatever the next line is, it has to wait: it need not be read each time to learn that.
             if building.is_none() && self.session.pending() > 0 {
@@ -258,7 +258,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         }
                         core.plane.tick(Seen::Request(&call.method), core.tally.around(), core.now, &mut core.wishes);
                         building
-                            .get_or_insert_with(|| core.pool.builder(ticket.0, core.now.instant, held))
+                            .get_or_insert_with(|| core.pool.builder(ticket.0, core.now.instant, arrived))
                             .push(call, pace);
                         core.tally.in_flight += 1;
                         Verdict::Later

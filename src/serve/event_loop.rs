@@ -3,13 +3,15 @@
 //! Everything that can happen is an [`Event`]. A turn of the loop first takes in what happened
 //! (peers, results, moments), then gives every connection on the ready list one turn of its own;
 //! one that is not through goes to the end of the list. The loop never blocks but in `poll`, and
-//! there without a timeout unless something is due.
+//! there without a timeout unless something is due; where calls come right behind each other, it looks
+//! for the next one for a moment before it does.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
@@ -126,7 +128,10 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 polled => polled?,
             }
             self.core.now = Now::read();
-            self.lookout.came(events.iter().count(), self.core.now.instant);
+            // That nothing came is news only where it was waited for.
+            if timeout != Some(Duration::ZERO) || !events.is_empty() {
+                self.lookout.came(events.iter().count(), self.core.now.instant);
+            }
             self.take_results();
             for event in events.iter().map(Event::from) {
                 self.on_event(event);
@@ -159,7 +164,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn timeout(&mut self) -> Option<Duration> {
         let Core { pool, now, tally, .. } = &mut self.core;
         pool.hand_over();
-        if !self.ready.is_empty() || !pool.may_sleep(now.instant, tally.in_flight > 0) {
+        pool.look_after(now.instant, tally.in_flight > 0);
+        if !self.ready.is_empty() || !pool.may_sleep() {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
@@ -168,18 +174,22 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         moment.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until something happens, for `timeout` at the most; wide awake at first, where that is worth it.
-    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+    /// Waits until something happens, for `timeout` at the most; awake at first, where that is worth it.
+    fn wait(&mut self, events: &mut Events, mut timeout: Option<Duration>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
             let mut now = Instant::now();
+            let due = timeout.map(|timeout| now + timeout);
             let until = self.lookout.until(now);
-            while now < until {
+            while now < due.map_or(until, |due| due.min(until)) {
                 self.poll.poll(events, Some(Duration::ZERO))?;
                 if !events.is_empty() {
                     return Ok(());
                 }
+                // Whoever else wants this processor has it first.
+                thread::yield_now();
                 now = Instant::now();
             }
+            timeout = due.map(|due| due.saturating_duration_since(now));
         }
         self.poll.poll(events, timeout)
     }

@@ -30,10 +30,9 @@ impl Lookout {
         Lookout { has_company: processors > 1, last: None, usual: PAUSE }
     }
 
-    /// So many events came together.
+    /// So many events came together: none, if what was waited for was a moment.
     pub(crate) fn came(&mut self, events: usize, now: Instant) {
         let pause = match (events, self.last) {
-            (0, _) => return,
             (1, Some(last)) => now.saturating_duration_since(last).min(PAUSE),
             _ => PAUSE,
         };
@@ -58,7 +57,6 @@ mod tests {
         lookout.came(1, now);
         for pause in pauses {
             now += Duration::from_micros(pause);
-            lookout.came(0, now);
             lookout.came(1, now);
         }
         lookout.until(now) - now
@@ -87,13 +85,27 @@ mod tests {
     fn it_does_not_look_where_many_come_at_once() {
         let mut lookout = Lookout::new(2);
         let mut now = Instant::now();
-        for (together, want) in [(1, MOMENT), (2, Duration::ZERO), (1, MOMENT), (50, Duration::ZERO)] {
+        let none = Duration::ZERO;
+        for (together, want) in [(1, MOMENT), (2, none), (1, MOMENT), (50, none), (1, MOMENT), (0, none)] {
             for _ in 0..12 {
                 now += Duration::from_micros(60);
                 lookout.came(together, now);
             }
             assert_eq!(lookout.until(now) - now, want, "{together}");
         }
+    }
+
+    #[test]
+    fn a_moment_without_an_event_ends_it() {
+        let mut lookout = Lookout::new(2);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            now += Duration::from_micros(60);
+            lookout.came(1, now);
+        }
+        assert_eq!(lookout.until(now) - now, MOMENT);
+        lookout.came(0, now + MOMENT);
+        assert_eq!(lookout.until(now), now);
     }
 
     #[test]

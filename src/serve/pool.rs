@@ -9,8 +9,9 @@
 //! are guesses, so they hold for [`PATIENCE`] only: then every worker is called that there is a job
 //! for, and each result is announced at once.
 //!
-//! A worker that is woken takes the processor from nobody, least of all from the loop that has woken it:
-//! the loop would be put aside in the middle of its turn, each time it hands something over.
+//! Where the system allows it, a worker that is woken takes the processor from nobody, least of all from
+//! the loop that has woken it: the loop would be put aside in the middle of its turn, each time it hands
+//! something over.
 
 mod batch;
 mod mailbox;
@@ -163,7 +164,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         if self.spare.len() < SPARE
             && let Some(batch) = Arc::into_inner(batch)
         {
-            self.spare.extend(batch.into_room());
+            self.spare.push(batch.into_room());
         }
     }
 
@@ -216,9 +217,9 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         shared.queue.push(self.fresh.drain(..), workers);
     }
 
-    /// The turn that began at `now` is over. May the loop sleep until [`Pool::next_moment`]? Not if there are results.
-    /// `in_flight`: calls wait for theirs.
-    pub(crate) fn may_sleep(&mut self, now: Instant, in_flight: bool) -> bool {
+    /// The turn that began at `now` is over: gives up guesses that have held for long enough. `in_flight`: calls wait
+    /// for their results.
+    pub(crate) fn look_after(&mut self, now: Instant, in_flight: bool) {
         if std::mem::take(&mut self.handed_over) {
             self.patient_until = Some(now + PATIENCE);
         }
@@ -228,6 +229,10 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         if self.patient_until.take_if(|until| *until <= now).is_some() {
             self.shared().queue.call_all();
         }
+    }
+
+    /// May the loop sleep until [`Pool::next_moment`]? Not if there are results.
+    pub(crate) fn may_sleep(&mut self) -> bool {
         let reader = if self.patient_until.is_some() { Reader::Patient } else { Reader::Asleep };
         self.shared().results.may_sleep(reader)
     }
@@ -321,6 +326,7 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
                 }
                 Some(Next::End) => return,
                 None => {
+                    runner.shrink();
                     self.results.announce();
                     self.queue.wait(rested);
                 }

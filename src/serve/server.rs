@@ -122,7 +122,8 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
     }
 
     /// Serves on this thread until it is told to stop, and then until what it had read is answered
-    /// or [`Limits::drain_timeout`] is over.
+    /// or [`Limits::drain_timeout`] is over. Its workers take the processor from nobody when they are woken, unless
+    /// this thread has a scheduling policy of its own (Linux: SCHED_BATCH, sched(7)).
     ///
     /// # Errors
     /// The system's, where threads cannot be started or waiting for events fails. Nothing that a

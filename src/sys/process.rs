@@ -1,5 +1,5 @@
-//! What the kernel knows of processes: of this one its threads, and on macOS its memory; of others
-//! whether they live.
+//! What the kernel knows of processes: of this one its threads and how they are scheduled, its processors,
+//! and on macOS its memory; of others whether they live.
 
 /// Does a process of this id live, whoever's it is?
 pub fn is_alive(pid: u32) -> bool {
@@ -27,7 +27,8 @@ pub(super) fn threads() -> Option<usize> {
     }
 }
 
-/// Processors that this process may run on; 1 where nothing says it.
+/// Processors that this process may run on; 1 where nothing says it. A quota of processor time is not looked at: the
+/// standard library does, with 10 KB of code.
 pub fn processors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -48,15 +49,20 @@ pub fn processors() -> usize {
 
 /// From here on the calling thread takes a processor from no other when it is woken: it waits until one is free or
 /// its turn has come, and gets its share of them all the same. For threads that work while others keep watch
-/// (SCHED_BATCH, sched(7)); where the system has no such thing, or refuses it, nothing changes.
+/// (SCHED_BATCH, sched(7)); where the system has no such thing, refuses it, or somebody has chosen another policy, nothing
+/// changes.
 pub fn interrupt_nobody() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
+        // SAFETY: takes a number alone; 0 is the calling thread.
+        if unsafe { libc::sched_getscheduler(0) } != libc::SCHED_OTHER {
+            return;
+        }
         let param = libc::sched_param { sched_priority: 0 };
         // SAFETY: the struct lives over the call; 0 is the calling thread.
-        if let Err(error) = super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) })
-        {
-            log::debug!("a worker is scheduled as any other thread: {error}");
+        let set = super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) });
+        if let Err(error) = set {
+            log::debug!("a thread that works is scheduled as any other: {error}");
         }
     }
 }

@@ -232,7 +232,7 @@ impl Session {
             storage.output = std::mem::take(&mut self.output);
         } else {
             let output = std::mem::take(&mut self.output);
-            if storage.spare.len() < SPARE && output.capacity() <= SPARE_BYTES {
+            if storage.spare.len() < SPARE && (1..=SPARE_BYTES).contains(&output.capacity()) {
                 storage.spare.push(output);
             }
         }
@@ -306,7 +306,8 @@ impl Session {
         self.input.line().is_some()
     }
 
-    fn held_input(&self) -> usize {
+    /// Bytes of input held, requests that are carried out included.
+    pub fn held_input(&self) -> usize {
         self.input.held() + self.pending_bytes
     }
 

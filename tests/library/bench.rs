@@ -140,6 +140,10 @@ impl Dispatch for Desk {
                 self.changed.notify_all();
             }
             "either" if name == "at once" => reply.later().send(Ok(name)),
+            "either" if name.starts_with("gate") => {
+                self.wait_until_open(&name);
+                reply.send(Ok(name));
+            }
             "either" if name == "later" => {
                 let reply = reply.later();
                 std::thread::spawn(move || reply.send(Ok(name)));

@@ -85,7 +85,7 @@ fn line_and_reply(id: usize, said: &Said) -> (String, Option<String>) {
 /// Longest line.
 const LINE: usize = 256;
 
-/// Bounds so tight that every one of them is met; or some, with calls that all count as brief.
+/// Bounds so tight that every one of them is met, or the usual ones; calls that count as brief, or none.
 fn limits() -> impl Strategy<Value = Limits> {
     let tight = Limits {
         max_line_bytes: LINE,
@@ -95,8 +95,9 @@ fn limits() -> impl Strategy<Value = Limits> {
         batch_calls: 3,
         ..Limits::default()
     };
-    let brief = Limits { max_line_bytes: LINE, brief_call: Duration::from_secs(1), ..Limits::default() };
-    prop_oneof![Just(tight), Just(brief)]
+    let usual = Limits { max_line_bytes: LINE, ..Limits::default() };
+    let brief = prop_oneof![Just(Duration::ZERO), Just(Duration::from_secs(1))];
+    (prop_oneof![Just(tight), Just(usual)], brief).prop_map(|(limits, brief_call)| Limits { brief_call, ..limits })
 }
 
 /// Says all lines in pieces of these lengths, takes the replies in pieces of those, and gives what came.

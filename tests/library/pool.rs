@@ -95,6 +95,29 @@ fn brief_calls_are_answered_in_order_whenever_each_is() {
 }
 
 #[test]
+fn a_call_that_takes_long_behind_brief_ones_is_given_up_with_what_is_behind_it() {
+    let mut server = serve(Limits {
+        brief_call: Duration::from_secs(1),
+        drain_timeout: Duration::from_millis(900),
+        drain_grace: Duration::from_millis(600),
+        ..Limits::default()
+    });
+    let mut peer = server.peer();
+    let names = ["now", "now", "gate", "behind it"];
+    peer.send(names.iter().enumerate().map(|(id, name)| call(id, "either", name)).collect::<String>());
+    server.desk.await_log("either gate");
+    server.handle.stop().unwrap();
+    assert_eq!(peer.line(), named(0, "now"));
+    // The second was answered too, but the two were to be shown together.
+    for id in 1..4 {
+        assert_eq!(peer.line(), failed(id, "daemon is stopping"));
+    }
+    server.desk.open("gate");
+    server.ended().unwrap();
+    assert!(!server.desk.log().contains(&"either behind it".into()), "{:?}", server.desk.log());
+}
+
+#[test]
 fn pipelined_calls_overlap_and_ordered_ones_wait() {
     let server = serve(Limits::default());
     let mut peer = server.peer();

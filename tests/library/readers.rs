@@ -93,7 +93,12 @@ fn a_peer_that_has_gone_is_served_and_its_replies_are_counted() {
 
 #[test]
 fn what_a_batch_answers_waits_for_its_reader() {
-    let limits = Limits { workers: 2, ..Limits::default() };
+    fill_a_batch(Limits { workers: 2, ..Limits::default() });
+    fill_a_batch(Limits { workers: 2, brief_call: Duration::from_secs(1), ..Limits::default() });
+}
+
+/// Has a batch answer with more than its reader takes.
+fn fill_a_batch(limits: Limits) {
     let (mark, calls) = (limits.output_mark_bytes, limits.batch_calls);
     let server = serve(limits);
     let mut holder = server.peer();

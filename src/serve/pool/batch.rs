@@ -4,6 +4,7 @@
 //! puts the replies in order and sends them to the loop. It knows neither sockets nor sessions.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ const REPLY_BYTES: usize = 96;
 /// A short call with its envelope: room is made for as many calls as may come in so many bytes.
 const CALL_BYTES: usize = 64;
 
-/// Most text that a [`Room`] is kept with.
+/// Most bytes of text, or of replies, whose room is kept for others.
 const ROOM_BYTES: usize = 4 << 10;
 
 /// What the calls of a batch stood in: empty, for another batch. Memory that a thread frees for another goes
@@ -63,7 +64,8 @@ impl BatchBuilder {
         self.calls.push(Parts { id, method, params, end: self.text.len() as u32, pace });
     }
 
-    /// Takes it no more calls? As long as it does, there are 32 bits for places in its text, a line's parts added.
+    /// Takes it no more calls? Its text is then, with the parts of one more line, at most 2^31 bytes long, and 32 bits
+    /// are enough for a place in it.
     pub(crate) fn is_full(&self) -> bool {
         self.calls.len() == self.most || self.text.len() >= MAX_LINE_BYTES
     }
@@ -78,7 +80,7 @@ impl BatchBuilder {
         out.reserve(calls.len() * REPLY_BYTES);
         let ready = Ready { lines: out, ..Ready::default() };
         let state = Mutex::new(Progress { ready, ..Progress::default() });
-        Batch { owner, since, text, calls, shared, state }
+        Batch { owner, since, text, calls, shared, given_up: AtomicBool::new(false), state }
     }
 }
 
@@ -118,6 +120,8 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     text: String,
     calls: Vec<Parts>,
     shared: Arc<Shared<D, T>>,
+    /// No more of its calls are to be started. Set with the lock held.
+    given_up: AtomicBool,
     state: Mutex<Progress>,
 }
 
@@ -166,8 +170,6 @@ struct Progress {
     open: usize,
     /// No worker is on it, and it is in no queue: replies that come later are waited for.
     parked: bool,
-    /// No more of its calls are to be started.
-    given_up: bool,
     ready: Ready,
 }
 
@@ -191,12 +193,15 @@ enum Step {
 }
 
 impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
-    /// What its calls stood in, unless that is large.
-    pub(super) fn into_room(self) -> Option<Room> {
+    /// What its calls stood in, but for a text that was long.
+    pub(super) fn into_room(self) -> Room {
         let Batch { mut text, mut calls, .. } = self;
         text.clear();
         calls.clear();
-        (text.capacity() <= ROOM_BYTES).then_some(Room { text, calls })
+        if text.capacity() > ROOM_BYTES {
+            text = String::new();
+        }
+        Room { text, calls }
     }
 
     /// The ids of the calls after the first `answered` ones, as JSON texts.
@@ -211,11 +216,11 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Starts no more of its calls, and gives the replies behind the first `answered` ones that are
     /// ready and not delivered: their lines, how many, and how many of them are errors. None where
-    /// others are on their way to the loop, which those would overtake. What is answered later is
-    /// delivered as ever.
+    /// others are on their way to the loop, which those would overtake. What is answered later, and in a
+    /// run of brief calls that is under way, is delivered as ever.
     pub(crate) fn give_up(&self, answered: usize) -> (Vec<u8>, usize, usize) {
         let mut state = self.lock();
-        state.given_up = true;
+        self.given_up.store(true, Ordering::Relaxed);
         if state.rendered - state.ready.count != answered {
             return Default::default();
         }
@@ -223,14 +228,19 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         (lines, count, errors)
     }
 
+    fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries its calls out, on a worker, from `began` on. `brief`, which is empty before and after, has the replies
-    /// of brief calls until they are shown together: each time they are, that takes as long as one of those calls.
+    /// Carries its calls out, on a worker, from `began` on. `brief`, which is empty before and after, holds the replies
+    /// of brief calls until they are shown together: that takes the lock, which takes as long as one of those calls.
     pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut Ready) {
         let mut watch = Watch::new(began, self.shared.limits.brief_call);
+        let room = ROOM_BYTES.min(self.shared.limits.output_mark_bytes);
         // One call at least each time, however short the time is.
         let mut step = self.step(self.lock(), false);
         while let Step::Call { mut at, alone } = step {
@@ -239,9 +249,14 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
                 let method = &self.text[call.method()];
                 let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
                 let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
-                match (given, watch.after(method, Instant::now)) {
-                    (Given::Now(answer), None) if alone && at + 1 < self.calls.len() => {
-                        brief.push(&self.text[call.id()], answer);
+                let answered = alone && matches!(given, Given::Now(Ok(_)));
+                match (given, watch.after(method, answered, Instant::now)) {
+                    (Given::Now(Ok(text)), None)
+                        if at + 1 < self.calls.len()
+                            && brief.lines.len() + text.len() < room
+                            && !self.is_given_up() =>
+                    {
+                        brief.push(&self.text[call.id()], Ok(text));
                         at += 1;
                     }
                     other => break other,
@@ -263,7 +278,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     /// Decides what comes next, delivers what is there before leaving, and parks or queues the rest.
     fn step(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, time_up: bool) -> Step {
         let waits = match self.calls.get(state.started) {
-            _ if state.given_up => true,
+            _ if self.is_given_up() => true,
             None => true,
             Some(call) => state.open > 0 && !self.may_join(&state, call.pace),
         };
@@ -283,7 +298,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     /// Delivers, and sees to it that the rest goes on: at once, or when the peer has taken what there
     /// is, since nothing else bounds what a batch answers.
     fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, then: Then) {
-        let more = state.started < self.calls.len() && !state.given_up;
+        let more = state.started < self.calls.len() && !self.is_given_up();
         let rest = if more && self.is_full(&state) { Rest::Waits } else { Rest::Goes };
         self.deliver(&mut state, rest, then);
         drop(state);
