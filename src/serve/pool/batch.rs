@@ -64,8 +64,8 @@ impl BatchBuilder {
         self.calls.push(Parts { id, method, params, end: self.text.len() as u32, pace });
     }
 
-    /// Takes it no more calls? Its text is then, with the parts of one more line, at most 2^31 bytes long, and 32 bits
-    /// are enough for a place in it.
+    /// Does it take no more calls? Its text has less than 2^30 bytes before the last one, whose parts are no longer than
+    /// the longest line, so 32 bits are enough for a place in it.
     pub(crate) fn is_full(&self) -> bool {
         self.calls.len() == self.most || self.text.len() >= MAX_LINE_BYTES
     }
