@@ -65,7 +65,7 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     tasks: VecDeque<Work<T>>,
     /// Tasks that workers have.
     tasks_out: usize,
-    /// Something was handed over since the loop slept last.
+    /// Something was handed over since the last [`Pool::look_after`].
     handed_over: bool,
     /// When the guesses about that are given up.
     patient_until: Option<Instant>,
