@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use super::values::size_in_words;
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::error::CliError;
+use crate::cli::support::values::size_in_words;
 use crate::client::{Client, Delivery, Policy};
 
 const METHOD: &str = "store_backup";
@@ -18,7 +18,7 @@ const METHOD: &str = "store_backup";
 /// The copy is a store of its own: named memory.db in an empty folder it is what `iaid serve --store`
 /// opens. A file that is there already is left alone.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct BackupArgs {
     /// Where to; nothing may be there yet
     file: PathBuf,
 }
@@ -29,11 +29,11 @@ struct Copied {
 }
 
 /// A large store on a slow disk takes its time, and a daemon that ends says so by ending.
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy { reply_timeout: Duration::MAX, ..Policy::default() }
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &BackupArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let path = std::path::absolute(&args.file).map_err(|e| CliError::File(args.file.clone(), e))?;
     let Some(name) = path.to_str() else {
         return Err(CliError::Usage(format!("{} is not UTF-8; give another name", path.display())));
@@ -52,9 +52,9 @@ pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::testing::{error, result, with_daemon};
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::testing::{error, result, with_daemon};
 
     #[test]
     fn the_daemon_gets_an_absolute_path() {
@@ -65,7 +65,7 @@ mod tests {
             {
                 let (mut console, out, _) = console(format, b"");
                 let answer = |call: &_| result(call, json!({"bytes": 2048}));
-                let args = Args { file: file.into() };
+                let args = BackupArgs { file: file.into() };
                 let (outcome, seen) = with_daemon(answer, |client| run(&args, client, &mut console));
                 outcome.unwrap();
                 assert_eq!((&seen[0]["method"], &seen[0]["params"]), (&json!(METHOD), &json!({"path": sent})));
@@ -78,7 +78,7 @@ mod tests {
     fn the_daemons_refusal_is_the_commands() {
         let (mut console, out, _) = console(Format::Text, b"");
         let answer = |call: &_| error(call, -32602, "param 'path' must be a file that is not there yet");
-        let args = Args { file: "/a".into() };
+        let args = BackupArgs { file: "/a".into() };
         let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
         assert!(outcome.unwrap_err().to_string().contains("not there yet"));
         assert_eq!(out.text(), "");

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use super::console::{Console, Format, visible};
-use super::error::CliError;
-use super::pretty::pretty;
-use super::values;
+use crate::cli::support::console::{Console, Format, visible};
+use crate::cli::support::error::CliError;
+use crate::cli::support::pretty::pretty;
+use crate::cli::support::values;
 use crate::client::{Client, Delivery, Policy};
 
 /// Methods that a second delivery changes once more: each contradiction inserts, each reinforcement
@@ -20,7 +20,7 @@ const MAX_PARAMS_BYTES: u64 = 64 << 20;
 
 /// Call a method and print its result; `iaid call rpc.discover` lists them
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct CallArgs {
     /// The method, such as memory_recall
     method: String,
     /// Its params, a JSON object; - reads it from standard input
@@ -31,13 +31,13 @@ pub(super) struct Args {
     timeout: Duration,
 }
 
-impl Args {
-    pub(super) fn policy(&self) -> Policy {
+impl CallArgs {
+    pub(crate) fn policy(&self) -> Policy {
         Policy { reply_timeout: self.timeout, ..Policy::default() }
     }
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &CallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let params = params(&args.params, console)?;
     let again = NOT_REPEATABLE.contains(&args.method.as_str());
     let delivery = if again { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
@@ -69,14 +69,14 @@ fn params(argument: &str, console: &mut Console) -> Result<Box<RawValue>, CliErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::error::Exit;
-    use super::super::testing::{error, result, with_daemon};
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::error::Exit;
+    use crate::cli::support::testing::{error, result, with_daemon};
     use serde_json::json;
 
-    fn args(params: &str) -> Args {
-        Args { method: "m".into(), params: params.into(), timeout: Duration::from_secs(30) }
+    fn args(params: &str) -> CallArgs {
+        CallArgs { method: "m".into(), params: params.into(), timeout: Duration::from_secs(30) }
     }
 
     #[test]

@@ -11,11 +11,11 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use super::lines::{Line, Lines};
-use super::progress::Progress;
-use super::values::{counted, grouped};
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::error::CliError;
+use crate::cli::support::lines::{Line, Lines};
+use crate::cli::support::progress::Progress;
+use crate::cli::support::values::{counted, grouped};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal};
 
 const METHOD: &str = "memory_capture";
@@ -25,7 +25,7 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// Store a text, word for word
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct CaptureArgs {
     #[command(flatten)]
     about: About,
     /// The text; - or nothing reads one text a line from standard input
@@ -84,7 +84,7 @@ enum Status {
     Skipped,
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &CaptureArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     match args.text.as_deref() {
         Some("-") => bulk(&args.about, client, console),
         Some(text) => one(text, &args.about, client, console),
@@ -253,10 +253,10 @@ impl Bulk<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::error::Exit;
-    use super::super::testing::{error, result, with_daemon};
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::error::Exit;
+    use crate::cli::support::testing::{error, result, with_daemon};
     use crate::client::Policy;
 
     use serde_json::Value;
@@ -316,7 +316,7 @@ mod tests {
         assert!(matches!(error, CliError::Stopped(3, _)), "{error}");
         assert_eq!(out.text(), "2 lines: 2 inserted, 0 reinforced, 0 skipped\n");
 
-        let (mut console, _, _) = super::super::console::tests::console(Format::Text, b"one\n");
+        let (mut console, _, _) = crate::cli::support::console::tests::console(Format::Text, b"one\n");
         let error =
             bulk(&About::default(), &mut Client::new("/nowhere/s", Policy::default()), &mut console).unwrap_err();
         assert!(matches!(error, CliError::Stopped(1, _)));
@@ -331,7 +331,7 @@ mod tests {
             ("short", "skipped: why\n"),
         ] {
             let (mut console, out, _) = console(Format::Text, b"");
-            let args = Args { about: About::default(), text: Some(text.into()) };
+            let args = CaptureArgs { about: About::default(), text: Some(text.into()) };
             let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
             outcome.unwrap();
             assert_eq!(out.text(), line);

@@ -3,17 +3,17 @@
 use clap::Command;
 use clap_complete::Shell;
 
-use super::console::Console;
-use super::error::CliError;
+use crate::cli::support::console::Console;
+use crate::cli::support::error::CliError;
 
 /// Print a completion script, such as: iaid completions bash > ~/.local/share/bash-completion/completions/iaid
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct CompletionsArgs {
     /// The shell it is for
     shell: Shell,
 }
 
-pub(super) fn run(args: &Args, mut command: Command, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &CompletionsArgs, mut command: Command, console: &mut Console) -> Result<(), CliError> {
     // Through memory: the generator panics where its writer fails, as one does behind `| head`.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "iaid", &mut script);
@@ -22,15 +22,16 @@ pub(super) fn run(args: &Args, mut command: Command, console: &mut Console) -> R
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, console};
     use super::*;
+    use crate::cli::Cli;
+    use crate::cli::support::console;
     use clap::{CommandFactory, ValueEnum};
 
     #[test]
     fn every_shell_has_a_script_that_knows_the_commands() {
         for &shell in Shell::value_variants() {
             let (mut console, out, _) = console::tests::console(console::Format::Text, b"");
-            run(&Args { shell }, Cli::command(), &mut console).unwrap();
+            run(&CompletionsArgs { shell }, Cli::command(), &mut console).unwrap();
             assert!(out.text().contains("recall"), "{shell}");
         }
     }

@@ -1,78 +1,84 @@
-//! What the commands that send one control message have in common.
+//! `iaid pause`, `resume`, `sleep` and `wake`: each sends one control message to the daemon.
 
-use std::fmt;
-use std::time::Duration;
+use serde_json::json;
 
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use crate::cli::support::console::Console;
+use crate::cli::support::control_message;
+use crate::cli::support::error::CliError;
+use crate::client::Client;
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use crate::client::{Client, Policy};
-
-/// How long a control message may take: existing clients wait 10 s for `status`, which the event
-/// loop answers in milliseconds.
-pub(super) fn policy() -> Policy {
-    Policy { reply_timeout: Duration::from_secs(10), ..Policy::default() }
+/// Keep the daemon from falling asleep when idle, until `iaid resume`
+#[derive(Debug, clap::Args)]
+pub(crate) struct PauseArgs {
+    /// Intended length, recorded in the journal; the pause does not end by itself
+    #[arg(value_parser = clap::value_parser!(u32))]
+    seconds: Option<u32>,
 }
 
-/// The keys every reply to a control message may have.
-#[derive(Deserialize)]
-struct Reply {
-    ok: bool,
-    #[serde(default)]
+pub(crate) fn pause(args: &PauseArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let message = match args.seconds {
+        Some(seconds) => json!({"type": "pause", "seconds": seconds}),
+        None => json!({"type": "pause"}),
+    };
+    control_message::send_and_report(
+        "pause",
+        &message,
+        "paused: no sleep of its own until `iaid resume`",
+        client,
+        console,
+    )
+}
+
+/// End a pause
+#[derive(Debug, clap::Args)]
+pub(crate) struct ResumeArgs {}
+
+pub(crate) fn resume(_: &ResumeArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let message = json!({"type": "resume"});
+    control_message::send_and_report("resume", &message, "resumed: the daemon sleeps when idle", client, console)
+}
+
+/// Put the daemon to sleep now
+#[derive(Debug, clap::Args)]
+pub(crate) struct SleepArgs {
+    /// Reason to record in the journal
+    #[arg(long, value_name = "TEXT", default_value = "iaid sleep")]
     reason: String,
-    #[serde(default)]
-    error: String,
 }
 
-/// Sends the message and gives the reply, after printing it where programs listen.
-///
-/// # Errors
-/// [`CliError::Declined`] for a reply with `"ok":false`, and what the client finds.
-pub(super) fn ask(
-    name: &'static str,
-    message: &impl Serialize,
-    client: &mut Client,
-    console: &mut Console,
-) -> Result<Box<RawValue>, CliError> {
-    let reply = client.control(message)?;
-    let Reply { ok, reason, error } = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply(name, e))?;
-    if console.format == Format::Json {
-        console.say(reply.get()).map_err(CliError::Output)?;
-    }
-    if ok { Ok(reply) } else { Err(CliError::Declined { reason, message: error }) }
+pub(crate) fn sleep(args: &SleepArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let message = json!({"type": "user_initiated_sleep", "reason": args.reason, "ts": control_message::now()});
+    control_message::send_and_report(
+        "user_initiated_sleep",
+        &message,
+        "falling asleep; the next request wakes it",
+        client,
+        console,
+    )
 }
 
-/// Sends the message and says `done` to people.
-///
-/// # Errors
-/// As [`ask`].
-pub(super) fn tell(
-    name: &'static str,
-    message: &impl Serialize,
-    done: impl fmt::Display,
-    client: &mut Client,
-    console: &mut Console,
-) -> Result<(), CliError> {
-    ask(name, message, client, console)?;
-    match console.format {
-        Format::Json => Ok(()),
-        Format::Text => console.say(done).map_err(CliError::Output),
-    }
-}
+/// Wake the daemon
+#[derive(Debug, clap::Args)]
+pub(crate) struct WakeArgs {}
 
-/// Now, as control messages carry it.
-pub(super) fn now() -> String {
-    jiff::Timestamp::now().to_string()
+pub(crate) fn wake(_: &WakeArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let message = json!({"type": "force_wake", "ts": control_message::now()});
+    control_message::send_and_report(
+        "force_wake",
+        &message,
+        "asked to wake; what runs ends its piece of work first",
+        client,
+        console,
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::testing::with_daemon;
-    use super::super::{Cli, Command, pause, resume, sleep, wake};
     use super::*;
+    use crate::cli::support::console::Format;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::testing::with_daemon;
+    use crate::cli::{Cli, Command};
     use clap::Parser;
     use serde_json::{Value, json};
 
@@ -82,10 +88,10 @@ mod tests {
         let (outcome, seen) = with_daemon(
             move |_| reply.clone(),
             |client| match command {
-                Command::Pause(args) => pause::run(&args, client, &mut console),
-                Command::Resume(args) => resume::run(&args, client, &mut console),
-                Command::Sleep(args) => sleep::run(&args, client, &mut console),
-                Command::Wake(args) => wake::run(&args, client, &mut console),
+                Command::Pause(args) => pause(&args, client, &mut console),
+                Command::Resume(args) => resume(&args, client, &mut console),
+                Command::Sleep(args) => sleep(&args, client, &mut console),
+                Command::Wake(args) => wake(&args, client, &mut console),
                 other => panic!("{other:?} is no control message"),
             },
         );

@@ -14,17 +14,17 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use super::progress::Progress;
-use super::values::counted;
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::error::CliError;
+use crate::cli::support::progress::Progress;
+use crate::cli::support::values::counted;
 use crate::client::Client;
 
 const METHOD: &str = "store_export";
 
 /// Write everything that is remembered, one JSON object a line
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct ExportArgs {
     /// Where to; - or nothing is standard output
     #[arg(default_value = "-")]
     file: PathBuf,
@@ -37,7 +37,7 @@ struct Page<'a> {
     cursor: Option<String>,
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &ExportArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     if args.file.as_os_str() == "-" {
         let copied = copy(client, console, |console, line| writeln!(console.out, "{line}").map_err(CliError::Output));
         return copied.map(|_| ());
@@ -126,9 +126,9 @@ impl Drop for Target {
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::testing::{error, result, with_daemon};
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::testing::{error, result, with_daemon};
     use serde_json::Value;
     use std::os::unix::fs::PermissionsExt;
 
@@ -148,7 +148,7 @@ mod tests {
 
     fn export(file: &Path, answer: fn(&Value) -> Value, format: Format) -> (Result<(), CliError>, String) {
         let (mut console, out, _) = console(format, b"");
-        let args = Args { file: file.to_owned() };
+        let args = ExportArgs { file: file.to_owned() };
         let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
         (outcome, out.text())
     }

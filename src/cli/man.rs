@@ -3,14 +3,14 @@
 use clap::Command;
 use clap_mangen::Man;
 
-use super::console::Console;
-use super::error::CliError;
+use crate::cli::support::console::Console;
+use crate::cli::support::error::CliError;
 
 /// Print the manual pages, such as: iaid man | man -l -
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(crate) struct ManArgs {}
 
-pub(super) fn run(_: &Args, mut command: Command, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(_: &ManArgs, mut command: Command, console: &mut Console) -> Result<(), CliError> {
     command.build();
     let mut pages = Vec::new();
     render(command, &mut pages).map_err(CliError::Output)?;
@@ -27,14 +27,15 @@ fn render(command: Command, pages: &mut Vec<u8>) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, console};
     use super::*;
+    use crate::cli::Cli;
+    use crate::cli::support::console;
     use clap::CommandFactory;
 
     #[test]
     fn every_command_has_a_page() {
         let (mut console, out, _) = console::tests::console(console::Format::Text, b"");
-        run(&Args {}, Cli::command(), &mut console).unwrap();
+        run(&ManArgs {}, Cli::command(), &mut console).unwrap();
         let pages = out.text();
         for sub in Cli::command().get_subcommands() {
             let title = format!(".TH iaid-{} 1", sub.get_name());

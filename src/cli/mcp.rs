@@ -7,19 +7,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 
-use super::error::CliError;
-use super::paths;
+use crate::cli::support::error::CliError;
+use crate::cli::support::paths;
 use crate::mcp::{self, Host, Options};
 
 /// Serve the memory to an assistant: MCP on standard input and output
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct McpArgs {
     /// The store's folder, for the heartbeat [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
-pub(super) fn run(args: Args, socket: Option<PathBuf>) -> Result<(), CliError> {
+pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
     let env = |name: &str| env::var_os(name);
     let options = Options {
         socket: paths::socket(socket, &env)?,

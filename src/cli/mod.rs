@@ -10,36 +10,21 @@ mod backup;
 mod call;
 mod capture;
 mod completions;
-mod console;
 mod control;
 mod doctor;
-mod error;
 mod export;
-mod files;
 mod hook;
 mod import;
 mod install;
-mod lines;
 mod log;
-mod logging;
 mod man;
 mod mcp;
-mod paths;
-mod pause;
-mod pretty;
-mod program;
-mod progress;
 mod recall;
 mod rem;
-mod resume;
 mod serve;
-mod sleep;
 mod status;
-#[cfg(test)]
-mod testing;
+mod support;
 mod uninstall;
-mod values;
-mod wake;
 
 use std::env;
 use std::path::PathBuf;
@@ -51,9 +36,10 @@ use crate::client::{Client, Policy};
 use crate::sys::inherited::Inherited;
 use crate::sys::notify::Notifier;
 
-use self::console::{Console, Format};
-use self::error::CliError;
-use self::logging::Unread;
+use self::support::console::{Console, Format};
+use self::support::error::{self, CliError};
+use self::support::logging::{self, Unread};
+use self::support::{control_message, paths};
 
 /// Where the options of every command stand in its help: after its own.
 const LAST: usize = 100;
@@ -78,27 +64,27 @@ IAID_LOG sets what is logged to standard error, such as debug or info,iaid::serv
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
-    Mcp(mcp::Args),
-    Call(call::Args),
-    Status(status::Args),
-    Pause(pause::Args),
-    Resume(resume::Args),
-    Sleep(sleep::Args),
-    Wake(wake::Args),
-    Rem(rem::Args),
-    Capture(capture::Args),
-    Recall(recall::Args),
-    Export(export::Args),
-    Import(import::Args),
-    Backup(backup::Args),
-    Log(log::Args),
-    Doctor(doctor::Args),
-    Install(install::Args),
-    Uninstall(uninstall::Args),
-    Hook(hook::Args),
-    Completions(completions::Args),
-    Man(man::Args),
+    Serve(serve::ServeArgs),
+    Mcp(mcp::McpArgs),
+    Call(call::CallArgs),
+    Status(status::StatusArgs),
+    Pause(control::PauseArgs),
+    Resume(control::ResumeArgs),
+    Sleep(control::SleepArgs),
+    Wake(control::WakeArgs),
+    Rem(rem::RemArgs),
+    Capture(capture::CaptureArgs),
+    Recall(recall::RecallArgs),
+    Export(export::ExportArgs),
+    Import(import::ImportArgs),
+    Backup(backup::BackupArgs),
+    Log(log::LogArgs),
+    Doctor(doctor::DoctorArgs),
+    Install(install::InstallArgs),
+    Uninstall(uninstall::UninstallArgs),
+    Hook(hook::HookArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Parses the command line, carries it out, and gives the code to exit with.
@@ -168,10 +154,10 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
         Command::Status(args) => status::run(&args, &mut client(args.policy())?, console),
-        Command::Pause(args) => pause::run(&args, &mut client(control::policy())?, console),
-        Command::Resume(args) => resume::run(&args, &mut client(control::policy())?, console),
-        Command::Sleep(args) => sleep::run(&args, &mut client(control::policy())?, console),
-        Command::Wake(args) => wake::run(&args, &mut client(control::policy())?, console),
-        Command::Rem(args) => rem::run(&args, &mut client(control::policy())?, console),
+        Command::Pause(args) => control::pause(&args, &mut client(control_message::policy())?, console),
+        Command::Resume(args) => control::resume(&args, &mut client(control_message::policy())?, console),
+        Command::Sleep(args) => control::sleep(&args, &mut client(control_message::policy())?, console),
+        Command::Wake(args) => control::wake(&args, &mut client(control_message::policy())?, console),
+        Command::Rem(args) => rem::run(&args, &mut client(control_message::policy())?, console),
     }
 }

@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::console::{Console, Format, Kind, bold, visible};
-use super::error::CliError;
-use super::values::counted;
+use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::support::error::CliError;
+use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
 
@@ -17,7 +17,7 @@ const METHOD: &str = "memory_recall";
 
 /// Find what was said about a cue
 #[derive(Debug, Serialize, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct RecallArgs {
     /// What to look for, in any words; an empty one gives the most recent
     cue: String,
     /// Most hits, 1 to 100 [default: 10]
@@ -74,7 +74,7 @@ struct Hit<'a> {
     session_id: Option<String>,
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let result = client.call(METHOD, args)?;
     if console.format == Format::Json {
         return console.say(result.get()).map_err(CliError::Output);
@@ -127,7 +127,7 @@ fn about(hit: &Hit<'_>, zone: &TimeZone) -> String {
 }
 
 /// A time of the daemon's as the user's clock shows it, or as it is where it is no time.
-pub(super) fn local_time(ts: &str, zone: &TimeZone) -> String {
+pub(crate) fn local_time(ts: &str, zone: &TimeZone) -> String {
     match ts.parse::<Timestamp>() {
         Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => ts.to_owned(),
@@ -136,8 +136,8 @@ pub(super) fn local_time(ts: &str, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, Command};
     use super::*;
+    use crate::cli::{Cli, Command};
     use clap::Parser;
     use serde_json::{Value, json};
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::console::{Console, Format};
-use super::control;
-use super::error::CliError;
-use super::progress::Line;
-use super::values::counted;
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::control_message;
+use crate::cli::support::error::CliError;
+use crate::cli::support::progress::Line;
+use crate::cli::support::values::counted;
 use crate::client::Client;
 
 /// Between two looks. Picked: smooth for people, nothing for the daemon.
@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Ask for a REM cycle: consolidation now instead of at the next sleep, and wait for its end
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(crate) struct RemArgs {}
 
 #[derive(Deserialize)]
 struct Status {
@@ -57,12 +57,12 @@ enum Seen {
     Going,
 }
 
-pub(super) fn run(_: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
-    let message = json!({"type": "force_rem", "ts": control::now()});
+pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    let message = json!({"type": "force_rem", "ts": control_message::now()});
     let Some(mut before) = look(client)? else {
-        return control::tell("force_rem", &message, "asked for a REM cycle", client, console);
+        return control_message::send_and_report("force_rem", &message, "asked for a REM cycle", client, console);
     };
-    control::ask("force_rem", &message, client, console)?;
+    control_message::send("force_rem", &message, client, console)?;
     let mut line = Line::default();
     let outcome = loop {
         let Some(now) = look(client)? else { break Ok(Cycle::default()) };
@@ -71,7 +71,7 @@ pub(super) fn run(_: &Args, client: &mut Client, console: &mut Console) -> Resul
             Seen::Failed(reason) => break Err(CliError::Declined { reason: "step_failed".into(), message: reason }),
             Seen::CutShort => {
                 before = now;
-                client.control(&json!({"type": "force_rem", "ts": control::now()}))?;
+                client.control(&json!({"type": "force_rem", "ts": control_message::now()}))?;
             }
             Seen::Going => {
                 line.show(&render(&now), Instant::now(), console);
@@ -122,9 +122,9 @@ fn sentence(cycle: &Cycle) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::testing::with_daemon;
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::testing::with_daemon;
     use serde_json::Value;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -139,7 +139,7 @@ mod tests {
             }
             _ => json!({"ok": true, "reason": "rem_queued"}),
         };
-        let (outcome, seen) = with_daemon(answer, |client| run(&Args {}, client, &mut console));
+        let (outcome, seen) = with_daemon(answer, |client| run(&RemArgs {}, client, &mut console));
         let asked = seen.into_iter().filter(|message| message["type"] == "force_rem").collect();
         (outcome, asked, out.text())
     }

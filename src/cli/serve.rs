@@ -6,8 +6,8 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::error::CliError;
-use super::{paths, values};
+use crate::cli::support::error::CliError;
+use crate::cli::support::{paths, values};
 use crate::daemon::{self, Listen, Options};
 use crate::lifecycle::machine::Thresholds;
 use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
@@ -24,7 +24,7 @@ const LINES_IN_MEMORY: usize = 2;
 
 /// Run the daemon in the foreground
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct ServeArgs {
     /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(super) struct Args {
     rest_after: Duration,
 }
 
-impl Args {
+impl ServeArgs {
     fn limits(&self) -> Result<Limits, CliError> {
         let mut limits = Limits::default();
         if let Some(workers) = self.workers {
@@ -128,8 +128,8 @@ fn from_env(
     read(&value).map(Some).map_err(|why| CliError::Usage(format!("{name}={value} {why}")))
 }
 
-pub(super) fn run(
-    args: Args,
+pub(crate) fn run(
+    args: ServeArgs,
     socket: Option<PathBuf>,
     inherited: Inherited,
     notifier: Notifier,
@@ -155,11 +155,11 @@ pub(super) fn run(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Cli, Command};
     use super::*;
+    use crate::cli::{Cli, Command};
     use clap::Parser;
 
-    fn parse(line: &str) -> Result<Args, String> {
+    fn parse(line: &str) -> Result<ServeArgs, String> {
         let cli = Cli::try_parse_from(["iaid", "serve"].into_iter().chain(line.split_whitespace()));
         match cli.map_err(|e| e.to_string())?.command {
             Command::Serve(args) => Ok(args),

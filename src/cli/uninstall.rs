@@ -3,20 +3,20 @@
 //! A file that nothing else has changed since is what it was before, to the byte; of any other the entry goes
 //! and the rest stays. The store is left where it is.
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use super::install::{Choice, Part, Place, Plan};
+use crate::cli::install::{Choice, Part, Place, Plan};
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::error::CliError;
 
 /// Undo what install has set up
 ///
 /// With no choice of these all of it. What was remembered stays in the store.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct UninstallArgs {
     #[command(flatten)]
     choice: Choice,
 }
 
-pub(super) fn run(args: &Args, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), CliError> {
     let place = Place::from_env()?;
     let parts = match args.choice.parts() {
         parts if parts.is_empty() => vec![Part::ClaudeCode, Part::Codex, Part::Service],

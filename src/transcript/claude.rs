@@ -29,7 +29,7 @@ const OWN: [&str; 4] = ["isMeta", "isSidechain", "isCompactSummary", "isApiError
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(super) fn turns(line: &Members<'_>) -> Result<Vec<Turn>, String> {
+pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<Turn>, String> {
     let role = match line.string("type").as_deref() {
         Some("user") => "user",
         Some("assistant") => "assistant",

@@ -14,7 +14,7 @@ use crate::wire::json::{Members, string};
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(super) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader) -> Result<Vec<Turn>, String> {
+pub(crate) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader) -> Result<Vec<Turn>, String> {
     let Ok(payload) = Members::read(payload.get()) else { return Ok(Vec::new()) };
     let (kind, type_) = (line.string("type"), payload.string("type"));
     let (role, texts) = match (kind.as_deref(), type_.as_deref()) {

@@ -10,7 +10,7 @@ const MARKS: [(&str, &str); 2] = [(OPEN, CLOSE), ("<system-reminder>", "</system
 
 /// `text` without what was put in: from a mark to its end, or to the text's end where that is missing.
 /// White space at the ends of what is left goes, too, where anything went.
-pub(super) fn without(text: String) -> String {
+pub(crate) fn without(text: String) -> String {
     let Some(mut next) = first(&text) else { return text };
     let (mut left, mut rest) = (String::with_capacity(text.len()), text.as_str());
     loop {

@@ -10,16 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::files;
-use super::super::hook::input::CHECK as ANSWER;
-use super::super::hook::last::Last;
-use super::super::install::entries::{EVENTS, Entry, HOOK_SECONDS, words};
-use super::super::install::{Part, service};
-use super::super::program::{self, Said};
-use super::super::values::{micros_in_words, time_in_words};
 use super::Patient;
 use super::files::listed;
 use super::finding::Findings;
+use crate::cli::hook::input::CHECK as ANSWER;
+use crate::cli::hook::last::Last;
+use crate::cli::install::entries::{EVENTS, Entry, HOOK_SECONDS, words};
+use crate::cli::install::{Part, service};
+use crate::cli::support::files;
+use crate::cli::support::program::{self, Said};
+use crate::cli::support::values::{micros_in_words, time_in_words};
 use crate::transcript::Assistant;
 
 /// Longest wait for a program that is asked for its version.
@@ -42,11 +42,11 @@ struct Subject<'p> {
     part: Part,
 }
 
-pub(super) fn claude_code(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn claude_code(patient: &mut Patient, found: &mut Findings) {
     Subject { patient, assistant: Assistant::ClaudeCode, part: Part::ClaudeCode }.check(found);
 }
 
-pub(super) fn codex(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn codex(patient: &mut Patient, found: &mut Findings) {
     Subject { patient, assistant: Assistant::Codex, part: Part::Codex }.check(found);
 }
 

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::super::files;
-use super::super::install::service::Manager;
-use super::super::recall::local_time;
-use super::super::status::state_in_words;
-use super::super::values::{counted, micros_in_words, time_in_words};
 use super::Patient;
 use super::files::json_file;
 use super::finding::{Findings, Fix};
+use crate::cli::install::service::Manager;
+use crate::cli::recall::local_time;
+use crate::cli::status::state_in_words;
+use crate::cli::support::files;
+use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::client::{Client, ClientError, Policy, Unreached};
 use crate::lifecycle::record;
 use crate::wire::reply::code;
@@ -30,7 +30,7 @@ const LOCK_BYTES: u64 = 64;
 /// Problems of a store that are named here. Whatever they are, the remedy is the same.
 const NAMED: usize = 3;
 
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_secs(2),
         reply_timeout: ANSWER,
@@ -40,7 +40,7 @@ pub(super) fn policy() -> Policy {
 }
 
 /// Does it answer, and how fast?
-pub(super) fn answers(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn answers(patient: &mut Patient, found: &mut Findings) {
     patient.status = None;
     let began = Instant::now();
     let pong = patient.client.call("ping", &json!({}));
@@ -62,7 +62,7 @@ pub(super) fn answers(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Is what runs this program?
-pub(super) fn version(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn version(patient: &mut Patient, found: &mut Findings) {
     let Some(status) = &patient.status else { return };
     let (own, theirs) = (env!("CARGO_PKG_VERSION"), status["version"].as_str().unwrap_or("an unknown version"));
     let restart = restart(patient);
@@ -80,7 +80,7 @@ pub(super) fn version(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Does a write reach the disk and come back?
-pub(super) fn round_trip(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn round_trip(patient: &mut Patient, found: &mut Findings) {
     if patient.status.is_none() {
         return unseen(patient, found);
     }
@@ -106,7 +106,7 @@ pub(super) fn round_trip(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Is the store whole?
-pub(super) fn store(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn store(patient: &mut Patient, found: &mut Findings) {
     if patient.status.is_none() || patient.is_stuck {
         return unseen(patient, found);
     }
@@ -154,7 +154,7 @@ fn listed(list: &Value) -> String {
 }
 
 /// Did the last REM cycle end, and does sleep go on?
-pub(super) fn cycle(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn cycle(patient: &mut Patient, found: &mut Findings) {
     let file = json_file(&patient.store.join(record::NAME)).ok().flatten().unwrap_or_default();
     let quarantine = match &patient.status {
         Some(status) => &status["quarantine"],

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::super::files::text;
-use super::super::hook::PLACES;
-use super::super::values::{counted, size_in_words};
 use super::Patient;
 use super::finding::{Findings, Fix};
+use crate::cli::hook::PLACES;
+use crate::cli::support::files::text;
+use crate::cli::support::values::{counted, size_in_words};
 use crate::lifecycle::heartbeats::{self, Condition};
 use crate::lifecycle::{record, state_file};
 use crate::memory::spool;
@@ -38,7 +38,7 @@ const FEW_BYTES: u64 = 512 << 20;
 const BEING_WRITTEN: Duration = Duration::from_secs(60);
 
 /// Who may come in by the socket?
-pub(super) fn socket(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn socket(patient: &mut Patient, found: &mut Findings) {
     let path = patient.client.path();
     let shown = path.display();
     // Where none is, the daemon's own check says so.
@@ -90,7 +90,7 @@ fn folder(folder: &Path, store: &Path, found: &mut Findings) {
 }
 
 /// Whose are the store's files?
-pub(super) fn modes(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn modes(patient: &mut Patient, found: &mut Findings) {
     let store = &patient.store;
     if !store.exists() {
         let remedy = format_args!("the daemon makes it: iaid serve; or name it with --store");
@@ -130,7 +130,7 @@ pub(super) fn modes(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Is there room for more?
-pub(super) fn space(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn space(patient: &mut Patient, found: &mut Findings) {
     let there = patient.store.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let shown = there.display();
     let bytes = match disk::free_bytes(there) {
@@ -149,7 +149,7 @@ pub(super) fn space(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Can the state files be read, and was one set aside?
-pub(super) fn state(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn state(patient: &mut Patient, found: &mut Findings) {
     for name in [state_file::NAME, record::NAME] {
         if let Err(error) = json_file(&patient.store.join(name)) {
             let remedy = format_args!("nothing: at its next start the daemon sets it aside and begins with defaults");
@@ -168,7 +168,7 @@ pub(super) fn state(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// What a process that was killed has left.
-pub(super) fn leftovers(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn leftovers(patient: &mut Patient, found: &mut Findings) {
     let writer = |path: &Path| -> Option<u32> { path.file_name()?.to_str()?.rsplit_once(".tmp-")?.1.parse().ok() };
     for (path, about) in files(&patient.store) {
         let is_old = || about.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > BEING_WRITTEN));
@@ -181,7 +181,7 @@ pub(super) fn leftovers(patient: &mut Patient, found: &mut Findings) {
 }
 
 /// Which assistants' bridges are there?
-pub(super) fn clients(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn clients(patient: &mut Patient, found: &mut Findings) {
     let beats = match heartbeats::read(&patient.store, patient.now, process::is_alive) {
         Ok(beats) => beats,
         Err(error) => {
@@ -213,7 +213,7 @@ pub(super) fn clients(patient: &mut Patient, found: &mut Findings) {
 ///
 /// # Errors
 /// It is no file of this kind.
-pub(super) fn json_file(path: &Path) -> io::Result<Option<Value>> {
+pub(crate) fn json_file(path: &Path) -> io::Result<Option<Value>> {
     let Some(text) = text(path, STATE_BYTES)? else { return Ok(None) };
     let value: Value = serde_json::from_str(&text)?;
     if value.is_object() { Ok(Some(value)) } else { Err(io::Error::other("it is no object")) }
@@ -236,7 +236,7 @@ fn files(store: &Path) -> Vec<(PathBuf, Metadata)> {
 }
 
 /// The files and folders in a folder.
-pub(super) fn listed(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
+pub(crate) fn listed(folder: &Path) -> impl Iterator<Item = (PathBuf, Metadata)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten().take(MOST_FILES);
     let about = |entry: fs::DirEntry| Some((entry.path(), entry.metadata().ok()?));
     entries.filter_map(about).filter(|(_, about)| about.is_file() || about.is_dir())

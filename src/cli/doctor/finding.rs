@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use super::super::console::{Kind, bold, visible};
+use crate::cli::support::console::{Kind, bold, visible};
 use crate::client::{Client, Policy};
 
 /// Longest wait for an index that is made anew: that of ten million records.
@@ -19,7 +19,7 @@ const REINDEX: Duration = Duration::from_secs(3600);
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     Pass,
     /// It works, and somebody should look.
     Warn,
@@ -29,20 +29,20 @@ pub(super) enum Verdict {
 
 /// A line of the report.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Finding {
+pub(crate) struct Finding {
     check: &'static str,
-    pub(super) verdict: Verdict,
+    pub(crate) verdict: Verdict,
     what: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     remedy: String,
     /// What `--fix` does about it; nothing where it needs judgement.
     #[serde(rename = "fixable", serialize_with = "are_some")]
-    pub(super) fixes: Vec<Fix>,
+    pub(crate) fixes: Vec<Fix>,
 }
 
 /// Something that can be set right without asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fix {
+pub(crate) enum Fix {
     Mode(PathBuf, u32),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
@@ -52,30 +52,30 @@ pub(super) enum Fix {
 
 /// What one check finds, in its order.
 #[derive(Debug)]
-pub(super) struct Findings {
+pub(crate) struct Findings {
     check: &'static str,
-    pub(super) all: Vec<Finding>,
+    pub(crate) all: Vec<Finding>,
 }
 
 impl Findings {
-    pub(super) fn of(check: &'static str) -> Findings {
+    pub(crate) fn of(check: &'static str) -> Findings {
         Findings { check, all: Vec::new() }
     }
 
-    pub(super) fn pass(&mut self, what: Arguments<'_>) {
+    pub(crate) fn pass(&mut self, what: Arguments<'_>) {
         self.add(Verdict::Pass, what, format_args!(""));
     }
 
-    pub(super) fn warn(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
+    pub(crate) fn warn(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
         self.add(Verdict::Warn, what, remedy);
     }
 
-    pub(super) fn fail(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
+    pub(crate) fn fail(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
         self.add(Verdict::Fail, what, remedy);
     }
 
     /// What has just been found is set right so.
-    pub(super) fn fixed_by(&mut self, fixes: Vec<Fix>) {
+    pub(crate) fn fixed_by(&mut self, fixes: Vec<Fix>) {
         if let Some(finding) = self.all.last_mut() {
             finding.fixes = fixes;
         }
@@ -90,7 +90,7 @@ impl Findings {
 
 impl Finding {
     /// For people: a line, and one with what to do.
-    pub(super) fn text(&self, kind: Kind) -> String {
+    pub(crate) fn text(&self, kind: Kind) -> String {
         let verdict = self.verdict.name();
         let verdict = if self.verdict == Verdict::Pass { verdict.into() } else { bold(verdict, kind) };
         let mut text = format!("{verdict}  {:<12}  {}", self.check, visible(&self.what, kind).replace('\n', " "));
@@ -125,7 +125,7 @@ impl fmt::Display for Fix {
 
 impl Fix {
     /// Does it, and says what it did, or why it could not.
-    pub(super) fn apply(&self) -> Result<String, String> {
+    pub(crate) fn apply(&self) -> Result<String, String> {
         let outcome = match self {
             Fix::Mode(path, mode) => set_mode(path, *mode),
             Fix::Rename(from, to) => rename(from, to),

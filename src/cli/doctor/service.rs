@@ -1,10 +1,10 @@
 //! The service: is it there, will it be at the next login, and does it outlive this one?
 
-use super::super::install::service::{Manager, ends_with_the_session};
 use super::Patient;
 use super::finding::Findings;
+use crate::cli::install::service::{Manager, ends_with_the_session};
 
-pub(super) fn service(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn service(patient: &mut Patient, found: &mut Findings) {
     let Some(place) = &patient.place else { return };
     let Some(manager) = Manager::found() else {
         return found.pass(format_args!("neither systemd nor launchd is here: the daemon is started by hand"));

@@ -3,10 +3,10 @@
 use std::fs::Metadata;
 use std::time::Duration;
 
-use super::super::values::{counted, size_in_words, time_in_words};
 use super::Patient;
 use super::files::listed;
 use super::finding::{Findings, Fix};
+use crate::cli::support::values::{counted, size_in_words, time_in_words};
 use crate::memory::spool::{self, Kind};
 
 /// A daemon that is there takes a file in within a minute or two, and a large heap of them in some more.
@@ -19,7 +19,7 @@ const MOST: usize = 20;
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Is anything stuck?
-pub(super) fn spool(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn spool(patient: &mut Patient, found: &mut Findings) {
     let folder = patient.store.join(spool::FOLDER);
     let (shown, live) = (folder.display(), spool::LIVE);
     let (mut waiting, mut oldest, mut bytes) = (0, Duration::ZERO, 0);

@@ -13,13 +13,13 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::super::import::LINE_BYTES;
-use super::super::lines::{Line, Lines};
 use super::PLACES;
 use super::journal::Journal;
 use super::last::Last;
 use super::place::{self, Place};
 use super::spool;
+use crate::cli::import::LINE_BYTES;
+use crate::cli::support::lines::{Line, Lines};
 use crate::client::Client;
 use crate::lifecycle::own_folder;
 use crate::memory::spool::FOLDER;
@@ -49,10 +49,10 @@ const OTHERS: usize = 16;
 const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A hook's work on transcripts.
-pub(super) struct Capture<'a> {
-    pub(super) store: &'a Path,
-    pub(super) client: &'a mut Client,
-    pub(super) journal: &'a Journal,
+pub(crate) struct Capture<'a> {
+    pub(crate) store: &'a Path,
+    pub(crate) client: &'a mut Client,
+    pub(crate) journal: &'a Journal,
     /// The daemon did not answer: what is taken waits in files.
     is_down: bool,
     left: u64,
@@ -70,7 +70,7 @@ struct Source {
 }
 
 impl<'a> Capture<'a> {
-    pub(super) fn new(store: &'a Path, client: &'a mut Client, journal: &'a Journal, now: Instant) -> Capture<'a> {
+    pub(crate) fn new(store: &'a Path, client: &'a mut Client, journal: &'a Journal, now: Instant) -> Capture<'a> {
         Capture { store, client, journal, is_down: false, left: READ_BYTES, end: now + WORK_TIME }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// The transcript cannot be read, or nothing can be written.
-    pub(super) fn session(&mut self, session: &str, transcript: &Path, cwd: Option<&str>) -> io::Result<()> {
+    pub(crate) fn session(&mut self, session: &str, transcript: &Path, cwd: Option<&str>) -> io::Result<()> {
         let kept = self.place_of(session);
         let file = File::open(transcript)?;
         if !file.metadata()?.is_file() {
@@ -109,7 +109,7 @@ impl<'a> Capture<'a> {
 
     /// Takes what other sessions have said since their last hook: one that was interrupted, or whose
     /// assistant ended, has none at its end.
-    pub(super) fn others(&mut self, session: &str) {
+    pub(crate) fn others(&mut self, session: &str) {
         let own = self.place_of(session);
         let mut has_worked = false;
         for (path, changed) in self.places() {
@@ -161,7 +161,7 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// It can be put nowhere.
-    pub(super) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
+    pub(crate) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
         self.hand_over(&[turn])
     }
 
@@ -254,6 +254,6 @@ impl<'a> Capture<'a> {
 /// # Errors
 /// The client's, in words.
 #[inline(never)]
-pub(super) fn call(client: &mut Client, method: &str, params: &Value) -> Result<Box<RawValue>, String> {
+pub(crate) fn call(client: &mut Client, method: &str, params: &Value) -> Result<Box<RawValue>, String> {
     client.call(method, params).map_err(|error| error.to_string())
 }

@@ -10,20 +10,20 @@ use std::path::PathBuf;
 use crate::wire::json::Members;
 
 /// What `iaid doctor` adds, and the answer's only key.
-pub(in crate::cli) const CHECK: &str = "iaid_check";
+pub(crate) const CHECK: &str = "iaid_check";
 
 /// What a hook was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Input {
-    pub(super) session: String,
-    pub(super) transcript: Option<PathBuf>,
-    pub(super) cwd: Option<String>,
+pub(crate) struct Input {
+    pub(crate) session: String,
+    pub(crate) transcript: Option<PathBuf>,
+    pub(crate) cwd: Option<String>,
     /// What the user is about to send.
-    pub(super) prompt: Option<String>,
+    pub(crate) prompt: Option<String>,
     /// What the assistant has just said.
-    pub(super) answer: Option<String>,
+    pub(crate) answer: Option<String>,
     /// `iaid doctor` calls, no assistant: nothing is to be told or taken.
-    pub(super) is_check: bool,
+    pub(crate) is_check: bool,
 }
 
 impl Input {
@@ -31,7 +31,7 @@ impl Input {
     ///
     /// # Errors
     /// Why nothing can be done with it.
-    pub(super) fn read(bytes: &[u8]) -> Result<Input, String> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Input, String> {
         let text = str::from_utf8(bytes).map_err(|_| "standard input is not UTF-8")?.trim();
         if text.is_empty() {
             return Err("standard input is empty: a hook is given a JSON object".into());

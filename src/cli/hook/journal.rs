@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::super::files;
+use crate::cli::support::files;
 
 /// The log is begun anew at this size; the one before it is kept. Picked: some thousand lines.
 const MOST_BYTES: u64 = 256 << 10;
@@ -19,19 +19,19 @@ const LINE_CHARS: usize = 600;
 
 /// A log of a hook's own.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     /// What each line begins with.
     about: String,
 }
 
 impl Journal {
-    pub(super) fn new(store: &std::path::Path, about: String) -> Journal {
+    pub(crate) fn new(store: &std::path::Path, about: String) -> Journal {
         Journal { path: store.join("logs/hooks.log"), about }
     }
 
     /// Adds a line. Where that cannot be done nobody hears of it.
-    pub(super) fn say(&self, what: impl fmt::Display) {
+    pub(crate) fn say(&self, what: impl fmt::Display) {
         drop(self.add(&what.to_string()));
     }
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::super::files::{self, Durability, PRIVATE};
 use super::PLACES;
+use crate::cli::support::files::{self, Durability, PRIVATE};
 use crate::transcript::Assistant;
 use crate::wire::json::Members;
 
@@ -16,14 +16,14 @@ use crate::wire::json::Members;
 const MOST_BYTES: u64 = 4 << 10;
 
 /// All that have hooks.
-pub(in crate::cli) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
+pub(crate) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
 
 /// A capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Last {
-    pub(in crate::cli) ts: Timestamp,
+pub(crate) struct Last {
+    pub(crate) ts: Timestamp,
     /// No daemon was there: it waited in a file.
-    pub(in crate::cli) is_spooled: bool,
+    pub(crate) is_spooled: bool,
 }
 
 impl Last {
@@ -31,7 +31,7 @@ impl Last {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn save(self, store: &Path, assistant: Assistant, session: Option<&str>) -> io::Result<()> {
+    pub(crate) fn save(self, store: &Path, assistant: Assistant, session: Option<&str>) -> io::Result<()> {
         let path = path(store, assistant);
         files::make_own_folder(&store.join(PLACES))?;
         let text = json!({"ts": self.ts.to_string(), "session_id": session, "spooled": self.is_spooled}).to_string();
@@ -39,7 +39,7 @@ impl Last {
     }
 
     /// The last one of an assistant, if there was one.
-    pub(in crate::cli) fn of(store: &Path, assistant: Assistant) -> Option<Last> {
+    pub(crate) fn of(store: &Path, assistant: Assistant) -> Option<Last> {
         let text = files::own_text(&path(store, assistant), MOST_BYTES).ok()??;
         let fields = Members::read(&text).ok()?;
         let is_spooled = fields.value("spooled").is_some_and(|value| value.get() == "true");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::super::files::{self, Durability, PRIVATE};
+use crate::cli::support::files::{self, Durability, PRIVATE};
 use crate::wire::json::Members;
 
 /// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
@@ -22,23 +22,23 @@ const CHECKED_BYTES: u64 = 1024;
 const MOST_BYTES: u64 = 64 << 10;
 
 /// The end of a place's file name.
-pub(super) const SUFFIX: &str = ".offset";
+pub(crate) const SUFFIX: &str = ".offset";
 
 /// How far a transcript has been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) session: String,
-    pub(super) transcript: PathBuf,
-    pub(super) cwd: Option<String>,
+pub(crate) struct Place {
+    pub(crate) session: String,
+    pub(crate) transcript: PathBuf,
+    pub(crate) cwd: Option<String>,
     /// Bytes from the transcript's start, at the end of a line.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// A hash of what stands before that.
     check: u64,
 }
 
 impl Place {
     /// The place that is kept in a file, where one is.
-    pub(super) fn load(path: &Path) -> Option<Place> {
+    pub(crate) fn load(path: &Path) -> Option<Place> {
         let text = files::own_text(path, MOST_BYTES).ok()??;
         let kept = Members::read(&text).ok()?;
         let number = |key| kept.value(key)?.get().parse().ok();
@@ -52,7 +52,7 @@ impl Place {
     }
 
     /// Where to go on in `file`: here, or at its beginning where it is another one by now.
-    pub(super) fn start(&self, file: &File) -> u64 {
+    pub(crate) fn start(&self, file: &File) -> u64 {
         let is_here = check(file, self.offset).is_ok_and(|check| check == self.check);
         if is_here { self.offset } else { 0 }
     }
@@ -61,7 +61,7 @@ impl Place {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn at(
+    pub(crate) fn at(
         offset: u64,
         file: &File,
         session: &str,
@@ -77,7 +77,7 @@ impl Place {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn save(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         let Place { session, transcript, cwd, offset, check } = self;
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
         let kept = json!({"session": session, "transcript": transcript, "cwd": cwd, "offset": offset, "check": check});
@@ -89,7 +89,7 @@ impl Place {
 }
 
 /// A session's name as a file's: what no file system minds stays, and two sessions have two names.
-pub(super) fn file_name(session: &str) -> String {
+pub(crate) fn file_name(session: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if session.len() <= 100 && session.chars().all(is_plain) {
         return session.to_owned();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const DAYS: usize = 60;
 
 /// The transcript of a session, where there is one.
-pub(super) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
+pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
     let mut left = DAYS;
     for year in newest(&codex.join("sessions")) {
         for month in newest(&year) {

@@ -10,8 +10,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::super::files::{self, Durability, PRIVATE};
 use super::place;
+use crate::cli::support::files::{self, Durability, PRIVATE};
 use crate::memory::spool::FOLDER;
 use crate::transcript::Turn;
 use crate::transcript::pieces::pieces;
@@ -26,7 +26,7 @@ const MOST_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 /// Too much waits already, or the system's. Some of the files may be there.
-pub(super) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
+pub(crate) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
     let mut groups: Vec<((&str, &str), Vec<&Turn>)> = Vec::new();
     for turn in turns {
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));

@@ -10,7 +10,7 @@ use crate::wire::json;
 
 /// Who wrote a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// `iaid export`.
     Own,
     /// Claude Code or Codex: a session's transcript.
@@ -33,7 +33,7 @@ struct Keys<'a> {
 
 impl Format {
     /// The format that a line is of, where it says.
-    pub(super) fn of(line: &str) -> Option<Format> {
+    pub(crate) fn of(line: &str) -> Option<Format> {
         if !line.starts_with('{') {
             return None;
         }
@@ -54,7 +54,7 @@ impl Format {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(super) fn rows(self, line: &str, reader: &mut Reader) -> Result<Vec<Box<RawValue>>, String> {
+    pub(crate) fn rows(self, line: &str, reader: &mut Reader) -> Result<Vec<Box<RawValue>>, String> {
         let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
         if !whole.get().starts_with('{') {
             return Err("no JSON object".into());

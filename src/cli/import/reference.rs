@@ -27,7 +27,7 @@ enum Line {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
+pub(crate) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
     // What the assistant wrote down, nobody said.
     let about = About { role: "assistant", tier: Some("semantic"), ..About::default() };
     let mut rows = Vec::new();

@@ -10,24 +10,24 @@ use std::path::{Path, PathBuf};
 
 /// A file to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Source {
-    pub(super) path: PathBuf,
-    pub(super) bytes: u64,
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    pub(super) files: Vec<Source>,
+pub(crate) struct Found {
+    pub(crate) files: Vec<Source>,
     /// Folders that cannot be read, and why.
-    pub(super) failed: Vec<(PathBuf, io::Error)>,
+    pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
 /// The files under `root`.
 ///
 /// # Errors
 /// `root` itself is not there or cannot be looked at.
-pub(super) fn files(root: &Path) -> io::Result<Found> {
+pub(crate) fn files(root: &Path) -> io::Result<Found> {
     let found = fs::metadata(root)?;
     if !found.is_dir() {
         // The length of what is no plain file says nothing.

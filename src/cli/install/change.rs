@@ -8,26 +8,26 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::super::files::{self, Durability, PRIVATE};
 use super::entries::{Call, Entry};
+use crate::cli::support::files::{self, Durability, PRIVATE};
 
 /// What a backup's name ends in.
 const SUFFIX: &str = ".iaid-backup";
 
 /// A file that is to be written, or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// Where it is; what a link leads to.
-    pub(super) path: PathBuf,
-    pub(super) before: Option<String>,
+    pub(crate) path: PathBuf,
+    pub(crate) before: Option<String>,
     /// `None` is no file.
-    pub(super) after: Option<String>,
-    pub(super) backup: Backup,
+    pub(crate) after: Option<String>,
+    pub(crate) backup: Backup,
 }
 
 /// What becomes of the backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Backup {
+pub(crate) enum Backup {
     /// There is none, and none is needed.
     None,
     /// This is kept.
@@ -41,7 +41,7 @@ impl Change {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn enter(path: &Path, entry: Entry, call: &Call) -> Result<Option<Change>, String> {
+    pub(crate) fn enter(path: &Path, entry: Entry, call: &Call) -> Result<Option<Change>, String> {
         let (path, before) = found(path)?;
         let text = before.clone().unwrap_or_default();
         let after = entry.enter(&text, call)?;
@@ -63,7 +63,7 @@ impl Change {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn remove(path: &Path, entry: Entry) -> Result<Option<Change>, String> {
+    pub(crate) fn remove(path: &Path, entry: Entry) -> Result<Option<Change>, String> {
         let (path, before) = found(path)?;
         let Some(text) = before else { return Ok(None) };
         let without = entry.remove(&text)?;
@@ -82,7 +82,7 @@ impl Change {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+    pub(crate) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
         let (path, before) = found(path)?;
         if before.as_deref() == Some(text) {
             return Ok(None);
@@ -99,7 +99,7 @@ impl Change {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+    pub(crate) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
         let (path, before) = found(path)?;
         match before {
             Some(text) if is_ours(&text) => {
@@ -115,7 +115,7 @@ impl Change {
     ///
     /// # Errors
     /// What stood in the way; the file is then as it was.
-    pub(super) fn apply(&self) -> Result<(), String> {
+    pub(crate) fn apply(&self) -> Result<(), String> {
         let fail = |path: &Path, error: io::Error| format!("{} cannot be written: {error}", path.display());
         let backup = beside(&self.path);
         if fs::read_to_string(&self.path).ok() != self.before {

@@ -7,7 +7,7 @@ const LINE_CHARS: usize = 160;
 const AHEAD: usize = 200;
 
 /// The lines that go (`-`) and come (`+`), in their order.
-pub(super) fn lines(before: &str, after: &str) -> Vec<String> {
+pub(crate) fn lines(before: &str, after: &str) -> Vec<String> {
     let (before, after): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let (mut i, mut j) = (0, 0);
     let mut shown = Vec::new();

@@ -15,25 +15,25 @@ use super::toml;
 const NAME: &str = "iaid";
 
 /// Seconds after which an assistant gives up on a hook; it ends by itself before.
-pub(in crate::cli) const HOOK_SECONDS: u32 = 10;
+pub(crate) const HOOK_SECONDS: u32 = 10;
 
 /// The assistants' name of an event, and ours.
-pub(in crate::cli) const EVENTS: [(&str, &str); 3] =
+pub(crate) const EVENTS: [(&str, &str); 3] =
     [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")];
 
 /// How the program is to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(crate) struct Call {
     /// This binary, absolute.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// Where they are not in their default places.
-    pub(super) socket: Option<PathBuf>,
-    pub(super) store: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) store: Option<PathBuf>,
 }
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Entry {
+pub(crate) enum Entry {
     /// `.claude.json`
     ClaudeServer,
     /// `settings.json` and Codex's `hooks.json`
@@ -61,7 +61,7 @@ impl Entry {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn enter(self, text: &str, call: &Call) -> Result<String, String> {
+    pub(crate) fn enter(self, text: &str, call: &Call) -> Result<String, String> {
         match self {
             Entry::ClaudeServer => enter_server(text, call).map_err(|unfit| unfit.to_string()),
             Entry::Hooks => enter_hooks(text, call).map_err(|unfit| unfit.to_string()),
@@ -81,7 +81,7 @@ impl Entry {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(super) fn remove(self, text: &str) -> Result<String, String> {
+    pub(crate) fn remove(self, text: &str) -> Result<String, String> {
         if text.trim().is_empty() {
             return Ok(text.to_owned());
         }
@@ -96,7 +96,7 @@ impl Entry {
     ///
     /// # Errors
     /// The file is not of its kind.
-    pub(in crate::cli) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
+    pub(crate) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
         let unfit = |unfit: Unfit| unfit.to_string();
         match self {
             Entry::Hooks => Ok(hooks(&Json::read(text).map_err(unfit)?)),
@@ -115,7 +115,7 @@ impl Entry {
     }
 
     /// Is there nothing in a file?
-    pub(super) fn is_empty(self, text: &str) -> bool {
+    pub(crate) fn is_empty(self, text: &str) -> bool {
         match self {
             Entry::ClaudeServer | Entry::Hooks => Json::read(text).is_ok_and(|json| json.is_empty()),
             Entry::CodexServer => text.trim().is_empty(),
@@ -242,7 +242,7 @@ fn quoted(word: &str) -> String {
 }
 
 /// The words of a command that `quoted` made.
-pub(in crate::cli) fn words(command: &str) -> Vec<String> {
+pub(crate) fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut chars = command.chars();
     while let Some(c) = chars.next() {

@@ -13,11 +13,11 @@ use crate::wire::json::Members;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Json(String);
+pub(crate) struct Json(String);
 
 /// Why a text cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
+pub(crate) enum Unfit {
     /// It is none, for this reason.
     NotJson(String),
     /// What stands at this key is neither missing nor of the kind that is needed there.
@@ -50,7 +50,7 @@ impl Json {
     ///
     /// # Errors
     /// It is not JSON, or no object.
-    pub(super) fn read(text: &str) -> Result<Json, Unfit> {
+    pub(crate) fn read(text: &str) -> Result<Json, Unfit> {
         let text = if text.trim().is_empty() { "{}\n" } else { text };
         let whole: &RawValue = serde_json::from_str(text).map_err(|error| Unfit::NotJson(error.to_string()))?;
         if !whole.get().starts_with('{') {
@@ -59,28 +59,28 @@ impl Json {
         Ok(Json(text.to_owned()))
     }
 
-    pub(super) fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         self.0
     }
 
     /// Has it nothing in it?
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.members(self.root()).is_empty()
     }
 
     /// The value at a path of keys, as text.
-    pub(super) fn at(&self, path: &[&str]) -> Option<&str> {
+    pub(crate) fn at(&self, path: &[&str]) -> Option<&str> {
         self.span(path).map(|span| &self.0[span])
     }
 
     /// The keys of an object at a path.
-    pub(super) fn keys(&self, path: &[&str]) -> Vec<String> {
+    pub(crate) fn keys(&self, path: &[&str]) -> Vec<String> {
         let members = self.span(path).map(|span| self.members(span)).unwrap_or_default();
         members.into_iter().map(|member| member.key).collect()
     }
 
     /// The elements of an array at a path, as text.
-    pub(super) fn elements(&self, path: &[&str]) -> Vec<&str> {
+    pub(crate) fn elements(&self, path: &[&str]) -> Vec<&str> {
         let elements = self.span(path).map(|span| self.array(span)).unwrap_or_default();
         elements.into_iter().map(|span| &self.0[span]).collect()
     }
@@ -89,7 +89,7 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object.
-    pub(super) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+    pub(crate) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
         let Some((key, parents)) = path.split_last() else { return Ok(()) };
         for depth in 1..=parents.len() {
             match self.at(&path[..depth]) {
@@ -112,7 +112,7 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object, or at its end no array.
-    pub(super) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+    pub(crate) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
         match self.at(path) {
             None => self.set(path, &Value::Array(Vec::new()))?,
             Some(found) if found.starts_with('[') => {}
@@ -129,7 +129,7 @@ impl Json {
     }
 
     /// Removes the member at a path, if it is there.
-    pub(super) fn remove(&mut self, path: &[&str]) {
+    pub(crate) fn remove(&mut self, path: &[&str]) {
         let Some((key, parents)) = path.split_last() else { return };
         let Some(span) = self.span(parents) else { return };
         let members = self.members(span.clone());
@@ -140,7 +140,7 @@ impl Json {
     }
 
     /// Removes an element of the array at a path.
-    pub(super) fn remove_element(&mut self, path: &[&str], at: usize) {
+    pub(crate) fn remove_element(&mut self, path: &[&str], at: usize) {
         if let Some(span) = self.span(path) {
             let items = self.array(span.clone());
             if at < items.len() {
@@ -150,7 +150,7 @@ impl Json {
     }
 
     /// Writes an element of the array at a path anew.
-    pub(super) fn replace_element(&mut self, path: &[&str], at: usize, text: &str) {
+    pub(crate) fn replace_element(&mut self, path: &[&str], at: usize, text: &str) {
         let span = self.span(path).and_then(|span| self.array(span).into_iter().nth(at));
         if let Some(span) = span {
             self.0.replace_range(span, text);

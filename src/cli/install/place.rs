@@ -3,20 +3,20 @@
 use std::env;
 use std::path::PathBuf;
 
-use super::super::error::CliError;
 use super::Part;
 use super::entries::Entry;
 use super::service::{self, Manager};
+use crate::cli::support::error::CliError;
 
 /// Where everything is.
-pub(in crate::cli) struct Place {
-    pub(in crate::cli) home: PathBuf,
+pub(crate) struct Place {
+    pub(crate) home: PathBuf,
 }
 
 impl Place {
     /// # Errors
     /// There is no home.
-    pub(in crate::cli) fn from_env() -> Result<Place, CliError> {
+    pub(crate) fn from_env() -> Result<Place, CliError> {
         match path_from("HOME") {
             Some(home) => Ok(Place { home }),
             None => Err(CliError::Usage("HOME is not set, so there are no settings to change; set it".into())),
@@ -24,7 +24,7 @@ impl Place {
     }
 
     /// What is on this machine.
-    pub(super) fn parts_found(&self) -> Vec<Part> {
+    pub(crate) fn parts_found(&self) -> Vec<Part> {
         let mut parts = self.assistants_found();
         if Manager::found().is_some_and(|manager| manager.answers().is_ok()) {
             parts.push(Part::Service);
@@ -33,7 +33,7 @@ impl Place {
     }
 
     /// The assistants that are.
-    pub(in crate::cli) fn assistants_found(&self) -> Vec<Part> {
+    pub(crate) fn assistants_found(&self) -> Vec<Part> {
         let mut parts = Vec::new();
         let (claude, codex) = (self.entries(Part::ClaudeCode), self.entries(Part::Codex));
         let is_there = |entries: &[(PathBuf, Entry)]| {
@@ -51,7 +51,7 @@ impl Place {
     }
 
     /// An assistant's files, and what is entered into each.
-    pub(in crate::cli) fn entries(&self, part: Part) -> Vec<(PathBuf, Entry)> {
+    pub(crate) fn entries(&self, part: Part) -> Vec<(PathBuf, Entry)> {
         match part {
             Part::ClaudeCode => {
                 let moved = path_from("CLAUDE_CONFIG_DIR");

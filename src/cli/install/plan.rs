@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::super::console::{self, Console, Format};
-use super::super::error::CliError;
-use super::super::files;
 use super::change::{Backup, Change};
 use super::entries::Call;
 use super::place::Place;
 use super::service::{self, Manager, Sandbox};
 use super::{Choice, Part, diff};
+use crate::cli::support::console::{self, Console, Format};
+use crate::cli::support::error::CliError;
+use crate::cli::support::files;
 
 /// What is to be done: changes of files, and of the service.
 #[derive(Default)]
-pub(in crate::cli) struct Plan {
+pub(crate) struct Plan {
     changes: Vec<Change>,
     service: Option<Service>,
     /// What cannot be done, and why.
@@ -39,7 +39,7 @@ enum Step {
 }
 
 impl Plan {
-    pub(super) fn enter(&mut self, place: &Place, part: Part, call: &Call) {
+    pub(crate) fn enter(&mut self, place: &Place, part: Part, call: &Call) {
         for (path, entry) in place.entries(part) {
             let change = Change::enter(&path, entry, call);
             self.add(&path, change);
@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// Takes out again what was entered for a part.
-    pub(in crate::cli) fn remove(&mut self, place: &Place, part: Part) {
+    pub(crate) fn remove(&mut self, place: &Place, part: Part) {
         for (path, entry) in place.entries(part) {
             let change = Change::remove(&path, entry);
             self.add(&path, change);
@@ -115,7 +115,7 @@ impl Plan {
     ///
     /// # Errors
     /// There is nobody to ask; or something cannot be done, and there is nothing else to do.
-    pub(in crate::cli) fn agreed(&self, choice: &Choice, console: &mut Console) -> Result<bool, CliError> {
+    pub(crate) fn agreed(&self, choice: &Choice, console: &mut Console) -> Result<bool, CliError> {
         self.show(console)?;
         if self.changes.is_empty() && self.service.is_none() {
             if console.format == Format::Text && self.problems.is_empty() {
@@ -172,7 +172,7 @@ impl Plan {
     }
 
     /// Does it, each part by itself.
-    pub(in crate::cli) fn carry_out(&mut self, place: &Place, console: &mut Console) {
+    pub(crate) fn carry_out(&mut self, place: &Place, console: &mut Console) {
         let known = self.problems.len();
         if let Some(Service { manager, step: Step::Stop, .. }) = self.service
             && let Err(why) = manager.stop()
@@ -204,7 +204,7 @@ impl Plan {
     }
 
     /// On a machine without a screen: shall the service stay when the user leaves?
-    pub(super) fn offer_to_stay(&mut self, choice: &Choice, console: &mut Console) {
+    pub(crate) fn offer_to_stay(&mut self, choice: &Choice, console: &mut Console) {
         let is_new = self.service.as_ref().is_some_and(|service| service.manager == Manager::Systemd);
         if !is_new || console.format == Format::Json || !service::ends_with_the_session() {
             return;
@@ -226,7 +226,7 @@ impl Plan {
     ///
     /// # Errors
     /// Something was not done.
-    pub(in crate::cli) fn told(&self, console: &mut Console) -> Result<(), CliError> {
+    pub(crate) fn told(&self, console: &mut Console) -> Result<(), CliError> {
         if console.format == Format::Json {
             let changed: Vec<String> = self.changes.iter().map(|change| change.path.display().to_string()).collect();
             console.say(json!({"changed": changed, "problems": self.problems})).map_err(CliError::Output)?;
@@ -268,9 +268,9 @@ fn ask(question: &str, console: &mut Console) -> Result<bool, CliError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::console::Kind;
-    use super::super::super::console::tests::console;
     use super::*;
+    use crate::cli::support::console::Kind;
+    use crate::cli::support::console::tests::console;
 
     #[test]
     fn a_person_is_asked_and_only_a_yes_is_one() {

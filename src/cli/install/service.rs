@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::super::{files, program};
 use super::entries::Call;
+use crate::cli::support::{files, program};
 
 const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
 const SERVICE_UNIT: &str = include_str!("../../../deploy/iaid.service");
@@ -31,14 +31,14 @@ const ACT: Duration = Duration::from_secs(120);
 
 /// Who starts the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cli) enum Manager {
+pub(crate) enum Manager {
     Systemd,
     Launchd,
 }
 
 /// How much a unit confines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sandbox {
+pub(crate) enum Sandbox {
     /// With namespaces.
     Full,
     /// What every kernel lets a user do.
@@ -47,21 +47,21 @@ pub(super) enum Sandbox {
 
 /// A file of the service's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServiceFile {
-    pub(super) path: PathBuf,
-    pub(super) text: String,
+pub(crate) struct ServiceFile {
+    pub(crate) path: PathBuf,
+    pub(crate) text: String,
 }
 
 impl Manager {
     /// The one that this machine has.
-    pub(in crate::cli) fn found() -> Option<Manager> {
+    pub(crate) fn found() -> Option<Manager> {
         let systemd = || find("systemctl").map(|_| Manager::Systemd);
         let launchd = || find("launchctl").map(|_| Manager::Launchd);
         if cfg!(target_os = "macos") { launchd().or_else(systemd) } else { systemd().or_else(launchd) }
     }
 
     /// Does it answer for this user? The reason why not.
-    pub(in crate::cli) fn answers(self) -> Result<(), String> {
+    pub(crate) fn answers(self) -> Result<(), String> {
         match self {
             Manager::Systemd => asked("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
                 format!("systemd does not answer for this user ({why}); log in on a terminal of your own, or run loginctl enable-linger")
@@ -71,7 +71,7 @@ impl Manager {
     }
 
     /// Is the service in its hands already?
-    pub(in crate::cli) fn has_it(self) -> bool {
+    pub(crate) fn has_it(self) -> bool {
         match self {
             Manager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
             Manager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
@@ -79,7 +79,7 @@ impl Manager {
     }
 
     /// Will it start the service at the next login, too?
-    pub(in crate::cli) fn keeps_it(self) -> bool {
+    pub(crate) fn keeps_it(self) -> bool {
         match self {
             Manager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
             Manager::Launchd => true,
@@ -87,7 +87,7 @@ impl Manager {
     }
 
     /// The program that its files start, where they are there.
-    pub(in crate::cli) fn program(self, home: &Path) -> Option<PathBuf> {
+    pub(crate) fn program(self, home: &Path) -> Option<PathBuf> {
         let name = match self {
             Manager::Systemd => "iaid.service".to_owned(),
             Manager::Launchd => format!("{AGENT_NAME}.plist"),
@@ -97,7 +97,7 @@ impl Manager {
     }
 
     /// Its files.
-    pub(super) fn files(self, home: &Path, call: &Call, sandbox: Sandbox) -> Vec<ServiceFile> {
+    pub(crate) fn files(self, home: &Path, call: &Call, sandbox: Sandbox) -> Vec<ServiceFile> {
         let file = |path: PathBuf, text| ServiceFile { path, text };
         match self {
             Manager::Systemd => {
@@ -125,7 +125,7 @@ impl Manager {
     ///
     /// # Errors
     /// What the manager says.
-    pub(super) fn start(self, home: &Path) -> Result<(), String> {
+    pub(crate) fn start(self, home: &Path) -> Result<(), String> {
         match self {
             Manager::Systemd => {
                 run("systemctl", &["--user", "daemon-reload"])?;
@@ -143,7 +143,7 @@ impl Manager {
     }
 
     /// Forgets a start that failed, so that the next one counts for itself.
-    pub(super) fn forget_failure(self) {
+    pub(crate) fn forget_failure(self) {
         if self == Manager::Systemd {
             drop(run("systemctl", &["--user", "reset-failed", "iaid.service"]));
         }
@@ -153,7 +153,7 @@ impl Manager {
     ///
     /// # Errors
     /// What the manager says.
-    pub(super) fn stop(self) -> Result<(), String> {
+    pub(crate) fn stop(self) -> Result<(), String> {
         match self {
             Manager::Systemd => run("systemctl", &["--user", "disable", "--now", "iaid.socket", "iaid.service"]),
             Manager::Launchd => run("launchctl", &["bootout", &agent_target()]),
@@ -161,7 +161,7 @@ impl Manager {
     }
 
     /// Takes note that its files have gone.
-    pub(super) fn reload(self) {
+    pub(crate) fn reload(self) {
         if self == Manager::Systemd {
             drop(run("systemctl", &["--user", "daemon-reload"]));
         }
@@ -169,14 +169,14 @@ impl Manager {
 }
 
 /// Is a text one of the service's files, whichever release wrote it?
-pub(super) fn is_ours(text: &str) -> bool {
+pub(crate) fn is_ours(text: &str) -> bool {
     [SOCKET_UNIT, SERVICE_UNIT].iter().any(|unit| text.lines().next() == unit.lines().next())
         || text.contains(AGENT_NAME)
 }
 
 /// Is this a machine without a screen, on which the user's services end with the session? Then it says how
 /// to let them stay.
-pub(in crate::cli) fn ends_with_the_session() -> bool {
+pub(crate) fn ends_with_the_session() -> bool {
     let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_headless = !has("DISPLAY") && !has("WAYLAND_DISPLAY") && find("loginctl").is_some();
     let user = crate::sys::peer::own_uid().to_string();
@@ -187,12 +187,12 @@ pub(in crate::cli) fn ends_with_the_session() -> bool {
 ///
 /// # Errors
 /// What loginctl says.
-pub(super) fn stay() -> Result<(), String> {
+pub(crate) fn stay() -> Result<(), String> {
     run("loginctl", &["enable-linger"])
 }
 
 /// A program that `PATH` leads to.
-pub(in crate::cli) fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path: OsString = env::var_os("PATH")?;
     env::split_paths(&path)
         .map(|folder| folder.join(program))

@@ -8,7 +8,7 @@ const BEGIN: &str = "# >>> written by iaid install; iaid uninstall removes it";
 const END: &str = "# <<< end of iaid";
 
 /// The text with this block, in the place of the one that is there. `lines` end in a newline.
-pub(super) fn with(text: &str, lines: &str) -> String {
+pub(crate) fn with(text: &str, lines: &str) -> String {
     let mut text = without(text);
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
@@ -17,7 +17,7 @@ pub(super) fn with(text: &str, lines: &str) -> String {
 }
 
 /// The text without the block.
-pub(super) fn without(text: &str) -> String {
+pub(crate) fn without(text: &str) -> String {
     let Some(start) = line_start(text, BEGIN) else { return text.to_owned() };
     let rest = &text[start..];
     let end = line_start(rest, END).map_or(rest.len(), |at| {
@@ -29,7 +29,7 @@ pub(super) fn without(text: &str) -> String {
 
 /// Does the file say something about `table.key`, be it as `[table.key]`, `table.key.x = …` or as a member of
 /// `[table]`? Or about `table` itself in a form that no header may add to?
-pub(super) fn mentions(text: &str, table: &str, key: &str) -> bool {
+pub(crate) fn mentions(text: &str, table: &str, key: &str) -> bool {
     assignments(text).any(|(path, value)| {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
         names.starts_with(&[table, key]) || (names == [table] && !value.is_empty())
@@ -37,7 +37,7 @@ pub(super) fn mentions(text: &str, table: &str, key: &str) -> bool {
 }
 
 /// The string at a path, where one stands there in one line.
-pub(super) fn string(text: &str, path: &[&str]) -> Option<String> {
+pub(crate) fn string(text: &str, path: &[&str]) -> Option<String> {
     let (_, value) = assignments(text).find(|(names, _)| names == path)?;
     match value.strip_prefix('\'') {
         Some(literal) => literal.split('\'').next().map(str::to_owned),

@@ -19,7 +19,7 @@ const LINE_BYTES: usize = 1 << 20;
 const CHUNK: usize = 64 << 10;
 
 /// A place in the journal.
-pub(super) struct Tail {
+pub(crate) struct Tail {
     folder: PathBuf,
     /// Days before it are of no interest, or read.
     from: Option<Date>,
@@ -35,12 +35,12 @@ struct Open {
 
 impl Tail {
     /// At the beginning of a day, or of all.
-    pub(super) fn new(folder: PathBuf, from: Option<Date>) -> Tail {
+    pub(crate) fn new(folder: PathBuf, from: Option<Date>) -> Tail {
         Tail { folder, from, open: None }
     }
 
     /// The file or folder that it is at.
-    pub(super) fn place(&self) -> PathBuf {
+    pub(crate) fn place(&self) -> PathBuf {
         self.open.as_ref().map_or_else(|| self.folder.clone(), |open| journal::path(&self.folder, open.day))
     }
 
@@ -48,7 +48,7 @@ impl Tail {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn look(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    pub(crate) fn look(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         loop {
             // Before the last read: once a later file is there, nothing more comes into this one.
             let days = journal::days(&self.folder)?;

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::super::values::time_in_words;
+use crate::cli::support::values::time_in_words;
 
 /// The entry with the user's time in front.
-pub(super) fn line(mut entry: Map<String, Value>, zone: &TimeZone) -> String {
+pub(crate) fn line(mut entry: Map<String, Value>, zone: &TimeZone) -> String {
     let ts = entry.remove("ts");
     let ts = ts.as_ref().map_or_else(|| "undated".into(), |ts| clock(ts, zone));
     let event = entry.remove("event");

@@ -17,18 +17,18 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::super::console::{Console, Format, Kind, bold, visible};
-use super::super::error::CliError;
-use super::super::hook::last::{ASSISTANTS, Last};
-use super::super::values::{grouped, micros_in_words, size_in_words, time_in_words};
 use super::{list, rows, state_in_words};
+use crate::cli::hook::last::{ASSISTANTS, Last};
+use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::support::error::CliError;
+use crate::cli::support::values::{grouped, micros_in_words, size_in_words, time_in_words};
 use crate::client::{Client, Policy};
 use crate::lifecycle::user_zone;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 use crate::sys::terminal::{self, Size};
 
 /// Short, so that a key press is not waited out: the loop answers in milliseconds.
-pub(super) fn policy() -> Policy {
+pub(crate) fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_secs(1),
         reply_timeout: Duration::from_secs(2),
@@ -41,7 +41,7 @@ pub(super) fn policy() -> Policy {
 ///
 /// # Errors
 /// Nobody reads on, or what answers is no daemon of this kind.
-pub(super) fn run(
+pub(crate) fn run(
     interval: Duration,
     store: Option<PathBuf>,
     client: &mut Client,

@@ -19,10 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use self::tail::Tail;
-use super::console::{Console, Format, visible};
-use super::error::CliError;
-use super::paths;
-use super::values::counted;
+use crate::cli::support::console::{Console, Format, visible};
+use crate::cli::support::error::CliError;
+use crate::cli::support::paths;
+use crate::cli::support::values::counted;
 use crate::lifecycle::user_zone;
 use crate::sys::outlet;
 
@@ -37,7 +37,7 @@ const LOOK: Duration = Duration::from_millis(300);
 
 /// Tell what happened: sleep, its steps, deferred captures
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct LogArgs {
     /// Go on with what happens from now
     #[arg(long, short)]
     follow: bool,
@@ -59,7 +59,7 @@ struct Entry {
     object: Map<String, Value>,
 }
 
-pub(super) fn run(args: Args, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> {
     let zone = user_zone::system();
     let since = args.since.as_deref().map(|text| since(text, Timestamp::now(), &zone)).transpose()?;
     let folder = paths::store(args.store, &|name| env::var_os(name)).map_err(CliError::NoHome)?;

@@ -2,7 +2,7 @@
 //! its order, which a round through a parsed value would lose.
 
 /// `json`, which must be one valid JSON text, on several lines.
-pub(super) fn pretty(json: &str) -> String {
+pub(crate) fn pretty(json: &str) -> String {
     let mut shown = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;
     let mut rest = json.trim_ascii().chars().peekable();

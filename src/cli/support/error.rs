@@ -7,16 +7,16 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::console::{Console, Format};
-use super::logging;
-use super::paths::NoHome;
-use super::values::counted;
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::logging;
+use crate::cli::support::paths::NoHome;
+use crate::cli::support::values::counted;
 use crate::client::{ClientError, FAILED};
 use crate::daemon::StartError;
 
 /// A command's failure, sorted by whose fault it is.
 #[derive(Debug)]
-pub(super) enum CliError {
+pub(crate) enum CliError {
     /// The arguments do not go together; clap itself finds those that are wrong alone.
     Usage(String),
     /// There is no place for socket or store.
@@ -63,7 +63,7 @@ pub(super) enum CliError {
 
 /// The process's exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Exit {
+pub(crate) enum Exit {
     Done = 0,
     Failed = 1,
     Usage = 2,
@@ -72,7 +72,7 @@ pub(super) enum Exit {
 
 impl CliError {
     /// The code that stands for this error.
-    pub(super) fn exit(&self) -> Exit {
+    pub(crate) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NoHome(_) => Exit::Usage,
             CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => match error {
@@ -95,12 +95,12 @@ impl CliError {
         }
     }
 
-    pub(super) fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit() as u8)
     }
 
     /// Says it on standard error, in the console's format.
-    pub(super) fn tell(&self, console: &mut Console) {
+    pub(crate) fn tell(&self, console: &mut Console) {
         if self.exit() == Exit::Done {
             return;
         }
@@ -181,13 +181,13 @@ impl From<NoHome> for CliError {
 
 /// Who reads the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(crate) enum Caller {
     Person,
     Hook,
 }
 
 /// What clap has to say: help and version go to standard output and end well.
-pub(super) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
     // A closed stream leaves nobody to tell.
     drop(error.print());
     if error.use_stderr() && caller == Caller::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
@@ -195,8 +195,8 @@ pub(super) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
     use super::*;
+    use crate::cli::support::console::tests::console;
     use crate::client::{Fault, Unreached};
 
     #[test]

@@ -6,32 +6,32 @@
 
 mod change;
 mod diff;
-pub(super) mod entries;
+pub(crate) mod entries;
 mod json;
 mod place;
 mod plan;
-pub(super) mod service;
+pub(crate) mod service;
 mod toml;
 
 use std::env;
 use std::path::PathBuf;
 
-use super::console::{Console, Format};
-use super::error::CliError;
-use super::paths;
+use crate::cli::support::console::{Console, Format};
+use crate::cli::support::error::CliError;
+use crate::cli::support::paths;
 
 use self::entries::Call;
-pub(super) use self::place::Place;
-pub(super) use self::plan::Plan;
+pub(crate) use self::place::Place;
+pub(crate) use self::plan::Plan;
 
 /// Set up Claude Code, Codex and the service manager to use this program
 ///
 /// With no choice of these all are set up that are on this machine. Each file that is edited has a backup
 /// beside it; what is in it already stays. Installing twice changes nothing.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct InstallArgs {
     #[command(flatten)]
-    pub(super) choice: Choice,
+    pub(crate) choice: Choice,
     /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub(super) struct Args {
 
 /// What is to be done, and how.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct Choice {
+pub(crate) struct Choice {
     /// Claude Code: the MCP server and the hooks
     #[arg(long)]
     claude_code: bool,
@@ -59,13 +59,13 @@ pub(super) struct Choice {
 
 /// A part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub(crate) enum Part {
     ClaudeCode,
     Codex,
     Service,
 }
 
-pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let place = Place::from_env()?;
     let call = call(socket, args.store.clone(), &place)?;
     let parts = match args.choice.parts() {
@@ -100,7 +100,7 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -
 
 impl Choice {
     /// What was named.
-    pub(super) fn parts(&self) -> Vec<Part> {
+    pub(crate) fn parts(&self) -> Vec<Part> {
         let named = [(self.claude_code, Part::ClaudeCode), (self.codex, Part::Codex), (self.service, Part::Service)];
         named.into_iter().filter(|(is_named, _)| *is_named).map(|(_, part)| part).collect()
     }

@@ -9,7 +9,7 @@ const INPUT_BUFFER: usize = 256 << 10;
 
 /// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     /// Its text.
     Text(String),
     /// It has more bytes than the limit.
@@ -19,27 +19,27 @@ pub(super) enum Line {
 }
 
 /// An input in lines, of which none is ever held beyond a limit.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     input: BufReader<Box<dyn Read>>,
     /// Most bytes of a line.
     limit: usize,
     /// The last line's number, from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// Bytes read so far.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// The last line had no `\n`: the input ended in it.
-    pub(super) is_cut_off: bool,
+    pub(crate) is_cut_off: bool,
 }
 
 impl Lines {
     /// The lines of `input`, of at most `limit` bytes each.
-    pub(super) fn new(input: Box<dyn Read>, limit: usize) -> Lines {
+    pub(crate) fn new(input: Box<dyn Read>, limit: usize) -> Lines {
         let input = BufReader::with_capacity(INPUT_BUFFER, input);
         Lines { input, limit, number: 0, bytes: 0, is_cut_off: false }
     }
 
     /// Is a whole line here already, so that the next one needs no read?
-    pub(super) fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         memchr::memchr(b'\n', self.input.buffer()).is_some()
     }
 
@@ -47,7 +47,7 @@ impl Lines {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
         // One more than the longest line, for the `\r` of its end.
         let room = self.limit + 1;
         let mut line = Vec::new();

@@ -19,12 +19,12 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::console::{Console, Format, visible};
-use super::error::CliError;
-use super::install::Place;
-use super::install::service::Manager;
-use super::paths;
-use super::values::counted;
+use crate::cli::install::Place;
+use crate::cli::install::service::Manager;
+use crate::cli::support::console::{Console, Format, visible};
+use crate::cli::support::error::CliError;
+use crate::cli::support::paths;
+use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
 
@@ -35,7 +35,7 @@ use self::finding::{Finding, Findings, Fix, Verdict};
 /// Exits with 1 if something fails. A write that is tried leaves nothing behind, and a hook that is run takes
 /// nothing.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct DoctorArgs {
     /// Set right what needs no judgement: modes of files, a damaged index, what is to be tried again, what was left behind
     #[arg(long)]
     fix: bool,
@@ -94,7 +94,7 @@ struct Report {
     fixed: Vec<String>,
 }
 
-pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &DoctorArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let mut patient = patient(args, socket)?;
     let mut report = Report { ok: true, checks: Vec::new(), fixed: Vec::new() };
     for Check(name, check) in CHECKS {
@@ -118,7 +118,7 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) -
     told(report, console)
 }
 
-fn patient(args: &Args, socket: Option<PathBuf>) -> Result<Patient, CliError> {
+fn patient(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<Patient, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
     Ok(Patient {

@@ -11,18 +11,18 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
-use super::console::{Console, Format, Kind, bold, visible};
-use super::control;
-use super::error::CliError;
-use super::recall::local_time;
-use super::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
-use super::{paths, values};
+use crate::cli::recall::local_time;
+use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::support::control_message;
+use crate::cli::support::error::CliError;
+use crate::cli::support::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
+use crate::cli::support::{paths, values};
 use crate::client::{Client, Policy};
 use crate::lifecycle::user_zone;
 
 /// Show how the daemon is
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct StatusArgs {
     /// Go on showing it: a list that is redrawn on a terminal, else a line each time; Ctrl-C ends it
     #[arg(long, short)]
     watch: bool,
@@ -34,18 +34,18 @@ pub(super) struct Args {
     store: Option<PathBuf>,
 }
 
-impl Args {
-    pub(super) fn policy(&self) -> Policy {
-        if self.watch { watch::policy() } else { control::policy() }
+impl StatusArgs {
+    pub(crate) fn policy(&self) -> Policy {
+        if self.watch { watch::policy() } else { control_message::policy() }
     }
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &StatusArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     if args.watch {
         let store = paths::store(args.store.clone(), &|name| env::var_os(name)).ok();
         return watch::run(args.interval, store, client, console);
     }
-    let reply = control::ask("status", &json!({"type": "status"}), client, console)?;
+    let reply = control_message::send("status", &json!({"type": "status"}), client, console)?;
     if console.format == Format::Json {
         return Ok(());
     }
@@ -133,7 +133,7 @@ fn state(status: &mut Status) -> Option<String> {
 }
 
 /// A state in words, and its two views.
-pub(super) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
+pub(crate) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
     let fsm = fsm.unwrap_or_default();
     let words = match (fsm, lifecycle) {
         (_, Some("HIBERNATION")) => "hibernating",

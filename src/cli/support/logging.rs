@@ -32,7 +32,7 @@ enum Reader {
 
 /// What happens while nobody reads standard error, and it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unread {
+pub(crate) enum Unread {
     /// The log waits.
     Waits,
     /// Lines are left out, and counted: whoever serves others does not wait for a reader of its log.
@@ -40,7 +40,7 @@ pub(super) enum Unread {
 }
 
 /// Starts logging, at `default` where `IAID_LOG` does not say otherwise.
-pub(super) fn start(default: LevelFilter, unread: Unread) {
+pub(crate) fn start(default: LevelFilter, unread: Unread) {
     let spec = env::var_os(VARIABLE);
     let (filters, complaint) = match parse(&spec.unwrap_or_default().to_string_lossy()) {
         Ok(filters) => (filters, None),
@@ -104,7 +104,7 @@ impl Write for Hasty {
 
 /// What a command's last words on standard error begin with: journald's priority of an error where
 /// it reads them, else nothing.
-pub(super) fn error_prefix() -> &'static str {
+pub(crate) fn error_prefix() -> &'static str {
     match reader() {
         Reader::Journal => "<3>",
         Reader::Other => "",

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 /// For whom the output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     /// People.
     Text,
     /// Programs.
@@ -20,7 +20,7 @@ pub(super) enum Format {
 
 /// What a stream ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A file or a pipe: exact bytes.
     Plain,
     /// A terminal without colour.
@@ -30,26 +30,26 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn is_terminal(self) -> bool {
+    pub(crate) fn is_terminal(self) -> bool {
         self != Kind::Plain
     }
 }
 
-pub(super) struct Console {
-    pub(super) format: Format,
-    pub(super) input: Box<dyn Read>,
-    pub(super) input_kind: Kind,
+pub(crate) struct Console {
+    pub(crate) format: Format,
+    pub(crate) input: Box<dyn Read>,
+    pub(crate) input_kind: Kind,
     /// Bytes that the input still holds, where it is a file.
-    pub(super) input_bytes: Option<u64>,
-    pub(super) out: Box<dyn Write>,
-    pub(super) out_kind: Kind,
-    pub(super) err: Box<dyn Write>,
-    pub(super) err_kind: Kind,
+    pub(crate) input_bytes: Option<u64>,
+    pub(crate) out: Box<dyn Write>,
+    pub(crate) out_kind: Kind,
+    pub(crate) err: Box<dyn Write>,
+    pub(crate) err_kind: Kind,
 }
 
 impl Console {
     /// The process's own streams.
-    pub(super) fn standard(format: Format) -> Console {
+    pub(crate) fn standard(format: Format) -> Console {
         let wanted = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         // https://no-color.org: any value but an empty one.
@@ -68,23 +68,23 @@ impl Console {
     }
 
     /// A line on standard output.
-    pub(super) fn say(&mut self, line: impl fmt::Display) -> io::Result<()> {
+    pub(crate) fn say(&mut self, line: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{line}")
     }
 
     /// A line on standard error. That nobody hears it changes nothing about the outcome.
-    pub(super) fn warn(&mut self, line: impl fmt::Display) {
+    pub(crate) fn warn(&mut self, line: impl fmt::Display) {
         drop(writeln!(self.err, "{}", visible(&line.to_string(), self.err_kind)));
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 }
 
 /// `text` as it may go to a stream of this kind: on a terminal each control character but newline
 /// and tab becomes its picture, or U+FFFD where it has none.
-pub(super) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
     if kind == Kind::Plain || !text.contains(hidden) {
         return Cow::Borrowed(text);
@@ -98,7 +98,7 @@ pub(super) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
 }
 
 /// `text` in bold where the stream has colour.
-pub(super) fn bold(text: &str, kind: Kind) -> Cow<'_, str> {
+pub(crate) fn bold(text: &str, kind: Kind) -> Cow<'_, str> {
     if kind == Kind::Coloured { Cow::Owned(format!("\x1b[1m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
 }
 
@@ -110,7 +110,7 @@ fn remaining_input() -> Option<u64> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use std::cell::RefCell;
     use std::rc::Rc;

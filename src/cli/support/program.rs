@@ -16,17 +16,17 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// How a program ended, and what it said.
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) status: ExitStatus,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Said {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// Runs it with `input`, which must fit into a pipe.
 ///
 /// # Errors
 /// It cannot be run, or has not ended in time; then it is killed.
-pub(super) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<Said, String> {
+pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<Said, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + limit;
     let failed = |error: io::Error| format!("{name} cannot be run: {error}");

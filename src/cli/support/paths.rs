@@ -13,7 +13,7 @@ const STORE: &str = "IAI_MCP_STORE";
 
 /// Neither an option nor a variable says where, and there is no home to look in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NoHome {
+pub(crate) struct NoHome {
     option: &'static str,
     variable: &'static str,
 }
@@ -32,7 +32,7 @@ impl std::error::Error for NoHome {}
 ///
 /// # Errors
 /// [`NoHome`] where all three are missing.
-pub(super) fn socket(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
+pub(crate) fn socket(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
     match option.or_else(|| set(SOCKET, env)) {
         Some(path) => Ok(path),
         None => Ok(home(env, NoHome { option: "--socket", variable: SOCKET })?.join(".daemon.sock")),
@@ -44,7 +44,7 @@ pub(super) fn socket(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsStr
 ///
 /// # Errors
 /// [`NoHome`] where all three are missing.
-pub(super) fn store(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
+pub(crate) fn store(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
     match option.or_else(|| set(STORE, env)) {
         Some(path) => Ok(path),
         None => home(env, NoHome { option: "--store", variable: STORE }),

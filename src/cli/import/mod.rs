@@ -20,11 +20,11 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::console::{Console, Format as Shown};
-use super::error::CliError;
-use super::lines::{Line, Lines};
-use super::progress::Progress;
-use super::values::{counted, grouped, short_size};
+use crate::cli::support::console::{Console, Format as Shown};
+use crate::cli::support::error::CliError;
+use crate::cli::support::lines::{Line, Lines};
+use crate::cli::support::progress::Progress;
+use crate::cli::support::values::{counted, grouped, short_size};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal, WINDOW_BYTES};
 use crate::transcript::Reader;
 use crate::wire::reply::code;
@@ -42,7 +42,7 @@ const BATCH_BYTES: usize = WINDOW_BYTES / 2;
 const BATCH_ROWS: usize = 500;
 
 /// Longest line of a file, in bytes. 64 MiB: a transcript's line holds the images of a whole turn.
-pub(super) const LINE_BYTES: usize = 64 << 20;
+pub(crate) const LINE_BYTES: usize = 64 << 20;
 
 /// A file whose first so many lines are in no known format is in none. Picked.
 const UNKNOWN_LINES: u64 = 100;
@@ -52,7 +52,7 @@ const UNKNOWN_LINES: u64 = 100;
 /// What is there already stays as it is, so importing twice changes nothing. Of a folder all files are
 /// read that end in .jsonl or .ndjson.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct ImportArgs {
     /// Files or folders, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     from: Vec<PathBuf>,
@@ -71,7 +71,7 @@ struct Refused {
     reason: String,
 }
 
-pub(super) fn run(args: &Args, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let mut tally = Tally::default();
     let mut sources = Vec::new();
     let mut total = Some(0);

@@ -10,7 +10,7 @@ use crate::client::{Client, Policy};
 
 /// Runs `use_it` with a client of a daemon that replies to each message with what `answer` makes of
 /// it. Gives back what the daemon was sent, too.
-pub(super) fn with_daemon<T>(
+pub(crate) fn with_daemon<T>(
     answer: impl Fn(&Value) -> Value + Send + 'static,
     use_it: impl FnOnce(&mut Client) -> T,
 ) -> (T, Vec<Value>) {
@@ -35,11 +35,11 @@ pub(super) fn with_daemon<T>(
 }
 
 /// The reply to `call` with this result.
-pub(super) fn result(call: &Value, result: Value) -> Value {
+pub(crate) fn result(call: &Value, result: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": call["id"], "result": result})
 }
 
 /// The reply to `call` with this error.
-pub(super) fn error(call: &Value, code: i32, message: &str) -> Value {
+pub(crate) fn error(call: &Value, code: i32, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": code, "message": message}})
 }

@@ -10,7 +10,7 @@ use crate::lifecycle::own_folder;
 
 /// What a file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
+pub(crate) enum Durability {
     /// The end of this process.
     Cached,
     /// A power cut.
@@ -18,13 +18,13 @@ pub(super) enum Durability {
 }
 
 /// The mode of what is its owner's alone.
-pub(super) const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// Writes a file of this mode in the place of the one that is there, if any.
 ///
 /// # Errors
 /// The system's; then the old file is as it was.
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".tmp-{}", std::process::id()));
@@ -42,7 +42,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durabili
 ///
 /// # Errors
 /// It is no plain file of at most so many bytes, or no UTF-8; else the system's.
-pub(super) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
+pub(crate) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
     read(path, libc::O_NONBLOCK, most_bytes)
 }
 
@@ -50,7 +50,7 @@ pub(super) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
 ///
 /// # Errors
 /// As [`text`]; or the file or its folder is a link.
-pub(super) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
+pub(crate) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
     match path.parent().map_or(Ok(true), own_folder::is_there)? {
         true => read(path, libc::O_NONBLOCK | libc::O_NOFOLLOW, most_bytes),
         false => Ok(None),
@@ -77,7 +77,7 @@ fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<S
 ///
 /// # Errors
 /// The system's.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn make_folder(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, or that something else is there: a link is not followed.
-pub(super) fn make_own_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn make_own_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), make_folder)?;
     own_folder::make(path)
 }

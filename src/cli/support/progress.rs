@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::console::Console;
-use super::values::grouped;
+use crate::cli::support::console::Console;
+use crate::cli::support::values::grouped;
 
 /// Least time between two drawings. Picked: smooth, and nothing beside the work itself.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -15,13 +15,13 @@ const BAR: usize = 30;
 
 /// The line.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(crate) struct Line {
     drawn: Option<Instant>,
 }
 
 /// The line of a bulk capture.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     total_bytes: Option<u64>,
     started: Instant,
     line: Line,
@@ -29,7 +29,7 @@ pub(super) struct Progress {
 
 impl Line {
     /// Draws `text`, where it is time to.
-    pub(super) fn show(&mut self, text: &str, now: Instant, console: &mut Console) {
+    pub(crate) fn show(&mut self, text: &str, now: Instant, console: &mut Console) {
         if self.is_due(now, console) {
             self.drawn = Some(now);
             // A terminal that is gone stops no work.
@@ -38,7 +38,7 @@ impl Line {
     }
 
     /// Takes it away, so that something else can stand there.
-    pub(super) fn clear(&mut self, console: &mut Console) {
+    pub(crate) fn clear(&mut self, console: &mut Console) {
         if self.drawn.take().is_some() {
             drop(write!(console.err, "\r\x1b[K"));
         }
@@ -51,12 +51,12 @@ impl Line {
 
 impl Progress {
     /// Work on `total_bytes` of input, where they are known, that starts `now`.
-    pub(super) fn new(total_bytes: Option<u64>, now: Instant) -> Progress {
+    pub(crate) fn new(total_bytes: Option<u64>, now: Instant) -> Progress {
         Progress { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, line: Line::default() }
     }
 
     /// Draws, where it is time to.
-    pub(super) fn show(&mut self, bytes: u64, lines: u64, now: Instant, console: &mut Console) {
+    pub(crate) fn show(&mut self, bytes: u64, lines: u64, now: Instant, console: &mut Console) {
         if self.line.is_due(now, console) {
             let text = render(bytes, self.total_bytes, lines, now.saturating_duration_since(self.started));
             self.line.show(&text, now, console);
@@ -64,7 +64,7 @@ impl Progress {
     }
 
     /// Takes the line away, so that something else can stand there.
-    pub(super) fn clear(&mut self, console: &mut Console) {
+    pub(crate) fn clear(&mut self, console: &mut Console) {
         self.line.clear(console);
     }
 }
@@ -80,9 +80,9 @@ fn render(bytes: u64, total_bytes: Option<u64>, lines: u64, elapsed: Duration) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::console::tests::console;
-    use super::super::console::{Format, Kind};
     use super::*;
+    use crate::cli::support::console::tests::console;
+    use crate::cli::support::console::{Format, Kind};
 
     #[test]
     fn the_bar_is_as_long_as_the_share() {

@@ -6,9 +6,9 @@
 
 mod capture;
 mod context;
-pub(super) mod input;
+pub(crate) mod input;
 mod journal;
-pub(super) mod last;
+pub(crate) mod last;
 mod place;
 mod rollout;
 mod spool;
@@ -24,8 +24,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::console::Console;
-use super::paths;
+use crate::cli::support::console::Console;
+use crate::cli::support::control_message;
+use crate::cli::support::paths;
 use crate::client::{Client, Policy};
 use crate::transcript::{Assistant, Turn};
 
@@ -41,7 +42,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 const INPUT_BYTES: u64 = 16 << 20;
 
 /// The folder of places under the store's.
-pub(super) const PLACES: &str = ".capture-state";
+pub(crate) const PLACES: &str = ".capture-state";
 
 /// Stack of the thread that keeps the time.
 const CLOCK_STACK: usize = 64 << 10;
@@ -50,7 +51,7 @@ const CLOCK_STACK: usize = 64 << 10;
 ///
 /// It always exits 0. What went wrong is in logs/hooks.log in the store's folder.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(crate) struct HookArgs {
     /// What has happened: session-start, user-prompt-submit or stop
     event: String,
     /// The store's folder, for what waits while no daemon is there [default: $IAI_MCP_STORE, else ~/.iai-mcp]
@@ -81,7 +82,7 @@ impl Event {
 }
 
 /// Does what can be done, and returns in any case.
-pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) {
+pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Console) {
     let clock = thread::Builder::new().stack_size(CLOCK_STACK);
     // Without the thread the sockets' own limits and the assistant's remain.
     drop(clock.spawn(|| {
@@ -111,7 +112,7 @@ pub(super) fn run(args: &Args, socket: Option<PathBuf>, console: &mut Console) {
 }
 
 fn tell_and_take(
-    args: &Args,
+    args: &HookArgs,
     socket: &Path,
     store: &Path,
     journal: &Journal,
@@ -168,7 +169,7 @@ fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console
 /// What went wrong; then nothing is printed.
 fn tell(input: &Input, client: &mut Client, console: &mut Console) -> Result<(), String> {
     let Input { session, cwd, .. } = input;
-    let open = json!({"type": "session_open", "session_id": session, "ts": super::control::now()});
+    let open = json!({"type": "session_open", "session_id": session, "ts": control_message::now()});
     client.control(&open).map_err(|error| error.to_string())?;
     let project = cwd.as_deref().unwrap_or_default();
     let params = json!({"session_id": session, "project": project, "wake_depth": "standard"});

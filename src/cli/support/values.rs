@@ -8,17 +8,17 @@ use std::time::Duration;
 const MAX_DRAIN_SECONDS: f64 = 3600.0;
 
 /// `--max-line`: at least 1 KiB, so that every control message fits; at most 64 MiB, picked.
-pub(super) fn line_size(text: &str) -> Result<usize, String> {
+pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     size_within(text, 1 << 10..=64 << 20)
 }
 
 /// `--max-memory`: at least 1 MiB; at most 1 GiB, which a 32-bit `usize` still counts twice.
-pub(super) fn memory_size(text: &str) -> Result<usize, String> {
+pub(crate) fn memory_size(text: &str) -> Result<usize, String> {
     size_within(text, 1 << 20..=1 << 30)
 }
 
 /// `--drain-timeout`, `--timeout`: seconds, fractions allowed.
-pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
         .filter(|seconds| (0.0..=MAX_DRAIN_SECONDS).contains(seconds))
@@ -27,7 +27,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 /// `--interval`: seconds, fractions allowed, and never so few that asking is all that is done.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let wanted = seconds(text).ok().filter(|interval| *interval >= Duration::from_millis(100));
     wanted.ok_or_else(|| "must be 0.1 to 3600 seconds, such as 1 or 0.5".into())
 }
@@ -36,12 +36,12 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 const MAX_IDLE_SECONDS: f64 = 31_536_000.0;
 
 /// `--drowsy-after`, `--sleep-after`, `--hibernate-after`: seconds, fractions allowed.
-pub(super) fn idle_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn idle_time(text: &str) -> Result<Duration, String> {
     idle(text, 1.0).ok_or_else(|| "must be 0 to 31536000 seconds, such as 300 or 0.5".into())
 }
 
 /// `--look-every`: seconds, fractions allowed. At least 10 ms: each look is work for a disk.
-pub(super) fn look_time(text: &str) -> Result<Duration, String> {
+pub(crate) fn look_time(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=MAX_LOOK_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "must be 0.01 to 3600 seconds, such as 60 or 0.5".into())
 }
@@ -50,7 +50,7 @@ pub(super) fn look_time(text: &str) -> Result<Duration, String> {
 const MAX_LOOK_SECONDS: f64 = 3600.0;
 
 /// Hours, fractions allowed.
-pub(super) fn hours(text: &str) -> Result<Duration, String> {
+pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     idle(text, 3600.0).ok_or_else(|| "must be 0 to 8760 hours, such as 24 or 0.5".into())
 }
 
@@ -82,7 +82,7 @@ fn size(text: &str) -> Option<usize> {
 }
 
 /// A size as the command line takes it: `64K`, `1M`, `1000`.
-pub(super) fn short_size(bytes: usize) -> String {
+pub(crate) fn short_size(bytes: usize) -> String {
     for (shift, unit) in [(30, "G"), (20, "M"), (10, "K")] {
         if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {
             return format!("{}{unit}", bytes >> shift);
@@ -92,7 +92,7 @@ pub(super) fn short_size(bytes: usize) -> String {
 }
 
 /// A size for people: `512 bytes`, `4.8 MiB`.
-pub(super) fn size_in_words(bytes: u64) -> String {
+pub(crate) fn size_in_words(bytes: u64) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes >= 1 << shift {
             return format!("{:.1} {unit}", bytes as f64 / (1_u64 << shift) as f64);
@@ -102,7 +102,7 @@ pub(super) fn size_in_words(bytes: u64) -> String {
 }
 
 /// A time for people in its two largest units: `3 d 4 h`, `2 min 5 s`, `12 s`.
-pub(super) fn time_in_words(seconds: u64) -> String {
+pub(crate) fn time_in_words(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let Some(at) = units.iter().position(|(length, _)| seconds >= *length) else { return "0 s".into() };
     let (length, unit) = units[at];
@@ -114,7 +114,7 @@ pub(super) fn time_in_words(seconds: u64) -> String {
 }
 
 /// Microseconds for people: `340 µs`, `1.2 ms`, `3.0 s`.
-pub(super) fn micros_in_words(micros: u64) -> String {
+pub(crate) fn micros_in_words(micros: u64) -> String {
     match micros {
         0..1000 => format!("{micros} µs"),
         1000..1_000_000 => format!("{:.1} ms", micros as f64 / 1e3),
@@ -123,7 +123,7 @@ pub(super) fn micros_in_words(micros: u64) -> String {
 }
 
 /// A count with its digits in groups of three, which are easier to read: `12 345`.
-pub(super) fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {
@@ -136,7 +136,7 @@ pub(super) fn grouped(count: u64) -> String {
 }
 
 /// A count and its noun: `1 line`, `2 lines`.
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
 

@@ -1,0 +1,15 @@
+//! Helpers that several commands share: output, errors, logging, files and values.
+
+pub(crate) mod console;
+pub(crate) mod control_message;
+pub(crate) mod error;
+pub(crate) mod files;
+pub(crate) mod lines;
+pub(crate) mod logging;
+pub(crate) mod paths;
+pub(crate) mod pretty;
+pub(crate) mod program;
+pub(crate) mod progress;
+#[cfg(test)]
+pub(crate) mod testing;
+pub(crate) mod values;
