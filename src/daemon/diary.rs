@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::work::{Done, guarded};
 use crate::lifecycle::journal::{self, Entry};
-use crate::serve::plane::Work;
+use crate::serve::control_plane::Task;
 
 /// Most entries that wait for the disk. Picked: more than a cycle and a storm of moves bring.
 const WAITING: usize = 1024;
@@ -43,7 +43,7 @@ impl Diary {
     }
 
     /// The write to be started now, if one is wanted and none is under way.
-    pub(super) fn begin(&mut self) -> Option<Work<Done>> {
+    pub(super) fn begin(&mut self) -> Option<Task<Done>> {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return None;
         }

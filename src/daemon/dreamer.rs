@@ -9,7 +9,7 @@ use super::work::{Done, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
 use crate::memory::{Brought, Chunk, Cycle, Night, StepReport, Told};
-use crate::serve::plane::Work;
+use crate::serve::control_plane::Task;
 
 /// The cycle, and what became of those before.
 pub(super) struct Dreamer {
@@ -67,7 +67,7 @@ impl Dreamer {
     }
 
     /// The next chunk, and the step that it begins, if it does.
-    pub(super) fn next(&mut self) -> (Work<Done>, Option<&'static str>) {
+    pub(super) fn next(&mut self) -> (Task<Done>, Option<&'static str>) {
         let night = self.night.clone();
         let Some(cycle) = self.cycle.take() else {
             let work = guarded(move || Done::Began(night.begin()), |panic| Done::Began(Err(CallError::failed(panic))));

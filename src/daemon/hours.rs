@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::lifecycle::quiet_window::Window;
-use crate::serve::plane::Now;
+use crate::serve::control_plane::Now;
 
 /// A window begins and ends at quarters of an hour of UTC alone: what was found holds until the next one.
 const QUARTER_SECONDS: u64 = 900;

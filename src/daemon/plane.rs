@@ -31,8 +31,8 @@ use crate::lifecycle::record::{self, Progress, Quarantine, Record};
 use crate::lifecycle::state_file::{self, Ask, DaemonState};
 use crate::lifecycle::{heartbeats, user_zone, wake_signal};
 use crate::memory::Night;
-use crate::serve::plane::{Around, ControlPlane, Counters, Now, Seen, Ticket, Wishes};
-use crate::sys::listener::Place;
+use crate::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
+use crate::sys::listener::BoundPath;
 use crate::sys::notify::Notifier;
 use crate::sys::{memory, process};
 use crate::wire::control::Control;
@@ -55,7 +55,7 @@ pub(super) struct Parts {
     pub(super) notifier: Notifier,
     pub(super) thresholds: Thresholds,
     /// Where we listen; `None` where the listener was inherited: somebody else starts the daemon again.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<BoundPath>,
     pub(super) look_every: Duration,
     pub(super) rest_after: Duration,
 }
@@ -175,7 +175,7 @@ impl Plane {
     }
 
     /// How it is around the machine.
-    fn look_around(&mut self, around: Around, now: Now) -> machine::Around {
+    fn look_around(&mut self, around: Load, now: Now) -> machine::Around {
         let (is_quiet, quiet_from) = self.hours.look(now);
         machine::Around {
             in_flight: around.in_flight,
@@ -204,7 +204,7 @@ impl Plane {
     }
 
     /// Has memory given back, where that is due.
-    fn give_back(&mut self, now: Instant, wishes: &mut Wishes<Done>) {
+    fn give_back(&mut self, now: Instant, wishes: &mut LoopCommands<Done>) {
         if self.rest_moment().is_none() || !self.rest.begin(now) {
             return;
         }
@@ -214,14 +214,14 @@ impl Plane {
                 log::debug!("the store gives no memory back: {}", error.message);
             }
             memory::give_back();
-            memory::forget_code();
+            memory::release_code_pages();
             Done::Other
         };
-        wishes.rest(guarded(give_back, |_| Done::Other));
+        wishes.recycle_workers(guarded(give_back, |_| Done::Other));
     }
 
     /// Moves the machine by what was left for it, and then by `last`.
-    fn move_on(&mut self, last: Event, around: Around, now: Now, wishes: &mut Wishes<Done>) {
+    fn move_on(&mut self, last: Event, around: Load, now: Now, wishes: &mut LoopCommands<Done>) {
         self.around = self.look_around(around, now);
         self.ends_by_itself = false;
         for event in std::mem::take(&mut self.events).into_iter().chain([last]) {
@@ -231,7 +231,7 @@ impl Plane {
         }
     }
 
-    fn perform(&mut self, action: Action, now: Now, wishes: &mut Wishes<Done>) {
+    fn perform(&mut self, action: Action, now: Now, wishes: &mut LoopCommands<Done>) {
         let at = timestamp(now.wall);
         match action {
             Action::Moved { from, to, trigger } => self.moved(from, to, trigger, now, wishes),
@@ -254,12 +254,12 @@ impl Plane {
             Action::GiveBack => self.rest.at_once(now.instant),
             Action::End => {
                 self.ends_by_itself = true;
-                wishes.end();
+                wishes.stop();
             }
         }
     }
 
-    fn moved(&mut self, from: State, to: State, trigger: Trigger, now: Now, wishes: &mut Wishes<Done>) {
+    fn moved(&mut self, from: State, to: State, trigger: Trigger, now: Now, wishes: &mut LoopCommands<Done>) {
         let at = timestamp(now.wall);
         log::debug!("{} → {}: {}", from.name(), to.name(), trigger.name());
         let while_paused = self.machine.is_paused() && trigger.is_asked_sleep();
@@ -291,7 +291,7 @@ impl Plane {
                 }
                 Done::Other
             };
-            wishes.work(guarded(sweep, |_| Done::Other));
+            wishes.run_task(guarded(sweep, |_| Done::Other));
         }
     }
 }
@@ -326,7 +326,13 @@ impl ControlPlane for Plane {
         line
     }
 
-    fn control(&mut self, control: &Control<'_>, ticket: Ticket, _: Now, _: &mut Wishes<Done>) -> Option<Vec<u8>> {
+    fn control(
+        &mut self,
+        control: &Control<'_>,
+        ticket: Ticket,
+        _: Now,
+        _: &mut LoopCommands<Done>,
+    ) -> Option<Vec<u8>> {
         let ask = match control {
             Control::Status => return None,
             Control::Sleep { .. } if self.machine.state().is_sleeping() => {
@@ -358,13 +364,13 @@ impl ControlPlane for Plane {
         [machine, looks, rest, self.ready_due, self.watchdog_due].into_iter().flatten().min()
     }
 
-    fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Done>) {
+    fn tick(&mut self, seen: TickInput<'_>, around: Load, now: Now, wishes: &mut LoopCommands<Done>) {
         let event = match seen {
-            Seen::Request("rpc.discover") => return,
+            TickInput::Request("rpc.discover") => return,
             // Of many requests in a turn the first says all.
-            Seen::Request(_) if self.events.is_empty() && self.machine.was_active_at(now.instant) => return,
-            Seen::Request(_) => Event::Activity,
-            Seen::Turn => Event::Tick,
+            TickInput::Request(_) if self.events.is_empty() && self.machine.was_active_at(now.instant) => return,
+            TickInput::Request(_) => Event::Activity,
+            TickInput::Turn => Event::Tick,
         };
         if !self.is_stopping {
             self.move_on(event, around, now, wishes);
@@ -397,7 +403,7 @@ impl ControlPlane for Plane {
         tell("stopping", self.notifier.stopping());
     }
 
-    fn done(&mut self, done: Result<Done, Panicked>, now: Now, wishes: &mut Wishes<Done>) {
+    fn done(&mut self, done: Result<Done, Panicked>, now: Now, wishes: &mut LoopCommands<Done>) {
         let done = match done {
             Ok(done) => done,
             Err(panicked) => return log::error!("the control plane's work panicked: {}", panicked.0),
@@ -464,7 +470,7 @@ mod tests {
     /// A plane on a new store, and what it wishes.
     struct Bench {
         plane: Plane,
-        wishes: Wishes<Done>,
+        wishes: LoopCommands<Done>,
         now: Now,
         _memory: Memory,
         _folder: tempfile::TempDir,
@@ -484,16 +490,16 @@ mod tests {
                 look_every: Duration::from_secs(60),
                 rest_after: Duration::from_secs(20),
             });
-            Bench { plane, wishes: Wishes::new(), now: Now::read(), _memory: memory, _folder: folder }
+            Bench { plane, wishes: LoopCommands::new(), now: Now::read(), _memory: memory, _folder: folder }
         }
 
         fn tick(&mut self) {
-            self.plane.tick(Seen::Turn, Around::default(), self.now, &mut self.wishes);
+            self.plane.tick(TickInput::Turn, Load::default(), self.now, &mut self.wishes);
         }
 
         /// Does all that is wished of workers, and tells the plane of it.
         fn work(&mut self) {
-            for work in std::mem::take(&mut self.wishes.work) {
+            for work in std::mem::take(&mut self.wishes.tasks) {
                 self.plane.done(Ok(work()), self.now, &mut self.wishes);
             }
         }

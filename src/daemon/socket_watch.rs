@@ -6,12 +6,12 @@
 use std::time::{Duration, Instant};
 
 use crate::lifecycle::machine::State;
-use crate::sys::listener::{BindError, Listener, Place};
+use crate::sys::listener::{BindError, BoundPath, Listener};
 
 /// When the next look is due.
 pub(super) struct SocketWatch {
     /// `None` where the listener was handed over.
-    place: Option<Place>,
+    place: Option<BoundPath>,
     /// Between two looks.
     every: Duration,
     due: Instant,
@@ -22,7 +22,7 @@ pub(super) struct SocketWatch {
 
 impl SocketWatch {
     /// The first look is at once, with that for deferred captures: one wake-up is enough for both.
-    pub(super) fn new(place: Option<Place>, every: Duration, now: Instant) -> SocketWatch {
+    pub(super) fn new(place: Option<BoundPath>, every: Duration, now: Instant) -> SocketWatch {
         SocketWatch { place, every, due: now, is_looking: false, told: None }
     }
 
@@ -38,7 +38,7 @@ impl SocketWatch {
     }
 
     /// A look begins, at this place, if one is due.
-    pub(super) fn begin(&mut self, state: State, now: Instant) -> Option<Place> {
+    pub(super) fn begin(&mut self, state: State, now: Instant) -> Option<BoundPath> {
         self.moment(state).filter(|due| *due <= now)?;
         self.is_looking = true;
         self.due = now + self.every;

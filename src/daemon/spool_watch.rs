@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::lifecycle::machine::State;
 use crate::memory::Next;
-use crate::serve::plane::Now;
+use crate::serve::control_plane::Now;
 
 /// Longest wait for the next try, whatever date a file's name has, and the wait after a failure.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::dreamer::Figures;
 use crate::lifecycle::record::Quarantine;
 use crate::lifecycle::state_file::{Ask, Digest};
-use crate::serve::plane::Counters;
+use crate::serve::control_plane::Counters;
 
 /// `status`, whole.
 #[derive(Serialize)]

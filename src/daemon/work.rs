@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::dispatch::{CallError, Panicked};
 use crate::lifecycle::quiet_window::Window;
 use crate::memory::{Chunk, Cycle, Drained};
-use crate::serve::plane::Work;
+use crate::serve::control_plane::Task;
 use crate::sys::listener::{BindError, Listener};
 
 /// What came of a task.
@@ -35,6 +35,6 @@ pub(super) enum Done {
 pub(super) fn guarded(
     work: impl FnOnce() -> Done + Send + 'static,
     panicked: impl FnOnce(String) -> Done + Send + 'static,
-) -> Work<Done> {
+) -> Task<Done> {
     Box::new(move || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| panicked(Panicked::of(&*panic).0)))
 }

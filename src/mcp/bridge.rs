@@ -137,7 +137,7 @@ pub fn serve(
 ) -> io::Result<()> {
     let parent = parent_id();
     memory::keep_little();
-    memory::forget_code();
+    memory::release_code_pages();
     let (ended, end) = UnixStream::pair()?;
     signals::stop_into(&end, &[signals::SIGTERM, signals::SIGINT, signals::SIGHUP])?;
     let shared = Arc::new(Shared {
@@ -180,7 +180,7 @@ impl<W: Write + Send + 'static> Shared<W> {
             let lines = self.lines.load(Ordering::Relaxed);
             if lines == seen && tidied != Some(lines) {
                 memory::give_back();
-                memory::forget_code();
+                memory::release_code_pages();
                 tidied = Some(lines);
             }
             seen = lines;

@@ -132,7 +132,7 @@ impl Drop for Writer {
 
 fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let work = move || {
-        process::interrupt_nobody();
+        process::set_batch_scheduling();
         work();
     };
     thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)

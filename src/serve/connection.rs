@@ -12,11 +12,11 @@ use mio::{Interest, Registry, Token};
 
 use crate::dispatch::{CallError, Dispatch};
 use crate::limits::Limits;
-use crate::serve::ledger::Ledger;
-use crate::serve::plane::{ControlPlane, Now, Seen, Ticket, Wishes};
+use crate::serve::control_plane::{ControlPlane, LoopCommands, Now, TickInput, Ticket};
+use crate::serve::memory_budget::MemoryBudget;
+use crate::serve::metrics::Metrics;
 use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool};
 use crate::serve::route::{Route, route};
-use crate::serve::tally::Tally;
 use crate::sys::stream;
 use crate::wire::reply;
 use crate::wire::session::{Served, Session, Storage, Turn, Verdict};
@@ -32,11 +32,11 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) limits: Limits,
     pub(crate) dispatch: Arc<D>,
     pub(crate) plane: P,
-    pub(crate) wishes: Wishes<P::Done>,
+    pub(crate) commands: LoopCommands<P::Done>,
     pub(crate) pool: Pool<D, P::Done>,
     pub(crate) registry: Registry,
-    pub(crate) ledger: Ledger,
-    pub(crate) tally: Tally,
+    pub(crate) budget: MemoryBudget,
+    pub(crate) metrics: Metrics,
     /// The clocks, read once a turn of the loop.
     pub(crate) now: Now,
     /// For whoever has the turn.
@@ -61,7 +61,7 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) stalled_since: Option<Instant>,
     /// The moment at which it is looked whether the peer has stalled.
     pub(crate) watched: Option<Instant>,
-    /// What the ledger has on its account.
+    /// What the budget has on its account.
     accounted: usize,
     batch: Option<InFlight<D, P>>,
 }
@@ -76,7 +76,7 @@ struct InFlight<D: Dispatch, P: ControlPlane> {
 
 /// What a connection needs after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum After {
+pub(crate) enum TurnOutcome {
     /// Another turn, once the others had theirs.
     Again,
     /// Nothing until something happens.
@@ -124,7 +124,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     /// Workers have answered some of its calls.
     pub(crate) fn delivered(&mut self, delivery: Delivery, core: &mut Core<D, P>) {
         let Some(in_flight) = &mut self.batch else {
-            core.tally.late_results += delivery.count as u64;
+            core.metrics.late_results += delivery.count as u64;
             return;
         };
         in_flight.answered += delivery.count;
@@ -134,7 +134,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         {
             core.pool.recycle(in_flight.batch);
         }
-        core.tally.in_flight -= delivery.count;
+        core.metrics.in_flight -= delivery.count;
         self.session.answered(delivery.count, delivery.replies);
     }
 
@@ -142,10 +142,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
     pub(crate) fn plane_answered(&mut self, line: &[u8], core: &mut Core<D, P>) {
         // Refused at the end of the drain already.
         if self.session.pending() == 0 {
-            core.tally.late_results += 1;
+            core.metrics.late_results += 1;
             return;
         }
-        core.tally.in_flight -= 1;
+        core.metrics.in_flight -= 1;
         self.session.answered(1, line.to_vec());
     }
 
@@ -167,13 +167,13 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             None if pending > 0 => reply::control_refused(&mut replies, "control_plane_error", why),
             None => {}
         }
-        core.tally.in_flight -= pending;
+        core.metrics.in_flight -= pending;
         self.session.answered(pending, replies);
-        core.tally.errors += (errors + self.session.refuse_rest(why, &core.limits)) as u64;
+        core.metrics.errors += (errors + self.session.refuse_rest(why, &core.limits)) as u64;
     }
 
     /// Reads, serves and writes what is there.
-    pub(crate) fn turn(&mut self, core: &mut Core<D, P>) -> After {
+    pub(crate) fn turn(&mut self, core: &mut Core<D, P>) -> TurnOutcome {
         let mut bytes = core.limits.turn_bytes;
         let mut lines = core.limits.turn_lines;
         let mut building = None;
@@ -197,17 +197,17 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.settle(core)
     }
 
-    /// Leaves the ledger. To be called when the connection is closed.
+    /// Leaves the budget. To be called when the connection is closed.
     pub(crate) fn leave(&mut self, core: &mut Core<D, P>) {
-        core.ledger.account(self.accounted, 0);
-        core.ledger.leave(self.token);
-        core.tally.in_flight -= self.session.pending();
+        core.budget.account(self.accounted, 0);
+        core.budget.leave(self.token);
+        core.metrics.in_flight -= self.session.pending();
     }
 
     fn may_read(&self, core: &Core<D, P>) -> bool {
         self.readable
             && self.session.wants_input(&core.limits)
-            && core.ledger.allows(self.token, self.session.held(), &core.limits)
+            && core.budget.allows(self.token, self.session.held(), &core.limits)
     }
 
     /// Reads once. `None` where there was nothing to read or no room.
@@ -256,11 +256,16 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         if building.as_ref().is_some_and(BatchBuilder::is_full) {
                             return Verdict::NotNow;
                         }
-                        core.plane.tick(Seen::Request(&call.method), core.tally.around(), core.now, &mut core.wishes);
+                        core.plane.tick(
+                            TickInput::Request(&call.method),
+                            core.metrics.around(),
+                            core.now,
+                            &mut core.commands,
+                        );
                         building
                             .get_or_insert_with(|| core.pool.builder(ticket.0, core.now.instant, arrived))
                             .push(call, pace);
-                        core.tally.in_flight += 1;
+                        core.metrics.in_flight += 1;
                         Verdict::Later
                     }
                     (_, Turn::Behind) => Verdict::NotNow,
@@ -271,30 +276,30 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                     (Route::Refused(call, error), Turn::First(out)) => {
                         if core.dispatch.method(&call.method).is_some() {
                             core.plane.tick(
-                                Seen::Request(&call.method),
-                                core.tally.around(),
+                                TickInput::Request(&call.method),
+                                core.metrics.around(),
                                 core.now,
-                                &mut core.wishes,
+                                &mut core.commands,
                             );
                         }
                         reply::error(out, Some(call.id), &error);
-                        core.tally.errors += 1;
+                        core.metrics.errors += 1;
                         Verdict::Answered
                     }
                     (Route::Status, Turn::First(out)) => {
                         let queued = core.pool.queued();
-                        let counters = core.tally.counters(core.limits.workers, queued, core.ledger.total());
+                        let counters = core.metrics.counters(core.limits.workers, queued, core.budget.total());
                         out.extend_from_slice(&core.plane.status(&counters, core.now));
                         Verdict::Answered
                     }
                     (Route::Plane(control), Turn::First(out)) => {
-                        match core.plane.control(control, ticket, core.now, &mut core.wishes) {
+                        match core.plane.control(control, ticket, core.now, &mut core.commands) {
                             Some(line) => {
                                 out.extend_from_slice(&line);
                                 Verdict::Answered
                             }
                             None => {
-                                core.tally.in_flight += 1;
+                                core.metrics.in_flight += 1;
                                 Verdict::Later
                             }
                         }
@@ -303,10 +308,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             match served {
                 None => return done,
                 Some(Served::Blank) => {}
-                Some(Served::Request) => core.tally.requests += 1,
+                Some(Served::Request) => core.metrics.requests += 1,
                 Some(Served::Wrong) => {
-                    core.tally.requests += 1;
-                    core.tally.errors += 1;
+                    core.metrics.requests += 1;
+                    core.metrics.errors += 1;
                 }
             }
         }
@@ -339,7 +344,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 }
             }
         }
-        core.tally.late_results += self.session.take_dropped() as u64;
+        core.metrics.late_results += self.session.take_dropped() as u64;
         let waiting = !self.session.output().is_empty();
         if !waiting {
             self.stalled_since = None;
@@ -362,25 +367,25 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    fn settle(&mut self, core: &mut Core<D, P>) -> After {
+    fn settle(&mut self, core: &mut Core<D, P>) -> TurnOutcome {
         let held = self.session.held();
-        core.ledger.account(self.accounted, held);
+        core.budget.account(self.accounted, held);
         self.accounted = held;
         if held < core.limits.small_holder_bytes {
-            core.ledger.release(self.token);
+            core.budget.release(self.token);
         }
         if self.session.finished() {
-            return After::Close;
+            return TurnOutcome::Close;
         }
         let wants_input = self.readable && self.session.wants_input(&core.limits);
-        let allowed = core.ledger.allows(self.token, held, &core.limits);
+        let allowed = core.budget.allows(self.token, held, &core.limits);
         if wants_input && !allowed {
-            core.ledger.wait(self.token);
+            core.budget.wait(self.token);
         }
         if self.session.may_serve(&core.limits) || (wants_input && allowed && self.session.has_room(&core.limits)) {
-            After::Again
+            TurnOutcome::Again
         } else {
-            After::Wait
+            TurnOutcome::Wait
         }
     }
 }

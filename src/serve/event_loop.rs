@@ -20,10 +20,10 @@ use mio::{Events, Interest, Poll, Token};
 use slab::Slab;
 
 use crate::dispatch::Dispatch;
-use crate::serve::accept::{self, Accepted, Acceptor};
-use crate::serve::connection::{After, Connection, Core, READING};
-use crate::serve::lookout::Lookout;
-use crate::serve::plane::{ControlPlane, Now, Seen};
+use crate::serve::acceptor::{self, Accepted, Acceptor};
+use crate::serve::busy_poll::BusyPoll;
+use crate::serve::connection::{Connection, Core, READING, TurnOutcome};
+use crate::serve::control_plane::{ControlPlane, Now, TickInput};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
@@ -73,7 +73,7 @@ pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     connections: Slab<Connection<D, P>>,
     generation: usize,
     ready: VecDeque<usize>,
-    lookout: Lookout,
+    busy_poll: BusyPoll,
     /// Empty between the turns.
     results: Vec<Outcome<P::Done>>,
     timers: Timers,
@@ -104,7 +104,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             connections: Slab::new(),
             generation: 0,
             ready: VecDeque::new(),
-            lookout: Lookout::new(process::processors()),
+            busy_poll: BusyPoll::new(process::processors()),
             results: Vec::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
@@ -130,7 +130,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.core.now = Now::read();
             // That nothing came is news only where it was waited for.
             if timeout != Some(Duration::ZERO) || !events.is_empty() {
-                self.lookout.came(events.iter().count(), self.core.now.instant);
+                self.busy_poll.came(events.iter().count(), self.core.now.instant);
             }
             self.take_results();
             for event in events.iter().map(Event::from) {
@@ -139,9 +139,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.on_moments();
             self.serve_ready();
             self.relieve();
-            self.perform_wishes();
+            self.run_commands();
             self.tick();
-            self.perform_wishes();
+            self.run_commands();
         }
         if let Some(fd) = self.stop_fd.take() {
             self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))?;
@@ -162,15 +162,15 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
 
     /// The turn is over: how long nothing is due. What was collected goes to the workers.
     fn timeout(&mut self) -> Option<Duration> {
-        let Core { pool, now, tally, .. } = &mut self.core;
+        let Core { pool, now, metrics, .. } = &mut self.core;
         pool.hand_over();
-        pool.look_after(now.instant, tally.in_flight > 0);
+        pool.look_after(now.instant, metrics.in_flight > 0);
         if !self.ready.is_empty() || !pool.may_sleep() {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
-        let Core { pool, plane, ledger, .. } = &self.core;
-        let moment = self.timers.earliest([drain, pool.next_moment(), plane.next_moment(), ledger.next_moment()]);
+        let Core { pool, plane, budget, .. } = &self.core;
+        let moment = self.timers.earliest([drain, pool.next_moment(), plane.next_moment(), budget.next_moment()]);
         moment.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -179,7 +179,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if timeout != Some(Duration::ZERO) {
             let mut now = Instant::now();
             let due = timeout.map(|timeout| now + timeout);
-            let until = self.lookout.until(now);
+            let until = self.busy_poll.until(now);
             while now < due.map_or(until, |due| due.min(until)) {
                 self.poll.poll(events, Some(Duration::ZERO))?;
                 if !events.is_empty() {
@@ -227,11 +227,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         }
     }
 
-    /// Lets those be read again that waited for memory. After the turns, in which it came free: no
+    /// Lets those be read again that waited for memory. TurnOutcome the turns, in which it came free: no
     /// other event may follow.
     fn relieve(&mut self) {
         let EventLoop { core, connections, ready, .. } = self;
-        core.ledger.relieve(core.now.instant, &core.limits, |token| {
+        core.budget.relieve(core.now.instant, &core.limits, |token| {
             if let Some(connection) = find(connections, token) {
                 enqueue(ready, connection);
             }
@@ -247,11 +247,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                     self.accept_failure_told = false;
                     self.admit(stream);
                 }
-                Accepted::Foreign => self.core.tally.refused_peers += 1,
-                Accepted::OutOfDescriptors => self.core.tally.refused_connections += 1,
-                Accepted::Gone => {}
-                Accepted::Nobody => return,
-                Accepted::Later(e) => {
+                Accepted::OtherUser => self.core.metrics.refused_peers += 1,
+                Accepted::OutOfDescriptors => self.core.metrics.refused_connections += 1,
+                Accepted::Aborted => {}
+                Accepted::NoneWaiting => return,
+                Accepted::Failed(e) => {
                     if !std::mem::replace(&mut self.accept_failure_told, true) {
                         log::warn!(
                             "nobody can be accepted, trying again every {:?}: {e}",
@@ -269,8 +269,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn admit(&mut self, mut stream: UnixStream) {
         let limit = self.core.limits.max_connections;
         if self.connections.len() >= limit {
-            self.core.tally.refused_connections += 1;
-            accept::refuse(stream, &format!("too many connections (limit {limit})"));
+            self.core.metrics.refused_connections += 1;
+            acceptor::refuse(stream, &format!("too many connections (limit {limit})"));
             return;
         }
         let entry = self.connections.vacant_entry();
@@ -278,12 +278,12 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.generation = (self.generation + 1) % GENERATIONS;
         if let Err(e) = self.core.registry.register(&mut stream, Token(token), READING) {
             log::warn!("a connection cannot be watched and is refused: {e}");
-            self.core.tally.refused_connections += 1;
-            accept::refuse(stream, "the connection cannot be watched");
+            self.core.metrics.refused_connections += 1;
+            acceptor::refuse(stream, "the connection cannot be watched");
             return;
         }
         entry.insert(Connection::new(token, stream, &self.core.limits));
-        self.core.tally.connections += 1;
+        self.core.metrics.connections += 1;
     }
 
     fn take_results(&mut self) {
@@ -292,19 +292,19 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         for outcome in results.drain(..) {
             let delivery = match outcome {
                 Outcome::Replies(delivery) => delivery,
-                Outcome::Work(done) => {
-                    self.core.plane.done(done, self.core.now, &mut self.core.wishes);
+                Outcome::Task(done) => {
+                    self.core.plane.done(done, self.core.now, &mut self.core.commands);
                     continue;
                 }
             };
-            self.core.tally.answered(delivery.count, delivery.since, self.core.now.instant);
-            self.core.tally.errors += delivery.errors as u64;
+            self.core.metrics.answered(delivery.count, delivery.since, self.core.now.instant);
+            self.core.metrics.errors += delivery.errors as u64;
             match find(&mut self.connections, delivery.owner) {
                 Some(connection) => {
                     connection.delivered(delivery, &mut self.core);
                     enqueue(&mut self.ready, connection);
                 }
-                None => self.core.tally.late_results += delivery.count as u64,
+                None => self.core.metrics.late_results += delivery.count as u64,
             }
         }
         self.results = results;
@@ -325,9 +325,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.timers.stalled.insert((due, token));
             }
             match after {
-                After::Again => enqueue(&mut self.ready, connection),
-                After::Wait => {}
-                After::Close => self.close(token),
+                TurnOutcome::Again => enqueue(&mut self.ready, connection),
+                TurnOutcome::Wait => {}
+                TurnOutcome::Close => self.close(token),
             }
         }
     }
@@ -338,8 +338,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if let Some(due) = connection.watched {
             self.timers.stalled.remove(&(due, token));
         }
-        self.core.tally.connections -= 1;
-        accept::finish(&connection.stream);
+        self.core.metrics.connections -= 1;
+        acceptor::finish(&connection.stream);
     }
 
     /// A peer's time may be up, unless it has taken something since.
@@ -358,38 +358,38 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             return;
         }
         log::info!("a reader was cut off: it took nothing for {patience:?}");
-        self.core.tally.cut_readers += 1;
+        self.core.metrics.cut_readers += 1;
         self.close(token);
     }
 
     /// The turn is over.
     fn tick(&mut self) {
-        let Core { plane, tally, now, wishes, .. } = &mut self.core;
-        plane.tick(Seen::Turn, tally.around(), *now, wishes);
+        let Core { plane, metrics, now, commands, .. } = &mut self.core;
+        plane.tick(TickInput::Turn, metrics.around(), *now, commands);
     }
 
     /// Does what the control plane wished for in this turn.
-    fn perform_wishes(&mut self) {
-        for (ticket, line) in std::mem::take(&mut self.core.wishes.replies) {
+    fn run_commands(&mut self) {
+        for (ticket, line) in std::mem::take(&mut self.core.commands.replies) {
             match find(&mut self.connections, ticket.0) {
                 Some(connection) => {
                     connection.plane_answered(&line, &mut self.core);
                     enqueue(&mut self.ready, connection);
                 }
-                None => self.core.tally.late_results += 1,
+                None => self.core.metrics.late_results += 1,
             }
         }
-        for work in std::mem::take(&mut self.core.wishes.work) {
+        for work in std::mem::take(&mut self.core.commands.tasks) {
             self.core.pool.run(work);
         }
-        if let Some(then) = self.core.wishes.rest.take() {
+        if let Some(then) = self.core.commands.recycle.take() {
             self.core.storage = Storage::default();
             self.core.pool.rest(then);
         }
-        if let Some(listener) = self.core.wishes.listener.take() {
+        if let Some(listener) = self.core.commands.listener.take() {
             self.listen_at(listener);
         }
-        if std::mem::take(&mut self.core.wishes.end) {
+        if std::mem::take(&mut self.core.commands.stop) {
             self.end_unless_somebody_waits();
         }
     }

@@ -8,17 +8,17 @@
 //! One thread owns every connection and the control plane; no lock guards either. mio is named in
 //! this room alone.
 
-mod accept;
+mod acceptor;
+mod busy_poll;
 mod connection;
+pub mod control_plane;
 mod event_loop;
-mod ledger;
-mod lookout;
-pub mod plane;
+mod memory_budget;
+mod metrics;
 mod pool;
 mod route;
 mod server;
 pub mod stdio;
-mod tally;
 mod timers;
 
 pub use server::{Handle, Server};

@@ -9,13 +9,13 @@ use mio::{Poll, Waker};
 
 use crate::dispatch::Dispatch;
 use crate::limits::{Limits, MAX_CONNECTIONS, MAX_LINE_BYTES, MIN_WORKERS};
-use crate::serve::accept::Acceptor;
+use crate::serve::acceptor::Acceptor;
 use crate::serve::connection::Core;
+use crate::serve::control_plane::{ControlPlane, LoopCommands, Now, Unwired};
 use crate::serve::event_loop::{EventLoop, WAKER};
-use crate::serve::ledger::Ledger;
-use crate::serve::plane::{ControlPlane, Now, Unwired, Wishes};
+use crate::serve::memory_budget::MemoryBudget;
+use crate::serve::metrics::Metrics;
 use crate::serve::pool::Pool;
-use crate::serve::tally::Tally;
 use crate::sys::listener::Listener;
 use crate::wire::session::Storage;
 
@@ -139,10 +139,10 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
             pool: Pool::start(Arc::clone(&self.dispatch), &self.limits, notify)?,
             dispatch: self.dispatch,
             plane: self.plane,
-            wishes: Wishes::new(),
+            commands: LoopCommands::new(),
             registry: self.poll.registry().try_clone()?,
-            ledger: Ledger::default(),
-            tally: Tally::new(),
+            budget: MemoryBudget::default(),
+            metrics: Metrics::new(),
             now: Now::read(),
             storage: Storage::default(),
             limits: self.limits,

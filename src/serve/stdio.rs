@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
 use crate::limits::Limits;
-use crate::serve::plane;
+use crate::serve::control_plane;
 use crate::serve::route::{Route, route};
 use crate::wire::message::Call;
 use crate::wire::reply;
@@ -43,7 +43,7 @@ pub fn serve<D: Dispatch>(
                     Route::Worker(call, _) => carry_out(dispatch, &mut runner, call, out),
                     Route::Ping(call) => reply::result(out, call.id, b"{}"),
                     Route::Refused(call, error) => reply::error(out, Some(call.id), &error),
-                    Route::Status | Route::Plane(_) => out.extend_from_slice(&plane::unwired()),
+                    Route::Status | Route::Plane(_) => out.extend_from_slice(&control_plane::unwired()),
                 }
                 Verdict::Answered
             });

@@ -5,7 +5,7 @@ use super::process;
 
 /// What [`take`] found.
 #[derive(Debug)]
-pub(super) struct Taken<const N: usize> {
+pub(super) struct TakenVars<const N: usize> {
     /// The values in the order of the names, `None` where unset. What is not UTF-8 is replaced by
     /// U+FFFD, which no number and no check accepts.
     pub(super) values: [Option<String>; N],
@@ -23,21 +23,21 @@ pub(super) enum Cleared {
 }
 
 /// Reads variables and removes them from the environment. Changes nothing while other threads run.
-pub(super) fn take<const N: usize>(names: [&str; N]) -> Taken<N> {
+pub(super) fn take<const N: usize>(names: [&str; N]) -> TakenVars<N> {
     let values = names.map(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()));
     if values.iter().all(Option::is_none) {
-        return Taken { values, cleared: Cleared::Yes };
+        return TakenVars { values, cleared: Cleared::Yes };
     }
     if process::threads().is_some_and(|threads| threads > 1) {
         log::warn!("{} stay in the environment: they are taken out before the first thread only", names.join(", "));
-        return Taken { values, cleared: Cleared::OtherThreads };
+        return TakenVars { values, cleared: Cleared::OtherThreads };
     }
     for name in names {
         // SAFETY: no other thread runs that could read the environment meanwhile (where the count
         // cannot be had, the callers' contract says so).
         unsafe { std::env::remove_var(name) };
     }
-    Taken { values, cleared: Cleared::Yes }
+    TakenVars { values, cleared: Cleared::Yes }
 }
 
 #[cfg(test)]

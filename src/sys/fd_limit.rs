@@ -87,7 +87,7 @@ fn set(limit: &libc::rlimit) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::testing::{self, TestProcess};
 
     const ENDLESS: libc::rlim_t = libc::RLIM_INFINITY;
 
@@ -112,8 +112,8 @@ mod tests {
     fn a_low_limit_is_raised_and_says_where_it_is() {
         match testing::role("sys::fd_limit::tests::a_low_limit_is_raised_and_says_where_it_is") {
             // The limit is the whole process's, so a child of its own lowers it.
-            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["raised"]),
-            Role::Child => {
+            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["raised"]),
+            TestProcess::Child => {
                 let before = current().unwrap();
                 set(&libc::rlimit { rlim_cur: 64, rlim_max: before.rlim_max }).unwrap();
                 let raised = raise().unwrap();

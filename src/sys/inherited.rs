@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::environment::{self, Cleared};
-use super::fitness::{self, Unfit};
+use super::fd_check::{self, InvalidFd};
 use super::listener::Listener;
 use super::socket;
 
@@ -84,7 +84,7 @@ impl Inherited {
         match <[Handed; 1]>::try_from(candidates) {
             Ok([only]) => {
                 let number = only.fd.as_raw_fd();
-                Listener::adopt(only.fd, number).map(Some).map_err(InheritError::Unfit)
+                Listener::adopt(only.fd, number).map(Some).map_err(InheritError::InvalidFd)
             }
             Err(candidates) => Err(InheritError::Several { count, fit: candidates.len() }),
         }
@@ -93,7 +93,7 @@ impl Inherited {
 
 impl Handed {
     fn is_fit(&self) -> bool {
-        fitness::check(&self.fd, self.fd.as_raw_fd()).is_ok()
+        fd_check::check(&self.fd, self.fd.as_raw_fd()).is_ok()
     }
 }
 
@@ -101,7 +101,7 @@ impl Handed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InheritError {
     /// The one that must be it is no listening Unix stream socket.
-    Unfit(Unfit),
+    InvalidFd(InvalidFd),
     /// Several were handed down, none of the name `iaid`, and not exactly one can be it.
     Several {
         /// How many were handed down.
@@ -124,7 +124,7 @@ pub enum InheritError {
 impl fmt::Display for InheritError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            InheritError::Unfit(unfit) => write!(f, "the inherited {unfit}"),
+            InheritError::InvalidFd(unfit) => write!(f, "the inherited {unfit}"),
             InheritError::Several { count, fit } => write!(
                 f,
                 "{count} descriptors were inherited, {fit} of them listening Unix stream sockets; name the right one \
@@ -147,7 +147,7 @@ impl fmt::Display for InheritError {
 impl std::error::Error for InheritError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            InheritError::Unfit(unfit) => Some(unfit),
+            InheritError::InvalidFd(unfit) => Some(unfit),
             _ => None,
         }
     }
@@ -247,8 +247,8 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     use super::*;
-    use crate::sys::fitness::Misfit;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::fd_check::FdFault;
+    use crate::sys::testing::{self, TestProcess};
 
     #[test]
     fn only_what_fits_in_every_part_is_for_us() {
@@ -335,11 +335,11 @@ mod tests {
         }
         // The one that must be it, and cannot.
         for (inherited, why) in [
-            (handed(vec![(tcp(), None)]), Misfit::NotUnix),
-            (handed(vec![(unix("a"), None), (file(), Some("iaid"))]), Misfit::NotSocket),
+            (handed(vec![(tcp(), None)]), FdFault::NotUnix),
+            (handed(vec![(unix("a"), None), (file(), Some("iaid"))]), FdFault::NotSocket),
         ] {
             let error = inherited.listener().unwrap_err();
-            assert!(matches!(&error, InheritError::Unfit(unfit) if unfit.why == why), "{error}");
+            assert!(matches!(&error, InheritError::InvalidFd(unfit) if unfit.why == why), "{error}");
         }
     }
 
@@ -352,8 +352,8 @@ mod tests {
     #[test]
     fn a_process_takes_what_its_manager_handed_down() {
         let child = match testing::role("sys::inherited::tests::a_process_takes_what_its_manager_handed_down") {
-            Role::Parent(child) => child,
-            Role::Child => return testing::alone(tell_what_was_taken),
+            TestProcess::Parent(child) => child,
+            TestProcess::Child => return testing::alone(tell_what_was_taken),
         };
         let dir = tempfile::tempdir().unwrap();
         let listener = |name: &str| OwnedFd::from(UnixListener::bind(dir.path().join(name)).unwrap());

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fitness::{self, Misfit, Unfit};
+use super::fd_check::{self, FdFault, InvalidFd};
 use super::lock::{FileLock, LockError};
 use super::path_guard::{FileId, PathGuard, Removal};
 use super::peer::own_uid;
@@ -70,26 +70,26 @@ impl Listener {
     ///
     /// # Errors
     /// Anything but a listening Unix stream socket, standard input to error, and no descriptor at all.
-    pub fn from_fd(fd: RawFd) -> Result<Listener, Unfit> {
-        let unfit = |why| Unfit { fd, why };
+    pub fn from_fd(fd: RawFd) -> Result<Listener, InvalidFd> {
+        let unfit = |why| InvalidFd { fd, why };
         match fd {
-            ..0 => return Err(unfit(Misfit::Negative)),
-            0..=2 => return Err(unfit(Misfit::Standard)),
+            ..0 => return Err(unfit(FdFault::Negative)),
+            0..=2 => return Err(unfit(FdFault::Standard)),
             _ => {}
         }
         let ours = socket::duplicate(fd, 3).map_err(|e| match e.raw_os_error() {
-            Some(libc::EBADF) => unfit(Misfit::Closed),
-            _ => unfit(Misfit::os(&e)),
+            Some(libc::EBADF) => unfit(FdFault::Closed),
+            _ => unfit(FdFault::os(&e)),
         })?;
         let listener = Listener::adopt(ours, fd)?;
-        socket::set_close_on_exec(fd).map_err(|e| unfit(Misfit::os(&e)))?;
+        socket::set_close_on_exec(fd).map_err(|e| unfit(FdFault::os(&e)))?;
         Ok(listener)
     }
 
     /// Listens on a descriptor that was handed over as `number`.
-    pub(super) fn adopt(fd: OwnedFd, number: RawFd) -> Result<Listener, Unfit> {
-        let unfit = |e: io::Error| Unfit { fd: number, why: Misfit::os(&e) };
-        fitness::check(&fd, number)?;
+    pub(super) fn adopt(fd: OwnedFd, number: RawFd) -> Result<Listener, InvalidFd> {
+        let unfit = |e: io::Error| InvalidFd { fd: number, why: FdFault::os(&e) };
+        fd_check::check(&fd, number)?;
         socket::set_close_on_exec(fd.as_raw_fd()).map_err(unfit)?;
         let socket = UnixListener::from(fd);
         socket.set_nonblocking(true).map_err(unfit)?;
@@ -107,10 +107,10 @@ impl Listener {
     }
 
     /// Where we bound it, for whoever looks after it; `None` for one that was handed over.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<BoundPath> {
         let guard = self.guard.as_ref()?;
         let (made, lock) = guard.parts();
-        Some(Place { path: guard.path().into(), made: made?, lock })
+        Some(BoundPath { path: guard.path().into(), made: made?, lock })
     }
 
     /// The socket, and its path's guard if we bound it. At the end remove the path first
@@ -129,13 +129,13 @@ impl AsFd for Listener {
 /// Where a listener was bound: what it takes to see from any thread whether its socket is still there.
 /// Holds the path's lock as its listener does.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct BoundPath {
     path: PathBuf,
     made: FileId,
     lock: Arc<FileLock>,
 }
 
-impl Place {
+impl BoundPath {
     /// The path, absolute.
     pub fn path(&self) -> &Path {
         &self.path
@@ -387,7 +387,7 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::testing::{self, TestProcess};
 
     /// A socket whose daemon is dead: bound, never listened on, closed.
     fn leave_stale(path: &Path) {
@@ -556,8 +556,8 @@ mod tests {
         const PATH: &str = "IAID_TEST_SOCKET";
         let test = "sys::listener::tests::of_many_processes_at_once_exactly_one_wins_what_a_killed_one_left";
         let child = match testing::role(test) {
-            Role::Parent(child) => child,
-            Role::Child => {
+            TestProcess::Parent(child) => child,
+            TestProcess::Child => {
                 let mut word = [0; 2];
                 testing::say("here");
                 io::stdin().read_exact(&mut word).unwrap();
@@ -633,15 +633,15 @@ mod tests {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let null = fs::File::open("/dev/null").unwrap();
         for (fd, why) in [
-            (-1, Misfit::Negative),
-            (i32::MIN, Misfit::Negative),
-            (0, Misfit::Standard),
-            (2, Misfit::Standard),
-            (i32::MAX, Misfit::Closed),
-            (tcp.as_raw_fd(), Misfit::NotUnix),
-            (null.as_raw_fd(), Misfit::NotSocket),
+            (-1, FdFault::Negative),
+            (i32::MIN, FdFault::Negative),
+            (0, FdFault::Standard),
+            (2, FdFault::Standard),
+            (i32::MAX, FdFault::Closed),
+            (tcp.as_raw_fd(), FdFault::NotUnix),
+            (null.as_raw_fd(), FdFault::NotSocket),
         ] {
-            assert_eq!(Listener::from_fd(fd).unwrap_err(), Unfit { fd, why });
+            assert_eq!(Listener::from_fd(fd).unwrap_err(), InvalidFd { fd, why });
         }
     }
 

@@ -66,7 +66,7 @@ pub fn keep_little() {
 /// Lets go of the pages of code and constants that are mapped in, of this program and its libraries.
 /// What runs on is mapped in again from the system's page cache, a few microseconds each; what only
 /// the start needed stays away. Nothing to do but on Linux.
-pub fn forget_code() {
+pub fn release_code_pages() {
     #[cfg(target_os = "linux")]
     // SAFETY: the callback keeps nothing of what it is shown.
     unsafe {
@@ -129,7 +129,7 @@ fn page_bytes() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::testing::{self, TestProcess};
 
     #[test]
     fn the_second_number_is_the_resident_one() {
@@ -150,11 +150,11 @@ mod tests {
     fn code_that_is_forgotten_goes_on_running() {
         match testing::role("sys::memory::tests::code_that_is_forgotten_goes_on_running") {
             // The size is the whole process's, so it is measured in one where nothing else runs.
-            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
-            Role::Child => {
+            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Child => {
                 let resident = Resident::open();
                 let (before, text) = (resident.bytes(), format!("{:?}", resident));
-                forget_code();
+                release_code_pages();
                 let forgotten = resident.bytes();
                 assert!(forgotten + (256 << 10) < before, "{before} before, {forgotten} after");
                 assert_eq!(format!("{resident:?}"), text, "what is formatted again is mapped in again");
@@ -167,8 +167,8 @@ mod tests {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     fn little_is_kept_of_large_pieces() {
         match testing::role("sys::memory::tests::little_is_kept_of_large_pieces") {
-            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
-            Role::Child => {
+            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Child => {
                 keep_little();
                 let resident = Resident::open();
                 // The first large piece that is freed would raise the threshold for all later ones.
@@ -190,8 +190,8 @@ mod tests {
         const MIB: u64 = 1 << 20;
         match testing::role("sys::memory::tests::memory_taken_shows_and_memory_freed_can_be_given_back") {
             // The size is the whole process's, so it is measured in one where nothing else runs.
-            Role::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
-            Role::Child => {
+            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Child => {
                 let resident = Resident::open();
                 let before = resident.bytes();
                 assert!(before > 0);

@@ -8,16 +8,16 @@
 
 #[cfg(feature = "daemon")]
 pub mod disk;
+pub mod fd_check;
 pub mod fd_limit;
-pub mod fitness;
 pub mod inherited;
 pub mod listener;
 pub mod lock;
 pub mod memory;
 pub mod notify;
-pub mod outlet;
 pub mod path_guard;
 pub mod peer;
+pub mod pipe;
 pub mod process;
 #[cfg(feature = "daemon")]
 pub mod signals;

@@ -134,7 +134,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::testing::{self, TestProcess};
 
     #[test]
     fn an_address_is_an_absolute_path_or_an_abstract_name() {
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn the_manager_hears_each_word_and_the_variables_are_gone() {
         match testing::role("sys::notify::tests::the_manager_hears_each_word_and_the_variables_are_gone") {
-            Role::Parent(child) => {
+            TestProcess::Parent(child) => {
                 let dir = tempfile::tempdir().unwrap();
                 let path = dir.path().join("notify");
                 let manager = UnixDatagram::bind(&path).unwrap();
@@ -197,7 +197,7 @@ mod tests {
                 }
                 assert!(heard().is_err());
             }
-            Role::Child => testing::alone(|| {
+            TestProcess::Child => testing::alone(|| {
                 let notifier = Notifier::from_env();
                 testing::say(&format!("{:?}", notifier.watchdog_interval()));
                 let left = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(std::env::var_os);

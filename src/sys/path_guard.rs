@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::lock::FileLock;
 
 /// A bound path and its lock. Dropped, it removes the path if that is still ours, then lets go of
-/// the lock, unless a [`Place`](super::listener::Place) of it is left.
+/// the lock, unless a [`BoundPath`](super::listener::BoundPath) of it is left.
 #[derive(Debug)]
 pub struct PathGuard {
     path: PathBuf,

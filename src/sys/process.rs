@@ -51,7 +51,7 @@ pub fn processors() -> usize {
 /// its turn has come, and gets its share of them all the same. For threads that work while others keep watch
 /// (SCHED_BATCH, sched(7)); where the system has no such thing, refuses it, or somebody has chosen another policy, nothing
 /// changes.
-pub fn interrupt_nobody() {
+pub fn set_batch_scheduling() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: takes a number alone; 0 is the calling thread.

@@ -30,17 +30,17 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::sys::testing::{self, Role};
+    use crate::sys::testing::{self, TestProcess};
 
     #[test]
     fn the_first_signal_is_a_byte_and_the_second_is_the_end() {
         match testing::role("sys::signals::tests::the_first_signal_is_a_byte_and_the_second_is_the_end") {
-            Role::Parent(child) => {
+            TestProcess::Parent(child) => {
                 let output = child.command().output().unwrap();
                 assert_eq!(testing::said(&String::from_utf8_lossy(&output.stdout)), ["a byte"]);
                 assert_eq!(output.status.code(), Some(1));
             }
-            Role::Child => {
+            TestProcess::Child => {
                 let (mut readable, writable) = UnixStream::pair().unwrap();
                 stop_into(&writable, &[SIGTERM, SIGHUP]).unwrap();
                 let own = std::process::id().to_string();

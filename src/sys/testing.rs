@@ -11,7 +11,7 @@ const CHILD: &str = "IAID_TEST_CHILD";
 const MARK: &str = "child says: ";
 
 /// Which of the two a test is running as.
-pub(super) enum Role {
+pub(super) enum TestProcess {
     /// The test, which starts the child and judges what it says.
     Parent(Child),
     /// The child. The test harness has a thread beside it, see [`alone`].
@@ -24,8 +24,8 @@ pub(super) struct Child {
 }
 
 /// The role of the test of this full name.
-pub(super) fn role(test: &'static str) -> Role {
-    if std::env::var_os(CHILD).is_some() { Role::Child } else { Role::Parent(Child { test }) }
+pub(super) fn role(test: &'static str) -> TestProcess {
+    if std::env::var_os(CHILD).is_some() { TestProcess::Child } else { TestProcess::Parent(Child { test }) }
 }
 
 /// A line from the child to the parent.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use iaid::dispatch::{Dispatch, LateReply, Pace, Panicked, Params, Reply};
 use iaid::limits::Limits;
-use iaid::serve::plane::{Around, ControlPlane, Counters, Now, Seen, Ticket, Wishes};
+use iaid::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
 use iaid::serve::{Handle, Server};
 use iaid::sys::listener::Listener;
 use iaid::wire::control::Control;
@@ -183,13 +183,19 @@ impl ControlPlane for Figures {
         line
     }
 
-    fn control(&mut self, control: &Control<'_>, ticket: Ticket, _: Now, wishes: &mut Wishes<()>) -> Option<Vec<u8>> {
+    fn control(
+        &mut self,
+        control: &Control<'_>,
+        ticket: Ticket,
+        _: Now,
+        wishes: &mut LoopCommands<()>,
+    ) -> Option<Vec<u8>> {
         match control {
-            Control::Resume { .. } => wishes.work(Box::new(|| ())),
-            Control::Rem { .. } => wishes.rest(Box::new(|| ())),
-            Control::Wake { .. } => wishes.work(Box::new(|| panic!("work that panics"))),
+            Control::Resume { .. } => wishes.run_task(Box::new(|| ())),
+            Control::Rem { .. } => wishes.recycle_workers(Box::new(|| ())),
+            Control::Wake { .. } => wishes.run_task(Box::new(|| panic!("work that panics"))),
             Control::SessionOpen { .. } => {
-                wishes.end();
+                wishes.stop();
                 return Some(b"{\"ok\":true}\n".into());
             }
             _ => return Some(b"{\"ok\":true}\n".into()),
@@ -202,11 +208,11 @@ impl ControlPlane for Figures {
         None
     }
 
-    fn tick(&mut self, _: Seen<'_>, _: Around, _: Now, _: &mut Wishes<()>) {}
+    fn tick(&mut self, _: TickInput<'_>, _: Load, _: Now, _: &mut LoopCommands<()>) {}
 
     fn stopping(&mut self) {}
 
-    fn done(&mut self, done: Result<(), Panicked>, _: Now, wishes: &mut Wishes<()>) {
+    fn done(&mut self, done: Result<(), Panicked>, _: Now, wishes: &mut LoopCommands<()>) {
         let mut line = Vec::new();
         match done {
             Ok(()) => reply::object(&mut line, &"done"),

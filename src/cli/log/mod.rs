@@ -24,7 +24,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::cli::support::values::counted;
 use crate::lifecycle::user_zone;
-use crate::sys::outlet;
+use crate::sys::pipe;
 
 /// Entries shown where neither a time nor a number is given.
 const SHOWN: usize = 100;
@@ -84,7 +84,7 @@ pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> 
 
 /// Shows what comes, until nobody reads it any more.
 fn follow(tail: &mut Tail, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
-    while !outlet::is_closed(&std::io::stdout()) {
+    while !pipe::is_closed(&std::io::stdout()) {
         thread::sleep(LOOK);
         let mut entries = VecDeque::new();
         look(tail, console, |entry| entries.push_back(entry))?;

@@ -16,7 +16,7 @@ use env_logger::Target;
 use jiff::Timestamp;
 use log::{Level, LevelFilter};
 
-use crate::sys::outlet;
+use crate::sys::pipe;
 
 /// Environment variable with the filter.
 const VARIABLE: &str = "IAID_LOG";
@@ -80,7 +80,7 @@ struct Hasty {
 impl Write for Hasty {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let mut out = io::stderr();
-        if !outlet::has_room(&out) {
+        if !pipe::has_room(&out) {
             self.lost += 1;
             return Ok(record.len());
         }
@@ -92,7 +92,7 @@ impl Write for Hasty {
             out.write_all(told.as_bytes())?;
             return self.write(record);
         }
-        let count = out.write(&record[..record.len().min(outlet::PIECE_BYTES)])?;
+        let count = out.write(&record[..record.len().min(pipe::PIECE_BYTES)])?;
         self.is_amid = record[..count].last() != Some(&b'\n');
         Ok(count)
     }

@@ -16,7 +16,7 @@ use crate::lifecycle::quiet_window::{self, Window};
 use crate::lifecycle::record::{self, Record};
 use crate::lifecycle::state_file::{self, Ask, Digest};
 use crate::memory::{Drained, Told};
-use crate::serve::plane::{Now, Wishes};
+use crate::serve::control_plane::{LoopCommands, Now};
 use crate::wire::reply;
 
 /// Microseconds of a day.
@@ -24,7 +24,7 @@ const DAY_US: i64 = 24 * 3_600_000_000;
 
 impl Plane {
     /// Starts what is to be done on workers and is not under way.
-    pub(super) fn start_work(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+    pub(super) fn start_work(&mut self, now: Now, wishes: &mut LoopCommands<Done>) {
         let at = timestamp(now.wall);
         self.write_state(at, wishes);
         if !self.is_background_busy {
@@ -36,34 +36,34 @@ impl Plane {
                 if let Some(step) = new_step {
                     self.diary.note(at, Entry::SleepStepStarted { step });
                 }
-                wishes.work(work);
+                wishes.run_task(work);
             } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
                 self.is_background_busy = true;
                 self.spool.started(now.instant);
                 let night = self.dreamer.night().clone();
                 let panicked = |panic| Done::Drained(Err(CallError::failed(panic)));
-                wishes.work(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
+                wishes.run_task(guarded(move || Done::Drained(night.drain(at.as_microsecond())), panicked));
             }
         }
         if let Some(place) = self.socket.begin(self.machine.state(), now.instant) {
             let panicked = place.clone();
             let panicked = move |panic| Done::Socket(Err(panicked.failed("look at", io::Error::other(panic))));
-            wishes.work(guarded(move || Done::Socket(place.renew()), panicked));
+            wishes.run_task(guarded(move || Done::Socket(place.renew()), panicked));
         }
         if self.record_work.is_wanted && !self.record_work.is_writing {
             self.record_work = RecordWork { is_wanted: false, is_writing: true };
             let (store, record) = (self.store.clone(), self.new_record(now));
             let panicked = |panic| Done::Record(Err(io::Error::other(panic)));
-            wishes.work(guarded(move || Done::Record(record::write(&store, &record)), panicked));
+            wishes.run_task(guarded(move || Done::Record(record::write(&store, &record)), panicked));
         }
         if let Some(work) = self.diary.begin() {
-            wishes.work(work);
+            wishes.run_task(work);
         }
     }
 
     /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
     /// the reply at once.
-    fn write_state(&mut self, at: Timestamp, wishes: &mut Wishes<Done>) {
+    fn write_state(&mut self, at: Timestamp, wishes: &mut LoopCommands<Done>) {
         let mirror = Mirror { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
         let Some(state) = self.keeper.begin(at, mirror) else { return };
         let opened = |ask: &Ask| match ask {
@@ -80,11 +80,11 @@ impl Plane {
             }
             Done::State(state_file::write(&store, &state))
         };
-        wishes.work(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
+        wishes.run_task(guarded(write, |panic| Done::State(Err(io::Error::other(panic)))));
     }
 
     /// Learns the quiet window from when sessions were opened.
-    pub(super) fn learn(&mut self, now: Now, wishes: &mut Wishes<Done>) {
+    pub(super) fn learn(&mut self, now: Now, wishes: &mut LoopCommands<Done>) {
         let at = timestamp(now.wall);
         self.learned = Some(now.instant);
         let (night, zone) = (self.dreamer.night().clone(), self.hours.zone().clone());
@@ -96,11 +96,11 @@ impl Plane {
                 Window::learn(&starts, at, &zone)
             }))
         };
-        wishes.work(guarded(learn, |panic| Done::Learned(Err(CallError::failed(panic)))));
+        wishes.run_task(guarded(learn, |panic| Done::Learned(Err(CallError::failed(panic)))));
     }
 
     /// A worker is through with a task.
-    pub(super) fn came_of(&mut self, done: Done, now: Now, wishes: &mut Wishes<Done>) {
+    pub(super) fn came_of(&mut self, done: Done, now: Now, wishes: &mut LoopCommands<Done>) {
         match done {
             Done::State(written) => self.state_written(written, wishes),
             Done::Record(written) => {
@@ -141,7 +141,7 @@ impl Plane {
         }
     }
 
-    fn state_written(&mut self, written: io::Result<()>, wishes: &mut Wishes<Done>) {
+    fn state_written(&mut self, written: io::Result<()>, wishes: &mut LoopCommands<Done>) {
         if let Err(error) = &written {
             log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
         }

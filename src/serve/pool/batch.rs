@@ -13,8 +13,8 @@ use crate::limits::MAX_LINE_BYTES;
 use crate::wire::message::Call;
 use crate::wire::reply;
 
-use super::mailbox::Then;
-use super::watch::Watch;
+use super::batch_clock::BatchClock;
+use super::completions::Followup;
 use super::{Delivery, Outcome, Shared};
 
 /// A short reply with its envelope: room for one such is made for each call.
@@ -29,9 +29,9 @@ const ROOM_BYTES: usize = 4 << 10;
 /// What the calls of a batch stood in: empty, for another batch. Memory that a thread frees for another goes
 /// the long way through the allocator.
 #[derive(Default)]
-pub(super) struct Room {
+pub(super) struct BatchBuffers {
     text: String,
-    calls: Vec<Parts>,
+    calls: Vec<CallSpans>,
 }
 
 /// The calls of a batch, while the loop collects them.
@@ -39,15 +39,15 @@ pub(crate) struct BatchBuilder {
     owner: usize,
     since: Instant,
     text: String,
-    calls: Vec<Parts>,
+    calls: Vec<CallSpans>,
     most: usize,
 }
 
 impl BatchBuilder {
     /// In this room, for at most `most` calls of the connection `owner`, which arrived at `since` in about `bytes`
     /// bytes.
-    pub(super) fn new(room: Room, owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
-        let Room { mut text, mut calls } = room;
+    pub(super) fn new(room: BatchBuffers, owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
+        let BatchBuffers { mut text, mut calls } = room;
         text.reserve(bytes);
         calls.reserve((1 + bytes / CALL_BYTES).min(most));
         BatchBuilder { owner, since, text, calls, most }
@@ -61,7 +61,7 @@ impl BatchBuilder {
         self.text.push_str(&call.method);
         let params = self.text.len() as u32;
         self.text.push_str(call.params.unwrap_or_default());
-        self.calls.push(Parts { id, method, params, end: self.text.len() as u32, pace });
+        self.calls.push(CallSpans { id, method, params, end: self.text.len() as u32, pace });
     }
 
     /// Does it take no more calls? Its text has less than 2^30 bytes before the last one, whose parts are no longer than
@@ -78,7 +78,7 @@ impl BatchBuilder {
     ) -> Batch<D, T> {
         let BatchBuilder { owner, since, text, calls, .. } = self;
         out.reserve(calls.len() * REPLY_BYTES);
-        let ready = Ready { lines: out, ..Ready::default() };
+        let ready = RenderedReplies { lines: out, ..RenderedReplies::default() };
         let state = Mutex::new(Progress { ready, ..Progress::default() });
         Batch { owner, since, text, calls, shared, given_up: AtomicBool::new(false), state }
     }
@@ -86,7 +86,7 @@ impl BatchBuilder {
 
 /// Where the parts of a call begin in its batch's text, one behind the other. Short: what the loop writes,
 /// another processor reads.
-struct Parts {
+struct CallSpans {
     id: u32,
     method: u32,
     params: u32,
@@ -94,7 +94,7 @@ struct Parts {
     pace: Pace,
 }
 
-impl Parts {
+impl CallSpans {
     fn id(&self) -> Range<usize> {
         self.id as usize..self.method as usize
     }
@@ -118,7 +118,7 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     owner: usize,
     since: Instant,
     text: String,
-    calls: Vec<Parts>,
+    calls: Vec<CallSpans>,
     shared: Arc<Shared<D, T>>,
     /// No more of its calls are to be started. Set with the lock held.
     given_up: AtomicBool,
@@ -127,14 +127,14 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
 
 /// Reply lines on their way to the loop.
 #[derive(Default)]
-pub(super) struct Ready {
+pub(super) struct RenderedReplies {
     lines: Vec<u8>,
     count: usize,
     /// How many of them are errors.
     errors: usize,
 }
 
-impl Ready {
+impl RenderedReplies {
     fn push(&mut self, id: &str, answer: Result<impl AsRef<[u8]>, CallError>) {
         match answer {
             Ok(result) => reply::result(&mut self.lines, id, result.as_ref()),
@@ -147,13 +147,13 @@ impl Ready {
     }
 
     /// Takes over what the `other` one has, which keeps its room unless that is large.
-    fn append(&mut self, other: &mut Ready) {
+    fn append(&mut self, other: &mut RenderedReplies) {
         self.lines.extend_from_slice(&other.lines);
         self.count += other.count;
         self.errors += other.errors;
         other.lines.clear();
         let lines = if other.lines.capacity() <= ROOM_BYTES { std::mem::take(&mut other.lines) } else { Vec::new() };
-        *other = Ready { lines, ..Ready::default() };
+        *other = RenderedReplies { lines, ..RenderedReplies::default() };
     }
 }
 
@@ -170,12 +170,12 @@ struct Progress {
     open: usize,
     /// No worker is on it, and it is in no queue: replies that come later are waited for.
     parked: bool,
-    ready: Ready,
+    ready: RenderedReplies,
 }
 
 /// What becomes of the calls behind those whose replies are delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Rest {
+enum Remainder {
     /// They go on, if there are any.
     Goes,
     /// They wait until the peer has taken what there is.
@@ -194,14 +194,14 @@ enum Step {
 
 impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     /// What its calls stood in, but for a text that was long.
-    pub(super) fn into_room(self) -> Room {
+    pub(super) fn into_buffers(self) -> BatchBuffers {
         let Batch { mut text, mut calls, .. } = self;
         text.clear();
         calls.clear();
         if text.capacity() > ROOM_BYTES {
             text = String::new();
         }
-        Room { text, calls }
+        BatchBuffers { text, calls }
     }
 
     /// The ids of the calls after the first `answered` ones, as JSON texts.
@@ -224,7 +224,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         if state.rendered - state.ready.count != answered {
             return Default::default();
         }
-        let Ready { lines, count, errors } = std::mem::take(&mut state.ready);
+        let RenderedReplies { lines, count, errors } = std::mem::take(&mut state.ready);
         (lines, count, errors)
     }
 
@@ -238,8 +238,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Carries its calls out, on a worker, from `began` on. `brief`, which is empty before and after, holds the replies
     /// of brief calls until they are shown together: that takes the lock, which takes as long as one of those calls.
-    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut Ready) {
-        let mut watch = Watch::new(began, self.shared.limits.brief_call);
+    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut RenderedReplies) {
+        let mut watch = BatchClock::new(began, self.shared.limits.brief_call);
         let room = ROOM_BYTES.min(self.shared.limits.output_mark_bytes);
         // One call at least each time, however short the time is.
         let mut step = self.step(self.lock(), false);
@@ -284,7 +284,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         };
         if waits {
             state.parked = true;
-            self.deliver(&mut state, Rest::Goes, self.then());
+            self.deliver(&mut state, Remainder::Goes, self.then());
         } else if time_up || self.is_full(&state) {
             self.hand_back(state, self.then());
         } else {
@@ -297,19 +297,19 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
 
     /// Delivers, and sees to it that the rest goes on: at once, or when the peer has taken what there
     /// is, since nothing else bounds what a batch answers.
-    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, then: Then) {
+    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, then: Followup) {
         let more = state.started < self.calls.len() && !self.is_given_up();
-        let rest = if more && self.is_full(&state) { Rest::Waits } else { Rest::Goes };
+        let rest = if more && self.is_full(&state) { Remainder::Waits } else { Remainder::Goes };
         self.deliver(&mut state, rest, then);
         drop(state);
-        if more && rest == Rest::Goes {
+        if more && rest == Remainder::Goes {
             self.shared.requeue(Arc::clone(self));
         }
     }
 
     /// What a worker does when it leaves.
-    fn then(&self) -> Then {
-        if self.shared.queue.waiting() > 0 { Then::More } else { Then::Nothing }
+    fn then(&self) -> Followup {
+        if self.shared.queue.waiting() > 0 { Followup::More } else { Followup::Nothing }
     }
 
     /// Do its replies hold as much as a peer is to have waiting?
@@ -330,18 +330,18 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     }
 
     /// Sends the replies that are ready to the loop.
-    fn deliver(&self, state: &mut Progress, rest: Rest, then: Then) {
+    fn deliver(&self, state: &mut Progress, rest: Remainder, then: Followup) {
         if state.ready.count == 0 {
             return;
         }
-        let Ready { lines, count, errors } = std::mem::take(&mut state.ready);
+        let RenderedReplies { lines, count, errors } = std::mem::take(&mut state.ready);
         let delivery = Delivery {
             owner: self.owner,
             replies: lines,
             count,
             errors,
             since: self.since,
-            paused: rest == Rest::Waits,
+            paused: rest == Remainder::Waits,
         };
         self.shared.results.put(Outcome::Replies(delivery), then);
     }
@@ -377,7 +377,7 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
         self.take(&mut state, slot, answer);
         if state.parked && state.open == 0 {
             state.parked = state.started == self.calls.len();
-            self.hand_back(state, Then::Nothing);
+            self.hand_back(state, Followup::Nothing);
         }
     }
 }

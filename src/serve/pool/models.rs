@@ -11,8 +11,8 @@ use loom::sync::atomic::AtomicUsize;
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
-use super::mailbox::{Mailbox, Reader, Then};
-use super::queue::{Next, Queue, Rested};
+use super::completions::{Completions, Followup, ReaderState};
+use super::queue::{JobQueue, Rested, WorkerStep};
 
 /// What the loop sleeps in: a waker that keeps one notice, as mio's does.
 #[derive(Default)]
@@ -36,8 +36,8 @@ impl Bed {
 }
 
 struct World {
-    queue: Queue<usize>,
-    results: Mailbox<usize>,
+    queue: JobQueue<usize>,
+    results: Completions<usize>,
     bed: Arc<Bed>,
     gate: Bed,
     rests: AtomicUsize,
@@ -47,34 +47,34 @@ impl World {
     fn new() -> Arc<World> {
         let bed = Arc::new(Bed::default());
         let waker = Arc::clone(&bed);
-        let results = Mailbox::new(move || waker.notify());
-        Arc::new(World { queue: Queue::new(), results, bed, gate: Bed::default(), rests: AtomicUsize::new(0) })
+        let results = Completions::new(move || waker.notify());
+        Arc::new(World { queue: JobQueue::new(), results, bed, gate: Bed::default(), rests: AtomicUsize::new(0) })
     }
 
     /// As the pool's own workers do.
     fn work(&self, mut rested: u64) {
         loop {
             match self.queue.take(&mut rested) {
-                Some(Next::Job(job)) => {
+                Some(WorkerStep::Job(job)) => {
                     match job {
                         HELD => self.gate.sleep(),
                         OPENER => self.gate.notify(),
                         _ => {}
                     }
-                    let then = if self.queue.waiting() > 0 { Then::More } else { Then::Nothing };
+                    let then = if self.queue.waiting() > 0 { Followup::More } else { Followup::Nothing };
                     self.results.put(job, then);
                 }
-                Some(Next::Rest) => {
+                Some(WorkerStep::Rest) => {
                     self.rests.fetch_add(1, Ordering::SeqCst);
                     let Rested { last, goes } = self.queue.rested();
                     if last {
-                        self.results.put(RESTED, Then::Nothing);
+                        self.results.put(RESTED, Followup::Nothing);
                     }
                     if goes {
                         return;
                     }
                 }
-                Some(Next::End) => return,
+                Some(WorkerStep::End) => return,
                 None => {
                     self.results.announce();
                     self.queue.wait(rested);
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// Takes results until there are `count`, sleeping as the loop does.
-    fn collect(&self, count: usize, reader: Reader) -> Vec<usize> {
+    fn collect(&self, count: usize, reader: ReaderState) -> Vec<usize> {
         let (mut all, mut some) = (Vec::new(), Vec::new());
         loop {
             self.results.take(&mut some);
@@ -133,7 +133,7 @@ fn each_job_is_done_once_and_each_result_is_taken() {
         let workers = workers(&world, 2, 0);
         world.queue.push([1, 2], 1);
         world.queue.push([3], 1);
-        assert_eq!(world.collect(3, Reader::Patient), [1, 2, 3]);
+        assert_eq!(world.collect(3, ReaderState::Patient), [1, 2, 3]);
         end(&world, workers);
     });
 }
@@ -144,10 +144,10 @@ fn a_reader_that_is_out_of_patience_waits_for_no_other_job() {
         let world = World::new();
         let other = Arc::clone(&world);
         // A worker that never comes to its next job, or to its end.
-        let stuck = thread::spawn(move || other.results.put(1, Then::More));
-        world.results.may_sleep(Reader::Patient);
+        let stuck = thread::spawn(move || other.results.put(1, Followup::More));
+        world.results.may_sleep(ReaderState::Patient);
         // The moment has come.
-        assert_eq!(world.collect(1, Reader::Asleep), [1]);
+        assert_eq!(world.collect(1, ReaderState::Asleep), [1]);
         stuck.join().unwrap();
     });
 }
@@ -159,7 +159,7 @@ fn all_workers_rest_once_and_the_last_one_says_so() {
         let workers = workers(&world, 2, 0);
         world.queue.push([1], 1);
         world.queue.rest(2, 0);
-        assert_eq!(world.collect(2, Reader::Asleep), [1, RESTED]);
+        assert_eq!(world.collect(2, ReaderState::Asleep), [1, RESTED]);
         assert_eq!(world.rests.load(Ordering::SeqCst), 2);
         end(&world, workers);
     });
@@ -175,7 +175,7 @@ fn a_worker_that_rests_goes_and_its_successor_does_the_jobs() {
         world.queue.rest(1, 1);
         old.into_iter().for_each(|worker| worker.join().unwrap());
         world.queue.push([2], 1);
-        assert_eq!(world.collect(3, Reader::Asleep), [1, 2, RESTED]);
+        assert_eq!(world.collect(3, ReaderState::Asleep), [1, 2, RESTED]);
         assert_eq!(world.rests.load(Ordering::SeqCst), 1);
         end(&world, new);
     });
@@ -203,7 +203,7 @@ fn one_that_waits_is_called_for_the_job_of_another_that_is_stuck() {
         world.queue.push([HELD, OPENER], 1);
         // The moment has come.
         world.queue.call_all();
-        assert_eq!(world.collect(2, Reader::Asleep), [HELD, OPENER]);
+        assert_eq!(world.collect(2, ReaderState::Asleep), [HELD, OPENER]);
         end(&world, workers);
     });
 }

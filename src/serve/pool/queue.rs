@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard};
 
 /// A queue with many takers.
-pub(super) struct Queue<J> {
+pub(super) struct JobQueue<J> {
     state: Mutex<State<J>>,
     wake: Condvar,
     /// Jobs in it, to be read without the lock.
@@ -33,10 +33,10 @@ struct State<J> {
 }
 
 /// What a worker does next.
-pub(super) enum Next<J> {
+pub(super) enum WorkerStep<J> {
     /// This.
     Job(J),
-    /// Lets go of its own state, and says so to [`Queue::rested`].
+    /// Lets go of its own state, and says so to [`JobQueue::rested`].
     Rest,
     /// Goes.
     End,
@@ -57,9 +57,9 @@ impl<J> State<J> {
     }
 }
 
-impl<J> Queue<J> {
-    pub(super) fn new() -> Queue<J> {
-        Queue {
+impl<J> JobQueue<J> {
+    pub(super) fn new() -> JobQueue<J> {
+        JobQueue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 sleeping: 0,
@@ -94,21 +94,21 @@ impl<J> Queue<J> {
     }
 
     /// What a worker that has rested in the round `rested` does next; `None` where there is nothing.
-    pub(super) fn take(&self, rested: &mut u64) -> Option<Next<J>> {
+    pub(super) fn take(&self, rested: &mut u64) -> Option<WorkerStep<J>> {
         let mut state = self.lock();
         if state.closed {
-            return Some(Next::End);
+            return Some(WorkerStep::End);
         }
         if *rested < state.round {
             *rested = state.round;
-            return Some(Next::Rest);
+            return Some(WorkerStep::Rest);
         }
         let job = state.jobs.pop_front()?;
         self.waiting.store(state.jobs.len(), Ordering::Relaxed);
-        Some(Next::Job(job))
+        Some(WorkerStep::Job(job))
     }
 
-    /// Waits until there is something to [`Queue::take`]; another worker may be faster.
+    /// Waits until there is something to [`JobQueue::take`]; another worker may be faster.
     pub(super) fn wait(&self, rested: u64) {
         let mut state = self.lock();
         if state.has_for(rested) {
@@ -129,7 +129,7 @@ impl<J> Queue<J> {
         }
     }
 
-    /// The round that [`Queue::rest`] will begin: who starts for it has rested in it.
+    /// The round that [`JobQueue::rest`] will begin: who starts for it has rested in it.
     pub(super) fn next_round(&self) -> u64 {
         self.lock().round + 1
     }

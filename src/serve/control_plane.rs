@@ -36,11 +36,11 @@ impl Now {
 pub struct Ticket(pub(crate) usize);
 
 /// A task for a worker; its value goes to [`ControlPlane::done`].
-pub type Work<T> = Box<dyn FnOnce() -> T + Send>;
+pub type Task<T> = Box<dyn FnOnce() -> T + Send>;
 
 /// What is shown in a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum TickInput<'a> {
     /// A call of this method, which exists, is about to be routed.
     Request(&'a str),
     /// The turn is over: all that arrived in it is taken in.
@@ -49,7 +49,7 @@ pub enum Seen<'a> {
 
 /// How it is around the plane at a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Around {
+pub struct Load {
     /// Requests that are not answered yet, control messages among them.
     pub in_flight: usize,
     /// Connections open now.
@@ -57,17 +57,17 @@ pub struct Around {
 }
 
 /// What a control plane wants of the loop, collected during one call.
-pub struct Wishes<T> {
+pub struct LoopCommands<T> {
     pub(crate) replies: Vec<(Ticket, Vec<u8>)>,
-    pub(crate) work: Vec<Work<T>>,
-    pub(crate) rest: Option<Work<T>>,
+    pub(crate) tasks: Vec<Task<T>>,
+    pub(crate) recycle: Option<Task<T>>,
     pub(crate) listener: Option<Listener>,
-    pub(crate) end: bool,
+    pub(crate) stop: bool,
 }
 
-impl<T> Wishes<T> {
-    pub(crate) fn new() -> Wishes<T> {
-        Wishes { replies: Vec::new(), work: Vec::new(), rest: None, listener: None, end: false }
+impl<T> LoopCommands<T> {
+    pub(crate) fn new() -> LoopCommands<T> {
+        LoopCommands { replies: Vec::new(), tasks: Vec::new(), recycle: None, listener: None, stop: false }
     }
 
     /// The reply line that this ticket is owed.
@@ -76,14 +76,14 @@ impl<T> Wishes<T> {
     }
 
     /// Runs on a worker.
-    pub fn work(&mut self, work: Work<T>) {
-        self.work.push(work);
+    pub fn run_task(&mut self, task: Task<T>) {
+        self.tasks.push(task);
     }
 
     /// Has each worker let go of its own state, which is made anew at its next call, and runs `then`
     /// behind the last of them. One at a time.
-    pub fn rest(&mut self, then: Work<T>) {
-        self.rest = Some(then);
+    pub fn recycle_workers(&mut self, then: Task<T>) {
+        self.recycle = Some(then);
     }
 
     /// Accepts at this listener from now on. Who waits at the old one is taken in first; then that is
@@ -94,8 +94,8 @@ impl<T> Wishes<T> {
 
     /// Ends the server as a stop signal would, what is here being served first; but not if somebody
     /// waits to be accepted: there is one last look, and the next tick tells of the new connection.
-    pub fn end(&mut self) {
-        self.end = true;
+    pub fn stop(&mut self) {
+        self.stop = true;
     }
 }
 
@@ -108,26 +108,26 @@ pub trait ControlPlane {
     fn status(&mut self, counters: &Counters, now: Now) -> Vec<u8>;
 
     /// Answers any other control message: with a reply line, or with `None` if the reply comes
-    /// through [`Wishes::reply`] later. Until then nothing else of that connection is served.
+    /// through [`LoopCommands::reply`] later. Until then nothing else of that connection is served.
     fn control(
         &mut self,
         control: &Control<'_>,
         ticket: Ticket,
         now: Now,
-        wishes: &mut Wishes<Self::Done>,
+        commands: &mut LoopCommands<Self::Done>,
     ) -> Option<Vec<u8>>;
 
     /// The next moment to be ticked at, if any. Asked behind each turn's tick.
     fn next_moment(&self) -> Option<Instant>;
 
     /// A part of a tick.
-    fn tick(&mut self, seen: Seen<'_>, around: Around, now: Now, wishes: &mut Wishes<Self::Done>);
+    fn tick(&mut self, seen: TickInput<'_>, around: Load, now: Now, commands: &mut LoopCommands<Self::Done>);
 
     /// The server begins to stop: no more is read, what is here is served.
     fn stopping(&mut self);
 
     /// A task is done.
-    fn done(&mut self, done: Result<Self::Done, Panicked>, now: Now, wishes: &mut Wishes<Self::Done>);
+    fn done(&mut self, done: Result<Self::Done, Panicked>, now: Now, commands: &mut LoopCommands<Self::Done>);
 }
 
 /// The server's own figures.
@@ -190,7 +190,7 @@ impl ControlPlane for Unwired {
         unwired()
     }
 
-    fn control(&mut self, _: &Control<'_>, _: Ticket, _: Now, _: &mut Wishes<()>) -> Option<Vec<u8>> {
+    fn control(&mut self, _: &Control<'_>, _: Ticket, _: Now, _: &mut LoopCommands<()>) -> Option<Vec<u8>> {
         Some(unwired())
     }
 
@@ -198,9 +198,9 @@ impl ControlPlane for Unwired {
         None
     }
 
-    fn tick(&mut self, _: Seen<'_>, _: Around, _: Now, _: &mut Wishes<()>) {}
+    fn tick(&mut self, _: TickInput<'_>, _: Load, _: Now, _: &mut LoopCommands<()>) {}
 
     fn stopping(&mut self) {}
 
-    fn done(&mut self, _: Result<(), Panicked>, _: Now, _: &mut Wishes<()>) {}
+    fn done(&mut self, _: Result<(), Panicked>, _: Now, _: &mut LoopCommands<()>) {}
 }

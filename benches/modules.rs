@@ -1,7 +1,7 @@
 //! How fast the rooms are by themselves: lines are cut, envelopes read, records kept and recalled, with no socket and
 //! no daemon around them.
 //!
-//! `cargo bench --bench rooms [-- NAME]`. What criterion says of a change compares with the run before on the same
+//! `cargo bench --bench modules [-- NAME]`. What criterion says of a change compares with the run before on the same
 //! machine; its figures are under `target/criterion`.
 
 mod talk;

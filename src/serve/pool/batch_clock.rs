@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const UNLOOKED: u32 = 7;
 
 /// Watches one batch.
-pub(super) struct Watch<'a> {
+pub(super) struct BatchClock<'a> {
     began: Instant,
     /// What takes less is brief.
     brief: Duration,
@@ -17,9 +17,9 @@ pub(super) struct Watch<'a> {
     method: Option<&'a str>,
 }
 
-impl<'a> Watch<'a> {
-    pub(super) fn new(began: Instant, brief: Duration) -> Watch<'a> {
-        Watch { began, brief, looked: began, calls: 0, method: None }
+impl<'a> BatchClock<'a> {
+    pub(super) fn new(began: Instant, brief: Duration) -> BatchClock<'a> {
+        BatchClock { began, brief, looked: began, calls: 0, method: None }
     }
 
     /// Behind a call of this method: how long the batch has run by the `clock`, or `None` where that need not be
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn it_looks_away_only_where_the_next_call_is_likely_to_be_brief() {
         let mut now = Instant::now();
-        let mut watch = Watch::new(now, Duration::from_micros(1));
+        let mut watch = BatchClock::new(now, Duration::from_micros(1));
         let mut looks = |calls: &[(&'static str, u64)]| {
             let looked = |(method, nanos): &(&'static str, u64)| {
                 now += Duration::from_nanos(*nanos);
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn it_tells_how_long_the_batch_has_run() {
         let began = Instant::now();
-        let mut watch = Watch::new(began, Duration::from_micros(1));
+        let mut watch = BatchClock::new(began, Duration::from_micros(1));
         for n in 1..20 {
             let time = Duration::from_millis(n);
             assert_eq!(watch.after("a", true, || began + time), Some(time));

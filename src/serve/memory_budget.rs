@@ -11,7 +11,7 @@ use crate::limits::Limits;
 
 /// The account of buffered bytes. Connections are named by their tokens.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct MemoryBudget {
     total: usize,
     waiting: VecDeque<usize>,
     pass: Option<Pass>,
@@ -23,7 +23,7 @@ struct Pass {
     until: Instant,
 }
 
-impl Ledger {
+impl MemoryBudget {
     /// Bytes held for all.
     pub(crate) fn total(&self) -> usize {
         self.total
@@ -41,7 +41,7 @@ impl Ledger {
             || self.pass.is_some_and(|pass| pass.token == token)
     }
 
-    /// This connection wants to be read and may not. It comes back from [`Ledger::relieve`].
+    /// This connection wants to be read and may not. It comes back from [`MemoryBudget::relieve`].
     pub(crate) fn wait(&mut self, token: usize) {
         if !self.waiting.contains(&token) {
             self.waiting.push_back(token);
@@ -63,7 +63,7 @@ impl Ledger {
 
     /// Puts connections that may be read again into `ready`: all of them when there is room, else
     /// the next one when the pass is free or its time is up. To be called whenever any of that may
-    /// have changed: [`Ledger::next_moment`] tells of time alone.
+    /// have changed: [`MemoryBudget::next_moment`] tells of time alone.
     pub(crate) fn relieve(&mut self, now: Instant, limits: &Limits, mut ready: impl FnMut(usize)) {
         if self.waiting.is_empty() {
             return;
@@ -92,41 +92,41 @@ mod tests {
     fn over_the_limit_only_small_holders_and_one_large_are_read() {
         let limits = Limits { max_memory_bytes: 1000, small_holder_bytes: 100, ..Limits::default() };
         let now = Instant::now();
-        let mut ledger = Ledger::default();
-        ledger.account(0, 1000);
-        assert!(ledger.allows(1, 900, &limits));
-        ledger.account(900, 901);
-        assert!(!ledger.allows(1, 901, &limits));
-        assert!(ledger.allows(2, 99, &limits));
+        let mut budget = MemoryBudget::default();
+        budget.account(0, 1000);
+        assert!(budget.allows(1, 900, &limits));
+        budget.account(900, 901);
+        assert!(!budget.allows(1, 901, &limits));
+        assert!(budget.allows(2, 99, &limits));
 
         for token in [1, 3, 1] {
-            ledger.wait(token);
+            budget.wait(token);
         }
-        let relieved = |ledger: &mut Ledger, now| {
+        let relieved = |budget: &mut MemoryBudget, now| {
             let mut ready = Vec::new();
-            ledger.relieve(now, &limits, |token| ready.push(token));
+            budget.relieve(now, &limits, |token| ready.push(token));
             ready
         };
-        assert_eq!(relieved(&mut ledger, now), [1]);
-        assert!(ledger.allows(1, 901, &limits) && !ledger.allows(3, 901, &limits));
-        assert_eq!(ledger.next_moment(), Some(now + limits.memory_pass));
-        assert_eq!(relieved(&mut ledger, now), [0; 0]);
-        assert_eq!(relieved(&mut ledger, now + limits.memory_pass), [3]);
+        assert_eq!(relieved(&mut budget, now), [1]);
+        assert!(budget.allows(1, 901, &limits) && !budget.allows(3, 901, &limits));
+        assert_eq!(budget.next_moment(), Some(now + limits.memory_pass));
+        assert_eq!(relieved(&mut budget, now), [0; 0]);
+        assert_eq!(relieved(&mut budget, now + limits.memory_pass), [3]);
 
-        ledger.wait(1);
-        ledger.release(3);
-        assert_eq!(relieved(&mut ledger, now), [1]);
+        budget.wait(1);
+        budget.release(3);
+        assert_eq!(relieved(&mut budget, now), [1]);
 
-        ledger.wait(3);
-        ledger.wait(4);
-        ledger.leave(3);
-        ledger.leave(1);
-        assert_eq!(relieved(&mut ledger, now), [4]);
+        budget.wait(3);
+        budget.wait(4);
+        budget.leave(3);
+        budget.leave(1);
+        assert_eq!(relieved(&mut budget, now), [4]);
 
-        ledger.wait(3);
-        ledger.wait(5);
-        ledger.account(901, 0);
-        assert_eq!(relieved(&mut ledger, now), [3, 5]);
-        assert_eq!(ledger.next_moment(), None);
+        budget.wait(3);
+        budget.wait(5);
+        budget.account(901, 0);
+        assert_eq!(relieved(&mut budget, now), [3, 5]);
+        assert_eq!(budget.next_moment(), None);
     }
 }

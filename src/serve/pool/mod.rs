@@ -14,12 +14,12 @@
 //! something over.
 
 mod batch;
-mod mailbox;
+mod batch_clock;
+mod completions;
 #[cfg(all(loom, test))]
 mod models;
 mod queue;
 mod sync;
-mod watch;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -31,15 +31,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use self::mailbox::{Mailbox, Reader, Then};
-use self::queue::{Next, Queue, Rested};
+use self::completions::{Completions, Followup, ReaderState};
+use self::queue::{JobQueue, Rested, WorkerStep};
 use crate::dispatch::{Dispatch, Panicked, Runner};
 use crate::limits::Limits;
-use crate::serve::plane::Work;
+use crate::serve::control_plane::Task;
 use crate::sys::process;
 
 pub(crate) use self::batch::{Batch, BatchBuilder};
-use self::batch::{Ready, Room};
+use self::batch::{BatchBuffers, RenderedReplies};
 
 /// How long guesses hold: the shortest time that epoll(7) and kqueue(2) both can wait.
 const PATIENCE: Duration = Duration::from_millis(1);
@@ -58,11 +58,11 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     /// `None` once it is to end.
     shared: Option<Arc<Shared<D, T>>>,
     /// For batches to come, until there is a [`Pool::rest`].
-    spare: Vec<Room>,
+    spare: Vec<BatchBuffers>,
     /// Jobs that were not handed over yet.
     fresh: Vec<Job<D, T>>,
     /// Tasks that wait until others are done: whatever a disk does to tasks, one worker is left for calls.
-    tasks: VecDeque<Work<T>>,
+    tasks: VecDeque<Task<T>>,
     /// Tasks that workers have.
     tasks_out: usize,
     /// Something was handed over since the last [`Pool::look_after`].
@@ -78,7 +78,7 @@ pub(crate) enum Outcome<T> {
     /// Calls were answered.
     Replies(Delivery),
     /// A task is done.
-    Work(Result<T, Panicked>),
+    Task(Result<T, Panicked>),
 }
 
 /// Replies of one connection's calls, in order.
@@ -101,10 +101,10 @@ pub(crate) struct Delivery {
 struct Shared<D: Dispatch, T: Send + 'static> {
     dispatch: Arc<D>,
     limits: Limits,
-    queue: Queue<Job<D, T>>,
-    results: Mailbox<Outcome<T>>,
+    queue: JobQueue<Job<D, T>>,
+    results: Completions<Outcome<T>>,
     /// Runs behind the last worker that rests.
-    then: Mutex<Option<Work<T>>>,
+    then: Mutex<Option<Task<T>>>,
     /// About how long a job takes, in nanoseconds.
     usual_ns: AtomicU64,
     /// Goes when nobody holds this any more; the last field, so all that stands before it has gone by then.
@@ -113,7 +113,7 @@ struct Shared<D: Dispatch, T: Send + 'static> {
 
 enum Job<D: Dispatch, T: Send + 'static> {
     Batch(Arc<Batch<D, T>>),
-    Work(Work<T>),
+    Task(Task<T>),
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
@@ -130,8 +130,8 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
-            queue: Queue::new(),
-            results: Mailbox::new(notify),
+            queue: JobQueue::new(),
+            results: Completions::new(notify),
             then: Mutex::new(None),
             usual_ns: AtomicU64::new(0),
             _living: living,
@@ -164,7 +164,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         if self.spare.len() < SPARE
             && let Some(batch) = Arc::into_inner(batch)
         {
-            self.spare.push(batch.into_room());
+            self.spare.push(batch.into_buffers());
         }
     }
 
@@ -181,7 +181,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     }
 
     /// Takes a task for the workers, of whom all but one may have tasks.
-    pub(crate) fn run(&mut self, work: Work<T>) {
+    pub(crate) fn run(&mut self, work: Task<T>) {
         self.tasks.push_back(work);
         self.begin_tasks();
     }
@@ -192,7 +192,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             && let Some(work) = self.tasks.pop_front()
         {
             self.tasks_out += 1;
-            self.push(Job::Work(work));
+            self.push(Job::Task(work));
         }
     }
 
@@ -210,7 +210,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         }
         self.handed_over = true;
         let shared = self.shared.as_ref().expect(SHARED);
-        let tasks = self.fresh.iter().filter(|job| matches!(job, Job::Work(_))).count();
+        let tasks = self.fresh.iter().filter(|job| matches!(job, Job::Task(_))).count();
         let usual = Duration::from_nanos(shared.usual_ns.load(Ordering::Relaxed));
         let work = usual * (self.fresh.len() - tasks) as u32;
         let workers = 1 + tasks + (work.as_nanos() / WORTH_A_WORKER.as_nanos()) as usize;
@@ -233,7 +233,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
     /// May the loop sleep until [`Pool::next_moment`]? Not if there are results.
     pub(crate) fn may_sleep(&mut self) -> bool {
-        let reader = if self.patient_until.is_some() { Reader::Patient } else { Reader::Asleep };
+        let reader = if self.patient_until.is_some() { ReaderState::Patient } else { ReaderState::Asleep };
         self.shared().results.may_sleep(reader)
     }
 
@@ -244,7 +244,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
 
     /// Has each worker let go of its own state once it is through with its job, then runs `then`. Other threads go
     /// on, as far as the system gives any: the allocator keeps some of what a thread has freed for that thread.
-    pub(crate) fn rest(&mut self, then: Work<T>) {
+    pub(crate) fn rest(&mut self, then: Task<T>) {
         self.spare = Vec::new();
         let shared = self.shared.as_ref().expect(SHARED);
         // One that has not run yet is given up, and never comes back.
@@ -258,7 +258,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// Takes all results that are here into `results`, which is empty.
     pub(crate) fn take(&mut self, results: &mut Vec<Outcome<T>>) {
         self.shared().results.take(results);
-        self.tasks_out -= results.iter().filter(|outcome| matches!(outcome, Outcome::Work(_))).count();
+        self.tasks_out -= results.iter().filter(|outcome| matches!(outcome, Outcome::Task(_))).count();
         self.begin_tasks();
     }
 
@@ -303,28 +303,28 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
     }
 
     fn work(&self, mut rested: u64) {
-        process::interrupt_nobody();
-        let (mut runner, mut brief) = (Runner::default(), Ready::default());
+        process::set_batch_scheduling();
+        let (mut runner, mut brief) = (Runner::default(), RenderedReplies::default());
         loop {
             match self.queue.take(&mut rested) {
-                Some(Next::Job(Job::Batch(batch))) => {
+                Some(WorkerStep::Job(Job::Batch(batch))) => {
                     let began = Instant::now();
                     batch.run(began, &mut runner, &mut brief);
                     drop(batch);
                     self.took(began.elapsed());
                 }
-                Some(Next::Job(Job::Work(work))) => self.carry_out(work),
-                Some(Next::Rest) => {
-                    (runner, brief) = (Runner::default(), Ready::default());
+                Some(WorkerStep::Job(Job::Task(work))) => self.carry_out(work),
+                Some(WorkerStep::Rest) => {
+                    (runner, brief) = (Runner::default(), RenderedReplies::default());
                     let Rested { last, goes } = self.queue.rested();
                     if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                        self.queue.push([Job::Work(then)], 1);
+                        self.queue.push([Job::Task(then)], 1);
                     }
                     if goes {
                         return;
                     }
                 }
-                Some(Next::End) => return,
+                Some(WorkerStep::End) => return,
                 None => {
                     runner.shrink();
                     self.results.announce();
@@ -344,9 +344,9 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
         self.queue.push([Job::Batch(batch)], 1);
     }
 
-    fn carry_out(&self, work: Work<T>) {
+    fn carry_out(&self, work: Task<T>) {
         let done = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked::of(&*panic));
-        self.results.put(Outcome::Work(done), Then::Nothing);
+        self.results.put(Outcome::Task(done), Followup::Nothing);
     }
 
     /// A job took so long. Two workers may overwrite each other's news, which matters to no guess.

@@ -31,15 +31,15 @@ pub(crate) enum Accepted {
     /// A peer.
     Peer(UnixStream),
     /// A peer of another user; closed.
-    Foreign,
+    OtherUser,
     /// Descriptors have run out: the peer was told, and closed.
     OutOfDescriptors,
     /// A peer that gave up while it waited.
-    Gone,
+    Aborted,
     /// Nobody waits.
-    Nobody,
+    NoneWaiting,
     /// It cannot be told who waits; try again a little later.
-    Later(io::Error),
+    Failed(io::Error),
 }
 
 impl Acceptor {
@@ -108,32 +108,32 @@ impl Acceptor {
                 Ok(()) => Accepted::Peer(stream),
                 Err(e) => {
                     log::debug!("a connection was gone before it was served: {e}");
-                    Accepted::Gone
+                    Accepted::Aborted
                 }
             },
             Ok(uid) => {
                 log::warn!("a connection by uid {uid} was closed: only uid {} and root are served", self.own_uid);
-                Accepted::Foreign
+                Accepted::OtherUser
             }
             Err(e) => {
                 log::warn!("a connection was closed: its peer's uid cannot be read: {e}");
-                Accepted::Foreign
+                Accepted::OtherUser
             }
         }
     }
 
     fn failed(&mut self, error: io::Error) -> Accepted {
         match error.raw_os_error() {
-            _ if error.kind() == ErrorKind::WouldBlock => Accepted::Nobody,
-            Some(libc::ECONNABORTED | libc::EINTR) => Accepted::Gone,
+            _ if error.kind() == ErrorKind::WouldBlock => Accepted::NoneWaiting,
+            Some(libc::ECONNABORTED | libc::EINTR) => Accepted::Aborted,
             Some(libc::EMFILE | libc::ENFILE) => match self.reserve.take() {
                 Some(reserve) => {
                     drop(reserve);
                     self.refuse_one(error)
                 }
-                None => Accepted::Later(error),
+                None => Accepted::Failed(error),
             },
-            _ => Accepted::Later(error),
+            _ => Accepted::Failed(error),
         }
     }
 
@@ -143,8 +143,8 @@ impl Acceptor {
                 refuse(stream, "out of file descriptors");
                 Accepted::OutOfDescriptors
             }
-            Err(e) if e.kind() == ErrorKind::WouldBlock => Accepted::Nobody,
-            Err(_) => Accepted::Later(error),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => Accepted::NoneWaiting,
+            Err(_) => Accepted::Failed(error),
         };
         self.reserve = open_reserve();
         outcome

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use crate::limits::LATENCY_WINDOW;
-use crate::serve::plane::{Around, Counters, Latency};
+use crate::serve::control_plane::{Counters, Latency, Load};
 use crate::sys::memory::Resident;
 
 /// Counts that `status` shows.
 #[derive(Debug)]
-pub(crate) struct Tally {
+pub(crate) struct Metrics {
     /// Connections open now.
     pub(crate) connections: usize,
     pub(crate) requests: u64,
@@ -30,9 +30,9 @@ struct Latencies {
     next: usize,
 }
 
-impl Tally {
-    pub(crate) fn new() -> Tally {
-        Tally {
+impl Metrics {
+    pub(crate) fn new() -> Metrics {
+        Metrics {
             connections: 0,
             requests: 0,
             errors: 0,
@@ -47,8 +47,8 @@ impl Tally {
     }
 
     /// How it is around the control plane.
-    pub(crate) fn around(&self) -> Around {
-        Around { in_flight: self.in_flight, connections: self.connections }
+    pub(crate) fn around(&self) -> Load {
+        Load { in_flight: self.in_flight, connections: self.connections }
     }
 
     /// All of it, with what others keep.
@@ -110,13 +110,13 @@ mod tests {
     #[test]
     fn percentiles_are_of_the_last_calls() {
         let start = Instant::now();
-        let mut tally = Tally::new();
-        assert_eq!(tally.latency(), Latency::default());
+        let mut metrics = Metrics::new();
+        assert_eq!(metrics.latency(), Latency::default());
         for micros in 1..=100 {
-            tally.answered(1, start, start + Duration::from_micros(micros));
+            metrics.answered(1, start, start + Duration::from_micros(micros));
         }
-        assert_eq!(tally.latency(), Latency { p50: 50, p99: 99, max: 100 });
-        tally.answered(LATENCY_WINDOW * 2, start, start + Duration::from_micros(7));
-        assert_eq!(tally.latency(), Latency { p50: 7, p99: 7, max: 7 });
+        assert_eq!(metrics.latency(), Latency { p50: 50, p99: 99, max: 100 });
+        metrics.answered(LATENCY_WINDOW * 2, start, start + Duration::from_micros(7));
+        assert_eq!(metrics.latency(), Latency { p50: 7, p99: 7, max: 7 });
     }
 }

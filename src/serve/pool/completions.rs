@@ -15,7 +15,7 @@ const HELD_BACK: usize = 32;
 const KEPT: usize = 4 * HELD_BACK;
 
 /// Results with one reader, which sleeps somewhere else.
-pub(super) struct Mailbox<T> {
+pub(super) struct Completions<T> {
     state: Mutex<State<T>>,
     /// Wakes the reader.
     notify: Box<dyn Fn() + Send + Sync>,
@@ -23,12 +23,12 @@ pub(super) struct Mailbox<T> {
 
 struct State<T> {
     results: Vec<T>,
-    reader: Reader,
+    reader: ReaderState,
 }
 
 /// What is known of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reader {
+pub(super) enum ReaderState {
     /// It looks here before it sleeps, or was notified.
     Awake,
     /// It sleeps, but not for long: it need not be woken for each result.
@@ -39,24 +39,24 @@ pub(super) enum Reader {
 
 /// What whoever puts a result is up to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
-    /// More results are to come soon, or else [`Mailbox::announce`].
+pub(super) enum Followup {
+    /// More results are to come soon, or else [`Completions::announce`].
     More,
     /// This is all.
     Nothing,
 }
 
-impl<T> Mailbox<T> {
-    pub(super) fn new(notify: impl Fn() + Send + Sync + 'static) -> Mailbox<T> {
-        let state = State { results: Vec::new(), reader: Reader::Awake };
-        Mailbox { state: Mutex::new(state), notify: Box::new(notify) }
+impl<T> Completions<T> {
+    pub(super) fn new(notify: impl Fn() + Send + Sync + 'static) -> Completions<T> {
+        let state = State { results: Vec::new(), reader: ReaderState::Awake };
+        Completions { state: Mutex::new(state), notify: Box::new(notify) }
     }
 
     /// Puts a result.
-    pub(super) fn put(&self, result: T, then: Then) {
+    pub(super) fn put(&self, result: T, then: Followup) {
         let mut state = self.lock();
         state.results.push(result);
-        let is_held = then == Then::More && state.reader == Reader::Patient && state.results.len() < HELD_BACK;
+        let is_held = then == Followup::More && state.reader == ReaderState::Patient && state.results.len() < HELD_BACK;
         if !is_held {
             self.wake(state);
         }
@@ -76,12 +76,12 @@ impl<T> Mailbox<T> {
             *results = Vec::new();
         }
         let mut state = self.lock();
-        state.reader = Reader::Awake;
+        state.reader = ReaderState::Awake;
         std::mem::swap(&mut state.results, results);
     }
 
     /// The reader wants to sleep. May it? Not if something is here.
-    pub(super) fn may_sleep(&self, reader: Reader) -> bool {
+    pub(super) fn may_sleep(&self, reader: ReaderState) -> bool {
         let mut state = self.lock();
         if state.results.is_empty() {
             state.reader = reader;
@@ -90,7 +90,7 @@ impl<T> Mailbox<T> {
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State<T>>) {
-        if std::mem::replace(&mut state.reader, Reader::Awake) != Reader::Awake {
+        if std::mem::replace(&mut state.reader, ReaderState::Awake) != ReaderState::Awake {
             drop(state);
             (self.notify)();
         }

@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// When events came, and how soon the next one seems likely.
 #[derive(Debug)]
-pub(crate) struct Lookout {
+pub(crate) struct BusyPoll {
     /// There is a processor for whoever sends the next event, too.
     has_company: bool,
     last: Option<Instant>,
@@ -24,10 +24,10 @@ pub(crate) struct Lookout {
     usual: Duration,
 }
 
-impl Lookout {
+impl BusyPoll {
     /// On a machine with so many processors for this process.
-    pub(crate) fn new(processors: usize) -> Lookout {
-        Lookout { has_company: processors > 1, last: None, usual: PAUSE }
+    pub(crate) fn new(processors: usize) -> BusyPoll {
+        BusyPoll { has_company: processors > 1, last: None, usual: PAUSE }
     }
 
     /// So many events came together: none, if what was waited for was a moment.
@@ -52,14 +52,14 @@ mod tests {
 
     /// How long is looked out after events with these pauses between them, in microseconds.
     fn looks(processors: usize, pauses: impl IntoIterator<Item = u64>) -> Duration {
-        let mut lookout = Lookout::new(processors);
+        let mut busy_poll = BusyPoll::new(processors);
         let mut now = Instant::now();
-        lookout.came(1, now);
+        busy_poll.came(1, now);
         for pause in pauses {
             now += Duration::from_micros(pause);
-            lookout.came(1, now);
+            busy_poll.came(1, now);
         }
-        lookout.until(now) - now
+        busy_poll.until(now) - now
     }
 
     #[test]
@@ -83,29 +83,29 @@ mod tests {
 
     #[test]
     fn it_does_not_look_where_many_come_at_once() {
-        let mut lookout = Lookout::new(2);
+        let mut busy_poll = BusyPoll::new(2);
         let mut now = Instant::now();
         let none = Duration::ZERO;
         for (together, want) in [(1, MOMENT), (2, none), (1, MOMENT), (50, none), (1, MOMENT), (0, none)] {
             for _ in 0..12 {
                 now += Duration::from_micros(60);
-                lookout.came(together, now);
+                busy_poll.came(together, now);
             }
-            assert_eq!(lookout.until(now) - now, want, "{together}");
+            assert_eq!(busy_poll.until(now) - now, want, "{together}");
         }
     }
 
     #[test]
     fn a_moment_without_an_event_ends_it() {
-        let mut lookout = Lookout::new(2);
+        let mut busy_poll = BusyPoll::new(2);
         let mut now = Instant::now();
         for _ in 0..100 {
             now += Duration::from_micros(60);
-            lookout.came(1, now);
+            busy_poll.came(1, now);
         }
-        assert_eq!(lookout.until(now) - now, MOMENT);
-        lookout.came(0, now + MOMENT);
-        assert_eq!(lookout.until(now), now);
+        assert_eq!(busy_poll.until(now) - now, MOMENT);
+        busy_poll.came(0, now + MOMENT);
+        assert_eq!(busy_poll.until(now), now);
     }
 
     #[test]

@@ -10,16 +10,16 @@ use super::socket;
 
 /// A descriptor that cannot be served from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unfit {
+pub struct InvalidFd {
     /// Its number, as it was given.
     pub fd: RawFd,
     /// What is wrong with it.
-    pub why: Misfit,
+    pub why: FdFault,
 }
 
 /// What can be wrong with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Misfit {
+pub enum FdFault {
     /// A negative number.
     Negative,
     /// 0 to 2: standard input, output or error, to which other code writes without asking.
@@ -39,53 +39,55 @@ pub enum Misfit {
 }
 
 /// Checks that `fd`, known to its giver as `number`, is a listening Unix stream socket.
-pub(super) fn check(fd: impl AsFd, number: RawFd) -> Result<(), Unfit> {
-    let unfit = |why| Unfit { fd: number, why };
+pub(super) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
+    let unfit = |why| InvalidFd { fd: number, why };
     let fd = fd.as_fd();
     // EBADF: opened with O_PATH, which is open and yet good for nothing.
     let kind = socket::option(fd, libc::SO_TYPE).map_err(|e| match e.raw_os_error() {
-        Some(libc::ENOTSOCK | libc::EBADF) => unfit(Misfit::NotSocket),
-        _ => unfit(Misfit::os(&e)),
+        Some(libc::ENOTSOCK | libc::EBADF) => unfit(FdFault::NotSocket),
+        _ => unfit(FdFault::os(&e)),
     })?;
-    if socket::family(fd).map_err(|e| unfit(Misfit::os(&e)))? != libc::AF_UNIX {
-        return Err(unfit(Misfit::NotUnix));
+    if socket::family(fd).map_err(|e| unfit(FdFault::os(&e)))? != libc::AF_UNIX {
+        return Err(unfit(FdFault::NotUnix));
     }
     if kind != libc::SOCK_STREAM {
-        return Err(unfit(Misfit::NotStream));
+        return Err(unfit(FdFault::NotStream));
     }
     match socket::option(fd, libc::SO_ACCEPTCONN) {
-        Ok(0) => Err(unfit(Misfit::NotListening)),
+        Ok(0) => Err(unfit(FdFault::NotListening)),
         Ok(_) => Ok(()),
         // macOS has the constant and refuses to answer by it. A connected socket can be told there
         // still; one that never listened shows at the first accept(2), with EINVAL.
         Err(e) if cfg!(target_os = "macos") && e.raw_os_error() == Some(libc::ENOPROTOOPT) => {
-            if socket::is_connected(fd) { Err(unfit(Misfit::NotListening)) } else { Ok(()) }
+            if socket::is_connected(fd) { Err(unfit(FdFault::NotListening)) } else { Ok(()) }
         }
-        Err(e) => Err(unfit(Misfit::os(&e))),
+        Err(e) => Err(unfit(FdFault::os(&e))),
     }
 }
 
-impl Misfit {
-    pub(super) fn os(error: &io::Error) -> Misfit {
-        Misfit::Os(error.raw_os_error().unwrap_or_default())
+impl FdFault {
+    pub(super) fn os(error: &io::Error) -> FdFault {
+        FdFault::Os(error.raw_os_error().unwrap_or_default())
     }
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for InvalidFd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unfit { fd, why } = self;
+        let InvalidFd { fd, why } = self;
         match why {
-            Misfit::Negative => write!(f, "descriptor {fd} cannot exist: the numbers start at 3 here"),
-            Misfit::Standard => write!(
+            FdFault::Negative => write!(f, "descriptor {fd} cannot exist: the numbers start at 3 here"),
+            FdFault::Standard => write!(
                 f,
                 "descriptor {fd} is one of standard input, output and error; hand the socket over as 3 or higher"
             ),
-            Misfit::Closed => write!(f, "descriptor {fd} is not open; whoever starts the daemon must hand it over"),
-            Misfit::NotSocket => write!(f, "descriptor {fd} is no socket; {WANTED}"),
-            Misfit::NotUnix => write!(f, "descriptor {fd} is a socket, but no Unix one; {WANTED}"),
-            Misfit::NotStream => write!(f, "descriptor {fd} is a Unix socket, but no stream; {WANTED}"),
-            Misfit::NotListening => write!(f, "descriptor {fd} is a Unix stream socket that does not listen; {WANTED}"),
-            Misfit::Os(errno) => {
+            FdFault::Closed => write!(f, "descriptor {fd} is not open; whoever starts the daemon must hand it over"),
+            FdFault::NotSocket => write!(f, "descriptor {fd} is no socket; {WANTED}"),
+            FdFault::NotUnix => write!(f, "descriptor {fd} is a socket, but no Unix one; {WANTED}"),
+            FdFault::NotStream => write!(f, "descriptor {fd} is a Unix socket, but no stream; {WANTED}"),
+            FdFault::NotListening => {
+                write!(f, "descriptor {fd} is a Unix stream socket that does not listen; {WANTED}")
+            }
+            FdFault::Os(errno) => {
                 write!(f, "descriptor {fd} cannot be used: {}", io::Error::from_raw_os_error(*errno))
             }
         }
@@ -94,7 +96,7 @@ impl fmt::Display for Unfit {
 
 const WANTED: &str = "hand over a listening Unix stream socket";
 
-impl std::error::Error for Unfit {}
+impl std::error::Error for InvalidFd {}
 
 #[cfg(test)]
 mod tests {
@@ -115,21 +117,21 @@ mod tests {
         let bound = socket::stream().unwrap();
         socket::bind(&bound, &Address::new(&at("bound")).unwrap()).unwrap();
         let connected = UnixStream::connect(at("listening")).unwrap();
-        let cases: Vec<(OwnedFd, Option<Misfit>)> = vec![
+        let cases: Vec<(OwnedFd, Option<FdFault>)> = vec![
             (unix.into(), None),
-            (tcp.into(), Some(Misfit::NotUnix)),
-            (tcp_stream.into(), Some(Misfit::NotUnix)),
-            (UnixDatagram::unbound().unwrap().into(), Some(Misfit::NotStream)),
-            (connected.into(), Some(Misfit::NotListening)),
+            (tcp.into(), Some(FdFault::NotUnix)),
+            (tcp_stream.into(), Some(FdFault::NotUnix)),
+            (UnixDatagram::unbound().unwrap().into(), Some(FdFault::NotStream)),
+            (connected.into(), Some(FdFault::NotListening)),
             #[cfg(target_os = "linux")]
-            (bound, Some(Misfit::NotListening)),
-            (std::fs::File::open("/dev/null").unwrap().into(), Some(Misfit::NotSocket)),
-            (std::io::pipe().unwrap().0.into(), Some(Misfit::NotSocket)),
+            (bound, Some(FdFault::NotListening)),
+            (std::fs::File::open("/dev/null").unwrap().into(), Some(FdFault::NotSocket)),
+            (std::io::pipe().unwrap().0.into(), Some(FdFault::NotSocket)),
         ];
         let mut said = std::collections::BTreeSet::new();
         for (fd, misfit) in cases {
             let got = check(&fd, 7).err();
-            assert_eq!(got, misfit.map(|why| Unfit { fd: 7, why }));
+            assert_eq!(got, misfit.map(|why| InvalidFd { fd: 7, why }));
             if let Some(unfit) = got {
                 assert!(unfit.to_string().starts_with("descriptor 7 is "), "{unfit}");
                 said.insert(unfit.to_string());
