@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::size_in_words;
 use crate::client::{Client, Delivery, Policy};
@@ -41,8 +41,8 @@ pub(crate) fn run(args: &BackupArgs, client: &mut Client, console: &mut Console)
     // A second attempt would find the first one's file.
     let result = client.call_with(Delivery::AtMostOnce, METHOD, &json!({"path": name}))?;
     let shown = match console.format {
-        Format::Json => result.get().to_owned(),
-        Format::Text => {
+        OutputFormat::Json => result.get().to_owned(),
+        OutputFormat::Text => {
             let copied: Copied = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
             format!("{name}: {}", size_in_words(copied.bytes))
         }
@@ -60,9 +60,10 @@ mod tests {
     fn the_daemon_gets_an_absolute_path() {
         let here = std::env::current_dir().unwrap();
         for (file, sent) in [("/a/b.db", "/a/b.db".into()), ("b.db", here.join("b.db").to_str().unwrap().to_owned())] {
-            for (format, shown) in
-                [(Format::Json, "{\"bytes\":2048}\n".to_owned()), (Format::Text, format!("{sent}: 2.0 KiB\n"))]
-            {
+            for (format, shown) in [
+                (OutputFormat::Json, "{\"bytes\":2048}\n".to_owned()),
+                (OutputFormat::Text, format!("{sent}: 2.0 KiB\n")),
+            ] {
                 let (mut console, out, _) = console(format, b"");
                 let answer = |call: &_| result(call, json!({"bytes": 2048}));
                 let args = BackupArgs { file: file.into() };
@@ -76,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_daemons_refusal_is_the_commands() {
-        let (mut console, out, _) = console(Format::Text, b"");
+        let (mut console, out, _) = console(OutputFormat::Text, b"");
         let answer = |call: &_| error(call, -32602, "param 'path' must be a file that is not there yet");
         let args = BackupArgs { file: "/a".into() };
         let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::value::RawValue;
 
-use crate::cli::support::console::{Console, Format, visible};
+use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::pretty::pretty;
 use crate::cli::support::values;
@@ -43,8 +43,8 @@ pub(crate) fn run(args: &CallArgs, client: &mut Client, console: &mut Console) -
     let delivery = if again { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
     let result = client.call_with(delivery, &args.method, &params)?;
     let shown = match console.format {
-        Format::Json => result.get().to_owned(),
-        Format::Text => visible(&pretty(result.get()), console.out_kind).into_owned(),
+        OutputFormat::Json => result.get().to_owned(),
+        OutputFormat::Text => visible(&pretty(result.get()), console.out_kind).into_owned(),
     };
     console.say(shown).map_err(CliError::Output)
 }
@@ -88,7 +88,9 @@ mod tests {
             // The daemon's to refuse, in its own words.
             ("[1]", "", json!([1])),
         ] {
-            for (format, shown) in [(Format::Json, "{\"k\":[1]}\n"), (Format::Text, "{\n  \"k\": [\n    1\n  ]\n}\n")] {
+            for (format, shown) in
+                [(OutputFormat::Json, "{\"k\":[1]}\n"), (OutputFormat::Text, "{\n  \"k\": [\n    1\n  ]\n}\n")]
+            {
                 let (mut console, out, _) = console(format, input.as_bytes());
                 let answer = |call: &_| result(call, json!({"k": [1]}));
                 let (outcome, seen) = with_daemon(answer, |client| run(&args(argument), client, &mut console));
@@ -102,7 +104,7 @@ mod tests {
     #[test]
     fn params_that_are_no_json_are_wrong_usage_and_never_sent() {
         for (argument, input) in [("{", ""), ("", ""), ("{} {}", ""), ("-", ""), ("-", "{\"a\":")] {
-            let (mut console, _, _) = console(Format::Text, input.as_bytes());
+            let (mut console, _, _) = console(OutputFormat::Text, input.as_bytes());
             let error = params(argument, &mut console).unwrap_err();
             assert_eq!(error.exit(), Exit::Usage, "{argument}: {error}");
         }
@@ -110,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_daemons_error_is_the_commands() {
-        let (mut console, out, _) = console(Format::Text, b"");
+        let (mut console, out, _) = console(OutputFormat::Text, b"");
         let answer = |call: &_| error(call, -32601, "unknown method 'm'");
         let (outcome, _) = with_daemon(answer, |client| run(&args("{}"), client, &mut console));
         let error = outcome.unwrap_err();

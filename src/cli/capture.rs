@@ -11,10 +11,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
-use crate::cli::support::lines::{Line, Lines};
-use crate::cli::support::progress::Progress;
+use crate::cli::support::lines::{InputLine, LineReader};
+use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, grouped};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal};
 
@@ -27,14 +27,14 @@ const MAX_TEXT_BYTES: usize = 64 << 10;
 #[derive(Debug, clap::Args)]
 pub(crate) struct CaptureArgs {
     #[command(flatten)]
-    about: About,
+    about: CaptureMetadata,
     /// The text; - or nothing reads one text a line from standard input
     text: Option<String>,
 }
 
 /// What is said about each text. What is not given is the daemon's default.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
-struct About {
+struct CaptureMetadata {
     /// The conversation it belongs to [default: -]
     #[arg(long = "session", value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ struct About {
 struct Record<'a> {
     text: &'a str,
     #[serde(flatten)]
-    about: &'a About,
+    about: &'a CaptureMetadata,
 }
 
 #[derive(Deserialize)]
@@ -95,9 +95,9 @@ pub(crate) fn run(args: &CaptureArgs, client: &mut Client, console: &mut Console
     }
 }
 
-fn one(text: &str, about: &About, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+fn one(text: &str, about: &CaptureMetadata, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let result = client.call(METHOD, &Record { text, about })?;
-    if console.format == Format::Json {
+    if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
     let Outcome { status, record_id, reason } =
@@ -111,24 +111,24 @@ fn one(text: &str, about: &About, client: &mut Client, console: &mut Console) ->
     console.say(line).map_err(CliError::Output)
 }
 
-fn bulk(about: &About, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+fn bulk(about: &CaptureMetadata, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let input = mem::replace(&mut console.input, Box::new(io::empty()));
-    let mut work = Bulk {
+    let mut work = BulkCapture {
         about,
-        lines: Lines::new(input, MAX_TEXT_BYTES),
+        lines: LineReader::new(input, MAX_TEXT_BYTES),
         pipeline: client.pipeline(Delivery::AtLeastOnce),
         tally: Tally::default(),
-        progress: Progress::new(console.input_bytes, Instant::now()),
+        progress: ProgressBar::new(console.input_bytes, Instant::now()),
     };
     let outcome = work.feed(console);
     work.progress.clear(console);
     let said = match console.format {
-        Format::Json => console.say(work.tally.as_json()),
-        Format::Text => console.say(work.tally.in_words()),
+        OutputFormat::Json => console.say(work.tally.as_json()),
+        OutputFormat::Text => console.say(work.tally.in_words()),
     };
     outcome?;
     said.map_err(CliError::Output)?;
-    if work.tally.failed > 0 { Err(CliError::Lines(work.tally.failed)) } else { Ok(()) }
+    if work.tally.failed > 0 { Err(CliError::LinesFailed(work.tally.failed)) } else { Ok(()) }
 }
 
 /// What became of the lines.
@@ -165,15 +165,15 @@ impl Tally {
     }
 }
 
-struct Bulk<'a> {
-    about: &'a About,
-    lines: Lines,
+struct BulkCapture<'a> {
+    about: &'a CaptureMetadata,
+    lines: LineReader,
     pipeline: Pipeline<'a>,
     tally: Tally,
-    progress: Progress,
+    progress: ProgressBar,
 }
 
-impl Bulk<'_> {
+impl BulkCapture<'_> {
     fn feed(&mut self, console: &mut Console) -> Result<(), CliError> {
         loop {
             // Whoever types, or pipes a log that grows, hears of each line before the next.
@@ -184,18 +184,18 @@ impl Bulk<'_> {
                 return self.settle(console);
             };
             match line {
-                Line::Text(text) if text.trim().is_empty() => {}
-                Line::Text(text) => {
+                InputLine::Text(text) if text.trim().is_empty() => {}
+                InputLine::Text(text) => {
                     let record = Record { text: &text, about: self.about };
                     if let Err(error) = self.pipeline.send(self.lines.number, METHOD, &record) {
                         return Err(self.stopped(error, console));
                     }
                 }
-                Line::TooLong => {
+                InputLine::TooLong => {
                     let what = format!("longer than {MAX_TEXT_BYTES} bytes; split it into several lines");
                     self.fail(self.lines.number, FAILED, &what, console);
                 }
-                Line::NotUtf8 => self.fail(self.lines.number, FAILED, "not UTF-8; convert it with iconv", console),
+                InputLine::NotUtf8 => self.fail(self.lines.number, FAILED, "not UTF-8; convert it with iconv", console),
             }
             self.collect(console)?;
         }
@@ -213,7 +213,7 @@ impl Bulk<'_> {
     fn stopped(&mut self, error: ClientError, console: &mut Console) -> CliError {
         match self.collect(console) {
             Err(earlier) => earlier,
-            Ok(()) => CliError::Stopped(self.pipeline.unanswered().next().unwrap_or(self.lines.number), error),
+            Ok(()) => CliError::CaptureStopped(self.pipeline.unanswered().next().unwrap_or(self.lines.number), error),
         }
     }
 
@@ -232,7 +232,7 @@ impl Bulk<'_> {
                 }
                 // A full disk or a stopping daemon would be said once more for every line.
                 Err(Refusal { code: FAILED, message }) => {
-                    return Err(CliError::Stopped(tag, ClientError::Refused { code: FAILED, message }));
+                    return Err(CliError::CaptureStopped(tag, ClientError::Refused { code: FAILED, message }));
                 }
                 Err(Refusal { code, message }) => self.fail(tag, code, &message, console),
             }
@@ -245,8 +245,8 @@ impl Bulk<'_> {
         self.tally.failed += 1;
         self.progress.clear(console);
         match console.format {
-            Format::Text => console.warn(format_args!("line {line}: {what}")),
-            Format::Json => console.warn(json!({"line": line, "error": {"code": code, "message": what}})),
+            OutputFormat::Text => console.warn(format_args!("line {line}: {what}")),
+            OutputFormat::Json => console.warn(json!({"line": line, "error": {"code": code, "message": what}})),
         }
     }
 }
@@ -278,10 +278,14 @@ mod tests {
         let mut input = b"first\nagain\n\nshort\nbad\n".to_vec();
         input.extend(std::iter::repeat_n(b'x', MAX_TEXT_BYTES * 3));
         input.extend_from_slice(b"\n\xff\n last ");
-        let about = About { session_id: Some("s1".into()), role: Some("assistant".into()), ..About::default() };
-        let (mut console, out, err) = console(Format::Text, &input);
+        let about = CaptureMetadata {
+            session_id: Some("s1".into()),
+            role: Some("assistant".into()),
+            ..CaptureMetadata::default()
+        };
+        let (mut console, out, err) = console(OutputFormat::Text, &input);
         let (outcome, seen) = with_daemon(answer, |client| bulk(&about, client, &mut console));
-        assert!(matches!(outcome, Err(CliError::Lines(3))), "{outcome:?}");
+        assert!(matches!(outcome, Err(CliError::LinesFailed(3))), "{outcome:?}");
         assert_eq!(out.text(), "7 lines: 2 inserted, 1 reinforced, 1 skipped, 3 failed\n");
         let mut said: Vec<_> = err.text().lines().map(str::to_owned).collect();
         said.sort();
@@ -300,9 +304,9 @@ mod tests {
 
     #[test]
     fn programs_get_the_counts_and_the_errors_as_json() {
-        let (mut console, out, err) = console(Format::Json, b"one\nbad\n");
-        let (outcome, _) = with_daemon(answer, |client| bulk(&About::default(), client, &mut console));
-        assert!(matches!(outcome, Err(CliError::Lines(1))));
+        let (mut console, out, err) = console(OutputFormat::Json, b"one\nbad\n");
+        let (outcome, _) = with_daemon(answer, |client| bulk(&CaptureMetadata::default(), client, &mut console));
+        assert!(matches!(outcome, Err(CliError::LinesFailed(1))));
         assert_eq!(out.text(), "{\"failed\":1,\"inserted\":1,\"reinforced\":0,\"skipped\":0}\n");
         let said: Value = serde_json::from_str(&err.text()).unwrap();
         assert_eq!(said, json!({"line": 2, "error": {"code": -32602, "message": "param 'ts' must be a date"}}));
@@ -310,16 +314,16 @@ mod tests {
 
     #[test]
     fn a_failure_that_is_not_the_lines_own_ends_the_work() {
-        let (mut console, out, _) = console(Format::Text, b"one\ntwo\nfull\nthree\n");
-        let (outcome, _) = with_daemon(answer, |client| bulk(&About::default(), client, &mut console));
+        let (mut console, out, _) = console(OutputFormat::Text, b"one\ntwo\nfull\nthree\n");
+        let (outcome, _) = with_daemon(answer, |client| bulk(&CaptureMetadata::default(), client, &mut console));
         let error = outcome.unwrap_err();
-        assert!(matches!(error, CliError::Stopped(3, _)), "{error}");
+        assert!(matches!(error, CliError::CaptureStopped(3, _)), "{error}");
         assert_eq!(out.text(), "2 lines: 2 inserted, 0 reinforced, 0 skipped\n");
 
-        let (mut console, _, _) = crate::cli::support::console::tests::console(Format::Text, b"one\n");
-        let error =
-            bulk(&About::default(), &mut Client::new("/nowhere/s", Policy::default()), &mut console).unwrap_err();
-        assert!(matches!(error, CliError::Stopped(1, _)));
+        let (mut console, _, _) = crate::cli::support::console::tests::console(OutputFormat::Text, b"one\n");
+        let error = bulk(&CaptureMetadata::default(), &mut Client::new("/nowhere/s", Policy::default()), &mut console)
+            .unwrap_err();
+        assert!(matches!(error, CliError::CaptureStopped(1, _)));
         assert_eq!(error.exit(), Exit::Unreachable);
     }
 
@@ -330,8 +334,8 @@ mod tests {
             ("again", "reinforced id-1: it was there already\n"),
             ("short", "skipped: why\n"),
         ] {
-            let (mut console, out, _) = console(Format::Text, b"");
-            let args = CaptureArgs { about: About::default(), text: Some(text.into()) };
+            let (mut console, out, _) = console(OutputFormat::Text, b"");
+            let args = CaptureArgs { about: CaptureMetadata::default(), text: Some(text.into()) };
             let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
             outcome.unwrap();
             assert_eq!(out.text(), line);

@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn every_shell_has_a_script_that_knows_the_commands() {
         for &shell in Shell::value_variants() {
-            let (mut console, out, _) = console::tests::console(console::Format::Text, b"");
+            let (mut console, out, _) = console::tests::console(console::OutputFormat::Text, b"");
             run(&CompletionsArgs { shell }, Cli::command(), &mut console).unwrap();
             assert!(out.text().contains("recall"), "{shell}");
         }

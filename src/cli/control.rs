@@ -75,14 +75,14 @@ pub(crate) fn wake(_: &WakeArgs, client: &mut Client, console: &mut Console) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::support::console::Format;
+    use crate::cli::support::console::OutputFormat;
     use crate::cli::support::console::tests::console;
     use crate::cli::support::testing::with_daemon;
     use crate::cli::{Cli, Command};
     use clap::Parser;
     use serde_json::{Value, json};
 
-    fn run(line: &str, reply: Value, format: Format) -> (Result<(), CliError>, Value, String) {
+    fn run(line: &str, reply: Value, format: OutputFormat) -> (Result<(), CliError>, Value, String) {
         let (mut console, out, _) = console(format, b"");
         let command = Cli::try_parse_from(["iaid"].into_iter().chain(line.split_whitespace())).unwrap().command;
         let (outcome, seen) = with_daemon(
@@ -108,7 +108,7 @@ mod tests {
             ("sleep --reason night", json!({"type": "user_initiated_sleep", "reason": "night"})),
             ("wake", json!({"type": "force_wake"})),
         ] {
-            let (outcome, mut sent, said) = run(line, json!({"ok": true}), Format::Text);
+            let (outcome, mut sent, said) = run(line, json!({"ok": true}), OutputFormat::Text);
             outcome.unwrap();
             let timed = matches!(sent["type"].as_str(), Some("user_initiated_sleep" | "force_wake"));
             let ts = sent.as_object_mut().unwrap().remove("ts");
@@ -127,9 +127,9 @@ mod tests {
                 "the daemon declined: state_write_failed: disk full",
             ),
         ] {
-            let (outcome, _, said) = run("sleep", reply.clone(), Format::Text);
+            let (outcome, _, said) = run("sleep", reply.clone(), OutputFormat::Text);
             assert_eq!((outcome.unwrap_err().to_string().as_str(), said.as_str()), (message, ""));
-            let (outcome, _, said) = run("sleep", reply.clone(), Format::Json);
+            let (outcome, _, said) = run("sleep", reply.clone(), OutputFormat::Json);
             assert_eq!((outcome.is_err(), said), (true, format!("{reply}\n")));
         }
     }

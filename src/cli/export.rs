@@ -14,9 +14,9 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
-use crate::cli::support::progress::Progress;
+use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 
@@ -47,8 +47,8 @@ pub(crate) fn run(args: &ExportArgs, client: &mut Client, console: &mut Console)
     let rows = copy(client, console, |_, line| writeln!(target.out, "{line}").map_err(failed))?;
     target.finish().map_err(failed)?;
     let said = match console.format {
-        Format::Json => console.say(json!({"rows": rows})),
-        Format::Text => console.say(counted(rows, "row", "rows")),
+        OutputFormat::Json => console.say(json!({"rows": rows})),
+        OutputFormat::Text => console.say(counted(rows, "row", "rows")),
     };
     said.map_err(CliError::Output)
 }
@@ -59,7 +59,7 @@ fn copy(
     console: &mut Console,
     mut write: impl FnMut(&mut Console, &str) -> Result<(), CliError>,
 ) -> Result<u64, CliError> {
-    let mut progress = Progress::new(None, Instant::now());
+    let mut progress = ProgressBar::new(None, Instant::now());
     let (mut cursor, mut rows) = (None, 0);
     loop {
         let result = client.call(METHOD, &json!({"cursor": cursor}));
@@ -146,7 +146,7 @@ mod tests {
         }
     }
 
-    fn export(file: &Path, answer: fn(&Value) -> Value, format: Format) -> (Result<(), CliError>, String) {
+    fn export(file: &Path, answer: fn(&Value) -> Value, format: OutputFormat) -> (Result<(), CliError>, String) {
         let (mut console, out, _) = console(format, b"");
         let args = ExportArgs { file: file.to_owned() };
         let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn rows_are_lines_as_the_daemon_wrote_them() {
-        let (outcome, out) = export(Path::new("-"), answer, Format::Text);
+        let (outcome, out) = export(Path::new("-"), answer, OutputFormat::Text);
         outcome.unwrap();
         assert_eq!(out.replace("1.5}", "1.50}"), LINES);
     }
@@ -167,9 +167,9 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
         for (target, format, said) in [
-            (&path, Format::Text, "3 rows\n"),
-            (&link, Format::Json, "{\"rows\":3}\n"),
-            (&path, Format::Text, "3 rows\n"),
+            (&path, OutputFormat::Text, "3 rows\n"),
+            (&link, OutputFormat::Json, "{\"rows\":3}\n"),
+            (&path, OutputFormat::Text, "3 rows\n"),
         ] {
             fs::write(&path, "old").unwrap();
             let (outcome, out) = export(target, answer, format);
@@ -182,12 +182,12 @@ mod tests {
             Value::Null => answer(call),
             _ => error(call, -32001, "the store's disk failed"),
         };
-        let (outcome, out) = export(&path, fails, Format::Text);
+        let (outcome, out) = export(&path, fails, OutputFormat::Text);
         assert!(outcome.unwrap_err().to_string().contains("disk failed"));
         assert_eq!((out.as_str(), fs::read_to_string(&path).unwrap().as_str()), ("", "old"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(Target::create(&folder.path().join("no/folder")).is_err());
-        let (outcome, _) = export(Path::new("/dev/null"), answer, Format::Text);
+        let (outcome, _) = export(Path::new("/dev/null"), answer, OutputFormat::Text);
         outcome.unwrap();
     }
 }

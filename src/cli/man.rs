@@ -34,7 +34,7 @@ mod tests {
 
     #[test]
     fn every_command_has_a_page() {
-        let (mut console, out, _) = console::tests::console(console::Format::Text, b"");
+        let (mut console, out, _) = console::tests::console(console::OutputFormat::Text, b"");
         run(&ManArgs {}, Cli::command(), &mut console).unwrap();
         let pages = out.text();
         for sub in Cli::command().get_subcommands() {

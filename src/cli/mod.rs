@@ -36,9 +36,9 @@ use crate::client::{Client, Policy};
 use crate::sys::inherited::Inherited;
 use crate::sys::notify::Notifier;
 
-use self::support::console::{Console, Format};
+use self::support::console::{Console, OutputFormat};
 use self::support::error::{self, CliError};
-use self::support::logging::{self, Unread};
+use self::support::logging::{self, OnFullPipe};
 use self::support::{control_message, paths};
 
 /// Where the options of every command stand in its help: after its own.
@@ -91,18 +91,18 @@ enum Command {
 pub fn run(inherited: Inherited) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return error::usage(&error, caller()),
+        Err(error) => return error::usage(&error, invoker()),
     };
     let (level, unread) = match &cli.command {
-        Command::Serve(_) => (::log::LevelFilter::Info, Unread::LeftOut),
-        Command::Mcp(_) => (::log::LevelFilter::Warn, Unread::LeftOut),
-        Command::Hook(_) => (::log::LevelFilter::Off, Unread::Waits),
-        _ => (::log::LevelFilter::Warn, Unread::Waits),
+        Command::Serve(_) => (::log::LevelFilter::Info, OnFullPipe::Drop),
+        Command::Mcp(_) => (::log::LevelFilter::Warn, OnFullPipe::Drop),
+        Command::Hook(_) => (::log::LevelFilter::Off, OnFullPipe::Wait),
+        _ => (::log::LevelFilter::Warn, OnFullPipe::Wait),
     };
     logging::start(level, unread);
     // Before the first thread, and with a log for what it finds.
     let notifier = Notifier::from_env();
-    let mut console = Console::standard(if cli.json { Format::Json } else { Format::Text });
+    let mut console = Console::standard(if cli.json { OutputFormat::Json } else { OutputFormat::Text });
     let outcome = match cli.command {
         Command::Serve(args) => serve::run(args, cli.socket, inherited, notifier),
         Command::Mcp(args) => mcp::run(args, cli.socket),
@@ -116,24 +116,24 @@ pub fn run(inherited: Inherited) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            error.tell(&mut console);
+            error.report(&mut console);
             error.exit_code()
         }
     }
 }
 
 /// Who reads the exit code: for an assistant's hook none but 0 is right, and 2 would block a prompt.
-fn caller() -> error::Caller {
+fn invoker() -> error::Invoker {
     let mut args = env::args_os().skip(1);
     while let Some(arg) = args.next() {
         match arg.to_str() {
-            Some("hook") => return error::Caller::Hook,
+            Some("hook") => return error::Invoker::Hook,
             Some("--socket") => drop(args.next()),
             Some(option) if option.starts_with('-') => {}
             _ => break,
         }
     }
-    error::Caller::Person
+    error::Invoker::Person
 }
 
 fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::counted;
 use crate::client::Client;
@@ -47,7 +47,7 @@ pub(crate) struct RecallArgs {
 }
 
 #[derive(Deserialize)]
-struct Recall<'a> {
+struct RecallReply<'a> {
     #[serde(borrow)]
     hits: Vec<Hit<'a>>,
     #[serde(borrow, default)]
@@ -76,7 +76,7 @@ struct Hit<'a> {
 
 pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let result = client.call(METHOD, args)?;
-    if console.format == Format::Json {
+    if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
     let recall = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
@@ -84,7 +84,7 @@ pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console)
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }
 
-fn render(recall: &Recall<'_>, zone: &TimeZone, kind: Kind) -> String {
+fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String {
     let mut shown = String::new();
     for (at, hit) in recall.hits.iter().enumerate() {
         let head = format!("{}. {}  score {:.2}", at + 1, about(hit, zone), hit.score);
@@ -105,7 +105,7 @@ fn render(recall: &Recall<'_>, zone: &TimeZone, kind: Kind) -> String {
 }
 
 /// A heading, then the text as it is: whoever selects it with the mouse gets its own words alone.
-fn entry(shown: &mut String, head: &str, hit: &Hit<'_>, kind: Kind) {
+fn entry(shown: &mut String, head: &str, hit: &Hit<'_>, kind: StreamKind) {
     if !shown.is_empty() {
         shown.push('\n');
     }
@@ -141,7 +141,7 @@ mod tests {
     use clap::Parser;
     use serde_json::{Value, json};
 
-    fn shown(result: &Value, kind: Kind) -> String {
+    fn shown(result: &Value, kind: StreamKind) -> String {
         let text = result.to_string();
         let east = TimeZone::fixed(jiff::tz::offset(2));
         render(&serde_json::from_str(&text).unwrap(), &east, kind)
@@ -155,7 +155,7 @@ mod tests {
         old["session_id"] = json!("-");
         let result = json!({"hits": [hit("  The tea\n\tis \"black\".  "), old], "anti_hits": [hit("No tea.")], "activation_trace": [], "truncated": 3, "budget_used": 9});
         assert_eq!(
-            shown(&result, Kind::Plain),
+            shown(&result, StreamKind::Plain),
             "1. 2026-05-15 01:30  user  session s1  score 0.91\n  The tea\n\tis \"black\".  \n\n\
              2. 2026-05-15 01:30  user  superseded 2026-05-20 02:00  score 0.91\nThe tea is green.\n\n\
              against: 2026-05-15 01:30  user  session s1\nNo tea.\n\n\
@@ -166,9 +166,12 @@ mod tests {
     #[test]
     fn little_is_enough_for_a_hit() {
         let result = json!({"hits": [{"literal_surface": "x\u{1b}[2J", "ts": "yesterday"}, {"literal_surface": "y"}]});
-        assert_eq!(shown(&result, Kind::Plain), "1. yesterday  score 0.00\nx\u{1b}[2J\n\n2. undated  score 0.00\ny\n");
-        assert!(shown(&result, Kind::Coloured).starts_with("\u{1b}[1m1. yesterday  score 0.00\u{1b}[0m\nx␛[2J\n"));
-        assert_eq!(shown(&json!({"hits": []}), Kind::Plain), "nothing is remembered about that\n");
+        assert_eq!(
+            shown(&result, StreamKind::Plain),
+            "1. yesterday  score 0.00\nx\u{1b}[2J\n\n2. undated  score 0.00\ny\n"
+        );
+        assert!(shown(&result, StreamKind::Colored).starts_with("\u{1b}[1m1. yesterday  score 0.00\u{1b}[0m\nx␛[2J\n"));
+        assert_eq!(shown(&json!({"hits": []}), StreamKind::Plain), "nothing is remembered about that\n");
     }
 
     #[test]

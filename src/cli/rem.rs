@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::control_message;
 use crate::cli::support::error::CliError;
-use crate::cli::support::progress::Line;
+use crate::cli::support::progress::StatusLine;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 
@@ -25,13 +25,13 @@ pub(crate) struct RemArgs {}
 #[derive(Deserialize)]
 struct Status {
     /// A daemon that says nothing of cycles does not say when they end.
-    rem_cycle: Option<Cycle>,
+    rem_cycle: Option<CycleStatus>,
 }
 
 /// What is read of `rem_cycle`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-struct Cycle {
+struct CycleStatus {
     asked: bool,
     step: Option<String>,
     steps_done: u64,
@@ -46,7 +46,7 @@ struct Cycle {
 
 /// What two looks say.
 #[derive(Debug, PartialEq, Eq)]
-enum Seen {
+enum CycleOutcome {
     /// It has ended.
     Finished,
     /// A step failed, for this reason.
@@ -63,17 +63,19 @@ pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Re
         return control_message::send_and_report("force_rem", &message, "asked for a REM cycle", client, console);
     };
     control_message::send("force_rem", &message, client, console)?;
-    let mut line = Line::default();
+    let mut line = StatusLine::default();
     let outcome = loop {
-        let Some(now) = look(client)? else { break Ok(Cycle::default()) };
+        let Some(now) = look(client)? else { break Ok(CycleStatus::default()) };
         match seen(&before, &now) {
-            Seen::Finished => break Ok(now),
-            Seen::Failed(reason) => break Err(CliError::Declined { reason: "step_failed".into(), message: reason }),
-            Seen::CutShort => {
+            CycleOutcome::Finished => break Ok(now),
+            CycleOutcome::Failed(reason) => {
+                break Err(CliError::Declined { reason: "step_failed".into(), message: reason });
+            }
+            CycleOutcome::CutShort => {
                 before = now;
                 client.control(&json!({"type": "force_rem", "ts": control_message::now()}))?;
             }
-            Seen::Going => {
+            CycleOutcome::Going => {
                 line.show(&render(&now), Instant::now(), console);
                 std::thread::sleep(LOOK);
             }
@@ -82,37 +84,37 @@ pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Re
     line.clear(console);
     let ended = outcome?;
     match console.format {
-        Format::Json => Ok(()),
-        Format::Text => console.say(sentence(&ended)).map_err(CliError::Output),
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Text => console.say(sentence(&ended)).map_err(CliError::Output),
     }
 }
 
-fn look(client: &mut Client) -> Result<Option<Cycle>, CliError> {
+fn look(client: &mut Client) -> Result<Option<CycleStatus>, CliError> {
     let reply = client.control(&json!({"type": "status"}))?;
     let status: Status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
     Ok(status.rem_cycle)
 }
 
-fn seen(before: &Cycle, now: &Cycle) -> Seen {
+fn seen(before: &CycleStatus, now: &CycleStatus) -> CycleOutcome {
     if now.finished > before.finished {
-        Seen::Finished
+        CycleOutcome::Finished
     } else if now.failed > before.failed {
-        Seen::Failed(now.last_error.clone().unwrap_or_default())
+        CycleOutcome::Failed(now.last_error.clone().unwrap_or_default())
     } else if now.interrupted > before.interrupted && !now.asked && now.step.is_none() {
-        Seen::CutShort
+        CycleOutcome::CutShort
     } else {
-        Seen::Going
+        CycleOutcome::Going
     }
 }
 
-fn render(cycle: &Cycle) -> String {
+fn render(cycle: &CycleStatus) -> String {
     match &cycle.step {
         Some(step) => format!("step {} of {}: {step}", cycle.steps_done + 1, cycle.steps),
         None => "waiting for the cycle to begin".into(),
     }
 }
 
-fn sentence(cycle: &Cycle) -> String {
+fn sentence(cycle: &CycleStatus) -> String {
     format!(
         "the REM cycle has ended: {} looked at, {} found",
         counted(cycle.episodes_processed, "record", "records"),
@@ -130,7 +132,7 @@ mod tests {
 
     /// Runs against a daemon whose `rem_cycle` is the next of `cycles` at each look, and the last one then.
     fn run_on(cycles: Vec<Value>) -> (Result<(), CliError>, Vec<Value>, String) {
-        let (mut console, out, _) = console(Format::Text, b"");
+        let (mut console, out, _) = console(OutputFormat::Text, b"");
         let at = AtomicUsize::new(0);
         let answer = move |message: &Value| match message["type"].as_str() {
             Some("status") => {
@@ -177,8 +179,8 @@ mod tests {
 
     #[test]
     fn how_far_it_is() {
-        let running = Cycle { step: Some("decay".into()), steps_done: 3, steps: 6, ..Cycle::default() };
+        let running = CycleStatus { step: Some("decay".into()), steps_done: 3, steps: 6, ..CycleStatus::default() };
         assert_eq!(render(&running), "step 4 of 6: decay");
-        assert_eq!(render(&Cycle::default()), "waiting for the cycle to begin");
+        assert_eq!(render(&CycleStatus::default()), "waiting for the cycle to begin");
     }
 }

@@ -3,8 +3,8 @@
 //! A file that nothing else has changed since is what it was before, to the byte; of any other the entry goes
 //! and the rest stays. The store is left where it is.
 
-use crate::cli::install::{Choice, Part, Place, Plan};
-use crate::cli::support::console::{Console, Format};
+use crate::cli::install::{ConfigPaths, InstallOptions, InstallPlan, InstallTarget};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 
 /// Undo what install has set up
@@ -13,16 +13,16 @@ use crate::cli::support::error::CliError;
 #[derive(Debug, clap::Args)]
 pub(crate) struct UninstallArgs {
     #[command(flatten)]
-    choice: Choice,
+    choice: InstallOptions,
 }
 
 pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), CliError> {
-    let place = Place::from_env()?;
+    let place = ConfigPaths::from_env()?;
     let parts = match args.choice.parts() {
-        parts if parts.is_empty() => vec![Part::ClaudeCode, Part::Codex, Part::Service],
+        parts if parts.is_empty() => vec![InstallTarget::ClaudeCode, InstallTarget::Codex, InstallTarget::Service],
         parts => parts,
     };
-    let mut plan = Plan::default();
+    let mut plan = InstallPlan::default();
     for part in parts {
         plan.remove(&place, part);
     }
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), Cli
         return Ok(());
     }
     plan.carry_out(&place, console);
-    if console.format == Format::Text {
+    if console.format == OutputFormat::Text {
         console.say("what was remembered is still in the store").map_err(CliError::Output)?;
     }
     plan.told(console)

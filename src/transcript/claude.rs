@@ -4,7 +4,7 @@
 //! wrote there itself: lines that it marks as its own, the prompts and answers of subagents, and what a
 //! command typed by the user gave back. Of a slash command its arguments are taken.
 
-use super::{Assistant, NO_TEXT, Turn, blocks, injected, owned};
+use super::{Assistant, NO_TEXT, TranscriptTurn, blocks, injected, owned};
 use crate::wire::json::{Members, string};
 
 /// How the program begins a text of its own in the user's or the assistant's name.
@@ -29,7 +29,7 @@ const OWN: [&str; 4] = ["isMeta", "isSidechain", "isCompactSummary", "isApiError
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<Turn>, String> {
+pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<TranscriptTurn>, String> {
     let role = match line.string("type").as_deref() {
         Some("user") => "user",
         Some("assistant") => "assistant",
@@ -44,7 +44,7 @@ pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<Turn>, String> {
         true => vec![string(content.get()).ok_or(NO_TEXT)?.into_owned()],
         false => blocks(content, "text")?,
     };
-    let turn = |text| Turn {
+    let turn = |text| TranscriptTurn {
         assistant: Assistant::ClaudeCode,
         role,
         session: owned(line, "sessionId"),
@@ -70,7 +70,7 @@ fn said(text: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Reader;
+    use super::super::TranscriptReader;
     use super::*;
     use serde_json::{Value, json};
 
@@ -81,13 +81,13 @@ mod tests {
     }
 
     fn texts_of(line: &Value) -> Vec<String> {
-        Reader::default().turns(&line.to_string()).unwrap().into_iter().map(|turn| turn.text).collect()
+        TranscriptReader::default().turns(&line.to_string()).unwrap().into_iter().map(|turn| turn.text).collect()
     }
 
     #[test]
     fn a_line_becomes_a_turn_with_all_that_is_known() {
         let line = line("user", json!(" How do I\n sort this?\t")).to_string();
-        let want = Turn {
+        let want = TranscriptTurn {
             assistant: Assistant::ClaudeCode,
             role: "user",
             session: Some("s-1".into()),
@@ -95,7 +95,7 @@ mod tests {
             ts: Some("2025-06-01T10:11:12.345Z".into()),
             text: " How do I\n sort this?\t".into(),
         };
-        assert_eq!(Reader::new(Some("other".into()), None).turns(&line).unwrap(), [want]);
+        assert_eq!(TranscriptReader::new(Some("other".into()), None).turns(&line).unwrap(), [want]);
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
             for odd in [json!(null), json!(5), json!({"a": [1]})] {
                 let mut line = whole.clone();
                 line[key] = odd;
-                let mut reader = Reader::new(Some("mine".into()), None);
+                let mut reader = TranscriptReader::new(Some("mine".into()), None);
                 let turn = reader.turns(&line.to_string()).unwrap().remove(0);
                 let want = match key {
                     "sessionId" => (Some("mine"), Some("/home/x/p"), Some("2025-06-01T10:11:12.345Z")),
@@ -165,14 +165,14 @@ mod tests {
             "{\"type\":\"user\",\"message\":\"text of a message\"}",
             "{\"type\":[\"user\"]}",
         ] {
-            assert_eq!(Reader::default().turns(odd).unwrap(), [], "{odd}");
+            assert_eq!(TranscriptReader::default().turns(odd).unwrap(), [], "{odd}");
         }
         for wrong in [
             r#"{"type":"user","message":{"content":"a text with \ud800 in it"}}"#,
             r#"{"type":"user","message":{"content":[{"type":"text","text":"a text with \ud800 in it"}]}}"#,
             r#"{"type":"user","type":"user"}"#,
         ] {
-            assert!(Reader::default().turns(wrong).is_err(), "{wrong}");
+            assert!(TranscriptReader::default().turns(wrong).is_err(), "{wrong}");
         }
     }
 }

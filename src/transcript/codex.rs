@@ -7,14 +7,18 @@
 
 use serde_json::value::RawValue;
 
-use super::{Assistant, NO_TEXT, Reader, Turn, blocks, injected, owned};
+use super::{Assistant, NO_TEXT, TranscriptReader, TranscriptTurn, blocks, injected, owned};
 use crate::wire::json::{Members, string};
 
 /// What is said in a line; what it says of the others is kept in `reader`.
 ///
 /// # Errors
 /// Why a text in it cannot be taken.
-pub(crate) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader) -> Result<Vec<Turn>, String> {
+pub(crate) fn turns(
+    line: &Members<'_>,
+    payload: &RawValue,
+    reader: &mut TranscriptReader,
+) -> Result<Vec<TranscriptTurn>, String> {
     let Ok(payload) = Members::read(payload.get()) else { return Ok(Vec::new()) };
     let (kind, type_) = (line.string("type"), payload.string("type"));
     let (role, texts) = match (kind.as_deref(), type_.as_deref()) {
@@ -40,7 +44,7 @@ pub(crate) fn turns(line: &Members<'_>, payload: &RawValue, reader: &mut Reader)
         }
         _ => return Ok(Vec::new()),
     };
-    let turn = |text| Turn {
+    let turn = |text| TranscriptTurn {
         assistant: Assistant::Codex,
         role,
         session: None,
@@ -87,19 +91,19 @@ mod tests {
             ("event_msg", json!([said]), None),
             ("event_msg", json!(null), None),
         ] {
-            let turns = Reader::default().turns(&line(kind, payload.clone())).unwrap();
+            let turns = TranscriptReader::default().turns(&line(kind, payload.clone())).unwrap();
             let got: Vec<_> = turns.iter().map(|turn| (turn.role, turn.text.as_str())).collect();
             assert_eq!(got, want.map(|role| (role, said)).into_iter().collect::<Vec<_>>(), "{kind}: {payload}");
         }
         let torn = r#"{"type":"event_msg","payload":{"type":"user_message","message":"a text with \ud800 in it"}}"#;
-        assert_eq!(Reader::default().turns(torn), Err(NO_TEXT.into()));
+        assert_eq!(TranscriptReader::default().turns(torn), Err(NO_TEXT.into()));
     }
 
     #[test]
     fn the_first_line_names_session_and_folder() {
-        let mut reader = Reader::new(Some("given".into()), Some("/given".into()));
+        let mut reader = TranscriptReader::new(Some("given".into()), Some("/given".into()));
         let said = line("event_msg", json!({"type": "user_message", "message": "words that somebody said"}));
-        let about = |reader: &mut Reader| {
+        let about = |reader: &mut TranscriptReader| {
             let turn = reader.turns(&said).unwrap().remove(0);
             (turn.session.unwrap(), turn.project.unwrap(), turn.ts.unwrap())
         };

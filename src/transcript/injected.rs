@@ -1,12 +1,12 @@
 //! What programs put into a conversation between marks, and what is left of a text without it. Pure.
 
 /// Where what this program tells an assistant begins and ends.
-pub const OPEN: &str = "<iaid-memory>";
-/// See [`OPEN`].
-pub const CLOSE: &str = "</iaid-memory>";
+pub const OPEN_TAG: &str = "<iaid-memory>";
+/// See [`OPEN_TAG`].
+pub const CLOSE_TAG: &str = "</iaid-memory>";
 
 /// What stands between such marks, the first of them at the beginning of a line, nobody said.
-const MARKS: [(&str, &str); 2] = [(OPEN, CLOSE), ("<system-reminder>", "</system-reminder>")];
+const MARKS: [(&str, &str); 2] = [(OPEN_TAG, CLOSE_TAG), ("<system-reminder>", "</system-reminder>")];
 
 /// `text` without what was put in: from a mark to its end, or to the text's end where that is missing.
 /// White space at the ends of what is left goes, too, where anything went.
@@ -27,9 +27,9 @@ pub(crate) fn without(text: String) -> String {
     left.trim().to_owned()
 }
 
-/// `text` as it may stand between [`OPEN`] and [`CLOSE`]: no mark in it ends them early.
+/// `text` as it may stand between [`OPEN_TAG`] and [`CLOSE_TAG`]: no mark in it ends them early.
 pub fn quoted(text: &str) -> String {
-    text.replace(OPEN, "‹iaid-memory›").replace(CLOSE, "‹/iaid-memory›")
+    text.replace(OPEN_TAG, "‹iaid-memory›").replace(CLOSE_TAG, "‹/iaid-memory›")
 }
 
 fn first(text: &str) -> Option<(usize, &'static str, &'static str)> {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_told_cannot_end_its_marks() {
-        let text = format!("{OPEN}\n{}\n{CLOSE}\nsaid", quoted("x</iaid-memory>y<iaid-memory>z"));
+        let text = format!("{OPEN_TAG}\n{}\n{CLOSE_TAG}\nsaid", quoted("x</iaid-memory>y<iaid-memory>z"));
         assert_eq!(without(text), "said");
     }
 }

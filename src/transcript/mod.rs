@@ -16,12 +16,12 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use self::row::About;
+use self::row::RecordMetadata;
 use crate::wire::json::{Members, string};
 
 /// Characters that a text needs to say something, white space at its ends not counted: what
 /// `memory_capture` asks for, too.
-pub const LEAST_CHARS: usize = 12;
+pub const MIN_TEXT_CHARS: usize = 12;
 
 /// The assistant that wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Assistant {
 
 /// Something that somebody said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct TranscriptTurn {
     /// Who wrote it down.
     pub assistant: Assistant,
     /// `user` or `assistant`.
@@ -59,7 +59,7 @@ pub struct Turn {
     pub text: String,
 }
 
-impl Turn {
+impl TranscriptTurn {
     /// What somebody has just said, or `None` where it is too little or was put in by a program.
     pub fn spoken(
         assistant: Assistant,
@@ -68,46 +68,46 @@ impl Turn {
         session: String,
         project: Option<String>,
         ts: String,
-    ) -> Option<Turn> {
+    ) -> Option<TranscriptTurn> {
         let text = injected::without(text.to_owned());
-        let turn = Turn { assistant, role, session: Some(session), project, ts: Some(ts), text };
-        Some(turn).filter(Turn::says_something)
+        let turn = TranscriptTurn { assistant, role, session: Some(session), project, ts: Some(ts), text };
+        Some(turn).filter(TranscriptTurn::says_something)
     }
 
     fn says_something(&self) -> bool {
-        self.text.trim().chars().nth(LEAST_CHARS - 1).is_some()
+        self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
     }
 
     /// What is said about its text.
-    pub fn about(&self) -> About<'_> {
-        About {
+    pub fn metadata(&self) -> RecordMetadata<'_> {
+        RecordMetadata {
             role: self.role,
             session_id: self.session.as_deref(),
             project: self.project.as_deref(),
             ts: self.ts.as_deref(),
-            ..About::default()
+            ..RecordMetadata::default()
         }
     }
 }
 
 /// Reads the lines of one transcript, of which the first may say what holds for the others.
 #[derive(Clone, Debug, Default)]
-pub struct Reader {
+pub struct TranscriptReader {
     session: Option<String>,
     project: Option<String>,
 }
 
-impl Reader {
+impl TranscriptReader {
     /// A reader that takes this session and folder for lines that name none.
-    pub fn new(session: Option<String>, project: Option<String>) -> Reader {
-        Reader { session, project }
+    pub fn new(session: Option<String>, project: Option<String>) -> TranscriptReader {
+        TranscriptReader { session, project }
     }
 
     /// What is said in a line, which is a JSON object.
     ///
     /// # Errors
     /// Why a text in it cannot be taken.
-    pub fn turns(&mut self, line: &str) -> Result<Vec<Turn>, String> {
+    pub fn turns(&mut self, line: &str) -> Result<Vec<TranscriptTurn>, String> {
         let line = Members::read(line).map_err(|error| error.to_string())?;
         if line.is_twice("type") {
             return Err("the key type stands twice".into());
@@ -116,7 +116,7 @@ impl Reader {
             Some(payload) => codex::turns(&line, payload, self)?,
             None => claude::turns(&line)?,
         };
-        turns.retain(Turn::says_something);
+        turns.retain(TranscriptTurn::says_something);
         for turn in &mut turns {
             turn.session = turn.session.take().or_else(|| self.session.clone());
             turn.project = turn.project.take().or_else(|| self.project.clone());

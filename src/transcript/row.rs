@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 use super::pieces::pieces;
 
 /// Longest text of a record, in bytes (MEMORY.md, `memory_capture`).
-pub const TEXT_BYTES: usize = 64 << 10;
+pub const MAX_TEXT_BYTES: usize = 64 << 10;
 
 /// What is said about a text. What is not given is the daemon's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct About<'a> {
+pub struct RecordMetadata<'a> {
     /// `user`, `assistant` or `system`.
     pub role: &'static str,
     /// The tier.
@@ -34,7 +34,7 @@ pub struct About<'a> {
 struct Record<'a> {
     kind: &'static str,
     #[serde(flatten)]
-    about: &'a About<'a>,
+    about: &'a RecordMetadata<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     part: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,8 +43,8 @@ struct Record<'a> {
 }
 
 /// The records that a text becomes: one, or one a piece.
-pub fn records(text: &str, about: &About<'_>, rows: &mut Vec<Box<RawValue>>) {
-    let pieces = pieces(text, TEXT_BYTES);
+pub fn records(text: &str, about: &RecordMetadata<'_>, rows: &mut Vec<Box<RawValue>>) {
+    let pieces = pieces(text, MAX_TEXT_BYTES);
     let parts = (pieces.len() > 1).then_some(pieces.len());
     for (at, text) in pieces.into_iter().enumerate() {
         let record = Record { kind: "record", about, part: parts.map(|_| at + 1), parts, text };
@@ -62,7 +62,7 @@ mod tests {
     fn a_long_text_comes_in_parts() {
         let text = format!("{}\n{}", "a".repeat(65_000), "b".repeat(65_536));
         let mut rows = Vec::new();
-        records(&text, &About { role: "user", ..About::default() }, &mut rows);
+        records(&text, &RecordMetadata { role: "user", ..RecordMetadata::default() }, &mut rows);
         let rows: Vec<Value> = rows.iter().map(|row| serde_json::from_str(row.get()).unwrap()).collect();
         assert_eq!(rows.iter().map(|row| row["text"].as_str().unwrap()).collect::<String>(), text);
         let numbers: Vec<_> = rows.iter().map(|row| (row["part"].as_i64(), row["parts"].as_i64())).collect();

@@ -10,15 +10,15 @@ use std::time::{Duration, Instant, SystemTime};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Patient;
+use super::DoctorContext;
 use super::files::listed;
 use super::finding::Findings;
 use crate::cli::hook::input::CHECK as ANSWER;
-use crate::cli::hook::last::Last;
-use crate::cli::install::entries::{EVENTS, Entry, HOOK_SECONDS, words};
-use crate::cli::install::{Part, service};
+use crate::cli::hook::last_capture::LastCapture;
+use crate::cli::install::entries::{ConfigEntry, EVENTS, HOOK_SECONDS, words};
+use crate::cli::install::{InstallTarget, service};
 use crate::cli::support::files;
-use crate::cli::support::program::{self, Said};
+use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{micros_in_words, time_in_words};
 use crate::transcript::Assistant;
 
@@ -36,34 +36,34 @@ const DEPTH: usize = 3;
 const MISSED_SECONDS: i64 = 3600;
 
 /// An assistant as it is checked.
-struct Subject<'p> {
-    patient: &'p Patient,
+struct Subject<'c> {
+    context: &'c DoctorContext,
     assistant: Assistant,
-    part: Part,
+    part: InstallTarget,
 }
 
-pub(crate) fn claude_code(patient: &mut Patient, found: &mut Findings) {
-    Subject { patient, assistant: Assistant::ClaudeCode, part: Part::ClaudeCode }.check(found);
+pub(crate) fn claude_code(context: &mut DoctorContext, findings: &mut Findings) {
+    Subject { context, assistant: Assistant::ClaudeCode, part: InstallTarget::ClaudeCode }.check(findings);
 }
 
-pub(crate) fn codex(patient: &mut Patient, found: &mut Findings) {
-    Subject { patient, assistant: Assistant::Codex, part: Part::Codex }.check(found);
+pub(crate) fn codex(context: &mut DoctorContext, findings: &mut Findings) {
+    Subject { context, assistant: Assistant::Codex, part: InstallTarget::Codex }.check(findings);
 }
 
 impl Subject<'_> {
-    fn check(&self, found: &mut Findings) {
-        let Some(place) = &self.patient.place else { return };
+    fn check(&self, findings: &mut Findings) {
+        let Some(place) = &self.context.place else { return };
         if !place.assistants_found().contains(&self.part) {
-            return found.pass(format_args!("not on this machine"));
+            return findings.pass(format_args!("not on this machine"));
         }
         for (path, entry) in place.entries(self.part) {
             match (text(&path).and_then(|text| entry.commands(&text)), entry) {
                 (Err(why), _) => {
                     let remedy = format_args!("repair that file; the assistant needs it, too");
-                    found.fail(format_args!("{}: {why}", path.display()), remedy);
+                    findings.fail(format_args!("{}: {why}", path.display()), remedy);
                 }
-                (Ok(commands), Entry::Hooks) => self.hooks(&path, &commands, found),
-                (Ok(commands), _) => self.server(&path, &commands, found),
+                (Ok(commands), ConfigEntry::Hooks) => self.hooks(&path, &commands, findings),
+                (Ok(commands), _) => self.server(&path, &commands, findings),
             }
         }
     }
@@ -77,93 +77,93 @@ impl Subject<'_> {
     }
 
     /// The MCP server.
-    fn server(&self, path: &Path, commands: &[(String, String)], found: &mut Findings) {
+    fn server(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
         let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.first() else {
-            return found.warn(format_args!("the MCP server is not entered in {file}"), install);
+            return findings.warn(format_args!("the MCP server is not entered in {file}"), install);
         };
         let Some(word) = words(command).into_iter().next() else {
-            return found.warn(format_args!("the MCP server in {file} has no command that can be read"), install);
+            return findings.warn(format_args!("the MCP server in {file} has no command that can be read"), install);
         };
         let Some(program) = program_of(&word) else {
-            return found
+            return findings
                 .fail(format_args!("the MCP server in {file} is {word}, and there is no such program"), install);
         };
         let shown = program.display();
         match other_version(&program) {
-            Ok(None) => found.pass(format_args!("the MCP server is {shown}")),
-            Ok(Some(version)) => found.warn(format_args!("the MCP server is {shown}, which is {version}"), install),
-            Err(why) => found.fail(format_args!("the MCP server does not run: {why}"), install),
+            Ok(None) => findings.pass(format_args!("the MCP server is {shown}")),
+            Ok(Some(version)) => findings.warn(format_args!("the MCP server is {shown}, which is {version}"), install),
+            Err(why) => findings.fail(format_args!("the MCP server does not run: {why}"), install),
         }
     }
 
     /// The hooks, of which the last one is run.
-    fn hooks(&self, path: &Path, commands: &[(String, String)], found: &mut Findings) {
+    fn hooks(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
         let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.last() else {
-            return found.warn(format_args!("the hooks are not entered in {file}"), install);
+            return findings.warn(format_args!("the hooks are not entered in {file}"), install);
         };
         for (event, _) in EVENTS {
             if !commands.iter().any(|(entered, _)| entered == event) {
-                found.warn(format_args!("{file} has no hook for {event}"), install);
+                findings.warn(format_args!("{file} has no hook for {event}"), install);
             }
         }
-        self.run(command, found);
-        self.last(path, found);
+        self.run(command, findings);
+        self.last(path, findings);
     }
 
     /// Runs a hook as the assistant does: by a shell, with JSON on standard input.
-    fn run(&self, command: &str, found: &mut Findings) {
+    fn run(&self, command: &str, findings: &mut Findings) {
         let install = format_args!("{}", self.install());
         let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", ANSWER: true}).to_string();
         let began = Instant::now();
         let limit = Duration::from_secs(HOOK_SECONDS.into());
         let said = program::run(Command::new("sh").args(["-c", command]), input.as_bytes(), limit);
         let took = micros_in_words(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let Said { status, out, err } = match said {
+        let ProgramOutput { status, out, err } = match said {
             Ok(said) => said,
-            Err(why) => return found.fail(format_args!("the hook `{command}` does not run: {why}"), install),
+            Err(why) => return findings.fail(format_args!("the hook `{command}` does not run: {why}"), install),
         };
         if !status.success() {
             let why = err.lines().next().unwrap_or_default();
-            return found.fail(format_args!("the hook `{command}` ended with {status}: {why}"), install);
+            return findings.fail(format_args!("the hook `{command}` ended with {status}: {why}"), install);
         }
         let answer: Value = serde_json::from_str(&out).unwrap_or_default();
         let about = &answer[ANSWER];
         let text = |key: &str| about[key].as_str().unwrap_or_default();
         let (version, own) = (text("version"), env!("CARGO_PKG_VERSION"));
-        let (socket, store) = (self.patient.client.path().display(), self.patient.store.display());
+        let (socket, store) = (self.context.client.path().display(), self.context.store.display());
         if !about.is_object() {
-            found.warn(format_args!("a hook runs, and does not say of which version it is"), install);
+            findings.warn(format_args!("a hook runs, and does not say of which version it is"), install);
         } else if version != own {
-            found.warn(format_args!("the hooks are {version}, this program {own}"), install);
+            findings.warn(format_args!("the hooks are {version}, this program {own}"), install);
         } else if (text("socket"), text("store")) != (&*socket.to_string(), &*store.to_string()) {
             let what = format_args!("the hooks use {} and {}, not {socket} and {store}", text("socket"), text("store"));
             let remedy = format_args!("if that is not meant: {install} with the same --socket and --store");
-            found.warn(what, remedy);
+            findings.warn(what, remedy);
         } else if let Some(problem) = about["problem"].as_str() {
-            if self.patient.status.is_some() {
-                found.fail(format_args!("the hook `{command}` does not reach the daemon: {problem}"), install);
+            if self.context.status.is_some() {
+                findings.fail(format_args!("the hook `{command}` does not reach the daemon: {problem}"), install);
             } else {
                 let what = format_args!("a hook runs, in {took}; what it takes waits for the daemon");
-                found.warn(what, format_args!("start the daemon"));
+                findings.warn(what, format_args!("start the daemon"));
             }
         } else {
-            found.pass(format_args!("a hook runs and reaches the daemon, in {took}"));
+            findings.pass(format_args!("a hook runs and reaches the daemon, in {took}"));
         }
     }
 
     /// When something was taken last, and whether a session since then has gone by.
-    fn last(&self, hooks: &Path, found: &mut Findings) {
+    fn last(&self, hooks: &Path, findings: &mut Findings) {
         let (folder, trust) = match self.assistant {
             Assistant::ClaudeCode => ("projects", ""),
             Assistant::Codex => ("sessions", "; in Codex trust the hooks once: /hooks"),
         };
-        let now = self.patient.now;
+        let now = self.context.now;
         let ago = |ts: Timestamp| time_in_words(u64::try_from(now.duration_since(ts).as_secs()).unwrap_or(0));
         let remedy = format_args!("say something in a session that began after the installation{trust}");
-        let Some(last) = Last::of(&self.patient.store, self.assistant) else {
-            return found.warn(format_args!("the hooks have taken nothing yet"), remedy);
+        let Some(last) = LastCapture::of(&self.context.store, self.assistant) else {
+            return findings.warn(format_args!("the hooks have taken nothing yet"), remedy);
         };
         let spooled = if last.is_spooled { ", for a daemon that was not there" } else { "" };
         let taken = ago(last.ts);
@@ -176,9 +176,9 @@ impl Subject<'_> {
         match newest.filter(|newest| is_missed(*newest)) {
             Some(newest) => {
                 let what = format_args!("{what}, but a session went on until {} ago", ago(newest));
-                found.warn(what, format_args!("{remedy}; logs/hooks.log says what went wrong"));
+                findings.warn(what, format_args!("{remedy}; logs/hooks.log says what went wrong"));
             }
-            None => found.pass(what),
+            None => findings.pass(what),
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::Patient;
+use super::DoctorContext;
 use super::finding::{Findings, Fix};
-use crate::cli::hook::PLACES;
+use crate::cli::hook::CAPTURE_STATE_DIR;
 use crate::cli::support::files::text;
 use crate::cli::support::values::{counted, size_in_words};
 use crate::lifecycle::heartbeats::{self, Condition};
@@ -27,7 +27,7 @@ const STATE_BYTES: u64 = 1 << 20;
 
 /// Files of the store, by the beginning of their names, and its folders, all of whose files are its own.
 const NAMES: [&str; 5] = ["memory.db", ".lock", state_file::NAME, record::NAME, ".daemon.sock.lock"];
-const FOLDERS: [&str; 4] = ["wrappers", PLACES, "logs", spool::FOLDER];
+const FOLDERS: [&str; 4] = ["wrappers", CAPTURE_STATE_DIR, "logs", spool::FOLDER];
 
 /// Under this no write can be relied on, and under the other it is time to make room. Picked: a burst of
 /// captures, and a copy of a usual store.
@@ -38,66 +38,66 @@ const FEW_BYTES: u64 = 512 << 20;
 const BEING_WRITTEN: Duration = Duration::from_secs(60);
 
 /// Who may come in by the socket?
-pub(crate) fn socket(patient: &mut Patient, found: &mut Findings) {
-    let path = patient.client.path();
+pub(crate) fn socket(context: &mut DoctorContext, findings: &mut Findings) {
+    let path = context.client.path();
     let shown = path.display();
     // Where none is, the daemon's own check says so.
     let Ok(about) = fs::symlink_metadata(path) else { return };
     if !about.file_type().is_socket() {
         let remedy = format_args!("move it away, or name another place with --socket");
-        return found.fail(format_args!("{shown} is no socket"), remedy);
+        return findings.fail(format_args!("{shown} is no socket"), remedy);
     }
     if about.uid() != own_uid() {
         let what = format_args!("{shown} is user {}'s", about.uid());
-        return found.fail(what, format_args!("name a socket of your own with --socket"));
+        return findings.fail(what, format_args!("name a socket of your own with --socket"));
     }
     if mode(&about) & 0o077 != 0 {
         let what = format_args!("{shown} has mode {:04o}: others may use it", mode(&about));
-        found.fail(what, format_args!("chmod 600 {shown}"));
-        return found.fixed_by(vec![Fix::Mode(path.into(), 0o600)]);
+        findings.fail(what, format_args!("chmod 600 {shown}"));
+        return findings.fixed_by(vec![Fix::Mode(path.into(), 0o600)]);
     }
-    folder(path.parent().unwrap_or(path), &patient.store, found);
-    if found.all.is_empty() {
-        found.pass(format_args!("{shown} is yours alone"));
+    folder(path.parent().unwrap_or(path), &context.store, findings);
+    if findings.all.is_empty() {
+        findings.pass(format_args!("{shown} is yours alone"));
     }
 }
 
 /// Says what is wrong with a folder, if anything is. The store's is to be its owner's alone.
-fn folder(folder: &Path, store: &Path, found: &mut Findings) {
+fn folder(folder: &Path, store: &Path, findings: &mut Findings) {
     let shown = folder.display();
     let about = match fs::metadata(folder) {
         Ok(about) => about,
-        Err(error) => return found.fail(format_args!("{shown}: {error}"), format_args!("make it yours again")),
+        Err(error) => return findings.fail(format_args!("{shown}: {error}"), format_args!("make it yours again")),
     };
     let (is_ours, mode) = (folder == store, mode(&about));
     if about.uid() != own_uid() && about.uid() != 0 {
         let what = format_args!("the folder {shown} is user {}'s", about.uid());
-        return found.fail(what, format_args!("use a folder of your own"));
+        return findings.fail(what, format_args!("use a folder of your own"));
     }
     // In a folder with the sticky bit only the owner takes a file away.
     let is_open = mode & 0o022 != 0 && mode & 0o1000 == 0;
     let remedy = format_args!("chmod 700 {shown}");
     if is_open {
-        found.fail(format_args!("the folder {shown} has mode {mode:04o}: others may change what is in it"), remedy);
+        findings.fail(format_args!("the folder {shown} has mode {mode:04o}: others may change what is in it"), remedy);
     } else if is_ours && mode & 0o077 != 0 {
-        found.warn(format_args!("the folder {shown} has mode {mode:04o}: others may look into it"), remedy);
+        findings.warn(format_args!("the folder {shown} has mode {mode:04o}: others may look into it"), remedy);
     } else {
         return;
     }
     if is_ours {
-        found.fixed_by(vec![Fix::Mode(folder.into(), 0o700)]);
+        findings.fixed_by(vec![Fix::Mode(folder.into(), 0o700)]);
     }
 }
 
 /// Whose are the store's files?
-pub(crate) fn modes(patient: &mut Patient, found: &mut Findings) {
-    let store = &patient.store;
+pub(crate) fn modes(context: &mut DoctorContext, findings: &mut Findings) {
+    let store = &context.store;
     if !store.exists() {
         let remedy = format_args!("the daemon makes it: iaid serve; or name it with --store");
-        return found.warn(format_args!("there is no store in {} yet", store.display()), remedy);
+        return findings.warn(format_args!("there is no store in {} yet", store.display()), remedy);
     }
-    folder(store, store, found);
-    let is_closed = found.all.is_empty();
+    folder(store, store, findings);
+    let is_closed = findings.all.is_empty();
     let (mut foreign, mut open) = (Vec::new(), Vec::new());
     let files = files(store);
     for (path, about) in &files {
@@ -109,83 +109,83 @@ pub(crate) fn modes(patient: &mut Patient, found: &mut Findings) {
     }
     if let Some(first) = foreign.first() {
         let what = format_args!("{} of {} not yours, such as {}", foreign.len(), files.len(), first.display());
-        found.fail(what, format_args!("give them back to yourself: sudo chown"));
+        findings.fail(what, format_args!("give them back to yourself: sudo chown"));
     }
     if let Some((first, _)) = open.first() {
         let what = format_args!("others may read {} of {}, such as {}", open.len(), files.len(), first.display());
         let remedy = format_args!("chmod go= for each");
         // Behind a closed door it matters less.
         if is_closed {
-            found.warn(what, remedy)
+            findings.warn(what, remedy)
         } else {
-            found.fail(what, remedy)
+            findings.fail(what, remedy)
         }
         let private = |is_folder: bool| if is_folder { 0o700 } else { 0o600 };
-        found.fixed_by(open.into_iter().map(|(path, is)| Fix::Mode(path.clone(), private(is))).collect());
+        findings.fixed_by(open.into_iter().map(|(path, is)| Fix::Mode(path.clone(), private(is))).collect());
     }
-    if found.all.is_empty() {
+    if findings.all.is_empty() {
         let count = counted(files.len() as u64, "file and folder", "files and folders");
-        found.pass(format_args!("{count} in {}, yours alone", store.display()));
+        findings.pass(format_args!("{count} in {}, yours alone", store.display()));
     }
 }
 
 /// Is there room for more?
-pub(crate) fn space(patient: &mut Patient, found: &mut Findings) {
-    let there = patient.store.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+pub(crate) fn space(context: &mut DoctorContext, findings: &mut Findings) {
+    let there = context.store.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
     let shown = there.display();
     let bytes = match disk::free_bytes(there) {
         Ok(bytes) => bytes,
         Err(error) => {
-            return found.warn(format_args!("{shown}: {error}"), format_args!("see that the disk is there"));
+            return findings.warn(format_args!("{shown}: {error}"), format_args!("see that the disk is there"));
         }
     };
     let free = size_in_words(bytes);
     let (what, remedy) = (format_args!("{free} free"), format_args!("make room on the disk of {shown}"));
     match bytes {
-        0..LEAST_BYTES => found.fail(what, remedy),
-        LEAST_BYTES..FEW_BYTES => found.warn(what, remedy),
-        _ => found.pass(what),
+        0..LEAST_BYTES => findings.fail(what, remedy),
+        LEAST_BYTES..FEW_BYTES => findings.warn(what, remedy),
+        _ => findings.pass(what),
     }
 }
 
 /// Can the state files be read, and was one set aside?
-pub(crate) fn state(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn state(context: &mut DoctorContext, findings: &mut Findings) {
     for name in [state_file::NAME, record::NAME] {
-        if let Err(error) = json_file(&patient.store.join(name)) {
+        if let Err(error) = json_file(&context.store.join(name)) {
             let remedy = format_args!("nothing: at its next start the daemon sets it aside and begins with defaults");
-            found.warn(format_args!("{name} cannot be used: {error}"), remedy);
+            findings.warn(format_args!("{name} cannot be used: {error}"), remedy);
         }
     }
-    for (path, _) in files(&patient.store) {
+    for (path, _) in files(&context.store) {
         if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-")) {
             let what = format_args!("{} could not be used and was set aside", path.display());
-            found.warn(what, format_args!("look at it, then remove it"));
+            findings.warn(what, format_args!("look at it, then remove it"));
         }
     }
-    if found.all.is_empty() {
-        found.pass(format_args!("what the daemon keeps of itself can be read"));
+    if findings.all.is_empty() {
+        findings.pass(format_args!("what the daemon keeps of itself can be read"));
     }
 }
 
 /// What a process that was killed has left.
-pub(crate) fn leftovers(patient: &mut Patient, found: &mut Findings) {
+pub(crate) fn leftovers(context: &mut DoctorContext, findings: &mut Findings) {
     let writer = |path: &Path| -> Option<u32> { path.file_name()?.to_str()?.rsplit_once(".tmp-")?.1.parse().ok() };
-    for (path, about) in files(&patient.store) {
+    for (path, about) in files(&context.store) {
         let is_old = || about.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > BEING_WRITTEN));
         if writer(&path).is_some_and(|pid| !process::is_alive(pid)) && is_old() {
             let what = format_args!("{} was half-written by a process that is gone", path.display());
-            found.warn(what, format_args!("remove it"));
-            found.fixed_by(vec![Fix::Remove(path)]);
+            findings.warn(what, format_args!("remove it"));
+            findings.fixed_by(vec![Fix::Remove(path)]);
         }
     }
 }
 
 /// Which assistants' bridges are there?
-pub(crate) fn clients(patient: &mut Patient, found: &mut Findings) {
-    let beats = match heartbeats::read(&patient.store, patient.now, process::is_alive) {
+pub(crate) fn clients(context: &mut DoctorContext, findings: &mut Findings) {
+    let beats = match heartbeats::read(&context.store, context.now, process::is_alive) {
         Ok(beats) => beats,
         Err(error) => {
-            return found.warn(format_args!("wrappers: {error}"), format_args!("make it readable for you"));
+            return findings.warn(format_args!("wrappers: {error}"), format_args!("make it readable for you"));
         }
     };
     let count = beats.len() as u64;
@@ -195,17 +195,17 @@ pub(crate) fn clients(patient: &mut Patient, found: &mut Findings) {
             Condition::Fresh => {}
             Condition::Stale => {
                 let what = format_args!("process {pid} has not refreshed its heartbeat since {}", beat.last_refresh);
-                found.warn(what, format_args!("if no assistant uses it: kill {pid}"));
+                findings.warn(what, format_args!("if no assistant uses it: kill {pid}"));
             }
             Condition::Orphan => {
                 let remedy = format_args!("nothing: the daemon removes it when it gets drowsy");
-                found.warn(format_args!("a heartbeat of process {pid}, which is gone"), remedy);
-                found.fixed_by(vec![Fix::Remove(beat.path)]);
+                findings.warn(format_args!("a heartbeat of process {pid}, which is gone"), remedy);
+                findings.fixed_by(vec![Fix::Remove(beat.path)]);
             }
         }
     }
-    if found.all.is_empty() {
-        found.pass(format_args!("{}", counted(count, "bridge is there", "bridges are there")));
+    if findings.all.is_empty() {
+        findings.pass(format_args!("{}", counted(count, "bridge is there", "bridges are there")));
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::support::console::{Kind, bold, visible};
+use crate::cli::support::console::{StreamKind, bold, visible};
 use crate::client::{Client, Policy};
 
 /// Longest wait for an index that is made anew: that of ten million records.
@@ -19,7 +19,7 @@ const REINDEX: Duration = Duration::from_secs(3600);
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
-pub(crate) enum Verdict {
+pub(crate) enum CheckVerdict {
     Pass,
     /// It works, and somebody should look.
     Warn,
@@ -31,7 +31,7 @@ pub(crate) enum Verdict {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     check: &'static str,
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: CheckVerdict,
     what: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     remedy: String,
@@ -63,15 +63,15 @@ impl Findings {
     }
 
     pub(crate) fn pass(&mut self, what: Arguments<'_>) {
-        self.add(Verdict::Pass, what, format_args!(""));
+        self.add(CheckVerdict::Pass, what, format_args!(""));
     }
 
     pub(crate) fn warn(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
-        self.add(Verdict::Warn, what, remedy);
+        self.add(CheckVerdict::Warn, what, remedy);
     }
 
     pub(crate) fn fail(&mut self, what: Arguments<'_>, remedy: Arguments<'_>) {
-        self.add(Verdict::Fail, what, remedy);
+        self.add(CheckVerdict::Fail, what, remedy);
     }
 
     /// What has just been found is set right so.
@@ -82,7 +82,7 @@ impl Findings {
     }
 
     #[inline(never)]
-    fn add(&mut self, verdict: Verdict, what: Arguments<'_>, remedy: Arguments<'_>) {
+    fn add(&mut self, verdict: CheckVerdict, what: Arguments<'_>, remedy: Arguments<'_>) {
         let (what, remedy) = (what.to_string(), remedy.to_string());
         self.all.push(Finding { check: self.check, verdict, what, remedy, fixes: Vec::new() });
     }
@@ -90,9 +90,9 @@ impl Findings {
 
 impl Finding {
     /// For people: a line, and one with what to do.
-    pub(crate) fn text(&self, kind: Kind) -> String {
+    pub(crate) fn text(&self, kind: StreamKind) -> String {
         let verdict = self.verdict.name();
-        let verdict = if self.verdict == Verdict::Pass { verdict.into() } else { bold(verdict, kind) };
+        let verdict = if self.verdict == CheckVerdict::Pass { verdict.into() } else { bold(verdict, kind) };
         let mut text = format!("{verdict}  {:<12}  {}", self.check, visible(&self.what, kind).replace('\n', " "));
         if !self.remedy.is_empty() {
             let fix = if self.fixes.is_empty() { "" } else { " (or iaid doctor --fix)" };
@@ -103,12 +103,12 @@ impl Finding {
     }
 }
 
-impl Verdict {
+impl CheckVerdict {
     fn name(self) -> &'static str {
         match self {
-            Verdict::Pass => "PASS",
-            Verdict::Warn => "WARN",
-            Verdict::Fail => "FAIL",
+            CheckVerdict::Pass => "PASS",
+            CheckVerdict::Warn => "WARN",
+            CheckVerdict::Fail => "FAIL",
         }
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         found.warn(format_args!("a\u{1b}\nb"), format_args!("do it"));
         found.fail(format_args!("b"), format_args!("c"));
         found.fixed_by(vec![Fix::Remove("/x".into())]);
-        let texts: Vec<String> = found.all.iter().map(|one| one.text(Kind::Terminal)).collect();
+        let texts: Vec<String> = found.all.iter().map(|one| one.text(StreamKind::Terminal)).collect();
         let want = [
             "PASS  disk          1 GiB free",
             "WARN  disk          a␛ b\n                    -> do it",

@@ -9,7 +9,7 @@ mod daemon;
 mod files;
 mod finding;
 mod service;
-mod waiting;
+mod spool;
 
 use std::env;
 use std::path::PathBuf;
@@ -19,16 +19,16 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::cli::install::Place;
-use crate::cli::install::service::Manager;
-use crate::cli::support::console::{Console, Format, visible};
+use crate::cli::install::ConfigPaths;
+use crate::cli::install::service::ServiceManager;
+use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
 
-use self::finding::{Finding, Findings, Fix, Verdict};
+use self::finding::{CheckVerdict, Finding, Findings, Fix};
 
 /// Say what is right, what is wrong, and what to do about it
 ///
@@ -45,11 +45,11 @@ pub(crate) struct DoctorArgs {
 }
 
 /// Who is looked at.
-struct Patient {
+struct DoctorContext {
     client: Client,
     store: PathBuf,
     /// Where settings are, if there is a home.
-    place: Option<Place>,
+    place: Option<ConfigPaths>,
     /// The daemon's, while one answers.
     status: Option<Value>,
     /// It answers, and carries out no call.
@@ -58,14 +58,14 @@ struct Patient {
     zone: TimeZone,
 }
 
-impl Patient {
+impl DoctorContext {
     fn has_service(&self) -> bool {
         let place = self.place.as_ref();
-        place.is_some_and(|place| Manager::found().is_some_and(|manager| manager.program(&place.home).is_some()))
+        place.is_some_and(|place| ServiceManager::found().is_some_and(|manager| manager.program(&place.home).is_some()))
     }
 }
 
-struct Check(&'static str, fn(&mut Patient, &mut Findings));
+struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
 /// In their order: the later ones know whether a daemon answers.
 const CHECKS: [Check; 15] = [
@@ -80,7 +80,7 @@ const CHECKS: [Check; 15] = [
     Check("state", files::state),
     Check("leftovers", files::leftovers),
     Check("clients", files::clients),
-    Check("spool", waiting::spool),
+    Check("spool", spool::spool),
     Check("service", service::service),
     Check("claude-code", assistants::claude_code),
     Check("codex", assistants::codex),
@@ -95,36 +95,36 @@ struct Report {
 }
 
 pub(crate) fn run(args: &DoctorArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
-    let mut patient = patient(args, socket)?;
+    let mut context = context(args, socket)?;
     let mut report = Report { ok: true, checks: Vec::new(), fixed: Vec::new() };
     for Check(name, check) in CHECKS {
-        let mut found = Findings::of(name);
-        check(&mut patient, &mut found);
-        let fixes: Vec<Fix> = found.all.iter().flat_map(|finding| finding.fixes.clone()).collect();
+        let mut findings = Findings::of(name);
+        check(&mut context, &mut findings);
+        let fixes: Vec<Fix> = findings.all.iter().flat_map(|finding| finding.fixes.clone()).collect();
         if args.fix && !fixes.is_empty() {
             report.fixed.extend(fix(&fixes, console)?);
-            found = Findings::of(name);
-            check(&mut patient, &mut found);
+            findings = Findings::of(name);
+            check(&mut context, &mut findings);
         }
-        if console.format == Format::Text {
-            for finding in &found.all {
+        if console.format == OutputFormat::Text {
+            for finding in &findings.all {
                 console.say(finding.text(console.out_kind)).map_err(CliError::Output)?;
             }
             // A check may take its time.
             console.flush().map_err(CliError::Output)?;
         }
-        report.checks.extend(found.all);
+        report.checks.extend(findings.all);
     }
     told(report, console)
 }
 
-fn patient(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<Patient, CliError> {
+fn context(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<DoctorContext, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
-    Ok(Patient {
+    Ok(DoctorContext {
         client: Client::new(absolute(paths::socket(socket, &env)?)?, daemon::policy()),
         store: absolute(paths::store(args.store.clone(), &env)?)?,
-        place: Place::from_env().ok(),
+        place: ConfigPaths::from_env().ok(),
         status: None,
         is_stuck: false,
         now: Timestamp::now(),
@@ -140,7 +140,7 @@ fn fix(fixes: &[Fix], console: &mut Console) -> Result<Vec<String>, CliError> {
             Ok(what) => ("fixed", what),
             Err(why) => ("not fixed", why),
         };
-        if console.format == Format::Text {
+        if console.format == OutputFormat::Text {
             let line = format!("{how}: {what}");
             console.say(visible(&line, console.out_kind)).map_err(CliError::Output)?;
         }
@@ -153,15 +153,15 @@ fn fix(fixes: &[Fix], console: &mut Console) -> Result<Vec<String>, CliError> {
 
 fn told(mut report: Report, console: &mut Console) -> Result<(), CliError> {
     let count = |verdict| report.checks.iter().filter(|finding| finding.verdict == verdict).count() as u64;
-    let (passed, warnings, failed) = (count(Verdict::Pass), count(Verdict::Warn), count(Verdict::Fail));
+    let (passed, warnings, failed) = (count(CheckVerdict::Pass), count(CheckVerdict::Warn), count(CheckVerdict::Fail));
     report.ok = failed == 0;
     let said = match console.format {
-        Format::Json => console.say(serde_json::to_string(&report).unwrap_or_default()),
-        Format::Text => {
+        OutputFormat::Json => console.say(serde_json::to_string(&report).unwrap_or_default()),
+        OutputFormat::Text => {
             let warnings = counted(warnings, "warning", "warnings");
             console.say(format_args!("{passed} right, {warnings}, {failed} wrong"))
         }
     };
     said.map_err(CliError::Output)?;
-    if failed == 0 { Ok(()) } else { Err(CliError::Unwell(failed)) }
+    if failed == 0 { Ok(()) } else { Err(CliError::ChecksFailed(failed)) }
 }

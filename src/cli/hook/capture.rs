@@ -13,18 +13,18 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::PLACES;
-use super::journal::Journal;
-use super::last::Last;
-use super::place::{self, Place};
+use super::CAPTURE_STATE_DIR;
+use super::last_capture::LastCapture;
+use super::log::HookLog;
+use super::offset::{self, TranscriptOffset};
 use super::spool;
 use crate::cli::import::LINE_BYTES;
-use crate::cli::support::lines::{Line, Lines};
+use crate::cli::support::lines::{InputLine, LineReader};
 use crate::client::Client;
 use crate::lifecycle::own_folder;
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
-use crate::transcript::{Reader, Turn};
+use crate::transcript::{TranscriptReader, TranscriptTurn};
 use crate::wire::json::Members;
 
 /// Bytes of transcripts that one hook takes; the next one goes on. 4 MiB: a long session's evening, and
@@ -49,10 +49,10 @@ const OTHERS: usize = 16;
 const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A hook's work on transcripts.
-pub(crate) struct Capture<'a> {
+pub(crate) struct TranscriptCapture<'a> {
     pub(crate) store: &'a Path,
     pub(crate) client: &'a mut Client,
-    pub(crate) journal: &'a Journal,
+    pub(crate) log: &'a HookLog,
     /// The daemon did not answer: what is taken waits in files.
     is_down: bool,
     left: u64,
@@ -60,18 +60,23 @@ pub(crate) struct Capture<'a> {
 }
 
 /// A transcript that is being read.
-struct Source {
-    lines: Lines,
-    reader: Reader,
+struct OpenTranscript {
+    lines: LineReader,
+    reader: TranscriptReader,
     /// Where reading began, in bytes.
     start: u64,
     /// The end of the last whole line that was read.
     end: u64,
 }
 
-impl<'a> Capture<'a> {
-    pub(crate) fn new(store: &'a Path, client: &'a mut Client, journal: &'a Journal, now: Instant) -> Capture<'a> {
-        Capture { store, client, journal, is_down: false, left: READ_BYTES, end: now + WORK_TIME }
+impl<'a> TranscriptCapture<'a> {
+    pub(crate) fn new(
+        store: &'a Path,
+        client: &'a mut Client,
+        log: &'a HookLog,
+        now: Instant,
+    ) -> TranscriptCapture<'a> {
+        TranscriptCapture { store, client, log, is_down: false, left: READ_BYTES, end: now + WORK_TIME }
     }
 
     /// Takes what `session` has said since its last hook.
@@ -84,11 +89,13 @@ impl<'a> Capture<'a> {
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "no plain file"));
         }
-        let start = Place::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
+        let start =
+            TranscriptOffset::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
         let mut input = file.try_clone()?;
         input.seek(SeekFrom::Start(start))?;
-        let reader = Reader::new(Some(session.into()), cwd.map(str::to_owned));
-        let mut source = Source { lines: Lines::new(Box::new(input), LINE_BYTES), reader, start, end: start };
+        let reader = TranscriptReader::new(Some(session.into()), cwd.map(str::to_owned));
+        let mut source =
+            OpenTranscript { lines: LineReader::new(Box::new(input), LINE_BYTES), reader, start, end: start };
         let (mut reached, mut outcome) = (start, Ok(()));
         loop {
             outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|turns| self.hand_over(&turns));
@@ -102,7 +109,7 @@ impl<'a> Capture<'a> {
             }
         }
         if reached != start || !kept.exists() {
-            Place::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
+            TranscriptOffset::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
         }
         outcome
     }
@@ -117,14 +124,14 @@ impl<'a> Capture<'a> {
             if path == own || (has_worked && is_over) {
                 continue;
             }
-            let Some(place) = Place::load(&path) else { continue };
+            let Some(place) = TranscriptOffset::load(&path) else { continue };
             let length = fs::metadata(&place.transcript).map(|found| found.len());
             match length {
                 Ok(length) if length != place.offset => {
                     has_worked = true;
                     let outcome = self.session(&place.session, &place.transcript, place.cwd.as_deref());
                     if let Err(error) = outcome {
-                        self.journal.say(format_args!("{}: {error}", place.transcript.display()));
+                        self.log.say(format_args!("{}: {error}", place.transcript.display()));
                     }
                 }
                 Err(error)
@@ -142,12 +149,12 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// It can be put nowhere.
-    fn hand_over(&mut self, turns: &[Turn]) -> io::Result<()> {
+    fn hand_over(&mut self, turns: &[TranscriptTurn]) -> io::Result<()> {
         let Some(last) = turns.last() else { return Ok(()) };
         if !self.is_down
             && let Err(error) = self.send(turns)
         {
-            self.journal.say(format_args!("{error}; what was said waits in {}", FOLDER));
+            self.log.say(format_args!("{error}; what was said waits in {}", FOLDER));
             self.is_down = true;
         }
         if self.is_down {
@@ -161,14 +168,14 @@ impl<'a> Capture<'a> {
     ///
     /// # Errors
     /// It can be put nowhere.
-    pub(crate) fn spoken(&mut self, turn: Turn) -> io::Result<()> {
+    pub(crate) fn spoken(&mut self, turn: TranscriptTurn) -> io::Result<()> {
         self.hand_over(&[turn])
     }
 
-    fn send(&mut self, turns: &[Turn]) -> Result<(), String> {
+    fn send(&mut self, turns: &[TranscriptTurn]) -> Result<(), String> {
         let mut rows = Vec::new();
         for turn in turns {
-            records(&turn.text, &turn.about(), &mut rows);
+            records(&turn.text, &turn.metadata(), &mut rows);
         }
         let mut rows = rows.as_slice();
         while !rows.is_empty() {
@@ -187,13 +194,13 @@ impl<'a> Capture<'a> {
         let result = call(self.client, "store_import", &json!({ "rows": rows }))?;
         let outcome = Members::read(result.get()).map_err(|error| error.to_string())?;
         if let Some(refused) = outcome.value("refused").map(RawValue::get).filter(|refused| *refused != "[]") {
-            self.journal.say(format_args!("turns were refused: {refused}"));
+            self.log.say(format_args!("turns were refused: {refused}"));
         }
         Ok(())
     }
 
     /// What is said in the next lines: about as much as goes in one call, or where nobody takes it, all.
-    fn read(&mut self, source: &mut Source) -> io::Result<Vec<Turn>> {
+    fn read(&mut self, source: &mut OpenTranscript) -> io::Result<Vec<TranscriptTurn>> {
         let (mut turns, mut bytes) = (Vec::new(), 0);
         while self.left > 0 && (self.is_down || bytes < CALL_BYTES) {
             let Some(line) = source.lines.next()? else { break };
@@ -205,32 +212,32 @@ impl<'a> Capture<'a> {
             self.left = self.left.saturating_sub(end - source.end);
             source.end = end;
             let said = match line {
-                Line::Text(text) => source.reader.turns(&text),
-                Line::TooLong => Err(format!("a line is longer than {LINE_BYTES} bytes")),
-                Line::NotUtf8 => Err("a line is not UTF-8".into()),
+                InputLine::Text(text) => source.reader.turns(&text),
+                InputLine::TooLong => Err(format!("a line is longer than {LINE_BYTES} bytes")),
+                InputLine::NotUtf8 => Err("a line is not UTF-8".into()),
             };
             match said {
                 Ok(said) => {
                     bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
                     turns.extend(said);
                 }
-                Err(what) => self.journal.say(format_args!("passed over at byte {end} of the transcript: {what}")),
+                Err(what) => self.log.say(format_args!("passed over at byte {end} of the transcript: {what}")),
             }
         }
         Ok(turns)
     }
 
     fn place_of(&self, session: &str) -> PathBuf {
-        self.store.join(PLACES).join(place::file_name(session) + place::SUFFIX)
+        self.store.join(CAPTURE_STATE_DIR).join(offset::file_name(session) + offset::SUFFIX)
     }
 
     /// The places that changed last, and when.
     fn places(&self) -> Vec<(PathBuf, SystemTime)> {
-        let folder = self.store.join(PLACES);
+        let folder = self.store.join(CAPTURE_STATE_DIR);
         let is_ours = own_folder::is_there(&folder).unwrap_or(false);
         let entries = is_ours.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
         let mut places: Vec<(PathBuf, SystemTime)> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().ends_with(place::SUFFIX))
+            .filter(|entry| entry.file_name().to_string_lossy().ends_with(offset::SUFFIX))
             .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))
             .collect();
         places.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
@@ -241,10 +248,10 @@ impl<'a> Capture<'a> {
         places
     }
 
-    fn remember(&self, turn: &Turn) {
-        let last = Last { ts: Timestamp::now(), is_spooled: self.is_down };
+    fn remember(&self, turn: &TranscriptTurn) {
+        let last = LastCapture { ts: Timestamp::now(), is_spooled: self.is_down };
         if let Err(error) = last.save(self.store, turn.assistant, turn.session.as_deref()) {
-            self.journal.say(format_args!("{PLACES}: {error}"));
+            self.log.say(format_args!("{CAPTURE_STATE_DIR}: {error}"));
         }
     }
 }

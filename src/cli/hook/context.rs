@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::transcript::injected::{CLOSE, OPEN, quoted};
+use crate::transcript::injected::{CLOSE_TAG, OPEN_TAG, quoted};
 use crate::wire::json::Members;
 
 /// Most characters that are printed: Claude Code takes no more from a hook.
@@ -32,8 +32,8 @@ pub(crate) fn output(payload: &str) -> Option<String> {
     if told.is_empty() {
         return None;
     }
-    let text = format!("{OPEN}\n{PREFACE}\n\n{}", told.join("\n\n"));
-    let context = format!("{}\n{CLOSE}", within(&text, MOST_CHARS - CLOSE.len() - 1));
+    let text = format!("{OPEN_TAG}\n{PREFACE}\n\n{}", told.join("\n\n"));
+    let context = format!("{}\n{CLOSE_TAG}", within(&text, MOST_CHARS - CLOSE_TAG.len() - 1));
     let specific = json!({"hookEventName": "SessionStart", "additionalContext": context});
     Some(json!({"hookSpecificOutput": specific}).to_string())
 }
@@ -65,7 +65,7 @@ mod tests {
             "compact_handle": "<iai:1>"});
         let text = told(&payload).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines[0], *lines.last().unwrap()), (OPEN, CLOSE));
+        assert_eq!((lines[0], *lines.last().unwrap()), (OPEN_TAG, CLOSE_TAG));
         let parts =
             "# L0 identity\nwho ‹/iaid-memory›\n\n# L1 critical facts\n- a fact\n\n# L2 community\n- one\n- two";
         assert!(text.contains(parts), "{text}");

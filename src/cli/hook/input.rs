@@ -14,7 +14,7 @@ pub(crate) const CHECK: &str = "iaid_check";
 
 /// What a hook was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Input {
+pub(crate) struct HookInput {
     pub(crate) session: String,
     pub(crate) transcript: Option<PathBuf>,
     pub(crate) cwd: Option<String>,
@@ -26,19 +26,19 @@ pub(crate) struct Input {
     pub(crate) is_check: bool,
 }
 
-impl Input {
+impl HookInput {
     /// Reads it.
     ///
     /// # Errors
     /// Why nothing can be done with it.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Input, String> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<HookInput, String> {
         let text = str::from_utf8(bytes).map_err(|_| "standard input is not UTF-8")?.trim();
         if text.is_empty() {
             return Err("standard input is empty: a hook is given a JSON object".into());
         }
         let fields = Members::read(text).map_err(|error| format!("standard input is no JSON object: {error}"))?;
         let string = |key| fields.string(key).filter(|text| !text.is_empty()).map(Cow::into_owned);
-        Ok(Input {
+        Ok(HookInput {
             session: string("session_id").ok_or("standard input names no session_id")?,
             transcript: string("transcript_path").map(PathBuf::from),
             cwd: string("cwd"),
@@ -57,18 +57,18 @@ mod tests {
     fn what_is_there_is_taken() {
         let claude = r#"{"session_id":"abc","transcript_path":"/t/abc.jsonl","cwd":"/p","permission_mode":"default",
             "hook_event_name":"UserPromptSubmit","prompt":"do \"so\"\n"}"#;
-        let want = Input {
+        let want = HookInput {
             session: "abc".into(),
             transcript: Some("/t/abc.jsonl".into()),
             cwd: Some("/p".into()),
             prompt: Some("do \"so\"\n".into()),
-            ..Input::default()
+            ..HookInput::default()
         };
-        assert_eq!(Input::read(claude.as_bytes()), Ok(want));
+        assert_eq!(HookInput::read(claude.as_bytes()), Ok(want));
         let codex = r#"{"session_id":"abc","turn_id":"t","transcript_path":null,"cwd":5,"hook_event_name":"Stop",
             "model":"m","stop_hook_active":false,"last_assistant_message":"done"}"#;
-        let want = Input { session: "abc".into(), answer: Some("done".into()), ..Input::default() };
-        assert_eq!(Input::read(codex.as_bytes()), Ok(want));
+        let want = HookInput { session: "abc".into(), answer: Some("done".into()), ..HookInput::default() };
+        assert_eq!(HookInput::read(codex.as_bytes()), Ok(want));
     }
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
             (br#"{"session_id":""}"#, "session_id"),
             (br#"{"session_id":"\ud800"}"#, "session_id"),
         ] {
-            let error = Input::read(bytes).unwrap_err();
+            let error = HookInput::read(bytes).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -7,9 +7,9 @@
 mod capture;
 mod context;
 pub(crate) mod input;
-mod journal;
-pub(crate) mod last;
-mod place;
+pub(crate) mod last_capture;
+mod log;
+mod offset;
 mod rollout;
 mod spool;
 
@@ -28,11 +28,11 @@ use crate::cli::support::console::Console;
 use crate::cli::support::control_message;
 use crate::cli::support::paths;
 use crate::client::{Client, Policy};
-use crate::transcript::{Assistant, Turn};
+use crate::transcript::{Assistant, TranscriptTurn};
 
-use self::capture::Capture;
-use self::input::{CHECK, Input};
-use self::journal::Journal;
+use self::capture::TranscriptCapture;
+use self::input::{CHECK, HookInput};
+use self::log::HookLog;
 
 /// A hook ends by now, whatever it waits for: assistants wait for a hook. Twice what the socket's own
 /// limits add up to.
@@ -42,7 +42,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 const INPUT_BYTES: u64 = 16 << 20;
 
 /// The folder of places under the store's.
-pub(crate) const PLACES: &str = ".capture-state";
+pub(crate) const CAPTURE_STATE_DIR: &str = ".capture-state";
 
 /// Stack of the thread that keeps the time.
 const CLOCK_STACK: usize = 64 << 10;
@@ -64,18 +64,18 @@ pub(crate) struct HookArgs {
 
 /// What has happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
+enum HookEvent {
     SessionStart,
     UserPromptSubmit,
     Stop,
 }
 
-impl Event {
-    fn named(name: &str) -> Option<Event> {
+impl HookEvent {
+    fn named(name: &str) -> Option<HookEvent> {
         match name {
-            "session-start" => Some(Event::SessionStart),
-            "user-prompt-submit" => Some(Event::UserPromptSubmit),
-            "stop" => Some(Event::Stop),
+            "session-start" => Some(HookEvent::SessionStart),
+            "user-prompt-submit" => Some(HookEvent::UserPromptSubmit),
+            "stop" => Some(HookEvent::Stop),
             _ => None,
         }
     }
@@ -97,16 +97,16 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     if console.input_kind.is_terminal() {
         return console.warn("iaid hook: an assistant calls this, with a JSON object on standard input");
     }
-    let journal = Journal::new(&store, args.event.clone());
+    let log = HookLog::new(&store, args.event.clone());
     panic::set_hook(Box::new(|_| {}));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| tell_and_take(args, &socket, &store, &journal, console)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| tell_and_take(args, &socket, &store, &log, console)));
     match outcome {
         Ok(Ok(())) => {}
-        Ok(Err(what)) => journal.say(what),
+        Ok(Err(what)) => log.say(what),
         Err(payload) => {
             let what = payload.downcast_ref::<&str>().copied().unwrap_or_default();
             let what = payload.downcast_ref::<String>().map_or(what, String::as_str);
-            journal.say(format_args!("panicked: {what}"));
+            log.say(format_args!("panicked: {what}"));
         }
     }
 }
@@ -115,24 +115,24 @@ fn tell_and_take(
     args: &HookArgs,
     socket: &Path,
     store: &Path,
-    journal: &Journal,
+    log: &HookLog,
     console: &mut Console,
 ) -> Result<(), String> {
     let began = Instant::now();
-    let event = Event::named(&args.event).ok_or_else(|| format!("no such event: '{}'", args.event))?;
+    let event = HookEvent::named(&args.event).ok_or_else(|| format!("no such event: '{}'", args.event))?;
     let mut bytes = Vec::new();
     console.input.by_ref().take(INPUT_BYTES).read_to_end(&mut bytes).map_err(|e| format!("standard input: {e}"))?;
-    let input = Input::read(&bytes)?;
+    let input = HookInput::read(&bytes)?;
     let mut client = Client::new(socket, policy());
     if input.is_check {
         return check(socket, store, &mut client, console).map_err(|error| error.to_string());
     }
-    if event == Event::SessionStart
+    if event == HookEvent::SessionStart
         && let Err(what) = tell(&input, &mut client, console)
     {
-        journal.say(what);
+        log.say(what);
     }
-    let mut capture = Capture::new(store, &mut client, journal, began);
+    let mut capture = TranscriptCapture::new(store, &mut client, log, began);
     let transcript = transcript(&input);
     let taken = transcript
         .as_deref()
@@ -144,10 +144,10 @@ fn tell_and_take(
         .or_else(|what| match spoken(event, &input) {
             Some(turn) => capture.spoken(turn).map_err(|error| format!("{what}; and {error}")),
             // A session that begins has none yet.
-            None if event == Event::SessionStart => Ok(()),
+            None if event == HookEvent::SessionStart => Ok(()),
             None => Err(what),
         });
-    if event == Event::SessionStart {
+    if event == HookEvent::SessionStart {
         capture.others(&input.session);
     }
     taken
@@ -167,8 +167,8 @@ fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console
 ///
 /// # Errors
 /// What went wrong; then nothing is printed.
-fn tell(input: &Input, client: &mut Client, console: &mut Console) -> Result<(), String> {
-    let Input { session, cwd, .. } = input;
+fn tell(input: &HookInput, client: &mut Client, console: &mut Console) -> Result<(), String> {
+    let HookInput { session, cwd, .. } = input;
     let open = json!({"type": "session_open", "session_id": session, "ts": control_message::now()});
     client.control(&open).map_err(|error| error.to_string())?;
     let project = cwd.as_deref().unwrap_or_default();
@@ -193,7 +193,7 @@ fn policy() -> Policy {
 }
 
 /// The session's transcript, where it is named or Codex has one.
-fn transcript(input: &Input) -> Option<PathBuf> {
+fn transcript(input: &HookInput) -> Option<PathBuf> {
     let home = || env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     match &input.transcript {
         Some(path) => match path.strip_prefix("~") {
@@ -208,15 +208,22 @@ fn transcript(input: &Input) -> Option<PathBuf> {
 }
 
 /// What the hook was told itself, for a session without a transcript. A slash command is the program's.
-fn spoken(event: Event, input: &Input) -> Option<Turn> {
+fn spoken(event: HookEvent, input: &HookInput) -> Option<TranscriptTurn> {
     let (role, text) = match event {
-        Event::UserPromptSubmit => ("user", input.prompt.as_ref().filter(|prompt| !prompt.starts_with('/'))?),
-        Event::Stop => ("assistant", input.answer.as_ref()?),
-        Event::SessionStart => return None,
+        HookEvent::UserPromptSubmit => ("user", input.prompt.as_ref().filter(|prompt| !prompt.starts_with('/'))?),
+        HookEvent::Stop => ("assistant", input.answer.as_ref()?),
+        HookEvent::SessionStart => return None,
     };
     let assistant = match &input.transcript {
         Some(_) => Assistant::ClaudeCode,
         None => Assistant::Codex,
     };
-    Turn::spoken(assistant, role, text, input.session.clone(), input.cwd.clone(), Timestamp::now().to_string())
+    TranscriptTurn::spoken(
+        assistant,
+        role,
+        text,
+        input.session.clone(),
+        input.cwd.clone(),
+        Timestamp::now().to_string(),
+    )
 }

@@ -10,12 +10,12 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::place;
-use crate::cli::support::files::{self, Durability, PRIVATE};
+use super::offset;
+use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::memory::spool::FOLDER;
-use crate::transcript::Turn;
+use crate::transcript::TranscriptTurn;
 use crate::transcript::pieces::pieces;
-use crate::transcript::row::TEXT_BYTES;
+use crate::transcript::row::MAX_TEXT_BYTES;
 
 /// Most files that wait, and bytes in them. Picked: a month without a daemon. What finds no room here is still
 /// in its transcript.
@@ -26,8 +26,8 @@ const MOST_BYTES: u64 = 64 << 20;
 ///
 /// # Errors
 /// Too much waits already, or the system's. Some of the files may be there.
-pub(crate) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<()> {
-    let mut groups: Vec<((&str, &str), Vec<&Turn>)> = Vec::new();
+pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> io::Result<()> {
+    let mut groups: Vec<((&str, &str), Vec<&TranscriptTurn>)> = Vec::new();
     for turn in turns {
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
         match groups.iter_mut().find(|(about, _)| *about == of) {
@@ -42,11 +42,11 @@ pub(crate) fn write(store: &Path, turns: &[Turn], now: Timestamp) -> io::Result<
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
     for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
-        let (name, seconds, pid) = (place::file_name(session), now.as_second(), std::process::id());
+        let (name, seconds, pid) = (offset::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
         let text = render(session, cwd, &turns, now);
-        files::replace(&folder.join(name), text.as_bytes(), PRIVATE, Durability::Synced)?;
+        files::replace(&folder.join(name), text.as_bytes(), PRIVATE_MODE, Durability::Synced)?;
     }
     Ok(())
 }
@@ -61,11 +61,11 @@ fn is_full(folder: &Path) -> io::Result<bool> {
     Ok(files >= MOST_FILES || bytes >= MOST_BYTES)
 }
 
-fn render(session: &str, cwd: &str, turns: &[&Turn], now: Timestamp) -> String {
+fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> String {
     let now = now.to_string();
     let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
     for turn in turns {
-        let pieces = pieces(&turn.text, TEXT_BYTES);
+        let pieces = pieces(&turn.text, MAX_TEXT_BYTES);
         let parts = pieces.len();
         let ts = turn.ts.as_deref().unwrap_or(&now);
         for (at, text) in pieces.into_iter().enumerate() {
@@ -87,8 +87,8 @@ mod tests {
     use serde_json::Value;
     use std::fs;
 
-    fn turn(session: &str, project: Option<&str>, text: &str) -> Turn {
-        Turn {
+    fn turn(session: &str, project: Option<&str>, text: &str) -> TranscriptTurn {
+        TranscriptTurn {
             assistant: Assistant::ClaudeCode,
             role: "user",
             session: Some(session.into()),

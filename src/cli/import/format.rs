@@ -4,19 +4,19 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::reference;
-use crate::transcript::Reader;
+use crate::transcript::TranscriptReader;
 use crate::transcript::row::records;
 use crate::wire::json;
 
 /// Who wrote a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum ImportFormat {
     /// `iaid export`.
-    Own,
+    Export,
     /// Claude Code or Codex: a session's transcript.
     Transcript,
     /// The reference memory server's `memory.jsonl`.
-    Reference,
+    MemoryServer,
 }
 
 #[derive(Deserialize)]
@@ -31,9 +31,9 @@ struct Keys<'a> {
     from: Option<&'a RawValue>,
 }
 
-impl Format {
+impl ImportFormat {
     /// The format that a line is of, where it says.
-    pub(crate) fn of(line: &str) -> Option<Format> {
+    pub(crate) fn of(line: &str) -> Option<ImportFormat> {
         if !line.starts_with('{') {
             return None;
         }
@@ -41,12 +41,12 @@ impl Format {
         let kind = keys.kind.and_then(|value| json::string(value.get()));
         let type_ = keys.type_.and_then(|value| json::string(value.get()));
         match (kind.as_deref(), type_.as_deref()) {
-            (Some("record" | "tag" | "link" | "event" | "knob"), _) => Some(Format::Own),
-            (_, Some("entity")) if keys.name.is_some() => Some(Format::Reference),
-            (_, Some("relation")) if keys.from.is_some() => Some(Format::Reference),
+            (Some("record" | "tag" | "link" | "event" | "knob"), _) => Some(ImportFormat::Export),
+            (_, Some("entity")) if keys.name.is_some() => Some(ImportFormat::MemoryServer),
+            (_, Some("relation")) if keys.from.is_some() => Some(ImportFormat::MemoryServer),
             (_, Some("entity" | "relation") | None) => None,
             // Transcripts begin with lines of many types, and of new ones with each release.
-            (_, Some(_)) => Some(Format::Transcript),
+            (_, Some(_)) => Some(ImportFormat::Transcript),
         }
     }
 
@@ -54,21 +54,21 @@ impl Format {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(crate) fn rows(self, line: &str, reader: &mut Reader) -> Result<Vec<Box<RawValue>>, String> {
+    pub(crate) fn rows(self, line: &str, reader: &mut TranscriptReader) -> Result<Vec<Box<RawValue>>, String> {
         let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
         if !whole.get().starts_with('{') {
             return Err("no JSON object".into());
         }
         match self {
-            Format::Own => Ok(vec![whole.to_owned()]),
-            Format::Transcript => {
+            ImportFormat::Export => Ok(vec![whole.to_owned()]),
+            ImportFormat::Transcript => {
                 let mut rows = Vec::new();
                 for turn in reader.turns(whole.get())? {
-                    records(&turn.text, &turn.about(), &mut rows);
+                    records(&turn.text, &turn.metadata(), &mut rows);
                 }
                 Ok(rows)
             }
-            Format::Reference => reference::read(whole.get()),
+            ImportFormat::MemoryServer => reference::read(whole.get()),
         }
     }
 }
@@ -80,14 +80,14 @@ mod tests {
     #[test]
     fn a_line_tells_its_format() {
         for (line, want) in [
-            (r#"{"kind":"record","text":"x"}"#, Some(Format::Own)),
-            (r#"{"text":"x","kind":"knob"}"#, Some(Format::Own)),
-            (r#"{"type":"user","message":{"content":"x"}}"#, Some(Format::Transcript)),
-            (r#"{"type":"summary","summary":"x","leafUuid":"u"}"#, Some(Format::Transcript)),
-            (r#"{"timestamp":"t","type":"session_meta","payload":{"id":"x"}}"#, Some(Format::Transcript)),
-            (r#"{"type":"file-history-snapshot","kind":"x"}"#, Some(Format::Transcript)),
-            (r#"{"type":"entity","name":"x"}"#, Some(Format::Reference)),
-            (r#"{"type":"relation","from":"x"}"#, Some(Format::Reference)),
+            (r#"{"kind":"record","text":"x"}"#, Some(ImportFormat::Export)),
+            (r#"{"text":"x","kind":"knob"}"#, Some(ImportFormat::Export)),
+            (r#"{"type":"user","message":{"content":"x"}}"#, Some(ImportFormat::Transcript)),
+            (r#"{"type":"summary","summary":"x","leafUuid":"u"}"#, Some(ImportFormat::Transcript)),
+            (r#"{"timestamp":"t","type":"session_meta","payload":{"id":"x"}}"#, Some(ImportFormat::Transcript)),
+            (r#"{"type":"file-history-snapshot","kind":"x"}"#, Some(ImportFormat::Transcript)),
+            (r#"{"type":"entity","name":"x"}"#, Some(ImportFormat::MemoryServer)),
+            (r#"{"type":"relation","from":"x"}"#, Some(ImportFormat::MemoryServer)),
             (r#"{"type":"entity"}"#, None),
             (r#"{"kind":"else"}"#, None),
             ("{}", None),
@@ -96,18 +96,21 @@ mod tests {
             ("plain text", None),
             ("", None),
         ] {
-            assert_eq!(Format::of(line), want, "{line}");
+            assert_eq!(ImportFormat::of(line), want, "{line}");
         }
     }
 
     #[test]
     fn a_line_that_is_no_object_is_said_to_be_none() {
-        for format in [Format::Own, Format::Transcript, Format::Reference] {
+        for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "{} {}", "text", r#"{"a":"#] {
-                assert!(format.rows(line, &mut Reader::default()).unwrap_err().starts_with("no JSON"), "{line}");
+                assert!(
+                    format.rows(line, &mut TranscriptReader::default()).unwrap_err().starts_with("no JSON"),
+                    "{line}"
+                );
             }
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
-        assert_eq!(Format::Own.rows(row, &mut Reader::default()).unwrap()[0].get(), row);
+        assert_eq!(ImportFormat::Export.rows(row, &mut TranscriptReader::default()).unwrap()[0].get(), row);
     }
 }

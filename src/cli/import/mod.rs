@@ -20,17 +20,17 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::cli::support::console::{Console, Format as Shown};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
-use crate::cli::support::lines::{Line, Lines};
-use crate::cli::support::progress::Progress;
+use crate::cli::support::lines::{InputLine, LineReader};
+use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, grouped, short_size};
 use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal, WINDOW_BYTES};
-use crate::transcript::Reader;
+use crate::transcript::TranscriptReader;
 use crate::wire::reply::code;
 
-use self::format::Format;
-use self::walk::{Found, Source};
+use self::format::ImportFormat;
+use self::walk::{FileList, ImportFile};
 
 const METHOD: &str = "store_import";
 
@@ -79,36 +79,37 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
         if path.as_os_str() == "-" {
             let bytes = console.input_bytes;
             total = total.zip(bytes).map(|(sum, bytes)| sum + bytes);
-            sources.push(Source { path: path.clone(), bytes: bytes.unwrap_or(0) });
+            sources.push(ImportFile { path: path.clone(), bytes: bytes.unwrap_or(0) });
             continue;
         }
-        let Found { files: found, failed } = walk::files(path).map_err(|error| CliError::File(path.clone(), error))?;
+        let FileList { files: found, failed } =
+            walk::files(path).map_err(|error| CliError::File(path.clone(), error))?;
         for (folder, error) in failed {
             tally.unreadable(&folder, &error.to_string(), console);
         }
         total = total.map(|sum| sum + found.iter().map(|source| source.bytes).sum::<u64>());
         sources.extend(found);
     }
-    let mut work = Work {
+    let mut work = Importer {
         pipeline: client.pipeline(Delivery::AtLeastOnce),
         batch: Batch::default(),
         sent: VecDeque::new(),
         tally,
-        progress: Progress::new(total, Instant::now()),
+        progress: ProgressBar::new(total, Instant::now()),
         bytes_before: 0,
         bytes: 0,
     };
     let outcome = work.all(&sources, console);
     work.progress.clear(console);
     let said = match console.format {
-        Shown::Json => console.say(work.tally.as_json()),
-        Shown::Text => console.say(work.tally.in_words()),
+        OutputFormat::Json => console.say(work.tally.as_json()),
+        OutputFormat::Text => console.say(work.tally.in_words()),
     };
     outcome?;
     said.map_err(CliError::Output)?;
     match work.tally {
         Tally { refused: 0, unreadable: 0, .. } => Ok(()),
-        Tally { refused: rows, unreadable: files, .. } => Err(CliError::Left { rows, files }),
+        Tally { refused: rows, unreadable: files, .. } => Err(CliError::PartialImport { rows, files }),
     }
 }
 
@@ -138,8 +139,8 @@ impl Tally {
         self.unreadable += 1;
         let path = name(path);
         match console.format {
-            Shown::Text => console.warn(format_args!("{path}: {what}")),
-            Shown::Json => console.warn(json!({"file": path, "error": {"code": FAILED, "message": what}})),
+            OutputFormat::Text => console.warn(format_args!("{path}: {what}")),
+            OutputFormat::Json => console.warn(json!({"file": path, "error": {"code": FAILED, "message": what}})),
         }
     }
 }
@@ -150,7 +151,7 @@ fn name(path: &Path) -> std::borrow::Cow<'_, str> {
 
 /// Where a row comes from.
 #[derive(Clone, Debug)]
-struct Origin {
+struct RowOrigin {
     path: Rc<Path>,
     line: u64,
 }
@@ -159,7 +160,7 @@ struct Origin {
 #[derive(Default)]
 struct Batch {
     rows: Vec<Box<RawValue>>,
-    origins: Vec<Origin>,
+    origins: Vec<RowOrigin>,
     bytes: usize,
 }
 
@@ -169,21 +170,21 @@ impl Batch {
     }
 }
 
-struct Work<'a> {
+struct Importer<'a> {
     pipeline: Pipeline<'a>,
     batch: Batch,
     /// The origins of each batch that is not answered, the oldest first.
-    sent: VecDeque<Vec<Origin>>,
+    sent: VecDeque<Vec<RowOrigin>>,
     tally: Tally,
-    progress: Progress,
+    progress: ProgressBar,
     /// Of the files that are done.
     bytes_before: u64,
     /// Of the file at hand.
     bytes: u64,
 }
 
-impl Work<'_> {
-    fn all(&mut self, sources: &[Source], console: &mut Console) -> Result<(), CliError> {
+impl Importer<'_> {
+    fn all(&mut self, sources: &[ImportFile], console: &mut Console) -> Result<(), CliError> {
         for source in sources {
             let input: Box<dyn Read> = if source.path.as_os_str() == "-" {
                 mem::replace(&mut console.input, Box::new(io::empty()))
@@ -196,7 +197,7 @@ impl Work<'_> {
                     }
                 }
             };
-            self.file(source.path.as_path().into(), Lines::new(input, LINE_BYTES), console)?;
+            self.file(source.path.as_path().into(), LineReader::new(input, LINE_BYTES), console)?;
             self.bytes_before += mem::take(&mut self.bytes);
         }
         self.send(console)?;
@@ -205,8 +206,8 @@ impl Work<'_> {
         finished.map_err(|error| self.stopped(error))
     }
 
-    fn file(&mut self, path: Rc<Path>, mut lines: Lines, console: &mut Console) -> Result<(), CliError> {
-        let (mut format, mut unknown, mut reader) = (None, 0, Reader::default());
+    fn file(&mut self, path: Rc<Path>, mut lines: LineReader, console: &mut Console) -> Result<(), CliError> {
+        let (mut format, mut unknown, mut reader) = (None, 0, TranscriptReader::default());
         loop {
             let line = match lines.next() {
                 Ok(Some(line)) => line,
@@ -225,31 +226,31 @@ impl Work<'_> {
             );
             let text = match &line {
                 // A byte order mark is none of the text's.
-                Line::Text(text) if lines.number == 1 => text.trim_start_matches('\u{feff}').trim(),
-                Line::Text(text) => text.trim(),
-                Line::TooLong | Line::NotUtf8 => "",
+                InputLine::Text(text) if lines.number == 1 => text.trim_start_matches('\u{feff}').trim(),
+                InputLine::Text(text) => text.trim(),
+                InputLine::TooLong | InputLine::NotUtf8 => "",
             };
-            if text.is_empty() && matches!(line, Line::Text(_)) {
+            if text.is_empty() && matches!(line, InputLine::Text(_)) {
                 continue;
             }
-            format = format.or_else(|| Format::of(text));
+            format = format.or_else(|| ImportFormat::of(text));
             let Some(format) = format else {
                 unknown += 1;
-                if unknown >= UNKNOWN_LINES || !matches!(line, Line::Text(_)) {
+                if unknown >= UNKNOWN_LINES || !matches!(line, InputLine::Text(_)) {
                     break;
                 }
                 continue;
             };
-            let origin = Origin { path: path.clone(), line: lines.number };
+            let origin = RowOrigin { path: path.clone(), line: lines.number };
             let rows = match line {
-                Line::Text(_) => format.rows(text, &mut reader),
-                Line::TooLong => Err(format!("longer than {} bytes", short_size(LINE_BYTES))),
-                Line::NotUtf8 => Err("not UTF-8".into()),
+                InputLine::Text(_) => format.rows(text, &mut reader),
+                InputLine::TooLong => Err(format!("longer than {} bytes", short_size(LINE_BYTES))),
+                InputLine::NotUtf8 => Err("not UTF-8".into()),
             };
             match rows {
                 Ok(rows) => self.add(rows, &origin, console)?,
                 // The assistant is still writing it.
-                Err(_) if format == Format::Transcript && lines.is_cut_off => {}
+                Err(_) if format == ImportFormat::Transcript && lines.is_cut_off => {}
                 Err(what) => self.refuse(&origin, &what, console),
             }
         }
@@ -263,14 +264,14 @@ impl Work<'_> {
                 self.tally.files += 1;
                 let what = format!("{} before this file's format was clear", counted(unknown, "line", "lines"));
                 self.tally.refused += unknown - 1;
-                self.refuse(&Origin { path, line: 1 }, &what, console);
+                self.refuse(&RowOrigin { path, line: 1 }, &what, console);
             }
             _ => self.tally.files += 1,
         }
         Ok(())
     }
 
-    fn add(&mut self, rows: Vec<Box<RawValue>>, origin: &Origin, console: &mut Console) -> Result<(), CliError> {
+    fn add(&mut self, rows: Vec<Box<RawValue>>, origin: &RowOrigin, console: &mut Console) -> Result<(), CliError> {
         for row in rows {
             let bytes = row.get().len();
             if !self.batch.rows.is_empty() && self.batch.bytes + bytes > BATCH_BYTES {
@@ -329,18 +330,18 @@ impl Work<'_> {
     /// The error that ends the work, at the first row that is not answered for.
     fn stopped(&self, error: ClientError) -> CliError {
         match self.sent.front().and_then(|origins| origins.first()) {
-            Some(Origin { path, line }) => CliError::StoppedIn(name(path).into(), *line, error),
+            Some(RowOrigin { path, line }) => CliError::ImportStopped(name(path).into(), *line, error),
             None => CliError::Client(error),
         }
     }
 
-    fn refuse(&mut self, origin: &Origin, what: &str, console: &mut Console) {
+    fn refuse(&mut self, origin: &RowOrigin, what: &str, console: &mut Console) {
         self.tally.refused += 1;
         self.progress.clear(console);
         let (path, line) = (name(&origin.path), origin.line);
         match console.format {
-            Shown::Text => console.warn(format_args!("{path}, line {line}: {what}")),
-            Shown::Json => {
+            OutputFormat::Text => console.warn(format_args!("{path}, line {line}: {what}")),
+            OutputFormat::Json => {
                 console.warn(json!({"file": path, "line": line, "error": {"code": FAILED, "message": what}}));
             }
         }

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::transcript::row::{About, records};
+use crate::transcript::row::{RecordMetadata, records};
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -29,11 +29,11 @@ enum Line {
 /// What is wrong with it.
 pub(crate) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
     // What the assistant wrote down, nobody said.
-    let about = About { role: "assistant", tier: Some("semantic"), ..About::default() };
+    let about = RecordMetadata { role: "assistant", tier: Some("semantic"), ..RecordMetadata::default() };
     let mut rows = Vec::new();
     match serde_json::from_str(line).map_err(|error| error.to_string())? {
         Line::Entity { name, entity_type, observations } => {
-            let about = About { cue: Some(entity_type.as_str()).filter(|cue| !cue.is_empty()), ..about };
+            let about = RecordMetadata { cue: Some(entity_type.as_str()).filter(|cue| !cue.is_empty()), ..about };
             for observation in observations {
                 records(&format!("{name}: {observation}"), &about, &mut rows);
             }

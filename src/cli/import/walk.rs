@@ -10,15 +10,15 @@ use std::path::{Path, PathBuf};
 
 /// A file to be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Source {
+pub(crate) struct ImportFile {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
 }
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
-    pub(crate) files: Vec<Source>,
+pub(crate) struct FileList {
+    pub(crate) files: Vec<ImportFile>,
     /// Folders that cannot be read, and why.
     pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
@@ -27,14 +27,14 @@ pub(crate) struct Found {
 ///
 /// # Errors
 /// `root` itself is not there or cannot be looked at.
-pub(crate) fn files(root: &Path) -> io::Result<Found> {
+pub(crate) fn files(root: &Path) -> io::Result<FileList> {
     let found = fs::metadata(root)?;
     if !found.is_dir() {
         // The length of what is no plain file says nothing.
         let bytes = if found.is_file() { found.len() } else { 0 };
-        return Ok(Found { files: vec![Source { path: root.to_owned(), bytes }], failed: Vec::new() });
+        return Ok(FileList { files: vec![ImportFile { path: root.to_owned(), bytes }], failed: Vec::new() });
     }
-    let Found { mut files, mut failed } = Found::default();
+    let FileList { mut files, mut failed } = FileList::default();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         match fs::read_dir(&folder) {
@@ -52,12 +52,12 @@ pub(crate) fn files(root: &Path) -> io::Result<Found> {
         }
     }
     files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(Found { files, failed })
+    Ok(FileList { files, failed })
 }
 
 enum Entry {
     Folder(PathBuf),
-    File(Source),
+    File(ImportFile),
 }
 
 fn look(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
@@ -71,7 +71,7 @@ fn look(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
     }
     // It may have gone since the folder was read.
     match entry.metadata() {
-        Ok(found) => Ok(Some(Entry::File(Source { path, bytes: found.len() }))),
+        Ok(found) => Ok(Some(Entry::File(ImportFile { path, bytes: found.len() }))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -93,15 +93,15 @@ mod tests {
         symlink(outside.path(), inside.path().join("link")).unwrap();
         symlink(outside.path().join("x.jsonl"), inside.path().join("y.jsonl")).unwrap();
         symlink(inside.path(), inside.path().join("-home-x/circle")).unwrap();
-        let Found { files: found, failed } = files(inside.path()).unwrap();
+        let FileList { files: found, failed } = files(inside.path()).unwrap();
         let names: Vec<_> =
             found.iter().map(|f| f.path.strip_prefix(inside.path()).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["-home-x/a.jsonl", "-home-x/deep/c.ndjson", "b.jsonl"]);
         assert!(failed.is_empty() && found.iter().all(|file| file.bytes == 3));
-        let Found { files: found, .. } = files(&inside.path().join("y.jsonl")).unwrap();
-        assert_eq!(found, [Source { path: inside.path().join("y.jsonl"), bytes: 5 }]);
+        let FileList { files: found, .. } = files(&inside.path().join("y.jsonl")).unwrap();
+        assert_eq!(found, [ImportFile { path: inside.path().join("y.jsonl"), bytes: 5 }]);
         assert!(files(&inside.path().join("gone")).is_err());
-        let Found { files: found, .. } = files(Path::new("/dev/null")).unwrap();
+        let FileList { files: found, .. } = files(Path::new("/dev/null")).unwrap();
         assert_eq!(found[0].bytes, 0);
     }
 }

@@ -8,26 +8,26 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::entries::{Call, Entry};
-use crate::cli::support::files::{self, Durability, PRIVATE};
+use super::entries::{ConfigEntry, Invocation};
+use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 
 /// What a backup's name ends in.
 const SUFFIX: &str = ".iaid-backup";
 
 /// A file that is to be written, or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub(crate) struct FileChange {
     /// Where it is; what a link leads to.
     pub(crate) path: PathBuf,
     pub(crate) before: Option<String>,
     /// `None` is no file.
     pub(crate) after: Option<String>,
-    pub(crate) backup: Backup,
+    pub(crate) backup: BackupAction,
 }
 
 /// What becomes of the backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Backup {
+pub(crate) enum BackupAction {
     /// There is none, and none is needed.
     None,
     /// This is kept.
@@ -36,12 +36,12 @@ pub(crate) enum Backup {
     Drop,
 }
 
-impl Change {
+impl FileChange {
     /// What entering changes in a file, if anything.
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(crate) fn enter(path: &Path, entry: Entry, call: &Call) -> Result<Option<Change>, String> {
+    pub(crate) fn enter(path: &Path, entry: ConfigEntry, call: &Invocation) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         let text = before.clone().unwrap_or_default();
         let after = entry.enter(&text, call)?;
@@ -50,20 +50,20 @@ impl Change {
         }
         let without = entry.remove(&text)?;
         let backup = match (&before, kept(&path, &without, entry)) {
-            (_, Some(backup)) => Backup::Keep(backup),
+            (_, Some(backup)) => BackupAction::Keep(backup),
             // It held nothing but what an earlier install had entered.
-            (Some(before), None) if *before != without && entry.is_empty(&without) => Backup::None,
-            (Some(_), None) => Backup::Keep(without),
-            (None, None) => Backup::None,
+            (Some(before), None) if *before != without && entry.is_empty(&without) => BackupAction::None,
+            (Some(_), None) => BackupAction::Keep(without),
+            (None, None) => BackupAction::None,
         };
-        Ok(Some(Change { path, before, after: Some(after), backup }))
+        Ok(Some(FileChange { path, before, after: Some(after), backup }))
     }
 
     /// What removing changes in a file, if anything.
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(crate) fn remove(path: &Path, entry: Entry) -> Result<Option<Change>, String> {
+    pub(crate) fn remove(path: &Path, entry: ConfigEntry) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         let Some(text) = before else { return Ok(None) };
         let without = entry.remove(&text)?;
@@ -71,27 +71,27 @@ impl Change {
             return Ok(None);
         }
         let (after, backup) = match kept(&path, &without, entry) {
-            Some(original) => (Some(original), Backup::Drop),
-            None if entry.is_empty(&without) && !beside(&path).exists() => (None, Backup::None),
-            None => (Some(without), Backup::None),
+            Some(original) => (Some(original), BackupAction::Drop),
+            None if entry.is_empty(&without) && !beside(&path).exists() => (None, BackupAction::None),
+            None => (Some(without), BackupAction::None),
         };
-        Ok(Some(Change { path, before: Some(text), after, backup }))
+        Ok(Some(FileChange { path, before: Some(text), after, backup }))
     }
 
     /// What writing a file that is ours as a whole changes, if anything. `is_ours` says so of a text.
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(crate) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+    pub(crate) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         if before.as_deref() == Some(text) {
             return Ok(None);
         }
         let backup = match &before {
-            Some(before) if !is_ours(before) => Backup::Keep(before.clone()),
-            _ => Backup::None,
+            Some(before) if !is_ours(before) => BackupAction::Keep(before.clone()),
+            _ => BackupAction::None,
         };
-        Ok(Some(Change { path, before, after: Some(text.to_owned()), backup }))
+        Ok(Some(FileChange { path, before, after: Some(text.to_owned()), backup }))
     }
 
     /// What taking away a file that is ours as a whole changes, if anything; what stood there before comes
@@ -99,13 +99,13 @@ impl Change {
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(crate) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<Change>, String> {
+    pub(crate) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         match before {
             Some(text) if is_ours(&text) => {
                 let after = fs::read_to_string(beside(&path)).ok();
-                let backup = if after.is_some() { Backup::Drop } else { Backup::None };
-                Ok(Some(Change { path, before: Some(text), after, backup }))
+                let backup = if after.is_some() { BackupAction::Drop } else { BackupAction::None };
+                Ok(Some(FileChange { path, before: Some(text), after, backup }))
             }
             _ => Ok(None),
         }
@@ -121,14 +121,14 @@ impl Change {
         if fs::read_to_string(&self.path).ok() != self.before {
             return Err(format!("{} has just been changed by somebody else; run it again", self.path.display()));
         }
-        if let Backup::Keep(text) = &self.backup {
+        if let BackupAction::Keep(text) = &self.backup {
             write(&backup, text, mode(&self.path)).map_err(|error| fail(&backup, error))?;
         }
         match &self.after {
             Some(text) => write(&self.path, text, mode(&self.path)).map_err(|error| fail(&self.path, error))?,
             None => fs::remove_file(&self.path).map_err(|error| fail(&self.path, error))?,
         }
-        if self.backup == Backup::Drop {
+        if self.backup == BackupAction::Drop {
             // It is in place again; a copy that stays harms nobody.
             drop(fs::remove_file(&backup));
         }
@@ -137,10 +137,10 @@ impl Change {
 }
 
 /// The backup of a file, where it is what the file was without our entry.
-fn kept(path: &Path, without: &str, entry: Entry) -> Option<String> {
+fn kept(path: &Path, without: &str, entry: ConfigEntry) -> Option<String> {
     let backup = fs::read_to_string(beside(path)).ok()?;
     // Taken out of what an entry makes of it, since that also takes out what was empty.
-    let call = Call { program: "/iaid".into(), socket: None, store: None };
+    let call = Invocation { program: "/iaid".into(), socket: None, store: None };
     let again = entry.remove(&entry.enter(&backup, &call).ok()?).ok()?;
     (again == without).then_some(backup)
 }
@@ -165,7 +165,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn mode(path: &Path) -> u32 {
-    fs::metadata(path).map_or(PRIVATE, |found| found.permissions().mode() & 0o7777)
+    fs::metadata(path).map_or(PRIVATE_MODE, |found| found.permissions().mode() & 0o7777)
 }
 
 /// Writes a file whole, and makes the folders above it.

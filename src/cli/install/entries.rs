@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::json::{Json, Unfit};
-use super::toml;
+use super::json_edit::{EditError, JsonDocument};
+use super::toml_block;
 
 /// The name of the server.
 const NAME: &str = "iaid";
@@ -23,7 +23,7 @@ pub(crate) const EVENTS: [(&str, &str); 3] =
 
 /// How the program is to be called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct Invocation {
     /// This binary, absolute.
     pub(crate) program: PathBuf,
     /// Where they are not in their default places.
@@ -33,7 +33,7 @@ pub(crate) struct Call {
 
 /// What a file is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum ConfigEntry {
     /// `.claude.json`
     ClaudeServer,
     /// `settings.json` and Codex's `hooks.json`
@@ -42,7 +42,7 @@ pub(crate) enum Entry {
     CodexServer,
 }
 
-impl Call {
+impl Invocation {
     fn args(&self, last: &[&str]) -> Vec<String> {
         let socket = self.socket.iter().flat_map(|path| ["--socket".to_owned(), lossless(path)]);
         socket.chain(last.iter().map(|arg| (*arg).to_owned())).collect()
@@ -56,23 +56,23 @@ impl Call {
     }
 }
 
-impl Entry {
+impl ConfigEntry {
     /// The text of a file with the entry. The same text where it is in already.
     ///
     /// # Errors
     /// Why the file is left alone.
-    pub(crate) fn enter(self, text: &str, call: &Call) -> Result<String, String> {
+    pub(crate) fn enter(self, text: &str, call: &Invocation) -> Result<String, String> {
         match self {
-            Entry::ClaudeServer => enter_server(text, call).map_err(|unfit| unfit.to_string()),
-            Entry::Hooks => enter_hooks(text, call).map_err(|unfit| unfit.to_string()),
-            Entry::CodexServer => {
-                if toml::mentions(&toml::without(text), "mcp_servers", NAME) {
+            ConfigEntry::ClaudeServer => enter_server(text, call).map_err(|error| error.to_string()),
+            ConfigEntry::Hooks => enter_hooks(text, call).map_err(|error| error.to_string()),
+            ConfigEntry::CodexServer => {
+                if toml_block::mentions(&toml_block::without(text), "mcp_servers", NAME) {
                     return Err("it names an mcp_servers.iaid that iaid install did not write; remove that one".into());
                 }
                 let args = json!(call.args(&["mcp"]));
                 // A JSON string is a TOML string.
                 let command = Value::from(lossless(&call.program));
-                Ok(toml::with(text, &format!("[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n")))
+                Ok(toml_block::with(text, &format!("[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n")))
             }
         }
     }
@@ -86,9 +86,9 @@ impl Entry {
             return Ok(text.to_owned());
         }
         match self {
-            Entry::ClaudeServer => remove_server(text).map_err(|unfit| unfit.to_string()),
-            Entry::Hooks => remove_hooks(text).map(Json::into_text).map_err(|unfit| unfit.to_string()),
-            Entry::CodexServer => Ok(toml::without(text)),
+            ConfigEntry::ClaudeServer => remove_server(text).map_err(|error| error.to_string()),
+            ConfigEntry::Hooks => remove_hooks(text).map(JsonDocument::into_text).map_err(|error| error.to_string()),
+            ConfigEntry::CodexServer => Ok(toml_block::without(text)),
         }
     }
 
@@ -97,18 +97,18 @@ impl Entry {
     /// # Errors
     /// The file is not of its kind.
     pub(crate) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
-        let unfit = |unfit: Unfit| unfit.to_string();
+        let error = |error: EditError| error.to_string();
         match self {
-            Entry::Hooks => Ok(hooks(&Json::read(text).map_err(unfit)?)),
-            Entry::ClaudeServer => {
-                let json = Json::read(text).map_err(unfit)?;
+            ConfigEntry::Hooks => Ok(hooks(&JsonDocument::read(text).map_err(error)?)),
+            ConfigEntry::ClaudeServer => {
+                let json = JsonDocument::read(text).map_err(error)?;
                 let Some(server) = json.at(&["mcpServers", NAME]) else { return Ok(Vec::new()) };
                 let server: Value = serde_json::from_str(server).unwrap_or_default();
                 Ok(vec![(String::new(), server["command"].as_str().map(quoted).unwrap_or_default())])
             }
-            Entry::CodexServer if !toml::mentions(text, "mcp_servers", NAME) => Ok(Vec::new()),
-            Entry::CodexServer => {
-                let command = toml::string(text, &["mcp_servers", NAME, "command"]);
+            ConfigEntry::CodexServer if !toml_block::mentions(text, "mcp_servers", NAME) => Ok(Vec::new()),
+            ConfigEntry::CodexServer => {
+                let command = toml_block::string(text, &["mcp_servers", NAME, "command"]);
                 Ok(vec![(String::new(), command.map(|command| quoted(&command)).unwrap_or_default())])
             }
         }
@@ -117,14 +117,16 @@ impl Entry {
     /// Is there nothing in a file?
     pub(crate) fn is_empty(self, text: &str) -> bool {
         match self {
-            Entry::ClaudeServer | Entry::Hooks => Json::read(text).is_ok_and(|json| json.is_empty()),
-            Entry::CodexServer => text.trim().is_empty(),
+            ConfigEntry::ClaudeServer | ConfigEntry::Hooks => {
+                JsonDocument::read(text).is_ok_and(|json| json.is_empty())
+            }
+            ConfigEntry::CodexServer => text.trim().is_empty(),
         }
     }
 }
 
-fn enter_server(text: &str, call: &Call) -> Result<String, Unfit> {
-    let mut json = Json::read(text)?;
+fn enter_server(text: &str, call: &Invocation) -> Result<String, EditError> {
+    let mut json = JsonDocument::read(text)?;
     let server = json!({"type": "stdio", "command": lossless(&call.program), "args": call.args(&["mcp"])});
     let there = json.at(&["mcpServers", NAME]).and_then(|there| serde_json::from_str::<Value>(there).ok());
     // What its user has added to it stays.
@@ -135,8 +137,8 @@ fn enter_server(text: &str, call: &Call) -> Result<String, Unfit> {
     Ok(json.into_text())
 }
 
-fn remove_server(text: &str) -> Result<String, Unfit> {
-    let mut json = Json::read(text)?;
+fn remove_server(text: &str) -> Result<String, EditError> {
+    let mut json = JsonDocument::read(text)?;
     if json.at(&["mcpServers", NAME]).is_some() {
         json.remove(&["mcpServers", NAME]);
         if json.keys(&["mcpServers"]).is_empty() {
@@ -146,8 +148,8 @@ fn remove_server(text: &str) -> Result<String, Unfit> {
     Ok(json.into_text())
 }
 
-fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
-    let json = Json::read(text)?;
+fn enter_hooks(text: &str, call: &Invocation) -> Result<String, EditError> {
+    let json = JsonDocument::read(text)?;
     let wanted: Vec<(&str, String)> = EVENTS.iter().map(|(theirs, ours)| (*theirs, call.hook(ours))).collect();
     let found = hooks(&json);
     let is_in = |(event, command): &(&str, String)| found.iter().any(|(e, c)| e == event && c == command);
@@ -163,7 +165,7 @@ fn enter_hooks(text: &str, call: &Call) -> Result<String, Unfit> {
 }
 
 /// Our handlers: the event and the command of each.
-fn hooks(json: &Json) -> Vec<(String, String)> {
+fn hooks(json: &JsonDocument) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for event in json.keys(&["hooks"]) {
         for group in json.elements(&["hooks", &event]) {
@@ -174,8 +176,8 @@ fn hooks(json: &Json) -> Vec<(String, String)> {
 }
 
 /// Without our handlers, and the groups, events and hooks in which nothing else is.
-fn remove_hooks(text: &str) -> Result<Json, Unfit> {
-    let mut json = Json::read(text)?;
+fn remove_hooks(text: &str) -> Result<JsonDocument, EditError> {
+    let mut json = JsonDocument::read(text)?;
     for event in json.keys(&["hooks"]) {
         let path = ["hooks", event.as_str()];
         let groups: Vec<String> = json.elements(&path).into_iter().map(str::to_owned).collect();
@@ -187,7 +189,7 @@ fn remove_hooks(text: &str) -> Result<Json, Unfit> {
                 continue;
             }
             is_changed = true;
-            let mut left = Json::read(group)?;
+            let mut left = JsonDocument::read(group)?;
             if ours == left.elements(&["hooks"]).len() {
                 json.remove_element(&path, at);
                 continue;
@@ -212,12 +214,12 @@ fn remove_hooks(text: &str) -> Result<Json, Unfit> {
 
 /// The commands of a group's handlers.
 fn commands(group: &str) -> Vec<String> {
-    let Ok(group) = Json::read(group) else { return Vec::new() };
+    let Ok(group) = JsonDocument::read(group) else { return Vec::new() };
     group.elements(&["hooks"]).into_iter().filter_map(command).collect()
 }
 
 fn command(handler: &str) -> Option<String> {
-    let handler = Json::read(handler).ok()?;
+    let handler = JsonDocument::read(handler).ok()?;
     handler.at(&["command"]).and_then(|value| serde_json::from_str(value).ok())
 }
 
@@ -268,8 +270,8 @@ fn lossless(path: &Path) -> String {
 mod tests {
     use super::*;
 
-    fn call(program: &str) -> Call {
-        Call { program: program.into(), socket: None, store: None }
+    fn call(program: &str) -> Invocation {
+        Invocation { program: program.into(), socket: None, store: None }
     }
 
     fn value(text: &str) -> Value {
@@ -281,11 +283,11 @@ mod tests {
         let servers = "{\n  \"numStartups\": 12,\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  }\n}\n";
         let hooks = "{\n    \"hooks\": {\n        \"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"true\"}]}],\n        \"PreToolUse\": []\n    },\n    \"model\": \"opus\"\n}";
         for (entry, text) in [
-            (Entry::ClaudeServer, servers),
-            (Entry::ClaudeServer, "{\"a\":{\"b\":1}}"),
-            (Entry::Hooks, hooks),
-            (Entry::Hooks, "{\n  \"model\": \"opus\"\n}\n"),
-            (Entry::CodexServer, "model = \"x\"\n\n[mcp_servers.other]\ncommand = \"y\"\n"),
+            (ConfigEntry::ClaudeServer, servers),
+            (ConfigEntry::ClaudeServer, "{\"a\":{\"b\":1}}"),
+            (ConfigEntry::Hooks, hooks),
+            (ConfigEntry::Hooks, "{\n  \"model\": \"opus\"\n}\n"),
+            (ConfigEntry::CodexServer, "model = \"x\"\n\n[mcp_servers.other]\ncommand = \"y\"\n"),
         ] {
             let once = entry.enter(text, &call("/opt/iaid")).unwrap();
             assert_ne!(once, text);
@@ -301,16 +303,16 @@ mod tests {
 
     #[test]
     fn what_is_entered_calls_this_program() {
-        let call = Call {
+        let call = Invocation {
             program: "/home/é x/it's/iaid".into(),
             socket: Some("/run/a b.sock".into()),
             store: Some("/srv/m".into()),
         };
-        let server = value(&Entry::ClaudeServer.enter("", &call).unwrap());
+        let server = value(&ConfigEntry::ClaudeServer.enter("", &call).unwrap());
         let want =
             json!({"type": "stdio", "command": "/home/é x/it's/iaid", "args": ["--socket", "/run/a b.sock", "mcp"]});
         assert_eq!(server["mcpServers"]["iaid"], want);
-        let hooks = value(&Entry::Hooks.enter("", &call).unwrap());
+        let hooks = value(&ConfigEntry::Hooks.enter("", &call).unwrap());
         let want = r"'/home/é x/it'\''s/iaid' --socket '/run/a b.sock' hook stop --store /srv/m";
         assert_eq!(hooks["hooks"]["Stop"], json!([{"hooks": [{"type": "command", "command": want, "timeout": 10}]}]));
         assert_eq!(
@@ -318,14 +320,15 @@ mod tests {
             ["/home/é x/it's/iaid", "--socket", "/run/a b.sock", "hook", "stop", "--store", "/srv/m"]
         );
         assert_eq!(hooks["hooks"].as_object().unwrap().len(), 3);
-        let toml = Entry::CodexServer.enter("", &call).unwrap();
-        for (entry, text) in [(Entry::ClaudeServer, server.to_string()), (Entry::CodexServer, toml.clone())] {
+        let toml = ConfigEntry::CodexServer.enter("", &call).unwrap();
+        for (entry, text) in [(ConfigEntry::ClaudeServer, server.to_string()), (ConfigEntry::CodexServer, toml.clone())]
+        {
             let found = entry.commands(&text).unwrap();
             assert_eq!(found.len(), 1, "{text}");
             assert_eq!(words(&found[0].1), ["/home/é x/it's/iaid"], "{text}");
             assert_eq!(entry.commands(""), Ok(Vec::new()));
         }
-        let found = Entry::Hooks.commands(&hooks.to_string()).unwrap();
+        let found = ConfigEntry::Hooks.commands(&hooks.to_string()).unwrap();
         assert!(found.contains(&("Stop".into(), want.into())) && found.len() == 3, "{found:?}");
         assert!(
             toml.contains("\ncommand = \"/home/é x/it's/iaid\"\nargs = [\"--socket\",\"/run/a b.sock\",\"mcp\"]\n"),
@@ -341,21 +344,23 @@ mod tests {
             {"matcher": "x", "hooks": [mine("'/o ld/iaid' --socket /s hook stop")]},
         ], "SessionStart": "odd"}})
         .to_string();
-        let left = value(&Entry::Hooks.remove(&text).unwrap());
+        let left = value(&ConfigEntry::Hooks.remove(&text).unwrap());
         let want =
             json!({"Stop": [{"hooks": [mine("/usr/bin/notify"), mine("iaid recall hook")]}], "SessionStart": "odd"});
         assert_eq!(left["hooks"], want);
-        assert!(Entry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is no array"));
+        assert!(
+            ConfigEntry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is no array")
+        );
     }
 
     #[test]
     fn what_cannot_be_changed_is_left_alone_with_a_reason() {
         for (entry, text, part) in [
-            (Entry::ClaudeServer, "// no JSON", "not JSON"),
-            (Entry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is no object"),
-            (Entry::Hooks, "[]", "not an object"),
-            (Entry::Hooks, "{\"hooks\":5}", "\"hooks\" is no object"),
-            (Entry::CodexServer, "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
+            (ConfigEntry::ClaudeServer, "// no JSON", "not JSON"),
+            (ConfigEntry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is no object"),
+            (ConfigEntry::Hooks, "[]", "not an object"),
+            (ConfigEntry::Hooks, "{\"hooks\":5}", "\"hooks\" is no object"),
+            (ConfigEntry::CodexServer, "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
         ] {
             let error = entry.enter(text, &call("/b/iaid")).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

@@ -5,24 +5,25 @@
 //! alone. `iaid uninstall` takes it all out again.
 
 mod change;
+mod config_paths;
 mod diff;
 pub(crate) mod entries;
-mod json;
-mod place;
+mod json_edit;
+
 mod plan;
 pub(crate) mod service;
-mod toml;
+mod toml_block;
 
 use std::env;
 use std::path::PathBuf;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 
-use self::entries::Call;
-pub(crate) use self::place::Place;
-pub(crate) use self::plan::Plan;
+pub(crate) use self::config_paths::ConfigPaths;
+use self::entries::Invocation;
+pub(crate) use self::plan::InstallPlan;
 
 /// Set up Claude Code, Codex and the service manager to use this program
 ///
@@ -31,7 +32,7 @@ pub(crate) use self::plan::Plan;
 #[derive(Debug, clap::Args)]
 pub(crate) struct InstallArgs {
     #[command(flatten)]
-    pub(crate) choice: Choice,
+    pub(crate) choice: InstallOptions,
     /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -39,7 +40,7 @@ pub(crate) struct InstallArgs {
 
 /// What is to be done, and how.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Choice {
+pub(crate) struct InstallOptions {
     /// Claude Code: the MCP server and the hooks
     #[arg(long)]
     claude_code: bool,
@@ -59,14 +60,14 @@ pub(crate) struct Choice {
 
 /// A part of the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum InstallTarget {
     ClaudeCode,
     Codex,
     Service,
 }
 
 pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
-    let place = Place::from_env()?;
+    let place = ConfigPaths::from_env()?;
     let call = call(socket, args.store.clone(), &place)?;
     let parts = match args.choice.parts() {
         parts if parts.is_empty() => place.parts_found(),
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
                 .into(),
         ));
     }
-    let mut plan = Plan::default();
+    let mut plan = InstallPlan::default();
     for part in &parts {
         plan.enter(&place, *part, &call);
     }
@@ -88,20 +89,24 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
     }
     plan.carry_out(&place, console);
     plan.offer_to_stay(&args.choice, console);
-    if parts.contains(&Part::Codex) && console.format == Format::Text {
+    if parts.contains(&InstallTarget::Codex) && console.format == OutputFormat::Text {
         console.warn("Codex runs new hooks once you have trusted them: open /hooks in it.");
     }
     plan.told(console)?;
     match console.format {
-        Format::Text => console.say("done; sessions that start from now on have it").map_err(CliError::Output),
-        Format::Json => Ok(()),
+        OutputFormat::Text => console.say("done; sessions that start from now on have it").map_err(CliError::Output),
+        OutputFormat::Json => Ok(()),
     }
 }
 
-impl Choice {
+impl InstallOptions {
     /// What was named.
-    pub(crate) fn parts(&self) -> Vec<Part> {
-        let named = [(self.claude_code, Part::ClaudeCode), (self.codex, Part::Codex), (self.service, Part::Service)];
+    pub(crate) fn parts(&self) -> Vec<InstallTarget> {
+        let named = [
+            (self.claude_code, InstallTarget::ClaudeCode),
+            (self.codex, InstallTarget::Codex),
+            (self.service, InstallTarget::Service),
+        ];
         named.into_iter().filter(|(is_named, _)| *is_named).map(|(_, part)| part).collect()
     }
 }
@@ -110,7 +115,7 @@ impl Choice {
 ///
 /// # Errors
 /// It has no path that can be written down.
-fn call(socket: Option<PathBuf>, store: Option<PathBuf>, place: &Place) -> Result<Call, CliError> {
+fn call(socket: Option<PathBuf>, store: Option<PathBuf>, place: &ConfigPaths) -> Result<Invocation, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
     let program = env::current_exe().map_err(|error| CliError::File("iaid".into(), error))?;
@@ -121,7 +126,7 @@ fn call(socket: Option<PathBuf>, store: Option<PathBuf>, place: &Place) -> Resul
     let socket = absolute(paths::socket(socket, &env)?)?;
     let store = absolute(paths::store(store, &env)?)?;
     let usual = place.home.join(".iai-mcp");
-    let call = Call {
+    let call = Invocation {
         program,
         socket: Some(socket).filter(|path| *path != usual.join(".daemon.sock")),
         store: Some(store).filter(|path| *path != usual),

@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::change::{Backup, Change};
-use super::entries::Call;
-use super::place::Place;
-use super::service::{self, Manager, Sandbox};
-use super::{Choice, Part, diff};
-use crate::cli::support::console::{self, Console, Format};
+use super::change::{BackupAction, FileChange};
+use super::config_paths::ConfigPaths;
+use super::entries::Invocation;
+use super::service::{self, Sandbox, ServiceManager};
+use super::{InstallOptions, InstallTarget, diff};
+use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
 
 /// What is to be done: changes of files, and of the service.
 #[derive(Default)]
-pub(crate) struct Plan {
-    changes: Vec<Change>,
+pub(crate) struct InstallPlan {
+    changes: Vec<FileChange>,
     service: Option<Service>,
     /// What cannot be done, and why.
     problems: Vec<String>,
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
 
 /// What is to become of the service, once its files are what they shall be.
 struct Service {
-    manager: Manager,
+    manager: ServiceManager,
     step: Step,
     /// Its own among the changes are the last ones, from here.
     from: usize,
@@ -34,41 +34,41 @@ struct Service {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    Start(Call),
+    Start(Invocation),
     Stop,
 }
 
-impl Plan {
-    pub(crate) fn enter(&mut self, place: &Place, part: Part, call: &Call) {
+impl InstallPlan {
+    pub(crate) fn enter(&mut self, place: &ConfigPaths, part: InstallTarget, call: &Invocation) {
         for (path, entry) in place.entries(part) {
-            let change = Change::enter(&path, entry, call);
+            let change = FileChange::enter(&path, entry, call);
             self.add(&path, change);
         }
-        if part == Part::Service {
+        if part == InstallTarget::Service {
             self.enter_service(place, call);
         }
     }
 
     /// Takes out again what was entered for a part.
-    pub(crate) fn remove(&mut self, place: &Place, part: Part) {
+    pub(crate) fn remove(&mut self, place: &ConfigPaths, part: InstallTarget) {
         for (path, entry) in place.entries(part) {
-            let change = Change::remove(&path, entry);
+            let change = FileChange::remove(&path, entry);
             self.add(&path, change);
         }
-        if part == Part::Service {
+        if part == InstallTarget::Service {
             self.remove_service(place);
         }
     }
 
-    fn add(&mut self, path: &Path, change: Result<Option<Change>, String>) {
+    fn add(&mut self, path: &Path, change: Result<Option<FileChange>, String>) {
         match change {
             Ok(change) => self.changes.extend(change),
             Err(why) => self.problems.push(format!("{}: {why}; it was left alone", path.display())),
         }
     }
 
-    fn enter_service(&mut self, place: &Place, call: &Call) {
-        let Some(manager) = Manager::found() else {
+    fn enter_service(&mut self, place: &ConfigPaths, call: &Invocation) {
+        let Some(manager) = ServiceManager::found() else {
             return self.problems.push("the service: neither systemctl nor launchctl is in PATH".into());
         };
         if let Err(why) = manager.answers() {
@@ -89,7 +89,7 @@ impl Plan {
             if std::fs::read_to_string(&plain.path).is_ok_and(|text| text == plain.text) {
                 continue;
             }
-            let change = Change::put(&full.path, &full.text, service::is_ours);
+            let change = FileChange::put(&full.path, &full.text, service::is_ours);
             self.add(&full.path, change);
         }
         if self.changes.len() > from || !is_running {
@@ -98,12 +98,12 @@ impl Plan {
     }
 
     /// Ends the service and takes its files away.
-    fn remove_service(&mut self, place: &Place) {
-        let Some(manager) = Manager::found() else { return };
+    fn remove_service(&mut self, place: &ConfigPaths) {
+        let Some(manager) = ServiceManager::found() else { return };
         let from = self.changes.len();
-        let call = Call { program: PathBuf::new(), socket: None, store: None };
+        let call = Invocation { program: PathBuf::new(), socket: None, store: None };
         for file in manager.files(&place.home, &call, Sandbox::Full) {
-            let change = Change::take_away(&file.path, service::is_ours);
+            let change = FileChange::take_away(&file.path, service::is_ours);
             self.add(&file.path, change);
         }
         if self.changes.len() > from {
@@ -115,10 +115,10 @@ impl Plan {
     ///
     /// # Errors
     /// There is nobody to ask; or something cannot be done, and there is nothing else to do.
-    pub(crate) fn agreed(&self, choice: &Choice, console: &mut Console) -> Result<bool, CliError> {
+    pub(crate) fn agreed(&self, choice: &InstallOptions, console: &mut Console) -> Result<bool, CliError> {
         self.show(console)?;
         if self.changes.is_empty() && self.service.is_none() {
-            if console.format == Format::Text && self.problems.is_empty() {
+            if console.format == OutputFormat::Text && self.problems.is_empty() {
                 console.say("nothing to do: it is all as it should be").map_err(CliError::Output)?;
             }
             self.told(console)?;
@@ -131,7 +131,7 @@ impl Plan {
         if choice.yes {
             return Ok(true);
         }
-        if !console.input_kind.is_terminal() || console.format == Format::Json {
+        if !console.input_kind.is_terminal() || console.format == OutputFormat::Json {
             return Err(CliError::Usage(
                 "nothing was changed: there is nobody to ask; say --yes to do it, or --dry-run to see it".into(),
             ));
@@ -143,16 +143,16 @@ impl Plan {
         for problem in &self.problems {
             console.warn(problem);
         }
-        if console.format == Format::Json {
+        if console.format == OutputFormat::Json {
             return Ok(());
         }
         for change in &self.changes {
             let what = match (&change.before, &change.after, &change.backup) {
                 (None, ..) => "new",
                 (_, None, _) => "removed",
-                (.., Backup::Keep(_)) => "changed, with a backup beside it",
-                (.., Backup::Drop) => "as it was before iaid install",
-                (.., Backup::None) => "changed",
+                (.., BackupAction::Keep(_)) => "changed, with a backup beside it",
+                (.., BackupAction::Drop) => "as it was before iaid install",
+                (.., BackupAction::None) => "changed",
             };
             console.say(format_args!("{} ({what})", change.path.display())).map_err(CliError::Output)?;
             let (before, after) = (change.before.as_deref(), change.after.as_deref());
@@ -162,17 +162,17 @@ impl Plan {
             }
         }
         let what = match self.service.as_ref().map(|service| (service.manager, &service.step)) {
-            Some((Manager::Systemd, Step::Start(_))) => "systemd starts iaid.socket now and at every login",
-            Some((Manager::Systemd, Step::Stop)) => "systemd stops iaid.socket and iaid.service",
-            Some((Manager::Launchd, Step::Start(_))) => "launchd starts org.iaid.daemon at its first use",
-            Some((Manager::Launchd, Step::Stop)) => "launchd stops org.iaid.daemon",
+            Some((ServiceManager::Systemd, Step::Start(_))) => "systemd starts iaid.socket now and at every login",
+            Some((ServiceManager::Systemd, Step::Stop)) => "systemd stops iaid.socket and iaid.service",
+            Some((ServiceManager::Launchd, Step::Start(_))) => "launchd starts org.iaid.daemon at its first use",
+            Some((ServiceManager::Launchd, Step::Stop)) => "launchd stops org.iaid.daemon",
             None => return console.flush().map_err(CliError::Output),
         };
         console.say(what).and_then(|()| console.flush()).map_err(CliError::Output)
     }
 
     /// Does it, each part by itself.
-    pub(crate) fn carry_out(&mut self, place: &Place, console: &mut Console) {
+    pub(crate) fn carry_out(&mut self, place: &ConfigPaths, console: &mut Console) {
         let known = self.problems.len();
         if let Some(Service { manager, step: Step::Stop, .. }) = self.service
             && let Err(why) = manager.stop()
@@ -204,9 +204,9 @@ impl Plan {
     }
 
     /// On a machine without a screen: shall the service stay when the user leaves?
-    pub(crate) fn offer_to_stay(&mut self, choice: &Choice, console: &mut Console) {
-        let is_new = self.service.as_ref().is_some_and(|service| service.manager == Manager::Systemd);
-        if !is_new || console.format == Format::Json || !service::ends_with_the_session() {
+    pub(crate) fn offer_to_stay(&mut self, choice: &InstallOptions, console: &mut Console) {
+        let is_new = self.service.as_ref().is_some_and(|service| service.manager == ServiceManager::Systemd);
+        if !is_new || console.format == OutputFormat::Json || !service::ends_with_the_session() {
             return;
         }
         let is_wanted = !choice.yes
@@ -227,16 +227,16 @@ impl Plan {
     /// # Errors
     /// Something was not done.
     pub(crate) fn told(&self, console: &mut Console) -> Result<(), CliError> {
-        if console.format == Format::Json {
+        if console.format == OutputFormat::Json {
             let changed: Vec<String> = self.changes.iter().map(|change| change.path.display().to_string()).collect();
             console.say(json!({"changed": changed, "problems": self.problems})).map_err(CliError::Output)?;
         }
-        if self.problems.is_empty() { Ok(()) } else { Err(CliError::Unfinished(self.problems.len() as u64)) }
+        if self.problems.is_empty() { Ok(()) } else { Err(CliError::PartialInstall(self.problems.len() as u64)) }
     }
 }
 
 /// Starts the service; where the sandbox is more than this system grants, with less of it.
-fn start(manager: Manager, place: &Place, call: &Call, console: &mut Console) -> Result<(), String> {
+fn start(manager: ServiceManager, place: &ConfigPaths, call: &Invocation, console: &mut Console) -> Result<(), String> {
     if let Some(store) = &call.store {
         // A sandbox can only open what is there.
         files::make_folder(store).map_err(|error| format!("{}: {error}", store.display()))?;
@@ -244,7 +244,7 @@ fn start(manager: Manager, place: &Place, call: &Call, console: &mut Console) ->
     let Err(why) = manager.start(&place.home) else { return Ok(()) };
     let mut is_changed = false;
     for file in manager.files(&place.home, call, Sandbox::Plain) {
-        if let Some(change) = Change::put(&file.path, &file.text, service::is_ours)? {
+        if let Some(change) = FileChange::put(&file.path, &file.text, service::is_ours)? {
             change.apply()?;
             is_changed = true;
         }
@@ -269,24 +269,24 @@ fn ask(question: &str, console: &mut Console) -> Result<bool, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::support::console::Kind;
+    use crate::cli::support::console::StreamKind;
     use crate::cli::support::console::tests::console;
 
     #[test]
     fn a_person_is_asked_and_only_a_yes_is_one() {
-        let change = Change {
+        let change = FileChange {
             path: "/f".into(),
             before: Some("a\u{1b}\nb\n".into()),
             after: Some("a\u{1b}\nc\n".into()),
-            backup: Backup::None,
+            backup: BackupAction::None,
         };
-        let plan = Plan { changes: vec![change], ..Plan::default() };
-        let choice = Choice { claude_code: false, codex: false, service: false, yes: false, dry_run: false };
+        let plan = InstallPlan { changes: vec![change], ..InstallPlan::default() };
+        let choice = InstallOptions { claude_code: false, codex: false, service: false, yes: false, dry_run: false };
         for (answer, want) in
             [("y\n", true), ("yes\n", true), ("n\n", false), ("\n", false), ("", false), ("yesterday", false)]
         {
-            let (mut console, out, _) = console(Format::Text, answer.as_bytes());
-            console.input_kind = Kind::Terminal;
+            let (mut console, out, _) = console(OutputFormat::Text, answer.as_bytes());
+            console.input_kind = StreamKind::Terminal;
             assert_eq!(plan.agreed(&choice, &mut console).unwrap(), want, "{answer:?}");
             assert_eq!(out.text(), "/f (changed)\n    - b\n    + c\nDo it? [y/N]\n");
         }

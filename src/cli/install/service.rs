@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::entries::Call;
+use super::entries::Invocation;
 use crate::cli::support::{files, program};
 
 const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
@@ -31,7 +31,7 @@ const ACT: Duration = Duration::from_secs(120);
 
 /// Who starts the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manager {
+pub(crate) enum ServiceManager {
     Systemd,
     Launchd,
 }
@@ -52,62 +52,62 @@ pub(crate) struct ServiceFile {
     pub(crate) text: String,
 }
 
-impl Manager {
+impl ServiceManager {
     /// The one that this machine has.
-    pub(crate) fn found() -> Option<Manager> {
-        let systemd = || find("systemctl").map(|_| Manager::Systemd);
-        let launchd = || find("launchctl").map(|_| Manager::Launchd);
+    pub(crate) fn found() -> Option<ServiceManager> {
+        let systemd = || find("systemctl").map(|_| ServiceManager::Systemd);
+        let launchd = || find("launchctl").map(|_| ServiceManager::Launchd);
         if cfg!(target_os = "macos") { launchd().or_else(systemd) } else { systemd().or_else(launchd) }
     }
 
     /// Does it answer for this user? The reason why not.
     pub(crate) fn answers(self) -> Result<(), String> {
         match self {
-            Manager::Systemd => asked("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
+            ServiceManager::Systemd => asked("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
                 format!("systemd does not answer for this user ({why}); log in on a terminal of your own, or run loginctl enable-linger")
             }),
-            Manager::Launchd => Ok(()),
+            ServiceManager::Launchd => Ok(()),
         }
     }
 
     /// Is the service in its hands already?
     pub(crate) fn has_it(self) -> bool {
         match self {
-            Manager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
-            Manager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
+            ServiceManager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
+            ServiceManager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
         }
     }
 
     /// Will it start the service at the next login, too?
     pub(crate) fn keeps_it(self) -> bool {
         match self {
-            Manager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
-            Manager::Launchd => true,
+            ServiceManager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
+            ServiceManager::Launchd => true,
         }
     }
 
     /// The program that its files start, where they are there.
     pub(crate) fn program(self, home: &Path) -> Option<PathBuf> {
         let name = match self {
-            Manager::Systemd => "iaid.service".to_owned(),
-            Manager::Launchd => format!("{AGENT_NAME}.plist"),
+            ServiceManager::Systemd => "iaid.service".to_owned(),
+            ServiceManager::Launchd => format!("{AGENT_NAME}.plist"),
         };
         let text = files::text(&self.folder(home).join(name), UNIT_BYTES).ok()??;
         program_in(&text)
     }
 
     /// Its files.
-    pub(crate) fn files(self, home: &Path, call: &Call, sandbox: Sandbox) -> Vec<ServiceFile> {
+    pub(crate) fn files(self, home: &Path, call: &Invocation, sandbox: Sandbox) -> Vec<ServiceFile> {
         let file = |path: PathBuf, text| ServiceFile { path, text };
         match self {
-            Manager::Systemd => {
+            ServiceManager::Systemd => {
                 let folder = self.folder(home);
                 vec![
                     file(folder.join("iaid.socket"), socket_unit(call)),
                     file(folder.join("iaid.service"), service_unit(call, sandbox)),
                 ]
             }
-            Manager::Launchd => {
+            ServiceManager::Launchd => {
                 vec![file(self.folder(home).join(format!("{AGENT_NAME}.plist")), agent(home, call))]
             }
         }
@@ -116,8 +116,8 @@ impl Manager {
     fn folder(self, home: &Path) -> PathBuf {
         let config = env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
         match self {
-            Manager::Systemd => config.unwrap_or_else(|| home.join(".config")).join("systemd/user"),
-            Manager::Launchd => home.join("Library/LaunchAgents"),
+            ServiceManager::Systemd => config.unwrap_or_else(|| home.join(".config")).join("systemd/user"),
+            ServiceManager::Launchd => home.join("Library/LaunchAgents"),
         }
     }
 
@@ -127,12 +127,12 @@ impl Manager {
     /// What the manager says.
     pub(crate) fn start(self, home: &Path) -> Result<(), String> {
         match self {
-            Manager::Systemd => {
+            ServiceManager::Systemd => {
                 run("systemctl", &["--user", "daemon-reload"])?;
                 run("systemctl", &["--user", "enable", "--now", "iaid.socket"])?;
                 run("systemctl", &["--user", "restart", "iaid.service"])
             }
-            Manager::Launchd => {
+            ServiceManager::Launchd => {
                 // The one that runs has other settings; where none does, there is nothing to end.
                 drop(run("launchctl", &["bootout", &agent_target()]));
                 let plist = self.folder(home).join(format!("{AGENT_NAME}.plist"));
@@ -144,7 +144,7 @@ impl Manager {
 
     /// Forgets a start that failed, so that the next one counts for itself.
     pub(crate) fn forget_failure(self) {
-        if self == Manager::Systemd {
+        if self == ServiceManager::Systemd {
             drop(run("systemctl", &["--user", "reset-failed", "iaid.service"]));
         }
     }
@@ -155,14 +155,14 @@ impl Manager {
     /// What the manager says.
     pub(crate) fn stop(self) -> Result<(), String> {
         match self {
-            Manager::Systemd => run("systemctl", &["--user", "disable", "--now", "iaid.socket", "iaid.service"]),
-            Manager::Launchd => run("launchctl", &["bootout", &agent_target()]),
+            ServiceManager::Systemd => run("systemctl", &["--user", "disable", "--now", "iaid.socket", "iaid.service"]),
+            ServiceManager::Launchd => run("launchctl", &["bootout", &agent_target()]),
         }
     }
 
     /// Takes note that its files have gone.
     pub(crate) fn reload(self) {
-        if self == Manager::Systemd {
+        if self == ServiceManager::Systemd {
             drop(run("systemctl", &["--user", "daemon-reload"]));
         }
     }
@@ -199,14 +199,14 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
         .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
 }
 
-fn socket_unit(call: &Call) -> String {
+fn socket_unit(call: &Invocation) -> String {
     match &call.socket {
         Some(path) => SOCKET_UNIT.replace("%h/.iai-mcp/.daemon.sock", &path.to_string_lossy().replace('%', "%%")),
         None => SOCKET_UNIT.to_owned(),
     }
 }
 
-fn service_unit(call: &Call, sandbox: Sandbox) -> String {
+fn service_unit(call: &Invocation, sandbox: Sandbox) -> String {
     let store = call.store.as_ref().map(|path| unit_word(path));
     let options = store.as_ref().map_or_else(String::new, |store| format!(" --store {store}"));
     let start = format!("{} serve{options}", unit_word(&call.program));
@@ -236,7 +236,7 @@ fn unit_word(path: &Path) -> String {
     word + "\""
 }
 
-fn agent(home: &Path, call: &Call) -> String {
+fn agent(home: &Path, call: &Invocation) -> String {
     let xml = |path: &Path| {
         path.to_string_lossy()
             .replace('&', "&amp;")
@@ -300,8 +300,8 @@ fn output(program: &str, args: &[&str], limit: Duration) -> Result<String, Strin
 mod tests {
     use super::*;
 
-    fn call(store: Option<&str>) -> Call {
-        Call { program: "/o p/iaid".into(), socket: None, store: store.map(PathBuf::from) }
+    fn call(store: Option<&str>) -> Invocation {
+        Invocation { program: "/o p/iaid".into(), socket: None, store: store.map(PathBuf::from) }
     }
 
     #[test]

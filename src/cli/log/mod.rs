@@ -18,8 +18,8 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use self::tail::Tail;
-use crate::cli::support::console::{Console, Format, visible};
+use self::tail::JournalTail;
+use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::cli::support::values::counted;
@@ -68,7 +68,7 @@ pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> 
         (None, true) => SHOWN_BEFORE,
         (None, false) => SHOWN,
     });
-    let mut tail = Tail::new(folder, since.map(|since| since.to_zoned(TimeZone::UTC).date()));
+    let mut tail = JournalTail::new(folder, since.map(|since| since.to_zoned(TimeZone::UTC).date()));
     let mut entries = VecDeque::new();
     look(&mut tail, console, |entry| {
         if is_since(&entry, since) {
@@ -83,7 +83,7 @@ pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> 
 }
 
 /// Shows what comes, until nobody reads it any more.
-fn follow(tail: &mut Tail, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
+fn follow(tail: &mut JournalTail, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
     while !pipe::is_closed(&std::io::stdout()) {
         thread::sleep(LOOK);
         let mut entries = VecDeque::new();
@@ -94,7 +94,7 @@ fn follow(tail: &mut Tail, zone: &TimeZone, console: &mut Console) -> Result<(),
 }
 
 /// Gives what has come since the last look.
-fn look(tail: &mut Tail, console: &mut Console, mut each: impl FnMut(Entry)) -> Result<(), CliError> {
+fn look(tail: &mut JournalTail, console: &mut Console, mut each: impl FnMut(Entry)) -> Result<(), CliError> {
     let mut passed_over = 0;
     let looked = tail.look(|line| match serde_json::from_slice(line) {
         Ok(object) => each(Entry { line: String::from_utf8_lossy(line).into_owned(), object }),
@@ -110,8 +110,8 @@ fn look(tail: &mut Tail, console: &mut Console, mut each: impl FnMut(Entry)) -> 
 fn show(entries: VecDeque<Entry>, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
     for Entry { line, object } in entries {
         let said = match console.format {
-            Format::Json => console.say(line),
-            Format::Text => {
+            OutputFormat::Json => console.say(line),
+            OutputFormat::Text => {
                 let line = words::line(object, zone);
                 console.say(visible(&line, console.out_kind))
             }

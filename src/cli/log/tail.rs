@@ -19,24 +19,24 @@ const LINE_BYTES: usize = 1 << 20;
 const CHUNK: usize = 64 << 10;
 
 /// A place in the journal.
-pub(crate) struct Tail {
+pub(crate) struct JournalTail {
     folder: PathBuf,
     /// Days before it are of no interest, or read.
     from: Option<Date>,
-    open: Option<Open>,
+    open: Option<OpenDay>,
 }
 
-struct Open {
+struct OpenDay {
     day: Date,
     file: File,
     /// The beginning of a line whose end is not there.
     rest: Vec<u8>,
 }
 
-impl Tail {
+impl JournalTail {
     /// At the beginning of a day, or of all.
-    pub(crate) fn new(folder: PathBuf, from: Option<Date>) -> Tail {
-        Tail { folder, from, open: None }
+    pub(crate) fn new(folder: PathBuf, from: Option<Date>) -> JournalTail {
+        JournalTail { folder, from, open: None }
     }
 
     /// The file or folder that it is at.
@@ -54,7 +54,7 @@ impl Tail {
             let days = journal::days(&self.folder)?;
             if self.open.is_none() {
                 let next = days.iter().copied().find(|day| self.from.is_none_or(|from| *day >= from));
-                self.open = next.map(|day| Open::new(&self.folder, day)).transpose()?.flatten();
+                self.open = next.map(|day| OpenDay::new(&self.folder, day)).transpose()?.flatten();
             }
             let Some(open) = &mut self.open else { return Ok(()) };
             open.read(&mut each)?;
@@ -70,15 +70,15 @@ impl Tail {
     }
 }
 
-impl Open {
+impl OpenDay {
     /// `None` where the file has gone meanwhile.
-    fn new(folder: &Path, day: Date) -> io::Result<Option<Open>> {
+    fn new(folder: &Path, day: Date) -> io::Result<Option<OpenDay>> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(journal::path(folder, day)) {
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        Ok(Some(Open { day, file, rest: Vec::new() }))
+        Ok(Some(OpenDay { day, file, rest: Vec::new() }))
     }
 
     fn read(&mut self, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
@@ -128,13 +128,13 @@ mod tests {
 
     struct Bench {
         folder: tempfile::TempDir,
-        tail: Tail,
+        tail: JournalTail,
     }
 
     impl Bench {
         fn new(from: Option<&str>) -> Bench {
             let folder = tempfile::tempdir().unwrap();
-            let tail = Tail::new(folder.path().to_owned(), from.map(|day| day.parse().unwrap()));
+            let tail = JournalTail::new(folder.path().to_owned(), from.map(|day| day.parse().unwrap()));
             Bench { folder, tail }
         }
 

@@ -12,7 +12,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::recall::local_time;
-use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::control_message;
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::{counted, grouped, micros_in_words, size_in_words, time_in_words};
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &StatusArgs, client: &mut Client, console: &mut Console)
         return watch::run(args.interval, store, client, console);
     }
     let reply = control_message::send("status", &json!({"type": "status"}), client, console)?;
-    if console.format == Format::Json {
+    if console.format == OutputFormat::Json {
         return Ok(());
     }
     let status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &StatusArgs, client: &mut Client, console: &mut Console)
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }
 
-fn render(status: Map<String, Value>, zone: &TimeZone, kind: Kind) -> String {
+fn render(status: Map<String, Value>, zone: &TimeZone, kind: StreamKind) -> String {
     let mut shown = String::new();
     for line in list(&rows(status, zone)) {
         let line = visible(&line, kind);
@@ -257,7 +257,7 @@ fn memory(status: &mut Status) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// Said only where there is something to say.
+/// ProgramOutput only where there is something to say.
 fn turned_away(status: &mut Status) -> Option<String> {
     let kinds = [
         ("refused_peers", "peer of another user", "peers of other users"),
@@ -275,7 +275,7 @@ fn turned_away(status: &mut Status) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn shown(status: Value, kind: Kind) -> String {
+    fn shown(status: Value, kind: StreamKind) -> String {
         match status {
             Value::Object(status) => render(status, &TimeZone::UTC, kind),
             other => panic!("{other}"),
@@ -294,7 +294,7 @@ mod tests {
             "brand_new": {"a": 1}
         });
         assert_eq!(
-            shown(status, Kind::Plain),
+            shown(status, StreamKind::Plain),
             "\
 state         drowsy (WAKE, DROWSY)
 sleep         when idle
@@ -336,11 +336,11 @@ brand_new     {\"a\":1}
             ),
             (json!({"late_results": 2}), "late results  2\n"),
         ] {
-            assert_eq!(shown(status.clone(), Kind::Plain), want, "{status}");
+            assert_eq!(shown(status.clone(), StreamKind::Plain), want, "{status}");
         }
-        assert_eq!(shown(json!({"version": "1\u{1b}c"}), Kind::Coloured), "\u{1b}[1mversion\u{1b}[0m  1␛c\n");
+        assert_eq!(shown(json!({"version": "1\u{1b}c"}), StreamKind::Colored), "\u{1b}[1mversion\u{1b}[0m  1␛c\n");
         assert_eq!(
-            shown(json!({"quiet_window": null}), Kind::Coloured),
+            shown(json!({"quiet_window": null}), StreamKind::Colored),
             "\u{1b}[1mquiet window\u{1b}[0m  not learned yet\n"
         );
     }

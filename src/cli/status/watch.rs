@@ -18,8 +18,8 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::{list, rows, state_in_words};
-use crate::cli::hook::last::{ASSISTANTS, Last};
-use crate::cli::support::console::{Console, Format, Kind, bold, visible};
+use crate::cli::hook::last_capture::{ASSISTANTS, LastCapture};
+use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::{grouped, micros_in_words, size_in_words, time_in_words};
 use crate::client::{Client, Policy};
@@ -48,14 +48,14 @@ pub(crate) fn run(
     console: &mut Console,
 ) -> Result<(), CliError> {
     let stop = stop(interval).map_err(|error| CliError::File("signals".into(), error))?;
-    let mut watch = Watch { store, meter: Meter::default(), zone: user_zone::system(), away: None };
+    let mut watch = Watch { store, meter: RateMeter::default(), zone: user_zone::system(), away: None };
     let mut screen = Screen::default();
     loop {
         let look = watch.look(client)?;
         let shown = match (console.format, console.out_kind) {
-            (Format::Json, _) => console.say(look.json()),
-            (Format::Text, Kind::Plain) => console.say(watch.line(&look)),
-            (Format::Text, kind) => {
+            (OutputFormat::Json, _) => console.say(look.json()),
+            (OutputFormat::Text, StreamKind::Plain) => console.say(watch.line(&look)),
+            (OutputFormat::Text, kind) => {
                 let size = terminal::size(&io::stdout());
                 let text = screen.drawn(&watch.list(&look, client), size, kind);
                 console.out.write_all(text.as_bytes())
@@ -89,14 +89,14 @@ fn is_enough(mut stop: &UnixStream) -> bool {
 
 struct Watch {
     store: Option<PathBuf>,
-    meter: Meter,
+    meter: RateMeter,
     zone: TimeZone,
     /// Since when nobody has answered.
     away: Option<Timestamp>,
 }
 
 /// What one look has seen.
-struct Look {
+struct Sample {
     at: Timestamp,
     /// The reply, or why there is none.
     status: Result<Box<RawValue>, String>,
@@ -106,9 +106,9 @@ struct Look {
 
 /// Requests a second, without those that ask for it.
 #[derive(Debug, Default)]
-struct Meter(Option<(Instant, u64)>);
+struct RateMeter(Option<(Instant, u64)>);
 
-impl Meter {
+impl RateMeter {
     /// `None` at the first look, and after a restart.
     fn rate(&mut self, requests: u64, now: Instant) -> Option<f64> {
         let (before, counted) = self.0.replace((now, requests))?;
@@ -120,7 +120,7 @@ impl Meter {
 }
 
 impl Watch {
-    fn look(&mut self, client: &mut Client) -> Result<Look, CliError> {
+    fn look(&mut self, client: &mut Client) -> Result<Sample, CliError> {
         let reply = client.control(&json!({"type": "status"}));
         let at = Timestamp::now();
         let mut requests_per_sec = None;
@@ -136,15 +136,15 @@ impl Watch {
                 self.away = None;
             }
             Err(_) => {
-                self.meter = Meter::default();
+                self.meter = RateMeter::default();
                 self.away.get_or_insert(at);
             }
         }
         let last = |store: &PathBuf| {
-            ASSISTANTS.iter().filter_map(|who| Some((who.name(), Last::of(store, *who)?.ts))).collect()
+            ASSISTANTS.iter().filter_map(|who| Some((who.name(), LastCapture::of(store, *who)?.ts))).collect()
         };
         let captures = self.store.as_ref().map(last).unwrap_or_default();
-        Ok(Look { at, status: reply.map_err(|error| error.to_string()), requests_per_sec, captures })
+        Ok(Sample { at, status: reply.map_err(|error| error.to_string()), requests_per_sec, captures })
     }
 
     fn clock(&self, at: Timestamp) -> String {
@@ -152,7 +152,7 @@ impl Watch {
     }
 
     /// A look for a pipe or a file: one line.
-    fn line(&self, look: &Look) -> String {
+    fn line(&self, look: &Sample) -> String {
         let mut line = self.clock(look.at);
         // Writing to a String cannot fail.
         let mut add = |part: Arguments<'_>| {
@@ -185,7 +185,7 @@ impl Watch {
     }
 
     /// A look for a terminal: a list with a heading.
-    fn list(&self, look: &Look, client: &Client) -> Vec<(String, String)> {
+    fn list(&self, look: &Sample, client: &Client) -> Vec<(String, String)> {
         let mut shown = vec![(self.clock(look.at), client.path().display().to_string())];
         match &look.status {
             Ok(status) => {
@@ -203,11 +203,11 @@ impl Watch {
     }
 }
 
-impl Look {
+impl Sample {
     /// A look for programs.
     fn json(&self) -> String {
         let captures = self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())).collect();
-        let told = Told {
+        let told = SampleJson {
             ts: self.at.to_string(),
             requests_per_sec: self.requests_per_sec,
             last_captures: captures,
@@ -219,7 +219,7 @@ impl Look {
 }
 
 #[derive(Serialize)]
-struct Told<'a> {
+struct SampleJson<'a> {
     ts: String,
     requests_per_sec: Option<f64>,
     last_captures: Map<String, Value>,
@@ -228,7 +228,7 @@ struct Told<'a> {
     status: Option<&'a RawValue>,
 }
 
-fn captures(look: &Look) -> String {
+fn captures(look: &Sample) -> String {
     let ago = |(name, ts): &(&str, Timestamp)| {
         let seconds = look.at.duration_since(*ts).as_secs();
         format!("{name} {} ago", time_in_words(u64::try_from(seconds).unwrap_or(0)))
@@ -245,7 +245,7 @@ struct Screen {
 
 impl Screen {
     /// What puts these rows in the place of the last ones.
-    fn drawn(&mut self, rows: &[(String, String)], size: Option<Size>, kind: Kind) -> String {
+    fn drawn(&mut self, rows: &[(String, String)], size: Option<Size>, kind: StreamKind) -> String {
         let mut text = match self.lines {
             0 => String::new(),
             // In a terminal of another size nobody knows on which line the list begins.
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn the_rate_is_that_of_others() {
         let start = Instant::now();
-        let mut meter = Meter::default();
+        let mut meter = RateMeter::default();
         for (seconds, requests, rate) in [
             (0, 100, None),
             (1, 101, Some(0.0)),
@@ -312,21 +312,21 @@ mod tests {
         let size = |columns, rows| Some(Size { columns, rows });
         let three = [row("state", "awake"), row("x", "日本語の記憶"), row("z", "a\nb\u{1b}c")];
         let mut screen = Screen::default();
-        let first = screen.drawn(&three, size(12, 24), Kind::Terminal);
+        let first = screen.drawn(&three, size(12, 24), StreamKind::Terminal);
         assert_eq!(first, "state  awake\x1b[K\nx      日本\x1b[K\nz      a b␛\x1b[K\n\x1b[J");
-        let again = screen.drawn(&three[..1], size(12, 24), Kind::Coloured);
+        let again = screen.drawn(&three[..1], size(12, 24), StreamKind::Colored);
         assert_eq!(again, "\r\x1b[3A\x1b[1mstate\x1b[0m  awake\x1b[K\n\x1b[J");
-        let small = screen.drawn(&three, size(3, 3), Kind::Terminal);
+        let small = screen.drawn(&three, size(3, 3), StreamKind::Terminal);
         assert_eq!(small, "\x1b[H\x1b[2Jsta\x1b[K\nx  \x1b[K\n\x1b[J");
-        assert!(screen.drawn(&three, size(3, 1), Kind::Terminal).starts_with("\x1b[H\x1b[2Jsta\x1b[K\n\x1b[J"));
+        assert!(screen.drawn(&three, size(3, 1), StreamKind::Terminal).starts_with("\x1b[H\x1b[2Jsta\x1b[K\n\x1b[J"));
         assert_eq!(screen.lines, 1);
     }
 
     #[test]
     fn a_look_is_a_line_in_each_form() {
-        let watch = Watch { store: None, meter: Meter::default(), zone: TimeZone::UTC, away: None };
+        let watch = Watch { store: None, meter: RateMeter::default(), zone: TimeZone::UTC, away: None };
         let status = r#"{"ok":true,"fsm_state":"WAKE","lifecycle_state":"DROWSY","records":1234,"x":1.50,"rss_bytes":2048,"latency_us":{"p50":12,"p99":3400}}"#;
-        let mut look = Look {
+        let mut look = Sample {
             at: "2026-05-14T10:00:00Z".parse().unwrap(),
             status: Ok(RawValue::from_string(status.into()).unwrap()),
             requests_per_sec: Some(2.5),

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 /// For whom the output is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum OutputFormat {
     /// People.
     Text,
     /// Programs.
@@ -20,41 +20,41 @@ pub(crate) enum Format {
 
 /// What a stream ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StreamKind {
     /// A file or a pipe: exact bytes.
     Plain,
-    /// A terminal without colour.
+    /// A terminal without color.
     Terminal,
-    /// A terminal with colour.
-    Coloured,
+    /// A terminal with color.
+    Colored,
 }
 
-impl Kind {
+impl StreamKind {
     pub(crate) fn is_terminal(self) -> bool {
-        self != Kind::Plain
+        self != StreamKind::Plain
     }
 }
 
 pub(crate) struct Console {
-    pub(crate) format: Format,
+    pub(crate) format: OutputFormat,
     pub(crate) input: Box<dyn Read>,
-    pub(crate) input_kind: Kind,
+    pub(crate) input_kind: StreamKind,
     /// Bytes that the input still holds, where it is a file.
     pub(crate) input_bytes: Option<u64>,
     pub(crate) out: Box<dyn Write>,
-    pub(crate) out_kind: Kind,
+    pub(crate) out_kind: StreamKind,
     pub(crate) err: Box<dyn Write>,
-    pub(crate) err_kind: Kind,
+    pub(crate) err_kind: StreamKind,
 }
 
 impl Console {
     /// The process's own streams.
-    pub(crate) fn standard(format: Format) -> Console {
+    pub(crate) fn standard(format: OutputFormat) -> Console {
         let wanted = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         // https://no-color.org: any value but an empty one.
-        let terminal = if wanted("NO_COLOR") || dumb { Kind::Terminal } else { Kind::Coloured };
-        let kind = |is_terminal| if is_terminal { terminal } else { Kind::Plain };
+        let terminal = if wanted("NO_COLOR") || dumb { StreamKind::Terminal } else { StreamKind::Colored };
+        let kind = |is_terminal| if is_terminal { terminal } else { StreamKind::Plain };
         Console {
             format,
             input: Box::new(io::stdin().lock()),
@@ -84,9 +84,9 @@ impl Console {
 
 /// `text` as it may go to a stream of this kind: on a terminal each control character but newline
 /// and tab becomes its picture, or U+FFFD where it has none.
-pub(crate) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
+pub(crate) fn visible(text: &str, kind: StreamKind) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if kind == Kind::Plain || !text.contains(hidden) {
+    if kind == StreamKind::Plain || !text.contains(hidden) {
         return Cow::Borrowed(text);
     }
     let picture = |c: char| match c {
@@ -97,9 +97,9 @@ pub(crate) fn visible(text: &str, kind: Kind) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if hidden(c) { picture(c) } else { c }).collect())
 }
 
-/// `text` in bold where the stream has colour.
-pub(crate) fn bold(text: &str, kind: Kind) -> Cow<'_, str> {
-    if kind == Kind::Coloured { Cow::Owned(format!("\x1b[1m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
+/// `text` in bold where the stream has color.
+pub(crate) fn bold(text: &str, kind: StreamKind) -> Cow<'_, str> {
+    if kind == StreamKind::Colored { Cow::Owned(format!("\x1b[1m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
 }
 
 fn remaining_input() -> Option<u64> {
@@ -117,15 +117,15 @@ pub(crate) mod tests {
 
     /// What was written, still readable after the console took its end.
     #[derive(Clone, Default)]
-    pub(crate) struct Kept(Rc<RefCell<Vec<u8>>>);
+    pub(crate) struct CapturedOutput(Rc<RefCell<Vec<u8>>>);
 
-    impl Kept {
+    impl CapturedOutput {
         pub(crate) fn text(&self) -> String {
             String::from_utf8(self.0.borrow().clone()).unwrap()
         }
     }
 
-    impl Write for Kept {
+    impl Write for CapturedOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.borrow_mut().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -137,17 +137,17 @@ pub(crate) mod tests {
     }
 
     /// A console over memory: reads `input`, keeps both outputs.
-    pub(crate) fn console(format: Format, input: &[u8]) -> (Console, Kept, Kept) {
-        let (out, err) = (Kept::default(), Kept::default());
+    pub(crate) fn console(format: OutputFormat, input: &[u8]) -> (Console, CapturedOutput, CapturedOutput) {
+        let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
         let console = Console {
             format,
             input: Box::new(io::Cursor::new(input.to_vec())),
-            input_kind: Kind::Plain,
+            input_kind: StreamKind::Plain,
             input_bytes: None,
             out: Box::new(out.clone()),
-            out_kind: Kind::Plain,
+            out_kind: StreamKind::Plain,
             err: Box::new(err.clone()),
-            err_kind: Kind::Plain,
+            err_kind: StreamKind::Plain,
         };
         (console, out, err)
     }
@@ -155,12 +155,12 @@ pub(crate) mod tests {
     #[test]
     fn a_memory_cannot_command_a_terminal() {
         let text = "a\x1b]0;title\x07\tb\r\nc\u{9b}31m\u{7f} é";
-        assert_eq!(visible(text, Kind::Plain), text);
-        for kind in [Kind::Terminal, Kind::Coloured] {
+        assert_eq!(visible(text, StreamKind::Plain), text);
+        for kind in [StreamKind::Terminal, StreamKind::Colored] {
             assert_eq!(visible(text, kind), "a␛]0;title␇\tb␍\nc\u{fffd}31m␡ é");
             assert!(matches!(visible("plain\n\ttext", kind), Cow::Borrowed(_)));
         }
-        assert_eq!(bold("x", Kind::Terminal), "x");
-        assert_eq!(bold("x", Kind::Coloured), "\x1b[1mx\x1b[0m");
+        assert_eq!(bold("x", StreamKind::Terminal), "x");
+        assert_eq!(bold("x", StreamKind::Colored), "\x1b[1mx\x1b[0m");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::client::{Client, Policy};
 
@@ -38,7 +38,7 @@ pub(crate) fn send(
 ) -> Result<Box<RawValue>, CliError> {
     let reply = client.control(message)?;
     let Reply { ok, reason, error } = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply(name, e))?;
-    if console.format == Format::Json {
+    if console.format == OutputFormat::Json {
         console.say(reply.get()).map_err(CliError::Output)?;
     }
     if ok { Ok(reply) } else { Err(CliError::Declined { reason, message: error }) }
@@ -57,8 +57,8 @@ pub(crate) fn send_and_report(
 ) -> Result<(), CliError> {
     send(name, message, client, console)?;
     match console.format {
-        Format::Json => Ok(()),
-        Format::Text => console.say(done).map_err(CliError::Output),
+        OutputFormat::Json => Ok(()),
+        OutputFormat::Text => console.say(done).map_err(CliError::Output),
     }
 }
 

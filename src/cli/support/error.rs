@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::cli::support::console::{Console, Format};
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::logging;
 use crate::cli::support::paths::NoHome;
 use crate::cli::support::values::counted;
@@ -33,24 +33,24 @@ pub(crate) enum CliError {
     /// The reply lacks what its method promises.
     Reply(&'static str, serde_json::Error),
     /// Some lines of many failed, each named already.
-    Lines(u64),
+    LinesFailed(u64),
     /// A bulk capture ended before its input: at this line, for this reason.
-    Stopped(u64, ClientError),
+    CaptureStopped(u64, ClientError),
     /// Of an import: rows that were refused and files that could not be read, each named already.
-    Left {
+    PartialImport {
         /// Rows and lines.
         rows: u64,
         /// Files and folders.
         files: u64,
     },
     /// Checks that failed, each said already.
-    Unwell(u64),
+    ChecksFailed(u64),
     /// A file that was named cannot be read or written.
     File(PathBuf, io::Error),
     /// Parts of an installation could not be done, each named already.
-    Unfinished(u64),
+    PartialInstall(u64),
     /// An import ended before its last row: in this file, at this line, for this reason.
-    StoppedIn(String, u64, ClientError),
+    ImportStopped(String, u64, ClientError),
     /// The daemon did not start, or not end well.
     Start(StartError),
     /// The bridge did not start.
@@ -75,19 +75,21 @@ impl CliError {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NoHome(_) => Exit::Usage,
-            CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => match error {
-                ClientError::Unreachable { .. } => Exit::Unreachable,
-                _ => Exit::Failed,
-            },
+            CliError::Client(error) | CliError::CaptureStopped(_, error) | CliError::ImportStopped(_, _, error) => {
+                match error {
+                    ClientError::Unreachable { .. } => Exit::Unreachable,
+                    _ => Exit::Failed,
+                }
+            }
             // Whoever read our output has enough: `iaid recall … | head -1`.
             CliError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
             CliError::Declined { .. }
             | CliError::Reply(..)
-            | CliError::Lines(_)
-            | CliError::Left { .. }
+            | CliError::LinesFailed(_)
+            | CliError::PartialImport { .. }
             | CliError::File(..)
-            | CliError::Unfinished(_)
-            | CliError::Unwell(_)
+            | CliError::PartialInstall(_)
+            | CliError::ChecksFailed(_)
             | CliError::Start(_)
             | CliError::Bridge(_)
             | CliError::Input(_)
@@ -100,17 +102,17 @@ impl CliError {
     }
 
     /// Says it on standard error, in the console's format.
-    pub(crate) fn tell(&self, console: &mut Console) {
+    pub(crate) fn report(&self, console: &mut Console) {
         if self.exit() == Exit::Done {
             return;
         }
         match console.format {
-            Format::Text => console.warn(format_args!("{}iaid: {self}", logging::error_prefix())),
-            Format::Json => {
+            OutputFormat::Text => console.warn(format_args!("{}iaid: {self}", logging::error_prefix())),
+            OutputFormat::Json => {
                 let code = match self {
-                    CliError::Client(error) | CliError::Stopped(_, error) | CliError::StoppedIn(_, _, error) => {
-                        error.code()
-                    }
+                    CliError::Client(error)
+                    | CliError::CaptureStopped(_, error)
+                    | CliError::ImportStopped(_, _, error) => error.code(),
                     _ => FAILED,
                 };
                 console.warn(json!({"error": {"code": code, "message": self.to_string()}}));
@@ -133,27 +135,27 @@ impl fmt::Display for CliError {
                 f,
                 "the daemon's reply to {method} is not of this version ({why}); see it with --json, or update the older of the two"
             ),
-            CliError::Lines(1) => f.write_str("1 line was not captured; it is named above"),
-            CliError::Lines(count) => write!(f, "{count} lines were not captured; they are named above"),
-            CliError::Left { rows, files } => {
+            CliError::LinesFailed(1) => f.write_str("1 line was not captured; it is named above"),
+            CliError::LinesFailed(count) => write!(f, "{count} lines were not captured; they are named above"),
+            CliError::PartialImport { rows, files } => {
                 let rows = counted(*rows, "row was refused", "rows were refused");
                 let files = counted(*files, "file could not be read", "files could not be read");
                 write!(f, "{rows} and {files}; what is wrong with each is said above, and the rest is in")
             }
-            CliError::Unfinished(count) => {
+            CliError::PartialInstall(count) => {
                 let what = counted(*count, "part was", "parts were");
                 write!(f, "{what} not done, as said above; everything else was")
             }
-            CliError::Unwell(count) => {
+            CliError::ChecksFailed(count) => {
                 let checks = counted(*count, "check", "checks");
                 write!(f, "{checks} failed; what to do is said with each")
             }
             CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
-            CliError::Stopped(line, why) => write!(
+            CliError::CaptureStopped(line, why) => write!(
                 f,
                 "stopped at line {line}: {why}; run it again on the same input later, what is in already is not doubled"
             ),
-            CliError::StoppedIn(file, line, why) => write!(
+            CliError::ImportStopped(file, line, why) => write!(
                 f,
                 "stopped in {file} at line {line}: {why}; run it again later, what is in already is not doubled"
             ),
@@ -181,16 +183,16 @@ impl From<NoHome> for CliError {
 
 /// Who reads the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Caller {
+pub(crate) enum Invoker {
     Person,
     Hook,
 }
 
 /// What clap has to say: help and version go to standard output and end well.
-pub(crate) fn usage(error: &clap::Error, caller: Caller) -> ExitCode {
+pub(crate) fn usage(error: &clap::Error, caller: Invoker) -> ExitCode {
     // A closed stream leaves nobody to tell.
     drop(error.print());
-    if error.use_stderr() && caller == Caller::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
+    if error.use_stderr() && caller == Invoker::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]
@@ -211,16 +213,16 @@ mod tests {
             (CliError::Client(gone()), Exit::Unreachable, "start it with: iaid serve"),
             (CliError::Client(refused()), Exit::Failed, "missing required param: 'cue'"),
             (CliError::Client(broken), Exit::Failed, "/s"),
-            (CliError::Stopped(7, gone()), Exit::Unreachable, "line 7"),
-            (CliError::Stopped(7, refused()), Exit::Failed, "run it again"),
+            (CliError::CaptureStopped(7, gone()), Exit::Unreachable, "line 7"),
+            (CliError::CaptureStopped(7, refused()), Exit::Failed, "run it again"),
             (declined("already_sleeping", ""), Exit::Failed, "already_sleeping"),
             (declined("state_write_failed", "disk full"), Exit::Failed, "disk full"),
-            (CliError::Lines(1), Exit::Failed, "1 line was"),
-            (CliError::Lines(2), Exit::Failed, "2 lines were"),
-            (CliError::Left { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
-            (CliError::StoppedIn("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
-            (CliError::Unfinished(2), Exit::Failed, "2 parts were not done"),
-            (CliError::Unwell(1), Exit::Failed, "1 check failed"),
+            (CliError::LinesFailed(1), Exit::Failed, "1 line was"),
+            (CliError::LinesFailed(2), Exit::Failed, "2 lines were"),
+            (CliError::PartialImport { rows: 1, files: 0 }, Exit::Failed, "1 row was refused and 0 files could not"),
+            (CliError::ImportStopped("f".into(), 7, gone()), Exit::Unreachable, "in f at line 7"),
+            (CliError::PartialInstall(2), Exit::Failed, "2 parts were not done"),
+            (CliError::ChecksFailed(1), Exit::Failed, "1 check failed"),
             (CliError::File("/f".into(), ErrorKind::NotFound.into()), Exit::Failed, "/f: "),
             (CliError::Input(ErrorKind::IsADirectory.into()), Exit::Failed, "standard input"),
             (CliError::Output(ErrorKind::StorageFull.into()), Exit::Failed, "standard output"),
@@ -232,17 +234,17 @@ mod tests {
 
     #[test]
     fn a_closed_output_is_no_failure_and_no_message() {
-        let (mut console, out, err) = console(Format::Text, b"");
+        let (mut console, out, err) = console(OutputFormat::Text, b"");
         let error = CliError::Output(ErrorKind::BrokenPipe.into());
-        error.tell(&mut console);
+        error.report(&mut console);
         assert_eq!((error.exit(), out.text(), err.text()), (Exit::Done, String::new(), String::new()));
     }
 
     #[test]
     fn programs_get_errors_as_json() {
-        let (mut console, out, err) = console(Format::Json, b"");
+        let (mut console, out, err) = console(OutputFormat::Json, b"");
         CliError::Client(ClientError::Refused { code: -32601, message: "unknown method 'x'".into() })
-            .tell(&mut console);
+            .report(&mut console);
         assert_eq!(out.text(), "");
         assert_eq!(err.text(), "{\"error\":{\"code\":-32601,\"message\":\"unknown method 'x'\"}}\n");
     }

@@ -18,7 +18,7 @@ pub(crate) enum Durability {
 }
 
 /// The mode of what is its owner's alone.
-pub(crate) const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE_MODE: u32 = 0o600;
 
 /// Writes a file of this mode in the place of the one that is there, if any.
 ///

@@ -9,7 +9,7 @@ const INPUT_BUFFER: usize = 256 << 10;
 
 /// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum InputLine {
     /// Its text.
     Text(String),
     /// It has more bytes than the limit.
@@ -19,7 +19,7 @@ pub(crate) enum Line {
 }
 
 /// An input in lines, of which none is ever held beyond a limit.
-pub(crate) struct Lines {
+pub(crate) struct LineReader {
     input: BufReader<Box<dyn Read>>,
     /// Most bytes of a line.
     limit: usize,
@@ -31,11 +31,11 @@ pub(crate) struct Lines {
     pub(crate) is_cut_off: bool,
 }
 
-impl Lines {
+impl LineReader {
     /// The lines of `input`, of at most `limit` bytes each.
-    pub(crate) fn new(input: Box<dyn Read>, limit: usize) -> Lines {
+    pub(crate) fn new(input: Box<dyn Read>, limit: usize) -> LineReader {
         let input = BufReader::with_capacity(INPUT_BUFFER, input);
-        Lines { input, limit, number: 0, bytes: 0, is_cut_off: false }
+        LineReader { input, limit, number: 0, bytes: 0, is_cut_off: false }
     }
 
     /// Is a whole line here already, so that the next one needs no read?
@@ -47,7 +47,7 @@ impl Lines {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<InputLine>> {
         // One more than the longest line, for the `\r` of its end.
         let room = self.limit + 1;
         let mut line = Vec::new();
@@ -81,14 +81,14 @@ impl Lines {
         }
     }
 
-    fn finished(&self, mut line: Vec<u8>, too_long: bool) -> Line {
+    fn finished(&self, mut line: Vec<u8>, too_long: bool) -> InputLine {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
         if too_long || line.len() > self.limit {
-            return Line::TooLong;
+            return InputLine::TooLong;
         }
-        String::from_utf8(line).map_or(Line::NotUtf8, Line::Text)
+        String::from_utf8(line).map_or(InputLine::NotUtf8, InputLine::Text)
     }
 }
 
@@ -119,23 +119,23 @@ mod tests {
             input.extend_from_slice(end.as_bytes());
         }
         input.extend_from_slice(b"a\rb\nlast");
-        let text = |text: &str| Line::Text(text.into());
+        let text = |text: &str| InputLine::Text(text.into());
         let want = [
             text("one"),
             text(""),
             text("  two "),
             text("na\u{ef}ve"),
-            Line::NotUtf8,
+            InputLine::NotUtf8,
             text(&longest),
             text(&longest),
-            Line::TooLong,
-            Line::TooLong,
+            InputLine::TooLong,
+            InputLine::TooLong,
             text("a\rb"),
             text("last"),
         ];
         let want_count = want.len();
         for piece in [1, 2, 3, 7, 1000, 1 << 20] {
-            let mut lines = Lines::new(Box::new(Slow(input.clone(), piece)), LIMIT);
+            let mut lines = LineReader::new(Box::new(Slow(input.clone(), piece)), LIMIT);
             for (at, want) in want.iter().enumerate() {
                 assert_eq!(lines.next().unwrap().as_ref(), Some(want), "line {} in pieces of {piece}", at + 1);
                 assert_eq!((lines.number, lines.is_cut_off), (at as u64 + 1, at + 1 == want_count));
@@ -143,6 +143,6 @@ mod tests {
             assert_eq!(lines.next().unwrap(), None);
             assert_eq!((lines.bytes, lines.is_cut_off), (input.len() as u64, true));
         }
-        assert_eq!(Lines::new(Box::new(io::empty()), LIMIT).next().unwrap(), None);
+        assert_eq!(LineReader::new(Box::new(io::empty()), LIMIT).next().unwrap(), None);
     }
 }

@@ -32,15 +32,15 @@ enum Reader {
 
 /// What happens while nobody reads standard error, and it is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unread {
+pub(crate) enum OnFullPipe {
     /// The log waits.
-    Waits,
+    Wait,
     /// Lines are left out, and counted: whoever serves others does not wait for a reader of its log.
-    LeftOut,
+    Drop,
 }
 
 /// Starts logging, at `default` where `IAID_LOG` does not say otherwise.
-pub(crate) fn start(default: LevelFilter, unread: Unread) {
+pub(crate) fn start(default: LevelFilter, unread: OnFullPipe) {
     let spec = env::var_os(VARIABLE);
     let (filters, complaint) = match parse(&spec.unwrap_or_default().to_string_lossy()) {
         Ok(filters) => (filters, None),
@@ -56,7 +56,7 @@ pub(crate) fn start(default: LevelFilter, unread: Unread) {
         let line = render(reader, record.level(), &record.args().to_string(), Timestamp::now());
         out.write_all(line.as_bytes())
     });
-    if unread == Unread::LeftOut {
+    if unread == OnFullPipe::Drop {
         builder.target(Target::Pipe(Box::new(Hasty { reader, lost: 0, is_amid: false })));
         // The standard library's own would wait, and with it whoever writes next.
         panic::set_hook(Box::new(|panic| log::error!("{panic}")));

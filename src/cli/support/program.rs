@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// How a program ended, and what it said.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct ProgramOutput {
     pub(crate) status: ExitStatus,
     pub(crate) out: String,
     pub(crate) err: String,
@@ -26,7 +26,7 @@ pub(crate) struct Said {
 ///
 /// # Errors
 /// It cannot be run, or has not ended in time; then it is killed.
-pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<Said, String> {
+pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<ProgramOutput, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + limit;
     let failed = |error: io::Error| format!("{name} cannot be run: {error}");
@@ -44,7 +44,7 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Resul
     }
     let (out, err) = (read(out, &mut child, deadline), read(err, &mut child, deadline));
     match wait(&mut child, deadline) {
-        Some(status) => Ok(Said { status, out, err }),
+        Some(status) => Ok(ProgramOutput { status, out, err }),
         None => {
             drop(child.kill());
             // So that it stays nobody's zombie.
@@ -88,7 +88,7 @@ fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
 mod tests {
     use super::*;
 
-    fn sh(script: &str, input: &[u8], limit: Duration) -> Result<Said, String> {
+    fn sh(script: &str, input: &[u8], limit: Duration) -> Result<ProgramOutput, String> {
         run(Command::new("sh").args(["-c", script]), input, limit)
     }
 

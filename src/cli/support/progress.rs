@@ -15,19 +15,19 @@ const BAR: usize = 30;
 
 /// The line.
 #[derive(Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct StatusLine {
     drawn: Option<Instant>,
 }
 
 /// The line of a bulk capture.
 #[derive(Debug)]
-pub(crate) struct Progress {
+pub(crate) struct ProgressBar {
     total_bytes: Option<u64>,
     started: Instant,
-    line: Line,
+    line: StatusLine,
 }
 
-impl Line {
+impl StatusLine {
     /// Draws `text`, where it is time to.
     pub(crate) fn show(&mut self, text: &str, now: Instant, console: &mut Console) {
         if self.is_due(now, console) {
@@ -49,10 +49,10 @@ impl Line {
     }
 }
 
-impl Progress {
+impl ProgressBar {
     /// Work on `total_bytes` of input, where they are known, that starts `now`.
-    pub(crate) fn new(total_bytes: Option<u64>, now: Instant) -> Progress {
-        Progress { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, line: Line::default() }
+    pub(crate) fn new(total_bytes: Option<u64>, now: Instant) -> ProgressBar {
+        ProgressBar { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, line: StatusLine::default() }
     }
 
     /// Draws, where it is time to.
@@ -82,7 +82,7 @@ fn render(bytes: u64, total_bytes: Option<u64>, lines: u64, elapsed: Duration) -
 mod tests {
     use super::*;
     use crate::cli::support::console::tests::console;
-    use crate::cli::support::console::{Format, Kind};
+    use crate::cli::support::console::{OutputFormat, StreamKind};
 
     #[test]
     fn the_bar_is_as_long_as_the_share() {
@@ -102,13 +102,13 @@ mod tests {
 
     #[test]
     fn it_is_drawn_for_terminals_and_not_too_often() {
-        let (mut console, _, err) = console(Format::Text, b"");
+        let (mut console, _, err) = console(OutputFormat::Text, b"");
         let start = Instant::now();
-        let mut progress = Progress::new(None, start);
+        let mut progress = ProgressBar::new(None, start);
         progress.show(1, 1, start, &mut console);
         progress.clear(&mut console);
         assert_eq!(err.text(), "");
-        console.err_kind = Kind::Terminal;
+        console.err_kind = StreamKind::Terminal;
         for (millis, drawings) in [(1000, 1), (1050, 1), (1100, 2), (1199, 2), (1200, 3)] {
             progress.show(1, 1, start + Duration::from_millis(millis), &mut console);
             assert_eq!(err.text().matches("lines").count(), drawings, "at {millis} ms");

@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::time::Duration;
 
-use super::Patient;
+use super::DoctorContext;
 use super::files::listed;
 use super::finding::{Findings, Fix};
 use crate::cli::support::values::{counted, size_in_words, time_in_words};
@@ -19,8 +19,8 @@ const MOST: usize = 20;
 const FOREVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Is anything stuck?
-pub(crate) fn spool(patient: &mut Patient, found: &mut Findings) {
-    let folder = patient.store.join(spool::FOLDER);
+pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
+    let folder = context.store.join(spool::FOLDER);
     let (shown, live) = (folder.display(), spool::LIVE);
     let (mut waiting, mut oldest, mut bytes) = (0, Duration::ZERO, 0);
     for (path, about) in listed(&folder).filter(|(_, about)| about.is_file()) {
@@ -33,21 +33,21 @@ pub(crate) fn spool(patient: &mut Patient, found: &mut Findings) {
             }
             Some(Kind::Failed(again)) => {
                 let remedy = format_args!("wait: it is tried again by itself; iaid log says why it failed");
-                found.warn(format_args!("{name} could not be taken in"), remedy);
-                found.fixed_by(vec![Fix::Rename(path.clone(), folder.join(again))]);
+                findings.warn(format_args!("{name} could not be taken in"), remedy);
+                findings.fixed_by(vec![Fix::Rename(path.clone(), folder.join(again))]);
             }
             Some(Kind::GivenUp) => {
                 let what =
                     format_args!("{name} is given up on: it has lines that are no captures, or failed too often");
-                found.warn(what, format_args!("mend what is in it, and name it NAME.jsonl again, in {shown}"));
+                findings.warn(what, format_args!("mend what is in it, and name it NAME.jsonl again, in {shown}"));
             }
             Some(Kind::Live) if age(&about) > FOREVER => {
                 let remedy = format_args!("if nothing writes it any more, name it NAME.jsonl, in {shown}");
-                found.warn(format_args!("{name} ({live}) was not written to for a day"), remedy);
+                findings.warn(format_args!("{name} ({live}) was not written to for a day"), remedy);
             }
             Some(Kind::Live) | None => {}
         }
-        if found.all.len() >= MOST {
+        if findings.all.len() >= MOST {
             break;
         }
     }
@@ -55,14 +55,16 @@ pub(crate) fn spool(patient: &mut Patient, found: &mut Findings) {
         let (files, size) = (counted(waiting, "file", "files"), size_in_words(bytes));
         let since = time_in_words(oldest.as_secs());
         let what = format_args!("{files} ({size}) to be taken in, the oldest since {since}");
-        match &patient.status {
-            Some(_) if oldest > SOON => found.warn(what, format_args!("the daemon's log says why it takes nothing in")),
-            Some(_) => found.pass(what),
-            None => found.warn(what, format_args!("start the daemon: it takes them in by itself")),
+        match &context.status {
+            Some(_) if oldest > SOON => {
+                findings.warn(what, format_args!("the daemon's log says why it takes nothing in"))
+            }
+            Some(_) => findings.pass(what),
+            None => findings.warn(what, format_args!("start the daemon: it takes them in by itself")),
         }
     }
-    if found.all.is_empty() {
-        found.pass(format_args!("nothing waits"));
+    if findings.all.is_empty() {
+        findings.pass(format_args!("nothing waits"));
     }
 }
 

@@ -19,15 +19,15 @@ const LINE_CHARS: usize = 600;
 
 /// A log of a hook's own.
 #[derive(Debug)]
-pub(crate) struct Journal {
+pub(crate) struct HookLog {
     path: PathBuf,
     /// What each line begins with.
     about: String,
 }
 
-impl Journal {
-    pub(crate) fn new(store: &std::path::Path, about: String) -> Journal {
-        Journal { path: store.join("logs/hooks.log"), about }
+impl HookLog {
+    pub(crate) fn new(store: &std::path::Path, about: String) -> HookLog {
+        HookLog { path: store.join("logs/hooks.log"), about }
     }
 
     /// Adds a line. Where that cannot be done nobody hears of it.
@@ -57,12 +57,12 @@ mod tests {
     #[test]
     fn it_never_grows_beyond_two_files() {
         let store = tempfile::tempdir().unwrap();
-        let journal = Journal::new(store.path(), "stop s\n1".into());
-        journal.say("first\nline");
-        let text = fs::read_to_string(&journal.path).unwrap();
+        let log = HookLog::new(store.path(), "stop s\n1".into());
+        log.say("first\nline");
+        let text = fs::read_to_string(&log.path).unwrap();
         assert!(text.ends_with(" stop s 1: first line\n"), "{text}");
         for _ in 0..1000 {
-            journal.say("x".repeat(2000));
+            log.say("x".repeat(2000));
         }
         let mut sizes: Vec<u64> =
             fs::read_dir(store.path().join("logs")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();

@@ -13,22 +13,22 @@ use crate::wire::json::Members;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Json(String);
+pub(crate) struct JsonDocument(String);
 
 /// Why a text cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum EditError {
     /// It is none, for this reason.
     NotJson(String),
     /// What stands at this key is neither missing nor of the kind that is needed there.
     NotThat { key: String, wanted: &'static str },
 }
 
-impl fmt::Display for Unfit {
+impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unfit::NotJson(why) => write!(f, "it is not JSON ({why})"),
-            Unfit::NotThat { key, wanted } => write!(f, "its \"{key}\" is no {wanted}"),
+            EditError::NotJson(why) => write!(f, "it is not JSON ({why})"),
+            EditError::NotThat { key, wanted } => write!(f, "its \"{key}\" is no {wanted}"),
         }
     }
 }
@@ -45,18 +45,18 @@ struct Container {
     items: Vec<Range<usize>>,
 }
 
-impl Json {
+impl JsonDocument {
     /// A text, of which an empty one is an object without members.
     ///
     /// # Errors
     /// It is not JSON, or no object.
-    pub(crate) fn read(text: &str) -> Result<Json, Unfit> {
+    pub(crate) fn read(text: &str) -> Result<JsonDocument, EditError> {
         let text = if text.trim().is_empty() { "{}\n" } else { text };
-        let whole: &RawValue = serde_json::from_str(text).map_err(|error| Unfit::NotJson(error.to_string()))?;
+        let whole: &RawValue = serde_json::from_str(text).map_err(|error| EditError::NotJson(error.to_string()))?;
         if !whole.get().starts_with('{') {
-            return Err(Unfit::NotJson("not an object".into()));
+            return Err(EditError::NotJson("not an object".into()));
         }
-        Ok(Json(text.to_owned()))
+        Ok(JsonDocument(text.to_owned()))
     }
 
     pub(crate) fn into_text(self) -> String {
@@ -89,12 +89,12 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object.
-    pub(crate) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+    pub(crate) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), EditError> {
         let Some((key, parents)) = path.split_last() else { return Ok(()) };
         for depth in 1..=parents.len() {
             match self.at(&path[..depth]) {
                 Some(value) if value.starts_with('{') => {}
-                Some(_) => return Err(Unfit::NotThat { key: path[depth - 1].into(), wanted: "object" }),
+                Some(_) => return Err(EditError::NotThat { key: path[depth - 1].into(), wanted: "object" }),
                 None => self.add_member(&path[..depth - 1], path[depth - 1], &Value::Object(serde_json::Map::new())),
             }
         }
@@ -112,13 +112,13 @@ impl Json {
     ///
     /// # Errors
     /// Something on the way is no object, or at its end no array.
-    pub(crate) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), Unfit> {
+    pub(crate) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), EditError> {
         match self.at(path) {
             None => self.set(path, &Value::Array(Vec::new()))?,
             Some(found) if found.starts_with('[') => {}
             Some(_) => {
                 let key = path.last().copied().unwrap_or_default();
-                return Err(Unfit::NotThat { key: key.into(), wanted: "array" });
+                return Err(EditError::NotThat { key: key.into(), wanted: "array" });
             }
         }
         if let Some(span) = self.span(path) {
@@ -284,8 +284,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn changed(text: &str, change: impl FnOnce(&mut Json)) -> String {
-        let mut json = Json::read(text).unwrap();
+    fn changed(text: &str, change: impl FnOnce(&mut JsonDocument)) -> String {
+        let mut json = JsonDocument::read(text).unwrap();
         change(&mut json);
         let text = json.into_text();
         serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -353,13 +353,13 @@ mod tests {
         }
         assert_eq!(changed("{\"l\":[5]}", |json| json.remove_element(&["l"], 0)), "{\"l\":[]}");
         assert_eq!(changed("{\"l\":[5]}", |json| json.replace_element(&["l"], 0, "[7]")), "{\"l\":[[7]]}");
-        assert_eq!(Json::read(text).unwrap().elements(&["l"]), ["1", "[2, 3]", "{\"a\": 4}"]);
+        assert_eq!(JsonDocument::read(text).unwrap().elements(&["l"]), ["1", "[2, 3]", "{\"a\": 4}"]);
         assert_eq!(changed(text, |json| json.remove(&["none", "such"])), text);
     }
 
     #[test]
     fn the_last_of_two_equal_keys_counts() {
-        let json = Json::read(r#"{"a":1,"a":{"b":2}}"#).unwrap();
+        let json = JsonDocument::read(r#"{"a":1,"a":{"b":2}}"#).unwrap();
         assert_eq!(json.at(&["a", "b"]), Some("2"));
         assert_eq!(json.keys(&[]), ["a", "a"]);
     }
@@ -367,10 +367,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_said_and_nothing_changed() {
         for text in ["[1]", "5", "{", "{} {}", "// a comment\n{}", "{\"a\":1,}", "\u{feff}{}", "null"] {
-            assert!(matches!(Json::read(text), Err(Unfit::NotJson(_))), "{text}");
+            assert!(matches!(JsonDocument::read(text), Err(EditError::NotJson(_))), "{text}");
         }
-        let mut json = Json::read(r#"{"a":1,"o":{}}"#).unwrap();
-        let wrong = |key: &str, wanted| Err(Unfit::NotThat { key: key.into(), wanted });
+        let mut json = JsonDocument::read(r#"{"a":1,"o":{}}"#).unwrap();
+        let wrong = |key: &str, wanted| Err(EditError::NotThat { key: key.into(), wanted });
         assert_eq!(json.set(&["a", "b"], &json!(1)), wrong("a", "object"));
         assert_eq!(json.push(&["o"], &json!(1)), wrong("o", "array"));
         assert_eq!(json.into_text(), r#"{"a":1,"o":{}}"#);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::cli::support::files::{self, Durability, PRIVATE};
+use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::wire::json::Members;
 
 /// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
@@ -26,7 +26,7 @@ pub(crate) const SUFFIX: &str = ".offset";
 
 /// How far a transcript has been taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct TranscriptOffset {
     pub(crate) session: String,
     pub(crate) transcript: PathBuf,
     pub(crate) cwd: Option<String>,
@@ -36,13 +36,13 @@ pub(crate) struct Place {
     check: u64,
 }
 
-impl Place {
+impl TranscriptOffset {
     /// The place that is kept in a file, where one is.
-    pub(crate) fn load(path: &Path) -> Option<Place> {
+    pub(crate) fn load(path: &Path) -> Option<TranscriptOffset> {
         let text = files::own_text(path, MOST_BYTES).ok()??;
         let kept = Members::read(&text).ok()?;
         let number = |key| kept.value(key)?.get().parse().ok();
-        Some(Place {
+        Some(TranscriptOffset {
             session: kept.string("session")?.into_owned(),
             transcript: PathBuf::from(kept.string("transcript")?.as_ref()),
             cwd: kept.string("cwd").map(Cow::into_owned),
@@ -67,10 +67,10 @@ impl Place {
         session: &str,
         transcript: &Path,
         cwd: Option<&str>,
-    ) -> io::Result<Place> {
+    ) -> io::Result<TranscriptOffset> {
         let check = check(file, offset)?;
         let (session, transcript, cwd) = (session.to_owned(), transcript.to_owned(), cwd.map(str::to_owned));
-        Ok(Place { session, transcript, cwd, offset, check })
+        Ok(TranscriptOffset { session, transcript, cwd, offset, check })
     }
 
     /// Keeps it. It need not survive a power cut: then more is taken again, and known.
@@ -78,13 +78,13 @@ impl Place {
     /// # Errors
     /// The system's.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
-        let Place { session, transcript, cwd, offset, check } = self;
+        let TranscriptOffset { session, transcript, cwd, offset, check } = self;
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
         let kept = json!({"session": session, "transcript": transcript, "cwd": cwd, "offset": offset, "check": check});
         if let Some(folder) = path.parent() {
             files::make_own_folder(folder)?;
         }
-        files::replace(path, kept.to_string().as_bytes(), PRIVATE, Durability::Cached)
+        files::replace(path, kept.to_string().as_bytes(), PRIVATE_MODE, Durability::Cached)
     }
 }
 
@@ -124,29 +124,29 @@ mod tests {
         let text = "x".repeat(3000) + "\n";
         let start = |text: &str| {
             fs::write(&transcript, text).unwrap();
-            Place::load(&kept).unwrap().start(&File::open(&transcript).unwrap())
+            TranscriptOffset::load(&kept).unwrap().start(&File::open(&transcript).unwrap())
         };
         fs::write(&transcript, &text).unwrap();
         let file = File::open(&transcript).unwrap();
-        Place::at(3001, &file, "s", &transcript, Some("/p")).unwrap().save(&kept).unwrap();
+        TranscriptOffset::at(3001, &file, "s", &transcript, Some("/p")).unwrap().save(&kept).unwrap();
         assert_eq!(start(&text), 3001);
         assert_eq!(start(&(text.clone() + "more\n")), 3001);
         assert_eq!(start(&text[..2000]), 0, "cut short");
         assert_eq!(start(&text.replace("x\n", "y\n")), 0, "written anew");
         assert_eq!(start(""), 0);
-        Place::at(0, &file, "s", &transcript, None).unwrap().save(&kept).unwrap();
+        TranscriptOffset::at(0, &file, "s", &transcript, None).unwrap().save(&kept).unwrap();
         assert_eq!(start(""), 0);
-        assert!(Place::at(10, &file, "s", &transcript, None).is_err());
+        assert!(TranscriptOffset::at(10, &file, "s", &transcript, None).is_err());
     }
 
     #[test]
     fn what_is_no_place_is_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.offset");
-        assert_eq!(Place::load(&path), None);
+        assert_eq!(TranscriptOffset::load(&path), None);
         for text in ["", "200", "{}", "[1]", "{\"offset\":-1}", "\u{0}"] {
             fs::write(&path, text).unwrap();
-            assert_eq!(Place::load(&path), None, "{text}");
+            assert_eq!(TranscriptOffset::load(&path), None, "{text}");
         }
     }
 
