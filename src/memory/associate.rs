@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::companions::{self, Learning, Span};
-use super::cycle::{Chunk, Counts, Progress};
-use super::links::{self, Kind};
-use super::moment::Moment;
-use super::order;
-use super::record::Tier;
-use super::tags;
-use super::terms::{self, Look};
-use super::writer::Group;
 use crate::dispatch::CallError;
+use crate::memory::companions::{self, Learning, Span};
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::record::Tier;
+use crate::memory::tags;
+use crate::memory::terms::{self, Look};
+use crate::memory::writer::Group;
 
 /// Words of a record that are looked up: its longest, as long words are rare. Picked: some 0.3 ms.
 const WORDS: usize = 8;
@@ -49,7 +49,7 @@ const NEAR: i64 = 200;
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(
+pub(crate) fn chunk(
     group: &mut Group<'_>,
     linked: i64,
     learning: &mut Learning,
@@ -145,7 +145,7 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
 }
 
 /// The longest telling words of a text.
-pub(super) fn longest(text: &str, most: usize) -> Vec<terms::Asked> {
+pub(crate) fn longest(text: &str, most: usize) -> Vec<terms::Asked> {
     let mut words = terms::asked(text);
     words.retain(|asked| asked.look == Look::Whole);
     order::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
@@ -157,7 +157,7 @@ pub(super) fn longest(text: &str, most: usize) -> Vec<terms::Asked> {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn holders(connection: &Connection, term: &str, last: i64, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn holders(connection: &Connection, term: &str, last: i64, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut find = connection.prepare_cached(
         "SELECT rowid FROM term_index WHERE term_index MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3",
     )?;

@@ -7,15 +7,15 @@ use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
-use super::links::{self, Ties};
-use super::moment::Moment;
-use super::order;
-use super::phrase::Phrase;
-use super::rank::Found;
-use super::tags;
+use crate::memory::links::{self, Ties};
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::phrase::Phrase;
+use crate::memory::rank::Found;
+use crate::memory::tags;
 
 /// Found records that may have to make room: patterns, and what their replacement pushes down.
-pub(super) const SPARE: usize = 8;
+pub(crate) const SPARE: usize = 8;
 
 /// Replaced records that are shown apart. Picked.
 const ANTI: usize = 10;
@@ -26,15 +26,15 @@ const ACTIVATED: usize = 10;
 
 /// Records found, and what hangs on them.
 #[derive(Debug, Default)]
-pub(super) struct Bonds {
+pub(crate) struct Bonds {
     /// The best first, each under the one that replaced it.
-    pub(super) found: Vec<Found>,
+    pub(crate) found: Vec<Found>,
     /// Records that were replaced by what was found, or were found and have been replaced.
-    pub(super) anti: Vec<i64>,
+    pub(crate) anti: Vec<i64>,
     /// Records that are linked to those found and were not found, the closest first.
-    pub(super) activated: Vec<i64>,
+    pub(crate) activated: Vec<i64>,
     /// Pairs of records found whose link has not been used for a while.
-    pub(super) used: Vec<(i64, i64)>,
+    pub(crate) used: Vec<(i64, i64)>,
     ties: HashMap<i64, Ties>,
     adjacent: HashMap<i64, Vec<i64>>,
     replaced: HashSet<i64>,
@@ -43,7 +43,7 @@ pub(super) struct Bonds {
 
 impl Bonds {
     /// No bonds are looked for: what was found stands as it is.
-    pub(super) fn none(found: Vec<Found>) -> Bonds {
+    pub(crate) fn none(found: Vec<Found>) -> Bonds {
         Bonds { found, ..Bonds::default() }
     }
 
@@ -51,7 +51,7 @@ impl Bonds {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn of(
+    pub(crate) fn of(
         connection: &Connection,
         found: Vec<Found>,
         limit: usize,
@@ -70,12 +70,12 @@ impl Bonds {
     }
 
     /// The records that a hit is linked to, the closest first.
-    pub(super) fn adjacent(&self, seq: i64) -> &[i64] {
+    pub(crate) fn adjacent(&self, seq: i64) -> &[i64] {
         self.adjacent.get(&seq).map_or(&[], Vec::as_slice)
     }
 
     /// Why a hit is one, from why its words make it one.
-    pub(super) fn reason(&self, seq: i64, own: String) -> String {
+    pub(crate) fn reason(&self, seq: i64, own: String) -> String {
         if self.added.contains(&seq) {
             "replaces what matches".into()
         } else if self.replaced.contains(&seq) {
@@ -164,7 +164,7 @@ impl Bonds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     fn texts(hits: &Value) -> Vec<&str> {
@@ -254,7 +254,7 @@ mod tests {
         bench.ok("memory_recall", json!({"cue": "things"}));
         settle(&bench);
         assert_eq!(used(&bench), before);
-        bench.restart_at(|| super::Moment(Bench::NOW.0 + 48 * 3600 * 1_000_000));
+        bench.restart_at(|| crate::memory::bonds::Moment(Bench::NOW.0 + 48 * 3600 * 1_000_000));
         bench.ok("memory_recall", json!({"cue": "first", "limit": 1}));
         settle(&bench);
         assert_eq!(used(&bench), before);

@@ -5,11 +5,11 @@
 
 use serde::Serialize;
 
-use super::insert::{Draft, NewRecord, Placed};
-use super::moment::{DayEnd, Moment};
-use super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
-use super::writer::{Group, Job, Writer};
 use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::insert::{Draft, NewRecord, Placed};
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
+use crate::memory::writer::{Group, Job, Writer};
 
 /// Characters that a text needs, white space at its ends not counted.
 const LEAST_CHARS: usize = 12;
@@ -18,7 +18,7 @@ const LEAST_CHARS: usize = 12;
 const MOST_PARTS: i64 = 1 << 20;
 
 /// Answers `memory_capture`, at once or after the commit.
-pub(super) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
     match read(params, now) {
         Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
         Ok(Asked::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
@@ -52,14 +52,14 @@ fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
 
 /// What holds of a text where nothing is said about it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct About<'a> {
-    pub(super) session: &'a str,
-    pub(super) project: &'a str,
-    pub(super) ts: Moment,
+pub(crate) struct About<'a> {
+    pub(crate) session: &'a str,
+    pub(crate) project: &'a str,
+    pub(crate) ts: Moment,
 }
 
 /// A text with what is said about it.
-pub(super) enum Said {
+pub(crate) enum Said {
     /// It can be a record, but that it may be too long for one.
     Enough(Draft),
     /// It is too short to be kept.
@@ -72,7 +72,7 @@ pub(super) enum Said {
 ///
 /// # Errors
 /// -32602 that names the param.
-pub(super) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
+pub(crate) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
     let text = params.string("text")?;
     let cue = limited(params, "cue", "", TEXT_BYTES)?;
     let session = limited(params, "session_id", about.session, SESSION_BYTES)?;
@@ -93,7 +93,7 @@ pub(super) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallE
 ///
 /// # Errors
 /// -32602 that names the param and the limit.
-pub(super) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usize) -> Result<String, CallError> {
+pub(crate) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usize) -> Result<String, CallError> {
     let Some(value) = params.string_opt(name)? else { return Ok(default.to_owned()) };
     at_most(name, &value, limit)?;
     Ok(value.into_owned())
@@ -103,7 +103,7 @@ pub(super) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usi
 ///
 /// # Errors
 /// -32602 that names the param and the limit.
-pub(super) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
+pub(crate) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
     if value.len() <= limit {
         return Ok(());
     }
@@ -119,7 +119,7 @@ pub(super) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallE
 ///
 /// # Errors
 /// -32602 where it is no time, or not one that something was said at.
-pub(super) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
+pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
     let ts = Moment::param(params, "ts", DayEnd::First)?;
     match ts {
         Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
@@ -131,7 +131,7 @@ pub(super) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> 
 ///
 /// # Errors
 /// -32602 where one of the two is missing or out of range.
-pub(super) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
+pub(crate) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
     let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
     let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
     match (part, parts) {
@@ -174,9 +174,9 @@ fn store(new: &mut NewRecord, group: &mut Group<'_>) -> Result<Captured, CallErr
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{Bench, call};
     use super::*;
     use crate::dispatch::code;
+    use crate::memory::harness::{Bench, call};
     use serde_json::{Value, json};
     use uuid::Uuid;
 

@@ -12,11 +12,11 @@ use std::time::Instant;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
-use super::associate::holders;
-use super::cycle::Progress;
-use super::lexicon::Lexicon;
-use super::meta;
-use super::order;
+use crate::memory::associate::holders;
+use crate::memory::cycle::Progress;
+use crate::memory::lexicon::Lexicon;
+use crate::memory::meta;
+use crate::memory::order;
 
 /// The newest records with a word that are read. Picked: some 1 ms.
 const SAMPLE: i64 = 32;
@@ -50,7 +50,7 @@ const GROWN_QUARTERS: i64 = 5;
 ///
 /// # Errors
 /// The database's.
-pub(super) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
+pub(crate) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT others FROM companion WHERE term = ?1")?;
     let others: Option<String> = read.query_row([term], |row| row.get(0)).optional()?;
     let others = others.unwrap_or_default();
@@ -68,7 +68,7 @@ const CURSOR: &str = "step_learn";
 ///
 /// # Errors
 /// The database's.
-pub(super) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(crate) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM companion")?.execute([])?;
     meta::keep(connection, CURSOR, 0)
 }
@@ -78,7 +78,7 @@ pub(super) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqlite::Error> {
+pub(crate) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqlite::Error> {
     Ok(meta::read(connection, CURSOR)?.unwrap_or(linked))
 }
 
@@ -86,13 +86,13 @@ pub(super) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqli
 ///
 /// # Errors
 /// The database's.
-pub(super) fn keep_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
     meta::keep(connection, CURSOR, seq)
 }
 
 /// What a cycle knows of words while it learns: nothing that would have to be kept.
 #[derive(Debug, Default)]
-pub(super) struct Learning {
+pub(crate) struct Learning {
     lexicon: Lexicon,
     /// Texts that were taken apart.
     texts: u32,
@@ -103,7 +103,7 @@ pub(super) struct Learning {
 
 /// What is looked at together: a chunk's.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span<'c> {
+pub(crate) struct Span<'c> {
     connection: &'c Connection,
     /// Records there are.
     total: i64,
@@ -115,7 +115,7 @@ impl<'c> Span<'c> {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn until(deadline: Instant, connection: &'c Connection) -> Result<Span<'c>, rusqlite::Error> {
+    pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<Span<'c>, rusqlite::Error> {
         let read = "SELECT coalesce(max(seq), 0) FROM record";
         let total = connection.prepare_cached(read)?.query_row([], |row| row.get(0))?;
         Ok(Span { connection, total, deadline })
@@ -134,7 +134,7 @@ impl Learning {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn learn(
+    pub(crate) fn learn(
         &mut self,
         span: Span<'_>,
         (seq, text): (i64, &str),
@@ -284,9 +284,9 @@ impl Learning {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store::{self, FILE_NAME, Use};
     use serde_json::json;
 
     #[test]

@@ -6,20 +6,20 @@
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::capture::limited;
-use super::course::{Course, Ran};
-use super::night::Night;
-use super::record::SESSION_BYTES;
-use super::task::task;
-use super::{ids, induce, tags};
 use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::capture::limited;
+use crate::memory::course::{Course, Ran};
+use crate::memory::night::Night;
+use crate::memory::record::SESSION_BYTES;
+use crate::memory::task::task;
+use crate::memory::{ids, induce, tags};
 
 /// Candidates that a reply lists.
 const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(super) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
+pub(crate) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
     match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => Call { night, session, reply: reply.later() }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
@@ -104,10 +104,10 @@ fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{Bench, call, call_on};
-    use super::super::moment::Moment;
     use super::*;
     use crate::dispatch::{Given, ReplySink, Runner};
+    use crate::memory::harness::{Bench, call, call_on};
+    use crate::memory::moment::Moment;
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
 

@@ -8,20 +8,20 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::capture::at_most;
-use super::events::{self, Event, Severity};
-use super::insert::{Draft, NewRecord};
-use super::links::{self, Kind};
-use super::moment::Moment;
-use super::reader::Reader;
-use super::record::{Role, TEXT_BYTES, Tier};
-use super::task::task;
-use super::writer::{Group, Writer};
-use super::{ids, tags};
 use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::capture::at_most;
+use crate::memory::events::{self, Event, Severity};
+use crate::memory::insert::{Draft, NewRecord};
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::Moment;
+use crate::memory::reader::Reader;
+use crate::memory::record::{Role, TEXT_BYTES, Tier};
+use crate::memory::task::task;
+use crate::memory::writer::{Group, Writer};
+use crate::memory::{ids, tags};
 
 /// Answers `memory_contradict`: at once if it is refused, else after the commit.
-pub(super) fn contradict(
+pub(crate) fn contradict(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
     params: &Params<'_>,
@@ -118,18 +118,18 @@ fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Valu
 /// A replacement that nobody has settled: neither were the two bound together since
 /// (`memory_reinforce`), nor has the new fact been replaced in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub(crate) struct Open {
     /// What held before.
-    pub(super) old: i64,
+    pub(crate) old: i64,
     /// What holds since.
-    pub(super) new: i64,
+    pub(crate) new: i64,
 }
 
 /// The newest replacements that are not settled, `most` at most; of one session where one is given.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn unsettled(
+pub(crate) fn unsettled(
     connection: &Connection,
     session: Option<&str>,
     most: usize,
@@ -155,9 +155,9 @@ pub(super) fn unsettled(
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store::{self, FILE_NAME, Use};
 
     fn reading(bench: &Bench) -> Connection {
         store::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap()

@@ -10,16 +10,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::companions::Learning;
-use super::cycle::{self, Chunk, Progress, Report, Step};
-use super::drain::Told;
-use super::meta;
-use super::moment::Moment;
-use super::morning::{self, Brought, Morning};
-use super::news::News;
-use super::reindex::{self, Index};
-use super::writer::Group;
 use crate::dispatch::CallError;
+use crate::memory::companions::Learning;
+use crate::memory::cycle::{self, Chunk, Progress, Report, Step};
+use crate::memory::drain::Told;
+use crate::memory::meta;
+use crate::memory::moment::Moment;
+use crate::memory::morning::{self, Brought, Morning};
+use crate::memory::news::News;
+use crate::memory::reindex::{self, Index};
+use crate::memory::writer::Group;
 
 /// The step that the cycle is at.
 const STEP: &str = "cycle_step";
@@ -29,7 +29,7 @@ const SEEN: &str = "cycle_seen";
 
 /// A cycle.
 #[derive(Debug)]
-pub(super) struct Course {
+pub(crate) struct Course {
     steps: &'static [Step],
     at: usize,
     seen: i64,
@@ -40,7 +40,7 @@ pub(super) struct Course {
 
 /// One chunk, not committed yet.
 #[derive(Debug)]
-pub(super) struct Ran {
+pub(crate) struct Ran {
     chunk: Chunk,
     time: Duration,
     seen: i64,
@@ -52,7 +52,7 @@ impl Course {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn begin(group: &Group<'_>, news: &News) -> Result<Course, CallError> {
+    pub(crate) fn begin(group: &Group<'_>, news: &News) -> Result<Course, CallError> {
         let newest = news.newest();
         let step: Option<String> = meta::read(group.connection, STEP)?;
         let seen: Option<i64> = meta::read(group.connection, SEEN)?;
@@ -66,27 +66,27 @@ impl Course {
     }
 
     /// The step that it is at; none at the end.
-    pub(super) fn step(&self) -> Option<Step> {
+    pub(crate) fn step(&self) -> Option<Step> {
         self.steps.get(self.at).copied()
     }
 
     /// Steps in all.
-    pub(super) fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.steps.len()
     }
 
     /// Steps that are done.
-    pub(super) fn steps_done(&self) -> usize {
+    pub(crate) fn steps_done(&self) -> usize {
         self.at
     }
 
     /// Has the present step had a chunk already?
-    pub(super) fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.step().is_some_and(|step| self.reports.last().is_some_and(|report| report.step() == step.name()))
     }
 
     /// What the steps did, those that have begun.
-    pub(super) fn reports(&self) -> &[Report] {
+    pub(crate) fn reports(&self) -> &[Report] {
         &self.reports
     }
 
@@ -94,7 +94,7 @@ impl Course {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn chunk(
+    pub(crate) fn chunk(
         &mut self,
         group: &mut Group<'_>,
         news: &News,
@@ -116,7 +116,7 @@ impl Course {
     }
 
     /// That is committed. Gives the step's report, if the step is at its end.
-    pub(super) fn ran(&mut self, ran: &Ran) -> Option<&Report> {
+    pub(crate) fn ran(&mut self, ran: &Ran) -> Option<&Report> {
         let step = self.step()?;
         if !self.has_begun() {
             self.reports.push(Report::new(step));
@@ -138,7 +138,7 @@ impl Course {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn end(&self, group: &mut Group<'_>, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
+    pub(crate) fn end(&self, group: &mut Group<'_>, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
         let connection = group.connection;
         cycle::ended(connection, &self.reports, session, now)?;
         morning::keep_ended(connection, Brought::by(&self.reports))?;
@@ -151,7 +151,7 @@ impl Course {
     }
 
     /// That is committed.
-    pub(super) fn ended(&self, news: &News, morning: &Morning) {
+    pub(crate) fn ended(&self, news: &News, morning: &Morning) {
         news.seen(self.seen);
         morning.ended(Brought::by(&self.reports));
     }
@@ -159,7 +159,7 @@ impl Course {
 
 impl Ran {
     /// Takes what became of hooks' files.
-    pub(super) fn take_told(&mut self) -> Vec<Told> {
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.chunk.told)
     }
 }

@@ -3,10 +3,10 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::contradict::{self, Open};
-use super::ids;
-use super::reader::Reader;
 use crate::dispatch::{CallError, Params};
+use crate::memory::contradict::{self, Open};
+use crate::memory::ids;
+use crate::memory::reader::Reader;
 
 /// Most questions at once. Picked: more than anybody answers.
 const MOST: usize = 100;
@@ -16,7 +16,7 @@ const FACT_CHARS: usize = 200;
 
 /// The result of `curiosity_pending`.
 #[derive(Serialize)]
-pub(super) struct Pending {
+pub(crate) struct Pending {
     questions: Vec<Question>,
     count: usize,
 }
@@ -36,7 +36,7 @@ struct Question {
 ///
 /// # Errors
 /// -32602 for a param of a wrong type, -32001 where the store cannot be read.
-pub(super) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<Pending, CallError> {
+pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<Pending, CallError> {
     let session = params.string_opt("session_id")?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
@@ -63,7 +63,7 @@ fn question(connection: &Connection, open: Open) -> Result<Question, CallError> 
 }
 
 /// The first `most` characters of a text on one line.
-pub(super) fn beginning(text: &str, most: usize) -> String {
+pub(crate) fn beginning(text: &str, most: usize) -> String {
     let mut line = String::new();
     let mut count = 0;
     for word in text.split_whitespace() {
@@ -85,8 +85,8 @@ pub(super) fn beginning(text: &str, most: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     #[test]

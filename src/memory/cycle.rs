@@ -16,21 +16,21 @@ use serde::Serialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::companions::Learning;
-use super::drain::Told;
-use super::events::{self, Event, Severity};
-use super::moment::Moment;
-use super::writer::{Group, Origin};
-use super::{associate, decay, drain, induce, meta, optimize, precache, reindex};
 use crate::dispatch::CallError;
+use crate::memory::companions::Learning;
+use crate::memory::drain::Told;
+use crate::memory::events::{self, Event, Severity};
+use crate::memory::moment::Moment;
+use crate::memory::writer::{Group, Origin};
+use crate::memory::{associate, decay, drain, induce, meta, optimize, precache, reindex};
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
 /// what it wrote must be committed too.
-pub(super) const CHUNK: Duration = Duration::from_millis(20);
+pub(crate) const CHUNK: Duration = Duration::from_millis(20);
 
 /// A step of the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// The full-text index is made anew, where that is due. Before the others: what they learn, they learn
     /// by its terms.
     Reindex,
@@ -51,11 +51,11 @@ pub(super) enum Step {
 /// What was done, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub(super) struct Counts(BTreeMap<&'static str, u64>);
+pub(crate) struct Counts(BTreeMap<&'static str, u64>);
 
 /// Is a step at its end?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// There is more to do.
     More,
     /// There is nothing left.
@@ -64,18 +64,18 @@ pub(super) enum Progress {
 
 /// One chunk of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Chunk {
+pub(crate) struct Chunk {
     /// Where the next one goes on; what it means is the step's own. None where there is no such place.
-    pub(super) cursor: Option<i64>,
-    pub(super) progress: Progress,
-    pub(super) counts: Counts,
+    pub(crate) cursor: Option<i64>,
+    pub(crate) progress: Progress,
+    pub(crate) counts: Counts,
     /// What became of hooks' files.
-    pub(super) told: Vec<Told>,
+    pub(crate) told: Vec<Told>,
 }
 
 /// What a step did in a cycle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Report {
+pub(crate) struct Report {
     step: &'static str,
     chunks: u64,
     duration_sec: f64,
@@ -84,14 +84,14 @@ pub(super) struct Report {
 
 impl Step {
     /// In the order of the cycle.
-    pub(super) const ALL: [Step; 7] =
+    pub(crate) const ALL: [Step; 7] =
         [Step::Reindex, Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
 
     /// Those of a cycle that finds the index as it is to be.
-    pub(super) const USUAL: &'static [Step] = Step::ALL.split_at(1).1;
+    pub(crate) const USUAL: &'static [Step] = Step::ALL.split_at(1).1;
 
     /// Its name in events.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Step::Reindex => "reindex",
             Step::Drain => "drain",
@@ -121,7 +121,7 @@ impl Step {
 ///
 /// # Errors
 /// The database's; the cursor is then where it was.
-pub(super) fn chunk(
+pub(crate) fn chunk(
     step: Step,
     group: &mut Group<'_>,
     learning: &mut Learning,
@@ -150,7 +150,7 @@ pub(super) fn chunk(
 ///
 /// # Errors
 /// The database's.
-pub(super) fn ended(
+pub(crate) fn ended(
     connection: &Connection,
     reports: &[Report],
     session: &str,
@@ -175,17 +175,17 @@ pub(super) fn ended(
 
 impl Counts {
     /// No counts but these.
-    pub(super) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
+    pub(crate) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
         Counts(counts.into())
     }
 
     /// All of them.
-    pub(super) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
+    pub(crate) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
         &self.0
     }
 
     /// One of them.
-    pub(super) fn of(&self, name: &str) -> u64 {
+    pub(crate) fn of(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
 
@@ -198,29 +198,29 @@ impl Counts {
 
 impl Report {
     /// Of a step that has not begun.
-    pub(super) fn new(step: Step) -> Report {
+    pub(crate) fn new(step: Step) -> Report {
         Report { step: step.name(), chunks: 0, duration_sec: 0.0, counts: Counts::default() }
     }
 
     /// Adds a chunk of it.
-    pub(super) fn add(&mut self, chunk: &Chunk, time: Duration) {
+    pub(crate) fn add(&mut self, chunk: &Chunk, time: Duration) {
         self.chunks += 1;
         self.duration_sec += time.as_secs_f64();
         self.counts.add(&chunk.counts);
     }
 
     /// The step's name.
-    pub(super) fn step(&self) -> &'static str {
+    pub(crate) fn step(&self) -> &'static str {
         self.step
     }
 
     /// How long it worked, in seconds.
-    pub(super) fn duration_sec(&self) -> f64 {
+    pub(crate) fn duration_sec(&self) -> f64 {
         self.duration_sec
     }
 
     /// What was done.
-    pub(super) fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &Counts {
         &self.counts
     }
 }

@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::cycle::{Chunk, Counts, Progress};
-use super::links::{self, Kind};
-use super::moment::Moment;
 use crate::dispatch::CallError;
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::Moment;
 
 /// The weight under which a link goes, in thousandths: a pair reinforced once stands for 60 days.
 const FLOOR: i64 = 50;
@@ -25,7 +25,7 @@ const REMOVED: usize = 1000;
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
     let mut next =
         connection.prepare_cached("SELECT a, b, kind, weight, used FROM link WHERE a > ?1 ORDER BY a, b, kind")?;
     let mut remove = connection.prepare_cached("DELETE FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;

@@ -22,15 +22,15 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use self::reading::{Begun, Counts, Line, Place, Reading};
-use super::capture::Said;
-use super::cycle::{self, Chunk, Progress};
-use super::events::{self, Event, Severity};
-use super::insert::{Draft, NewRecord, Placed};
-use super::moment::Moment;
-use super::record::TEXT_BYTES;
-use super::spool::{self, Folder, Waiting};
-use super::writer::Group;
 use crate::dispatch::CallError;
+use crate::memory::capture::Said;
+use crate::memory::cycle::{self, Chunk, Progress};
+use crate::memory::events::{self, Event, Severity};
+use crate::memory::insert::{Draft, NewRecord, Placed};
+use crate::memory::moment::Moment;
+use crate::memory::record::TEXT_BYTES;
+use crate::memory::spool::{self, Folder, Waiting};
+use crate::memory::writer::Group;
 use crate::transcript::pieces::pieces;
 
 /// Most texts in a batch: their terms are in memory until the commit.
@@ -109,7 +109,7 @@ pub enum Told {
 ///
 /// # Errors
 /// The database's; nothing was taken then. What is wrong with a file is no error.
-pub(super) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: Instant) -> Result<Drained, CallError> {
+pub(crate) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: Instant) -> Result<Drained, CallError> {
     if !group.may_drain() {
         return Ok(Drained { next: Next::Now, ..Drained::default() });
     }
@@ -138,7 +138,7 @@ pub(super) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: 
 }
 
 /// When there will be something to do, where there is nothing now. Without the writer.
-pub(super) fn idle(store: &Path, now: Moment) -> Option<Next> {
+pub(crate) fn idle(store: &Path, now: Moment) -> Option<Next> {
     // An error is said where it is met again.
     let found = spool::look(store, now).ok().filter(|found| found.now.is_empty())?;
     Some(found.next.map_or(Next::Nothing, |next| Next::At(next.0)))
@@ -395,10 +395,10 @@ fn file_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cycle::CHUNK;
-    use super::super::harness::Bench;
-    use super::super::task::task;
     use super::*;
+    use crate::memory::cycle::CHUNK;
+    use crate::memory::harness::Bench;
+    use crate::memory::task::task;
     use serde_json::Value;
     use std::os::unix::fs::symlink;
     use std::path::PathBuf;

@@ -7,9 +7,9 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::moment::{DayEnd, Moment};
-use super::reader::Reader;
 use crate::dispatch::{CallError, Params};
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::reader::Reader;
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
 const KEPT: i64 = 4096;
@@ -34,7 +34,7 @@ const VISIBLE: [&str; 8] = [
 
 /// How much an event matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Severity {
+pub(crate) enum Severity {
     Info,
     Warning,
     Critical,
@@ -42,17 +42,17 @@ pub(super) enum Severity {
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-pub(super) struct Event<'e> {
-    pub(super) kind: &'static str,
-    pub(super) severity: Severity,
+pub(crate) struct Event<'e> {
+    pub(crate) kind: &'static str,
+    pub(crate) severity: Severity,
     /// The project that it is about.
-    pub(super) domain: Option<&'e str>,
-    pub(super) ts: Moment,
+    pub(crate) domain: Option<&'e str>,
+    pub(crate) ts: Moment,
     /// A JSON object.
-    pub(super) data: Value,
-    pub(super) session: &'e str,
+    pub(crate) data: Value,
+    pub(crate) session: &'e str,
     /// The records that it is about.
-    pub(super) sources: &'e [Uuid],
+    pub(crate) sources: &'e [Uuid],
 }
 
 impl Severity {
@@ -69,7 +69,7 @@ impl Severity {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn add(connection: &Connection, event: &Event<'_>) -> Result<(), rusqlite::Error> {
+pub(crate) fn add(connection: &Connection, event: &Event<'_>) -> Result<(), rusqlite::Error> {
     let sources: Vec<String> = event.sources.iter().map(Uuid::to_string).collect();
     connection
         .prepare_cached(
@@ -104,7 +104,7 @@ fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
 ///
 /// # Errors
 /// -32602 for a param of a wrong type, -32001 where the store cannot be read.
-pub(super) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
+pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
     let kind = params.string("kind")?;
     let since = params.string_opt("since")?;
     let severity = params.string_opt("severity")?;
@@ -170,9 +170,9 @@ fn parsed(text: &str) -> Result<Value, CallError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store::{self, FILE_NAME, Use};
 
     fn writing(bench: &Bench) -> Connection {
         store::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap()

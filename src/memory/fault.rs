@@ -11,7 +11,7 @@ use crate::dispatch::CallError;
 
 /// Why the database did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// No space is left on the disk.
     Full,
     /// File, folder or disk cannot be written.

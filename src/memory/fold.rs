@@ -7,7 +7,7 @@
 
 /// How a folded character takes part in the words of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Class {
+pub(crate) enum Class {
     /// Part of a word of a script that puts spaces between words.
     Word,
     /// Starts a cluster of a script without spaces (or, as Korean, with endings glued on): such
@@ -22,7 +22,7 @@ pub(super) enum Class {
 }
 
 /// Gives each character that `c` folds to; none for marks that are dropped.
-pub(super) fn fold(c: char, out: &mut impl FnMut(char)) {
+pub(crate) fn fold(c: char, out: &mut impl FnMut(char)) {
     if c.is_ascii() {
         return out(c.to_ascii_lowercase());
     }
@@ -40,7 +40,7 @@ pub(super) fn fold(c: char, out: &mut impl FnMut(char)) {
 
 /// The one character that `c`, following `before`, makes with it, both already folded: kana with
 /// its voice mark, and Korean letters that were written apart.
-pub(super) fn compose(before: char, c: char) -> Option<char> {
+pub(crate) fn compose(before: char, c: char) -> Option<char> {
     let (b, n) = (before as u32, c as u32);
     let composed = match (b, n) {
         (0x3046, 0x3099) => 0x3094,
@@ -58,7 +58,7 @@ pub(super) fn compose(before: char, c: char) -> Option<char> {
 }
 
 /// What a folded character is to the splitting of words.
-pub(super) fn class(c: char) -> Class {
+pub(crate) fn class(c: char) -> Class {
     match c {
         'a'..='z' | '0'..='9' => Class::Word,
         '\0'..='\x7f' => Class::Gap,

@@ -9,7 +9,7 @@ use crate::dispatch::{CallError, Params};
 ///
 /// # Errors
 /// -32602 where it is missing or no UUID.
-pub(super) fn id(params: &Params<'_>, name: &str) -> Result<Uuid, CallError> {
+pub(crate) fn id(params: &Params<'_>, name: &str) -> Result<Uuid, CallError> {
     parse(name, &params.string(name)?)
 }
 
@@ -17,7 +17,7 @@ pub(super) fn id(params: &Params<'_>, name: &str) -> Result<Uuid, CallError> {
 ///
 /// # Errors
 /// -32602 where it is missing, no array of UUIDs, or longer.
-pub(super) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uuid>, CallError> {
+pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uuid>, CallError> {
     let raw = params.raw(name).ok_or_else(|| CallError::missing(name))?;
     let texts: Vec<String> = serde_json::from_str(raw)
         .map_err(|_| CallError::invalid(name, "an array of record ids (UUIDs, as strings)"))?;
@@ -39,7 +39,7 @@ pub(super) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uu
 ///
 /// # Errors
 /// -32602 that names the id where no record has it; the database's.
-pub(super) fn place(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
+pub(crate) fn place(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
     let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
     let seq = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
     seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: there is none with {id}")))
@@ -49,7 +49,7 @@ pub(super) fn place(connection: &Connection, name: &str, id: Uuid) -> Result<i64
 ///
 /// # Errors
 /// The database's; also where there is no record at this place.
-pub(super) fn of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
+pub(crate) fn of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
     let mut find = connection.prepare_cached("SELECT id FROM record WHERE seq = ?1")?;
     find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
 }

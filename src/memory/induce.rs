@@ -9,18 +9,18 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::associate::{holders, longest};
-use super::cycle::{Chunk, Counts, Progress};
-use super::insert::{Draft, NewRecord, Placed};
-use super::links::{self, Kind};
-use super::moment::Moment;
-use super::record::{Role, Tier};
-use super::tags;
-use super::writer::Group;
 use crate::dispatch::CallError;
+use crate::memory::associate::{holders, longest};
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::insert::{Draft, NewRecord, Placed};
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::Moment;
+use crate::memory::record::{Role, Tier};
+use crate::memory::tags;
+use crate::memory::writer::Group;
 
 /// What a pattern's text begins with; its words follow.
-pub(super) const BEGINNING: &str = "Recurring pattern: ";
+pub(crate) const BEGINNING: &str = "Recurring pattern: ";
 
 /// The session of patterns: one of their own, since what stands beside them was not said beside them.
 const SESSION: &str = "-patterns-";
@@ -57,7 +57,7 @@ const SHARED: usize = 2;
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
     let end = group.first_unindexed().unwrap_or(i64::MAX);
     let mut next = group.connection.prepare_cached(
         "SELECT seq, tier, text, valid_to FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",

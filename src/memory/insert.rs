@@ -6,37 +6,37 @@
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
-use super::moment::Moment;
-use super::record::{Role, Tier, fingerprint};
-use super::terms;
-use super::writer::Group;
+use crate::memory::moment::Moment;
+use crate::memory::record::{Role, Tier, fingerprint};
+use crate::memory::terms;
+use crate::memory::writer::Group;
 
 /// What a record is made of.
 #[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub(super) text: String,
-    pub(super) cue: String,
-    pub(super) tier: Tier,
-    pub(super) role: Role,
-    pub(super) session: String,
-    pub(super) project: String,
-    pub(super) ts: Moment,
+pub(crate) struct Draft {
+    pub(crate) text: String,
+    pub(crate) cue: String,
+    pub(crate) tier: Tier,
+    pub(crate) role: Role,
+    pub(crate) session: String,
+    pub(crate) project: String,
+    pub(crate) ts: Moment,
     /// Which piece, of how many.
-    pub(super) part: Option<(i64, i64)>,
+    pub(crate) part: Option<(i64, i64)>,
 }
 
 /// A record that is not stored yet.
 #[derive(Debug)]
-pub(super) struct NewRecord {
-    pub(super) draft: Draft,
-    pub(super) hash: [u8; 16],
+pub(crate) struct NewRecord {
+    pub(crate) draft: Draft,
+    pub(crate) hash: [u8; 16],
     text_terms: String,
     cue_terms: String,
 }
 
 /// Where the words of a new record are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Placed {
+pub(crate) enum Placed {
     /// Stored now.
     New {
         /// Its place in the store.
@@ -55,23 +55,23 @@ pub(super) enum Placed {
 
 /// What a record brings along that is moved in, and what a new one gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Own {
+pub(crate) struct Own {
     /// Its id.
-    pub(super) id: Uuid,
+    pub(crate) id: Uuid,
     /// When it ceased to hold.
-    pub(super) valid_to: Option<Moment>,
+    pub(crate) valid_to: Option<Moment>,
 }
 
 impl NewRecord {
     /// Makes fingerprint and terms.
-    pub(super) fn prepare(draft: Draft) -> NewRecord {
+    pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let (text_terms, cue_terms) = (terms::line(&draft.text), terms::line(&draft.cue));
         NewRecord { draft, hash, text_terms, cue_terms }
     }
 
     /// What it holds in memory, in bytes, roughly.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let Draft { text, cue, .. } = &self.draft;
         size_of::<NewRecord>() + text.len() + cue.len() + self.text_terms.len() + self.cue_terms.len()
     }
@@ -80,7 +80,7 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn insert_once(&mut self, group: &mut Group<'_>) -> Result<Placed, rusqlite::Error> {
+    pub(crate) fn insert_once(&mut self, group: &mut Group<'_>) -> Result<Placed, rusqlite::Error> {
         let session = number(group.connection, Name::Session, &self.draft.session)?;
         match self.same_words(group.connection, session)? {
             Found::Same { seq, id } => Ok(Placed::Known { seq, id }),
@@ -96,7 +96,7 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn insert_again(&mut self, group: &mut Group<'_>) -> Result<(i64, Uuid), rusqlite::Error> {
+    pub(crate) fn insert_again(&mut self, group: &mut Group<'_>) -> Result<(i64, Uuid), rusqlite::Error> {
         let session = number(group.connection, Name::Session, &self.draft.session)?;
         let twin = self.free_twin(group.connection)?;
         let id = Uuid::now_v7();
@@ -109,7 +109,7 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn insert_as(&mut self, group: &mut Group<'_>, own: Own, twin: i64) -> Result<i64, rusqlite::Error> {
+    pub(crate) fn insert_as(&mut self, group: &mut Group<'_>, own: Own, twin: i64) -> Result<i64, rusqlite::Error> {
         let session = number(group.connection, Name::Session, &self.draft.session)?;
         let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
         let is_taken = own.valid_to.is_none() && group.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
@@ -121,7 +121,7 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+    pub(crate) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
         let session = number(connection, Name::Session, &self.draft.session)?;
         Ok(matches!(self.same_words(connection, session)?, Found::Same { .. }))
     }
@@ -195,7 +195,7 @@ enum Found {
 
 /// What a number stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(crate) enum Name {
     Session,
     Project,
 }
@@ -204,7 +204,7 @@ pub(super) enum Name {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn number(connection: &Connection, kind: Name, name: &str) -> Result<i64, rusqlite::Error> {
+pub(crate) fn number(connection: &Connection, kind: Name, name: &str) -> Result<i64, rusqlite::Error> {
     let (find, add) = match kind {
         Name::Session => ("SELECT number FROM session WHERE name = ?1", "INSERT INTO session (name) VALUES (?1)"),
         Name::Project => ("SELECT number FROM project WHERE name = ?1", "INSERT INTO project (name) VALUES (?1)"),
@@ -218,9 +218,9 @@ pub(super) fn number(connection: &Connection, kind: Name, name: &str) -> Result<
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::store;
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store;
 
     #[test]
     fn other_words_with_the_same_fingerprint_are_stored_too() {

@@ -4,12 +4,12 @@
 //! of any language goes through here.
 
 /// The word that `form` (folded) is an irregular form of.
-pub(super) fn base(form: &str) -> Option<&'static str> {
+pub(crate) fn base(form: &str) -> Option<&'static str> {
     FORMS.binary_search_by_key(&form, |(form, _)| form).ok().map(|at| FORMS[at].1)
 }
 
 /// Each irregular form with its word.
-pub(super) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
+pub(crate) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
     FORMS.iter().copied()
 }
 

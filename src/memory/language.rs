@@ -18,7 +18,7 @@ const LATIN: [(&str, &[&str]); 6] = [
 ];
 
 /// The language's two letters (ISO 639-1); English where nothing tells.
-pub(super) fn of(text: &str) -> &'static str {
+pub(crate) fn of(text: &str) -> &'static str {
     let mut counts = [0_u32; SCRIPTS.len()];
     for c in text.chars().take(LOOKED_AT) {
         if let Some(at) =

@@ -6,11 +6,11 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::order;
-use super::phrase::Phrase;
-use super::profile::Profile;
-use super::question::Question;
-use super::terms;
+use crate::memory::order;
+use crate::memory::phrase::Phrase;
+use crate::memory::profile::Profile;
+use crate::memory::question::Question;
+use crate::memory::terms;
 
 /// What quoted words add where `literal_preservation` is loose; in another spelling, half. As much as
 /// half of the question's words.
@@ -30,9 +30,9 @@ const DOMAINS: usize = 32;
 
 /// How the knobs lean.
 #[derive(Debug)]
-pub(super) struct Leaning {
+pub(crate) struct Leaning {
     /// How literally quoted words are meant.
-    pub(super) literal: Literal,
+    pub(crate) literal: Literal,
     interest: f64,
     /// The words of all domains.
     words: Option<Question>,
@@ -41,7 +41,7 @@ pub(super) struct Leaning {
 
 /// The knob `literal_preservation`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Literal {
+pub(crate) enum Literal {
     /// Who asks for exact words is given what was said, and those who have them come first.
     Strong,
     /// Those who have them come first, be they facts or what was said.
@@ -63,11 +63,11 @@ struct Domain {
 
 /// The depth of each project that is a domain.
 #[derive(Debug, Default)]
-pub(super) struct Projects(Vec<(i64, f64)>);
+pub(crate) struct Projects(Vec<(i64, f64)>);
 
 impl Leaning {
     /// By the knobs as they are now.
-    pub(super) fn of(profile: &Profile) -> Leaning {
+    pub(crate) fn of(profile: &Profile) -> Leaning {
         let literal = match profile.value("literal_preservation").as_str() {
             Some("loose") => Literal::Loose,
             Some("medium") => Literal::Medium,
@@ -102,7 +102,7 @@ impl Leaning {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn projects(&self, connection: &Connection) -> Result<Projects, rusqlite::Error> {
+    pub(crate) fn projects(&self, connection: &Connection) -> Result<Projects, rusqlite::Error> {
         let mut projects = Vec::new();
         if self.domains.is_empty() {
             return Ok(Projects(projects));
@@ -125,7 +125,7 @@ impl Leaning {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn gain(
+    pub(crate) fn gain(
         &self,
         connection: &Connection,
         seq: i64,
@@ -156,14 +156,14 @@ impl Leaning {
 
 impl Projects {
     /// How deep a domain the project of this number is.
-    pub(super) fn depth(&self, number: i64) -> f64 {
+    pub(crate) fn depth(&self, number: i64) -> f64 {
         self.0.iter().find(|(one, _)| *one == number).map_or(0.0, |(_, depth)| *depth)
     }
 }
 
 impl Literal {
     /// What a record gains by how it has a phrase.
-    pub(super) fn gain(self, phrase: Phrase) -> f64 {
+    pub(crate) fn gain(self, phrase: Phrase) -> f64 {
         match (self, phrase) {
             (Literal::Strong | Literal::Medium, _) | (Literal::Loose, Phrase::None) => 0.0,
             (Literal::Loose, Phrase::Alike) => QUOTED / 2.0,
@@ -172,15 +172,15 @@ impl Literal {
     }
 
     /// The phrase by which a record comes before others, of the one that it has.
-    pub(super) fn first(self, phrase: Phrase) -> Phrase {
+    pub(crate) fn first(self, phrase: Phrase) -> Phrase {
         if self == Literal::Loose { Phrase::None } else { phrase }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     fn leaning(knob: &str, value: Value) -> Leaning {

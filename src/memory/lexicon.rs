@@ -12,8 +12,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
 
-use super::associate::holders;
-use super::terms::{self, Kind};
+use crate::memory::associate::holders;
+use crate::memory::terms::{self, Kind};
 
 /// Forms of words that are known at a time. Picked: with their terms 8 MiB at the most, and more than a hundred
 /// thousand records have of any language.
@@ -38,7 +38,7 @@ enum Sense {
 
 /// Words that were met.
 #[derive(Debug, Default)]
-pub(super) struct Lexicon {
+pub(crate) struct Lexicon {
     /// By the hash of a folded word and its kind: the number of its term. Two forms in 2^64 that are taken for
     /// each other are no matter for what is learned of many.
     forms: HashMap<u64, (u32, Sense), RandomState>,
@@ -68,26 +68,26 @@ struct Term {
 
 impl Lexicon {
     /// Forgets everything where it has become too much.
-    pub(super) fn make_room(&mut self) {
+    pub(crate) fn make_room(&mut self) {
         if self.forms.len() >= FORMS || self.letters.len() >= TERM_BYTES {
             *self = Lexicon::default();
         }
     }
 
     /// How many words it knows.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.terms.len()
     }
 
     /// The term of this number.
-    pub(super) fn term(&self, number: u32) -> &str {
+    pub(crate) fn term(&self, number: u32) -> &str {
         self.terms.get(number as usize).map_or("", |term| &self.letters[term.at as usize..][..usize::from(term.bytes)])
     }
 
     /// The subjects of a text: its telling terms of at least `shortest` bytes, each once and in its order; stop
     /// words where there is nothing else (those of [`terms::asked`] that are looked for whole). Each text has a
     /// number of its own.
-    pub(super) fn subjects(&mut self, text: &str, number: u32, shortest: usize) -> &[u32] {
+    pub(crate) fn subjects(&mut self, text: &str, number: u32, shortest: usize) -> &[u32] {
         let (mut telling, mut stops) = (std::mem::take(&mut self.telling), std::mem::take(&mut self.stops));
         telling.clear();
         stops.clear();
@@ -145,7 +145,7 @@ impl Lexicon {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn newest(
+    pub(crate) fn newest(
         &mut self,
         connection: &Connection,
         number: u32,
@@ -162,7 +162,7 @@ impl Lexicon {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn count(&mut self, connection: &Connection, number: u32, most: u16) -> Result<u16, rusqlite::Error> {
+    pub(crate) fn count(&mut self, connection: &Connection, number: u32, most: u16) -> Result<u16, rusqlite::Error> {
         match self.terms.get(number as usize) {
             Some(term) if term.count != UNKNOWN => Ok(term.count),
             _ => Ok(self.find(connection, number, most)?.0),
@@ -183,8 +183,8 @@ impl Lexicon {
 
 #[cfg(test)]
 mod tests {
-    use super::super::terms::Look;
     use super::*;
+    use crate::memory::terms::Look;
 
     #[test]
     fn subjects_are_the_words_that_are_asked_for_whole() {

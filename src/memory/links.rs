@@ -8,11 +8,11 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::moment::Moment;
-use super::order;
+use crate::memory::moment::Moment;
+use crate::memory::order;
 
 /// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
-pub(super) const STRONGEST: i64 = 1000;
+pub(crate) const STRONGEST: i64 = 1000;
 
 /// In this time a link loses half its weight. 60 days: picked.
 const HALF_LIFE: f64 = 60.0 * DAY as f64;
@@ -29,7 +29,7 @@ const CHAIN: usize = 1000;
 
 /// What binds two records. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// They share rare words, or stand side by side in a session.
     Associated = 0,
     /// Somebody said that they belong together.
@@ -42,20 +42,20 @@ pub(super) enum Kind {
 
 /// A record that another one is linked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Neighbour {
+pub(crate) struct Neighbour {
     /// Its place in the store.
-    pub(super) seq: i64,
+    pub(crate) seq: i64,
     /// The link's weight now, in thousandths.
-    pub(super) weight: i64,
+    pub(crate) weight: i64,
     /// Has it not been used for a day?
-    pub(super) is_stale: bool,
+    pub(crate) is_stale: bool,
 }
 
 impl Kind {
     const ALL: [Kind; 4] = [Kind::Associated, Kind::Reinforced, Kind::Contradicts, Kind::Evidence];
 
     /// Its name in calls and results.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Associated => "associated",
             Kind::Reinforced => "reinforced",
@@ -65,18 +65,18 @@ impl Kind {
     }
 
     /// The kind of this name.
-    pub(super) fn named(name: &str) -> Option<Kind> {
+    pub(crate) fn named(name: &str) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// The kind that the store knows by this number.
-    pub(super) fn numbered(number: i64) -> Option<Kind> {
+    pub(crate) fn numbered(number: i64) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as i64 == number)
     }
 }
 
 /// What a link weighs now that weighed `weight` at its last use. Only what associates fades.
-pub(super) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
+pub(crate) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
     if matches!(kind, Kind::Contradicts | Kind::Evidence) {
         return weight;
     }
@@ -88,7 +88,7 @@ pub(super) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn bind(
+pub(crate) fn bind(
     connection: &Connection,
     (a, b): (i64, i64),
     kind: Kind,
@@ -105,7 +105,7 @@ pub(super) fn bind(
 ///
 /// # Errors
 /// The database's.
-pub(super) fn strengthen(
+pub(crate) fn strengthen(
     connection: &Connection,
     (a, b): (i64, i64),
     kind: Kind,
@@ -123,7 +123,7 @@ pub(super) fn strengthen(
 ///
 /// # Errors
 /// The database's.
-pub(super) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) -> Result<(), rusqlite::Error> {
     let mut renew =
         connection.prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3")?;
     for &(one, other) in pairs {
@@ -134,22 +134,22 @@ pub(super) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) 
 
 /// All that a record is bound to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Ties {
+pub(crate) struct Ties {
     /// The records that it is associated with, the closest first.
-    pub(super) neighbours: Vec<Neighbour>,
+    pub(crate) neighbours: Vec<Neighbour>,
     /// The records that it replaced, the last first.
-    pub(super) predecessors: Vec<i64>,
+    pub(crate) predecessors: Vec<i64>,
     /// Another record has replaced it.
-    pub(super) is_replaced: bool,
+    pub(crate) is_replaced: bool,
     /// It is a pattern that others show.
-    pub(super) has_evidence: bool,
+    pub(crate) has_evidence: bool,
 }
 
 /// What binds this record.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Ties, rusqlite::Error> {
+pub(crate) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Ties, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
          UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
@@ -198,7 +198,7 @@ fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite:
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut seen = HashSet::from([seq]);
     let mut chain = vec![seq];
     let mut last = seq;
@@ -213,7 +213,7 @@ pub(super) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusql
 }
 
 /// The order in which a link between two records stands in the store.
-pub(super) fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
+pub(crate) fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
     match kind {
         Kind::Associated | Kind::Reinforced => (a.min(b), a.max(b)),
         Kind::Contradicts | Kind::Evidence => (a, b),
@@ -247,9 +247,9 @@ fn put(
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store::{self, FILE_NAME, Use};
     use serde_json::json;
 
     fn with_records(count: usize) -> (Bench, Connection) {

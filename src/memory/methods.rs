@@ -5,27 +5,27 @@ use std::time::Instant;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::order;
-use super::task::aside;
-use super::{
+use crate::dispatch::{Pace, Params, Reply};
+use crate::memory::order;
+use crate::memory::task::aside;
+use crate::memory::{
     Memory, Worker, capture, consolidate, contradict, curiosity, events, moving, profile, recall, reinforce, schemas,
     session, structural, topology,
 };
-use crate::dispatch::{Pace, Params, Reply};
 
 /// A method.
 #[derive(Serialize)]
-pub(super) struct Method {
+pub(crate) struct Method {
     name: &'static str,
     description: &'static str,
     params: &'static [Param],
     /// The keys of its result.
     result: &'static [&'static str],
     #[serde(skip)]
-    pub(super) pace: Pace,
+    pub(crate) pace: Pace,
     /// Carries it out, on a worker.
     #[serde(skip)]
-    pub(super) run: fn(&Memory, &mut Worker, &Params<'_>, Reply<'_>),
+    pub(crate) run: fn(&Memory, &mut Worker, &Params<'_>, Reply<'_>),
 }
 
 #[derive(Serialize)]
@@ -378,7 +378,7 @@ static PING: Method = Method {
 };
 
 /// The method of this name.
-pub(super) fn find(name: &str) -> Option<&'static Method> {
+pub(crate) fn find(name: &str) -> Option<&'static Method> {
     // Lengths tell nearly all of them apart, so this is quicker than to search by halves.
     METHODS.iter().find(|method| method.name == name)
 }
@@ -404,9 +404,9 @@ fn as_json<S: serde::Serializer>(text: &str, to: S) -> Result<S::Ok, S::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
     use crate::dispatch::{Dispatch, code};
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     #[test]

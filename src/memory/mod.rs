@@ -197,10 +197,10 @@ impl Dispatch for Memory {
 
 #[cfg(test)]
 mod tests {
-    use super::harness::{Bench, call, call_on};
     use super::*;
     use crate::dispatch::Runner;
     use crate::limits::Limits;
+    use crate::memory::harness::{Bench, call, call_on};
     use serde_json::json;
     use std::sync::atomic::Ordering;
 

@@ -11,22 +11,22 @@ use crate::dispatch::{CallError, Params};
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(pub(super) i64);
+pub(crate) struct Moment(pub(crate) i64);
 
 /// A day of the calendar, as its parts are named. In UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Day {
+pub(crate) struct Day {
     /// Of the common era.
-    pub(super) year: i16,
+    pub(crate) year: i16,
     /// 1 is January.
-    pub(super) month: i8,
+    pub(crate) month: i8,
     /// 1 is Monday.
-    pub(super) weekday: i8,
+    pub(crate) weekday: i8,
 }
 
 /// Which end of a day a date without a time of day stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DayEnd {
+pub(crate) enum DayEnd {
     /// Its first microsecond.
     First,
     /// Its last microsecond.
@@ -35,13 +35,13 @@ pub(super) enum DayEnd {
 
 impl Moment {
     /// The system's clock.
-    pub(super) fn now() -> Moment {
+    pub(crate) fn now() -> Moment {
         Moment(Timestamp::now().as_microsecond())
     }
 
     /// Reads an ISO 8601 date or date and time; without an offset it is UTC. `None` where it is none, or
     /// out of the years -9999 to 9999.
-    pub(super) fn parse(text: &str, end: DayEnd) -> Option<Moment> {
+    pub(crate) fn parse(text: &str, end: DayEnd) -> Option<Moment> {
         let text = text.trim();
         let moment = if let Ok(timestamp) = text.parse::<Timestamp>() {
             timestamp
@@ -64,21 +64,21 @@ impl Moment {
     ///
     /// # Errors
     /// -32602 where it is there and no date.
-    pub(super) fn param(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
+    pub(crate) fn param(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
         let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
         let Some(text) = params.string_opt(name)? else { return Ok(None) };
         Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
     }
 
     /// The day it is on.
-    pub(super) fn day(self) -> Day {
+    pub(crate) fn day(self) -> Day {
         let timestamp = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
         let date = timestamp.to_zoned(TimeZone::UTC).date();
         Day { year: date.year(), month: date.month(), weekday: date.weekday().to_monday_one_offset() }
     }
 
     /// Is it a time that something said to a program can have been said at: 1900 to 2199?
-    pub(super) fn is_plausible(self) -> bool {
+    pub(crate) fn is_plausible(self) -> bool {
         (-2_208_988_800_000_000..7_258_118_400_000_000).contains(&self.0)
     }
 }

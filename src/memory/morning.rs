@@ -13,10 +13,10 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cycle::Report;
-use super::events::{self, Event, Severity};
-use super::moment::Moment;
-use super::{induce, meta, tags, topology};
+use crate::memory::cycle::Report;
+use crate::memory::events::{self, Event, Severity};
+use crate::memory::moment::Moment;
+use crate::memory::{induce, meta, tags, topology};
 
 /// Microseconds in an hour.
 const HOUR: i64 = 3_600_000_000;
@@ -56,7 +56,7 @@ pub struct Brought {
 
 /// What waits. To be read at any time from any thread; only what takes a first turn locks, for moments.
 #[derive(Debug)]
-pub(super) struct Morning {
+pub(crate) struct Morning {
     began: Moment,
     cycles: AtomicU64,
     episodes: AtomicU64,
@@ -68,7 +68,7 @@ pub(super) struct Morning {
 
 impl Brought {
     /// What a finished cycle has.
-    pub(super) fn by(reports: &[Report]) -> Brought {
+    pub(crate) fn by(reports: &[Report]) -> Brought {
         let count = |name| reports.iter().map(|report| report.counts().of(name)).sum();
         let of = |step, name| {
             let mut steps = reports.iter().filter(|report| report.step() == step);
@@ -87,7 +87,7 @@ impl Morning {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn load(connection: &Connection, now: Moment) -> Result<Morning, rusqlite::Error> {
+    pub(crate) fn load(connection: &Connection, now: Moment) -> Result<Morning, rusqlite::Error> {
         let brought = kept(connection)?;
         let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
         let first_turns =
@@ -104,7 +104,7 @@ impl Morning {
     }
 
     /// What waits to be shown; `None` where no cycle was finished since the last digest. Never waits.
-    pub(super) fn brought(&self) -> Option<Brought> {
+    pub(crate) fn brought(&self) -> Option<Brought> {
         let brought = Brought {
             rem_cycles_completed: self.cycles.load(Ordering::Relaxed),
             episodes_processed: self.episodes.load(Ordering::Relaxed),
@@ -114,14 +114,14 @@ impl Morning {
     }
 
     /// A cycle's end, with what it brought, is committed.
-    pub(super) fn ended(&self, brought: Brought) {
+    pub(crate) fn ended(&self, brought: Brought) {
         self.episodes.fetch_add(brought.episodes_processed, Ordering::Relaxed);
         self.schemas.fetch_add(brought.schemas_induced_tier0, Ordering::Relaxed);
         self.cycles.fetch_add(brought.rem_cycles_completed, Ordering::Relaxed);
     }
 
     /// Takes the digest, if there is one and none was shown for 18 hours.
-    pub(super) fn take_digest(&self, now: Moment) -> Option<Brought> {
+    pub(crate) fn take_digest(&self, now: Moment) -> Option<Brought> {
         self.brought()?;
         let shown = self.shown.load(Ordering::Relaxed);
         // One that was shown in the future, but for two recalls side by side, is a clock's that was set back.
@@ -138,7 +138,7 @@ impl Morning {
     }
 
     /// That a session was opened is committed.
-    pub(super) fn opened(&self, session: &str, at: Moment) {
+    pub(crate) fn opened(&self, session: &str, at: Moment) {
         let mut turns = self.turns();
         turns.retain(|_, since| is_kept(*since, at));
         turns.insert(cut(session), at);
@@ -149,14 +149,14 @@ impl Morning {
     }
 
     /// Takes the first turn of a session, if it is still to come.
-    pub(super) fn take_first_turn(&self, session: &str, now: Moment) -> Option<FirstTurn> {
+    pub(crate) fn take_first_turn(&self, session: &str, now: Moment) -> Option<FirstTurn> {
         let session = cut(session);
         let since = self.turns().remove(&session)?;
         is_kept(since, now).then_some(FirstTurn { session, since })
     }
 
     /// They were not shown after all.
-    pub(super) fn put_back(&self, turn: Option<FirstTurn>, brought: Option<Brought>) {
+    pub(crate) fn put_back(&self, turn: Option<FirstTurn>, brought: Option<Brought>) {
         if let Some(FirstTurn { session, since }) = turn {
             self.turns().entry(session).or_insert(since);
         }
@@ -170,7 +170,7 @@ impl Morning {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn digest(
+    pub(crate) fn digest(
         &self,
         connection: &Connection,
         brought: Option<Brought>,
@@ -193,7 +193,7 @@ impl Morning {
 
 /// A session's first turn, taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FirstTurn {
+pub(crate) struct FirstTurn {
     session: String,
     since: Moment,
 }
@@ -203,7 +203,7 @@ impl FirstTurn {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn forget(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    pub(crate) fn forget(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
         // A session that was opened again meanwhile has another one.
         let sql = "DELETE FROM first_turn WHERE session = ?1 AND since <= ?2";
         connection.prepare_cached(sql)?.execute((&self.session, self.since.0))?;
@@ -212,7 +212,7 @@ impl FirstTurn {
 }
 
 /// The digest of a reply.
-pub(super) fn nothing() -> Value {
+pub(crate) fn nothing() -> Value {
     digest(Brought::default(), None, None, 0)
 }
 
@@ -220,7 +220,7 @@ pub(super) fn nothing() -> Value {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn keep_opened(connection: &Connection, session: &str, at: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_opened(connection: &Connection, session: &str, at: Moment) -> Result<(), rusqlite::Error> {
     let session = cut(session);
     let sql = "INSERT INTO first_turn (session, since) VALUES (?1, ?2)
                ON CONFLICT (session) DO UPDATE SET since = excluded.since";
@@ -240,7 +240,7 @@ pub(super) fn keep_opened(connection: &Connection, session: &str, at: Moment) ->
 ///
 /// # Errors
 /// The database's.
-pub(super) fn opened_since(connection: &Connection, since: Moment) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn opened_since(connection: &Connection, since: Moment) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT ts FROM event WHERE kind = ?1 AND ts >= ?2 ORDER BY ts";
     connection.prepare_cached(sql)?.query_map((OPENED, since.0), |row| row.get(0))?.collect()
 }
@@ -249,7 +249,7 @@ pub(super) fn opened_since(connection: &Connection, since: Moment) -> Result<Vec
 ///
 /// # Errors
 /// The database's.
-pub(super) fn keep_ended(connection: &Connection, more: Brought) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_ended(connection: &Connection, more: Brought) -> Result<(), rusqlite::Error> {
     let old = kept(connection)?;
     let sum = Brought {
         rem_cycles_completed: old.rem_cycles_completed + more.rem_cycles_completed,
@@ -263,7 +263,7 @@ pub(super) fn keep_ended(connection: &Connection, more: Brought) -> Result<(), r
 ///
 /// # Errors
 /// The database's.
-pub(super) fn keep_shown(connection: &Connection, shown: Brought, at: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_shown(connection: &Connection, shown: Brought, at: Moment) -> Result<(), rusqlite::Error> {
     let old = kept(connection)?;
     let rest = Brought {
         rem_cycles_completed: old.rem_cycles_completed.saturating_sub(shown.rem_cycles_completed),
@@ -312,8 +312,8 @@ fn cut(session: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{Bench, call};
     use super::*;
+    use crate::memory::harness::{Bench, call};
 
     fn at(hours: i64) -> Moment {
         Moment(Bench::NOW.0 + hours * HOUR)

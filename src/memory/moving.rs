@@ -15,26 +15,26 @@ mod row;
 
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
-pub(super) use backup::backup;
-pub(super) use check::check;
-pub(super) use export::export;
-pub(super) use import::import;
-pub(super) use mend::mend;
-pub(super) use probe::probe;
+pub(crate) use backup::backup;
+pub(crate) use check::check;
+pub(crate) use export::export;
+pub(crate) use import::import;
+pub(crate) use mend::mend;
+pub(crate) use probe::probe;
 
 use crate::dispatch::CallError;
 
 /// Work that holds a worker for seconds goes through here, one at a time, so that the other workers stay
 /// with the calls that somebody waits for.
 #[derive(Debug, Default)]
-pub(super) struct Gate(Mutex<()>);
+pub(crate) struct Gate(Mutex<()>);
 
 impl Gate {
     /// Lets one in; the gate is open again once what this gives is dropped.
     ///
     /// # Errors
     /// Somebody is in.
-    pub(super) fn enter(&self) -> Result<MutexGuard<'_, ()>, CallError> {
+    pub(crate) fn enter(&self) -> Result<MutexGuard<'_, ()>, CallError> {
         match self.0.try_lock() {
             Ok(guard) => Ok(guard),
             // It guards no data.

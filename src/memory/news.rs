@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::reindex::{self, Index};
-use super::{meta, tags};
+use crate::memory::reindex::{self, Index};
+use crate::memory::{meta, tags};
 
 /// The last record that somebody told before the last finished cycle looked.
 const MARK: &str = "cycle_mark";
 
 /// To be read at any time from any thread.
 #[derive(Debug, Default)]
-pub(super) struct News {
+pub(crate) struct News {
     records: Arc<AtomicU64>,
     newest: AtomicI64,
     mark: AtomicI64,
@@ -29,7 +29,7 @@ impl News {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn load(connection: &Connection) -> Result<News, rusqlite::Error> {
+    pub(crate) fn load(connection: &Connection) -> Result<News, rusqlite::Error> {
         // Records are numbered without gaps, since none ever goes.
         let count: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
         let mark: i64 = meta::read(connection, MARK)?.unwrap_or(0);
@@ -51,27 +51,27 @@ impl News {
     }
 
     /// The number of records.
-    pub(super) fn records(&self) -> &Arc<AtomicU64> {
+    pub(crate) fn records(&self) -> &Arc<AtomicU64> {
         &self.records
     }
 
     /// The last record that somebody told.
-    pub(super) fn newest(&self) -> i64 {
+    pub(crate) fn newest(&self) -> i64 {
         self.newest.load(Ordering::Relaxed)
     }
 
     /// Is there anything that the last finished cycle has not seen, or an index to be made?
-    pub(super) fn are_there(&self) -> bool {
+    pub(crate) fn are_there(&self) -> bool {
         self.newest() > self.mark.load(Ordering::Relaxed) || self.is_index_due.load(Ordering::Relaxed)
     }
 
     /// The index has come to be so.
-    pub(super) fn index_is(&self, index: Index) {
+    pub(crate) fn index_is(&self, index: Index) {
         self.is_index_due.store(index == Index::Due, Ordering::Relaxed);
     }
 
     /// So many records were committed, of which somebody told this one last.
-    pub(super) fn committed(&self, records: u64, newest_told: Option<i64>) {
+    pub(crate) fn committed(&self, records: u64, newest_told: Option<i64>) {
         self.records.fetch_add(records, Ordering::Relaxed);
         if let Some(newest) = newest_told {
             self.newest.fetch_max(newest, Ordering::Relaxed);
@@ -82,12 +82,12 @@ impl News {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn keep_seen(connection: &Connection, mark: i64) -> Result<(), rusqlite::Error> {
+    pub(crate) fn keep_seen(connection: &Connection, mark: i64) -> Result<(), rusqlite::Error> {
         meta::keep(connection, MARK, mark)
     }
 
     /// That is committed.
-    pub(super) fn seen(&self, mark: i64) {
+    pub(crate) fn seen(&self, mark: i64) {
         self.mark.fetch_max(mark, Ordering::Relaxed);
     }
 }

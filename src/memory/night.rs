@@ -9,15 +9,15 @@ use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
-use super::course::Course;
-use super::cycle::{CHUNK, Report, Step};
-use super::drain::{self, Drained, Told};
-use super::moment::Moment;
-use super::morning::{self, Brought, Morning};
-use super::news::News;
-use super::task::task;
-use super::writer::{Follow, Group, Rest};
 use crate::dispatch::CallError;
+use crate::memory::course::Course;
+use crate::memory::cycle::{CHUNK, Report, Step};
+use crate::memory::drain::{self, Drained, Told};
+use crate::memory::moment::Moment;
+use crate::memory::morning::{self, Brought, Morning};
+use crate::memory::news::News;
+use crate::memory::task::task;
+use crate::memory::writer::{Follow, Group, Rest};
 
 /// The session that a night's cycle is told of as: nobody asked for it.
 const SESSION: &str = "-";
@@ -26,12 +26,12 @@ const SESSION: &str = "-";
 /// [`Night::has_news`] and [`Night::brought`] wait for the store's writer: they are for a worker.
 #[derive(Clone, Debug)]
 pub struct Night {
-    pub(super) follow: Follow,
-    pub(super) morning: Arc<Morning>,
+    pub(crate) follow: Follow,
+    pub(crate) morning: Arc<Morning>,
     /// The store's folder.
-    pub(super) folder: Arc<Path>,
-    pub(super) news: Arc<News>,
-    pub(super) clock: fn() -> Moment,
+    pub(crate) folder: Arc<Path>,
+    pub(crate) news: Arc<News>,
+    pub(crate) clock: fn() -> Moment,
 }
 
 /// A cycle under way. One that is dropped is taken up by the next [`Night::begin`].
@@ -220,8 +220,8 @@ fn report(report: Option<&Report>) -> Option<StepReport> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
+    use crate::memory::harness::Bench;
     use serde_json::json;
 
     /// Runs a whole cycle; gives its steps and what it has brought.

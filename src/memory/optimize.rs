@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::cycle::{Chunk, Counts, Progress};
-use super::writer::Group;
 use crate::dispatch::CallError;
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::writer::Group;
 
 /// Pages of the index written between two looks at the clock: some 2 ms.
 const PAGES: i64 = 16;
@@ -18,7 +18,7 @@ const PAGES: i64 = 16;
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
     let connection = group.connection;
     let mut merged = 0;
     let mut progress = Progress::Done;

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 /// Sorts; equals stay in their order.
-pub(super) fn sort_by<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
+pub(crate) fn sort_by<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
     let mut places: Vec<usize> = (0..items.len()).collect();
     sort_places(&mut places, &|a, b| order(&items[a], &items[b]));
     // Where the item that belongs to a place stands: brought there along the cycles of that permutation.
@@ -24,7 +24,7 @@ pub(super) fn sort_by<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
 }
 
 /// Sorts by a key that is made for each comparison; equals stay in their order.
-pub(super) fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
+pub(crate) fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
     sort_by(items, |a, b| key(a).cmp(&key(b)));
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure. The index keeps no positions (they would triple it), so phrases are looked for in the texts.
 
-use super::terms::{self, Look};
+use crate::memory::terms::{self, Look};
 
 /// Words of a phrase that are compared one by one; the bits of a `u64`. Of a longer one the beginning
 /// decides.
@@ -10,7 +10,7 @@ const WORDS: usize = u64::BITS as usize;
 
 /// How a text has a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phrase {
+pub(crate) enum Phrase {
     /// Not at all, or none was asked for.
     None,
     /// In another spelling: case, accents, punctuation, endings.
@@ -21,7 +21,7 @@ pub(super) enum Phrase {
 
 /// A phrase that is asked for.
 #[derive(Debug)]
-pub(super) struct Wanted<'q> {
+pub(crate) struct Wanted<'q> {
     text: &'q str,
     terms: Vec<String>,
     last: Look,
@@ -29,7 +29,7 @@ pub(super) struct Wanted<'q> {
 
 impl<'q> Wanted<'q> {
     /// The phrase of this text, white space at its ends aside; `None` where it has no word.
-    pub(super) fn new(text: &'q str) -> Option<Wanted<'q>> {
+    pub(crate) fn new(text: &'q str) -> Option<Wanted<'q>> {
         let (mut terms, mut last) = terms::phrase(text)?;
         if terms.len() > WORDS {
             terms.truncate(WORDS);
@@ -39,7 +39,7 @@ impl<'q> Wanted<'q> {
     }
 
     /// Its terms, each with how it is looked for; at least one.
-    pub(super) fn terms(&self) -> impl Iterator<Item = (&str, Look)> {
+    pub(crate) fn terms(&self) -> impl Iterator<Item = (&str, Look)> {
         let last = self.terms.len() - 1;
         self.terms
             .iter()
@@ -48,7 +48,7 @@ impl<'q> Wanted<'q> {
     }
 
     /// How `text` has it.
-    pub(super) fn found_in(&self, text: &str) -> Phrase {
+    pub(crate) fn found_in(&self, text: &str) -> Phrase {
         if text.contains(self.text) {
             return Phrase::Exact;
         }

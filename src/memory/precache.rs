@@ -7,15 +7,15 @@ use std::time::Instant;
 
 use rusqlite::Connection;
 
-use super::cycle::{Chunk, Counts, Progress};
-use super::{topology, wake};
 use crate::dispatch::CallError;
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::{topology, wake};
 
 /// One chunk.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<Chunk, CallError> {
     let mut rendered = 0;
     let mut at = cursor;
     if at == 0 {

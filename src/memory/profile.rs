@@ -11,9 +11,9 @@ use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
-use super::fault::Fault;
-use super::writer::{Group, Job, Writer};
 use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::fault::Fault;
+use crate::memory::writer::{Group, Job, Writer};
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 const VALUE_BYTES: usize = 16 << 10;
@@ -61,7 +61,7 @@ const fn knob(name: &'static str, kind: Kind, default: &'static str) -> Knob {
 
 /// The knobs at one moment.
 #[derive(Debug)]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     live: Map<String, Value>,
     /// The result of `profile_get` without a knob.
     all: Vec<u8>,
@@ -71,7 +71,7 @@ pub(super) struct Profile {
 
 /// The knobs as they are now, for many readers.
 #[derive(Debug)]
-pub(super) struct Profiles {
+pub(crate) struct Profiles {
     current: RwLock<Arc<Profile>>,
     /// How often one was set.
     sets: AtomicU64,
@@ -80,7 +80,7 @@ pub(super) struct Profiles {
 /// The knobs as one thread has seen them last. As long as nobody sets one, threads that ask all the time write to
 /// nothing that others read.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     profile: Arc<Profile>,
     sets: u64,
 }
@@ -97,7 +97,7 @@ impl Profile {
     }
 
     /// The value of a knob, or null where there is none of this name.
-    pub(super) fn value(&self, name: &str) -> &Value {
+    pub(crate) fn value(&self, name: &str) -> &Value {
         self.live.get(name).unwrap_or(&Value::Null)
     }
 }
@@ -108,7 +108,7 @@ impl Profiles {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub(super) fn load(connection: &Connection) -> Result<Profiles, Fault> {
+    pub(crate) fn load(connection: &Connection) -> Result<Profiles, Fault> {
         let default = |knob: &Knob| serde_json::from_str(knob.default).unwrap_or(Value::Null);
         let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), default(knob))).collect();
         let mut rows = connection.prepare("SELECT knob, value FROM profile")?;
@@ -125,12 +125,12 @@ impl Profiles {
     }
 
     /// The knobs as they are now.
-    pub(super) fn current(&self) -> Arc<Profile> {
+    pub(crate) fn current(&self) -> Arc<Profile> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// As [`Profiles::current`], for a thread that has `seen` them before.
-    pub(super) fn look<'s>(&self, seen: &'s mut Option<Seen>) -> &'s Profile {
+    pub(crate) fn look<'s>(&self, seen: &'s mut Option<Seen>) -> &'s Profile {
         let sets = self.sets.load(Ordering::Acquire);
         let seen = match seen.take() {
             Some(known) if known.sets == sets => seen.insert(known),
@@ -141,7 +141,7 @@ impl Profiles {
     }
 
     /// Makes a value known that was committed. On the writer's thread alone.
-    pub(super) fn set(&self, knob: &str, value: Value) {
+    pub(crate) fn set(&self, knob: &str, value: Value) {
         let mut live = self.current().live.clone();
         live.insert(knob.to_owned(), value);
         let next = Arc::new(Profile::new(live));
@@ -151,7 +151,7 @@ impl Profiles {
 }
 
 /// Answers `profile_get`, without the database.
-pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
+pub(crate) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
     match params.string_opt("knob") {
         Ok(None) => reply.send_json(Ok(&profile.all)),
         Ok(Some(name)) => match KNOBS.iter().position(|knob| knob.name == name) {
@@ -163,7 +163,7 @@ pub(super) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'
 }
 
 /// Answers `profile_set`: at once if it is refused, else after the commit.
-pub(super) fn profile_set(profiles: &Arc<Profiles>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
+pub(crate) fn profile_set(profiles: &Arc<Profiles>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
     match read(params) {
         Ok(Ok((knob, value))) => {
             writer.submit(Box::new(Set { profiles: profiles.clone(), knob, value, reply: reply.later() }))
@@ -204,7 +204,7 @@ fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refused>, C
 }
 
 /// The knob of this name and its value as it is kept, or why it is refused. `text` is JSON.
-pub(super) fn accept(name: &str, text: &str) -> Result<(&'static str, Value), String> {
+pub(crate) fn accept(name: &str, text: &str) -> Result<(&'static str, Value), String> {
     let knob = find(name).ok_or("unknown knob")?;
     if text.len() > VALUE_BYTES {
         return Err(format!("the value has {} bytes of JSON, at most {VALUE_BYTES} are kept", text.len()));
@@ -290,8 +290,8 @@ impl Job for Set {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{Bench, call};
     use super::*;
+    use crate::memory::harness::{Bench, call};
 
     #[test]
     fn all_knobs_have_their_defaults() {

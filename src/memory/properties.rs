@@ -8,8 +8,8 @@ use std::sync::mpsc::{Sender, channel};
 
 use serde_json::{Value, json};
 
-use super::{Memory, Worker};
 use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
+use crate::memory::{Memory, Worker};
 
 /// What is said to the store: several scripts, quotes, figures, dates, and what looks like query syntax.
 const SAID: [&str; 14] = [
@@ -84,7 +84,7 @@ impl ReplySink for Sink {
 }
 
 /// Makes one call on a worker and waits for its answer.
-pub(super) fn call_on(
+pub(crate) fn call_on(
     memory: &Memory,
     runner: &mut Runner<Worker>,
     method: &str,

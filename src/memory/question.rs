@@ -7,11 +7,11 @@
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 //! Beyond", 2009.
 
-use super::irregular;
-use super::moment::Day;
-use super::order;
-use super::signs::{self, DatePart};
-use super::terms::{self, Asked, Kind, Look, Token};
+use crate::memory::irregular;
+use crate::memory::moment::Day;
+use crate::memory::order;
+use crate::memory::signs::{self, DatePart};
+use crate::memory::terms::{self, Asked, Kind, Look, Token};
 
 /// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
 const K1: f64 = 1.2;
@@ -32,65 +32,65 @@ const MOST_COMPANY: f64 = 0.3;
 
 /// How rare a term is that `frequency` of `total` records have: BM25's inverse document frequency, in
 /// the form that stays over 0 for the most common ones.
-pub(super) fn idf(total: f64, frequency: f64) -> f64 {
+pub(crate) fn idf(total: f64, frequency: f64) -> f64 {
     let frequency = frequency.min(total);
     (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
 }
 
 /// A set of a question's terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Terms(u32);
+pub(crate) struct Terms(u32);
 
 impl Terms {
     fn only(at: usize) -> Terms {
         Terms(1 << at)
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    pub(super) fn has(self, at: usize) -> bool {
+    pub(crate) fn has(self, at: usize) -> bool {
         self.0 & 1 << at != 0
     }
 
-    pub(super) fn and(self, other: Terms) -> Terms {
+    pub(crate) fn and(self, other: Terms) -> Terms {
         Terms(self.0 | other.0)
     }
 
-    pub(super) fn without(self, other: Terms) -> Terms {
+    pub(crate) fn without(self, other: Terms) -> Terms {
         Terms(self.0 & !other.0)
     }
 }
 
 /// What a record's text says to a question.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     /// Of each term, how often it is there.
     counts: Vec<f64>,
     /// The terms that are there.
-    pub(super) has: Terms,
+    pub(crate) has: Terms,
     /// The terms that are there by a word's beginning alone: *photo* for *photography*.
-    pub(super) kin: Terms,
+    pub(crate) kin: Terms,
     /// The terms that are there alone as two words for one, or one for two: *road trip*, *roadtrip*.
-    pub(super) joined: Terms,
+    pub(crate) joined: Terms,
     /// Of each term, how close a companion of it is there; empty where no term has companions.
     company: Vec<f64>,
     /// The terms that name who speaks.
-    pub(super) speaker: Terms,
+    pub(crate) speaker: Terms,
     /// Pairs of the question's words that stand side by side here too, at most [`PAIRS`].
-    pub(super) pairs: u32,
+    pub(crate) pairs: u32,
     /// Words of the text.
-    pub(super) length: f64,
+    pub(crate) length: f64,
     /// It asks itself.
-    pub(super) asks: bool,
+    pub(crate) asks: bool,
     /// It tells a time. Looked at only where the question asks for one.
-    pub(super) tells_time: bool,
+    pub(crate) tells_time: bool,
 }
 
 /// A question. Its terms share out 1 by their rarity, so "of the question" is a number from 0 to 1.
 #[derive(Debug)]
-pub(super) struct Question {
+pub(crate) struct Question {
     /// A question has few, so looking through them beats hashing every word of every text.
     terms: Vec<Asked>,
     /// Each term's share of the question.
@@ -108,7 +108,7 @@ pub(super) struct Question {
 
 impl Question {
     /// For these terms of `cue`, at most 32, each with its [`idf`] and the number of records that have it.
-    pub(super) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>) -> Question {
+    pub(crate) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>) -> Question {
         let sum = |least: usize| terms.iter().filter(|(_, _, had)| *had >= least).map(|(_, idf, _)| idf).sum::<f64>();
         // Those that no record has share nothing out, unless there are no others.
         let known = if sum(1) > 0.0 { sum(1) } else { sum(0) };
@@ -145,7 +145,7 @@ impl Question {
     }
 
     /// Listens for words that keep company with its terms, given by the term's place, too.
-    pub(super) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> Question {
+    pub(crate) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> Question {
         companions.iter().for_each(|(word, _, _)| self.initials.add(word));
         order::sort_by(&mut companions, |a, b| a.0.cmp(&b.0));
         self.companions = companions;
@@ -153,12 +153,12 @@ impl Question {
     }
 
     /// How many terms it has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.terms.len()
     }
 
     /// Reads a record.
-    pub(super) fn read(&self, text: &str, cue: &str) -> Reading {
+    pub(crate) fn read(&self, text: &str, cue: &str) -> Reading {
         let mut reading =
             Reading { counts: vec![0.0; self.terms.len()], asks: signs::asks(text), ..Reading::default() };
         if !self.companions.is_empty() {
@@ -260,24 +260,24 @@ impl Question {
     }
 
     /// The terms that name a part of this date.
-    pub(super) fn dated(&self, day: Day) -> Terms {
+    pub(crate) fn dated(&self, day: Day) -> Terms {
         let named = self.dates.iter().filter(|(_, part)| part.is_of(day));
         named.fold(Terms::default(), |terms, (at, _)| terms.and(Terms::only(*at)))
     }
 
     /// What these terms share of the question.
-    pub(super) fn share(&self, terms: Terms) -> f64 {
+    pub(crate) fn share(&self, terms: Terms) -> f64 {
         self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
     }
 
     /// The share of the question whose companions a text has without it, each as much as they keep company.
-    pub(super) fn company(&self, reading: &Reading) -> f64 {
+    pub(crate) fn company(&self, reading: &Reading) -> f64 {
         let missing = reading.company.iter().enumerate().filter(|(at, _)| !reading.has.has(*at));
         missing.map(|(at, company)| company * self.shares[at]).sum::<f64>().min(MOST_COMPANY)
     }
 
     /// BM25 of a text among texts of this `average` length, for the terms but `without`.
-    pub(super) fn bm25(&self, reading: &Reading, average: f64, without: Terms) -> f64 {
+    pub(crate) fn bm25(&self, reading: &Reading, average: f64, without: Terms) -> f64 {
         let slowness = K1 * (1.0 - B + B * reading.length / average);
         let weigh = |(at, count): (usize, &f64)| match without.has(at) {
             false if *count > 0.0 => self.shares[at] * count * (K1 + 1.0) / (count + slowness),
@@ -354,7 +354,7 @@ fn bit(third: u8) -> u32 {
 }
 
 /// Beginnings that kin of a term may have, the longest first: all of it down to two thirds.
-pub(super) fn beginnings(term: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn beginnings(term: &str) -> impl Iterator<Item = &str> {
     let chars = term.chars().count();
     let least = if has_digit(term) { usize::MAX } else { KIN_CHARS.max((chars * 2).div_ceil(3)) };
     let ends = term.char_indices().rev().map(|(at, c)| at + c.len_utf8()).zip((least..=chars).rev());

@@ -10,56 +10,56 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use super::leaning::Literal;
-use super::moment::Moment;
-use super::order;
-use super::phrase::Phrase;
-use super::question::{Question, Reading, Terms};
+use crate::memory::leaning::Literal;
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::phrase::Phrase;
+use crate::memory::question::{Question, Reading, Terms};
 
 /// What each rule counts. A question's terms share out 1 by their rarity, so "of the question" is a
 /// number from 0 to 1.
 #[derive(Clone, Debug)]
-pub(super) struct Rules {
+pub(crate) struct Rules {
     /// BM25 of the record's own words.
-    pub(super) own: f64,
+    pub(crate) own: f64,
     /// The share of the question that it has.
-    pub(super) coverage: f64,
+    pub(crate) coverage: f64,
     /// The share that it has by the beginning of a word alone: *photo* for *photography*.
-    pub(super) beginnings: f64,
+    pub(crate) beginnings: f64,
     /// Of each two words of the question that stand side by side in it too.
-    pub(super) pairs: f64,
+    pub(crate) pairs: f64,
     /// The share that it has as two words for one, or one for two: *road trip* for *roadtrip*.
-    pub(super) joined: f64,
+    pub(crate) joined: f64,
     /// The share whose companions it has instead: words that the user's own records have them with.
-    pub(super) company: f64,
+    pub(crate) company: f64,
     /// BM25 of the record said just before, the one just after, the one before the first.
-    pub(super) before: f64,
-    pub(super) after: f64,
-    pub(super) two_before: f64,
+    pub(crate) before: f64,
+    pub(crate) after: f64,
+    pub(crate) two_before: f64,
     /// BM25 of the record said just before, where that one asks: this one may be the answer.
-    pub(super) answers: f64,
+    pub(crate) answers: f64,
     /// The share of the question that it and those four have together.
-    pub(super) window: f64,
+    pub(crate) window: f64,
     /// The share of the question that its session has.
-    pub(super) session: f64,
+    pub(crate) session: f64,
     /// It opens its session: nothing before it could speak for it.
-    pub(super) opens: f64,
+    pub(crate) opens: f64,
     /// It is said by somebody whom the question names.
-    pub(super) speaker: f64,
+    pub(crate) speaker: f64,
     /// It asks itself.
-    pub(super) asks: f64,
+    pub(crate) asks: f64,
     /// It tells a time, and the question asks for one.
-    pub(super) when: f64,
+    pub(crate) when: f64,
     /// The share of the question that names its date.
-    pub(super) date: f64,
+    pub(crate) date: f64,
     /// The logarithm of its length in words: who says more tells more.
-    pub(super) length: f64,
+    pub(crate) length: f64,
 }
 
 /// What the rules count: the weights under which the right answers of many questions are likeliest, each
 /// checked to be of use on talks that it was not found on (`docs/recall.md`). A word itself counts more
 /// than one that only begins alike.
-pub(super) const RULES: Rules = Rules {
+pub(crate) const RULES: Rules = Rules {
     own: 0.06,
     coverage: 0.39,
     beginnings: 0.38,
@@ -82,7 +82,7 @@ pub(super) const RULES: Rules = Rules {
 
 /// Does a record belong to the project that was asked from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// No, or none was named.
     Elsewhere,
     /// Yes.
@@ -91,65 +91,65 @@ pub(super) enum Place {
 
 /// A record that answers.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// Its place in the store.
-    pub(super) seq: i64,
+    pub(crate) seq: i64,
     /// How well, over 0 and under 1, among those of the same phrase and place.
-    pub(super) score: f64,
+    pub(crate) score: f64,
     /// Which of the question's terms it has, by their place in the scorer; none where it was found by
     /// its neighbours.
-    pub(super) terms: Vec<usize>,
+    pub(crate) terms: Vec<usize>,
     /// Which of the others it has a word of that begins alike.
-    pub(super) alike: Vec<usize>,
+    pub(crate) alike: Vec<usize>,
     /// The phrase by which it comes before others.
-    pub(super) phrase: Phrase,
+    pub(crate) phrase: Phrase,
     /// How it has a phrase.
-    pub(super) quotes: Phrase,
+    pub(crate) quotes: Phrase,
     /// Whether it is of the project asked from.
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 /// A record that was read.
 #[derive(Debug)]
-pub(super) struct Candidate {
-    pub(super) seq: i64,
-    pub(super) session: i64,
+pub(crate) struct Candidate {
+    pub(crate) seq: i64,
+    pub(crate) session: i64,
     /// When it was said.
-    pub(super) said: Moment,
-    pub(super) reading: Reading,
-    pub(super) phrase: Phrase,
-    pub(super) place: Place,
+    pub(crate) said: Moment,
+    pub(crate) reading: Reading,
+    pub(crate) phrase: Phrase,
+    pub(crate) place: Place,
     /// What it gains by the profile (`leaning.rs`).
-    pub(super) gain: f64,
+    pub(crate) gain: f64,
     /// May it be given as an answer, or does it only stand beside others?
-    pub(super) is_admitted: bool,
+    pub(crate) is_admitted: bool,
 }
 
 /// The order in which records were said, as far as it is known.
 #[derive(Debug, Default)]
-pub(super) struct Talk {
+pub(crate) struct Talk {
     /// From a record to the one said after it in its session.
-    pub(super) next: HashMap<i64, i64>,
+    pub(crate) next: HashMap<i64, i64>,
     /// The first ones of sessions.
-    pub(super) openings: HashSet<i64>,
+    pub(crate) openings: HashSet<i64>,
 }
 
 /// Ranks what was read for a question.
 #[derive(Debug)]
-pub(super) struct Scorer {
-    pub(super) question: Question,
+pub(crate) struct Scorer {
+    pub(crate) question: Question,
     rules: Rules,
     literal: Literal,
 }
 
 impl Scorer {
     /// By these rules.
-    pub(super) fn new(question: Question, rules: Rules, literal: Literal) -> Scorer {
+    pub(crate) fn new(question: Question, rules: Rules, literal: Literal) -> Scorer {
         Scorer { question, rules, literal }
     }
 
     /// The best `limit`, by phrase, place, score and age in this order.
-    pub(super) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
+    pub(crate) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
         let around = Around::of(self, read, talk);
         let mut found: Vec<(Found, Moment)> = read
             .iter()
@@ -302,10 +302,10 @@ fn best_first((a, a_said): &(Found, Moment), (b, b_said): &(Found, Moment)) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::super::moment::DayEnd;
-    use super::super::question::idf;
-    use super::super::terms::{self, Asked};
     use super::*;
+    use crate::memory::moment::DayEnd;
+    use crate::memory::question::idf;
+    use crate::memory::terms::{self, Asked};
 
     const PLAIN: Rules = Rules {
         own: 1.0,

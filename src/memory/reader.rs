@@ -9,15 +9,15 @@ use std::time::Instant;
 
 use rusqlite::{Connection, Transaction};
 
-use super::fault::Fault;
-use super::store::{self, Use};
+use crate::memory::fault::Fault;
+use crate::memory::store::{self, Use};
 
 /// Steps of SQLite's machine between two looks at the clock: some 50 microseconds.
 const STEPS: i32 = 1000;
 
 /// A connection that reads.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     connection: Connection,
     alarm: Arc<Alarm>,
 }
@@ -34,7 +34,7 @@ impl Reader {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub(super) fn open(path: &Path) -> Result<Reader, Fault> {
+    pub(crate) fn open(path: &Path) -> Result<Reader, Fault> {
         let mut connection = store::connect(path, Use::Read)?;
         let alarm = Arc::new(Alarm { start: Instant::now(), at: AtomicU64::new(u64::MAX) });
         let watched = alarm.clone();
@@ -46,26 +46,26 @@ impl Reader {
     ///
     /// # Errors
     /// See [`Fault`].
-    pub(super) fn snapshot(&self) -> Result<Snapshot<'_>, Fault> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, Fault> {
         Ok(Snapshot { transaction: self.connection.unchecked_transaction()?, alarm: &self.alarm })
     }
 }
 
 /// One state of the store.
 #[derive(Debug)]
-pub(super) struct Snapshot<'r> {
+pub(crate) struct Snapshot<'r> {
     transaction: Transaction<'r>,
     alarm: &'r Alarm,
 }
 
 impl Snapshot<'_> {
     /// What statements are prepared on.
-    pub(super) fn connection(&self) -> &Connection {
+    pub(crate) fn connection(&self) -> &Connection {
         &self.transaction
     }
 
     /// Runs `work`; statements in it end with [`Fault::Interrupted`] once `deadline` has passed.
-    pub(super) fn until<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
+    pub(crate) fn until<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
         let at = deadline.saturating_duration_since(self.alarm.start).as_micros();
         self.alarm.at.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
         let _off = Off(self.alarm);

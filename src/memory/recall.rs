@@ -15,23 +15,23 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::mode::{Mode, quoted};
-use super::bonds::{Bonds, SPARE};
-use super::leaning::{Leaning, Literal};
-use super::links;
-use super::moment::{DayEnd, Moment};
-use super::morning::{self, Brought, FirstTurn, Morning};
-use super::phrase::{Phrase, Wanted};
-use super::profile::Profile;
-use super::rank::{Found, Place};
-use super::reader::{Reader, Snapshot};
-use super::record::{Role, Tier};
-use super::search::{self, Filter, Query};
-use super::terms::{self, Asked};
-use super::{ids, schemas};
 use crate::dispatch::{CallError, Params};
+use crate::memory::bonds::{Bonds, SPARE};
+use crate::memory::leaning::{Leaning, Literal};
+use crate::memory::links;
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::morning::{self, Brought, FirstTurn, Morning};
+use crate::memory::phrase::{Phrase, Wanted};
+use crate::memory::profile::Profile;
+use crate::memory::rank::{Found, Place};
+use crate::memory::reader::{Reader, Snapshot};
+use crate::memory::record::{Role, Tier};
+use crate::memory::search::{self, Filter, Query};
+use crate::memory::terms::{self, Asked};
+use crate::memory::{ids, schemas};
 
 /// How long a recall looks for more before it answers with what it has.
-pub(super) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
 const HITS_BYTES: usize = (1 << 20) - (16 << 10);
@@ -55,7 +55,7 @@ const REASON_WORDS: usize = 8;
 ///
 /// # Errors
 /// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(super) fn recall(
+pub(crate) fn recall(
     reader: &Reader,
     profile: &Profile,
     morning: &Morning,
@@ -122,7 +122,7 @@ pub(super) fn recall(
 
 /// What a recall took, to be written when it is answered.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     /// Pairs of records whose link was of use and is to be made new.
     used: Vec<(i64, i64)>,
     first_turn: Option<FirstTurn>,
@@ -131,7 +131,7 @@ pub(super) struct Taken {
 
 impl Taken {
     /// Is there nothing to be written?
-    pub(super) fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
     }
 
@@ -139,7 +139,7 @@ impl Taken {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn keep(&self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
+    pub(crate) fn keep(&self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
         if let Some(turn) = &self.first_turn {
             turn.forget(connection)?;
         }
@@ -159,7 +159,7 @@ enum Why {
 
 /// The result of `memory_recall`.
 #[derive(Serialize)]
-pub(super) struct Recalled {
+pub(crate) struct Recalled {
     hits: Vec<Box<RawValue>>,
     anti_hits: Vec<Box<RawValue>>,
     activation_trace: Vec<String>,
@@ -228,7 +228,7 @@ impl Recalled {
     ///
     /// # Errors
     /// -32001 where the store cannot be read.
-    pub(super) fn of_structure(
+    pub(crate) fn of_structure(
         connection: &Connection,
         found: Vec<Found>,
         budget: usize,
@@ -433,9 +433,9 @@ fn reason(found: &Found, why: &Why) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::{Bench, call_on};
     use super::*;
     use crate::dispatch::Runner;
+    use crate::memory::harness::{Bench, call_on};
 
     fn texts(got: &Value) -> Vec<&str> {
         got["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect()

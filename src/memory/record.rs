@@ -2,17 +2,17 @@
 //! same session are known again.
 
 /// Longest text and longest cue, in bytes of UTF-8. 64 KiB: longer turns come in parts.
-pub(super) const TEXT_BYTES: usize = 64 << 10;
+pub(crate) const TEXT_BYTES: usize = 64 << 10;
 
 /// Longest session id, in bytes of UTF-8. Picked: ten UUIDs.
-pub(super) const SESSION_BYTES: usize = 512;
+pub(crate) const SESSION_BYTES: usize = 512;
 
 /// Longest project, in bytes of UTF-8: Linux' longest path.
-pub(super) const PROJECT_BYTES: usize = 4096;
+pub(crate) const PROJECT_BYTES: usize = 4096;
 
 /// What kind of memory a record is. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tier {
+pub(crate) enum Tier {
     Working = 0,
     Episodic = 1,
     Semantic = 2,
@@ -22,14 +22,14 @@ pub(super) enum Tier {
 
 impl Tier {
     /// The tier of this name.
-    pub(super) fn named(name: &str) -> Option<Tier> {
+    pub(crate) fn named(name: &str) -> Option<Tier> {
         [Tier::Working, Tier::Episodic, Tier::Semantic, Tier::Procedural, Tier::Parametric]
             .into_iter()
             .find(|tier| tier.name() == name)
     }
 
     /// The tier that the store knows by this number; what no release has written is an episode.
-    pub(super) fn numbered(number: i64) -> Tier {
+    pub(crate) fn numbered(number: i64) -> Tier {
         match number {
             0 => Tier::Working,
             2 => Tier::Semantic,
@@ -40,7 +40,7 @@ impl Tier {
     }
 
     /// Its name in calls and results.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Tier::Working => "working",
             Tier::Episodic => "episodic",
@@ -53,7 +53,7 @@ impl Tier {
 
 /// Who said it. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(crate) enum Role {
     User = 0,
     Assistant = 1,
     System = 2,
@@ -61,12 +61,12 @@ pub(super) enum Role {
 
 impl Role {
     /// The role of this name.
-    pub(super) fn named(name: &str) -> Option<Role> {
+    pub(crate) fn named(name: &str) -> Option<Role> {
         [Role::User, Role::Assistant, Role::System].into_iter().find(|role| role.name() == name)
     }
 
     /// The role that the store knows by this number; what no release has written is the user's.
-    pub(super) fn numbered(number: i64) -> Role {
+    pub(crate) fn numbered(number: i64) -> Role {
         match number {
             1 => Role::Assistant,
             2 => Role::System,
@@ -75,7 +75,7 @@ impl Role {
     }
 
     /// Its name in calls and results.
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Role::User => "user",
             Role::Assistant => "assistant",
@@ -88,14 +88,14 @@ impl Role {
 /// FNV-1a (Fowler, Noll, Vo; RFC 9923) over the session, a 0xFF byte (which no UTF-8 holds), the
 /// role's number and the text, big-endian. Two texts may share it, by bad luck or by design: whoever
 /// finds it compares the texts.
-pub(super) fn fingerprint(session: &str, role: Role, text: &str) -> [u8; 16] {
+pub(crate) fn fingerprint(session: &str, role: Role, text: &str) -> [u8; 16] {
     let hash = fnv_1a(FNV_OFFSET, session.as_bytes());
     let hash = fnv_1a(hash, &[0xFF, role as u8]);
     fnv_1a(hash, text.as_bytes()).to_be_bytes()
 }
 
 /// A hash of bytes that tells states apart; no secret, no proof.
-pub(super) fn digest(bytes: &[u8]) -> u128 {
+pub(crate) fn digest(bytes: &[u8]) -> u128 {
     fnv_1a(FNV_OFFSET, bytes)
 }
 

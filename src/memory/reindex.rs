@@ -20,14 +20,14 @@ use std::time::Instant;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use super::cycle::{Chunk, Counts, Progress};
-use super::fault::Fault;
-use super::writer::Group;
-use super::{companions, meta, terms};
 use crate::dispatch::CallError;
+use crate::memory::cycle::{Chunk, Counts, Progress};
+use crate::memory::fault::Fault;
+use crate::memory::writer::Group;
+use crate::memory::{companions, meta, terms};
 
 /// The last record that the index in the making has; there is none where nothing is being made.
-pub(super) const CURSOR: &str = "step_reindex";
+pub(crate) const CURSOR: &str = "step_reindex";
 
 /// The rules that made the index in use.
 const RULES: &str = "terms_version";
@@ -46,7 +46,7 @@ const BESIDE: &str = "term_index_beside";
 
 /// How the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Index {
+pub(crate) enum Index {
     /// Made by the present rules.
     Current,
     /// To be made anew, or being made.
@@ -55,7 +55,7 @@ pub(super) enum Index {
 
 /// Where an index is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Beside the one in use.
     Beside,
     /// Where the one in use was.
@@ -64,7 +64,7 @@ pub(super) enum Place {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// There is nothing to do.
     Current,
     /// It has not begun.
@@ -75,19 +75,19 @@ pub(super) enum State {
 
 /// An index being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Growing {
-    pub(super) place: Place,
+pub(crate) struct Growing {
+    pub(crate) place: Place,
     /// The last record that it has.
-    pub(super) cursor: i64,
+    pub(crate) cursor: i64,
     /// The last record that it is to have so; the newer ones come to it by themselves.
-    pub(super) until: i64,
+    pub(crate) until: i64,
 }
 
 /// Is the index to be made anew, or being made?
 ///
 /// # Errors
 /// The database's.
-pub(super) fn is_due(connection: &Connection) -> Result<bool, rusqlite::Error> {
+pub(crate) fn is_due(connection: &Connection) -> Result<bool, rusqlite::Error> {
     Ok(State::read(connection)? != State::Current)
 }
 
@@ -96,7 +96,7 @@ impl State {
     ///
     /// # Errors
     /// The database's.
-    pub(super) fn read(connection: &Connection) -> Result<State, rusqlite::Error> {
+    pub(crate) fn read(connection: &Connection) -> Result<State, rusqlite::Error> {
         let (cursor, until): (Option<i64>, Option<i64>) =
             (meta::read(connection, CURSOR)?, meta::read(connection, UNTIL)?);
         let (rules, then): (Option<i64>, Option<i64>) =
@@ -114,7 +114,7 @@ impl State {
     }
 
     /// Is a record to be found in the index in use by the present rules' terms?
-    pub(super) fn promises(self, seq: i64) -> bool {
+    pub(crate) fn promises(self, seq: i64) -> bool {
         match self {
             State::Current => true,
             State::Growing(Growing { place: Place::Same, cursor, until }) => seq <= cursor || seq > until,
@@ -128,7 +128,7 @@ impl State {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
     let counted = |cursor, progress, indexed| {
         Ok(Chunk { cursor, progress, counts: Counts::from([("indexed", indexed)]), told: Vec::new() })
     };
@@ -153,7 +153,7 @@ pub(super) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, C
 ///
 /// # Errors
 /// The database's.
-pub(super) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, CallError> {
+pub(crate) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, CallError> {
     let connection = group.connection;
     connection.execute_batch(&format!("DROP TABLE IF EXISTS {BESIDE}"))?;
     if place == Place::Same {
@@ -191,7 +191,7 @@ fn begun(connection: &Connection, place: Place, unindexed: Option<i64>) -> Resul
 ///
 /// # Errors
 /// See [`Fault`]. Where the file could not be written anew the pages stay in it, and nobody uses them.
-pub(super) fn replace(connection: &Connection) -> Result<(), Fault> {
+pub(crate) fn replace(connection: &Connection) -> Result<(), Fault> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     let replaced = forget_and_begin(connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;

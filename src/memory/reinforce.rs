@@ -4,14 +4,14 @@ use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::ids;
-use super::links::{self, Kind};
-use super::moment::Moment;
-use super::order;
-use super::reader::Reader;
-use super::task::task;
-use super::writer::Writer;
 use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::ids;
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::reader::Reader;
+use crate::memory::task::task;
+use crate::memory::writer::Writer;
 
 /// Most records at once: 2016 pairs, some 10 ms of writing.
 const MOST: usize = 64;
@@ -20,7 +20,7 @@ const MOST: usize = 64;
 const STEP: i64 = 100;
 
 /// Answers `memory_reinforce`: at once if it is refused or has no pair, else after the commit.
-pub(super) fn reinforce(
+pub(crate) fn reinforce(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
     params: &Params<'_>,
@@ -67,8 +67,8 @@ fn strengthen(connection: &Connection, records: &[(String, i64)], now: Moment) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
+    use crate::memory::harness::Bench;
 
     #[test]
     fn each_pair_gains_a_tenth_a_call_up_to_one() {

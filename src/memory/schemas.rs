@@ -3,11 +3,11 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::induce::BEGINNING;
-use super::order;
-use super::reader::Reader;
-use super::{ids, language, links, tags};
 use crate::dispatch::{CallError, Params};
+use crate::memory::induce::BEGINNING;
+use crate::memory::order;
+use crate::memory::reader::Reader;
+use crate::memory::{ids, language, links, tags};
 
 /// Most patterns that are looked at, the newest: more than a lifetime's memory has shown.
 const MOST: usize = 1000;
@@ -17,22 +17,22 @@ const SURE: f64 = 0.7;
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Schema {
-    pub(super) id: String,
+pub(crate) struct Schema {
+    pub(crate) id: String,
     /// Its words.
-    pub(super) pattern: String,
+    pub(crate) pattern: String,
     /// 0..1: from how many records show it, against those that were refuted.
-    pub(super) confidence: f64,
-    pub(super) evidence_count: u64,
+    pub(crate) confidence: f64,
+    pub(crate) evidence_count: u64,
     /// Of these records, those that have ceased to hold.
-    pub(super) exceptions_count: u64,
-    pub(super) status: &'static str,
-    pub(super) language: &'static str,
+    pub(crate) exceptions_count: u64,
+    pub(crate) status: &'static str,
+    pub(crate) language: &'static str,
 }
 
 /// The result of `schema_list`.
 #[derive(Serialize)]
-pub(super) struct Schemas {
+pub(crate) struct Schemas {
     schemas: Vec<Schema>,
     total: usize,
 }
@@ -41,7 +41,7 @@ pub(super) struct Schemas {
 ///
 /// # Errors
 /// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(super) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
+pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
     let domain = params.string_opt("domain")?;
     let least = confidence_min(params)?;
     let snapshot = reader.snapshot()?;
@@ -60,7 +60,7 @@ fn confidence_min(params: &Params<'_>) -> Result<f64, CallError> {
 ///
 /// # Errors
 /// The database's.
-pub(super) fn newest(
+pub(crate) fn newest(
     connection: &Connection,
     project: Option<&str>,
     most: usize,
@@ -77,7 +77,7 @@ pub(super) fn newest(
 ///
 /// # Errors
 /// The database's.
-pub(super) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Result<Vec<Schema>, rusqlite::Error> {
+pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
     for &seq in seqs {

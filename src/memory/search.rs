@@ -12,18 +12,18 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::companions;
-use super::fault::Fault;
-use super::leaning::{Leaning, Projects};
-use super::moment::Moment;
-use super::order;
-use super::phrase::{Phrase, Wanted};
-use super::question::Question;
-use super::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
-use super::reader::Snapshot;
-use super::record::Tier;
-use super::tags;
-use super::terms::Asked;
+use crate::memory::companions;
+use crate::memory::fault::Fault;
+use crate::memory::leaning::{Leaning, Projects};
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::phrase::{Phrase, Wanted};
+use crate::memory::question::Question;
+use crate::memory::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
+use crate::memory::reader::Snapshot;
+use crate::memory::record::Tier;
+use crate::memory::tags;
+use crate::memory::terms::Asked;
 
 /// Candidates whose texts are read and scored; more where more are wanted.
 const CANDIDATES: usize = 60;
@@ -36,46 +36,46 @@ const NEIGHBOURS: usize = 2;
 
 /// A question, taken apart.
 #[derive(Debug)]
-pub(super) struct Query<'q> {
+pub(crate) struct Query<'q> {
     /// All of it.
-    pub(super) cue: &'q str,
+    pub(crate) cue: &'q str,
     /// Its terms, at least one.
-    pub(super) terms: Vec<Asked>,
+    pub(crate) terms: Vec<Asked>,
     /// What it wants word for word.
-    pub(super) phrases: Vec<Wanted<'q>>,
+    pub(crate) phrases: Vec<Wanted<'q>>,
     /// What may answer it.
-    pub(super) filter: Filter<'q>,
+    pub(crate) filter: Filter<'q>,
     /// What the profile makes of it.
-    pub(super) leaning: &'q Leaning,
+    pub(crate) leaning: &'q Leaning,
 }
 
 /// Which records may answer, and which come first.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Filter<'q> {
+pub(crate) struct Filter<'q> {
     /// Said then or later.
-    pub(super) since: Option<Moment>,
+    pub(crate) since: Option<Moment>,
     /// Said then or earlier.
-    pub(super) until: Option<Moment>,
+    pub(crate) until: Option<Moment>,
     /// Of this tier alone.
-    pub(super) tier: Option<Tier>,
+    pub(crate) tier: Option<Tier>,
     /// This project's come first.
-    pub(super) project: Option<&'q str>,
+    pub(crate) project: Option<&'q str>,
 }
 
 /// What was found.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     /// The terms that were looked up.
-    pub(super) terms: Vec<Asked>,
+    pub(crate) terms: Vec<Asked>,
     /// The best first.
-    pub(super) found: Vec<Found>,
+    pub(crate) found: Vec<Found>,
 }
 
 /// The best `limit` records for `query`; what was found by the `deadline`, if that comes first.
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn search(
+pub(crate) fn search(
     snapshot: &Snapshot<'_>,
     query: &Query<'_>,
     deadline: Instant,
@@ -108,7 +108,7 @@ pub(super) fn search(
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<Found>, Fault> {
+pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<Found>, Fault> {
     let connection = snapshot.connection();
     let here = project_number(connection, filter.project)?;
     let (since, until) = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
@@ -303,7 +303,7 @@ const READ: &str = "SELECT ts, tier, project, session, cue, text FROM record WHE
 ///
 /// # Errors
 /// [`Fault::Damaged`] where it is none.
-pub(super) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {
+pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {
     row.get_ref(at)?.as_str().map_err(|error| Fault::Damaged(format!("a record's text is no text: {error}")))
 }
 
@@ -323,7 +323,7 @@ impl Filter<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
+    use crate::memory::harness::Bench;
     use serde_json::json;
 
     #[test]

@@ -8,19 +8,19 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::capture::limited;
-use super::companions::Learning;
-use super::contradict;
-use super::cycle::{self, Step};
-use super::events::{self, Event, Severity};
-use super::moment::Moment;
-use super::profile::Profile;
-use super::reader::Reader;
-use super::record::{PROJECT_BYTES, SESSION_BYTES, digest};
-use super::task::{aside, task};
-use super::wake::{self, Wake};
-use super::writer::Writer;
 use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::capture::limited;
+use crate::memory::companions::Learning;
+use crate::memory::contradict;
+use crate::memory::cycle::{self, Step};
+use crate::memory::events::{self, Event, Severity};
+use crate::memory::moment::Moment;
+use crate::memory::profile::Profile;
+use crate::memory::reader::Reader;
+use crate::memory::record::{PROJECT_BYTES, SESSION_BYTES, digest};
+use crate::memory::task::{aside, task};
+use crate::memory::wake::{self, Wake};
+use crate::memory::writer::Writer;
 
 /// Tokens of each part (of the last one where the depth is standard), and of all: a token is four
 /// characters.
@@ -46,7 +46,7 @@ const COUNTED: i64 = 1000;
 
 /// The result of `session_start_payload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Payload {
+pub(crate) struct Payload {
     l0: String,
     l1: String,
     l2: Vec<String>,
@@ -97,7 +97,7 @@ impl Depth {
 ///
 /// # Errors
 /// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(super) fn start(
+pub(crate) fn start(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
     profile: &Profile,
@@ -210,7 +210,7 @@ fn tokens(text: &str) -> usize {
 }
 
 /// Answers `session_exit` after a chunk of association, so that what was just said is linked.
-pub(super) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
     let session: Arc<str> = match limited(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
         Err(error) => return reply.send::<()>(Err(error)),
@@ -259,8 +259,8 @@ fn metric(
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
     use super::*;
+    use crate::memory::harness::Bench;
 
     fn started(bench: &Bench, params: Value) -> Value {
         let got = bench.ok("session_start_payload", params);

@@ -2,14 +2,14 @@
 //!
 //! Pure. The lists hold the plainest words of a few languages, folded, and nothing of any subject.
 
-use super::moment::Day;
+use crate::memory::moment::Day;
 
 /// Longest label, in bytes, and in words: *Anna:*, *Dr. Anna Weber:*.
 const LABEL_BYTES: usize = 40;
 const LABEL_WORDS: usize = 3;
 
 /// Does a text end in a question? A remark in brackets at its end does not count.
-pub(super) fn asks(text: &str) -> bool {
+pub(crate) fn asks(text: &str) -> bool {
     let mut said = text.trim_end();
     if let Some((before, _)) = said.strip_suffix(']').and_then(|inside| inside.rsplit_once('[')) {
         said = before.trim_end();
@@ -18,7 +18,7 @@ pub(super) fn asks(text: &str) -> bool {
 }
 
 /// Who speaks, where a text begins with a name and a colon, as transcripts do.
-pub(super) fn label(text: &str) -> Option<&str> {
+pub(crate) fn label(text: &str) -> Option<&str> {
     let (label, _) = text.split_once(':')?;
     let is_name = !label.is_empty()
         && label.len() <= LABEL_BYTES
@@ -28,7 +28,7 @@ pub(super) fn label(text: &str) -> Option<&str> {
 }
 
 /// Is this word (folded) of a question one that asks for a time?
-pub(super) fn asks_when(word: &str) -> bool {
+pub(crate) fn asks_when(word: &str) -> bool {
     matches!(
         word,
         "when"
@@ -65,7 +65,7 @@ pub(super) fn asks_when(word: &str) -> bool {
 }
 
 /// Does this word (folded) of a text tell a time?
-pub(super) fn tells_time(word: &str) -> bool {
+pub(crate) fn tells_time(word: &str) -> bool {
     DatePart::named(word).is_some()
         || matches!(
             word,
@@ -148,7 +148,7 @@ pub(super) fn tells_time(word: &str) -> bool {
 
 /// A part of a date that a word can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DatePart {
+pub(crate) enum DatePart {
     /// 1 is January.
     Month(i8),
     /// 1 is Monday.
@@ -159,7 +159,7 @@ pub(super) enum DatePart {
 
 impl DatePart {
     /// The part that this word (folded) names.
-    pub(super) fn named(word: &str) -> Option<DatePart> {
+    pub(crate) fn named(word: &str) -> Option<DatePart> {
         let place = |lists: &[&[&str]]| {
             lists.iter().find_map(|list| list.iter().position(|name| *name == word)).map(|at| at as i8 + 1)
         };
@@ -170,7 +170,7 @@ impl DatePart {
     }
 
     /// Is it a part of this day's date?
-    pub(super) fn is_of(self, day: Day) -> bool {
+    pub(crate) fn is_of(self, day: Day) -> bool {
         match self {
             DatePart::Month(month) => day.month == month,
             DatePart::Weekday(weekday) => day.weekday == weekday,

@@ -16,8 +16,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::moment::Moment;
-use super::order;
+use crate::memory::moment::Moment;
+use crate::memory::order;
 
 /// The folder in the store's folder.
 pub const FOLDER: &str = ".deferred-captures";
@@ -64,36 +64,36 @@ pub fn kind(name: &str) -> Option<Kind> {
 
 /// A file's name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Name {
+pub(crate) struct Name {
     /// Without what its failures have added.
-    pub(super) base: String,
+    pub(crate) base: String,
     /// How often it has failed, and when the last time was, where that can be read.
-    pub(super) failed: Option<(u32, Option<Moment>)>,
+    pub(crate) failed: Option<(u32, Option<Moment>)>,
 }
 
 /// A file to be taken in.
 #[derive(Clone, Debug)]
-pub(super) struct Waiting {
-    pub(super) path: PathBuf,
-    pub(super) name: Name,
+pub(crate) struct Waiting {
+    pub(crate) path: PathBuf,
+    pub(crate) name: Name,
     /// When it was written to last.
-    pub(super) written: Moment,
+    pub(crate) written: Moment,
 }
 
 /// What there is in the folder.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Folder {
+pub(crate) struct Folder {
     /// What can be taken in now, the oldest first.
-    pub(super) now: Vec<Waiting>,
+    pub(crate) now: Vec<Waiting>,
     /// When the next one can be.
-    pub(super) next: Option<Moment>,
+    pub(crate) next: Option<Moment>,
     /// All that are to be taken in at some time, without what their failures have added.
-    pub(super) names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 impl Name {
     /// `None` for what is not to be taken in.
-    pub(super) fn read(name: &str) -> Option<Name> {
+    pub(crate) fn read(name: &str) -> Option<Name> {
         let stem = name.strip_suffix(SUFFIX)?;
         if name.ends_with(LIVE) || stem.contains(".permanent-failed-") {
             return None;
@@ -111,7 +111,7 @@ impl Name {
     }
 
     /// The session that its writer named it after: `SESSION.live-SECONDS` or `SESSION-SECONDS`.
-    pub(super) fn session(&self) -> &str {
+    pub(crate) fn session(&self) -> &str {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let stem = self.base.strip_suffix(".partial").unwrap_or(&self.base);
         match stem.rsplit_once('-') {
@@ -122,7 +122,7 @@ impl Name {
 
     /// What it is called after one more failure, and when it is tried again; `None` where it has failed
     /// too often.
-    pub(super) fn failed_again(&self, now: Moment) -> Option<(String, u32, Moment)> {
+    pub(crate) fn failed_again(&self, now: Moment) -> Option<(String, u32, Moment)> {
         let attempt = self.failed.map_or(0, |(attempt, _)| attempt) + 1;
         let wait = wait(attempt).filter(|_| attempt <= RETRIES)?;
         let name = format!("{}.failed-{}-attempt-{attempt}{SUFFIX}", self.base, now.0 / SECOND);
@@ -130,7 +130,7 @@ impl Name {
     }
 
     /// What it is called once it is given up on.
-    pub(super) fn given_up(&self, now: Moment) -> String {
+    pub(crate) fn given_up(&self, now: Moment) -> String {
         format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.0 / SECOND)
     }
 
@@ -154,7 +154,7 @@ fn wait(attempt: u32) -> Option<i64> {
 ///
 /// # Errors
 /// The system's.
-pub(super) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
+pub(crate) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
     let folder = store.join(FOLDER);
     let is_folder = |about: fs::Metadata| about.is_dir();
     match fs::symlink_metadata(&folder).map(is_folder) {
@@ -185,7 +185,7 @@ pub(super) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
 }
 
 /// When a file was written to last.
-pub(super) fn written(about: &fs::Metadata) -> Moment {
+pub(crate) fn written(about: &fs::Metadata) -> Moment {
     Moment(about.mtime().saturating_mul(SECOND).saturating_add(about.mtime_nsec() / 1000))
 }
 

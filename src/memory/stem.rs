@@ -10,10 +10,10 @@
 //! snowballstem.org, "Russian stemming algorithm"; L. Larkey et al., "Light stemming for Arabic
 //! information retrieval", 2007.
 
-use super::irregular;
+use crate::memory::irregular;
 
 /// Cuts the ending off `word`, which is folded (lower case, no marks).
-pub(super) fn stem(word: &mut String) {
+pub(crate) fn stem(word: &mut String) {
     if word.bytes().all(|b| b.is_ascii_lowercase()) {
         if let Some(base) = irregular::base(word) {
             base.clone_into(word);

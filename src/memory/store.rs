@@ -17,12 +17,12 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::fault::Fault;
-use super::terms;
+use crate::memory::fault::Fault;
+use crate::memory::terms;
 use crate::sys::lock::{FileLock, LockError};
 
 /// The database's name in the store's folder.
-pub(super) const FILE_NAME: &str = "memory.db";
+pub(crate) const FILE_NAME: &str = "memory.db";
 
 /// The lock's name in the store's folder.
 const LOCK_NAME: &str = ".lock";
@@ -105,18 +105,18 @@ pub enum OpenError {
 
 /// An open store: its lock and the one connection that writes.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(crate) struct Store {
     /// The database file.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// For the writer alone.
-    pub(super) connection: Connection,
+    pub(crate) connection: Connection,
     /// Held as long as the store is used.
-    pub(super) lock: FileLock,
+    pub(crate) lock: FileLock,
 }
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Use {
+pub(crate) enum Use {
     /// It writes, alone.
     Write,
     /// It refuses to write.
@@ -128,7 +128,7 @@ pub(super) enum Use {
 /// # Errors
 /// See [`OpenError`]; nothing was changed then, but for a folder, a lock file and an empty database
 /// made new.
-pub(super) fn open(folder: &Path) -> Result<Store, OpenError> {
+pub(crate) fn open(folder: &Path) -> Result<Store, OpenError> {
     make_folder(folder)?;
     let lock = FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
         LockError::Held { path, pid } => OpenError::Locked { path, pid },
@@ -146,7 +146,7 @@ pub(super) fn open(folder: &Path) -> Result<Store, OpenError> {
 }
 
 /// A connection to the database at `path`, which exists.
-pub(super) fn connect(path: &Path, purpose: Use) -> Result<Connection, Fault> {
+pub(crate) fn connect(path: &Path, purpose: Use) -> Result<Connection, Fault> {
     // Each connection stays with one thread at a time: no mutex of SQLite's own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -330,7 +330,7 @@ fn from_io(path: &Path, error: &io::Error) -> OpenError {
 
 impl OpenError {
     /// What a fault means to the one who opens the database at `path`.
-    pub(super) fn from_fault(path: &Path, fault: Fault) -> OpenError {
+    pub(crate) fn from_fault(path: &Path, fault: Fault) -> OpenError {
         let path = path.to_owned();
         match fault {
             Fault::Full => OpenError::Full { path },

@@ -7,23 +7,23 @@
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 
-use super::moment::{DayEnd, Moment};
-use super::order;
-use super::phrase::Phrase;
-use super::profile::Profile;
-use super::rank::{Found, Place};
-use super::reader::Reader;
-use super::recall::Recalled;
-use super::record::{Role, Tier};
-use super::{language, tags};
 use crate::dispatch::{CallError, Params};
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::order;
+use crate::memory::phrase::Phrase;
+use crate::memory::profile::Profile;
+use crate::memory::rank::{Found, Place};
+use crate::memory::reader::Reader;
+use crate::memory::recall::Recalled;
+use crate::memory::record::{Role, Tier};
+use crate::memory::{language, tags};
 
 /// Most records that a call may look at.
 const MOST: i64 = 50_000;
 
 /// The result of `memory_recall_structural`: as that of `memory_recall`, and the roles asked for.
 #[derive(Serialize)]
-pub(super) struct Structural {
+pub(crate) struct Structural {
     #[serde(flatten)]
     recalled: Recalled,
     structural_query_size: usize,
@@ -52,7 +52,7 @@ enum Who {
 ///
 /// # Errors
 /// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(super) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Structural, CallError> {
+pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Structural, CallError> {
     let query = Query::read(params)?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 2000)? as usize;
     let most = params.integer_or("max_records", 1..=MOST, 5000)? as usize;
@@ -206,7 +206,7 @@ impl Who {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     fn asked(bench: &Bench, roles: &Value) -> Vec<String> {

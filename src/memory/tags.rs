@@ -3,22 +3,22 @@
 use rusqlite::Connection;
 
 /// A record that replaced another one.
-pub(super) const CONTRADICT: &str = "contradict";
+pub(crate) const CONTRADICT: &str = "contradict";
 
 /// A record that says who the user is.
-pub(super) const IDENTITY: &str = "identity";
+pub(crate) const IDENTITY: &str = "identity";
 
 /// A record that each session starts with.
-pub(super) const PINNED: &str = "pinned";
+pub(crate) const PINNED: &str = "pinned";
 
 /// A record that consolidation made of a recurring pattern.
-pub(super) const PATTERN: &str = "pattern";
+pub(crate) const PATTERN: &str = "pattern";
 
 /// Gives a record a tag; it may have it already.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn add(connection: &Connection, seq: i64, name: &str) -> Result<(), rusqlite::Error> {
+pub(crate) fn add(connection: &Connection, seq: i64, name: &str) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute((seq, name))?;
     Ok(())
@@ -28,7 +28,7 @@ pub(super) fn add(connection: &Connection, seq: i64, name: &str) -> Result<(), r
 ///
 /// # Errors
 /// The database's.
-pub(super) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool, rusqlite::Error> {
+pub(crate) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool, rusqlite::Error> {
     connection.prepare_cached("SELECT 1 FROM tag WHERE name = ?2 AND record = ?1")?.exists((seq, name))
 }
 
@@ -36,7 +36,7 @@ pub(super) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool,
 ///
 /// # Errors
 /// The database's.
-pub(super) fn with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT record FROM tag WHERE name = ?1 ORDER BY record DESC LIMIT ?2";
     connection.prepare_cached(sql)?.query_map((name, most as i64), |row| row.get(0))?.collect()
 }

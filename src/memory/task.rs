@@ -1,7 +1,7 @@
 //! A writer's job of two functions, for methods that need no more of it.
 
-use super::writer::{Group, Job};
 use crate::dispatch::CallError;
+use crate::memory::writer::{Group, Job};
 
 /// What a task holds in memory apart from what it captured, in bytes, roughly.
 const WEIGHT: usize = 256;
@@ -15,7 +15,7 @@ struct Task<W, D, T> {
 
 /// A job that runs `work` and, after the commit, tells `done` what it made. `weight` is what both hold
 /// in memory, in bytes, roughly.
-pub(super) fn task<T: Send + 'static>(
+pub(crate) fn task<T: Send + 'static>(
     weight: usize,
     work: impl FnOnce(&mut Group<'_>) -> Result<T, CallError> + Send + 'static,
     done: impl FnOnce(Result<T, CallError>) + Send + 'static,
@@ -24,7 +24,7 @@ pub(super) fn task<T: Send + 'static>(
 }
 
 /// A job that nobody waits for; what goes wrong with it is logged as that of `what`.
-pub(super) fn aside(
+pub(crate) fn aside(
     what: &'static str,
     work: impl FnOnce(&mut Group<'_>) -> Result<(), CallError> + Send + 'static,
 ) -> Box<dyn Job> {

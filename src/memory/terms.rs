@@ -11,12 +11,12 @@
 
 use std::collections::HashSet;
 
-use super::fold::{Class, class, compose, fold};
-use super::stem::stem;
+use crate::memory::fold::{Class, class, compose, fold};
+use crate::memory::stem::stem;
 
 /// The version of these rules. A store whose index was made by others must be indexed anew: raise
 /// it with any change of what [`line()`] gives for any text.
-pub(super) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 1;
 
 /// Bytes of a term; longer words are known by their beginning. Picked: the longest words of
 /// languages are shorter, and hashes and base64 differ within it.
@@ -24,7 +24,7 @@ const TERM_BYTES: usize = 64;
 
 /// What a token of a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A word, or a sign.
     Word,
     /// Two neighbouring clusters of a script without spaces.
@@ -37,18 +37,18 @@ pub(super) enum Kind {
 
 /// One token, as [`each`] gives it.
 #[derive(Debug)]
-pub(super) struct Token<'t> {
+pub(crate) struct Token<'t> {
     /// The folded word before its stem is taken.
-    pub(super) word: &'t str,
+    pub(crate) word: &'t str,
     /// What it is.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     stemmed: &'t mut String,
 }
 
 impl Token<'_> {
     /// What stands in the index. Made when asked for: stemming is most of the work of taking a text
     /// apart.
-    pub(super) fn term(&mut self) -> &str {
+    pub(crate) fn term(&mut self) -> &str {
         if self.kind != Kind::Word {
             return self.word;
         }
@@ -61,7 +61,7 @@ impl Token<'_> {
 
 /// How a term is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
+pub(crate) enum Look {
     /// The term itself.
     Whole,
     /// Any term that begins so.
@@ -70,17 +70,17 @@ pub(super) enum Look {
 
 /// A term of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// The term.
-    pub(super) term: String,
+    pub(crate) term: String,
     /// The word it was made of, for people.
-    pub(super) word: String,
+    pub(crate) word: String,
     /// How it is looked for.
-    pub(super) look: Look,
+    pub(crate) look: Look,
 }
 
 /// The terms of a text in its order, each followed by one space: what the index is fed.
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     each(text, |mut token| {
         line.push_str(token.term());
@@ -90,7 +90,7 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// The distinct terms of a question without its stop words; with them where it has nothing else.
-pub(super) fn asked(cue: &str) -> Vec<Asked> {
+pub(crate) fn asked(cue: &str) -> Vec<Asked> {
     let mut seen = HashSet::new();
     let (mut telling, mut stops) = (Vec::new(), Vec::new());
     each(cue, |mut token| {
@@ -108,7 +108,7 @@ pub(super) fn asked(cue: &str) -> Vec<Asked> {
 
 /// The terms of a phrase in its order, stop words and all, and how the last one is looked for;
 /// `None` where there are none.
-pub(super) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
+pub(crate) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
     let mut terms = Vec::new();
     let mut look = Look::Whole;
     each(text, |mut token| {
@@ -119,7 +119,7 @@ pub(super) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
 }
 
 /// Calls `sink` with each token of `text`, in order.
-pub(super) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
+pub(crate) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
     if text.is_empty() {
         return;
     }
@@ -267,7 +267,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
 }
 
 /// Does a folded word say nothing of what is asked for?
-pub(super) fn is_stop_word(word: &str) -> bool {
+pub(crate) fn is_stop_word(word: &str) -> bool {
     STOP_WORDS.binary_search(&word).is_ok()
 }
 

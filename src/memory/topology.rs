@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::meta;
-use super::reader::Reader;
 use crate::dispatch::CallError;
+use crate::memory::meta;
+use crate::memory::reader::Reader;
 
 /// Records whose neighbours are looked at for clustering.
 const SAMPLE: i64 = 64;
@@ -48,7 +48,7 @@ struct Figures {
 
 /// The result of `topology`.
 #[derive(Serialize)]
-pub(super) struct Topology {
+pub(crate) struct Topology {
     #[serde(rename = "N")]
     records: u64,
     #[serde(rename = "C")]
@@ -65,7 +65,7 @@ pub(super) struct Topology {
 ///
 /// # Errors
 /// -32001 where the store cannot be read.
-pub(super) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
+pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let figures = kept(connection)?;
@@ -85,7 +85,7 @@ pub(super) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology,
 ///
 /// # Errors
 /// The database's.
-pub(super) fn rich_club(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn rich_club(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
     Ok(kept(connection)?.club)
 }
 
@@ -93,7 +93,7 @@ pub(super) fn rich_club(connection: &Connection) -> Result<Vec<i64>, rusqlite::E
 ///
 /// # Errors
 /// The database's.
-pub(super) fn last_sigma(connection: &Connection) -> Result<Option<f64>, rusqlite::Error> {
+pub(crate) fn last_sigma(connection: &Connection) -> Result<Option<f64>, rusqlite::Error> {
     Ok(kept(connection)?.sigma)
 }
 
@@ -101,7 +101,7 @@ pub(super) fn last_sigma(connection: &Connection) -> Result<Option<f64>, rusqlit
 ///
 /// # Errors
 /// The database's.
-pub(super) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(crate) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
     let (linked, ends): (u64, f64) =
         connection.query_row("SELECT count(*), coalesce(sum(degree), 0) FROM node WHERE degree > 0", [], |row| {
             Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get::<_, i64>(1)? as f64))
@@ -230,10 +230,10 @@ fn path(links: &mut Links<'_>, sample: &[i64]) -> Result<f64, rusqlite::Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::harness::Bench;
-    use super::super::links::{self, Kind};
-    use super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::links::{self, Kind};
+    use crate::memory::store::{self, FILE_NAME, Use};
     use serde_json::json;
 
     fn bound(records: usize, pairs: &[(i64, i64)]) -> Bench {

@@ -9,11 +9,11 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-use super::curiosity::beginning;
-use super::moment::Moment;
-use super::order;
-use super::record::Role;
-use super::{ids, schemas, tags, terms, topology};
+use crate::memory::curiosity::beginning;
+use crate::memory::moment::Moment;
+use crate::memory::order;
+use crate::memory::record::Role;
+use crate::memory::{ids, schemas, tags, terms, topology};
 
 /// Facts that are rendered, and the characters of each.
 const FACTS: usize = 10;
@@ -44,26 +44,26 @@ const PROJECTS: i64 = 16;
 
 /// What was rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wake {
+pub(crate) struct Wake {
     /// The id of the record that says who the user is.
-    pub(super) identity_id: Option<String>,
+    pub(crate) identity_id: Option<String>,
     /// The beginning of its text.
-    pub(super) identity: String,
+    pub(crate) identity: String,
     /// A line a fact.
-    pub(super) facts: Vec<String>,
+    pub(crate) facts: Vec<String>,
     /// A line a pattern or session.
-    pub(super) topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// A line a record.
-    pub(super) rich: Vec<String>,
+    pub(crate) rich: Vec<String>,
     /// The word that tells most of the newest records.
-    pub(super) label: String,
+    pub(crate) label: String,
 }
 
 /// What was rendered from a project's point of view, if no record has come since.
 ///
 /// # Errors
 /// The database's.
-pub(super) fn cached(connection: &Connection, project: &str) -> Result<Option<Wake>, rusqlite::Error> {
+pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Wake>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT payload FROM wake WHERE project = ?1 AND newest = (SELECT coalesce(max(seq), 0) FROM record)",
     )?;
@@ -76,7 +76,7 @@ pub(super) fn cached(connection: &Connection, project: &str) -> Result<Option<Wa
 ///
 /// # Errors
 /// The database's.
-pub(super) fn keep(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
     let text = serde_json::to_string(&render(connection, project)?).unwrap_or_default();
     let sql = "INSERT INTO wake (project, newest, payload) VALUES (?1, (SELECT coalesce(max(seq), 0) FROM record), ?2)
                ON CONFLICT (project) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
@@ -91,7 +91,7 @@ pub(super) fn keep(connection: &Connection, project: &str) -> Result<(), rusqlit
 ///
 /// # Errors
 /// The database's.
-pub(super) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
+pub(crate) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT '' UNION SELECT project FROM wake ORDER BY 1")?;
     read.query_map([], |row| row.get(0))?.collect()
 }
@@ -100,7 +100,7 @@ pub(super) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite:
 ///
 /// # Errors
 /// The database's.
-pub(super) fn render(connection: &Connection, project: &str) -> Result<Wake, rusqlite::Error> {
+pub(crate) fn render(connection: &Connection, project: &str) -> Result<Wake, rusqlite::Error> {
     let view = View { connection, project };
     let recent = view.recent()?;
     let identity = tags::with(connection, tags::IDENTITY, 1)?.first().copied();

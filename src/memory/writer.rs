@@ -21,18 +21,18 @@ use std::thread;
 use rusqlite::Connection;
 
 use self::group::Upkeep;
-pub(super) use self::group::{Group, Origin};
+pub(crate) use self::group::{Group, Origin};
 use self::queue::{Queue, Room};
-use super::news::News;
-use super::reindex;
 use crate::dispatch::CallError;
+use crate::memory::news::News;
+use crate::memory::reindex;
 use crate::sys::process;
 
 /// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
 const STACK_BYTES: usize = 256 << 10;
 
 /// Something to be written.
-pub(super) trait Job: Send {
+pub(crate) trait Job: Send {
     /// What it holds in memory, in bytes, roughly.
     fn weight(&self) -> usize;
 
@@ -50,12 +50,12 @@ pub(super) trait Job: Send {
 /// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
 /// other.
 #[derive(Clone, Debug)]
-pub(super) struct Follow(Arc<Queue>);
+pub(crate) struct Follow(Arc<Queue>);
 
 impl Follow {
     /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
     /// would be for ever. Who calls it has one job there at a time.
-    pub(super) fn submit(&self, job: Box<dyn Job>) {
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
         if let Err(job) = self.0.push(job, Room::Made) {
             job.done(Err(closing()));
         }
@@ -68,7 +68,7 @@ fn closing() -> CallError {
 
 /// The thread and its queue. Dropping it commits what waits, then ends the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(crate) struct Writer {
     queue: Arc<Queue>,
     /// Closed when the thread has ended. The lock is never taken: a receiver alone may not be shared.
     working: Mutex<Receiver<Infallible>>,
@@ -85,7 +85,7 @@ struct Desk {
 
 /// A rest of the writer: it lets go of what it keeps for later, and another thread goes on, which begins with
 /// nothing, since the allocator keeps some of what a thread has freed for that thread.
-pub(super) struct Rest {
+pub(crate) struct Rest {
     successor: Sender<Desk>,
     /// Gone when it has rested, or never will.
     _rested: Sender<Infallible>,
@@ -97,7 +97,7 @@ impl Writer {
     ///
     /// # Errors
     /// The system's, where it gives no thread.
-    pub(super) fn start(connection: Connection, news: Arc<News>) -> io::Result<Writer> {
+    pub(crate) fn start(connection: Connection, news: Arc<News>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
         let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
@@ -106,14 +106,14 @@ impl Writer {
     }
 
     /// Hands a job over; waits while the queue is full.
-    pub(super) fn submit(&self, job: Box<dyn Job>) {
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
         if let Err(job) = self.queue.push(job, Room::Awaited) {
             job.done(Err(closing()));
         }
     }
 
     /// For jobs that follow from this writer's jobs.
-    pub(super) fn follow(&self) -> Follow {
+    pub(crate) fn follow(&self) -> Follow {
         Follow(self.queue.clone())
     }
 }
@@ -141,7 +141,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
 impl Rest {
     /// One to be asked for by [`Group::want_rest`], with what is closed when it is over. Where the system gives no
     /// thread, the writer's own goes on.
-    pub(super) fn new() -> (Rest, Receiver<Infallible>) {
+    pub(crate) fn new() -> (Rest, Receiver<Infallible>) {
         let (successor, desk) = channel::<Desk>();
         let (resting, rested) = channel();
         if let Err(error) = spawn(move || desk.into_iter().for_each(Desk::work)) {
@@ -237,8 +237,8 @@ fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::store::{self, Use};
     use super::*;
+    use crate::memory::store::{self, Use};
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::atomic::Ordering;

@@ -11,11 +11,11 @@ use std::os::unix::fs::FileExt;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::super::capture::{self, About, Said};
-use super::super::moment::{DayEnd, Moment};
-use super::super::record::{PROJECT_BYTES, SESSION_BYTES, digest};
-use super::super::spool::{self, VERSION, Waiting};
 use crate::dispatch::{CallError, Params};
+use crate::memory::capture::{self, About, Said};
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::record::{PROJECT_BYTES, SESSION_BYTES, digest};
+use crate::memory::spool::{self, VERSION, Waiting};
 
 /// Longest line. 4 MiB, picked: a turn of a thousand pages, and a quarter of what the daemon may need.
 const LINE_BYTES: u64 = 4 << 20;
@@ -32,16 +32,16 @@ const REASON_CHARS: usize = 300;
 
 /// How far a file is taken in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Bytes that are taken.
     position: u64,
-    pub(super) state: State,
+    pub(crate) state: State,
 }
 
 /// What else is to be remembered of a file between two batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(super) struct State {
+pub(crate) struct State {
     /// What its first line said, or its name.
     session: String,
     project: String,
@@ -51,35 +51,35 @@ pub(super) struct State {
     /// The position is inside a line that is too long.
     is_inside: bool,
     /// Parts of the line at the position that are taken.
-    pub(super) part: usize,
-    pub(super) counts: Counts,
+    pub(crate) part: usize,
+    pub(crate) counts: Counts,
     /// The first line that was refused, and why.
     first_refused: String,
 }
 
 /// What became of a file's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// Texts that were new.
-    pub(super) inserted: u64,
+    pub(crate) inserted: u64,
     /// Texts that were there already.
-    pub(super) reinforced: u64,
+    pub(crate) reinforced: u64,
     /// Texts that are too short to be kept.
-    pub(super) skipped: u64,
+    pub(crate) skipped: u64,
     /// Lines that are no captures.
-    pub(super) refused: u64,
+    pub(crate) refused: u64,
 }
 
 /// A file that is being read.
-pub(super) struct Reading<'f> {
+pub(crate) struct Reading<'f> {
     input: BufReader<&'f File>,
     file: &'f File,
     now: Moment,
-    pub(super) place: Place,
+    pub(crate) place: Place,
 }
 
 /// What a file's first line says.
-pub(super) enum Begun {
+pub(crate) enum Begun {
     /// Captures come, from here on.
     Captures,
     /// Nothing is in it.
@@ -93,7 +93,7 @@ pub(super) enum Begun {
 }
 
 /// A file's next line.
-pub(super) enum Line {
+pub(crate) enum Line {
     /// There is none.
     End,
     /// It has no end, and may still get one.
@@ -106,14 +106,14 @@ pub(super) enum Line {
 
 impl Place {
     /// A whole line was taken.
-    pub(super) fn took(&mut self, line: &[u8]) {
+    pub(crate) fn took(&mut self, line: &[u8]) {
         self.position += line.len() as u64;
         self.state.lines += 1;
         self.state.part = 0;
     }
 
     /// The line at the position is no capture.
-    pub(super) fn refuse(&mut self, reason: &str) {
+    pub(crate) fn refuse(&mut self, reason: &str) {
         if self.state.counts.refused == 0 {
             let reason: String = reason.chars().take(REASON_CHARS).collect();
             self.state.first_refused = format!("line {}: {reason}", self.state.lines + 1);
@@ -122,7 +122,7 @@ impl Place {
     }
 
     /// Why the file is to be kept though all of it was looked at, if it is.
-    pub(super) fn complaint(&self) -> Option<String> {
+    pub(crate) fn complaint(&self) -> Option<String> {
         let State { counts, first_refused, .. } = &self.state;
         match counts.refused {
             0 => None,
@@ -132,14 +132,14 @@ impl Place {
     }
 
     /// Is anything to be remembered?
-    pub(super) fn is_begun(&self) -> bool {
+    pub(crate) fn is_begun(&self) -> bool {
         self.position > 0 || self.state.part > 0
     }
 }
 
 impl Counts {
     /// What came since `before`.
-    pub(super) fn since(self, before: Counts) -> Counts {
+    pub(crate) fn since(self, before: Counts) -> Counts {
         Counts {
             inserted: self.inserted - before.inserted,
             reinforced: self.reinforced - before.reinforced,
@@ -151,7 +151,7 @@ impl Counts {
 
 impl<'f> Reading<'f> {
     /// From the beginning.
-    pub(super) fn new(file: &'f File, now: Moment) -> Reading<'f> {
+    pub(crate) fn new(file: &'f File, now: Moment) -> Reading<'f> {
         Reading { input: BufReader::with_capacity(64 << 10, file), file, now, place: Place::default() }
     }
 
@@ -159,7 +159,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn resume(&mut self, place: Place) -> io::Result<()> {
+    pub(crate) fn resume(&mut self, place: Place) -> io::Result<()> {
         self.input.seek(SeekFrom::Start(place.position))?;
         self.place = place;
         Ok(())
@@ -169,7 +169,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn begin(&mut self, about: &Waiting) -> io::Result<Begun> {
+    pub(crate) fn begin(&mut self, about: &Waiting) -> io::Result<Begun> {
         let line = match self.line()? {
             Line::End => return Ok(Begun::Nothing),
             Line::Unfinished => return Ok(Begun::Unfinished),
@@ -203,7 +203,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn line(&mut self) -> io::Result<Line> {
+    pub(crate) fn line(&mut self) -> io::Result<Line> {
         let mut line = Vec::new();
         (&mut self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut line)?;
         if line.is_empty() {
@@ -231,7 +231,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn written_until(&self) -> io::Result<Moment> {
+    pub(crate) fn written_until(&self) -> io::Result<Moment> {
         let written = spool::written(&self.file.metadata()?);
         Ok(if written > self.now { Moment(0) } else { written })
     }
@@ -240,7 +240,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(super) fn abandoned_at(&self) -> io::Result<Moment> {
+    pub(crate) fn abandoned_at(&self) -> io::Result<Moment> {
         Ok(Moment(self.written_until()?.0 + ABANDONED))
     }
 
@@ -248,7 +248,7 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// Why it is no capture.
-    pub(super) fn said(&self, line: &[u8]) -> Result<Option<Said>, String> {
+    pub(crate) fn said(&self, line: &[u8]) -> Result<Option<Said>, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
         if line.is_empty() {
             return Ok(None);
@@ -306,7 +306,7 @@ fn params(line: &str) -> Result<Params<'_>, String> {
 ///
 /// # Errors
 /// The database's. A file that cannot be read is another one.
-pub(super) fn load(connection: &Connection, name: &str, file: &File) -> Result<Option<Place>, rusqlite::Error> {
+pub(crate) fn load(connection: &Connection, name: &str, file: &File) -> Result<Option<Place>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT position, mark, state FROM spool WHERE name = ?1")?;
     let row = read
         .query_row([name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, String>(2)?)))
@@ -323,7 +323,7 @@ pub(super) fn load(connection: &Connection, name: &str, file: &File) -> Result<O
 ///
 /// # Errors
 /// The database's, or the system's in words.
-pub(super) fn save(
+pub(crate) fn save(
     connection: &Connection,
     name: &str,
     file: &File,
@@ -345,7 +345,7 @@ pub(super) fn save(
 ///
 /// # Errors
 /// The database's.
-pub(super) fn give_up(connection: &Connection, name: &str, reason: &str) -> Result<(), rusqlite::Error> {
+pub(crate) fn give_up(connection: &Connection, name: &str, reason: &str) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO spool (name, position, mark, state, given_up) VALUES (?1, 0, zeroblob(16), '{}', ?2)
                ON CONFLICT (name) DO UPDATE SET given_up = excluded.given_up";
     connection.prepare_cached(sql)?.execute((name, reason))?;
@@ -356,7 +356,7 @@ pub(super) fn give_up(connection: &Connection, name: &str, reason: &str) -> Resu
 ///
 /// # Errors
 /// The database's.
-pub(super) fn given_up(connection: &Connection, name: &str) -> Result<Option<String>, rusqlite::Error> {
+pub(crate) fn given_up(connection: &Connection, name: &str) -> Result<Option<String>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT given_up FROM spool WHERE name = ?1")?;
     Ok(read.query_row([name], |row| row.get(0)).optional()?.flatten())
 }
@@ -365,7 +365,7 @@ pub(super) fn given_up(connection: &Connection, name: &str) -> Result<Option<Str
 ///
 /// # Errors
 /// The database's.
-pub(super) fn forget(connection: &Connection, name: &str) -> Result<(), rusqlite::Error> {
+pub(crate) fn forget(connection: &Connection, name: &str) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM spool WHERE name = ?1")?.execute([name])?;
     Ok(())
 }

@@ -16,9 +16,9 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
-use super::super::fault::Fault;
-use super::super::store::{self, FILE_NAME, Use};
 use crate::dispatch::{CallError, Params};
+use crate::memory::fault::Fault;
+use crate::memory::store::{self, FILE_NAME, Use};
 
 /// Pages copied at once: 256 KiB, what the page cache holds.
 const STEP_PAGES: i32 = 64;
@@ -30,7 +30,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// What a backup gives.
 #[derive(Debug, Serialize)]
-pub(in crate::memory) struct Copied {
+pub(crate) struct Copied {
     /// The file's size.
     bytes: u64,
 }
@@ -40,7 +40,7 @@ pub(in crate::memory) struct Copied {
 /// # Errors
 /// -32602 where the path is relative, taken, or no place for a file; -32001 where the copy failed.
 /// Nothing of it is left then.
-pub(in crate::memory) fn backup(store: &Path, params: &Params<'_>) -> Result<Copied, CallError> {
+pub(crate) fn backup(store: &Path, params: &Params<'_>) -> Result<Copied, CallError> {
     let target = target(store, params)?;
     let failed = |error: io::Error| CallError::failed(format!("no backup was made: {}: {error}", target.display()));
     let partial = Partial::create(&target).map_err(failed)?;
@@ -176,10 +176,10 @@ impl Drop for Partial {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::harness::Bench;
     use super::*;
     use crate::dispatch::code;
     use crate::memory::Memory;
+    use crate::memory::harness::Bench;
     use serde_json::json;
 
     #[test]

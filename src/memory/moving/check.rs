@@ -13,13 +13,13 @@ use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::fault::Fault;
-use super::super::moment::Moment;
-use super::super::reader::Reader;
-use super::super::record::{Role, fingerprint};
-use super::super::reindex::State;
-use super::super::terms;
 use crate::dispatch::CallError;
+use crate::memory::fault::Fault;
+use crate::memory::moment::Moment;
+use crate::memory::reader::Reader;
+use crate::memory::record::{Role, fingerprint};
+use crate::memory::reindex::State;
+use crate::memory::terms;
 
 /// Longest look of SQLite's own. With the next it stays under the 30 s that clients wait for a reply.
 const TABLES_PATIENCE: Duration = Duration::from_secs(15);
@@ -35,7 +35,7 @@ const MOST_PROBLEMS: usize = 100;
 
 /// What a check found.
 #[derive(Debug, Default, Serialize)]
-pub(in crate::memory) struct Checked {
+pub(crate) struct Checked {
     ok: bool,
     /// Does `store_reindex` take all of the problems away?
     mendable: bool,
@@ -70,7 +70,7 @@ enum Part {
 ///
 /// # Errors
 /// -32001 where the store cannot be read at all.
-pub(in crate::memory) fn check(store: &Path, now: Moment, began: Instant) -> Result<Checked, CallError> {
+pub(crate) fn check(store: &Path, now: Moment, began: Instant) -> Result<Checked, CallError> {
     // On a connection that has asked the index before, FTS5's check of itself goes by what it remembers
     // of the index's segments and takes later merges for damage.
     let reader = &Reader::open(store)?;
@@ -111,7 +111,7 @@ pub(in crate::memory) fn check(store: &Path, now: Moment, began: Instant) -> Res
 ///
 /// # Errors
 /// -32001 where the store cannot be read at all.
-pub(super) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, CallError> {
+pub(crate) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, CallError> {
     let reader = &Reader::open(store)?;
     let mut found = Checked::default();
     let snapshot = reader.snapshot()?;
@@ -250,8 +250,8 @@ fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Resul
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::harness::{Bench, call_on};
     use crate::dispatch::Runner;
+    use crate::memory::harness::{Bench, call_on};
     use serde_json::json;
 
     fn filled() -> Bench {

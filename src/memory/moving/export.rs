@@ -11,13 +11,13 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::super::fault::Fault;
-use super::super::links::Kind;
-use super::super::moment::Moment;
-use super::super::reader::Reader;
-use super::super::record::{Role, Tier};
-use super::row::{Event, Record, Row};
 use crate::dispatch::{CallError, Params};
+use crate::memory::fault::Fault;
+use crate::memory::links::Kind;
+use crate::memory::moment::Moment;
+use crate::memory::moving::row::{Event, Record, Row};
+use crate::memory::reader::Reader;
+use crate::memory::record::{Role, Tier};
 
 /// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
 /// hold at ease. A larger row goes alone: the longest text and cue, all escaped, are 768 KiB.
@@ -68,7 +68,7 @@ struct Key {
 ///
 /// # Errors
 /// -32602 where the cursor is none of an export's, -32001 where the store cannot be read.
-pub(in crate::memory) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, CallError> {
+pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, CallError> {
     let limit = params.integer_or("limit", 1..=MOST_ROWS, DEFAULT_ROWS)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
@@ -277,9 +277,9 @@ fn json(text: &str) -> Result<&RawValue, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::harness::Bench;
-    use super::super::super::store::{self, FILE_NAME, Use};
     use super::*;
+    use crate::memory::harness::Bench;
+    use crate::memory::store::{self, FILE_NAME, Use};
 
     #[test]
     fn every_section_is_read_along_an_index_from_where_it_was_left() {

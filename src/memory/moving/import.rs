@@ -16,14 +16,14 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
-use super::super::insert::{Draft, Own};
-use super::super::links;
-use super::super::moment::Moment;
-use super::super::profile::Profiles;
-use super::super::task::task;
-use super::super::writer::{Group, Writer};
-use super::incoming::{Event, Record, Row, read_row};
 use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::insert::{Draft, Own};
+use crate::memory::links;
+use crate::memory::moment::Moment;
+use crate::memory::moving::incoming::{Event, Record, Row, read_row};
+use crate::memory::profile::Profiles;
+use crate::memory::task::task;
+use crate::memory::writer::{Group, Writer};
 
 /// Most rows of a call: the writer is done with so many before anybody feels it.
 const MOST_ROWS: usize = 1000;
@@ -54,13 +54,7 @@ struct Refused {
 }
 
 /// Answers `store_import`, after the commit.
-pub(in crate::memory) fn import(
-    writer: &Writer,
-    profiles: &Arc<Profiles>,
-    params: &Params<'_>,
-    now: Moment,
-    reply: Reply<'_>,
-) {
+pub(crate) fn import(writer: &Writer, profiles: &Arc<Profiles>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
     let rows = match read(params, now) {
         Ok(rows) => rows,
         Err(error) => return reply.send::<()>(Err(error)),
@@ -276,7 +270,7 @@ fn known(id: Uuid, group: &Group<'_>) -> Result<Option<Known>, rusqlite::Error> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::harness::Bench;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     fn counts(got: &Value) -> (u64, u64, usize) {

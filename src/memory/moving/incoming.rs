@@ -5,14 +5,14 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::super::capture::{at_most, limited, part, said_at};
-use super::super::ids;
-use super::super::insert::{Draft, NewRecord};
-use super::super::links::{self, Kind};
-use super::super::moment::{DayEnd, Moment};
-use super::super::profile;
-use super::super::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::dispatch::{CallError, Params};
+use crate::memory::capture::{at_most, limited, part, said_at};
+use crate::memory::ids;
+use crate::memory::insert::{Draft, NewRecord};
+use crate::memory::links::{self, Kind};
+use crate::memory::moment::{DayEnd, Moment};
+use crate::memory::profile;
+use crate::memory::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 
 /// Longest name of a tag or of a kind of event, in bytes. Picked: a short sentence.
 const NAME_BYTES: usize = 128;
@@ -24,7 +24,7 @@ const JSON_BYTES: usize = TEXT_BYTES;
 const MOST_TWINS: i64 = 1 << 20;
 
 /// A row that can be taken.
-pub(super) enum Row {
+pub(crate) enum Row {
     Record(Box<Record>),
     Tag { record: Uuid, name: String },
     Link { from: Uuid, to: Uuid, kind: Kind, weight: i64, used: Moment },
@@ -32,27 +32,27 @@ pub(super) enum Row {
     Knob { knob: &'static str, value: Value },
 }
 
-pub(super) struct Record {
-    pub(super) new: NewRecord,
-    pub(super) id: Option<Uuid>,
-    pub(super) valid_to: Option<Moment>,
-    pub(super) twin: i64,
+pub(crate) struct Record {
+    pub(crate) new: NewRecord,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) valid_to: Option<Moment>,
+    pub(crate) twin: i64,
 }
 
-pub(super) struct Event {
-    pub(super) id: Uuid,
-    pub(super) ts: Moment,
-    pub(super) kind: String,
-    pub(super) severity: Option<String>,
-    pub(super) domain: Option<String>,
-    pub(super) session: String,
-    pub(super) sources: String,
-    pub(super) data: String,
+pub(crate) struct Event {
+    pub(crate) id: Uuid,
+    pub(crate) ts: Moment,
+    pub(crate) kind: String,
+    pub(crate) severity: Option<String>,
+    pub(crate) domain: Option<String>,
+    pub(crate) session: String,
+    pub(crate) sources: String,
+    pub(crate) data: String,
 }
 
 impl Row {
     /// What it holds in memory, in bytes, roughly.
-    pub(super) fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         size_of::<Row>()
             + match self {
                 Row::Record(record) => record.new.weight(),
@@ -66,7 +66,7 @@ impl Row {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn read_row(row: &str, now: Moment) -> Result<Row, CallError> {
+pub(crate) fn read_row(row: &str, now: Moment) -> Result<Row, CallError> {
     if !row.starts_with('{') {
         return Err(CallError::failed("a row must be an object"));
     }

@@ -9,13 +9,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::super::companions::Learning;
-use super::super::cycle::{self, Progress, Step};
-use super::super::night::Night;
-use super::super::reindex::{self, Index, Place, State};
-use super::super::task::task;
-use super::check;
 use crate::dispatch::{CallError, LateReply, Reply};
+use crate::memory::companions::Learning;
+use crate::memory::cycle::{self, Progress, Step};
+use crate::memory::moving::check;
+use crate::memory::night::Night;
+use crate::memory::reindex::{self, Index, Place, State};
+use crate::memory::task::task;
 
 /// Where the damaged index is still there: what its pages say of the schema may be wrong, too.
 const STAYS: &str = "the damaged index could not be taken out of the store (the daemon's log says why): stop the daemon, \
@@ -29,7 +29,7 @@ struct Mended {
 }
 
 /// Answers once the index of the database at `store` is made.
-pub(in crate::memory) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>) {
+pub(crate) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>) {
     let place = match check::is_index_damaged(store, began) {
         Ok(true) => Place::Same,
         Ok(false) => Place::Beside,

@@ -12,10 +12,10 @@ use rusqlite::OptionalExtension;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::super::reader::Reader;
-use super::super::task::task;
-use super::super::writer::{Follow, Writer};
 use crate::dispatch::{CallError, LateReply, Reply};
+use crate::memory::reader::Reader;
+use crate::memory::task::task;
+use crate::memory::writer::{Follow, Writer};
 
 const KEY: &str = "probe";
 
@@ -30,7 +30,7 @@ struct Probed {
 }
 
 /// Answers once the row has gone again. An error where the disk takes nothing or nothing comes back.
-pub(in crate::memory) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
+pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
     let token = Uuid::now_v7();
     let (store, follow, reply) = (store.clone(), writer.follow(), reply.later());
     writer.submit(task(
@@ -83,7 +83,7 @@ fn micros(from: Instant, to: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::harness::Bench;
+    use crate::memory::harness::Bench;
     use serde_json::{Value, json};
 
     fn rows(bench: &Bench) -> Value {

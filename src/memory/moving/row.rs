@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// A row.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub(super) enum Row<'a> {
+pub(crate) enum Row<'a> {
     /// A record.
     Record(Record<'a>),
     /// What a record is beside its tier.
@@ -46,38 +46,38 @@ pub(super) enum Row<'a> {
 
 /// A record's row.
 #[derive(Debug, Serialize)]
-pub(super) struct Record<'a> {
-    pub(super) id: String,
-    pub(super) ts: String,
-    pub(super) tier: &'static str,
-    pub(super) role: &'static str,
-    pub(super) session_id: &'a str,
-    pub(super) project: &'a str,
+pub(crate) struct Record<'a> {
+    pub(crate) id: String,
+    pub(crate) ts: String,
+    pub(crate) tier: &'static str,
+    pub(crate) role: &'static str,
+    pub(crate) session_id: &'a str,
+    pub(crate) project: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) part: Option<i64>,
+    pub(crate) part: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parts: Option<i64>,
+    pub(crate) parts: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) valid_to: Option<String>,
+    pub(crate) valid_to: Option<String>,
     #[serde(skip_serializing_if = "is_zero")]
-    pub(super) twin: i64,
-    pub(super) cue: &'a str,
-    pub(super) text: &'a str,
+    pub(crate) twin: i64,
+    pub(crate) cue: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// An event's row.
 #[derive(Debug, Serialize)]
-pub(super) struct Event<'a> {
-    pub(super) id: String,
-    pub(super) ts: String,
-    pub(super) event: &'a str,
+pub(crate) struct Event<'a> {
+    pub(crate) id: String,
+    pub(crate) ts: String,
+    pub(crate) event: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) severity: Option<&'a str>,
+    pub(crate) severity: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) domain: Option<&'a str>,
-    pub(super) session_id: &'a str,
-    pub(super) sources: &'a RawValue,
-    pub(super) data: &'a RawValue,
+    pub(crate) domain: Option<&'a str>,
+    pub(crate) session_id: &'a str,
+    pub(crate) sources: &'a RawValue,
+    pub(crate) data: &'a RawValue,
 }
 
 fn is_zero(number: &i64) -> bool {

@@ -21,14 +21,14 @@ const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('�
 /// How literally a cue is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Mode {
+pub(crate) enum Mode {
     Verbatim,
     Concept,
 }
 
 impl Mode {
     /// By its words and its quotation marks.
-    pub(super) fn of(cue: &str) -> Mode {
+    pub(crate) fn of(cue: &str) -> Mode {
         let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
         terms::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
         if !asks {
@@ -40,7 +40,7 @@ impl Mode {
 }
 
 /// The first spans of a cue between quotation marks.
-pub(super) fn quoted(cue: &str) -> Vec<&str> {
+pub(crate) fn quoted(cue: &str) -> Vec<&str> {
     let mut spans = Vec::new();
     // A mark that is never closed is looked for to the end once, not once for each that opens.
     let mut marks = QUOTES.to_vec();

@@ -7,11 +7,11 @@ use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
-use super::CANDIDATES;
 use crate::memory::fault::Fault;
 use crate::memory::order;
 use crate::memory::phrase::{Phrase, Wanted};
 use crate::memory::question::{beginnings, idf};
+use crate::memory::search::CANDIDATES;
 use crate::memory::terms::{Asked, Look};
 
 /// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
@@ -46,11 +46,11 @@ const LOOKED_AT: usize = 4000;
 const PHRASE_LOOKED_AT: usize = 1000;
 
 /// The newest records of one term.
-pub(super) struct List {
-    pub(super) asked: Asked,
-    pub(super) seqs: Vec<i64>,
+pub(crate) struct List {
+    pub(crate) asked: Asked,
+    pub(crate) seqs: Vec<i64>,
     /// How rare the term is.
-    pub(super) idf: f64,
+    pub(crate) idf: f64,
 }
 
 /// Did a question run to its end?
@@ -64,7 +64,7 @@ enum Run {
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<List>, Fault> {
+pub(crate) fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<List>, Fault> {
     let mut chosen: Vec<&Asked> = terms.iter().collect();
     if chosen.len() > TERMS {
         order::sort_by_key(&mut chosen, |asked| Reverse(asked.word.len()));
@@ -113,7 +113,7 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec<(i64, f64)>, Fault> {
+pub(crate) fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec<(i64, f64)>, Fault> {
     let mut alike = Vec::new();
     for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == Look::Whole).take(FEW_TERMS) {
         for beginning in beginnings(&list.asked.term) {
@@ -134,7 +134,7 @@ pub(super) fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec
 ///
 /// # Errors
 /// See [`Fault`].
-pub(super) fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
+pub(crate) fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
     let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
     for phrase in phrases {
@@ -184,7 +184,7 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
 
 /// The records of the lists, the one with the rarest terms first; before them those with a phrase. At most
 /// [`LOOKED_AT`].
-pub(super) fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
+pub(crate) fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
     let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
     weighed.extend(alike);

@@ -4,14 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rusqlite::Connection;
 
-use super::{Job, Rest};
 use crate::dispatch::CallError;
 use crate::memory::reindex::Index;
+use crate::memory::writer::{Job, Rest};
 
 /// The transaction in the making.
-pub(in crate::memory) struct Group<'c> {
+pub(crate) struct Group<'c> {
     /// The writing connection.
-    pub(in crate::memory) connection: &'c Connection,
+    pub(crate) connection: &'c Connection,
     terms: Vec<Terms>,
     new_records: u64,
     origin: Origin,
@@ -24,7 +24,7 @@ pub(in crate::memory) struct Group<'c> {
 
 /// Who brings the records that come now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::memory) enum Origin {
+pub(crate) enum Origin {
     /// Somebody told them: a capture, an import, the drain.
     Told,
     /// A step of the cycle made them of others.
@@ -33,7 +33,7 @@ pub(in crate::memory) enum Origin {
 
 /// What is done after the commit, outside of any transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Upkeep {
+pub(crate) enum Upkeep {
     None,
     /// Statistics and the log.
     Usual,
@@ -49,7 +49,7 @@ struct Terms {
 
 impl<'c> Group<'c> {
     /// A transaction on `connection`, with nothing in it.
-    pub(in crate::memory) fn of(connection: &'c Connection) -> Group<'c> {
+    pub(crate) fn of(connection: &'c Connection) -> Group<'c> {
         Group {
             connection,
             terms: Vec::new(),
@@ -64,7 +64,7 @@ impl<'c> Group<'c> {
     }
 
     /// Runs `work`, whose records are of this origin.
-    pub(in crate::memory) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut Group<'c>) -> T) -> T {
+    pub(crate) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut Group<'c>) -> T) -> T {
         let before = std::mem::replace(&mut self.origin, origin);
         let made = work(self);
         self.origin = before;
@@ -72,38 +72,38 @@ impl<'c> Group<'c> {
     }
 
     /// The index is so from this group on.
-    pub(in crate::memory) fn index_is(&mut self, index: Index) {
+    pub(crate) fn index_is(&mut self, index: Index) {
         self.index = Some(index);
     }
 
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
-    pub(in crate::memory) fn want_upkeep(&mut self) {
+    pub(crate) fn want_upkeep(&mut self) {
         self.upkeep = self.upkeep.max(Upkeep::Usual);
     }
 
     /// Has a damaged index make room for a new one once the group is committed and answered.
-    pub(in crate::memory) fn want_new_index(&mut self) {
+    pub(crate) fn want_new_index(&mut self) {
         self.upkeep = Upkeep::NewIndex;
     }
 
     /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
-    pub(in crate::memory) fn want_rest(&mut self, rest: Rest) {
+    pub(crate) fn want_rest(&mut self, rest: Rest) {
         self.rest = Some(rest);
     }
 
     /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
     /// is not yet, and remove their file. Was it this one?
-    pub(in crate::memory) fn may_drain(&mut self) -> bool {
+    pub(crate) fn may_drain(&mut self) -> bool {
         !std::mem::replace(&mut self.has_drained, true)
     }
 
     /// The first record of this group: from it on nothing is in the index yet.
-    pub(in crate::memory) fn first_unindexed(&self) -> Option<i64> {
+    pub(crate) fn first_unindexed(&self) -> Option<i64> {
         self.terms.iter().map(|one| one.seq).min()
     }
 
     /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
-    pub(in crate::memory) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
+    pub(crate) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
         if self.origin == Origin::Told {
             self.newest_told = Some(seq);
@@ -113,19 +113,19 @@ impl<'c> Group<'c> {
 }
 
 /// What a transaction did beside its jobs' own.
-pub(super) struct Written {
-    pub(super) new_records: u64,
-    pub(super) newest_told: Option<i64>,
-    pub(super) index: Option<Index>,
-    pub(super) upkeep: Upkeep,
-    pub(super) rest: Option<Rest>,
+pub(crate) struct Written {
+    pub(crate) new_records: u64,
+    pub(crate) newest_told: Option<i64>,
+    pub(crate) index: Option<Index>,
+    pub(crate) upkeep: Upkeep,
+    pub(crate) rest: Option<Rest>,
 }
 
 /// Runs the jobs and commits.
 ///
 /// # Errors
 /// The whole transaction's: nothing of it is there then. Those of single jobs are in `outcomes`.
-pub(super) fn write(
+pub(crate) fn write(
     connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     outcomes: &mut Vec<Result<(), CallError>>,

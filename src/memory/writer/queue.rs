@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use super::Job;
+use crate::memory::writer::Job;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
 const GROUP_JOBS: usize = 256;
@@ -19,7 +19,7 @@ const QUEUE_BYTES: usize = 4 << 20;
 
 /// The queue.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     state: Mutex<State>,
     /// There is a job, or the queue was closed.
     filled: Condvar,
@@ -44,7 +44,7 @@ impl std::fmt::Debug for State {
 
 /// What to do while the queue is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Room {
+pub(crate) enum Room {
     /// Wait.
     Awaited,
     /// Go over: the job takes the place of one that is done.
@@ -58,7 +58,7 @@ impl Queue {
     }
 
     /// Hands a job over, or back where the queue is closed.
-    pub(super) fn push(&self, job: Box<dyn Job>, room: Room) -> Result<(), Box<dyn Job>> {
+    pub(crate) fn push(&self, job: Box<dyn Job>, room: Room) -> Result<(), Box<dyn Job>> {
         let mut state = self.state();
         while room == Room::Awaited && state.bytes >= QUEUE_BYTES && !state.closed {
             state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// The next jobs to commit together, or `None` once the queue is closed and empty.
-    pub(super) fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
+    pub(crate) fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
         let mut state = self.state();
         state.taker = Some(thread::current().id());
         while state.jobs.is_empty() {
@@ -96,28 +96,28 @@ impl Queue {
     }
 
     /// Takes no more, and gives what is there.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
         self.drained.notify_all();
     }
 
     /// Takes all that is left.
-    pub(super) fn take_rest(&self) -> VecDeque<Box<dyn Job>> {
+    pub(crate) fn take_rest(&self) -> VecDeque<Box<dyn Job>> {
         std::mem::take(&mut self.state().jobs)
     }
 
     /// Is this the thread that takes the jobs?
-    pub(super) fn is_takers_thread(&self) -> bool {
+    pub(crate) fn is_takers_thread(&self) -> bool {
         self.state().taker == Some(thread::current().id())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Group;
     use super::*;
     use crate::dispatch::CallError;
+    use crate::memory::writer::Group;
 
     struct Heavy(usize);
 
