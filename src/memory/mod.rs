@@ -6,175 +6,34 @@
 //! never changes (`schema.sql` refuses it). This room is the only one that knows SQL, and knows
 //! neither sockets nor the lifecycle.
 
-mod associate;
-mod bonds;
-mod capture;
-mod companions;
-mod consolidate;
-mod contradict;
-mod course;
-mod curiosity;
-mod cycle;
-mod decay;
-mod drain;
-mod events;
-mod fault;
-mod fold;
-#[cfg(test)]
-mod harness;
-mod ids;
-mod induce;
-mod insert;
-mod irregular;
-mod language;
-mod leaning;
-mod lexicon;
-mod links;
-mod meta;
+mod consolidation;
+mod graph;
+mod ingest;
 mod methods;
-mod moment;
-mod morning;
-mod moving;
-mod news;
-mod night;
-mod optimize;
-mod order;
-mod phrase;
-mod precache;
+mod model;
+mod params;
 mod profile;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod properties;
-mod question;
-mod rank;
-mod reader;
 mod recall;
-mod record;
-mod reindex;
-mod reinforce;
-mod schemas;
-mod search;
+mod service;
 mod session;
-mod signs;
-pub mod spool;
-mod stem;
+mod sort;
 mod store;
-mod structural;
-mod tags;
-mod task;
-mod terms;
-mod topology;
-mod wake;
-mod writer;
+#[cfg(test)]
+mod test_support;
+mod text;
+mod transfer;
 
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+pub use consolidation::maintenance::{Chunk, Cycle, Night, StepReport};
+pub use ingest::drain::{Drained, Next, Told};
+pub use ingest::spool;
+pub use service::{Memory, Worker};
+pub use session::digest::Brought;
+pub use store::open::OpenError;
 
-pub use drain::{Drained, Next, Told};
-pub use morning::Brought;
-pub use night::{Chunk, Cycle, Night, StepReport};
-pub use store::OpenError;
-
-use self::fault::Fault;
-use self::moment::Moment;
-use self::morning::Morning;
-use self::moving::Gate;
-use self::news::News;
-use self::profile::Profiles;
-use self::reader::Reader;
-use self::writer::Writer;
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};
-use crate::sys::lock::FileLock;
-
-/// An open store with its methods. Dropping it commits what waits and closes the store.
-#[derive(Debug)]
-pub struct Memory {
-    /// The store's folder.
-    folder: Arc<Path>,
-    /// The database in it.
-    path: Arc<Path>,
-    clock: fn() -> Moment,
-    profiles: Arc<Profiles>,
-    morning: Arc<Morning>,
-    news: Arc<News>,
-    gate: Gate,
-    // In this order: the lock goes once the writer has ended.
-    writer: Writer,
-    _lock: FileLock,
-}
-
-/// What a worker thread has of its own: a connection for reading, opened at its first question, and the
-/// profile.
-#[derive(Debug)]
-pub struct Worker {
-    path: Arc<Path>,
-    profile: Option<profile::Seen>,
-    reader: Option<Reader>,
-}
-
-impl Memory {
-    /// Opens the store in `folder`, which is made (0700) if it is missing, and starts its writer.
-    ///
-    /// # Errors
-    /// See [`OpenError`]: what is there was left as it was.
-    pub fn open(folder: &Path) -> Result<Memory, OpenError> {
-        Memory::open_with(folder, Moment::now)
-    }
-
-    fn open_with(folder: &Path, clock: fn() -> Moment) -> Result<Memory, OpenError> {
-        let store = store::open(folder)?;
-        let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
-        let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
-        let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
-        let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
-        let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, news.clone())
-            .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
-        Ok(Memory {
-            folder: folder.into(),
-            path,
-            clock,
-            profiles,
-            morning: Arc::new(morning),
-            news,
-            gate: Gate::default(),
-            writer,
-            _lock: store.lock,
-        })
-    }
-
-    /// The number of records, kept current by the writer: to be read at any time from any thread.
-    pub fn records(&self) -> Arc<AtomicU64> {
-        self.news.records().clone()
-    }
-
-    /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
-    /// dropped, what it asks fails.
-    pub fn night(&self) -> Night {
-        Night {
-            follow: self.writer.follow(),
-            morning: self.morning.clone(),
-            folder: self.folder.clone(),
-            news: self.news.clone(),
-            clock: self.clock,
-        }
-    }
-
-    fn now(&self) -> Moment {
-        (self.clock)()
-    }
-}
-
-impl Worker {
-    fn reader(&mut self) -> Result<&Reader, CallError> {
-        let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.path)?,
-        };
-        Ok(self.reader.insert(reader))
-    }
-}
 
 impl Dispatch for Memory {
     type Worker = Worker;
@@ -200,7 +59,7 @@ mod tests {
     use super::*;
     use crate::dispatch::Runner;
     use crate::limits::Limits;
-    use crate::memory::harness::{Bench, call, call_on};
+    use crate::memory::test_support::{Bench, call, call_on};
     use serde_json::json;
     use std::sync::atomic::Ordering;
 

@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Number, Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::fault::Fault;
-use crate::memory::writer::{Group, Job, Writer};
+use crate::memory::store::error::Fault;
+use crate::memory::store::writer::{Group, Job, Writer};
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 const VALUE_BYTES: usize = 16 << 10;
@@ -291,7 +291,7 @@ impl Job for Set {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::harness::{Bench, call};
+    use crate::memory::test_support::{Bench, call};
 
     #[test]
     fn all_knobs_have_their_defaults() {

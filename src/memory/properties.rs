@@ -9,7 +9,8 @@ use std::sync::mpsc::{Sender, channel};
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
-use crate::memory::{Memory, Worker};
+use crate::memory::Memory;
+use crate::memory::Worker;
 
 /// What is said to the store: several scripts, quotes, figures, dates, and what looks like query syntax.
 const SAID: [&str; 14] = [

@@ -4,8 +4,8 @@
 
 use serde::Serialize;
 
-use crate::memory::phrase::Wanted;
-use crate::memory::terms;
+use crate::memory::text::phrase::Wanted;
+use crate::memory::text::tokenizer;
 
 /// Most quoted spans of a cue that are looked for. Picked.
 const PHRASES: usize = 8;
@@ -30,7 +30,7 @@ impl Mode {
     /// By its words and its quotation marks.
     pub(crate) fn of(cue: &str) -> Mode {
         let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
-        terms::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
+        tokenizer::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
         if !asks {
             let lower = cue.to_lowercase();
             asks = LITERAL_PHRASES.iter().any(|phrase| lower.contains(phrase));

@@ -1,0 +1,233 @@
+//! The steps by which the memory is put in order while nobody asks, in chunks short enough that
+//! others hardly wait: the order of the steps, their cursors, and one chunk of one.
+//!
+//! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
+//! cycle that is cut short goes on where it stopped. How far a cycle is is known to `course.rs`, who runs
+//! it to `consolidate.rs` and `night.rs`.
+//!
+//! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::dispatch::CallError;
+use crate::memory::consolidation::associate;
+use crate::memory::consolidation::cooccurrence::Learning;
+use crate::memory::consolidation::decay;
+use crate::memory::consolidation::induce;
+use crate::memory::consolidation::optimize;
+use crate::memory::consolidation::precompute;
+use crate::memory::ingest::drain;
+use crate::memory::ingest::drain::Told;
+use crate::memory::model::time::Moment;
+use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::store::fulltext;
+use crate::memory::store::meta;
+use crate::memory::store::writer::{Group, Origin};
+
+/// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
+/// what it wrote must be committed too.
+pub(crate) const CHUNK: Duration = Duration::from_millis(20);
+
+/// A step of the cycle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The full-text index is made anew, where that is due. Before the others: what they learn, they learn
+    /// by its terms.
+    Reindex,
+    /// What hooks have left is taken in.
+    Drain,
+    /// Links among records by shared rare terms and by nearness in a session.
+    Associate,
+    /// Recurring patterns over sessions become semantic records.
+    Induce,
+    /// Links that have faded go.
+    Decay,
+    /// The index is merged, the log checkpointed.
+    Optimize,
+    /// What sessions start with is rendered, the links' figures are taken.
+    Precache,
+}
+
+/// What was done, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Counts(BTreeMap<&'static str, u64>);
+
+/// Is a step at its end?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to do.
+    More,
+    /// There is nothing left.
+    Done,
+}
+
+/// One chunk of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chunk {
+    /// Where the next one goes on; what it means is the step's own. None where there is no such place.
+    pub(crate) cursor: Option<i64>,
+    pub(crate) progress: Progress,
+    pub(crate) counts: Counts,
+    /// What became of hooks' files.
+    pub(crate) told: Vec<Told>,
+}
+
+/// What a step did in a cycle.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Report {
+    step: &'static str,
+    chunks: u64,
+    duration_sec: f64,
+    counts: Counts,
+}
+
+impl Step {
+    /// In the order of the cycle.
+    pub(crate) const ALL: [Step; 7] =
+        [Step::Reindex, Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
+
+    /// Those of a cycle that finds the index as it is to be.
+    pub(crate) const USUAL: &'static [Step] = Step::ALL.split_at(1).1;
+
+    /// Its name in events.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Step::Reindex => "reindex",
+            Step::Drain => "drain",
+            Step::Associate => "associate",
+            Step::Induce => "induce",
+            Step::Decay => "decay",
+            Step::Optimize => "optimize",
+            Step::Precache => "precache",
+        }
+    }
+
+    fn cursor(self) -> &'static str {
+        match self {
+            Step::Reindex => fulltext::CURSOR,
+            Step::Drain => "step_drain",
+            Step::Associate => "step_associate",
+            Step::Induce => "step_induce",
+            Step::Decay => "step_decay",
+            Step::Optimize => "step_optimize",
+            Step::Precache => "step_precache",
+        }
+    }
+}
+
+/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
+/// store's folder.
+///
+/// # Errors
+/// The database's; the cursor is then where it was.
+pub(crate) fn chunk(
+    step: Step,
+    group: &mut Group<'_>,
+    learning: &mut Learning,
+    store: &Path,
+    now: Moment,
+) -> Result<Chunk, CallError> {
+    let deadline = Instant::now() + CHUNK;
+    let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
+    let chunk = match step {
+        Step::Reindex => fulltext::chunk(group, deadline)?,
+        Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
+        Step::Associate => associate::chunk(group, cursor, learning, now, deadline)?,
+        Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
+        Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
+        Step::Optimize => optimize::chunk(group, deadline)?,
+        Step::Precache => precompute::chunk(group.connection, cursor, deadline)?,
+    };
+    match chunk.cursor {
+        Some(cursor) => meta::keep(group.connection, step.cursor(), cursor)?,
+        None => meta::forget(group.connection, step.cursor())?,
+    }
+    Ok(chunk)
+}
+
+/// Stores the event of a cycle that has ended.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn ended(
+    connection: &Connection,
+    reports: &[Report],
+    session: &str,
+    now: Moment,
+) -> Result<(), rusqlite::Error> {
+    let of = |data, kind, sources: &[Uuid]| {
+        events::add(
+            connection,
+            &Event { kind, severity: Severity::Info, domain: None, ts: now, data, session, sources },
+        )
+    };
+    let seconds: f64 = reports.iter().map(|report| report.duration_sec).sum();
+    let data = json!({"mode": "heavy", "tier": "tier0", "duration_sec": seconds, "steps": reports});
+    of(data, "cls_consolidation_run", &[])?;
+    let induced: u64 = reports.iter().map(|report| report.counts.of("induced")).sum();
+    if induced > 0 {
+        let evidence: u64 = reports.iter().map(|report| report.counts.of("evidence")).sum();
+        of(json!({"induced": induced, "evidence": evidence}), "schema_induction_run", &[])?;
+    }
+    Ok(())
+}
+
+impl Counts {
+    /// No counts but these.
+    pub(crate) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
+        Counts(counts.into())
+    }
+
+    /// All of them.
+    pub(crate) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
+        &self.0
+    }
+
+    /// One of them.
+    pub(crate) fn of(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or(0)
+    }
+
+    fn add(&mut self, other: &Counts) {
+        for (name, count) in &other.0 {
+            *self.0.entry(name).or_default() += count;
+        }
+    }
+}
+
+impl Report {
+    /// Of a step that has not begun.
+    pub(crate) fn new(step: Step) -> Report {
+        Report { step: step.name(), chunks: 0, duration_sec: 0.0, counts: Counts::default() }
+    }
+
+    /// Adds a chunk of it.
+    pub(crate) fn add(&mut self, chunk: &Chunk, time: Duration) {
+        self.chunks += 1;
+        self.duration_sec += time.as_secs_f64();
+        self.counts.add(&chunk.counts);
+    }
+
+    /// The step's name.
+    pub(crate) fn step(&self) -> &'static str {
+        self.step
+    }
+
+    /// How long it worked, in seconds.
+    pub(crate) fn duration_sec(&self) -> f64 {
+        self.duration_sec
+    }
+
+    /// What was done.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}

@@ -1,0 +1,346 @@
+//! Links: what binds two records, how strongly, and how that fades.
+//!
+//! A link keeps its weight as it was at its last use; what it weighs now follows from its age
+//! ([`faded`]), so that fading writes nothing. It knows neither why links are made (`associate.rs`,
+//! `induce.rs`, `reinforce.rs`, `contradict.rs`) nor what recall does with them.
+
+use std::collections::HashSet;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::memory::model::time::Moment;
+use crate::memory::sort;
+
+/// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
+pub(crate) const STRONGEST: i64 = 1000;
+
+/// In this time a link loses half its weight. 60 days: picked.
+const HALF_LIFE: f64 = 60.0 * DAY as f64;
+
+/// Microseconds of a day.
+const DAY: i64 = 24 * 3600 * 1_000_000;
+
+/// Links read of one record each way. Picked: a few more than any but the best-connected has.
+const FAN: i64 = 64;
+
+/// Replacements followed from one record. Picked: longer chains of corrections are a mistake of some
+/// program.
+const CHAIN: usize = 1000;
+
+/// What binds two records. The numbers stand in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// They share rare words, or stand side by side in a session.
+    Associated = 0,
+    /// Somebody said that they belong together.
+    Reinforced = 1,
+    /// The second replaced the first.
+    Contradicts = 2,
+    /// The first is a pattern, the second has it.
+    Evidence = 3,
+}
+
+/// A record that another one is linked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    /// Its place in the store.
+    pub(crate) seq: i64,
+    /// The link's weight now, in thousandths.
+    pub(crate) weight: i64,
+    /// Has it not been used for a day?
+    pub(crate) is_stale: bool,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::Associated, Kind::Reinforced, Kind::Contradicts, Kind::Evidence];
+
+    /// Its name in calls and results.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Kind::Associated => "associated",
+            Kind::Reinforced => "reinforced",
+            Kind::Contradicts => "contradicts",
+            Kind::Evidence => "evidence",
+        }
+    }
+
+    /// The kind of this name.
+    pub(crate) fn named(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// The kind that the store knows by this number.
+    pub(crate) fn numbered(number: i64) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as i64 == number)
+    }
+}
+
+/// What a link weighs now that weighed `weight` at its last use. Only what associates fades.
+pub(crate) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
+    if matches!(kind, Kind::Contradicts | Kind::Evidence) {
+        return weight;
+    }
+    let age = now.0.saturating_sub(used.0).max(0) as f64;
+    (weight as f64 * (-age / HALF_LIFE).exp2()).round() as i64
+}
+
+/// Makes a link, or raises it to `weight` thousandths and makes it new; is it a new one?
+///
+/// # Errors
+/// The database's.
+pub(crate) fn bind(
+    connection: &Connection,
+    (a, b): (i64, i64),
+    kind: Kind,
+    weight: i64,
+    now: Moment,
+) -> Result<bool, rusqlite::Error> {
+    let (a, b) = ordered(a, b, kind);
+    let before = weight_now(connection, (a, b), kind, now)?;
+    put(connection, (a, b), kind, weight.max(before.unwrap_or(0)), now)?;
+    Ok(before.is_none())
+}
+
+/// Adds `more` thousandths to what a link weighs now, up to [`STRONGEST`], and gives the sum.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn strengthen(
+    connection: &Connection,
+    (a, b): (i64, i64),
+    kind: Kind,
+    more: i64,
+    now: Moment,
+) -> Result<i64, rusqlite::Error> {
+    let (a, b) = ordered(a, b, kind);
+    let before = weight_now(connection, (a, b), kind, now)?.unwrap_or(0);
+    let weight = (before + more).min(STRONGEST);
+    put(connection, (a, b), kind, weight, now)?;
+    Ok(weight)
+}
+
+/// Makes the links of these pairs new: they were of use.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) -> Result<(), rusqlite::Error> {
+    let mut renew =
+        connection.prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3")?;
+    for &(one, other) in pairs {
+        renew.execute((one.min(other), one.max(other), now.0))?;
+    }
+    Ok(())
+}
+
+/// All that a record is bound to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ties {
+    /// The records that it is associated with, the closest first.
+    pub(crate) neighbours: Vec<Neighbour>,
+    /// The records that it replaced, the last first.
+    pub(crate) predecessors: Vec<i64>,
+    /// Another record has replaced it.
+    pub(crate) is_replaced: bool,
+    /// It is a pattern that others show.
+    pub(crate) has_evidence: bool,
+}
+
+/// What binds this record.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Ties, rusqlite::Error> {
+    let mut read = connection.prepare_cached(
+        "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
+         UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
+    )?;
+    let mut rows = read.query((seq, FAN))?;
+    let mut ties = Ties::default();
+    let mut replaced: Vec<(i64, i64)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let Some(kind) = Kind::numbered(row.get(1)?) else { continue };
+        let (other, used, leads_here): (i64, i64, bool) = (row.get(0)?, row.get(3)?, row.get(4)?);
+        match (kind, leads_here) {
+            (Kind::Associated | Kind::Reinforced, _) => {
+                let weight = faded(kind, row.get(2)?, Moment(used), now);
+                let is_stale = now.0.saturating_sub(used) > DAY;
+                match ties.neighbours.iter_mut().find(|one| one.seq == other) {
+                    Some(known) => {
+                        known.weight = (known.weight + weight).min(STRONGEST);
+                        known.is_stale |= is_stale;
+                    }
+                    None => ties.neighbours.push(Neighbour { seq: other, weight, is_stale }),
+                }
+            }
+            (Kind::Contradicts, true) => replaced.push((used, other)),
+            (Kind::Contradicts, false) => ties.is_replaced = true,
+            (Kind::Evidence, false) => ties.has_evidence = true,
+            (Kind::Evidence, true) => {}
+        }
+    }
+    sort::sort_by_key(&mut ties.neighbours, |one| (-one.weight, -one.seq));
+    sort::sort_by(&mut replaced, |a, b| b.cmp(a));
+    ties.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
+    Ok(ties)
+}
+
+/// The record that replaced this one; of several the last.
+///
+/// # Errors
+/// The database's.
+fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
+    let sql = "SELECT b FROM link WHERE a = ?1 AND kind = 2 ORDER BY used DESC, b DESC LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
+}
+
+/// This record, the one that replaced it, and so on to the one that holds. An import may have brought
+/// a circle; it ends before it closes.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut seen = HashSet::from([seq]);
+    let mut chain = vec![seq];
+    let mut last = seq;
+    while let Some(next) = successor(connection, last)? {
+        if seen.len() > CHAIN || !seen.insert(next) {
+            break;
+        }
+        chain.push(next);
+        last = next;
+    }
+    Ok(chain)
+}
+
+/// The order in which a link between two records stands in the store.
+pub(crate) fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
+    match kind {
+        Kind::Associated | Kind::Reinforced => (a.min(b), a.max(b)),
+        Kind::Contradicts | Kind::Evidence => (a, b),
+    }
+}
+
+fn weight_now(
+    connection: &Connection,
+    (a, b): (i64, i64),
+    kind: Kind,
+    now: Moment,
+) -> Result<Option<i64>, rusqlite::Error> {
+    let mut read = connection.prepare_cached("SELECT weight, used FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;
+    let then: Option<(i64, i64)> =
+        read.query_row((a, b, kind as i64), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    Ok(then.map(|(weight, used)| faded(kind, weight, Moment(used), now)))
+}
+
+fn put(
+    connection: &Connection,
+    (a, b): (i64, i64),
+    kind: Kind,
+    weight: i64,
+    now: Moment,
+) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT (a, b, kind) DO UPDATE SET weight = excluded.weight, used = excluded.used";
+    connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, now.0))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::test_support::Bench;
+    use serde_json::json;
+
+    fn with_records(count: usize) -> (Bench, Connection) {
+        let bench = Bench::new();
+        for n in 1..=count {
+            bench.capture(&format!("the text of number {n}"), json!({}));
+        }
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        (bench, connection)
+    }
+
+    fn latest(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
+        Ok(*chain(connection, seq)?.last().unwrap())
+    }
+
+    fn later(days: i64) -> Moment {
+        Moment(Bench::NOW.0 + days * DAY)
+    }
+
+    #[test]
+    fn weights_fade_by_half_in_sixty_days_and_facts_do_not() {
+        for (kind, days, want) in [
+            (Kind::Associated, 0, 800),
+            (Kind::Associated, 1, 791),
+            (Kind::Reinforced, 60, 400),
+            (Kind::Associated, 120, 200),
+            (Kind::Associated, 10_000, 0),
+            (Kind::Associated, -5, 800),
+            (Kind::Contradicts, 10_000, 800),
+            (Kind::Evidence, 60, 800),
+        ] {
+            assert_eq!(faded(kind, 800, Bench::NOW, later(days)), want, "{kind:?} {days}");
+        }
+        assert_eq!(faded(Kind::Associated, 1000, Moment(i64::MIN), Moment(i64::MAX)), 0);
+    }
+
+    #[test]
+    fn links_grow_from_what_they_weigh_now() {
+        let (_bench, connection) = with_records(2);
+        let more = |days| strengthen(&connection, (2, 1), Kind::Reinforced, 100, later(days)).unwrap();
+        assert_eq!([more(0), more(0), more(60)], [100, 200, 200]);
+        for _ in 0..20 {
+            more(60);
+        }
+        assert_eq!(more(60), STRONGEST);
+        assert!(bind(&connection, (2, 1), Kind::Associated, 300, later(60)).unwrap());
+        assert!(!bind(&connection, (1, 2), Kind::Associated, 200, later(60)).unwrap());
+        let neighbours = |seq, at| ties(&connection, seq, at).unwrap().neighbours;
+        let both = neighbours(1, later(60));
+        assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST, is_stale: false }]);
+        assert_eq!(neighbours(2, later(120)), [Neighbour { seq: 1, weight: 650, is_stale: true }]);
+    }
+
+    #[test]
+    fn use_makes_a_link_new() {
+        let (_bench, connection) = with_records(3);
+        bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
+        bind(&connection, (2, 3), Kind::Associated, 800, later(0)).unwrap();
+        touch(&connection, &[(2, 1)], later(60)).unwrap();
+        let found = ties(&connection, 2, later(60)).unwrap().neighbours;
+        assert_eq!(
+            found,
+            [Neighbour { seq: 1, weight: 800, is_stale: false }, Neighbour { seq: 3, weight: 400, is_stale: true },]
+        );
+    }
+
+    #[test]
+    fn replacements_are_followed_to_the_last_and_circles_end() {
+        let (_bench, connection) = with_records(4);
+        let replace = |a, b, days| bind(&connection, (a, b), Kind::Contradicts, STRONGEST, later(days)).unwrap();
+        assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(None), Ok(1)));
+        replace(1, 2, 0);
+        replace(1, 3, 1);
+        replace(3, 4, 2);
+        assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(Some(3)), Ok(4)));
+        assert_eq!(ties(&connection, 3, later(2)).unwrap().predecessors, [1]);
+        let first = ties(&connection, 1, later(2)).unwrap();
+        assert!(first.is_replaced && !first.has_evidence && first.predecessors.is_empty(), "{first:?}");
+        replace(4, 1, 3);
+        assert_eq!((latest(&connection, 1), latest(&connection, 4)), (Ok(4), Ok(3)));
+    }
+
+    #[test]
+    fn degrees_are_counted_as_links_come_and_go() {
+        let (bench, connection) = with_records(3);
+        bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
+        bind(&connection, (1, 2), Kind::Associated, 900, later(1)).unwrap();
+        bind(&connection, (1, 3), Kind::Evidence, 900, later(1)).unwrap();
+        let degree = |seq| bench.row::<i64>("SELECT degree FROM node WHERE record = ?1", seq);
+        assert_eq!((degree(1), degree(2), degree(3)), (2, 1, 1));
+        connection.execute("DELETE FROM link WHERE b = 2", []).unwrap();
+        assert_eq!((degree(1), degree(2), degree(3)), (1, 0, 1));
+    }
+}

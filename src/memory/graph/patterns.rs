@@ -1,0 +1,141 @@
+//! `schema_list`: the patterns that consolidation has found, with how well they stand.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::consolidation::induce::BEGINNING;
+use crate::memory::graph::links;
+use crate::memory::params;
+use crate::memory::sort;
+use crate::memory::store::reader::Reader;
+use crate::memory::store::tags;
+use crate::memory::text::language;
+
+/// Most patterns that are looked at, the newest: more than a lifetime's memory has shown.
+const MOST: usize = 1000;
+
+/// From this confidence on a pattern stands by itself.
+const SURE: f64 = 0.7;
+
+/// A pattern.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Schema {
+    pub(crate) id: String,
+    /// Its words.
+    pub(crate) pattern: String,
+    /// 0..1: from how many records show it, against those that were refuted.
+    pub(crate) confidence: f64,
+    pub(crate) evidence_count: u64,
+    /// Of these records, those that have ceased to hold.
+    pub(crate) exceptions_count: u64,
+    pub(crate) status: &'static str,
+    pub(crate) language: &'static str,
+}
+
+/// The result of `schema_list`.
+#[derive(Serialize)]
+pub(crate) struct Schemas {
+    schemas: Vec<Schema>,
+    total: usize,
+}
+
+/// Answers `schema_list`, the surest first.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
+    let domain = params.string_opt("domain")?;
+    let least = confidence_min(params)?;
+    let snapshot = reader.snapshot()?;
+    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MOST)?;
+    schemas.retain(|schema| schema.confidence >= least);
+    Ok(Schemas { total: schemas.len(), schemas })
+}
+
+fn confidence_min(params: &Params<'_>) -> Result<f64, CallError> {
+    let Some(raw) = params.raw("confidence_min").filter(|raw| *raw != "null") else { return Ok(0.0) };
+    let number = raw.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| CallError::invalid("confidence_min", "a number from 0 to 1"))
+}
+
+/// Of the newest `most` patterns those that hold, of one project where one is given, the surest first.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn newest(
+    connection: &Connection,
+    project: Option<&str>,
+    most: usize,
+) -> Result<Vec<Schema>, rusqlite::Error> {
+    let mut schemas = Vec::new();
+    for seq in tags::with(connection, tags::PATTERN, most)? {
+        schemas.extend(one(connection, seq, project)?);
+    }
+    sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
+    Ok(schemas)
+}
+
+/// The patterns that these records show, the first record's first, `most` at most.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Result<Vec<Schema>, rusqlite::Error> {
+    let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
+    let (mut seen, mut schemas) = (Vec::new(), Vec::new());
+    for &seq in seqs {
+        let patterns = read.query_map((seq, links::Kind::Evidence as i64), |row| row.get(0))?;
+        for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
+            if schemas.len() < most && !seen.contains(&pattern) {
+                seen.push(pattern);
+                schemas.extend(one(connection, pattern, None)?);
+            }
+        }
+    }
+    Ok(schemas)
+}
+
+fn one(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Option<Schema>, rusqlite::Error> {
+    let mut read = connection.prepare_cached(
+        "SELECT text, valid_to IS NULL, project.name,
+                (SELECT count(*) FROM link WHERE a = ?1 AND kind = 3),
+                (SELECT count(*) FROM link JOIN record AS shows ON shows.seq = link.b
+                 WHERE link.a = ?1 AND link.kind = 3 AND shows.valid_to IS NOT NULL)
+         FROM record JOIN project ON project.number = record.project WHERE record.seq = ?1",
+    )?;
+    let (text, holds, name, evidence, exceptions): (String, bool, String, i64, i64) =
+        read.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+    if !holds || project.is_some_and(|project| project != name) {
+        return Ok(None);
+    }
+    let pattern = text.strip_prefix(BEGINNING).unwrap_or(&text);
+    let confidence = confidence(evidence - exceptions, exceptions);
+    Ok(Some(Schema {
+        id: params::of(connection, seq)?.to_string(),
+        pattern: pattern.to_owned(),
+        confidence,
+        evidence_count: evidence.unsigned_abs(),
+        exceptions_count: exceptions.unsigned_abs(),
+        status: if confidence >= SURE { "auto" } else { "pending_user_approval" },
+        language: language::of(pattern),
+    }))
+}
+
+/// Laplace's rule of succession, rounded to a thousandth: three records give 0.8, one refuted of four
+/// 0.667.
+fn confidence(shown: i64, refuted: i64) -> f64 {
+    let share = (shown + 1) as f64 / (shown + refuted + 2) as f64;
+    (share * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confidence_grows_with_evidence_and_falls_with_exceptions() {
+        for (shown, refuted, want) in [(0, 0, 0.5), (3, 0, 0.8), (8, 0, 0.9), (3, 1, 0.667), (1, 3, 0.333)] {
+            assert_eq!(confidence(shown, refuted), want, "{shown} {refuted}");
+        }
+    }
+}

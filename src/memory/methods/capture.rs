@@ -1,0 +1,314 @@
+//! `memory_capture`: a text becomes a record, or is found to be one already, or is too little.
+//!
+//! The worker checks the params and makes the index terms; the writer looks for the same words and
+//! inserts (`insert.rs`). The text is stored byte for byte: nothing is trimmed, cut or cleaned.
+
+use serde::Serialize;
+
+use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
+use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::store::records::{Draft, NewRecord, Placed};
+use crate::memory::store::writer::{Group, Job, Writer};
+
+/// Characters that a text needs, white space at its ends not counted.
+const LEAST_CHARS: usize = 12;
+
+/// Most pieces of one turn. Picked: 64 GiB of text.
+const MOST_PARTS: i64 = 1 << 20;
+
+/// Answers `memory_capture`, at once or after the commit.
+pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+    match read(params, now) {
+        Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
+        Ok(Asked::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
+        Err(error) => reply.send::<()>(Err(error)),
+    }
+}
+
+enum Asked {
+    Store(NewRecord),
+    Skip(String),
+}
+
+#[derive(Serialize)]
+struct Captured {
+    status: &'static str,
+    record_id: Option<String>,
+    reason: String,
+}
+
+fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
+    let about = About { session: "-", project: "", ts: now };
+    match said(params, &about)? {
+        Said::Enough(draft) => {
+            at_most("text", &draft.text, TEXT_BYTES)?;
+            Ok(Asked::Store(NewRecord::prepare(draft)))
+        }
+        Said::TooShort => Ok(Asked::Skip("too short".into())),
+        Said::UnknownTier(name) => Ok(Asked::Skip(format!("invalid tier '{name}'"))),
+    }
+}
+
+/// What holds of a text where nothing is said about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About<'a> {
+    pub(crate) session: &'a str,
+    pub(crate) project: &'a str,
+    pub(crate) ts: Moment,
+}
+
+/// A text with what is said about it.
+pub(crate) enum Said {
+    /// It can be a record, but that it may be too long for one.
+    Enough(Draft),
+    /// It is too short to be kept.
+    TooShort,
+    /// Its tier is none.
+    UnknownTier(String),
+}
+
+/// Reads the params of `memory_capture`.
+///
+/// # Errors
+/// -32602 that names the param.
+pub(crate) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
+    let text = params.string("text")?;
+    let cue = limited(params, "cue", "", TEXT_BYTES)?;
+    let session = limited(params, "session_id", about.session, SESSION_BYTES)?;
+    let project = limited(params, "project", about.project, PROJECT_BYTES)?;
+    let tier_name = params.string_or("tier", "episodic")?;
+    let role = Role::named(&params.string_or("role", "user")?)
+        .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
+    let ts = said_at(params)?.unwrap_or(about.ts);
+    let part = part(params)?;
+    if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
+        return Ok(Said::TooShort);
+    }
+    let Some(tier) = Tier::named(&tier_name) else { return Ok(Said::UnknownTier(tier_name.into_owned())) };
+    Ok(Said::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
+}
+
+/// A string with a default, of at most `limit` bytes.
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(crate) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usize) -> Result<String, CallError> {
+    let Some(value) = params.string_opt(name)? else { return Ok(default.to_owned()) };
+    at_most(name, &value, limit)?;
+    Ok(value.into_owned())
+}
+
+/// Is this value of a param no longer than `limit` bytes?
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(crate) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
+    if value.len() <= limit {
+        return Ok(());
+    }
+    let way_out = if name == "text" { "; send it in parts" } else { "" };
+    let length = value.len();
+    Err(CallError::invalid(
+        name,
+        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{way_out}"),
+    ))
+}
+
+/// When it was said, if that is given.
+///
+/// # Errors
+/// -32602 where it is no time, or not one that something was said at.
+pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
+    let ts = Moment::param(params, "ts", DayEnd::First)?;
+    match ts {
+        Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
+        ts => Ok(ts),
+    }
+}
+
+/// Which piece of a longer turn, of how many.
+///
+/// # Errors
+/// -32602 where one of the two is missing or out of range.
+pub(crate) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
+    let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
+    let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
+    match (part, parts) {
+        (Some(part), Some(parts)) => Ok(Some((part, parts))),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(CallError::invalid("parts", "given together with 'part'")),
+        (None, Some(_)) => Err(CallError::invalid("part", "given together with 'parts'")),
+    }
+}
+
+struct Capture {
+    new: NewRecord,
+    stored: Option<Captured>,
+    reply: LateReply,
+}
+
+impl Job for Capture {
+    fn weight(&self) -> usize {
+        size_of::<Capture>() + self.new.weight()
+    }
+
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
+        self.stored = Some(store(&mut self.new, group)?);
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<(), CallError>) {
+        let Capture { stored, reply, .. } = *self;
+        reply.send(outcome.and_then(|()| stored.ok_or_else(|| CallError::failed("nothing was stored"))));
+    }
+}
+
+fn store(new: &mut NewRecord, group: &mut Group<'_>) -> Result<Captured, CallError> {
+    let (status, id, reason) = match new.insert_once(group)? {
+        Placed::New { id, .. } => ("inserted", id, format!("tier={}", new.draft.tier.name())),
+        Placed::Known { id, .. } => ("reinforced", id, "the same text in the same session and role".into()),
+    };
+    Ok(Captured { status, record_id: Some(id.to_string()), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::code;
+    use crate::memory::test_support::{Bench, call};
+    use serde_json::{Value, json};
+    use uuid::Uuid;
+
+    #[test]
+    fn a_text_is_kept_byte_for_byte() {
+        let bench = Bench::new();
+        let texts = [
+            "  white space \t at both ends \r\n ",
+            "a NUL \0 and \u{1} controls \u{7f}",
+            "quotes \" and \\ and 'these' and {\"json\":1}",
+            "e\u{301} is not é here, nor \u{212B} Å",
+            "рассказ о кошке, 猫の話をしました、🎉🏽",
+            "\u{feff}starts with a mark \u{fffd} \u{10ffff}",
+        ];
+        for (i, text) in texts.iter().enumerate() {
+            let got = bench.ok("memory_capture", json!({"text": text}));
+            assert_eq!((&got["status"], &got["reason"]), (&json!("inserted"), &json!("tier=episodic")), "{text}");
+            let id = got["record_id"].as_str().unwrap();
+            assert_eq!(Uuid::parse_str(id).unwrap().get_version_num(), 7);
+            let stored: String = bench.row("SELECT text FROM record WHERE seq = ?1", i as i64 + 1);
+            assert_eq!(stored.as_bytes(), text.as_bytes());
+        }
+        let longest = "я".repeat(TEXT_BYTES / 2);
+        bench.ok("memory_capture", json!({"text": longest}));
+        assert_eq!(bench.row::<String>("SELECT text FROM record WHERE seq = ?1", 7), longest);
+    }
+
+    #[test]
+    fn every_param_is_stored() {
+        let bench = Bench::new();
+        let params = json!({"text": "the build runs on the old laptop", "cue": "a cue", "tier": "procedural",
+            "session_id": "s-1", "role": "assistant", "ts": "2024-05-07T14:30:00.5+02:00", "project": "/home/u/p",
+            "part": 2, "parts": 3});
+        bench.ok("memory_capture", params);
+        let row: String = bench.row(
+            "SELECT concat_ws('|', ts, tier, role, s.name, p.name, part, parts, valid_to, twin, cue) FROM record
+             JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE seq = ?1",
+            1,
+        );
+        assert_eq!(row, "1715085000500000|3|1|s-1|/home/u/p|2|3|0|a cue");
+        bench.ok("memory_capture", json!({"text": "nothing but the text", "cue": null, "unknown": [1]}));
+        let row: String = bench.row(
+            "SELECT concat_ws('|', ts, tier, role, s.name, p.name, part, cue) FROM record
+             JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE seq = ?1",
+            2,
+        );
+        assert_eq!(row, format!("{}|1|0|-||", Bench::NOW.0));
+    }
+
+    #[test]
+    fn too_little_and_unknown_tiers_are_skipped() {
+        let bench = Bench::new();
+        for (params, reason) in [
+            (json!({"text": ""}), "too short"),
+            (json!({"text": "eleven char"}), "too short"),
+            (json!({"text": " \n eleven char \t "}), "too short"),
+            (json!({"text": "ещё коротко", "tier": "x"}), "too short"),
+            (json!({"text": "long enough text", "tier": "Episodic"}), "invalid tier 'Episodic'"),
+            (json!({"text": "long enough text", "tier": ""}), "invalid tier ''"),
+        ] {
+            let got = bench.ok("memory_capture", params.clone());
+            assert_eq!(got, json!({"status": "skipped", "record_id": null, "reason": reason}), "{params}");
+        }
+        assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 0);
+        assert_eq!(bench.ok("memory_capture", json!({"text": "twelve chars"}))["status"], "inserted");
+    }
+
+    #[test]
+    fn wrong_params_are_named() {
+        let bench = Bench::new();
+        let with = |name: &str, value: Value| {
+            let mut params = json!({"text": "a text that is long enough"});
+            params[name] = value;
+            params
+        };
+        for (params, message) in [
+            (json!({}), "missing required param: 'text'"),
+            (with("text", json!(7)), "param 'text' must be a string"),
+            (with("text", json!(null)), "param 'text' must be a string"),
+            (
+                with("text", json!("x".repeat(TEXT_BYTES + 1))),
+                "param 'text' must be at most 65536 bytes of UTF-8: this one has 65537, and nothing is ever cut; \
+                 send it in parts",
+            ),
+            (
+                with("cue", json!("x".repeat(70000))),
+                "param 'cue' must be at most 65536 bytes of UTF-8: this one has 70000, and nothing is ever cut",
+            ),
+            (
+                with("session_id", json!("x".repeat(513))),
+                "param 'session_id' must be at most 512 bytes of UTF-8: this one has 513, and nothing is ever cut",
+            ),
+            (with("role", json!("tool")), "param 'role' must be one of user, assistant, system"),
+            (with("tier", json!(1)), "param 'tier' must be a string"),
+            (
+                with("ts", json!("yesterday")),
+                "param 'ts' must be an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z",
+            ),
+            (with("ts", json!("1066-10-14")), "param 'ts' must be a time from 1900 to 2199"),
+            (with("ts", json!(1715085000)), "param 'ts' must be a string"),
+            (with("part", json!(1)), "param 'parts' must be given together with 'part'"),
+            (with("parts", json!(2)), "param 'part' must be given together with 'parts'"),
+            (with("parts", json!(0)), "param 'parts' must be an integer from 1 to 1048576"),
+            (json!({"text": "long enough text", "part": 3, "parts": 2}), "param 'part' must be an integer from 1 to 2"),
+        ] {
+            let error = bench.err("memory_capture", params);
+            assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));
+        }
+        assert_eq!(call(&bench.memory, "memory_capture", Some("[]")).unwrap_err().code, code::INVALID_PARAMS);
+    }
+
+    #[test]
+    fn the_same_words_are_one_record_while_it_holds() {
+        let bench = Bench::new();
+        let text = "the cat is called Momo";
+        let first = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        let again =
+            bench.ok("memory_capture", json!({"text": text, "session_id": "a", "cue": "other", "ts": "2020-01-01"}));
+        assert_eq!((&again["status"], &again["record_id"]), (&json!("reinforced"), &first["record_id"]));
+        for other in [
+            json!({"text": text, "session_id": "b"}),
+            json!({"text": text, "session_id": "a", "role": "assistant"}),
+            json!({"text": format!("{text} "), "session_id": "a"}),
+        ] {
+            assert_eq!(bench.ok("memory_capture", other.clone())["status"], "inserted", "{other}");
+        }
+        bench.sql("UPDATE record SET valid_to = 5 WHERE seq = 1");
+        let back = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        assert_eq!(back["status"], "inserted");
+        assert_ne!(back["record_id"], first["record_id"]);
+        let again = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));
+        assert_eq!((&again["status"], &again["record_id"]), (&json!("reinforced"), &back["record_id"]));
+        assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 5);
+    }
+}

@@ -1,0 +1,302 @@
+//! `memory_consolidate`: the whole cycle at once, a chunk at a time, so that no other client waits on it.
+//!
+//! Each chunk is a job of its own; the next one is handed in when the last one is committed, behind
+//! whatever others have brought meanwhile. The reply comes when every step is at its end.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::consolidation::cycle::{Course, Ran};
+use crate::memory::consolidation::induce;
+use crate::memory::consolidation::maintenance::Night;
+use crate::memory::methods::capture::limited;
+use crate::memory::model::record::SESSION_BYTES;
+use crate::memory::params;
+use crate::memory::store::tags;
+use crate::memory::store::writer::job::task;
+
+/// Candidates that a reply lists.
+const CANDIDATES: usize = 32;
+
+/// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
+/// done until then is kept, and the next cycle goes on from there.
+pub(crate) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
+    match limited(params, "session_id", "-", SESSION_BYTES) {
+        Ok(session) => Call { night, session, reply: reply.later() }.begin(),
+        Err(error) => reply.send::<()>(Err(error)),
+    }
+}
+
+struct Call {
+    night: Night,
+    session: String,
+    reply: LateReply,
+}
+
+/// What came of a job.
+enum Came {
+    Chunk(Ran),
+    /// The reply's result.
+    End(Value),
+}
+
+impl Call {
+    fn begin(self) {
+        let Night { follow, news, .. } = self.night.clone();
+        follow.submit(task(
+            0,
+            move |group| Course::begin(group, &news),
+            move |outcome| match outcome {
+                Ok(course) => self.next(course),
+                Err(error) => self.reply.send::<()>(Err(error)),
+            },
+        ));
+    }
+
+    /// Hands in the next chunk; behind the last one, the end.
+    fn next(self, mut course: Course) {
+        let Night { follow, folder, news, clock, .. } = self.night.clone();
+        let now = clock();
+        let session = self.session.clone();
+        follow.submit(task(
+            0,
+            move |group| match course.chunk(group, &news, &folder, now)? {
+                Some(ran) => Ok((course, Came::Chunk(ran))),
+                None => {
+                    course.end(group, &session, now)?;
+                    let result = result(group.connection, &course)?;
+                    Ok((course, Came::End(result)))
+                }
+            },
+            move |outcome| match outcome {
+                Ok((mut course, Came::Chunk(ran))) => {
+                    course.ran(&ran);
+                    self.next(course);
+                }
+                Ok((course, Came::End(result))) => {
+                    course.ended(&self.night.news, &self.night.morning);
+                    self.reply.send(Ok(result));
+                }
+                Err(error) => self.reply.send::<()>(Err(error)),
+            },
+        ));
+    }
+}
+
+fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> {
+    let count = |name: &str| course.reports().iter().map(|report| report.counts().of(name)).sum::<u64>();
+    let induced = count("induced");
+    let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
+    let mut candidates = Vec::new();
+    for seq in tags::with(connection, tags::PATTERN, most)? {
+        let text: String =
+            connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+        let pattern = text.strip_prefix(induce::BEGINNING).unwrap_or(&text);
+        candidates.push(json!({"pattern": pattern, "schema_id": params::of(connection, seq)?.to_string()}));
+    }
+    Ok(json!({
+        "mode": "heavy",
+        "tier": "tier0",
+        "summaries_created": induced,
+        "decay_result": {"decayed": count("decayed"), "pruned": count("pruned")},
+        "schema_candidates": candidates,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::{Given, ReplySink, Runner};
+    use crate::memory::model::time::Moment;
+    use crate::memory::test_support::{Bench, call, call_on};
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
+
+    const LATER: Moment = Moment(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
+
+    fn told(bench: &Bench) {
+        for (session, text) in [
+            ("a", "my guitar lessons are on Monday evening"),
+            ("a", "the weather was bad on the whole"),
+            ("b", "bought new strings before the guitar lessons"),
+            ("b", "the neighbour's Zwetschgenkuchen was wonderful"),
+            ("c", "guitar lessons are expensive this year"),
+            ("c", "I want the recipe of that Zwetschgenkuchen"),
+            ("c", "something else altogether happened then"),
+        ] {
+            bench.capture(text, json!({"session_id": session}));
+        }
+    }
+
+    fn links(bench: &Bench, kind: i64) -> i64 {
+        bench.row("SELECT count(*) FROM link WHERE kind = ?1", kind)
+    }
+
+    #[test]
+    fn rare_words_and_neighbours_are_linked_and_patterns_induced() {
+        let bench = Bench::new();
+        told(&bench);
+        let got = bench.ok("memory_consolidate", json!({"session_id": "c"}));
+        let id = got["schema_candidates"][0]["schema_id"].clone();
+        let want = json!({"mode": "heavy", "tier": "tier0", "summaries_created": 1,
+            "decay_result": {"decayed": 0, "pruned": 0},
+            "schema_candidates": [{"pattern": "guitar, lessons", "schema_id": id}]});
+        assert_eq!(got, want);
+        let weight = |a: i64, b: i64| {
+            bench.row::<Option<i64>>(
+                &format!("SELECT max(weight) FROM link WHERE a = {a} AND b = {b} AND kind = 0 AND ?1"),
+                1,
+            )
+        };
+        // Beside each other; a rare word in common; nothing in common.
+        assert_eq!((weight(1, 2), weight(4, 6), weight(2, 4)), (Some(200), Some(500), None));
+        assert_eq!((links(&bench, 3), links(&bench, 0)), (3, 6));
+        let schemas = bench.ok("schema_list", json!({}));
+        let schema = json!({"id": id, "pattern": "guitar, lessons", "confidence": 0.8, "evidence_count": 3,
+            "exceptions_count": 0, "status": "auto", "language": "en"});
+        assert_eq!(schemas, json!({"schemas": [schema], "total": 1}));
+        for (params, total) in [
+            (json!({"confidence_min": 0.8}), 1),
+            (json!({"confidence_min": 0.81}), 0),
+            (json!({"domain": "p"}), 0),
+            (json!({"domain": ""}), 1),
+        ] {
+            assert_eq!(bench.ok("schema_list", params.clone())["total"], total, "{params}");
+        }
+        let error = bench.err("schema_list", json!({"confidence_min": 2}));
+        assert_eq!(error.message, "param 'confidence_min' must be a number from 0 to 1");
+    }
+
+    #[test]
+    fn a_run_leaves_an_event_and_a_second_one_has_nothing_to_do() {
+        let bench = Bench::new();
+        told(&bench);
+        bench.ok("memory_consolidate", json!({"session_id": "c"}));
+        let before = (links(&bench, 0), links(&bench, 3));
+        assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
+        assert_eq!((links(&bench, 0), links(&bench, 3)), before);
+        let runs = bench.ok("events_query", json!({"kind": "cls_consolidation_run"}));
+        assert_eq!(runs["count"], 2);
+        let steps = |run: &Value| run["data"]["steps"].as_array().unwrap().clone();
+        let names: Vec<_> = steps(&runs["events"][1]).iter().map(|step| step["step"].clone()).collect();
+        assert_eq!(names, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
+        assert_eq!(runs["events"][1]["session_id"], "c");
+        let linked = |run: usize| steps(&runs["events"][run])[1]["counts"].clone();
+        assert_eq!(linked(1), json!({"examined": 7, "learned": 0, "linked": 6}));
+        // Of the second run's: the pattern is no record to look at.
+        assert_eq!(linked(0), json!({"examined": 0, "learned": 0, "linked": 0}));
+        assert_eq!(bench.ok("events_query", json!({"kind": "schema_induction_run"}))["count"], 1);
+    }
+
+    #[test]
+    fn evidence_grows_and_a_refuted_pattern_stays_refuted() {
+        let bench = Bench::new();
+        told(&bench);
+        bench.ok("memory_consolidate", json!({}));
+        bench.capture("no guitar lessons in August", json!({"session_id": "d"}));
+        assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
+        let schemas = bench.ok("schema_list", json!({}));
+        assert_eq!((&schemas["schemas"][0]["evidence_count"], &schemas["total"]), (&json!(4), &json!(1)));
+        let id = &schemas["schemas"][0]["id"];
+        bench.ok("memory_contradict", json!({"id": id, "new_fact": "that is no pattern at all"}));
+        bench.capture("guitar lessons again in autumn", json!({"session_id": "e"}));
+        bench.ok("memory_consolidate", json!({}));
+        assert_eq!(bench.ok("schema_list", json!({}))["total"], 0);
+    }
+
+    #[test]
+    fn faded_links_go_and_facts_stay() {
+        let mut bench = Bench::new();
+        told(&bench);
+        let id = bench.capture("the gate code is 1234 today", json!({}));
+        bench.ok("memory_contradict", json!({"id": id, "new_fact": "the gate code is 4321"}));
+        bench.ok("memory_consolidate", json!({}));
+        let facts = (links(&bench, 2), links(&bench, 3));
+        let association = links(&bench, 0);
+        bench.restart_at(|| LATER);
+        let got = bench.ok("memory_consolidate", json!({}));
+        assert_eq!(got["decay_result"], json!({"decayed": 0, "pruned": association}));
+        assert_eq!((links(&bench, 0), links(&bench, 2), links(&bench, 3)), (0, facts.0, facts.1));
+        assert_eq!(bench.row::<i64>("SELECT sum(degree) FROM node WHERE ?1", 1), 2 * (facts.0 + facts.1));
+    }
+
+    #[test]
+    fn a_cycle_that_was_cut_short_goes_on_where_it_stopped() {
+        let bench = Bench::new();
+        told(&bench);
+        bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
+        bench.ok("memory_consolidate", json!({}));
+        let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
+        assert_eq!(run["data"]["steps"][1]["counts"], json!({"examined": 2, "learned": 0, "linked": 3}));
+        assert_eq!(run["data"]["steps"][2]["counts"], json!({"evidence": 0, "examined": 0, "induced": 0}));
+        assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'step_associate' AND ?1", 1), 7);
+    }
+
+    #[test]
+    fn words_that_meet_by_chance_are_no_pattern() {
+        let bench = Bench::new();
+        for n in 0..40 {
+            // Both words are everywhere, and together in three sessions alone.
+            let word = if n % 2 == 0 { "breakfast" } else { "telephone" };
+            let text = if [20, 30, 39].contains(&n) {
+                "breakfast and telephone".to_owned()
+            } else {
+                format!("{word} of day{n}")
+            };
+            bench.capture(&text, json!({"session_id": format!("s{n}")}));
+        }
+        assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
+    }
+
+    #[test]
+    fn a_cycle_is_answered_when_the_store_closes() {
+        let bench = Bench::new();
+        told(&bench);
+        let (sender, answer) = channel();
+        let sink: Arc<dyn ReplySink> = Arc::new(Sink(sender));
+        let mut runner = Runner::default();
+        let later = || LateReply::new(Arc::clone(&sink), 0);
+        let given = runner.run(&bench.memory, "memory_consolidate", None, &later);
+        assert!(matches!(given, Given::Later), "{given:?}");
+        drop((sink, bench));
+        // Whether it was at its end by then is the machine's business.
+        if let Err(error) = answer.recv().unwrap() {
+            assert_eq!(error.message, "the store is closing: nothing was stored");
+        }
+        assert!(answer.recv().is_err());
+    }
+
+    struct Sink(Sender<Result<Vec<u8>, CallError>>);
+
+    impl ReplySink for Sink {
+        fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {
+            self.0.send(answer).unwrap();
+        }
+    }
+
+    #[test]
+    fn others_write_between_the_chunks() {
+        let bench = Bench::new();
+        for n in 0..300 {
+            let text = format!("topic{} with subject{} and matter{} number{n}", n % 7, n % 31, n % 53);
+            bench.capture(&text, json!({"session_id": format!("s{}", n / 10)}));
+        }
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| call(&bench.memory, "memory_consolidate", None));
+            let mut runner = Runner::default();
+            let mut written = 0;
+            while !running.is_finished() {
+                let params = json!({"text": format!("written meanwhile, number {written}")}).to_string();
+                call_on(&bench.memory, &mut runner, "memory_capture", Some(&params)).unwrap();
+                written += 1;
+            }
+            running.join().unwrap().unwrap();
+            assert!(written > 1, "{written}");
+        });
+        let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
+        assert!(run["data"]["steps"][1]["chunks"].as_u64().unwrap() >= 1);
+        assert!(links(&bench, 0) > 300);
+        assert_eq!(bench.row::<String>("SELECT * FROM pragma_integrity_check WHERE ?1", 1), "ok");
+    }
+}

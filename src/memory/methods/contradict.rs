@@ -1,0 +1,255 @@
+//! `memory_contradict`: a record is replaced by a new fact and stays as it was, with the time set at
+//! which it ceased to hold.
+//!
+//! A record that has been replaced before is replaced at the end of its chain: the newest fact takes
+//! the place of the one that held until now, so that chains have one end and no circle.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::graph::links::{self, Kind};
+use crate::memory::methods::capture::at_most;
+use crate::memory::model::record::{Role, TEXT_BYTES, Tier};
+use crate::memory::model::time::Moment;
+use crate::memory::params;
+use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::store::reader::Reader;
+use crate::memory::store::records::{Draft, NewRecord};
+use crate::memory::store::tags;
+use crate::memory::store::writer::job::task;
+use crate::memory::store::writer::{Group, Writer};
+
+/// Answers `memory_contradict`: at once if it is refused, else after the commit.
+pub(crate) fn contradict(
+    reader: Result<&Reader, CallError>,
+    writer: &Writer,
+    params: &Params<'_>,
+    now: Moment,
+    reply: Reply<'_>,
+) {
+    match read(reader, params, now) {
+        Ok(mut asked) => {
+            let reply = reply.later();
+            writer.submit(task(
+                asked.new.weight(),
+                move |group| replace(&mut asked, group, now),
+                |outcome| reply.send(outcome),
+            ));
+        }
+        Err(error) => reply.send::<()>(Err(error)),
+    }
+}
+
+struct Asked {
+    id: Uuid,
+    seq: i64,
+    new: NewRecord,
+}
+
+/// What the new record takes over never changes, so it is read before the writer's turn.
+fn read(reader: Result<&Reader, CallError>, params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
+    let id = params::id(params, "id")?;
+    let text = params.string("new_fact")?;
+    at_most("new_fact", &text, TEXT_BYTES)?;
+    if text.trim().is_empty() {
+        return Err(CallError::invalid("new_fact", "a text that is not empty"));
+    }
+    let snapshot = reader?.snapshot()?;
+    let connection = snapshot.connection();
+    let seq = params::place(connection, "id", id)?;
+    let mut original = connection.prepare_cached(
+        "SELECT tier, role, session.name, project.name FROM record
+         JOIN session ON session.number = record.session JOIN project ON project.number = record.project
+         WHERE seq = ?1",
+    )?;
+    let draft = original.query_row([seq], |row| {
+        Ok(Draft {
+            text: text.into_owned(),
+            cue: String::new(),
+            tier: Tier::numbered(row.get(0)?),
+            role: Role::numbered(row.get(1)?),
+            session: row.get(2)?,
+            project: row.get(3)?,
+            ts: now,
+            part: None,
+        })
+    })?;
+    Ok(Asked { id, seq, new: NewRecord::prepare(draft) })
+}
+
+fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Value, CallError> {
+    let connection = group.connection;
+    let end = links::chain(connection, asked.seq)?.last().copied().unwrap_or(asked.seq);
+    for seq in [asked.seq, end] {
+        connection
+            .prepare_cached("UPDATE record SET valid_to = ?2 WHERE seq = ?1 AND valid_to IS NULL")?
+            .execute((seq, now.0))?;
+    }
+    let (seq, id) = asked.new.insert_again(group)?;
+    links::bind(connection, (end, seq), Kind::Contradicts, links::STRONGEST, now)?;
+    tags::add(connection, seq, tags::CONTRADICT)?;
+    let draft = &asked.new.draft;
+    let replaced = params::of(connection, end)?;
+    events::add(
+        connection,
+        &Event {
+            kind: "s4_contradiction",
+            severity: Severity::Warning,
+            domain: Some(draft.project.as_str()).filter(|name| !name.is_empty()),
+            ts: now,
+            data: json!({
+                "original_id": asked.id.to_string(),
+                "replaced_id": replaced.to_string(),
+                "new_record_id": id.to_string(),
+            }),
+            session: &draft.session,
+            sources: &[replaced, id],
+        },
+    )?;
+    Ok(json!({
+        "original_id": asked.id.to_string(),
+        "new_record_id": id.to_string(),
+        "edge_type": Kind::Contradicts.name(),
+        "ts": now.to_string(),
+    }))
+}
+
+/// A replacement that nobody has settled: neither were the two bound together since
+/// (`memory_reinforce`), nor has the new fact been replaced in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    /// What held before.
+    pub(crate) old: i64,
+    /// What holds since.
+    pub(crate) new: i64,
+}
+
+/// The newest replacements that are not settled, `most` at most; of one session where one is given.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn unsettled(
+    connection: &Connection,
+    session: Option<&str>,
+    most: usize,
+) -> Result<Vec<Open>, rusqlite::Error> {
+    let session: Option<i64> = match session {
+        None => None,
+        Some(name) => {
+            let mut find = connection.prepare_cached("SELECT number FROM session WHERE name = ?1")?;
+            let Some(number) = find.query_row([name], |row| row.get(0)).optional()? else { return Ok(Vec::new()) };
+            Some(number)
+        }
+    };
+    let mut read = connection.prepare_cached(
+        "SELECT link.a, link.b FROM link JOIN record ON record.seq = link.b
+         WHERE link.kind = 2 AND record.valid_to IS NULL AND (?1 IS NULL OR record.session = ?1)
+           AND NOT EXISTS (SELECT 1 FROM link AS settled
+                           WHERE settled.a = min(link.a, link.b) AND settled.b = max(link.a, link.b)
+                             AND settled.kind = 1)
+         ORDER BY link.used DESC LIMIT ?2",
+    )?;
+    read.query_map((session, most as i64), |row| Ok(Open { old: row.get(0)?, new: row.get(1)? }))?.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::test_support::Bench;
+
+    fn reading(bench: &Bench) -> Connection {
+        open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap()
+    }
+
+    fn replaced(bench: &Bench, id: &str, fact: &str) -> String {
+        let got = bench.ok("memory_contradict", json!({"id": id, "new_fact": fact}));
+        got["new_record_id"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_new_fact_takes_the_originals_place() {
+        let bench = Bench::new();
+        let from = json!({"tier": "procedural", "session_id": "s", "role": "assistant", "project": "/p",
+            "ts": "2024-01-01"});
+        let id = bench.capture("the server listens on port 80", from);
+        let got = bench.ok("memory_contradict", json!({"id": id, "new_fact": " port 443 "}));
+        let new = got["new_record_id"].as_str().unwrap();
+        assert_eq!(
+            got,
+            json!({"original_id": id, "new_record_id": new, "edge_type": "contradicts", "ts": "2024-06-01T12:00:00Z"})
+        );
+        let row = |seq| {
+            bench.row::<String>(
+                "SELECT concat_ws('|', text, tier, role, s.name, p.name, ts, valid_to) FROM record
+                 JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE seq = ?1",
+                seq,
+            )
+        };
+        let now = Bench::NOW.0;
+        assert_eq!(row(1), format!("the server listens on port 80|3|1|s|/p|1704067200000000|{now}"));
+        assert_eq!(row(2), format!(" port 443 |3|1|s|/p|{now}"));
+        let connection = reading(&bench);
+        assert_eq!(links::chain(&connection, 1), Ok(vec![1, 2]));
+        assert_eq!(bench.row::<String>("SELECT name FROM tag WHERE record = ?1", 2), "contradict");
+        let event = &bench.ok("events_query", json!({"kind": "s4_contradiction"}))["events"][0];
+        assert_eq!(event["source_ids"], json!([id, new]));
+        assert_eq!((&event["session_id"], &event["domain"]), (&json!("s"), &json!("/p")));
+        assert_eq!(event["data"], json!({"original_id": id, "replaced_id": id, "new_record_id": new}));
+    }
+
+    #[test]
+    fn chains_go_on_from_their_end() {
+        let bench = Bench::new();
+        let first = bench.capture("fact number 1 of the chain", json!({}));
+        let second = replaced(&bench, &first, "fact number 2 of the chain");
+        replaced(&bench, &second, "fact number 3 of the chain");
+        let again = bench.ok("memory_contradict", json!({"id": first, "new_fact": "fact number 4"}));
+        assert_eq!(again["original_id"], json!(first));
+        // The words of the first and of the last itself: each is a record of its own.
+        replaced(&bench, &first, "fact number 1 of the chain");
+        replaced(&bench, again["new_record_id"].as_str().unwrap(), "fact number 1 of the chain");
+        let connection = reading(&bench);
+        assert_eq!(links::chain(&connection, 1), Ok(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE valid_to IS NULL AND ?1", 1), 1);
+        assert_eq!(unsettled(&connection, None, 9), Ok(vec![Open { old: 5, new: 6 }]));
+    }
+
+    #[test]
+    fn words_that_hold_elsewhere_are_inserted_again() {
+        let bench = Bench::new();
+        let known = bench.capture("the meeting is on Monday", json!({}));
+        let other = bench.capture("the meeting is on Friday", json!({}));
+        assert_ne!(replaced(&bench, &other, "the meeting is on Monday"), known);
+        let got = bench.ok("memory_capture", json!({"text": "the meeting is on Monday"}));
+        assert_eq!((&got["status"], &got["record_id"]), (&json!("reinforced"), &json!(known)));
+    }
+
+    #[test]
+    fn wrong_params_are_named() {
+        let bench = Bench::new();
+        let id = bench.capture("a text that is long enough", json!({}));
+        let unknown = Uuid::from_u128(9).to_string();
+        for (params, message) in [
+            (json!({"new_fact": "x"}), "missing required param: 'id'".to_owned()),
+            (json!({"id": id}), "missing required param: 'new_fact'".into()),
+            (json!({"id": "x", "new_fact": "x"}), "param 'id' must be a record's id: 'x' is no UUID".into()),
+            (
+                json!({"id": unknown, "new_fact": "x"}),
+                format!("param 'id' must be the id of a record: there is none with {unknown}"),
+            ),
+            (json!({"id": id, "new_fact": " "}), "param 'new_fact' must be a text that is not empty".into()),
+            (
+                json!({"id": id, "new_fact": "x".repeat(TEXT_BYTES + 1)}),
+                "param 'new_fact' must be at most 65536 bytes of UTF-8: this one has 65537, and nothing is ever cut"
+                    .into(),
+            ),
+        ] {
+            assert_eq!(bench.err("memory_contradict", params).message, message);
+        }
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE ?1", 1), 1);
+        assert_eq!(bench.row::<i64>("SELECT valid_to IS NULL FROM record WHERE seq = ?1", 1), 1);
+    }
+}

@@ -1,0 +1,127 @@
+//! `curiosity_pending`: what the memory would like to ask, which is which of two facts holds.
+
+use rusqlite::Connection;
+use serde::Serialize;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::methods::contradict::{self, Open};
+use crate::memory::params;
+use crate::memory::store::reader::Reader;
+
+/// Most questions at once. Picked: more than anybody answers.
+const MOST: usize = 100;
+
+/// Characters of each fact in a question.
+const FACT_CHARS: usize = 200;
+
+/// The result of `curiosity_pending`.
+#[derive(Serialize)]
+pub(crate) struct Pending {
+    questions: Vec<Question>,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct Question {
+    /// That of the new fact.
+    id: String,
+    text: String,
+    tier: &'static str,
+    /// In bits, of two facts that may hold.
+    entropy: f64,
+    triggered_by_record_ids: [String; 2],
+}
+
+/// Answers `curiosity_pending`, the newest first.
+///
+/// # Errors
+/// -32602 for a param of a wrong type, -32001 where the store cannot be read.
+pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<Pending, CallError> {
+    let session = params.string_opt("session_id")?;
+    let snapshot = reader.snapshot()?;
+    let connection = snapshot.connection();
+    let mut questions = Vec::new();
+    for open in contradict::unsettled(connection, session.as_deref(), MOST)? {
+        questions.push(question(connection, open)?);
+    }
+    Ok(Pending { count: questions.len(), questions })
+}
+
+fn question(connection: &Connection, open: Open) -> Result<Question, CallError> {
+    let (old, new) = (params::of(connection, open.old)?.to_string(), params::of(connection, open.new)?.to_string());
+    let fact = |seq: i64| -> Result<String, rusqlite::Error> {
+        let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
+        read.query_row([seq], |row| Ok(beginning(row.get_ref(0)?.as_str()?, FACT_CHARS)))
+    };
+    Ok(Question {
+        id: new.clone(),
+        text: format!("Which holds: «{}», or since then «{}»?", fact(open.old)?, fact(open.new)?),
+        tier: "question",
+        entropy: 1.0,
+        triggered_by_record_ids: [old, new],
+    })
+}
+
+/// The first `most` characters of a text on one line.
+pub(crate) fn beginning(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    let mut count = 0;
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+            count += 1;
+        }
+        for c in word.chars() {
+            if count + 1 >= most {
+                line.push('…');
+                return line;
+            }
+            line.push(c);
+            count += 1;
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_support::Bench;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_replacement_is_asked_about_until_it_is_settled() {
+        let bench = Bench::new();
+        assert_eq!(bench.ok("curiosity_pending", json!({})), json!({"questions": [], "count": 0}));
+        let old = bench.capture("the cat is called Momo", json!({"session_id": "s"}));
+        let got = bench.ok("memory_contradict", json!({"id": old, "new_fact": "the cat is called Mimi"}));
+        let new = got["new_record_id"].clone();
+        let question = json!({"id": new, "tier": "question", "entropy": 1.0, "triggered_by_record_ids": [old, new],
+            "text": "Which holds: «the cat is called Momo», or since then «the cat is called Mimi»?"});
+        for (params, count) in [(json!({}), 1), (json!({"session_id": "s"}), 1), (json!({"session_id": "t"}), 0)] {
+            let got = bench.ok("curiosity_pending", params.clone());
+            assert_eq!(got["count"], count, "{params}");
+            assert_eq!(got["questions"].as_array().unwrap().len(), count);
+            assert!(count == 0 || got["questions"][0] == question, "{got}");
+        }
+        bench.ok("memory_reinforce", json!({"ids": [old, new]}));
+        assert_eq!(bench.ok("curiosity_pending", json!({}))["count"], 0);
+        let third = bench.ok("memory_contradict", json!({"id": new, "new_fact": "the cat is called Mumu"}));
+        let ids: Vec<Value> = bench.ok("curiosity_pending", json!({}))["questions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|question| question["id"].clone())
+            .collect();
+        assert_eq!(ids, [third["new_record_id"].clone()]);
+    }
+
+    #[test]
+    fn beginnings_are_one_line() {
+        for (text, most, want) in
+            [("", 5, ""), (" a \n\t b ", 5, "a b"), ("abcdef", 4, "abc…"), ("abc", 4, "abc"), ("ab cd ef", 5, "ab c…")]
+        {
+            assert_eq!(beginning(text, most), want, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `store_reindex`: the full-text index made anew because somebody asks for it, at once instead of while the
+//! memory sleeps.
+//!
+//! Each chunk is a job of its own, behind whatever others have brought meanwhile, as those of a cycle are; one
+//! that ends in between (a kill, a full disk) is gone on with by the next call or the next sleep.
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::dispatch::{CallError, LateReply, Reply};
+use crate::memory::consolidation::cooccurrence::Learning;
+use crate::memory::consolidation::maintenance::Night;
+use crate::memory::consolidation::step::{self, Progress, Step};
+use crate::memory::store::fulltext::{self, Index, Place, State};
+use crate::memory::store::writer::job::task;
+use crate::memory::transfer::check;
+
+/// Where the damaged index is still there: what its pages say of the schema may be wrong, too.
+const STAYS: &str = "the damaged index could not be taken out of the store (the daemon's log says why): stop the daemon, \
+                     keep the file, and restore a backup";
+
+/// What was made.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Mended {
+    /// Records that were indexed.
+    records: u64,
+}
+
+/// Answers once the index of the database at `store` is made.
+pub(crate) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>) {
+    let place = match check::is_index_damaged(store, began) {
+        Ok(true) => Place::Same,
+        Ok(false) => Place::Beside,
+        Err(error) => return reply.send::<()>(Err(error)),
+    };
+    let (follow, reply) = (night.follow.clone(), reply.later());
+    follow.submit(task(
+        0,
+        move |group| {
+            match (place, State::read(group.connection)?) {
+                (Place::Same, _) => {
+                    group.want_new_index();
+                    group.index_is(Index::Due);
+                }
+                (Place::Beside, State::Growing(_)) => {}
+                (Place::Beside, _) => drop(fulltext::begin(group, place)?),
+            }
+            Ok(())
+        },
+        move |outcome| match outcome {
+            Ok(()) => Call { night, records: 0, reply }.begin(),
+            Err(error) => reply.send::<()>(Err(error)),
+        },
+    ));
+}
+
+struct Call {
+    night: Night,
+    records: u64,
+    reply: LateReply,
+}
+
+impl Call {
+    /// Has it come to grow?
+    fn begin(self) {
+        let follow = self.night.follow.clone();
+        follow.submit(task(
+            0,
+            |group| if fulltext::is_due(group.connection)? { Ok(()) } else { Err(CallError::failed(STAYS)) },
+            move |outcome| match outcome {
+                Ok(()) => self.next(),
+                Err(error) => self.reply.send::<()>(Err(error)),
+            },
+        ));
+    }
+
+    /// Hands in the next chunk.
+    fn next(mut self) {
+        let Night { follow, folder, clock, .. } = self.night.clone();
+        let now = clock();
+        follow.submit(task(
+            0,
+            move |group| step::chunk(Step::Reindex, group, &mut Learning::default(), &folder, now),
+            move |outcome| match outcome {
+                Ok(chunk) => {
+                    self.records += chunk.counts.of("indexed");
+                    match chunk.progress {
+                        Progress::More => self.next(),
+                        Progress::Done => self.reply.send(Ok(Mended { records: self.records })),
+                    }
+                }
+                Err(error) => self.reply.send::<()>(Err(error)),
+            },
+        ));
+    }
+}

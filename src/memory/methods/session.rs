@@ -1,0 +1,394 @@
+//! `session_start_payload` and `session_exit`: what an assistant is told at the start of a session,
+//! within 2000 tokens, and what is done at its end.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::consolidation::cooccurrence::Learning;
+use crate::memory::consolidation::step::{self, Step};
+use crate::memory::methods::capture::limited;
+use crate::memory::methods::contradict;
+use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
+use crate::memory::model::time::Moment;
+use crate::memory::profile::Profile;
+use crate::memory::session::briefing::{self, Wake};
+use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::store::reader::Reader;
+use crate::memory::store::writer::Writer;
+use crate::memory::store::writer::job::{aside, task};
+
+/// Tokens of each part (of the last one where the depth is standard), and of all: a token is four
+/// characters.
+const IDENTITY_TOKENS: usize = 80;
+const FACTS_TOKENS: usize = 200;
+const STANDARD_TOKENS: usize = 1000;
+const ALL_TOKENS: usize = 2000;
+
+/// Tokens that a host keeps for what changes during the session.
+const DYNAMIC_TOKENS: usize = 1000;
+
+const BREAKPOINT: &str = "--<cache-breakpoint>--";
+
+/// Knobs that change nothing here but are told to the assistant.
+const TOLD: [&str; 5] =
+    ["dunn_quadrant", "demand_avoidance_tolerance", "masking_off", "inertia_awareness", "camouflaging_relaxation"];
+
+/// Contradictions that are counted.
+const PENDING: usize = 100;
+
+/// Records of a session that are counted at its end.
+const COUNTED: i64 = 1000;
+
+/// The result of `session_start_payload`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Payload {
+    l0: String,
+    l1: String,
+    l2: Vec<String>,
+    rich_club: String,
+    total_cached_tokens: usize,
+    total_dynamic_tokens: usize,
+    breakpoint_marker: &'static str,
+    identity_pointer: String,
+    brain_handle: String,
+    topic_cluster_hint: String,
+    compact_handle: String,
+    wake_depth: &'static str,
+}
+
+/// How much a session is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Minimal,
+    Standard,
+    Deep,
+}
+
+impl Depth {
+    fn of(profile: &Profile) -> Depth {
+        profile.value("wake_depth").as_str().and_then(Depth::named).unwrap_or(Depth::Minimal)
+    }
+
+    /// The param `wake_depth`: the least that the asker wants, whatever the knob says.
+    fn least(params: &Params<'_>) -> Result<Depth, CallError> {
+        let name = params.string_or("wake_depth", "minimal")?;
+        Depth::named(&name).ok_or_else(|| CallError::invalid("wake_depth", "one of minimal, standard, deep"))
+    }
+
+    fn named(name: &str) -> Option<Depth> {
+        [Depth::Minimal, Depth::Standard, Depth::Deep].into_iter().find(|depth| depth.name() == name)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Depth::Minimal => "minimal",
+            Depth::Standard => "standard",
+            Depth::Deep => "deep",
+        }
+    }
+}
+
+/// Answers `session_start_payload`; that the session has started is written afterwards.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(crate) fn start(
+    reader: Result<&Reader, CallError>,
+    writer: &Writer,
+    profile: &Profile,
+    params: &Params<'_>,
+    now: Moment,
+) -> Result<Payload, CallError> {
+    let session = limited(params, "session_id", "-", SESSION_BYTES)?;
+    let project = limited(params, "project", "", PROJECT_BYTES)?;
+    let depth = Depth::least(params)?.max(Depth::of(profile));
+    let snapshot = reader?.snapshot()?;
+    let connection = snapshot.connection();
+    let is_empty = !connection.prepare_cached("SELECT 1 FROM record LIMIT 1")?.exists([])?;
+    let payload = if is_empty {
+        let wake_depth = Depth::Minimal.name();
+        let empty = Payload { breakpoint_marker: BREAKPOINT, wake_depth, ..Payload::default() };
+        Payload { total_dynamic_tokens: DYNAMIC_TOKENS, ..empty }
+    } else {
+        let cached = briefing::cached(connection, &project)?;
+        let is_stale = cached.is_none();
+        let wake = match cached {
+            Some(wake) => wake,
+            None => briefing::render(connection, &project)?,
+        };
+        if is_stale {
+            let project = project.clone();
+            writer.submit(aside("a session's start", move |group| Ok(briefing::keep(group.connection, &project)?)));
+        }
+        let pending = contradict::unsettled(connection, None, PENDING)?.len();
+        payload(&wake, (profile, depth), &session, pending)
+    };
+    let data = json!({
+        "session_id": session,
+        "session_state_hash": format!("{:032x}", digest(payload.compact_handle.as_bytes())),
+        "total_cached_tokens": payload.total_cached_tokens,
+        "wake_depth": payload.wake_depth,
+        "timestamp": now.to_string(),
+    });
+    writer.submit(aside("the start of a session", move |group| {
+        let domain = Some(project.as_str()).filter(|name| !name.is_empty());
+        let (kind, severity) = ("session_started", Severity::Info);
+        Ok(events::add(
+            group.connection,
+            &Event { kind, severity, domain, ts: now, data, session: &session, sources: &[] },
+        )?)
+    }));
+    Ok(payload)
+}
+
+fn payload(wake: &Wake, (profile, depth): (&Profile, Depth), session: &str, pending: usize) -> Payload {
+    let identity: String = wake.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
+    let session: String = session.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).take(8).collect();
+    let handle = digest([&*identity, &session, &wake.label, &pending.to_string()].join("\u{1f}").as_bytes());
+    let mut payload = Payload {
+        total_dynamic_tokens: DYNAMIC_TOKENS,
+        breakpoint_marker: BREAKPOINT,
+        identity_pointer: if identity.is_empty() { String::new() } else { format!("<id:{identity}>") },
+        brain_handle: format!("<sess:{session} pend:{pending}>"),
+        topic_cluster_hint: if wake.label.is_empty() { String::new() } else { format!("<topic:{}>", wake.label) },
+        compact_handle: format!("<iai:{:016x}>", (handle >> 64) as u64),
+        wake_depth: depth.name(),
+        ..Payload::default()
+    };
+    if depth != Depth::Minimal {
+        payload.l0 = within(&identity_lines(wake, profile), IDENTITY_TOKENS, &mut 0);
+        payload.l1 = within(&wake.facts, FACTS_TOKENS, &mut 0);
+        payload.l2.clone_from(&wake.topics);
+        let l2 = payload.l2.iter().map(|line| tokens(line)).sum::<usize>();
+        let used = tokens(&payload.l0) + tokens(&payload.l1) + l2;
+        let left = ALL_TOKENS.saturating_sub(used);
+        let mut rich = 0;
+        payload.rich_club =
+            within(&wake.rich, if depth == Depth::Deep { left } else { left.min(STANDARD_TOKENS) }, &mut rich);
+        payload.total_cached_tokens = used + rich;
+    }
+    payload
+}
+
+fn identity_lines(wake: &Wake, profile: &Profile) -> Vec<String> {
+    let told = TOLD.map(|knob| match profile.value(knob) {
+        Value::String(text) => format!("{knob} {text}"),
+        value => format!("{knob} {value}"),
+    });
+    let mut lines = vec![told.join("; ")];
+    if !wake.identity.is_empty() {
+        lines.insert(0, wake.identity.clone());
+    }
+    lines
+}
+
+/// As many of the lines as fit; `used` is raised by their tokens.
+fn within(lines: &[String], most: usize, used: &mut usize) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let before = text.len();
+        if before > 0 {
+            text.push('\n');
+        }
+        text.push_str(line);
+        if tokens(&text) > most {
+            text.truncate(before);
+            break;
+        }
+    }
+    *used += tokens(&text);
+    text
+}
+
+fn tokens(text: &str) -> usize {
+    text.chars().count().div_ceil(4)
+}
+
+/// Answers `session_exit` after a chunk of association, so that what was just said is linked.
+pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+    let session: Arc<str> = match limited(params, "session_id", "-", SESSION_BYTES) {
+        Ok(session) => session.into(),
+        Err(error) => return reply.send::<()>(Err(error)),
+    };
+    let (store, reply) = (store.clone(), reply.later());
+    let work = task(
+        session.len(),
+        move |group| {
+            let linked =
+                step::chunk(Step::Associate, group, &mut Learning::default(), &store, now)?.counts.of("linked");
+            let records = count(group.connection, &session)?;
+            if records > 0 {
+                metric(group.connection, &session, records, linked, now)?;
+            }
+            Ok(json!({
+                "mode": "light",
+                "fsrs_ticked": records,
+                "cooccurrence_updates": linked,
+                "trajectory_metrics_emitted": u8::from(records > 0),
+            }))
+        },
+        |outcome| reply.send(outcome),
+    );
+    writer.submit(work);
+}
+
+/// The records of a session, counted up to [`COUNTED`].
+fn count(connection: &Connection, session: &str) -> Result<i64, rusqlite::Error> {
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM record
+               WHERE session = (SELECT number FROM session WHERE name = ?1) LIMIT ?2)";
+    let counted = connection.prepare_cached(sql)?.query_row((session, COUNTED), |row| row.get(0)).optional()?;
+    Ok(counted.unwrap_or(0))
+}
+
+fn metric(
+    connection: &Connection,
+    session: &str,
+    records: i64,
+    linked: u64,
+    now: Moment,
+) -> Result<(), rusqlite::Error> {
+    let data = json!({"session_id": session, "records": records, "linked": linked});
+    let (kind, severity) = ("trajectory_metric", Severity::Info);
+    events::add(connection, &Event { kind, severity, domain: None, ts: now, data, session, sources: &[] })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_support::Bench;
+
+    fn started(bench: &Bench, params: Value) -> Value {
+        let got = bench.ok("session_start_payload", params);
+        let lines = got["l2"].as_array().unwrap().iter().map(|line| tokens(line.as_str().unwrap())).sum::<usize>();
+        let of = |key: &str| tokens(got[key].as_str().unwrap());
+        let all = lines + of("l0") + of("l1") + of("rich_club");
+        assert_eq!(got["total_cached_tokens"], all);
+        assert!(all <= ALL_TOKENS && of("l0") <= IDENTITY_TOKENS && of("l1") <= FACTS_TOKENS, "{got}");
+        got
+    }
+
+    fn depth(bench: &Bench, depth: &str) {
+        bench.ok("profile_set", json!({"knob": "wake_depth", "value": depth}));
+    }
+
+    /// What was written aside is there once a later write is answered.
+    fn settle(bench: &Bench) {
+        bench.ok("profile_set", json!({"knob": "masking_off", "value": true}));
+    }
+
+    #[test]
+    fn an_empty_store_gives_an_empty_payload() {
+        let bench = Bench::new();
+        depth(&bench, "deep");
+        let want = json!({"l0": "", "l1": "", "l2": [], "rich_club": "", "total_cached_tokens": 0,
+            "total_dynamic_tokens": 1000, "breakpoint_marker": "--<cache-breakpoint>--", "identity_pointer": "",
+            "brain_handle": "", "topic_cluster_hint": "", "compact_handle": "", "wake_depth": "minimal"});
+        assert_eq!(started(&bench, json!({"session_id": "s"})), want);
+        settle(&bench);
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM event WHERE kind = 'session_started' AND ?1", 1), 1);
+    }
+
+    fn full() -> Bench {
+        let bench = Bench::new();
+        for n in 0..60 {
+            let project = if n % 3 == 0 { "/home/garden" } else { "/home/boat" };
+            let text = format!("number {n} about the {} {}", &project[6..], "word ".repeat(60));
+            let day = format!("2024-03-{:02}", n / 2 + 1);
+            bench.capture(&text, json!({"session_id": format!("s{}", n / 6), "project": project, "ts": day}));
+        }
+        for n in 0..20 {
+            let project = if n == 3 { "/home/garden" } else { "" };
+            let text = format!("fact number {n}: {}", "it is so ".repeat(20));
+            bench.capture(&text, json!({"tier": "semantic", "project": project, "session_id": "facts"}));
+        }
+        let id = bench.capture("the gate's code is 1234", json!({"tier": "semantic"}));
+        bench.ok("memory_contradict", json!({"id": id, "new_fact": "the gate's code is 4321"}));
+        bench
+    }
+
+    #[test]
+    fn minimal_has_the_handles_alone() {
+        let bench = full();
+        let got = started(&bench, json!({"session_id": "12345678-9abc"}));
+        for key in ["l0", "l1", "rich_club", "identity_pointer"] {
+            assert_eq!(got[key], "", "{key}");
+        }
+        assert_eq!((&got["l2"], &got["total_cached_tokens"]), (&json!([]), &json!(0)));
+        assert_eq!(got["brain_handle"], "<sess:12345678 pend:1>");
+        assert_eq!(got["wake_depth"], "minimal");
+        let handle = got["compact_handle"].as_str().unwrap();
+        assert!(handle.len() == 22 && handle.starts_with("<iai:") && handle.ends_with('>'), "{handle}");
+        assert_eq!(started(&bench, json!({"session_id": "12345678-other"}))["compact_handle"], handle);
+        assert_ne!(started(&bench, json!({"session_id": "other"}))["compact_handle"], handle);
+    }
+
+    #[test]
+    fn standard_and_deep_fill_it_within_the_budget() {
+        let bench = full();
+        depth(&bench, "standard");
+        let standard = started(&bench, json!({}));
+        assert!(standard["l0"].as_str().unwrap().contains("dunn_quadrant neutral; demand_avoidance_tolerance"));
+        let facts: Vec<&str> = standard["l1"].as_str().unwrap().lines().collect();
+        assert_eq!(facts[0], "- the gate's code is 4321");
+        assert!(facts.iter().all(|line| line.starts_with("- ") && line.chars().count() <= 100), "{facts:?}");
+        assert!(!facts.iter().any(|line| line.contains("1234")));
+        assert!((1..=7).contains(&standard["l2"].as_array().unwrap().len()));
+        assert_eq!(started(&bench, json!({"wake_depth": "minimal"})), standard);
+        depth(&bench, "minimal");
+        assert_eq!(started(&bench, json!({"wake_depth": "standard"})), standard);
+        let error = bench.err("session_start_payload", json!({"wake_depth": "full"}));
+        assert_eq!(error.message, "param 'wake_depth' must be one of minimal, standard, deep");
+        depth(&bench, "deep");
+        let deep = started(&bench, json!({"wake_depth": "standard"}));
+        assert!(deep["rich_club"].as_str().unwrap().len() > standard["rich_club"].as_str().unwrap().len());
+    }
+
+    #[test]
+    fn the_projects_own_matters_come_first() {
+        let bench = full();
+        depth(&bench, "standard");
+        let got = started(&bench, json!({"project": "/home/garden"}));
+        let rich: Vec<&str> = got["rich_club"].as_str().unwrap().lines().collect();
+        assert!(rich[0].starts_with("- 2024-03-29 user: number 57 about the garden"), "{}", rich[0]);
+        assert!(got["l2"][0].as_str().unwrap().contains("about the garden"), "{}", got["l2"]);
+        assert!(got["l1"].as_str().unwrap().starts_with("- fact number 3: it is"), "{}", got["l1"]);
+    }
+
+    #[test]
+    fn it_is_read_from_its_row_until_a_record_comes() {
+        let bench = full();
+        depth(&bench, "standard");
+        started(&bench, json!({}));
+        settle(&bench);
+        bench.sql("UPDATE wake SET payload = replace(payload, 'gate', 'door')");
+        assert!(started(&bench, json!({}))["l1"].as_str().unwrap().contains("door's code"));
+        bench.capture("something new to be known", json!({}));
+        assert!(started(&bench, json!({}))["l1"].as_str().unwrap().contains("gate's code"));
+        settle(&bench);
+        bench.sql("UPDATE wake SET newest = 1, payload = replace(payload, 'gate', 'door')");
+        bench.ok("memory_consolidate", json!({}));
+        bench.sql("UPDATE wake SET payload = replace(payload, 'gate', 'fence')");
+        assert!(started(&bench, json!({}))["l1"].as_str().unwrap().contains("fence's code"));
+    }
+
+    #[test]
+    fn the_end_of_a_session_links_what_was_said() {
+        let bench = Bench::new();
+        let none = json!({"mode": "light", "fsrs_ticked": 0, "cooccurrence_updates": 0,
+            "trajectory_metrics_emitted": 0});
+        assert_eq!(bench.ok("session_exit", json!({"session_id": "s"})), none);
+        for n in 0..3 {
+            bench.capture(&format!("said in the session, number {n}"), json!({"session_id": "s"}));
+        }
+        let want = json!({"mode": "light", "fsrs_ticked": 3, "cooccurrence_updates": 2,
+            "trajectory_metrics_emitted": 1});
+        assert_eq!(bench.ok("session_exit", json!({"session_id": "s"})), want);
+        let event = &bench.ok("events_query", json!({"kind": "trajectory_metric"}))["events"][0];
+        assert_eq!(event["data"], json!({"session_id": "s", "records": 3, "linked": 2}));
+    }
+}

@@ -1,0 +1,763 @@
+//! `memory_recall`: a cue becomes hits, word for word as they were stored.
+//!
+//! It reads the params, decides how literally the cue is meant, has `search.rs` find the records, and
+//! makes the reply within its bounds. It writes nothing: what it took is its caller's to write, once it is
+//! answered.
+
+pub(crate) mod candidates;
+pub(crate) mod mode;
+pub(crate) mod postings;
+pub(crate) mod preferences;
+pub(crate) mod query;
+pub(crate) mod rank;
+pub(crate) mod related;
+pub(crate) mod structural;
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::graph::links;
+use crate::memory::graph::patterns;
+use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::params;
+use crate::memory::profile::Profile;
+use crate::memory::recall::candidates::{Filter, Query};
+use crate::memory::recall::mode::{Mode, quoted};
+use crate::memory::recall::preferences::{Leaning, Literal};
+use crate::memory::recall::rank::{Found, Place};
+use crate::memory::recall::related::{Bonds, SPARE};
+use crate::memory::session::digest::{self, Brought, FirstTurn, Morning};
+use crate::memory::store::reader::{Reader, Snapshot};
+use crate::memory::text::phrase::{Phrase, Wanted};
+use crate::memory::text::tokenizer::{self, Asked};
+
+/// How long a recall looks for more before it answers with what it has.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
+const HITS_BYTES: usize = (1 << 20) - (16 << 10);
+
+/// Tokens of what a session's first recall brings beside its hits (the contract).
+const FIRST_TURN_TOKENS: usize = 400;
+
+/// Records looked at for it. Picked.
+const FIRST_TURN_LOOKS: usize = 64;
+
+/// Characters of a token, the usual estimate.
+const TOKEN_CHARS: usize = 4;
+
+/// Most patterns that a reply names.
+const PATTERNS: usize = 3;
+
+/// Most words that a hit's reason lists. Picked.
+const REASON_WORDS: usize = 8;
+
+/// Answers `memory_recall`; what is found by `deadline`, if that comes first.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(crate) fn recall(
+    reader: &Reader,
+    profile: &Profile,
+    morning: &Morning,
+    params: &Params<'_>,
+    now: Moment,
+    deadline: Instant,
+) -> Result<(Recalled, Taken), CallError> {
+    let cue = params.string("cue")?;
+    let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
+    let limit = params.integer_or("limit", 1..=100, 10)? as usize;
+    let session = params.string_or("session_id", "unknown")?;
+    params.string_opt("language")?;
+    let project = params.string_or("project", "")?;
+    let mode = Mode::of(&cue);
+    let leaning = Leaning::of(profile);
+    let filter = Filter {
+        since: Moment::param(params, "since", DayEnd::First)?,
+        until: Moment::param(params, "until", DayEnd::Last)?,
+        tier: (mode == Mode::Verbatim && leaning.literal == Literal::Strong).then_some(Tier::Episodic),
+        project: (!project.is_empty()).then_some(&*project),
+    };
+    let query = Query {
+        cue: &cue,
+        terms: tokenizer::asked(&cue),
+        phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
+        filter,
+        leaning: &leaning,
+    };
+    let snapshot = reader.snapshot()?;
+    let (found, why) = if query.terms.is_empty() {
+        // Nothing that a word could be found by: as an empty cue.
+        (candidates::newest(&snapshot, &filter, limit + SPARE)?, Why::Newest)
+    } else {
+        let answer = candidates::search(&snapshot, &query, deadline, limit + SPARE)?;
+        (answer.found, Why::Terms(answer.terms))
+    };
+    let connection = snapshot.connection();
+    let bonds = Bonds::of(connection, found, limit, now)?;
+    let mut reply = Recalled::new(mode);
+    reply.add(connection, &bonds, &why, budget, profile)?;
+    reply.add_around(connection, &bonds)?;
+    let taken = Taken {
+        used: bonds.used.clone(),
+        first_turn: morning.take_first_turn(&session, now),
+        digest: morning.take_digest(now),
+    };
+    let mut add = || {
+        if taken.digest.is_some() {
+            reply.overnight_digest = morning.digest(connection, taken.digest, now)?;
+        }
+        match taken.first_turn {
+            Some(_) => reply.add_first_turn(&snapshot, &bonds, &filter, &session, profile),
+            None => Ok(()),
+        }
+    };
+    match add() {
+        Ok(()) => Ok((reply, taken)),
+        Err(error) => {
+            morning.put_back(taken.first_turn, taken.digest);
+            Err(error)
+        }
+    }
+}
+
+/// What a recall took, to be written when it is answered.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    /// Pairs of records whose link was of use and is to be made new.
+    used: Vec<(i64, i64)>,
+    first_turn: Option<FirstTurn>,
+    digest: Option<Brought>,
+}
+
+impl Taken {
+    /// Is there nothing to be written?
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn keep(&self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
+        if let Some(turn) = &self.first_turn {
+            turn.forget(connection)?;
+        }
+        if let Some(brought) = self.digest {
+            digest::keep_shown(connection, brought, now)?;
+        }
+        links::touch(connection, &self.used, now)
+    }
+}
+
+/// Why records were found.
+enum Why {
+    Newest,
+    Structure,
+    Terms(Vec<Asked>),
+}
+
+/// The result of `memory_recall`.
+#[derive(Serialize)]
+pub(crate) struct Recalled {
+    hits: Vec<Box<RawValue>>,
+    anti_hits: Vec<Box<RawValue>>,
+    activation_trace: Vec<String>,
+    budget_used: usize,
+    cue_mode: Mode,
+    patterns_observed: Vec<Value>,
+    overnight_digest: Value,
+    truncated: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_turn_recall: Option<FirstTurnRecall>,
+    /// Bytes of all hits.
+    #[serde(skip)]
+    bytes: usize,
+}
+
+/// Where things stood: what was said last in other sessions.
+#[derive(Serialize)]
+struct FirstTurnRecall {
+    hits: Vec<Box<RawValue>>,
+    budget_tokens: usize,
+    budget_used: usize,
+    warm_lru_size: usize,
+    warm_lru_source: &'static str,
+}
+
+#[derive(Serialize)]
+struct Hit<'r> {
+    record_id: String,
+    score: f64,
+    reason: String,
+    literal_surface: &'r str,
+    adjacent_suggestions: Vec<String>,
+    valid_from: String,
+    valid_to: Option<String>,
+    session_id: &'r str,
+    role: &'static str,
+    ts: String,
+    #[serde(rename = "_scene_hint", skip_serializing_if = "Option::is_none")]
+    scene_hint: Option<SceneHint<'r>>,
+}
+
+#[derive(Serialize)]
+struct SceneHint<'r> {
+    session_id: &'r str,
+    captured_at: String,
+    advice: &'static str,
+}
+
+impl Recalled {
+    fn new(cue_mode: Mode) -> Recalled {
+        Recalled {
+            hits: Vec::new(),
+            anti_hits: Vec::new(),
+            activation_trace: Vec::new(),
+            budget_used: 0,
+            cue_mode,
+            patterns_observed: Vec::new(),
+            overnight_digest: digest::nothing(),
+            truncated: 0,
+            first_turn_recall: None,
+            bytes: 0,
+        }
+    }
+
+    /// Of records that were found by what they are, in the order given.
+    ///
+    /// # Errors
+    /// -32001 where the store cannot be read.
+    pub(crate) fn of_structure(
+        connection: &Connection,
+        found: Vec<Found>,
+        budget: usize,
+        profile: &Profile,
+    ) -> Result<Recalled, CallError> {
+        let mut reply = Recalled::new(Mode::Concept);
+        reply.add(connection, &Bonds::none(found), &Why::Structure, budget, profile)?;
+        Ok(reply)
+    }
+
+    /// Makes hits of the records, the best first, as far as budget and reply have room; the first
+    /// fits any budget.
+    fn add(
+        &mut self,
+        connection: &Connection,
+        bonds: &Bonds,
+        why: &Why,
+        budget: usize,
+        profile: &Profile,
+    ) -> Result<(), CallError> {
+        let (found, scores) = (&bonds.found, scores(&bonds.found));
+        let has_scene = profile.value("scene_construction_scaffold") == &Value::Bool(true);
+        let has_adjacent = profile.value("task_support") != "blank_recall";
+        for (i, (one, score)) in found.iter().zip(scores).enumerate() {
+            let adjacent = if has_adjacent { bonds.adjacent(one.seq) } else { &[] };
+            let shown = Shown {
+                score,
+                reason: bonds.reason(one.seq, reason(one, why)),
+                adjacent_suggestions: as_ids(connection, adjacent)?,
+                has_scene,
+            };
+            let Some((hit, tokens)) = shown.hit(connection, one.seq)? else { continue };
+            if i > 0 && self.budget_used + tokens > budget {
+                break;
+            }
+            if !self.has_room(&hit) {
+                self.truncated = found.len() - i;
+                break;
+            }
+            self.budget_used += tokens;
+            self.hits.push(hit);
+        }
+        Ok(())
+    }
+
+    /// Adds what hangs on the hits.
+    fn add_around(&mut self, connection: &Connection, bonds: &Bonds) -> Result<(), CallError> {
+        for &seq in &bonds.anti {
+            let reason = "has been replaced by a newer fact".to_owned();
+            let shown = Shown { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene: false };
+            let Some((hit, _)) = shown.hit(connection, seq)? else { continue };
+            if self.has_room(&hit) {
+                self.anti_hits.push(hit);
+            }
+        }
+        self.activation_trace = as_ids(connection, &bonds.activated)?;
+        if self.cue_mode == Mode::Concept {
+            let seqs: Vec<i64> = bonds.found.iter().map(|one| one.seq).collect();
+            let patterns = patterns::shown_by(connection, &seqs, PATTERNS)?;
+            let observed = |one: &patterns::Schema| json!({"pattern": one.pattern, "evidence_count": one.evidence_count, "schema_id": one.id});
+            self.patterns_observed = patterns.iter().map(observed).collect();
+        }
+        Ok(())
+    }
+
+    /// Adds what was said last in other sessions, of this project first, that is not among the hits.
+    fn add_first_turn(
+        &mut self,
+        snapshot: &Snapshot<'_>,
+        bonds: &Bonds,
+        filter: &Filter<'_>,
+        session: &str,
+        profile: &Profile,
+    ) -> Result<(), CallError> {
+        let connection = snapshot.connection();
+        let all = Filter { since: None, until: None, tier: None, ..*filter };
+        let mut last = candidates::newest(snapshot, &all, FIRST_TURN_LOOKS)?;
+        let mut fits = connection.prepare_cached(
+            "SELECT 1 FROM record WHERE seq = ?1 AND valid_to IS NULL AND length(text) <= ?2
+             AND session IS NOT (SELECT number FROM session WHERE name = ?3)",
+        )?;
+        let mut kept = Vec::new();
+        for one in last.drain(..) {
+            let is_hit = bonds.found.iter().any(|hit| hit.seq == one.seq);
+            if !is_hit && fits.exists((one.seq, (FIRST_TURN_TOKENS * TOKEN_CHARS) as i64, session))? {
+                kept.push(one);
+            }
+        }
+        let mut first = Recalled::new(self.cue_mode);
+        first.bytes = self.bytes;
+        first.add(connection, &Bonds::none(kept), &Why::Newest, FIRST_TURN_TOKENS, profile)?;
+        let warm_lru_source = if first.hits.is_empty() { "none" } else { "daemon" };
+        self.first_turn_recall = Some(FirstTurnRecall {
+            budget_tokens: FIRST_TURN_TOKENS,
+            budget_used: first.budget_used,
+            warm_lru_size: first.hits.len(),
+            warm_lru_source,
+            hits: first.hits,
+        });
+        Ok(())
+    }
+
+    fn has_room(&mut self, hit: &RawValue) -> bool {
+        let fits = self.bytes + hit.get().len() <= HITS_BYTES;
+        if fits {
+            self.bytes += hit.get().len() + 1;
+        }
+        fits
+    }
+}
+
+fn as_ids(connection: &Connection, seqs: &[i64]) -> Result<Vec<String>, rusqlite::Error> {
+    seqs.iter().map(|&seq| Ok(params::of(connection, seq)?.to_string())).collect()
+}
+
+/// How a record is shown.
+struct Shown {
+    score: f64,
+    reason: String,
+    adjacent_suggestions: Vec<String>,
+    has_scene: bool,
+}
+
+impl Shown {
+    /// The hit as JSON, and the tokens of its text.
+    fn hit(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
+        let mut read = connection.prepare_cached(
+            "SELECT id, ts, valid_to, role, session.name, text
+             FROM record JOIN session ON session.number = record.session WHERE seq = ?1",
+        )?;
+        let mut rows = read.query([seq])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let literal_surface = candidates::string(row, 5)?;
+        let session_id = candidates::string(row, 4)?;
+        let ts = Moment(row.get(1)?).to_string();
+        let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
+        let hit = Hit {
+            record_id: Uuid::from_bytes(row.get(0)?).to_string(),
+            score: self.score,
+            reason: self.reason,
+            literal_surface,
+            adjacent_suggestions: self.adjacent_suggestions,
+            valid_from: ts.clone(),
+            valid_to: row.get::<_, Option<i64>>(2)?.map(|at| Moment(at).to_string()),
+            session_id,
+            role: Role::numbered(row.get(3)?).name(),
+            ts: ts.clone(),
+            scene_hint: self.has_scene.then_some(SceneHint { session_id, captured_at: ts, advice }),
+        };
+        let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
+        let hit = to_raw_value(&hit).map_err(|error| CallError::failed(format!("a hit is no JSON: {error}")))?;
+        Ok(Some((hit, tokens)))
+    }
+}
+
+/// Scores over 0 up to 1 that fall from hit to hit: in steps of a millionth, phrases and places in
+/// bands of their own where there are any.
+fn scores(found: &[Found]) -> Vec<f64> {
+    const STEPS: f64 = 1e6;
+    let band = |one: &Found| (one.phrase as u32, one.place as u32);
+    let (phrases, places) = found.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+    let bands = f64::from((phrases + 1) * (places + 1));
+    let mut left = found.len() as f64;
+    let mut ceiling = STEPS;
+    let score = |one: &Found| {
+        let (phrase, place) = band(one);
+        let share = (f64::from(phrase * (places + 1) + place) + one.score) / bands;
+        let step = (share * STEPS).round().min(ceiling).max(left);
+        ceiling = step - 1.0;
+        left -= 1.0;
+        step / STEPS
+    };
+    found.iter().map(score).collect()
+}
+
+fn reason(found: &Found, why: &Why) -> String {
+    let terms = match why {
+        Why::Newest => return "among the most recent".into(),
+        Why::Structure => return "is what was asked for".into(),
+        Why::Terms(terms) => terms,
+    };
+    let mut reason = match found.quotes {
+        Phrase::Exact => "has the quoted words exactly; ".to_owned(),
+        Phrase::Alike => "has the quoted words in another spelling; ".to_owned(),
+        Phrase::None => String::new(),
+    };
+    if found.place == Place::Here {
+        reason.push_str("of this project; ");
+    }
+    let words = |places: &[usize]| {
+        let words: Vec<&str> = places.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
+        let more = if places.len() > REASON_WORDS { ", …" } else { "" };
+        words.join(", ") + more
+    };
+    match (&found.terms[..], &found.alike[..]) {
+        ([], []) => reason.push_str("said next to what matches"),
+        ([], alike) => reason.push_str(&format!("has words that begin like {}", words(alike))),
+        (same, _) => reason.push_str(&format!("matches {} of {} words: {}", same.len(), terms.len(), words(same))),
+    }
+    reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dispatch::Runner;
+    use crate::memory::test_support::{Bench, call_on};
+
+    fn texts(got: &Value) -> Vec<&str> {
+        got["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect()
+    }
+
+    /// Every reply has all its keys, and scores that fall.
+    fn recalled(bench: &Bench, params: Value) -> Value {
+        let got = bench.ok("memory_recall", params);
+        let keys: Vec<_> = got.as_object().unwrap().keys().cloned().collect();
+        assert_eq!(
+            keys,
+            [
+                "activation_trace",
+                "anti_hits",
+                "budget_used",
+                "cue_mode",
+                "hits",
+                "overnight_digest",
+                "patterns_observed",
+                "truncated"
+            ]
+        );
+        let scores: Vec<f64> =
+            got["hits"].as_array().unwrap().iter().map(|hit| hit["score"].as_f64().unwrap()).collect();
+        assert!(scores.windows(2).all(|two| two[0] > two[1]), "{scores:?}");
+        assert!(scores.iter().all(|score| (0.0..=1.0).contains(score) && *score > 0.0), "{scores:?}");
+        got
+    }
+
+    fn tongues() -> Bench {
+        let bench = Bench::new();
+        for (i, text) in [
+            "Anna: we went camping in the mountains last summer",
+            "Anna: my cat Momo sleeps on the keyboard",
+            "Boris: the database migration failed on the staging server",
+            "Boris: I bought a red bicycle for my daughter",
+            "Мы ездили на дачу, и кошка Мурка поймала мышь",
+            "Вчера обсуждали отпуск: едем на Байкал в августе",
+            "Die Besprechung über den Häuserkauf ist am Donnerstag",
+            "Wir haben die Straße gesperrt, weil der Kran kommt",
+            "Le chat de la voisine s'appelle Félix et l'homme l'adore",
+            "Nous préférons les châteaux de la Loire",
+            "El perro de mi hermana corre por la playa",
+            "Mañana tenemos una reunión con el equipo de diseño",
+            "ذهبنا إلى المدرسة الجديدة صباح اليوم",
+            "اشتريت كِتَاباً عن تاريخ المدينة",
+            "昨日、東京タワーの近くで猫を見ました",
+            "来週の会議は大阪で開催されます",
+            "我们昨天在北京吃了烤鸭和饺子",
+            "他正在大学里学习编写操作系统",
+            "어제 학교에서 친구를 만났어요",
+            "เมื่อวานเราไปเที่ยวเชียงใหม่กับครอบครัว",
+            "हम कल दिल्ली में मिले थे और चाय पी",
+            "Χθες πήγαμε στην Αθήνα με το τρένο",
+            "party tonight 🎉 bring the guitar and some snacks",
+            "the same guitar was repaired by Boris in the old workshop downtown near the river",
+        ]
+        .iter()
+        .enumerate()
+        {
+            bench.capture(text, json!({"session_id": format!("s{}", i / 4)}));
+        }
+        bench
+    }
+
+    #[test]
+    fn words_are_found_in_every_language() {
+        let bench = tongues();
+        for (cue, part) in [
+            ("When did Anna go camping?", "camping in the mountains"),
+            ("What is the name of the cat?", "Momo"),
+            ("migrating databases", "database migration"),
+            ("bicycles", "red bicycle"),
+            ("как зовут кошку", "Мурка"),
+            ("отпуск на байкале", "Байкал"),
+            ("hauserkauf", "Häuserkauf"),
+            ("STRASSE gesperrt", "Straße"),
+            ("chats de Felix", "Félix"),
+            ("homme", "l'homme"),
+            ("chateau", "châteaux"),
+            ("manana reunion", "Mañana"),
+            ("perros en la playa", "El perro"),
+            ("مدرسة", "المدرسة"),
+            ("كتاب التاريخ", "كِتَاباً"),
+            ("猫", "猫を見ました"),
+            ("とうきょうタワー タワー", "東京タワー"),
+            ("大阪の会議", "大阪"),
+            ("北京烤鸭", "烤鸭"),
+            ("操作系统", "操作系统"),
+            ("학교", "학교에서"),
+            ("เชียงใหม่", "เชียงใหม่"),
+            ("दिल्ली चाय", "दिल्ली"),
+            ("αθηνα", "Αθήνα"),
+            ("🎉", "🎉"),
+            ("guitar repaired", "repaired by Boris"),
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            let first = texts(&got).first().copied().unwrap_or_default();
+            assert!(first.contains(part), "{cue}: {:?}", texts(&got));
+        }
+    }
+
+    #[test]
+    fn a_hit_has_every_key_and_the_exact_text() {
+        let bench = Bench::new();
+        let text = "  exact \u{0} bytes,\r\n of a ТЕКСТ with «quotes»\t";
+        let id = bench.capture(text, json!({"session_id": "s", "role": "system", "ts": "2024-01-02T03:04:05+01:00"}));
+        bench.capture("a longer text about bytes and other such things", json!({}));
+        let got = recalled(&bench, json!({"cue": "bytes текст"}));
+        let hit = &got["hits"][0];
+        assert_eq!(hit["literal_surface"], text);
+        for (key, want) in [
+            ("record_id", json!(id)),
+            ("reason", json!("matches 2 of 2 words: bytes, текст")),
+            ("adjacent_suggestions", json!([])),
+            ("valid_from", json!("2024-01-02T02:04:05Z")),
+            ("valid_to", json!(null)),
+            ("session_id", json!("s")),
+            ("role", json!("system")),
+            ("ts", json!("2024-01-02T02:04:05Z")),
+        ] {
+            assert_eq!(hit[key], want, "{key}");
+        }
+        assert_eq!(hit["_scene_hint"]["captured_at"], "2024-01-02T02:04:05Z");
+        bench.ok("profile_set", json!({"knob": "scene_construction_scaffold", "value": false}));
+        bench.sql("UPDATE record SET valid_to = 1000000 WHERE seq = 1");
+        let got = recalled(&bench, json!({"cue": "bytes текст"}));
+        assert_eq!(got["hits"][0]["_scene_hint"], json!(null));
+        assert_eq!(got["hits"][0]["valid_to"], "1970-01-01T00:00:01Z");
+    }
+
+    #[test]
+    fn any_cue_is_only_text() {
+        let bench = tongues();
+        let nested = "(".repeat(5000);
+        let open = "«".repeat(50_000);
+        let words = |count: u32| (0..count).map(|n| format!("word{n} ")).collect::<String>();
+        let many = words(16_000);
+        let long = format!("{} camping", "x".repeat(100_000));
+        for cue in [
+            "camping OR NOT AND NEAR/3",
+            "NEAR(camping mountains, 5)",
+            "\"camping",
+            "camping\"",
+            "text:camping cue:x -camping +camping ^camping camping*",
+            "camping' OR 1=1; DROP TABLE record; --",
+            "camping \0 \u{1} \u{7f} \u{fffd}",
+            "{camping} : [x] camping_x rowid",
+            "🎉🎉 camping",
+            &format!("{nested} camping"),
+            &format!("{open} camping"),
+            &format!("{} camping", words(500)),
+            &long,
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            assert!(texts(&got).iter().any(|text| text.contains("camping")), "{:.60}", cue);
+        }
+        for cue in ["zzz", "\"zzz\"", &many, "x".repeat(100_000).as_str()] {
+            assert_eq!(texts(&recalled(&bench, json!({"cue": cue}))), [""; 0], "{:.60}", cue);
+        }
+    }
+
+    #[test]
+    fn a_cue_without_a_word_gives_the_newest() {
+        let bench = Bench::new();
+        for (text, ts, project) in [
+            ("the first of all texts", "2024-03-01", "p"),
+            ("an older text that came later", "2023-01-01", "p"),
+            ("the second of all texts", "2024-03-02", ""),
+            ("the third of all texts", "2024-03-02", "q"),
+        ] {
+            bench.capture(text, json!({"ts": ts, "project": project}));
+        }
+        let order = |params| texts(&recalled(&bench, params)).iter().map(|t| t[4..9].to_owned()).collect::<Vec<_>>();
+        for cue in ["", " \n ", "?!", "\"\""] {
+            assert_eq!(order(json!({"cue": cue})), ["third", "secon", "first", "lder "], "{cue}");
+        }
+        assert_eq!(order(json!({"cue": "", "limit": 2})), ["third", "secon"]);
+        assert_eq!(order(json!({"cue": "", "project": "p"})), ["first", "lder ", "third", "secon"]);
+        assert_eq!(order(json!({"cue": "", "until": "2024-03-01"})), ["first", "lder "]);
+        assert_eq!(recalled(&bench, json!({"cue": ""}))["hits"][0]["reason"], "among the most recent");
+        assert_eq!(texts(&recalled(&Bench::new(), json!({"cue": ""}))), [""; 0]);
+    }
+
+    #[test]
+    fn stop_words_alone_are_words() {
+        let bench = tongues();
+        bench.capture("what it was is what it is", json!({}));
+        assert_eq!(texts(&recalled(&bench, json!({"cue": "what is it?", "limit": 1}))), ["what it was is what it is"]);
+    }
+
+    #[test]
+    fn dates_and_projects_choose() {
+        let bench = Bench::new();
+        for (text, ts, project) in [
+            ("garden: planted tomatoes", "2024-05-01T10:00:00Z", ""),
+            ("garden: garden garden tomatoes", "2024-05-02T23:59:59.5Z", "/home/a"),
+            ("garden: watered tomatoes", "2024-05-03T10:00:00Z", "/home/b"),
+        ] {
+            bench.capture(text, json!({"ts": ts, "project": project, "session_id": ts}));
+        }
+        for (params, want) in [
+            (json!({"since": "2024-05-02"}), &["garden: garden", "garden: watere"][..]),
+            (json!({"until": "2024-05-02"}), &["garden: garden", "garden: plante"]),
+            (json!({"until": "2024-05-02T12:00:00Z"}), &["garden: plante"]),
+            (json!({"since": "2024-05-01T12:00:00+02:00", "until": "2024-05-01T10:00:00Z"}), &["garden: plante"]),
+            (json!({"since": "2025-01-01"}), &[]),
+            (json!({"project": "/home/b"}), &["garden: watere", "garden: garden", "garden: plante"]),
+            (json!({"project": "/home/none"}), &["garden: garden", "garden: watere", "garden: plante"]),
+        ] {
+            let mut asked = params.clone();
+            asked["cue"] = "garden".into();
+            let got = recalled(&bench, asked);
+            let starts: Vec<_> = texts(&got).iter().map(|text| &text[..14]).collect();
+            assert_eq!(starts, want, "{params}");
+        }
+        let got = recalled(&bench, json!({"cue": "garden", "project": "/home/b"}));
+        assert_eq!(got["hits"][0]["reason"], "of this project; matches 1 of 1 words: garden");
+        for name in ["since", "until"] {
+            let error = bench.err("memory_recall", json!({"cue": "x", name: "soon"}));
+            assert!(error.message.starts_with(&format!("param '{name}' must be an ISO 8601 date")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_asks_for_the_words_themselves() {
+        let bench = Bench::new();
+        for (text, tier) in [
+            ("the meeting is to be moved, or not", "episodic"),
+            ("Hamlet: To be, or not to be, that is the question", "episodic"),
+            ("hamlet said: to be or not to be", "episodic"),
+            ("to be or not to be is a semantic note on Hamlet", "semantic"),
+            ("日本語で「猫が好き」と言いました", "episodic"),
+        ] {
+            bench.capture(text, json!({"tier": tier}));
+        }
+        for (cue, mode, first) in [
+            ("\"to be or not to be\"", "verbatim", "hamlet said: to be or not"),
+            ("who has “To be, or not to be”?", "verbatim", "Hamlet: To be, or not to be"),
+            ("what was «to be or not»", "verbatim", "hamlet said: to be or not"),
+            ("「猫が好き」", "verbatim", "日本語で"),
+            ("verbatim hamlet", "verbatim", "ham"),
+            ("what exactly about hamlet", "concept", "h"),
+            ("Найди дословно hamlet", "verbatim", "h"),
+        ] {
+            let got = recalled(&bench, json!({"cue": cue}));
+            assert_eq!(got["cue_mode"], mode, "{cue}");
+            let found = texts(&got);
+            assert!(found[0].to_lowercase().starts_with(&first.to_lowercase()), "{cue}: {found:?}");
+            assert_eq!(found.iter().any(|text| text.contains("semantic")), mode == "concept", "{cue}: {found:?}");
+        }
+        let got = recalled(&bench, json!({"cue": "\"to be or not to be\""}));
+        let reasons: Vec<_> =
+            got["hits"].as_array().unwrap().iter().map(|hit| hit["reason"].as_str().unwrap()).collect();
+        assert!(reasons[0].starts_with("has the quoted words exactly; matches"), "{reasons:?}");
+        assert!(reasons[1].starts_with("has the quoted words in another spelling; "), "{reasons:?}");
+    }
+
+    #[test]
+    fn budget_and_limit_end_the_list_but_one_hit_always_fits() {
+        let bench = Bench::new();
+        for n in 1..=5 {
+            bench.capture(&format!("pear number {n} {}", "я".repeat(86)), json!({}));
+        }
+        for (params, count, used) in [
+            (json!({}), 5, 125),
+            (json!({"limit": 2}), 2, 50),
+            (json!({"budget_tokens": 50}), 2, 50),
+            (json!({"budget_tokens": 74}), 2, 50),
+            (json!({"budget_tokens": 0}), 1, 25),
+        ] {
+            let mut asked = params.clone();
+            asked["cue"] = "pear".into();
+            let got = recalled(&bench, asked);
+            assert_eq!((texts(&got).len(), &got["budget_used"]), (count, &json!(used)), "{params}");
+            assert_eq!(got["truncated"], 0);
+        }
+        for (name, value) in [("limit", 0), ("limit", 101), ("budget_tokens", -1)] {
+            let error = bench.err("memory_recall", json!({"cue": "x", name: value}));
+            assert!(error.message.starts_with(&format!("param '{name}' must be an integer from ")), "{error}");
+        }
+        assert_eq!(bench.err("memory_recall", json!({})).message, "missing required param: 'cue'");
+        assert_eq!(bench.err("memory_recall", json!({"cue": 5})).message, "param 'cue' must be a string");
+    }
+
+    #[test]
+    fn a_reply_stays_under_a_mebibyte() {
+        let bench = Bench::new();
+        for n in 0..8 {
+            bench.capture(&format!("plum {n} {}", "\u{1}".repeat(60_000)), json!({}));
+        }
+        let got = recalled(&bench, json!({"cue": "plum", "budget_tokens": 1_000_000, "limit": 8}));
+        let count = texts(&got).len();
+        assert!(got.to_string().len() <= 1 << 20);
+        assert_eq!((count, &got["truncated"]), (2, &json!(6)));
+    }
+
+    #[test]
+    fn what_was_found_by_the_deadline_is_answered() {
+        let bench = tongues();
+        let mut runner = Runner::default();
+        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
+        let reader = runner.own.as_mut().unwrap().reader().unwrap();
+        let text = json!({"cue": "guitar"}).to_string();
+        let params = Params::read(Some(&text)).unwrap();
+        let profile = bench.memory.profiles.current();
+        let hits = |deadline| {
+            recall(reader, &profile, &bench.memory.morning, &params, Bench::NOW, deadline).unwrap().0.hits.len()
+        };
+        let now = Instant::now();
+        assert_eq!(
+            (hits(now), hits(now + PATIENCE)),
+            (1, 4),
+            "the first that was read; both, and what was said next to them"
+        );
+    }
+}

@@ -1,0 +1,306 @@
+//! `memory_recall_structural`: records by what they are, not by their words: who said them, in which
+//! session, of which tier, with which tag, in which language, on which day.
+//!
+//! All roles given must hold. A role that is unknown is refused rather than passed over: whoever asks
+//! for what cannot be told would otherwise be given everything.
+
+use rusqlite::{Connection, OptionalExtension};
+use serde::Serialize;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::profile::Profile;
+use crate::memory::recall::Recalled;
+use crate::memory::recall::rank::{Found, Place};
+use crate::memory::sort;
+use crate::memory::store::reader::Reader;
+use crate::memory::store::tags;
+use crate::memory::text::language;
+use crate::memory::text::phrase::Phrase;
+
+/// Most records that a call may look at.
+const MOST: i64 = 50_000;
+
+/// The result of `memory_recall_structural`: as that of `memory_recall`, and the roles asked for.
+#[derive(Serialize)]
+pub(crate) struct Structural {
+    #[serde(flatten)]
+    recalled: Recalled,
+    structural_query_size: usize,
+}
+
+/// What was asked for; a role that is `None` was not.
+#[derive(Debug, Default)]
+struct Query {
+    who: Option<Who>,
+    session: Option<String>,
+    tier: Option<Tier>,
+    tag: Option<String>,
+    language: Option<String>,
+    day: Option<(Moment, Moment)>,
+    size: usize,
+}
+
+#[derive(Debug)]
+enum Who {
+    Role(Role),
+    /// Lower case, with the colon: a speaker whom the text begins with.
+    Named(String),
+}
+
+/// Answers `memory_recall_structural`, the newest first.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Structural, CallError> {
+    let query = Query::read(params)?;
+    let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 2000)? as usize;
+    let most = params.integer_or("max_records", 1..=MOST, 5000)? as usize;
+    let snapshot = reader.snapshot()?;
+    let connection = snapshot.connection();
+    let mut candidates = query.candidates(connection, most)?;
+    sort::sort_by(&mut candidates, |a, b| b.cmp(a));
+    candidates.truncate(most);
+    let mut tokens = 0;
+    let mut found = Vec::new();
+    for (_, seq) in candidates {
+        // One more than fits, so that the reply's own bounds decide.
+        if tokens > budget && !found.is_empty() {
+            break;
+        }
+        if let Some(length) = query.admits(connection, seq)? {
+            tokens += length / 4;
+            let score = 1.0 / (found.len() + 1) as f64;
+            found.push(Found {
+                seq,
+                score,
+                terms: Vec::new(),
+                alike: Vec::new(),
+                phrase: Phrase::None,
+                quotes: Phrase::None,
+                place: Place::Elsewhere,
+            });
+        }
+    }
+    let recalled = Recalled::of_structure(connection, found, budget, profile)?;
+    Ok(Structural { recalled, structural_query_size: query.size })
+}
+
+impl Query {
+    fn read(params: &Params<'_>) -> Result<Query, CallError> {
+        let name = "structure_query";
+        let raw = params.raw(name).filter(|raw| *raw != "null").unwrap_or("{}");
+        let expected = "an object of the roles who, session, tier, tag, language, day, each with a string";
+        let roles: std::collections::BTreeMap<String, String> =
+            serde_json::from_str(raw).map_err(|_| CallError::invalid(name, expected))?;
+        let mut query = Query { size: roles.len(), ..Query::default() };
+        for (role, value) in roles {
+            match &*role {
+                "who" => query.who = Some(Who::of(&value)),
+                "session" => query.session = Some(value),
+                "tag" => query.tag = Some(value),
+                "language" => query.language = Some(value.to_lowercase()),
+                "tier" => {
+                    let expected = "known: tier is one of working, episodic, semantic, procedural, parametric";
+                    query.tier = Some(Tier::named(&value).ok_or_else(|| CallError::invalid(name, expected))?);
+                }
+                "day" => {
+                    let expected = "a date: day is one such as 2024-05-07";
+                    let (first, last) = (Moment::parse(&value, DayEnd::First), Moment::parse(&value, DayEnd::Last));
+                    let (Some(first), Some(last)) = (first, last) else {
+                        return Err(CallError::invalid(name, expected));
+                    };
+                    query.day = Some((first, last));
+                }
+                _ => {
+                    let role: String = role.chars().take(64).collect();
+                    return Err(CallError::invalid(name, format_args!("{expected}: '{role}' is none of them")));
+                }
+            }
+        }
+        Ok(query)
+    }
+
+    /// The newest records that may be meant, with their times, by the role that leaves the fewest.
+    fn candidates(&self, connection: &Connection, most: usize) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+        let most = most as i64;
+        let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        if let Some(tag) = &self.tag {
+            let mut of_tag = connection.prepare_cached(
+                "SELECT record.ts, record.seq FROM tag JOIN record ON record.seq = tag.record
+                 WHERE tag.name = ?1 ORDER BY tag.record DESC LIMIT ?2",
+            )?;
+            return of_tag.query_map((tag, most), pair)?.collect();
+        }
+        if let Some(session) = &self.session {
+            let mut number = connection.prepare_cached("SELECT number FROM session WHERE name = ?1")?;
+            let number: Option<i64> = number.query_row([session], |row| row.get(0)).optional()?;
+            let mut of_session = connection
+                .prepare_cached("SELECT ts, seq FROM record WHERE session = ?1 ORDER BY seq DESC LIMIT ?2")?;
+            return of_session.query_map((number, most), pair)?.collect();
+        }
+        let (first, last) = self.day.map_or((i64::MIN, i64::MAX), |(first, last)| (first.0, last.0));
+        if self.tier.is_some_and(|tier| tier as i64 > Tier::Episodic as i64) {
+            let mut facts = connection.prepare_cached(
+                "SELECT ts, seq FROM record WHERE tier > 1 AND ts BETWEEN ?1 AND ?2 ORDER BY ts DESC LIMIT ?3",
+            )?;
+            return facts.query_map((first, last, most), pair)?.collect();
+        }
+        let mut projects = connection.prepare_cached("SELECT number FROM project")?;
+        let mut of_project = connection.prepare_cached(
+            "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3
+             ORDER BY ts DESC, seq DESC LIMIT ?4",
+        )?;
+        let mut all = Vec::new();
+        for project in projects.query_map([], |row| row.get::<_, i64>(0))? {
+            for one in of_project.query_map((project?, first, last, most), pair)? {
+                all.push(one?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// The characters of the record's text if it is what was asked for.
+    fn admits(&self, connection: &Connection, seq: i64) -> Result<Option<usize>, rusqlite::Error> {
+        let mut read = connection.prepare_cached(
+            "SELECT record.ts, record.tier, record.role, session.name, record.text FROM record
+             JOIN session ON session.number = record.session WHERE record.seq = ?1",
+        )?;
+        let mut rows = read.query([seq])?;
+        let Some(row) = rows.next()? else { return Ok(None) };
+        let (ts, tier, role) = (Moment(row.get(0)?), row.get::<_, i64>(1)?, Role::numbered(row.get(2)?));
+        let text = row.get_ref(4)?.as_str()?;
+        let is_meant = self.day.is_none_or(|(first, last)| (first..=last).contains(&ts))
+            && self.tier.is_none_or(|only| only as i64 == tier)
+            && self.session.as_deref().is_none_or(|only| row.get_ref(3).is_ok_and(|name| name.as_str() == Ok(only)))
+            && self.who.as_ref().is_none_or(|who| who.said(role, text))
+            && self.language.as_deref().is_none_or(|only| language::of(text) == only);
+        if !is_meant {
+            return Ok(None);
+        }
+        match &self.tag {
+            Some(tag) if !tags::has(connection, seq, tag)? => Ok(None),
+            _ => Ok(Some(text.chars().count())),
+        }
+    }
+}
+
+impl Who {
+    fn of(value: &str) -> Who {
+        match Role::named(value) {
+            Some(role) => Who::Role(role),
+            None => Who::Named(format!("{}:", value.trim().to_lowercase())),
+        }
+    }
+
+    fn said(&self, role: Role, text: &str) -> bool {
+        match self {
+            Who::Role(only) => *only == role,
+            Who::Named(name) => {
+                let start: String = text.trim_start().chars().take(name.chars().count()).collect();
+                start.to_lowercase() == *name
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::memory::test_support::Bench;
+    use serde_json::{Value, json};
+
+    fn asked(bench: &Bench, roles: &Value) -> Vec<String> {
+        let got = bench.ok("memory_recall_structural", json!({"structure_query": roles}));
+        assert_eq!(got["structural_query_size"], roles.as_object().unwrap().len());
+        let hits = got["hits"].as_array().unwrap();
+        hits.iter().map(|hit| hit["literal_surface"].as_str().unwrap()[..6].to_owned()).collect()
+    }
+
+    fn told() -> Bench {
+        let bench = Bench::new();
+        for (text, session, role, tier, ts, project) in [
+            ("one 11 Anna was at the sea", "s", "user", "episodic", "2024-05-01T10:00:00Z", "p"),
+            ("two 22: the sea is the best of all", "s", "assistant", "episodic", "2024-05-03", ""),
+            ("drei 3 das Meer ist nicht weit von hier", "t", "user", "semantic", "2024-05-01T23:59:59Z", "q"),
+            ("four 4: the sea and the boat", "t", "user", "working", "2024-05-02T00:00:00Z", "p"),
+        ] {
+            let more = json!({"session_id": session, "role": role, "tier": tier, "ts": ts, "project": project});
+            bench.capture(text, more);
+        }
+        bench
+    }
+
+    #[test]
+    fn all_roles_must_hold_and_the_newest_comes_first() {
+        let bench = told();
+        for (roles, want) in [
+            (json!({}), &["two 22", "four 4", "drei 3", "one 11"][..]),
+            (json!({"who": "user"}), &["four 4", "drei 3", "one 11"]),
+            (json!({"who": "assistant"}), &["two 22"]),
+            (json!({"who": "Four 4"}), &["four 4"]),
+            (json!({"who": "nobody"}), &[]),
+            (json!({"session": "s"}), &["two 22", "one 11"]),
+            (json!({"session": "none"}), &[]),
+            (json!({"tier": "semantic"}), &["drei 3"]),
+            (json!({"tier": "working"}), &["four 4"]),
+            (json!({"tag": "contradict"}), &[]),
+            (json!({"language": "de"}), &["drei 3"]),
+            (json!({"day": "2024-05-01"}), &["drei 3", "one 11"]),
+            (json!({"day": "2024-05-01", "session": "s"}), &["one 11"]),
+            (json!({"day": "2024-05-01", "tier": "semantic", "who": "user", "language": "DE"}), &["drei 3"]),
+            (json!({"session": "s", "who": "assistant", "day": "2024-05-01"}), &[]),
+        ] {
+            assert_eq!(asked(&bench, &roles), want, "{roles}");
+        }
+        let id = bench.capture("five 5 is to be replaced", json!({}));
+        bench.ok("memory_contradict", json!({"id": id, "new_fact": "six 66 has replaced it"}));
+        assert_eq!(asked(&bench, &json!({"tag": "contradict"})), ["six 66"]);
+        assert_eq!(asked(&bench, &json!({"tag": "contradict", "session": "s"})), [""; 0]);
+    }
+
+    #[test]
+    fn it_has_the_keys_of_a_recall_and_its_bounds() {
+        let bench = told();
+        let params = json!({"structure_query": {"who": "user"}, "budget_tokens": 12});
+        let got = bench.ok("memory_recall_structural", params);
+        let mut keys: Vec<_> =
+            bench.ok("memory_recall", json!({"cue": "sea"})).as_object().unwrap().keys().cloned().collect();
+        keys.push("structural_query_size".into());
+        keys.sort_unstable();
+        assert_eq!(got.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
+        let hits = got["hits"].as_array().unwrap();
+        assert_eq!((hits.len(), &got["budget_used"], &got["cue_mode"]), (1, &json!(7), &json!("concept")));
+        assert_eq!(hits[0]["reason"], "is what was asked for");
+        assert_eq!(
+            bench.ok("memory_recall_structural", json!({"max_records": 1}))["hits"].as_array().unwrap().len(),
+            1
+        );
+        let none = bench.ok("memory_recall_structural", json!({"structure_query": null, "budget_tokens": 0}));
+        assert_eq!(none["hits"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn wrong_roles_and_values_are_refused() {
+        let bench = told();
+        let roles = "param 'structure_query' must be an object of the roles who, session, tier, tag, language, day, \
+                     each with a string";
+        for (query, message) in [
+            (json!([]), roles.to_owned()),
+            (json!("who"), roles.into()),
+            (json!({"who": 1}), roles.into()),
+            (json!({"topic": "sea"}), format!("{roles}: 'topic' is none of them")),
+            (
+                json!({"tier": "best"}),
+                "param 'structure_query' must be known: tier is one of working, episodic, semantic, procedural, \
+                 parametric"
+                    .into(),
+            ),
+            (json!({"day": "Monday"}), "param 'structure_query' must be a date: day is one such as 2024-05-07".into()),
+        ] {
+            assert_eq!(bench.err("memory_recall_structural", json!({"structure_query": query})).message, message);
+        }
+        let error = bench.err("memory_recall_structural", json!({"max_records": 0}));
+        assert_eq!(error.message, "param 'max_records' must be an integer from 1 to 50000");
+    }
+}

@@ -1,0 +1,267 @@
+//! The full-text index made anew: where other rules made it (`terms.rs`), or where somebody asks because it
+//! is damaged.
+//!
+//! An index that can be read is used on while the new one grows beside it, and is dropped in the transaction
+//! that gives the new one its name; so a reader sees the one or the other, and the store then is as if it
+//! had always been so. One that is damaged is put out of the way first, and grows again where it was: what
+//! is in it already is found meanwhile.
+//!
+//! Records are taken in their order, and where that has come to is kept in the transaction of what was
+//! indexed. Beside the old index it runs until there is no further record, so what is told meanwhile goes
+//! to the old one and is reached in its turn: no record has to be written twice, and no writer has to know.
+//!
+//! A damaged one is not dropped, since SQLite reads what it drops: the schema forgets it, and the file is
+//! written anew without its pages ([`replace`]).
+//!
+//! Nothing here decides when: `course.rs` and `moving/mend.rs` do.
+
+use std::time::Instant;
+
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
+
+use crate::dispatch::CallError;
+use crate::memory::consolidation::cooccurrence;
+use crate::memory::consolidation::step::{Chunk, Counts, Progress};
+use crate::memory::store::error::Fault;
+use crate::memory::store::meta;
+use crate::memory::store::writer::Group;
+use crate::memory::text::tokenizer;
+
+/// The last record that the index in the making has; there is none where nothing is being made.
+pub(crate) const CURSOR: &str = "step_reindex";
+
+/// The rules that made the index in use.
+const RULES: &str = "terms_version";
+
+/// Those of the index in the making.
+const RULES_THEN: &str = "reindex_rules";
+
+/// Of an index that grows in its place: the last record that does not come to it by itself.
+const UNTIL: &str = "reindex_until";
+
+/// The index in use.
+const TABLE: &str = "term_index";
+
+/// The one that grows beside it.
+const BESIDE: &str = "term_index_beside";
+
+/// How the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Index {
+    /// Made by the present rules.
+    Current,
+    /// To be made anew, or being made.
+    Due,
+}
+
+/// Where an index is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Beside the one in use.
+    Beside,
+    /// Where the one in use was.
+    Same,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There is nothing to do.
+    Current,
+    /// It has not begun.
+    Due(Place),
+    /// It is being made.
+    Growing(Growing),
+}
+
+/// An index being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Growing {
+    pub(crate) place: Place,
+    /// The last record that it has.
+    pub(crate) cursor: i64,
+    /// The last record that it is to have so; the newer ones come to it by themselves.
+    pub(crate) until: i64,
+}
+
+/// Is the index to be made anew, or being made?
+///
+/// # Errors
+/// The database's.
+pub(crate) fn is_due(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    Ok(State::read(connection)? != State::Current)
+}
+
+impl State {
+    /// How it is now.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn read(connection: &Connection) -> Result<State, rusqlite::Error> {
+        let (cursor, until): (Option<i64>, Option<i64>) =
+            (meta::read(connection, CURSOR)?, meta::read(connection, UNTIL)?);
+        let (rules, then): (Option<i64>, Option<i64>) =
+            (meta::read(connection, RULES)?, meta::read(connection, RULES_THEN)?);
+        let place = if until.is_some() { Place::Same } else { Place::Beside };
+        Ok(match cursor {
+            // A release with other rules may have begun it.
+            Some(cursor) if then == Some(tokenizer::VERSION) => {
+                State::Growing(Growing { place, cursor, until: until.unwrap_or(i64::MAX) })
+            }
+            Some(_) => State::Due(place),
+            None if rules == Some(tokenizer::VERSION) => State::Current,
+            None => State::Due(Place::Beside),
+        })
+    }
+
+    /// Is a record to be found in the index in use by the present rules' terms?
+    pub(crate) fn promises(self, seq: i64) -> bool {
+        match self {
+            State::Current => true,
+            State::Growing(Growing { place: Place::Same, cursor, until }) => seq <= cursor || seq > until,
+            // Other rules made the one in use, or somebody asked because it is not to be trusted.
+            State::Growing(_) | State::Due(_) => false,
+        }
+    }
+}
+
+/// One chunk of the step; nothing where nothing is due.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
+    let counted = |cursor, progress, indexed| {
+        Ok(Chunk { cursor, progress, counts: Counts::from([("indexed", indexed)]), told: Vec::new() })
+    };
+    let growing = match State::read(group.connection)? {
+        State::Current => return counted(None, Progress::Done, 0),
+        State::Due(place) => begin(group, place)?,
+        State::Growing(growing) => growing,
+    };
+    // The others of this transaction come to the index in use when all of its jobs are done.
+    let last = group.first_unindexed().map_or(growing.until, |first| growing.until.min(first - 1));
+    let (cursor, indexed) = feed(group.connection, growing, last, deadline)?;
+    match cursor {
+        Some(cursor) => counted(Some(cursor), Progress::More, indexed),
+        None => {
+            finish(group, growing.place)?;
+            counted(None, Progress::Done, indexed)
+        }
+    }
+}
+
+/// Begins it, whatever was begun before.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, CallError> {
+    let connection = group.connection;
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {BESIDE}"))?;
+    if place == Place::Same {
+        connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}"))?;
+    }
+    let begun = begun(connection, place, group.first_unindexed())?;
+    group.index_is(Index::Due);
+    Ok(begun)
+}
+
+/// Makes the empty index. Those from `unindexed` on come to the one in use by themselves.
+fn begun(connection: &Connection, place: Place, unindexed: Option<i64>) -> Result<Growing, rusqlite::Error> {
+    connection.execute_batch(&definition(if place == Place::Same { TABLE } else { BESIDE }))?;
+    let until = match place {
+        Place::Beside => {
+            meta::forget(connection, UNTIL)?;
+            i64::MAX
+        }
+        Place::Same => {
+            let sql = "SELECT coalesce(max(seq), 0) FROM record";
+            let newest: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+            let until = unindexed.map_or(newest, |first| first - 1);
+            meta::keep(connection, UNTIL, until)?;
+            until
+        }
+    };
+    meta::keep(connection, RULES_THEN, tokenizer::VERSION)?;
+    meta::keep(connection, CURSOR, 0)?;
+    Ok(Growing { place, cursor: 0, until })
+}
+
+/// Puts an empty index, which is then to grow, in the place of one that cannot even be dropped, and writes the
+/// file anew without the old one's pages. Outside of any transaction: others' writes wait until it is over, and the
+/// disk needs room for the file once more.
+///
+/// # Errors
+/// See [`Fault`]. Where the file could not be written anew the pages stay in it, and nobody uses them.
+pub(crate) fn replace(connection: &Connection) -> Result<(), Fault> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
+    let replaced = forget_and_begin(connection);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    replaced?;
+    // A copy of the whole store is no matter for memory.
+    connection.pragma_update(None, "temp_store", "file")?;
+    let written = connection.execute_batch("VACUUM");
+    connection.pragma_update(None, "temp_store", "memory")?;
+    Ok(written?)
+}
+
+fn forget_and_begin(connection: &Connection) -> Result<(), Fault> {
+    let transaction = connection.unchecked_transaction()?;
+    connection.pragma_update(None, "writable_schema", true)?;
+    let forgotten = connection.execute("DELETE FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'", []);
+    // Also where that failed.
+    connection.execute_batch("PRAGMA writable_schema = RESET")?;
+    forgotten?;
+    begun(connection, Place::Same, None)?;
+    Ok(transaction.commit()?)
+}
+
+/// Indexes records up to `last` until the deadline; gives the last one that is indexed, none where that were
+/// all, and how many it were.
+fn feed(
+    connection: &Connection,
+    growing: Growing,
+    last: i64,
+    deadline: Instant,
+) -> Result<(Option<i64>, u64), rusqlite::Error> {
+    let table = if growing.place == Place::Same { TABLE } else { BESIDE };
+    let mut read =
+        connection.prepare_cached("SELECT seq, text, cue FROM record WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
+    let mut put = connection.prepare_cached(&format!("INSERT INTO {table} (rowid, text, cue) VALUES (?1, ?2, ?3)"))?;
+    let mut rows = read.query((growing.cursor, last))?;
+    let mut indexed = 0;
+    while let Some(row) = rows.next()? {
+        let seq: i64 = row.get(0)?;
+        let line = |at| Ok::<_, rusqlite::Error>(tokenizer::line(row.get_ref(at)?.as_str().unwrap_or_default()));
+        put.execute((seq, line(1)?, line(2)?))?;
+        indexed += 1;
+        if Instant::now() >= deadline {
+            return Ok((Some(seq), indexed));
+        }
+    }
+    Ok((None, indexed))
+}
+
+/// The new index takes the old one's place.
+fn finish(group: &mut Group<'_>, place: Place) -> Result<(), CallError> {
+    let connection = group.connection;
+    if place == Place::Beside {
+        connection.execute_batch(&format!("DROP TABLE {TABLE}; ALTER TABLE {BESIDE} RENAME TO {TABLE}"))?;
+    }
+    if meta::read(connection, RULES)? != Some(tokenizer::VERSION) {
+        cooccurrence::unlearn(connection)?;
+        meta::keep(connection, RULES, tokenizer::VERSION)?;
+    }
+    meta::forget(connection, UNTIL)?;
+    meta::forget(connection, RULES_THEN)?;
+    group.index_is(Index::Current);
+    Ok(())
+}
+
+/// What makes an index of this name: that of the schema.
+fn definition(table: &str) -> String {
+    let schema = include_str!("schema/v1.sql");
+    let made = schema.split_once("CREATE VIRTUAL TABLE term_index ").map_or("", |(_, rest)| rest);
+    let made = made.split_once(';').map_or("", |(definition, _)| definition);
+    format!("CREATE VIRTUAL TABLE {table} {made}")
+}

@@ -1,0 +1,13 @@
+//! The SQLite database: how it is opened and migrated, its one writer, its readers, and the tables that several
+//! modules use.
+
+pub(crate) mod changes;
+pub(crate) mod error;
+pub(crate) mod events;
+pub(crate) mod fulltext;
+pub(crate) mod meta;
+pub(crate) mod open;
+pub(crate) mod reader;
+pub(crate) mod records;
+pub(crate) mod tags;
+pub(crate) mod writer;

@@ -1,0 +1,59 @@
+//! A writer's job of two functions, for methods that need no more of it.
+
+use crate::dispatch::CallError;
+use crate::memory::store::writer::{Group, Job};
+
+/// What a task holds in memory apart from what it captured, in bytes, roughly.
+const WEIGHT: usize = 256;
+
+struct Task<W, D, T> {
+    weight: usize,
+    work: Option<W>,
+    done: D,
+    made: Option<T>,
+}
+
+/// A job that runs `work` and, after the commit, tells `done` what it made. `weight` is what both hold
+/// in memory, in bytes, roughly.
+pub(crate) fn task<T: Send + 'static>(
+    weight: usize,
+    work: impl FnOnce(&mut Group<'_>) -> Result<T, CallError> + Send + 'static,
+    done: impl FnOnce(Result<T, CallError>) + Send + 'static,
+) -> Box<dyn Job> {
+    Box::new(Task { weight: WEIGHT + weight, work: Some(work), done, made: None })
+}
+
+/// A job that nobody waits for; what goes wrong with it is logged as that of `what`.
+pub(crate) fn aside(
+    what: &'static str,
+    work: impl FnOnce(&mut Group<'_>) -> Result<(), CallError> + Send + 'static,
+) -> Box<dyn Job> {
+    task(0, work, move |outcome| {
+        if let Err(error) = outcome {
+            log::warn!("{what} was not stored: {}", error.message);
+        }
+    })
+}
+
+impl<T, W, D> Job for Task<W, D, T>
+where
+    T: Send,
+    W: FnOnce(&mut Group<'_>) -> Result<T, CallError> + Send,
+    D: FnOnce(Result<T, CallError>) + Send,
+{
+    fn weight(&self) -> usize {
+        self.weight
+    }
+
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
+        if let Some(work) = self.work.take() {
+            self.made = Some(work(group)?);
+        }
+        Ok(())
+    }
+
+    fn done(self: Box<Self>, outcome: Result<(), CallError>) {
+        let Task { done, made, .. } = *self;
+        done(outcome.and_then(|()| made.ok_or_else(|| CallError::failed("nothing was stored"))));
+    }
+}

@@ -1,0 +1,490 @@
+//! The one thread that writes: it commits all jobs that wait in one transaction and answers them
+//! after the commit.
+//!
+//! A job that fails or panics is undone alone (a savepoint) and answered alone; a transaction that
+//! fails (full disk, I/O error, a file made read-only) is undone whole and each of its jobs answered
+//! with why, and the next one is tried as if nothing had been. It knows no method: what is written
+//! is the jobs' business, when and together with what is its own.
+//!
+//! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
+
+pub(crate) mod job;
+pub(crate) mod queue;
+pub(crate) mod transaction;
+
+use std::convert::Infallible;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use rusqlite::Connection;
+
+use crate::dispatch::CallError;
+use crate::memory::store::changes::News;
+use crate::memory::store::fulltext;
+use crate::memory::store::writer::queue::{Queue, Room};
+use crate::memory::store::writer::transaction::Upkeep;
+pub(crate) use crate::memory::store::writer::transaction::{Group, Origin};
+use crate::sys::process;
+
+/// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Something to be written.
+pub(crate) trait Job: Send {
+    /// What it holds in memory, in bytes, roughly.
+    fn weight(&self) -> usize;
+
+    /// Writes, inside a transaction that others share. Run once. What it did is undone if it fails.
+    ///
+    /// # Errors
+    /// What its caller is to be answered.
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError>;
+
+    /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
+    /// why where nothing of it is.
+    fn done(self: Box<Self>, outcome: Result<(), CallError>);
+}
+
+/// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
+/// other.
+#[derive(Clone, Debug)]
+pub(crate) struct Follow(Arc<Queue>);
+
+impl Follow {
+    /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
+    /// would be for ever. Who calls it has one job there at a time.
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+        if let Err(job) = self.0.push(job, Room::Made) {
+            job.done(Err(closing()));
+        }
+    }
+}
+
+fn closing() -> CallError {
+    CallError::failed("the store is closing: nothing was stored")
+}
+
+/// The thread and its queue. Dropping it commits what waits, then ends the thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Arc<Queue>,
+    /// Closed when the thread has ended. The lock is never taken: a receiver alone may not be shared.
+    working: Mutex<Receiver<Infallible>>,
+}
+
+/// What the thread works with. The fields go in this order, so whoever has seen the last one go finds
+/// the connection closed.
+struct Desk {
+    connection: Connection,
+    news: Arc<News>,
+    queue: CloseAtEnd,
+    _working: Sender<Infallible>,
+}
+
+/// A rest of the writer: it lets go of what it keeps for later, and another thread goes on, which begins with
+/// nothing, since the allocator keeps some of what a thread has freed for that thread.
+pub(crate) struct Rest {
+    successor: Sender<Desk>,
+    /// Gone when it has rested, or never will.
+    _rested: Sender<Infallible>,
+}
+
+impl Writer {
+    /// Starts the thread on `connection`, which nobody else writes through. `news` is told of
+    /// each record that was committed, before its job is answered.
+    ///
+    /// # Errors
+    /// The system's, where it gives no thread.
+    pub(crate) fn start(connection: Connection, news: Arc<News>) -> io::Result<Writer> {
+        let queue = Arc::new(Queue::default());
+        let (alive, working) = channel();
+        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
+        spawn(move || desk.work())?;
+        Ok(Writer { queue, working: Mutex::new(working) })
+    }
+
+    /// Hands a job over; waits while the queue is full.
+    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+        if let Err(job) = self.queue.push(job, Room::Awaited) {
+            job.done(Err(closing()));
+        }
+    }
+
+    /// For jobs that follow from this writer's jobs.
+    pub(crate) fn follow(&self) -> Follow {
+        Follow(self.queue.clone())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.close();
+        // A job's end may have held the last share of the store: the thread would wait for itself.
+        if self.queue.is_takers_thread() {
+            return;
+        }
+        // Nothing is ever sent: this waits for the other end to go.
+        self.working.get_mut().unwrap_or_else(PoisonError::into_inner).recv().ok();
+    }
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work = move || {
+        process::set_batch_scheduling();
+        work();
+    };
+    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
+}
+
+impl Rest {
+    /// One to be asked for by [`Group::want_rest`], with what is closed when it is over. Where the system gives no
+    /// thread, the writer's own goes on.
+    pub(crate) fn new() -> (Rest, Receiver<Infallible>) {
+        let (successor, desk) = channel::<Desk>();
+        let (resting, rested) = channel();
+        if let Err(error) = spawn(move || desk.into_iter().for_each(Desk::work)) {
+            log::debug!("the store's writer rests without a successor: {error}");
+        }
+        (Rest { successor, _rested: resting }, rested)
+    }
+
+    /// Gives the desk to the successor, or back where there is none.
+    fn hand_over(self, desk: Desk) -> Option<Desk> {
+        self.successor.send(desk).err().map(|SendError(desk)| desk)
+    }
+}
+
+impl Desk {
+    fn work(mut self) {
+        while let Some(jobs) = self.queue.0.take_group() {
+            if let Some(rest) = commit(&self.connection, jobs, &self.news) {
+                let Some(kept) = rest.hand_over(self) else { return };
+                self = kept;
+            }
+        }
+    }
+}
+
+/// However the thread ends, nobody waits for it any more.
+struct CloseAtEnd(Arc<Queue>);
+
+impl Drop for CloseAtEnd {
+    fn drop(&mut self) {
+        self.0.close();
+        if thread::panicking() {
+            log::error!("the store's writer panicked; what it had committed is safe");
+        }
+        for job in self.0.take_rest() {
+            answer(job, Err(CallError::failed("the store's writer has stopped: nothing was stored")));
+        }
+    }
+}
+
+/// Commits the jobs and answers them. Gives the rest that was asked for, whose memory is let go of by then.
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Rest> {
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    let committed = transaction::write(connection, &mut jobs, &mut outcomes);
+    let (mut upkeep, mut rest) = (Upkeep::None, None);
+    let committed = match committed {
+        Ok(written) => {
+            news.committed(written.new_records, written.newest_told);
+            if let Some(index) = written.index {
+                news.index_is(index);
+            }
+            (upkeep, rest) = (written.upkeep, written.rest);
+            Ok(())
+        }
+        Err(error) => {
+            log::error!("{} writes failed together: {}", jobs.len(), error.message);
+            if !connection.is_autocommit()
+                && let Err(error) = connection.execute_batch("ROLLBACK")
+            {
+                log::error!("and could not be undone: {error}");
+            }
+            Err(error)
+        }
+    };
+    outcomes.resize(jobs.len(), Ok(()));
+    for (job, outcome) in jobs.into_iter().zip(outcomes) {
+        answer(job, committed.clone().and(outcome));
+    }
+    if upkeep == Upkeep::NewIndex
+        && let Err(fault) = fulltext::replace(connection)
+    {
+        log::warn!("the damaged index could not be taken out of the store altogether: {fault}");
+    }
+    if upkeep != Upkeep::None
+        && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
+    {
+        log::warn!("the store could not be looked after: {error}");
+    }
+    if rest.is_some() {
+        connection.flush_prepared_statement_cache();
+        if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
+            log::warn!("the store's writer keeps its caches: {error}");
+        }
+    }
+    rest
+}
+
+fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
+    if catch_unwind(AssertUnwindSafe(|| job.done(outcome))).is_err() {
+        log::error!("an answer of the store's writer panicked");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::open::{self, Use};
+    use crate::sys::lock::FileLock;
+    use std::path::PathBuf;
+    use std::sync::atomic::Ordering;
+    use tempfile::TempDir;
+
+    type Outcome = Result<(), CallError>;
+
+    struct Test<F> {
+        step: F,
+        answers: Sender<Outcome>,
+    }
+
+    impl<F: FnMut(&mut Group<'_>) -> Outcome + Send> Job for Test<F> {
+        fn weight(&self) -> usize {
+            1
+        }
+
+        fn run(&mut self, group: &mut Group<'_>) -> Outcome {
+            (self.step)(group)
+        }
+
+        fn done(self: Box<Self>, outcome: Outcome) {
+            // Not every test looks at every answer.
+            self.answers.send(outcome).ok();
+        }
+    }
+
+    fn job(step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> (Box<dyn Job>, Receiver<Outcome>) {
+        let (answers, answer) = channel();
+        (Box::new(Test { step, answers }), answer)
+    }
+
+    fn put(knob: &'static str) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
+        move |group| {
+            group.connection.execute("INSERT INTO profile VALUES (?1, '')", [knob])?;
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        writer: Writer,
+        news: Arc<News>,
+        path: PathBuf,
+        _lock: FileLock,
+        _folder: TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let folder = tempfile::tempdir().unwrap();
+            let opened = open::open(folder.path()).unwrap();
+            let news = Arc::new(News::default());
+            let writer = Writer::start(opened.connection, news.clone()).unwrap();
+            Bench { writer, news, path: opened.path, _lock: opened.lock, _folder: folder }
+        }
+
+        fn submit(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
+            let (job, answer) = job(step);
+            self.writer.submit(job);
+            answer
+        }
+
+        /// Holds the writer until what it gives is dropped, so that what follows waits together.
+        fn hold(&self) -> Sender<()> {
+            let (go, wait) = channel::<()>();
+            let (started, running) = channel();
+            self.submit(move |_| {
+                started.send(()).unwrap();
+                wait.recv().unwrap_err();
+                Ok(())
+            });
+            running.recv().unwrap();
+            go
+        }
+
+        fn knobs(&self) -> Vec<String> {
+            knobs(&open::connect(&self.path, Use::Read).unwrap())
+        }
+    }
+
+    fn knobs(connection: &Connection) -> Vec<String> {
+        let mut rows = connection.prepare("SELECT knob FROM profile ORDER BY knob").unwrap();
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    #[test]
+    fn all_that_wait_are_one_transaction_and_one_segment() {
+        let bench = Bench::new();
+        let hold = bench.hold();
+        let mut answers: Vec<_> = ["a", "b", "c"].map(|knob| bench.submit(put(knob))).into();
+        for seq in 1..=5 {
+            answers.push(bench.submit(move |group| {
+                group.record_added(seq, format!("word{seq} "), String::new());
+                Ok(())
+            }));
+        }
+        let other = open::connect(&bench.path, Use::Read).unwrap();
+        answers.push(bench.submit(move |group| {
+            assert_eq!((knobs(group.connection).len(), knobs(&other).len()), (3, 0));
+            Ok(())
+        }));
+        drop(hold);
+        for answer in answers {
+            assert_eq!(answer.recv().unwrap(), Ok(()));
+        }
+        assert_eq!(bench.knobs(), ["a", "b", "c"]);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 5);
+        let reader = open::connect(&bench.path, Use::Read).unwrap();
+        let number = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("SELECT count(DISTINCT segid) FROM term_index_idx"), 1);
+        assert_eq!(number("SELECT rowid FROM term_index WHERE term_index MATCH 'word4'"), 4);
+    }
+
+    #[test]
+    fn a_bad_job_is_undone_alone() {
+        let bench = Bench::new();
+        let hold = bench.hold();
+        let good = bench.submit(put("a"));
+        let twice = bench.submit(put("a"));
+        let refused = bench.submit(|group| {
+            put("b")(group)?;
+            group.record_added(1, "word ".into(), String::new());
+            Err(CallError::missing("x"))
+        });
+        let panicked = bench.submit(|group| {
+            put("c")(group)?;
+            group.record_added(2, "word ".into(), String::new());
+            panic!("a test's panic");
+        });
+        let last = bench.submit(put("d"));
+        drop(hold);
+        assert_eq!((good.recv().unwrap(), last.recv().unwrap()), (Ok(()), Ok(())));
+        assert!(twice.recv().unwrap().unwrap_err().message.contains("UNIQUE"));
+        assert_eq!(refused.recv().unwrap(), Err(CallError::missing("x")));
+        assert!(panicked.recv().unwrap().unwrap_err().message.contains("panicked"));
+        assert_eq!(bench.knobs(), ["a", "d"]);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
+        let reader = open::connect(&bench.path, Use::Read).unwrap();
+        let sql = "SELECT count(*) FROM term_index WHERE term_index MATCH 'word'";
+        assert_eq!(reader.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
+    }
+
+    fn limit_pages(more: i64) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
+        move |group| {
+            let pages: i64 =
+                group.connection.query_row("SELECT page_count FROM pragma_page_count", [], |r| r.get(0))?;
+            group.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))?;
+            Ok(())
+        }
+    }
+
+    fn put_large(group: &mut Group<'_>) -> Outcome {
+        group.connection.execute("INSERT INTO profile VALUES ('large', printf('%.100000c', 'x'))", [])?;
+        Ok(())
+    }
+
+    #[test]
+    fn a_full_disk_is_answered_to_each_and_the_next_write_is_tried_anew() {
+        let bench = Bench::new();
+        bench.submit(put("before")).recv().unwrap().unwrap();
+        bench.submit(limit_pages(0)).recv().unwrap().unwrap();
+        // Full in a job, and full when the index is written at the end.
+        let terms = (0..20_000).map(|n| format!("w{n} ")).collect::<String>();
+        let index_large = move |group: &mut Group<'_>| {
+            group.record_added(1, terms.clone(), String::new());
+            Ok(())
+        };
+        check_all_fail(&bench, bench.submit_after(put_large));
+        check_all_fail(&bench, bench.submit_after(index_large));
+        bench.submit(limit_pages(1000)).recv().unwrap().unwrap();
+        bench.submit(put_large).recv().unwrap().unwrap();
+        assert_eq!(bench.knobs(), ["before", "large"]);
+    }
+
+    fn check_all_fail(bench: &Bench, answers: Vec<Receiver<Outcome>>) {
+        for answer in answers {
+            let error = answer.recv().unwrap().unwrap_err();
+            assert_eq!(error.code, crate::dispatch::code::FAILED);
+            assert!(error.message.contains("free some space"), "{error}");
+        }
+        assert_eq!(bench.knobs(), ["before"]);
+        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
+    }
+
+    impl Bench {
+        /// A small write, this one and another small one, together.
+        fn submit_after(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Vec<Receiver<Outcome>> {
+            let hold = self.hold();
+            let answers = vec![self.submit(put("small")), self.submit(step), self.submit(put("also"))];
+            drop(hold);
+            answers
+        }
+    }
+
+    #[test]
+    fn what_waits_is_committed_before_the_end() {
+        let mut bench = Bench::new();
+        let hold = bench.hold();
+        let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
+        drop(hold);
+        let other = Bench::new();
+        drop(std::mem::replace(&mut bench.writer, other.writer));
+        for answer in answers {
+            assert_eq!(answer.try_recv().unwrap(), Ok(()));
+        }
+        assert_eq!(bench.knobs(), ["a", "b"]);
+    }
+
+    #[test]
+    fn after_a_rest_another_thread_goes_on_with_what_waits() {
+        let bench = Bench::new();
+        let on = || {
+            let (told, thread) = channel();
+            bench.submit(move |group| {
+                put("a")(group).ok();
+                told.send(std::thread::current().id()).unwrap();
+                Ok(())
+            });
+            thread.recv().unwrap()
+        };
+        let first = on();
+        let hold = bench.hold();
+        let (rest, rested) = Rest::new();
+        let mut rest = Some(rest);
+        bench.submit(move |group| {
+            group.want_rest(rest.take().unwrap());
+            Ok(())
+        });
+        let waits = bench.submit(put("b"));
+        drop(hold);
+        assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the group of the rest");
+        rested.recv().unwrap_err();
+        assert_ne!(on(), first);
+        let last = bench.submit(put("c"));
+        let Bench { writer, path, .. } = bench;
+        drop(writer);
+        assert_eq!(last.try_recv().unwrap(), Ok(()));
+        assert_eq!(knobs(&open::connect(&path, Use::Read).unwrap()), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_closed_queue_answers() {
+        let bench = Bench::new();
+        bench.writer.queue.close();
+        let error = bench.submit(put("a")).recv().unwrap().unwrap_err();
+        assert!(error.message.contains("closing"), "{error}");
+    }
+}

@@ -1,0 +1,75 @@
+//! For the tests of this room: a store of their own, called as a server calls it.
+
+use rusqlite::types::FromSql;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::dispatch::{CallError, Runner};
+use crate::memory::Memory;
+use crate::memory::model::time::Moment;
+pub(crate) use crate::memory::properties::call_on;
+use crate::memory::store::open::{self, FILE_NAME, Use};
+
+/// A store in a folder of its own, whose clock stands still.
+pub(crate) struct Bench {
+    pub(crate) memory: Memory,
+    pub(crate) folder: TempDir,
+}
+
+impl Bench {
+    /// 2024-06-01T12:00:00Z
+    pub(crate) const NOW: Moment = Moment(1_717_243_200_000_000);
+
+    pub(crate) fn new() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let memory = Memory::open_with(folder.path(), || Bench::NOW).unwrap();
+        Bench { memory, folder }
+    }
+
+    /// Closes the store and opens it again.
+    pub(crate) fn restart(&mut self) {
+        self.restart_at(|| Bench::NOW);
+    }
+
+    /// The same, with another clock.
+    pub(crate) fn restart_at(&mut self, clock: fn() -> Moment) {
+        let elsewhere = tempfile::tempdir().unwrap();
+        self.memory = Memory::open(elsewhere.path()).unwrap();
+        self.memory = Memory::open_with(self.folder.path(), clock).unwrap();
+    }
+
+    /// The result of a call.
+    pub(crate) fn ok(&self, method: &str, params: Value) -> Value {
+        call(&self.memory, method, Some(&params.to_string()))
+            .unwrap_or_else(|error| panic!("{method} {params}: {error}"))
+    }
+
+    /// The error of a call.
+    pub(crate) fn err(&self, method: &str, params: Value) -> CallError {
+        call(&self.memory, method, Some(&params.to_string())).expect_err(method)
+    }
+
+    /// Captures a text, and gives the record's id.
+    pub(crate) fn capture(&self, text: &str, more: Value) -> String {
+        let mut params = more;
+        params["text"] = text.into();
+        self.ok("memory_capture", params)["record_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs SQL behind the store's back.
+    pub(crate) fn sql(&self, sql: &str) {
+        let connection = open::connect(&self.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        connection.execute_batch(sql).unwrap();
+    }
+
+    /// The one value that a query with one number in it gives.
+    pub(crate) fn row<T: FromSql>(&self, sql: &str, number: i64) -> T {
+        let connection = open::connect(&self.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        connection.query_row(sql, [number], |row| row.get(0)).unwrap()
+    }
+}
+
+/// Makes one call on a worker of its own and waits for its answer.
+pub(crate) fn call(memory: &Memory, method: &str, params: Option<&str>) -> Result<Value, CallError> {
+    call_on(memory, &mut Runner::default(), method, params)
+}

@@ -1,0 +1,270 @@
+//! Signs that a text gives beside its words: it asks, it tells a time, it names who speaks.
+//!
+//! Pure. The lists hold the plainest words of a few languages, folded, and nothing of any subject.
+
+use crate::memory::model::time::Day;
+
+/// Longest label, in bytes, and in words: *Anna:*, *Dr. Anna Weber:*.
+const LABEL_BYTES: usize = 40;
+const LABEL_WORDS: usize = 3;
+
+/// Does a text end in a question? A remark in brackets at its end does not count.
+pub(crate) fn asks(text: &str) -> bool {
+    let mut said = text.trim_end();
+    if let Some((before, _)) = said.strip_suffix(']').and_then(|inside| inside.rsplit_once('[')) {
+        said = before.trim_end();
+    }
+    said.ends_with(['?', '？', '؟'])
+}
+
+/// Who speaks, where a text begins with a name and a colon, as transcripts do.
+pub(crate) fn label(text: &str) -> Option<&str> {
+    let (label, _) = text.split_once(':')?;
+    let is_name = !label.is_empty()
+        && label.len() <= LABEL_BYTES
+        && !label.contains('\n')
+        && label.split_whitespace().count() <= LABEL_WORDS;
+    is_name.then_some(label)
+}
+
+/// Is this word (folded) of a question one that asks for a time?
+pub(crate) fn asks_when(word: &str) -> bool {
+    matches!(
+        word,
+        "when"
+            | "date"
+            | "day"
+            | "month"
+            | "year"
+            | "time"
+            | "wann"
+            | "datum"
+            | "tag"
+            | "monat"
+            | "jahr"
+            | "quand"
+            | "jour"
+            | "mois"
+            | "annee"
+            | "cuando"
+            | "fecha"
+            | "dia"
+            | "mes"
+            | "ano"
+            | "quando"
+            | "когда"
+            | "день"
+            | "месяц"
+            | "год"
+            | "متي"
+            | "いつ"
+            | "何時"
+            | "时候"
+            | "時候"
+    )
+}
+
+/// Does this word (folded) of a text tell a time?
+pub(crate) fn tells_time(word: &str) -> bool {
+    DatePart::named(word).is_some()
+        || matches!(
+            word,
+            "yesterday"
+                | "today"
+                | "tomorrow"
+                | "tonight"
+                | "ago"
+                | "last"
+                | "next"
+                | "week"
+                | "weekend"
+                | "month"
+                | "year"
+                | "recently"
+                | "soon"
+                | "since"
+                | "morning"
+                | "evening"
+                | "night"
+                | "day"
+                | "earlier"
+                | "later"
+                | "spring"
+                | "summer"
+                | "autumn"
+                | "fall"
+                | "winter"
+                | "gestern"
+                | "heute"
+                | "morgen"
+                | "woche"
+                | "monat"
+                | "jahr"
+                | "fruher"
+                | "spater"
+                | "letzte"
+                | "letzten"
+                | "nachste"
+                | "nachsten"
+                | "hier"
+                | "aujourd"
+                | "demain"
+                | "semaine"
+                | "mois"
+                | "annee"
+                | "dernier"
+                | "derniere"
+                | "prochain"
+                | "ayer"
+                | "hoy"
+                | "manana"
+                | "semana"
+                | "mes"
+                | "ano"
+                | "pasado"
+                | "pasada"
+                | "proximo"
+                | "вчера"
+                | "сегодня"
+                | "завтра"
+                | "неделе"
+                | "неделя"
+                | "неделю"
+                | "месяц"
+                | "год"
+                | "году"
+                | "назад"
+                | "امس"
+                | "اليوم"
+                | "غدا"
+                | "昨日"
+                | "今日"
+                | "明日"
+                | "昨天"
+                | "今天"
+                | "明天"
+        )
+}
+
+/// A part of a date that a word can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DatePart {
+    /// 1 is January.
+    Month(i8),
+    /// 1 is Monday.
+    Weekday(i8),
+    /// Of the common era.
+    Year(i16),
+}
+
+impl DatePart {
+    /// The part that this word (folded) names.
+    pub(crate) fn named(word: &str) -> Option<DatePart> {
+        let place = |lists: &[&[&str]]| {
+            lists.iter().find_map(|list| list.iter().position(|name| *name == word)).map(|at| at as i8 + 1)
+        };
+        if let Some(year) = word.parse().ok().filter(|year| word.len() == 4 && (1900..2200).contains(year)) {
+            return Some(DatePart::Year(year));
+        }
+        place(MONTHS).map(DatePart::Month).or_else(|| place(WEEKDAYS).map(DatePart::Weekday))
+    }
+
+    /// Is it a part of this day's date?
+    pub(crate) fn is_of(self, day: Day) -> bool {
+        match self {
+            DatePart::Month(month) => day.month == month,
+            DatePart::Weekday(weekday) => day.weekday == weekday,
+            DatePart::Year(year) => day.year == year,
+        }
+    }
+}
+
+/// In English, German, French, Spanish and Russian, folded.
+#[rustfmt::skip]
+const MONTHS: &[&[&str]] = &[
+    &["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+      "december"],
+    &["januar", "februar", "marz", "april", "mai", "juni", "juli", "august", "september", "oktober", "november",
+      "dezember"],
+    &["janvier", "fevrier", "mars", "avril", "mai", "juin", "juillet", "aout", "septembre", "octobre", "novembre",
+      "decembre"],
+    &["enero", "febrero", "marzo", "abril", "mayo", "junio", "julio", "agosto", "septiembre", "octubre", "noviembre",
+      "diciembre"],
+    &["январе", "феврале", "марте", "апреле", "мае", "июне", "июле", "августе", "сентябре", "октябре", "ноябре",
+      "декабре"],
+];
+
+#[rustfmt::skip]
+const WEEKDAYS: &[&[&str]] = &[
+    &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
+    &["montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag", "sonntag"],
+    &["lundi", "mardi", "mercredi", "jeudi", "vendredi", "samedi", "dimanche"],
+    &["lunes", "martes", "miercoles", "jueves", "viernes", "sabado", "domingo"],
+    &["понедельник", "вторник", "среду", "четверг", "пятницу", "субботу", "воскресенье"],
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn questions_end_in_a_mark() {
+        for (text, want) in [
+            ("Where is it?", true),
+            ("Where is it? ", true),
+            ("Like it? [image: a red car]", true),
+            ("どこですか？", true),
+            ("أين؟", true),
+            ("Is it? It is.", false),
+            ("[?]", false),
+            ("", false),
+            ("]", false),
+        ] {
+            assert_eq!(asks(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_label_is_a_short_name_before_a_colon() {
+        for (text, want) in [
+            ("Anna: hello", Some("Anna")),
+            ("Dr. Anna Weber: hello", Some("Dr. Anna Weber")),
+            ("one two three four: no", None),
+            (": no", None),
+            ("no colon", None),
+            ("two\nlines: no", None),
+            ("averyveryveryverylongwordthatisnonameofanybody: no", None),
+        ] {
+            assert_eq!(label(text), want, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_name_parts_of_dates() {
+        for (word, want) in [
+            ("may", Some(DatePart::Month(5))),
+            ("dezember", Some(DatePart::Month(12))),
+            ("mai", Some(DatePart::Month(5))),
+            ("sunday", Some(DatePart::Weekday(7))),
+            ("среду", Some(DatePart::Weekday(3))),
+            ("2023", Some(DatePart::Year(2023))),
+            ("1066", None),
+            ("20230", None),
+            ("word", None),
+        ] {
+            assert_eq!(DatePart::named(word), want, "{word}");
+        }
+        let day = Day { year: 2023, month: 5, weekday: 7 };
+        for (part, fits) in [
+            (DatePart::Month(5), true),
+            (DatePart::Month(6), false),
+            (DatePart::Weekday(7), true),
+            (DatePart::Year(2023), true),
+            (DatePart::Year(2022), false),
+        ] {
+            assert_eq!(part.is_of(day), fits, "{part:?}");
+        }
+        assert!(asks_when("when") && !asks_when("where"));
+        assert!(tells_time("yesterday") && tells_time("may") && !tells_time("tea"));
+    }
+}

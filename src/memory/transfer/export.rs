@@ -1,0 +1,310 @@
+//! `store_export`: the store as rows, some at a time.
+//!
+//! Records come first, in the order in which they were stored, then what names them (tags, links), then
+//! events and knobs; so each row names only what came before it. The cursor carries where the last
+//! call ended and how many records there were at the first one: what is stored meanwhile is left out,
+//! with all that names it, and nothing is given twice.
+
+use rusqlite::types::ToSql;
+use rusqlite::{Connection, Row as Found};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::graph::links::Kind;
+use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::time::Moment;
+use crate::memory::store::error::Fault;
+use crate::memory::store::reader::Reader;
+use crate::memory::transfer::export_row::{Event, Record, Row};
+
+/// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
+/// hold at ease. A larger row goes alone: the longest text and cue, all escaped, are 768 KiB.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Most rows of a reply.
+const MOST_ROWS: i64 = 10_000;
+
+/// Rows of a reply, unless the caller says how many.
+const DEFAULT_ROWS: i64 = 1000;
+
+/// The kinds of rows, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    Records,
+    Tags,
+    Links,
+    Events,
+    Knobs,
+}
+
+const SECTIONS: [(Section, &str); 5] = [
+    (Section::Records, "record"),
+    (Section::Tags, "tag"),
+    (Section::Links, "link"),
+    (Section::Events, "event"),
+    (Section::Knobs, "knob"),
+];
+
+/// Where the next reply begins. To callers a text that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Cursor {
+    section: Section,
+    /// The last record there is, to this export.
+    top: i64,
+    /// The key of the last row that was given; the first two numbers are 0 for none.
+    after: Key,
+}
+
+/// What rows of one section are sorted by. A section uses what it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Key {
+    numbers: [i64; 3],
+    name: String,
+}
+
+/// Answers `store_export`, as JSON.
+///
+/// # Errors
+/// -32602 where the cursor is none of an export's, -32001 where the store cannot be read.
+pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, CallError> {
+    let limit = params.integer_or("limit", 1..=MOST_ROWS, DEFAULT_ROWS)?;
+    let snapshot = reader.snapshot()?;
+    let connection = snapshot.connection();
+    let cursor = match params.string_opt("cursor")? {
+        Some(text) => Cursor::parse(&text)
+            .ok_or_else(|| CallError::invalid("cursor", "the one that the last reply gave, or null to begin"))?,
+        None => Cursor::first(connection)?,
+    };
+    let mut page = Page { rows: b"{\"rows\":[".to_vec(), left: limit };
+    let next = page.fill(connection, cursor)?;
+    let Page { rows: mut reply, .. } = page;
+    reply.extend_from_slice(b"],\"cursor\":");
+    append(&mut reply, &next.map(|cursor| cursor.to_string()))?;
+    reply.push(b'}');
+    Ok(reply)
+}
+
+fn append(to: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Fault> {
+    serde_json::to_writer(to, value).map_err(|error| Fault::Other(error.to_string()))
+}
+
+impl Cursor {
+    fn first(connection: &Connection) -> Result<Cursor, Fault> {
+        let top = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
+        Ok(Cursor { section: Section::Records, top, after: Key::default() })
+    }
+
+    fn parse(text: &str) -> Option<Cursor> {
+        let mut parts = text.splitn(6, '.');
+        let mut next = || parts.next();
+        let name = next()?;
+        let (section, _) = *SECTIONS.iter().find(|(_, known)| *known == name)?;
+        let mut number = || next()?.parse::<i64>().ok();
+        let top = number()?;
+        let numbers = [number()?, number()?, number()?];
+        let cursor = Cursor { section, top, after: Key { numbers, name: parts.next()?.to_owned() } };
+        // `parse` reads more ways to write a number than there are.
+        (cursor.to_string() == text).then_some(cursor)
+    }
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (_, section) = SECTIONS[self.section as usize];
+        let Key { numbers: [a, b, c], name } = &self.after;
+        write!(f, "{section}.{}.{a}.{b}.{c}.{name}", self.top)
+    }
+}
+
+/// A reply in the making.
+struct Page {
+    rows: Vec<u8>,
+    /// How many more rows may come.
+    left: i64,
+}
+
+impl Page {
+    /// Takes rows from `cursor` on; gives where the next page begins, unless this is the last.
+    fn fill(&mut self, connection: &Connection, cursor: Cursor) -> Result<Option<Cursor>, Fault> {
+        let Cursor { section: first, top, mut after } = cursor;
+        for (section, _) in &SECTIONS[first as usize..] {
+            let (sql, params, read) = section.query(&after, &top);
+            let mut find = connection.prepare_cached(sql)?;
+            let mut rows = find.query(params.as_slice())?;
+            while let Some(row) = rows.next()? {
+                let next = read(row, self)?;
+                match next {
+                    Some(key) => after = key,
+                    None => return Ok(Some(Cursor { section: *section, top, after })),
+                }
+            }
+            after = Key::default();
+        }
+        Ok(None)
+    }
+
+    /// Takes a row, if there is room for it.
+    fn push(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
+        let (before, is_first) = (self.rows.len(), self.rows.ends_with(b"["));
+        if self.left == 0 {
+            return Ok(false);
+        }
+        if !is_first {
+            self.rows.push(b',');
+        }
+        append(&mut self.rows, row)?;
+        if !is_first && self.rows.len() > PAGE_BYTES {
+            self.rows.truncate(before);
+            return Ok(false);
+        }
+        self.left -= 1;
+        Ok(true)
+    }
+}
+
+/// Puts a row on the page, and gives its key if it found room.
+type Read = fn(&Found<'_>, &mut Page) -> Result<Option<Key>, Fault>;
+
+impl Section {
+    fn query<'a>(self, after: &'a Key, top: &'a i64) -> (&'static str, Vec<&'a dyn ToSql>, Read) {
+        let Key { numbers: [a, b, c], name } = after;
+        match self {
+            Section::Records => (
+                "SELECT seq, id, ts, tier, role, session.name, project.name, part, parts, valid_to, twin, cue, text
+                 FROM record CROSS JOIN session ON session.number = record.session
+                 CROSS JOIN project ON project.number = record.project
+                 WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
+                vec![a, top],
+                record,
+            ),
+            Section::Tags => (
+                "SELECT tag.record, tag.name, record.id FROM tag CROSS JOIN record ON record.seq = tag.record
+                 WHERE (tag.record, tag.name) > (?1, ?2) AND tag.record <= ?3 ORDER BY tag.record, tag.name",
+                vec![a, name, top],
+                tag,
+            ),
+            Section::Links => (
+                "SELECT link.a, link.b, link.kind, one.id, other.id, weight, used
+                 FROM link CROSS JOIN record AS one ON one.seq = link.a CROSS JOIN record AS other ON other.seq = link.b
+                 WHERE (link.a, link.b, link.kind) > (?1, ?2, ?3) AND link.a <= ?4 AND link.b <= ?4
+                 ORDER BY link.a, link.b, link.kind",
+                vec![a, b, c, top],
+                link,
+            ),
+            Section::Events => (
+                "SELECT seq, id, ts, kind, severity, domain, session, sources, data FROM event WHERE seq > ?1
+                 ORDER BY seq",
+                vec![a],
+                event,
+            ),
+            Section::Knobs => ("SELECT knob, value FROM profile WHERE knob > ?1 ORDER BY knob", vec![name], knob),
+        }
+    }
+}
+
+fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+    let out = Row::Record(Record {
+        id: id(row, 1)?,
+        ts: Moment(row.get(2)?).to_string(),
+        tier: Tier::numbered(row.get(3)?).name(),
+        role: Role::numbered(row.get(4)?).name(),
+        session_id: text(row, 5)?,
+        project: text(row, 6)?,
+        part: row.get(7)?,
+        parts: row.get(8)?,
+        valid_to: row.get::<_, Option<i64>>(9)?.map(|at| Moment(at).to_string()),
+        twin: row.get(10)?,
+        cue: text(row, 11)?,
+        text: text(row, 12)?,
+    });
+    let seq = row.get(0)?;
+    Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
+}
+
+fn tag(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+    let (record, name) = (row.get(0)?, text(row, 1)?);
+    let out = Row::Tag { record: id(row, 2)?, name };
+    Ok(page.push(&out)?.then(|| Key { numbers: [record, 0, 0], name: name.to_owned() }))
+}
+
+fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+    let numbers = [row.get(0)?, row.get(1)?, row.get(2)?];
+    let kind = Kind::numbered(numbers[2]).ok_or_else(|| Fault::Damaged(format!("a link of kind {}", numbers[2])))?;
+    let relation = kind.name();
+    let used = Moment(row.get(6)?).to_string();
+    let out = Row::Link { from: id(row, 3)?, to: id(row, 4)?, relation, weight: row.get(5)?, used };
+    Ok(page.push(&out)?.then(|| Key { numbers, name: String::new() }))
+}
+
+fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+    let out = Row::Event(Event {
+        id: id(row, 1)?,
+        ts: Moment(row.get(2)?).to_string(),
+        event: text(row, 3)?,
+        severity: text_or_null(row, 4)?,
+        domain: text_or_null(row, 5)?,
+        session_id: text(row, 6)?,
+        sources: json(text(row, 7)?)?,
+        data: json(text(row, 8)?)?,
+    });
+    let seq = row.get(0)?;
+    Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
+}
+
+fn knob(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+    let knob = text(row, 0)?;
+    let out = Row::Knob { knob, value: json(text(row, 1)?)? };
+    Ok(page.push(&out)?.then(|| Key { numbers: [0; 3], name: knob.to_owned() }))
+}
+
+fn id(row: &Found<'_>, column: usize) -> Result<String, Fault> {
+    Ok(Uuid::from_bytes(row.get(column)?).to_string())
+}
+
+fn text<'r>(row: &'r Found<'_>, column: usize) -> Result<&'r str, Fault> {
+    Ok(text_or_null(row, column)?.unwrap_or_default())
+}
+
+fn text_or_null<'r>(row: &'r Found<'_>, column: usize) -> Result<Option<&'r str>, Fault> {
+    row.get_ref(column)?.as_str_or_null().map_err(|error| Fault::Damaged(error.to_string()))
+}
+
+fn json(text: &str) -> Result<&RawValue, Fault> {
+    serde_json::from_str(text).map_err(|error| Fault::Damaged(format!("a value that is no JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::test_support::Bench;
+
+    #[test]
+    fn every_section_is_read_along_an_index_from_where_it_was_left() {
+        let bench = Bench::new();
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        let (key, top) = (Key::default(), 5);
+        for (section, name) in SECTIONS {
+            let (sql, params, _) = section.query(&key, &top);
+            let mut plan = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let steps: Vec<String> =
+                plan.query_map(params.as_slice(), |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+            assert!(!steps.iter().any(|step| step.contains("TEMP")), "{name}: {steps:?}");
+            assert!(steps[0].starts_with("SEARCH"), "{name}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_read_as_it_was_written() {
+        for (section, name) in SECTIONS {
+            for tail in ["", "a.b.c", "..", "\u{1f600} \""] {
+                let cursor = Cursor { section, top: 7, after: Key { numbers: [1, 2, 3], name: tail.into() } };
+                let text = cursor.to_string();
+                assert!(text.starts_with(name));
+                assert_eq!(Cursor::parse(&text), Some(cursor));
+            }
+        }
+    }
+}

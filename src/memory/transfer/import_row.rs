@@ -1,0 +1,164 @@
+//! A row as it comes in: read, checked and made ready for the writer, on a worker. The database is not
+//! asked: whether what a row names is there is `import.rs`' business.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::graph::links::{self, Kind};
+use crate::memory::methods::capture::{at_most, limited, part, said_at};
+use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
+use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::params;
+use crate::memory::profile;
+use crate::memory::store::records::{Draft, NewRecord};
+
+/// Longest name of a tag or of a kind of event, in bytes. Picked: a short sentence.
+const NAME_BYTES: usize = 128;
+
+/// Longest data and longest list of sources of an event, in bytes of JSON: a longest text's worth.
+const JSON_BYTES: usize = TEXT_BYTES;
+
+/// Most records of one fingerprint that hold side by side. Picked: beyond any accident.
+const MOST_TWINS: i64 = 1 << 20;
+
+/// A row that can be taken.
+pub(crate) enum Row {
+    Record(Box<Record>),
+    Tag { record: Uuid, name: String },
+    Link { from: Uuid, to: Uuid, kind: Kind, weight: i64, used: Moment },
+    Event(Box<Event>),
+    Knob { knob: &'static str, value: Value },
+}
+
+pub(crate) struct Record {
+    pub(crate) new: NewRecord,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) valid_to: Option<Moment>,
+    pub(crate) twin: i64,
+}
+
+pub(crate) struct Event {
+    pub(crate) id: Uuid,
+    pub(crate) ts: Moment,
+    pub(crate) kind: String,
+    pub(crate) severity: Option<String>,
+    pub(crate) domain: Option<String>,
+    pub(crate) session: String,
+    pub(crate) sources: String,
+    pub(crate) data: String,
+}
+
+impl Row {
+    /// What it holds in memory, in bytes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        size_of::<Row>()
+            + match self {
+                Row::Record(record) => record.new.weight(),
+                Row::Event(event) => event.data.len() + event.sources.len() + NAME_BYTES,
+                Row::Tag { .. } | Row::Link { .. } | Row::Knob { .. } => NAME_BYTES,
+            }
+    }
+}
+
+/// Reads a row.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read_row(row: &str, now: Moment) -> Result<Row, CallError> {
+    if !row.starts_with('{') {
+        return Err(CallError::failed("a row must be an object"));
+    }
+    let row = Params::read(Some(row))?;
+    match &*row.string("kind")? {
+        "record" => read_record(&row, now).map(|record| Row::Record(Box::new(record))),
+        "tag" => {
+            let name = required(&row, "name", NAME_BYTES)?;
+            Ok(Row::Tag { record: params::id(&row, "record")?, name })
+        }
+        "link" => read_link(&row),
+        "event" => read_event(&row).map(|event| Row::Event(Box::new(event))),
+        "knob" => {
+            let value = row.raw("value").ok_or_else(|| CallError::missing("value"))?;
+            let (knob, value) = profile::accept(&row.string("knob")?, value).map_err(CallError::failed)?;
+            Ok(Row::Knob { knob, value })
+        }
+        _ => Err(CallError::invalid("kind", "one of record, tag, link, event, knob")),
+    }
+}
+
+fn read_record(row: &Params<'_>, now: Moment) -> Result<Record, CallError> {
+    let tier = Tier::named(&row.string_or("tier", "episodic")?)
+        .ok_or_else(|| CallError::invalid("tier", "one of working, episodic, semantic, procedural, parametric"))?;
+    let role = Role::named(&row.string_or("role", "user")?)
+        .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
+    let draft = Draft {
+        text: required(row, "text", TEXT_BYTES)?,
+        cue: limited(row, "cue", "", TEXT_BYTES)?,
+        tier,
+        role,
+        session: limited(row, "session_id", "-", SESSION_BYTES)?,
+        project: limited(row, "project", "", PROJECT_BYTES)?,
+        ts: said_at(row)?.unwrap_or(now),
+        part: part(row)?,
+    };
+    let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
+    let valid_to = Moment::param(row, "valid_to", DayEnd::First)?;
+    let twin = row.integer_or("twin", 0..=MOST_TWINS, 0)?;
+    Ok(Record { new: NewRecord::prepare(draft), id, valid_to, twin })
+}
+
+fn read_link(row: &Params<'_>) -> Result<Row, CallError> {
+    let (from, to) = (params::id(row, "from")?, params::id(row, "to")?);
+    if from == to {
+        return Err(CallError::invalid("to", "another record than 'from'"));
+    }
+    let kind = Kind::named(&row.string("relation")?)
+        .ok_or_else(|| CallError::invalid("relation", "one of associated, reinforced, contradicts, evidence"))?;
+    let weight = row.integer_opt("weight", 1..=links::STRONGEST)?.ok_or_else(|| CallError::missing("weight"))?;
+    let used = Moment::param(row, "used", DayEnd::First)?.ok_or_else(|| CallError::missing("used"))?;
+    Ok(Row::Link { from, to, kind, weight, used })
+}
+
+fn read_event(row: &Params<'_>) -> Result<Event, CallError> {
+    let severity = row.string_opt("severity")?.map(String::from);
+    if severity.as_deref().is_some_and(|name| !matches!(name, "info" | "warning" | "critical")) {
+        return Err(CallError::invalid("severity", "one of info, warning, critical"));
+    }
+    let domain = row.string_opt("domain")?.map(String::from);
+    at_most("domain", domain.as_deref().unwrap_or_default(), PROJECT_BYTES)?;
+    Ok(Event {
+        id: params::id(row, "id")?,
+        ts: Moment::param(row, "ts", DayEnd::First)?.ok_or_else(|| CallError::missing("ts"))?,
+        kind: required(row, "event", NAME_BYTES)?,
+        severity,
+        domain,
+        session: limited(row, "session_id", "-", SESSION_BYTES)?,
+        sources: json::<Vec<String>>(row, "sources", "an array of strings", "[]")?,
+        data: json::<Map<String, Value>>(row, "data", "an object of valid Unicode", "{}")?,
+    })
+}
+
+/// A string that is not empty.
+fn required(row: &Params<'_>, name: &str, limit: usize) -> Result<String, CallError> {
+    let value = row.string(name)?;
+    if value.is_empty() {
+        return Err(CallError::invalid(name, "a string that is not empty"));
+    }
+    at_most(name, &value, limit)?;
+    Ok(value.into_owned())
+}
+
+/// A value of this type, as it is written.
+fn json<T: DeserializeOwned>(
+    row: &Params<'_>,
+    name: &str,
+    expected: &'static str,
+    default: &str,
+) -> Result<String, CallError> {
+    let text = row.raw(name).unwrap_or(default);
+    at_most(name, text, JSON_BYTES)?;
+    serde_json::from_str::<T>(text).map_err(|_| CallError::invalid(name, expected))?;
+    Ok(text.to_owned())
+}
