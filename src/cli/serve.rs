@@ -1,4 +1,4 @@
-//! `iaid serve`: the daemon's options, checked and put together. What it then does is `daemon.rs`.
+//! `iaid serve`: the daemon's options, checked and put together. What it then does is `daemon/mod.rs`.
 
 use std::env;
 use std::ffi::OsString;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::cli::support::error::CliError;
 use crate::cli::support::{paths, values};
-use crate::daemon::{self, Listen, Options};
+use crate::daemon::{self, DaemonOptions, Listen};
 use crate::lifecycle::machine::Thresholds;
 use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
 use crate::sys::inherited::Inherited;
@@ -140,7 +140,7 @@ pub(crate) fn run(
     let listen = args.listen(socket);
     let thresholds = args.thresholds(&|name| env::var_os(name))?;
     let store = paths::store(args.store, &|name| env::var_os(name))?;
-    let options = Options {
+    let options = DaemonOptions {
         store,
         thresholds,
         look_every: args.look_every,

@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lifecycle::machine::State;
+use crate::lifecycle::state::State;
 use crate::sys::listener::{BindError, BoundPath, Listener};
 
 /// When the next look is due.
-pub(super) struct SocketWatch {
+pub(crate) struct SocketWatch {
     /// `None` where the listener was handed over.
     place: Option<BoundPath>,
     /// Between two looks.
@@ -22,23 +22,23 @@ pub(super) struct SocketWatch {
 
 impl SocketWatch {
     /// The first look is at once, with that for deferred captures: one wake-up is enough for both.
-    pub(super) fn new(place: Option<BoundPath>, every: Duration, now: Instant) -> SocketWatch {
+    pub(crate) fn new(place: Option<BoundPath>, every: Duration, now: Instant) -> SocketWatch {
         SocketWatch { place, every, due: now, is_looking: false, told: None }
     }
 
     /// When the next look is due in this state (the lifecycle's rule: none asleep).
-    pub(super) fn moment(&self, state: State) -> Option<Instant> {
+    pub(crate) fn moment(&self, state: State) -> Option<Instant> {
         let is_awake = matches!(state, State::Wake | State::Drowsy);
         (is_awake && self.place.is_some() && !self.is_looking).then_some(self.due)
     }
 
     /// Somebody woke the daemon: the next look is due at once.
-    pub(super) fn woken(&mut self, now: Instant) {
+    pub(crate) fn woken(&mut self, now: Instant) {
         self.due = now;
     }
 
     /// A look begins, at this place, if one is due.
-    pub(super) fn begin(&mut self, state: State, now: Instant) -> Option<BoundPath> {
+    pub(crate) fn begin(&mut self, state: State, now: Instant) -> Option<BoundPath> {
         self.moment(state).filter(|due| *due <= now)?;
         self.is_looking = true;
         self.due = now + self.every;
@@ -46,7 +46,7 @@ impl SocketWatch {
     }
 
     /// What a look has found. Gives the listener to go on with, if there is another.
-    pub(super) fn looked(&mut self, found: Result<Option<Listener>, BindError>) -> Option<Listener> {
+    pub(crate) fn looked(&mut self, found: Result<Option<Listener>, BindError>) -> Option<Listener> {
         self.is_looking = false;
         let path = self.place.as_ref()?.path();
         let found = found.map_err(|error| error.to_string());

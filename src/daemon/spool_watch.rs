@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::lifecycle::machine::State;
+use crate::lifecycle::state::State;
 use crate::memory::Next;
 use crate::serve::control_plane::Now;
 
@@ -11,7 +11,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 const FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// When the next batch is due.
-pub(super) struct SpoolWatch {
+pub(crate) struct SpoolWatch {
     due: Due,
     /// Between two looks while nothing waits (none asleep).
     every: Duration,
@@ -29,12 +29,12 @@ enum Due {
 
 impl SpoolWatch {
     /// The first look is at once.
-    pub(super) fn new(every: Duration, now: Instant) -> SpoolWatch {
+    pub(crate) fn new(every: Duration, now: Instant) -> SpoolWatch {
         SpoolWatch { due: Due::Files(now), every }
     }
 
     /// When the next batch is due in this state.
-    pub(super) fn moment(&self, state: State) -> Option<Instant> {
+    pub(crate) fn moment(&self, state: State) -> Option<Instant> {
         match self.due {
             Due::Look(at) if matches!(state, State::Wake | State::Drowsy) => Some(at),
             Due::Files(at) => Some(at),
@@ -43,19 +43,19 @@ impl SpoolWatch {
     }
 
     /// A batch is under way.
-    pub(super) fn started(&mut self, now: Instant) {
+    pub(crate) fn started(&mut self, now: Instant) {
         self.due = Due::Running(now);
     }
 
     /// Somebody woke the daemon: the next look is due at once.
-    pub(super) fn woken(&mut self, now: Instant) {
+    pub(crate) fn woken(&mut self, now: Instant) {
         if let Due::Look(at) = &mut self.due {
             *at = now;
         }
     }
 
     /// It has ended, and this is said of the next one.
-    pub(super) fn ended(&mut self, next: Next, now: Now) {
+    pub(crate) fn ended(&mut self, next: Next, now: Now) {
         self.due = match next {
             Next::Now => Due::Files(now.instant),
             Next::At(us) => {
@@ -72,7 +72,7 @@ impl SpoolWatch {
     }
 
     /// It could not be done.
-    pub(super) fn failed(&mut self, now: Now) {
+    pub(crate) fn failed(&mut self, now: Now) {
         self.due = Due::Files(now.instant + FAILURE_PAUSE);
     }
 }

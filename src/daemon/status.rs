@@ -3,43 +3,43 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::dreamer::Figures;
-use crate::lifecycle::record::Quarantine;
-use crate::lifecycle::state_file::{Ask, Digest};
+use crate::daemon::rem_cycle::CycleMetrics;
+use crate::lifecycle::state_file::{Digest, StateChange};
+use crate::lifecycle::status_file::Quarantine;
 use crate::serve::control_plane::Counters;
 
 /// `status`, whole.
 #[derive(Serialize)]
-pub(super) struct Status<'a> {
-    pub(super) ok: bool,
-    pub(super) state: &'a str,
-    pub(super) fsm_state: &'a str,
-    pub(super) lifecycle_state: &'a str,
-    pub(super) uptime_sec: f64,
-    pub(super) version: &'a str,
-    pub(super) daemon_started_at: Timestamp,
-    pub(super) last_tick_at: Option<Timestamp>,
-    pub(super) quiet_window: Option<(u8, u8)>,
-    pub(super) pending_digest: Option<Digest>,
-    pub(super) scheduler_paused: bool,
-    pub(super) records: u64,
-    pub(super) quarantine: Option<&'a Quarantine>,
-    pub(super) rem_cycle: RemCycle<'a>,
+pub(crate) struct StatusReply<'a> {
+    pub(crate) ok: bool,
+    pub(crate) state: &'a str,
+    pub(crate) fsm_state: &'a str,
+    pub(crate) lifecycle_state: &'a str,
+    pub(crate) uptime_sec: f64,
+    pub(crate) version: &'a str,
+    pub(crate) daemon_started_at: Timestamp,
+    pub(crate) last_tick_at: Option<Timestamp>,
+    pub(crate) quiet_window: Option<(u8, u8)>,
+    pub(crate) pending_digest: Option<Digest>,
+    pub(crate) scheduler_paused: bool,
+    pub(crate) records: u64,
+    pub(crate) quarantine: Option<&'a Quarantine>,
+    pub(crate) rem_cycle: RemCycleStatus<'a>,
     #[serde(flatten)]
-    pub(super) counters: &'a Counters,
+    pub(crate) counters: &'a Counters,
 }
 
 #[derive(Serialize)]
-pub(super) struct RemCycle<'a> {
+pub(crate) struct RemCycleStatus<'a> {
     /// Somebody asked for one that has not begun.
-    pub(super) asked: bool,
+    pub(crate) asked: bool,
     #[serde(flatten)]
-    pub(super) figures: &'a Figures,
+    pub(crate) figures: &'a CycleMetrics,
 }
 
 /// The reply to a control message.
 #[derive(Serialize)]
-pub(super) struct Agreed<'a> {
+pub(crate) struct ControlReply<'a> {
     ok: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'a str>,
@@ -49,22 +49,22 @@ pub(super) struct Agreed<'a> {
     paused: Option<bool>,
 }
 
-impl Agreed<'static> {
+impl ControlReply<'static> {
     /// To a request to sleep of one that does.
-    pub(super) const ALREADY_SLEEPING: Agreed<'static> =
-        Agreed { ok: false, state: None, reason: Some("already_sleeping"), paused: None };
+    pub(crate) const ALREADY_SLEEPING: ControlReply<'static> =
+        ControlReply { ok: false, state: None, reason: Some("already_sleeping"), paused: None };
 
     /// To what was asked, once it is on disk.
-    pub(super) fn to(ask: &Ask) -> Agreed<'static> {
-        let none = Agreed { ok: true, state: None, reason: None, paused: None };
+    pub(crate) fn to(ask: &StateChange) -> ControlReply<'static> {
+        let none = ControlReply { ok: true, state: None, reason: None, paused: None };
         match ask {
-            Ask::Sleep { .. } => Agreed { state: Some("TRANSITIONING"), ..none },
-            Ask::Wake { .. } => Agreed { reason: Some("wake_queued"), ..none },
-            Ask::Rem { .. } => Agreed { reason: Some("rem_queued"), ..none },
-            Ask::Pause => Agreed { paused: Some(true), ..none },
-            Ask::Resume => Agreed { paused: Some(false), ..none },
-            Ask::SessionOpen { .. } => Agreed { reason: Some("session_open_queued"), ..none },
-            Ask::Settled(_) | Ask::Dreamt | Ask::Learned(_) => none,
+            StateChange::Sleep { .. } => ControlReply { state: Some("TRANSITIONING"), ..none },
+            StateChange::Wake { .. } => ControlReply { reason: Some("wake_queued"), ..none },
+            StateChange::Rem { .. } => ControlReply { reason: Some("rem_queued"), ..none },
+            StateChange::Pause => ControlReply { paused: Some(true), ..none },
+            StateChange::Resume => ControlReply { paused: Some(false), ..none },
+            StateChange::SessionOpen { .. } => ControlReply { reason: Some("session_open_queued"), ..none },
+            StateChange::Settled(_) | StateChange::Dreamt | StateChange::Learned(_) => none,
         }
     }
 }

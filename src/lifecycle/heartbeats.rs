@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::lifecycle::own_folder;
+use crate::lifecycle::private_dir;
 
 /// The folder in the store's folder.
 const FOLDER: &str = "wrappers";
@@ -25,10 +25,10 @@ const SUFFIX: &str = ".json";
 const TEMPORARY: &str = ".tmp-";
 
 /// A heartbeat that is older than this, in seconds, is stale: three have been left out.
-const FRESH_SECONDS: i64 = 90;
+const FRESH_SECS: i64 = 90;
 
 /// How often a client writes its own, in seconds.
-pub const EVERY_SECONDS: u64 = 30;
+pub const INTERVAL_SECS: u64 = 30;
 
 /// Largest file that is read. Picked: many times what is in one.
 const MAX_FILE_BYTES: u64 = 16 << 10;
@@ -38,7 +38,7 @@ const SCHEMA_VERSION: u32 = 1;
 
 /// What a heartbeat says of its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum Liveness {
     /// It is there.
     Fresh,
     /// Its process is, but has not said so for a while.
@@ -59,12 +59,12 @@ pub struct Heartbeat {
     /// The client's version, where it says one.
     pub version: Option<String>,
     /// What that means.
-    pub condition: Condition,
+    pub liveness: Liveness,
 }
 
 /// A heartbeat of our own. Dropped, it removes its file.
 #[derive(Debug)]
-pub struct Beat {
+pub struct HeartbeatWriter {
     path: PathBuf,
     file: Written,
 }
@@ -94,7 +94,7 @@ struct Found {
 /// The system's, for the folder; a file that cannot be read is passed over.
 pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
     let wrappers = folder.join(FOLDER);
-    if !own_folder::is_there(&wrappers)? {
+    if !private_dir::exists(&wrappers)? {
         return Ok(Vec::new());
     }
     let entries = fs::read_dir(wrappers)?;
@@ -104,15 +104,15 @@ pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io
         let name = path.file_name().and_then(|name| name.to_str()).and_then(Name::read);
         let Some(name) = name else { continue };
         let Some((pid, last_refresh, version)) = look(&path, &name) else { continue };
-        let condition = match now.duration_since(last_refresh).as_secs() {
-            _ if !is_alive(pid) => Condition::Orphan,
+        let liveness = match now.duration_since(last_refresh).as_secs() {
+            _ if !is_alive(pid) => Liveness::Orphan,
             // From the future, as after a clock was set back, is just now.
-            seconds if seconds < FRESH_SECONDS => Condition::Fresh,
-            _ => Condition::Stale,
+            seconds if seconds < FRESH_SECS => Liveness::Fresh,
+            _ => Liveness::Stale,
         };
         // There are few, and a sort is 8 KiB of code.
         let place = heartbeats.partition_point(|other: &Heartbeat| other.path < path);
-        heartbeats.insert(place, Heartbeat { path, pid, last_refresh, version, condition });
+        heartbeats.insert(place, Heartbeat { path, pid, last_refresh, version, liveness });
     }
     Ok(heartbeats)
 }
@@ -124,12 +124,12 @@ pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io
 pub fn sweep(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
     let mut heartbeats = read(folder, now, is_alive)?;
     heartbeats.retain(|heartbeat| {
-        if heartbeat.condition == Condition::Orphan
+        if heartbeat.liveness == Liveness::Orphan
             && let Err(error) = remove_if_there(&heartbeat.path)
         {
             log::warn!("{} is of a process that is gone, and cannot be removed: {error}", heartbeat.path.display());
         }
-        heartbeat.condition != Condition::Orphan
+        heartbeat.liveness != Liveness::Orphan
     });
     Ok(heartbeats)
 }
@@ -166,14 +166,14 @@ fn look(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>)> {
     }
 }
 
-impl Beat {
+impl HeartbeatWriter {
     /// Writes the first one of this process, in the store's `folder`, which is there.
     ///
     /// # Errors
     /// The system's.
-    pub fn start(folder: &Path, now: Timestamp) -> io::Result<Beat> {
+    pub fn start(folder: &Path, now: Timestamp) -> io::Result<HeartbeatWriter> {
         let wrappers = folder.join(FOLDER);
-        own_folder::make(&wrappers)?;
+        private_dir::create(&wrappers)?;
         let (pid, uuid) = (std::process::id(), Uuid::now_v7().to_string());
         let path = wrappers.join(format!("{PREFIX}{pid}-{uuid}{SUFFIX}"));
         let file = Written {
@@ -184,7 +184,7 @@ impl Beat {
             wrapper_version: env!("CARGO_PKG_VERSION"),
             schema_version: SCHEMA_VERSION,
         };
-        let beat = Beat { path, file };
+        let beat = HeartbeatWriter { path, file };
         beat.write()?;
         Ok(beat)
     }
@@ -218,7 +218,7 @@ impl Beat {
     }
 }
 
-impl Drop for Beat {
+impl Drop for HeartbeatWriter {
     fn drop(&mut self) {
         // Who reads it finds that the process is gone.
         drop(fs::remove_file(&self.path));
@@ -279,8 +279,8 @@ mod tests {
         let wrappers = folder.path().join(FOLDER);
         symlink(wrappers.join("heartbeat-1-a.json"), wrappers.join("heartbeat-10-a.json")).unwrap();
         let found = read(folder.path(), at(NOW), is_alive).unwrap();
-        let of = |heartbeat: &Heartbeat| (heartbeat.pid, heartbeat.condition);
-        use Condition::{Fresh, Orphan, Stale};
+        let of = |heartbeat: &Heartbeat| (heartbeat.pid, heartbeat.liveness);
+        use Liveness::{Fresh, Orphan, Stale};
         let mut all: Vec<_> = found.iter().map(of).collect();
         all.sort_by_key(|(pid, _)| *pid);
         let want =
@@ -296,7 +296,7 @@ mod tests {
     #[test]
     fn our_own_is_whole_and_goes_with_us() {
         let folder = tempfile::tempdir().unwrap();
-        let mut beat = Beat::start(folder.path(), at(NOW)).unwrap();
+        let mut beat = HeartbeatWriter::start(folder.path(), at(NOW)).unwrap();
         beat.refresh(at(NOW + 30)).unwrap();
         let found = read(folder.path(), at(NOW + 31), |_| true).unwrap();
         assert_eq!((found.len(), found[0].pid, found[0].last_refresh), (1, std::process::id(), at(NOW + 30)));
@@ -307,6 +307,6 @@ mod tests {
         assert_eq!((mode(&found[0].path), mode(&folder.path().join(FOLDER))), (0o600, 0o700));
         drop(beat);
         assert_eq!(fs::read_dir(folder.path().join(FOLDER)).unwrap().count(), 0);
-        assert!(Beat::start(&folder.path().join("absent"), at(NOW)).is_err());
+        assert!(HeartbeatWriter::start(&folder.path().join("absent"), at(NOW)).is_err());
     }
 }

@@ -17,8 +17,8 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use serde::{Serialize, Serializer};
 
-use crate::lifecycle::machine::State;
-use crate::lifecycle::own_folder;
+use crate::lifecycle::private_dir;
+use crate::lifecycle::state::State;
 
 /// The folder in the store's folder.
 const FOLDER: &str = "logs";
@@ -140,7 +140,7 @@ pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()
         return Ok(());
     }
     let logs = folder.join(FOLDER);
-    own_folder::make(&logs)?;
+    private_dir::create(&logs)?;
     let today = now.to_zoned(TimeZone::UTC).date();
     let (mut file, is_new) = open(&path(folder, today))?;
     let length = file.metadata()?.len();
@@ -176,7 +176,7 @@ pub fn path(folder: &Path, day: Date) -> PathBuf {
 /// The system's.
 pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
     let logs = folder.join(FOLDER);
-    if !own_folder::is_there(&logs)? {
+    if !private_dir::exists(&logs)? {
         return Ok(Vec::new());
     }
     let entries = fs::read_dir(logs)?;
@@ -235,14 +235,7 @@ fn last_byte(file: &mut File) -> io::Result<u8> {
 }
 
 fn name<S: Serializer>(state: &State, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(match state {
-        State::Wake => "WAKE",
-        State::Drowsy => "DROWSY",
-        State::Transitioning => "TRANSITIONING",
-        State::Sleep => "SLEEP",
-        State::Dreaming => "DREAMING",
-        State::Hibernation => "HIBERNATION",
-    })
+    serializer.serialize_str(state.name())
 }
 
 fn is_false(value: &bool) -> bool {
@@ -372,7 +365,7 @@ mod tests {
         let now = at("2026-01-01T12:00:00Z");
         let file = path(folder.path(), "2026-01-01".parse().unwrap());
         assert_eq!(days(folder.path()).unwrap(), []);
-        own_folder::make(file.parent().unwrap()).unwrap();
+        private_dir::create(file.parent().unwrap()).unwrap();
         let target = folder.path().join("target");
         fs::write(&target, "theirs").unwrap();
         std::os::unix::fs::symlink(&target, &file).unwrap();

@@ -18,25 +18,10 @@
 
 use std::time::{Duration, Instant};
 
+use crate::lifecycle::state::{Command, State, Trigger};
+
 /// Failures of one step in a row that bring the quarantine.
 const FAILURES: u32 = 3;
-
-/// Where the daemon is between waking and sleeping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Somebody is there.
-    Wake,
-    /// Nobody has asked anything for a while.
-    Drowsy,
-    /// About to sleep: what is in flight is waited for.
-    Transitioning,
-    /// Asleep.
-    Sleep,
-    /// Asleep, and consolidating.
-    Dreaming,
-    /// Asleep, and memory is given back.
-    Hibernation,
-}
 
 /// How long things take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +53,7 @@ pub enum Event {
     /// A request arrived, or a session began.
     Activity,
     /// Somebody asks for something.
-    Asked(Ask),
+    Command(Command),
     /// No sleep but on request.
     Pause,
     /// Sleep again.
@@ -79,20 +64,9 @@ pub enum Event {
     StepFailed(&'static str),
 }
 
-/// What can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ask {
-    /// To sleep.
-    Sleep,
-    /// To wake.
-    Wake,
-    /// A REM cycle.
-    Rem,
-}
-
 /// How it is around the machine at a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Around {
+pub struct Conditions {
     /// Requests that are not answered yet.
     pub in_flight: usize,
     /// Clients that are connected.
@@ -109,33 +83,6 @@ pub struct Around {
     pub is_busy: bool,
 }
 
-/// Why the machine has moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Trigger {
-    /// Nobody has asked anything for long enough.
-    Idle,
-    /// The hours in which nobody usually does have begun.
-    QuietWindow,
-    /// Somebody asked to sleep.
-    AskedToSleep,
-    /// Somebody asked for a REM cycle.
-    AskedForRem,
-    /// Somebody asked to wake.
-    AskedToWake,
-    /// A request arrived, or a session began.
-    Request,
-    /// Sleep was paused.
-    Paused,
-    /// All that was in flight is answered.
-    NothingInFlight,
-    /// There is something that no cycle has seen.
-    SomethingNew,
-    /// The cycle is at its end.
-    CycleEnded,
-    /// A step of it failed.
-    StepFailed,
-}
-
 /// What the machine wants done, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -149,9 +96,9 @@ pub enum Action {
         trigger: Trigger,
     },
     /// What was asked for is done or begun, and pends no more.
-    TakenUp(Ask),
+    Honored(Command),
     /// What was asked for was not done in time, or somebody asked to wake: it pends no more.
-    Dropped(Ask),
+    Dropped(Command),
     /// No cycle runs by itself until then.
     Quarantined {
         /// The step that failed.
@@ -162,9 +109,9 @@ pub enum Action {
     /// The quarantine is over.
     QuarantineLifted,
     /// Memory is to be given back.
-    GiveBack,
+    ReleaseMemory,
     /// The process is to end, unless somebody is waiting to connect.
-    End,
+    Exit,
 }
 
 /// What the machine takes over from the last process.
@@ -177,7 +124,7 @@ pub struct Restored {
     /// The step that failed last, and how often in a row.
     pub failing: Option<(String, u32)>,
     /// What was asked and pends.
-    pub asks: Vec<Ask>,
+    pub asks: Vec<Command>,
 }
 
 /// The machine.
@@ -212,69 +159,6 @@ impl Default for Thresholds {
     }
 }
 
-impl State {
-    /// Its name in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::Wake => "WAKE",
-            State::Drowsy => "DROWSY",
-            State::Transitioning => "TRANSITIONING",
-            State::Sleep => "SLEEP",
-            State::Dreaming => "DREAMING",
-            State::Hibernation => "HIBERNATION",
-        }
-    }
-
-    /// The view of the socket protocol's older half: WAKE, TRANSITIONING, SLEEP or DREAMING.
-    pub fn fsm_state(self) -> &'static str {
-        match self {
-            State::Wake | State::Drowsy => "WAKE",
-            State::Transitioning => "TRANSITIONING",
-            State::Sleep | State::Hibernation => "SLEEP",
-            State::Dreaming => "DREAMING",
-        }
-    }
-
-    /// The view of its newer half: WAKE, DROWSY, SLEEP or HIBERNATION.
-    pub fn lifecycle_state(self) -> &'static str {
-        match self {
-            State::Wake => "WAKE",
-            State::Drowsy => "DROWSY",
-            State::Transitioning | State::Sleep | State::Dreaming => "SLEEP",
-            State::Hibernation => "HIBERNATION",
-        }
-    }
-
-    /// Would a request to sleep be answered `already_sleeping`?
-    pub fn is_sleeping(self) -> bool {
-        self.fsm_state() != "WAKE"
-    }
-}
-
-impl Trigger {
-    /// Its name in the journal.
-    pub fn name(self) -> &'static str {
-        match self {
-            Trigger::Idle => "idle",
-            Trigger::QuietWindow => "quiet_window",
-            Trigger::AskedToSleep => "asked_to_sleep",
-            Trigger::AskedForRem => "asked_for_rem",
-            Trigger::AskedToWake => "asked_to_wake",
-            Trigger::Request => "request",
-            Trigger::Paused => "paused",
-            Trigger::NothingInFlight => "nothing_in_flight",
-            Trigger::SomethingNew => "something_new",
-            Trigger::CycleEnded => "cycle_ended",
-            Trigger::StepFailed => "step_failed",
-        }
-    }
-
-    /// Is it sleep that somebody asked for?
-    pub fn is_asked_sleep(self) -> bool {
-        matches!(self, Trigger::AskedToSleep | Trigger::AskedForRem)
-    }
-}
-
 impl Lifecycle {
     /// A start is a WAKE, whatever any file says.
     pub fn new(thresholds: Thresholds, restored: Restored, now: Instant) -> Lifecycle {
@@ -282,8 +166,8 @@ impl Lifecycle {
         Lifecycle {
             state: State::Wake,
             last_activity: now,
-            sleep_asked: asked(Ask::Sleep),
-            rem_asked: asked(Ask::Rem),
+            sleep_asked: asked(Command::Sleep),
+            rem_asked: asked(Command::Rem),
             is_ask_fresh: true,
             is_paused: restored.is_paused,
             quarantine: restored.quarantine,
@@ -320,19 +204,19 @@ impl Lifecycle {
     }
 
     /// One tick: takes the event in, moves, and says what is to be done.
-    pub fn tick(&mut self, event: Event, around: &Around, now: Instant) -> Vec<Action> {
+    pub fn tick(&mut self, event: Event, conditions: &Conditions, now: Instant) -> Vec<Action> {
         let mut actions = Vec::new();
         self.take_in(event, now, &mut actions);
         self.let_go_of_what_is_over(now, &mut actions);
         // Who has just woken it finds it awake.
-        let wakes = matches!(event, Event::Activity | Event::Asked(Ask::Wake) | Event::Pause);
-        while !wakes && let Some((to, trigger)) = self.row(around, now) {
-            self.enter(to, trigger, around, &mut actions);
+        let wakes = matches!(event, Event::Activity | Event::Command(Command::Wake) | Event::Pause);
+        while !wakes && let Some((to, trigger)) = self.row(conditions, now) {
+            self.enter(to, trigger, conditions, &mut actions);
         }
         // A move is to be kept and told first: its owner ticks again once it is.
-        let nobody = around.connected == 0 && around.in_flight == 0 && actions.is_empty();
-        if self.state == State::Hibernation && around.is_inherited && nobody && !around.is_busy {
-            actions.push(Action::End);
+        let nobody = conditions.connected == 0 && conditions.in_flight == 0 && actions.is_empty();
+        if self.state == State::Hibernation && conditions.is_inherited && nobody && !conditions.is_busy {
+            actions.push(Action::Exit);
         }
         actions
     }
@@ -343,15 +227,15 @@ impl Lifecycle {
     }
 
     /// The next moment at which a tick would move it, if things around it stay as they are.
-    pub fn next_moment(&self, around: &Around) -> Option<Instant> {
+    pub fn next_moment(&self, conditions: &Conditions) -> Option<Instant> {
         let after = |time: Duration| self.last_activity.checked_add(time);
         let expiry = |asked: Option<Instant>| asked.and_then(|at| at.checked_add(self.thresholds.ask_expires_after));
-        let wants_sleep = self.wants_cycle(around);
-        let hibernates = self.may_hibernate(around).then(|| after(self.thresholds.hibernate_after)).flatten();
+        let wants_sleep = self.wants_cycle(conditions);
+        let hibernates = self.may_hibernate(conditions).then(|| after(self.thresholds.hibernate_after)).flatten();
         let settled = self.is_asked().then(|| after(self.thresholds.settle_after)).flatten();
         let of_state = match self.state {
             State::Wake => [after(self.thresholds.drowsy_after), settled, None, None],
-            State::Drowsy if wants_sleep => [after(self.thresholds.sleep_after), settled, around.quiet_from, None],
+            State::Drowsy if wants_sleep => [after(self.thresholds.sleep_after), settled, conditions.quiet_from, None],
             State::Drowsy => [settled, hibernates, None, None],
             State::Sleep => [self.back_off_until.filter(|_| wants_sleep), hibernates, None, None],
             State::Transitioning | State::Dreaming | State::Hibernation => [None; 4],
@@ -364,18 +248,20 @@ impl Lifecycle {
         match event {
             Event::Tick => {}
             Event::Activity => self.wake(Trigger::Request, now, actions),
-            Event::Asked(Ask::Wake) => {
+            Event::Command(Command::Wake) => {
                 self.wake(Trigger::AskedToWake, now, actions);
-                actions.push(Action::TakenUp(Ask::Wake));
+                actions.push(Action::Honored(Command::Wake));
                 // Who wants it awake wants no sleep that somebody asked for before.
-                actions.extend(self.sleep_asked.take().map(|_| Action::Dropped(Ask::Sleep)));
-                actions.extend(self.rem_asked.take().map(|_| Action::Dropped(Ask::Rem)));
+                actions.extend(self.sleep_asked.take().map(|_| Action::Dropped(Command::Sleep)));
+                actions.extend(self.rem_asked.take().map(|_| Action::Dropped(Command::Rem)));
             }
-            Event::Asked(Ask::Sleep) if self.state.is_sleeping() => actions.push(Action::TakenUp(Ask::Sleep)),
-            Event::Asked(Ask::Sleep) => (self.sleep_asked, self.is_ask_fresh) = (Some(now), true),
+            Event::Command(Command::Sleep) if self.state.is_sleeping() => actions.push(Action::Honored(Command::Sleep)),
+            Event::Command(Command::Sleep) => (self.sleep_asked, self.is_ask_fresh) = (Some(now), true),
             // The one that runs is as good.
-            Event::Asked(Ask::Rem) if self.state == State::Dreaming => actions.push(Action::TakenUp(Ask::Rem)),
-            Event::Asked(Ask::Rem) => (self.rem_asked, self.is_ask_fresh) = (Some(now), true),
+            Event::Command(Command::Rem) if self.state == State::Dreaming => {
+                actions.push(Action::Honored(Command::Rem))
+            }
+            Event::Command(Command::Rem) => (self.rem_asked, self.is_ask_fresh) = (Some(now), true),
             Event::Pause => {
                 self.is_paused = true;
                 if matches!(self.state, State::Sleep | State::Dreaming) {
@@ -432,7 +318,7 @@ impl Lifecycle {
 
     fn let_go_of_what_is_over(&mut self, now: Instant, actions: &mut Vec<Action>) {
         let patience = self.thresholds.ask_expires_after;
-        for (asked, ask) in [(&mut self.sleep_asked, Ask::Sleep), (&mut self.rem_asked, Ask::Rem)] {
+        for (asked, ask) in [(&mut self.sleep_asked, Command::Sleep), (&mut self.rem_asked, Command::Rem)] {
             let expired = asked.take_if(|at| now.saturating_duration_since(*at) >= patience);
             actions.extend(expired.map(|_| Action::Dropped(ask)));
         }
@@ -443,26 +329,26 @@ impl Lifecycle {
     }
 
     /// The row of the table that holds now, but for those of events.
-    fn row(&self, around: &Around, now: Instant) -> Option<(State, Trigger)> {
+    fn row(&self, conditions: &Conditions, now: Instant) -> Option<(State, Trigger)> {
         let idle = now.saturating_duration_since(self.last_activity);
-        let hibernates = idle >= self.thresholds.hibernate_after && self.may_hibernate(around);
+        let hibernates = idle >= self.thresholds.hibernate_after && self.may_hibernate(conditions);
         match self.state {
             State::Wake | State::Drowsy if self.is_asked() && self.has_settled(now) => {
                 let trigger = if self.sleep_asked.is_some() { Trigger::AskedToSleep } else { Trigger::AskedForRem };
                 Some((State::Transitioning, trigger))
             }
             State::Wake if idle >= self.thresholds.drowsy_after => Some((State::Drowsy, Trigger::Idle)),
-            State::Drowsy if self.wants_cycle(around) && idle >= self.thresholds.sleep_after => {
+            State::Drowsy if self.wants_cycle(conditions) && idle >= self.thresholds.sleep_after => {
                 Some((State::Transitioning, Trigger::Idle))
             }
-            State::Drowsy if self.wants_cycle(around) && around.is_quiet => {
+            State::Drowsy if self.wants_cycle(conditions) && conditions.is_quiet => {
                 Some((State::Transitioning, Trigger::QuietWindow))
             }
-            State::Transitioning if around.in_flight == 0 => Some((State::Sleep, Trigger::NothingInFlight)),
+            State::Transitioning if conditions.in_flight == 0 => Some((State::Sleep, Trigger::NothingInFlight)),
             State::Sleep | State::Hibernation if self.rem_asked.is_some() => {
                 Some((State::Dreaming, Trigger::AskedForRem))
             }
-            State::Sleep if self.wants_cycle(around) && self.back_off_until.is_none() => {
+            State::Sleep if self.wants_cycle(conditions) && self.back_off_until.is_none() => {
                 Some((State::Dreaming, Trigger::SomethingNew))
             }
             State::Drowsy | State::Sleep if hibernates => Some((State::Hibernation, Trigger::Idle)),
@@ -470,14 +356,14 @@ impl Lifecycle {
         }
     }
 
-    fn enter(&mut self, to: State, trigger: Trigger, around: &Around, actions: &mut Vec<Action>) {
+    fn enter(&mut self, to: State, trigger: Trigger, conditions: &Conditions, actions: &mut Vec<Action>) {
         self.go(to, trigger, actions);
         match to {
             State::Transitioning => {
-                actions.extend(self.sleep_asked.take().map(|_| Action::TakenUp(Ask::Sleep)));
+                actions.extend(self.sleep_asked.take().map(|_| Action::Honored(Command::Sleep)));
             }
-            State::Dreaming => actions.extend(self.rem_asked.take().map(|_| Action::TakenUp(Ask::Rem))),
-            State::Hibernation if !around.is_inherited => actions.push(Action::GiveBack),
+            State::Dreaming => actions.extend(self.rem_asked.take().map(|_| Action::Honored(Command::Rem))),
+            State::Hibernation if !conditions.is_inherited => actions.push(Action::ReleaseMemory),
             _ => {}
         }
     }
@@ -488,12 +374,12 @@ impl Lifecycle {
     }
 
     /// Is there a cycle to be run that nobody asked for, now or after a back-off?
-    fn wants_cycle(&self, around: &Around) -> bool {
-        around.is_new && !self.is_paused && self.quarantine.is_none()
+    fn wants_cycle(&self, conditions: &Conditions) -> bool {
+        conditions.is_new && !self.is_paused && self.quarantine.is_none()
     }
 
-    fn may_hibernate(&self, around: &Around) -> bool {
-        around.in_flight == 0 && around.connected == 0 && !self.is_asked() && !self.wants_cycle(around)
+    fn may_hibernate(&self, conditions: &Conditions) -> bool {
+        conditions.in_flight == 0 && conditions.connected == 0 && !self.is_asked() && !self.wants_cycle(conditions)
     }
 
     fn is_asked(&self) -> bool {
@@ -527,34 +413,19 @@ mod tests {
         Lifecycle { state, ..new(start) }
     }
 
-    #[test]
-    fn two_views_of_each_state() {
-        for (state, name, fsm, lifecycle) in [
-            (State::Wake, "WAKE", "WAKE", "WAKE"),
-            (State::Drowsy, "DROWSY", "WAKE", "DROWSY"),
-            (State::Transitioning, "TRANSITIONING", "TRANSITIONING", "SLEEP"),
-            (State::Sleep, "SLEEP", "SLEEP", "SLEEP"),
-            (State::Dreaming, "DREAMING", "DREAMING", "SLEEP"),
-            (State::Hibernation, "HIBERNATION", "SLEEP", "HIBERNATION"),
-        ] {
-            assert_eq!((state.name(), state.fsm_state(), state.lifecycle_state()), (name, fsm, lifecycle));
-            assert_eq!(state.is_sleeping(), fsm != "WAKE");
-        }
-    }
-
     /// Where each event leads from each state, in the order of [`STATES`], with a request in flight that
     /// holds TRANSITIONING and nothing new.
     #[test]
     fn every_event_in_every_state() {
         use State::{Dreaming as D, Drowsy as Dr, Hibernation as H, Sleep as S, Transitioning as T, Wake as W};
         let start = Instant::now();
-        let busy = Around { in_flight: 1, connected: 1, ..Around::default() };
+        let busy = Conditions { in_flight: 1, connected: 1, ..Conditions::default() };
         for (event, to) in [
             (Event::Tick, [W, Dr, T, S, D, H]),
             (Event::Activity, [W, W, W, W, W, W]),
-            (Event::Asked(Ask::Wake), [W, W, W, W, W, W]),
-            (Event::Asked(Ask::Sleep), [T, T, T, S, D, H]),
-            (Event::Asked(Ask::Rem), [T, T, T, D, D, D]),
+            (Event::Command(Command::Wake), [W, W, W, W, W, W]),
+            (Event::Command(Command::Sleep), [T, T, T, S, D, H]),
+            (Event::Command(Command::Rem), [T, T, T, D, D, D]),
             (Event::Pause, [W, Dr, T, W, W, H]),
             (Event::Resume, [W, Dr, T, S, D, H]),
             (Event::CycleEnded, [W, Dr, T, S, S, H]),
@@ -566,23 +437,24 @@ mod tests {
                 assert_eq!(one.state(), to, "{event:?} in {from:?}");
                 let moves: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Moved { .. })).collect();
                 assert_eq!(moves.len(), usize::from(from != to), "{event:?} in {from:?}: {actions:?}");
-                let has_woken = matches!(event, Event::Activity | Event::Asked(Ask::Wake)) || (to == W && from != W);
+                let has_woken =
+                    matches!(event, Event::Activity | Event::Command(Command::Wake)) || (to == W && from != W);
                 assert_eq!(one.last_activity() == start + seconds(1), has_woken, "{event:?} in {from:?}");
             }
         }
     }
 
-    /// What time and the things around lead to: state, idle seconds, what is around, and where to.
+    /// What time and the things around lead to: state, idle seconds, conditions, and where to.
     #[test]
     fn every_row_of_time() {
         use State::{Dreaming as D, Drowsy as Dr, Hibernation as H, Sleep as S, Transitioning as T, Wake as W};
         let start = Instant::now();
-        let none = Around::default();
-        let new = Around { is_new: true, ..none };
-        let quiet = Around { is_new: true, is_quiet: true, ..none };
-        let asking = |around: Around| Around { in_flight: 1, ..around };
-        let here = |around: Around| Around { connected: 1, ..around };
-        for (from, idle, around, to) in [
+        let none = Conditions::default();
+        let new = Conditions { is_new: true, ..none };
+        let quiet = Conditions { is_new: true, is_quiet: true, ..none };
+        let asking = |conditions: Conditions| Conditions { in_flight: 1, ..conditions };
+        let here = |conditions: Conditions| Conditions { connected: 1, ..conditions };
+        for (from, idle, conditions, to) in [
             (W, 299, asking(quiet), W),
             (W, 300, asking(new), Dr),
             (W, 300, none, Dr),
@@ -593,7 +465,7 @@ mod tests {
             (Dr, 1800, new, D),
             (Dr, 1800, asking(new), T),
             (Dr, 1800, here(new), D),
-            (Dr, 300, Around { is_new: false, ..quiet }, Dr),
+            (Dr, 300, Conditions { is_new: false, ..quiet }, Dr),
             (Dr, 7199, none, Dr),
             (Dr, 7200, none, H),
             (Dr, 7200, asking(none), Dr),
@@ -614,29 +486,29 @@ mod tests {
             (H, 99_999, new, H),
         ] {
             let mut one = machine(from, start);
-            one.tick(Event::Tick, &around, start + seconds(idle));
-            assert_eq!(one.state(), to, "{from:?} after {idle} s, {around:?}");
+            one.tick(Event::Tick, &conditions, start + seconds(idle));
+            assert_eq!(one.state(), to, "{from:?} after {idle} s, {conditions:?}");
         }
     }
 
     #[test]
     fn pause_stops_sleep_that_nobody_asked_for_and_no_other() {
         let start = Instant::now();
-        let new = Around { is_new: true, ..Around::default() };
-        let here = Around { connected: 1, ..new };
+        let new = Conditions { is_new: true, ..Conditions::default() };
+        let here = Conditions { connected: 1, ..new };
         let paused = |state| Lifecycle { is_paused: true, ..machine(state, start) };
-        for (from, idle, event, around, to) in [
+        for (from, idle, event, conditions, to) in [
             (State::Drowsy, 1800, Event::Tick, new, State::Drowsy),
             (State::Drowsy, 1800, Event::Resume, new, State::Dreaming),
             (State::Drowsy, 7200, Event::Tick, here, State::Drowsy),
             (State::Drowsy, 7200, Event::Tick, new, State::Hibernation),
             (State::Sleep, 0, Event::Tick, new, State::Sleep),
-            (State::Wake, 0, Event::Asked(Ask::Sleep), new, State::Sleep),
-            (State::Wake, 0, Event::Asked(Ask::Rem), new, State::Dreaming),
-            (State::Sleep, 0, Event::Asked(Ask::Rem), new, State::Dreaming),
+            (State::Wake, 0, Event::Command(Command::Sleep), new, State::Sleep),
+            (State::Wake, 0, Event::Command(Command::Rem), new, State::Dreaming),
+            (State::Sleep, 0, Event::Command(Command::Rem), new, State::Dreaming),
         ] {
             let mut one = paused(from);
-            one.tick(event, &around, start + seconds(idle));
+            one.tick(event, &conditions, start + seconds(idle));
             assert_eq!(one.state(), to, "{event:?} in {from:?} after {idle} s");
         }
     }
@@ -644,7 +516,7 @@ mod tests {
     #[test]
     fn steps_that_fail_back_off_and_end_in_quarantine() {
         let start = Instant::now();
-        let new = Around { is_new: true, connected: 1, ..Around::default() };
+        let new = Conditions { is_new: true, connected: 1, ..Conditions::default() };
         let mut one = machine(State::Dreaming, start);
         let mut now = start;
         // Each other step begins the count anew, and no wait grows over an hour.
@@ -658,7 +530,7 @@ mod tests {
             one.tick(Event::Tick, &new, now);
             assert_eq!(one.state(), State::Dreaming, "after {wait} s");
         }
-        one.tick(Event::CycleEnded, &Around { is_new: false, ..new }, now);
+        one.tick(Event::CycleEnded, &Conditions { is_new: false, ..new }, now);
         assert_eq!((one.state(), one.failing()), (State::Sleep, None));
 
         let mut one = machine(State::Dreaming, start);
@@ -675,7 +547,7 @@ mod tests {
         one.tick(Event::Tick, &new, until - seconds(1));
         assert_eq!(one.state(), State::Sleep);
         let mut asked = one.clone();
-        asked.tick(Event::Asked(Ask::Rem), &new, start + seconds(9));
+        asked.tick(Event::Command(Command::Rem), &new, start + seconds(9));
         assert_eq!(asked.state(), State::Dreaming);
         assert!(asked.tick(Event::CycleEnded, &new, start + seconds(10)).contains(&Action::QuarantineLifted));
         assert_eq!(one.tick(Event::Tick, &new, until)[0], Action::QuarantineLifted);
@@ -685,59 +557,59 @@ mod tests {
     #[test]
     fn what_is_asked_is_taken_up_once_or_dropped() {
         let start = Instant::now();
-        let none = Around::default();
-        let busy = Around { in_flight: 1, ..none };
-        let taken = |actions: &[Action], ask| actions.contains(&Action::TakenUp(ask));
+        let none = Conditions::default();
+        let busy = Conditions { in_flight: 1, ..none };
+        let taken = |actions: &[Action], ask| actions.contains(&Action::Honored(ask));
         // Behind a request it waits for silence.
         let mut one = new(start);
-        one.tick(Event::Asked(Ask::Rem), &busy, start);
+        one.tick(Event::Command(Command::Rem), &busy, start);
         assert_eq!(one.state(), State::Transitioning);
         one.tick(Event::Activity, &busy, start + seconds(1));
         one.tick(Event::Tick, &none, start + seconds(1));
         assert_eq!((one.state(), one.next_moment(&none)), (State::Wake, Some(start + seconds(2))));
         assert!(one.is_rem_asked());
-        assert!(taken(&one.tick(Event::Tick, &none, start + seconds(2)), Ask::Rem));
+        assert!(taken(&one.tick(Event::Tick, &none, start + seconds(2)), Command::Rem));
         assert_eq!((one.state(), one.is_rem_asked()), (State::Dreaming, false));
-        assert!(taken(&one.tick(Event::Asked(Ask::Rem), &none, start + seconds(3)), Ask::Rem));
+        assert!(taken(&one.tick(Event::Command(Command::Rem), &none, start + seconds(3)), Command::Rem));
         one.tick(Event::CycleEnded, &none, start + seconds(4));
         assert_eq!(one.state(), State::Sleep, "the running one was as good");
 
         // It expires, and who asks to wake takes it back.
         let mut one = new(start);
-        one.tick(Event::Asked(Ask::Rem), &busy, start);
+        one.tick(Event::Command(Command::Rem), &busy, start);
         let mut woken = one.clone();
         assert_eq!(one.tick(Event::Tick, &busy, start + seconds(599)), []);
         assert_eq!(one.next_moment(&busy), Some(start + seconds(600)));
-        assert_eq!(one.tick(Event::Tick, &busy, start + seconds(600)), [Action::Dropped(Ask::Rem)]);
-        let actions = woken.tick(Event::Asked(Ask::Wake), &none, start + seconds(1));
-        assert!(taken(&actions, Ask::Wake) && actions.contains(&Action::Dropped(Ask::Rem)), "{actions:?}");
+        assert_eq!(one.tick(Event::Tick, &busy, start + seconds(600)), [Action::Dropped(Command::Rem)]);
+        let actions = woken.tick(Event::Command(Command::Wake), &none, start + seconds(1));
+        assert!(taken(&actions, Command::Wake) && actions.contains(&Action::Dropped(Command::Rem)), "{actions:?}");
         assert_eq!(woken.next_moment(&none), Some(start + seconds(301)));
     }
 
     #[test]
     fn it_ends_where_somebody_else_starts_it_and_gives_back_where_nobody_does() {
         let start = Instant::now();
-        let own = Around::default();
-        let inherited = Around { is_inherited: true, ..own };
+        let own = Conditions::default();
+        let inherited = Conditions { is_inherited: true, ..own };
         let late = start + seconds(7200);
-        assert_eq!(machine(State::Sleep, start).tick(Event::Tick, &own, late)[1..], [Action::GiveBack]);
+        assert_eq!(machine(State::Sleep, start).tick(Event::Tick, &own, late)[1..], [Action::ReleaseMemory]);
         let mut one = machine(State::Sleep, start);
-        assert_eq!(one.tick(Event::Tick, &Around { is_busy: true, ..inherited }, late).len(), 1);
+        assert_eq!(one.tick(Event::Tick, &Conditions { is_busy: true, ..inherited }, late).len(), 1);
         // Somebody was there at the last look, and has gone.
-        for (around, actions) in [
-            (Around { connected: 1, ..inherited }, &[][..]),
-            (Around { is_busy: true, ..inherited }, &[][..]),
+        for (conditions, actions) in [
+            (Conditions { connected: 1, ..inherited }, &[][..]),
+            (Conditions { is_busy: true, ..inherited }, &[][..]),
             (own, &[][..]),
-            (inherited, &[Action::End][..]),
+            (inherited, &[Action::Exit][..]),
         ] {
-            assert_eq!(one.tick(Event::Tick, &around, late + seconds(1)), actions, "{around:?}");
+            assert_eq!(one.tick(Event::Tick, &conditions, late + seconds(1)), actions, "{conditions:?}");
         }
     }
 
     #[test]
     fn what_the_last_process_left_is_taken_over_and_the_start_is_a_wake() {
         let start = Instant::now();
-        let new = Around { is_new: true, ..Around::default() };
+        let new = Conditions { is_new: true, ..Conditions::default() };
         let restored = Restored {
             is_paused: false,
             quarantine: Some(start + seconds(3600)),
@@ -750,7 +622,7 @@ mod tests {
         assert_eq!(one.state(), State::Drowsy);
         let actions = one.tick(Event::StepFailed("decay"), &new, start + seconds(1801));
         assert!(matches!(actions[..], [Action::Quarantined { step: "decay", .. }]), "{actions:?}");
-        let mut asked = Lifecycle::new(Thresholds::default(), Restored { asks: vec![Ask::Rem], ..restored }, start);
+        let mut asked = Lifecycle::new(Thresholds::default(), Restored { asks: vec![Command::Rem], ..restored }, start);
         asked.tick(Event::Tick, &new, start);
         assert_eq!(asked.state(), State::Dreaming);
     }
@@ -759,9 +631,9 @@ mod tests {
         prop_oneof![
             6 => Just(Event::Tick),
             2 => Just(Event::Activity),
-            1 => Just(Event::Asked(Ask::Sleep)),
-            1 => Just(Event::Asked(Ask::Wake)),
-            1 => Just(Event::Asked(Ask::Rem)),
+            1 => Just(Event::Command(Command::Sleep)),
+            1 => Just(Event::Command(Command::Wake)),
+            1 => Just(Event::Command(Command::Rem)),
             1 => Just(Event::Pause),
             1 => Just(Event::Resume),
             2 => Just(Event::CycleEnded),
@@ -770,8 +642,8 @@ mod tests {
         ]
     }
 
-    fn arounds() -> impl Strategy<Value = Around> {
-        (0..2_usize, 0..2_usize, any::<[bool; 4]>()).prop_map(|(in_flight, connected, flags)| Around {
+    fn conditions_strategy() -> impl Strategy<Value = Conditions> {
+        (0..2_usize, 0..2_usize, any::<[bool; 4]>()).prop_map(|(in_flight, connected, flags)| Conditions {
             in_flight,
             connected: connected.max(in_flight),
             is_new: flags[0],
@@ -785,14 +657,14 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_happens_it_can_be_woken_and_never_ends_on_anybody(
-            steps in proptest::collection::vec((events(), arounds(), 0..3000_u64), 1..80),
+            steps in proptest::collection::vec((events(), conditions_strategy(), 0..3000_u64), 1..80),
         ) {
             let mut now = Instant::now();
             let mut one = new(now);
-            for (event, around, later) in steps {
+            for (event, conditions, later) in steps {
                 now += seconds(later);
                 let before = one.state();
-                let actions = one.tick(event, &around, now);
+                let actions = one.tick(event, &conditions, now);
                 // All moves are told, one after the other.
                 let mut at = before;
                 for action in &actions {
@@ -803,26 +675,26 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(at, one.state());
-                if event == Event::Activity || event == Event::Asked(Ask::Wake) {
+                if event == Event::Activity || event == Event::Command(Command::Wake) {
                     prop_assert_eq!(one.state(), State::Wake);
                 }
-                if actions.contains(&Action::End) {
-                    prop_assert!(around.is_inherited && around.connected == 0 && around.in_flight == 0);
-                    prop_assert!(!around.is_busy && one.state() == State::Hibernation);
+                if actions.contains(&Action::Exit) {
+                    prop_assert!(conditions.is_inherited && conditions.connected == 0 && conditions.in_flight == 0);
+                    prop_assert!(!conditions.is_busy && one.state() == State::Hibernation);
                 }
                 // A moment that has come is dealt with: else the loop would turn for ever.
                 if event == Event::Tick {
-                    prop_assert!(one.next_moment(&around).is_none_or(|at| at > now), "{:?} {:?}", one, around);
-                    prop_assert!(one.clone().tick(Event::Tick, &around, now).iter().all(|again| *again == Action::End));
+                    prop_assert!(one.next_moment(&conditions).is_none_or(|at| at > now), "{:?} {:?}", one, conditions);
+                    prop_assert!(one.clone().tick(Event::Tick, &conditions, now).iter().all(|again| *again == Action::Exit));
                 }
                 // From wherever it is, a request wakes it, and it stays awake in the same moment.
                 let mut asked = one.clone();
-                asked.tick(Event::Activity, &around, now);
+                asked.tick(Event::Activity, &conditions, now);
                 prop_assert_eq!(asked.state(), State::Wake);
-                asked.tick(Event::Tick, &around, now);
+                asked.tick(Event::Tick, &conditions, now);
                 prop_assert_eq!(asked.state(), State::Wake);
                 // And left alone it finds its way to rest, with nothing to wait for but a quarantine's end.
-                let (alone, mut left, mut then) = (Around::default(), one.clone(), now);
+                let (alone, mut left, mut then) = (Conditions::default(), one.clone(), now);
                 left.tick(Event::Tick, &alone, now);
                 for _ in 0..12 {
                     let Some(moment) = left.next_moment(&alone) else { break };

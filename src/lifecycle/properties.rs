@@ -9,9 +9,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use crate::lifecycle::others::{self, Keeps, Others};
-use crate::lifecycle::record;
-use crate::lifecycle::state_file::{self, Ask, DaemonState};
+use crate::lifecycle::state_file::{self, DaemonState, StateChange};
+use crate::lifecycle::status_file;
+use crate::lifecycle::unknown_keys::{self, HasUnknownKeys, UnknownKeys};
 
 /// Whatever the two state files hold, a start goes on: each is understood or set aside whole, what was understood is
 /// the same after it was written and read again, keys of others are kept, and nothing of it grows without a bound or
@@ -23,15 +23,15 @@ pub fn state_files_survive(folder: &Path, text: &[u8]) {
     let state = state_file::load(folder, wall);
     let is_kept = take_away(folder, state_file::NAME, text);
     assert!(is_kept || state == DaemonState::default());
-    check_others(is_kept, text, &state.others);
+    check_unknown_keys(is_kept, text, &state.unknown_keys);
     check_round_trip(&state);
     check_asks(state, now);
 
-    put(folder, record::NAME, text);
-    let record = record::load(folder, wall);
-    let is_kept = take_away(folder, record::NAME, text);
-    assert!(is_kept || record == record::Record::default());
-    check_others(is_kept, text, &record.others);
+    put(folder, status_file::NAME, text);
+    let record = status_file::load(folder, wall);
+    let is_kept = take_away(folder, status_file::NAME, text);
+    assert!(is_kept || record == status_file::LifecycleStatus::default());
+    check_unknown_keys(is_kept, text, &record.unknown_keys);
     check_round_trip(&record);
 }
 
@@ -51,17 +51,17 @@ fn take_away(folder: &Path, name: &str, text: &[u8]) -> bool {
 }
 
 /// Each key that an object holds is understood or kept, to the byte.
-fn check_others(is_kept: bool, text: &[u8], others: &Others) {
+fn check_unknown_keys(is_kept: bool, text: &[u8], unknown_keys: &UnknownKeys) {
     let Ok(all) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(text) else { return };
     if is_kept {
         for (key, value) in all.iter().filter(|(key, _)| key.starts_with('x')) {
-            assert_eq!(others.text(key), Some(value.get()), "{key}");
+            assert_eq!(unknown_keys.text(key), Some(value.get()), "{key}");
         }
     }
 }
 
-fn check_round_trip<T: Keeps + Debug + PartialEq>(kept: &T) {
-    let again: T = others::read(&others::written(kept).unwrap()).unwrap();
+fn check_round_trip<T: HasUnknownKeys + Debug + PartialEq>(kept: &T) {
+    let again: T = unknown_keys::parse(&unknown_keys::to_json(kept).unwrap()).unwrap();
     assert_eq!(again, *kept);
 }
 
@@ -70,14 +70,14 @@ fn check_asks(mut state: DaemonState, now: Timestamp) {
     state.drop_expired(now);
     let (text, ts) = ("é".repeat(2000), "t".repeat(2000));
     for ask in [
-        Ask::Sleep { reason: text.clone(), ts: ts.clone() },
-        Ask::Wake { ts: ts.clone() },
-        Ask::Rem { ts },
-        Ask::Pause,
-        Ask::SessionOpen { session_id: Some(text) },
-        Ask::SessionOpen { session_id: None },
-        Ask::Dreamt,
-        Ask::Learned(Some((255, 255))),
+        StateChange::Sleep { reason: text.clone(), ts: ts.clone() },
+        StateChange::Wake { ts: ts.clone() },
+        StateChange::Rem { ts },
+        StateChange::Pause,
+        StateChange::SessionOpen { session_id: Some(text) },
+        StateChange::SessionOpen { session_id: None },
+        StateChange::Dreamt,
+        StateChange::Learned(Some((255, 255))),
     ] {
         state.apply(&ask, now);
         check_round_trip(&state);
@@ -85,7 +85,7 @@ fn check_asks(mut state: DaemonState, now: Timestamp) {
     assert!(state.scheduler_paused && state.first_turn_pending.len() <= 256);
     assert!(state.user_sleep_request.as_ref().is_some_and(|request| request.ts.chars().count() <= 64));
     for ask in state.pending() {
-        state.apply(&Ask::Settled(ask), now);
+        state.apply(&StateChange::Settled(ask), now);
     }
     assert!(state.pending().is_empty(), "{state:?}");
 }

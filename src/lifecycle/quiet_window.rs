@@ -30,16 +30,16 @@ const QUARTER: SignedDuration = SignedDuration::from_mins(15);
 
 /// A part of each day: its first half-hour, 0 to 47, and how many, 6 to 16; over midnight, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+pub struct QuietWindow {
     start: u8,
     length: u8,
 }
 
-impl Window {
+impl QuietWindow {
     /// The window that is kept as `[start, length]`; `None` where that is none.
-    pub fn new(start: u8, length: u8) -> Option<Window> {
+    pub fn new(start: u8, length: u8) -> Option<QuietWindow> {
         let is_window = usize::from(start) < BUCKETS && (SHORTEST..=LONGEST).contains(&usize::from(length));
-        is_window.then_some(Window { start, length })
+        is_window.then_some(QuietWindow { start, length })
     }
 
     /// `[start, length]`
@@ -51,7 +51,7 @@ impl Window {
     /// fifth as many began as in the busiest one; of equal ones the first of the day. Starts before the
     /// last 28 days, or after `now`, do not count. `None` where fewer than 7 days had one, or no run is as
     /// long as 3 hours.
-    pub fn learn(starts: &[Timestamp], now: Timestamp, zone: &TimeZone) -> Option<Window> {
+    pub fn learn(starts: &[Timestamp], now: Timestamp, zone: &TimeZone) -> Option<QuietWindow> {
         let today = now.to_zoned(zone.clone()).date();
         let first = today.saturating_sub((DAYS - 1).days());
         let mut days = BTreeSet::new();
@@ -97,7 +97,7 @@ fn bucket(time: Time) -> usize {
     usize::from(time.hour().unsigned_abs()) * 2 + usize::from(time.minute() >= 30)
 }
 
-fn longest_run(is_quiet: &[bool; BUCKETS]) -> Option<Window> {
+fn longest_run(is_quiet: &[bool; BUCKETS]) -> Option<QuietWindow> {
     // From a half-hour that is not quiet no run goes over the end.
     let busy = is_quiet.iter().position(|is_quiet| !is_quiet)?;
     let (mut runs, mut length) = (Vec::new(), 0);
@@ -110,7 +110,7 @@ fn longest_run(is_quiet: &[bool; BUCKETS]) -> Option<Window> {
         }
     }
     let (start, length) = runs.into_iter().min_by_key(|(start, length)| (Reverse(*length), *start))?;
-    Window::new(start as u8, length.min(LONGEST) as u8)
+    QuietWindow::new(start as u8, length.min(LONGEST) as u8)
 }
 
 #[cfg(test)]
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn the_longest_quiet_run_is_learned() {
         let now = at("2026-06-30T23:59:00Z");
-        let window = |start, length| Some(Window { start, length });
+        let window = |start, length| Some(QuietWindow { start, length });
         let and_once_at_night = |times: usize| [busy(7, 23).repeat(times), vec![(3, 0)]].concat();
         let mut twice = busy(6, 10);
         twice.extend(busy(14, 18));
@@ -160,7 +160,7 @@ mod tests {
             ("always", busy(0, 24), None),
         ] {
             let starts = starts(date(2026, 6, 30), 28, &times, &TimeZone::UTC);
-            assert_eq!(Window::learn(&starts, now, &TimeZone::UTC), want, "{name}");
+            assert_eq!(QuietWindow::learn(&starts, now, &TimeZone::UTC), want, "{name}");
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
     fn seven_days_of_the_last_twenty_eight_are_needed() {
         let now = at("2026-06-30T12:00:00Z");
         let learn = |last: Date, days| {
-            Window::learn(&starts(last, days, &[(9, 0)], &TimeZone::UTC), now, &TimeZone::UTC).is_some()
+            QuietWindow::learn(&starts(last, days, &[(9, 0)], &TimeZone::UTC), now, &TimeZone::UTC).is_some()
         };
         for (last, days, want) in [
             (date(2026, 6, 30), 7, true),
@@ -180,7 +180,7 @@ mod tests {
         ] {
             assert_eq!(learn(last, days), want, "{days} days up to {last}");
         }
-        assert_eq!(Window::learn(&[], now, &TimeZone::UTC), None);
+        assert_eq!(QuietWindow::learn(&[], now, &TimeZone::UTC), None);
     }
 
     #[test]
@@ -189,14 +189,14 @@ mod tests {
         let berlin = zone("Europe/Berlin");
         let now = at("2026-04-10T20:00:00Z");
         let starts = starts(date(2026, 4, 10), 28, &busy(6, 24), &berlin);
-        assert_eq!(Window::learn(&starts, now, &berlin).map(Window::parts), Some((0, 12)));
-        assert_eq!(Window::learn(&starts, now, &TimeZone::UTC).map(Window::parts), Some((46, 10)));
+        assert_eq!(QuietWindow::learn(&starts, now, &berlin).map(QuietWindow::parts), Some((0, 12)));
+        assert_eq!(QuietWindow::learn(&starts, now, &TimeZone::UTC).map(QuietWindow::parts), Some((46, 10)));
     }
 
     #[test]
     fn inside_is_by_the_users_clock() {
         let berlin = zone("Europe/Berlin");
-        let window = Window::new(47, 13).unwrap(); // 23:30 to 06:00
+        let window = QuietWindow::new(47, 13).unwrap(); // 23:30 to 06:00
         for (time, want) in [
             ("2026-01-10T22:29:59Z", false),
             ("2026-01-10T22:30:00Z", true),
@@ -228,12 +228,12 @@ mod tests {
             ("elsewhere", &new_york, (5, 6), "2026-03-08T05:00:00Z", "2026-03-08T07:00:00Z"),
             ("half an hour's change", &howe, (4, 6), "2026-10-03T12:00:00Z", "2026-10-03T15:30:00Z"),
         ] {
-            let window = Window::new(window.0, window.1).unwrap();
+            let window = QuietWindow::new(window.0, window.1).unwrap();
             assert_eq!(window.next_start(at(now), zone), Some(at(want)), "{name}");
             assert!(window.is_inside(at(want), zone), "{name}");
             assert!(!window.is_inside(at(want) - SignedDuration::from_nanos(1), zone), "{name}");
         }
-        assert_eq!(Window::new(0, 6).unwrap().next_start(Timestamp::MAX, &berlin), None);
+        assert_eq!(QuietWindow::new(0, 6).unwrap().next_start(Timestamp::MAX, &berlin), None);
     }
 
     #[test]
@@ -241,7 +241,7 @@ mod tests {
         for (start, length, want) in
             [(0, 6, true), (47, 16, true), (48, 6, false), (0, 5, false), (0, 17, false), (255, 255, false)]
         {
-            assert_eq!(Window::new(start, length).map(Window::parts), want.then_some((start, length)));
+            assert_eq!(QuietWindow::new(start, length).map(QuietWindow::parts), want.then_some((start, length)));
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
             start in 0_u8..48, length in 6_u8..=16, minute in 0_i64..366 * 24 * 60, name in 0_usize..4,
         ) {
             let zone = zone(["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham"][name]);
-            let window = Window::new(start, length).unwrap();
+            let window = QuietWindow::new(start, length).unwrap();
             let now = at("2026-01-01T00:00:00Z") + SignedDuration::from_mins(minute);
             let next = window.next_start(now, &zone).unwrap();
             prop_assert!(next > now && next.duration_since(now) <= SignedDuration::from_hours(49));
@@ -273,7 +273,7 @@ mod tests {
                 .enumerate()
                 .map(|(n, bucket)| at("2026-06-01T00:00:00Z") + SignedDuration::from_mins(n as i64 % 28 * 1440 + bucket * 30))
                 .collect();
-            if let Some(window) = Window::learn(&starts, now, &TimeZone::UTC) {
+            if let Some(window) = QuietWindow::learn(&starts, now, &TimeZone::UTC) {
                 let inside = starts.iter().filter(|start| window.is_inside(**start, &TimeZone::UTC)).count();
                 prop_assert!(inside * 5 < starts.len() * usize::from(window.length));
             }

@@ -10,9 +10,9 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::machine;
-use crate::lifecycle::others::{Keeps, Others};
-use crate::lifecycle::whole_file::WholeFile;
+use crate::lifecycle::atomic_file::AtomicFile;
+use crate::lifecycle::state::Command;
+use crate::lifecycle::unknown_keys::{HasUnknownKeys, UnknownKeys};
 
 /// The file's name in the store's folder.
 pub const NAME: &str = ".daemon-state.json";
@@ -27,7 +27,7 @@ const FIRST_TURNS: usize = 256;
 const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
 
 /// The file; it is many times what [`FIRST_TURNS`] of the longest ids come to.
-const FILE: WholeFile = WholeFile { name: NAME, max_bytes: 1 << 20 };
+const FILE: AtomicFile = AtomicFile { name: NAME, max_bytes: 1 << 20 };
 
 /// Longest reason for a sleep that is kept, in characters.
 const REASON_CHARS: usize = 500;
@@ -53,23 +53,23 @@ pub struct DaemonState {
     /// What the last nights brought and nobody was shown, when this was written.
     pub pending_digest: Option<Digest>,
     /// Asked to sleep.
-    pub user_sleep_request: Option<Request>,
+    pub user_sleep_request: Option<PendingRequest>,
     /// Asked to wake.
-    pub force_wake_request: Option<Request>,
+    pub force_wake_request: Option<PendingRequest>,
     /// Asked for a REM cycle.
-    pub force_rem_request: Option<Request>,
+    pub force_rem_request: Option<PendingRequest>,
     /// Sessions whose first turn is still to come, and since when.
     pub first_turn_pending: BTreeMap<String, Timestamp>,
     /// When a session was opened last.
     pub last_session_open: Option<Timestamp>,
     /// What other versions keep here.
     #[serde(skip)]
-    pub others: Others,
+    pub unknown_keys: UnknownKeys,
 }
 
 /// A request that waits to be taken up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Request {
+pub struct PendingRequest {
     /// Why, where that is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -100,7 +100,7 @@ pub struct Digest {
 
 /// A change of the state, as it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum StateChange {
     /// `user_initiated_sleep`
     Sleep {
         /// Why.
@@ -128,7 +128,7 @@ pub enum Ask {
         session_id: Option<String>,
     },
     /// The lifecycle itself: this pends no more.
-    Settled(machine::Ask),
+    Settled(Command),
     /// The lifecycle itself: a REM cycle has ended, so what waits to be shown is more.
     Dreamt,
     /// The lifecycle itself: the quiet window was learned.
@@ -137,9 +137,9 @@ pub enum Ask {
 
 impl DaemonState {
     /// Takes in what was asked at `now`.
-    pub fn apply(&mut self, ask: &Ask, now: Timestamp) {
+    pub fn apply(&mut self, ask: &StateChange, now: Timestamp) {
         let request = |reason: Option<&str>, ts: &str| {
-            Some(Request {
+            Some(PendingRequest {
                 reason: reason.map(|reason| cut(reason, REASON_CHARS)),
                 ts: cut(ts, TS_CHARS),
                 asked_at: now,
@@ -148,48 +148,49 @@ impl DaemonState {
             })
         };
         match ask {
-            Ask::Sleep { reason, ts } => self.user_sleep_request = request(Some(reason), ts),
-            Ask::Wake { ts } => self.force_wake_request = request(None, ts),
-            Ask::Rem { ts } => self.force_rem_request = request(None, ts),
-            Ask::Pause => self.scheduler_paused = true,
-            Ask::Resume => self.scheduler_paused = false,
-            Ask::SessionOpen { session_id } => {
+            StateChange::Sleep { reason, ts } => self.user_sleep_request = request(Some(reason), ts),
+            StateChange::Wake { ts } => self.force_wake_request = request(None, ts),
+            StateChange::Rem { ts } => self.force_rem_request = request(None, ts),
+            StateChange::Pause => self.scheduler_paused = true,
+            StateChange::Resume => self.scheduler_paused = false,
+            StateChange::SessionOpen { session_id } => {
                 self.last_session_open = Some(now);
                 if let Some(id) = session_id {
                     self.first_turn_pending.insert(cut(id, SESSION_ID_CHARS), now);
                     self.forget_first_turns(now);
                 }
             }
-            Ask::Settled(ask) => {
+            StateChange::Settled(ask) => {
                 let request = match ask {
-                    machine::Ask::Sleep => &mut self.user_sleep_request,
-                    machine::Ask::Wake => &mut self.force_wake_request,
-                    machine::Ask::Rem => &mut self.force_rem_request,
+                    Command::Sleep => &mut self.user_sleep_request,
+                    Command::Wake => &mut self.force_wake_request,
+                    Command::Rem => &mut self.force_rem_request,
                 };
                 if let Some(request) = request {
                     request.pending = false;
                     request.honored_at = Some(now);
                 }
             }
-            Ask::Dreamt => {}
-            Ask::Learned(window) => self.quiet_window = *window,
+            StateChange::Dreamt => {}
+            StateChange::Learned(window) => self.quiet_window = *window,
         }
     }
 
     /// What was asked and is not taken up.
-    pub fn pending(&self) -> Vec<machine::Ask> {
+    pub fn pending(&self) -> Vec<Command> {
         let asks = [
-            (&self.user_sleep_request, machine::Ask::Sleep),
-            (&self.force_wake_request, machine::Ask::Wake),
-            (&self.force_rem_request, machine::Ask::Rem),
+            (&self.user_sleep_request, Command::Sleep),
+            (&self.force_wake_request, Command::Wake),
+            (&self.force_rem_request, Command::Rem),
         ];
-        let pending = |(request, ask): (&Option<Request>, _)| request.as_ref().filter(|one| one.pending).map(|_| ask);
+        let pending =
+            |(request, ask): (&Option<PendingRequest>, _)| request.as_ref().filter(|one| one.pending).map(|_| ask);
         asks.into_iter().filter_map(pending).collect()
     }
 
     /// Drops requests that are too old to be meant, as at a start.
     pub fn drop_expired(&mut self, now: Timestamp) {
-        let fresh = |request: &Request| is_within(request.asked_at, now, EXPIRES_AFTER);
+        let fresh = |request: &PendingRequest| is_within(request.asked_at, now, EXPIRES_AFTER);
         for request in [&mut self.user_sleep_request, &mut self.force_wake_request, &mut self.force_rem_request] {
             *request = request.take().filter(fresh);
         }
@@ -205,13 +206,13 @@ impl DaemonState {
     }
 }
 
-impl Keeps for DaemonState {
-    fn others(&self) -> &Others {
-        &self.others
+impl HasUnknownKeys for DaemonState {
+    fn unknown_keys(&self) -> &UnknownKeys {
+        &self.unknown_keys
     }
 
-    fn others_mut(&mut self) -> &mut Others {
-        &mut self.others
+    fn unknown_keys_mut(&mut self) -> &mut UnknownKeys {
+        &mut self.unknown_keys
     }
 }
 
@@ -241,7 +242,7 @@ fn cut(text: &str, chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::others;
+    use crate::lifecycle::unknown_keys;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -252,14 +253,14 @@ mod tests {
     #[test]
     fn what_is_asked_is_kept_over_a_write_and_a_read() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state: DaemonState = others::read(b"{\"claude_enabled\":false}").unwrap();
-        assert_eq!(state.others.text("claude_enabled"), Some("false"));
+        let mut state: DaemonState = unknown_keys::parse(b"{\"claude_enabled\":false}").unwrap();
+        assert_eq!(state.unknown_keys.text("claude_enabled"), Some("false"));
         for ask in [
-            Ask::Sleep { reason: "ä".repeat(600), ts: "t".into() },
-            Ask::Wake { ts: "t".into() },
-            Ask::Rem { ts: "t".into() },
-            Ask::Pause,
-            Ask::SessionOpen { session_id: Some("s".repeat(200)) },
+            StateChange::Sleep { reason: "ä".repeat(600), ts: "t".into() },
+            StateChange::Wake { ts: "t".into() },
+            StateChange::Rem { ts: "t".into() },
+            StateChange::Pause,
+            StateChange::SessionOpen { session_id: Some("s".repeat(200)) },
         ] {
             state.apply(&ask, at(1000));
         }
@@ -269,7 +270,7 @@ mod tests {
         let path = folder.path().join(NAME);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(load(folder.path(), SystemTime::now()), state);
-        state.apply(&Ask::Resume, at(1001));
+        state.apply(&StateChange::Resume, at(1001));
         write(folder.path(), &state).unwrap();
         assert!(!load(folder.path(), SystemTime::now()).scheduler_paused);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
@@ -302,13 +303,13 @@ mod tests {
     fn old_requests_and_first_turns_are_dropped() {
         for (now, kept) in [(1000, true), (1600, true), (1601, false), (900, true)] {
             let mut state = DaemonState::default();
-            state.apply(&Ask::Rem { ts: "t".into() }, at(1000));
+            state.apply(&StateChange::Rem { ts: "t".into() }, at(1000));
             state.drop_expired(at(now));
             assert_eq!(state.force_rem_request.is_some(), kept, "at {now}");
         }
         let mut state = DaemonState::default();
         for n in 0..300 {
-            state.apply(&Ask::SessionOpen { session_id: Some(n.to_string()) }, at(n));
+            state.apply(&StateChange::SessionOpen { session_id: Some(n.to_string()) }, at(n));
         }
         assert_eq!(state.first_turn_pending.len(), FIRST_TURNS);
         assert!(state.first_turn_pending.contains_key("299") && !state.first_turn_pending.contains_key("0"));

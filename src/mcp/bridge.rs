@@ -21,7 +21,7 @@ use super::calls::{Calls, Job, Ticket, Wanted};
 use super::host::Host;
 use super::translate::Translator;
 use crate::dispatch::{CallError, code};
-use crate::lifecycle::heartbeats::{Beat, EVERY_SECONDS};
+use crate::lifecycle::heartbeats::{HeartbeatWriter, INTERVAL_SECS};
 use crate::limits::Limits;
 use crate::sys::{memory, signals};
 use crate::wire::line::{Line, LineBuffer};
@@ -113,7 +113,7 @@ pub(super) enum Tell {
 /// What says that this process sits here.
 struct Heart {
     store: Option<PathBuf>,
-    beat: Option<Beat>,
+    beat: Option<HeartbeatWriter>,
 }
 
 /// What a caller does next.
@@ -312,11 +312,11 @@ impl Heart {
     /// Writes the first heartbeat, or the next one, and gives the time until another is due. A store
     /// that is not there is the daemon's to make, and looked for until it is.
     fn beat(&mut self, now: Timestamp) -> Duration {
-        let every = Duration::from_secs(EVERY_SECONDS);
+        let every = Duration::from_secs(INTERVAL_SECS);
         let Some(store) = &self.store else { return every };
         let written = match &mut self.beat {
             Some(beat) => beat.refresh(now),
-            none => Beat::start(store, now).map(|beat| *none = Some(beat)),
+            none => HeartbeatWriter::start(store, now).map(|beat| *none = Some(beat)),
         };
         match written {
             Ok(()) => every,

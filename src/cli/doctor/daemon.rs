@@ -17,7 +17,7 @@ use crate::cli::status::state_in_words;
 use crate::cli::support::files;
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::client::{Client, ClientError, Policy, Unreached};
-use crate::lifecycle::record;
+use crate::lifecycle::status_file;
 use crate::wire::reply::code;
 
 /// Longest wait for each answer, and for that of a check of the whole store, which ends by itself before.
@@ -155,7 +155,7 @@ fn listed(list: &Value) -> String {
 
 /// Did the last REM cycle end, and does sleep go on?
 pub(crate) fn cycle(context: &mut DoctorContext, findings: &mut Findings) {
-    let file = json_file(&context.store.join(record::NAME)).ok().flatten().unwrap_or_default();
+    let file = json_file(&context.store.join(status_file::NAME)).ok().flatten().unwrap_or_default();
     let quarantine = match &context.status {
         Some(status) => &status["quarantine"],
         None => &file["quarantine"],

@@ -13,8 +13,8 @@ use super::finding::{Findings, Fix};
 use crate::cli::hook::CAPTURE_STATE_DIR;
 use crate::cli::support::files::text;
 use crate::cli::support::values::{counted, size_in_words};
-use crate::lifecycle::heartbeats::{self, Condition};
-use crate::lifecycle::{record, state_file};
+use crate::lifecycle::heartbeats::{self, Liveness};
+use crate::lifecycle::{state_file, status_file};
 use crate::memory::spool;
 use crate::sys::peer::own_uid;
 use crate::sys::{disk, process};
@@ -26,7 +26,7 @@ const MOST_FILES: usize = 20_000;
 const STATE_BYTES: u64 = 1 << 20;
 
 /// Files of the store, by the beginning of their names, and its folders, all of whose files are its own.
-const NAMES: [&str; 5] = ["memory.db", ".lock", state_file::NAME, record::NAME, ".daemon.sock.lock"];
+const NAMES: [&str; 5] = ["memory.db", ".lock", state_file::NAME, status_file::NAME, ".daemon.sock.lock"];
 const FOLDERS: [&str; 4] = ["wrappers", CAPTURE_STATE_DIR, "logs", spool::FOLDER];
 
 /// Under this no write can be relied on, and under the other it is time to make room. Picked: a burst of
@@ -150,7 +150,7 @@ pub(crate) fn space(context: &mut DoctorContext, findings: &mut Findings) {
 
 /// Can the state files be read, and was one set aside?
 pub(crate) fn state(context: &mut DoctorContext, findings: &mut Findings) {
-    for name in [state_file::NAME, record::NAME] {
+    for name in [state_file::NAME, status_file::NAME] {
         if let Err(error) = json_file(&context.store.join(name)) {
             let remedy = format_args!("nothing: at its next start the daemon sets it aside and begins with defaults");
             findings.warn(format_args!("{name} cannot be used: {error}"), remedy);
@@ -191,13 +191,13 @@ pub(crate) fn clients(context: &mut DoctorContext, findings: &mut Findings) {
     let count = beats.len() as u64;
     for beat in beats {
         let pid = beat.pid;
-        match beat.condition {
-            Condition::Fresh => {}
-            Condition::Stale => {
+        match beat.liveness {
+            Liveness::Fresh => {}
+            Liveness::Stale => {
                 let what = format_args!("process {pid} has not refreshed its heartbeat since {}", beat.last_refresh);
                 findings.warn(what, format_args!("if no assistant uses it: kill {pid}"));
             }
-            Condition::Orphan => {
+            Liveness::Orphan => {
                 let remedy = format_args!("nothing: the daemon removes it when it gets drowsy");
                 findings.warn(format_args!("a heartbeat of process {pid}, which is gone"), remedy);
                 findings.fixed_by(vec![Fix::Remove(beat.path)]);

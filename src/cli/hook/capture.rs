@@ -21,7 +21,7 @@ use super::spool;
 use crate::cli::import::LINE_BYTES;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::client::Client;
-use crate::lifecycle::own_folder;
+use crate::lifecycle::private_dir;
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
 use crate::transcript::{TranscriptReader, TranscriptTurn};
@@ -234,7 +234,7 @@ impl<'a> TranscriptCapture<'a> {
     /// The places that changed last, and when.
     fn places(&self) -> Vec<(PathBuf, SystemTime)> {
         let folder = self.store.join(CAPTURE_STATE_DIR);
-        let is_ours = own_folder::is_there(&folder).unwrap_or(false);
+        let is_ours = private_dir::exists(&folder).unwrap_or(false);
         let entries = is_ours.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
         let mut places: Vec<(PathBuf, SystemTime)> = entries
             .filter(|entry| entry.file_name().to_string_lossy().ends_with(offset::SUFFIX))

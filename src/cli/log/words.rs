@@ -104,7 +104,7 @@ fn clock(ts: &Value, zone: &TimeZone) -> String {
 mod tests {
     use super::*;
     use crate::lifecycle::journal::Entry;
-    use crate::lifecycle::machine::State;
+    use crate::lifecycle::state::State;
 
     fn shown(entry: Value) -> String {
         let Value::Object(mut entry) = entry else { panic!("{entry}") };

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use crate::lifecycle::own_folder;
+use crate::lifecycle::private_dir;
 
 /// What a file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(crate) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
 /// # Errors
 /// As [`text`]; or the file or its folder is a link.
 pub(crate) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
-    match path.parent().map_or(Ok(true), own_folder::is_there)? {
+    match path.parent().map_or(Ok(true), private_dir::exists)? {
         true => read(path, libc::O_NONBLOCK | libc::O_NOFOLLOW, most_bytes),
         false => Ok(None),
     }
@@ -87,7 +87,7 @@ pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
 /// The system's, or that something else is there: a link is not followed.
 pub(crate) fn make_own_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), make_folder)?;
-    own_folder::make(path)
+    private_dir::create(path)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {

@@ -5,40 +5,40 @@
 use std::time::{Duration, Instant};
 
 /// When the next rest is due.
-pub(super) struct Rest {
+pub(crate) struct IdleRelease {
     after: Duration,
     /// `None` where nothing was done since the last one.
     due: Option<Instant>,
 }
 
-impl Rest {
+impl IdleRelease {
     /// The first one is due after the start, which takes memory too.
-    pub(super) fn new(after: Duration, now: Instant) -> Rest {
-        Rest { after, due: now.checked_add(after) }
+    pub(crate) fn new(after: Duration, now: Instant) -> IdleRelease {
+        IdleRelease { after, due: now.checked_add(after) }
     }
 
     /// Something was done.
-    pub(super) fn used(&mut self, now: Instant) {
+    pub(crate) fn used(&mut self, now: Instant) {
         self.due = now.checked_add(self.after);
     }
 
     /// It falls asleep, and wants no moment of its own there: what is due later is due now.
-    pub(super) fn hasten(&mut self, now: Instant) {
+    pub(crate) fn hasten(&mut self, now: Instant) {
         self.due = self.due.map(|due| due.min(now));
     }
 
     /// Much was done, and nothing will follow.
-    pub(super) fn at_once(&mut self, now: Instant) {
+    pub(crate) fn at_once(&mut self, now: Instant) {
         self.due = Some(now);
     }
 
     /// When it is due.
-    pub(super) fn moment(&self) -> Option<Instant> {
+    pub(crate) fn moment(&self) -> Option<Instant> {
         self.due
     }
 
     /// Is it due? Said once.
-    pub(super) fn begin(&mut self, now: Instant) -> bool {
+    pub(crate) fn begin(&mut self, now: Instant) -> bool {
         self.due.take_if(|due| *due <= now).is_some()
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn it_is_due_once_after_the_last_thing_done() {
         let start = Instant::now();
-        let mut rest = Rest::new(AFTER, start);
+        let mut rest = IdleRelease::new(AFTER, start);
         assert!(!rest.begin(start + AFTER / 2));
         rest.used(start + AFTER / 2);
         assert!(!rest.begin(start + AFTER));
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn asleep_there_is_no_moment_to_come() {
         let start = Instant::now();
-        let mut rest = Rest::new(AFTER, start);
+        let mut rest = IdleRelease::new(AFTER, start);
         rest.hasten(start);
         assert!(rest.begin(start));
         rest.hasten(start + AFTER);

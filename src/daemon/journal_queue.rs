@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use super::work::{Done, guarded};
+use crate::daemon::task::{TaskResult, guarded};
 use crate::lifecycle::journal::{self, Entry};
 use crate::serve::control_plane::Task;
 
@@ -16,7 +16,7 @@ const WAITING: usize = 1024;
 type Entries = Vec<(Timestamp, Entry)>;
 
 /// The journal's entries on their way.
-pub(super) struct Diary {
+pub(crate) struct JournalQueue {
     store: PathBuf,
     waiting: Entries,
     /// What a worker is to write; it takes it when it begins.
@@ -25,25 +25,25 @@ pub(super) struct Diary {
     failure_told: bool,
 }
 
-impl Diary {
-    pub(super) fn new(store: PathBuf) -> Diary {
-        Diary { store, waiting: Vec::new(), under_way: None, failure_told: false }
+impl JournalQueue {
+    pub(crate) fn new(store: PathBuf) -> JournalQueue {
+        JournalQueue { store, waiting: Vec::new(), under_way: None, failure_told: false }
     }
 
     /// Something has happened.
-    pub(super) fn note(&mut self, now: Timestamp, entry: Entry) {
+    pub(crate) fn note(&mut self, now: Timestamp, entry: Entry) {
         if self.waiting.len() < WAITING {
             self.waiting.push((now, entry));
         }
     }
 
     /// Is all of it in the journal?
-    pub(super) fn is_written(&self) -> bool {
+    pub(crate) fn is_written(&self) -> bool {
         self.waiting.is_empty() && self.under_way.is_none()
     }
 
     /// The write to be started now, if one is wanted and none is under way.
-    pub(super) fn begin(&mut self) -> Option<Task<Done>> {
+    pub(crate) fn begin(&mut self) -> Option<Task<TaskResult>> {
         if self.under_way.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -51,13 +51,13 @@ impl Diary {
         self.under_way = Some(Arc::clone(&entries));
         let store = self.store.clone();
         Some(guarded(
-            move || Done::Journal(append(&store, take(&entries))),
-            |panic| Done::Journal(Err(io::Error::other(panic))),
+            move || TaskResult::Journal(append(&store, take(&entries))),
+            |panic| TaskResult::Journal(Err(io::Error::other(panic))),
         ))
     }
 
     /// The write has ended.
-    pub(super) fn written(&mut self, outcome: &io::Result<()>) {
+    pub(crate) fn written(&mut self, outcome: &io::Result<()>) {
         self.under_way = None;
         match outcome {
             Ok(()) => self.failure_told = false,
@@ -70,7 +70,7 @@ impl Diary {
     }
 
     /// Writes what is left, at the end, when nobody waits any more and no worker begins anything.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         let mut left = self.under_way.as_deref().map(take).unwrap_or_default();
         left.append(&mut self.waiting);
         let outcome = append(&self.store, left);
@@ -109,16 +109,16 @@ mod tests {
         };
         let stopped = || Entry::DaemonStopped { reason: "signal" };
         for (begins, lines) in [(false, 2), (true, 4)] {
-            let mut diary = Diary::new(home.path().to_owned());
-            diary.note(now, stopped());
-            let work = diary.begin().unwrap();
-            diary.note(now, stopped());
+            let mut journal = JournalQueue::new(home.path().to_owned());
+            journal.note(now, stopped());
+            let work = journal.begin().unwrap();
+            journal.note(now, stopped());
             if begins {
                 work();
             }
-            assert!(!diary.is_written());
-            diary.finish();
-            assert!(diary.is_written());
+            assert!(!journal.is_written());
+            journal.finish();
+            assert!(journal.is_written());
             assert_eq!(written(), lines);
         }
     }

@@ -5,23 +5,23 @@
 
 use serde::Serialize;
 
-use super::work::{Done, guarded};
+use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
 use crate::memory::{Brought, Chunk, Cycle, Night, StepReport, Told};
 use crate::serve::control_plane::Task;
 
 /// The cycle, and what became of those before.
-pub(super) struct Dreamer {
+pub(crate) struct RemCycleRunner {
     night: Night,
     /// Between two chunks.
     cycle: Option<Cycle>,
-    figures: Figures,
+    figures: CycleMetrics,
 }
 
 /// What `status` says of cycles, those since the start.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(super) struct Figures {
+pub(crate) struct CycleMetrics {
     /// The step that the cycle is at; null where none is under way.
     step: Option<&'static str>,
     /// Steps of it that are done.
@@ -39,82 +39,86 @@ pub(super) struct Figures {
 
 /// What came of a chunk.
 #[derive(Default)]
-pub(super) struct Came {
+pub(crate) struct ChunkEffects {
     /// A step is at its end, or failed for this reason.
-    pub(super) step: Option<(StepReport, Option<String>)>,
+    pub(crate) step: Option<(StepReport, Option<String>)>,
     /// What became of hooks' files.
-    pub(super) told: Vec<Told>,
+    pub(crate) told: Vec<Told>,
     /// For the machine.
-    pub(super) event: Option<Event>,
+    pub(crate) event: Option<Event>,
 }
 
-impl Dreamer {
-    pub(super) fn new(night: Night) -> Dreamer {
-        Dreamer { night, cycle: None, figures: Figures { steps: Night::STEPS, ..Figures::default() } }
+impl RemCycleRunner {
+    pub(crate) fn new(night: Night) -> RemCycleRunner {
+        RemCycleRunner { night, cycle: None, figures: CycleMetrics { steps: Night::STEPS, ..CycleMetrics::default() } }
     }
 
     /// Is there anything that no cycle has seen?
-    pub(super) fn has_news(&self) -> bool {
+    pub(crate) fn has_news(&self) -> bool {
         self.night.has_news()
     }
 
-    pub(super) fn night(&self) -> &Night {
+    pub(crate) fn night(&self) -> &Night {
         &self.night
     }
 
-    pub(super) fn figures(&self) -> &Figures {
+    pub(crate) fn figures(&self) -> &CycleMetrics {
         &self.figures
     }
 
     /// The next chunk, and the step that it begins, if it does.
-    pub(super) fn next(&mut self) -> (Task<Done>, Option<&'static str>) {
+    pub(crate) fn next(&mut self) -> (Task<TaskResult>, Option<&'static str>) {
         let night = self.night.clone();
         let Some(cycle) = self.cycle.take() else {
-            let work = guarded(move || Done::Began(night.begin()), |panic| Done::Began(Err(CallError::failed(panic))));
+            let work = guarded(
+                move || TaskResult::Began(night.begin()),
+                |panic| TaskResult::Began(Err(CallError::failed(panic))),
+            );
             return (work, None);
         };
         let (new_step, step) = (cycle.new_step(), cycle.step().unwrap_or("end"));
-        let panicked = move |panic| Done::Chunk(Chunk::Failed(StepReport::nothing(step), CallError::failed(panic)));
-        (guarded(move || Done::Chunk(night.chunk(cycle)), panicked), new_step)
+        let panicked =
+            move |panic| TaskResult::Chunk(Chunk::Failed(StepReport::nothing(step), CallError::failed(panic)));
+        (guarded(move || TaskResult::Chunk(night.chunk(cycle)), panicked), new_step)
     }
 
     /// A cycle was begun, or could not be.
-    pub(super) fn began(&mut self, outcome: Result<Cycle, CallError>) -> Came {
+    pub(crate) fn began(&mut self, outcome: Result<Cycle, CallError>) -> ChunkEffects {
         match outcome {
             Ok(cycle) => {
                 self.figures.last_error = None;
                 self.keep(cycle);
-                Came::default()
+                ChunkEffects::default()
             }
             Err(error) => self.fail(StepReport::nothing("begin"), &error),
         }
     }
 
     /// A chunk ran.
-    pub(super) fn ran(&mut self, chunk: Chunk) -> Came {
+    pub(crate) fn ran(&mut self, chunk: Chunk) -> ChunkEffects {
         match chunk {
             Chunk::Ran { cycle, completed, told } => {
                 self.keep(cycle);
-                Came { step: completed.map(|report| (report, None)), told, event: None }
+                ChunkEffects { step: completed.map(|report| (report, None)), told, event: None }
             }
             Chunk::Ended(brought) => {
                 self.forget();
                 self.figures.finished += 1;
                 self.figures.brought = brought;
-                Came { event: Some(Event::CycleEnded), ..Came::default() }
+                ChunkEffects { event: Some(Event::CycleEnded), ..ChunkEffects::default() }
             }
             Chunk::Failed(report, error) => self.fail(report, &error),
         }
     }
 
     /// The machine dreams no more: the store knows where to go on.
-    pub(super) fn interrupt(&mut self) {
+    pub(crate) fn interrupt(&mut self) {
         self.forget();
         self.figures.interrupted += 1;
     }
 
     /// The cycle that is between two chunks is nobody's any more.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.cycle = None;
         (self.figures.step, self.figures.steps_done, self.figures.steps) = (None, 0, Night::STEPS);
     }
@@ -125,11 +129,11 @@ impl Dreamer {
         self.cycle = Some(cycle);
     }
 
-    fn fail(&mut self, report: StepReport, error: &CallError) -> Came {
+    fn fail(&mut self, report: StepReport, error: &CallError) -> ChunkEffects {
         self.forget();
         self.figures.failed += 1;
         self.figures.last_error = Some(format!("step {}: {}", report.step, error.message));
         let event = Some(Event::StepFailed(report.step));
-        Came { step: Some((report, Some(error.message.clone()))), told: Vec::new(), event }
+        ChunkEffects { step: Some((report, Some(error.message.clone()))), told: Vec::new(), event }
     }
 }

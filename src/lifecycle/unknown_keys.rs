@@ -11,43 +11,43 @@ use serde_json::value::RawValue;
 /// The keys that are not ours, with the text of each value.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
-pub struct Others(BTreeMap<String, Box<RawValue>>);
+pub struct UnknownKeys(BTreeMap<String, Box<RawValue>>);
 
 /// What a state file is read into: its own keys, every one of which is always written, and the others.
-pub(super) trait Keeps: Serialize + DeserializeOwned {
-    fn others(&self) -> &Others;
-    fn others_mut(&mut self) -> &mut Others;
+pub(crate) trait HasUnknownKeys: Serialize + DeserializeOwned {
+    fn unknown_keys(&self) -> &UnknownKeys;
+    fn unknown_keys_mut(&mut self) -> &mut UnknownKeys;
 }
 
 /// A file's whole object.
 #[derive(Serialize)]
-struct Whole<'a, T> {
+struct WholeObject<'a, T> {
     #[serde(flatten)]
     ours: &'a T,
     #[serde(flatten)]
-    others: &'a BTreeMap<String, Box<RawValue>>,
+    unknown: &'a BTreeMap<String, Box<RawValue>>,
 }
 
 /// Reads a file's text.
 ///
 /// # Errors
 /// Where it is no object of ours.
-pub(super) fn read<T: Keeps>(text: &[u8]) -> serde_json::Result<T> {
-    let Others(mut others) = serde_json::from_slice(text)?;
+pub(crate) fn parse<T: HasUnknownKeys>(text: &[u8]) -> serde_json::Result<T> {
+    let UnknownKeys(mut unknown) = serde_json::from_slice(text)?;
     let mut found: T = serde_json::from_slice(text)?;
     let ours: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&serde_json::to_vec(&found)?)?;
-    others.retain(|key, _| !ours.contains_key(key));
-    *found.others_mut() = Others(others);
+    unknown.retain(|key, _| !ours.contains_key(key));
+    *found.unknown_keys_mut() = UnknownKeys(unknown);
     Ok(found)
 }
 
-/// The text that [`read`] gives the same of.
-pub(super) fn written<T: Keeps>(ours: &T) -> serde_json::Result<Vec<u8>> {
-    let Others(others) = ours.others();
-    serde_json::to_vec_pretty(&Whole { ours, others })
+/// The text that [`parse`] gives the same of.
+pub(crate) fn to_json<T: HasUnknownKeys>(ours: &T) -> serde_json::Result<Vec<u8>> {
+    let UnknownKeys(unknown) = ours.unknown_keys();
+    serde_json::to_vec_pretty(&WholeObject { ours, unknown })
 }
 
-impl Others {
+impl UnknownKeys {
     /// The text of a key's value.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.get())
@@ -59,8 +59,8 @@ impl Others {
 }
 
 /// The same keys with the same texts.
-impl PartialEq for Others {
-    fn eq(&self, with: &Others) -> bool {
+impl PartialEq for UnknownKeys {
+    fn eq(&self, with: &UnknownKeys) -> bool {
         self.texts().eq(with.texts())
     }
 }
@@ -68,7 +68,7 @@ impl PartialEq for Others {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::record::Record;
+    use crate::lifecycle::status_file::LifecycleStatus;
 
     #[test]
     fn what_is_not_ours_is_written_as_it_was_read() {
@@ -82,11 +82,11 @@ mod tests {
             r#"{"a":1,"a":{"b":null}}"#,
         ] {
             let text = format!(r#"{{"wrapper_event_seq":7,"x":{value}}}"#);
-            let found: Record = read(text.as_bytes()).unwrap();
-            assert_eq!((found.wrapper_event_seq, found.others.text("x")), (7, Some(value)));
-            assert_eq!(found.others.text("wrapper_event_seq"), None);
-            let written = written(&found).unwrap();
-            let again: Record = read(&written).unwrap();
+            let found: LifecycleStatus = parse(text.as_bytes()).unwrap();
+            assert_eq!((found.wrapper_event_seq, found.unknown_keys.text("x")), (7, Some(value)));
+            assert_eq!(found.unknown_keys.text("wrapper_event_seq"), None);
+            let written = to_json(&found).unwrap();
+            let again: LifecycleStatus = parse(&written).unwrap();
             assert_eq!(again, found);
             assert!(String::from_utf8(written).unwrap().contains(value), "{value}");
         }
@@ -96,7 +96,7 @@ mod tests {
     fn what_is_no_object_of_ours_is_refused() {
         for text in [&b"[]"[..], b"[\"WAKE\"]", b"null", b"{\"x\":1}}", b"{\"x\":\"\xff\"}", b"{\"shadow_run\":0}", b""]
         {
-            assert!(read::<Record>(text).is_err(), "{:?}", String::from_utf8_lossy(text));
+            assert!(parse::<LifecycleStatus>(text).is_err(), "{:?}", String::from_utf8_lossy(text));
         }
     }
 }

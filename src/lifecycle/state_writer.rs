@@ -6,19 +6,19 @@
 
 use jiff::Timestamp;
 
-use crate::lifecycle::state_file::{Ask, DaemonState, Digest};
+use crate::lifecycle::state_file::{DaemonState, Digest, StateChange};
 
-/// Keeps the state. `T` names who asked.
+/// HasUnknownKeys the state. `T` names who asked.
 #[derive(Debug)]
-pub struct Keeper<T> {
+pub struct StateWriter<T> {
     kept: DaemonState,
     writing: Option<Writing<T>>,
-    waiting: Vec<(Ask, T)>,
+    waiting: Vec<(StateChange, T)>,
 }
 
 /// What the file shows and somebody else keeps.
 #[derive(Clone, Debug, Default)]
-pub struct Mirror {
+pub struct MirroredFields {
     /// The last tick.
     pub last_tick_at: Option<Timestamp>,
     /// What nobody was shown yet.
@@ -28,13 +28,13 @@ pub struct Mirror {
 #[derive(Debug)]
 struct Writing<T> {
     state: DaemonState,
-    askers: Vec<(Ask, T)>,
+    askers: Vec<(StateChange, T)>,
 }
 
-impl<T> Keeper<T> {
+impl<T> StateWriter<T> {
     /// Starts from what was on disk.
-    pub fn new(kept: DaemonState) -> Keeper<T> {
-        Keeper { kept, writing: None, waiting: Vec::new() }
+    pub fn new(kept: DaemonState) -> StateWriter<T> {
+        StateWriter { kept, writing: None, waiting: Vec::new() }
     }
 
     /// What is on disk.
@@ -48,18 +48,18 @@ impl<T> Keeper<T> {
     }
 
     /// Takes in what somebody asks.
-    pub fn ask(&mut self, ask: Ask, asker: T) {
+    pub fn ask(&mut self, ask: StateChange, asker: T) {
         self.waiting.push((ask, asker));
     }
 
     /// What the write under way is for.
-    pub fn under_way(&self) -> impl Iterator<Item = &Ask> {
+    pub fn under_way(&self) -> impl Iterator<Item = &StateChange> {
         self.writing.iter().flat_map(|writing| writing.askers.iter().map(|(ask, _)| ask))
     }
 
     /// The state to be written now, if a write is wanted and none is under way. Its end must be told
-    /// to [`Keeper::written`].
-    pub fn begin(&mut self, now: Timestamp, mirror: Mirror) -> Option<DaemonState> {
+    /// to [`StateWriter::written`].
+    pub fn begin(&mut self, now: Timestamp, mirror: MirroredFields) -> Option<DaemonState> {
         if self.writing.is_some() || self.waiting.is_empty() {
             return None;
         }
@@ -75,7 +75,7 @@ impl<T> Keeper<T> {
     }
 
     /// The write has ended. Gives who asked for what it held.
-    pub fn written<E>(&mut self, result: Result<(), E>) -> Vec<(Ask, T)> {
+    pub fn written<E>(&mut self, result: Result<(), E>) -> Vec<(StateChange, T)> {
         let Some(writing) = self.writing.take() else { return Vec::new() };
         if result.is_ok() {
             self.kept = writing.state;
@@ -91,22 +91,22 @@ mod tests {
     #[test]
     fn changes_count_once_they_are_written_and_wait_for_each_other() {
         let now = Timestamp::UNIX_EPOCH;
-        let mut keeper = Keeper::new(DaemonState::default());
-        assert_eq!(keeper.begin(now, Mirror::default()), None);
-        keeper.ask(Ask::Pause, 1);
-        assert!(keeper.begin(now, Mirror::default()).unwrap().scheduler_paused);
+        let mut keeper = StateWriter::new(DaemonState::default());
+        assert_eq!(keeper.begin(now, MirroredFields::default()), None);
+        keeper.ask(StateChange::Pause, 1);
+        assert!(keeper.begin(now, MirroredFields::default()).unwrap().scheduler_paused);
         assert!(!keeper.kept().scheduler_paused);
 
-        keeper.ask(Ask::Resume, 2);
-        keeper.ask(Ask::SessionOpen { session_id: None }, 3);
-        assert_eq!(keeper.begin(now, Mirror::default()), None, "one write at a time");
-        assert_eq!(keeper.written(Ok::<(), ()>(())), [(Ask::Pause, 1)]);
+        keeper.ask(StateChange::Resume, 2);
+        keeper.ask(StateChange::SessionOpen { session_id: None }, 3);
+        assert_eq!(keeper.begin(now, MirroredFields::default()), None, "one write at a time");
+        assert_eq!(keeper.written(Ok::<(), ()>(())), [(StateChange::Pause, 1)]);
         assert!(keeper.kept().scheduler_paused);
 
-        let both = keeper.begin(now, Mirror { last_tick_at: Some(now), pending_digest: None }).unwrap();
+        let both = keeper.begin(now, MirroredFields { last_tick_at: Some(now), pending_digest: None }).unwrap();
         assert!(!both.scheduler_paused && both.last_session_open.is_some() && both.last_tick_at == Some(now));
         assert_eq!(keeper.written(Err("disk full")).len(), 2);
         assert!(keeper.kept().scheduler_paused, "what was not written does not count");
-        assert_eq!(keeper.begin(now, Mirror::default()), None);
+        assert_eq!(keeper.begin(now, MirroredFields::default()), None);
     }
 }

@@ -11,19 +11,19 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::lifecycle::others::{self, Keeps};
+use crate::lifecycle::unknown_keys::{self, HasUnknownKeys};
 
 /// A file in the store's folder, by its name and the most bytes of it that are read.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct WholeFile {
-    pub(super) name: &'static str,
-    pub(super) max_bytes: u64,
+pub(crate) struct AtomicFile {
+    pub(crate) name: &'static str,
+    pub(crate) max_bytes: u64,
 }
 
-impl WholeFile {
+impl AtomicFile {
     /// Reads it, or gives the default where there is none. One that cannot be read as what it should
     /// be is set aside as `NAME.bad-TIME` with a warning.
-    pub(super) fn load<T: Keeps + Default>(self, folder: &Path, now: SystemTime) -> T {
+    pub(crate) fn load<T: HasUnknownKeys + Default>(self, folder: &Path, now: SystemTime) -> T {
         self.remove_leftovers(folder);
         let path = folder.join(self.name);
         let error = match self.read(&path) {
@@ -43,7 +43,7 @@ impl WholeFile {
     ///
     /// # Errors
     /// The system's; the old file is then still there.
-    pub(super) fn write<T: Keeps>(self, folder: &Path, what: &T) -> io::Result<()> {
+    pub(crate) fn write<T: HasUnknownKeys>(self, folder: &Path, what: &T) -> io::Result<()> {
         let path = folder.join(self.name);
         let temporary = folder.join(format!("{}.tmp-{}", self.name, std::process::id()));
         let written = write_new(&temporary, what).and_then(|()| fs::rename(&temporary, &path));
@@ -54,7 +54,7 @@ impl WholeFile {
         File::open(folder)?.sync_all()
     }
 
-    fn read<T: Keeps>(self, path: &Path) -> io::Result<Option<T>> {
+    fn read<T: HasUnknownKeys>(self, path: &Path) -> io::Result<Option<T>> {
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -64,7 +64,7 @@ impl WholeFile {
         if text.len() as u64 > self.max_bytes {
             return Err(io::Error::other(format!("larger than {} bytes", self.max_bytes)));
         }
-        Ok(Some(others::read(&text)?))
+        Ok(Some(unknown_keys::parse(&text)?))
     }
 
     /// Where it is put aside: two in one second are two files.
@@ -91,10 +91,10 @@ impl WholeFile {
     }
 }
 
-fn write_new<T: Keeps>(path: &Path, what: &T) -> io::Result<()> {
+fn write_new<T: HasUnknownKeys>(path: &Path, what: &T) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&others::written(what)?)?;
+    file.write_all(&unknown_keys::to_json(what)?)?;
     file.write_all(b"\n")?;
     file.sync_all()
 }

@@ -5,7 +5,7 @@
 //! workers, each kind one after the other; of what takes long (chunks of a cycle, deferred captures) one
 //! at a time, so that it never holds more than one worker.
 
-mod errands;
+mod tasks;
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
@@ -15,20 +15,21 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::diary::Diary;
-use super::dreamer::Dreamer;
-use super::hours::Hours;
-use super::rest::Rest;
-use super::socket_watch::SocketWatch;
-use super::spool_watch::SpoolWatch;
-use super::status::{Agreed, RemCycle, Status};
-use super::work::{Done, guarded};
+use crate::daemon::idle_release::IdleRelease;
+use crate::daemon::journal_queue::JournalQueue;
+use crate::daemon::quiet_hours::QuietHours;
+use crate::daemon::rem_cycle::RemCycleRunner;
+use crate::daemon::socket_watch::SocketWatch;
+use crate::daemon::spool_watch::SpoolWatch;
+use crate::daemon::status::{ControlReply, RemCycleStatus, StatusReply};
+use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::Panicked;
 use crate::lifecycle::journal::Entry;
-use crate::lifecycle::keeper::Keeper;
-use crate::lifecycle::machine::{self, Action, Event, Lifecycle, Restored, State, Thresholds, Trigger};
-use crate::lifecycle::record::{self, Progress, Quarantine, Record};
-use crate::lifecycle::state_file::{self, Ask, DaemonState};
+use crate::lifecycle::machine::{Action, Conditions, Event, Lifecycle, Restored, Thresholds};
+use crate::lifecycle::state::{State, Trigger};
+use crate::lifecycle::state_file::{self, DaemonState, StateChange};
+use crate::lifecycle::state_writer::StateWriter;
+use crate::lifecycle::status_file::{self, CycleProgress, LifecycleStatus, Quarantine};
 use crate::lifecycle::{heartbeats, user_zone, wake_signal};
 use crate::memory::Night;
 use crate::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
@@ -46,38 +47,38 @@ const READY_RETRY: Duration = Duration::from_millis(100);
 const LEARN_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the plane is made of.
-pub(super) struct Parts {
+pub(crate) struct Parts {
     /// The folder of the store and the state files.
-    pub(super) store: PathBuf,
+    pub(crate) store: PathBuf,
     /// The number of records.
-    pub(super) records: Arc<AtomicU64>,
-    pub(super) night: Night,
-    pub(super) notifier: Notifier,
-    pub(super) thresholds: Thresholds,
+    pub(crate) records: Arc<AtomicU64>,
+    pub(crate) night: Night,
+    pub(crate) notifier: Notifier,
+    pub(crate) thresholds: Thresholds,
     /// Where we listen; `None` where the listener was inherited: somebody else starts the daemon again.
-    pub(super) place: Option<BoundPath>,
-    pub(super) look_every: Duration,
-    pub(super) rest_after: Duration,
+    pub(crate) place: Option<BoundPath>,
+    pub(crate) look_every: Duration,
+    pub(crate) rest_after: Duration,
 }
 
 /// The control plane.
-pub(super) struct Plane {
+pub(crate) struct DaemonPlane {
     machine: Lifecycle,
     quarantine_for: Duration,
     is_inherited: bool,
     /// For the machine, at the next part of a tick.
     events: Vec<Event>,
     /// As it was at the last tick.
-    around: machine::Around,
-    keeper: Keeper<Option<Ticket>>,
-    record: Record,
-    record_work: RecordWork,
-    diary: Diary,
-    dreamer: Dreamer,
+    around: Conditions,
+    keeper: StateWriter<Option<Ticket>>,
+    record: LifecycleStatus,
+    record_work: StatusFileTask,
+    journal: JournalQueue,
+    rem_cycle: RemCycleRunner,
     spool: SpoolWatch,
     socket: SocketWatch,
-    rest: Rest,
-    hours: Hours,
+    idle_release: IdleRelease,
+    quiet_hours: QuietHours,
     /// When the quiet window was learned last.
     learned: Option<Instant>,
     /// A worker is with something that takes long.
@@ -97,31 +98,31 @@ pub(super) struct Plane {
 
 /// How `lifecycle_state.json` is.
 #[derive(Clone, Copy, Debug, Default)]
-struct RecordWork {
+struct StatusFileTask {
     /// It is not what is on disk.
     is_wanted: bool,
     /// A write is under way.
     is_writing: bool,
 }
 
-impl Plane {
+impl DaemonPlane {
     /// Reads what the last daemon was asked and left, and tells the service manager that this one is
     /// ready.
-    pub(super) fn new(parts: Parts) -> Plane {
+    pub(crate) fn new(parts: Parts) -> DaemonPlane {
         let Parts { store, records, night, notifier, thresholds, place, look_every, rest_after } = parts;
         let now = Now::read();
         let started_at = timestamp(now.wall);
         let mut kept = state_file::load(&store, now.wall);
         kept.drop_expired(started_at);
         kept.daemon_started_at = Some(started_at);
-        let mut record = record::load(&store, now.wall);
-        let mut diary = Diary::new(store.clone());
-        diary.note(started_at, Entry::DaemonStarted { version: env!("CARGO_PKG_VERSION"), pid: std::process::id() });
+        let mut record = status_file::load(&store, now.wall);
+        let mut journal = JournalQueue::new(store.clone());
+        journal.note(started_at, Entry::DaemonStarted { version: env!("CARGO_PKG_VERSION"), pid: std::process::id() });
         if let Err(e) = wake_signal::remove(&store) {
             log::warn!("{} cannot be removed: {e}", store.join(wake_signal::NAME).display());
         }
         if record.quarantine.take_if(|quarantine| quarantine.until_ts <= started_at).is_some() {
-            diary.note(started_at, Entry::QuarantineLifted);
+            journal.note(started_at, Entry::QuarantineLifted);
         }
         if let Some(quarantine) = &mut record.quarantine {
             // By a clock that was ahead when it began it would last as long as that was ahead.
@@ -131,21 +132,21 @@ impl Plane {
         record.current_state = State::Wake.lifecycle_state().into();
         (record.since_ts, record.last_activity_ts) = (Some(started_at), Some(started_at));
         let machine = Lifecycle::new(thresholds.clone(), restored(&kept, &record, now), now.instant);
-        let mut plane = Plane {
+        let mut plane = DaemonPlane {
             machine,
             quarantine_for: thresholds.quarantine,
             is_inherited: place.is_none(),
             events: Vec::new(),
-            around: machine::Around::default(),
-            hours: Hours::new(kept.quiet_window, user_zone::of(&store)),
-            keeper: Keeper::new(kept),
+            around: Conditions::default(),
+            quiet_hours: QuietHours::new(kept.quiet_window, user_zone::of(&store)),
+            keeper: StateWriter::new(kept),
             record,
-            record_work: RecordWork { is_wanted: true, is_writing: false },
-            diary,
-            dreamer: Dreamer::new(night),
+            record_work: StatusFileTask { is_wanted: true, is_writing: false },
+            journal,
+            rem_cycle: RemCycleRunner::new(night),
             spool: SpoolWatch::new(look_every, now.instant),
             socket: SocketWatch::new(place, look_every, now.instant),
-            rest: Rest::new(rest_after, now.instant),
+            idle_release: IdleRelease::new(rest_after, now.instant),
             learned: None,
             is_background_busy: false,
             store,
@@ -175,12 +176,12 @@ impl Plane {
     }
 
     /// How it is around the machine.
-    fn look_around(&mut self, around: Load, now: Now) -> machine::Around {
-        let (is_quiet, quiet_from) = self.hours.look(now);
-        machine::Around {
+    fn look_around(&mut self, around: Load, now: Now) -> Conditions {
+        let (is_quiet, quiet_from) = self.quiet_hours.look(now);
+        Conditions {
             in_flight: around.in_flight,
             connected: around.connections,
-            is_new: self.dreamer.has_news(),
+            is_new: self.rem_cycle.has_news(),
             is_quiet,
             quiet_from,
             is_inherited: self.is_inherited,
@@ -191,7 +192,7 @@ impl Plane {
     /// Is anything to be finished, or under way, on a worker?
     fn is_busy(&self) -> bool {
         self.is_background_busy
-            || !self.diary.is_written()
+            || !self.journal.is_written()
             || !self.keeper.is_written()
             || self.record_work.is_wanted
             || self.record_work.is_writing
@@ -200,42 +201,42 @@ impl Plane {
     /// When memory is to be given back: never while somebody is at work, whose end brings a turn.
     fn rest_moment(&self) -> Option<Instant> {
         let is_at_work = self.around.in_flight > 0 || self.machine.state() == State::Dreaming || self.is_busy();
-        self.rest.moment().filter(|_| !is_at_work)
+        self.idle_release.moment().filter(|_| !is_at_work)
     }
 
     /// Has memory given back, where that is due.
-    fn give_back(&mut self, now: Instant, wishes: &mut LoopCommands<Done>) {
-        if self.rest_moment().is_none() || !self.rest.begin(now) {
+    fn give_back(&mut self, now: Instant, commands: &mut LoopCommands<TaskResult>) {
+        if self.rest_moment().is_none() || !self.idle_release.begin(now) {
             return;
         }
-        let night = self.dreamer.night().clone();
+        let night = self.rem_cycle.night().clone();
         let give_back = move || {
             if let Err(error) = night.give_back() {
                 log::debug!("the store gives no memory back: {}", error.message);
             }
             memory::give_back();
             memory::release_code_pages();
-            Done::Other
+            TaskResult::Other
         };
-        wishes.recycle_workers(guarded(give_back, |_| Done::Other));
+        commands.recycle_workers(guarded(give_back, |_| TaskResult::Other));
     }
 
     /// Moves the machine by what was left for it, and then by `last`.
-    fn move_on(&mut self, last: Event, around: Load, now: Now, wishes: &mut LoopCommands<Done>) {
+    fn move_on(&mut self, last: Event, around: Load, now: Now, commands: &mut LoopCommands<TaskResult>) {
         self.around = self.look_around(around, now);
         self.ends_by_itself = false;
         for event in std::mem::take(&mut self.events).into_iter().chain([last]) {
             for action in self.machine.tick(event, &self.around, now.instant) {
-                self.perform(action, now, wishes);
+                self.perform(action, now, commands);
             }
         }
     }
 
-    fn perform(&mut self, action: Action, now: Now, wishes: &mut LoopCommands<Done>) {
+    fn perform(&mut self, action: Action, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let at = timestamp(now.wall);
         match action {
-            Action::Moved { from, to, trigger } => self.moved(from, to, trigger, now, wishes),
-            Action::TakenUp(ask) | Action::Dropped(ask) => self.keeper.ask(Ask::Settled(ask), None),
+            Action::Moved { from, to, trigger } => self.moved(from, to, trigger, now, commands),
+            Action::Honored(ask) | Action::Dropped(ask) => self.keeper.ask(StateChange::Settled(ask), None),
             Action::Quarantined { step, until } => {
                 let ahead = until.saturating_duration_since(now.instant);
                 let until_ts = at.saturating_add(signed(ahead)).unwrap_or(Timestamp::MAX);
@@ -243,45 +244,45 @@ impl Plane {
                 log::warn!("{reason}: no REM cycle runs by itself until {until_ts}");
                 self.record.quarantine = Some(Quarantine { until_ts, reason: reason.clone(), since_ts: at });
                 let ttl_hours = self.quarantine_for.as_secs_f64() / 3600.0;
-                self.diary.note(at, Entry::QuarantineEntered { reason, until_ts, ttl_hours });
+                self.journal.note(at, Entry::QuarantineEntered { reason, until_ts, ttl_hours });
                 self.record_work.is_wanted = true;
             }
             Action::QuarantineLifted => {
                 self.record.quarantine = None;
-                self.diary.note(at, Entry::QuarantineLifted);
+                self.journal.note(at, Entry::QuarantineLifted);
                 self.record_work.is_wanted = true;
             }
-            Action::GiveBack => self.rest.at_once(now.instant),
-            Action::End => {
+            Action::ReleaseMemory => self.idle_release.at_once(now.instant),
+            Action::Exit => {
                 self.ends_by_itself = true;
-                wishes.stop();
+                commands.stop();
             }
         }
     }
 
-    fn moved(&mut self, from: State, to: State, trigger: Trigger, now: Now, wishes: &mut LoopCommands<Done>) {
+    fn moved(&mut self, from: State, to: State, trigger: Trigger, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let at = timestamp(now.wall);
         log::debug!("{} → {}: {}", from.name(), to.name(), trigger.name());
         let while_paused = self.machine.is_paused() && trigger.is_asked_sleep();
-        self.diary.note(at, Entry::StateTransition { from, to, trigger: trigger.name(), while_paused });
+        self.journal.note(at, Entry::StateTransition { from, to, trigger: trigger.name(), while_paused });
         self.record.current_state = to.lifecycle_state().into();
         self.record.since_ts = Some(at);
         self.record_work.is_wanted = true;
         if from == State::Dreaming && !matches!(trigger, Trigger::CycleEnded | Trigger::StepFailed) {
-            self.dreamer.interrupt();
+            self.rem_cycle.interrupt();
         }
         if to == State::Wake {
             self.spool.woken(now.instant);
             self.socket.woken(now.instant);
         }
         match to {
-            State::Sleep if from == State::Dreaming => self.rest.at_once(now.instant),
-            State::Sleep => self.rest.hasten(now.instant),
+            State::Sleep if from == State::Dreaming => self.idle_release.at_once(now.instant),
+            State::Sleep => self.idle_release.hasten(now.instant),
             _ => {}
         }
         if to == State::Drowsy {
             if self.learned.is_none_or(|then| now.instant.saturating_duration_since(then) >= LEARN_EVERY) {
-                self.learn(now, wishes);
+                self.learn(now, commands);
             }
             let store = self.store.clone();
             let sweep = move || {
@@ -289,15 +290,15 @@ impl Plane {
                     Ok(there) => log::debug!("{} clients say that they are there", there.len()),
                     Err(e) => log::warn!("heartbeats cannot be read: {e}"),
                 }
-                Done::Other
+                TaskResult::Other
             };
-            wishes.run_task(guarded(sweep, |_| Done::Other));
+            commands.run_task(guarded(sweep, |_| TaskResult::Other));
         }
     }
 }
 
-impl ControlPlane for Plane {
-    type Done = Done;
+impl ControlPlane for DaemonPlane {
+    type Done = TaskResult;
 
     fn status(&mut self, counters: &Counters, now: Now) -> Vec<u8> {
         let state = self.machine.state();
@@ -305,7 +306,7 @@ impl ControlPlane for Plane {
         let mut line = Vec::new();
         reply::object(
             &mut line,
-            &Status {
+            &StatusReply {
                 ok: true,
                 state: state.fsm_state(),
                 fsm_state: state.fsm_state(),
@@ -319,7 +320,7 @@ impl ControlPlane for Plane {
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
                 quarantine: self.record.quarantine.as_ref(),
-                rem_cycle: RemCycle { asked: self.machine.is_rem_asked(), figures: self.dreamer.figures() },
+                rem_cycle: RemCycleStatus { asked: self.machine.is_rem_asked(), figures: self.rem_cycle.figures() },
                 counters,
             },
         );
@@ -331,24 +332,24 @@ impl ControlPlane for Plane {
         control: &Control<'_>,
         ticket: Ticket,
         _: Now,
-        _: &mut LoopCommands<Done>,
+        _: &mut LoopCommands<TaskResult>,
     ) -> Option<Vec<u8>> {
         let ask = match control {
             Control::Status => return None,
             Control::Sleep { .. } if self.machine.state().is_sleeping() => {
                 let mut line = Vec::new();
-                reply::object(&mut line, &Agreed::ALREADY_SLEEPING);
+                reply::object(&mut line, &ControlReply::ALREADY_SLEEPING);
                 return Some(line);
             }
-            Control::Sleep { reason, ts } => Ask::Sleep { reason: reason.to_string(), ts: ts.to_string() },
-            Control::Wake { ts } => Ask::Wake { ts: ts.to_string() },
-            Control::Rem { ts } => Ask::Rem { ts: ts.to_string() },
-            Control::Pause { .. } => Ask::Pause,
-            Control::Resume { .. } => Ask::Resume,
+            Control::Sleep { reason, ts } => StateChange::Sleep { reason: reason.to_string(), ts: ts.to_string() },
+            Control::Wake { ts } => StateChange::Wake { ts: ts.to_string() },
+            Control::Rem { ts } => StateChange::Rem { ts: ts.to_string() },
+            Control::Pause { .. } => StateChange::Pause,
+            Control::Resume { .. } => StateChange::Resume,
             Control::SessionOpen { session_id, .. } => {
                 // Somebody sits down, whether that can be written or not.
                 self.events.push(Event::Activity);
-                Ask::SessionOpen { session_id: session_id.as_ref().map(ToString::to_string) }
+                StateChange::SessionOpen { session_id: session_id.as_ref().map(ToString::to_string) }
             }
         };
         self.keeper.ask(ask, Some(ticket));
@@ -364,7 +365,7 @@ impl ControlPlane for Plane {
         [machine, looks, rest, self.ready_due, self.watchdog_due].into_iter().flatten().min()
     }
 
-    fn tick(&mut self, seen: TickInput<'_>, around: Load, now: Now, wishes: &mut LoopCommands<Done>) {
+    fn tick(&mut self, seen: TickInput<'_>, around: Load, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let event = match seen {
             TickInput::Request("rpc.discover") => return,
             // Of many requests in a turn the first says all.
@@ -373,20 +374,20 @@ impl ControlPlane for Plane {
             TickInput::Turn => Event::Tick,
         };
         if !self.is_stopping {
-            self.move_on(event, around, now, wishes);
+            self.move_on(event, around, now, commands);
         }
         if event != Event::Tick || around.in_flight > 0 {
-            self.rest.used(now.instant);
+            self.idle_release.used(now.instant);
         }
         if event != Event::Tick {
             return;
         }
         if self.learned.is_none() {
-            self.learn(now, wishes);
+            self.learn(now, commands);
         }
-        self.start_work(now, wishes);
+        self.start_work(now, commands);
         if !self.is_stopping {
-            self.give_back(now.instant, wishes);
+            self.give_back(now.instant, commands);
         }
         self.last_tick = Some(now.wall);
         if self.ready_due.is_some_and(|due| due <= now.instant) {
@@ -403,37 +404,37 @@ impl ControlPlane for Plane {
         tell("stopping", self.notifier.stopping());
     }
 
-    fn done(&mut self, done: Result<Done, Panicked>, now: Now, wishes: &mut LoopCommands<Done>) {
+    fn done(&mut self, done: Result<TaskResult, Panicked>, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let done = match done {
             Ok(done) => done,
             Err(panicked) => return log::error!("the control plane's work panicked: {}", panicked.0),
         };
-        self.came_of(done, now, wishes);
+        self.came_of(done, now, commands);
     }
 }
 
 /// The loop has ended: what no worker has written is written now.
-impl Drop for Plane {
+impl Drop for DaemonPlane {
     fn drop(&mut self) {
         let now = Now::read();
         let reason = if self.ends_by_itself { "hibernation" } else { "signal" };
-        self.diary.note(timestamp(now.wall), Entry::DaemonStopped { reason });
-        self.diary.finish();
+        self.journal.note(timestamp(now.wall), Entry::DaemonStopped { reason });
+        self.journal.finish();
         let record = self.new_record(now);
         if (self.record_work.is_wanted || self.record_work.is_writing)
-            && let Err(error) = record::write(&self.store, &record)
+            && let Err(error) = status_file::write(&self.store, &record)
         {
-            log::error!("{} cannot be written: {error}", self.store.join(record::NAME).display());
+            log::error!("{} cannot be written: {error}", self.store.join(status_file::NAME).display());
         }
     }
 }
 
 /// What the last daemon has left for the machine.
-fn restored(kept: &DaemonState, record: &Record, now: Now) -> Restored {
+fn restored(kept: &DaemonState, record: &LifecycleStatus, now: Now) -> Restored {
     let wall = timestamp(now.wall);
     let ahead = |until: Timestamp| Duration::try_from(until.duration_since(wall)).unwrap_or_default();
     let until = record.quarantine.as_ref().map(|quarantine| now.instant + ahead(quarantine.until_ts));
-    let failing = record.sleep_cycle_progress.as_ref().and_then(|Progress { failed_step, attempt, .. }| {
+    let failing = record.sleep_cycle_progress.as_ref().and_then(|CycleProgress { failed_step, attempt, .. }| {
         Some((failed_step.clone()?, *attempt)).filter(|(_, attempt)| *attempt > 0)
     });
     Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, asks: kept.pending() }
@@ -467,10 +468,10 @@ mod tests {
     use super::*;
     use crate::memory::Memory;
 
-    /// A plane on a new store, and what it wishes.
+    /// A plane on a new store, and what it commands.
     struct Bench {
-        plane: Plane,
-        wishes: LoopCommands<Done>,
+        plane: DaemonPlane,
+        commands: LoopCommands<TaskResult>,
         now: Now,
         _memory: Memory,
         _folder: tempfile::TempDir,
@@ -480,7 +481,7 @@ mod tests {
         fn new() -> Bench {
             let folder = tempfile::tempdir().unwrap();
             let memory = Memory::open(folder.path()).unwrap();
-            let plane = Plane::new(Parts {
+            let plane = DaemonPlane::new(Parts {
                 store: folder.path().into(),
                 records: memory.records(),
                 night: memory.night(),
@@ -490,17 +491,17 @@ mod tests {
                 look_every: Duration::from_secs(60),
                 rest_after: Duration::from_secs(20),
             });
-            Bench { plane, wishes: LoopCommands::new(), now: Now::read(), _memory: memory, _folder: folder }
+            Bench { plane, commands: LoopCommands::new(), now: Now::read(), _memory: memory, _folder: folder }
         }
 
         fn tick(&mut self) {
-            self.plane.tick(TickInput::Turn, Load::default(), self.now, &mut self.wishes);
+            self.plane.tick(TickInput::Turn, Load::default(), self.now, &mut self.commands);
         }
 
         /// Does all that is wished of workers, and tells the plane of it.
         fn work(&mut self) {
-            for work in std::mem::take(&mut self.wishes.tasks) {
-                self.plane.done(Ok(work()), self.now, &mut self.wishes);
+            for work in std::mem::take(&mut self.commands.tasks) {
+                self.plane.done(Ok(work()), self.now, &mut self.commands);
             }
         }
 
@@ -518,7 +519,7 @@ mod tests {
                 5 => Control::Resume { seconds: Some(1) },
                 _ => Control::SessionOpen { session_id: Some(text()), ts: None },
             };
-            self.plane.control(&control, Ticket(1), self.now, &mut self.wishes);
+            self.plane.control(&control, Ticket(1), self.now, &mut self.commands);
         }
     }
 
@@ -566,7 +567,7 @@ mod tests {
         let day = Duration::from_secs(86_400);
         let noted: Timestamp = "2026-05-14T12:00:00Z".parse().unwrap();
         let quarantine = Quarantine { until_ts: noted, reason: "x".into(), since_ts: noted };
-        let record = Record { quarantine: Some(quarantine), ..Record::default() };
+        let record = LifecycleStatus { quarantine: Some(quarantine), ..LifecycleStatus::default() };
         let until = |wall: SystemTime| {
             restored(&DaemonState::default(), &record, Now { instant, wall }).quarantine.expect("kept") - instant
         };

@@ -1,14 +1,14 @@
 //! The daemon: the server, with the memory behind it and the lifecycle beside it.
 
-mod diary;
-mod dreamer;
-mod hours;
-mod plane;
-mod rest;
+mod control_plane;
+mod idle_release;
+mod journal_queue;
+mod quiet_hours;
+mod rem_cycle;
 mod socket_watch;
 mod spool_watch;
 mod status;
-mod work;
+mod task;
 
 use std::fmt;
 use std::fs::File;
@@ -32,7 +32,7 @@ use crate::sys::listener::Listener;
 use crate::sys::notify::Notifier;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
-use self::plane::{Parts, Plane};
+use self::control_plane::{DaemonPlane, Parts};
 
 /// Where to listen, unless a listener was inherited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub enum Listen {
 
 /// How to run.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct DaemonOptions {
     /// The folder of the store and the state files.
     pub store: PathBuf,
     /// When it gets drowsy, sleeps and hibernates.
@@ -79,13 +79,18 @@ impl std::error::Error for StartError {}
 ///
 /// # Errors
 /// Why it could not start or go on.
-pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: Notifier) -> Result<(), StartError> {
+pub fn serve(
+    options: DaemonOptions,
+    listen: Listen,
+    inherited: Inherited,
+    notifier: Notifier,
+) -> Result<(), StartError> {
     let stop = stop_signals().map_err(because("signals cannot be caught"))?;
     outlive_file_limit().map_err(because("signals cannot be caught"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
-    let plane = Plane::new(Parts {
+    let plane = DaemonPlane::new(Parts {
         store: options.store,
         records: memory.records(),
         night: memory.night(),
@@ -107,7 +112,7 @@ pub fn serve(options: Options, listen: Listen, inherited: Inherited, notifier: N
 ///
 /// # Errors
 /// Why it could not start, or read and write.
-pub fn serve_stdio(options: Options) -> Result<(), StartError> {
+pub fn serve_stdio(options: DaemonOptions) -> Result<(), StartError> {
     outlive_file_limit().map_err(because("signals cannot be caught"))?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
     // Files of our own: the standard library's handles have locks and buffers, and others hold them.
@@ -142,7 +147,7 @@ fn open_listener(listen: Listen, inherited: Inherited) -> Result<Listener, Start
     }
 }
 
-fn fit_to_descriptors(options: &Options) -> Result<Limits, StartError> {
+fn fit_to_descriptors(options: &DaemonOptions) -> Result<Limits, StartError> {
     let descriptors = fd_limit::raise().map_err(because("the limit of file descriptors cannot be read"))?;
     let workers = options.limits.workers;
     let most = limits::most_connections(descriptors, workers);

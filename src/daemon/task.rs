@@ -4,13 +4,13 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dispatch::{CallError, Panicked};
-use crate::lifecycle::quiet_window::Window;
+use crate::lifecycle::quiet_window::QuietWindow;
 use crate::memory::{Chunk, Cycle, Drained};
 use crate::serve::control_plane::Task;
 use crate::sys::listener::{BindError, Listener};
 
 /// What came of a task.
-pub(super) enum Done {
+pub(crate) enum TaskResult {
     /// `.daemon-state.json` was written.
     State(io::Result<()>),
     /// `lifecycle_state.json` was written.
@@ -24,7 +24,7 @@ pub(super) enum Done {
     /// A batch of deferred captures was taken in.
     Drained(Result<Drained, CallError>),
     /// The quiet window was learned.
-    Learned(Result<Option<Window>, CallError>),
+    Learned(Result<Option<QuietWindow>, CallError>),
     /// It was looked whether the socket is in its place; a listener where it was bound again.
     Socket(Result<Option<Listener>, BindError>),
     /// What nobody waits for is done, as well as it could be.
@@ -32,9 +32,9 @@ pub(super) enum Done {
 }
 
 /// A task that ends with a value even where it panics.
-pub(super) fn guarded(
-    work: impl FnOnce() -> Done + Send + 'static,
-    panicked: impl FnOnce(String) -> Done + Send + 'static,
-) -> Task<Done> {
+pub(crate) fn guarded(
+    work: impl FnOnce() -> TaskResult + Send + 'static,
+    panicked: impl FnOnce(String) -> TaskResult + Send + 'static,
+) -> Task<TaskResult> {
     Box::new(move || catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| panicked(Panicked::of(&*panic).0)))
 }

@@ -10,11 +10,11 @@ use std::path::Path;
 ///
 /// # Errors
 /// The system's, or that something else is there.
-pub(crate) fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn create(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         // The umask may have taken even the owner's bits away.
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => is_there(path).map(drop),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => exists(path).map(drop),
         Err(e) => Err(e),
     }
 }
@@ -23,7 +23,7 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, or that something else is there.
-pub(crate) fn is_there(path: &Path) -> io::Result<bool> {
+pub(crate) fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => Ok(true),
         Ok(_) => {
@@ -44,18 +44,18 @@ mod tests {
     fn a_link_and_a_file_are_no_folder_of_ours() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        assert!(!is_there(&at("new")).unwrap());
+        assert!(!exists(&at("new")).unwrap());
         for _ in 0..2 {
-            make(&at("new")).unwrap();
-            assert!(is_there(&at("new")).unwrap());
+            create(&at("new")).unwrap();
+            assert!(exists(&at("new")).unwrap());
         }
         assert_eq!(fs::metadata(at("new")).unwrap().mode() & 0o777, 0o700);
         symlink(at("new"), at("link")).unwrap();
         symlink(at("nowhere"), at("dangling")).unwrap();
         fs::write(at("file"), "").unwrap();
         for name in ["link", "dangling", "file"] {
-            assert!(make(&at(name)).unwrap_err().to_string().contains("no link is followed"), "{name}");
-            assert!(is_there(&at(name)).is_err(), "{name}");
+            assert!(create(&at(name)).unwrap_err().to_string().contains("no link is followed"), "{name}");
+            assert!(exists(&at(name)).is_err(), "{name}");
         }
         assert!(!at("nowhere").exists());
     }

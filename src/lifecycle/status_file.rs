@@ -10,15 +10,15 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lifecycle::machine::State;
-use crate::lifecycle::others::{Keeps, Others};
-use crate::lifecycle::whole_file::WholeFile;
+use crate::lifecycle::atomic_file::AtomicFile;
+use crate::lifecycle::state::State;
+use crate::lifecycle::unknown_keys::{HasUnknownKeys, UnknownKeys};
 
 /// The file's name in the store's folder.
 pub const NAME: &str = "lifecycle_state.json";
 
 /// Many times what it comes to.
-const FILE: WholeFile = WholeFile { name: NAME, max_bytes: 64 << 10 };
+const FILE: AtomicFile = AtomicFile { name: NAME, max_bytes: 64 << 10 };
 
 /// Longest error that is kept, in characters.
 const ERROR_CHARS: usize = 500;
@@ -26,7 +26,7 @@ const ERROR_CHARS: usize = 500;
 /// What is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Record {
+pub struct LifecycleStatus {
     /// WAKE, DROWSY, SLEEP or HIBERNATION.
     pub current_state: String,
     /// Since when.
@@ -36,20 +36,20 @@ pub struct Record {
     /// Counts up with each write.
     pub wrapper_event_seq: u64,
     /// How far the REM cycle is; null where none is under way.
-    pub sleep_cycle_progress: Option<Progress>,
+    pub sleep_cycle_progress: Option<CycleProgress>,
     /// Why no cycle runs by itself; null where nothing hinders it.
     pub quarantine: Option<Quarantine>,
     /// Always false: it does what it says.
     pub shadow_run: bool,
     /// What other versions keep here.
     #[serde(skip)]
-    pub others: Others,
+    pub unknown_keys: UnknownKeys,
 }
 
 /// A REM cycle that is under way or was cut short.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Progress {
+pub struct CycleProgress {
     /// The last step that is done.
     pub last_completed_step: Option<String>,
     /// How often the step behind that failed in a row.
@@ -73,9 +73,9 @@ pub struct Quarantine {
     pub since_ts: Timestamp,
 }
 
-impl Default for Record {
-    fn default() -> Record {
-        Record {
+impl Default for LifecycleStatus {
+    fn default() -> LifecycleStatus {
+        LifecycleStatus {
             current_state: State::Wake.lifecycle_state().into(),
             since_ts: None,
             last_activity_ts: None,
@@ -83,12 +83,12 @@ impl Default for Record {
             sleep_cycle_progress: None,
             quarantine: None,
             shadow_run: false,
-            others: Others::default(),
+            unknown_keys: UnknownKeys::default(),
         }
     }
 }
 
-impl Progress {
+impl CycleProgress {
     /// A step has failed so often in a row.
     pub fn failed(&mut self, step: &str, error: &str, times: u32) {
         self.attempt = times;
@@ -97,19 +97,19 @@ impl Progress {
     }
 }
 
-impl Keeps for Record {
-    fn others(&self) -> &Others {
-        &self.others
+impl HasUnknownKeys for LifecycleStatus {
+    fn unknown_keys(&self) -> &UnknownKeys {
+        &self.unknown_keys
     }
 
-    fn others_mut(&mut self) -> &mut Others {
-        &mut self.others
+    fn unknown_keys_mut(&mut self) -> &mut UnknownKeys {
+        &mut self.unknown_keys
     }
 }
 
 /// Reads it, or the defaults where there is none. A file that cannot be read as one is set aside as
 /// `NAME.bad-TIME` with a warning.
-pub fn load(folder: &Path, now: SystemTime) -> Record {
+pub fn load(folder: &Path, now: SystemTime) -> LifecycleStatus {
     FILE.load(folder, now)
 }
 
@@ -117,7 +117,7 @@ pub fn load(folder: &Path, now: SystemTime) -> Record {
 ///
 /// # Errors
 /// The system's; the old file is then still there.
-pub fn write(folder: &Path, record: &Record) -> io::Result<()> {
+pub fn write(folder: &Path, record: &LifecycleStatus) -> io::Result<()> {
     FILE.write(folder, record)
 }
 
@@ -131,7 +131,7 @@ mod tests {
     fn the_keys_are_those_of_the_older_daemon_and_others_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
-        write(folder.path(), &Record::default()).unwrap();
+        write(folder.path(), &LifecycleStatus::default()).unwrap();
         let mut text: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
         let fresh = json!({"current_state": "WAKE", "since_ts": null, "last_activity_ts": null, "wrapper_event_seq": 0,
             "sleep_cycle_progress": null, "quarantine": null, "shadow_run": false});
@@ -142,7 +142,7 @@ mod tests {
         text["sleep_cycle_progress"] = json!({"last_completed_step": 2, "attempt": 1});
         // A step by its number is the older daemon's: its file as a whole is not ours to believe.
         fs::write(&path, text.to_string()).unwrap();
-        assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), Record::default());
+        assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), LifecycleStatus::default());
         assert!(folder.path().join(format!("{NAME}.bad-0")).exists());
         text["sleep_cycle_progress"] = Value::Null;
         fs::write(&path, text.to_string()).unwrap();
@@ -158,7 +158,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for text in ["", "{"] {
             fs::write(folder.path().join(NAME), text).unwrap();
-            assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), Record::default());
+            assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), LifecycleStatus::default());
         }
         for (name, text) in [("bad-0", ""), ("bad-0-1", "{")] {
             assert_eq!(fs::read_to_string(folder.path().join(format!("{NAME}.{name}"))).unwrap(), text);
