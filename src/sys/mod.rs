@@ -26,6 +26,10 @@ pub mod stream;
 pub mod terminal;
 
 mod environment;
+#[cfg(test)]
+#[path = "../../tests/it/skip.rs"]
+#[allow(dead_code, unreachable_pub)]
+mod skip;
 mod socket;
 #[cfg(test)]
 mod testing;

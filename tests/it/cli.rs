@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, iaid, setup, until};
-use crate::shell::has;
+use crate::skip::has;
 
 /// The exit code, standard output, standard error.
 fn ran(output: &Output) -> (i32, String, String) {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Daemon, Setup, until};
 use crate::shell::behind;
 use crate::shim::{Fault, Faults, faulty};
+use crate::skip::{has, skipped};
 
 const TEXT: &str = "The archive burns at 451 degrees, it is said.";
 
@@ -246,8 +247,12 @@ fn a_sync_that_fails_acknowledges_nothing() {
     assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
 }
 
-/// `iaid serve` after this script in a mount namespace of its own, where this process may make one.
+/// Returns `iaid serve` after this script in a new mount namespace. Returns `None`, and reports the calling test as
+/// skipped, where this process may not make one.
 fn with_mounts(setup: &Setup, script: &str) -> Option<Command> {
+    if !has("unshare") || !has("mount") {
+        return None;
+    }
     fs::create_dir(setup.store()).expect("a folder can be made");
     let own = if fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0) {
         "-m"
@@ -258,7 +263,7 @@ fn with_mounts(setup: &Setup, script: &str) -> Option<Command> {
     unshare.arg(own);
     let tried = Command::new("unshare").args([own, "mount", "-t", "tmpfs", "tmpfs"]).arg(setup.store()).output();
     if !tried.is_ok_and(|tried| tried.status.success()) {
-        eprintln!("skipped: nothing can be mounted here");
+        skipped("this process may not make a mount namespace");
         return None;
     }
     let serve = behind(script, &setup.serve());

@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Daemon, PATIENCE, Setup, until};
+use crate::skip::has;
 
 const NAMES: [&str; 2] = [".daemon-state.json", "lifecycle_state.json"];
 
@@ -412,7 +413,7 @@ fn requests_that_are_too_old_are_dropped_at_the_start_and_fresh_ones_done() {
 
 #[test]
 fn an_activated_daemon_ends_by_itself_and_the_next_connection_starts_it_again() {
-    if Command::new("systemd-socket-activate").arg("--version").output().is_err() {
+    if !has("systemd-socket-activate") {
         return;
     }
     let setup = with("0.05", "0.1", "0.2");

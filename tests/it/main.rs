@@ -34,6 +34,7 @@ mod shell;
 #[cfg(target_os = "linux")]
 mod shim;
 mod sizes;
+mod skip;
 mod small;
 mod spool;
 mod stdio;

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::harness::Setup;
-use crate::shell::has;
+use crate::skip::has;
 
 /// What can be made to fail. In the order of the shim's page.
 #[derive(Clone, Copy)]
@@ -31,21 +31,24 @@ const SYNC_MS: u64 = SYNCS_HELD + 1;
 const CLOCK_AHEAD_S: u64 = SYNC_MS + 1;
 const NUMBERS: u64 = CLOCK_AHEAD_S + 1;
 
-/// The shim's library, or `None` where it cannot be built.
-static LIBRARY: LazyLock<Option<PathBuf>> = LazyLock::new(|| has("cc").then(build));
+/// The shim's library. Builds it at the first use.
+static LIBRARY: LazyLock<PathBuf> = LazyLock::new(build);
 
 /// The page of one daemon. Over its restarts it stays.
 pub struct Faults {
     page: File,
 }
 
-/// A setup whose daemon fails as told; nothing does yet. `None` where there is no C compiler.
+/// Returns a setup whose daemon fails as told; nothing does yet. Returns `None`, and reports the calling test as
+/// skipped, where no C compiler is installed.
 pub fn faulty(setup: Setup) -> Option<(Setup, Faults)> {
-    let library = LIBRARY.as_deref()?;
+    if !has("cc") {
+        return None;
+    }
     let path = setup.home().join("faults");
     let page = File::options().read(true).write(true).create_new(true).open(&path).expect("a file can be made");
     page.set_len(NUMBERS * 8).expect("it can be made so long");
-    let setup = setup.env("LD_PRELOAD", text(library)).env("IAID_FAULTS", text(&path));
+    let setup = setup.env("LD_PRELOAD", text(&LIBRARY)).env("IAID_FAULTS", text(&path));
     Some((setup, Faults { page }))
 }
 

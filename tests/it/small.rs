@@ -13,6 +13,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use crate::harness::{Daemon, Setup, setup};
+use crate::skip::has;
 
 /// All but the program's file.
 const REST_BYTES: u64 = 12 << 20;
@@ -40,8 +41,8 @@ fn feed(daemon: &Daemon, args: &[&str], input: &str) -> String {
 
 #[test]
 fn sixteen_mebibytes_of_address_space_are_enough() {
-    if Command::new("prlimit").arg("--version").output().is_err() {
-        return eprintln!("skipped: no prlimit here");
+    if !has("prlimit") {
+        return;
     }
     let limit = REST_BYTES + mapped_file(&setup());
     let small = Setup::new();

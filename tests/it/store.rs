@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Daemon, Setup, setup, until};
-use crate::shell::{behind, has, is_root};
+use crate::shell::behind;
+use crate::skip::{has, is_root};
 
 const TEXT: &str = "The archive burns at 451 degrees, it is said.";
 

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::{Client, Daemon, PATIENCE, Setup, setup, until};
-use crate::shell::{behind, has, is_root};
+use crate::shell::behind;
+use crate::skip::{has, is_root};
 
 /// Longest path of a Unix socket, in bytes: unix(7), and unix(4) on macOS.
 const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, setup, until};
-use crate::shell::has;
+use crate::skip::has;
 
 struct Watch {
     child: Child,

@@ -12,3 +12,6 @@ mod order;
 mod os;
 mod pool;
 mod readers;
+#[path = "../it/skip.rs"]
+#[allow(dead_code)]
+mod skip;
