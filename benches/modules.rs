@@ -14,7 +14,7 @@ use criterion::{Criterion, Throughput};
 use serde_json::json;
 use tempfile::TempDir;
 
-use iaid::dispatch::{CallError, Given, LateReply, ReplySink, Runner};
+use iaid::dispatch::{CallError, CallOutcome, LateReply, ReplySink, Runner};
 use iaid::limits::Limits;
 use iaid::memory::{Memory, Worker};
 use iaid::wire::line::LineBuffer;
@@ -145,7 +145,7 @@ impl Store {
     fn call(&mut self, method: &str, params: &str) {
         let sink = &self.sink;
         let given = self.runner.run(&self.memory, method, Some(params), &|| LateReply::new(sink.clone(), 0));
-        if let Given::Now(answer) = given {
+        if let CallOutcome::Now(answer) = given {
             sink.clone().fill(0, answer.map(<[u8]>::to_vec));
         }
     }

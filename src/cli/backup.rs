@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::size_in_words;
-use crate::client::{Client, Delivery, Policy};
+use crate::client::{Client, DeliveryGuarantee, Policy};
 
 const METHOD: &str = "store_backup";
 
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &BackupArgs, client: &mut Client, console: &mut Console)
         return Err(CliError::Usage(format!("{} is not UTF-8; give another name", path.display())));
     };
     // A second attempt would find the first one's file.
-    let result = client.call_with(Delivery::AtMostOnce, METHOD, &json!({"path": name}))?;
+    let result = client.call_with(DeliveryGuarantee::AtMostOnce, METHOD, &json!({"path": name}))?;
     let shown = match console.format {
         OutputFormat::Json => result.get().to_owned(),
         OutputFormat::Text => {

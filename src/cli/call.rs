@@ -9,7 +9,7 @@ use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::pretty::pretty;
 use crate::cli::support::values;
-use crate::client::{Client, Delivery, Policy};
+use crate::client::{Client, DeliveryGuarantee, Policy};
 
 /// Methods that a second delivery changes once more: each contradiction inserts, each reinforcement
 /// adds weight.
@@ -40,7 +40,7 @@ impl CallArgs {
 pub(crate) fn run(args: &CallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let params = params(&args.params, console)?;
     let again = NOT_REPEATABLE.contains(&args.method.as_str());
-    let delivery = if again { Delivery::AtMostOnce } else { Delivery::AtLeastOnce };
+    let delivery = if again { DeliveryGuarantee::AtMostOnce } else { DeliveryGuarantee::AtLeastOnce };
     let result = client.call_with(delivery, &args.method, &params)?;
     let shown = match console.format {
         OutputFormat::Json => result.get().to_owned(),

@@ -16,7 +16,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, grouped};
-use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal};
+use crate::client::{Client, ClientError, DeliveryGuarantee, FAILED, Pipeline, PipelineReply, RemoteError};
 
 const METHOD: &str = "memory_capture";
 
@@ -116,7 +116,7 @@ fn bulk(about: &CaptureMetadata, client: &mut Client, console: &mut Console) -> 
     let mut work = BulkCapture {
         about,
         lines: LineReader::new(input, MAX_TEXT_BYTES),
-        pipeline: client.pipeline(Delivery::AtLeastOnce),
+        pipeline: client.pipeline(DeliveryGuarantee::AtLeastOnce),
         tally: Tally::default(),
         progress: ProgressBar::new(console.input_bytes, Instant::now()),
     };
@@ -219,7 +219,7 @@ impl BulkCapture<'_> {
 
     /// Counts the replies that are there.
     fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
-        while let Some(Answer { tag, outcome }) = self.pipeline.answered() {
+        while let Some(PipelineReply { tag, outcome }) = self.pipeline.take_reply() {
             match outcome {
                 Ok(result) => {
                     let outcome: Outcome =
@@ -231,10 +231,10 @@ impl BulkCapture<'_> {
                     }
                 }
                 // A full disk or a stopping daemon would be said once more for every line.
-                Err(Refusal { code: FAILED, message }) => {
+                Err(RemoteError { code: FAILED, message }) => {
                     return Err(CliError::CaptureStopped(tag, ClientError::Refused { code: FAILED, message }));
                 }
-                Err(Refusal { code, message }) => self.fail(tag, code, &message, console),
+                Err(RemoteError { code, message }) => self.fail(tag, code, &message, console),
             }
             self.progress.show(self.lines.bytes, self.tally.total(), Instant::now(), console);
         }

@@ -1,125 +1,132 @@
-//! One connected socket: bytes out without ever blocking for long, whole lines in with a deadline.
+//! One connected socket: writes that block for at most 50 ms, and reads of whole lines with a deadline.
 //!
-//! It knows nothing of JSON and never reconnects; [`super::Pipeline`] does both.
+//! This module knows no JSON and does not reconnect; `transport.rs` and `pipeline.rs` do.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::error::Unreached;
+use super::error::UnreachableReason;
 
-/// How long a write waits for room before its caller is asked to read replies instead. Picked: long
-/// enough to be rare, short enough not to be felt.
+/// How long a write waits for buffer space before its caller has to read replies instead. Picked: long
+/// enough to be rare, too short to be noticed.
 const WRITE_STALL: Duration = Duration::from_millis(50);
 
-/// Longest path of a socket, in bytes: `sun_path` less its NUL, unix(7) and macOS `sys/un.h`.
+/// Longest path of a socket, in bytes: `sun_path` without its NUL, from unix(7) and macOS `sys/un.h`.
 const MAX_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
-/// Stack of the thread that connects; it makes one system call. 64 KiB: what a thread's start-up
-/// code needs, several times over.
-const DIAL_STACK: usize = 64 << 10;
+/// Stack of the thread that connects, in bytes; it makes one system call. 64 KiB: several times what a
+/// thread's start-up code needs.
+const DIAL_STACK_BYTES: usize = 64 << 10;
 
-/// Opens connections with a timeout, which `connect(2)` on a Unix socket lacks: it blocks while the
-/// listener's backlog is full. So a thread connects, and one that is still stuck is waited for
-/// again by the next attempt: there is never more than one.
+/// Opens connections with a timeout. `connect(2)` on a Unix socket has none: it blocks while the
+/// listener's backlog is full. So a thread connects; if it is still blocked at the timeout, the next
+/// attempt waits for the same thread, so there is at most one.
 #[derive(Debug, Default)]
-pub(super) struct Dialer {
-    stuck: Option<Receiver<std::io::Result<UnixStream>>>,
+pub(crate) struct Dialer {
+    blocked: Option<Receiver<io::Result<UnixStream>>>,
 }
 
 impl Dialer {
-    pub(super) fn open(&mut self, path: &Path, timeout: Duration) -> Result<Connection, Unreached> {
+    /// Connects to `path` within `timeout`.
+    ///
+    /// # Errors
+    /// Every [`UnreachableReason`] except `NoReply` and `ConnectionLost`.
+    pub(crate) fn open(&mut self, path: &Path, timeout: Duration) -> Result<ClientConnection, UnreachableReason> {
         let bytes = path.as_os_str().len();
         if bytes > MAX_PATH_BYTES {
-            return Err(Unreached::PathTooLong { bytes, limit: MAX_PATH_BYTES });
+            return Err(UnreachableReason::PathTooLong { bytes, limit: MAX_PATH_BYTES });
         }
-        let attempt = match self.stuck.take() {
-            Some(stuck) => stuck,
+        let attempt = match self.blocked.take() {
+            Some(attempt) => attempt,
             None => start(path)?,
         };
         match attempt.recv_timeout(timeout) {
-            Ok(outcome) => outcome.and_then(Connection::new).map_err(|e| Unreached::from_connect(&e)),
+            Ok(outcome) => outcome.and_then(ClientConnection::new).map_err(|e| UnreachableReason::from_connect(&e)),
             Err(RecvTimeoutError::Timeout) => {
-                self.stuck = Some(attempt);
-                Err(Unreached::NotAccepted(timeout))
+                self.blocked = Some(attempt);
+                Err(UnreachableReason::NotAccepted(timeout))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(Unreached::Io(ErrorKind::Other)),
+            Err(RecvTimeoutError::Disconnected) => Err(UnreachableReason::Io(ErrorKind::Other)),
         }
     }
 }
 
-fn start(path: &Path) -> Result<Receiver<std::io::Result<UnixStream>>, Unreached> {
+fn start(path: &Path) -> Result<Receiver<io::Result<UnixStream>>, UnreachableReason> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let path = path.to_owned();
     let connect = move || {
-        // The one who asked may have gone: then the socket is closed here.
+        // If the dialer was dropped, the send fails and closes the socket.
         drop(sender.send(UnixStream::connect(path)));
     };
-    match thread::Builder::new().name("connect".into()).stack_size(DIAL_STACK).spawn(connect) {
+    match thread::Builder::new().name("connect".into()).stack_size(DIAL_STACK_BYTES).spawn(connect) {
         Ok(_) => Ok(receiver),
-        Err(error) => Err(Unreached::Io(error.kind())),
+        Err(error) => Err(UnreachableReason::Io(error.kind())),
     }
 }
 
-/// What became of some bytes to be written.
+/// The outcome of [`ClientConnection::write`].
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Written {
-    /// This many are with the kernel.
+pub(crate) enum WriteOutcome {
+    /// The kernel took this many bytes.
     Bytes(usize),
-    /// There is no room now.
+    /// The kernel took none within the stall timeout.
     Stalled,
-    /// The peer takes no more; what it had said may still be read.
+    /// The peer reads no more. Data that it sent before may still be read.
     Ended,
 }
 
-/// Why there is no line.
+/// Why [`ClientConnection::read_line`] returned no line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum NoLine {
+pub(crate) enum NoLine {
     /// The peer closed between two lines.
     Ended,
     /// The peer closed inside a line.
-    CutOff,
-    /// The line is over the limit.
+    Truncated,
+    /// The line is longer than the limit.
     TooLong,
-    /// The deadline came first.
+    /// The deadline passed.
     TimedOut,
 }
 
+/// A connected socket with a read buffer.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct ClientConnection {
     reader: BufReader<UnixStream>,
-    /// Set for good by the first write that the peer did not take.
+    /// Set by the first write that failed, and never cleared.
     write_ended: bool,
 }
 
-impl Connection {
-    fn new(stream: UnixStream) -> std::io::Result<Connection> {
+impl ClientConnection {
+    fn new(stream: UnixStream) -> io::Result<ClientConnection> {
         stream.set_write_timeout(Some(WRITE_STALL))?;
-        Ok(Connection { reader: BufReader::new(stream), write_ended: false })
+        Ok(ClientConnection { reader: BufReader::new(stream), write_ended: false })
     }
 
     #[cfg(test)]
-    pub(super) fn stream(&self) -> &UnixStream {
+    pub(crate) fn stream(&self) -> &UnixStream {
         self.reader.get_ref()
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Written {
+    /// Writes some of `bytes`; blocks for at most the stall timeout.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> WriteOutcome {
         while !self.write_ended {
             match self.reader.get_ref().write(bytes) {
-                Ok(count) => return Written::Bytes(count),
+                Ok(count) => return WriteOutcome::Bytes(count),
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) if is_timeout(e.kind()) => return Written::Stalled,
+                Err(e) if is_timeout(e.kind()) => return WriteOutcome::Stalled,
                 Err(_) => self.write_ended = true,
             }
         }
-        Written::Ended
+        WriteOutcome::Ended
     }
 
-    /// The next line, without its newline. After an error the connection is of no further use.
-    pub(super) fn read_line(&mut self, limit: usize, deadline: Option<Instant>) -> Result<Vec<u8>, NoLine> {
+    /// Reads the next line and returns it without its newline. After an error the connection must be
+    /// closed.
+    pub(crate) fn read_line(&mut self, limit: usize, deadline: Option<Instant>) -> Result<Vec<u8>, NoLine> {
         let mut line = Vec::new();
         loop {
             self.fill(deadline, &line)?;
@@ -138,9 +145,9 @@ impl Connection {
         }
     }
 
-    /// Returns with at least one byte in the reader's buffer.
-    fn fill(&mut self, deadline: Option<Instant>, begun: &[u8]) -> Result<(), NoLine> {
-        let ended = if begun.is_empty() { NoLine::Ended } else { NoLine::CutOff };
+    /// Blocks until the reader's buffer holds at least one byte. `line` is the part of the line read so far.
+    fn fill(&mut self, deadline: Option<Instant>, line: &[u8]) -> Result<(), NoLine> {
+        let ended = if line.is_empty() { NoLine::Ended } else { NoLine::Truncated };
         while self.reader.buffer().is_empty() {
             let left = match deadline.map(|at| at.saturating_duration_since(Instant::now())) {
                 Some(Duration::ZERO) => return Err(NoLine::TimedOut),
@@ -160,7 +167,7 @@ impl Connection {
     }
 }
 
-/// A socket's timeout is `EAGAIN` by socket(7).
+/// Returns true for the error of a timeout on a socket: `EAGAIN` by socket(7).
 fn is_timeout(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
@@ -170,17 +177,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_stuck_attempt_is_waited_for_again() {
+    fn a_blocked_attempt_is_reused() {
         let (sender, receiver) = mpsc::sync_channel(1);
-        let mut dialer = Dialer { stuck: Some(receiver) };
+        let mut dialer = Dialer { blocked: Some(receiver) };
         let path = Path::new("/nowhere/s");
         let timeout = Duration::from_millis(1);
         for _ in 0..2 {
-            assert_eq!(dialer.open(path, timeout).unwrap_err(), Unreached::NotAccepted(timeout));
+            assert_eq!(dialer.open(path, timeout).unwrap_err(), UnreachableReason::NotAccepted(timeout));
         }
         sender.send(Ok(UnixStream::pair().unwrap().0)).unwrap();
         assert!(dialer.open(path, timeout).is_ok());
-        // Then a new one, which says what is there now.
-        assert_eq!(dialer.open(path, Duration::from_secs(10)).unwrap_err(), Unreached::NoSocket);
+        // The next call makes a new attempt.
+        assert_eq!(dialer.open(path, Duration::from_secs(10)).unwrap_err(), UnreachableReason::NoSocket);
     }
 }

@@ -1,7 +1,7 @@
-//! What goes wrong for a client, sorted by whose fault it is: nobody there, the daemon's own refusal,
-//! a peer that does not speak the contract, or params that cannot be sent.
+//! Errors of a client, by cause: no daemon answers, the daemon returned an error, the peer does not
+//! speak the protocol, or the params cannot be sent.
 //!
-//! Each says in one sentence what happened, with which socket, and the way out.
+//! Each message says in one sentence what happened, on which socket, and what to do.
 
 use std::fmt;
 use std::io;
@@ -17,97 +17,100 @@ pub enum ClientError {
     Unreachable {
         /// The socket.
         path: PathBuf,
-        /// What stood in the way.
-        why: Unreached,
+        /// The reason.
+        why: UnreachableReason,
     },
-    /// The daemon answered with an error of its own.
+    /// The daemon answered with an error.
     Refused {
-        /// The daemon's code.
+        /// Its JSON-RPC code.
         code: i32,
-        /// The daemon's words.
+        /// Its message.
         message: String,
     },
-    /// What came back is no reply of the contract.
-    Broken {
+    /// The reply violates the protocol.
+    BadReply {
         /// The socket.
         path: PathBuf,
-        /// What is wrong with it.
-        fault: Fault,
+        /// The violation.
+        fault: ReplyFault,
     },
-    /// The caller's params have no JSON form; nothing was sent.
+    /// The params do not serialize to JSON; nothing was sent. Contains serde's message.
     Unsendable(String),
 }
 
-/// What stood between a client and a reply.
+/// Why no reply was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unreached {
-    /// There is no file at the path.
+pub enum UnreachableReason {
+    /// No file exists at the path.
     NoSocket,
-    /// There is one, but nobody listens on it.
-    NobodyListens,
-    /// The file or a folder above it is another user's.
-    Forbidden,
-    /// The path does not fit into a socket address.
+    /// A file exists, but no process listens on it.
+    NotListening,
+    /// The user may not connect to the file or search a folder above it.
+    PermissionDenied,
+    /// The path does not fit into a Unix socket address.
     PathTooLong {
         /// Its length in bytes.
         bytes: usize,
-        /// What the system takes.
+        /// The longest path the system accepts, in bytes.
         limit: usize,
     },
-    /// Somebody listens but did not accept within this time.
+    /// A process listens but did not accept the connection within this time.
     NotAccepted(Duration),
-    /// The request went out, and no reply came within this time.
+    /// The request was sent, and no reply was received within this time.
     NoReply(Duration),
-    /// The connection ended before a reply, and a new one did not help or would not have been safe.
-    Died,
-    /// The system's own reason.
+    /// The connection ended before the reply, and sending the request again failed too or was not
+    /// allowed.
+    ConnectionLost,
+    /// Another error of the operating system.
     Io(io::ErrorKind),
 }
 
-/// What is wrong with a reply.
+/// How a reply violates the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It has more bytes than the policy takes.
+pub enum ReplyFault {
+    /// It is longer than [`Policy::max_reply_bytes`](super::policy::Policy::max_reply_bytes).
     TooLong {
-        /// What the policy takes.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// The connection ended inside it.
-    CutOff,
-    /// It is not JSON, no object, or lacks what a reply must have.
-    NotAReply,
-    /// It carries the id of another call.
-    OutOfOrder,
+    Truncated,
+    /// It is not a JSON-RPC 2.0 response: not JSON, not an object, or a required key is missing.
+    NotJsonRpc,
+    /// It has the id of another call.
+    UnexpectedId,
 }
 
 impl ClientError {
-    /// Did a daemon that is about to end say so? Its reply is to a call that it may have begun.
+    /// Returns true if the daemon answered that it is stopping. It may have carried out the call.
     pub fn is_stopping(&self) -> bool {
         matches!(self, ClientError::Refused { code: code::FAILED, message } if message == STOPPING)
     }
 
-    /// The JSON-RPC code that stands for this error.
+    /// Returns the JSON-RPC code for this error: the daemon's own code, -32002 if it is unreachable, else
+    /// -32001.
     pub fn code(&self) -> i32 {
         match self {
             ClientError::Unreachable { .. } => code::UNREACHABLE,
             ClientError::Refused { code, .. } => *code,
-            ClientError::Broken { .. } | ClientError::Unsendable(_) => code::FAILED,
+            ClientError::BadReply { .. } | ClientError::Unsendable(_) => code::FAILED,
         }
     }
 }
 
-impl Unreached {
-    /// May the same attempt succeed a moment later, when a daemon that is starting has its socket?
-    pub(super) fn may_pass(&self) -> bool {
-        matches!(self, Unreached::NoSocket | Unreached::NobodyListens)
+impl UnreachableReason {
+    /// Returns true if another attempt may succeed once a starting daemon has created its socket.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, UnreachableReason::NoSocket | UnreachableReason::NotListening)
     }
 
-    pub(super) fn from_connect(error: &io::Error) -> Unreached {
+    /// Classifies an error of `connect(2)`.
+    pub(crate) fn from_connect(error: &io::Error) -> UnreachableReason {
         match error.kind() {
-            io::ErrorKind::NotFound => Unreached::NoSocket,
-            io::ErrorKind::ConnectionRefused => Unreached::NobodyListens,
-            io::ErrorKind::PermissionDenied => Unreached::Forbidden,
-            kind => Unreached::Io(kind),
+            io::ErrorKind::NotFound => UnreachableReason::NoSocket,
+            io::ErrorKind::ConnectionRefused => UnreachableReason::NotListening,
+            io::ErrorKind::PermissionDenied => UnreachableReason::PermissionDenied,
+            kind => UnreachableReason::Io(kind),
         }
     }
 }
@@ -119,54 +122,53 @@ impl fmt::Display for ClientError {
                 let path = path.display();
                 f.write_str("daemon_unreachable: ")?;
                 match why {
-                    Unreached::NoSocket => write!(f, "there is no socket at {path}; start it with: iaid serve"),
-                    Unreached::NobodyListens => write!(f, "nobody listens on {path}; start it with: iaid serve"),
-                    Unreached::Forbidden => {
+                    UnreachableReason::NoSocket => write!(f, "there is no socket at {path}; start it with: iaid serve"),
+                    UnreachableReason::NotListening => {
+                        write!(f, "no process listens on {path}; start it with: iaid serve")
+                    }
+                    UnreachableReason::PermissionDenied => {
                         write!(f, "no permission to use {path}; name a socket of your own with --socket")
                     }
-                    Unreached::PathTooLong { bytes, limit } => write!(
+                    UnreachableReason::PathTooLong { bytes, limit } => write!(
                         f,
                         "{path} has {bytes} bytes and the system takes {limit}; name a shorter path with --socket"
                     ),
-                    Unreached::NotAccepted(time) => write!(
+                    UnreachableReason::NotAccepted(time) => write!(
                         f,
-                        "nobody accepted on {path} within {time:?}; the daemon is stopped or stuck: restart it with: iaid serve"
+                        "no connection accepted on {path} within {time:?}; the daemon is stopped or stuck: restart it with: iaid serve"
                     ),
-                    Unreached::NoReply(time) => write!(
+                    UnreachableReason::NoReply(time) => write!(
                         f,
-                        "no reply on {path} within {time:?}; the daemon is busy, stopped or stuck, and may still carry the call out"
+                        "no reply on {path} within {time:?}; the daemon is busy, stopped or stuck, and may still carry out the call"
                     ),
-                    Unreached::Died => write!(
+                    UnreachableReason::ConnectionLost => write!(
                         f,
-                        "the daemon on {path} went away before its reply; its log says why, start it with: iaid serve"
+                        "the daemon on {path} closed the connection before its reply; its log says why, start it with: iaid serve"
                     ),
-                    Unreached::Io(kind) => write!(f, "{kind} at {path}; start it with: iaid serve"),
+                    UnreachableReason::Io(kind) => write!(f, "{kind} at {path}; start it with: iaid serve"),
                 }
             }
             ClientError::Refused { message, .. } => f.write_str(message),
-            ClientError::Broken { path, fault } => {
+            ClientError::BadReply { path, fault } => {
                 let path = path.display();
                 match fault {
-                    Fault::TooLong { limit } => {
+                    ReplyFault::TooLong { limit } => {
                         write!(f, "the reply on {path} is longer than {limit} bytes; ask for less at once")
                     }
-                    Fault::CutOff => write!(
+                    ReplyFault::Truncated => write!(
                         f,
                         "the connection on {path} ended in the middle of a reply; the daemon's log says why, then try again"
                     ),
-                    Fault::NotAReply => write!(
+                    ReplyFault::NotJsonRpc => write!(
                         f,
-                        "what answers on {path} does not speak JSON-RPC 2.0; name the daemon's socket with --socket"
+                        "the peer on {path} does not speak JSON-RPC 2.0; name the daemon's socket with --socket"
                     ),
-                    Fault::OutOfOrder => {
-                        write!(
-                            f,
-                            "a reply on {path} belongs to no call that is open; the connection is given up, try again"
-                        )
+                    ReplyFault::UnexpectedId => {
+                        write!(f, "a reply on {path} has the id of no open call; the connection was closed, try again")
                     }
                 }
             }
-            ClientError::Unsendable(why) => write!(f, "the params have no JSON form: {why}"),
+            ClientError::Unsendable(why) => write!(f, "the params do not serialize to JSON: {why}"),
         }
     }
 }

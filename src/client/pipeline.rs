@@ -1,8 +1,9 @@
-//! Calls under way on one connection: sent in order, answered in order, at most a window of them.
+//! Pipelined calls on one connection: sent in order, answered in order, at most a window of them
+//! unanswered.
 //!
-//! A writer that waits for room while its peer waits for it to read stands still for ever. So a
-//! write that finds no room gives way to reading the replies that are due, and the window keeps
-//! what is unanswered below what the daemon always reads (WIRE.md, Framing).
+//! A client that only writes while the daemon waits for it to read would deadlock. So a write that
+//! stalls is followed by reading the replies that are due, and the window keeps the unanswered bytes
+//! below the amount that the daemon always reads (docs/protocol.md, Framing).
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,48 +11,50 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::connection::{NoLine, Written};
-use super::{Client, ClientError, Delivery, Fault, Unreached};
+use super::connection::{NoLine, WriteOutcome};
+use super::error::{ClientError, ReplyFault, UnreachableReason};
+use super::policy::DeliveryGuarantee;
+use super::transport::Transport;
 use crate::wire::json;
 use crate::wire::reply::code;
 
-/// Most calls unanswered at once: two of the daemon's batches, so that one is made ready while the
-/// other runs.
+/// Most unanswered calls: two of the daemon's batches, so that one is collected while the other runs.
 pub const WINDOW_CALLS: usize = 128;
 
-/// Most bytes unanswered at once, but for a single call that is longer. 48 KiB: a connection that
-/// holds less than 64 KiB is read even when the daemon is short of memory.
+/// Most unanswered bytes; a single call may be longer. 48 KiB: the daemon reads a connection that holds
+/// less than 64 KiB even when its memory budget is exhausted.
 pub const WINDOW_BYTES: usize = 48 << 10;
 
-/// The daemon's own error.
+/// The error object of a reply.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Refusal {
-    /// Its JSON-RPC code.
+pub struct RemoteError {
+    /// The JSON-RPC code.
     pub code: i32,
-    /// Its words.
+    /// The message.
     pub message: String,
 }
 
 /// The reply to one call of a pipeline.
 #[derive(Debug)]
-pub struct Answer {
-    /// What the caller gave with the call.
+pub struct PipelineReply {
+    /// The tag that the caller gave to [`Pipeline::send`].
     pub tag: u64,
-    /// The result's JSON text, or the daemon's error.
-    pub outcome: Result<Box<RawValue>, Refusal>,
+    /// The JSON text of the result, or the daemon's error.
+    pub outcome: Result<Box<RawValue>, RemoteError>,
 }
 
-/// Calls under way. Dropped before all are answered, it closes the client's connection, since late
-/// replies would be taken for those of later calls.
+/// Calls sent and not answered yet. If it is dropped before all are answered, it closes the client's
+/// connection, since late replies would be taken for those of later calls.
 #[derive(Debug)]
 pub struct Pipeline<'c> {
-    client: &'c mut Client,
-    delivery: Delivery,
-    /// Sent or to be sent, not answered. The first `written` of them are whole with the kernel.
+    transport: &'c mut Transport,
+    delivery: DeliveryGuarantee,
+    /// Unanswered calls, oldest first. The first `written` of them are completely written.
     open: VecDeque<Sent>,
     written: usize,
+    /// The length of all lines in `open`.
     open_bytes: usize,
-    answered: VecDeque<Answer>,
+    answered: VecDeque<PipelineReply>,
 }
 
 #[derive(Debug)]
@@ -59,8 +62,9 @@ struct Sent {
     tag: u64,
     expected: Expected,
     line: Vec<u8>,
-    /// Bytes of `line` with the kernel: `at <= line.len()`.
+    /// Bytes of `line` written: `at <= line.len()`.
     at: usize,
+    /// Sent again on a second connection.
     resent: bool,
 }
 
@@ -71,33 +75,38 @@ enum Expected {
 }
 
 impl<'c> Pipeline<'c> {
-    pub(super) fn new(client: &'c mut Client, delivery: Delivery) -> Pipeline<'c> {
-        Pipeline { client, delivery, open: VecDeque::new(), written: 0, open_bytes: 0, answered: VecDeque::new() }
+    pub(crate) fn new(transport: &'c mut Transport, delivery: DeliveryGuarantee) -> Pipeline<'c> {
+        Pipeline { transport, delivery, open: VecDeque::new(), written: 0, open_bytes: 0, answered: VecDeque::new() }
     }
 
-    /// Sends a call, after waiting for the oldest replies where the window is full.
+    /// Sends a call. If the window is full, first waits for the oldest replies.
     ///
     /// # Errors
-    /// Every [`ClientError`]; [`ClientError::Refused`] only where the daemon refuses the whole
-    /// connection, since a call's own error is its [`Answer`]. After an error, but for
-    /// [`ClientError::Unsendable`], no further answers come; [`Pipeline::unanswered`] says for which.
+    /// Every [`ClientError`]; [`ClientError::Refused`] only if the daemon refuses the whole connection,
+    /// since the error of a call is in its [`PipelineReply`]. After an error other than
+    /// [`ClientError::Unsendable`] no further replies come; [`Pipeline::unanswered`] names the calls
+    /// without one.
     pub fn send(&mut self, tag: u64, method: &str, params: &impl Serialize) -> Result<(), ClientError> {
-        let id = self.client.take_id();
+        let id = self.transport.take_id();
         let line = encode(&Request { jsonrpc: "2.0", id, method, params })?;
         self.push(Sent { tag, expected: Expected::Reply(id), line, at: 0, resent: false })
     }
 
-    pub(super) fn send_control(&mut self, message: &impl Serialize) -> Result<(), ClientError> {
+    /// Sends a control message, with tag 0.
+    ///
+    /// # Errors
+    /// As [`Pipeline::send`].
+    pub(crate) fn send_control(&mut self, message: &impl Serialize) -> Result<(), ClientError> {
         let line = encode(message)?;
         self.push(Sent { tag: 0, expected: Expected::Control, line, at: 0, resent: false })
     }
 
-    /// The oldest answer that has come and was not taken yet. Never waits.
-    pub fn answered(&mut self) -> Option<Answer> {
+    /// Removes and returns the oldest reply that was received. Does not wait.
+    pub fn take_reply(&mut self) -> Option<PipelineReply> {
         self.answered.pop_front()
     }
 
-    /// Waits until every call sent is answered.
+    /// Waits until every sent call is answered.
     ///
     /// # Errors
     /// As [`Pipeline::send`].
@@ -108,22 +117,28 @@ impl<'c> Pipeline<'c> {
         Ok(())
     }
 
-    /// The tags of the calls without an answer, oldest first.
+    /// Returns the tags of the unanswered calls, oldest first.
     pub fn unanswered(&self) -> impl Iterator<Item = u64> + '_ {
         self.open.iter().map(|sent| sent.tag)
     }
 
-    pub(super) fn only_answer(&mut self) -> Result<Box<RawValue>, ClientError> {
+    /// Waits for the reply of the only call that was sent.
+    ///
+    /// # Errors
+    /// As [`Pipeline::send`], and [`ClientError::Refused`] with the error of the call.
+    pub(crate) fn only_reply(&mut self) -> Result<Box<RawValue>, ClientError> {
         self.finish()?;
-        match self.answered() {
-            Some(Answer { outcome: Ok(result), .. }) => Ok(result),
-            Some(Answer { outcome: Err(Refusal { code, message }), .. }) => Err(ClientError::Refused { code, message }),
-            None => Err(self.client.broken(Fault::OutOfOrder)),
+        match self.take_reply() {
+            Some(PipelineReply { outcome: Ok(result), .. }) => Ok(result),
+            Some(PipelineReply { outcome: Err(RemoteError { code, message }), .. }) => {
+                Err(ClientError::Refused { code, message })
+            }
+            None => Err(self.transport.bad_reply(ReplyFault::UnexpectedId)),
         }
     }
 
     #[cfg(test)]
-    pub(super) fn push_past_window(&mut self, tag: u64, id: u64, line: Vec<u8>) -> Result<(), ClientError> {
+    pub(crate) fn push_past_window(&mut self, tag: u64, id: u64, line: Vec<u8>) -> Result<(), ClientError> {
         self.open_bytes += line.len();
         self.open.push_back(Sent { tag, expected: Expected::Reply(id), line, at: 0, resent: false });
         self.flush()
@@ -140,52 +155,52 @@ impl<'c> Pipeline<'c> {
         self.flush()
     }
 
-    /// Writes what is not written. Ends early where the peer takes no more: reading then finds out
-    /// what it still said, and that it has gone.
+    /// Writes the unwritten lines. Returns early if the peer reads no more: reading then returns what
+    /// it sent before, and the end of the connection.
     fn flush(&mut self) -> Result<(), ClientError> {
         let mut deadline = self.deadline();
         while let Some(sent) = self.open.get_mut(self.written) {
-            let connection = self.client.reach(self.client.policy.wait_for_start)?;
+            let connection = self.transport.reach(self.transport.policy.wait_for_start)?;
             match connection.write(&sent.line[sent.at..]) {
-                Written::Bytes(count) => {
+                WriteOutcome::Bytes(count) => {
                     sent.at += count;
                     self.written += usize::from(sent.at == sent.line.len());
                     deadline = self.deadline();
                 }
-                Written::Stalled if self.written > 0 => {
-                    if self.read_reply()? == Step::Ended {
+                WriteOutcome::Stalled if self.written > 0 => {
+                    if self.read_reply()? == ReadOutcome::Ended {
                         return Ok(());
                     }
                 }
-                Written::Stalled if deadline.is_some_and(|at| Instant::now() >= at) => {
-                    return Err(self.give_up(NoLine::TimedOut));
+                WriteOutcome::Stalled if deadline.is_some_and(|at| Instant::now() >= at) => {
+                    return Err(self.fail(NoLine::TimedOut));
                 }
-                Written::Stalled => {}
-                Written::Ended => return Ok(()),
+                WriteOutcome::Stalled => {}
+                WriteOutcome::Ended => return Ok(()),
             }
         }
         Ok(())
     }
 
-    /// Waits for the oldest open call's reply, over one reconnect where that is allowed.
+    /// Waits for the reply of the oldest open call, reconnecting once if that is allowed.
     fn receive(&mut self) -> Result<(), ClientError> {
         loop {
             self.flush()?;
-            if self.open.is_empty() || self.read_reply()? == Step::Answered {
+            if self.open.is_empty() || self.read_reply()? == ReadOutcome::Answered {
                 return Ok(());
             }
-            self.start_over()?;
+            self.resend()?;
         }
     }
 
-    fn read_reply(&mut self) -> Result<Step, ClientError> {
+    fn read_reply(&mut self) -> Result<ReadOutcome, ClientError> {
         let deadline = self.deadline();
-        let limit = self.client.policy.max_reply_bytes;
-        let Some(connection) = self.client.connection.as_mut() else { return Ok(Step::Ended) };
+        let limit = self.transport.policy.max_reply_bytes;
+        let Some(connection) = self.transport.connection.as_mut() else { return Ok(ReadOutcome::Ended) };
         match connection.read_line(limit, deadline) {
-            Ok(line) => self.take(&line).map(|()| Step::Answered),
-            Err(NoLine::Ended) => Ok(Step::Ended),
-            Err(why) => Err(self.give_up(why)),
+            Ok(line) => self.take(&line).map(|()| ReadOutcome::Answered),
+            Err(NoLine::Ended) => Ok(ReadOutcome::Ended),
+            Err(why) => Err(self.fail(why)),
         }
     }
 
@@ -193,63 +208,69 @@ impl<'c> Pipeline<'c> {
         let Some(oldest) = self.open.front() else { return Ok(()) };
         let outcome = match decode(line, oldest.expected) {
             Ok(Decoded::Outcome(outcome)) => outcome,
-            Ok(Decoded::ConnectionRefused(Refusal { code, message })) => {
-                self.client.disconnect();
+            Ok(Decoded::ConnectionRefused(RemoteError { code, message })) => {
+                self.transport.disconnect();
                 return Err(ClientError::Refused { code, message });
             }
             Err(fault) => {
-                self.client.disconnect();
-                return Err(self.client.broken(fault));
+                self.transport.disconnect();
+                return Err(self.transport.bad_reply(fault));
             }
         };
         if let Some(sent) = self.open.pop_front() {
             self.written = self.written.saturating_sub(1);
             self.open_bytes -= sent.line.len();
-            self.answered.push_back(Answer { tag: sent.tag, outcome });
+            self.answered.push_back(PipelineReply { tag: sent.tag, outcome });
         }
         Ok(())
     }
 
-    /// A new connection for all that is unanswered, unless one of them has had its second chance.
-    fn start_over(&mut self) -> Result<(), ClientError> {
-        self.client.disconnect();
-        let once = self.delivery == Delivery::AtMostOnce;
+    /// Opens a new connection on which all unanswered calls are sent again. Fails if one of them was
+    /// already sent twice, or may not be.
+    fn resend(&mut self) -> Result<(), ClientError> {
+        self.transport.disconnect();
+        let once = self.delivery == DeliveryGuarantee::AtMostOnce;
         if self.open.iter().any(|sent| sent.resent || (once && sent.at > 0)) {
-            return Err(self.client.unreachable(Unreached::Died));
+            return Err(self.transport.unreachable(UnreachableReason::ConnectionLost));
         }
         for sent in &mut self.open {
             sent.resent = true;
             sent.at = 0;
         }
         self.written = 0;
-        self.client.reach(self.client.policy.wait_for_restart).map(|_| ())
+        self.transport.reach(self.transport.policy.wait_for_restart).map(|_| ())
     }
 
-    fn give_up(&mut self, why: NoLine) -> ClientError {
-        self.client.disconnect();
+    /// Closes the connection and returns the error for `why`.
+    fn fail(&mut self, why: NoLine) -> ClientError {
+        self.transport.disconnect();
         match why {
-            NoLine::TimedOut => self.client.unreachable(Unreached::NoReply(self.client.policy.reply_timeout)),
-            NoLine::TooLong => self.client.broken(Fault::TooLong { limit: self.client.policy.max_reply_bytes }),
-            NoLine::CutOff => self.client.broken(Fault::CutOff),
-            NoLine::Ended => self.client.unreachable(Unreached::Died),
+            NoLine::TimedOut => {
+                self.transport.unreachable(UnreachableReason::NoReply(self.transport.policy.reply_timeout))
+            }
+            NoLine::TooLong => {
+                self.transport.bad_reply(ReplyFault::TooLong { limit: self.transport.policy.max_reply_bytes })
+            }
+            NoLine::Truncated => self.transport.bad_reply(ReplyFault::Truncated),
+            NoLine::Ended => self.transport.unreachable(UnreachableReason::ConnectionLost),
         }
     }
 
     fn deadline(&self) -> Option<Instant> {
-        Instant::now().checked_add(self.client.policy.reply_timeout)
+        Instant::now().checked_add(self.transport.policy.reply_timeout)
     }
 }
 
 impl Drop for Pipeline<'_> {
     fn drop(&mut self) {
         if !self.open.is_empty() {
-            self.client.disconnect();
+            self.transport.disconnect();
         }
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum ReadOutcome {
     Answered,
     Ended,
 }
@@ -262,8 +283,8 @@ struct Request<'a, P> {
     params: &'a P,
 }
 
-/// One line. A newline in a JSON text is white space (strings cannot hold one), and it comes in with
-/// a `RawValue` of the caller's.
+/// Serializes `value` to one line. A `RawValue` of the caller may contain newlines; outside strings they
+/// are white space, and JSON strings contain none, so they are replaced by spaces.
 fn encode(value: &impl Serialize) -> Result<Vec<u8>, ClientError> {
     let mut line = serde_json::to_vec(value).map_err(|e| ClientError::Unsendable(e.to_string()))?;
     for byte in &mut line {
@@ -277,9 +298,9 @@ fn encode(value: &impl Serialize) -> Result<Vec<u8>, ClientError> {
 
 #[derive(Debug)]
 enum Decoded {
-    Outcome(Result<Box<RawValue>, Refusal>),
-    /// Not an answer to a call: too many connections.
-    ConnectionRefused(Refusal),
+    Outcome(Result<Box<RawValue>, RemoteError>),
+    /// The daemon refused the connection (it has too many), so this answers no call.
+    ConnectionRefused(RemoteError),
 }
 
 #[derive(Deserialize)]
@@ -294,32 +315,34 @@ struct Envelope<'a> {
     error: Option<&'a RawValue>,
 }
 
-fn decode(line: &[u8], expected: Expected) -> Result<Decoded, Fault> {
-    let text = str::from_utf8(line).map_err(|_| Fault::NotAReply)?.trim_ascii();
-    // A derived struct would also read an array.
+fn decode(line: &[u8], expected: Expected) -> Result<Decoded, ReplyFault> {
+    let text = str::from_utf8(line).map_err(|_| ReplyFault::NotJsonRpc)?.trim_ascii();
+    // A derived `Deserialize` also accepts an array.
     if !text.starts_with('{') {
-        return Err(Fault::NotAReply);
+        return Err(ReplyFault::NotJsonRpc);
     }
-    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| Fault::NotAReply)?;
+    let envelope: Envelope<'_> = serde_json::from_str(text).map_err(|_| ReplyFault::NotJsonRpc)?;
     if envelope.jsonrpc.is_none() {
-        let reply = RawValue::from_string(text.to_owned()).map_err(|_| Fault::NotAReply)?;
+        let reply = RawValue::from_string(text.to_owned()).map_err(|_| ReplyFault::NotJsonRpc)?;
         return match expected {
             Expected::Control => Ok(Decoded::Outcome(Ok(reply))),
-            Expected::Reply(_) => Err(Fault::NotAReply),
+            Expected::Reply(_) => Err(ReplyFault::NotJsonRpc),
         };
     }
-    let id = envelope.id.ok_or(Fault::NotAReply)?.get();
+    let id = envelope.id.ok_or(ReplyFault::NotJsonRpc)?.get();
     let outcome = match (envelope.result, envelope.error) {
         (Some(result), None) => Ok(result.to_owned()),
-        (None, Some(error)) => Err(serde_json::from_str::<Refusal>(error.get()).map_err(|_| Fault::NotAReply)?),
-        _ => return Err(Fault::NotAReply),
+        (None, Some(error)) => {
+            Err(serde_json::from_str::<RemoteError>(error.get()).map_err(|_| ReplyFault::NotJsonRpc)?)
+        }
+        _ => return Err(ReplyFault::NotJsonRpc),
     };
     match (outcome, expected) {
-        // A line whose id the daemon could not know is answered in its turn; only the refusal of a
-        // connection has no line at all.
-        (Err(refusal), _) if id == "null" && refusal.code == code::FAILED => Ok(Decoded::ConnectionRefused(refusal)),
-        (Err(refusal), _) if id == "null" => Ok(Decoded::Outcome(Err(refusal))),
-        (outcome, Expected::Reply(own)) if id == own.to_string() => Ok(Decoded::Outcome(outcome)),
-        _ => Err(Fault::OutOfOrder),
+        // A line without a readable id is answered with a null id in its turn. Only the refusal of a
+        // connection (code -32001) answers no line.
+        (Err(error), _) if id == "null" && error.code == code::FAILED => Ok(Decoded::ConnectionRefused(error)),
+        (Err(error), _) if id == "null" => Ok(Decoded::Outcome(Err(error))),
+        (outcome, Expected::Reply(expected)) if id == expected.to_string() => Ok(Decoded::Outcome(outcome)),
+        _ => Err(ReplyFault::UnexpectedId),
     }
 }

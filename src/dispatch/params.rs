@@ -7,27 +7,27 @@ use crate::wire::json;
 use crate::wire::reply::{CallError, code};
 use crate::wire::scan::{self, Top};
 
-/// The named params of a call, borrowed from its line. Names nobody asks for are ignored; a `null`
-/// counts as absent where a default exists.
+/// The named params of a call, borrowed from its line. Names that are never read are ignored. The readers
+/// with a default or an optional result treat `null` as absent.
 #[derive(Debug, Default)]
 pub struct Params<'a> {
     named: Vec<(Cow<'a, str>, &'a str)>,
 }
 
 impl<'a> Params<'a> {
-    /// Reads the JSON text of a request's `params`; absent ones are an empty object.
+    /// Reads the JSON text of a request's `params`. `None` is read as an empty object.
     ///
     /// # Errors
-    /// -32602 where they are an array or one name stands twice.
+    /// Code -32602 if the text is not an object or contains a name twice.
     pub fn read(text: Option<&'a str>) -> Result<Params<'a>, CallError> {
         let Some(text) = text else { return Ok(Params::default()) };
         if text.starts_with('[') {
             return Err(CallError::positional());
         }
         let mut named = Vec::new();
-        // How deep it may nest was its line's affair.
+        // The nesting limit was checked when the line was read.
         let top = scan::document(text, scan::DEEPEST, |key, value| {
-            // A key that is no text can be no param's name, and unknown names are ignored.
+            // A key with a lone surrogate is no valid string, so it names no param.
             named.extend(json::string(key).map(|name| (name, value)));
         });
         if top != Some(Top::Object) {
@@ -36,54 +36,55 @@ impl<'a> Params<'a> {
         }
         for (i, (name, _)) in named.iter().enumerate() {
             if named[..i].iter().any(|(earlier, _)| earlier == name) {
-                let message = format!("param '{name}' stands twice");
+                let message = format!("duplicate param '{name}'");
                 return Err(CallError { code: code::INVALID_PARAMS, message });
             }
         }
         Ok(Params { named })
     }
 
-    /// The JSON text of a param, if it is there. `null` is a text too.
+    /// Returns the JSON text of a param, `null` included, or `None` if it is absent.
     pub fn raw(&self, name: &str) -> Option<&'a str> {
         self.named.iter().find(|(n, _)| n == name).map(|(_, value)| *value)
     }
 
-    /// A required string.
+    /// Returns a required string.
     ///
     /// # Errors
-    /// -32602 where it is missing or no string of valid Unicode.
+    /// Code -32602 if it is absent, not a string, or contains a lone surrogate.
     pub fn string(&self, name: &str) -> Result<Cow<'a, str>, CallError> {
         text(name, self.raw(name).ok_or_else(|| CallError::missing(name))?)
     }
 
-    /// A string that may be absent.
+    /// Returns an optional string.
     ///
     /// # Errors
-    /// -32602 where it is there and no string of valid Unicode.
+    /// Code -32602 if it is neither absent nor a string, or contains a lone surrogate.
     pub fn string_opt(&self, name: &str) -> Result<Option<Cow<'a, str>>, CallError> {
         self.present(name).map(|raw| text(name, raw)).transpose()
     }
 
-    /// A string with a default.
+    /// Returns a string, or `default` if it is absent.
     ///
     /// # Errors
-    /// -32602 where it is there and no string of valid Unicode.
+    /// Code -32602 if it is neither absent nor a string, or contains a lone surrogate.
     pub fn string_or(&self, name: &str, default: &'static str) -> Result<Cow<'a, str>, CallError> {
         Ok(self.string_opt(name)?.unwrap_or(Cow::Borrowed(default)))
     }
 
-    /// A whole number within `range`, with a default. `10` and `10.0` are whole, `1e1` too.
+    /// Returns an integer within `range`, or `default` if it is absent. `10`, `10.0` and `1e1` are
+    /// integers.
     ///
     /// # Errors
-    /// -32602 where it is there and something else, with the range in the message.
+    /// Code -32602 if it is neither absent nor an integer within `range`. The message contains the range.
     pub fn integer_or(&self, name: &str, range: RangeInclusive<i64>, default: i64) -> Result<i64, CallError> {
         Ok(self.integer_opt(name, range)?.unwrap_or(default))
     }
 
-    /// A whole number within `range` that may be absent.
+    /// Returns an optional integer within `range`.
     ///
     /// # Errors
-    /// -32602 where it is there and something else, with the range in the message.
+    /// Code -32602 if it is neither absent nor an integer within `range`. The message contains the range.
     pub fn integer_opt(&self, name: &str, range: RangeInclusive<i64>) -> Result<Option<i64>, CallError> {
         let Some(raw) = self.present(name) else { return Ok(None) };
         whole(raw).filter(|n| range.contains(n)).map(Some).ok_or_else(|| {
@@ -108,7 +109,7 @@ fn whole(raw: &str) -> Option<i64> {
     if let Ok(n) = raw.parse::<i64>() {
         return Some(n);
     }
-    // 2^53: the largest magnitude up to which every whole number is a float of its own.
+    // 2^53: up to this magnitude, distinct integers are distinct f64 values.
     let n = raw.parse::<f64>().ok().filter(|n| n.fract() == 0.0 && n.abs() <= 9_007_199_254_740_992.0)?;
     Some(n as i64)
 }
@@ -144,10 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn params_that_are_no_object_of_single_names_are_refused() {
+    fn arrays_and_duplicate_names_are_refused() {
         for (text, message) in [
             ("[1]", "params must be an object of named params, not an array"),
-            (r#"{"a":1,"\u0061":2}"#, "param 'a' stands twice"),
+            (r#"{"a":1,"\u0061":2}"#, "duplicate param 'a'"),
         ] {
             let error = Params::read(Some(text)).unwrap_err();
             assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));

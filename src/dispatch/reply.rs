@@ -1,45 +1,59 @@
-//! The slot of a call's reply: filled before its handler returns, or taken along and filled later.
+//! The reply of a call: sent before its handler returns, or kept and sent later.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::runner::Answer;
 use crate::wire::reply::CallError;
 
-/// The slot of one call's reply. Answer it before the handler returns, or take a [`LateReply`]. One that is
-/// dropped unanswered is answered with an error, so no call stays open.
+/// The reply of one call. The handler sends it before it returns, or keeps it with [`Reply::later`]. If
+/// the handler does neither, the call is answered with an error of code -32001: every call gets one
+/// reply.
 pub struct Reply<'a> {
-    /// The text of a result goes here.
-    pub(super) text: &'a mut Vec<u8>,
-    pub(super) answer: &'a mut Answer,
-    pub(super) later: &'a dyn Fn() -> LateReply,
+    /// Receives the JSON text of a result.
+    pub(crate) text: &'a mut Vec<u8>,
+    pub(crate) state: &'a mut ReplyState,
+    pub(crate) later: &'a dyn Fn() -> LateReply,
+}
+
+/// What a handler did with its [`Reply`].
+pub(crate) enum ReplyState {
+    Unanswered,
+    /// The reply's text is the result.
+    Result,
+    Error(CallError),
+    /// The handler took a [`LateReply`].
+    Later,
 }
 
 impl Reply<'_> {
-    /// Answers with a result or an error.
+    /// Answers with a result or an error. A result that does not serialize to JSON becomes an error of
+    /// code -32001.
     pub fn send<T: Serialize>(self, outcome: Result<T, CallError>) {
-        *self.answer = match outcome.and_then(|value| json(&mut *self.text, &value)) {
-            Ok(()) => Answer::Result,
-            Err(error) => Answer::Error(error),
+        *self.state = match outcome.and_then(|value| json(&mut *self.text, &value)) {
+            Ok(()) => ReplyState::Result,
+            Err(error) => ReplyState::Error(error),
         };
     }
 
-    /// Answers with a result that is a JSON text already, or an error.
+    /// Answers with a result that is already one JSON text without newlines, or with an error. The
+    /// text is not checked.
     pub fn send_json(self, outcome: Result<impl AsRef<[u8]>, CallError>) {
-        *self.answer = match outcome {
+        *self.state = match outcome {
             Ok(text) => {
                 self.text.extend_from_slice(text.as_ref());
-                Answer::Result
+                ReplyState::Result
             }
-            Err(error) => Answer::Error(error),
+            Err(error) => ReplyState::Error(error),
         };
     }
 
-    /// Takes the slot along: to be answered at any time, from any thread.
+    /// Returns the reply in a form that outlives the handler and may be sent from any thread at any
+    /// time. The call stays open until then: it holds back the replies of the later calls of its
+    /// connection, and every later call that is [`Pace::Ordered`](super::handler::Pace::Ordered).
     pub fn later(self) -> LateReply {
-        *self.answer = Answer::Later;
+        *self.state = ReplyState::Later;
         (self.later)()
     }
 }
@@ -50,26 +64,28 @@ impl fmt::Debug for Reply<'_> {
     }
 }
 
-/// Where replies go that come later: one sink for a group of calls, a slot for each.
+/// Receives the late replies of a group of calls, each under its slot number.
 pub trait ReplySink: Send + Sync {
-    /// Takes the answer for `slot`: a JSON text, or an error. Called once a slot.
+    /// Receives the outcome for `slot`: a JSON text or an error. Called once for each slot, on the
+    /// thread that sent or dropped the [`LateReply`].
     fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>);
 }
 
-/// The slot of a reply whose handler has returned, or may have. Answer it once, from any thread; one that is
-/// dropped unanswered is answered with an error.
+/// The reply of a call whose handler returned without answering. It is sent once, from any thread. If it
+/// is dropped unsent, the call is answered with an error of code -32001.
 pub struct LateReply {
     sink: Option<Arc<dyn ReplySink>>,
     slot: usize,
 }
 
 impl LateReply {
-    /// The reply that goes to `slot` of `sink`.
+    /// Creates the reply for `slot` of `sink`.
     pub fn new(sink: Arc<dyn ReplySink>, slot: usize) -> LateReply {
         LateReply { sink: Some(sink), slot }
     }
 
-    /// Answers with a result or an error.
+    /// Answers with a result or an error. A result that does not serialize to JSON becomes an error of
+    /// code -32001.
     pub fn send<T: Serialize>(mut self, outcome: Result<T, CallError>) {
         let mut text = Vec::new();
         let answer = outcome.and_then(|value| json(&mut text, &value)).map(|()| text);
@@ -82,7 +98,7 @@ impl LateReply {
 impl Drop for LateReply {
     fn drop(&mut self) {
         if let Some(sink) = self.sink.take() {
-            sink.fill(self.slot, Err(none_given(std::thread::panicking())));
+            sink.fill(self.slot, Err(unanswered(std::thread::panicking())));
         }
     }
 }
@@ -93,13 +109,17 @@ impl fmt::Debug for LateReply {
     }
 }
 
-/// What a call is answered with whose handler did not answer it.
-pub(super) fn none_given(panicked: bool) -> CallError {
-    CallError::failed(if panicked { "the handler panicked" } else { "the handler gave no reply" })
+/// Returns the error for a call that its handler did not answer.
+pub(crate) fn unanswered(panicked: bool) -> CallError {
+    CallError::failed(if panicked {
+        "the handler panicked"
+    } else {
+        "internal error: the handler returned without a reply"
+    })
 }
 
 fn json(text: &mut Vec<u8>, value: &impl Serialize) -> Result<(), CallError> {
-    serde_json::to_writer(text, value).map_err(|e| CallError::failed(format!("result is no JSON: {e}")))
+    serde_json::to_writer(text, value).map_err(|e| CallError::failed(format!("result does not serialize to JSON: {e}")))
 }
 
 #[cfg(test)]
@@ -108,9 +128,9 @@ mod tests {
     use std::sync::Mutex;
 
     #[derive(Default)]
-    struct Kept(Mutex<Vec<(usize, Result<String, CallError>)>>);
+    struct RecordingSink(Mutex<Vec<(usize, Result<String, CallError>)>>);
 
-    impl ReplySink for Kept {
+    impl ReplySink for RecordingSink {
         fn fill(self: Arc<Self>, slot: usize, answer: Result<Vec<u8>, CallError>) {
             let answer = answer.map(|bytes| String::from_utf8(bytes).unwrap());
             self.0.lock().unwrap().push((slot, answer));
@@ -118,13 +138,13 @@ mod tests {
     }
 
     #[test]
-    fn a_late_reply_is_given_once_even_when_forgotten() {
-        let sink = Arc::new(Kept::default());
+    fn a_late_reply_is_filled_once_even_when_it_is_dropped() {
+        let sink = Arc::new(RecordingSink::default());
         LateReply::new(sink.clone(), 3).send(Ok([1, 2]));
         drop(LateReply::new(sink.clone(), 4));
         LateReply::new(sink.clone(), 5).send::<()>(Err(CallError::failed("no")));
         let got = std::mem::take(&mut *sink.0.lock().unwrap());
-        let forgotten = Err(CallError::failed("the handler gave no reply"));
-        assert_eq!(got, [(3, Ok("[1,2]".into())), (4, forgotten), (5, Err(CallError::failed("no")))]);
+        let dropped = Err(CallError::failed("internal error: the handler returned without a reply"));
+        assert_eq!(got, [(3, Ok("[1,2]".into())), (4, dropped), (5, Err(CallError::failed("no")))]);
     }
 }

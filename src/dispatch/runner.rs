@@ -1,98 +1,92 @@
-//! One call after the other, on one thread.
+//! Runs calls one after another on one thread.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::reply::none_given;
-use super::{Dispatch, LateReply, Params, Reply};
+use super::handler::Dispatch;
+use super::params::Params;
+use super::reply::{LateReply, Reply, ReplyState, unanswered};
 use crate::wire::reply::CallError;
 
-/// Capacity that is kept from one result to the next. 64 KiB: few are longer.
+/// Capacity kept for the next result after each call, in bytes. Most results are shorter than 64 KiB.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// What a thread that carries out calls has: its [`Dispatch::Worker`], once there was a call, and room for a result.
+/// The state of a thread that carries out calls: its [`Dispatch::Worker`], created by the first call, and
+/// a buffer for results.
 #[derive(Debug)]
 pub struct Runner<W> {
-    pub(crate) own: Option<W>,
+    pub(crate) worker: Option<W>,
     text: Vec<u8>,
 }
 
-/// What came of a call.
+/// The outcome of [`Runner::run`].
 #[derive(Debug)]
-pub enum Given<'a> {
-    /// Its answer: a JSON text, or an error.
+pub enum CallOutcome<'a> {
+    /// The handler answered: a JSON text or an error.
     Now(Result<&'a [u8], CallError>),
-    /// Its [`LateReply`] was taken.
+    /// The handler took the [`LateReply`].
     Later,
 }
 
-/// Something panicked; the text is the panic's.
+/// A caught panic, with its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Panicked(pub String);
 
 impl Panicked {
-    /// What `catch_unwind` has caught.
+    /// Returns the message of a payload that `catch_unwind` returned, or `no message` if the payload
+    /// is not a string.
     pub fn of(panic: &(dyn Any + Send)) -> Panicked {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into()))
     }
 }
 
-/// What has become of a [`Reply`].
-pub(super) enum Answer {
-    Nothing,
-    /// The text is the result.
-    Result,
-    Error(CallError),
-    Later,
-}
-
 impl<W> Default for Runner<W> {
     fn default() -> Runner<W> {
-        Runner { own: None, text: Vec::new() }
+        Runner { worker: None, text: Vec::new() }
     }
 }
 
 impl<W> Runner<W> {
-    /// Gives back the room of a long result. Each call does so to the one before it.
+    /// Frees the result buffer if it is larger than 64 KiB. [`Runner::run`] does so before each call.
     pub fn shrink(&mut self) {
         if self.text.capacity() > KEPT_BYTES {
             self.text = Vec::new();
         }
     }
 
-    /// Carries out a call of a method that `dispatch` knows; `params` is their JSON text. `later` makes the reply
-    /// that the handler may take along. A panic ends here: it is logged, and answered with an error unless there is
-    /// an answer.
+    /// Carries out a call of a method that `dispatch` knows. `params` is their JSON text; `later` creates
+    /// the reply that the handler may keep. A panic of the handler is caught and logged; if the call has
+    /// no answer by then, its outcome is an error of code -32001.
     pub fn run<D: Dispatch<Worker = W>>(
         &mut self,
         dispatch: &D,
         method: &str,
         params: Option<&str>,
         later: &dyn Fn() -> LateReply,
-    ) -> Given<'_> {
+    ) -> CallOutcome<'_> {
         self.shrink();
         self.text.clear();
         let params = match Params::read(params) {
             Ok(params) => params,
-            Err(error) => return Given::Now(Err(error)),
+            Err(error) => return CallOutcome::Now(Err(error)),
         };
-        let mut answer = Answer::Nothing;
-        let reply = Reply { text: &mut self.text, answer: &mut answer, later };
-        let own = &mut self.own;
+        let mut state = ReplyState::Unanswered;
+        let reply = Reply { text: &mut self.text, state: &mut state, later };
+        let worker = &mut self.worker;
         let run =
-            AssertUnwindSafe(|| dispatch.call(own.get_or_insert_with(|| dispatch.worker()), method, params, reply));
+            AssertUnwindSafe(|| dispatch.call(worker.get_or_insert_with(|| dispatch.worker()), method, params, reply));
         let ran = catch_unwind(run);
         if let Err(panic) = &ran {
-            // What the worker has of its own may be half changed.
-            self.own = None;
+            // The panic may have left the worker's state half changed.
+            self.worker = None;
             log::error!("the handler of '{method}' panicked: {}", Panicked::of(&**panic).0);
         }
-        match answer {
-            Answer::Nothing => Given::Now(Err(none_given(ran.is_err()))),
-            Answer::Result => Given::Now(Ok(&self.text)),
-            Answer::Error(error) => Given::Now(Err(error)),
-            Answer::Later => Given::Later,
+        match state {
+            ReplyState::Unanswered => CallOutcome::Now(Err(unanswered(ran.is_err()))),
+            ReplyState::Result => CallOutcome::Now(Ok(&self.text)),
+            ReplyState::Error(error) => CallOutcome::Now(Err(error)),
+            ReplyState::Later => CallOutcome::Later,
         }
     }
 }
@@ -104,10 +98,10 @@ mod tests {
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
 
-    /// Does what the method's name says; the worker's own state counts calls.
-    struct Told;
+    /// Does what the method's name says. The worker's state counts calls.
+    struct Scripted;
 
-    impl Dispatch for Told {
+    impl Dispatch for Scripted {
         type Worker = usize;
 
         fn worker(&self) -> usize {
@@ -125,15 +119,15 @@ mod tests {
                 "json" => reply.send_json(Ok(b"{}")),
                 "text" => reply.send(params.string("text")),
                 "forget" => {}
-                "panic" => panic!("as told"),
+                "panic" => panic!("as scripted"),
                 "answer, then panic" => {
                     reply.send(Ok("in time"));
-                    panic!("as told");
+                    panic!("as scripted");
                 }
                 "later" => reply.later().send(Ok("it came")),
                 "later, then panic" => {
                     let _late = reply.later();
-                    panic!("as told");
+                    panic!("as scripted");
                 }
                 other => panic!("{other}"),
             }
@@ -148,26 +142,26 @@ mod tests {
         }
     }
 
-    /// What a call is answered with, and whether that came late.
+    /// Returns the outcome of a call, and whether it came through a late reply.
     fn run(runner: &mut Runner<usize>, method: &str, params: Option<&str>) -> (Result<String, String>, bool) {
         let (sender, answers) = channel();
         let later = || LateReply::new(Arc::new(Sink(sender.clone())), 0);
-        let (answer, late) = match runner.run(&Told, method, params, &later) {
-            Given::Now(answer) => (answer.map(<[u8]>::to_vec), false),
-            Given::Later => (answers.try_recv().unwrap(), true),
+        let (answer, late) = match runner.run(&Scripted, method, params, &later) {
+            CallOutcome::Now(answer) => (answer.map(<[u8]>::to_vec), false),
+            CallOutcome::Later => (answers.try_recv().unwrap(), true),
         };
         assert!(answers.try_recv().is_err(), "{method} was answered twice");
         (answer.map(|text| String::from_utf8(text).unwrap()).map_err(|error| error.message), late)
     }
 
     #[test]
-    fn each_call_is_answered_once_whatever_its_handler_does() {
+    fn each_call_is_answered_once() {
         let mut runner = Runner::default();
         for (method, want) in [
             ("count", (Ok("1".into()), false)),
             ("json", (Ok("{}".into()), false)),
             ("text", (Err("missing required param: 'text'".into()), false)),
-            ("forget", (Err("the handler gave no reply".into()), false)),
+            ("forget", (Err("internal error: the handler returned without a reply".into()), false)),
             ("later", (Ok("\"it came\"".into()), true)),
             ("count", (Ok("6".into()), false)),
             ("panic", (Err("the handler panicked".into()), false)),
@@ -181,15 +175,15 @@ mod tests {
     }
 
     #[test]
-    fn params_that_are_none_reach_no_handler() {
+    fn invalid_params_reach_no_handler() {
         let mut runner = Runner::default();
-        let given = runner.run(&Told, "count", Some("[1]"), &|| unreachable!());
-        assert!(matches!(&given, Given::Now(Err(error)) if error.code == code::INVALID_PARAMS), "{given:?}");
-        assert!(runner.own.is_none());
+        let given = runner.run(&Scripted, "count", Some("[1]"), &|| unreachable!());
+        assert!(matches!(&given, CallOutcome::Now(Err(error)) if error.code == code::INVALID_PARAMS), "{given:?}");
+        assert!(runner.worker.is_none());
     }
 
     #[test]
-    fn the_room_of_a_long_result_is_given_back() {
+    fn the_buffer_of_a_long_result_is_freed() {
         let mut runner = Runner::default();
         let long = format!("{{\"text\":\"{}\"}}", "x".repeat(KEPT_BYTES));
         assert!(run(&mut runner, "text", Some(&long)).0.is_ok());

@@ -8,11 +8,11 @@ use serde::de::{Deserialize, IgnoredAny};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::daemon_call::DaemonCall;
 use super::message::Id;
 use super::tools::{INSTRUCTIONS, TOOLS, Tool};
-use super::translate::Call;
 use super::version::{PER_REQUEST, Version};
-use crate::client::{ClientError, Delivery, Fault, UNREACHABLE, Unreached};
+use crate::client::{ClientError, DeliveryGuarantee, ReplyFault, UNREACHABLE, UnreachableReason};
 
 /// The protocol's error for a version that is not spoken.
 const UNSUPPORTED_VERSION: i32 = -32022;
@@ -27,7 +27,7 @@ const KEEPS_MS: u32 = 3_600_000;
 const LOOK_FIRST: &str = "; it may have been carried out: look with memory_recall before you call it again";
 
 /// What the bridge knows by itself.
-pub(super) enum Own {
+pub(crate) enum Own {
     /// The result of `initialize`.
     Initialized,
     /// The result of `server/discover`.
@@ -39,18 +39,18 @@ pub(super) enum Own {
 }
 
 /// The line that says what the bridge knows by itself.
-pub(super) fn own(id: &Id, version: Version, own: Own) -> Vec<u8> {
+pub(crate) fn own(id: &Id, version: Version, own: Own) -> Vec<u8> {
     line(id, &Body::Own(version, own))
 }
 
 /// The line that refuses a version.
-pub(super) fn unsupported(id: &Id, requested: &str) -> Vec<u8> {
+pub(crate) fn unsupported(id: &Id, requested: &str) -> Vec<u8> {
     let data = Data::Versions { supported: PER_REQUEST, requested };
     line(id, &Body::Error(Error { code: UNSUPPORTED_VERSION, message: "unsupported protocol version", data }))
 }
 
 /// The line that tells a model what is wrong with its call.
-pub(super) fn tool_error(id: &Id, version: Version, text: &str) -> Vec<u8> {
+pub(crate) fn tool_error(id: &Id, version: Version, text: &str) -> Vec<u8> {
     line(id, &Body::Tool(ToolResult { version, text, structured: None, outcome: Outcome::Failed }))
 }
 
@@ -58,7 +58,11 @@ pub(super) fn tool_error(id: &Id, version: Version, text: &str) -> Vec<u8> {
 ///
 /// # Errors
 /// The writer's.
-pub(super) fn write(call: &Call, outcome: &Result<Box<RawValue>, ClientError>, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write(
+    call: &DaemonCall,
+    outcome: &Result<Box<RawValue>, ClientError>,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     let version = call.version;
     match outcome {
         Ok(result) => {
@@ -81,15 +85,17 @@ pub(super) fn write(call: &Call, outcome: &Result<Box<RawValue>, ClientError>, o
     }
 }
 
-fn said(call: &Call, error: &ClientError) -> String {
+fn said(call: &DaemonCall, error: &ClientError) -> String {
     let perhaps_done = match error {
-        ClientError::Unreachable { why, .. } => matches!(why, Unreached::Died | Unreached::NoReply(_)),
-        ClientError::Broken { fault, .. } => matches!(fault, Fault::CutOff | Fault::TooLong { .. }),
+        ClientError::Unreachable { why, .. } => {
+            matches!(why, UnreachableReason::ConnectionLost | UnreachableReason::NoReply(_))
+        }
+        ClientError::BadReply { fault, .. } => matches!(fault, ReplyFault::Truncated | ReplyFault::TooLong { .. }),
         ClientError::Refused { .. } => error.is_stopping(),
         ClientError::Unsendable(_) => false,
     };
     let mut text = error.to_string();
-    if perhaps_done && call.delivery == Delivery::AtMostOnce {
+    if perhaps_done && call.delivery == DeliveryGuarantee::AtMostOnce {
         text.push_str(LOOK_FIRST);
     }
     text
@@ -323,12 +329,12 @@ mod tests {
         reply["result"].take()
     }
 
-    fn call(version: Version, method: &'static str, delivery: Delivery) -> Call {
+    fn call(version: Version, method: &'static str, delivery: DeliveryGuarantee) -> DaemonCall {
         let params = RawValue::from_string("{}".into()).unwrap();
-        Call { id: Id::param("1").unwrap(), version, method, params, delivery }
+        DaemonCall { id: Id::param("1").unwrap(), version, method, params, delivery }
     }
 
-    fn answered(call: &Call, outcome: Result<&str, ClientError>) -> Value {
+    fn answered(call: &DaemonCall, outcome: Result<&str, ClientError>) -> Value {
         let outcome = outcome.map(|text| RawValue::from_string(text.into()).unwrap());
         let mut line = Vec::new();
         write(call, &outcome, &mut line).unwrap();
@@ -336,7 +342,7 @@ mod tests {
         serde_json::from_slice(&line).unwrap()
     }
 
-    fn unreachable(why: Unreached) -> ClientError {
+    fn unreachable(why: UnreachableReason) -> ClientError {
         ClientError::Unreachable { path: PathBuf::from("/s"), why }
     }
 
@@ -362,7 +368,7 @@ mod tests {
             [plain, plain, "name title version", "description name title version"]
         );
         let result_keys = VERSIONS.map(|version| {
-            let call = call(version, "topology", Delivery::AtLeastOnce);
+            let call = call(version, "topology", DeliveryGuarantee::AtLeastOnce);
             keys(&answered(&call, Ok("{\"N\":1}"))["result"]).join(" ")
         });
         let unstructured = "content isError";
@@ -374,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_result_is_given_as_text_and_as_a_value() {
-        let call = call(Version::V2025_11_25, "memory_recall", Delivery::AtLeastOnce);
+        let call = call(Version::V2025_11_25, "memory_recall", DeliveryGuarantee::AtLeastOnce);
         let got = answered(&call, Ok("{\"hits\":[\"a\\n\\\"b\\\"\"],\"error\":1}"));
         assert_eq!(
             got["result"],
@@ -397,14 +403,14 @@ mod tests {
             ("profile_set", "{\"status\":\"ok\",\"knob\":\"x\",\"value\":1}", false),
             ("memory_capture", "{\"status\":\"error\"}", false),
         ] {
-            let call = call(Version::V2025_11_25, method, Delivery::AtLeastOnce);
+            let call = call(Version::V2025_11_25, method, DeliveryGuarantee::AtLeastOnce);
             assert_eq!(answered(&call, Ok(result))["result"]["isError"], failed, "{method} {result}");
         }
     }
 
     #[test]
     fn the_daemons_refusal_is_for_the_model_to_mend() {
-        let call = call(Version::V2025_06_18, "memory_recall", Delivery::AtLeastOnce);
+        let call = call(Version::V2025_06_18, "memory_recall", DeliveryGuarantee::AtLeastOnce);
         let refused = ClientError::Refused { code: -32602, message: "missing required param: 'cue'".into() };
         assert_eq!(
             answered(&call, Err(refused))["result"],
@@ -417,8 +423,8 @@ mod tests {
         for (version, code) in
             [(Version::V2024_11_05, -32002), (Version::V2025_11_25, -32002), (Version::V2026_07_28, -32603)]
         {
-            let call = call(version, "memory_recall", Delivery::AtLeastOnce);
-            let got = answered(&call, Err(unreachable(Unreached::NoSocket)));
+            let call = call(version, "memory_recall", DeliveryGuarantee::AtLeastOnce);
+            let got = answered(&call, Err(unreachable(UnreachableReason::NoSocket)));
             let want = json!({
                 "code": code,
                 "message": "daemon_unreachable: there is no socket at /s; start it with: iaid serve",
@@ -433,15 +439,17 @@ mod tests {
         let path = || PathBuf::from("/s");
         let stopping = || ClientError::Refused { code: -32001, message: "daemon is stopping".into() };
         for (error, uncertain) in [
-            (unreachable(Unreached::Died), true),
-            (unreachable(Unreached::NoReply(Duration::from_secs(60))), true),
-            (unreachable(Unreached::NobodyListens), false),
-            (ClientError::Broken { path: path(), fault: Fault::CutOff }, true),
-            (ClientError::Broken { path: path(), fault: Fault::NotAReply }, false),
+            (unreachable(UnreachableReason::ConnectionLost), true),
+            (unreachable(UnreachableReason::NoReply(Duration::from_secs(60))), true),
+            (unreachable(UnreachableReason::NotListening), false),
+            (ClientError::BadReply { path: path(), fault: ReplyFault::Truncated }, true),
+            (ClientError::BadReply { path: path(), fault: ReplyFault::NotJsonRpc }, false),
             (stopping(), true),
             (ClientError::Refused { code: -32602, message: "bad".into() }, false),
         ] {
-            for (delivery, said_so) in [(Delivery::AtMostOnce, uncertain), (Delivery::AtLeastOnce, false)] {
+            for (delivery, said_so) in
+                [(DeliveryGuarantee::AtMostOnce, uncertain), (DeliveryGuarantee::AtLeastOnce, false)]
+            {
                 let call = call(Version::V2025_11_25, "memory_contradict", delivery);
                 assert_eq!(said(&call, &error).ends_with(LOOK_FIRST), said_so, "{error}");
             }

@@ -60,9 +60,9 @@ pub struct Options {
 }
 
 /// What the threads share.
-pub(super) struct Shared<W> {
-    pub(super) socket: PathBuf,
-    pub(super) session: String,
+pub(crate) struct Shared<W> {
+    pub(crate) socket: PathBuf,
+    pub(crate) session: String,
     state: Mutex<State>,
     /// A job waits, or no more will.
     work: Condvar,
@@ -105,7 +105,7 @@ enum Reading {
 
 /// Does the daemon have to be told of the session first?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tell {
+pub(crate) enum Tell {
     First,
     Nothing,
 }
@@ -118,7 +118,7 @@ struct Heart {
 
 /// What a caller does next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(crate) enum Next {
     Job(Job, Tell),
     /// Tell the daemon of the session.
     Open,
@@ -202,7 +202,7 @@ impl<W: Write + Send + 'static> Shared<W> {
     }
 
     /// What the caller that asks does next; it waits for that no longer than `patience`.
-    pub(super) fn next(&self, patience: Duration) -> Next {
+    pub(crate) fn next(&self, patience: Duration) -> Next {
         let give_up = Instant::now() + patience;
         let mut state = self.lock();
         loop {
@@ -227,26 +227,26 @@ impl<W: Write + Send + 'static> Shared<W> {
     }
 
     /// A caller panicked.
-    pub(super) fn lost_a_caller(&self) {
+    pub(crate) fn lost_a_caller(&self) {
         self.lock().callers -= 1;
         self.room.notify_all();
     }
 
     /// The daemon could not be told of the session.
-    pub(super) fn not_told(&self) {
+    pub(crate) fn not_told(&self) {
         self.lock().opening = Opening::DueWithNextCall;
     }
 
-    pub(super) fn wanted(&self, ticket: Ticket) -> Wanted {
+    pub(crate) fn wanted(&self, ticket: Ticket) -> Wanted {
         self.lock().calls.wanted(ticket)
     }
 
-    pub(super) fn close(&self, ticket: Ticket) -> Wanted {
+    pub(crate) fn close(&self, ticket: Ticket) -> Wanted {
         self.lock().calls.close(ticket)
     }
 
     /// Writes one reply, whole. A client that takes none any more ends the reading.
-    pub(super) fn write(&self, reply: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+    pub(crate) fn write(&self, reply: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         let mut buffered = BufWriter::with_capacity(WRITE_BYTES, &mut *output);
         let written = reply(&mut buffered).and_then(|()| buffered.flush());

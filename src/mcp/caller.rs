@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::answer;
 use super::bridge::{Next, Shared, Tell};
 use super::calls::{Job, Part, Shape, Ticket, Wanted};
-use super::translate::Call;
-use crate::client::{Client, ClientError, Delivery, Policy, Unreached};
+use super::daemon_call::DaemonCall;
+use crate::client::{Client, ClientError, DeliveryGuarantee, Policy, UnreachableReason};
 use crate::dispatch::{CallError, code};
 use crate::sys::memory;
 use crate::wire::reply;
@@ -38,19 +38,19 @@ const ARRAY_BYTES: usize = 1 << 20;
 const LARGE_BYTES: usize = 64 << 10;
 
 /// A connection and the work that goes over it.
-pub(super) struct Caller<W: Write + Send + 'static> {
+pub(crate) struct Caller<W: Write + Send + 'static> {
     shared: Arc<Shared<W>>,
     client: Client,
 }
 
 impl<W: Write + Send + 'static> Caller<W> {
-    pub(super) fn new(shared: Arc<Shared<W>>) -> Caller<W> {
+    pub(crate) fn new(shared: Arc<Shared<W>>) -> Caller<W> {
         let client = Client::new(&shared.socket, policy(REPLY));
         Caller { shared, client }
     }
 
     /// Works until nothing has come for `patience`.
-    pub(super) fn run(mut self, patience: Duration) {
+    pub(crate) fn run(mut self, patience: Duration) {
         loop {
             match self.shared.next(patience) {
                 Next::Job(job, tell) => self.carry_out(job, tell),
@@ -120,7 +120,7 @@ impl<W: Write + Send + 'static> Caller<W> {
     fn outcome(
         &mut self,
         ticket: Ticket,
-        call: &Call,
+        call: &DaemonCall,
         unreachable: Option<&ClientError>,
     ) -> Option<Result<Box<RawValue>, ClientError>> {
         let outcome = match (self.shared.wanted(ticket), unreachable) {
@@ -131,7 +131,7 @@ impl<W: Write + Send + 'static> Caller<W> {
         outcome.filter(|_| self.shared.close(ticket) == Wanted::Yes)
     }
 
-    fn ask(&mut self, call: &Call) -> Result<Box<RawValue>, ClientError> {
+    fn ask(&mut self, call: &DaemonCall) -> Result<Box<RawValue>, ClientError> {
         if call.method == SLOW.0 {
             let mut client = Client::new(&self.shared.socket, policy(SLOW.1));
             return client.call_with(call.delivery, call.method, &call.params);
@@ -139,7 +139,7 @@ impl<W: Write + Send + 'static> Caller<W> {
         let mut outcome = self.client.call_with(call.delivery, call.method, &call.params);
         for pause in AGAIN {
             match &outcome {
-                Err(error) if is_passing(error) && call.delivery == Delivery::AtLeastOnce => {}
+                Err(error) if is_passing(error) && call.delivery == DeliveryGuarantee::AtLeastOnce => {}
                 _ => break,
             }
             self.client.disconnect();
@@ -184,14 +184,14 @@ impl<W: Write + Send + 'static> Drop for Caller<W> {
 
 /// Is the daemon on its way out, so that another may be on its way in?
 fn is_passing(error: &ClientError) -> bool {
-    matches!(error, ClientError::Unreachable { why: Unreached::Died, .. }) || error.is_stopping()
+    matches!(error, ClientError::Unreachable { why: UnreachableReason::ConnectionLost, .. }) || error.is_stopping()
 }
 
 /// Writes the replies of a job that needs no daemon.
 ///
 /// # Errors
 /// The writer's.
-pub(super) fn write_ready(job: &Job, out: &mut dyn Write) -> io::Result<()> {
+pub(crate) fn write_ready(job: &Job, out: &mut dyn Write) -> io::Result<()> {
     let lines = job.parts.iter().filter_map(|part| match part {
         Part::Ready(line) => Some(line),
         Part::Call(..) => None,

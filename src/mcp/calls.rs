@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 
+use super::daemon_call::DaemonCall;
 use super::message::Id;
-use super::translate::{Call, Step, Steps};
+use super::translate::{Step, Steps};
 
 /// Most jobs that wait. Picked: a batch of the daemon's.
 const WAITING_JOBS: usize = 64;
@@ -15,36 +16,36 @@ const WAITING_BYTES: usize = 1 << 20;
 
 /// What one line asks for.
 #[derive(Debug)]
-pub(super) struct Job {
-    pub(super) parts: Vec<Part>,
-    pub(super) shape: Shape,
+pub(crate) struct Job {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) shape: Shape,
     /// Length of its line.
-    pub(super) bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// A message of a job that is answered.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// With this line.
     Ready(Vec<u8>),
     /// With what the daemon says.
-    Call(Ticket, Call),
+    Call(Ticket, DaemonCall),
 }
 
 /// How a job's replies go out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(crate) enum Shape {
     Lines,
     Array,
 }
 
 /// A call's place among those that are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Ticket(u64);
+pub(crate) struct Ticket(u64);
 
 /// What is open.
 #[derive(Debug, Default)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     waiting: VecDeque<Job>,
     waiting_bytes: usize,
     open: Vec<Open>,
@@ -60,14 +61,14 @@ struct Open {
 
 /// Is a call's reply still wanted?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(crate) enum Wanted {
     Yes,
     No,
 }
 
 impl Job {
     /// Has it a part that only the daemon can answer?
-    pub(super) fn needs_daemon(&self) -> bool {
+    pub(crate) fn needs_daemon(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Call(..)))
     }
 }
@@ -75,7 +76,7 @@ impl Job {
 impl Calls {
     /// Makes a job of what a line asks for, carrying out cancellations. `None` where there is nothing
     /// to answer.
-    pub(super) fn job(&mut self, steps: Steps, bytes: usize) -> Option<Job> {
+    pub(crate) fn job(&mut self, steps: Steps, bytes: usize) -> Option<Job> {
         let (steps, shape) = match steps {
             Steps::One(step) => (vec![step], Shape::Lines),
             Steps::Together(steps) => (steps, Shape::Array),
@@ -85,34 +86,34 @@ impl Calls {
     }
 
     /// May another job be put behind those that wait?
-    pub(super) fn has_room(&self, job: &Job) -> bool {
+    pub(crate) fn has_room(&self, job: &Job) -> bool {
         self.waiting.is_empty()
             || (self.waiting.len() < WAITING_JOBS && self.waiting_bytes + job.bytes <= WAITING_BYTES)
     }
 
-    pub(super) fn push(&mut self, job: Job) {
+    pub(crate) fn push(&mut self, job: Job) {
         self.waiting_bytes += job.bytes;
         self.waiting.push_back(job);
     }
 
     /// The job that has waited longest.
-    pub(super) fn pop(&mut self) -> Option<Job> {
+    pub(crate) fn pop(&mut self) -> Option<Job> {
         let job = self.waiting.pop_front()?;
         self.waiting_bytes -= job.bytes;
         Some(job)
     }
 
     /// How many jobs wait.
-    pub(super) fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn wanted(&self, ticket: Ticket) -> Wanted {
+    pub(crate) fn wanted(&self, ticket: Ticket) -> Wanted {
         self.open.iter().find(|open| open.ticket == ticket).map_or(Wanted::No, |open| open.wanted)
     }
 
     /// The call is over. A cancellation that comes now is too late.
-    pub(super) fn close(&mut self, ticket: Ticket) -> Wanted {
+    pub(crate) fn close(&mut self, ticket: Ticket) -> Wanted {
         let wanted = self.wanted(ticket);
         self.open.retain(|open| open.ticket != ticket);
         wanted

@@ -14,20 +14,20 @@ use crate::wire::json;
 /// A request's id.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
-pub(super) struct Id(Box<RawValue>);
+pub(crate) struct Id(Box<RawValue>);
 
 /// A request: it gets one reply.
 #[derive(Debug)]
-pub(super) struct Request<'a> {
-    pub(super) id: Id,
-    pub(super) method: Cow<'a, str>,
+pub(crate) struct Request<'a> {
+    pub(crate) id: Id,
+    pub(crate) method: Cow<'a, str>,
     /// A JSON object, where there are any.
-    pub(super) params: Option<&'a str>,
+    pub(crate) params: Option<&'a str>,
 }
 
 /// One message.
 #[derive(Debug)]
-pub(super) enum Message<'a> {
+pub(crate) enum Message<'a> {
     Request(Request<'a>),
     /// Its method and params.
     Notification(Cow<'a, str>, Option<&'a str>),
@@ -39,7 +39,7 @@ pub(super) enum Message<'a> {
 
 /// What a line holds.
 #[derive(Debug)]
-pub(super) enum Incoming<'a> {
+pub(crate) enum Incoming<'a> {
     One(Message<'a>),
     /// An array of messages, each still a JSON text.
     Batch(Vec<&'a str>),
@@ -47,7 +47,7 @@ pub(super) enum Incoming<'a> {
 
 impl Id {
     /// The id as it was written.
-    pub(super) fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.0.get()
     }
 
@@ -57,7 +57,7 @@ impl Id {
     }
 
     /// The id that a param holds.
-    pub(super) fn param(text: &str) -> Option<Id> {
+    pub(crate) fn param(text: &str) -> Option<Id> {
         Id::read(serde_json::from_str(text).ok()?)
     }
 }
@@ -71,7 +71,7 @@ impl PartialEq for Id {
 }
 
 /// Reads a line.
-pub(super) fn read(line: &[u8]) -> Incoming<'_> {
+pub(crate) fn read(line: &[u8]) -> Incoming<'_> {
     let text = match str::from_utf8(line) {
         Ok(text) => text.trim_ascii(),
         Err(e) => return Incoming::One(no_json(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1))),
@@ -86,7 +86,7 @@ pub(super) fn read(line: &[u8]) -> Incoming<'_> {
 }
 
 /// Reads a message that stands alone.
-pub(super) fn one(text: &str) -> Message<'_> {
+pub(crate) fn one(text: &str) -> Message<'_> {
     let value: &RawValue = match serde_json::from_str(text) {
         Ok(value) => value,
         Err(e) => return no_json(e.to_string()),

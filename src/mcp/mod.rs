@@ -10,6 +10,7 @@ mod answer;
 mod bridge;
 mod caller;
 mod calls;
+mod daemon_call;
 mod host;
 mod message;
 mod schema;

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 /// A kind of value.
 #[derive(Debug)]
-pub(super) enum Schema {
+pub(crate) enum Schema {
     /// Anything.
     Any,
     Text,
@@ -33,36 +33,36 @@ pub(super) enum Schema {
 
 /// Must a field be there?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
+pub(crate) enum Presence {
     Always,
     Maybe,
 }
 
 /// A field of an object.
 #[derive(Debug)]
-pub(super) struct Field {
-    pub(super) name: &'static str,
-    pub(super) schema: Schema,
-    pub(super) presence: Presence,
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    pub(crate) schema: Schema,
+    pub(crate) presence: Presence,
     /// What it is where it is not there: a JSON text. `None` where nothing is.
-    pub(super) default: Option<&'static str>,
+    pub(crate) default: Option<&'static str>,
     /// Empty where the name says it.
-    pub(super) description: &'static str,
+    pub(crate) description: &'static str,
 }
 
 impl Field {
     /// One that must be there.
-    pub(super) const fn always(name: &'static str, schema: Schema, description: &'static str) -> Field {
+    pub(crate) const fn always(name: &'static str, schema: Schema, description: &'static str) -> Field {
         Field { name, schema, presence: Presence::Always, default: None, description }
     }
 
     /// One that may be there.
-    pub(super) const fn maybe(name: &'static str, schema: Schema, description: &'static str) -> Field {
+    pub(crate) const fn maybe(name: &'static str, schema: Schema, description: &'static str) -> Field {
         Field { name, schema, presence: Presence::Maybe, default: None, description }
     }
 
     /// One that may be there and else is `default`, a JSON text.
-    pub(super) const fn or(
+    pub(crate) const fn or(
         name: &'static str,
         schema: Schema,
         default: &'static str,

@@ -12,7 +12,7 @@ use super::schema::Schema::{
 };
 
 /// What an assistant is told about the server as a whole.
-pub(super) const INSTRUCTIONS: &str = "\
+pub(crate) const INSTRUCTIONS: &str = "\
 A memory that all of the user's assistants share. It keeps texts word for word, across sessions and projects.
 
 Recall first: at the start of a task, and whenever the user refers to something said earlier, call memory_recall with \
@@ -28,21 +28,21 @@ the correction beside it. Nothing can be deleted.";
 
 /// A tool.
 #[derive(Debug)]
-pub(super) struct Tool {
-    pub(super) name: &'static str,
-    pub(super) title: &'static str,
-    pub(super) description: &'static str,
-    pub(super) input: Schema,
-    pub(super) output: Schema,
-    pub(super) effect: Effect,
-    pub(super) method: Method,
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) input: Schema,
+    pub(crate) output: Schema,
+    pub(crate) effect: Effect,
+    pub(crate) method: Method,
     /// Arguments that the host's own session and project stand in for.
-    pub(super) from_host: &'static [&'static str],
+    pub(crate) from_host: &'static [&'static str],
 }
 
 /// What calling a tool does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Changes nothing.
     Reads,
     /// Adds or sets something; the same call again changes nothing more.
@@ -53,7 +53,7 @@ pub(super) enum Effect {
 
 /// Who carries a tool out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Method {
+pub(crate) enum Method {
     /// The daemon's method of the tool's own name.
     Same,
     /// `profile_get` or `profile_set`, as the argument `operation` says.
@@ -63,7 +63,7 @@ pub(super) enum Method {
 /// The hints of the protocol at what a tool does.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Annotations {
+pub(crate) struct Annotations {
     title: &'static str,
     read_only_hint: bool,
     destructive_hint: bool,
@@ -73,7 +73,7 @@ pub(super) struct Annotations {
 
 impl Tool {
     /// The fields of its arguments.
-    pub(super) fn arguments(&self) -> &'static [Field] {
+    pub(crate) fn arguments(&self) -> &'static [Field] {
         match self.input {
             Object(fields) => fields,
             _ => &[],
@@ -81,7 +81,7 @@ impl Tool {
     }
 
     /// Nothing is ever destroyed (records stay), and nothing outside this machine is touched.
-    pub(super) fn annotations(&self) -> Annotations {
+    pub(crate) fn annotations(&self) -> Annotations {
         Annotations {
             title: self.title,
             read_only_hint: self.effect == Effect::Reads,
@@ -93,7 +93,7 @@ impl Tool {
 }
 
 /// The tool of this name.
-pub(super) fn find(name: &str) -> Option<&'static Tool> {
+pub(crate) fn find(name: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|tool| tool.name == name)
 }
 
@@ -145,7 +145,7 @@ const TRUNCATED: Field = Field::always("truncated", Count, "hits left out becaus
 const FIRST_TURN: Field = Field::maybe("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
 
 /// In the order in which they are listed.
-pub(super) const TOOLS: &[Tool] = &[
+pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "memory_recall",
         title: "Recall",

@@ -6,11 +6,12 @@ use serde::ser::Serializer;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::answer::{self, Own};
+use super::daemon_call::DaemonCall;
 use super::host::Host;
 use super::message::{self, Id, Incoming, Message, Request};
 use super::tools::{self, Effect, Method, Tool};
 use super::version::Version;
-use crate::client::Delivery;
+use crate::client::DeliveryGuarantee;
 use crate::dispatch::{CallError, Params, code};
 use crate::wire::reply;
 
@@ -26,30 +27,20 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 /// What its client can do; nothing here depends on it, but it must be there.
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
-/// A request that the daemon carries out.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) id: Id,
-    pub(super) version: Version,
-    pub(super) method: &'static str,
-    pub(super) params: Box<RawValue>,
-    pub(super) delivery: Delivery,
-}
-
 /// What is to be done about a message.
 #[derive(Debug)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Nothing,
     /// A whole line.
     Reply(Vec<u8>),
-    Call(Call),
+    Call(DaemonCall),
     /// The request with this id is not wanted any more.
     Cancel(Id),
 }
 
 /// What is to be done about a line.
 #[derive(Debug)]
-pub(super) enum Steps {
+pub(crate) enum Steps {
     One(Step),
     /// Its replies go out together, as one array.
     Together(Vec<Step>),
@@ -57,7 +48,7 @@ pub(super) enum Steps {
 
 /// Understands one client.
 #[derive(Debug)]
-pub(super) struct Translator {
+pub(crate) struct Translator {
     host: Host,
     /// By `initialize`.
     agreed: Option<Version>,
@@ -73,12 +64,12 @@ enum Seat {
 }
 
 impl Translator {
-    pub(super) fn new(host: Host) -> Translator {
+    pub(crate) fn new(host: Host) -> Translator {
         Translator { host, agreed: None, seat: Seat::Empty }
     }
 
     /// True once: when the first client is ready.
-    pub(super) fn sat_down(&mut self) -> bool {
+    pub(crate) fn sat_down(&mut self) -> bool {
         let now = self.seat == Seat::JustTaken;
         if now {
             self.seat = Seat::Taken;
@@ -87,7 +78,7 @@ impl Translator {
     }
 
     /// Understands a line.
-    pub(super) fn take(&mut self, line: &[u8]) -> Steps {
+    pub(crate) fn take(&mut self, line: &[u8]) -> Steps {
         match message::read(line) {
             Incoming::One(message) => Steps::One(self.step(message)),
             Incoming::Batch(parts) => self.batch(&parts),
@@ -182,8 +173,8 @@ impl Translator {
             Err(error) => return Ok(Step::Reply(answer::tool_error(&id, version, &error.message))),
         };
         let again = tool.effect != Effect::WritesEachTime;
-        let delivery = if again { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
-        Ok(Step::Call(Call { id, version, method, params: self.daemon_params(tool, &arguments)?, delivery }))
+        let delivery = if again { DeliveryGuarantee::AtLeastOnce } else { DeliveryGuarantee::AtMostOnce };
+        Ok(Step::Call(DaemonCall { id, version, method, params: self.daemon_params(tool, &arguments)?, delivery }))
     }
 
     /// The arguments that the daemon knows, as they were written, and the host's own for those that
@@ -324,8 +315,8 @@ mod tests {
 
     #[test]
     fn a_tool_becomes_the_daemons_call() {
-        let at_least = Delivery::AtLeastOnce;
-        let at_most = Delivery::AtMostOnce;
+        let at_least = DeliveryGuarantee::AtLeastOnce;
+        let at_most = DeliveryGuarantee::AtMostOnce;
         for (name, arguments, method, params, delivery) in [
             (
                 "memory_recall",

@@ -5,7 +5,7 @@
 
 /// A version, oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Version {
+pub(crate) enum Version {
     V2024_11_05,
     V2025_03_26,
     V2025_06_18,
@@ -22,46 +22,46 @@ const WITH_HANDSHAKE: [(&str, Version); 4] = [
 ];
 
 /// Those that a request names for itself.
-pub(super) const PER_REQUEST: [&str; 1] = ["2026-07-28"];
+pub(crate) const PER_REQUEST: [&str; 1] = ["2026-07-28"];
 
 impl Version {
     /// What `initialize` answers to a client that asks for this one: the same where it is spoken, else
     /// the newest with a handshake.
-    pub(super) fn agreed(asked: &str) -> Version {
+    pub(crate) fn agreed(asked: &str) -> Version {
         WITH_HANDSHAKE.iter().find(|(name, _)| *name == asked).map_or(Version::V2025_11_25, |(_, version)| *version)
     }
 
     /// The version that a request names for itself, where it is spoken.
-    pub(super) fn of_request(named: &str) -> Option<Version> {
+    pub(crate) fn of_request(named: &str) -> Option<Version> {
         (named == PER_REQUEST[0]).then_some(Version::V2026_07_28)
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         WITH_HANDSHAKE.iter().find(|(_, version)| *version == self).map_or(PER_REQUEST[0], |(name, _)| name)
     }
 
     /// Many messages in one array; one version alone had it.
-    pub(super) fn has_batches(self) -> bool {
+    pub(crate) fn has_batches(self) -> bool {
         self == Version::V2025_03_26
     }
 
     /// Hints at what a tool does.
-    pub(super) fn has_annotations(self) -> bool {
+    pub(crate) fn has_annotations(self) -> bool {
         self >= Version::V2025_03_26
     }
 
     /// Titles, schemas of results, and results as values.
-    pub(super) fn has_structure(self) -> bool {
+    pub(crate) fn has_structure(self) -> bool {
         self >= Version::V2025_06_18
     }
 
     /// A server's own description.
-    pub(super) fn has_description(self) -> bool {
+    pub(crate) fn has_description(self) -> bool {
         self >= Version::V2025_11_25
     }
 
     /// Every request stands alone: results say their type, who answers, and how long they keep.
-    pub(super) fn is_stateless(self) -> bool {
+    pub(crate) fn is_stateless(self) -> bool {
         self >= Version::V2026_07_28
     }
 }

@@ -88,9 +88,9 @@ mod tests {
         call_on(&bench.memory, &mut runner, "profile_get", None).unwrap();
         call_on(&bench.memory, &mut runner, "memory_capture", Some(r#"{"text":"a text that is long enough"}"#))
             .unwrap();
-        assert!(runner.own.as_ref().unwrap().reader.is_none());
+        assert!(runner.worker.as_ref().unwrap().reader.is_none());
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"text"}"#)).unwrap();
-        assert!(runner.own.as_ref().unwrap().reader.is_some());
+        assert!(runner.worker.as_ref().unwrap().reader.is_some());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Sender, channel};
 
 use serde_json::{Value, json};
 
-use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
+use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, ReplySink, Runner};
 use crate::memory::Memory;
 use crate::memory::Worker;
 
@@ -97,8 +97,8 @@ pub(crate) fn call_on(
     let given = runner.run(memory, method, params, &|| LateReply::new(Arc::clone(&sink), 7));
     drop(sink);
     let answer = match given {
-        Given::Now(answer) => answer.map(<[u8]>::to_vec),
-        Given::Later => {
+        CallOutcome::Now(answer) => answer.map(<[u8]>::to_vec),
+        CallOutcome::Later => {
             let (slot, answer) = answers.recv().unwrap();
             assert_eq!(slot, 7);
             answer

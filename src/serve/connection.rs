@@ -19,7 +19,7 @@ use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool};
 use crate::serve::route::{Route, route};
 use crate::sys::stream;
 use crate::wire::reply;
-use crate::wire::session::{Served, Session, Storage, Turn, Verdict};
+use crate::wire::session::{Disposition, Served, Session, Storage, Turn};
 
 /// What every connection is watched for. PRIORITY tells of a byte out of band, where there is such.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -254,7 +254,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 self.session.serve(&core.limits, |request, turn| match (route(&*core.dispatch, &request), turn) {
                     (Route::Worker(call, pace), _) => {
                         if building.as_ref().is_some_and(BatchBuilder::is_full) {
-                            return Verdict::NotNow;
+                            return Disposition::NotNow;
                         }
                         core.plane.tick(
                             TickInput::Request(&call.method),
@@ -266,12 +266,12 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                             .get_or_insert_with(|| core.pool.builder(ticket.0, core.now.instant, arrived))
                             .push(call, pace);
                         core.metrics.in_flight += 1;
-                        Verdict::Later
+                        Disposition::Later
                     }
-                    (_, Turn::Behind) => Verdict::NotNow,
+                    (_, Turn::Behind) => Disposition::NotNow,
                     (Route::Ping(call), Turn::First(out)) => {
                         reply::result(out, call.id, b"{}");
-                        Verdict::Answered
+                        Disposition::Answered
                     }
                     (Route::Refused(call, error), Turn::First(out)) => {
                         if core.dispatch.method(&call.method).is_some() {
@@ -284,23 +284,23 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         }
                         reply::error(out, Some(call.id), &error);
                         core.metrics.errors += 1;
-                        Verdict::Answered
+                        Disposition::Answered
                     }
                     (Route::Status, Turn::First(out)) => {
                         let queued = core.pool.queued();
                         let counters = core.metrics.counters(core.limits.workers, queued, core.budget.total());
                         out.extend_from_slice(&core.plane.status(&counters, core.now));
-                        Verdict::Answered
+                        Disposition::Answered
                     }
                     (Route::Plane(control), Turn::First(out)) => {
                         match core.plane.control(control, ticket, core.now, &mut core.commands) {
                             Some(line) => {
                                 out.extend_from_slice(&line);
-                                Verdict::Answered
+                                Disposition::Answered
                             }
                             None => {
                                 core.metrics.in_flight += 1;
-                                Verdict::Later
+                                Disposition::Later
                             }
                         }
                     }

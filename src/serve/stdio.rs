@@ -8,13 +8,13 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 
-use crate::dispatch::{CallError, Dispatch, Given, LateReply, ReplySink, Runner};
+use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, ReplySink, Runner};
 use crate::limits::Limits;
 use crate::serve::control_plane;
 use crate::serve::route::{Route, route};
 use crate::wire::message::Call;
 use crate::wire::reply;
-use crate::wire::session::{Session, Turn, Verdict};
+use crate::wire::session::{Disposition, Session, Turn};
 
 /// Serves until `input` ends. A peer that takes no more output ends it too.
 ///
@@ -38,14 +38,14 @@ pub fn serve<D: Dispatch>(
         }
         while session.may_serve(limits) {
             session.serve(limits, |request, turn| {
-                let Turn::First(out) = turn else { return Verdict::NotNow };
+                let Turn::First(out) = turn else { return Disposition::NotNow };
                 match route(dispatch, &request) {
                     Route::Worker(call, _) => carry_out(dispatch, &mut runner, call, out),
                     Route::Ping(call) => reply::result(out, call.id, b"{}"),
                     Route::Refused(call, error) => reply::error(out, Some(call.id), &error),
                     Route::Status | Route::Plane(_) => out.extend_from_slice(&control_plane::unwired()),
                 }
-                Verdict::Answered
+                Disposition::Answered
             });
             match output.write_all(session.output()).and_then(|()| output.flush()) {
                 Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
@@ -62,9 +62,9 @@ fn carry_out<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &C
     let (sender, answers) = channel();
     let later = || LateReply::new(Arc::new(OneReply(sender.clone())), 0);
     let answer = match runner.run(dispatch, &call.method, call.params, &later) {
-        Given::Now(answer) => answer.map(Cow::Borrowed),
+        CallOutcome::Now(answer) => answer.map(Cow::Borrowed),
         // One that is dropped is answered too, so an answer always comes.
-        Given::Later => answers.recv().expect("a sender is left here").map(Cow::Owned),
+        CallOutcome::Later => answers.recv().expect("a sender is left here").map(Cow::Owned),
     };
     match answer {
         Ok(result) => reply::result(out, call.id, &result),

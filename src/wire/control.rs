@@ -49,7 +49,7 @@ pub enum Control<'a> {
 
 /// Which of the seven a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ControlKind {
     /// `status`
     Status,
     /// `user_initiated_sleep`
@@ -68,11 +68,11 @@ pub enum Kind {
 
 /// A field of a control message that may not be so: `ts must be a string`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid(pub String);
+pub struct InvalidControl(pub String);
 
 /// The fields that control messages know, each as its JSON text.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Fields<'a> {
+pub struct ControlFields<'a> {
     /// `reason`
     pub reason: Option<&'a str>,
     /// `ts`
@@ -85,17 +85,17 @@ pub struct Fields<'a> {
     pub twice: Option<&'static str>,
 }
 
-impl Kind {
+impl ControlKind {
     /// The kind of this `type`, if it is among the seven.
-    pub fn named(name: &str) -> Option<Kind> {
+    pub fn named(name: &str) -> Option<ControlKind> {
         Some(match name {
-            "status" => Kind::Status,
-            "user_initiated_sleep" => Kind::Sleep,
-            "force_wake" => Kind::Wake,
-            "force_rem" => Kind::Rem,
-            "pause" => Kind::Pause,
-            "resume" => Kind::Resume,
-            "session_open" => Kind::SessionOpen,
+            "status" => ControlKind::Status,
+            "user_initiated_sleep" => ControlKind::Sleep,
+            "force_wake" => ControlKind::Wake,
+            "force_rem" => ControlKind::Rem,
+            "pause" => ControlKind::Pause,
+            "resume" => ControlKind::Resume,
+            "session_open" => ControlKind::SessionOpen,
             _ => return None,
         })
     }
@@ -106,20 +106,20 @@ impl<'a> Control<'a> {
     ///
     /// # Errors
     /// The first field that is missing or of the wrong type, in words.
-    pub fn check(kind: Kind, fields: &Fields<'a>) -> Result<Control<'a>, Invalid> {
+    pub fn check(kind: ControlKind, fields: &ControlFields<'a>) -> Result<Control<'a>, InvalidControl> {
         if let Some(field) = fields.twice {
-            return Err(Invalid(format!("{field} stands twice")));
+            return Err(InvalidControl(format!("duplicate field '{field}'")));
         }
         Ok(match kind {
-            Kind::Status => Control::Status,
-            Kind::Sleep => {
+            ControlKind::Status => Control::Status,
+            ControlKind::Sleep => {
                 Control::Sleep { reason: required("reason", fields.reason)?, ts: required("ts", fields.ts)? }
             }
-            Kind::Wake => Control::Wake { ts: required("ts", fields.ts)? },
-            Kind::Rem => Control::Rem { ts: required("ts", fields.ts)? },
-            Kind::Pause => Control::Pause { seconds: seconds(fields.seconds)? },
-            Kind::Resume => Control::Resume { seconds: seconds(fields.seconds)? },
-            Kind::SessionOpen => Control::SessionOpen {
+            ControlKind::Wake => Control::Wake { ts: required("ts", fields.ts)? },
+            ControlKind::Rem => Control::Rem { ts: required("ts", fields.ts)? },
+            ControlKind::Pause => Control::Pause { seconds: seconds(fields.seconds)? },
+            ControlKind::Resume => Control::Resume { seconds: seconds(fields.seconds)? },
+            ControlKind::SessionOpen => Control::SessionOpen {
                 session_id: optional("session_id", fields.session_id)?,
                 ts: optional("ts", fields.ts)?,
             },
@@ -127,23 +127,23 @@ impl<'a> Control<'a> {
     }
 }
 
-fn required<'a>(field: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, Invalid> {
-    raw.and_then(json::string).ok_or_else(|| Invalid(format!("{field} must be a string")))
+fn required<'a>(field: &str, raw: Option<&'a str>) -> Result<Cow<'a, str>, InvalidControl> {
+    raw.and_then(json::string).ok_or_else(|| InvalidControl(format!("{field} must be a string")))
 }
 
-fn optional<'a>(field: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, Invalid> {
+fn optional<'a>(field: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>>, InvalidControl> {
     raw.filter(|raw| *raw != "null").map(|raw| required(field, Some(raw))).transpose()
 }
 
-fn seconds(raw: Option<&str>) -> Result<Option<i64>, Invalid> {
+fn seconds(raw: Option<&str>) -> Result<Option<i64>, InvalidControl> {
     raw.filter(|raw| *raw != "null").map(whole).transpose()
 }
 
 /// A JSON integer; one that no `i64` holds is the nearest that does.
-fn whole(raw: &str) -> Result<i64, Invalid> {
+fn whole(raw: &str) -> Result<i64, InvalidControl> {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Invalid("seconds must be an int".into()));
+        return Err(InvalidControl("seconds must be an int".into()));
     }
     Ok(raw.parse().unwrap_or(if raw.starts_with('-') { i64::MIN } else { i64::MAX }))
 }
@@ -156,44 +156,44 @@ mod tests {
     fn each_kind_asks_for_its_fields() {
         let text = Some("\"x\"");
         let number = Some("5");
-        let all = Fields { reason: text, ts: text, seconds: number, session_id: text, twice: None };
-        let none = Fields::default();
+        let all = ControlFields { reason: text, ts: text, seconds: number, session_id: text, twice: None };
+        let none = ControlFields::default();
         let x = || Cow::Borrowed("x");
         for (name, fields, want) in [
             ("status", none, Ok(Control::Status)),
             ("user_initiated_sleep", all, Ok(Control::Sleep { reason: x(), ts: x() })),
             ("user_initiated_sleep", none, Err("reason must be a string")),
-            ("user_initiated_sleep", Fields { ts: number, ..all }, Err("ts must be a string")),
+            ("user_initiated_sleep", ControlFields { ts: number, ..all }, Err("ts must be a string")),
             ("force_wake", all, Ok(Control::Wake { ts: x() })),
             ("force_wake", none, Err("ts must be a string")),
             ("force_rem", all, Ok(Control::Rem { ts: x() })),
-            ("force_rem", Fields { ts: Some("null"), ..all }, Err("ts must be a string")),
+            ("force_rem", ControlFields { ts: Some("null"), ..all }, Err("ts must be a string")),
             ("pause", none, Ok(Control::Pause { seconds: None })),
             ("pause", all, Ok(Control::Pause { seconds: Some(5) })),
-            ("pause", Fields { seconds: Some("true"), ..all }, Err("seconds must be an int")),
-            ("pause", Fields { seconds: Some("1.0"), ..all }, Err("seconds must be an int")),
-            ("pause", Fields { seconds: Some("1e2"), ..all }, Err("seconds must be an int")),
-            ("resume", Fields { seconds: text, ..all }, Err("seconds must be an int")),
-            ("resume", Fields { seconds: Some("-3"), ..all }, Ok(Control::Resume { seconds: Some(-3) })),
+            ("pause", ControlFields { seconds: Some("true"), ..all }, Err("seconds must be an int")),
+            ("pause", ControlFields { seconds: Some("1.0"), ..all }, Err("seconds must be an int")),
+            ("pause", ControlFields { seconds: Some("1e2"), ..all }, Err("seconds must be an int")),
+            ("resume", ControlFields { seconds: text, ..all }, Err("seconds must be an int")),
+            ("resume", ControlFields { seconds: Some("-3"), ..all }, Ok(Control::Resume { seconds: Some(-3) })),
             (
                 "pause",
-                Fields { seconds: Some("99999999999999999999"), ..all },
+                ControlFields { seconds: Some("99999999999999999999"), ..all },
                 Ok(Control::Pause { seconds: Some(i64::MAX) }),
             ),
             (
                 "pause",
-                Fields { seconds: Some("-99999999999999999999"), ..all },
+                ControlFields { seconds: Some("-99999999999999999999"), ..all },
                 Ok(Control::Pause { seconds: Some(i64::MIN) }),
             ),
             ("session_open", none, Ok(Control::SessionOpen { session_id: None, ts: None })),
             ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
-            ("session_open", Fields { session_id: number, ..all }, Err("session_id must be a string")),
-            ("session_open", Fields { ts: Some("{}"), ..all }, Err("ts must be a string")),
-            ("pause", Fields { twice: Some("seconds"), ..all }, Err("seconds stands twice")),
+            ("session_open", ControlFields { session_id: number, ..all }, Err("session_id must be a string")),
+            ("session_open", ControlFields { ts: Some("{}"), ..all }, Err("ts must be a string")),
+            ("pause", ControlFields { twice: Some("seconds"), ..all }, Err("duplicate field 'seconds'")),
         ] {
-            let got = Control::check(Kind::named(name).unwrap(), &fields);
-            assert_eq!(got, want.map_err(|e| Invalid(e.into())), "{name} {fields:?}");
+            let got = Control::check(ControlKind::named(name).unwrap(), &fields);
+            assert_eq!(got, want.map_err(|e| InvalidControl(e.into())), "{name} {fields:?}");
         }
-        assert_eq!(Kind::named("Status"), None);
+        assert_eq!(ControlKind::named("Status"), None);
     }
 }

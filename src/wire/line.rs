@@ -174,7 +174,7 @@ impl LineBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::properties::{LIMIT, Seen, line_any_split, lines_whole};
+    use crate::wire::properties::{LIMIT, LineSeen, line_any_split, lines_whole};
 
     #[test]
     fn every_split_in_three_gives_the_same_lines() {
@@ -201,14 +201,14 @@ mod tests {
     #[test]
     fn lines_are_cut_and_long_ones_said_once() {
         let limit = "x".repeat(LIMIT);
-        let table: [(String, Vec<Seen>); 7] = [
-            ("a\nb".into(), vec![Seen::Whole(b"a".into()), Seen::Whole(b"b".into())]),
-            ("a\r\n".into(), vec![Seen::Whole(b"a\r".into())]),
-            ("\n\n".into(), vec![Seen::Whole(b"".into()), Seen::Whole(b"".into())]),
-            (format!("{limit}\n"), vec![Seen::Whole(limit.clone().into())]),
-            (format!("{limit}y\nz\n"), vec![Seen::TooLong, Seen::Whole(b"z".into())]),
-            (format!("{limit}y"), vec![Seen::TooLong]),
-            (format!("{limit}{limit}{limit}\n"), vec![Seen::TooLong]),
+        let table: [(String, Vec<LineSeen>); 7] = [
+            ("a\nb".into(), vec![LineSeen::Whole(b"a".into()), LineSeen::Whole(b"b".into())]),
+            ("a\r\n".into(), vec![LineSeen::Whole(b"a\r".into())]),
+            ("\n\n".into(), vec![LineSeen::Whole(b"".into()), LineSeen::Whole(b"".into())]),
+            (format!("{limit}\n"), vec![LineSeen::Whole(limit.clone().into())]),
+            (format!("{limit}y\nz\n"), vec![LineSeen::TooLong, LineSeen::Whole(b"z".into())]),
+            (format!("{limit}y"), vec![LineSeen::TooLong]),
+            (format!("{limit}{limit}{limit}\n"), vec![LineSeen::TooLong]),
         ];
         for (input, lines) in table {
             assert_eq!(lines_whole(input.as_bytes()), lines, "{input:?}");

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use serde::de::IgnoredAny;
 
-use crate::wire::control::{self, Control, Fields, Kind};
+use crate::wire::control::{Control, ControlFields, ControlKind, InvalidControl};
 use crate::wire::json;
 use crate::wire::reply::{CallError, code};
 use crate::wire::scan::{self, Top};
@@ -21,9 +21,9 @@ pub enum Message<'a> {
     /// One of the seven, its fields in order.
     Control(Control<'a>),
     /// Neither, and how to answer.
-    Invalid(Invalid<'a>),
+    Invalid(InvalidMessage<'a>),
     /// One of the seven with a field that may not be so.
-    InvalidControl(control::Invalid),
+    InvalidControl(InvalidControl),
 }
 
 /// A request with a correct envelope.
@@ -39,7 +39,7 @@ pub struct Call<'a> {
 
 /// Why a line is no message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid<'a> {
+pub struct InvalidMessage<'a> {
     /// The JSON text of the request's id, where it can be told.
     pub id: Option<&'a str>,
     /// The error to answer with: -32700 or -32600.
@@ -69,7 +69,7 @@ struct Envelope<'a> {
     method: Option<&'a str>,
     params: Option<&'a str>,
     kind: Option<&'a str>,
-    control: Fields<'a>,
+    control: ControlFields<'a>,
     /// The first envelope key that stands twice.
     twice: Option<&'static str>,
 }
@@ -108,7 +108,7 @@ impl<'a> Envelope<'a> {
             return refused(None, &format!("duplicate key '{key}'"));
         }
         if self.jsonrpc.is_none() {
-            let kind = self.kind.and_then(json::string).and_then(|name| Kind::named(&name));
+            let kind = self.kind.and_then(json::string).and_then(|name| ControlKind::named(&name));
             if let Some(kind) = kind {
                 return Control::check(kind, &self.control).map_or_else(Message::InvalidControl, Message::Control);
             }
@@ -138,7 +138,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     fn slot(&mut self, key: &str) -> Option<(&mut Option<&'a str>, &mut Option<&'static str>, &'static str)> {
         let Envelope { jsonrpc, id, method, params, kind, control, twice } = self;
-        let Fields { reason, ts, seconds, session_id, twice: control_twice } = control;
+        let ControlFields { reason, ts, seconds, session_id, twice: control_twice } = control;
         Some(match key {
             "jsonrpc" => (jsonrpc, twice, "jsonrpc"),
             "id" => (id, twice, "id"),
@@ -155,7 +155,7 @@ impl<'a> Envelope<'a> {
 }
 
 fn refused<'a>(id: Option<&'a str>, message: &str) -> Message<'a> {
-    Message::Invalid(Invalid { id, error: CallError { code: code::INVALID_REQUEST, message: message.into() } })
+    Message::Invalid(InvalidMessage { id, error: CallError { code: code::INVALID_REQUEST, message: message.into() } })
 }
 
 /// A string or a number: the values that a reply may carry as its id.
@@ -164,7 +164,7 @@ fn is_id(raw: &str) -> bool {
 }
 
 fn not_json<'a>(message: String) -> Message<'a> {
-    Message::Invalid(Invalid { id: None, error: CallError { code: code::PARSE, message } })
+    Message::Invalid(InvalidMessage { id: None, error: CallError { code: code::PARSE, message } })
 }
 
 /// Why a text is no JSON, or none that is taken, and where.
@@ -325,7 +325,7 @@ mod tests {
         assert_eq!(read(br#"{"type":"st\u0061tus","id":3,"method":4}"#, DEPTH), Message::Control(Control::Status));
         assert_eq!(
             read(br#"{"type":"force_wake","ts":1}"#, DEPTH),
-            Message::InvalidControl(control::Invalid("ts must be a string".into()))
+            Message::InvalidControl(InvalidControl("ts must be a string".into()))
         );
         for line in [
             r#"{"type":"status","jsonrpc":"1.0"}"#,

@@ -7,14 +7,14 @@ use crate::wire::line::{Line, LineBuffer};
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
 use crate::wire::scan::{self, Top};
-use crate::wire::session::{Request, Session, Turn, Verdict};
+use crate::wire::session::{Disposition, Request, Session, Turn};
 
 /// The line limit of the line property.
 pub const LIMIT: usize = 12;
 
 /// A line, owned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum LineSeen {
     /// [`Line::Whole`]
     Whole(Vec<u8>),
     /// [`Line::TooLong`]
@@ -22,12 +22,12 @@ pub enum Seen {
 }
 
 /// The lines of `input` by the plainest means: split at newlines, compare lengths.
-pub fn lines_whole(input: &[u8]) -> Vec<Seen> {
+pub fn lines_whole(input: &[u8]) -> Vec<LineSeen> {
     let mut lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
         lines.pop();
     }
-    let seen = |line: &[u8]| if line.len() > LIMIT { Seen::TooLong } else { Seen::Whole(line.to_vec()) };
+    let seen = |line: &[u8]| if line.len() > LIMIT { LineSeen::TooLong } else { LineSeen::Whole(line.to_vec()) };
     lines.into_iter().map(seen).collect()
 }
 
@@ -59,11 +59,11 @@ pub fn line_any_split(input: &[u8], cuts: &[usize]) {
     assert_eq!(seen, lines_whole(input));
 }
 
-fn collect(buffer: &mut LineBuffer, seen: &mut Vec<Seen>) {
+fn collect(buffer: &mut LineBuffer, seen: &mut Vec<LineSeen>) {
     while let Some(line) = buffer.line() {
         seen.push(match line {
-            Line::Whole(line) => Seen::Whole(line.to_vec()),
-            Line::TooLong => Seen::TooLong,
+            Line::Whole(line) => LineSeen::Whole(line.to_vec()),
+            Line::TooLong => LineSeen::TooLong,
         });
         buffer.consume();
     }
@@ -133,7 +133,7 @@ pub fn control_reads(input: &[u8]) {
         return message_reads(&line);
     };
     let read = message::read(&line, Limits::default().max_depth);
-    if has_twice(&line) || json.get("jsonrpc").is_some() || control::Kind::named(kind).is_none() {
+    if has_twice(&line) || json.get("jsonrpc").is_some() || control::ControlKind::named(kind).is_none() {
         return match read {
             Message::Control(_) => panic!("{} was taken", String::from_utf8_lossy(&line)),
             Message::InvalidControl(_) | Message::Invalid(_) | Message::Call(_) => {}
@@ -263,13 +263,13 @@ impl Model {
                 match turn {
                     Turn::First(out) if !wants_later(&request) => {
                         out.extend_from_slice(&reply);
-                        Verdict::Answered
+                        Disposition::Answered
                     }
                     _ if wants_later(&request) && owed.len() < 4 => {
                         owed.push_back(reply);
-                        Verdict::Later
+                        Disposition::Later
                     }
-                    _ => Verdict::NotNow,
+                    _ => Disposition::NotNow,
                 }
             });
             if served.is_none() {

@@ -85,7 +85,7 @@ pub enum Turn<'a> {
 
 /// What was done with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Disposition {
     /// Its reply is in the output. Only when its turn was [`Turn::First`].
     Answered,
     /// Its reply comes later, through [`Session::answered`].
@@ -159,7 +159,11 @@ impl Session {
 
     /// Takes up the next line, while the output is under its mark; a request is shown to `take`.
     /// `None` where there is no line, or it has to wait.
-    pub fn serve(&mut self, limits: &Limits, take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict) -> Option<Served> {
+    pub fn serve(
+        &mut self,
+        limits: &Limits,
+        take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
+    ) -> Option<Served> {
         self.take_up(limits.output_mark_bytes, limits, take)
     }
 
@@ -185,9 +189,9 @@ impl Session {
     pub fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
         let mut refused = 0;
         while let Some(served) = self.take_up(usize::MAX, limits, |request, turn| {
-            let Turn::First(out) = turn else { return Verdict::NotNow };
+            let Turn::First(out) = turn else { return Disposition::NotNow };
             refuse(out, &request, why);
-            Verdict::Answered
+            Disposition::Answered
         }) {
             refused += usize::from(served != Served::Blank);
         }
@@ -272,7 +276,7 @@ impl Session {
         &mut self,
         mark: usize,
         limits: &Limits,
-        take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict,
+        take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
     ) -> Option<Served> {
         if self.waiting_output() >= mark {
             return None;
@@ -280,10 +284,10 @@ impl Session {
         let line = self.input.line()?;
         let turn = if self.pending == 0 { Turn::First(&mut self.output) } else { Turn::Behind };
         let (served, verdict) = match line {
-            Line::Whole(line) if is_blank(line) => (Served::Blank, Verdict::Answered),
+            Line::Whole(line) if is_blank(line) => (Served::Blank, Disposition::Answered),
             Line::Whole(line) => {
                 let (served, verdict) = offer(message::read(line, limits.max_depth), turn, take);
-                if verdict == Verdict::Later {
+                if verdict == Disposition::Later {
                     self.pending += 1;
                     self.pending_bytes += line.len();
                 }
@@ -291,7 +295,7 @@ impl Session {
             }
             Line::TooLong => complain(turn, |out| reply::error(out, None, &line_too_long(limits))),
         };
-        if verdict == Verdict::NotNow {
+        if verdict == Disposition::NotNow {
             return None;
         }
         self.input.consume();
@@ -337,8 +341,8 @@ pub fn refuse(out: &mut Vec<u8>, request: &Request<'_>, why: &str) {
 fn offer(
     message: Message<'_>,
     turn: Turn<'_>,
-    take: impl FnOnce(Request<'_>, Turn<'_>) -> Verdict,
-) -> (Served, Verdict) {
+    take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
+) -> (Served, Disposition) {
     match message {
         Message::Call(call) => (Served::Request, take(Request::Call(call), turn)),
         Message::Control(control) => (Served::Request, take(Request::Control(control), turn)),
@@ -350,13 +354,13 @@ fn offer(
 }
 
 /// Answers a line that is no message, once its turn has come.
-fn complain(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Verdict) {
+fn complain(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Disposition) {
     let verdict = match turn {
         Turn::First(out) => {
             write(out);
-            Verdict::Answered
+            Disposition::Answered
         }
-        Turn::Behind => Verdict::NotNow,
+        Turn::Behind => Disposition::NotNow,
     };
     (Served::Wrong, verdict)
 }
@@ -389,10 +393,10 @@ mod tests {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"m\"}}\n").into_bytes()
     }
 
-    fn answer(request: Request<'_>, turn: Turn<'_>) -> Verdict {
+    fn answer(request: Request<'_>, turn: Turn<'_>) -> Disposition {
         let (Request::Call(call), Turn::First(out)) = (request, turn) else { panic!("not a call in its turn") };
         reply::result(out, call.id, b"{}");
-        Verdict::Answered
+        Disposition::Answered
     }
 
     #[test]
@@ -403,7 +407,7 @@ mod tests {
         feed(&mut session, b"nonsense\n", &limits);
         let served = session.serve(&limits, |_, turn| {
             assert!(matches!(turn, Turn::First(_)));
-            Verdict::Later
+            Disposition::Later
         });
         assert_eq!(served, Some(Served::Request));
         assert_eq!(session.serve(&limits, answer), None);
@@ -476,7 +480,7 @@ mod tests {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &[ping(1), ping(2)].concat(), &limits);
-        session.serve(&limits, |_, _| Verdict::Later);
+        session.serve(&limits, |_, _| Disposition::Later);
         session.peer_gone();
         session.answered(1, b"late\n".to_vec());
         assert_eq!(session.serve(&limits, answer), Some(Served::Request));
@@ -509,7 +513,7 @@ mod tests {
         let mut session = Session::new(&limits);
         let line = ping(1);
         feed(&mut session, &line, &limits);
-        session.serve(&limits, |_, _| Verdict::Later);
+        session.serve(&limits, |_, _| Disposition::Later);
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1 - (line.len() - 1));
         session.answered(1, Vec::new());
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1);

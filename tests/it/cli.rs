@@ -180,7 +180,7 @@ fn an_unreachable_daemon_is_3_with_what_to_do() {
     drop(UnixListener::bind(&dead).expect("a socket can be made"));
     let long = setup.home().join("x".repeat(200));
     for (socket, words) in
-        [(&nothing, "there is no socket at "), (&dead, "nobody listens on "), (&long, "and the system takes ")]
+        [(&nothing, "there is no socket at "), (&dead, "no process listens on "), (&long, "and the system takes ")]
     {
         for args in [&["status"][..], &["recall", "tea"], &["capture", "a text of some length"], &["call", "ping"]] {
             let run = |more: &[&str]| {

@@ -209,7 +209,7 @@ fn with_the_daemon_down_the_rest_is_still_looked_at() {
     daemon.kill();
     let report = doctor(daemon.setup(), &[]);
     assert_eq!((report.code, &report.said["ok"]), (Some(1), &json!(false)));
-    report.has("daemon", "FAIL", "nobody listens on");
+    report.has("daemon", "FAIL", "no process listens on");
     report.has("daemon", "FAIL", "iaid serve");
     report.has("store", "WARN", "not looked at");
     report.has("claude-code", "WARN", "what it takes waits for the daemon");

@@ -66,7 +66,9 @@ fn line_and_reply(id: usize, said: &Said) -> (String, Option<String>) {
         Said::Either(when) => (call(id, "either", when), Some(named(id, when))),
         Said::Later => ("{\"type\":\"resume\"}\n".into(), Some("\"done\"".into())),
         Said::Panic => (call(id, "panic", "x"), Some(failed(id, "the handler panicked"))),
-        Said::Forget => (call(id, "forget", "x"), Some(failed(id, "the handler gave no reply"))),
+        Said::Forget => {
+            (call(id, "forget", "x"), Some(failed(id, "internal error: the handler returned without a reply")))
+        }
         Said::Big(bytes) => {
             let params = format!("{{\"bytes\":{bytes}}}");
             let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"big\",\"params\":{params}}}\n");

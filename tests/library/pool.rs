@@ -56,10 +56,10 @@ fn a_call_that_is_never_answered_is_answered() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
     peer.call(1, "forget", "");
-    assert_eq!(peer.line(), failed(1, "the handler gave no reply"));
+    assert_eq!(peer.line(), failed(1, "internal error: the handler returned without a reply"));
     peer.call(2, "write", "a");
     drop(server.desk.take("a"));
-    assert_eq!(peer.line(), failed(2, "the handler gave no reply"));
+    assert_eq!(peer.line(), failed(2, "internal error: the handler returned without a reply"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::cli::recall::local_time;
 use crate::cli::status::state_in_words;
 use crate::cli::support::files;
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
-use crate::client::{Client, ClientError, Policy, Unreached};
+use crate::client::{Client, ClientError, Policy, UnreachableReason};
 use crate::lifecycle::status_file;
 use crate::wire::reply::code;
 
@@ -213,10 +213,10 @@ fn holder(store: &Path) -> Option<(u32, PathBuf)> {
 fn remedy(error: &ClientError, context: &DoctorContext) -> String {
     let ClientError::Unreachable { why, .. } = error else { return start(context).into() };
     match (why, holder(&context.store)) {
-        (Unreached::NoReply(_) | Unreached::NotAccepted(_), Some((pid, _))) => {
+        (UnreachableReason::NoReply(_) | UnreachableReason::NotAccepted(_), Some((pid, _))) => {
             format!("see its log; then end it, kill -9 {pid}, and start it: {}", start(context))
         }
-        (Unreached::NoSocket | Unreached::NobodyListens, Some((pid, _))) => {
+        (UnreachableReason::NoSocket | UnreachableReason::NotListening, Some((pid, _))) => {
             format!("process {pid} has the store open and cannot be reached here: kill {pid}, then {}", start(context))
         }
         _ => start(context).into(),

@@ -25,7 +25,9 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, grouped, short_size};
-use crate::client::{Answer, Client, ClientError, Delivery, FAILED, Pipeline, Refusal, WINDOW_BYTES};
+use crate::client::{
+    Client, ClientError, DeliveryGuarantee, FAILED, Pipeline, PipelineReply, RemoteError, WINDOW_BYTES,
+};
 use crate::transcript::TranscriptReader;
 use crate::wire::reply::code;
 
@@ -91,7 +93,7 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
         sources.extend(found);
     }
     let mut work = Importer {
-        pipeline: client.pipeline(Delivery::AtLeastOnce),
+        pipeline: client.pipeline(DeliveryGuarantee::AtLeastOnce),
         batch: Batch::default(),
         sent: VecDeque::new(),
         tally,
@@ -300,7 +302,7 @@ impl Importer<'_> {
 
     /// Counts the replies that are there.
     fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
-        while let Some(Answer { outcome, .. }) = self.pipeline.answered() {
+        while let Some(PipelineReply { outcome, .. }) = self.pipeline.take_reply() {
             match outcome {
                 Ok(result) => {
                     let outcome: Outcome =
@@ -315,13 +317,13 @@ impl Importer<'_> {
                     }
                 }
                 // A row that is longer than the daemon's longest line.
-                Err(Refusal { code: code::INVALID_REQUEST, message }) => {
+                Err(RemoteError { code: code::INVALID_REQUEST, message }) => {
                     for origin in self.sent.pop_front().unwrap_or_default() {
                         self.refuse(&origin, &message, console);
                     }
                 }
                 // A full disk or a stopping daemon would be said once more for every batch.
-                Err(Refusal { code, message }) => return Err(self.stopped(ClientError::Refused { code, message })),
+                Err(RemoteError { code, message }) => return Err(self.stopped(ClientError::Refused { code, message })),
             }
         }
         Ok(())

@@ -199,13 +199,13 @@ pub(crate) fn usage(error: &clap::Error, caller: Invoker) -> ExitCode {
 mod tests {
     use super::*;
     use crate::cli::support::console::tests::console;
-    use crate::client::{Fault, Unreached};
+    use crate::client::{ReplyFault, UnreachableReason};
 
     #[test]
     fn every_error_has_its_exit_code_and_sentence() {
-        let gone = || ClientError::Unreachable { path: "/s".into(), why: Unreached::NoSocket };
+        let gone = || ClientError::Unreachable { path: "/s".into(), why: UnreachableReason::NoSocket };
         let refused = || ClientError::Refused { code: -32602, message: "missing required param: 'cue'".into() };
-        let broken = ClientError::Broken { path: "/s".into(), fault: Fault::CutOff };
+        let broken = ClientError::BadReply { path: "/s".into(), fault: ReplyFault::Truncated };
         let declined =
             |reason: &str, message: &str| CliError::Declined { reason: reason.into(), message: message.into() };
         for (error, exit, part) in [

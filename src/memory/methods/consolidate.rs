@@ -107,7 +107,7 @@ fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::{Given, ReplySink, Runner};
+    use crate::dispatch::{CallOutcome, ReplySink, Runner};
     use crate::memory::model::time::Moment;
     use crate::memory::test_support::{Bench, call, call_on};
     use std::sync::Arc;
@@ -258,7 +258,7 @@ mod tests {
         let mut runner = Runner::default();
         let later = || LateReply::new(Arc::clone(&sink), 0);
         let given = runner.run(&bench.memory, "memory_consolidate", None, &later);
-        assert!(matches!(given, Given::Later), "{given:?}");
+        assert!(matches!(given, CallOutcome::Later), "{given:?}");
         drop((sink, bench));
         // Whether it was at its end by then is the machine's business.
         if let Err(error) = answer.recv().unwrap() {

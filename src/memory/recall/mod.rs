@@ -746,7 +746,7 @@ mod tests {
         let bench = tongues();
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let reader = runner.own.as_mut().unwrap().reader().unwrap();
+        let reader = runner.worker.as_mut().unwrap().reader().unwrap();
         let text = json!({"cue": "guitar"}).to_string();
         let params = Params::read(Some(&text)).unwrap();
         let profile = bench.memory.profiles.current();

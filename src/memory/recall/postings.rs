@@ -245,7 +245,7 @@ mod tests {
         }
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let snapshot = runner.own.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
+        let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let asked = tokenizer::asked(&format!("{every} common"));
@@ -268,7 +268,7 @@ mod tests {
         bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let snapshot = runner.own.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
+        let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let past = Instant::now() - Duration::from_millis(1);
         let (seqs, run) = snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
         assert_eq!(run, Run::CutShort);

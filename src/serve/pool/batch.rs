@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use crate::dispatch::{CallError, Dispatch, Given, LateReply, Pace, ReplySink, Runner};
+use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, Pace, ReplySink, Runner};
 use crate::limits::MAX_LINE_BYTES;
 use crate::wire::message::Call;
 use crate::wire::reply;
@@ -249,9 +249,9 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
                 let method = &self.text[call.method()];
                 let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
                 let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
-                let answered = alone && matches!(given, Given::Now(Ok(_)));
+                let answered = alone && matches!(given, CallOutcome::Now(Ok(_)));
                 match (given, watch.after(method, answered, Instant::now)) {
-                    (Given::Now(Ok(text)), None)
+                    (CallOutcome::Now(Ok(text)), None)
                         if at + 1 < self.calls.len()
                             && brief.lines.len() + text.len() < room
                             && !self.is_given_up() =>
@@ -268,8 +268,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
             state.rendered += brief.count;
             state.ready.append(brief);
             match given {
-                Given::Now(answer) => self.take(&mut state, at, answer),
-                Given::Later => self.take_early(&mut state),
+                CallOutcome::Now(answer) => self.take(&mut state, at, answer),
+                CallOutcome::Later => self.take_early(&mut state),
             }
             step = self.step(state, time_up);
         }

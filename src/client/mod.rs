@@ -1,188 +1,100 @@
-//! A blocking client of the daemon's socket: it connects, sends calls and control messages, and
-//! reads their replies in the order they were sent.
+//! A blocking client of the daemon's socket: it connects, sends calls and control messages, and reads
+//! their replies in the order in which they were sent.
 //!
-//! It does not start a daemon, know any method by name, or share itself between threads: one thread
-//! a client, and a second client where calls shall run side by side. Where the socket dies before
-//! any byte of a reply came, what is unanswered is sent once more on a new connection; a caller for
-//! whom carrying a call out twice would be wrong says so with [`Delivery::AtMostOnce`].
+//! It does not start a daemon and knows no method by name. A [`Client`] belongs to one thread; calls that
+//! shall run at the same time need a client each. If the connection is lost before any byte of a reply
+//! was received, the unanswered calls are sent once more on a new connection. A caller for whom a call
+//! must not be carried out twice passes [`DeliveryGuarantee::AtMostOnce`].
 
 mod connection;
 mod error;
 mod pipeline;
+mod policy;
+mod transport;
 
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-pub use self::error::{ClientError, Fault, Unreached};
-pub use self::pipeline::{Answer, Pipeline, Refusal, WINDOW_BYTES, WINDOW_CALLS};
+pub use self::error::{ClientError, ReplyFault, UnreachableReason};
+pub use self::pipeline::{Pipeline, PipelineReply, RemoteError, WINDOW_BYTES, WINDOW_CALLS};
+pub use self::policy::{DeliveryGuarantee, Policy};
 pub use crate::wire::reply::code::{FAILED, UNREACHABLE};
 
-use self::connection::{Connection, Dialer};
-
-/// First and longest pause between two attempts to reach a daemon that is about to start; each is
-/// twice the one before. Picked: the first is twice what a start takes, the longest is not felt as a
-/// delay.
-const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(320));
-
-/// How long a client waits, and how much it takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Longest wait for one connection to be accepted.
-    pub connect_timeout: Duration,
-    /// How long a missing daemon is tried again on a connection's first use; zero is one attempt.
-    pub wait_for_start: Duration,
-    /// The same after a connection that had worked has died: a service manager may be starting the
-    /// daemon anew.
-    pub wait_for_restart: Duration,
-    /// Longest wait for each reply. [`Duration::MAX`] waits for ever.
-    pub reply_timeout: Duration,
-    /// Longest reply accepted, in bytes, its newline not counted.
-    pub max_reply_bytes: usize,
-}
-
-impl Default for Policy {
-    /// 5 s to connect and 30 s for a reply, as existing clients wait; one attempt at first, 2 s of
-    /// attempts after a death; replies of at most 4 MiB, four times the daemon's largest.
-    fn default() -> Policy {
-        Policy {
-            connect_timeout: Duration::from_secs(5),
-            wait_for_start: Duration::ZERO,
-            wait_for_restart: Duration::from_secs(2),
-            reply_timeout: Duration::from_secs(30),
-            max_reply_bytes: 4 << 20,
-        }
-    }
-}
-
-/// May a call that the daemon perhaps has already carried out be sent again?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Delivery {
-    /// Yes, once: carrying it out twice does no harm (a repeated capture is `reinforced`).
-    AtLeastOnce,
-    /// No: it is sent again only where no byte of it had left.
-    AtMostOnce,
-}
+use self::transport::Transport;
 
 /// A client of the daemon that listens on one socket path.
 #[derive(Debug)]
 pub struct Client {
-    path: PathBuf,
-    policy: Policy,
-    dialer: Dialer,
-    connection: Option<Connection>,
-    next_id: u64,
+    transport: Transport,
 }
 
 impl Client {
-    /// A client that connects on its first call.
+    /// Creates a client that connects on its first call.
     pub fn new(path: impl Into<PathBuf>, policy: Policy) -> Client {
-        Client { path: path.into(), policy, dialer: Dialer::default(), connection: None, next_id: 1 }
+        Client { transport: Transport::new(path.into(), policy) }
     }
 
-    /// A client that is connected, with the [`Policy::default`].
+    /// Connects with [`Policy::default`].
     ///
     /// # Errors
-    /// [`ClientError::Unreachable`] where no daemon accepts.
+    /// [`ClientError::Unreachable`] if no daemon accepts the connection.
     pub fn connect(path: impl Into<PathBuf>) -> Result<Client, ClientError> {
         let mut client = Client::new(path, Policy::default());
-        client.reach(client.policy.wait_for_start)?;
+        client.transport.reach(client.transport.policy.wait_for_start)?;
         Ok(client)
     }
 
-    /// The socket's path.
+    /// Returns the socket's path.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.transport.path()
     }
 
     /// Calls `method` and waits for its result: the JSON text as the daemon wrote it. `params` must
-    /// serialize to an object.
+    /// serialize to an object. The call is delivered [at least once](DeliveryGuarantee::AtLeastOnce).
     ///
     /// # Errors
-    /// [`ClientError::Refused`] with the daemon's own error, and every other [`ClientError`].
+    /// Every [`ClientError`]; [`ClientError::Refused`] contains the daemon's error.
     pub fn call(&mut self, method: &str, params: &impl Serialize) -> Result<Box<RawValue>, ClientError> {
-        self.call_with(Delivery::AtLeastOnce, method, params)
+        self.call_with(DeliveryGuarantee::AtLeastOnce, method, params)
     }
 
-    /// As [`Client::call`], with a say in whether it may be sent twice.
+    /// As [`Client::call`], with the given delivery guarantee.
     ///
     /// # Errors
     /// As [`Client::call`].
     pub fn call_with(
         &mut self,
-        delivery: Delivery,
+        delivery: DeliveryGuarantee,
         method: &str,
         params: &impl Serialize,
     ) -> Result<Box<RawValue>, ClientError> {
         let mut pipeline = self.pipeline(delivery);
         pipeline.send(0, method, params)?;
-        pipeline.only_answer()
+        pipeline.only_reply()
     }
 
-    /// Sends a control message (an object with a `type`, without `jsonrpc`) and gives its whole
-    /// reply. An `"ok":false` in it is a reply like any other.
+    /// Sends a control message (an object with a `type` and without `jsonrpc`) and returns its whole
+    /// reply. A reply with `"ok":false` is returned as any other.
     ///
     /// # Errors
     /// As [`Client::call`].
     pub fn control(&mut self, message: &impl Serialize) -> Result<Box<RawValue>, ClientError> {
-        let mut pipeline = self.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = self.pipeline(DeliveryGuarantee::AtLeastOnce);
         pipeline.send_control(message)?;
-        pipeline.only_answer()
+        pipeline.only_reply()
     }
 
-    /// Many calls under way at once on this connection, for bulk work.
-    pub fn pipeline(&mut self, delivery: Delivery) -> Pipeline<'_> {
-        Pipeline::new(self, delivery)
+    /// Starts a pipeline, which sends calls before earlier ones are answered, for bulk work.
+    pub fn pipeline(&mut self, delivery: DeliveryGuarantee) -> Pipeline<'_> {
+        Pipeline::new(&mut self.transport, delivery)
     }
 
-    /// Closes the connection; the next call opens one. An idle connection keeps a daemon from
-    /// hibernating.
+    /// Closes the connection; the next call opens one. A daemon does not hibernate while a connection
+    /// is open, even an idle one.
     pub fn disconnect(&mut self) {
-        self.connection = None;
-    }
-
-    fn take_id(&mut self) -> u64 {
-        let id = self.next_id;
-        self.next_id += 1;
-        id
-    }
-
-    /// The open connection, or a new one, tried for `wait`.
-    fn reach(&mut self, wait: Duration) -> Result<&mut Connection, ClientError> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => self.dial(wait)?,
-        };
-        Ok(self.connection.insert(connection))
-    }
-
-    fn dial(&mut self, wait: Duration) -> Result<Connection, ClientError> {
-        let give_up = Instant::now().checked_add(wait);
-        let (mut pause, longest) = RETRY_PAUSES;
-        loop {
-            let why = match self.dialer.open(&self.path, self.policy.connect_timeout) {
-                Ok(connection) => return Ok(connection),
-                Err(why) => why,
-            };
-            let left = give_up.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-            if !why.may_pass() || left.is_zero() {
-                return Err(self.unreachable(why));
-            }
-            // The last attempt is at the very end.
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(longest);
-        }
-    }
-
-    fn unreachable(&self, why: Unreached) -> ClientError {
-        ClientError::Unreachable { path: self.path.clone(), why }
-    }
-
-    fn broken(&self, fault: Fault) -> ClientError {
-        ClientError::Broken { path: self.path.clone(), fault }
+        self.transport.disconnect();
     }
 }
 
@@ -191,7 +103,8 @@ mod tests {
     use super::*;
     use std::io::{BufRead, BufReader, Read, Write};
     use std::os::unix::net::{UnixListener, UnixStream};
-    use std::thread::JoinHandle;
+    use std::thread::{self, JoinHandle};
+    use std::time::Duration;
 
     use serde_json::json;
 
@@ -258,7 +171,7 @@ mod tests {
     }
 
     fn died(path: PathBuf) -> ClientError {
-        ClientError::Unreachable { path, why: Unreached::Died }
+        ClientError::Unreachable { path, why: UnreachableReason::ConnectionLost }
     }
 
     #[test]
@@ -321,7 +234,7 @@ mod tests {
     #[test]
     fn a_call_that_may_not_repeat_is_sent_again_only_where_nothing_had_left() {
         let fake = Fake::new(|listener| drop(line(&mut accept(listener))));
-        let outcome = fake.client().call_with(Delivery::AtMostOnce, "m", &json!({}));
+        let outcome = fake.client().call_with(DeliveryGuarantee::AtMostOnce, "m", &json!({}));
         assert_eq!(outcome.unwrap_err(), died(fake.path()));
         fake.join();
 
@@ -336,9 +249,9 @@ mod tests {
         client.call("m", &json!({})).unwrap();
         // The peer has closed once its end of file is here; until then a write would still leave.
         let mut rest = [0];
-        let stream = client.connection.as_ref().unwrap().stream();
+        let stream = client.transport.connection.as_ref().unwrap().stream();
         assert_eq!(stream.try_clone().unwrap().read(&mut rest).unwrap(), 0);
-        assert_eq!(client.call_with(Delivery::AtMostOnce, "m", &json!({"k":2})).unwrap().get(), "{\"k\":2}");
+        assert_eq!(client.call_with(DeliveryGuarantee::AtMostOnce, "m", &json!({"k":2})).unwrap().get(), "{\"k\":2}");
         drop(client);
         fake.join();
     }
@@ -356,7 +269,7 @@ mod tests {
             std::fs::remove_file(&place).unwrap();
             drop(listener);
             drop(peer);
-            thread::sleep(RETRY_PAUSES.0 * 2);
+            thread::sleep(transport::RETRY_PAUSES.0 * 2);
             assert_eq!(echo(&mut accept(&UnixListener::bind(&place).unwrap())), 1);
         });
         let mut client =
@@ -368,17 +281,20 @@ mod tests {
 
     #[test]
     fn replies_that_break_the_contract_end_the_call_and_the_connection() {
-        let cases: [(&str, Fault); 10] = [
-            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"resu", Fault::CutOff),
-            ("HTTP/1.1 400 Bad Request\n", Fault::NotAReply),
-            ("[1]\n", Fault::NotAReply),
-            ("{\"ok\":true}\n", Fault::NotAReply),
-            ("{\"jsonrpc\":\"2.0\",\"id\":1}\n", Fault::NotAReply),
-            ("{\"jsonrpc\":\"2.0\",\"result\":1}\n", Fault::NotAReply),
-            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":\"x\"}}\n", Fault::NotAReply),
-            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1,\"error\":{\"code\":1,\"message\":\"\"}}\n", Fault::NotAReply),
-            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":1}\n", Fault::OutOfOrder),
-            ("{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":1}\n", Fault::OutOfOrder),
+        let cases: [(&str, ReplyFault); 10] = [
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"resu", ReplyFault::Truncated),
+            ("HTTP/1.1 400 Bad Request\n", ReplyFault::NotJsonRpc),
+            ("[1]\n", ReplyFault::NotJsonRpc),
+            ("{\"ok\":true}\n", ReplyFault::NotJsonRpc),
+            ("{\"jsonrpc\":\"2.0\",\"id\":1}\n", ReplyFault::NotJsonRpc),
+            ("{\"jsonrpc\":\"2.0\",\"result\":1}\n", ReplyFault::NotJsonRpc),
+            ("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":\"x\"}}\n", ReplyFault::NotJsonRpc),
+            (
+                "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":1,\"error\":{\"code\":1,\"message\":\"\"}}\n",
+                ReplyFault::NotJsonRpc,
+            ),
+            ("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":1}\n", ReplyFault::UnexpectedId),
+            ("{\"jsonrpc\":\"2.0\",\"id\":null,\"result\":1}\n", ReplyFault::UnexpectedId),
         ];
         for (reply, fault) in cases {
             let fake = Fake::new(move |listener| {
@@ -388,8 +304,8 @@ mod tests {
             });
             let mut client = fake.client();
             let error = client.call("m", &json!({})).unwrap_err();
-            assert_eq!(error, ClientError::Broken { path: fake.path(), fault }, "{reply}");
-            assert!(client.connection.is_none());
+            assert_eq!(error, ClientError::BadReply { path: fake.path(), fault }, "{reply}");
+            assert!(client.transport.connection.is_none());
             assert_eq!(error.code(), FAILED);
             fake.join();
         }
@@ -413,7 +329,7 @@ mod tests {
         };
         assert!(fits(100_000).0.is_ok());
         let (outcome, path) = fits(100_001);
-        assert_eq!(outcome, Err(ClientError::Broken { path, fault: Fault::TooLong { limit: 100_000 } }));
+        assert_eq!(outcome, Err(ClientError::BadReply { path, fault: ReplyFault::TooLong { limit: 100_000 } }));
     }
 
     #[test]
@@ -452,7 +368,7 @@ mod tests {
             say(&mut peer, &format!("{message}\n"));
         });
         let mut client = fake.client();
-        client.reach(Duration::ZERO).unwrap();
+        client.transport.reach(Duration::ZERO).unwrap();
         let path = fake.path();
         fake.join();
         let error = client.call("m", &json!({})).unwrap_err();
@@ -482,7 +398,10 @@ mod tests {
         let reply_timeout = Duration::from_millis(20);
         let mut client = Client::new(fake.path(), Policy { reply_timeout, ..Policy::default() });
         let error = client.call("m", &json!({})).unwrap_err();
-        assert_eq!(error, ClientError::Unreachable { path: fake.path(), why: Unreached::NoReply(reply_timeout) });
+        assert_eq!(
+            error,
+            ClientError::Unreachable { path: fake.path(), why: UnreachableReason::NoReply(reply_timeout) }
+        );
         assert_eq!(error.code(), UNREACHABLE);
         fake.join();
     }
@@ -495,11 +414,11 @@ mod tests {
         drop(UnixListener::bind(&dead).unwrap());
         let long = folder.path().join("x".repeat(200));
         for (path, why) in [
-            (&gone, Unreached::NoSocket),
-            (&dead, Unreached::NobodyListens),
+            (&gone, UnreachableReason::NoSocket),
+            (&dead, UnreachableReason::NotListening),
             (
                 &long,
-                Unreached::PathTooLong {
+                UnreachableReason::PathTooLong {
                     bytes: long.as_os_str().len(),
                     limit: if cfg!(target_os = "linux") { 107 } else { 103 },
                 },
@@ -526,17 +445,17 @@ mod tests {
             assert_eq!(echo(&mut peer), 200 - WINDOW_CALLS);
         });
         let mut client = fake.client();
-        let mut pipeline = client.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
         for tag in 0..200 {
             pipeline.send(tag, "m", &json!({"tag": tag})).unwrap();
             assert!(pipeline.unanswered().count() <= WINDOW_CALLS);
         }
         pipeline.finish().unwrap();
         for tag in 0..200 {
-            let answer = pipeline.answered().unwrap();
+            let answer = pipeline.take_reply().unwrap();
             assert_eq!((answer.tag, answer.outcome.unwrap().get()), (tag, format!("{{\"tag\":{tag}}}").as_str()));
         }
-        assert!(pipeline.answered().is_none());
+        assert!(pipeline.take_reply().is_none());
         drop(pipeline);
         drop(client);
         fake.join();
@@ -546,7 +465,7 @@ mod tests {
     fn large_calls_wait_for_each_other() {
         let fake = Fake::new(|listener| assert_eq!(echo(&mut accept(listener)), 12));
         let mut client = fake.client();
-        let mut pipeline = client.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
         for tag in 0..12 {
             // Two of the small ones fit together, the large ones go alone.
             let bytes = if tag % 4 == 3 { WINDOW_BYTES * 3 } else { WINDOW_BYTES / 2 - 100 };
@@ -554,7 +473,7 @@ mod tests {
             assert!(pipeline.unanswered().count() <= if tag % 4 == 3 { 1 } else { 2 }, "call {tag}");
         }
         pipeline.finish().unwrap();
-        assert_eq!(std::iter::from_fn(|| pipeline.answered()).count(), 12);
+        assert_eq!(std::iter::from_fn(|| pipeline.take_reply()).count(), 12);
         drop(pipeline);
         drop(client);
         fake.join();
@@ -572,12 +491,12 @@ mod tests {
             assert_eq!(echo(&mut accept(listener)), 3);
         });
         let mut client = fake.client();
-        let mut pipeline = client.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
         for tag in 0..5 {
             pipeline.send(tag, "m", &json!({"tag": tag})).unwrap();
         }
         pipeline.finish().unwrap();
-        let tags: Vec<_> = std::iter::from_fn(|| pipeline.answered()).map(|answer| answer.tag).collect();
+        let tags: Vec<_> = std::iter::from_fn(|| pipeline.take_reply()).map(|answer| answer.tag).collect();
         assert_eq!(tags, [0, 1, 2, 3, 4]);
         drop(pipeline);
         drop(client);
@@ -596,7 +515,7 @@ mod tests {
             }
         });
         let mut client = fake.client();
-        let mut pipeline = client.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
         pipeline.send(0, "m", &json!({})).unwrap();
         // More than the window lets through, put past it.
         for tag in 1..3 {
@@ -604,7 +523,7 @@ mod tests {
             pipeline.push_past_window(tag, tag + 1, line).unwrap();
         }
         pipeline.finish().unwrap();
-        assert_eq!(std::iter::from_fn(|| pipeline.answered()).count(), 3);
+        assert_eq!(std::iter::from_fn(|| pipeline.take_reply()).count(), 3);
         drop(pipeline);
         fake.join();
     }
@@ -623,7 +542,7 @@ mod tests {
             assert_eq!(echo(&mut accept(listener)), 1);
         });
         let mut client = fake.client();
-        let mut pipeline = client.pipeline(Delivery::AtLeastOnce);
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
         pipeline.send(0, "left", &json!({})).unwrap();
         assert_eq!(pipeline.unanswered().collect::<Vec<_>>(), [0]);
         drop(pipeline);

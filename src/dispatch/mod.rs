@@ -1,0 +1,15 @@
+//! What a server does with a call: the trait [`Dispatch`], the [`Params`] of a call and its [`Reply`].
+//!
+//! This module knows no socket, queue or thread. Each thread that carries out calls (a worker of the
+//! pool, or the stdio server) owns a [`Runner`].
+
+mod handler;
+mod params;
+mod reply;
+mod runner;
+
+pub use self::handler::{Dispatch, Pace};
+pub use self::params::Params;
+pub use self::reply::{LateReply, Reply, ReplySink};
+pub use self::runner::{CallOutcome, Panicked, Runner};
+pub use crate::wire::reply::{CallError, code};

@@ -1,0 +1,20 @@
+//! A tool call as a request to the daemon.
+
+use serde_json::value::RawValue;
+
+use super::message::Id;
+use super::version::Version;
+use crate::client::DeliveryGuarantee;
+
+/// A request that the daemon carries out for the client's request `id`.
+#[derive(Debug)]
+pub(crate) struct DaemonCall {
+    pub(crate) id: Id,
+    /// The protocol version in which the client is answered.
+    pub(crate) version: Version,
+    /// The daemon's method.
+    pub(crate) method: &'static str,
+    /// A JSON object.
+    pub(crate) params: Box<RawValue>,
+    pub(crate) delivery: DeliveryGuarantee,
+}
