@@ -331,6 +331,30 @@ mod tests {
         }
     }
 
+    /// Words of Porter's vocabulary whose stem differs from the published one, with the reason.
+    #[rustfmt::skip]
+    const DEPARTURES: &[(&str, &str, &str)] = &[
+        ("blew", "blow", IRREGULAR), ("gave", "give", IRREGULAR), ("got", "get", IRREGULAR), ("grew", "grow", IRREGULAR),
+        ("ignobly", "ignobli", ABLI),
+        ("known", "know", IRREGULAR), ("people", "person", IRREGULAR), ("taught", "teach", IRREGULAR),
+        ("teeth", "tooth", IRREGULAR), ("told", "tell", IRREGULAR), ("went", "go", IRREGULAR),
+    ];
+    const IRREGULAR: &str = "an irregular form has its base's stem";
+    const ABLI: &str = "the paper's rule is abli → able, Porter's later program has bli → ble";
+
+    #[test]
+    fn porters_vocabulary_has_its_published_stems() {
+        let vocabulary = include_str!("../../../tests/fixtures/porter_vocabulary.txt");
+        let pairs = vocabulary.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+        let pairs: Vec<(&str, &str)> = pairs.collect();
+        assert!(pairs.len() > 2000, "{}", pairs.len());
+        let differ = pairs.iter().map(|(word, published)| (*word, stemmed(word), *published));
+        let differ: Vec<(&str, String, &str)> = differ.filter(|(_, own, published)| own != published).collect();
+        let found: Vec<(&str, &str)> = differ.iter().map(|(word, own, _)| (*word, own.as_str())).collect();
+        let intended: Vec<(&str, &str)> = DEPARTURES.iter().map(|(word, own, _)| (*word, *own)).collect();
+        assert_eq!(found, intended, "{differ:?}");
+    }
+
     #[test]
     fn forms_of_a_word_share_a_stem() {
         for forms in [
