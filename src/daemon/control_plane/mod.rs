@@ -180,8 +180,8 @@ impl DaemonPlane {
         let (is_quiet, quiet_from) = self.quiet_hours.look(now);
         Conditions {
             in_flight: around.in_flight,
-            connected: around.connections,
-            is_new: self.rem_cycle.has_news(),
+            connections: around.connections,
+            has_changes: self.rem_cycle.has_news(),
             is_quiet,
             quiet_from,
             is_inherited: self.is_inherited,
@@ -320,7 +320,7 @@ impl ControlPlane for DaemonPlane {
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
                 quarantine: self.record.quarantine.as_ref(),
-                rem_cycle: RemCycleStatus { asked: self.machine.is_rem_asked(), figures: self.rem_cycle.figures() },
+                rem_cycle: RemCycleStatus { asked: self.machine.is_rem_pending(), figures: self.rem_cycle.figures() },
                 counters,
             },
         );
@@ -437,7 +437,7 @@ fn restored(kept: &DaemonState, record: &LifecycleStatus, now: Now) -> Restored 
     let failing = record.sleep_cycle_progress.as_ref().and_then(|CycleProgress { failed_step, attempt, .. }| {
         Some((failed_step.clone()?, *attempt)).filter(|(_, attempt)| *attempt > 0)
     });
-    Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, asks: kept.pending() }
+    Restored { is_paused: kept.scheduler_paused, quarantine: until, failing, commands: kept.pending() }
 }
 
 /// What the service manager does not hear costs the daemon nothing but a line in the log.
