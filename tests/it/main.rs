@@ -27,6 +27,7 @@ mod methods;
 mod moving;
 mod os;
 mod plane;
+mod query_plans;
 mod reindex;
 mod security;
 mod serve;
