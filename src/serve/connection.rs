@@ -132,7 +132,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         if in_flight.answered == in_flight.batch.len()
             && let Some(in_flight) = self.batch.take()
         {
-            core.pool.recycle(in_flight.batch);
+            core.pool.reuse(in_flight.batch);
         }
         core.metrics.in_flight -= delivery.count;
         self.session.answered(delivery.count, delivery.replies);
@@ -157,7 +157,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         let mut errors = pending;
         match self.batch.take() {
             Some(in_flight) => {
-                let (ready, count, failed) = in_flight.batch.give_up(in_flight.answered);
+                let (ready, count, failed) = in_flight.batch.cancel(in_flight.answered);
                 replies = ready;
                 errors -= count - failed;
                 for id in in_flight.batch.ids_after(in_flight.answered + count) {

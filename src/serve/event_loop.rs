@@ -164,13 +164,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn timeout(&mut self) -> Option<Duration> {
         let Core { pool, now, metrics, .. } = &mut self.core;
         pool.hand_over();
-        pool.look_after(now.instant, metrics.in_flight > 0);
+        pool.end_turn(now.instant, metrics.in_flight > 0);
         if !self.ready.is_empty() || !pool.may_sleep() {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
         let Core { pool, plane, budget, .. } = &self.core;
-        let moment = self.timers.earliest([drain, pool.next_moment(), plane.next_moment(), budget.next_moment()]);
+        let moment = self.timers.earliest([drain, pool.next_deadline(), plane.next_moment(), budget.next_moment()]);
         moment.map(|at| at.saturating_duration_since(Instant::now()))
     }
 
@@ -380,11 +380,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             }
         }
         for work in std::mem::take(&mut self.core.commands.tasks) {
-            self.core.pool.run(work);
+            self.core.pool.run_task(work);
         }
         if let Some(then) = self.core.commands.recycle.take() {
             self.core.storage = Storage::default();
-            self.core.pool.rest(then);
+            self.core.pool.recycle_workers(then);
         }
         if let Some(listener) = self.core.commands.listener.take() {
             self.listen_at(listener);

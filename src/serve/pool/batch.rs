@@ -1,136 +1,77 @@
-//! The calls of one connection that stood ready together, and how far they are.
+//! A batch: the calls of one connection that were ready together, and their progress.
 //!
-//! The loop collects them, a worker carries them out, and whoever has a reply fills it in; the batch
+//! The loop collects the calls, a worker runs them, and replies are filled in by any thread; the batch
 //! puts the replies in order and sends them to the loop. It knows neither sockets nor sessions.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use super::batch_calls::{BatchBuffers, BatchBuilder, CallSpans, KEPT_BUFFER_BYTES};
+use super::batch_clock::BatchClock;
+use super::completions::{Completions, Followup};
+use super::outcome::{Delivery, Outcome};
+use super::queue::JobQueue;
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, Pace, ReplySink, Runner};
-use crate::limits::MAX_LINE_BYTES;
-use crate::wire::message::Call;
+use crate::limits::Limits;
+use crate::serve::control_plane::Task;
 use crate::wire::reply;
 
-use super::batch_clock::BatchClock;
-use super::completions::Followup;
-use super::{Delivery, Outcome, Shared};
-
-/// A short reply with its envelope: room for one such is made for each call.
+/// Length of a short reply with its envelope. A batch reserves this much for each call.
 const REPLY_BYTES: usize = 96;
 
-/// A short call with its envelope: room is made for as many calls as may come in so many bytes.
-const CALL_BYTES: usize = 64;
-
-/// Most bytes of text, or of replies, whose room is kept for others.
-const ROOM_BYTES: usize = 4 << 10;
-
-/// What the calls of a batch stood in: empty, for another batch. Memory that a thread frees for another goes
-/// the long way through the allocator.
-#[derive(Default)]
-pub(super) struct BatchBuffers {
-    text: String,
-    calls: Vec<CallSpans>,
+/// A job for a worker.
+pub(crate) enum Job<D: Dispatch, T: Send + 'static> {
+    Batch(Arc<Batch<D, T>>),
+    Task(Task<T>),
 }
 
-/// The calls of a batch, while the loop collects them.
-pub(crate) struct BatchBuilder {
-    owner: usize,
-    since: Instant,
-    text: String,
-    calls: Vec<CallSpans>,
-    most: usize,
+/// The part of the pool that workers and batches share.
+pub(crate) struct Shared<D: Dispatch, T: Send + 'static> {
+    pub(crate) dispatch: Arc<D>,
+    pub(crate) limits: Limits,
+    pub(crate) queue: JobQueue<Job<D, T>>,
+    pub(crate) results: Completions<Outcome<T>>,
+    /// Runs after the last worker has been recycled.
+    pub(crate) after_recycle: Mutex<Option<Task<T>>>,
+    /// Moving average of the time that a job takes, in nanoseconds.
+    pub(crate) mean_job_ns: AtomicU64,
+    /// Disconnects when the last owner of this struct drops it. The last field, so that all fields above are dropped
+    /// before.
+    pub(crate) _living: Sender<Infallible>,
 }
 
-impl BatchBuilder {
-    /// In this room, for at most `most` calls of the connection `owner`, which arrived at `since` in about `bytes`
-    /// bytes.
-    pub(super) fn new(room: BatchBuffers, owner: usize, since: Instant, bytes: usize, most: usize) -> BatchBuilder {
-        let BatchBuffers { mut text, mut calls } = room;
-        text.reserve(bytes);
-        calls.reserve((1 + bytes / CALL_BYTES).min(most));
-        BatchBuilder { owner, since, text, calls, most }
-    }
-
-    /// Adds a call. It is not full.
-    pub(crate) fn push(&mut self, call: &Call<'_>, pace: Pace) {
-        let id = self.text.len() as u32;
-        self.text.push_str(call.id);
-        let method = self.text.len() as u32;
-        self.text.push_str(&call.method);
-        let params = self.text.len() as u32;
-        self.text.push_str(call.params.unwrap_or_default());
-        self.calls.push(CallSpans { id, method, params, end: self.text.len() as u32, pace });
-    }
-
-    /// Does it take no more calls? Its text has less than 2^30 bytes before the last one, whose parts are no longer than
-    /// the longest line, so 32 bits are enough for a place in it.
-    pub(crate) fn is_full(&self) -> bool {
-        self.calls.len() == self.most || self.text.len() >= MAX_LINE_BYTES
-    }
-
-    /// The batch, ready to be run. Its replies begin in `out`, which is empty.
-    pub(super) fn build<D: Dispatch, T: Send + 'static>(
-        self,
-        mut out: Vec<u8>,
-        shared: Arc<Shared<D, T>>,
-    ) -> Batch<D, T> {
-        let BatchBuilder { owner, since, text, calls, .. } = self;
-        out.reserve(calls.len() * REPLY_BYTES);
-        let ready = RenderedReplies { lines: out, ..RenderedReplies::default() };
-        let state = Mutex::new(Progress { ready, ..Progress::default() });
-        Batch { owner, since, text, calls, shared, given_up: AtomicBool::new(false), state }
+impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
+    /// Appends an unfinished batch to the queue.
+    fn requeue(&self, batch: Arc<Batch<D, T>>) {
+        self.queue.push([Job::Batch(batch)], 1);
     }
 }
 
-/// Where the parts of a call begin in its batch's text, one behind the other. Short: what the loop writes,
-/// another processor reads.
-struct CallSpans {
-    id: u32,
-    method: u32,
-    params: u32,
-    end: u32,
-    pace: Pace,
-}
-
-impl CallSpans {
-    fn id(&self) -> Range<usize> {
-        self.id as usize..self.method as usize
-    }
-
-    fn method(&self) -> Range<usize> {
-        self.method as usize..self.params as usize
-    }
-
-    fn params(&self) -> Range<usize> {
-        self.params as usize..self.end as usize
-    }
-}
-
-/// Calls of one connection, carried out one after the other.
+/// Calls of one connection, run one after the other.
 ///
-/// A worker runs them until all are started, until time is up, until their replies are as much as a
-/// peer is to have waiting, or until one has to wait for replies that come later; then the worker
-/// goes. Of what is left, the batch itself, the loop, or the last of those replies puts it back into
-/// the queue.
+/// A worker runs them until all are started, until the batch's time is up, until the replies reach the output mark,
+/// or until a call must wait for late replies; then the worker leaves. If calls remain, the batch itself, the loop, or
+/// the last late reply puts the batch back into the queue.
 pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     owner: usize,
     since: Instant,
     text: String,
     calls: Vec<CallSpans>,
     shared: Arc<Shared<D, T>>,
-    /// No more of its calls are to be started. Set with the lock held.
-    given_up: AtomicBool,
+    /// No more of its calls may start. Set with the lock held.
+    cancelled: AtomicBool,
     state: Mutex<Progress>,
 }
 
-/// Reply lines on their way to the loop.
+/// Reply lines that have not been delivered to the loop.
 #[derive(Default)]
-pub(super) struct RenderedReplies {
+pub(crate) struct RenderedReplies {
     lines: Vec<u8>,
     count: usize,
-    /// How many of them are errors.
+    /// Number of them that are errors.
     errors: usize,
 }
 
@@ -146,81 +87,83 @@ impl RenderedReplies {
         self.count += 1;
     }
 
-    /// Takes over what the `other` one has, which keeps its room unless that is large.
+    /// Moves the replies of `other` to the end of these. `other` keeps its buffer unless that is large.
     fn append(&mut self, other: &mut RenderedReplies) {
         self.lines.extend_from_slice(&other.lines);
         self.count += other.count;
         self.errors += other.errors;
         other.lines.clear();
-        let lines = if other.lines.capacity() <= ROOM_BYTES { std::mem::take(&mut other.lines) } else { Vec::new() };
+        let kept = other.lines.capacity() <= KEPT_BUFFER_BYTES;
+        let lines = if kept { std::mem::take(&mut other.lines) } else { Vec::new() };
         *other = RenderedReplies { lines, ..RenderedReplies::default() };
     }
 }
 
-/// How far a batch is. `rendered <= started <= calls.len()`.
+/// Progress of a batch. `rendered <= started <= calls.len()`.
 #[derive(Default)]
 struct Progress {
-    /// Calls whose handler was called, or is about to be; those of a run of brief ones are added at its end.
+    /// Calls whose handler was called, or is about to be. Calls of a run of brief ones are added at the run's end.
     started: usize,
-    /// Calls whose reply is ready or delivered.
+    /// Calls whose reply is rendered or delivered.
     rendered: usize,
-    /// Replies given before their turn.
+    /// Replies that came before the replies to earlier calls.
     early: Vec<(usize, Result<Vec<u8>, CallError>)>,
-    /// Replies that were put off and are not here yet.
+    /// Late replies that have not come yet.
     open: usize,
-    /// No worker is on it, and it is in no queue: replies that come later are waited for.
+    /// No worker runs the batch and no queue holds it: it waits for late replies.
     parked: bool,
     ready: RenderedReplies,
 }
 
-/// What becomes of the calls behind those whose replies are delivered.
+/// What happens to the calls after those whose replies are delivered.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Remainder {
-    /// They go on, if there are any.
-    Goes,
-    /// They wait until the peer has taken what there is.
-    Waits,
+    /// They continue, if there are any.
+    Continues,
+    /// They are paused until the peer has taken the replies.
+    Paused,
 }
 
 /// What a worker does next with a batch.
-enum Step {
-    /// Carries out this call. `alone`: no reply is waited for, so nobody else can move it on.
-    Call {
-        at: usize,
-        alone: bool,
-    },
+enum BatchStep {
+    /// Runs call number `at`. `alone`: no late reply is open, so no other thread can advance the batch.
+    Call { at: usize, alone: bool },
+    /// Leaves the batch.
     Leave,
 }
 
 impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
-    /// What its calls stood in, but for a text that was long.
-    pub(super) fn into_buffers(self) -> BatchBuffers {
-        let Batch { mut text, mut calls, .. } = self;
-        text.clear();
-        calls.clear();
-        if text.capacity() > ROOM_BYTES {
-            text = String::new();
-        }
-        BatchBuffers { text, calls }
+    /// Creates the batch, ready to run. Its replies are appended to `out`, which must be empty.
+    pub(crate) fn new(builder: BatchBuilder, mut out: Vec<u8>, shared: Arc<Shared<D, T>>) -> Batch<D, T> {
+        let BatchBuilder { owner, since, text, calls, .. } = builder;
+        out.reserve(calls.len() * REPLY_BYTES);
+        let ready = RenderedReplies { lines: out, ..RenderedReplies::default() };
+        let state = Mutex::new(Progress { ready, ..Progress::default() });
+        Batch { owner, since, text, calls, shared, cancelled: AtomicBool::new(false), state }
     }
 
-    /// The ids of the calls after the first `answered` ones, as JSON texts.
+    /// Returns the batch's buffers, emptied.
+    pub(crate) fn into_buffers(self) -> BatchBuffers {
+        BatchBuffers::reuse(self.text, self.calls)
+    }
+
+    /// Returns the ids of the calls after the first `answered` ones, as JSON texts.
     pub(crate) fn ids_after(&self, answered: usize) -> impl Iterator<Item = &str> {
         self.calls[answered..].iter().map(|call| &self.text[call.id()])
     }
 
-    /// Calls in it.
+    /// Returns the number of calls.
     pub(crate) fn len(&self) -> usize {
         self.calls.len()
     }
 
-    /// Starts no more of its calls, and gives the replies behind the first `answered` ones that are
-    /// ready and not delivered: their lines, how many, and how many of them are errors. None where
-    /// others are on their way to the loop, which those would overtake. What is answered later, and in a
-    /// run of brief calls that is under way, is delivered as ever.
-    pub(crate) fn give_up(&self, answered: usize) -> (Vec<u8>, usize, usize) {
+    /// Starts no more calls, and takes the replies after the first `answered` ones that are rendered and not
+    /// delivered. Returns their lines, their number, and how many of them are errors. Returns none if other replies
+    /// are on their way to the loop, since these would overtake them. Replies that come later, and those of a run of
+    /// brief calls that is in progress, are delivered as usual.
+    pub(crate) fn cancel(&self, answered: usize) -> (Vec<u8>, usize, usize) {
         let mut state = self.lock();
-        self.given_up.store(true, Ordering::Relaxed);
+        self.cancelled.store(true, Ordering::Relaxed);
         if state.rendered - state.ready.count != answered {
             return Default::default();
         }
@@ -228,33 +171,33 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         (lines, count, errors)
     }
 
-    fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Carries its calls out, on a worker, from `began` on. `brief`, which is empty before and after, holds the replies
-    /// of brief calls until they are shown together: that takes the lock, which takes as long as one of those calls.
-    pub(super) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut RenderedReplies) {
-        let mut watch = BatchClock::new(began, self.shared.limits.brief_call);
-        let room = ROOM_BYTES.min(self.shared.limits.output_mark_bytes);
-        // One call at least each time, however short the time is.
+    /// Runs the batch's calls on a worker. `began` is the time now. `brief`, which is empty before and after, collects
+    /// the replies of brief calls, so that the lock is taken once for many: taking it costs as much as such a call.
+    pub(crate) fn run(self: &Arc<Self>, began: Instant, runner: &mut Runner<D::Worker>, brief: &mut RenderedReplies) {
+        let mut clock = BatchClock::new(began, self.shared.limits.brief_call);
+        let max_brief_bytes = KEPT_BUFFER_BYTES.min(self.shared.limits.output_mark_bytes);
+        // At least one call runs each time, however short the time limit is.
         let mut step = self.step(self.lock(), false);
-        while let Step::Call { mut at, alone } = step {
-            let (given, time) = loop {
+        while let BatchStep::Call { mut at, alone } = step {
+            let (given, elapsed) = loop {
                 let call = &self.calls[at];
                 let method = &self.text[call.method()];
                 let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
                 let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
                 let answered = alone && matches!(given, CallOutcome::Now(Ok(_)));
-                match (given, watch.after(method, answered, Instant::now)) {
+                match (given, clock.after(method, answered, Instant::now)) {
                     (CallOutcome::Now(Ok(text)), None)
                         if at + 1 < self.calls.len()
-                            && brief.lines.len() + text.len() < room
-                            && !self.is_given_up() =>
+                            && brief.lines.len() + text.len() < max_brief_bytes
+                            && !self.is_cancelled() =>
                     {
                         brief.push(&self.text[call.id()], Ok(text));
                         at += 1;
@@ -262,7 +205,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
                     other => break other,
                 }
             };
-            let time_up = time.is_some_and(|time| time >= self.shared.limits.batch_time);
+            let time_up = elapsed.is_some_and(|elapsed| elapsed >= self.shared.limits.batch_time);
             let mut state = self.lock();
             state.started = at + 1;
             state.rendered += brief.count;
@@ -275,62 +218,63 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         }
     }
 
-    /// Decides what comes next, delivers what is there before leaving, and parks or queues the rest.
-    fn step(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, time_up: bool) -> Step {
-        let waits = match self.calls.get(state.started) {
-            _ if self.is_given_up() => true,
+    /// Decides what the worker does next. Before the worker leaves, delivers the rendered replies, and parks or queues
+    /// the remaining calls.
+    fn step(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, time_up: bool) -> BatchStep {
+        let must_wait = match self.calls.get(state.started) {
+            _ if self.is_cancelled() => true,
             None => true,
             Some(call) => state.open > 0 && !self.may_join(&state, call.pace),
         };
-        if waits {
+        if must_wait {
             state.parked = true;
-            self.deliver(&mut state, Remainder::Goes, self.then());
+            self.deliver(&mut state, Remainder::Continues, self.followup());
         } else if time_up || self.is_full(&state) {
-            self.hand_back(state, self.then());
+            self.hand_back(state, self.followup());
         } else {
             let (at, alone) = (state.started, state.open == 0);
             state.started += 1;
-            return Step::Call { at, alone };
+            return BatchStep::Call { at, alone };
         }
-        Step::Leave
+        BatchStep::Leave
     }
 
-    /// Delivers, and sees to it that the rest goes on: at once, or when the peer has taken what there
-    /// is, since nothing else bounds what a batch answers.
-    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, then: Followup) {
-        let more = state.started < self.calls.len() && !self.is_given_up();
-        let rest = if more && self.is_full(&state) { Remainder::Waits } else { Remainder::Goes };
-        self.deliver(&mut state, rest, then);
+    /// Delivers the rendered replies and requeues the batch if calls remain. If the replies reach the output mark, the
+    /// loop requeues it once the peer has taken them: nothing else bounds the replies of a batch.
+    fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, followup: Followup) {
+        let more = state.started < self.calls.len() && !self.is_cancelled();
+        let remainder = if more && self.is_full(&state) { Remainder::Paused } else { Remainder::Continues };
+        self.deliver(&mut state, remainder, followup);
         drop(state);
-        if more && rest == Remainder::Goes {
+        if more && remainder == Remainder::Continues {
             self.shared.requeue(Arc::clone(self));
         }
     }
 
-    /// What a worker does when it leaves.
-    fn then(&self) -> Followup {
-        if self.shared.queue.waiting() > 0 { Followup::More } else { Followup::Nothing }
+    /// Returns what the worker does after it leaves this batch.
+    fn followup(&self) -> Followup {
+        if self.shared.queue.waiting() > 0 { Followup::More } else { Followup::Last }
     }
 
-    /// Do its replies hold as much as a peer is to have waiting?
+    /// Returns true if the rendered replies reach the output mark.
     fn is_full(&self, state: &Progress) -> bool {
         state.ready.lines.len() >= self.shared.limits.output_mark_bytes
     }
 
-    /// May a call of this pace start beside those that are open?
+    /// Returns true if a call of this pace may start while others are open.
     fn may_join(&self, state: &Progress, pace: Pace) -> bool {
         let open = &self.calls[state.rendered..state.started];
         pace == Pace::Pipelined && open.iter().all(|call| call.pace == Pace::Pipelined)
     }
 
-    /// The reply to the call `at`, which comes later.
+    /// Returns the slot for a late reply to call number `at`.
     fn put_off(self: &Arc<Self>, at: usize) -> LateReply {
         self.lock().open += 1;
         LateReply::new(Arc::clone(self) as Arc<dyn ReplySink>, at)
     }
 
-    /// Sends the replies that are ready to the loop.
-    fn deliver(&self, state: &mut Progress, rest: Remainder, then: Followup) {
+    /// Sends the rendered replies to the loop.
+    fn deliver(&self, state: &mut Progress, remainder: Remainder, followup: Followup) {
         if state.ready.count == 0 {
             return;
         }
@@ -341,12 +285,12 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
             count,
             errors,
             since: self.since,
-            paused: rest == Remainder::Waits,
+            paused: remainder == Remainder::Paused,
         };
-        self.shared.results.put(Outcome::Replies(delivery), then);
+        self.shared.results.put(Outcome::Replies(delivery), followup);
     }
 
-    /// Takes the answer to the call `at`; it may be the last that those behind it have waited for.
+    /// Takes the answer to call number `at`, and renders it and the early ones after it if all before it are rendered.
     fn take(&self, state: &mut Progress, at: usize, answer: Result<impl AsRef<[u8]> + Into<Vec<u8>>, CallError>) {
         if at == state.rendered {
             self.render(state, answer);
@@ -356,7 +300,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         }
     }
 
-    /// Takes the answers whose turn has come.
+    /// Renders the early answers that are next in order.
     fn take_early(&self, state: &mut Progress) {
         while let Some(next) = state.early.iter().position(|(at, _)| *at == state.rendered) {
             let (_, answer) = state.early.swap_remove(next);
@@ -377,7 +321,7 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
         self.take(&mut state, slot, answer);
         if state.parked && state.open == 0 {
             state.parked = state.started == self.calls.len();
-            self.hand_back(state, Followup::Nothing);
+            self.hand_back(state, Followup::Last);
         }
     }
 }

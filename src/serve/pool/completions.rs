@@ -1,21 +1,22 @@
 //! Results on their way back to the loop.
 //!
-//! Whoever has a result puts it here. The loop is woken only when it sleeps, and where more results
-//! are about to come, it may be woken once for many: it says when it goes to sleep whether it is
-//! patient. It looks here before it sleeps, so nothing is put unseen.
+//! Any thread puts its results here; the loop is the only reader. The loop is woken only if it sleeps. If it sleeps
+//! with a short timeout, it is woken once for several results when more are about to come. The loop takes all results
+//! before it sleeps, so none is missed.
 
 use std::sync::PoisonError;
 
 use super::sync::{Mutex, MutexGuard};
 
-/// Results held back from a patient reader. Picked: as many as make a wake-up cheap beside them.
-const HELD_BACK: usize = 32;
+/// Most results that are held back from a reader in [`ReaderState::TimedWait`]. Picked: enough that one wake-up
+/// costs little beside them.
+const MAX_HELD_BACK_COUNT: usize = 32;
 
-/// Capacity that is kept while nothing waits.
-const KEPT: usize = 4 * HELD_BACK;
+/// Largest capacity, in results, that is kept while none waits.
+const MAX_KEPT_COUNT: usize = 4 * MAX_HELD_BACK_COUNT;
 
-/// Results with one reader, which sleeps somewhere else.
-pub(super) struct Completions<T> {
+/// A queue of results with one reader, which sleeps in its own event queue.
+pub(crate) struct Completions<T> {
     state: Mutex<State<T>>,
     /// Wakes the reader.
     notify: Box<dyn Fn() + Send + Sync>,
@@ -28,51 +29,53 @@ struct State<T> {
 
 /// What is known of the reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReaderState {
-    /// It looks here before it sleeps, or was notified.
+pub(crate) enum ReaderState {
+    /// It takes the results before it sleeps, or was notified.
     Awake,
-    /// It sleeps, but not for long: it need not be woken for each result.
-    Patient,
-    /// It sleeps.
-    Asleep,
+    /// It sleeps with a short timeout and need not be woken for each result.
+    TimedWait,
+    /// It sleeps until it is woken.
+    Waiting,
 }
 
-/// What whoever puts a result is up to.
+/// What the thread that puts a result does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Followup {
-    /// More results are to come soon, or else [`Completions::announce`].
+pub(crate) enum Followup {
+    /// It puts more results soon, or calls [`Completions::announce`].
     More,
-    /// This is all.
-    Nothing,
+    /// It puts no more results.
+    Last,
 }
 
 impl<T> Completions<T> {
-    pub(super) fn new(notify: impl Fn() + Send + Sync + 'static) -> Completions<T> {
+    pub(crate) fn new(notify: impl Fn() + Send + Sync + 'static) -> Completions<T> {
         let state = State { results: Vec::new(), reader: ReaderState::Awake };
         Completions { state: Mutex::new(state), notify: Box::new(notify) }
     }
 
-    /// Puts a result.
-    pub(super) fn put(&self, result: T, then: Followup) {
+    /// Appends a result, and wakes the reader unless the result may be held back.
+    pub(crate) fn put(&self, result: T, followup: Followup) {
         let mut state = self.lock();
         state.results.push(result);
-        let is_held = then == Followup::More && state.reader == ReaderState::Patient && state.results.len() < HELD_BACK;
-        if !is_held {
+        let is_held_back = followup == Followup::More
+            && state.reader == ReaderState::TimedWait
+            && state.results.len() < MAX_HELD_BACK_COUNT;
+        if !is_held_back {
             self.wake(state);
         }
     }
 
-    /// Sees to it that the reader knows of all that was put.
-    pub(super) fn announce(&self) {
+    /// Wakes the reader if results wait.
+    pub(crate) fn announce(&self) {
         let state = self.lock();
         if !state.results.is_empty() {
             self.wake(state);
         }
     }
 
-    /// Takes all that is here into `results`, which is empty. The reader is awake.
-    pub(super) fn take(&self, results: &mut Vec<T>) {
-        if results.capacity() > KEPT {
+    /// Moves all results into `results`, which must be empty, and marks the reader as awake.
+    pub(crate) fn take(&self, results: &mut Vec<T>) {
+        if results.capacity() > MAX_KEPT_COUNT {
             *results = Vec::new();
         }
         let mut state = self.lock();
@@ -80,8 +83,8 @@ impl<T> Completions<T> {
         std::mem::swap(&mut state.results, results);
     }
 
-    /// The reader wants to sleep. May it? Not if something is here.
-    pub(super) fn may_sleep(&self, reader: ReaderState) -> bool {
+    /// Returns true if no result waits; the reader then counts as being in state `reader`.
+    pub(crate) fn may_sleep(&self, reader: ReaderState) -> bool {
         let mut state = self.lock();
         if state.results.is_empty() {
             state.reader = reader;

@@ -1,126 +1,84 @@
 //! A fixed number of worker threads behind one queue.
 //!
-//! A job is a [`Batch`], the calls of one connection that stood ready, or a task of the control
-//! plane. The loop collects jobs and hands those of a turn over together; results come back through a
-//! mailbox that the loop empties each turn. A panic becomes an error reply and the worker lives.
+//! A job is a [`Batch`] (the calls of one connection that were ready together) or a task of the control
+//! plane. The loop collects jobs and hands over those of a turn together; results come back through
+//! [`Completions`], which the loop empties each turn. A panic becomes an error reply; the worker continues.
 //!
-//! Waking a worker costs more than most jobs, so a hand-over wakes as many as the work it brings seems
-//! worth, going by how long the last jobs took, and results of brief jobs are announced together. Both
-//! are guesses, so they hold for [`PATIENCE`] only: then every worker is called that there is a job
-//! for, and each result is announced at once.
+//! Waking a worker costs more than most jobs. So a hand-over wakes only as many workers as its estimated work
+//! justifies, and results of brief jobs are announced together. The estimate is the moving average of recent job
+//! times. It may be wrong, so it is trusted for [`ESTIMATE_TIMEOUT`]: then one worker is woken for each waiting job,
+//! and each result is announced at once.
 //!
-//! Where the system allows it, a worker that is woken takes the processor from nobody, least of all from
-//! the loop that has woken it: the loop would be put aside in the middle of its turn, each time it hands
-//! something over.
+//! Workers run under SCHED_BATCH (Linux), so waking one does not preempt the event loop.
 
 mod batch;
+mod batch_calls;
 mod batch_clock;
 mod completions;
 #[cfg(all(loom, test))]
 mod models;
+mod outcome;
 mod queue;
 mod sync;
+mod worker;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use self::completions::{Completions, Followup, ReaderState};
-use self::queue::{JobQueue, Rested, WorkerStep};
-use crate::dispatch::{Dispatch, Panicked, Runner};
+use self::batch::{Job, Shared};
+use self::batch_calls::BatchBuffers;
+use self::completions::{Completions, ReaderState};
+use self::queue::JobQueue;
+use crate::dispatch::Dispatch;
 use crate::limits::Limits;
 use crate::serve::control_plane::Task;
-use crate::sys::process;
 
-pub(crate) use self::batch::{Batch, BatchBuilder};
-use self::batch::{BatchBuffers, RenderedReplies};
+pub(crate) use self::batch::Batch;
+pub(crate) use self::batch_calls::BatchBuilder;
+pub(crate) use self::outcome::{Delivery, Outcome};
 
-/// How long guesses hold: the shortest time that epoll(7) and kqueue(2) both can wait.
-const PATIENCE: Duration = Duration::from_millis(1);
+/// How long an estimate is trusted: the shortest timeout that both epoll(7) and kqueue(2) can wait for.
+const ESTIMATE_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// Work that is worth waking another worker for. Picked: some ten times what waking one costs.
-const WORTH_A_WORKER: Duration = Duration::from_micros(50);
+/// Estimated work that justifies waking another worker. Picked: about ten times the cost of waking one.
+const WORK_PER_WAKE: Duration = Duration::from_micros(50);
 
-/// Jobs that are handed over while the turn goes on. Picked: enough for one wake-up not to count.
-const HANDFUL: usize = 32;
+/// Jobs that are handed over before the turn is over. Picked: enough that one wake-up costs little beside them.
+const HAND_OVER_JOB_COUNT: usize = 32;
 
-/// Most rooms that are kept for batches to come. Picked: twice as many batches as make one hand-over.
-const SPARE: usize = 2 * HANDFUL;
+/// Most buffers kept for later batches. Picked: twice as many as batches of one hand-over.
+const MAX_SPARE_COUNT: usize = 2 * HAND_OVER_JOB_COUNT;
 
-/// The pool, as the loop holds it. Dropping it lets the workers end after their running job.
+/// The pool as the loop owns it. When it is dropped, each worker exits after its running job.
 pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
-    /// `None` once it is to end.
+    /// `None` once the pool ends.
     shared: Option<Arc<Shared<D, T>>>,
-    /// For batches to come, until there is a [`Pool::rest`].
+    /// Buffers for later batches. Freed by [`Pool::recycle_workers`].
     spare: Vec<BatchBuffers>,
-    /// Jobs that were not handed over yet.
+    /// Jobs that are not handed over yet.
     fresh: Vec<Job<D, T>>,
-    /// Tasks that wait until others are done: whatever a disk does to tasks, one worker is left for calls.
+    /// Tasks that wait until others are done: however slow the disk makes tasks, one worker remains for calls.
     tasks: VecDeque<Task<T>>,
-    /// Tasks that workers have.
+    /// Tasks that are handed over and not done.
     tasks_out: usize,
-    /// Something was handed over since the last [`Pool::look_after`].
+    /// A job was handed over since the last [`Pool::end_turn`].
     handed_over: bool,
-    /// When the guesses about that are given up.
-    patient_until: Option<Instant>,
-    /// Closed when nobody holds any more what is shared.
+    /// When the estimate for the last hand-over is no longer trusted.
+    estimate_until: Option<Instant>,
+    /// Disconnected once no worker and no batch owns `shared`.
     alive: Receiver<Infallible>,
-}
-
-/// What came of a job.
-pub(crate) enum Outcome<T> {
-    /// Calls were answered.
-    Replies(Delivery),
-    /// A task is done.
-    Task(Result<T, Panicked>),
-}
-
-/// Replies of one connection's calls, in order.
-pub(crate) struct Delivery {
-    /// Whose they are.
-    pub(crate) owner: usize,
-    /// Reply lines.
-    pub(crate) replies: Vec<u8>,
-    /// How many.
-    pub(crate) count: usize,
-    /// How many of them are errors.
-    pub(crate) errors: usize,
-    /// When the calls were handed over.
-    pub(crate) since: Instant,
-    /// The rest of the batch waits for [`Pool::resume`].
-    pub(crate) paused: bool,
-}
-
-/// What workers and batches hold of the pool.
-struct Shared<D: Dispatch, T: Send + 'static> {
-    dispatch: Arc<D>,
-    limits: Limits,
-    queue: JobQueue<Job<D, T>>,
-    results: Completions<Outcome<T>>,
-    /// Runs behind the last worker that rests.
-    then: Mutex<Option<Task<T>>>,
-    /// About how long a job takes, in nanoseconds.
-    usual_ns: AtomicU64,
-    /// Goes when nobody holds this any more; the last field, so all that stands before it has gone by then.
-    _living: Sender<Infallible>,
-}
-
-enum Job<D: Dispatch, T: Send + 'static> {
-    Batch(Arc<Batch<D, T>>),
-    Task(Task<T>),
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     /// Starts the workers. `notify` is called, from any thread, to end the loop's sleep.
     ///
     /// # Errors
-    /// The system's, where a thread cannot be started.
+    /// Those of [`std::thread::Builder::spawn`].
     pub(crate) fn start(
         dispatch: Arc<D>,
         limits: &Limits,
@@ -132,8 +90,8 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             limits: limits.clone(),
             queue: JobQueue::new(),
             results: Completions::new(notify),
-            then: Mutex::new(None),
-            usual_ns: AtomicU64::new(0),
+            after_recycle: Mutex::new(None),
+            mean_job_ns: AtomicU64::new(0),
             _living: living,
         });
         let pool = Pool {
@@ -143,67 +101,67 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             tasks: VecDeque::new(),
             tasks_out: 0,
             handed_over: false,
-            patient_until: None,
+            estimate_until: None,
             alive,
         };
         for index in 0..limits.workers {
-            pool.shared().start_worker(index, 0)?;
+            worker::start(pool.shared(), index, 0)?;
         }
         Ok(pool)
     }
 
-    /// A batch to be filled with calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
+    /// Returns a builder for calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
     pub(crate) fn builder(&mut self, owner: usize, since: Instant, bytes: usize) -> BatchBuilder {
-        let room = self.spare.pop().unwrap_or_default();
-        BatchBuilder::new(room, owner, since, bytes, self.shared().limits.batch_calls)
+        let buffers = self.spare.pop().unwrap_or_default();
+        BatchBuilder::new(buffers, owner, since, bytes, self.shared().limits.batch_calls)
     }
 
-    /// Takes back a batch whose replies are all here.
-    pub(crate) fn recycle(&mut self, batch: Arc<Batch<D, T>>) {
-        // The worker may hold it a moment longer; then it goes with the worker's share.
-        if self.spare.len() < SPARE
+    /// Keeps the buffers of a batch whose replies have all arrived.
+    pub(crate) fn reuse(&mut self, batch: Arc<Batch<D, T>>) {
+        // If the worker still owns it, the worker frees it.
+        if self.spare.len() < MAX_SPARE_COUNT
             && let Some(batch) = Arc::into_inner(batch)
         {
             self.spare.push(batch.into_buffers());
         }
     }
 
-    /// Takes a batch for the workers. Its replies begin in `out`, which is empty.
+    /// Submits a batch to the workers. Its replies are appended to `out`, which must be empty.
     pub(crate) fn submit(&mut self, batch: BatchBuilder, out: Vec<u8>) -> Arc<Batch<D, T>> {
-        let batch = Arc::new(batch.build(out, Arc::clone(self.shared())));
+        let batch = Arc::new(Batch::new(batch, out, Arc::clone(self.shared())));
         self.push(Job::Batch(Arc::clone(&batch)));
         batch
     }
 
-    /// Lets a batch go on that paused, now that its peer has taken what it answered.
+    /// Resumes a paused batch. Called once its peer has taken its replies.
     pub(crate) fn resume(&mut self, batch: &Arc<Batch<D, T>>) {
         self.push(Job::Batch(Arc::clone(batch)));
     }
 
-    /// Takes a task for the workers, of whom all but one may have tasks.
-    pub(crate) fn run(&mut self, work: Task<T>) {
-        self.tasks.push_back(work);
+    /// Submits a task to the workers. At most all but one of them run tasks at a time.
+    pub(crate) fn run_task(&mut self, task: Task<T>) {
+        self.tasks.push_back(task);
         self.begin_tasks();
     }
 
     fn begin_tasks(&mut self) {
-        let most = self.shared().limits.workers.saturating_sub(1).max(1);
-        while self.tasks_out < most
-            && let Some(work) = self.tasks.pop_front()
+        let max_tasks = self.shared().limits.workers.saturating_sub(1).max(1);
+        while self.tasks_out < max_tasks
+            && let Some(task) = self.tasks.pop_front()
         {
             self.tasks_out += 1;
-            self.push(Job::Task(work));
+            self.push(Job::Task(task));
         }
     }
 
     fn push(&mut self, job: Job<D, T>) {
         self.fresh.push(job);
-        if self.fresh.len() == HANDFUL {
+        if self.fresh.len() == HAND_OVER_JOB_COUNT {
             self.hand_over();
         }
     }
 
-    /// Hands over what was collected.
+    /// Hands over the collected jobs.
     pub(crate) fn hand_over(&mut self) {
         if self.fresh.is_empty() {
             return;
@@ -211,66 +169,65 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         self.handed_over = true;
         let shared = self.shared.as_ref().expect(SHARED);
         let tasks = self.fresh.iter().filter(|job| matches!(job, Job::Task(_))).count();
-        let usual = Duration::from_nanos(shared.usual_ns.load(Ordering::Relaxed));
-        let work = usual * (self.fresh.len() - tasks) as u32;
-        let workers = 1 + tasks + (work.as_nanos() / WORTH_A_WORKER.as_nanos()) as usize;
+        let mean = Duration::from_nanos(shared.mean_job_ns.load(Ordering::Relaxed));
+        let work = mean * (self.fresh.len() - tasks) as u32;
+        let workers = 1 + tasks + (work.as_nanos() / WORK_PER_WAKE.as_nanos()) as usize;
         shared.queue.push(self.fresh.drain(..), workers);
     }
 
-    /// The turn that began at `now` is over: gives up guesses that have held for long enough. `in_flight`: calls wait
-    /// for their results.
-    pub(crate) fn look_after(&mut self, now: Instant, in_flight: bool) {
+    /// Called at the end of the turn that began at `now`: wakes more workers if an estimate has been trusted for long
+    /// enough. `in_flight`: calls wait for their results.
+    pub(crate) fn end_turn(&mut self, now: Instant, in_flight: bool) {
         if std::mem::take(&mut self.handed_over) {
-            self.patient_until = Some(now + PATIENCE);
+            self.estimate_until = Some(now + ESTIMATE_TIMEOUT);
         }
         if !in_flight {
-            self.patient_until = None;
+            self.estimate_until = None;
         }
-        if self.patient_until.take_if(|until| *until <= now).is_some() {
-            self.shared().queue.call_all();
+        if self.estimate_until.take_if(|until| *until <= now).is_some() {
+            self.shared().queue.wake_for_all_jobs();
         }
     }
 
-    /// May the loop sleep until [`Pool::next_moment`]? Not if there are results.
+    /// Returns true if the loop may sleep until [`Pool::next_deadline`]: no results wait.
     pub(crate) fn may_sleep(&mut self) -> bool {
-        let reader = if self.patient_until.is_some() { ReaderState::Patient } else { ReaderState::Asleep };
+        let reader = if self.estimate_until.is_some() { ReaderState::TimedWait } else { ReaderState::Waiting };
         self.shared().results.may_sleep(reader)
     }
 
-    /// When the loop is to look after what it has handed over.
-    pub(crate) fn next_moment(&self) -> Option<Instant> {
-        self.patient_until
+    /// Returns when [`Pool::end_turn`] must be called at the latest.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.estimate_until
     }
 
-    /// Has each worker let go of its own state once it is through with its job, then runs `then`. Other threads go
-    /// on, as far as the system gives any: the allocator keeps some of what a thread has freed for that thread.
-    pub(crate) fn rest(&mut self, then: Task<T>) {
+    /// Has each worker drop its state after its running job, then runs `then` on a worker. New threads replace the
+    /// workers as far as they can be started, since the allocator caches freed memory for each thread.
+    pub(crate) fn recycle_workers(&mut self, then: Task<T>) {
         self.spare = Vec::new();
         let shared = self.shared.as_ref().expect(SHARED);
-        // One that has not run yet is given up, and never comes back.
-        let earlier = shared.then.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
+        // An earlier task that has not been queued yet is dropped: it gives no result.
+        let earlier = shared.after_recycle.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
         self.tasks_out += usize::from(earlier.is_none());
-        let (workers, round) = (shared.limits.workers, shared.queue.next_round());
-        let successors = (0..workers).take_while(|&index| shared.start_worker(index, round).is_ok()).count();
-        shared.queue.rest(workers, successors);
+        let (workers, generation) = (shared.limits.workers, shared.queue.next_generation());
+        let successors = (0..workers).take_while(|&index| worker::start(shared, index, generation).is_ok()).count();
+        shared.queue.recycle(workers, successors);
     }
 
-    /// Takes all results that are here into `results`, which is empty.
+    /// Moves all results into `results`, which must be empty.
     pub(crate) fn take(&mut self, results: &mut Vec<Outcome<T>>) {
         self.shared().results.take(results);
         self.tasks_out -= results.iter().filter(|outcome| matches!(outcome, Outcome::Task(_))).count();
         self.begin_tasks();
     }
 
-    /// Lets the workers end, and waits for them, but no longer than `patience`: one that is stuck is
-    /// left behind.
-    pub(crate) fn end(mut self, patience: Duration) {
+    /// Lets the workers exit and waits for them for at most `timeout`. A worker that is still busy then is left behind.
+    pub(crate) fn end(mut self, timeout: Duration) {
         let Some(shared) = self.shared.take() else { return };
-        shared.close();
+        drop(shared.queue.close());
         drop(shared);
         self.fresh.clear();
-        if self.alive.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            log::warn!("a handler is stuck, or keeps a reply, and is left behind");
+        if self.alive.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+            log::warn!("drain timeout: a worker is still busy or a LateReply is still held; exiting without it");
         }
     }
 
@@ -278,81 +235,18 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         self.shared.as_ref().expect(SHARED)
     }
 
-    /// Jobs that wait for a worker.
+    /// Returns the number of jobs that wait for a worker.
     pub(crate) fn queued(&self) -> usize {
         self.shared().queue.waiting() + self.fresh.len() + self.tasks.len()
     }
 }
 
-const SHARED: &str = "only the end takes it, and the pool with it";
+const SHARED: &str = "only `end` takes it, and consumes the pool";
 
 impl<D: Dispatch, T: Send + 'static> Drop for Pool<D, T> {
     fn drop(&mut self) {
         if let Some(shared) = &self.shared {
-            shared.close();
+            drop(shared.queue.close());
         }
-    }
-}
-
-impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
-    /// Starts a worker that need not rest before the round behind `rested`.
-    fn start_worker(self: &Arc<Self>, index: usize, rested: u64) -> io::Result<()> {
-        let shared = Arc::clone(self);
-        let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
-        thread.stack_size(self.limits.worker_stack_bytes).spawn(move || shared.work(rested)).map(drop)
-    }
-
-    fn work(&self, mut rested: u64) {
-        process::set_batch_scheduling();
-        let (mut runner, mut brief) = (Runner::default(), RenderedReplies::default());
-        loop {
-            match self.queue.take(&mut rested) {
-                Some(WorkerStep::Job(Job::Batch(batch))) => {
-                    let began = Instant::now();
-                    batch.run(began, &mut runner, &mut brief);
-                    drop(batch);
-                    self.took(began.elapsed());
-                }
-                Some(WorkerStep::Job(Job::Task(work))) => self.carry_out(work),
-                Some(WorkerStep::Rest) => {
-                    (runner, brief) = (Runner::default(), RenderedReplies::default());
-                    let Rested { last, goes } = self.queue.rested();
-                    if last && let Some(then) = self.then.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                        self.queue.push([Job::Task(then)], 1);
-                    }
-                    if goes {
-                        return;
-                    }
-                }
-                Some(WorkerStep::End) => return,
-                None => {
-                    runner.shrink();
-                    self.results.announce();
-                    self.queue.wait(rested);
-                }
-            }
-        }
-    }
-
-    fn close(&self) {
-        // What waits is nobody's any more: the loop has answered for it.
-        drop(self.queue.close());
-    }
-
-    /// Puts a batch that is not through behind the others.
-    fn requeue(&self, batch: Arc<Batch<D, T>>) {
-        self.queue.push([Job::Batch(batch)], 1);
-    }
-
-    fn carry_out(&self, work: Task<T>) {
-        let done = catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Panicked::of(&*panic));
-        self.results.put(Outcome::Task(done), Followup::Nothing);
-    }
-
-    /// A job took so long. Two workers may overwrite each other's news, which matters to no guess.
-    fn took(&self, time: Duration) {
-        let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let usual = self.usual_ns.load(Ordering::Relaxed);
-        self.usual_ns.store(usual - usual / 8 + time / 8, Ordering::Relaxed);
     }
 }

@@ -1,5 +1,5 @@
-//! The queue and the mailbox under every order of steps that their threads can take (loom), within a
-//! bound on how often a thread is preempted. Loom says itself where all threads wait for ever.
+//! Loom models of the job queue and the completion queue: every interleaving of their threads' steps, up to a bound
+//! on preemptions. Loom itself reports deadlocks.
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --no-default-features --lib models`
 
@@ -12,72 +12,78 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::completions::{Completions, Followup, ReaderState};
-use super::queue::{JobQueue, Rested, WorkerStep};
+use super::queue::{JobQueue, Recycled, WorkerStep};
 
-/// What the loop sleeps in: a waker that keeps one notice, as mio's does.
+/// Stands in for mio's `Waker` and poll: remembers one notification.
 #[derive(Default)]
-struct Bed {
-    notices: Mutex<bool>,
+struct Event {
+    notified: Mutex<bool>,
     wake: Condvar,
 }
 
-impl Bed {
+impl Event {
     fn notify(&self) {
-        *self.notices.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *self.notified.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.wake.notify_one();
     }
 
     fn sleep(&self) {
-        let mut noticed = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
-        while !std::mem::take(&mut *noticed) {
-            noticed = self.wake.wait(noticed).unwrap_or_else(PoisonError::into_inner);
+        let mut notified = self.notified.lock().unwrap_or_else(PoisonError::into_inner);
+        while !std::mem::take(&mut *notified) {
+            notified = self.wake.wait(notified).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-struct World {
+struct Pool {
     queue: JobQueue<usize>,
     results: Completions<usize>,
-    bed: Arc<Bed>,
-    gate: Bed,
-    rests: AtomicUsize,
+    event: Arc<Event>,
+    gate: Event,
+    recycled_count: AtomicUsize,
 }
 
-impl World {
-    fn new() -> Arc<World> {
-        let bed = Arc::new(Bed::default());
-        let waker = Arc::clone(&bed);
+impl Pool {
+    fn new() -> Arc<Pool> {
+        let event = Arc::new(Event::default());
+        let waker = Arc::clone(&event);
         let results = Completions::new(move || waker.notify());
-        Arc::new(World { queue: JobQueue::new(), results, bed, gate: Bed::default(), rests: AtomicUsize::new(0) })
+        Arc::new(Pool {
+            queue: JobQueue::new(),
+            results,
+            event,
+            gate: Event::default(),
+            recycled_count: AtomicUsize::new(0),
+        })
     }
 
-    /// As the pool's own workers do.
-    fn work(&self, mut rested: u64) {
+    /// Works as the real workers do.
+    fn work(&self, mut generation: u64) {
         loop {
-            match self.queue.take(&mut rested) {
+            match self.queue.take(&mut generation) {
                 Some(WorkerStep::Job(job)) => {
                     match job {
                         HELD => self.gate.sleep(),
                         OPENER => self.gate.notify(),
                         _ => {}
                     }
-                    let then = if self.queue.waiting() > 0 { Followup::More } else { Followup::Nothing };
-                    self.results.put(job, then);
+                    let followup = if self.queue.waiting() > 0 { Followup::More } else { Followup::Last };
+                    self.results.put(job, followup);
                 }
-                Some(WorkerStep::Rest) => {
-                    self.rests.fetch_add(1, Ordering::SeqCst);
-                    let Rested { last, goes } = self.queue.rested();
-                    if last {
-                        self.results.put(RESTED, Followup::Nothing);
+                Some(WorkerStep::Recycle) => {
+                    self.recycled_count.fetch_add(1, Ordering::SeqCst);
+                    let Recycled { is_last, exits } = self.queue.recycled();
+                    if is_last {
+                        self.results.put(RECYCLED, Followup::Last);
                     }
-                    if goes {
+                    if exits {
                         return;
                     }
                 }
-                Some(WorkerStep::End) => return,
+                Some(WorkerStep::Exit) => return,
                 None => {
                     self.results.announce();
-                    self.queue.wait(rested);
+                    self.queue.wait(generation);
                 }
             }
         }
@@ -94,21 +100,21 @@ impl World {
                 return all;
             }
             if self.results.may_sleep(reader) {
-                self.bed.sleep();
+                self.event.sleep();
             }
         }
     }
 }
 
-/// A job that ends when the second one runs, that one, and the result of the last worker to rest.
+/// A job that ends once [`OPENER`] runs; that job; and the result of the last worker that is recycled.
 const HELD: usize = 97;
 const OPENER: usize = 98;
-const RESTED: usize = 99;
+const RECYCLED: usize = 99;
 
-fn workers(world: &Arc<World>, count: usize, rested: u64) -> Vec<thread::JoinHandle<()>> {
+fn workers(pool: &Arc<Pool>, count: usize, generation: u64) -> Vec<thread::JoinHandle<()>> {
     let start = |_| {
-        let world = Arc::clone(world);
-        thread::spawn(move || world.work(rested))
+        let pool = Arc::clone(pool);
+        thread::spawn(move || pool.work(generation))
     };
     (0..count).map(start).collect()
 }
@@ -119,91 +125,91 @@ fn model(check: impl Fn() + Sync + Send + 'static) {
     builder.check(check);
 }
 
-fn end(world: &World, workers: Vec<thread::JoinHandle<()>>) {
-    world.queue.close();
+fn end(pool: &Pool, workers: Vec<thread::JoinHandle<()>>) {
+    pool.queue.close();
     for worker in workers {
         worker.join().unwrap();
     }
 }
 
 #[test]
-fn each_job_is_done_once_and_each_result_is_taken() {
+fn each_job_runs_once_and_each_result_is_taken() {
     model(|| {
-        let world = World::new();
-        let workers = workers(&world, 2, 0);
-        world.queue.push([1, 2], 1);
-        world.queue.push([3], 1);
-        assert_eq!(world.collect(3, ReaderState::Patient), [1, 2, 3]);
-        end(&world, workers);
+        let pool = Pool::new();
+        let workers = workers(&pool, 2, 0);
+        pool.queue.push([1, 2], 1);
+        pool.queue.push([3], 1);
+        assert_eq!(pool.collect(3, ReaderState::TimedWait), [1, 2, 3]);
+        end(&pool, workers);
     });
 }
 
 #[test]
-fn a_reader_that_is_out_of_patience_waits_for_no_other_job() {
+fn a_reader_whose_timeout_has_passed_waits_for_no_other_result() {
     model(|| {
-        let world = World::new();
-        let other = Arc::clone(&world);
-        // A worker that never comes to its next job, or to its end.
+        let pool = Pool::new();
+        let other = Arc::clone(&pool);
+        // A worker that never takes its next job and never exits.
         let stuck = thread::spawn(move || other.results.put(1, Followup::More));
-        world.results.may_sleep(ReaderState::Patient);
-        // The moment has come.
-        assert_eq!(world.collect(1, ReaderState::Asleep), [1]);
+        pool.results.may_sleep(ReaderState::TimedWait);
+        // The timeout has passed.
+        assert_eq!(pool.collect(1, ReaderState::Waiting), [1]);
         stuck.join().unwrap();
     });
 }
 
 #[test]
-fn all_workers_rest_once_and_the_last_one_says_so() {
+fn all_workers_are_recycled_once_and_the_last_one_reports_it() {
     model(|| {
-        let world = World::new();
-        let workers = workers(&world, 2, 0);
-        world.queue.push([1], 1);
-        world.queue.rest(2, 0);
-        assert_eq!(world.collect(2, ReaderState::Asleep), [1, RESTED]);
-        assert_eq!(world.rests.load(Ordering::SeqCst), 2);
-        end(&world, workers);
+        let pool = Pool::new();
+        let workers = workers(&pool, 2, 0);
+        pool.queue.push([1], 1);
+        pool.queue.recycle(2, 0);
+        assert_eq!(pool.collect(2, ReaderState::Waiting), [1, RECYCLED]);
+        assert_eq!(pool.recycled_count.load(Ordering::SeqCst), 2);
+        end(&pool, workers);
     });
 }
 
 #[test]
-fn a_worker_that_rests_goes_and_its_successor_does_the_jobs() {
+fn a_recycled_worker_exits_and_its_successor_runs_the_jobs() {
     model(|| {
-        let world = World::new();
-        let old = workers(&world, 1, 0);
-        let new = workers(&world, 1, world.queue.next_round());
-        world.queue.push([1], 1);
-        world.queue.rest(1, 1);
+        let pool = Pool::new();
+        let old = workers(&pool, 1, 0);
+        let new = workers(&pool, 1, pool.queue.next_generation());
+        pool.queue.push([1], 1);
+        pool.queue.recycle(1, 1);
         old.into_iter().for_each(|worker| worker.join().unwrap());
-        world.queue.push([2], 1);
-        assert_eq!(world.collect(3, ReaderState::Asleep), [1, 2, RESTED]);
-        assert_eq!(world.rests.load(Ordering::SeqCst), 1);
-        end(&world, new);
+        pool.queue.push([2], 1);
+        assert_eq!(pool.collect(3, ReaderState::Waiting), [1, 2, RECYCLED]);
+        assert_eq!(pool.recycled_count.load(Ordering::SeqCst), 1);
+        end(&pool, new);
     });
 }
 
 #[test]
-fn a_closed_queue_lets_all_workers_end_and_gives_back_what_nobody_took() {
+fn a_closed_queue_lets_all_workers_exit_and_returns_the_jobs_left() {
     model(|| {
-        let world = World::new();
-        let workers = workers(&world, 2, 0);
-        world.queue.push([1, 2], 2);
-        let left = world.queue.close();
-        end(&world, workers);
+        let pool = Pool::new();
+        let workers = workers(&pool, 2, 0);
+        pool.queue.push([1, 2], 2);
+        let left = pool.queue.close();
+        end(&pool, workers);
         let mut done = Vec::new();
-        world.results.take(&mut done);
+        pool.results.take(&mut done);
         assert_eq!(done.len() + left.len(), 2);
     });
 }
 
 #[test]
-fn one_that_waits_is_called_for_the_job_of_another_that_is_stuck() {
+fn a_sleeping_worker_is_woken_for_the_job_behind_a_stuck_worker() {
     model(|| {
-        let world = World::new();
-        let workers = workers(&world, 2, 0);
-        world.queue.push([HELD, OPENER], 1);
-        // The moment has come.
-        world.queue.call_all();
-        assert_eq!(world.collect(2, ReaderState::Asleep), [HELD, OPENER]);
-        end(&world, workers);
+        let pool = Pool::new();
+        let workers = workers(&pool, 2, 0);
+        pool.queue.push([HELD, OPENER], 1);
+        // The estimate has expired.
+        pool.queue.wake_for_all_jobs();
+        assert_eq!(pool.collect(2, ReaderState::Waiting), [HELD, OPENER]);
+        end(&pool, workers);
     });
 }

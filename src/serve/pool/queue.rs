@@ -1,7 +1,7 @@
 //! Jobs that wait for a worker, and workers that wait for a job.
 //!
-//! Nothing here runs anything. The lock is held to push or to take, and a worker is called only if
-//! it sleeps: one that is on its way looks at the queue again before it does.
+//! This module runs no job. The lock is held only to push or to take, and a worker is woken only if it sleeps: an
+//! awake one looks at the queue again before it sleeps.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
@@ -10,63 +10,63 @@ use std::sync::atomic::Ordering;
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard};
 
 /// A queue with many takers.
-pub(super) struct JobQueue<J> {
+pub(crate) struct JobQueue<J> {
     state: Mutex<State<J>>,
     wake: Condvar,
-    /// Jobs in it, to be read without the lock.
+    /// Number of jobs in the queue, readable without the lock.
     waiting: AtomicUsize,
 }
 
 struct State<J> {
     jobs: VecDeque<J>,
-    /// Workers that sleep and were not called.
+    /// Workers that sleep and have not been woken.
     sleeping: usize,
-    /// Workers that were called and have not come yet.
-    called: usize,
+    /// Workers that have been woken and do not run yet.
+    woken: usize,
     closed: bool,
-    /// Counts up; a worker that has seen a lower number has not rested.
-    round: u64,
-    /// Workers that have not rested in this round.
-    restless: usize,
-    /// Workers that go when they have rested: each has a successor already.
+    /// Incremented by each [`JobQueue::recycle`]. A worker that has seen a lower number is to be recycled.
+    generation: u64,
+    /// Workers that have not been recycled in this generation.
+    unrecycled: usize,
+    /// Workers that exit once they are recycled, since each has a successor.
     surplus: usize,
 }
 
 /// What a worker does next.
-pub(super) enum WorkerStep<J> {
-    /// This.
+pub(crate) enum WorkerStep<J> {
+    /// Runs this job.
     Job(J),
-    /// Lets go of its own state, and says so to [`JobQueue::rested`].
-    Rest,
-    /// Goes.
-    End,
+    /// Drops its own state, then calls [`JobQueue::recycled`].
+    Recycle,
+    /// Exits.
+    Exit,
 }
 
-/// What a worker learns that has rested.
-pub(super) struct Rested {
-    /// It was the last one.
-    pub(super) last: bool,
-    /// Another works in its place.
-    pub(super) goes: bool,
+/// The result of [`JobQueue::recycled`].
+pub(crate) struct Recycled {
+    /// This worker was the last one of its generation.
+    pub(crate) is_last: bool,
+    /// The worker exits: it has a successor.
+    pub(crate) exits: bool,
 }
 
 impl<J> State<J> {
-    /// Is there something for a worker that has rested in the round `rested`?
-    fn has_for(&self, rested: u64) -> bool {
-        self.closed || self.round > rested || !self.jobs.is_empty()
+    /// Returns true if there is something to do for a worker that was recycled up to `generation`.
+    fn has_work(&self, generation: u64) -> bool {
+        self.closed || self.generation > generation || !self.jobs.is_empty()
     }
 }
 
 impl<J> JobQueue<J> {
-    pub(super) fn new() -> JobQueue<J> {
+    pub(crate) fn new() -> JobQueue<J> {
         JobQueue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
                 sleeping: 0,
-                called: 0,
+                woken: 0,
                 closed: false,
-                round: 0,
-                restless: 0,
+                generation: 0,
+                unrecycled: 0,
                 surplus: 0,
             }),
             wake: Condvar::new(),
@@ -74,8 +74,8 @@ impl<J> JobQueue<J> {
         }
     }
 
-    /// Appends all `jobs` and calls at most `workers` of those that sleep. A closed queue drops them.
-    pub(super) fn push(&self, jobs: impl IntoIterator<Item = J>, workers: usize) {
+    /// Appends all `jobs` and wakes at most `workers` sleeping workers. A closed queue drops the jobs.
+    pub(crate) fn push(&self, jobs: impl IntoIterator<Item = J>, workers: usize) {
         let mut state = self.lock();
         if state.closed {
             return;
@@ -83,99 +83,101 @@ impl<J> JobQueue<J> {
         state.jobs.extend(jobs);
         self.waiting.store(state.jobs.len(), Ordering::Relaxed);
         let workers = workers.min(state.jobs.len());
-        self.call(state, workers);
+        self.wake(state, workers);
     }
 
-    /// Calls a worker for each job that waits, as far as there are any that sleep.
-    pub(super) fn call_all(&self) {
+    /// Wakes one sleeping worker for each job in the queue, as far as there are any.
+    pub(crate) fn wake_for_all_jobs(&self) {
         let state = self.lock();
         let workers = state.jobs.len();
-        self.call(state, workers);
+        self.wake(state, workers);
     }
 
-    /// What a worker that has rested in the round `rested` does next; `None` where there is nothing.
-    pub(super) fn take(&self, rested: &mut u64) -> Option<WorkerStep<J>> {
+    /// Returns what a worker does next that was recycled up to `generation`, or `None` if there is nothing to do.
+    /// Updates `generation` if the worker is to be recycled.
+    pub(crate) fn take(&self, generation: &mut u64) -> Option<WorkerStep<J>> {
         let mut state = self.lock();
         if state.closed {
-            return Some(WorkerStep::End);
+            return Some(WorkerStep::Exit);
         }
-        if *rested < state.round {
-            *rested = state.round;
-            return Some(WorkerStep::Rest);
+        if *generation < state.generation {
+            *generation = state.generation;
+            return Some(WorkerStep::Recycle);
         }
         let job = state.jobs.pop_front()?;
         self.waiting.store(state.jobs.len(), Ordering::Relaxed);
         Some(WorkerStep::Job(job))
     }
 
-    /// Waits until there is something to [`JobQueue::take`]; another worker may be faster.
-    pub(super) fn wait(&self, rested: u64) {
+    /// Sleeps until there may be something to [`JobQueue::take`]; another worker may take it first.
+    pub(crate) fn wait(&self, generation: u64) {
         let mut state = self.lock();
-        if state.has_for(rested) {
+        if state.has_work(generation) {
             return;
         }
         state.sleeping += 1;
         loop {
             state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-            if state.called > 0 {
-                state.called -= 1;
+            if state.woken > 0 {
+                state.woken -= 1;
                 return;
             }
-            // A worker that went to sleep after the call was faster, and counts as asleep in its place.
-            if state.has_for(rested) {
+            // A worker that went to sleep after the wake-up has taken it, and counts as asleep in this one's place.
+            if state.has_work(generation) {
                 state.sleeping -= 1;
                 return;
             }
         }
     }
 
-    /// The round that [`JobQueue::rest`] will begin: who starts for it has rested in it.
-    pub(super) fn next_round(&self) -> u64 {
-        self.lock().round + 1
+    /// Returns the generation that [`JobQueue::recycle`] will begin. A worker started with it need not be recycled.
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.lock().generation + 1
     }
 
-    /// Has each of the `workers` workers rest once. So many of them as have a successor, who was started for
-    /// this round, go then.
-    pub(super) fn rest(&self, workers: usize, successors: usize) {
+    /// Has each of the `workers` workers recycled once. As many of them as there are `successors`, which were started
+    /// with [`JobQueue::next_generation`], exit then.
+    pub(crate) fn recycle(&self, workers: usize, successors: usize) {
         let mut state = self.lock();
-        state.round += 1;
-        state.restless = workers + state.surplus;
+        state.generation += 1;
+        state.unrecycled = workers + state.surplus;
         state.surplus += successors;
-        // Successors may sleep as well, and hear a call that is not for them.
-        self.call(state, usize::MAX);
+        // All are woken: successors may sleep as well, and could take a wake-up that is meant for another worker.
+        self.wake(state, usize::MAX);
     }
 
-    /// A worker has rested.
-    pub(super) fn rested(&self) -> Rested {
+    /// Records that a worker has dropped its state.
+    pub(crate) fn recycled(&self) -> Recycled {
         let mut state = self.lock();
-        state.restless = state.restless.saturating_sub(1);
-        let goes = state.surplus > 0;
-        state.surplus -= usize::from(goes);
-        Rested { last: state.restless == 0, goes }
+        state.unrecycled = state.unrecycled.saturating_sub(1);
+        let exits = state.surplus > 0;
+        state.surplus -= usize::from(exits);
+        Recycled { is_last: state.unrecycled == 0, exits }
     }
 
-    /// Lets all workers end, and gives the jobs that nobody took.
-    pub(super) fn close(&self) -> VecDeque<J> {
+    /// Lets all workers exit, and returns the jobs that none has taken.
+    pub(crate) fn close(&self) -> VecDeque<J> {
         let mut state = self.lock();
         state.closed = true;
         let jobs = std::mem::take(&mut state.jobs);
         self.waiting.store(0, Ordering::Relaxed);
-        self.call(state, usize::MAX);
+        self.wake(state, usize::MAX);
         jobs
     }
 
-    /// Jobs that wait.
-    pub(super) fn waiting(&self) -> usize {
+    /// Returns the number of jobs in the queue.
+    pub(crate) fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    fn call(&self, mut state: MutexGuard<'_, State<J>>, workers: usize) {
+    fn wake(&self, mut state: MutexGuard<'_, State<J>>, workers: usize) {
         let workers = workers.min(state.sleeping);
         state.sleeping -= workers;
-        state.called += workers;
+        state.woken += workers;
         let all = state.sleeping == 0;
         drop(state);
-        // One that rests at once and sleeps again must not hear the call for another.
+        // If all are woken, notify_all: a worker that is recycled at once and sleeps again must not take the
+        // notification of another.
         if workers > 0 && all {
             self.wake.notify_all();
         } else {

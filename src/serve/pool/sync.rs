@@ -1,6 +1,6 @@
-//! The locks of this room: the standard library's, or loom's where its models run (`--cfg loom`).
+//! The locks of the pool: the standard library's, or loom's if its models run (`--cfg loom`).
 
 #[cfg(loom)]
-pub(super) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicUsize};
+pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicUsize};
 #[cfg(not(loom))]
-pub(super) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicUsize};
+pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic::AtomicUsize};
