@@ -1,6 +1,6 @@
-//! Taking in connections, and refusing those that cannot be had.
+//! Accepts connections, and refuses those that cannot be served.
 //!
-//! A descriptor is kept in reserve: when they have run out, it is given up for the moment that it
+//! A descriptor is kept in reserve: when descriptors have run out, it is closed for as long as it
 //! takes to accept a connection and tell its peer why it is refused.
 
 use std::fs::File;
@@ -18,27 +18,27 @@ use crate::wire::reply::{self, CallError};
 /// The listening socket and its reserve.
 pub(crate) struct Acceptor {
     listener: UnixListener,
-    /// The one before, until nobody waits there.
+    /// The listener before, until no connection waits there.
     former: Option<UnixListener>,
-    /// `None` where the listener was handed over.
+    /// `None` if the listener was inherited.
     path: Option<PathGuard>,
     reserve: Option<File>,
     own_uid: u32,
 }
 
-/// What one attempt to accept gave.
+/// The result of one attempt to accept.
 pub(crate) enum Accepted {
-    /// A peer.
+    /// A connection to serve.
     Peer(UnixStream),
-    /// A peer of another user; closed.
+    /// A connection of another user; closed.
     OtherUser,
-    /// Descriptors have run out: the peer was told, and closed.
+    /// Descriptors have run out: the peer got an error reply, and the connection was closed.
     OutOfDescriptors,
-    /// A peer that gave up while it waited.
+    /// The connection was closed by its peer while it waited.
     Aborted,
-    /// Nobody waits.
+    /// No connection waits.
     NoneWaiting,
-    /// It cannot be told who waits; try again a little later.
+    /// Accepting failed; to be retried later.
     Failed(io::Error),
 }
 
@@ -58,9 +58,12 @@ impl Acceptor {
         self.listener.register(registry, token, Interest::READABLE)
     }
 
-    /// Goes on with this listener. Accepting comes to it when nobody waits at the old one any more, so
-    /// [`Acceptor::accept`] is to be called at once.
-    pub(crate) fn follow(&mut self, listener: Listener, registry: &Registry, token: Token) -> io::Result<()> {
+    /// Replaces the listener. Connections that wait at the old one are accepted first, so [`Acceptor::accept`] must be
+    /// called at once.
+    ///
+    /// # Errors
+    /// Those of registering the new listener; the old one stays then.
+    pub(crate) fn replace(&mut self, listener: Listener, registry: &Registry, token: Token) -> io::Result<()> {
         let (socket, path) = listener.into_parts();
         let mut next = UnixListener::from_std(socket);
         next.register(registry, token, Interest::READABLE)?;
@@ -70,13 +73,13 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Stops listening: removes the path, then closes the socket. The path's lock stays until the
-    /// guard is dropped.
+    /// Stops listening: removes the path, then closes the socket. The path's lock is held until the
+    /// returned guard is dropped.
     pub(crate) fn close(mut self) -> Option<PathGuard> {
         if let Some(path) = &mut self.path
             && let Err(e) = path.remove()
         {
-            log::warn!("socket {} stays behind: {e}", path.path().display());
+            log::warn!("cannot remove socket {}: {e}", path.path().display());
         }
         self.path
     }
@@ -91,7 +94,7 @@ impl Acceptor {
         }
     }
 
-    /// Who has waited longest.
+    /// Accepts the connection that has waited longest.
     fn next(&mut self) -> io::Result<UnixStream> {
         if let Some(former) = &self.former {
             match former.accept() {
@@ -107,16 +110,16 @@ impl Acceptor {
             Ok(uid) if peer::may_connect(uid, self.own_uid) => match stream::quiet(&stream) {
                 Ok(()) => Accepted::Peer(stream),
                 Err(e) => {
-                    log::debug!("a connection was gone before it was served: {e}");
+                    log::debug!("a connection was closed before it was served: {e}");
                     Accepted::Aborted
                 }
             },
             Ok(uid) => {
-                log::warn!("a connection by uid {uid} was closed: only uid {} and root are served", self.own_uid);
+                log::warn!("closed a connection of uid {uid}: only uid {} and root are served", self.own_uid);
                 Accepted::OtherUser
             }
             Err(e) => {
-                log::warn!("a connection was closed: its peer's uid cannot be read: {e}");
+                log::warn!("closed a connection: cannot read its peer's uid: {e}");
                 Accepted::OtherUser
             }
         }
@@ -151,25 +154,25 @@ impl Acceptor {
     }
 }
 
-/// Tells the peer why it is not served, and closes. The line fits into a new socket's buffer; a peer
-/// that has gone already is no loss.
+/// Sends the peer an error reply that says why it is not served, and closes the connection. The line fits into a new
+/// socket's buffer.
 pub(crate) fn refuse(stream: UnixStream, why: &str) {
     let mut line = Vec::new();
     reply::error(&mut line, None, &CallError::failed(why));
     if let Err(e) = stream::send(&stream, &line) {
-        log::debug!("a refused peer could not be told: {e}");
+        log::debug!("cannot send the refusal to a peer: {e}");
     }
     finish(&stream);
 }
 
-/// Ends a connection so that what was sent arrives: says that no more comes, and throws away what
-/// the peer has sent meanwhile, since closing over unread input resets the connection.
+/// Shuts down a connection so that what was sent arrives: ends the output, and discards unread input, since closing a
+/// socket with unread input resets the connection.
 pub(crate) fn finish(stream: &UnixStream) {
     if let Err(e) = stream.shutdown(std::net::Shutdown::Write) {
-        log::debug!("a connection could not be shut down: {e}");
+        log::debug!("cannot shut down a connection: {e}");
     }
     let mut unread = [0; 4096];
-    for _ in 0..DISCARD_READS {
+    for _ in 0..MAX_DISCARD_COUNT {
         match stream::receive(stream, &mut unread) {
             Ok(received) if received.bytes > 0 => {}
             _ => return,
@@ -177,9 +180,8 @@ pub(crate) fn finish(stream: &UnixStream) {
     }
 }
 
-/// How many pages of a peer's unread input are thrown away before the connection is closed over it:
-/// more than a Unix socket's buffer holds.
-const DISCARD_READS: usize = 128;
+/// Most reads of 4096 bytes that discard unread input: more than a Unix socket's buffer holds.
+const MAX_DISCARD_COUNT: usize = 128;
 
 fn open_reserve() -> Option<File> {
     File::open("/dev/null").ok()

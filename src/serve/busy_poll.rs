@@ -1,48 +1,48 @@
-//! Whether to keep looking for a moment before falling asleep.
+//! Adaptive busy polling. If recent single events arrived within 120 µs of each other, the loop polls without blocking
+//! for up to 120 µs before it sleeps.
 //!
-//! To fall asleep and be woken takes longer than most turns, for the loop as for the peer or worker that wakes it. So
-//! where one event has lately come right behind the other, the loop looks out for the next one before it sleeps.
-//! Whoever calls now and then costs nothing more, and where events come by the dozen one wake-up is enough for all,
-//! while others have use for the processor.
+//! Sleeping and being woken takes longer than most turns, for the loop as for the peer or worker that wakes it. Peers
+//! that call rarely never cause polling. If many events come together, one wake-up serves all of them, so the loop
+//! sleeps and leaves the processor to other threads.
 
 use std::time::{Duration, Instant};
 
-/// How long is looked. Picked: somewhat longer than a call and its reply take where each end has to be woken, some
-/// 70 us on a virtual machine.
-const MOMENT: Duration = Duration::from_micros(120);
+/// How long to poll, and the longest mean pause that makes it worthwhile. Picked: somewhat longer than a call and its
+/// reply take if both ends have to be woken, about 70 us on a virtual machine.
+const POLL_TIME: Duration = Duration::from_micros(120);
 
-/// What every longer pause counts as, so that what was before it is forgotten within some ten events.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Longer pauses count as this much, so that the mean adapts within about ten events.
+const MAX_PAUSE: Duration = Duration::from_millis(1);
 
-/// When events came, and how soon the next one seems likely.
+/// Tracks the pauses between events.
 #[derive(Debug)]
 pub(crate) struct BusyPoll {
-    /// There is a processor for whoever sends the next event, too.
-    has_company: bool,
+    /// There is another processor for the thread that sends the next event.
+    is_multiprocessor: bool,
     last: Option<Instant>,
-    /// From one event to the next, lately; as after a long pause where several came at once.
-    usual: Duration,
+    /// Moving average of the pauses between events. Events that come together count as [`MAX_PAUSE`].
+    mean_pause: Duration,
 }
 
 impl BusyPoll {
-    /// On a machine with so many processors for this process.
+    /// Creates the state for a process that may run on this many processors.
     pub(crate) fn new(processors: usize) -> BusyPoll {
-        BusyPoll { has_company: processors > 1, last: None, usual: PAUSE }
+        BusyPoll { is_multiprocessor: processors > 1, last: None, mean_pause: MAX_PAUSE }
     }
 
-    /// So many events came together: none, if what was waited for was a moment.
-    pub(crate) fn came(&mut self, events: usize, now: Instant) {
+    /// Records that this many events came together; 0 if a timer ended the wait.
+    pub(crate) fn record(&mut self, events: usize, now: Instant) {
         let pause = match (events, self.last) {
-            (1, Some(last)) => now.saturating_duration_since(last).min(PAUSE),
-            _ => PAUSE,
+            (1, Some(last)) => now.saturating_duration_since(last).min(MAX_PAUSE),
+            _ => MAX_PAUSE,
         };
         self.last = Some(now);
-        self.usual = self.usual * 3 / 4 + pause / 4;
+        self.mean_pause = self.mean_pause * 3 / 4 + pause / 4;
     }
 
-    /// Nothing is to be done at `now`: until when to look out.
+    /// Returns until when to poll before sleeping; `now` to sleep at once.
     pub(crate) fn until(&self, now: Instant) -> Instant {
-        if self.has_company && self.usual < MOMENT { now + MOMENT } else { now }
+        if self.is_multiprocessor && self.mean_pause < POLL_TIME { now + POLL_TIME } else { now }
     }
 }
 
@@ -50,66 +50,66 @@ impl BusyPoll {
 mod tests {
     use super::*;
 
-    /// How long is looked out after events with these pauses between them, in microseconds.
-    fn looks(processors: usize, pauses: impl IntoIterator<Item = u64>) -> Duration {
+    /// Returns how long to poll after events with these pauses between them, in microseconds.
+    fn poll_time(processors: usize, pauses: impl IntoIterator<Item = u64>) -> Duration {
         let mut busy_poll = BusyPoll::new(processors);
         let mut now = Instant::now();
-        busy_poll.came(1, now);
+        busy_poll.record(1, now);
         for pause in pauses {
             now += Duration::from_micros(pause);
-            busy_poll.came(1, now);
+            busy_poll.record(1, now);
         }
         busy_poll.until(now) - now
     }
 
     #[test]
-    fn it_looks_where_events_follow_each_other_at_once() {
+    fn it_polls_if_events_follow_each_other_closely() {
         let day = 24 * 3600 * 1_000_000;
         for (pauses, want) in [
             (vec![], Duration::ZERO),
             (vec![60; 4], Duration::ZERO),
-            (vec![60; 20], MOMENT),
-            (vec![119; 100], MOMENT),
+            (vec![60; 20], POLL_TIME),
+            (vec![119; 100], POLL_TIME),
             (vec![121; 100], Duration::ZERO),
             ([vec![60; 20], vec![day]].concat(), Duration::ZERO),
-            ([vec![60; 20], vec![day], vec![60; 5]].concat(), MOMENT),
+            ([vec![60; 20], vec![day], vec![60; 5]].concat(), POLL_TIME),
             ([vec![60; 20], vec![day; 20], vec![60; 5]].concat(), Duration::ZERO),
-            ([vec![day; 1000], vec![60; 12]].concat(), MOMENT),
+            ([vec![day; 1000], vec![60; 12]].concat(), POLL_TIME),
             ([60, 5000].repeat(100), Duration::ZERO),
         ] {
-            assert_eq!(looks(2, pauses.clone()), want, "{pauses:?}");
+            assert_eq!(poll_time(2, pauses.clone()), want, "{pauses:?}");
         }
     }
 
     #[test]
-    fn it_does_not_look_where_many_come_at_once() {
+    fn it_does_not_poll_if_events_come_together() {
         let mut busy_poll = BusyPoll::new(2);
         let mut now = Instant::now();
         let none = Duration::ZERO;
-        for (together, want) in [(1, MOMENT), (2, none), (1, MOMENT), (50, none), (1, MOMENT), (0, none)] {
+        for (together, want) in [(1, POLL_TIME), (2, none), (1, POLL_TIME), (50, none), (1, POLL_TIME), (0, none)] {
             for _ in 0..12 {
                 now += Duration::from_micros(60);
-                busy_poll.came(together, now);
+                busy_poll.record(together, now);
             }
             assert_eq!(busy_poll.until(now) - now, want, "{together}");
         }
     }
 
     #[test]
-    fn a_moment_without_an_event_ends_it() {
+    fn a_poll_without_an_event_ends_polling() {
         let mut busy_poll = BusyPoll::new(2);
         let mut now = Instant::now();
         for _ in 0..100 {
             now += Duration::from_micros(60);
-            busy_poll.came(1, now);
+            busy_poll.record(1, now);
         }
-        assert_eq!(busy_poll.until(now) - now, MOMENT);
-        busy_poll.came(0, now + MOMENT);
+        assert_eq!(busy_poll.until(now) - now, POLL_TIME);
+        busy_poll.record(0, now + POLL_TIME);
         assert_eq!(busy_poll.until(now), now);
     }
 
     #[test]
-    fn it_leaves_the_only_processor_to_its_peers() {
-        assert_eq!(looks(1, [60; 100]), Duration::ZERO);
+    fn it_does_not_poll_on_a_single_processor() {
+        assert_eq!(poll_time(1, [60; 100]), Duration::ZERO);
     }
 }

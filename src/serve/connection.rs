@@ -1,7 +1,7 @@
-//! A connection's turn: what is there is read, served and written, within the turn's budget.
+//! A connection and its turn: reads input, serves requests and writes output, within the turn's limits.
 //!
-//! mio is edge-triggered: that a socket is readable is said once, so it is remembered here until a
-//! read proves otherwise. WRITABLE is asked for only while output waits.
+//! mio is edge-triggered: it reports once that a socket is readable, so this is remembered here until a
+//! read shows that the socket is drained. WRITABLE is registered only while output waits.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::sys::stream;
 use crate::wire::reply;
 use crate::wire::session::{Disposition, Served, Session, Storage, Turn};
 
-/// What every connection is watched for. PRIORITY tells of a byte out of band, where there is such.
+/// The events that every connection is registered for. PRIORITY reports out-of-band data, on systems that have it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) const READING: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) const READING: Interest = Interest::READABLE;
 
-/// All that a connection's turn touches beside the connection.
+/// The state that a connection's turn uses besides the connection.
 pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) limits: Limits,
     pub(crate) dispatch: Arc<D>,
@@ -39,54 +39,54 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
     pub(crate) metrics: Metrics,
     /// The clocks, read once a turn of the loop.
     pub(crate) now: Now,
-    /// For whoever has the turn.
+    /// Buffers lent to the connection that has the turn.
     pub(crate) storage: Storage,
 }
 
-/// One peer.
+/// One connection.
 pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) token: usize,
     pub(crate) stream: UnixStream,
     pub(crate) session: Session,
-    /// Its place in the ready list is taken.
+    /// It is in the ready list.
     pub(crate) queued: bool,
-    /// More may wait in the socket.
+    /// Unread input may wait in the socket.
     readable: bool,
-    /// A short read does not mean that all is read: the peer has ended its side, or sent a byte out
-    /// of band, at which reads end too (unix(7)).
+    /// A short read does not mean that the socket is drained: the peer has shut down its side, or sent out-of-band
+    /// data, at which reads end too (unix(7)).
     ragged: bool,
-    /// WRITABLE is asked for.
+    /// WRITABLE is registered.
     writable: bool,
-    /// The peer has taken nothing since then, though output waits.
+    /// Since when the peer has read none of the waiting output.
     pub(crate) stalled_since: Option<Instant>,
-    /// The moment at which it is looked whether the peer has stalled.
-    pub(crate) watched: Option<Instant>,
-    /// What the budget has on its account.
+    /// When the loop checks whether the peer has stalled.
+    pub(crate) stall_check_at: Option<Instant>,
+    /// Bytes that the memory budget counts for it.
     accounted: usize,
     batch: Option<InFlight<D, P>>,
 }
 
-/// The calls that workers have.
+/// The batch that is at the workers.
 struct InFlight<D: Dispatch, P: ControlPlane> {
     batch: Arc<Batch<D, P::Done>>,
     answered: usize,
-    /// It goes on when its replies are taken.
+    /// It continues once the peer has taken its replies.
     paused: bool,
 }
 
 /// What a connection needs after its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TurnOutcome {
-    /// Another turn, once the others had theirs.
+    /// Another turn, after those of the other connections.
     Again,
-    /// Nothing until something happens.
+    /// Nothing until an event comes.
     Wait,
-    /// To be closed: all is done.
+    /// To be closed: all of its output is written.
     Close,
 }
 
 impl<D: Dispatch, P: ControlPlane> Core<D, P> {
-    /// The storage of the last turn may have stayed with its connection, or have grown with what it held.
+    /// Replaces buffers that the last turn's connection kept or that have grown large.
     fn renew_storage(&mut self) {
         let Storage { input, output, .. } = &mut self.storage;
         if input.len() != self.limits.turn_bytes {
@@ -109,19 +109,19 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             ragged: false,
             writable: false,
             stalled_since: None,
-            watched: None,
+            stall_check_at: None,
             accounted: 0,
             batch: None,
         }
     }
 
-    /// The socket has something to read. `ragged`: its reads may end early from here on.
+    /// Records that the socket is readable. `ragged`: from now on a short read does not mean that it is drained.
     pub(crate) fn became_readable(&mut self, ragged: bool) {
         self.readable = true;
         self.ragged |= ragged;
     }
 
-    /// Workers have answered some of its calls.
+    /// Takes replies to some of its calls from a worker.
     pub(crate) fn delivered(&mut self, delivery: Delivery, core: &mut Core<D, P>) {
         let Some(in_flight) = &mut self.batch else {
             core.metrics.late_results += delivery.count as u64;
@@ -138,9 +138,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.session.answered(delivery.count, delivery.replies);
     }
 
-    /// The control plane answers its message.
+    /// Takes the control plane's late reply to its control message.
     pub(crate) fn plane_answered(&mut self, line: &[u8], core: &mut Core<D, P>) {
-        // Refused at the end of the drain already.
+        // The message has been refused at the end of a drain.
         if self.session.pending() == 0 {
             core.metrics.late_results += 1;
             return;
@@ -149,8 +149,8 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.session.answered(1, line.to_vec());
     }
 
-    /// The drain's time is up: answers all that is left with -32001.
-    pub(crate) fn refuse_rest(&mut self, why: &str, core: &mut Core<D, P>) {
+    /// Answers all requests that are left with error -32001, at the end of a drain.
+    pub(crate) fn refuse_remaining(&mut self, why: &str, core: &mut Core<D, P>) {
         let error = CallError::failed(why);
         let mut replies = Vec::new();
         let pending = self.session.pending();
@@ -172,7 +172,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         core.metrics.errors += (errors + self.session.refuse_rest(why, &core.limits)) as u64;
     }
 
-    /// Reads, serves and writes what is there.
+    /// Reads input, serves requests and writes output, within the turn's limits.
     pub(crate) fn turn(&mut self, core: &mut Core<D, P>) -> TurnOutcome {
         let mut bytes = core.limits.turn_bytes;
         let mut lines = core.limits.turn_lines;
@@ -197,10 +197,10 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.settle(core)
     }
 
-    /// Leaves the budget. To be called when the connection is closed.
-    pub(crate) fn leave(&mut self, core: &mut Core<D, P>) {
+    /// Removes the connection from the memory budget and the metrics. Called when it is closed.
+    pub(crate) fn forget(&mut self, core: &mut Core<D, P>) {
         core.budget.account(self.accounted, 0);
-        core.budget.leave(self.token);
+        core.budget.remove(self.token);
         core.metrics.in_flight -= self.session.pending();
     }
 
@@ -210,9 +210,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             && core.budget.allows(self.token, self.session.held(), &core.limits)
     }
 
-    /// Reads once. `None` where there was nothing to read or no room.
-    fn read(&mut self, most: usize, core: &mut Core<D, P>) -> Option<usize> {
-        let room = self.session.room(most, &core.limits);
+    /// Reads once, at most `max_bytes`. Returns `None` if there was no input or no space for it.
+    fn read(&mut self, max_bytes: usize, core: &mut Core<D, P>) -> Option<usize> {
+        let room = self.session.room(max_bytes, &core.limits);
         if room.is_empty() {
             return None;
         }
@@ -232,7 +232,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 None
             }
             Err(e) => {
-                log::debug!("a connection broke: {e}");
+                log::debug!("cannot read from a connection: {e}");
                 self.readable = false;
                 self.session.input_ended();
                 self.session.peer_gone();
@@ -241,12 +241,12 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    /// Serves at most `lines` lines, and gives how many.
+    /// Serves at most `lines` lines, and returns their number.
     fn serve(&mut self, lines: usize, building: &mut Option<BatchBuilder>, core: &mut Core<D, P>) -> usize {
         let ticket = Ticket(self.token);
         let arrived = self.session.held_input();
         for done in 0..lines {
-            // Whatever the next line is, it has to wait: it need not be read each time to learn that.
+            // The next line has to wait, whatever it is, so it is not parsed.
             if building.is_none() && self.session.pending() > 0 {
                 return done;
             }
@@ -258,7 +258,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         }
                         core.plane.tick(
                             TickInput::Request(&call.method),
-                            core.metrics.around(),
+                            core.metrics.load(),
                             core.now,
                             &mut core.commands,
                         );
@@ -277,7 +277,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                         if core.dispatch.method(&call.method).is_some() {
                             core.plane.tick(
                                 TickInput::Request(&call.method),
-                                core.metrics.around(),
+                                core.metrics.load(),
                                 core.now,
                                 &mut core.commands,
                             );
@@ -288,7 +288,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                     }
                     (Route::Status, Turn::First(out)) => {
                         let queued = core.pool.queued();
-                        let counters = core.metrics.counters(core.limits.workers, queued, core.budget.total());
+                        let counters = core.metrics.counters(core.limits.workers, queued, core.budget.total_bytes());
                         out.extend_from_slice(&core.plane.status(&counters, core.now));
                         Disposition::Answered
                     }
@@ -318,7 +318,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         lines
     }
 
-    /// Lets its calls go on that waited until their replies were taken.
+    /// Resumes a paused batch once enough of its replies are written.
     fn resume(&mut self, core: &mut Core<D, P>) {
         if let Some(in_flight) = &mut self.batch
             && in_flight.paused
@@ -329,7 +329,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    /// Writes until all is written or the socket takes no more.
+    /// Writes output until none is left or the socket's buffer is full.
     pub(crate) fn flush(&mut self, core: &mut Core<D, P>) {
         while !self.session.output().is_empty() {
             match stream::send(&self.stream, self.session.output()) {
@@ -339,7 +339,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 }
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => {
-                    log::debug!("a peer takes no more replies: {e}");
+                    log::debug!("cannot write to a connection: {e}");
                     self.session.peer_gone();
                 }
             }
@@ -352,21 +352,22 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             self.stalled_since = Some(core.now.instant);
         }
         if waiting != self.writable {
-            self.ask_for_writable(waiting, core);
+            self.register_writable(waiting, core);
         }
     }
 
-    fn ask_for_writable(&mut self, wanted: bool, core: &Core<D, P>) {
+    fn register_writable(&mut self, wanted: bool, core: &Core<D, P>) {
         let interest = if wanted { READING | Interest::WRITABLE } else { READING };
         match core.registry.reregister(&mut self.stream, Token(self.token), interest) {
             Ok(()) => self.writable = wanted,
             Err(e) => {
-                log::warn!("a connection cannot be watched for writing and is given up: {e}");
+                log::warn!("closed a connection: cannot register it for writing: {e}");
                 self.session.peer_gone();
             }
         }
     }
 
+    /// Updates the memory budget, and returns what the connection needs next.
     fn settle(&mut self, core: &mut Core<D, P>) -> TurnOutcome {
         let held = self.session.held();
         core.budget.account(self.accounted, held);

@@ -1,10 +1,41 @@
-//! The control plane as the loop knows it: something that answers control messages, is ticked, and may
-//! wish for work on a worker.
+//! The interface between the loop and a control plane, which answers control messages, is ticked, and gives commands
+//! to the loop.
 //!
-//! A tick is one turn of the loop in which something arrived or a moment came: each request of the turn
-//! is shown before it is routed, and at the turn's end comes the turn itself. What a plane keeps of
-//! states moves in its tick alone; its other functions answer, and leave what the tick takes up. The loop
-//! owns the plane and is the only one to call it, so nothing else can move what it holds.
+//! The loop owns the plane and calls it on its own thread only, so no lock guards what the plane holds. A control
+//! plane's states should change in [`ControlPlane::tick`] alone; the other methods answer, and store what the next
+//! tick handles.
+//!
+//! # Protocol
+//!
+//! Each turn of the loop calls the plane in this order; every call but [`ControlPlane::next_deadline`] may be left out:
+//!
+//! ```text
+//!   wait for events, until next_deadline() at the latest
+//!     │
+//!     ├─ done(result, …)             for each task of this plane that a worker has finished
+//!     ├─ stopping()                  once, when a drain begins: a signal, a handle, or the plane's own `stop`
+//!     │
+//!     ├─ for each request read, in the order of each connection:
+//!     │    a call of a known method  tick(Request(method), …), then it goes to a worker or is refused
+//!     │    `status`                  status(counters, …) → its reply line, at once
+//!     │    another control message   control(message, ticket, …) → Some(reply line)
+//!     │                                                          → None: the connection waits for reply(ticket, line)
+//!     │
+//!     ├─ the loop runs the commands given so far
+//!     ├─ tick(Turn, …)               always
+//!     ├─ the loop runs the commands given by that tick
+//!     └─ next_deadline()             → the time of the next turn if no event comes first; None: no limit
+//! ```
+//!
+//! - A method that takes [`LoopCommands`] only appends to them; the loop runs them after the method has returned, at
+//!   the points above. Within one run the order is: replies, tasks, recycling of workers, another listener, the stop.
+//! - `control` may return `None` and give the reply later, from any method that takes commands. Until then nothing else
+//!   of that connection is served. A reply to a connection that has closed, or was refused at the end of a drain, is
+//!   dropped and counted in [`Counters::late_results`].
+//! - A task runs on a worker thread. Its value, or [`Panicked`] if it panicked, is handed to `done`. A task that is not
+//!   finished when the server ends is not handed to `done`.
+//! - No method may block: every connection waits for it.
+//! - A panic in a method of the plane unwinds through [`Server::run`](super::Server::run) and ends the server.
 
 use std::time::{Instant, SystemTime};
 
@@ -15,48 +46,48 @@ use crate::sys::listener::Listener;
 use crate::wire::control::Control;
 use crate::wire::reply;
 
-/// One reading of both clocks.
+/// The time, read from both clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
-    /// For intervals: never jumps, stands still while the machine is suspended.
+    /// Monotonic time, for intervals. It does not advance while the machine is suspended.
     pub instant: Instant,
-    /// For dates.
+    /// Wall clock time, for dates.
     pub wall: SystemTime,
 }
 
 impl Now {
-    /// Reads the clocks.
+    /// Reads both clocks.
     pub fn read() -> Now {
         Now { instant: Instant::now(), wall: SystemTime::now() }
     }
 }
 
-/// Names the reply that a control message is owed when it comes later.
+/// Identifies a control message whose reply is given later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket(pub(crate) usize);
 
-/// A task for a worker; its value goes to [`ControlPlane::done`].
+/// A task for a worker. Its value is handed to [`ControlPlane::done`].
 pub type Task<T> = Box<dyn FnOnce() -> T + Send>;
 
-/// What is shown in a tick.
+/// What a tick is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TickInput<'a> {
-    /// A call of this method, which exists, is about to be routed.
+    /// A call of this method, which the dispatch knows, is about to be routed.
     Request(&'a str),
-    /// The turn is over: all that arrived in it is taken in.
+    /// The turn is over: all events of it are handled.
     Turn,
 }
 
-/// How it is around the plane at a tick.
+/// The server's load at a tick.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
-    /// Requests that are not answered yet, control messages among them.
+    /// Requests that are not answered yet, control messages included.
     pub in_flight: usize,
-    /// Connections open now.
+    /// Open connections.
     pub connections: usize,
 }
 
-/// What a control plane wants of the loop, collected during one call.
+/// Commands of a control plane to the loop, collected during one or more calls.
 pub struct LoopCommands<T> {
     pub(crate) replies: Vec<(Ticket, Vec<u8>)>,
     pub(crate) tasks: Vec<Task<T>>,
@@ -70,45 +101,45 @@ impl<T> LoopCommands<T> {
         LoopCommands { replies: Vec::new(), tasks: Vec::new(), recycle: None, listener: None, stop: false }
     }
 
-    /// The reply line that this ticket is owed.
+    /// Replies to the control message of this ticket with a reply line.
     pub fn reply(&mut self, ticket: Ticket, line: Vec<u8>) {
         self.replies.push((ticket, line));
     }
 
-    /// Runs on a worker.
+    /// Runs a task on a worker.
     pub fn run_task(&mut self, task: Task<T>) {
         self.tasks.push(task);
     }
 
-    /// Has each worker let go of its own state, which is made anew at its next call, and runs `then`
-    /// behind the last of them. One at a time.
+    /// Has each worker drop its own state, which is created again at its next call, and runs `then` on a worker after
+    /// the last of them. Replaces an earlier such task that has not started yet.
     pub fn recycle_workers(&mut self, then: Task<T>) {
         self.recycle = Some(then);
     }
 
-    /// Accepts at this listener from now on. Who waits at the old one is taken in first; then that is
-    /// closed, and its path removed where it is still its own.
+    /// Accepts connections at this listener from now on. Connections that wait at the old one are accepted first; then
+    /// it is closed, and its path removed if that still belongs to it.
     pub fn listen(&mut self, listener: Listener) {
         self.listener = Some(listener);
     }
 
-    /// Ends the server as a stop signal would, what is here being served first; but not if somebody
-    /// waits to be accepted: there is one last look, and the next tick tells of the new connection.
+    /// Stops the server as a stop signal does, unless connections wait to be accepted: these are accepted, and the next
+    /// tick's [`Load`] counts them.
     pub fn stop(&mut self) {
         self.stop = true;
     }
 }
 
-/// Answers control messages.
+/// Answers control messages. The [module documentation](self) says when each method is called.
 pub trait ControlPlane {
-    /// What its work on a worker gives back.
+    /// What its tasks return.
     type Done: Send + 'static;
 
-    /// Answers `status` at once. `counters` are the server's own.
+    /// Returns the reply line to `status`. `counters` are the server's own.
     fn status(&mut self, counters: &Counters, now: Now) -> Vec<u8>;
 
-    /// Answers any other control message: with a reply line, or with `None` if the reply comes
-    /// through [`LoopCommands::reply`] later. Until then nothing else of that connection is served.
+    /// Answers any other control message. Returns its reply line, or `None` if the reply is given later by
+    /// [`LoopCommands::reply`].
     fn control(
         &mut self,
         control: &Control<'_>,
@@ -117,67 +148,69 @@ pub trait ControlPlane {
         commands: &mut LoopCommands<Self::Done>,
     ) -> Option<Vec<u8>>;
 
-    /// The next moment to be ticked at, if any. Asked behind each turn's tick.
-    fn next_moment(&self) -> Option<Instant>;
+    /// Returns the time of the next tick if no event comes first; `None` if there need be none.
+    fn next_deadline(&self) -> Option<Instant>;
 
-    /// A part of a tick.
-    fn tick(&mut self, seen: TickInput<'_>, around: Load, now: Now, commands: &mut LoopCommands<Self::Done>);
+    /// Called for each call of a known method and at the end of each turn.
+    fn tick(&mut self, input: TickInput<'_>, load: Load, now: Now, commands: &mut LoopCommands<Self::Done>);
 
-    /// The server begins to stop: no more is read, what is here is served.
+    /// Called once, when the server begins to drain: no more requests are read, and those that were read are answered.
     fn stopping(&mut self);
 
-    /// A task is done.
+    /// Called with the result of each task.
     fn done(&mut self, done: Result<Self::Done, Panicked>, now: Now, commands: &mut LoopCommands<Self::Done>);
 }
 
 /// The server's own figures.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
-    /// Connections open now.
+    /// Open connections.
     pub connections: usize,
-    /// Requests since start, wrong ones included.
+    /// Requests since start, invalid ones included.
     pub requests: u64,
     /// Error replies since start.
     pub errors: u64,
-    /// Requests taken for a worker and not answered yet.
+    /// Requests handed to workers or the control plane and not answered yet.
     pub in_flight: usize,
     /// Jobs that wait for a worker.
     pub queued: usize,
     /// Worker threads.
     pub workers: usize,
-    /// Resident memory in bytes; 0 where the platform does not tell.
+    /// Resident memory in bytes; 0 if the platform does not report it.
     pub rss_bytes: u64,
-    /// Input and output held for all connections.
+    /// Input and output bytes held for all connections.
     pub buffered_bytes: usize,
-    /// Peers of another user, closed at accept.
+    /// Connections of other users, closed at accept.
     pub refused_peers: u64,
-    /// Connections over the limit, or for which there was no descriptor.
+    /// Connections refused because of the limit or for lack of descriptors.
     pub refused_connections: u64,
-    /// Readers cut off because they took nothing.
+    /// Connections closed because the peer read no output for [`Limits::stalled_reader_after`].
+    ///
+    /// [`Limits::stalled_reader_after`]: crate::limits::Limits::stalled_reader_after
     pub cut_readers: u64,
-    /// Replies whose peer had gone.
+    /// Replies dropped because their connection had closed.
     pub late_results: u64,
-    /// Of the last calls that workers answered.
+    /// Latency of the latest calls that workers answered.
     pub latency_us: Latency,
 }
 
-/// From a call's line to its reply at the loop, in microseconds; zeros while there was none.
+/// Time from reading a call to receiving its reply at the loop, in microseconds; zeros before the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Latency {
-    /// Half took no longer.
+    /// Median.
     pub p50: u32,
-    /// 99 of 100 took no longer.
+    /// 99th percentile.
     pub p99: u32,
-    /// The longest.
+    /// Maximum.
     pub max: u32,
 }
 
-/// The plane of a server that has none: every control message is refused.
+/// The control plane of a server that has none: it refuses every control message.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Unwired;
 
-/// The refusal of a server without a control plane.
-pub fn unwired() -> Vec<u8> {
+/// Returns the reply line of a server without a control plane.
+pub(crate) fn unwired() -> Vec<u8> {
     let mut line = Vec::new();
     reply::control_refused(&mut line, "control_plane_unwired", "this server has no control plane");
     line
@@ -194,7 +227,7 @@ impl ControlPlane for Unwired {
         Some(unwired())
     }
 
-    fn next_moment(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Instant> {
         None
     }
 

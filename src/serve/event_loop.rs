@@ -1,12 +1,10 @@
-//! The loop: waits for what happens, gives each connection its turn, keeps the moments.
+//! The event loop: waits for events, gives each connection its turn, and runs the timers.
 //!
-//! Everything that can happen is an [`Event`]. A turn of the loop first takes in what happened
-//! (peers, results, moments), then gives every connection on the ready list one turn of its own;
-//! one that is not through goes to the end of the list. The loop never blocks but in `poll`, and
-//! there without a timeout unless something is due; where calls come right behind each other, it looks
-//! for the next one for a moment before it does.
+//! Everything that can happen is an [`Event`]. A turn of the loop first handles what happened (connections, results,
+//! timers), then gives every connection on the ready list one turn; a connection with more to do goes to the end of
+//! the list. The loop blocks only in `poll`, and without a timeout unless something is due. If calls follow each other
+//! closely, it polls without blocking for a short time first, see [`BusyPoll`].
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -17,13 +15,14 @@ use std::time::{Duration, Instant};
 use mio::net::UnixStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use slab::Slab;
 
 use crate::dispatch::Dispatch;
 use crate::serve::acceptor::{self, Accepted, Acceptor};
 use crate::serve::busy_poll::BusyPoll;
 use crate::serve::connection::{Connection, Core, READING, TurnOutcome};
+use crate::serve::connection_table::ConnectionTable;
 use crate::serve::control_plane::{ControlPlane, Now, TickInput};
+use crate::serve::event::{Event, LISTENER, STOP};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
@@ -32,55 +31,31 @@ use crate::sys::process;
 use crate::wire::reply::STOPPING;
 use crate::wire::session::Storage;
 
-const LISTENER: Token = Token(usize::MAX);
-pub(crate) const WAKER: Token = Token(usize::MAX - 1);
-const STOP: Token = Token(usize::MAX - 2);
-
-/// Bits of a token that are the slab key; the generation stands above them. Twice as many keys as
-/// connections are ever allowed, and on 32 bits still 2^16 generations.
-const KEY_BITS: u32 = 15;
-const KEY_MASK: usize = (1 << KEY_BITS) - 1;
-/// Keeps the tokens of connections below the three above.
-const GENERATIONS: usize = (usize::MAX >> (KEY_BITS + 1)) + 1;
-
 /// Events taken from the kernel at once. Picked: more than a busy turn brings.
-const EVENTS: usize = 256;
+const MAX_EVENTS_COUNT: usize = 256;
 
-/// What can happen.
-enum Event {
-    /// Somebody may want to connect.
-    Listening,
-    /// Workers have results, or a handle asks to stop.
-    Woken,
-    /// The stop descriptor became readable.
-    Stop,
-    /// A connection can be read, or written, again.
-    Peer { token: usize, readable: bool, ragged: bool },
-}
-
-/// The end, once it has begun.
+/// A drain in progress.
 struct Drain {
-    /// When what is left is refused; `None` once it was.
+    /// When the remaining requests are refused; `None` once they are.
     refuse_at: Option<Instant>,
     end_at: Instant,
-    /// The socket's path has gone; its lock is held to the end.
+    /// The socket's path has been removed; its lock is held to the end.
     _path: Option<PathGuard>,
 }
 
+/// A running server.
 pub(crate) struct EventLoop<D: Dispatch, P: ControlPlane> {
     poll: Poll,
     core: Core<D, P>,
-    connections: Slab<Connection<D, P>>,
-    generation: usize,
-    ready: VecDeque<usize>,
+    connections: ConnectionTable<D, P>,
     busy_poll: BusyPoll,
-    /// Empty between the turns.
+    /// Empty between turns.
     results: Vec<Outcome<P::Done>>,
     timers: Timers,
-    /// `None` once the server is stopping.
+    /// `None` once a drain has begun.
     acceptor: Option<Acceptor>,
-    /// The log says that nobody can be accepted. Said again only after somebody was.
-    accept_failure_told: bool,
+    /// A failure to accept has been logged. Reset by the next connection that is accepted.
+    accept_failure_logged: bool,
     drain: Option<Drain>,
     stop_fd: Option<OwnedFd>,
     stop_asked: Arc<AtomicBool>,
@@ -101,26 +76,24 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         Ok(EventLoop {
             poll,
             core,
-            connections: Slab::new(),
-            generation: 0,
-            ready: VecDeque::new(),
+            connections: ConnectionTable::new(),
             busy_poll: BusyPoll::new(process::processors()),
             results: Vec::new(),
             timers: Timers::default(),
             acceptor: Some(acceptor),
-            accept_failure_told: false,
+            accept_failure_logged: false,
             drain: None,
             stop_fd,
             stop_asked,
         })
     }
 
-    /// Serves until the end.
+    /// Serves until the drain is over.
     ///
     /// # Errors
-    /// The system's, where waiting for events fails; nothing a peer does leads there.
+    /// Those of polling, [`ErrorKind::Interrupted`] excepted. No peer can cause them.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(EVENTS);
+        let mut events = Events::with_capacity(MAX_EVENTS_COUNT);
         while !self.ended() {
             let timeout = self.timeout();
             match self.wait(&mut events, timeout) {
@@ -128,17 +101,17 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 polled => polled?,
             }
             self.core.now = Now::read();
-            // That nothing came is news only where it was waited for.
+            // A poll without a timeout that returned nothing says nothing about the pauses between events.
             if timeout != Some(Duration::ZERO) || !events.is_empty() {
-                self.busy_poll.came(events.iter().count(), self.core.now.instant);
+                self.busy_poll.record(events.iter().count(), self.core.now.instant);
             }
             self.take_results();
             for event in events.iter().map(Event::from) {
                 self.on_event(event);
             }
-            self.on_moments();
+            self.on_timers();
             self.serve_ready();
-            self.relieve();
+            self.admit_readers();
             self.run_commands();
             self.tick();
             self.run_commands();
@@ -150,7 +123,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         let EventLoop { core: Core { pool, dispatch, .. }, connections, drain, .. } = self;
         drop(connections);
         pool.end(end_at.saturating_duration_since(Instant::now()));
-        // The path's lock goes after the dispatch: whoever takes it next finds what that had let go.
+        // The dispatch is dropped before the path's lock, so that the next owner of the lock can open what it held.
         drop(dispatch);
         drop(drain);
         Ok(())
@@ -160,21 +133,21 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.drain.as_ref().is_some_and(|drain| self.connections.is_empty() || drain.end_at <= self.core.now.instant)
     }
 
-    /// The turn is over: how long nothing is due. What was collected goes to the workers.
+    /// Called at the end of a turn: hands the collected jobs to the workers. Returns how long to wait for events.
     fn timeout(&mut self) -> Option<Duration> {
         let Core { pool, now, metrics, .. } = &mut self.core;
         pool.hand_over();
         pool.end_turn(now.instant, metrics.in_flight > 0);
-        if !self.ready.is_empty() || !pool.may_sleep() {
+        if self.connections.ready_len() > 0 || !pool.may_sleep() {
             return Some(Duration::ZERO);
         }
         let drain = self.drain.as_ref().map(|drain| drain.refuse_at.unwrap_or(drain.end_at));
         let Core { pool, plane, budget, .. } = &self.core;
-        let moment = self.timers.earliest([drain, pool.next_deadline(), plane.next_moment(), budget.next_moment()]);
-        moment.map(|at| at.saturating_duration_since(Instant::now()))
+        let deadlines = [drain, pool.next_deadline(), plane.next_deadline(), budget.next_deadline()];
+        self.timers.earliest(deadlines).map(|at| at.saturating_duration_since(Instant::now()))
     }
 
-    /// Waits until something happens, for `timeout` at the most; awake at first, where that is worth it.
+    /// Waits for events, for `timeout` at most; polls without blocking first if [`BusyPoll`] says so.
     fn wait(&mut self, events: &mut Events, mut timeout: Option<Duration>) -> io::Result<()> {
         if timeout != Some(Duration::ZERO) {
             let mut now = Instant::now();
@@ -185,7 +158,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 if !events.is_empty() {
                     return Ok(());
                 }
-                // Whoever else wants this processor has it first.
+                // Other threads that are ready to run on this processor run first.
                 thread::yield_now();
                 now = Instant::now();
             }
@@ -204,47 +177,42 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             }
             Event::Stop => self.begin_drain(),
             Event::Peer { token, readable, ragged } => {
-                if let Some(connection) = find(&mut self.connections, token) {
-                    if readable {
-                        connection.became_readable(ragged);
-                    }
-                    enqueue(&mut self.ready, connection);
+                if let Some(connection) = self.connections.enqueue(token)
+                    && readable
+                {
+                    connection.became_readable(ragged);
                 }
             }
         }
     }
 
-    fn on_moments(&mut self) {
+    fn on_timers(&mut self) {
         let now = self.core.now;
         if self.timers.accept_due(now.instant) {
             self.accept();
         }
         while let Some(token) = self.timers.stalled_due(now.instant) {
-            self.look_at_stalled(token);
+            self.check_stalled(token);
         }
         if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
-            self.refuse_rest();
+            self.refuse_remaining();
         }
     }
 
-    /// Lets those be read again that waited for memory. TurnOutcome the turns, in which it came free: no
-    /// other event may follow.
-    fn relieve(&mut self) {
-        let EventLoop { core, connections, ready, .. } = self;
-        core.budget.relieve(core.now.instant, &core.limits, |token| {
-            if let Some(connection) = find(connections, token) {
-                enqueue(ready, connection);
-            }
-        });
+    /// Puts connections that waited for memory on the ready list. Runs after the connections' turns, which may have
+    /// freed memory: no other event need follow.
+    fn admit_readers(&mut self) {
+        let EventLoop { core, connections, .. } = self;
+        core.budget.admit_readers(core.now.instant, &core.limits, |token| drop(connections.enqueue(token)));
     }
 
-    /// Takes in a bounded number of those who wait; the rest in the next turn.
+    /// Accepts a bounded number of the waiting connections; the others in the next turn.
     fn accept(&mut self) {
         for _ in 0..self.core.limits.turn_accepts {
             let Some(acceptor) = &mut self.acceptor else { return };
             match acceptor.accept() {
                 Accepted::Peer(stream) => {
-                    self.accept_failure_told = false;
+                    self.accept_failure_logged = false;
                     self.admit(stream);
                 }
                 Accepted::OtherUser => self.core.metrics.refused_peers += 1,
@@ -252,9 +220,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 Accepted::Aborted => {}
                 Accepted::NoneWaiting => return,
                 Accepted::Failed(e) => {
-                    if !std::mem::replace(&mut self.accept_failure_told, true) {
+                    if !std::mem::replace(&mut self.accept_failure_logged, true) {
                         log::warn!(
-                            "nobody can be accepted, trying again every {:?}: {e}",
+                            "cannot accept connections, retrying every {:?}: {e}",
                             self.core.limits.accept_retry
                         );
                     }
@@ -273,16 +241,14 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             acceptor::refuse(stream, &format!("too many connections (limit {limit})"));
             return;
         }
-        let entry = self.connections.vacant_entry();
-        let token = self.generation << KEY_BITS | entry.key();
-        self.generation = (self.generation + 1) % GENERATIONS;
+        let token = self.connections.next_token();
         if let Err(e) = self.core.registry.register(&mut stream, Token(token), READING) {
-            log::warn!("a connection cannot be watched and is refused: {e}");
+            log::warn!("refused a connection: cannot register it for events: {e}");
             self.core.metrics.refused_connections += 1;
-            acceptor::refuse(stream, "the connection cannot be watched");
+            acceptor::refuse(stream, "the connection cannot be registered for events");
             return;
         }
-        entry.insert(Connection::new(token, stream, &self.core.limits));
+        self.connections.insert(Connection::new(token, stream, &self.core.limits));
         self.core.metrics.connections += 1;
     }
 
@@ -299,33 +265,29 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             };
             self.core.metrics.answered(delivery.count, delivery.since, self.core.now.instant);
             self.core.metrics.errors += delivery.errors as u64;
-            match find(&mut self.connections, delivery.owner) {
-                Some(connection) => {
-                    connection.delivered(delivery, &mut self.core);
-                    enqueue(&mut self.ready, connection);
-                }
+            match self.connections.enqueue(delivery.owner) {
+                Some(connection) => connection.delivered(delivery, &mut self.core),
                 None => self.core.metrics.late_results += delivery.count as u64,
             }
         }
         self.results = results;
     }
 
-    /// Gives each connection that is on the list now its turn.
+    /// Gives each connection that is on the ready list now its turn.
     fn serve_ready(&mut self) {
-        for _ in 0..self.ready.len() {
-            let Some(token) = self.ready.pop_front() else { return };
-            let Some(connection) = find(&mut self.connections, token) else { continue };
-            connection.queued = false;
+        for _ in 0..self.connections.ready_len() {
+            let Some(connection) = self.connections.pop_ready() else { continue };
+            let token = connection.token;
             let after = connection.turn(&mut self.core);
             if let Some(since) = connection.stalled_since
-                && connection.watched.is_none()
+                && connection.stall_check_at.is_none()
             {
                 let due = since + self.core.limits.stalled_reader_after;
-                connection.watched = Some(due);
+                connection.stall_check_at = Some(due);
                 self.timers.stalled.insert((due, token));
             }
             match after {
-                TurnOutcome::Again => enqueue(&mut self.ready, connection),
+                TurnOutcome::Again => drop(self.connections.enqueue(token)),
                 TurnOutcome::Wait => {}
                 TurnOutcome::Close => self.close(token),
             }
@@ -333,54 +295,51 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     }
 
     fn close(&mut self, token: usize) {
-        let mut connection = self.connections.remove(token & KEY_MASK);
-        connection.leave(&mut self.core);
-        if let Some(due) = connection.watched {
+        let mut connection = self.connections.remove(token);
+        connection.forget(&mut self.core);
+        if let Some(due) = connection.stall_check_at {
             self.timers.stalled.remove(&(due, token));
         }
         self.core.metrics.connections -= 1;
         acceptor::finish(&connection.stream);
     }
 
-    /// A peer's time may be up, unless it has taken something since.
-    fn look_at_stalled(&mut self, token: usize) {
-        let Some(connection) = find(&mut self.connections, token) else { return };
-        connection.watched = None;
+    /// Closes the connection if its peer has taken no output for `stalled_reader_after`.
+    fn check_stalled(&mut self, token: usize) {
+        let Some(connection) = self.connections.find(token) else { return };
+        connection.stall_check_at = None;
         if connection.stalled_since.is_none() {
             return;
         }
-        // A socket is said to be writable only when most of its buffer is free: the peer may have taken
-        // some of it.
+        // A socket is reported writable only when most of its buffer is free: the peer may have taken
+        // some output without such an event.
         connection.flush(&mut self.core);
-        let patience = self.core.limits.stalled_reader_after;
-        if connection.stalled_since.is_none_or(|since| since + patience > self.core.now.instant) {
-            enqueue(&mut self.ready, connection);
+        let limit = self.core.limits.stalled_reader_after;
+        if connection.stalled_since.is_none_or(|since| since + limit > self.core.now.instant) {
+            self.connections.enqueue(token);
             return;
         }
-        log::info!("a reader was cut off: it took nothing for {patience:?}");
+        log::info!("closed a connection: peer read nothing for {} s", limit.as_secs_f64());
         self.core.metrics.cut_readers += 1;
         self.close(token);
     }
 
-    /// The turn is over.
+    /// Ticks the control plane at the turn's end.
     fn tick(&mut self) {
         let Core { plane, metrics, now, commands, .. } = &mut self.core;
-        plane.tick(TickInput::Turn, metrics.around(), *now, commands);
+        plane.tick(TickInput::Turn, metrics.load(), *now, commands);
     }
 
-    /// Does what the control plane wished for in this turn.
+    /// Runs the commands that the control plane gave in this turn.
     fn run_commands(&mut self) {
         for (ticket, line) in std::mem::take(&mut self.core.commands.replies) {
-            match find(&mut self.connections, ticket.0) {
-                Some(connection) => {
-                    connection.plane_answered(&line, &mut self.core);
-                    enqueue(&mut self.ready, connection);
-                }
+            match self.connections.enqueue(ticket.0) {
+                Some(connection) => connection.plane_answered(&line, &mut self.core),
                 None => self.core.metrics.late_results += 1,
             }
         }
-        for work in std::mem::take(&mut self.core.commands.tasks) {
-            self.core.pool.run_task(work);
+        for task in std::mem::take(&mut self.core.commands.tasks) {
+            self.core.pool.run_task(task);
         }
         if let Some(then) = self.core.commands.recycle.take() {
             self.core.storage = Storage::default();
@@ -390,86 +349,51 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.listen_at(listener);
         }
         if std::mem::take(&mut self.core.commands.stop) {
-            self.end_unless_somebody_waits();
+            self.drain_unless_connections_wait();
         }
     }
 
-    /// A stopping server takes in nobody: the listener goes, and its path with it.
+    /// Accepts at another listener from now on. A draining server accepts nothing: the listener is dropped, which
+    /// removes its path.
     fn listen_at(&mut self, listener: Listener) {
         let Some(acceptor) = &mut self.acceptor else { return };
-        match acceptor.follow(listener, self.poll.registry(), LISTENER) {
+        match acceptor.replace(listener, self.poll.registry(), LISTENER) {
             Ok(()) => self.accept(),
-            Err(e) => log::error!("the new listener cannot be watched and is given up: {e}"),
+            Err(e) => log::error!("dropped the new listener: cannot register it for events: {e}"),
         }
     }
 
-    /// One last look at the listener. An inherited one stays open with its owner, so whoever comes after
-    /// that is found by the next daemon.
-    fn end_unless_somebody_waits(&mut self) {
+    /// Begins the drain unless connections wait to be accepted. An inherited listener stays open with its owner, so
+    /// the next daemon accepts connections that come later.
+    fn drain_unless_connections_wait(&mut self) {
         let before = self.connections.len();
         self.accept();
-        // Where accepting is tried again, nobody knows yet whether somebody waits.
+        // If accepting is to be retried, connections may wait.
         if self.connections.len() == before && self.timers.accept.is_none() {
             self.begin_drain();
         }
     }
 
-    /// Begins the end: nothing more is accepted or read, what is here is served.
+    /// Begins the drain: nothing more is accepted or read, and requests that were read are answered.
     fn begin_drain(&mut self) {
         let Some(acceptor) = self.acceptor.take() else { return };
         let limits = &self.core.limits;
         let now = self.core.now.instant;
-        log::info!("stopping: {} connections are served to their end", self.connections.len());
+        log::info!("stopping: draining {} connections", self.connections.len());
         self.drain = Some(Drain {
             refuse_at: Some(now + limits.drain_timeout.saturating_sub(limits.drain_grace)),
             end_at: now + limits.drain_timeout,
             _path: acceptor.close(),
         });
         self.core.plane.stopping();
-        for (_, connection) in &mut self.connections {
-            connection.session.drain();
-            enqueue(&mut self.ready, connection);
-        }
+        self.connections.enqueue_all(|connection| connection.session.drain());
     }
 
-    /// The drain's time is up.
-    fn refuse_rest(&mut self) {
-        // What is answered already is not refused.
+    /// Refuses all requests that are not answered by the end of the drain.
+    fn refuse_remaining(&mut self) {
+        // Results that have arrived are delivered first.
         self.take_results();
-        for (_, connection) in &mut self.connections {
-            connection.refuse_rest(STOPPING, &mut self.core);
-            enqueue(&mut self.ready, connection);
-        }
-    }
-}
-
-impl From<&mio::event::Event> for Event {
-    fn from(event: &mio::event::Event) -> Event {
-        match event.token() {
-            LISTENER => Event::Listening,
-            WAKER => Event::Woken,
-            STOP => Event::Stop,
-            Token(token) => Event::Peer {
-                token,
-                readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
-                ragged: event.is_read_closed() || event.is_error() || event.is_priority(),
-            },
-        }
-    }
-}
-
-/// The connection of this token, unless it has gone and its key is another's.
-fn find<D: Dispatch, P: ControlPlane>(
-    connections: &mut Slab<Connection<D, P>>,
-    token: usize,
-) -> Option<&mut Connection<D, P>> {
-    connections.get_mut(token & KEY_MASK).filter(|connection| connection.token == token)
-}
-
-/// Puts a connection on the ready list, once.
-fn enqueue<D: Dispatch, P: ControlPlane>(ready: &mut VecDeque<usize>, connection: &mut Connection<D, P>) {
-    if !connection.queued {
-        connection.queued = true;
-        ready.push_back(connection.token);
+        let EventLoop { core, connections, .. } = self;
+        connections.enqueue_all(|connection| connection.refuse_remaining(STOPPING, core));
     }
 }

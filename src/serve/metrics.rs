@@ -1,4 +1,4 @@
-//! What the server has counted since it started.
+//! The server's counters since its start.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use crate::limits::LATENCY_WINDOW;
 use crate::serve::control_plane::{Counters, Latency, Load};
 use crate::sys::memory::Resident;
 
-/// Counts that `status` shows.
+/// The counters that `status` reports.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    /// Connections open now.
+    /// Open connections.
     pub(crate) connections: usize,
     pub(crate) requests: u64,
     pub(crate) errors: u64,
@@ -17,13 +17,13 @@ pub(crate) struct Metrics {
     pub(crate) refused_connections: u64,
     pub(crate) cut_readers: u64,
     pub(crate) late_results: u64,
-    /// Requests taken for a worker and not answered yet.
+    /// Requests handed to workers or the control plane and not answered yet.
     pub(crate) in_flight: usize,
     latencies: Latencies,
     resident: Resident,
 }
 
-/// The latest latencies, in microseconds; the oldest is overwritten.
+/// A ring buffer of the latest latencies, in microseconds.
 #[derive(Debug, Default)]
 struct Latencies {
     recent: Vec<u32>,
@@ -46,12 +46,12 @@ impl Metrics {
         }
     }
 
-    /// How it is around the control plane.
-    pub(crate) fn around(&self) -> Load {
+    /// Returns the load for the control plane's tick.
+    pub(crate) fn load(&self) -> Load {
         Load { in_flight: self.in_flight, connections: self.connections }
     }
 
-    /// All of it, with what others keep.
+    /// Returns all counters, with those that other modules keep.
     pub(crate) fn counters(&self, workers: usize, queued: usize, buffered_bytes: usize) -> Counters {
         Counters {
             connections: self.connections,
@@ -70,7 +70,7 @@ impl Metrics {
         }
     }
 
-    /// Calls handed over at `since` were answered at `now`.
+    /// Records calls that were handed over at `since` and answered at `now`.
     pub(crate) fn answered(&mut self, calls: usize, since: Instant, now: Instant) {
         let micros = u32::try_from(now.saturating_duration_since(since).as_micros()).unwrap_or(u32::MAX);
         for _ in 0..calls.min(LATENCY_WINDOW) {
@@ -78,11 +78,11 @@ impl Metrics {
         }
     }
 
-    /// Over the last [`LATENCY_WINDOW`] calls.
+    /// Returns the percentiles of the last [`LATENCY_WINDOW`] calls.
     fn latency(&self) -> Latency {
         let mut sorted = self.latencies.recent.clone();
         sorted.sort_unstable();
-        // Nearest rank: the smallest value that at least `percent` of all do not exceed.
+        // Nearest rank: the smallest value that at least `percent` % of all values do not exceed.
         let rank = |percent: usize| match sorted.len() {
             0 => 0,
             count => sorted[(count * percent).div_ceil(100).max(1) - 1],

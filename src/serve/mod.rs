@@ -5,13 +5,15 @@
 //!                             └─ Batch → Pool → Dispatch → Outcome ┴→ Session → socket
 //! ```
 //!
-//! One thread owns every connection and the control plane; no lock guards either. mio is named in
-//! this room alone.
+//! One thread owns every connection and the control plane; no lock guards either. Only this module
+//! uses mio.
 
 mod acceptor;
 mod busy_poll;
 mod connection;
+mod connection_table;
 pub mod control_plane;
+mod event;
 mod event_loop;
 mod memory_budget;
 mod metrics;

@@ -1,26 +1,26 @@
-//! Where each request is answered. All of it in one table.
+//! Which part of the server answers each request, in one table.
 
 use crate::dispatch::{CallError, Dispatch, Pace};
 use crate::wire::control::Control;
 use crate::wire::message::Call;
 use crate::wire::session::Request;
 
-/// Who answers a request.
+/// The part of the server that answers a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'r, 'a> {
-    /// A worker.
+    /// A worker, which calls the dispatch.
     Worker(&'r Call<'a>, Pace),
     /// The loop, with `{}`.
     Ping(&'r Call<'a>),
     /// The loop, with an error.
     Refused(&'r Call<'a>, CallError),
-    /// The loop, from the control plane's figures and its own.
+    /// The control plane, at once, given the loop's counters.
     Status,
     /// The control plane, at once or later.
     Plane(&'r Control<'a>),
 }
 
-/// Who answers `request`.
+/// Returns which part answers `request`.
 pub(crate) fn route<'r, 'a, D: Dispatch>(dispatch: &D, request: &'r Request<'a>) -> Route<'r, 'a> {
     let call = match request {
         Request::Control(Control::Status) => return Route::Status,

@@ -12,7 +12,8 @@ use crate::limits::{Limits, MAX_CONNECTIONS, MAX_LINE_BYTES, MIN_WORKERS};
 use crate::serve::acceptor::Acceptor;
 use crate::serve::connection::Core;
 use crate::serve::control_plane::{ControlPlane, LoopCommands, Now, Unwired};
-use crate::serve::event_loop::{EventLoop, WAKER};
+use crate::serve::event::WAKER;
+use crate::serve::event_loop::EventLoop;
 use crate::serve::memory_budget::MemoryBudget;
 use crate::serve::metrics::Metrics;
 use crate::serve::pool::Pool;
@@ -56,10 +57,10 @@ pub struct Handle {
 }
 
 impl<D: Dispatch> Server<D> {
-    /// A server with the default limits and no control plane.
+    /// Creates a server with the default limits and no control plane.
     ///
     /// # Errors
-    /// The system's, where no event queue is to be had.
+    /// Those of creating an event queue (epoll or kqueue) and its waker.
     pub fn new(listener: Listener, dispatch: D) -> io::Result<Server<D>> {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
@@ -77,9 +78,9 @@ impl<D: Dispatch> Server<D> {
 }
 
 impl<D: Dispatch, P: ControlPlane> Server<D, P> {
-    /// Serves within these limits. Fewer than [`MIN_WORKERS`] workers, more than [`MAX_CONNECTIONS`]
-    /// connections or lines of more than [`MAX_LINE_BYTES`] are not to be had, and no bound of a turn or
-    /// of the output that lets nothing move: those are at least 1.
+    /// Sets the limits. Values out of range are clamped: at least [`MIN_WORKERS`] workers, at most [`MAX_CONNECTIONS`]
+    /// connections, lines of at most [`MAX_LINE_BYTES`], and at least 1 for the limits of a turn, a batch and the
+    /// output mark.
     pub fn limits(mut self, limits: Limits) -> Server<D, P> {
         self.limits = Limits {
             max_line_bytes: limits.max_line_bytes.min(MAX_LINE_BYTES),
@@ -95,7 +96,7 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
         self
     }
 
-    /// Answers control messages with this plane.
+    /// Sets the control plane, which answers control messages.
     pub fn plane<Q: ControlPlane>(self, plane: Q) -> Server<D, Q> {
         Server {
             plane,
@@ -109,30 +110,30 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
         }
     }
 
-    /// Stops when this descriptor becomes readable, for instance the end of a pipe that a signal
+    /// Stops the server when this descriptor becomes readable, for instance the read end of a pipe that a signal
     /// handler writes to.
     pub fn stop_when_readable(mut self, fd: OwnedFd) -> Server<D, P> {
         self.stop_fd = Some(fd);
         self
     }
 
-    /// A handle that stops the server.
+    /// Returns a handle that stops the server.
     pub fn handle(&self) -> Handle {
         Handle { waker: Arc::clone(&self.waker), stop_asked: Arc::clone(&self.stop_asked) }
     }
 
-    /// Serves on this thread until it is told to stop, and then until what it had read is answered
-    /// or [`Limits::drain_timeout`] is over. Its workers take the processor from nobody when they are woken, unless
-    /// this thread has a scheduling policy of its own (Linux: SCHED_BATCH, sched(7)).
+    /// Serves on this thread until it is asked to stop, and then until the requests that were read are answered
+    /// or [`Limits::drain_timeout`] is over. Workers run under SCHED_BATCH (Linux, sched(7)), so waking one does not
+    /// preempt the loop, unless this thread has a scheduling policy other than the default.
     ///
     /// # Errors
-    /// The system's, where threads cannot be started or waiting for events fails. Nothing that a
-    /// peer does leads there.
+    /// Those of starting the worker threads, of registering the listener, and of waiting for events. No peer can cause
+    /// them.
     pub fn run(self) -> io::Result<()> {
         let waker = self.waker;
         let notify = move || {
             if let Err(e) = waker.wake() {
-                log::error!("the loop cannot be woken: {e}");
+                log::error!("cannot wake the event loop: {e}");
             }
         };
         let core = Core {
@@ -152,10 +153,10 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
 }
 
 impl Handle {
-    /// Asks the server to stop. Asking again changes nothing.
+    /// Asks the server to stop. Later calls have no effect.
     ///
     /// # Errors
-    /// The system's, where the loop cannot be woken.
+    /// Those of waking the event loop.
     pub fn stop(&self) -> io::Result<()> {
         self.stop_asked.store(true, Ordering::SeqCst);
         self.waker.wake()

@@ -1,7 +1,7 @@
-//! The same dispatch over any pair of streams, standard input and output above all.
+//! Serves a dispatch over a pair of streams, such as standard input and output.
 //!
-//! One peer, so no loop and no pool: each line is carried out and answered before the next one is
-//! read. There is no control plane here.
+//! There is one peer, so no loop and no pool: each line is answered before the next one is
+//! read. There is no control plane.
 
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
@@ -16,10 +16,10 @@ use crate::wire::message::Call;
 use crate::wire::reply;
 use crate::wire::session::{Disposition, Session, Turn};
 
-/// Serves until `input` ends. A peer that takes no more output ends it too.
+/// Serves until `input` ends or `output` reports a broken pipe.
 ///
 /// # Errors
-/// The system's, from reading and writing.
+/// Those of reading `input` and of writing `output`, [`io::ErrorKind::BrokenPipe`] excepted.
 pub fn serve<D: Dispatch>(
     dispatch: &D,
     limits: &Limits,
@@ -40,7 +40,7 @@ pub fn serve<D: Dispatch>(
             session.serve(limits, |request, turn| {
                 let Turn::First(out) = turn else { return Disposition::NotNow };
                 match route(dispatch, &request) {
-                    Route::Worker(call, _) => carry_out(dispatch, &mut runner, call, out),
+                    Route::Worker(call, _) => run_call(dispatch, &mut runner, call, out),
                     Route::Ping(call) => reply::result(out, call.id, b"{}"),
                     Route::Refused(call, error) => reply::error(out, Some(call.id), &error),
                     Route::Status | Route::Plane(_) => out.extend_from_slice(&control_plane::unwired()),
@@ -57,14 +57,14 @@ pub fn serve<D: Dispatch>(
     Ok(())
 }
 
-/// Carries out one call and waits for its answer, wherever it comes from.
-fn carry_out<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
+/// Runs one call and waits for its answer, which may come from another thread.
+fn run_call<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
     let (sender, answers) = channel();
     let later = || LateReply::new(Arc::new(OneReply(sender.clone())), 0);
     let answer = match runner.run(dispatch, &call.method, call.params, &later) {
         CallOutcome::Now(answer) => answer.map(Cow::Borrowed),
-        // One that is dropped is answered too, so an answer always comes.
-        CallOutcome::Later => answers.recv().expect("a sender is left here").map(Cow::Owned),
+        // A dropped LateReply sends an answer too, so one always comes.
+        CallOutcome::Later => answers.recv().expect("this function holds a sender").map(Cow::Owned),
     };
     match answer {
         Ok(result) => reply::result(out, call.id, &result),
@@ -77,7 +77,7 @@ struct OneReply(Sender<Result<Vec<u8>, CallError>>);
 impl ReplySink for OneReply {
     fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {
         if self.0.send(answer).is_err() {
-            log::debug!("a reply came after its call was given up");
+            log::debug!("a reply came after its call was abandoned");
         }
     }
 }

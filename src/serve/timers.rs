@@ -1,4 +1,4 @@
-//! The moments that the loop itself waits for. Where none is named, it sleeps without a timeout.
+//! The loop's own timers. If none is set, the loop sleeps without a timeout.
 
 use std::collections::BTreeSet;
 use std::time::Instant;
@@ -6,25 +6,25 @@ use std::time::Instant;
 /// What is due, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// Accepting is tried again.
+    /// When to retry accepting.
     pub(crate) accept: Option<Instant>,
-    /// Peers that may have stalled, by token, each once, the earliest first.
+    /// When to check whether a peer has stalled, with its token; at most one entry for each connection.
     pub(crate) stalled: BTreeSet<(Instant, usize)>,
 }
 
 impl Timers {
-    /// The earliest of these and `others`.
+    /// Returns the earliest of these times and `others`.
     pub(crate) fn earliest(&self, others: impl IntoIterator<Item = Option<Instant>>) -> Option<Instant> {
         let stalled = self.stalled.first().map(|(at, _)| *at);
         others.into_iter().chain([self.accept, stalled]).flatten().min()
     }
 
-    /// Is it time to try accepting again? Said once.
+    /// Returns true if it is time to retry accepting, and clears that timer.
     pub(crate) fn accept_due(&mut self, now: Instant) -> bool {
         self.accept.take_if(|at| *at <= now).is_some()
     }
 
-    /// The next peer whose time is up.
+    /// Removes and returns the token of a peer whose time is up.
     pub(crate) fn stalled_due(&mut self, now: Instant) -> Option<usize> {
         let (at, token) = *self.stalled.first()?;
         if at > now {

@@ -326,7 +326,7 @@ fn while_nobody_can_be_accepted_who_is_there_is_served_and_who_waits_is_kept() {
         let tries = faults.failed(Fault::Accept) / 2;
         let patient = WAITING + 3 + (began.elapsed().as_millis() / 100) as u64;
         assert!(tries <= patient, "{tries} tries, {patient} are patient");
-        assert_eq!(daemon.log().matches("nobody can be accepted, trying again").count(), 1, "{}", daemon.log());
+        assert_eq!(daemon.log().matches("cannot accept connections, retrying").count(), 1, "{}", daemon.log());
         faults.heal(Fault::Accept);
         for client in &mut waiting {
             assert!(client.line().contains("\"result\""), "{error}");

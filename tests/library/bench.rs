@@ -204,7 +204,7 @@ impl ControlPlane for Figures {
         None
     }
 
-    fn next_moment(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Instant> {
         None
     }
 

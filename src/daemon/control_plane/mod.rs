@@ -356,7 +356,7 @@ impl ControlPlane for DaemonPlane {
         None
     }
 
-    fn next_moment(&self) -> Option<Instant> {
+    fn next_deadline(&self) -> Option<Instant> {
         let spool = self.spool.moment(self.machine.state()).filter(|_| !self.is_background_busy);
         let machine = self.machine.next_moment(&self.around).filter(|_| !self.is_stopping);
         let socket = self.socket.moment(self.machine.state());
@@ -555,7 +555,7 @@ mod tests {
                         continue;
                     }
                 }
-                bench.plane.next_moment();
+                bench.plane.next_deadline();
                 prop_assert_eq!(bench.plane.machine.state(), before);
             }
         }

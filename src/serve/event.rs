@@ -1,0 +1,38 @@
+//! The events of the loop, and the tokens by which mio reports them.
+
+use mio::Token;
+
+pub(crate) const LISTENER: Token = Token(usize::MAX);
+pub(crate) const WAKER: Token = Token(usize::MAX - 1);
+pub(crate) const STOP: Token = Token(usize::MAX - 2);
+
+/// Tokens below this one are those of connections.
+pub(crate) const CONNECTION_TOKENS: usize = usize::MAX >> 1;
+
+/// What can happen.
+pub(crate) enum Event {
+    /// Connections may wait to be accepted.
+    Listening,
+    /// Workers have results, or a handle asks the server to stop.
+    Woken,
+    /// The stop descriptor became readable.
+    Stop,
+    /// A connection became readable or writable. `ragged`: see
+    /// [`Connection::became_readable`](super::connection::Connection::became_readable).
+    Peer { token: usize, readable: bool, ragged: bool },
+}
+
+impl From<&mio::event::Event> for Event {
+    fn from(event: &mio::event::Event) -> Event {
+        match event.token() {
+            LISTENER => Event::Listening,
+            WAKER => Event::Woken,
+            STOP => Event::Stop,
+            Token(token) => Event::Peer {
+                token,
+                readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
+                ragged: event.is_read_closed() || event.is_error() || event.is_priority(),
+            },
+        }
+    }
+}
