@@ -203,7 +203,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// freed memory: no other event need follow.
     fn admit_readers(&mut self) {
         let EventLoop { core, connections, .. } = self;
-        core.budget.admit_readers(core.now.instant, &core.limits, |token| drop(connections.enqueue(token)));
+        core.budget.admit_readers(core.now.instant, &core.limits, |token| {
+            connections.enqueue(token);
+        });
     }
 
     /// Accepts a bounded number of the waiting connections; the others in the next turn.
@@ -287,7 +289,9 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.timers.stalled.insert((due, token));
             }
             match after {
-                TurnOutcome::Again => drop(self.connections.enqueue(token)),
+                TurnOutcome::Again => {
+                    self.connections.enqueue(token);
+                }
                 TurnOutcome::Wait => {}
                 TurnOutcome::Close => self.close(token),
             }
