@@ -1,4 +1,5 @@
-//! The program `iaid`: takes what the process inherited while it is still alone, and hands over.
+//! The program `iaid`: takes the inherited descriptors and environment before any thread starts, then runs the command
+//! line.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `iaid backup`: a copy of the store in one file, made by the daemon while it goes on working.
+//! `iaid backup`: copies the store to one file. The daemon makes the copy while it keeps serving.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::client::{Client, DeliveryGuarantee, Policy};
 
 const METHOD: &str = "store_backup";
 
-/// Copy the store to a file, as it is now
+/// Copy the store to a file
 ///
-/// The copy is a store of its own: named memory.db in an empty folder it is what `iaid serve --store`
-/// opens. A file that is there already is left alone.
+/// The copy is a complete store: put it as memory.db into an empty folder and start `iaid serve --store` on that
+/// folder. An existing file is never overwritten.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupArgs {
-    /// Where to; nothing may be there yet
+    /// File to create; must not exist yet
     file: PathBuf,
 }
 
@@ -28,7 +28,8 @@ struct Copied {
     bytes: u64,
 }
 
-/// A large store on a slow disk takes its time, and a daemon that ends says so by ending.
+/// Returns a policy without a reply timeout: copying a large store to a slow disk takes long. A daemon that ends
+/// closes the connection.
 pub(crate) fn policy() -> Policy {
     Policy { reply_timeout: Duration::MAX, ..Policy::default() }
 }
@@ -36,9 +37,9 @@ pub(crate) fn policy() -> Policy {
 pub(crate) fn run(args: &BackupArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let path = std::path::absolute(&args.file).map_err(|e| CliError::File(args.file.clone(), e))?;
     let Some(name) = path.to_str() else {
-        return Err(CliError::Usage(format!("{} is not UTF-8; give another name", path.display())));
+        return Err(CliError::Usage(format!("{} is not UTF-8; choose another name", path.display())));
     };
-    // A second attempt would find the first one's file.
+    // A retry would find the file of the first attempt and fail.
     let result = client.call_with(DeliveryGuarantee::AtMostOnce, METHOD, &json!({"path": name}))?;
     let shown = match console.format {
         OutputFormat::Json => result.get().to_owned(),
@@ -76,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemons_refusal_is_the_commands() {
+    fn a_refusal_of_the_daemon_is_returned() {
         let (mut console, out, _) = console(OutputFormat::Text, b"");
         let answer = |call: &_| error(call, -32602, "param 'path' must be a file that is not there yet");
         let args = BackupArgs { file: "/a".into() };

@@ -1,4 +1,4 @@
-//! `iaid call`: any method of the daemon's, with its params as JSON.
+//! `iaid call`: calls any method of the daemon, with its params as JSON.
 
 use std::io::Read;
 use std::time::Duration;
@@ -11,19 +11,18 @@ use crate::cli::support::pretty::pretty;
 use crate::cli::support::values;
 use crate::client::{Client, DeliveryGuarantee, Policy};
 
-/// Methods that a second delivery changes once more: each contradiction inserts, each reinforcement
-/// adds weight.
+/// Methods that are not idempotent: each contradiction inserts, each reinforcement adds weight.
 const NOT_REPEATABLE: [&str; 2] = ["memory_contradict", "memory_reinforce"];
 
-/// Longest params from standard input, in bytes: the most that any daemon's `--max-line` lets in.
+/// Longest params read from standard input: the upper bound of the daemon's `--max-line`.
 const MAX_PARAMS_BYTES: u64 = 64 << 20;
 
-/// Call a method and print its result; `iaid call rpc.discover` lists them
+/// Call a method and print its result; `iaid call rpc.discover` lists the methods
 #[derive(Debug, clap::Args)]
 pub(crate) struct CallArgs {
-    /// The method, such as memory_recall
+    /// Method to call, such as memory_recall
     method: String,
-    /// Its params, a JSON object; - reads it from standard input
+    /// Params, a JSON object; - reads it from standard input
     #[arg(value_name = "JSON", default_value = "{}")]
     params: String,
     /// Longest wait for the result, 0 to 3600, fractions allowed
@@ -63,7 +62,7 @@ fn params(argument: &str, console: &mut Console) -> Result<Box<RawValue>, CliErr
         argument => argument.to_owned(),
     };
     RawValue::from_string(text).map_err(|e| {
-        CliError::Usage(format!("the params are no JSON: {e}; give an object such as {{\"cue\":\"tea\"}}"))
+        CliError::Usage(format!("the params are not JSON: {e}; give an object such as {{\"cue\":\"tea\"}}"))
     })
 }
 
@@ -85,7 +84,7 @@ mod tests {
             ("{}", "", json!({})),
             ("{\"a\":1}", "", json!({"a": 1})),
             ("-", "{\n  \"a\": [1,\r\n 2]\n}\n", json!({"a": [1, 2]})),
-            // The daemon's to refuse, in its own words.
+            // Not an object: the daemon refuses it.
             ("[1]", "", json!([1])),
         ] {
             for (format, shown) in
@@ -102,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn params_that_are_no_json_are_wrong_usage_and_never_sent() {
+    fn params_that_are_not_json_are_a_usage_error() {
         for (argument, input) in [("{", ""), ("", ""), ("{} {}", ""), ("-", ""), ("-", "{\"a\":")] {
             let (mut console, _, _) = console(OutputFormat::Text, input.as_bytes());
             let error = params(argument, &mut console).unwrap_err();
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_daemons_error_is_the_commands() {
+    fn an_error_of_the_daemon_is_returned() {
         let (mut console, out, _) = console(OutputFormat::Text, b"");
         let answer = |call: &_| error(call, -32601, "unknown method 'm'");
         let (outcome, _) = with_daemon(answer, |client| run(&args("{}"), client, &mut console));

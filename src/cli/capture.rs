@@ -1,8 +1,7 @@
-//! `iaid capture`: one record from an argument, or one a line from standard input.
+//! `iaid capture`: stores one record from an argument, or one record per line of standard input.
 //!
-//! The text goes to the daemon as it is; nothing is trimmed or cut. Of a line its end (`\n` or
-//! `\r\n`) is not part of it, and blank lines are passed over. A line that cannot be a record is
-//! named and the rest goes on; a failure that is not the line's own ends the work.
+//! Text is sent unchanged. The line end (`\n` or `\r\n`) is not part of a line, and blank lines are skipped. A line that
+//! cannot become a record is reported and the next ones are still read; any other failure stops the command.
 
 use std::io;
 use std::mem;
@@ -20,42 +19,42 @@ use crate::client::{Client, ClientError, DeliveryGuarantee, FAILED, Pipeline, Pi
 
 const METHOD: &str = "memory_capture";
 
-/// Longest text of a record, in bytes: `memory_capture` refuses more (MEMORY.md).
+/// Longest text of a record; `memory_capture` refuses more.
 const MAX_TEXT_BYTES: usize = 64 << 10;
 
-/// Store a text, word for word
+/// Store a text verbatim
 #[derive(Debug, clap::Args)]
 pub(crate) struct CaptureArgs {
     #[command(flatten)]
     about: CaptureMetadata,
-    /// The text; - or nothing reads one text a line from standard input
+    /// Text to store; - or nothing reads one text per line from standard input
     text: Option<String>,
 }
 
-/// What is said about each text. What is not given is the daemon's default.
+/// The fields of a record beside its text. For a missing field the daemon uses its default.
 #[derive(Clone, Debug, Default, Serialize, clap::Args)]
 struct CaptureMetadata {
-    /// The conversation it belongs to [default: -]
+    /// Session it belongs to [default: -]
     #[arg(long = "session", value_name = "ID")]
     #[serde(skip_serializing_if = "Option::is_none")]
     session_id: Option<String>,
-    /// Who said it [default: user]
+    /// Who wrote it [default: user]
     #[arg(long, value_parser = ["user", "assistant", "system"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<String>,
-    /// The kind of memory [default: episodic]
+    /// Kind of memory [default: episodic]
     #[arg(long, value_parser = ["working", "episodic", "semantic", "procedural", "parametric"])]
     #[serde(skip_serializing_if = "Option::is_none")]
     tier: Option<String>,
-    /// Words to find it by beside its own
+    /// Additional words to find it by
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     cue: Option<String>,
-    /// When it was said, ISO 8601; without an offset UTC [default: now]
+    /// Time of the text, ISO 8601; UTC if it has no offset [default: now]
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     ts: Option<String>,
-    /// A folder or a name it belongs to
+    /// Folder or name of the project it belongs to
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
@@ -89,7 +88,7 @@ pub(crate) fn run(args: &CaptureArgs, client: &mut Client, console: &mut Console
         Some("-") => bulk(&args.about, client, console),
         Some(text) => one(text, &args.about, client, console),
         None if console.input_kind.is_terminal() => {
-            Err(CliError::Usage("nothing to capture: give a TEXT, or - to type one a line".into()))
+            Err(CliError::Usage("nothing to capture: give TEXT, or - to type one text per line".into()))
         }
         None => bulk(&args.about, client, console),
     }
@@ -105,7 +104,7 @@ fn one(text: &str, about: &CaptureMetadata, client: &mut Client, console: &mut C
     let id = record_id.as_deref().unwrap_or("without an id");
     let line = match status {
         Status::Inserted => format!("inserted {id}"),
-        Status::Reinforced => format!("reinforced {id}: it was there already"),
+        Status::Reinforced => format!("reinforced {id}: already stored"),
         Status::Skipped => format!("skipped: {reason}"),
     };
     console.say(line).map_err(CliError::Output)
@@ -131,7 +130,7 @@ fn bulk(about: &CaptureMetadata, client: &mut Client, console: &mut Console) -> 
     if work.tally.failed > 0 { Err(CliError::LinesFailed(work.tally.failed)) } else { Ok(()) }
 }
 
-/// What became of the lines.
+/// Counts of the lines by outcome.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     inserted: u64,
@@ -176,7 +175,7 @@ struct BulkCapture<'a> {
 impl BulkCapture<'_> {
     fn feed(&mut self, console: &mut Console) -> Result<(), CliError> {
         loop {
-            // Whoever types, or pipes a log that grows, hears of each line before the next.
+            // Reports each line before blocking on the next one, for interactive input and growing logs.
             if !self.lines.ready() {
                 self.settle(console)?;
             }
@@ -201,7 +200,7 @@ impl BulkCapture<'_> {
         }
     }
 
-    /// Waits for all replies.
+    /// Waits for all outstanding replies and counts them.
     fn settle(&mut self, console: &mut Console) -> Result<(), CliError> {
         match self.pipeline.finish() {
             Ok(()) => self.collect(console),
@@ -209,7 +208,7 @@ impl BulkCapture<'_> {
         }
     }
 
-    /// The error that ends the work, after counting what was answered before it.
+    /// Counts the replies received so far and returns the error that stops the command.
     fn stopped(&mut self, error: ClientError, console: &mut Console) -> CliError {
         match self.collect(console) {
             Err(earlier) => earlier,
@@ -217,7 +216,7 @@ impl BulkCapture<'_> {
         }
     }
 
-    /// Counts the replies that are there.
+    /// Counts the replies received so far.
     fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
         while let Some(PipelineReply { tag, outcome }) = self.pipeline.take_reply() {
             match outcome {
@@ -230,7 +229,7 @@ impl BulkCapture<'_> {
                         Status::Skipped => self.tally.skipped += 1,
                     }
                 }
-                // A full disk or a stopping daemon would be said once more for every line.
+                // A full disk or a stopping daemon would fail every further line as well.
                 Err(RemoteError { code: FAILED, message }) => {
                     return Err(CliError::CaptureStopped(tag, ClientError::Refused { code: FAILED, message }));
                 }
@@ -261,7 +260,7 @@ mod tests {
 
     use serde_json::Value;
 
-    /// A daemon's reply to a capture, by the captured text.
+    /// Returns a daemon's reply to a capture, chosen by its text.
     fn answer(call: &Value) -> Value {
         let status = |status: &str| result(call, json!({"status": status, "record_id": "id-1", "reason": "why"}));
         match call["params"]["text"].as_str().unwrap() {
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_a_record_and_bad_ones_are_named() {
+    fn each_line_is_a_record_and_bad_lines_are_reported() {
         let mut input = b"first\nagain\n\nshort\nbad\n".to_vec();
         input.extend(std::iter::repeat_n(b'x', MAX_TEXT_BYTES * 3));
         input.extend_from_slice(b"\n\xff\n last ");
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_the_counts_and_the_errors_as_json() {
+    fn counts_and_errors_are_json_with_the_json_option() {
         let (mut console, out, err) = console(OutputFormat::Json, b"one\nbad\n");
         let (outcome, _) = with_daemon(answer, |client| bulk(&CaptureMetadata::default(), client, &mut console));
         assert!(matches!(outcome, Err(CliError::LinesFailed(1))));
@@ -313,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_that_is_not_the_lines_own_ends_the_work() {
+    fn a_failure_of_the_daemon_stops_the_command() {
         let (mut console, out, _) = console(OutputFormat::Text, b"one\ntwo\nfull\nthree\n");
         let (outcome, _) = with_daemon(answer, |client| bulk(&CaptureMetadata::default(), client, &mut console));
         let error = outcome.unwrap_err();
@@ -328,10 +327,10 @@ mod tests {
     }
 
     #[test]
-    fn one_text_is_told_in_a_line() {
+    fn the_outcome_of_one_text_is_one_line() {
         for (text, line) in [
             ("a new one", "inserted id-1\n"),
-            ("again", "reinforced id-1: it was there already\n"),
+            ("again", "reinforced id-1: already stored\n"),
             ("short", "skipped: why\n"),
         ] {
             let (mut console, out, _) = console(OutputFormat::Text, b"");

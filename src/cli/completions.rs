@@ -1,4 +1,4 @@
-//! `iaid completions`: a shell's completion script on standard output.
+//! `iaid completions`: prints the completion script of a shell.
 
 use clap::Command;
 use clap_complete::Shell;
@@ -9,12 +9,12 @@ use crate::cli::support::error::CliError;
 /// Print a completion script, such as: iaid completions bash > ~/.local/share/bash-completion/completions/iaid
 #[derive(Debug, clap::Args)]
 pub(crate) struct CompletionsArgs {
-    /// The shell it is for
+    /// Shell to print it for
     shell: Shell,
 }
 
 pub(crate) fn run(args: &CompletionsArgs, mut command: Command, console: &mut Console) -> Result<(), CliError> {
-    // Through memory: the generator panics where its writer fails, as one does behind `| head`.
+    // Via a buffer: the generator panics if its writer fails, as with `| head`.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "iaid", &mut script);
     console.out.write_all(&script).map_err(CliError::Output)
@@ -28,7 +28,7 @@ mod tests {
     use clap::{CommandFactory, ValueEnum};
 
     #[test]
-    fn every_shell_has_a_script_that_knows_the_commands() {
+    fn every_shell_has_a_script_with_the_commands() {
         for &shell in Shell::value_variants() {
             let (mut console, out, _) = console::tests::console(console::OutputFormat::Text, b"");
             run(&CompletionsArgs { shell }, Cli::command(), &mut console).unwrap();

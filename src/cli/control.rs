@@ -23,7 +23,7 @@ pub(crate) fn pause(args: &PauseArgs, client: &mut Client, console: &mut Console
     control_message::send_and_report(
         "pause",
         &message,
-        "paused: no sleep of its own until `iaid resume`",
+        "paused: the daemon does not sleep when idle until `iaid resume`",
         client,
         console,
     )
@@ -66,7 +66,7 @@ pub(crate) fn wake(_: &WakeArgs, client: &mut Client, console: &mut Console) -> 
     control_message::send_and_report(
         "force_wake",
         &message,
-        "asked to wake; what runs ends its piece of work first",
+        "asked to wake; a running step finishes its current chunk first",
         client,
         console,
     )
@@ -99,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn each_command_is_one_message() {
+    fn each_command_sends_one_message() {
         for (line, message) in [
             ("pause", json!({"type": "pause"})),
             ("pause 600", json!({"type": "pause", "seconds": 600})),
             ("resume", json!({"type": "resume"})),
             ("sleep", json!({"type": "user_initiated_sleep", "reason": "iaid sleep"})),
-            ("sleep --reason night", json!({"type": "user_initiated_sleep", "reason": "night"})),
+            ("sleep --reason test", json!({"type": "user_initiated_sleep", "reason": "test"})),
             ("wake", json!({"type": "force_wake"})),
         ] {
             let (outcome, mut sent, said) = run(line, json!({"ok": true}), OutputFormat::Text);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_declined_request_fails_with_the_daemons_words() {
+    fn a_declined_request_fails_with_the_reason() {
         for (reply, message) in [
             (json!({"ok": false, "reason": "already_sleeping"}), "the daemon declined: already_sleeping"),
             (

@@ -1,8 +1,7 @@
-//! `iaid export`: everything that is remembered, one JSON object a line.
+//! `iaid export`: writes the whole store, one JSON object per line.
 //!
-//! Each line is a row as the daemon gave it, byte for byte. A file appears under its name once it is
-//! whole, in place of an earlier one; what is no plain file (`/dev/null`, a pipe) is written as it
-//! comes.
+//! Each line is a row of the daemon, byte for byte. A regular file is written under a temporary name and renamed when it
+//! is complete, replacing an earlier one; anything else (`/dev/null`, a pipe) is written directly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -22,10 +21,10 @@ use crate::client::Client;
 
 const METHOD: &str = "store_export";
 
-/// Write everything that is remembered, one JSON object a line
+/// Write the whole store, one JSON object per line
 #[derive(Debug, clap::Args)]
 pub(crate) struct ExportArgs {
-    /// Where to; - or nothing is standard output
+    /// File to write; - or nothing is standard output
     #[arg(default_value = "-")]
     file: PathBuf,
 }
@@ -53,7 +52,7 @@ pub(crate) fn run(args: &ExportArgs, client: &mut Client, console: &mut Console)
     said.map_err(CliError::Output)
 }
 
-/// Hands each row to `write`; gives their number.
+/// Passes each row to `write` and returns the number of rows.
 fn copy(
     client: &mut Client,
     console: &mut Console,
@@ -78,17 +77,17 @@ fn copy(
     }
 }
 
-/// A file in the making.
+/// A file that is being written.
 struct Target {
     out: BufWriter<File>,
     path: PathBuf,
-    /// What it is called until it is whole; none where it is no plain file.
+    /// The temporary name; `None` if the target is not a regular file, or once the file has its final name.
     partial: Option<PathBuf>,
 }
 
 impl Target {
     fn create(path: &Path) -> io::Result<Target> {
-        // What a link leads to is what is replaced.
+        // Replaces the target of a symbolic link, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let partial = match fs::metadata(&path) {
             Ok(found) if !found.is_file() => None,
@@ -98,7 +97,7 @@ impl Target {
             }
         };
         let mut options = OpenOptions::new();
-        // What was said to an assistant is nobody else's to read.
+        // Conversations are private: only the owner may read the file.
         options.write(true).create(partial.is_some()).truncate(partial.is_some()).mode(0o600);
         let file = options.open(partial.as_ref().unwrap_or(&path))?;
         Ok(Target { out: BufWriter::new(file), path, partial })
@@ -118,7 +117,7 @@ impl Target {
 impl Drop for Target {
     fn drop(&mut self) {
         if let Some(partial) = self.partial.take() {
-            // What failed is said already.
+            // The failure has been reported already.
             drop(fs::remove_file(partial));
         }
     }
@@ -154,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_lines_as_the_daemon_wrote_them() {
+    fn rows_are_written_as_the_daemon_sent_them() {
         let (outcome, out) = export(Path::new("-"), answer, OutputFormat::Text);
         outcome.unwrap();
         assert_eq!(out.replace("1.5}", "1.50}"), LINES);
     }
 
     #[test]
-    fn a_file_is_replaced_once_the_new_one_is_whole() {
+    fn a_file_is_replaced_once_the_new_one_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("all.ndjson");
         let link = folder.path().join("link");

@@ -1,4 +1,4 @@
-//! `iaid man`: the manual pages of the program and of each command, one after the other.
+//! `iaid man`: prints the manual pages of the program and of each command, one after the other.
 
 use clap::Command;
 use clap_mangen::Man;
@@ -17,7 +17,7 @@ pub(crate) fn run(_: &ManArgs, mut command: Command, console: &mut Console) -> R
     console.out.write_all(&pages).map_err(CliError::Output)
 }
 
-/// The command's page, then those of the commands below it.
+/// Renders the page of the command, then those of its subcommands.
 fn render(command: Command, pages: &mut Vec<u8>) -> std::io::Result<()> {
     let below: Vec<Command> = command.get_subcommands().filter(|sub| sub.get_name() != "help").cloned().collect();
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();

@@ -1,5 +1,4 @@
-//! `iaid mcp`: where the bridge's socket, store, session and streams come from. What it then does is
-//! `mcp/`.
+//! `iaid mcp`: the options of the MCP bridge. The bridge itself is in `mcp/`.
 
 use std::env;
 use std::fs::File;
@@ -11,7 +10,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::mcp::{self, Host, Options};
 
-/// Serve the memory to an assistant: MCP on standard input and output
+/// Serve the memory to an assistant over MCP, on standard input and output
 #[derive(Debug, clap::Args)]
 pub(crate) struct McpArgs {
     /// The store's folder, for the heartbeat [default: $IAI_MCP_STORE, else ~/.iai-mcp]
@@ -23,11 +22,11 @@ pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError
     let env = |name: &str| env::var_os(name);
     let options = Options {
         socket: paths::socket(socket, &env)?,
-        // A socket that is named serves without a home; only the heartbeat is then missing.
+        // An explicit socket needs no home folder; only the heartbeat is then left out.
         store: paths::store(args.store, &env).ok(),
         host: Host::from_env(&env, env::current_dir().ok()),
     };
-    // Files of our own: the standard library's handles have locks and buffers, and others hold them.
+    // Duplicated descriptors: the handles of std have buffers and locks that other code may hold.
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let input = own(io::stdin().as_fd()).map_err(CliError::Input)?;
     let output = own(io::stdout().as_fd()).map_err(CliError::Output)?;

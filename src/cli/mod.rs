@@ -1,8 +1,8 @@
-//! The command line: a file a command, each from its parsed arguments to its lines of output.
+//! The command line: one module per command, from its parsed arguments to its output.
 //!
-//! Nothing here opens the database or keeps a rule of the memory's: every command but `serve`, `log`,
-//! `install`, `uninstall`, `completions` and `man` is a client of the socket; `doctor` looks at files as well. The
-//! caller takes the inherited descriptors before any thread starts, and exits with what [`run`] gives.
+//! Nothing here opens the database. Every command but `serve`, `log`, `install`, `uninstall`, `completions` and `man`
+//! is a client of the socket; `doctor` reads files as well. The caller takes the inherited descriptors before the first
+//! thread starts, and exits with the code that [`run`] returns.
 //!
 //! Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
 
@@ -41,18 +41,18 @@ use self::support::error::{self, CliError};
 use self::support::logging::{self, OnFullPipe};
 use self::support::{control_message, paths};
 
-/// Where the options of every command stand in its help: after its own.
-const LAST: usize = 100;
+/// Display order of the global options in `--help`: after those of the command.
+const GLOBAL_OPTION_ORDER: usize = 100;
 
-/// A memory for AI assistants: one daemon, one socket, one file.
+/// A memory for AI assistants: one daemon, one socket, one database file.
 #[derive(Debug, Parser)]
 #[command(name = "iaid", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
-    /// The daemon's socket [default: $IAI_DAEMON_SOCKET_PATH, else ~/.iai-mcp/.daemon.sock]
-    #[arg(long, global = true, value_name = "PATH", display_order = LAST)]
+    /// Socket of the daemon [default: $IAI_DAEMON_SOCKET_PATH, else ~/.iai-mcp/.daemon.sock]
+    #[arg(long, global = true, value_name = "PATH", display_order = GLOBAL_OPTION_ORDER)]
     socket: Option<PathBuf>,
-    /// Compact JSON on standard output, and errors as JSON on standard error
-    #[arg(long, global = true, display_order = LAST)]
+    /// Print compact JSON on standard output, and errors as JSON on standard error
+    #[arg(long, global = true, display_order = GLOBAL_OPTION_ORDER)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -60,7 +60,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0, 1 failed, 2 wrong usage, 3 daemon unreachable.
-IAID_LOG sets what is logged to standard error, such as debug or info,iaid::serve=trace.";
+IAID_LOG sets the log filter for standard error, such as debug or info,iaid::serve=trace.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -87,7 +87,7 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Parses the command line, carries it out, and gives the code to exit with.
+/// Parses the command line, runs the command and returns the exit code.
 pub fn run(inherited: Inherited) -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -100,7 +100,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
         _ => (::log::LevelFilter::Warn, OnFullPipe::Wait),
     };
     logging::start(level, unread);
-    // Before the first thread, and with a log for what it finds.
+    // Before the first thread starts, and after logging does, since it may log.
     let notifier = Notifier::from_env();
     let mut console = Console::standard(if cli.json { OutputFormat::Json } else { OutputFormat::Text });
     let outcome = match cli.command {
@@ -122,7 +122,7 @@ pub fn run(inherited: Inherited) -> ExitCode {
     }
 }
 
-/// Who reads the exit code: for an assistant's hook none but 0 is right, and 2 would block a prompt.
+/// Returns who started the process. A hook must exit with 0; 2 would make an assistant block the prompt.
 fn invoker() -> error::Invoker {
     let mut args = env::args_os().skip(1);
     while let Some(arg) = args.next() {

@@ -1,4 +1,4 @@
-//! `iaid recall`: what is remembered about a cue, best first, in its exact words.
+//! `iaid recall`: prints the records that match a cue, best first, with their exact text.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -15,32 +15,32 @@ use crate::lifecycle::user_zone;
 
 const METHOD: &str = "memory_recall";
 
-/// Find what was said about a cue
+/// Find the records that match a cue
 #[derive(Debug, Serialize, clap::Args)]
 pub(crate) struct RecallArgs {
-    /// What to look for, in any words; an empty one gives the most recent
+    /// Text to search for; an empty cue returns the most recent records
     cue: String,
-    /// Most hits, 1 to 100 [default: 10]
+    /// Maximum number of hits, 1 to 100 [default: 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u8>,
-    /// Most text in all, in tokens of four characters [default: 1500]
+    /// Maximum text of all hits, in tokens of four characters [default: 1500]
     #[arg(long = "budget", value_name = "TOKENS")]
     #[serde(rename = "budget_tokens", skip_serializing_if = "Option::is_none")]
     budget: Option<u32>,
-    /// The session that asks
+    /// Session that asks
     #[arg(long = "session", value_name = "ID")]
     #[serde(rename = "session_id", skip_serializing_if = "Option::is_none")]
     session: Option<String>,
-    /// Nothing from before this time, ISO 8601
+    /// Only records since this time, ISO 8601
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
-    /// Nothing from after this time, ISO 8601
+    /// Only records until this time, ISO 8601
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
-    /// The project whose records come first
+    /// Project whose records are ranked first
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
@@ -91,7 +91,7 @@ fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String
         entry(&mut shown, &head, hit, kind);
     }
     if recall.hits.is_empty() {
-        shown.push_str("nothing is remembered about that\n");
+        shown.push_str("no matching records\n");
     }
     for hit in &recall.anti_hits {
         entry(&mut shown, &format!("against: {}", about(hit, zone)), hit, kind);
@@ -99,12 +99,12 @@ fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String
     if let Some(count) = recall.truncated.filter(|count| *count > 0) {
         let hits = counted(count, "more hit", "more hits");
         // Writing to a String cannot fail.
-        let _ = writeln!(shown, "\n{hits} did not fit into one reply; ask for fewer with --limit");
+        let _ = writeln!(shown, "\n{hits} did not fit into one reply; use a smaller --limit");
     }
     shown
 }
 
-/// A heading, then the text as it is: whoever selects it with the mouse gets its own words alone.
+/// Appends a heading and the text. The text stands alone on its lines, so that it can be selected and copied.
 fn entry(shown: &mut String, head: &str, hit: &Hit<'_>, kind: StreamKind) {
     if !shown.is_empty() {
         shown.push('\n');
@@ -126,7 +126,7 @@ fn about(hit: &Hit<'_>, zone: &TimeZone) -> String {
     parts.join("  ")
 }
 
-/// A time of the daemon's as the user's clock shows it, or as it is where it is no time.
+/// Formats a timestamp of the daemon in the user's time zone. Text that is not a timestamp is returned unchanged.
 pub(crate) fn local_time(ts: &str, zone: &TimeZone) -> String {
     match ts.parse::<Timestamp>() {
         Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn hits_are_numbered_and_their_words_exact() {
+    fn hits_are_numbered_and_their_text_is_exact() {
         let hit = |text: &str| json!({"record_id": "r", "score": 0.914, "reason": "terms", "literal_surface": text, "adjacent_suggestions": [], "valid_from": "2026-05-14T10:22:33Z", "valid_to": null, "session_id": "s1", "role": "user", "ts": "2026-05-14T23:30:00.5Z"});
         let mut old = hit("The tea is green.\n");
         old["valid_to"] = json!("2026-05-20T00:00:00Z");
@@ -159,19 +159,19 @@ mod tests {
             "1. 2026-05-15 01:30  user  session s1  score 0.91\n  The tea\n\tis \"black\".  \n\n\
              2. 2026-05-15 01:30  user  superseded 2026-05-20 02:00  score 0.91\nThe tea is green.\n\n\
              against: 2026-05-15 01:30  user  session s1\nNo tea.\n\n\
-             3 more hits did not fit into one reply; ask for fewer with --limit\n"
+             3 more hits did not fit into one reply; use a smaller --limit\n"
         );
     }
 
     #[test]
-    fn little_is_enough_for_a_hit() {
+    fn all_fields_of_a_hit_but_its_text_are_optional() {
         let result = json!({"hits": [{"literal_surface": "x\u{1b}[2J", "ts": "yesterday"}, {"literal_surface": "y"}]});
         assert_eq!(
             shown(&result, StreamKind::Plain),
             "1. yesterday  score 0.00\nx\u{1b}[2J\n\n2. undated  score 0.00\ny\n"
         );
         assert!(shown(&result, StreamKind::Colored).starts_with("\u{1b}[1m1. yesterday  score 0.00\u{1b}[0m\nx␛[2J\n"));
-        assert_eq!(shown(&json!({"hits": []}), StreamKind::Plain), "nothing is remembered about that\n");
+        assert_eq!(shown(&json!({"hits": []}), StreamKind::Plain), "no matching records\n");
     }
 
     #[test]

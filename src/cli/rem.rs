@@ -1,7 +1,7 @@
-//! `iaid rem`: asks for a REM cycle, shows how far it is, and ends when it has ended.
+//! `iaid rem`: requests a REM cycle, shows its progress and returns when it has ended.
 //!
-//! It asks `status` again and again, which keeps nobody awake. A cycle that a request has cut short is
-//! asked for again: it goes on where it stopped.
+//! The progress is polled with `status`, which does not keep the daemon awake. A cycle that a request has interrupted
+//! is requested again and continues where it stopped.
 
 use std::time::{Duration, Instant};
 
@@ -15,20 +15,20 @@ use crate::cli::support::progress::StatusLine;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 
-/// Between two looks. Picked: smooth for people, nothing for the daemon.
-const LOOK: Duration = Duration::from_millis(100);
+/// Interval between two polls. Picked: the display looks smooth, and the load on the daemon is negligible.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Ask for a REM cycle: consolidation now instead of at the next sleep, and wait for its end
+/// Run a REM cycle (consolidation) now instead of at the next sleep, and wait until it ends
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemArgs {}
 
 #[derive(Deserialize)]
 struct Status {
-    /// A daemon that says nothing of cycles does not say when they end.
+    /// `None` if the daemon does not report cycles; then there is no end to wait for.
     rem_cycle: Option<CycleStatus>,
 }
 
-/// What is read of `rem_cycle`.
+/// The fields of `rem_cycle` that are used here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 struct CycleStatus {
@@ -44,40 +44,40 @@ struct CycleStatus {
     schemas_induced_tier0: u64,
 }
 
-/// What two looks say.
+/// The result of comparing two polls.
 #[derive(Debug, PartialEq, Eq)]
 enum CycleOutcome {
-    /// It has ended.
+    /// The cycle has finished.
     Finished,
-    /// A step failed, for this reason.
+    /// A step failed with this error.
     Failed(String),
-    /// It was cut short, or asked to wake.
-    CutShort,
-    /// It runs, or is still to begin.
-    Going,
+    /// The cycle was interrupted by a request or by `iaid wake`.
+    Interrupted,
+    /// The cycle is running or has not started yet.
+    Running,
 }
 
 pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let message = json!({"type": "force_rem", "ts": control_message::now()});
-    let Some(mut before) = look(client)? else {
-        return control_message::send_and_report("force_rem", &message, "asked for a REM cycle", client, console);
+    let Some(mut before) = poll(client)? else {
+        return control_message::send_and_report("force_rem", &message, "REM cycle requested", client, console);
     };
     control_message::send("force_rem", &message, client, console)?;
     let mut line = StatusLine::default();
     let outcome = loop {
-        let Some(now) = look(client)? else { break Ok(CycleStatus::default()) };
-        match seen(&before, &now) {
+        let Some(now) = poll(client)? else { break Ok(CycleStatus::default()) };
+        match compare(&before, &now) {
             CycleOutcome::Finished => break Ok(now),
             CycleOutcome::Failed(reason) => {
                 break Err(CliError::Declined { reason: "step_failed".into(), message: reason });
             }
-            CycleOutcome::CutShort => {
+            CycleOutcome::Interrupted => {
                 before = now;
                 client.control(&json!({"type": "force_rem", "ts": control_message::now()}))?;
             }
-            CycleOutcome::Going => {
+            CycleOutcome::Running => {
                 line.show(&render(&now), Instant::now(), console);
-                std::thread::sleep(LOOK);
+                std::thread::sleep(POLL_INTERVAL);
             }
         }
     };
@@ -89,34 +89,34 @@ pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Re
     }
 }
 
-fn look(client: &mut Client) -> Result<Option<CycleStatus>, CliError> {
+fn poll(client: &mut Client) -> Result<Option<CycleStatus>, CliError> {
     let reply = client.control(&json!({"type": "status"}))?;
     let status: Status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
     Ok(status.rem_cycle)
 }
 
-fn seen(before: &CycleStatus, now: &CycleStatus) -> CycleOutcome {
+fn compare(before: &CycleStatus, now: &CycleStatus) -> CycleOutcome {
     if now.finished > before.finished {
         CycleOutcome::Finished
     } else if now.failed > before.failed {
         CycleOutcome::Failed(now.last_error.clone().unwrap_or_default())
     } else if now.interrupted > before.interrupted && !now.asked && now.step.is_none() {
-        CycleOutcome::CutShort
+        CycleOutcome::Interrupted
     } else {
-        CycleOutcome::Going
+        CycleOutcome::Running
     }
 }
 
 fn render(cycle: &CycleStatus) -> String {
     match &cycle.step {
         Some(step) => format!("step {} of {}: {step}", cycle.steps_done + 1, cycle.steps),
-        None => "waiting for the cycle to begin".into(),
+        None => "waiting for the cycle to start".into(),
     }
 }
 
 fn sentence(cycle: &CycleStatus) -> String {
     format!(
-        "the REM cycle has ended: {} looked at, {} found",
+        "REM cycle finished: {} processed, {} found",
         counted(cycle.episodes_processed, "record", "records"),
         counted(cycle.schemas_induced_tier0, "pattern", "patterns"),
     )
@@ -130,7 +130,7 @@ mod tests {
     use serde_json::Value;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Runs against a daemon whose `rem_cycle` is the next of `cycles` at each look, and the last one then.
+    /// Runs against a daemon whose `rem_cycle` is the next of `cycles` at each poll; the last one is repeated.
     fn run_on(cycles: Vec<Value>) -> (Result<(), CliError>, Vec<Value>, String) {
         let (mut console, out, _) = console(OutputFormat::Text, b"");
         let at = AtomicUsize::new(0);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_the_end_and_asks_again_for_what_was_cut_short() {
+    fn an_interrupted_cycle_is_requested_again_until_it_finishes() {
         let (outcome, asked, said) = run_on(vec![
             json!({"finished": 3, "interrupted": 1, "steps": 6}),
             json!({"finished": 3, "interrupted": 1, "steps": 6, "asked": true}),
@@ -156,14 +156,11 @@ mod tests {
             json!({"finished": 4, "interrupted": 2, "episodes_processed": 12, "schemas_induced_tier0": 1}),
         ]);
         outcome.unwrap();
-        assert_eq!(
-            (asked.len(), said.as_str()),
-            (2, "the REM cycle has ended: 12 records looked at, 1 pattern found\n")
-        );
+        assert_eq!((asked.len(), said.as_str()), (2, "REM cycle finished: 12 records processed, 1 pattern found\n"));
     }
 
     #[test]
-    fn a_step_that_fails_is_said_with_its_reason() {
+    fn a_failed_step_is_reported_with_its_error() {
         let (outcome, asked, said) =
             run_on(vec![json!({"failed": 0}), json!({"failed": 1, "last_error": "step induce: the disk is full"})]);
         assert_eq!(outcome.unwrap_err().to_string(), "the daemon declined: step_failed: step induce: the disk is full");
@@ -171,16 +168,16 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_says_nothing_of_cycles_is_only_asked() {
+    fn a_daemon_that_reports_no_cycles_is_not_polled() {
         let (outcome, asked, said) = run_on(vec![Value::Null]);
         outcome.unwrap();
-        assert_eq!((asked.len(), said.as_str()), (1, "asked for a REM cycle\n"));
+        assert_eq!((asked.len(), said.as_str()), (1, "REM cycle requested\n"));
     }
 
     #[test]
-    fn how_far_it_is() {
+    fn progress_is_shown_as_step_and_count() {
         let running = CycleStatus { step: Some("decay".into()), steps_done: 3, steps: 6, ..CycleStatus::default() };
         assert_eq!(render(&running), "step 4 of 6: decay");
-        assert_eq!(render(&CycleStatus::default()), "waiting for the cycle to begin");
+        assert_eq!(render(&CycleStatus::default()), "waiting for the cycle to start");
     }
 }

@@ -1,4 +1,4 @@
-//! `iaid serve`: the daemon's options, checked and put together. What it then does is `daemon/mod.rs`.
+//! `iaid serve`: parses and checks the options of the daemon. The daemon itself is in `daemon`.
 
 use std::env;
 use std::ffi::OsString;
@@ -15,17 +15,17 @@ use crate::sys::inherited::Inherited;
 use crate::sys::memory;
 use crate::sys::notify::Notifier;
 
-/// `--workers`. 64: more of them only wait for the one writer.
+/// Range of `--workers`. 64: more workers only wait for the single writer.
 const WORKERS: RangeInclusive<i64> = MIN_WORKERS as i64..=64;
 
-/// `--max-memory` in lines of `--max-line`: the longest line and its reply must fit, or a connection
-/// that is sending one would never be read again.
+/// Smallest `--max-memory`, in lines of `--max-line`. The longest line and its reply must both fit, otherwise a
+/// connection that sends such a line would never be read again.
 const LINES_IN_MEMORY: usize = 2;
 
 /// Run the daemon in the foreground
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeArgs {
-    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
     /// Serve the listening Unix socket that is open as descriptor N
@@ -40,29 +40,29 @@ pub(crate) struct ServeArgs {
     /// Longest line accepted, 1K to 64M [default: 1M]
     #[arg(long, value_name = "BYTES", value_parser = values::line_size)]
     max_line: Option<usize>,
-    /// Most connections at once, 1 to 16384 [default: three quarters of the descriptor limit]
+    /// Maximum number of connections, 1 to 16384 [default: three quarters of the descriptor limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_CONNECTIONS as i64))]
     max_connections: Option<u16>,
-    /// Input and output of all connections together, 1M to 1G [default: 16M]
+    /// Buffers of all connections together, 1M to 1G [default: 16M]
     #[arg(long, value_name = "BYTES", value_parser = values::memory_size)]
     max_memory: Option<usize>,
-    /// How long a stop waits for what is under way, 0 to 3600, fractions allowed [default: 5]
+    /// On stop, wait this long for running requests, 0 to 3600, fractions allowed [default: 5]
     #[arg(long, value_name = "SECONDS", value_parser = values::seconds)]
     drain_timeout: Option<Duration>,
-    /// Drowsy after this long without a request, fractions allowed [default: $LIFECYCLE_DROWSY_AFTER_SEC, else 300]
+    /// Become drowsy after this long without a request, fractions allowed [default: $LIFECYCLE_DROWSY_AFTER_SEC, else 300]
     #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
     drowsy_after: Option<Duration>,
-    /// Asleep after this long, if there is something new [default: $LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC, else 1800]
+    /// Fall asleep after this long if there are new records [default: $LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC, else 1800]
     #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
     sleep_after: Option<Duration>,
-    /// Hibernating after this long, if nobody is connected [default: $LIFECYCLE_HIBERNATE_AFTER_SEC, else 7200]
+    /// Hibernate after this long if no client is connected [default: $LIFECYCLE_HIBERNATE_AFTER_SEC, else 7200]
     #[arg(long, value_name = "SECONDS", value_parser = values::idle_time)]
     hibernate_after: Option<Duration>,
-    /// Look this often, while awake, for deferred captures and after the socket's file, fractions allowed
-    #[arg(long, value_name = "SECONDS", value_parser = values::look_time, default_value = "60")]
+    /// While awake, check this often for deferred captures and that the socket file exists, fractions allowed
+    #[arg(long, value_name = "SECONDS", value_parser = values::poll_interval, default_value = "60")]
     look_every: Duration,
-    /// Give memory back, once, this long after the last request, fractions allowed
-    #[arg(long, value_name = "SECONDS", value_parser = values::look_time, default_value = "20")]
+    /// Release memory to the system, once, this long after the last request, fractions allowed
+    #[arg(long, value_name = "SECONDS", value_parser = values::poll_interval, default_value = "20")]
     rest_after: Duration,
 }
 
@@ -84,7 +84,7 @@ impl ServeArgs {
         let least = limits.max_line_bytes * LINES_IN_MEMORY;
         if limits.max_memory_bytes < least {
             return Err(CliError::Usage(format!(
-                "--max-memory {} is too little for --max-line {}: give at least {}",
+                "--max-memory {} is too small for --max-line {}: give at least {}",
                 values::short_size(limits.max_memory_bytes),
                 values::short_size(limits.max_line_bytes),
                 values::short_size(least),
@@ -117,7 +117,10 @@ impl ServeArgs {
     }
 }
 
-/// The value of a variable; an empty one counts as unset.
+/// Returns the value of a variable; an empty one counts as unset.
+///
+/// # Errors
+/// [`CliError::Usage`] if the value cannot be parsed.
 fn from_env(
     name: &str,
     env: &dyn Fn(&str) -> Option<OsString>,
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_option_goes_before_its_variable_and_both_take_fractions() {
+    fn an_option_precedes_its_variable_and_both_accept_fractions() {
         let env = |name: &str| match name {
             "LIFECYCLE_DROWSY_AFTER_SEC" => Some("0.25".into()),
             "LIFECYCLE_SLEEP_HEARTBEAT_IDLE_SEC" => Some("900".into()),
@@ -225,7 +228,7 @@ mod tests {
     fn a_line_must_fit_into_memory_twice() {
         assert!(parse("--max-line 8M").unwrap().limits().is_ok());
         let error = parse("--max-line 16M").unwrap().limits().unwrap_err();
-        assert_eq!(error.to_string(), "--max-memory 16M is too little for --max-line 16M: give at least 32M");
+        assert_eq!(error.to_string(), "--max-memory 16M is too small for --max-line 16M: give at least 32M");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `iaid uninstall`: takes out again what `iaid install` entered.
+//! `iaid uninstall`: removes what `iaid install` added.
 //!
-//! A file that nothing else has changed since is what it was before, to the byte; of any other the entry goes
-//! and the rest stays. The store is left where it is.
+//! A file that nothing else has changed since becomes what it was before, byte for byte. From any other file only our
+//! entry is removed. The store is not touched.
 
 use crate::cli::install::{ConfigPaths, InstallOptions, InstallPlan, InstallTarget};
 use crate::cli::support::console::{Console, OutputFormat};
@@ -9,7 +9,7 @@ use crate::cli::support::error::CliError;
 
 /// Undo what install has set up
 ///
-/// With no choice of these all of it. What was remembered stays in the store.
+/// Without --claude-code, --codex or --service, undoes all three. Stored records are kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UninstallArgs {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), Cli
     }
     plan.carry_out(&place, console);
     if console.format == OutputFormat::Text {
-        console.say("what was remembered is still in the store").map_err(CliError::Output)?;
+        console.say("the store and its records are kept").map_err(CliError::Output)?;
     }
     plan.told(console)
 }

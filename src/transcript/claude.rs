@@ -1,14 +1,14 @@
-//! A line of a Claude Code transcript (`~/.claude/projects/…/SESSION.jsonl`) → turns. Pure.
+//! Parses a line of a Claude Code transcript (`~/.claude/projects/…/SESSION.jsonl`) into turns. Pure.
 //!
-//! The text of `user` and `assistant` lines is taken, each block a turn. Not taken is what the program
-//! wrote there itself: lines that it marks as its own, the prompts and answers of subagents, and what a
-//! command typed by the user gave back. Of a slash command its arguments are taken.
+//! Each text block of a `user` or `assistant` line is a turn. Skipped is text that Claude Code wrote itself: lines
+//! marked as its own, the prompts and answers of subagents, and the output of commands. Of a slash command only its
+//! arguments are taken.
 
-use super::{Assistant, NO_TEXT, TranscriptTurn, blocks, injected, owned};
+use super::{Assistant, LONE_SURROGATE, TranscriptTurn, blocks, injected, owned};
 use crate::wire::json::{Members, string};
 
-/// How the program begins a text of its own in the user's or the assistant's name.
-const NOT_SAID: [&str; 7] = [
+/// Prefixes of texts that Claude Code writes in the name of the user or the assistant.
+const PROGRAM_TEXT_PREFIXES: [&str; 7] = [
     "<local-command-stdout>",
     "<local-command-stderr>",
     "<local-command-caveat>",
@@ -18,30 +18,30 @@ const NOT_SAID: [&str; 7] = [
     "[Request interrupted by user",
 ];
 
-/// How it writes down a slash command, and where in that the user's words are.
-const COMMAND: [&str; 2] = ["<command-name>", "<command-message>"];
-const ARGUMENTS: (&str, &str) = ("<command-args>", "</command-args>");
+/// Prefixes of a recorded slash command, and the tags around its arguments.
+const COMMAND_PREFIXES: [&str; 2] = ["<command-name>", "<command-message>"];
+const ARGUMENT_TAGS: (&str, &str) = ("<command-args>", "</command-args>");
 
-/// What is true of a line that the program wrote itself.
-const OWN: [&str; 4] = ["isMeta", "isSidechain", "isCompactSummary", "isApiErrorMessage"];
+/// Keys that are `true` in a line that Claude Code wrote itself.
+const PROGRAM_LINE_KEYS: [&str; 4] = ["isMeta", "isSidechain", "isCompactSummary", "isApiErrorMessage"];
 
-/// What is said in a line.
+/// Returns the turns of a line.
 ///
 /// # Errors
-/// Why a text in it cannot be taken.
+/// A message if a text has a lone surrogate, which UTF-8 cannot represent.
 pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<TranscriptTurn>, String> {
     let role = match line.string("type").as_deref() {
         Some("user") => "user",
         Some("assistant") => "assistant",
         _ => return Ok(Vec::new()),
     };
-    if OWN.iter().any(|mark| line.value(mark).is_some_and(|value| value.get() == "true")) {
+    if PROGRAM_LINE_KEYS.iter().any(|mark| line.value(mark).is_some_and(|value| value.get() == "true")) {
         return Ok(Vec::new());
     }
     let message = line.value("message").and_then(|message| Members::read(message.get()).ok()).unwrap_or_default();
     let Some(content) = message.value("content") else { return Ok(Vec::new()) };
     let texts = match content.get().starts_with('"') {
-        true => vec![string(content.get()).ok_or(NO_TEXT)?.into_owned()],
+        true => vec![string(content.get()).ok_or(LONE_SURROGATE)?.into_owned()],
         false => blocks(content, "text")?,
     };
     let turn = |text| TranscriptTurn {
@@ -52,18 +52,18 @@ pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<TranscriptTurn>, String> {
         ts: owned(line, "timestamp"),
         text,
     };
-    Ok(texts.into_iter().filter_map(said).map(turn).collect())
+    Ok(texts.into_iter().filter_map(spoken_part).map(turn).collect())
 }
 
-/// The part of a text that somebody said.
-fn said(text: String) -> Option<String> {
+/// Returns the part of a text that the user or the assistant wrote, if any.
+fn spoken_part(text: String) -> Option<String> {
     let start = text.trim_start();
-    if NOT_SAID.iter().any(|mark| start.starts_with(mark)) {
+    if PROGRAM_TEXT_PREFIXES.iter().any(|mark| start.starts_with(mark)) {
         return None;
     }
-    if COMMAND.iter().any(|mark| start.starts_with(mark)) {
-        let (_, rest) = start.split_once(ARGUMENTS.0)?;
-        return Some(rest.split_once(ARGUMENTS.1)?.0.to_owned());
+    if COMMAND_PREFIXES.iter().any(|mark| start.starts_with(mark)) {
+        let (_, rest) = start.split_once(ARGUMENT_TAGS.0)?;
+        return Some(rest.split_once(ARGUMENT_TAGS.1)?.0.to_owned());
     }
     Some(injected::without(text))
 }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_becomes_a_turn_with_all_that_is_known() {
+    fn a_line_becomes_a_turn_with_all_its_fields() {
         let line = line("user", json!(" How do I\n sort this?\t")).to_string();
         let want = TranscriptTurn {
             assistant: Assistant::ClaudeCode,
@@ -99,8 +99,8 @@ mod tests {
     }
 
     #[test]
-    fn speech_is_taken_and_nothing_else() {
-        let said = "words that somebody said";
+    fn only_text_of_user_and_assistant_is_taken() {
+        let said = "words of the user here";
         let text = json!({"type": "text", "text": said});
         for (kind, content, want) in [
             ("assistant", json!(said), 1),
@@ -135,8 +135,8 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_are_missing_or_odd_are_the_readers() {
-        let whole = line("user", json!("words that somebody said"));
+    fn missing_or_malformed_fields_default_to_the_readers() {
+        let whole = line("user", json!("words of the user here"));
         for key in ["sessionId", "cwd", "timestamp"] {
             for odd in [json!(null), json!(5), json!({"a": [1]})] {
                 let mut line = whole.clone();
@@ -161,7 +161,7 @@ mod tests {
             "{\"type\":\"user\"}",
             "{\"type\":\"user\",\"message\":null}",
             "{\"type\":null}",
-            "{\"type\":\"user\",\"message\":[\"words that somebody said\"]}",
+            "{\"type\":\"user\",\"message\":[\"words of the user here\"]}",
             "{\"type\":\"user\",\"message\":\"text of a message\"}",
             "{\"type\":[\"user\"]}",
         ] {

@@ -1,19 +1,19 @@
-//! A line of a Codex rollout (`~/.codex/sessions/…/rollout-*.jsonl`) → turns. Pure.
+//! Parses a line of a Codex rollout (`~/.codex/sessions/…/rollout-*.jsonl`) into turns. Pure.
 //!
-//! Each line is `{"timestamp", "type", "payload"}`. Two logs lie in one file: what the model exchanges
-//! (`response_item`) and what is shown (`event_msg`). A person's words are taken from what is shown, since
-//! the model is also given instructions and folders in the user's name; the assistant's from what the model
-//! said. The first line, `session_meta`, names session and folder.
+//! Each line is `{"timestamp", "type", "payload"}`. A file holds two logs: what is exchanged with the model
+//! (`response_item`) and what is displayed (`event_msg`). The user's text is taken from the displayed log, because the
+//! model also receives instructions and folder listings in the user's name; the assistant's text is taken from the
+//! exchange with the model. The first line, `session_meta`, names session and folder.
 
 use serde_json::value::RawValue;
 
-use super::{Assistant, NO_TEXT, TranscriptReader, TranscriptTurn, blocks, injected, owned};
+use super::{Assistant, LONE_SURROGATE, TranscriptReader, TranscriptTurn, blocks, injected, owned};
 use crate::wire::json::{Members, string};
 
-/// What is said in a line; what it says of the others is kept in `reader`.
+/// Returns the turns of a line. Session and folder that the line sets for later lines are kept in `reader`.
 ///
 /// # Errors
-/// Why a text in it cannot be taken.
+/// A message if a text has a lone surrogate, which UTF-8 cannot represent.
 pub(crate) fn turns(
     line: &Members<'_>,
     payload: &RawValue,
@@ -34,7 +34,7 @@ pub(crate) fn turns(
         (Some("event_msg"), Some("user_message")) => {
             let is_said = payload.value("kind").is_none_or(|kind| matches!(kind.get(), "null" | "\"plain\""));
             match payload.value("message").filter(|message| is_said && message.get().starts_with('"')) {
-                Some(message) => ("user", vec![string(message.get()).ok_or(NO_TEXT)?.into_owned()]),
+                Some(message) => ("user", vec![string(message.get()).ok_or(LONE_SURROGATE)?.into_owned()]),
                 None => return Ok(Vec::new()),
             }
         }
@@ -65,8 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn speech_is_taken_and_nothing_else() {
-        let said = "words that somebody said";
+    fn only_text_of_user_and_assistant_is_taken() {
+        let said = "words of the user here";
         let message = |role: &str, kind: &str| {
             let content = json!([{"type": kind, "text": said}, {"type": "input_image", "image_url": "data:"}]);
             json!({"type": "message", "role": role, "content": content})
@@ -96,13 +96,13 @@ mod tests {
             assert_eq!(got, want.map(|role| (role, said)).into_iter().collect::<Vec<_>>(), "{kind}: {payload}");
         }
         let torn = r#"{"type":"event_msg","payload":{"type":"user_message","message":"a text with \ud800 in it"}}"#;
-        assert_eq!(TranscriptReader::default().turns(torn), Err(NO_TEXT.into()));
+        assert_eq!(TranscriptReader::default().turns(torn), Err(LONE_SURROGATE.into()));
     }
 
     #[test]
-    fn the_first_line_names_session_and_folder() {
+    fn session_meta_and_turn_context_set_session_and_folder() {
         let mut reader = TranscriptReader::new(Some("given".into()), Some("/given".into()));
-        let said = line("event_msg", json!({"type": "user_message", "message": "words that somebody said"}));
+        let said = line("event_msg", json!({"type": "user_message", "message": "words of the user here"}));
         let about = |reader: &mut TranscriptReader| {
             let turn = reader.turns(&said).unwrap().remove(0);
             (turn.session.unwrap(), turn.project.unwrap(), turn.ts.unwrap())

@@ -1,15 +1,15 @@
-//! What programs put into a conversation between marks, and what is left of a text without it. Pure.
+//! Text that programs inject into a conversation between tags, and its removal. Pure.
 
-/// Where what this program tells an assistant begins and ends.
+/// Tag before the text that this program gives to an assistant.
 pub const OPEN_TAG: &str = "<iaid-memory>";
-/// See [`OPEN_TAG`].
+/// Tag after the text that this program gives to an assistant.
 pub const CLOSE_TAG: &str = "</iaid-memory>";
 
-/// What stands between such marks, the first of them at the beginning of a line, nobody said.
-const MARKS: [(&str, &str); 2] = [(OPEN_TAG, CLOSE_TAG), ("<system-reminder>", "</system-reminder>")];
+/// Pairs of tags around injected text. An opening tag counts only at the beginning of a line.
+const TAGS: [(&str, &str); 2] = [(OPEN_TAG, CLOSE_TAG), ("<system-reminder>", "</system-reminder>")];
 
-/// `text` without what was put in: from a mark to its end, or to the text's end where that is missing.
-/// White space at the ends of what is left goes, too, where anything went.
+/// Returns `text` without injected text: from an opening tag to its closing tag, or to the end of the text if that is
+/// missing. If anything was removed, white space at both ends is trimmed.
 pub(crate) fn without(text: String) -> String {
     let Some(mut next) = first(&text) else { return text };
     let (mut left, mut rest) = (String::with_capacity(text.len()), text.as_str());
@@ -27,13 +27,13 @@ pub(crate) fn without(text: String) -> String {
     left.trim().to_owned()
 }
 
-/// `text` as it may stand between [`OPEN_TAG`] and [`CLOSE_TAG`]: no mark in it ends them early.
+/// Returns `text` with [`OPEN_TAG`] and [`CLOSE_TAG`] in it replaced, so that it can be put between these tags.
 pub fn quoted(text: &str) -> String {
     text.replace(OPEN_TAG, "‹iaid-memory›").replace(CLOSE_TAG, "‹/iaid-memory›")
 }
 
 fn first(text: &str) -> Option<(usize, &'static str, &'static str)> {
-    let found = MARKS.iter().filter_map(|(open, close)| {
+    let found = TAGS.iter().filter_map(|(open, close)| {
         let begins = |at: &usize| text[..*at].rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
         let at = text.match_indices(open).map(|(at, _)| at).find(begins)?;
         Some((at, *open, *close))
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_put_in_goes_and_the_rest_stays() {
+    fn injected_text_is_removed_and_the_rest_kept() {
         for (text, want) in [
             (" said by a person \n", " said by a person \n"),
             ("<iaid-memory>\nold things\n</iaid-memory>", ""),
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_cannot_end_its_marks() {
+    fn quoted_text_cannot_close_its_tags() {
         let text = format!("{OPEN_TAG}\n{}\n{CLOSE_TAG}\nsaid", quoted("x</iaid-memory>y<iaid-memory>z"));
         assert_eq!(without(text), "said");
     }

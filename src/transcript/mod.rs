@@ -1,10 +1,9 @@
-//! What assistants write down of their sessions → what was said in them, and the rows of `store_import`
-//! that it becomes. Pure.
+//! Reads the session transcripts of assistants into turns, and turns into rows of `store_import`. Pure.
 //!
-//! A transcript has a JSON object a line: Claude Code's (`claude.rs`) or Codex's (`codex.rs`), told by the
-//! line itself. What a person or the assistant said is taken, word for word. What a tool was asked or gave
-//! back, what the model thought to itself, and what a program put in by itself, this one included
-//! (`injected.rs`), is nobody's speech and is passed over, like every line of a kind that is not known.
+//! A transcript has one JSON object per line. The format, Claude Code's (`claude.rs`) or Codex's (`codex.rs`), is
+//! detected for each line. Text of the user and of the assistant is taken verbatim. Skipped are tool calls and their
+//! results, the model's reasoning, text that programs inject, this one included (`injected.rs`), and lines of unknown
+//! types.
 
 mod claude;
 mod codex;
@@ -19,11 +18,10 @@ use serde_json::value::RawValue;
 use self::row::RecordMetadata;
 use crate::wire::json::{Members, string};
 
-/// Characters that a text needs to say something, white space at its ends not counted: what
-/// `memory_capture` asks for, too.
+/// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
 pub const MIN_TEXT_CHARS: usize = 12;
 
-/// The assistant that wrote a line.
+/// The assistant that wrote a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Assistant {
     /// Anthropic's Claude Code.
@@ -33,7 +31,7 @@ pub enum Assistant {
 }
 
 impl Assistant {
-    /// Its name in files and on the command line.
+    /// Returns the name used in file names and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Assistant::ClaudeCode => "claude-code",
@@ -42,26 +40,26 @@ impl Assistant {
     }
 }
 
-/// Something that somebody said.
+/// A text of the user or the assistant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriptTurn {
-    /// Who wrote it down.
+    /// The assistant that recorded it.
     pub assistant: Assistant,
     /// `user` or `assistant`.
     pub role: &'static str,
-    /// The conversation.
+    /// The session.
     pub session: Option<String>,
-    /// The folder it was about.
+    /// The working folder of the session.
     pub project: Option<String>,
-    /// When, as the transcript says.
+    /// The time, as written in the transcript.
     pub ts: Option<String>,
-    /// The exact words.
+    /// The exact text.
     pub text: String,
 }
 
 impl TranscriptTurn {
-    /// What somebody has just said, or `None` where it is too little or was put in by a program.
-    pub fn spoken(
+    /// Returns a turn of this text, or `None` if less than [`MIN_TEXT_CHARS`] is left without injected text.
+    pub fn from_text(
         assistant: Assistant,
         role: &'static str,
         text: &str,
@@ -71,14 +69,14 @@ impl TranscriptTurn {
     ) -> Option<TranscriptTurn> {
         let text = injected::without(text.to_owned());
         let turn = TranscriptTurn { assistant, role, session: Some(session), project, ts: Some(ts), text };
-        Some(turn).filter(TranscriptTurn::says_something)
+        Some(turn).filter(TranscriptTurn::is_long_enough)
     }
 
-    fn says_something(&self) -> bool {
+    fn is_long_enough(&self) -> bool {
         self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
     }
 
-    /// What is said about its text.
+    /// Returns the fields of its records.
     pub fn metadata(&self) -> RecordMetadata<'_> {
         RecordMetadata {
             role: self.role,
@@ -90,7 +88,7 @@ impl TranscriptTurn {
     }
 }
 
-/// Reads the lines of one transcript, of which the first may say what holds for the others.
+/// Reads the lines of one transcript. Early lines may set session and folder for the later ones.
 #[derive(Clone, Debug, Default)]
 pub struct TranscriptReader {
     session: Option<String>,
@@ -98,25 +96,25 @@ pub struct TranscriptReader {
 }
 
 impl TranscriptReader {
-    /// A reader that takes this session and folder for lines that name none.
+    /// Returns a reader that uses this session and folder for lines that name none.
     pub fn new(session: Option<String>, project: Option<String>) -> TranscriptReader {
         TranscriptReader { session, project }
     }
 
-    /// What is said in a line, which is a JSON object.
+    /// Returns the turns of a line.
     ///
     /// # Errors
-    /// Why a text in it cannot be taken.
+    /// A message if the line is not a JSON object, has the key `type` twice, or has a text with a lone surrogate.
     pub fn turns(&mut self, line: &str) -> Result<Vec<TranscriptTurn>, String> {
         let line = Members::read(line).map_err(|error| error.to_string())?;
         if line.is_twice("type") {
-            return Err("the key type stands twice".into());
+            return Err("duplicate key 'type'".into());
         }
         let mut turns = match line.value("payload") {
             Some(payload) => codex::turns(&line, payload, self)?,
             None => claude::turns(&line)?,
         };
-        turns.retain(TranscriptTurn::says_something);
+        turns.retain(TranscriptTurn::is_long_enough);
         for turn in &mut turns {
             turn.session = turn.session.take().or_else(|| self.session.clone());
             turn.project = turn.project.take().or_else(|| self.project.clone());
@@ -125,11 +123,11 @@ impl TranscriptReader {
     }
 }
 
-/// Why a text is refused.
-const NO_TEXT: &str = "its text holds a lone surrogate";
+/// Message for a text that is not valid Unicode.
+const LONE_SURROGATE: &str = "the text has a lone surrogate";
 
-/// The texts of the blocks whose type is `kind`, not those inside other blocks. An odd block costs nobody
-/// but itself.
+/// Returns the texts of the blocks whose type is `kind`. Nested blocks are not searched, and malformed blocks are
+/// skipped.
 fn blocks(content: &RawValue, kind: &str) -> Result<Vec<String>, String> {
     let blocks: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
     let mut texts = Vec::new();
@@ -137,7 +135,7 @@ fn blocks(content: &RawValue, kind: &str) -> Result<Vec<String>, String> {
         let Ok(block) = Members::read(block.get()) else { continue };
         let text = block.value("text").filter(|text| text.get().starts_with('"'));
         if let (Some(text), true) = (text, block.string("type").as_deref() == Some(kind)) {
-            texts.push(string(text.get()).ok_or(NO_TEXT)?.into_owned());
+            texts.push(string(text.get()).ok_or(LONE_SURROGATE)?.into_owned());
         }
     }
     Ok(texts)

@@ -1,7 +1,7 @@
-//! A text too long for one record → pieces, which one after the other are the text again. Pure.
+//! Splits a text that is too long for one record into pieces whose concatenation is the text. Pure.
 
-/// Cuts `text` into pieces of at most `most` bytes (4 or more): behind a line end, where a piece has
-/// one, else between two characters. A text that fits is its own only piece.
+/// Splits `text` into pieces of at most `most` bytes, `most >= 4`: after the last line end that fits, else between two
+/// characters. A text that fits is returned as one piece.
 pub fn pieces(text: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
     let mut rest = text;

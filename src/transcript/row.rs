@@ -1,14 +1,14 @@
-//! Rows on their way in: `store_import`'s records, as other programs' formats become them. Pure.
+//! Rows for `store_import`, made from texts of other programs. Pure.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::pieces::pieces;
 
-/// Longest text of a record, in bytes (MEMORY.md, `memory_capture`).
+/// Longest text of a record; `memory_capture` has the same limit.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
 
-/// What is said about a text. What is not given is the daemon's default.
+/// The fields of a record beside its text. For a missing field the daemon uses its default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RecordMetadata<'a> {
     /// `user`, `assistant` or `system`.
@@ -16,16 +16,16 @@ pub struct RecordMetadata<'a> {
     /// The tier.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tier: Option<&'static str>,
-    /// The conversation.
+    /// The session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_id: Option<&'a str>,
-    /// The folder it was about.
+    /// The folder or project name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<&'a str>,
-    /// When, in ISO 8601.
+    /// The time, in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<&'a str>,
-    /// What it shall also be found by.
+    /// Additional text that the record is found by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cue: Option<&'a str>,
 }
@@ -42,13 +42,13 @@ struct Record<'a> {
     text: &'a str,
 }
 
-/// The records that a text becomes: one, or one a piece.
+/// Appends the record of a text to `rows`, or one record per piece if it is longer than [`MAX_TEXT_BYTES`].
 pub fn records(text: &str, about: &RecordMetadata<'_>, rows: &mut Vec<Box<RawValue>>) {
     let pieces = pieces(text, MAX_TEXT_BYTES);
     let parts = (pieces.len() > 1).then_some(pieces.len());
     for (at, text) in pieces.into_iter().enumerate() {
         let record = Record { kind: "record", about, part: parts.map(|_| at + 1), parts, text };
-        // Strings and numbers always have a JSON form.
+        // Strings and numbers always serialize, so nothing is lost.
         rows.extend(serde_json::value::to_raw_value(&record));
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn a_long_text_comes_in_parts() {
+    fn a_long_text_becomes_several_records() {
         let text = format!("{}\n{}", "a".repeat(65_000), "b".repeat(65_536));
         let mut rows = Vec::new();
         records(&text, &RecordMetadata { role: "user", ..RecordMetadata::default() }, &mut rows);

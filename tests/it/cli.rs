@@ -44,8 +44,16 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
 fn control_commands_speak_to_people_and_to_programs() {
     let daemon = setup();
     for (args, words, reply) in [
-        (&["pause"][..], "paused: no sleep of its own until `iaid resume`\n", json!({"ok": true, "paused": true})),
-        (&["pause", "3600"], "paused: no sleep of its own until `iaid resume`\n", json!({"ok": true, "paused": true})),
+        (
+            &["pause"][..],
+            "paused: the daemon does not sleep when idle until `iaid resume`\n",
+            json!({"ok": true, "paused": true}),
+        ),
+        (
+            &["pause", "3600"],
+            "paused: the daemon does not sleep when idle until `iaid resume`\n",
+            json!({"ok": true, "paused": true}),
+        ),
         (&["resume"], "", json!({"ok": true, "paused": false})),
         (&["wake"], "", json!({"ok": true, "reason": "wake_queued"})),
         (&["rem"], "", json!({"ok": true, "reason": "rem_queued"})),
@@ -124,8 +132,8 @@ fn the_daemons_own_error_is_1_and_its_words() {
 fn wrong_usage_is_2() {
     let daemon = setup();
     for (args, words) in [
-        (&["call", "ping", "{"][..], "the params are no JSON"),
-        (&["call", "ping", ""], "the params are no JSON"),
+        (&["call", "ping", "{"][..], "the params are not JSON"),
+        (&["call", "ping", ""], "the params are not JSON"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
         (&["status", "--nonsense"], "unexpected argument '--nonsense'"),
         (&["recall"], "<CUE>"),
@@ -143,7 +151,7 @@ fn wrong_usage_is_2() {
         (&["--workers", "1"][..], "2..=64"),
         (&["--max-line", "5"], "must be 1K to 64M"),
         (&["--max-line", "1MB"], "must be 1K to 64M"),
-        (&["--max-memory", "1M"], "--max-memory 1M is too little for --max-line 1M: give at least 2M"),
+        (&["--max-memory", "1M"], "--max-memory 1M is too small for --max-line 1M: give at least 2M"),
         (&["--max-connections", "0"], "1..=16384"),
         (&["--drain-timeout", "-1"], "'-1'"),
         (&["--drain-timeout", "5s"], "0 to 3600 seconds"),
@@ -246,7 +254,7 @@ fn one_text_is_captured_known_again_or_skipped() {
     let id = out.strip_prefix("inserted ").expect("it is new").trim_end().to_owned();
     assert_eq!(id.len(), 36);
     let (code, out, _) = run(&daemon, &["capture", "The kettle sings at seven."]);
-    assert_eq!((code, out), (0, format!("reinforced {id}: it was there already\n")));
+    assert_eq!((code, out), (0, format!("reinforced {id}: already stored\n")));
     let (code, out, _) = run(&daemon, &["capture", "short"]);
     assert_eq!((code, out.as_str()), (0, "skipped: too short\n"));
     let (code, out, _) =
@@ -260,7 +268,7 @@ fn one_text_is_captured_known_again_or_skipped() {
     let recalled: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(recalled["hits"][0]["literal_surface"], "Tea is at five.", "{out}");
     let (code, out, _) = run(&daemon, &["recall", "zeppelin"]);
-    assert_eq!((code, out.as_str()), (0, "nothing is remembered about that\n"));
+    assert_eq!((code, out.as_str()), (0, "no matching records\n"));
     let (code, _, err) = run(&daemon, &["capture", &"x".repeat(70_000)]);
     assert_eq!(code, 1, "{err}");
     assert!(err.contains("at most 65536 bytes"), "{err}");
@@ -284,7 +292,7 @@ fn many_lines_are_captured_and_the_bad_ones_named() {
         err,
         "line 503: longer than 65536 bytes; split it into several lines\n\
          line 505: not UTF-8; convert it with iconv\n\
-         iaid: 2 lines were not captured; they are named above\n"
+         iaid: 2 lines were not captured; see above\n"
     );
     assert_eq!(code, 1);
     let (code, out, _) =

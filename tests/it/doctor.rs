@@ -454,5 +454,5 @@ fn files_that_never_end_are_not_waited_for() {
     }
     private_folder(&daemon.setup().home().join(".codex"));
     let report = doctor(daemon.setup(), &[]);
-    report.has("state", "WARN", "it is no plain file");
+    report.has("state", "WARN", "not a regular file");
 }

@@ -308,7 +308,7 @@ fn a_step_that_fails_three_times_is_in_quarantine_until_that_is_over() {
     sql(&store, "UPDATE meta SET value = 0 WHERE key = 'step_induce'");
     let output = daemon.run(&["rem"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).starts_with("the REM cycle has ended: "));
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("REM cycle finished: "));
 }
 
 #[test]

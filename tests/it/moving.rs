@@ -208,10 +208,10 @@ fn a_folder_of_transcripts_and_other_files_is_taken_in_and_what_is_wrong_is_name
     let output = daemon.run(&["import", path(folder.path())]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     for part in [
-        "mixed.ndjson, line 2: no JSON",
+        "mixed.ndjson, line 2: not JSON",
         "mixed.ndjson, line 3: param 'text'",
-        "mixed.ndjson, line 4: no JSON object",
-        "noise.jsonl: written by none",
+        "mixed.ndjson, line 4: not a JSON object",
+        "noise.jsonl: unknown format",
         "3 rows were refused and 1 file could not be read",
     ] {
         assert!(text.contains(part), "{part}: {text}");

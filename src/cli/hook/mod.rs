@@ -218,7 +218,7 @@ fn spoken(event: HookEvent, input: &HookInput) -> Option<TranscriptTurn> {
         Some(_) => Assistant::ClaudeCode,
         None => Assistant::Codex,
     };
-    TranscriptTurn::spoken(
+    TranscriptTurn::from_text(
         assistant,
         role,
         text,

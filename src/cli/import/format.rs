@@ -1,4 +1,4 @@
-//! Which program wrote a line, told by what stands in it, and the rows that it becomes. Pure.
+//! Detects the format of a line from its keys, and converts lines to rows. Pure.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -8,14 +8,14 @@ use crate::transcript::TranscriptReader;
 use crate::transcript::row::records;
 use crate::wire::json;
 
-/// Who wrote a file.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ImportFormat {
-    /// `iaid export`.
+    /// Rows of `iaid export`.
     Export,
-    /// Claude Code or Codex: a session's transcript.
+    /// A session transcript of Claude Code or Codex.
     Transcript,
-    /// The reference memory server's `memory.jsonl`.
+    /// `memory.jsonl` of the reference MCP memory server.
     MemoryServer,
 }
 
@@ -32,7 +32,7 @@ struct Keys<'a> {
 }
 
 impl ImportFormat {
-    /// The format that a line is of, where it says.
+    /// Returns the format of a line, if the line shows it.
     pub(crate) fn of(line: &str) -> Option<ImportFormat> {
         if !line.starts_with('{') {
             return None;
@@ -45,19 +45,19 @@ impl ImportFormat {
             (_, Some("entity")) if keys.name.is_some() => Some(ImportFormat::MemoryServer),
             (_, Some("relation")) if keys.from.is_some() => Some(ImportFormat::MemoryServer),
             (_, Some("entity" | "relation") | None) => None,
-            // Transcripts begin with lines of many types, and of new ones with each release.
+            // Transcripts have lines of many types, and each release adds new ones.
             (_, Some(_)) => Some(ImportFormat::Transcript),
         }
     }
 
-    /// The rows that a line becomes; `reader` is the file's.
+    /// Returns the rows of a line; `reader` is that of the file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A message if the line is not a JSON object, or not a valid one of this format.
     pub(crate) fn rows(self, line: &str, reader: &mut TranscriptReader) -> Result<Vec<Box<RawValue>>, String> {
-        let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
+        let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
         if !whole.get().starts_with('{') {
-            return Err("no JSON object".into());
+            return Err("not a JSON object".into());
         }
         match self {
             ImportFormat::Export => Ok(vec![whole.to_owned()]),
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_its_format() {
+    fn the_format_is_detected_from_a_line() {
         for (line, want) in [
             (r#"{"kind":"record","text":"x"}"#, Some(ImportFormat::Export)),
             (r#"{"text":"x","kind":"knob"}"#, Some(ImportFormat::Export)),
@@ -101,13 +101,10 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_object_is_said_to_be_none() {
+    fn a_line_that_is_not_an_object_is_refused() {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "{} {}", "text", r#"{"a":"#] {
-                assert!(
-                    format.rows(line, &mut TranscriptReader::default()).unwrap_err().starts_with("no JSON"),
-                    "{line}"
-                );
+                assert!(format.rows(line, &mut TranscriptReader::default()).unwrap_err().starts_with("not "), "{line}");
             }
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;

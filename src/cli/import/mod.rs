@@ -1,8 +1,8 @@
-//! `iaid import`: what other programs, or another store, have kept, into this one.
+//! `iaid import`: stores the records of other programs or of another store.
 //!
-//! Each file is looked at for itself: who wrote it is told by its content (`import/format.rs`). A line
-//! that cannot be taken and a file that cannot be read are named, and the rest goes on; a failure that is
-//! the daemon's ends the work. Done again, it changes nothing.
+//! The format of each file is detected from its content (`import/format.rs`). A line that cannot be imported and a file
+//! that cannot be read are reported and the rest is imported; a failure of the daemon stops the command. Importing the
+//! same input again changes nothing.
 
 mod format;
 mod reference;
@@ -36,26 +36,26 @@ use self::walk::{FileList, ImportFile};
 
 const METHOD: &str = "store_import";
 
-/// A batch of so many bytes is sent: half of what may be unanswered, so that one is made ready while
-/// the other is taken. Five times as much would take a quarter less time, and thrice the daemon's memory.
+/// Size of a batch in bytes, after which it is sent. Half of what may be unanswered, so that one batch is prepared while
+/// the daemon stores the other. Five times as much would take a quarter less time, and three times the daemon's memory.
 const BATCH_BYTES: usize = WINDOW_BYTES / 2;
 
-/// A batch of so many rows is sent; the daemon takes 1000 in one call.
+/// Size of a batch in rows, after which it is sent; the daemon accepts 1000 per call.
 const BATCH_ROWS: usize = 500;
 
-/// Longest line of a file, in bytes. 64 MiB: a transcript's line holds the images of a whole turn.
+/// Longest line of a file. 64 MiB: a line of a transcript holds the images of a whole turn.
 pub(crate) const LINE_BYTES: usize = 64 << 20;
 
-/// A file whose first so many lines are in no known format is in none. Picked.
+/// Lines after which a file of no known format is given up. Picked.
 const UNKNOWN_LINES: u64 = 100;
 
-/// Take in what was remembered elsewhere: an export, transcripts of Claude Code and Codex, a memory.jsonl
+/// Import records: an export, transcripts of Claude Code and Codex, a memory.jsonl
 ///
-/// What is there already stays as it is, so importing twice changes nothing. Of a folder all files are
-/// read that end in .jsonl or .ndjson.
+/// Records that exist already stay as they are, so importing twice changes nothing. In a folder, all files that end in
+/// .jsonl or .ndjson are read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
-    /// Files or folders, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
+    /// Files or folders to import, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     from: Vec<PathBuf>,
 }
@@ -115,7 +115,7 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
     }
 }
 
-/// What became of files and rows.
+/// Counts of files and rows by outcome.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     files: u64,
@@ -151,14 +151,14 @@ fn name(path: &Path) -> std::borrow::Cow<'_, str> {
     if path.as_os_str() == "-" { "standard input".into() } else { path.to_string_lossy() }
 }
 
-/// Where a row comes from.
+/// The file and line of a row.
 #[derive(Clone, Debug)]
 struct RowOrigin {
     path: Rc<Path>,
     line: u64,
 }
 
-/// Rows to be sent together.
+/// Rows that are sent in one call.
 #[derive(Default)]
 struct Batch {
     rows: Vec<Box<RawValue>>,
@@ -175,13 +175,13 @@ impl Batch {
 struct Importer<'a> {
     pipeline: Pipeline<'a>,
     batch: Batch,
-    /// The origins of each batch that is not answered, the oldest first.
+    /// Origins of the unanswered batches, oldest first.
     sent: VecDeque<Vec<RowOrigin>>,
     tally: Tally,
     progress: ProgressBar,
-    /// Of the files that are done.
+    /// Bytes of the files already read.
     bytes_before: u64,
-    /// Of the file at hand.
+    /// Bytes read of the current file.
     bytes: u64,
 }
 
@@ -227,7 +227,7 @@ impl Importer<'_> {
                 console,
             );
             let text = match &line {
-                // A byte order mark is none of the text's.
+                // A byte order mark is not part of the text.
                 InputLine::Text(text) if lines.number == 1 => text.trim_start_matches('\u{feff}').trim(),
                 InputLine::Text(text) => text.trim(),
                 InputLine::TooLong | InputLine::NotUtf8 => "",
@@ -251,20 +251,20 @@ impl Importer<'_> {
             };
             match rows {
                 Ok(rows) => self.add(rows, &origin, console)?,
-                // The assistant is still writing it.
+                // The assistant is still writing this line.
                 Err(_) if format == ImportFormat::Transcript && lines.is_cut_off => {}
                 Err(what) => self.refuse(&origin, &what, console),
             }
         }
         match (format, unknown) {
             (None, 1..) => {
-                let what = "written by none of those that are understood: iaid export, Claude Code, Codex, the reference \
+                let what = "unknown format; known are iaid export, Claude Code, Codex and the reference \
                             memory server";
                 self.unreadable(&path, what, console);
             }
             (_, 1..) => {
                 self.tally.files += 1;
-                let what = format!("{} before this file's format was clear", counted(unknown, "line", "lines"));
+                let what = format!("{} before the format of this file was detected", counted(unknown, "line", "lines"));
                 self.tally.refused += unknown - 1;
                 self.refuse(&RowOrigin { path, line: 1 }, &what, console);
             }
@@ -300,7 +300,7 @@ impl Importer<'_> {
         outcome.map_err(|error| self.stopped(error))
     }
 
-    /// Counts the replies that are there.
+    /// Counts the replies received so far.
     fn collect(&mut self, console: &mut Console) -> Result<(), CliError> {
         while let Some(PipelineReply { outcome, .. }) = self.pipeline.take_reply() {
             match outcome {
@@ -316,20 +316,20 @@ impl Importer<'_> {
                         }
                     }
                 }
-                // A row that is longer than the daemon's longest line.
+                // A row is longer than the daemon's longest line.
                 Err(RemoteError { code: code::INVALID_REQUEST, message }) => {
                     for origin in self.sent.pop_front().unwrap_or_default() {
                         self.refuse(&origin, &message, console);
                     }
                 }
-                // A full disk or a stopping daemon would be said once more for every batch.
+                // A full disk or a stopping daemon would fail every further batch as well.
                 Err(RemoteError { code, message }) => return Err(self.stopped(ClientError::Refused { code, message })),
             }
         }
         Ok(())
     }
 
-    /// The error that ends the work, at the first row that is not answered for.
+    /// Returns the error that stops the import, with the first unanswered row.
     fn stopped(&self, error: ClientError) -> CliError {
         match self.sent.front().and_then(|origins| origins.first()) {
             Some(RowOrigin { path, line }) => CliError::ImportStopped(name(path).into(), *line, error),

@@ -1,7 +1,7 @@
-//! A line of the reference memory server's `memory.jsonl` → records. Pure.
+//! Converts a line of the reference MCP memory server's `memory.jsonl` to records. Pure.
 //!
-//! An entity's observations become a semantic record each, `NAME: OBSERVATION`, which its type helps to
-//! find; a relation becomes one, `FROM relationType TO`. The server keeps neither times nor sessions.
+//! Each observation of an entity becomes a semantic record `NAME: OBSERVATION` with the entity's type as its cue; a
+//! relation becomes a record `FROM relationType TO`. The server stores neither times nor sessions.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -23,12 +23,12 @@ enum Line {
     Relation { from: String, to: String, relation_type: String },
 }
 
-/// The records of a line, which is a JSON object.
+/// Returns the records of a line, which is a JSON object.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message if a field is missing or has the wrong type.
 pub(crate) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
-    // What the assistant wrote down, nobody said.
+    // The assistant wrote these notes; they quote nobody.
     let about = RecordMetadata { role: "assistant", tier: Some("semantic"), ..RecordMetadata::default() };
     let mut rows = Vec::new();
     match serde_json::from_str(line).map_err(|error| error.to_string())? {
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said() {
+    fn errors_name_the_wrong_field() {
         for (line, part) in [
             (r#"{"type":"entity","observations":["x"]}"#, "name"),
             (r#"{"type":"entity","name":"Bob","observations":"x"}"#, "sequence"),

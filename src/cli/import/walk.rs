@@ -1,36 +1,36 @@
-//! The files of an import: the one that was named, or those of a folder, in the order of their names.
+//! Lists the files of an import: the named file, or those of a folder, in the order of their names.
 //!
-//! In a folder those that end in `.jsonl` or `.ndjson` are meant. Symbolic links in it are not followed:
-//! what they lead to is either in the tree, and found there, or nobody asked for it. What was named itself
-//! may be a link.
+//! In a folder the files that end in `.jsonl` or `.ndjson` are listed. Symbolic links within it are not followed: their
+//! targets are listed anyway if they are in the tree, and were not named if they are outside. The named path itself may
+//! be a link.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A file to be read.
+/// A file to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ImportFile {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
 }
 
-/// What was found.
+/// The files found, and the folders that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct FileList {
     pub(crate) files: Vec<ImportFile>,
-    /// Folders that cannot be read, and why.
+    /// Folders that cannot be read, each with its error.
     pub(crate) failed: Vec<(PathBuf, io::Error)>,
 }
 
-/// The files under `root`.
+/// Returns the files under `root`.
 ///
 /// # Errors
-/// `root` itself is not there or cannot be looked at.
+/// The error of stat(2) on `root`.
 pub(crate) fn files(root: &Path) -> io::Result<FileList> {
     let found = fs::metadata(root)?;
     if !found.is_dir() {
-        // The length of what is no plain file says nothing.
+        // Only a regular file has a meaningful length.
         let bytes = if found.is_file() { found.len() } else { 0 };
         return Ok(FileList { files: vec![ImportFile { path: root.to_owned(), bytes }], failed: Vec::new() });
     }
@@ -40,7 +40,7 @@ pub(crate) fn files(root: &Path) -> io::Result<FileList> {
         match fs::read_dir(&folder) {
             Ok(entries) => {
                 for entry in entries {
-                    match entry.and_then(|entry| look(&entry)) {
+                    match entry.and_then(|entry| classify(&entry)) {
                         Ok(Some(Entry::Folder(path))) => folders.push(path),
                         Ok(Some(Entry::File(source))) => files.push(source),
                         Ok(None) => {}
@@ -60,16 +60,16 @@ enum Entry {
     File(ImportFile),
 }
 
-fn look(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
+fn classify(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
     let (path, kind) = (entry.path(), entry.file_type()?);
     if kind.is_dir() {
         return Ok(Some(Entry::Folder(path)));
     }
-    let is_meant = path.extension().is_some_and(|end| end == "jsonl" || end == "ndjson");
-    if !kind.is_file() || !is_meant {
+    let is_importable = path.extension().is_some_and(|end| end == "jsonl" || end == "ndjson");
+    if !kind.is_file() || !is_importable {
         return Ok(None);
     }
-    // It may have gone since the folder was read.
+    // The file may have been removed since the folder was read.
     match entry.metadata() {
         Ok(found) => Ok(Some(Entry::File(ImportFile { path, bytes: found.len() }))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -83,7 +83,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn a_folder_gives_its_files_and_no_links() {
+    fn a_folder_lists_its_files_and_no_links() {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(outside.path().join("x.jsonl"), "12345").unwrap();
         fs::create_dir_all(inside.path().join("-home-x/deep")).unwrap();

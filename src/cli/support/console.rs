@@ -1,7 +1,7 @@
-//! The three standard streams of a client command, and what may be written to each.
+//! The standard streams of a client command, and which bytes each may receive.
 //!
-//! Text from the store is shown as it is, but for control characters on a terminal: a memory must
-//! not be able to move the cursor or set a title. Pipes and files get the exact bytes.
+//! On a terminal, control characters in stored text are replaced by symbols, so that a record cannot move the
+//! cursor or set the title. Pipes and files receive the exact bytes.
 
 use std::borrow::Cow;
 use std::env;
@@ -9,23 +9,23 @@ use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
-/// For whom the output is.
+/// The format of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OutputFormat {
-    /// People.
+    /// Lines for people.
     Text,
-    /// Programs.
+    /// JSON for programs.
     Json,
 }
 
-/// What a stream ends in.
+/// The kind of a standard stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StreamKind {
-    /// A file or a pipe: exact bytes.
+    /// A file or a pipe: receives the exact bytes.
     Plain,
-    /// A terminal without color.
+    /// A terminal; no color is written.
     Terminal,
-    /// A terminal with color.
+    /// A terminal; color is written.
     Colored,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Console {
     pub(crate) format: OutputFormat,
     pub(crate) input: Box<dyn Read>,
     pub(crate) input_kind: StreamKind,
-    /// Bytes that the input still holds, where it is a file.
+    /// Bytes left to read, if standard input is a regular file.
     pub(crate) input_bytes: Option<u64>,
     pub(crate) out: Box<dyn Write>,
     pub(crate) out_kind: StreamKind,
@@ -48,7 +48,7 @@ pub(crate) struct Console {
 }
 
 impl Console {
-    /// The process's own streams.
+    /// Returns a console over the standard streams of the process.
     pub(crate) fn standard(format: OutputFormat) -> Console {
         let wanted = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -67,12 +67,12 @@ impl Console {
         }
     }
 
-    /// A line on standard output.
+    /// Writes a line to standard output.
     pub(crate) fn say(&mut self, line: impl fmt::Display) -> io::Result<()> {
         writeln!(self.out, "{line}")
     }
 
-    /// A line on standard error. That nobody hears it changes nothing about the outcome.
+    /// Writes a line to standard error. A failed write is ignored: it must not change the command's outcome.
     pub(crate) fn warn(&mut self, line: impl fmt::Display) {
         drop(writeln!(self.err, "{}", visible(&line.to_string(), self.err_kind)));
     }
@@ -82,8 +82,8 @@ impl Console {
     }
 }
 
-/// `text` as it may go to a stream of this kind: on a terminal each control character but newline
-/// and tab becomes its picture, or U+FFFD where it has none.
+/// Returns `text` as it may be written to a stream of this kind. On a terminal each control character except
+/// newline and tab is replaced by its Unicode control picture, or by U+FFFD if it has none.
 pub(crate) fn visible(text: &str, kind: StreamKind) -> Cow<'_, str> {
     let hidden = |c: char| c.is_control() && c != '\n' && c != '\t';
     if kind == StreamKind::Plain || !text.contains(hidden) {
@@ -97,7 +97,7 @@ pub(crate) fn visible(text: &str, kind: StreamKind) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(|c| if hidden(c) { picture(c) } else { c }).collect())
 }
 
-/// `text` in bold where the stream has color.
+/// Returns `text` in bold if the stream has color, otherwise unchanged.
 pub(crate) fn bold(text: &str, kind: StreamKind) -> Cow<'_, str> {
     if kind == StreamKind::Colored { Cow::Owned(format!("\x1b[1m{text}\x1b[0m")) } else { Cow::Borrowed(text) }
 }
@@ -115,7 +115,7 @@ pub(crate) mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    /// What was written, still readable after the console took its end.
+    /// A writer whose bytes stay readable while the console owns a clone of it.
     #[derive(Clone, Default)]
     pub(crate) struct CapturedOutput(Rc<RefCell<Vec<u8>>>);
 
@@ -136,7 +136,7 @@ pub(crate) mod tests {
         }
     }
 
-    /// A console over memory: reads `input`, keeps both outputs.
+    /// Returns a console that reads `input` and captures standard output and standard error.
     pub(crate) fn console(format: OutputFormat, input: &[u8]) -> (Console, CapturedOutput, CapturedOutput) {
         let (out, err) = (CapturedOutput::default(), CapturedOutput::default());
         let console = Console {
@@ -153,7 +153,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_memory_cannot_command_a_terminal() {
+    fn control_characters_are_replaced_on_terminals_only() {
         let text = "a\x1b]0;title\x07\tb\r\nc\u{9b}31m\u{7f} é";
         assert_eq!(visible(text, StreamKind::Plain), text);
         for kind in [StreamKind::Terminal, StreamKind::Colored] {

@@ -1,4 +1,4 @@
-//! What the commands that send one control message have in common.
+//! Sending a control message to the daemon.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::client::{Client, Policy};
 
-/// How long a control message may take: existing clients wait 10 s for `status`, which the event
-/// loop answers in milliseconds.
+/// Returns the policy for control messages. Their reply timeout is 10 s, as in existing clients; the event loop
+/// answers within milliseconds.
 pub(crate) fn policy() -> Policy {
     Policy { reply_timeout: Duration::from_secs(10), ..Policy::default() }
 }
 
-/// The keys every reply to a control message may have.
+/// The keys that every reply to a control message may have.
 #[derive(Deserialize)]
 struct Reply {
     ok: bool,
@@ -26,10 +26,11 @@ struct Reply {
     error: String,
 }
 
-/// Sends the message and gives the reply, after printing it where programs listen.
+/// Sends the message and returns the reply; with `--json`, prints the reply first.
 ///
 /// # Errors
-/// [`CliError::Declined`] for a reply with `"ok":false`, and what the client finds.
+/// [`CliError::Client`] if no reply arrives, [`CliError::Reply`] if it cannot be read, [`CliError::Output`] if it cannot
+/// be printed, [`CliError::Declined`] if it has `"ok":false`.
 pub(crate) fn send(
     name: &'static str,
     message: &impl Serialize,
@@ -44,7 +45,7 @@ pub(crate) fn send(
     if ok { Ok(reply) } else { Err(CliError::Declined { reason, message: error }) }
 }
 
-/// Sends the message and says `done` to people.
+/// Sends the message and prints `done`, or the reply with `--json`.
 ///
 /// # Errors
 /// As [`send`].
@@ -62,7 +63,7 @@ pub(crate) fn send_and_report(
     }
 }
 
-/// Now, as control messages carry it.
+/// Returns the current time in the format of control messages.
 pub(crate) fn now() -> String {
     jiff::Timestamp::now().to_string()
 }

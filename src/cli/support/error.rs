@@ -1,4 +1,4 @@
-//! Why a command did not do what it was asked, and the code it exits with.
+//! Errors of the commands, and their exit codes.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -14,54 +14,54 @@ use crate::cli::support::values::counted;
 use crate::client::{ClientError, FAILED};
 use crate::daemon::StartError;
 
-/// A command's failure, sorted by whose fault it is.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum CliError {
-    /// The arguments do not go together; clap itself finds those that are wrong alone.
+    /// Arguments that contradict each other, or a value that is wrong; clap reports the rest itself.
     Usage(String),
-    /// There is no place for socket or store.
+    /// There is no default path for socket or store.
     NoHome(NoHome),
-    /// No reply, or a refusal.
+    /// The client got no reply, or an error reply.
     Client(ClientError),
-    /// The daemon's `"ok":false` to a control message.
+    /// The daemon replied `"ok":false` to a control message.
     Declined {
-        /// Its reason, such as `already_sleeping`.
+        /// The reason, such as `already_sleeping`.
         reason: String,
-        /// Its words, where it had any.
+        /// The message; may be empty.
         message: String,
     },
-    /// The reply lacks what its method promises.
+    /// The reply to this method does not have the expected shape.
     Reply(&'static str, serde_json::Error),
-    /// Some lines of many failed, each named already.
+    /// So many lines of a bulk capture failed; each has been reported.
     LinesFailed(u64),
-    /// A bulk capture ended before its input: at this line, for this reason.
+    /// A bulk capture stopped at this line, before the end of its input.
     CaptureStopped(u64, ClientError),
-    /// Of an import: rows that were refused and files that could not be read, each named already.
+    /// An import skipped rows or files; each has been reported.
     PartialImport {
-        /// Rows and lines.
+        /// Refused rows and lines.
         rows: u64,
-        /// Files and folders.
+        /// Unreadable files and folders.
         files: u64,
     },
-    /// Checks that failed, each said already.
+    /// So many checks of `iaid doctor` failed; each has been reported.
     ChecksFailed(u64),
-    /// A file that was named cannot be read or written.
+    /// A file cannot be read or written.
     File(PathBuf, io::Error),
-    /// Parts of an installation could not be done, each named already.
+    /// So many parts of an installation failed; each has been reported.
     PartialInstall(u64),
-    /// An import ended before its last row: in this file, at this line, for this reason.
+    /// An import stopped in this file at this line, before its last row.
     ImportStopped(String, u64, ClientError),
-    /// The daemon did not start, or not end well.
+    /// The daemon failed to start or to end.
     Start(StartError),
-    /// The bridge did not start.
+    /// The MCP bridge failed to start.
     Bridge(io::Error),
-    /// Standard input cannot be read.
+    /// Reading standard input failed.
     Input(io::Error),
-    /// Standard output cannot be written.
+    /// Writing standard output failed.
     Output(io::Error),
 }
 
-/// The process's exit codes.
+/// Exit codes of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
     Done = 0,
@@ -71,7 +71,7 @@ pub(crate) enum Exit {
 }
 
 impl CliError {
-    /// The code that stands for this error.
+    /// Returns the exit code for this error.
     pub(crate) fn exit(&self) -> Exit {
         match self {
             CliError::Usage(_) | CliError::NoHome(_) => Exit::Usage,
@@ -81,7 +81,7 @@ impl CliError {
                     _ => Exit::Failed,
                 }
             }
-            // Whoever read our output has enough: `iaid recall … | head -1`.
+            // The reader of our output has closed it, as in `iaid recall … | head -1`.
             CliError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
             CliError::Declined { .. }
             | CliError::Reply(..)
@@ -101,7 +101,7 @@ impl CliError {
         ExitCode::from(self.exit() as u8)
     }
 
-    /// Says it on standard error, in the console's format.
+    /// Prints the error on standard error, in the console's format.
     pub(crate) fn report(&self, console: &mut Console) {
         if self.exit() == Exit::Done {
             return;
@@ -133,36 +133,36 @@ impl fmt::Display for CliError {
             CliError::Declined { reason, message } => write!(f, "the daemon declined: {reason}: {message}"),
             CliError::Reply(method, why) => write!(
                 f,
-                "the daemon's reply to {method} is not of this version ({why}); see it with --json, or update the older of the two"
+                "cannot read the daemon's reply to {method}: {why}; update the older of daemon and client, or use --json"
             ),
-            CliError::LinesFailed(1) => f.write_str("1 line was not captured; it is named above"),
-            CliError::LinesFailed(count) => write!(f, "{count} lines were not captured; they are named above"),
+            CliError::LinesFailed(1) => f.write_str("1 line was not captured; see above"),
+            CliError::LinesFailed(count) => write!(f, "{count} lines were not captured; see above"),
             CliError::PartialImport { rows, files } => {
                 let rows = counted(*rows, "row was refused", "rows were refused");
                 let files = counted(*files, "file could not be read", "files could not be read");
-                write!(f, "{rows} and {files}; what is wrong with each is said above, and the rest is in")
+                write!(f, "{rows} and {files}, see above; everything else was imported")
             }
             CliError::PartialInstall(count) => {
                 let what = counted(*count, "part was", "parts were");
-                write!(f, "{what} not done, as said above; everything else was")
+                write!(f, "{what} not done, see above; everything else was")
             }
             CliError::ChecksFailed(count) => {
                 let checks = counted(*count, "check", "checks");
-                write!(f, "{checks} failed; what to do is said with each")
+                write!(f, "{checks} failed; see the remedy under each")
             }
             CliError::File(path, error) => write!(f, "{}: {error}", path.display()),
             CliError::CaptureStopped(line, why) => write!(
                 f,
-                "stopped at line {line}: {why}; run it again on the same input later, what is in already is not doubled"
+                "stopped at line {line}: {why}; run it again with the same input: records already stored are not duplicated"
             ),
             CliError::ImportStopped(file, line, why) => write!(
                 f,
-                "stopped in {file} at line {line}: {why}; run it again later, what is in already is not doubled"
+                "stopped in {file} at line {line}: {why}; run it again later: records already stored are not duplicated"
             ),
             CliError::Start(error) => error.fmt(f),
-            CliError::Bridge(error) => write!(f, "the bridge cannot run: {error}"),
-            CliError::Input(error) => write!(f, "standard input cannot be read: {error}"),
-            CliError::Output(error) => write!(f, "standard output cannot be written: {error}"),
+            CliError::Bridge(error) => write!(f, "cannot run the MCP bridge: {error}"),
+            CliError::Input(error) => write!(f, "cannot read standard input: {error}"),
+            CliError::Output(error) => write!(f, "cannot write standard output: {error}"),
         }
     }
 }
@@ -181,16 +181,16 @@ impl From<NoHome> for CliError {
     }
 }
 
-/// Who reads the exit code.
+/// Who started the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Invoker {
     Person,
     Hook,
 }
 
-/// What clap has to say: help and version go to standard output and end well.
+/// Prints the message of clap and returns the exit code. Help and version go to standard output and are a success.
 pub(crate) fn usage(error: &clap::Error, caller: Invoker) -> ExitCode {
-    // A closed stream leaves nobody to tell.
+    // If the stream is closed, there is nowhere to report that.
     drop(error.print());
     if error.use_stderr() && caller == Invoker::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
@@ -202,7 +202,7 @@ mod tests {
     use crate::client::{ReplyFault, UnreachableReason};
 
     #[test]
-    fn every_error_has_its_exit_code_and_sentence() {
+    fn every_error_has_an_exit_code_and_a_message() {
         let gone = || ClientError::Unreachable { path: "/s".into(), why: UnreachableReason::NoSocket };
         let refused = || ClientError::Refused { code: -32602, message: "missing required param: 'cue'".into() };
         let broken = ClientError::BadReply { path: "/s".into(), fault: ReplyFault::Truncated };
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_output_is_no_failure_and_no_message() {
+    fn a_closed_output_is_not_an_error() {
         let (mut console, out, err) = console(OutputFormat::Text, b"");
         let error = CliError::Output(ErrorKind::BrokenPipe.into());
         error.report(&mut console);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_get_errors_as_json() {
+    fn errors_are_json_with_the_json_option() {
         let (mut console, out, err) = console(OutputFormat::Json, b"");
         CliError::Client(ClientError::Refused { code: -32601, message: "unknown method 'x'".into() })
             .report(&mut console);

@@ -1,5 +1,5 @@
-//! Small files written whole: under another name, and renamed, so that a reader finds all or nothing. And read
-//! whole, without waiting for anybody.
+//! Small files, read and replaced as a whole. A replacement is written under a temporary name and renamed, so a
+//! reader sees the old or the new content. Reads never block on a pipe or device.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
@@ -8,22 +8,22 @@ use std::path::Path;
 
 use crate::lifecycle::private_dir;
 
-/// What a file must survive.
+/// The failure that a written file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// The end of this process.
+    /// The end of this process: the data may still be in the page cache.
     Cached,
-    /// A power cut.
+    /// A power failure: file and folder are synced.
     Synced,
 }
 
-/// The mode of what is its owner's alone.
+/// File mode: only the owner may read and write.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
 
-/// Writes a file of this mode in the place of the one that is there, if any.
+/// Writes `bytes` to a file of this mode, replacing an existing one.
 ///
 /// # Errors
-/// The system's; then the old file is as it was.
+/// Any error of creating, writing, syncing or renaming the file; an existing file is then unchanged.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
@@ -38,18 +38,20 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durabili
     written
 }
 
-/// A file's text; `None` where there is no file. What lies there may be anything: a pipe is not waited for.
+/// Returns the text of a regular file, or `None` if there is no file. Never blocks, whatever `path` is.
 ///
 /// # Errors
-/// It is no plain file of at most so many bytes, or no UTF-8; else the system's.
+/// `Other` if `path` is not a regular file or has more than `most_bytes` bytes; `InvalidData` if the content is not
+/// UTF-8; otherwise the error of opening or reading.
 pub(crate) fn text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
     read(path, libc::O_NONBLOCK, most_bytes)
 }
 
-/// The text of a file in a folder of ours within the store's: as [`text`], and through no link.
+/// Returns the text of a file in one of our folders in the store, as [`text`] does, without following symbolic
+/// links.
 ///
 /// # Errors
-/// As [`text`]; or the file or its folder is a link.
+/// As [`text`], and if the file or its folder is a symbolic link.
 pub(crate) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String>> {
     match path.parent().map_or(Ok(true), private_dir::exists)? {
         true => read(path, libc::O_NONBLOCK | libc::O_NOFOLLOW, most_bytes),
@@ -63,38 +65,38 @@ fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<S
         file => file?,
     };
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no plain file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut text = String::new();
     file.take(most_bytes + 1).read_to_string(&mut text)?;
     if text.len() as u64 > most_bytes {
-        return Err(io::Error::other(format!("it has more than {most_bytes} bytes")));
+        return Err(io::Error::other(format!("longer than {most_bytes} bytes")));
     }
     Ok(Some(text))
 }
 
-/// Makes a folder that is its owner's alone, and those above it.
+/// Creates a folder with mode 0700, and its missing parents.
 ///
 /// # Errors
-/// The system's.
+/// Any error of mkdir(2).
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Makes a folder of ours within the store's, and that one where it is missing.
+/// Creates one of our folders in the store, and the store's folder if it is missing.
 ///
 /// # Errors
-/// The system's, or that something else is there: a link is not followed.
+/// Any error of mkdir(2), and if the name is taken by something other than a folder; symbolic links are not followed.
 pub(crate) fn make_own_folder(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), make_folder)?;
     private_dir::create(path)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
-    // What a killed process of the same id left behind is in the way of `create_new`.
+    // A leftover of a killed process with the same id would make `create_new` fail.
     drop(fs::remove_file(path));
     let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
-    // What the umask took away.
+    // Restores the bits that the umask cleared.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
     if durability == Durability::Synced { file.sync_all() } else { Ok(()) }

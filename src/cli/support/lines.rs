@@ -1,54 +1,54 @@
-//! An input in lines, read so that no line is held beyond a limit and none is cut: what is too long or
-//! no text is said to be so and passed over. Of a line its end (`\n` or `\r\n`) is not part of it.
+//! Reads an input line by line with a bound on the length of a line. A line that is too long or not UTF-8 is
+//! reported as such and skipped. The line end (`\n` or `\r\n`) is not part of the line.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 
-/// Read at once. 256 KiB: who answers what is under way before a read that may block pauses less often
-/// with larger reads.
-const INPUT_BUFFER: usize = 256 << 10;
+/// Size of the read buffer. 256 KiB: callers wait for outstanding replies before each read that may block, and
+/// larger reads make these waits rarer.
+const BUFFER_BYTES: usize = 256 << 10;
 
-/// A line without its end.
+/// A line without its line end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum InputLine {
-    /// Its text.
+    /// The text of the line.
     Text(String),
-    /// It has more bytes than the limit.
+    /// The line has more bytes than the limit.
     TooLong,
-    /// It is no text.
+    /// The line is not UTF-8.
     NotUtf8,
 }
 
-/// An input in lines, of which none is ever held beyond a limit.
+/// Reads lines; holds at most `limit` bytes of a line.
 pub(crate) struct LineReader {
     input: BufReader<Box<dyn Read>>,
-    /// Most bytes of a line.
+    /// Longest line, in bytes.
     limit: usize,
-    /// The last line's number, from 1.
+    /// Number of the last line returned, from 1.
     pub(crate) number: u64,
-    /// Bytes read so far.
+    /// Bytes consumed so far.
     pub(crate) bytes: u64,
-    /// The last line had no `\n`: the input ended in it.
+    /// True if the last line had no `\n`: the input ended within it.
     pub(crate) is_cut_off: bool,
 }
 
 impl LineReader {
-    /// The lines of `input`, of at most `limit` bytes each.
+    /// Returns a reader of the lines of `input`, of at most `limit` bytes each.
     pub(crate) fn new(input: Box<dyn Read>, limit: usize) -> LineReader {
-        let input = BufReader::with_capacity(INPUT_BUFFER, input);
+        let input = BufReader::with_capacity(BUFFER_BYTES, input);
         LineReader { input, limit, number: 0, bytes: 0, is_cut_off: false }
     }
 
-    /// Is a whole line here already, so that the next one needs no read?
+    /// Returns true if a whole line is buffered, so that [`LineReader::next`] does not read.
     pub(crate) fn ready(&self) -> bool {
         memchr::memchr(b'\n', self.input.buffer()).is_some()
     }
 
-    /// The next line, or `None` at the end.
+    /// Returns the next line, or `None` at the end of the input.
     ///
     /// # Errors
-    /// The system's.
+    /// Any read error except `Interrupted`, which is retried.
     pub(crate) fn next(&mut self) -> io::Result<Option<InputLine>> {
-        // One more than the longest line, for the `\r` of its end.
+        // One more than the longest line, for the `\r` of a line end.
         let room = self.limit + 1;
         let mut line = Vec::new();
         let mut too_long = false;
@@ -98,7 +98,7 @@ mod tests {
 
     const LIMIT: usize = 64 << 10;
 
-    /// Gives its bytes out a few at a time.
+    /// Returns at most `self.1` bytes per read.
     struct Slow(Vec<u8>, usize);
 
     impl Read for Slow {
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_whatever_the_pieces() {
+    fn lines_are_the_same_for_every_read_size() {
         let longest = "x".repeat(LIMIT);
         let mut input = b"one\r\n\n  two \nna\xc3\xafve\n\xff\n".to_vec();
         for end in ["\n", "\r\n", "y\n", "yy\r\n"] {

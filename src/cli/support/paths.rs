@@ -1,5 +1,4 @@
-//! Where the socket and the store are. Pure: the environment is a parameter, nothing is looked at on
-//! disk. WIRE.md, "The socket", and MEMORY.md keep the rules.
+//! The default paths of the socket and the store. Pure: the environment is a parameter; the disk is not accessed.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,7 +10,7 @@ const SOCKET: &str = "IAI_DAEMON_SOCKET_PATH";
 /// Environment variable that names the store's folder.
 const STORE: &str = "IAI_MCP_STORE";
 
-/// Neither an option nor a variable says where, and there is no home to look in.
+/// Neither the option nor the variable is set, and HOME is not set either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoHome {
     option: &'static str,
@@ -21,17 +20,17 @@ pub(crate) struct NoHome {
 impl fmt::Display for NoHome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let NoHome { option, variable } = self;
-        write!(f, "HOME is not set, so the default under ~/.iai-mcp has no place; give {option} or set {variable}")
+        write!(f, "HOME is not set, so there is no default under ~/.iai-mcp; give {option} or set {variable}")
     }
 }
 
 impl std::error::Error for NoHome {}
 
-/// The socket: the option, else `IAI_DAEMON_SOCKET_PATH`, else `~/.iai-mcp/.daemon.sock`. An empty
-/// variable counts as unset.
+/// Returns the path of the socket: the option, else `IAI_DAEMON_SOCKET_PATH`, else `~/.iai-mcp/.daemon.sock`. An
+/// empty variable counts as unset.
 ///
 /// # Errors
-/// [`NoHome`] where all three are missing.
+/// [`NoHome`] if none of the three is set.
 pub(crate) fn socket(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
     match option.or_else(|| set(SOCKET, env)) {
         Some(path) => Ok(path),
@@ -39,11 +38,11 @@ pub(crate) fn socket(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsStr
     }
 }
 
-/// The store's folder: the option, else `IAI_MCP_STORE`, else `~/.iai-mcp`. An empty variable counts
-/// as unset.
+/// Returns the folder of the store: the option, else `IAI_MCP_STORE`, else `~/.iai-mcp`. An empty variable counts as
+/// unset.
 ///
 /// # Errors
-/// [`NoHome`] where all three are missing.
+/// [`NoHome`] if none of the three is set.
 pub(crate) fn store(option: Option<PathBuf>, env: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoHome> {
     match option.or_else(|| set(STORE, env)) {
         Some(path) => Ok(path),
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn the_option_wins_then_the_variable_then_home() {
+    fn option_precedes_variable_precedes_home() {
         type Env = &'static [(&'static str, &'static str)];
         let all: Env = &[("HOME", "/h"), (SOCKET, "/v/sock"), (STORE, "/v/store")];
         let empty: Env = &[("HOME", "/h"), (SOCKET, ""), (STORE, "")];
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_home_is_said_with_the_way_out() {
+    fn a_missing_home_names_the_option_and_the_variable() {
         let said = socket(None, &|_| None).unwrap_err().to_string();
         assert!(said.contains("HOME") && said.contains("--socket") && said.contains(SOCKET), "{said}");
         let said = store(None, &|_| None).unwrap_err().to_string();

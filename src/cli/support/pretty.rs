@@ -1,7 +1,7 @@
-//! JSON for people: indented, with every number and string as the daemon wrote it and the keys in
-//! its order, which a round through a parsed value would lose.
+//! Indents JSON text. Numbers, strings and the order of keys stay as the daemon wrote them; parsing and
+//! re-serializing would change them.
 
-/// `json`, which must be one valid JSON text, on several lines.
+/// Returns `json`, which must be one valid JSON text, indented over several lines.
 pub(crate) fn pretty(json: &str) -> String {
     let mut shown = String::with_capacity(json.len() * 2);
     let mut depth = 0_usize;

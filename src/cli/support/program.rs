@@ -1,5 +1,5 @@
-//! Another program, run within a time: what it said, or why there is nothing. It never waits for longer,
-//! whatever the program does or leaves behind.
+//! Runs another program with a time limit. Never waits longer than that, even if the program leaves children that
+//! hold its streams open.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
@@ -8,13 +8,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Most bytes that are read of each stream. 64 KiB: nobody says more who is asked a question.
-const MOST_BYTES: usize = 64 << 10;
+/// Most bytes read of each stream. 64 KiB: more than the programs run here write.
+const MAX_STREAM_BYTES: usize = 64 << 10;
 
-/// Between two looks whether it has ended.
-const LOOK: Duration = Duration::from_millis(2);
+/// Interval between two checks whether the program has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How a program ended, and what it said.
+/// The exit status of a program and its output.
 #[derive(Debug)]
 pub(crate) struct ProgramOutput {
     pub(crate) status: ExitStatus,
@@ -22,24 +22,24 @@ pub(crate) struct ProgramOutput {
     pub(crate) err: String,
 }
 
-/// Runs it with `input`, which must fit into a pipe.
+/// Runs `command` with `input` on standard input; `input` must fit into a pipe.
 ///
 /// # Errors
-/// It cannot be run, or has not ended in time; then it is killed.
+/// A message if the program cannot be started, or if it has not ended within `limit`; it is then killed.
 pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Result<ProgramOutput, String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let deadline = Instant::now() + limit;
-    let failed = |error: io::Error| format!("{name} cannot be run: {error}");
-    // Sockets, since a read of them can be given a time.
+    let failed = |error: io::Error| format!("cannot run {name}: {error}");
+    // Sockets, because a read from a socket can have a timeout.
     let ((out, theirs), (err, their_err)) = (UnixStream::pair().map_err(failed)?, UnixStream::pair().map_err(failed)?);
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     command.stdout(OwnedFd::from(theirs)).stderr(OwnedFd::from(their_err));
     let spawned = command.spawn();
-    // Our copies of its ends, which would keep the streams open.
+    // Drops our copies of the program's ends, which would keep the streams open.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = spawned.map_err(failed)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Who does not want it may have gone.
+        // The program may have ended without reading its input.
         drop(stdin.write_all(input));
     }
     let (out, err) = (read(out, &mut child, deadline), read(err, &mut child, deadline));
@@ -47,25 +47,25 @@ pub(crate) fn run(command: &mut Command, input: &[u8], limit: Duration) -> Resul
         Some(status) => Ok(ProgramOutput { status, out, err }),
         None => {
             drop(child.kill());
-            // So that it stays nobody's zombie.
-            let _ = wait(&mut child, Instant::now() + LOOK * 50);
-            Err(format!("{name} has not ended within {limit:?}"))
+            // Reaps the process.
+            let _ = wait(&mut child, Instant::now() + POLL_INTERVAL * 50);
+            Err(format!("{name} did not end within {limit:?}"))
         }
     }
 }
 
-/// What comes until the stream ends, or the program has: what it left behind may keep the stream open.
+/// Reads until the stream or the program ends. A child that the program leaves behind may keep the stream open.
 fn read(mut stream: UnixStream, child: &mut Child, deadline: Instant) -> String {
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
-    while bytes.len() < MOST_BYTES && Instant::now() < deadline {
+    while bytes.len() < MAX_STREAM_BYTES && Instant::now() < deadline {
         let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
-        if stream.set_read_timeout(Some(LOOK)).is_err() {
+        if stream.set_read_timeout(Some(POLL_INTERVAL)).is_err() {
             break;
         }
         match stream.read(&mut chunk) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            // All that it said before its end is here.
+            // Everything written before the program ended has been read.
             Err(_) if has_ended => break,
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) => {}
@@ -78,7 +78,7 @@ fn read(mut stream: UnixStream, child: &mut Child, deadline: Instant) -> String 
 fn wait(child: &mut Child, deadline: Instant) -> Option<ExitStatus> {
     loop {
         match child.try_wait() {
-            Ok(None) if Instant::now() < deadline => thread::sleep(LOOK),
+            Ok(None) if Instant::now() < deadline => thread::sleep(POLL_INTERVAL),
             outcome => return outcome.ok().flatten(),
         }
     }
@@ -93,24 +93,24 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says_comes_back_with_how_it_ended() {
+    fn output_and_status_are_returned() {
         let said = sh("cat; echo wrong >&2; exit 3", b"hello", Duration::from_secs(20)).unwrap();
         assert_eq!((said.status.code(), said.out.as_str(), said.err.as_str()), (Some(3), "hello", "wrong\n"));
-        let said = sh("exit 0", b"nobody reads this", Duration::from_secs(20)).unwrap();
+        let said = sh("exit 0", b"unread input", Duration::from_secs(20)).unwrap();
         assert!(said.status.success() && said.out.is_empty());
-        assert!(run(&mut Command::new("/no/such"), b"", LOOK).unwrap_err().contains("/no/such cannot be run"));
+        assert!(run(&mut Command::new("/no/such"), b"", POLL_INTERVAL).unwrap_err().contains("cannot run /no/such"));
     }
 
     #[test]
-    fn one_that_does_not_end_is_given_up() {
+    fn a_program_that_does_not_end_is_killed() {
         let soon = Duration::from_millis(50);
         for script in ["exec sleep 60", "exec >&- 2>&-; exec sleep 60", "yes | head -c 1000000; exec sleep 60"] {
-            assert!(sh(script, b"", soon).unwrap_err().contains("has not ended within 50ms"), "{script}");
+            assert!(sh(script, b"", soon).unwrap_err().contains("did not end within 50ms"), "{script}");
         }
     }
 
     #[test]
-    fn what_it_leaves_behind_is_not_waited_for() {
+    fn children_left_behind_are_not_waited_for() {
         let said = sh("sleep 60 & echo $!", b"", Duration::from_secs(60)).unwrap();
         assert!(said.status.success());
         assert!(Command::new("kill").arg(said.out.trim()).status().unwrap().success());

@@ -1,25 +1,24 @@
-//! How far something long is: one line on a terminal's standard error, redrawn in place.
-//!
-//! Time is a parameter; nothing is drawn where standard error is no terminal.
+//! A progress line on standard error, redrawn in place. Nothing is drawn if standard error is not a terminal.
+//! Time is a parameter.
 
 use std::time::{Duration, Instant};
 
 use crate::cli::support::console::Console;
 use crate::cli::support::values::grouped;
 
-/// Least time between two drawings. Picked: smooth, and nothing beside the work itself.
+/// Shortest time between two redraws. Picked: looks smooth, and costs little beside the work itself.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Width of the bar, in columns: with its figures it stays under 80.
-const BAR: usize = 30;
+/// Width of the bar, in columns. The whole line stays under 80 columns.
+const BAR_COLUMNS: usize = 30;
 
-/// The line.
+/// A line of free text, redrawn in place.
 #[derive(Debug, Default)]
 pub(crate) struct StatusLine {
     drawn: Option<Instant>,
 }
 
-/// The line of a bulk capture.
+/// A bar with the share of the input done, the number of lines and their rate.
 #[derive(Debug)]
 pub(crate) struct ProgressBar {
     total_bytes: Option<u64>,
@@ -28,16 +27,16 @@ pub(crate) struct ProgressBar {
 }
 
 impl StatusLine {
-    /// Draws `text`, where it is time to.
+    /// Draws `text` if [`REDRAW`] has passed since the last drawing.
     pub(crate) fn show(&mut self, text: &str, now: Instant, console: &mut Console) {
         if self.is_due(now, console) {
             self.drawn = Some(now);
-            // A terminal that is gone stops no work.
+            // A failed write to the terminal does not stop the work.
             drop(write!(console.err, "\r\x1b[K{text}"));
         }
     }
 
-    /// Takes it away, so that something else can stand there.
+    /// Erases the line, so that other output can take its place.
     pub(crate) fn clear(&mut self, console: &mut Console) {
         if self.drawn.take().is_some() {
             drop(write!(console.err, "\r\x1b[K"));
@@ -50,12 +49,12 @@ impl StatusLine {
 }
 
 impl ProgressBar {
-    /// Work on `total_bytes` of input, where they are known, that starts `now`.
+    /// Returns a bar for work that starts `now` on `total_bytes` of input, if the total is known.
     pub(crate) fn new(total_bytes: Option<u64>, now: Instant) -> ProgressBar {
         ProgressBar { total_bytes: total_bytes.filter(|bytes| *bytes > 0), started: now, line: StatusLine::default() }
     }
 
-    /// Draws, where it is time to.
+    /// Draws the bar if [`REDRAW`] has passed since the last drawing.
     pub(crate) fn show(&mut self, bytes: u64, lines: u64, now: Instant, console: &mut Console) {
         if self.line.is_due(now, console) {
             let text = render(bytes, self.total_bytes, lines, now.saturating_duration_since(self.started));
@@ -63,7 +62,7 @@ impl ProgressBar {
         }
     }
 
-    /// Takes the line away, so that something else can stand there.
+    /// Erases the bar, so that other output can take its place.
     pub(crate) fn clear(&mut self, console: &mut Console) {
         self.line.clear(console);
     }
@@ -74,8 +73,8 @@ fn render(bytes: u64, total_bytes: Option<u64>, lines: u64, elapsed: Duration) -
     let figures = format!("{} lines, {}/s", grouped(lines), grouped(rate));
     let Some(total) = total_bytes else { return figures };
     let share = (bytes as f64 / total as f64).min(1.0);
-    let full = (share * BAR as f64) as usize;
-    format!("[{}{}] {:3.0} %  {figures}", "=".repeat(full), " ".repeat(BAR - full), (share * 100.0).floor())
+    let full = (share * BAR_COLUMNS as f64) as usize;
+    format!("[{}{}] {:3.0} %  {figures}", "=".repeat(full), " ".repeat(BAR_COLUMNS - full), (share * 100.0).floor())
 }
 
 #[cfg(test)]
@@ -85,13 +84,13 @@ mod tests {
     use crate::cli::support::console::{OutputFormat, StreamKind};
 
     #[test]
-    fn the_bar_is_as_long_as_the_share() {
+    fn the_bar_shows_the_share_done() {
         let second = Duration::from_secs(1);
         for (bytes, total, lines, text) in [
             (0, Some(100), 0, "[                              ]   0 %  0 lines, 0/s"),
             (50, Some(100), 1200, "[===============               ]  50 %  1 200 lines, 1 200/s"),
             (100, Some(100), 3, "[==============================] 100 %  3 lines, 3/s"),
-            // A file that grew while it was read.
+            // A file that grew while being read.
             (150, Some(100), 3, "[==============================] 100 %  3 lines, 3/s"),
             (150, None, 3, "3 lines, 3/s"),
         ] {
@@ -101,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_drawn_for_terminals_and_not_too_often() {
+    fn it_is_drawn_on_terminals_at_most_every_100_ms() {
         let (mut console, _, err) = console(OutputFormat::Text, b"");
         let start = Instant::now();
         let mut progress = ProgressBar::new(None, start);

@@ -1,4 +1,4 @@
-//! A daemon of a few lines for the tests of client commands.
+//! A minimal daemon for the tests of client commands.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, Policy};
 
-/// Runs `use_it` with a client of a daemon that replies to each message with what `answer` makes of
-/// it. Gives back what the daemon was sent, too.
+/// Runs `use_it` with a client of a daemon that replies to each message with `answer(message)`. Returns the result of
+/// `use_it` and the messages that the daemon received.
 pub(crate) fn with_daemon<T>(
     answer: impl Fn(&Value) -> Value + Send + 'static,
     use_it: impl FnOnce(&mut Client) -> T,
@@ -24,7 +24,7 @@ pub(crate) fn with_daemon<T>(
             let message: Value = serde_json::from_str(&line).unwrap();
             let reply = answer(&message);
             seen.push(message);
-            // The client may have given up.
+            // The client may have closed the connection.
             drop(peer.write_all(format!("{reply}\n").as_bytes()));
         }
         seen
@@ -34,12 +34,12 @@ pub(crate) fn with_daemon<T>(
     (outcome, daemon.join().unwrap())
 }
 
-/// The reply to `call` with this result.
+/// Returns the reply to `call` with this result.
 pub(crate) fn result(call: &Value, result: Value) -> Value {
     json!({"jsonrpc": "2.0", "id": call["id"], "result": result})
 }
 
-/// The reply to `call` with this error.
+/// Returns the reply to `call` with this error.
 pub(crate) fn error(call: &Value, code: i32, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": call["id"], "error": {"code": code, "message": message}})
 }

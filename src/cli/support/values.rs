@@ -1,55 +1,56 @@
-//! Values on the command line with a unit: sizes and times, each refused with its range in the
-//! sentence, and how such values are shown to people.
+//! Parses sizes and durations of the command line, with the allowed range in each error message, and formats such
+//! values for people.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// Longest `--drain-timeout`, in seconds.
-const MAX_DRAIN_SECONDS: f64 = 3600.0;
+/// Longest `--drain-timeout` and `--timeout`.
+const MAX_TIMEOUT_SECONDS: f64 = 3600.0;
 
-/// `--max-line`: at least 1 KiB, so that every control message fits; at most 64 MiB, picked.
+/// Parses `--max-line`: at least 1 KiB, so that every control message fits; at most 64 MiB, picked.
 pub(crate) fn line_size(text: &str) -> Result<usize, String> {
     size_within(text, 1 << 10..=64 << 20)
 }
 
-/// `--max-memory`: at least 1 MiB; at most 1 GiB, which a 32-bit `usize` still counts twice.
+/// Parses `--max-memory`: at least 1 MiB; at most 1 GiB, twice which still fits a 32-bit `usize`.
 pub(crate) fn memory_size(text: &str) -> Result<usize, String> {
     size_within(text, 1 << 20..=1 << 30)
 }
 
-/// `--drain-timeout`, `--timeout`: seconds, fractions allowed.
+/// Parses `--drain-timeout` and `--timeout`: 0 to 3600 seconds, fractions allowed.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     text.parse::<f64>()
         .ok()
-        .filter(|seconds| (0.0..=MAX_DRAIN_SECONDS).contains(seconds))
+        .filter(|seconds| (0.0..=MAX_TIMEOUT_SECONDS).contains(seconds))
         .map(Duration::from_secs_f64)
         .ok_or_else(|| "must be 0 to 3600 seconds, such as 5 or 0.5".into())
 }
 
-/// `--interval`: seconds, fractions allowed, and never so few that asking is all that is done.
+/// Parses `--interval`: 0.1 to 3600 seconds, fractions allowed.
 pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let wanted = seconds(text).ok().filter(|interval| *interval >= Duration::from_millis(100));
     wanted.ok_or_else(|| "must be 0.1 to 3600 seconds, such as 1 or 0.5".into())
 }
 
-/// Longest time without a request that can be waited for: a year, in seconds.
+/// Longest idle time: a year.
 const MAX_IDLE_SECONDS: f64 = 31_536_000.0;
 
-/// `--drowsy-after`, `--sleep-after`, `--hibernate-after`: seconds, fractions allowed.
+/// Parses `--drowsy-after`, `--sleep-after` and `--hibernate-after`: 0 to 31 536 000 seconds, fractions allowed.
 pub(crate) fn idle_time(text: &str) -> Result<Duration, String> {
     idle(text, 1.0).ok_or_else(|| "must be 0 to 31536000 seconds, such as 300 or 0.5".into())
 }
 
-/// `--look-every`: seconds, fractions allowed. At least 10 ms: each look is work for a disk.
-pub(crate) fn look_time(text: &str) -> Result<Duration, String> {
-    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=MAX_LOOK_SECONDS).contains(seconds));
+/// Parses `--look-every` and `--rest-after`: 0.01 to 3600 seconds, fractions allowed. At least 10 ms, because each
+/// poll reads the disk.
+pub(crate) fn poll_interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=MAX_POLL_SECONDS).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or_else(|| "must be 0.01 to 3600 seconds, such as 60 or 0.5".into())
 }
 
-/// Longest `--look-every`, in seconds.
-const MAX_LOOK_SECONDS: f64 = 3600.0;
+/// Longest `--look-every` and `--rest-after`.
+const MAX_POLL_SECONDS: f64 = 3600.0;
 
-/// Hours, fractions allowed.
+/// Parses 0 to 8760 hours, fractions allowed.
 pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     idle(text, 3600.0).ok_or_else(|| "must be 0 to 8760 hours, such as 24 or 0.5".into())
 }
@@ -66,7 +67,7 @@ fn size_within(text: &str, range: RangeInclusive<usize>) -> Result<usize, String
     })
 }
 
-/// Bytes in `1048576`, `64K`, `1M`, `1G`: powers of 1024, in either case.
+/// Parses `1048576`, `64K`, `1M` or `1G`: bytes, in powers of 1024, with the unit in either case.
 fn size(text: &str) -> Option<usize> {
     let (digits, shift) = match text.as_bytes().last()? {
         b'K' | b'k' => (&text[..text.len() - 1], 10),
@@ -74,14 +75,14 @@ fn size(text: &str) -> Option<usize> {
         b'G' | b'g' => (&text[..text.len() - 1], 30),
         _ => (text, 0),
     };
-    // `parse` alone would take a sign.
+    // `parse` alone would accept a sign.
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
     digits.parse::<usize>().ok()?.checked_mul(1 << shift)
 }
 
-/// A size as the command line takes it: `64K`, `1M`, `1000`.
+/// Formats a size as the command line accepts it: `64K`, `1M`, `1000`.
 pub(crate) fn short_size(bytes: usize) -> String {
     for (shift, unit) in [(30, "G"), (20, "M"), (10, "K")] {
         if bytes >= 1 << shift && bytes.trailing_zeros() >= shift {
@@ -91,7 +92,7 @@ pub(crate) fn short_size(bytes: usize) -> String {
     bytes.to_string()
 }
 
-/// A size for people: `512 bytes`, `4.8 MiB`.
+/// Formats a size for people: `512 bytes`, `4.8 MiB`.
 pub(crate) fn size_in_words(bytes: u64) -> String {
     for (shift, unit) in [(30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if bytes >= 1 << shift {
@@ -101,7 +102,7 @@ pub(crate) fn size_in_words(bytes: u64) -> String {
     counted(bytes, "byte", "bytes")
 }
 
-/// A time for people in its two largest units: `3 d 4 h`, `2 min 5 s`, `12 s`.
+/// Formats a duration in its two largest units: `3 d 4 h`, `2 min 5 s`, `12 s`.
 pub(crate) fn time_in_words(seconds: u64) -> String {
     let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
     let Some(at) = units.iter().position(|(length, _)| seconds >= *length) else { return "0 s".into() };
@@ -113,7 +114,7 @@ pub(crate) fn time_in_words(seconds: u64) -> String {
     }
 }
 
-/// Microseconds for people: `340 µs`, `1.2 ms`, `3.0 s`.
+/// Formats microseconds: `340 µs`, `1.2 ms`, `3.0 s`.
 pub(crate) fn micros_in_words(micros: u64) -> String {
     match micros {
         0..1000 => format!("{micros} µs"),
@@ -122,7 +123,7 @@ pub(crate) fn micros_in_words(micros: u64) -> String {
     }
 }
 
-/// A count with its digits in groups of three, which are easier to read: `12 345`.
+/// Formats a count with its digits in groups of three: `12 345`.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
@@ -135,7 +136,7 @@ pub(crate) fn grouped(count: u64) -> String {
     shown
 }
 
-/// A count and its noun: `1 line`, `2 lines`.
+/// Formats a count with its noun: `1 line`, `2 lines`.
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_with_or_without_a_unit() {
+    fn sizes_parse_with_and_without_a_unit() {
         for (text, bytes) in [
             ("1048576", Some(1 << 20)),
             ("64K", Some(64 << 10)),
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_kept_and_said() {
+    fn ranges_are_enforced_and_named() {
         for (text, bytes) in [("1K", Some(1 << 10)), ("64M", Some(64 << 20)), ("1023", None), ("65M", None)] {
             assert_eq!(line_size(text).ok(), bytes, "{text}");
         }
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_shown_in_words() {
+    fn values_are_formatted_for_people() {
         for (bytes, short, words) in [
             (0, "0", "0 bytes"),
             (1, "1", "1 byte"),
