@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
-use crate::mcp::{self, Host, Options};
+use crate::mcp::{self, BridgeOptions, Host};
 
 /// Serve the memory to an assistant over MCP, on standard input and output
 #[derive(Debug, clap::Args)]
@@ -20,7 +20,7 @@ pub(crate) struct McpArgs {
 
 pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
     let env = |name: &str| env::var_os(name);
-    let options = Options {
+    let options = BridgeOptions {
         socket: paths::socket(socket, &env)?,
         // An explicit socket needs no home folder; only the heartbeat is then left out.
         store: paths::store(args.store, &env).ok(),

@@ -1,4 +1,4 @@
-//! One caller: a connection to the daemon, and the jobs that go over it one after the other.
+//! One caller: a connection to the daemon, over which jobs are carried out one after another.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -8,77 +8,78 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::answer;
-use super::bridge::{Next, Shared, Tell};
-use super::calls::{Job, Part, Shape, Ticket, Wanted};
+use super::bridge_state::BridgeState;
+use super::call_queue::{AnnounceFirst, CallerTask};
 use super::daemon_call::DaemonCall;
+use super::pending_calls::{CallKey, JobPart, LineJob, ReplyShape};
+use super::reply;
 use crate::client::{Client, ClientError, DeliveryGuarantee, Policy, UnreachableReason};
 use crate::dispatch::{CallError, code};
 use crate::sys::memory;
-use crate::wire::reply;
+use crate::wire::reply::error as write_error;
 
-/// How long a daemon that is not there is tried again, at first and after a death.
-const REACH: Duration = Duration::from_secs(2);
+/// How long connecting to the daemon is retried, at first and after a connection was lost.
+const CONNECT_RETRY: Duration = Duration::from_secs(2);
 
-/// Pauses before a call that may be repeated is sent once more to a daemon that has died or is
-/// stopping. A dying one may still take a connection, so one try is not enough; and a call that kills
-/// it must not do so for ever. Picked.
-const AGAIN: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
+/// Pauses before a call that may be repeated is sent again to a daemon that has died or is stopping. More
+/// than one, since a stopping daemon may still accept a connection; few, since the call itself may be
+/// what kills the daemon. Picked.
+const RESEND_PAUSES: [Duration; 3] = [Duration::from_millis(20), Duration::from_millis(80), Duration::from_millis(320)];
 
-/// Longest wait for a reply. 60 s: what clients of MCP wait themselves.
-const REPLY: Duration = Duration::from_secs(60);
+/// Longest wait for a reply. 60 s: the timeout of MCP clients.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The method that may take longer, and how long. Picked.
-const SLOW: (&str, Duration) = ("memory_consolidate", Duration::from_secs(3600));
+/// The method with a longer timeout, and that timeout. Picked.
+const SLOW_METHOD: (&str, Duration) = ("memory_consolidate", Duration::from_secs(3600));
 
-/// Most bytes of a batch's replies before no further call of it is carried out.
-const ARRAY_BYTES: usize = 1 << 20;
+/// Once the replies of a batch have this many bytes, no further call of it is carried out.
+const BATCH_REPLY_BYTES: usize = 1 << 20;
 
-/// Lines and replies from this size on are followed by giving their memory back.
+/// After a line or reply of at least this size, free memory is released, in bytes.
 const LARGE_BYTES: usize = 64 << 10;
 
-/// A connection and the work that goes over it.
+/// A connection and the bridge whose jobs it carries out.
 pub(crate) struct Caller<W: Write + Send + 'static> {
-    shared: Arc<Shared<W>>,
+    state: Arc<BridgeState<W>>,
     client: Client,
 }
 
 impl<W: Write + Send + 'static> Caller<W> {
-    pub(crate) fn new(shared: Arc<Shared<W>>) -> Caller<W> {
-        let client = Client::new(&shared.socket, policy(REPLY));
-        Caller { shared, client }
+    pub(crate) fn new(state: Arc<BridgeState<W>>) -> Caller<W> {
+        let client = Client::new(&state.socket, policy(REPLY_TIMEOUT));
+        Caller { state, client }
     }
 
-    /// Works until nothing has come for `patience`.
+    /// Carries out jobs until none came for `patience`, or the input has ended.
     pub(crate) fn run(mut self, patience: Duration) {
         loop {
-            match self.shared.next(patience) {
-                Next::Job(job, tell) => self.carry_out(job, tell),
-                Next::Open => drop(self.open()),
-                Next::End => return,
+            match self.state.queue.next(patience) {
+                CallerTask::Job(job, first) => self.carry_out(job, first),
+                CallerTask::Announce => drop(self.announce()),
+                CallerTask::End => return,
             }
         }
     }
 
-    fn carry_out(&mut self, job: Job, tell: Tell) {
+    fn carry_out(&mut self, job: LineJob, first: AnnounceFirst) {
         let mut largest = job.bytes;
-        let told = if tell == Tell::First { self.open() } else { Ok(()) };
-        // Where nobody is there to be told of the session, nobody is there to be asked.
-        let unreachable = told.err().filter(|error| !is_passing(error));
+        let announced = if first == AnnounceFirst::Yes { self.announce() } else { Ok(()) };
+        // If the daemon was unreachable for the announcement, the calls are not tried.
+        let unreachable = announced.err().filter(|error| !is_restarting(error));
         match job.shape {
-            Shape::Lines => {
+            ReplyShape::Lines => {
                 for part in job.parts {
-                    let Part::Call(ticket, call) = part else { continue };
-                    let Some(outcome) = self.outcome(ticket, &call, unreachable.as_ref()) else { continue };
+                    let JobPart::Call(key, call) = part else { continue };
+                    let Some(outcome) = self.outcome(key, &call, unreachable.as_ref()) else { continue };
                     largest = largest.max(outcome.as_ref().map_or(0, |result| result.get().len()));
-                    self.shared.write(|out| answer::write(&call, &outcome, out));
+                    self.state.output.write(|out| reply::write(&call, &outcome, out));
                 }
             }
-            Shape::Array => {
-                let replies = self.together(job.parts, unreachable.as_ref());
+            ReplyShape::Array => {
+                let replies = self.batch(job.parts, unreachable.as_ref());
                 largest = largest.max(replies.len());
                 if !replies.is_empty() {
-                    self.shared.write(|out| write_array(&replies, out));
+                    self.state.output.write(|out| write_array(&replies, out));
                 }
             }
         }
@@ -87,25 +88,25 @@ impl<W: Write + Send + 'static> Caller<W> {
         }
     }
 
-    /// A batch's replies, with commas between them.
-    fn together(&mut self, parts: Vec<Part>, unreachable: Option<&ClientError>) -> Vec<u8> {
+    /// Carries out a batch and returns its replies, separated by commas.
+    fn batch(&mut self, parts: Vec<JobPart>, unreachable: Option<&ClientError>) -> Vec<u8> {
         let mut replies = Vec::new();
         for part in parts {
             let mut reply = Vec::new();
             match part {
-                Part::Ready(line) => reply = line,
-                Part::Call(ticket, call) if replies.len() >= ARRAY_BYTES => {
-                    if self.shared.close(ticket) == Wanted::Yes {
+                JobPart::Ready(line) => reply = line,
+                JobPart::Call(key, call) if replies.len() >= BATCH_REPLY_BYTES => {
+                    if self.state.queue.close(key) {
                         let message = format!(
-                            "not carried out: the replies of this batch are over {ARRAY_BYTES} bytes; send fewer at once"
+                            "not carried out: the replies of this batch are over {BATCH_REPLY_BYTES} bytes; send fewer at once"
                         );
                         let error = CallError { code: code::INVALID_REQUEST, message };
-                        reply::error(&mut reply, Some(call.id.text()), &error);
+                        write_error(&mut reply, Some(call.id.text()), &error);
                     }
                 }
-                Part::Call(ticket, call) => {
-                    if let Some(outcome) = self.outcome(ticket, &call, unreachable) {
-                        answer::write(&call, &outcome, &mut reply).expect("a vector takes all that is written");
+                JobPart::Call(key, call) => {
+                    if let Some(outcome) = self.outcome(key, &call, unreachable) {
+                        reply::write(&call, &outcome, &mut reply).expect("writing to a Vec does not fail");
                     }
                 }
             }
@@ -114,32 +115,33 @@ impl<W: Write + Send + 'static> Caller<W> {
         replies
     }
 
-    /// What came of a call; `None` where nobody wants to know any more. A call that is given up before
-    /// its turn is never sent. One that is given up under way is waited for all the same: its reply
-    /// has to be taken off the connection.
+    /// Carries out a call and returns its outcome, or `None` if it was cancelled. A call cancelled before
+    /// its turn is not sent. The reply of one cancelled later is still waited for, since it has to be read
+    /// from the connection.
     fn outcome(
         &mut self,
-        ticket: Ticket,
+        key: CallKey,
         call: &DaemonCall,
         unreachable: Option<&ClientError>,
     ) -> Option<Result<Box<RawValue>, ClientError>> {
-        let outcome = match (self.shared.wanted(ticket), unreachable) {
-            (Wanted::Yes, None) => Some(self.ask(call)),
-            (Wanted::Yes, Some(error)) => Some(Err(error.clone())),
-            (Wanted::No, _) => None,
+        let outcome = match (self.state.queue.is_wanted(key), unreachable) {
+            (true, None) => Some(self.send(call)),
+            (true, Some(error)) => Some(Err(error.clone())),
+            (false, _) => None,
         };
-        outcome.filter(|_| self.shared.close(ticket) == Wanted::Yes)
+        outcome.filter(|_| self.state.queue.close(key))
     }
 
-    fn ask(&mut self, call: &DaemonCall) -> Result<Box<RawValue>, ClientError> {
-        if call.method == SLOW.0 {
-            let mut client = Client::new(&self.shared.socket, policy(SLOW.1));
+    /// Sends a call and waits for its result, sending it again if that is allowed.
+    fn send(&mut self, call: &DaemonCall) -> Result<Box<RawValue>, ClientError> {
+        if call.method == SLOW_METHOD.0 {
+            let mut client = Client::new(&self.state.socket, policy(SLOW_METHOD.1));
             return client.call_with(call.delivery, call.method, &call.params);
         }
         let mut outcome = self.client.call_with(call.delivery, call.method, &call.params);
-        for pause in AGAIN {
+        for pause in RESEND_PAUSES {
             match &outcome {
-                Err(error) if is_passing(error) && call.delivery == DeliveryGuarantee::AtLeastOnce => {}
+                Err(error) if is_restarting(error) && call.delivery == DeliveryGuarantee::AtLeastOnce => {}
                 _ => break,
             }
             self.client.disconnect();
@@ -149,17 +151,20 @@ impl<W: Write + Send + 'static> Caller<W> {
         outcome
     }
 
-    /// Tells the daemon that somebody has sat down.
-    fn open(&mut self) -> Result<(), ClientError> {
+    /// Announces the session to the daemon with `session_open`.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`]; the next call then announces it again. Other errors are logged only.
+    fn announce(&mut self) -> Result<(), ClientError> {
         #[derive(Serialize)]
         struct SessionOpen<'a> {
             r#type: &'static str,
             session_id: &'a str,
         }
-        let message = SessionOpen { r#type: "session_open", session_id: &self.shared.session };
+        let message = SessionOpen { r#type: "session_open", session_id: &self.state.session };
         match self.client.control(&message) {
             Err(error @ ClientError::Unreachable { .. }) => {
-                self.shared.not_told();
+                self.state.queue.announcement_failed();
                 Err(error)
             }
             Err(error) => {
@@ -177,28 +182,28 @@ impl<W: Write + Send + 'static> Caller<W> {
 impl<W: Write + Send + 'static> Drop for Caller<W> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.shared.lost_a_caller();
+            self.state.queue.caller_panicked();
         }
     }
 }
 
-/// Is the daemon on its way out, so that another may be on its way in?
-fn is_passing(error: &ClientError) -> bool {
+/// Returns true if the daemon has died or is stopping, so that another may be starting.
+fn is_restarting(error: &ClientError) -> bool {
     matches!(error, ClientError::Unreachable { why: UnreachableReason::ConnectionLost, .. }) || error.is_stopping()
 }
 
 /// Writes the replies of a job that needs no daemon.
 ///
 /// # Errors
-/// The writer's.
-pub(crate) fn write_ready(job: &Job, out: &mut dyn Write) -> io::Result<()> {
+/// Those of `out`.
+pub(crate) fn write_ready(job: &LineJob, out: &mut dyn Write) -> io::Result<()> {
     let lines = job.parts.iter().filter_map(|part| match part {
-        Part::Ready(line) => Some(line),
-        Part::Call(..) => None,
+        JobPart::Ready(line) => Some(line),
+        JobPart::Call(..) => None,
     });
     match job.shape {
-        Shape::Lines => lines.into_iter().try_for_each(|line| out.write_all(line)),
-        Shape::Array => {
+        ReplyShape::Lines => lines.into_iter().try_for_each(|line| out.write_all(line)),
+        ReplyShape::Array => {
             let mut replies = Vec::new();
             lines.for_each(|line| append(&mut replies, line));
             write_array(&replies, out)
@@ -224,10 +229,75 @@ fn write_array(replies: &[u8], out: &mut dyn Write) -> io::Result<()> {
 
 fn policy(reply_timeout: Duration) -> Policy {
     Policy {
-        connect_timeout: REACH,
-        wait_for_start: REACH,
-        wait_for_restart: REACH,
+        connect_timeout: CONNECT_RETRY,
+        wait_for_start: CONNECT_RETRY,
+        wait_for_restart: CONNECT_RETRY,
         reply_timeout,
         ..Policy::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::PathBuf;
+
+    use super::super::call_queue::{Announcement, CallerDemand};
+    use super::super::host::Host;
+    use super::super::output::ClientOutput;
+    use super::super::translate::Translator;
+    use super::*;
+
+    const TOPOLOGY: &[u8] = br#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"topology"}}"#;
+
+    /// A bridge whose session is due to be announced by one caller.
+    fn state(socket: PathBuf) -> Arc<BridgeState<Vec<u8>>> {
+        let output = ClientOutput::new(Vec::new(), UnixStream::pair().unwrap().1);
+        let state = BridgeState::new(socket, "s".into(), output);
+        assert_eq!(state.queue.announce(), CallerDemand::First);
+        Arc::new(state)
+    }
+
+    #[test]
+    fn a_caller_announces_the_session_first_and_closes_its_connection_when_idle() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(folder.path().join("s")).unwrap();
+        let daemon = thread::spawn(move || {
+            let mut peer = BufReader::new(listener.accept().unwrap().0);
+            let mut seen = Vec::new();
+            for reply in [&b"{\"ok\":true}\n"[..], b"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n", b""] {
+                let mut line = String::new();
+                peer.read_line(&mut line).unwrap();
+                seen.push(line);
+                peer.get_mut().write_all(reply).unwrap();
+            }
+            seen
+        });
+        let state = state(folder.path().join("s"));
+        let mut translator = Translator::new(Host { session: "s".into(), project: None });
+        let job = state.queue.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();
+        assert_eq!(state.queue.push(job), CallerDemand::Another);
+        state.queue.caller_not_started();
+        Caller::new(Arc::clone(&state)).run(Duration::ZERO);
+        let seen = daemon.join().unwrap();
+        assert_eq!(seen[0], "{\"type\":\"session_open\",\"session_id\":\"s\"}\n");
+        assert!(seen[1].contains("\"method\":\"topology\""), "{}", seen[1]);
+        assert_eq!(seen[2], "", "the connection is closed");
+        assert_eq!(state.queue.snapshot(), (0, Announcement::Sent));
+        let replies = String::from_utf8(state.output.writer().clone()).unwrap();
+        assert!(
+            replies.starts_with("{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{") && replies.ends_with("}\n"),
+            "{replies}"
+        );
+    }
+
+    #[test]
+    fn an_announcement_that_failed_is_due_with_the_next_call() {
+        let folder = tempfile::tempdir().unwrap();
+        // Connecting to a path that is too long fails at once, without retries.
+        let state = state(folder.path().join("x".repeat(200)));
+        Caller::new(Arc::clone(&state)).run(Duration::ZERO);
+        assert_eq!(state.queue.snapshot(), (0, Announcement::DueWithNextCall));
     }
 }

@@ -1,32 +1,33 @@
-//! What the bridge knows of the assistant that started it: which session this is, and in which
-//! project. Pure: the environment is a parameter.
+//! The host that started the bridge: its session and its project. Pure: the environment is a parameter.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// Variables that name the session, the first that is set: ours, Claude Code's and Codex's.
+/// Environment variables with the session's id, in order of precedence: iaid's, Claude Code's and
+/// Codex's.
 const SESSION_VARIABLES: [&str; 3] = ["IAI_MCP_SESSION_ID", "CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID"];
 
-/// Where Claude Code says in which project it is.
+/// The environment variable in which Claude Code passes the project's folder.
 const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
 
-/// Longest session id, in characters: what the daemon keeps of one.
-const SESSION_CHARS: usize = 128;
+/// Longest session id, in ASCII characters. 128: the daemon's limit.
+const MAX_SESSION_BYTES: usize = 128;
 
-/// What stands in for arguments that a call leaves out.
+/// The values of session and project for tool calls that leave them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// The session's id.
     pub session: String,
-    /// The project's folder, where it is one.
+    /// The project's folder, if the host has a project.
     pub project: Option<String>,
 }
 
 impl Host {
-    /// The session that the environment names, else a new one; the project that it names, else the
-    /// working folder. A home or a root folder is no project: that is where a desktop program starts.
+    /// Reads session and project from the environment. Without a valid session id a new one is generated;
+    /// without a project the working folder is used. The home folder and `/` are not projects: desktop
+    /// programs start there.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>, cwd: Option<PathBuf>) -> Host {
         let named = |name: &&str| env(name).and_then(|id| id.into_string().ok()).filter(|id| is_session(id));
         let session = SESSION_VARIABLES.iter().find_map(named).unwrap_or_else(|| Uuid::now_v7().to_string());
@@ -38,8 +39,9 @@ impl Host {
     }
 }
 
+/// Returns true if `id` has 1 to 128 graphic ASCII characters.
 fn is_session(id: &str) -> bool {
-    !id.is_empty() && id.len() <= SESSION_CHARS && id.bytes().all(|byte| byte.is_ascii_graphic())
+    !id.is_empty() && id.len() <= MAX_SESSION_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 #[cfg(test)]
@@ -52,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn the_session_is_the_first_that_is_named() {
+    fn the_session_is_the_first_valid_variable() {
         let long = "x".repeat(129);
         for (pairs, session) in [
             (&[("CLAUDE_CODE_SESSION_ID", "c-1")][..], Some("c-1")),
@@ -73,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn the_project_is_the_folder_unless_that_is_nobodys() {
+    fn the_project_is_the_folder_unless_it_is_home_or_root() {
         for (pairs, cwd, project) in [
             (&[("HOME", "/h")][..], "/h/p", Some("/h/p")),
             (&[("HOME", "/h"), ("CLAUDE_PROJECT_DIR", "/h/q")], "/h/p", Some("/h/q")),

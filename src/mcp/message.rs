@@ -1,7 +1,7 @@
-//! A line → a request, a notification, a reply, a batch of these, or what is wrong with it.
+//! Parses a line of the client: a request, a notification, a reply, a batch of these, or an error.
 //!
-//! Unlike the daemon's lines, MCP has notifications and, in one version, batches. What a message
-//! means is not looked at. Pure.
+//! Unlike the daemon's protocol, MCP has notifications and, in one version, batches. Methods and params are
+//! not interpreted here. Pure.
 
 use std::borrow::Cow;
 
@@ -11,42 +11,42 @@ use serde_json::value::RawValue;
 use crate::dispatch::{CallError, code};
 use crate::wire::json;
 
-/// A request's id.
+/// The id of a request, as its JSON text.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Id(Box<RawValue>);
 
-/// A request: it gets one reply.
+/// A request.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct McpRequest<'a> {
     pub(crate) id: Id,
     pub(crate) method: Cow<'a, str>,
-    /// A JSON object, where there are any.
+    /// The JSON text of an object; `None` if absent.
     pub(crate) params: Option<&'a str>,
 }
 
 /// One message.
 #[derive(Debug)]
-pub(crate) enum Message<'a> {
-    Request(Request<'a>),
-    /// Its method and params.
+pub(crate) enum McpMessage<'a> {
+    Request(McpRequest<'a>),
+    /// The method, and the params if they are an object.
     Notification(Cow<'a, str>, Option<&'a str>),
-    /// To a request; none is ever sent.
+    /// A reply. The bridge sends no requests, so it is ignored.
     Reply,
-    /// To be answered with an error, under this id where it could be had.
+    /// Not a message. It is answered with this error, and with this id if one could be read.
     Invalid(Option<Id>, CallError),
 }
 
-/// What a line holds.
+/// The contents of a line.
 #[derive(Debug)]
 pub(crate) enum Incoming<'a> {
-    One(Message<'a>),
+    One(McpMessage<'a>),
     /// An array of messages, each still a JSON text.
     Batch(Vec<&'a str>),
 }
 
 impl Id {
-    /// The id as it was written.
+    /// Returns the JSON text as the client wrote it.
     pub(crate) fn text(&self) -> &str {
         self.0.get()
     }
@@ -56,42 +56,42 @@ impl Id {
         matches!(first, b'"' | b'-' | b'0'..=b'9').then(|| Id(raw.to_owned()))
     }
 
-    /// The id that a param holds.
+    /// Reads an id from the JSON text of a param. Returns `None` if it is no string or number.
     pub(crate) fn param(text: &str) -> Option<Id> {
         Id::read(serde_json::from_str(text).ok()?)
     }
 }
 
-/// Two ids are the same if they mean the same, however a string was escaped.
+/// Two ids are equal if their texts or their strings with escapes undone are equal.
 impl PartialEq for Id {
     fn eq(&self, other: &Id) -> bool {
-        let (own, others) = (self.text(), other.text());
-        own == others || matches!((json::string(own), json::string(others)), (Some(a), Some(b)) if a == b)
+        let (left, right) = (self.text(), other.text());
+        left == right || matches!((json::string(left), json::string(right)), (Some(a), Some(b)) if a == b)
     }
 }
 
-/// Reads a line.
+/// Parses a line.
 pub(crate) fn read(line: &[u8]) -> Incoming<'_> {
     let text = match str::from_utf8(line) {
         Ok(text) => text.trim_ascii(),
-        Err(e) => return Incoming::One(no_json(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1))),
+        Err(e) => return Incoming::One(not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to() + 1))),
     };
     if text.starts_with('[') {
         return match serde_json::from_str::<Vec<&RawValue>>(text) {
             Ok(parts) => Incoming::Batch(parts.into_iter().map(RawValue::get).collect()),
-            Err(e) => Incoming::One(no_json(e.to_string())),
+            Err(e) => Incoming::One(not_json(e.to_string())),
         };
     }
     Incoming::One(one(text))
 }
 
-/// Reads a message that stands alone.
-pub(crate) fn one(text: &str) -> Message<'_> {
+/// Parses one message.
+pub(crate) fn one(text: &str) -> McpMessage<'_> {
     let value: &RawValue = match serde_json::from_str(text) {
         Ok(value) => value,
-        Err(e) => return no_json(e.to_string()),
+        Err(e) => return not_json(e.to_string()),
     };
-    // A derived struct would also read an array.
+    // A derived `Deserialize` also accepts an array.
     if !value.get().starts_with('{') {
         return invalid(None, "a message must be a JSON object".into());
     }
@@ -102,13 +102,13 @@ pub(crate) fn one(text: &str) -> Message<'_> {
     check(&envelope)
 }
 
-fn check<'a>(envelope: &Envelope<'a>) -> Message<'a> {
+fn check<'a>(envelope: &Envelope<'a>) -> McpMessage<'a> {
     let id = envelope.id.and_then(Id::read);
     if envelope.jsonrpc.and_then(|raw| json::string(raw.get())).as_deref() != Some("2.0") {
         return invalid(id, "jsonrpc must be '2.0'".into());
     }
     if envelope.method.is_none() && (envelope.result.is_some() || envelope.error.is_some()) {
-        return Message::Reply;
+        return McpMessage::Reply;
     }
     if envelope.id.is_some() && id.is_none() {
         return invalid(None, "id must be a string or a number".into());
@@ -119,25 +119,25 @@ fn check<'a>(envelope: &Envelope<'a>) -> Message<'a> {
     let params = envelope.params.map(RawValue::get);
     if params.is_some_and(|params| !params.starts_with('{')) {
         return match id {
-            Some(id) => Message::Invalid(
+            Some(id) => McpMessage::Invalid(
                 Some(id),
                 CallError { code: code::INVALID_PARAMS, message: "params must be an object".into() },
             ),
-            None => Message::Notification(method, None),
+            None => McpMessage::Notification(method, None),
         };
     }
     match id {
-        Some(id) => Message::Request(Request { id, method, params }),
-        None => Message::Notification(method, params),
+        Some(id) => McpMessage::Request(McpRequest { id, method, params }),
+        None => McpMessage::Notification(method, params),
     }
 }
 
-fn no_json(message: String) -> Message<'static> {
-    Message::Invalid(None, CallError { code: code::PARSE, message })
+fn not_json(message: String) -> McpMessage<'static> {
+    McpMessage::Invalid(None, CallError { code: code::PARSE, message })
 }
 
-fn invalid(id: Option<Id>, message: String) -> Message<'static> {
-    Message::Invalid(id, CallError { code: code::INVALID_REQUEST, message })
+fn invalid(id: Option<Id>, message: String) -> McpMessage<'static> {
+    McpMessage::Invalid(id, CallError { code: code::INVALID_REQUEST, message })
 }
 
 #[derive(Deserialize)]
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_are_told_apart() {
+    fn messages_are_classified() {
         for (line, want) in [
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"a":1}}"#, "request 1 m {\"a\":1}"),
             (r#" {"jsonrpc":"2.0","id":"x","method":"\u006d"} "#, "request \"x\" m -"),
@@ -189,28 +189,28 @@ mod tests {
             let Incoming::One(message) = read(line.as_bytes()) else { panic!("{line} is no batch") };
             let id = |id: &Option<Id>| id.as_ref().map_or("null".to_owned(), |id| id.text().to_owned());
             let got = match message {
-                Message::Request(r) => format!("request {} {} {}", r.id.text(), r.method, r.params.unwrap_or("-")),
-                Message::Notification(method, params) => format!("notification {method} {}", params.unwrap_or("-")),
-                Message::Reply => "reply".into(),
-                Message::Invalid(i, error) => format!("invalid {} {} {}", id(&i), error.code, error.message),
+                McpMessage::Request(r) => format!("request {} {} {}", r.id.text(), r.method, r.params.unwrap_or("-")),
+                McpMessage::Notification(method, params) => format!("notification {method} {}", params.unwrap_or("-")),
+                McpMessage::Reply => "reply".into(),
+                McpMessage::Invalid(i, error) => format!("invalid {} {} {}", id(&i), error.code, error.message),
             };
             assert_eq!(got, want, "{line}");
         }
     }
 
     #[test]
-    fn doubled_keys_and_bytes_that_are_no_text_are_refused() {
-        let Incoming::One(Message::Invalid(None, error)) = read(br#"{"id":1,"id":2,"jsonrpc":"2.0","method":"m"}"#)
+    fn duplicate_keys_and_invalid_utf8_are_refused() {
+        let Incoming::One(McpMessage::Invalid(None, error)) = read(br#"{"id":1,"id":2,"jsonrpc":"2.0","method":"m"}"#)
         else {
             panic!("taken")
         };
         assert_eq!((error.code, error.message.contains("duplicate field `id`")), (code::INVALID_REQUEST, true));
-        let Incoming::One(Message::Invalid(None, error)) = read(b"{\"a\":\"\xff\"}") else { panic!("taken") };
+        let Incoming::One(McpMessage::Invalid(None, error)) = read(b"{\"a\":\"\xff\"}") else { panic!("taken") };
         assert_eq!((error.code, error.message.as_str()), (code::PARSE, "invalid UTF-8 at byte 7"));
     }
 
     #[test]
-    fn an_array_is_a_batch_of_texts() {
+    fn an_array_is_a_batch_of_json_texts() {
         let Incoming::Batch(parts) = read(br#"[{"a":1}, 2 ,"x"]"#) else { panic!("no batch") };
         assert_eq!(parts, ["{\"a\":1}", "2", "\"x\""]);
     }
@@ -222,11 +222,11 @@ mod tests {
             "[".repeat(200_000),
             "]".repeat(200_000)
         );
-        assert!(matches!(read(deep.as_bytes()), Incoming::One(Message::Request(_))));
+        assert!(matches!(read(deep.as_bytes()), Incoming::One(McpMessage::Request(_))));
     }
 
     #[test]
-    fn ids_are_the_same_if_they_mean_the_same() {
+    fn ids_are_equal_up_to_escapes() {
         assert_eq!(id(r#""A""#), id(r#""\u0041""#));
         assert_eq!(id("7"), id("7"));
         assert_ne!(id("7"), id("\"7\""));

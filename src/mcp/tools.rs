@@ -1,17 +1,12 @@
-//! The tools: names, words for the assistant that reads them, what they take and give, and the
-//! method of the daemon's that carries each out.
-//!
-//! The text is written for a model: when to use a tool, when not, and what comes back. Nothing here
-//! runs.
+//! The table of tools. Its texts are written for the model that reads them.
 
-use serde::Serialize;
-
-use super::schema::Field;
-use super::schema::Schema::{
-    self, Any, Choice, Count, Integer, List, ListUpTo, Map, Nullable, Number, Object, Share, Text,
+use super::json_schema::JsonSchema::{
+    self, Any, Choice, Count, Fraction, Integer, List, ListUpTo, Map, Nullable, Number, Object, Text,
 };
+use super::json_schema::SchemaField;
+use super::tool::{Effect, Tool, ToolMethod};
 
-/// What an assistant is told about the server as a whole.
+/// The server's instructions for the model.
 pub(crate) const INSTRUCTIONS: &str = "\
 A memory that all of the user's assistants share. It keeps texts word for word, across sessions and projects.
 
@@ -26,84 +21,18 @@ tools, or what you have just recalled.
 When the user corrects something that you recalled, call memory_contradict with that record's id instead of capturing \
 the correction beside it. Nothing can be deleted.";
 
-/// A tool.
-#[derive(Debug)]
-pub(crate) struct Tool {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) description: &'static str,
-    pub(crate) input: Schema,
-    pub(crate) output: Schema,
-    pub(crate) effect: Effect,
-    pub(crate) method: Method,
-    /// Arguments that the host's own session and project stand in for.
-    pub(crate) from_host: &'static [&'static str],
-}
-
-/// What calling a tool does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Effect {
-    /// Changes nothing.
-    Reads,
-    /// Adds or sets something; the same call again changes nothing more.
-    WritesOnce,
-    /// Each call changes something.
-    WritesEachTime,
-}
-
-/// Who carries a tool out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// The daemon's method of the tool's own name.
-    Same,
-    /// `profile_get` or `profile_set`, as the argument `operation` says.
-    Profile,
-}
-
-/// The hints of the protocol at what a tool does.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Annotations {
-    title: &'static str,
-    read_only_hint: bool,
-    destructive_hint: bool,
-    idempotent_hint: bool,
-    open_world_hint: bool,
-}
-
-impl Tool {
-    /// The fields of its arguments.
-    pub(crate) fn arguments(&self) -> &'static [Field] {
-        match self.input {
-            Object(fields) => fields,
-            _ => &[],
-        }
-    }
-
-    /// Nothing is ever destroyed (records stay), and nothing outside this machine is touched.
-    pub(crate) fn annotations(&self) -> Annotations {
-        Annotations {
-            title: self.title,
-            read_only_hint: self.effect == Effect::Reads,
-            destructive_hint: false,
-            idempotent_hint: self.effect != Effect::WritesEachTime,
-            open_world_hint: false,
-        }
-    }
-}
-
-/// The tool of this name.
+/// Returns the tool with this name.
 pub(crate) fn find(name: &str) -> Option<&'static Tool> {
     TOOLS.iter().find(|tool| tool.name == name)
 }
 
-const SESSION: Field = Field::maybe("session_id", Text, "the conversation; by default this one");
+const SESSION: SchemaField = SchemaField::optional("session_id", Text, "the conversation; by default this one");
 
-const TIER: Schema = Choice(&["working", "episodic", "semantic", "procedural", "parametric"]);
+const TIER: JsonSchema = Choice(&["working", "episodic", "semantic", "procedural", "parametric"]);
 
-const SEVERITY: Schema = Choice(&["info", "warning", "critical"]);
+const SEVERITY: JsonSchema = Choice(&["info", "warning", "critical"]);
 
-const EVENT_KIND: Schema = Choice(&[
+const EVENT_KIND: JsonSchema = Choice(&[
     "cls_consolidation_run",
     "crypto_key_rotated",
     "curiosity_question",
@@ -114,37 +43,38 @@ const EVENT_KIND: Schema = Choice(&[
     "trajectory_metric",
 ]);
 
-const HIT: Schema = Object(&[
-    Field::always("record_id", Text, "for memory_contradict and memory_reinforce"),
-    Field::always("score", Share, ""),
-    Field::always("reason", Text, "why it was found"),
-    Field::always("literal_surface", Text, "the exact text"),
-    Field::always("adjacent_suggestions", List(&Text), "ids of records near it"),
-    Field::always("valid_from", Text, ""),
-    Field::always("valid_to", Nullable(&Text), "since when it no longer holds; null while it does"),
-    Field::always("session_id", Text, ""),
-    Field::always("role", Choice(&["user", "assistant", "system"]), "who said it"),
-    Field::always("ts", Text, "when it was said"),
-    Field::maybe("_scene_hint", Map(&Any), ""),
+const HIT: JsonSchema = Object(&[
+    SchemaField::required("record_id", Text, "for memory_contradict and memory_reinforce"),
+    SchemaField::required("score", Fraction, ""),
+    SchemaField::required("reason", Text, "why it was found"),
+    SchemaField::required("literal_surface", Text, "the exact text"),
+    SchemaField::required("adjacent_suggestions", List(&Text), "ids of records near it"),
+    SchemaField::required("valid_from", Text, ""),
+    SchemaField::required("valid_to", Nullable(&Text), "since when it no longer holds; null while it does"),
+    SchemaField::required("session_id", Text, ""),
+    SchemaField::required("role", Choice(&["user", "assistant", "system"]), "who said it"),
+    SchemaField::required("ts", Text, "when it was said"),
+    SchemaField::optional("_scene_hint", Map(&Any), ""),
 ]);
 
-const PATTERN: Schema = Object(&[
-    Field::always("pattern", Text, ""),
-    Field::always("evidence_count", Count, ""),
-    Field::always("schema_id", Text, ""),
+const PATTERN: JsonSchema = Object(&[
+    SchemaField::required("pattern", Text, ""),
+    SchemaField::required("evidence_count", Count, ""),
+    SchemaField::required("schema_id", Text, ""),
 ]);
 
-const HITS: Field = Field::always("hits", List(&HIT), "the best first");
-const ANTI_HITS: Field = Field::always("anti_hits", List(&HIT), "what was contradicted");
-const TRACE: Field = Field::always("activation_trace", List(&Text), "ids reached through links");
-const BUDGET_USED: Field = Field::always("budget_used", Count, "tokens of all texts");
-const CUE_MODE: Field = Field::always("cue_mode", Choice(&["verbatim", "concept"]), "");
-const PATTERNS: Field = Field::always("patterns_observed", List(&PATTERN), "what recurs about it");
-const DIGEST: Field = Field::always("overnight_digest", Map(&Any), "what the last consolidation did");
-const TRUNCATED: Field = Field::always("truncated", Count, "hits left out because the reply was full");
-const FIRST_TURN: Field = Field::maybe("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
+const HITS: SchemaField = SchemaField::required("hits", List(&HIT), "the best first");
+const ANTI_HITS: SchemaField = SchemaField::required("anti_hits", List(&HIT), "what was contradicted");
+const TRACE: SchemaField = SchemaField::required("activation_trace", List(&Text), "ids reached through links");
+const BUDGET_USED: SchemaField = SchemaField::required("budget_used", Count, "tokens of all texts");
+const CUE_MODE: SchemaField = SchemaField::required("cue_mode", Choice(&["verbatim", "concept"]), "");
+const PATTERNS: SchemaField = SchemaField::required("patterns_observed", List(&PATTERN), "what recurs about it");
+const DIGEST: SchemaField = SchemaField::required("overnight_digest", Map(&Any), "what the last consolidation did");
+const TRUNCATED: SchemaField = SchemaField::required("truncated", Count, "hits left out because the reply was full");
+const FIRST_TURN: SchemaField =
+    SchemaField::optional("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
 
-/// In the order in which they are listed.
+/// All tools, in the order of `tools/list`.
 pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "memory_recall",
@@ -155,23 +85,23 @@ pub(crate) const TOOLS: &[Tool] = &[
             to find it literally; an empty cue returns the most recent. Do not use it for what is in this conversation \
             or in files you can read.",
         input: Object(&[
-            Field::always("cue", Text, "any text; its rarer words decide"),
-            Field::or("limit", Integer(1, 100), "10", "most hits"),
-            Field::or(
+            SchemaField::required("cue", Text, "any text; its rarer words decide"),
+            SchemaField::with_default("limit", Integer(1, 100), "10", "most hits"),
+            SchemaField::with_default(
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "1500",
                 "most tokens (4 characters each) of all texts; one hit always fits",
             ),
-            Field::maybe("since", Text, "said then or later, ISO 8601"),
-            Field::maybe("until", Text, "said then or earlier, ISO 8601; a date is its whole day"),
-            Field::maybe("project", Text, "a folder or a name whose records come first; by default this one"),
+            SchemaField::optional("since", Text, "said then or later, ISO 8601"),
+            SchemaField::optional("until", Text, "said then or earlier, ISO 8601; a date is its whole day"),
+            SchemaField::optional("project", Text, "a folder or a name whose records come first; by default this one"),
             SESSION,
-            Field::maybe("language", Text, "accepted, not needed"),
+            SchemaField::optional("language", Text, "accepted, not needed"),
         ]),
         output: Object(&[HITS, ANTI_HITS, TRACE, BUDGET_USED, CUE_MODE, PATTERNS, DIGEST, TRUNCATED, FIRST_TURN]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &["session_id", "project"],
     },
     Tool {
@@ -181,26 +111,26 @@ pub(crate) const TOOLS: &[Tool] = &[
             day, in a session, by one speaker, in one tier or language. Use it when you know no word of the text; else \
             memory_recall finds better.",
         input: Object(&[
-            Field::or(
+            SchemaField::with_default(
                 "structure_query",
                 Object(&[
-                    Field::maybe("who", Text, "user, assistant, system, or the name a text begins with"),
-                    Field::maybe("session", Text, ""),
-                    Field::maybe("tier", TIER, ""),
-                    Field::maybe("tag", Text, ""),
-                    Field::maybe("language", Text, "two letters"),
-                    Field::maybe("day", Text, "a date, YYYY-MM-DD"),
+                    SchemaField::optional("who", Text, "user, assistant, system, or the name a text begins with"),
+                    SchemaField::optional("session", Text, ""),
+                    SchemaField::optional("tier", TIER, ""),
+                    SchemaField::optional("tag", Text, ""),
+                    SchemaField::optional("language", Text, "two letters"),
+                    SchemaField::optional("day", Text, "a date, YYYY-MM-DD"),
                 ]),
                 "{}",
                 "all that are given must hold",
             ),
-            Field::or(
+            SchemaField::with_default(
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "2000",
                 "most tokens of all texts; one hit always fits",
             ),
-            Field::or("max_records", Integer(1, 50_000), "5000", "most records looked at, the newest"),
+            SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "most records looked at, the newest"),
         ]),
         output: Object(&[
             HITS,
@@ -211,10 +141,10 @@ pub(crate) const TOOLS: &[Tool] = &[
             PATTERNS,
             DIGEST,
             TRUNCATED,
-            Field::always("structural_query_size", Count, "how many conditions were given"),
+            SchemaField::required("structural_query_size", Count, "how many conditions were given"),
         ]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -227,29 +157,38 @@ pub(crate) const TOOLS: &[Tool] = &[
             just recalled. The same text again is recognised and not stored twice. To correct a record use \
             memory_contradict.",
         input: Object(&[
-            Field::always("text", Text, "12 characters to 65536 bytes; shorter is skipped, longer refused"),
-            Field::or("cue", Text, "\"\"", "further words to find it by, such as synonyms"),
-            Field::or(
+            SchemaField::required("text", Text, "12 characters to 65536 bytes; shorter is skipped, longer refused"),
+            SchemaField::with_default("cue", Text, "\"\"", "further words to find it by, such as synonyms"),
+            SchemaField::with_default(
                 "tier",
                 TIER,
                 "\"episodic\"",
                 "episodic: what was said or happened; semantic: what holds in general; procedural: how something is \
                  done; working: only for now",
             ),
-            Field::or("role", Choice(&["user", "assistant", "system"]), "\"user\"", "whose words they are"),
-            Field::maybe("ts", Text, "when it was said, ISO 8601, without an offset UTC; by default now"),
-            Field::maybe("project", Text, "a folder or a name; by default this one"),
+            SchemaField::with_default(
+                "role",
+                Choice(&["user", "assistant", "system"]),
+                "\"user\"",
+                "whose words they are",
+            ),
+            SchemaField::optional("ts", Text, "when it was said, ISO 8601, without an offset UTC; by default now"),
+            SchemaField::optional("project", Text, "a folder or a name; by default this one"),
             SESSION,
-            Field::maybe("part", Integer(1, 1_048_576), "which piece of a longer text"),
-            Field::maybe("parts", Integer(1, 1_048_576), "how many pieces that text has"),
+            SchemaField::optional("part", Integer(1, 1_048_576), "which piece of a longer text"),
+            SchemaField::optional("parts", Integer(1, 1_048_576), "how many pieces that text has"),
         ]),
         output: Object(&[
-            Field::always("status", Choice(&["inserted", "reinforced", "skipped"]), "reinforced: it was there already"),
-            Field::always("record_id", Nullable(&Text), "null where it was skipped"),
-            Field::always("reason", Text, ""),
+            SchemaField::required(
+                "status",
+                Choice(&["inserted", "reinforced", "skipped"]),
+                "reinforced: it was there already",
+            ),
+            SchemaField::required("record_id", Nullable(&Text), "null where it was skipped"),
+            SchemaField::required("reason", Text, ""),
         ]),
         effect: Effect::WritesOnce,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &["session_id", "project"],
     },
     Tool {
@@ -259,17 +198,21 @@ pub(crate) const TOOLS: &[Tool] = &[
             Use it when the user corrects or revises something that memory_recall returned; take the id from that hit. \
             Not for adding detail: that is memory_capture.",
         input: Object(&[
-            Field::always("id", Text, "the record_id of what does not hold"),
-            Field::always("new_fact", Text, "what holds instead, understandable on its own; 65536 bytes at most"),
+            SchemaField::required("id", Text, "the record_id of what does not hold"),
+            SchemaField::required(
+                "new_fact",
+                Text,
+                "what holds instead, understandable on its own; 65536 bytes at most",
+            ),
         ]),
         output: Object(&[
-            Field::always("original_id", Text, ""),
-            Field::always("new_record_id", Text, ""),
-            Field::always("edge_type", Text, ""),
-            Field::always("ts", Text, ""),
+            SchemaField::required("original_id", Text, ""),
+            SchemaField::required("new_record_id", Text, ""),
+            SchemaField::required("edge_type", Text, ""),
+            SchemaField::required("ts", Text, ""),
         ]),
         effect: Effect::WritesEachTime,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -277,13 +220,13 @@ pub(crate) const TOOLS: &[Tool] = &[
         title: "Bind together",
         description: "Binds records to each other, so that recalling one leads to the others. Use it after an answer that \
             really rested on two or more hits together. Each call adds 0.1 to a link's weight, up to 1.",
-        input: Object(&[Field::always("ids", ListUpTo(64, &Text), "record_ids, two or more")]),
+        input: Object(&[SchemaField::required("ids", ListUpTo(64, &Text), "record_ids, two or more")]),
         output: Object(&[
-            Field::always("edges_boosted", Count, ""),
-            Field::always("new_weights", Map(&Number), "by the two ids, with | between them"),
+            SchemaField::required("edges_boosted", Count, ""),
+            SchemaField::required("new_weights", Map(&Number), "by the two ids, with | between them"),
         ]),
         effect: Effect::WritesEachTime,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -293,14 +236,14 @@ pub(crate) const TOOLS: &[Tool] = &[
             only where the user asks for it. It may take minutes on a large memory; nobody else waits on it.",
         input: Object(&[SESSION]),
         output: Object(&[
-            Field::always("mode", Text, ""),
-            Field::always("tier", Text, ""),
-            Field::always("summaries_created", Count, ""),
-            Field::always("decay_result", Map(&Number), "links that faded and that went"),
-            Field::always("schema_candidates", List(&Any), ""),
+            SchemaField::required("mode", Text, ""),
+            SchemaField::required("tier", Text, ""),
+            SchemaField::required("summaries_created", Count, ""),
+            SchemaField::required("decay_result", Map(&Number), "links that faded and that went"),
+            SchemaField::required("schema_candidates", List(&Any), ""),
         ]),
         effect: Effect::WritesEachTime,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &["session_id"],
     },
     Tool {
@@ -309,22 +252,22 @@ pub(crate) const TOOLS: &[Tool] = &[
         description: "Reads or sets how the memory behaves and how the user wants to be spoken to: eleven knobs. Get \
             without a knob returns all of them. Set one only where the user asks for it.",
         input: Object(&[
-            Field::always("operation", Choice(&["get", "set"]), ""),
-            Field::maybe("knob", Text, "such as wake_depth or literal_preservation; needed to set"),
-            Field::maybe("value", Any, "what to set it to; needed to set"),
+            SchemaField::required("operation", Choice(&["get", "set"]), ""),
+            SchemaField::optional("knob", Text, "such as wake_depth or literal_preservation; needed to set"),
+            SchemaField::optional("value", Any, "what to set it to; needed to set"),
         ]),
         output: Object(&[
-            Field::maybe("live", Map(&Any), "all knobs and their values"),
-            Field::maybe("deferred", Map(&Any), ""),
-            Field::maybe("total_knobs", Count, ""),
-            Field::maybe("knob", Text, ""),
-            Field::maybe("value", Any, ""),
-            Field::maybe("status", Text, ""),
-            Field::maybe("reason", Text, ""),
-            Field::maybe("schema", Text, "what a knob takes"),
+            SchemaField::optional("live", Map(&Any), "all knobs and their values"),
+            SchemaField::optional("deferred", Map(&Any), ""),
+            SchemaField::optional("total_knobs", Count, ""),
+            SchemaField::optional("knob", Text, ""),
+            SchemaField::optional("value", Any, ""),
+            SchemaField::optional("status", Text, ""),
+            SchemaField::optional("reason", Text, ""),
+            SchemaField::optional("schema", Text, "what a knob takes"),
         ]),
         effect: Effect::WritesOnce,
-        method: Method::Profile,
+        method: ToolMethod::Profile,
         from_host: &[],
     },
     Tool {
@@ -332,23 +275,23 @@ pub(crate) const TOOLS: &[Tool] = &[
         title: "Open contradictions",
         description: "Lists contradictions that nobody has settled, newest first. Use it to ask the user, at a fitting \
             moment, which of two facts holds.",
-        input: Object(&[Field::maybe("session_id", Text, "only those of this conversation; by default all")]),
+        input: Object(&[SchemaField::optional("session_id", Text, "only those of this conversation; by default all")]),
         output: Object(&[
-            Field::always(
+            SchemaField::required(
                 "questions",
                 List(&Object(&[
-                    Field::always("id", Text, ""),
-                    Field::always("text", Text, ""),
-                    Field::always("tier", Text, ""),
-                    Field::always("entropy", Number, ""),
-                    Field::always("triggered_by_record_ids", List(&Text), "the old fact and the new one"),
+                    SchemaField::required("id", Text, ""),
+                    SchemaField::required("text", Text, ""),
+                    SchemaField::required("tier", Text, ""),
+                    SchemaField::required("entropy", Number, ""),
+                    SchemaField::required("triggered_by_record_ids", List(&Text), "the old fact and the new one"),
                 ])),
                 "",
             ),
-            Field::always("count", Count, ""),
+            SchemaField::required("count", Count, ""),
         ]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -357,27 +300,27 @@ pub(crate) const TOOLS: &[Tool] = &[
         description: "Lists patterns that recur over sessions, surest first: habits, standing topics. Use it for \
             questions about what the user usually does or cares about.",
         input: Object(&[
-            Field::maybe("domain", Text, "only those of this project; by default all"),
-            Field::or("confidence_min", Share, "0.0", "only those that are as sure"),
+            SchemaField::optional("domain", Text, "only those of this project; by default all"),
+            SchemaField::with_default("confidence_min", Fraction, "0.0", "only those that are as sure"),
         ]),
         output: Object(&[
-            Field::always(
+            SchemaField::required(
                 "schemas",
                 List(&Object(&[
-                    Field::always("id", Text, ""),
-                    Field::always("pattern", Text, ""),
-                    Field::always("confidence", Share, ""),
-                    Field::always("evidence_count", Count, ""),
-                    Field::always("exceptions_count", Count, ""),
-                    Field::always("status", Text, ""),
-                    Field::always("language", Text, ""),
+                    SchemaField::required("id", Text, ""),
+                    SchemaField::required("pattern", Text, ""),
+                    SchemaField::required("confidence", Fraction, ""),
+                    SchemaField::required("evidence_count", Count, ""),
+                    SchemaField::required("exceptions_count", Count, ""),
+                    SchemaField::required("status", Text, ""),
+                    SchemaField::required("language", Text, ""),
                 ])),
                 "",
             ),
-            Field::always("total", Count, ""),
+            SchemaField::required("total", Count, ""),
         ]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -386,31 +329,31 @@ pub(crate) const TOOLS: &[Tool] = &[
         description: "Lists what happened inside the memory, newest first: consolidations, contradictions, patterns \
             found. For questions about the memory itself, not about what it holds.",
         input: Object(&[
-            Field::always("kind", EVENT_KIND, ""),
-            Field::maybe("since", Text, "then or later, ISO 8601"),
-            Field::maybe("severity", SEVERITY, ""),
-            Field::or("limit", Integer(1, 1000), "100", "most events"),
+            SchemaField::required("kind", EVENT_KIND, ""),
+            SchemaField::optional("since", Text, "then or later, ISO 8601"),
+            SchemaField::optional("severity", SEVERITY, ""),
+            SchemaField::with_default("limit", Integer(1, 1000), "100", "most events"),
         ]),
         output: Object(&[
-            Field::maybe(
+            SchemaField::optional(
                 "events",
                 List(&Object(&[
-                    Field::always("id", Text, ""),
-                    Field::always("kind", Text, ""),
-                    Field::always("severity", Nullable(&Text), ""),
-                    Field::always("domain", Nullable(&Text), ""),
-                    Field::always("ts", Text, ""),
-                    Field::always("data", Map(&Any), ""),
-                    Field::always("session_id", Text, ""),
-                    Field::always("source_ids", List(&Text), ""),
+                    SchemaField::required("id", Text, ""),
+                    SchemaField::required("kind", Text, ""),
+                    SchemaField::required("severity", Nullable(&Text), ""),
+                    SchemaField::required("domain", Nullable(&Text), ""),
+                    SchemaField::required("ts", Text, ""),
+                    SchemaField::required("data", Map(&Any), ""),
+                    SchemaField::required("session_id", Text, ""),
+                    SchemaField::required("source_ids", List(&Text), ""),
                 ])),
                 "",
             ),
-            Field::maybe("count", Count, ""),
-            Field::maybe("error", Text, "what is wrong with the question"),
+            SchemaField::optional("count", Count, ""),
+            SchemaField::optional("error", Text, "what is wrong with the question"),
         ]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
     Tool {
@@ -420,16 +363,16 @@ pub(crate) const TOOLS: &[Tool] = &[
             clustered, how far apart. For questions about the memory itself.",
         input: Object(&[]),
         output: Object(&[
-            Field::always("N", Count, "records"),
-            Field::always("C", Number, "clustering"),
-            Field::always("L", Number, "mean path length"),
-            Field::always("sigma", Nullable(&Number), "small-world quotient; null where there is too little"),
-            Field::always("community_count", Count, ""),
-            Field::always("rich_club_ratio", Number, ""),
-            Field::always("regime", Text, ""),
+            SchemaField::required("N", Count, "records"),
+            SchemaField::required("C", Number, "clustering"),
+            SchemaField::required("L", Number, "mean path length"),
+            SchemaField::required("sigma", Nullable(&Number), "small-world quotient; null where there is too little"),
+            SchemaField::required("community_count", Count, ""),
+            SchemaField::required("rich_club_ratio", Number, ""),
+            SchemaField::required("regime", Text, ""),
         ]),
         effect: Effect::Reads,
-        method: Method::Same,
+        method: ToolMethod::Same,
         from_host: &[],
     },
 ];

@@ -1,162 +1,165 @@
-//! What a message asks for: a reply at once, a call of the daemon's, a call given up, or nothing.
-//! Pure: what is told to it decides.
+//! Decides what to do about a message: reply at once, call the daemon, cancel a call, or nothing. Pure.
 
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::answer::{self, Own};
+use super::builtin::Builtin;
 use super::daemon_call::DaemonCall;
 use super::host::Host;
-use super::message::{self, Id, Incoming, Message, Request};
-use super::tools::{self, Effect, Method, Tool};
+use super::message::{self, Id, Incoming, McpMessage, McpRequest};
+use super::reply;
+use super::tool::{Effect, Tool, ToolMethod};
+use super::tools;
 use super::version::Version;
 use crate::client::DeliveryGuarantee;
 use crate::dispatch::{CallError, Params, code};
-use crate::wire::reply;
+use crate::wire::reply::error as write_error;
 
 /// Most messages in a batch. Picked: more calls than an assistant makes in a turn.
-const BATCH_MESSAGES: usize = 64;
+const MAX_BATCH_MESSAGES: usize = 64;
 
-/// The argument that chooses the method, and is none of the method's.
+/// The argument that chooses the method. It is not passed on.
 const OPERATION: &str = "operation";
 
-/// The version that a request names for itself.
+/// The key of a request's protocol version in `_meta`.
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 
-/// What its client can do; nothing here depends on it, but it must be there.
+/// The key of the client's capabilities in `_meta`. It is required, and its value is not used.
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
 
-/// What is to be done about a message.
+/// What to do about a message.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum MessageAction {
     Nothing,
-    /// A whole line.
+    /// Answer with this line.
     Reply(Vec<u8>),
     Call(DaemonCall),
-    /// The request with this id is not wanted any more.
+    /// Cancel the request with this id.
     Cancel(Id),
 }
 
-/// What is to be done about a line.
+/// What to do about a line.
 #[derive(Debug)]
-pub(crate) enum Steps {
-    One(Step),
-    /// Its replies go out together, as one array.
-    Together(Vec<Step>),
+pub(crate) enum LineActions {
+    One(MessageAction),
+    /// The replies are written as one array.
+    Batch(Vec<MessageAction>),
 }
 
-/// Understands one client.
+/// The state of the conversation with the client.
 #[derive(Debug)]
 pub(crate) struct Translator {
     host: Host,
-    /// By `initialize`.
-    agreed: Option<Version>,
-    seat: Seat,
+    /// The protocol version negotiated by `initialize`.
+    negotiated: Option<Version>,
+    client: ClientState,
 }
 
-/// Has somebody sat down?
+/// Whether the client has finished its initialization: with the notification `initialized`, or, without
+/// a handshake, with its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Seat {
-    Empty,
-    JustTaken,
-    Taken,
+enum ClientState {
+    New,
+    /// Initialized, and not yet reported by [`Translator::take_initialized`].
+    JustInitialized,
+    Initialized,
 }
 
 impl Translator {
     pub(crate) fn new(host: Host) -> Translator {
-        Translator { host, agreed: None, seat: Seat::Empty }
+        Translator { host, negotiated: None, client: ClientState::New }
     }
 
-    /// True once: when the first client is ready.
-    pub(crate) fn sat_down(&mut self) -> bool {
-        let now = self.seat == Seat::JustTaken;
-        if now {
-            self.seat = Seat::Taken;
+    /// Returns true once: on the first call after the client has finished its initialization.
+    pub(crate) fn take_initialized(&mut self) -> bool {
+        let just_now = self.client == ClientState::JustInitialized;
+        if just_now {
+            self.client = ClientState::Initialized;
         }
-        now
+        just_now
     }
 
-    /// Understands a line.
-    pub(crate) fn take(&mut self, line: &[u8]) -> Steps {
+    /// Decides what to do about a line.
+    pub(crate) fn take(&mut self, line: &[u8]) -> LineActions {
         match message::read(line) {
-            Incoming::One(message) => Steps::One(self.step(message)),
+            Incoming::One(message) => LineActions::One(self.act(message)),
             Incoming::Batch(parts) => self.batch(&parts),
         }
     }
 
-    fn batch(&mut self, parts: &[&str]) -> Steps {
-        let why = if !self.agreed.is_some_and(Version::has_batches) {
-            "an array of messages is known to protocol version 2025-03-26 alone; send each on a line".to_owned()
+    fn batch(&mut self, parts: &[&str]) -> LineActions {
+        let why = if !self.negotiated.is_some_and(Version::has_batches) {
+            "only protocol version 2025-03-26 has arrays of messages; send each message on a line".to_owned()
         } else if parts.is_empty() {
             "an array of messages must not be empty".to_owned()
-        } else if parts.len() > BATCH_MESSAGES {
-            format!("{} messages in an array are more than {BATCH_MESSAGES}; send fewer at once", parts.len())
+        } else if parts.len() > MAX_BATCH_MESSAGES {
+            format!("{} messages in an array are more than {MAX_BATCH_MESSAGES}; send fewer at once", parts.len())
         } else {
-            return Steps::Together(parts.iter().map(|part| self.step(message::one(part))).collect());
+            return LineActions::Batch(parts.iter().map(|part| self.act(message::one(part))).collect());
         };
-        Steps::One(refused(None, &CallError { code: code::INVALID_REQUEST, message: why }))
+        LineActions::One(refused(None, &CallError { code: code::INVALID_REQUEST, message: why }))
     }
 
-    fn step(&mut self, message: Message<'_>) -> Step {
+    fn act(&mut self, message: McpMessage<'_>) -> MessageAction {
         match message {
-            Message::Request(request) => {
+            McpMessage::Request(request) => {
                 let id = request.id.clone();
                 self.request(request).unwrap_or_else(|error| refused(Some(&id), &error))
             }
-            Message::Notification(method, params) => self.notification(&method, params),
-            Message::Reply => Step::Nothing,
-            Message::Invalid(id, error) => refused(id.as_ref(), &error),
+            McpMessage::Notification(method, params) => self.notification(&method, params),
+            McpMessage::Reply => MessageAction::Nothing,
+            McpMessage::Invalid(id, error) => refused(id.as_ref(), &error),
         }
     }
 
-    fn notification(&mut self, method: &str, params: Option<&str>) -> Step {
+    fn notification(&mut self, method: &str, params: Option<&str>) -> MessageAction {
         match method {
-            "notifications/initialized" => self.sit_down(),
+            "notifications/initialized" => self.set_initialized(),
             "notifications/cancelled" => {
                 let params = Params::read(params).unwrap_or_default();
                 if let Some(id) = params.raw("requestId").and_then(Id::param) {
-                    return Step::Cancel(id);
+                    return MessageAction::Cancel(id);
                 }
             }
             _ => {}
         }
-        Step::Nothing
+        MessageAction::Nothing
     }
 
-    fn request(&mut self, request: Request<'_>) -> Result<Step, CallError> {
+    fn request(&mut self, request: McpRequest<'_>) -> Result<MessageAction, CallError> {
         let params = Params::read(request.params)?;
-        let Request { id, method, .. } = request;
+        let McpRequest { id, method, .. } = request;
         if method == "initialize" {
-            let version = Version::agreed(&params.string("protocolVersion")?);
-            self.agreed = Some(version);
-            return Ok(own(&id, version, Own::Initialized));
+            let version = Version::negotiate(&params.string("protocolVersion")?);
+            self.negotiated = Some(version);
+            return Ok(builtin(&id, version, Builtin::Initialize));
         }
         let version = match named_version(&params)? {
             Some(Ok(version)) => {
-                self.sit_down();
+                self.set_initialized();
                 version
             }
-            Some(Err(requested)) => return Ok(Step::Reply(answer::unsupported(&id, &requested))),
-            None => self.agreed.unwrap_or(Version::V2025_11_25),
+            Some(Err(requested)) => return Ok(MessageAction::Reply(reply::unsupported(&id, &requested))),
+            None => self.negotiated.unwrap_or(Version::V2025_11_25),
         };
         match &*method {
-            "server/discover" if version.is_stateless() => Ok(own(&id, version, Own::Described)),
+            "server/discover" if version.is_stateless() => Ok(builtin(&id, version, Builtin::Discover)),
             "server/discover" => Err(CallError::missing(VERSION_KEY)),
-            "ping" if !version.is_stateless() => Ok(own(&id, version, Own::Pong)),
+            "ping" if !version.is_stateless() => Ok(builtin(&id, version, Builtin::Ping)),
             "tools/list" => match params.string_opt("cursor")? {
                 Some(_) => Err(CallError::invalid("cursor", "absent: the list has one page")),
-                None => Ok(own(&id, version, Own::Listed)),
+                None => Ok(builtin(&id, version, Builtin::ListTools)),
             },
             "tools/call" => {
-                self.sit_down();
+                self.set_initialized();
                 self.tool_call(id, version, &params)
             }
             _ => Err(CallError::unknown_method(&method)),
         }
     }
 
-    fn tool_call(&self, id: Id, version: Version, params: &Params<'_>) -> Result<Step, CallError> {
+    fn tool_call(&self, id: Id, version: Version, params: &Params<'_>) -> Result<MessageAction, CallError> {
         let name = params.string("name")?;
         let Some(tool) = tools::find(&name) else {
             return Err(CallError { code: code::INVALID_PARAMS, message: format!("unknown tool '{name}'") });
@@ -167,20 +170,26 @@ impl Translator {
             }
             text => Params::read(text.filter(|text| *text != "null"))?,
         };
-        // What is wrong with arguments is said where the model that made them sees it.
+        // Errors in arguments are returned as tool results, which the model sees.
         let method = match method(tool, &arguments) {
             Ok(method) => method,
-            Err(error) => return Ok(Step::Reply(answer::tool_error(&id, version, &error.message))),
+            Err(error) => return Ok(MessageAction::Reply(reply::tool_error(&id, version, &error.message))),
         };
         let again = tool.effect != Effect::WritesEachTime;
         let delivery = if again { DeliveryGuarantee::AtLeastOnce } else { DeliveryGuarantee::AtMostOnce };
-        Ok(Step::Call(DaemonCall { id, version, method, params: self.daemon_params(tool, &arguments)?, delivery }))
+        Ok(MessageAction::Call(DaemonCall {
+            id,
+            version,
+            method,
+            params: self.daemon_params(tool, &arguments)?,
+            delivery,
+        }))
     }
 
-    /// The arguments that the daemon knows, as they were written, and the host's own for those that
-    /// are left out.
+    /// Returns the params for the daemon: the arguments that the tool has, as they were written, and the
+    /// host's values for those that are absent.
     fn daemon_params(&self, tool: &Tool, arguments: &Params<'_>) -> Result<Box<RawValue>, CallError> {
-        let own = |name: &str| match name {
+        let host_value = |name: &str| match name {
             "session_id" => Some(self.host.session.as_str()),
             "project" => self.host.project.as_deref(),
             _ => None,
@@ -194,7 +203,7 @@ impl Translator {
                     named.push((field.name, Argument::Given(raw)));
                 }
                 None if tool.from_host.contains(&field.name) => {
-                    named.extend(own(field.name).map(|text| (field.name, Argument::Own(text))));
+                    named.extend(host_value(field.name).map(|text| (field.name, Argument::FromHost(text))));
                 }
                 None => {}
             }
@@ -202,17 +211,17 @@ impl Translator {
         to_raw_value(&Named(named)).map_err(|e| CallError::failed(e.to_string()))
     }
 
-    fn sit_down(&mut self) {
-        if self.seat == Seat::Empty {
-            self.seat = Seat::JustTaken;
+    fn set_initialized(&mut self) {
+        if self.client == ClientState::New {
+            self.client = ClientState::JustInitialized;
         }
     }
 }
 
 fn method(tool: &Tool, arguments: &Params<'_>) -> Result<&'static str, CallError> {
     match tool.method {
-        Method::Same => Ok(tool.name),
-        Method::Profile => match &*arguments.string(OPERATION)? {
+        ToolMethod::Same => Ok(tool.name),
+        ToolMethod::Profile => match &*arguments.string(OPERATION)? {
             "get" => Ok("profile_get"),
             "set" => Ok("profile_set"),
             _ => Err(CallError::invalid(OPERATION, "get or set")),
@@ -220,7 +229,7 @@ fn method(tool: &Tool, arguments: &Params<'_>) -> Result<&'static str, CallError
     }
 }
 
-/// The version that a request names for itself, or its name where it is not spoken.
+/// Returns the protocol version that a request names, or `Err` with the name of an unsupported one.
 fn named_version(params: &Params<'_>) -> Result<Option<Result<Version, String>>, CallError> {
     let Some(meta) = params.raw("_meta").filter(|meta| meta.starts_with('{')) else { return Ok(None) };
     let meta = Params::read(Some(meta))?;
@@ -236,19 +245,19 @@ fn named_version(params: &Params<'_>) -> Result<Option<Result<Version, String>>,
     }
 }
 
-fn own(id: &Id, version: Version, own: Own) -> Step {
-    Step::Reply(answer::own(id, version, own))
+fn builtin(id: &Id, version: Version, builtin: Builtin) -> MessageAction {
+    MessageAction::Reply(reply::builtin(id, version, builtin))
 }
 
-fn refused(id: Option<&Id>, error: &CallError) -> Step {
+fn refused(id: Option<&Id>, error: &CallError) -> MessageAction {
     let mut line = Vec::new();
-    reply::error(&mut line, id.map(Id::text), error);
-    Step::Reply(line)
+    write_error(&mut line, id.map(Id::text), error);
+    MessageAction::Reply(line)
 }
 
 enum Argument<'a> {
     Given(&'a RawValue),
-    Own(&'a str),
+    FromHost(&'a str),
 }
 
 struct Named<'a>(Vec<(&'static str, Argument<'a>)>);
@@ -257,7 +266,7 @@ impl Serialize for Argument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Argument::Given(raw) => raw.serialize(serializer),
-            Argument::Own(text) => text.serialize(serializer),
+            Argument::FromHost(text) => text.serialize(serializer),
         }
     }
 }
@@ -274,28 +283,29 @@ mod tests {
     use serde_json::{Value, json};
 
     fn translator() -> Translator {
-        Translator::new(Host { session: "own-session".into(), project: Some("/own/project".into()) })
+        Translator::new(Host { session: "host-session".into(), project: Some("/host/project".into()) })
     }
 
-    fn agreed(version: &str) -> Translator {
+    fn negotiated(version: &str) -> Translator {
         let mut translator = translator();
-        let asked = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": version}});
-        let Value::Object(reply) = said(&mut translator, &asked) else { panic!("no reply") };
+        let request =
+            json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"protocolVersion": version}});
+        let Value::Object(reply) = reply_to(&mut translator, &request) else { panic!("no reply") };
         assert_eq!(reply["result"]["protocolVersion"], version);
         translator
     }
 
-    fn step(translator: &mut Translator, message: &Value) -> Step {
+    fn action(translator: &mut Translator, message: &Value) -> MessageAction {
         match translator.take(message.to_string().as_bytes()) {
-            Steps::One(step) => step,
-            Steps::Together(steps) => panic!("{steps:?}"),
+            LineActions::One(action) => action,
+            LineActions::Batch(actions) => panic!("{actions:?}"),
         }
     }
 
-    /// The reply that is given at once.
-    fn said(translator: &mut Translator, message: &Value) -> Value {
-        match step(translator, message) {
-            Step::Reply(line) => serde_json::from_slice(line.strip_suffix(b"\n").unwrap()).unwrap(),
+    /// Returns the reply to a message that needs no daemon.
+    fn reply_to(translator: &mut Translator, message: &Value) -> Value {
+        match action(translator, message) {
+            MessageAction::Reply(line) => serde_json::from_slice(line.strip_suffix(b"\n").unwrap()).unwrap(),
             other => panic!("{message}: {other:?}"),
         }
     }
@@ -314,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_becomes_the_daemons_call() {
+    fn each_tool_becomes_a_daemon_call() {
         let at_least = DeliveryGuarantee::AtLeastOnce;
         let at_most = DeliveryGuarantee::AtMostOnce;
         for (name, arguments, method, params, delivery) in [
@@ -322,7 +332,7 @@ mod tests {
                 "memory_recall",
                 json!({"cue": "a \"b\"", "limit": 3, "unknown": 1}),
                 "memory_recall",
-                json!({"cue": "a \"b\"", "limit": 3, "project": "/own/project", "session_id": "own-session"}),
+                json!({"cue": "a \"b\"", "limit": 3, "project": "/host/project", "session_id": "host-session"}),
                 at_least,
             ),
             (
@@ -336,12 +346,12 @@ mod tests {
                 "memory_capture",
                 json!({"session_id": null}),
                 "memory_capture",
-                json!({"project": "/own/project", "session_id": "own-session"}),
+                json!({"project": "/host/project", "session_id": "host-session"}),
                 at_least,
             ),
             ("memory_contradict", json!({"id": 7}), "memory_contradict", json!({"id": 7}), at_most),
             ("memory_reinforce", json!({"ids": []}), "memory_reinforce", json!({"ids": []}), at_most),
-            ("memory_consolidate", json!({}), "memory_consolidate", json!({"session_id": "own-session"}), at_most),
+            ("memory_consolidate", json!({}), "memory_consolidate", json!({"session_id": "host-session"}), at_most),
             (
                 "memory_recall_structural",
                 json!({"structure_query": {"who": "user"}}),
@@ -362,24 +372,26 @@ mod tests {
             ("events_query", json!({"kind": "k"}), "events_query", json!({"kind": "k"}), at_least),
             ("topology", json!({"N": 1}), "topology", json!({}), at_least),
         ] {
-            let Step::Call(got) = step(&mut translator(), &call(name, arguments)) else { panic!("{name}: no call") };
+            let MessageAction::Call(got) = action(&mut translator(), &call(name, arguments)) else {
+                panic!("{name}: no call")
+            };
             let sent: Value = serde_json::from_str(got.params.get()).unwrap();
             assert_eq!((got.method, sent, got.delivery), (method, params, delivery), "{name}");
         }
     }
 
     #[test]
-    fn arguments_go_on_as_they_were_written() {
+    fn arguments_are_passed_on_byte_for_byte() {
         let line = r#"{"jsonrpc":"2.0","id":"\u0041","method":"tools/call","params":{"name":"memory_capture","arguments":{"text":"\u00e9 \ud83d\ude00","part":1.0}}}"#;
-        let Steps::One(Step::Call(call)) = translator().take(line.as_bytes()) else { panic!("no call") };
+        let LineActions::One(MessageAction::Call(call)) = translator().take(line.as_bytes()) else { panic!("no call") };
         assert_eq!(call.id.text(), r#""\u0041""#);
         assert!(call.params.get().starts_with(r#"{"text":"\u00e9 \ud83d\ude00","#), "{}", call.params.get());
         assert!(call.params.get().contains(r#""part":1.0"#));
     }
 
     #[test]
-    fn what_is_wrong_with_a_call_is_said_to_whom_it_may_help() {
-        let mut translator = agreed("2025-11-25");
+    fn errors_in_requests_and_in_arguments_are_reported_differently() {
+        let mut translator = negotiated("2025-11-25");
         for (message, code, text) in [
             (request("tools/call", json!({})), -32602, "missing required param: 'name'"),
             (request("tools/call", json!({"name": "nothing"})), -32602, "unknown tool 'nothing'"),
@@ -400,30 +412,26 @@ mod tests {
                 "param 'cursor' must be absent: the list has one page",
             ),
             (request("initialize", json!({})), -32602, "missing required param: 'protocolVersion'"),
-            (
-                json!([]),
-                -32600,
-                "an array of messages is known to protocol version 2025-03-26 alone; send each on a line",
-            ),
+            (json!([]), -32600, "only protocol version 2025-03-26 has arrays of messages; send each message on a line"),
         ] {
-            let got = said(&mut translator, &message);
+            let got = reply_to(&mut translator, &message);
             assert_eq!((&got["error"]["code"], &got["error"]["message"]), (&json!(code), &json!(text)), "{message}");
         }
         for (arguments, text) in [
             (json!({}), "missing required param: 'operation'"),
             (json!({"operation": "drop"}), "param 'operation' must be get or set"),
         ] {
-            let got = said(&mut translator, &call("profile_get_set", arguments));
+            let got = reply_to(&mut translator, &call("profile_get_set", arguments));
             let want = json!({"content": [{"type": "text", "text": text}], "isError": true});
             assert_eq!(got["result"], want);
         }
     }
 
     #[test]
-    fn notifications_are_not_answered_and_one_of_them_takes_the_seat() {
-        let mut translator = agreed("2025-06-18");
+    fn notifications_are_not_answered_and_one_of_them_ends_the_initialization() {
+        let mut translator = negotiated("2025-06-18");
         let note = |method: &str, params: Value| json!({"jsonrpc": "2.0", "method": method, "params": params});
-        assert!(!translator.sat_down());
+        assert!(!translator.take_initialized());
         for (message, cancels) in [
             (note("notifications/whatever", json!({})), None),
             (note("notifications/roots/list_changed", json!([1])), None),
@@ -433,62 +441,69 @@ mod tests {
             (note("notifications/cancelled", json!({})), None),
             (json!({"jsonrpc": "2.0", "id": 3, "result": {}}), None),
         ] {
-            match (step(&mut translator, &message), cancels) {
-                (Step::Nothing, None) => {}
-                (Step::Cancel(id), Some(cancels)) => assert_eq!(id.text(), cancels),
+            match (action(&mut translator, &message), cancels) {
+                (MessageAction::Nothing, None) => {}
+                (MessageAction::Cancel(id), Some(cancels)) => assert_eq!(id.text(), cancels),
                 (other, _) => panic!("{message}: {other:?}"),
             }
         }
-        assert!(!translator.sat_down());
-        step(&mut translator, &note("notifications/initialized", json!({})));
-        assert!(translator.sat_down());
-        step(&mut translator, &note("notifications/initialized", json!({})));
-        step(&mut translator, &call("topology", json!({})));
-        assert!(!translator.sat_down(), "once");
+        assert!(!translator.take_initialized());
+        action(&mut translator, &note("notifications/initialized", json!({})));
+        assert!(translator.take_initialized());
+        action(&mut translator, &note("notifications/initialized", json!({})));
+        action(&mut translator, &call("topology", json!({})));
+        assert!(!translator.take_initialized(), "once");
     }
 
     #[test]
-    fn a_request_that_names_its_version_stands_alone() {
+    fn a_request_that_names_its_version_needs_no_handshake() {
         let mut translator = translator();
-        let got = said(&mut translator, &modern("server/discover", json!({})));
+        let got = reply_to(&mut translator, &modern("server/discover", json!({})));
         let result = &got["result"];
         assert_eq!(result["supportedVersions"], json!(["2026-07-28"]));
         assert_eq!((&result["resultType"], &result["cacheScope"]), (&json!("complete"), &json!("public")));
         assert_eq!(result["_meta"]["io.modelcontextprotocol/serverInfo"]["name"], "iaid");
         assert!(result["ttlMs"].is_u64() && result["capabilities"]["tools"].is_object());
-        assert!(translator.sat_down());
-        let got = said(&mut translator, &modern("tools/list", json!({})));
+        assert!(translator.take_initialized());
+        let got = reply_to(&mut translator, &modern("tools/list", json!({})));
         assert_eq!((&got["result"]["resultType"], &got["result"]["ttlMs"]), (&json!("complete"), &json!(3_600_000)));
-        assert_eq!(said(&mut translator, &modern("ping", json!({})))["error"]["code"], -32601);
+        assert_eq!(reply_to(&mut translator, &modern("ping", json!({})))["error"]["code"], -32601);
         let mut other = modern("tools/list", json!({}));
         other["params"]["_meta"][VERSION_KEY] = json!("1900-01-01");
         let want = json!({"code": -32022, "message": "unsupported protocol version",
             "data": {"supported": ["2026-07-28"], "requested": "1900-01-01"}});
-        assert_eq!(said(&mut translator, &other)["error"], want);
+        assert_eq!(reply_to(&mut translator, &other)["error"], want);
         other["params"]["_meta"] = json!({VERSION_KEY: "2026-07-28"});
-        assert_eq!(said(&mut translator, &other)["error"]["code"], -32602);
-        // What an older client puts there is no version.
+        assert_eq!(reply_to(&mut translator, &other)["error"]["code"], -32602);
+        // The `_meta` of an older client has no version.
         other["params"]["_meta"] = json!({"progressToken": 1});
-        assert!(said(&mut translator, &other)["result"].get("resultType").is_none());
-        let Step::Call(call) = step(&mut translator, &modern("tools/call", json!({"name": "topology"}))) else {
+        assert!(reply_to(&mut translator, &other)["result"].get("resultType").is_none());
+        let MessageAction::Call(call) = action(&mut translator, &modern("tools/call", json!({"name": "topology"})))
+        else {
             panic!("no call")
         };
         assert_eq!(call.version, Version::V2026_07_28);
     }
 
     #[test]
-    fn batches_are_taken_in_the_version_that_has_them() {
-        let mut translator = agreed("2025-03-26");
+    fn batches_are_accepted_in_one_version() {
+        let mut translator = negotiated("2025-03-26");
         let ping = |id: u32| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
         let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
         let batch = json!([ping(1), note, 7, call("topology", json!({}))]).to_string();
-        let Steps::Together(steps) = translator.take(batch.as_bytes()) else { panic!("no batch") };
-        assert!(matches!(steps[..], [Step::Reply(_), Step::Nothing, Step::Reply(_), Step::Call(_)]), "{steps:?}");
+        let LineActions::Batch(actions) = translator.take(batch.as_bytes()) else { panic!("no batch") };
+        assert!(
+            matches!(
+                actions[..],
+                [MessageAction::Reply(_), MessageAction::Nothing, MessageAction::Reply(_), MessageAction::Call(_)]
+            ),
+            "{actions:?}"
+        );
         for (batch, text) in [
             (json!([]), "an array of messages must not be empty"),
             (json!(vec![ping(1); 65]), "65 messages in an array are more than 64; send fewer at once"),
         ] {
-            let got = said(&mut translator, &batch);
+            let got = reply_to(&mut translator, &batch);
             assert_eq!((&got["id"], &got["error"]["message"]), (&Value::Null, &json!(text)));
         }
     }

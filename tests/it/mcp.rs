@@ -530,7 +530,7 @@ fn what_is_no_message_is_answered_and_the_next_one_served() {
         (b"\xff\xfe", -32700, "invalid UTF-8 at byte 1"),
         (b"hello", -32700, "expected value"),
         (b"{}", -32600, "jsonrpc must be '2.0'"),
-        (b"[1]", -32600, "2025-03-26 alone"),
+        (b"[1]", -32600, "only protocol version 2025-03-26 has arrays"),
         (b"{\"jsonrpc\":\"2.0\",\"id\":null,\"method\":\"ping\"}", -32600, "id must be"),
         (long.as_bytes(), -32600, "line exceeds 1048576 bytes"),
     ] {

@@ -1,5 +1,4 @@
-//! What a client is answered: who the server is, which tools there are, and what came of a call;
-//! each as the client's version of the protocol has it. Pure.
+//! Reply lines for the client, in its protocol version. Pure.
 
 use std::io::{self, Write};
 
@@ -8,56 +7,42 @@ use serde::de::{Deserialize, IgnoredAny};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
+use super::builtin::{Builtin, BuiltinResult, serialize_result_header};
 use super::daemon_call::DaemonCall;
 use super::message::Id;
-use super::tools::{INSTRUCTIONS, TOOLS, Tool};
 use super::version::{PER_REQUEST, Version};
 use crate::client::{ClientError, DeliveryGuarantee, ReplyFault, UNREACHABLE, UnreachableReason};
 
-/// The protocol's error for a version that is not spoken.
+/// MCP's error code for an unsupported protocol version.
 const UNSUPPORTED_VERSION: i32 = -32022;
 
-/// JSON-RPC's internal error. Versions without a handshake forbid [`UNREACHABLE`].
+/// JSON-RPC's code for an internal error. Versions without a handshake forbid [`UNREACHABLE`].
 const INTERNAL: i32 = -32603;
 
-/// How long the list of tools may be kept, in milliseconds: an hour. It changes with the program.
-const KEEPS_MS: u32 = 3_600_000;
+/// Appended to an error if a call that must not be repeated may have been carried out.
+const CHECK_FIRST: &str = "; it may have been carried out: look with memory_recall before you call it again";
 
-/// Said where a call that must not be repeated may have been carried out.
-const LOOK_FIRST: &str = "; it may have been carried out: look with memory_recall before you call it again";
-
-/// What the bridge knows by itself.
-pub(crate) enum Own {
-    /// The result of `initialize`.
-    Initialized,
-    /// The result of `server/discover`.
-    Described,
-    /// The result of `tools/list`.
-    Listed,
-    /// The result of `ping`.
-    Pong,
+/// Returns the reply to a request that needs no daemon.
+pub(crate) fn builtin(id: &Id, version: Version, builtin: Builtin) -> Vec<u8> {
+    line(id, &Body::Builtin(version, builtin))
 }
 
-/// The line that says what the bridge knows by itself.
-pub(crate) fn own(id: &Id, version: Version, own: Own) -> Vec<u8> {
-    line(id, &Body::Own(version, own))
-}
-
-/// The line that refuses a version.
+/// Returns the reply to a request whose protocol version is not supported.
 pub(crate) fn unsupported(id: &Id, requested: &str) -> Vec<u8> {
     let data = Data::Versions { supported: PER_REQUEST, requested };
     line(id, &Body::Error(Error { code: UNSUPPORTED_VERSION, message: "unsupported protocol version", data }))
 }
 
-/// The line that tells a model what is wrong with its call.
+/// Returns the reply to a tool call with invalid arguments: a failed result with a message for the model.
 pub(crate) fn tool_error(id: &Id, version: Version, text: &str) -> Vec<u8> {
     line(id, &Body::Tool(ToolResult { version, text, structured: None, outcome: Outcome::Failed }))
 }
 
-/// Writes the line that says what came of a call.
+/// Writes the reply to a tool call that the daemon was sent. An unreachable daemon is a JSON-RPC error;
+/// every other error is a failed result, which the model sees.
 ///
 /// # Errors
-/// The writer's.
+/// Those of `out`.
 pub(crate) fn write(
     call: &DaemonCall,
     outcome: &Result<Box<RawValue>, ClientError>,
@@ -66,27 +51,28 @@ pub(crate) fn write(
     let version = call.version;
     match outcome {
         Ok(result) => {
-            let outcome = if says_it_failed(call.method, result) { Outcome::Failed } else { Outcome::Done };
+            let outcome = if reports_failure(call.method, result) { Outcome::Failed } else { Outcome::Done };
             let structured = Some(&**result);
             let body = Body::Tool(ToolResult { version, text: result.get(), structured, outcome });
             write_line(&call.id, &body, out)
         }
         Err(error @ ClientError::Unreachable { .. }) => {
             let code = if version.is_stateless() { INTERNAL } else { UNREACHABLE };
-            let message = &said(call, error);
+            let message = &error_text(call, error);
             let data = Data::Reason { reason: "daemon_unreachable" };
             write_line(&call.id, &Body::Error(Error { code, message, data }), out)
         }
         Err(error) => {
-            let text = &said(call, error);
+            let text = &error_text(call, error);
             let body = Body::Tool(ToolResult { version, text, structured: None, outcome: Outcome::Failed });
             write_line(&call.id, &body, out)
         }
     }
 }
 
-fn said(call: &DaemonCall, error: &ClientError) -> String {
-    let perhaps_done = match error {
+/// Returns the message of an error, with a warning if repeating the call may carry it out twice.
+fn error_text(call: &DaemonCall, error: &ClientError) -> String {
+    let may_be_done = match error {
         ClientError::Unreachable { why, .. } => {
             matches!(why, UnreachableReason::ConnectionLost | UnreachableReason::NoReply(_))
         }
@@ -95,16 +81,16 @@ fn said(call: &DaemonCall, error: &ClientError) -> String {
         ClientError::Unsendable(_) => false,
     };
     let mut text = error.to_string();
-    if perhaps_done && call.delivery == DeliveryGuarantee::AtMostOnce {
-        text.push_str(LOOK_FIRST);
+    if may_be_done && call.delivery == DeliveryGuarantee::AtMostOnce {
+        text.push_str(CHECK_FIRST);
     }
     text
 }
 
-/// Some methods answer a wrong question with a result that says so.
-fn says_it_failed(method: &str, result: &RawValue) -> bool {
+/// Returns true if a result reports a failure. Some methods report invalid params so.
+fn reports_failure(method: &str, result: &RawValue) -> bool {
     #[derive(serde::Deserialize)]
-    struct Said<'a> {
+    struct Failure<'a> {
         #[serde(default)]
         error: Option<IgnoredAny>,
         #[serde(borrow, default)]
@@ -114,88 +100,8 @@ fn says_it_failed(method: &str, result: &RawValue) -> bool {
         return false;
     }
     let mut reader = serde_json::Deserializer::from_str(result.get());
-    Said::deserialize(&mut reader)
-        .is_ok_and(|said| said.error.is_some() || matches!(said.status.as_deref(), Some("error" | "unknown")))
-}
-
-/// Tools that never change.
-#[derive(Default, Serialize)]
-struct Capabilities {
-    tools: Nothing,
-}
-
-#[derive(Default, Serialize)]
-struct Nothing {}
-
-#[derive(Serialize)]
-struct ServerInfo {
-    name: &'static str,
-    version: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    title: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'static str>,
-}
-
-impl ServerInfo {
-    fn new(version: Version) -> ServerInfo {
-        ServerInfo {
-            name: env!("CARGO_PKG_NAME"),
-            version: env!("CARGO_PKG_VERSION"),
-            title: version.has_structure().then_some("iaid memory"),
-            description: version.has_description().then_some(env!("CARGO_PKG_DESCRIPTION")),
-        }
-    }
-}
-
-/// What every result says of itself where no handshake said it before.
-fn stateless<M: SerializeMap>(map: &mut M, version: Version) -> Result<(), M::Error> {
-    #[derive(Serialize)]
-    struct Meta {
-        #[serde(rename = "io.modelcontextprotocol/serverInfo")]
-        server: ServerInfo,
-    }
-    if version.is_stateless() {
-        map.serialize_entry("resultType", "complete")?;
-        map.serialize_entry("_meta", &Meta { server: ServerInfo::new(version) })?;
-    }
-    Ok(())
-}
-
-/// How long a result may be kept, and by whom: there is nothing of the user's in it.
-fn keeps<M: SerializeMap>(map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("ttlMs", &KEEPS_MS)?;
-    map.serialize_entry("cacheScope", "public")
-}
-
-struct Definitions(Version);
-
-struct Definition(Version, &'static Tool);
-
-impl Serialize for Definitions {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(TOOLS.iter().map(|tool| Definition(self.0, tool)))
-    }
-}
-
-impl Serialize for Definition {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Definition(version, tool) = self;
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("name", tool.name)?;
-        if version.has_structure() {
-            map.serialize_entry("title", tool.title)?;
-        }
-        map.serialize_entry("description", tool.description)?;
-        map.serialize_entry("inputSchema", &tool.input)?;
-        if version.has_structure() {
-            map.serialize_entry("outputSchema", &tool.output)?;
-        }
-        if version.has_annotations() {
-            map.serialize_entry("annotations", &tool.annotations())?;
-        }
-        map.end()
-    }
+    Failure::deserialize(&mut reader)
+        .is_ok_and(|it| it.error.is_some() || matches!(it.status.as_deref(), Some("error" | "unknown")))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -219,7 +125,7 @@ impl Serialize for ToolResult<'_> {
             text: &'a str,
         }
         let mut map = serializer.serialize_map(None)?;
-        stateless(&mut map, self.version)?;
+        serialize_result_header(&mut map, self.version)?;
         map.serialize_entry("content", &[Content { r#type: "text", text: self.text }])?;
         if let Some(structured) = self.structured.filter(|_| self.version.has_structure()) {
             map.serialize_entry("structuredContent", structured)?;
@@ -243,9 +149,9 @@ enum Data<'a> {
     Reason { reason: &'static str },
 }
 
-/// What stands beside the id in a reply.
+/// The result or error of a reply.
 enum Body<'a> {
-    Own(Version, Own),
+    Builtin(Version, Builtin),
     Tool(ToolResult<'a>),
     Error(Error<'a>),
 }
@@ -261,7 +167,7 @@ impl Serialize for Reply<'_> {
         map.serialize_entry("jsonrpc", "2.0")?;
         map.serialize_entry("id", self.id)?;
         match self.body {
-            Body::Own(version, own) => map.serialize_entry("result", &OwnResult(*version, own))?,
+            Body::Builtin(version, builtin) => map.serialize_entry("result", &BuiltinResult(*version, builtin))?,
             Body::Tool(result) => map.serialize_entry("result", result)?,
             Body::Error(error) => map.serialize_entry("error", error)?,
         }
@@ -269,45 +175,13 @@ impl Serialize for Reply<'_> {
     }
 }
 
-struct OwnResult<'a>(Version, &'a Own);
-
-impl Serialize for OwnResult<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let OwnResult(version, own) = self;
-        let mut map = serializer.serialize_map(None)?;
-        stateless(&mut map, *version)?;
-        match own {
-            Own::Pong => {}
-            Own::Initialized => {
-                map.serialize_entry("protocolVersion", version.name())?;
-                map.serialize_entry("capabilities", &Capabilities::default())?;
-                map.serialize_entry("serverInfo", &ServerInfo::new(*version))?;
-                map.serialize_entry("instructions", INSTRUCTIONS)?;
-            }
-            Own::Described => {
-                map.serialize_entry("supportedVersions", &PER_REQUEST)?;
-                map.serialize_entry("capabilities", &Capabilities::default())?;
-                map.serialize_entry("instructions", INSTRUCTIONS)?;
-                keeps(&mut map)?;
-            }
-            Own::Listed => {
-                map.serialize_entry("tools", &Definitions(*version))?;
-                if version.is_stateless() {
-                    keeps(&mut map)?;
-                }
-            }
-        }
-        map.end()
-    }
-}
-
 fn line(id: &Id, body: &Body<'_>) -> Vec<u8> {
     let mut line = Vec::new();
-    write_line(id, body, &mut line).expect("a vector takes all that is written");
+    write_line(id, body, &mut line).expect("writing to a Vec does not fail");
     line
 }
 
-// One kind of writer for all that is written: each further one would be that code once more.
+// Takes a trait object: with a generic writer, the serializer's code would be compiled once for each type.
 fn write_line(id: &Id, body: &Body<'_>, mut out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut out, &Reply { id, body })?;
     out.write_all(b"\n")
@@ -318,14 +192,15 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
+    use super::super::tools::TOOLS;
     use super::*;
     use serde_json::{Value, json};
 
     const VERSIONS: [Version; 5] =
         [Version::V2024_11_05, Version::V2025_03_26, Version::V2025_06_18, Version::V2025_11_25, Version::V2026_07_28];
 
-    fn known(version: Version, what: Own) -> Value {
-        let mut reply: Value = serde_json::from_slice(&own(&Id::param("1").unwrap(), version, what)).unwrap();
+    fn result_of(version: Version, request: Builtin) -> Value {
+        let mut reply: Value = serde_json::from_slice(&builtin(&Id::param("1").unwrap(), version, request)).unwrap();
         reply["result"].take()
     }
 
@@ -334,7 +209,7 @@ mod tests {
         DaemonCall { id: Id::param("1").unwrap(), version, method, params, delivery }
     }
 
-    fn answered(call: &DaemonCall, outcome: Result<&str, ClientError>) -> Value {
+    fn reply_to(call: &DaemonCall, outcome: Result<&str, ClientError>) -> Value {
         let outcome = outcome.map(|text| RawValue::from_string(text.into()).unwrap());
         let mut line = Vec::new();
         write(call, &outcome, &mut line).unwrap();
@@ -351,9 +226,9 @@ mod tests {
     }
 
     #[test]
-    fn each_version_is_told_what_it_knows() {
+    fn each_version_gets_the_keys_it_defines() {
         let tool_keys = VERSIONS.map(|version| {
-            let list = known(version, Own::Listed);
+            let list = result_of(version, Builtin::ListTools);
             assert_eq!(list["tools"].as_array().unwrap().len(), TOOLS.len());
             keys(&list["tools"][0]).join(" ")
         });
@@ -361,7 +236,7 @@ mod tests {
         let old = "description inputSchema name";
         assert_eq!(tool_keys, [old, "annotations description inputSchema name", all, all, all]);
         let server_keys =
-            VERSIONS[..4].iter().map(|version| keys(&known(*version, Own::Initialized)["serverInfo"]).join(" "));
+            VERSIONS[..4].iter().map(|version| keys(&result_of(*version, Builtin::Initialize)["serverInfo"]).join(" "));
         let plain = "name version";
         assert_eq!(
             server_keys.collect::<Vec<_>>(),
@@ -369,19 +244,19 @@ mod tests {
         );
         let result_keys = VERSIONS.map(|version| {
             let call = call(version, "topology", DeliveryGuarantee::AtLeastOnce);
-            keys(&answered(&call, Ok("{\"N\":1}"))["result"]).join(" ")
+            keys(&reply_to(&call, Ok("{\"N\":1}"))["result"]).join(" ")
         });
         let unstructured = "content isError";
         let structured = "content isError structuredContent";
         let stateless = "_meta content isError resultType structuredContent";
         assert_eq!(result_keys, [unstructured, unstructured, structured, structured, stateless]);
-        assert_eq!(known(Version::V2025_06_18, Own::Pong), json!({}));
+        assert_eq!(result_of(Version::V2025_06_18, Builtin::Ping), json!({}));
     }
 
     #[test]
     fn a_result_is_given_as_text_and_as_a_value() {
         let call = call(Version::V2025_11_25, "memory_recall", DeliveryGuarantee::AtLeastOnce);
-        let got = answered(&call, Ok("{\"hits\":[\"a\\n\\\"b\\\"\"],\"error\":1}"));
+        let got = reply_to(&call, Ok("{\"hits\":[\"a\\n\\\"b\\\"\"],\"error\":1}"));
         assert_eq!(
             got["result"],
             json!({
@@ -393,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn results_that_say_that_they_failed_are_errors() {
+    fn results_that_report_a_failure_are_errors() {
         for (method, result, failed) in [
             ("events_query", "{\"error\":\"no kind\"}", true),
             ("events_query", "{\"events\":[],\"count\":0}", false),
@@ -404,27 +279,27 @@ mod tests {
             ("memory_capture", "{\"status\":\"error\"}", false),
         ] {
             let call = call(Version::V2025_11_25, method, DeliveryGuarantee::AtLeastOnce);
-            assert_eq!(answered(&call, Ok(result))["result"]["isError"], failed, "{method} {result}");
+            assert_eq!(reply_to(&call, Ok(result))["result"]["isError"], failed, "{method} {result}");
         }
     }
 
     #[test]
-    fn the_daemons_refusal_is_for_the_model_to_mend() {
+    fn an_error_of_the_daemon_is_a_failed_result() {
         let call = call(Version::V2025_06_18, "memory_recall", DeliveryGuarantee::AtLeastOnce);
         let refused = ClientError::Refused { code: -32602, message: "missing required param: 'cue'".into() };
         assert_eq!(
-            answered(&call, Err(refused))["result"],
+            reply_to(&call, Err(refused))["result"],
             json!({"content": [{"type": "text", "text": "missing required param: 'cue'"}], "isError": true})
         );
     }
 
     #[test]
-    fn a_daemon_that_is_not_there_fails_loudly() {
+    fn an_unreachable_daemon_is_a_json_rpc_error() {
         for (version, code) in
             [(Version::V2024_11_05, -32002), (Version::V2025_11_25, -32002), (Version::V2026_07_28, -32603)]
         {
             let call = call(version, "memory_recall", DeliveryGuarantee::AtLeastOnce);
-            let got = answered(&call, Err(unreachable(UnreachableReason::NoSocket)));
+            let got = reply_to(&call, Err(unreachable(UnreachableReason::NoSocket)));
             let want = json!({
                 "code": code,
                 "message": "daemon_unreachable: there is no socket at /s; start it with: iaid serve",
@@ -435,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_second_call_would_do_it_twice_that_is_said() {
+    fn an_error_after_which_a_call_may_be_done_twice_warns() {
         let path = || PathBuf::from("/s");
         let stopping = || ClientError::Refused { code: -32001, message: "daemon is stopping".into() };
         for (error, uncertain) in [
@@ -447,11 +322,11 @@ mod tests {
             (stopping(), true),
             (ClientError::Refused { code: -32602, message: "bad".into() }, false),
         ] {
-            for (delivery, said_so) in
+            for (delivery, warns) in
                 [(DeliveryGuarantee::AtMostOnce, uncertain), (DeliveryGuarantee::AtLeastOnce, false)]
             {
                 let call = call(Version::V2025_11_25, "memory_contradict", delivery);
-                assert_eq!(said(&call, &error).ends_with(LOOK_FIRST), said_so, "{error}");
+                assert_eq!(error_text(&call, &error).ends_with(CHECK_FIRST), warns, "{error}");
             }
         }
     }
