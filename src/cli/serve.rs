@@ -146,8 +146,8 @@ pub(crate) fn run(
     let options = DaemonOptions {
         store,
         thresholds,
-        look_every: args.look_every,
-        rest_after: args.rest_after,
+        check_interval: args.look_every,
+        release_after: args.rest_after,
         limits,
         max_connections,
     };

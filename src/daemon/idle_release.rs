@@ -1,44 +1,44 @@
-//! When memory is given back: once, a while after the last thing that was done, and when it falls asleep.
+//! Timer for releasing idle memory: fires once, `after` the last activity, and at once when the daemon falls asleep.
 //!
-//! What is given back, and whether somebody is still at work, is not known here.
+//! Pure. The owner decides what is released, and whether work in progress delays it.
 
 use std::time::{Duration, Instant};
 
-/// When the next rest is due.
+/// The timer.
 pub(crate) struct IdleRelease {
     after: Duration,
-    /// `None` where nothing was done since the last one.
+    /// `None` if there was no activity since the last release.
     due: Option<Instant>,
 }
 
 impl IdleRelease {
-    /// The first one is due after the start, which takes memory too.
+    /// Starts the timer, since the start takes memory too.
     pub(crate) fn new(after: Duration, now: Instant) -> IdleRelease {
         IdleRelease { after, due: now.checked_add(after) }
     }
 
-    /// Something was done.
-    pub(crate) fn used(&mut self, now: Instant) {
+    /// Restarts the timer at an activity.
+    pub(crate) fn restart(&mut self, now: Instant) {
         self.due = now.checked_add(self.after);
     }
 
-    /// It falls asleep, and wants no moment of its own there: what is due later is due now.
+    /// Makes a running timer due at once: asleep the daemon wakes for no timer of its own.
     pub(crate) fn hasten(&mut self, now: Instant) {
         self.due = self.due.map(|due| due.min(now));
     }
 
-    /// Much was done, and nothing will follow.
-    pub(crate) fn at_once(&mut self, now: Instant) {
+    /// Makes the timer due at once, even if it is not running.
+    pub(crate) fn set_due(&mut self, now: Instant) {
         self.due = Some(now);
     }
 
-    /// When it is due.
-    pub(crate) fn moment(&self) -> Option<Instant> {
+    /// Returns when the timer is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Is it due? Said once.
-    pub(crate) fn begin(&mut self, now: Instant) -> bool {
+    /// Returns true and stops the timer if it is due.
+    pub(crate) fn take_due(&mut self, now: Instant) -> bool {
         self.due.take_if(|due| *due <= now).is_some()
     }
 }
@@ -50,27 +50,27 @@ mod tests {
     const AFTER: Duration = Duration::from_secs(20);
 
     #[test]
-    fn it_is_due_once_after_the_last_thing_done() {
+    fn it_fires_once_after_the_last_activity() {
         let start = Instant::now();
-        let mut rest = IdleRelease::new(AFTER, start);
-        assert!(!rest.begin(start + AFTER / 2));
-        rest.used(start + AFTER / 2);
-        assert!(!rest.begin(start + AFTER));
-        assert_eq!(rest.moment(), Some(start + AFTER * 3 / 2));
-        assert!(rest.begin(start + AFTER * 2));
-        assert_eq!(rest.moment(), None);
-        assert!(!rest.begin(start + AFTER * 9), "nothing was done since");
+        let mut timer = IdleRelease::new(AFTER, start);
+        assert!(!timer.take_due(start + AFTER / 2));
+        timer.restart(start + AFTER / 2);
+        assert!(!timer.take_due(start + AFTER));
+        assert_eq!(timer.deadline(), Some(start + AFTER * 3 / 2));
+        assert!(timer.take_due(start + AFTER * 2));
+        assert_eq!(timer.deadline(), None);
+        assert!(!timer.take_due(start + AFTER * 9), "there was no activity since");
     }
 
     #[test]
-    fn asleep_there_is_no_moment_to_come() {
+    fn it_does_not_run_asleep() {
         let start = Instant::now();
-        let mut rest = IdleRelease::new(AFTER, start);
-        rest.hasten(start);
-        assert!(rest.begin(start));
-        rest.hasten(start + AFTER);
-        assert_eq!(rest.moment(), None, "there is nothing to give back");
-        rest.at_once(start + AFTER);
-        assert!(rest.begin(start + AFTER));
+        let mut timer = IdleRelease::new(AFTER, start);
+        timer.hasten(start);
+        assert!(timer.take_due(start));
+        timer.hasten(start + AFTER);
+        assert_eq!(timer.deadline(), None, "there is nothing to release");
+        timer.set_due(start + AFTER);
+        assert!(timer.take_due(start + AFTER));
     }
 }

@@ -1,4 +1,4 @@
-//! What is to stand in the journal and does not yet: written by workers, in order, one write at a time.
+//! Pending journal entries: a bounded queue flushed in order by a worker, one write at a time.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,68 +10,69 @@ use crate::daemon::task::{TaskResult, guarded};
 use crate::lifecycle::journal::{self, Entry};
 use crate::serve::control_plane::Task;
 
-/// Most entries that wait for the disk. Picked: more than a cycle and a storm of moves bring.
-const WAITING: usize = 1024;
+/// Maximum entries that wait; further ones are dropped. Picked: more than one cycle and a burst of transitions cause
+/// between two writes.
+const MAX_WAITING_COUNT: usize = 1024;
 
 type Entries = Vec<(Timestamp, Entry)>;
 
-/// The journal's entries on their way.
+/// The queue.
 pub(crate) struct JournalQueue {
     store: PathBuf,
     waiting: Entries,
-    /// What a worker is to write; it takes it when it begins.
-    under_way: Option<Arc<Mutex<Entries>>>,
-    /// The log says that the journal cannot be written. Said again only after it could.
-    failure_told: bool,
+    /// The entries of the write in progress. The worker takes them when it begins.
+    in_progress: Option<Arc<Mutex<Entries>>>,
+    /// The last write failed, and the log says so. Logged again only after a write that succeeded.
+    is_failing: bool,
 }
 
 impl JournalQueue {
     pub(crate) fn new(store: PathBuf) -> JournalQueue {
-        JournalQueue { store, waiting: Vec::new(), under_way: None, failure_told: false }
+        JournalQueue { store, waiting: Vec::new(), in_progress: None, is_failing: false }
     }
 
-    /// Something has happened.
-    pub(crate) fn note(&mut self, now: Timestamp, entry: Entry) {
-        if self.waiting.len() < WAITING {
+    /// Appends an entry.
+    pub(crate) fn push(&mut self, now: Timestamp, entry: Entry) {
+        if self.waiting.len() < MAX_WAITING_COUNT {
             self.waiting.push((now, entry));
         }
     }
 
-    /// Is all of it in the journal?
-    pub(crate) fn is_written(&self) -> bool {
-        self.waiting.is_empty() && self.under_way.is_none()
+    /// Returns true if every entry is in the journal.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_progress.is_none()
     }
 
-    /// The write to be started now, if one is wanted and none is under way.
+    /// Returns the write to be started, if entries wait and none is in progress.
     pub(crate) fn begin(&mut self) -> Option<Task<TaskResult>> {
-        if self.under_way.is_some() || self.waiting.is_empty() {
+        if self.in_progress.is_some() || self.waiting.is_empty() {
             return None;
         }
         let entries = Arc::new(Mutex::new(std::mem::take(&mut self.waiting)));
-        self.under_way = Some(Arc::clone(&entries));
+        self.in_progress = Some(Arc::clone(&entries));
         let store = self.store.clone();
         Some(guarded(
-            move || TaskResult::Journal(append(&store, take(&entries))),
-            |panic| TaskResult::Journal(Err(io::Error::other(panic))),
+            move || TaskResult::JournalWritten(append(&store, take(&entries))),
+            |panic| TaskResult::JournalWritten(Err(io::Error::other(panic))),
         ))
     }
 
     /// The write has ended.
     pub(crate) fn written(&mut self, outcome: &io::Result<()>) {
-        self.under_way = None;
+        self.in_progress = None;
         match outcome {
-            Ok(()) => self.failure_told = false,
-            Err(e) if !self.failure_told => {
-                self.failure_told = true;
+            Ok(()) => self.is_failing = false,
+            Err(e) if !self.is_failing => {
+                self.is_failing = true;
                 log::warn!("the journal in {} cannot be written: {e}", self.store.display());
             }
             Err(_) => {}
         }
     }
 
-    /// Writes what is left, at the end, when nobody waits any more and no worker begins anything.
+    /// Writes the entries that are left at the end of the process, when no worker begins a task any more.
     pub(crate) fn finish(&mut self) {
-        let mut left = self.under_way.as_deref().map(take).unwrap_or_default();
+        let mut left = self.in_progress.as_deref().map(take).unwrap_or_default();
         left.append(&mut self.waiting);
         let outcome = append(&self.store, left);
         self.written(&outcome);
@@ -82,7 +83,7 @@ fn take(entries: &Mutex<Entries>) -> Entries {
     std::mem::take(&mut entries.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Appends the entries, those of one time together.
+/// Appends the entries to the journal, those of one time in one write.
 fn append(store: &std::path::Path, entries: Entries) -> io::Result<()> {
     let mut entries = entries.into_iter().peekable();
     while let Some((now, entry)) = entries.next() {
@@ -100,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_worker_has_begun_is_written_at_the_end_and_nothing_twice() {
+    fn finish_writes_what_no_worker_has_begun_and_nothing_twice() {
         let home = tempfile::tempdir().unwrap();
         let now = Timestamp::now();
         let written = || {
@@ -109,16 +110,16 @@ mod tests {
         };
         let stopped = || Entry::DaemonStopped { reason: "signal" };
         for (begins, lines) in [(false, 2), (true, 4)] {
-            let mut journal = JournalQueue::new(home.path().to_owned());
-            journal.note(now, stopped());
-            let work = journal.begin().unwrap();
-            journal.note(now, stopped());
+            let mut queue = JournalQueue::new(home.path().to_owned());
+            queue.push(now, stopped());
+            let write = queue.begin().unwrap();
+            queue.push(now, stopped());
             if begins {
-                work();
+                write();
             }
-            assert!(!journal.is_written());
-            journal.finish();
-            assert!(journal.is_written());
+            assert!(!queue.is_idle());
+            queue.finish();
+            assert!(queue.is_idle());
             assert_eq!(written(), lines);
         }
     }

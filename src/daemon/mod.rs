@@ -1,13 +1,16 @@
-//! The daemon: the server, with the memory behind it and the lifecycle beside it.
+//! The daemon: starts the server with the memory as its dispatch and the lifecycle as its control plane.
 
+mod clock;
 mod control_plane;
 mod idle_release;
 mod journal_queue;
 mod quiet_hours;
 mod rem_cycle;
+mod service_manager;
 mod socket_watch;
 mod spool_watch;
 mod status;
+mod status_writer;
 mod task;
 
 use std::fmt;
@@ -32,37 +35,37 @@ use crate::sys::listener::Listener;
 use crate::sys::notify::Notifier;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 
-use self::control_plane::{DaemonPlane, Parts};
+use self::control_plane::{DaemonControlPlane, Parts};
 
-/// Where to listen, unless a listener was inherited.
+/// Where the daemon listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listen {
-    /// On this descriptor, whatever was inherited.
+    /// On this descriptor, even if a listener was inherited.
     Fd(i32),
-    /// On a socket of our own at this path.
+    /// On the inherited listener, or else on a new socket at this path.
     Path(PathBuf),
-    /// Only where a listener was inherited: no path is known, for this reason.
+    /// On the inherited listener only. The text says why no path is known.
     Nowhere(String),
 }
 
-/// How to run.
+/// The daemon's options.
 #[derive(Clone, Debug)]
 pub struct DaemonOptions {
     /// The folder of the store and the state files.
     pub store: PathBuf,
-    /// When it gets drowsy, sleeps and hibernates.
+    /// The lifecycle's thresholds.
     pub thresholds: Thresholds,
-    /// How often it is looked, while awake, for deferred captures and whether the socket is in its place.
-    pub look_every: Duration,
-    /// How long after the last request memory is given back.
-    pub rest_after: Duration,
-    /// The bounds; [`Limits::max_connections`] is set from the next field.
+    /// The interval, while awake, of the checks for deferred captures and of the socket's path.
+    pub check_interval: Duration,
+    /// The idle time after which memory is released.
+    pub release_after: Duration,
+    /// The server's limits. [`Limits::max_connections`] is replaced by the value of the next field.
     pub limits: Limits,
-    /// Connections at once; by default what the descriptors allow.
+    /// Maximum connections. By default as many as the file descriptor limit allows.
     pub max_connections: Option<usize>,
 }
 
-/// Why the daemon cannot start, or could not go on: a sentence with the way out.
+/// An error that ends the daemon, as a sentence with what to do.
 #[derive(Debug)]
 pub struct StartError(String);
 
@@ -74,36 +77,36 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Serves until a signal stops it; with an inherited listener also until it has nothing left to do and
-/// nobody is there.
+/// Serves until SIGTERM or SIGINT. With an inherited listener it also returns at the end of hibernation.
 ///
 /// # Errors
-/// Why it could not start or go on.
+/// [`StartError`] if the signal handlers, the listener, the store or the event queue cannot be set up, or if
+/// the event loop fails.
 pub fn serve(
     options: DaemonOptions,
     listen: Listen,
     inherited: Inherited,
     notifier: Notifier,
 ) -> Result<(), StartError> {
-    let stop = stop_signals().map_err(because("signals cannot be caught"))?;
-    outlive_file_limit().map_err(because("signals cannot be caught"))?;
+    let stop = stop_signals().map_err(because("cannot install the signal handlers"))?;
+    survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
-    let plane = DaemonPlane::new(Parts {
+    let plane = DaemonControlPlane::new(Parts {
         store: options.store,
         records: memory.records(),
-        night: memory.night(),
+        maintenance: memory.night(),
         notifier,
         thresholds: options.thresholds,
-        place: listener.place(),
-        look_every: options.look_every,
-        rest_after: options.rest_after,
+        socket: listener.place(),
+        check_interval: options.check_interval,
+        release_after: options.release_after,
     });
-    let server = Server::new(listener, memory).map_err(because("no event queue is to be had"))?;
+    let server = Server::new(listener, memory).map_err(because("cannot create the event queue"))?;
     let server = server.limits(limits).plane(plane).stop_when_readable(stop);
     log::info!("iaid {} is ready", env!("CARGO_PKG_VERSION"));
-    server.run().map_err(because("the event loop ended"))?;
+    server.run().map_err(because("the event loop failed"))?;
     log::info!("stopped");
     Ok(())
 }
@@ -111,16 +114,16 @@ pub fn serve(
 /// Serves standard input and output until the input ends.
 ///
 /// # Errors
-/// Why it could not start, or read and write.
+/// [`StartError`] if the store cannot be opened, or if reading or writing fails.
 pub fn serve_stdio(options: DaemonOptions) -> Result<(), StartError> {
-    outlive_file_limit().map_err(because("signals cannot be caught"))?;
+    survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
     let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
-    // Files of our own: the standard library's handles have locks and buffers, and others hold them.
-    let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
+    // Duplicated descriptors: the standard library's handles have locks and buffers of their own.
+    let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let (input, output) = (io::stdin(), io::stdout());
-    own(input.as_fd())
-        .and_then(|input| stdio::serve(&memory, &options.limits, input, own(output.as_fd())?))
-        .map_err(because("standard input and output cannot be served"))
+    duplicate(input.as_fd())
+        .and_then(|input| stdio::serve(&memory, &options.limits, input, duplicate(output.as_fd())?))
+        .map_err(because("cannot serve standard input and output"))
 }
 
 fn because(what: &str) -> impl FnOnce(io::Error) -> StartError {
@@ -148,19 +151,18 @@ fn open_listener(listen: Listen, inherited: Inherited) -> Result<Listener, Start
 }
 
 fn fit_to_descriptors(options: &DaemonOptions) -> Result<Limits, StartError> {
-    let descriptors = fd_limit::raise().map_err(because("the limit of file descriptors cannot be read"))?;
+    let descriptors = fd_limit::raise().map_err(because("cannot read the file descriptor limit"))?;
     let workers = options.limits.workers;
     let most = limits::most_connections(descriptors, workers);
     let wanted = options.max_connections.unwrap_or_else(|| limits::connections_for(descriptors, workers));
     if wanted > most {
-        log::warn!("--max-connections {wanted} is more than {descriptors} file descriptors allow: {most} are served");
+        log::warn!("--max-connections {wanted} exceeds what {descriptors} file descriptors allow: {most} are used");
     }
     Ok(Limits { max_connections: wanted.min(most), ..options.limits.clone() })
 }
 
-/// The end of a pipe that becomes readable at the first SIGTERM or SIGINT. A second one ends the
-/// process at once, with status 1, whatever it is doing. SIGHUP does nothing: its default would end
-/// a daemon whose terminal closes.
+/// Returns the end of a pipe that becomes readable at the first SIGTERM or SIGINT. A second one ends the
+/// process at once with status 1. SIGHUP is ignored, because its default ends a daemon whose terminal closes.
 fn stop_signals() -> io::Result<OwnedFd> {
     let (readable, writable) = UnixStream::pair()?;
     signals::stop_into(&writable, &[SIGTERM, SIGINT])?;
@@ -168,8 +170,8 @@ fn stop_signals() -> io::Result<OwnedFd> {
     Ok(readable.into())
 }
 
-/// Makes a write over RLIMIT_FSIZE an error of that write, as a full disk is, instead of the
-/// process's end (setrlimit(2)).
-fn outlive_file_limit() -> io::Result<()> {
+/// Makes a write beyond RLIMIT_FSIZE fail with an error, as a full disk does, instead of ending the process
+/// (setrlimit(2)).
+fn survive_file_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false))).map(drop)
 }

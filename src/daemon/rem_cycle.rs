@@ -1,7 +1,7 @@
-//! Runs the REM cycle while the machine dreams: one chunk on a worker at a time, and what came of it to
-//! the machine, the journal and the files.
+//! Runs the REM cycle one chunk at a time on a worker, and turns each result into effects for the machine, the journal
+//! and the state files.
 //!
-//! It decides nothing: whether there is to be a next chunk is asked between two of them.
+//! It does not decide whether a next chunk runs: its owner does, between two chunks.
 
 use serde::Serialize;
 
@@ -11,129 +11,128 @@ use crate::lifecycle::machine::Event;
 use crate::memory::{Brought, Chunk, Cycle, Night, StepReport, Told};
 use crate::serve::control_plane::Task;
 
-/// The cycle, and what became of those before.
+/// The cycle in progress, and metrics of the cycles so far.
 pub(crate) struct RemCycleRunner {
-    night: Night,
-    /// Between two chunks.
+    maintenance: Night,
+    /// `None` while a chunk runs, or if no cycle is in progress.
     cycle: Option<Cycle>,
-    figures: CycleMetrics,
+    metrics: CycleMetrics,
 }
 
-/// What `status` says of cycles, those since the start.
+/// Metrics of the cycles since the start of the process, as `status` shows them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct CycleMetrics {
-    /// The step that the cycle is at; null where none is under way.
+    /// The current step; null if no cycle is in progress.
     step: Option<&'static str>,
-    /// Steps of it that are done.
+    /// Completed steps of the cycle in progress.
     steps_done: usize,
-    /// Steps in all: one more where the index is made anew.
+    /// All steps of the cycle: one more if the index is rebuilt.
     steps: usize,
     finished: u64,
     failed: u64,
     interrupted: u64,
     last_error: Option<String>,
-    /// What the last finished one has brought.
+    /// Totals of the last finished cycle.
     #[serde(flatten)]
-    brought: Brought,
+    totals: Brought,
 }
 
-/// What came of a chunk.
+/// The effects of a chunk.
 #[derive(Default)]
 pub(crate) struct ChunkEffects {
-    /// A step is at its end, or failed for this reason.
+    /// A step that is complete, or the one that failed and its error.
     pub(crate) step: Option<(StepReport, Option<String>)>,
-    /// What became of hooks' files.
-    pub(crate) told: Vec<Told>,
-    /// For the machine.
+    /// The outcomes of files of deferred captures.
+    pub(crate) files: Vec<Told>,
+    /// The event for the machine.
     pub(crate) event: Option<Event>,
 }
 
 impl RemCycleRunner {
-    pub(crate) fn new(night: Night) -> RemCycleRunner {
-        RemCycleRunner { night, cycle: None, figures: CycleMetrics { steps: Night::STEPS, ..CycleMetrics::default() } }
+    pub(crate) fn new(maintenance: Night) -> RemCycleRunner {
+        let metrics = CycleMetrics { steps: Night::STEPS, ..CycleMetrics::default() };
+        RemCycleRunner { maintenance, cycle: None, metrics }
     }
 
-    /// Is there anything that no cycle has seen?
-    pub(crate) fn has_news(&self) -> bool {
-        self.night.has_news()
+    /// Returns true if there are changes that no finished cycle has processed.
+    pub(crate) fn has_changes(&self) -> bool {
+        self.maintenance.has_news()
     }
 
-    pub(crate) fn night(&self) -> &Night {
-        &self.night
+    pub(crate) fn maintenance(&self) -> &Night {
+        &self.maintenance
     }
 
-    pub(crate) fn figures(&self) -> &CycleMetrics {
-        &self.figures
+    pub(crate) fn metrics(&self) -> &CycleMetrics {
+        &self.metrics
     }
 
-    /// The next chunk, and the step that it begins, if it does.
+    /// Returns the next task of the cycle, and the step that it begins, if it begins one. If no cycle is in progress the
+    /// task begins one.
     pub(crate) fn next(&mut self) -> (Task<TaskResult>, Option<&'static str>) {
-        let night = self.night.clone();
+        let maintenance = self.maintenance.clone();
         let Some(cycle) = self.cycle.take() else {
-            let work = guarded(
-                move || TaskResult::Began(night.begin()),
-                |panic| TaskResult::Began(Err(CallError::failed(panic))),
-            );
-            return (work, None);
+            let panicked = |panic| TaskResult::CycleBegun(Err(CallError::failed(panic)));
+            return (guarded(move || TaskResult::CycleBegun(maintenance.begin()), panicked), None);
         };
         let (new_step, step) = (cycle.new_step(), cycle.step().unwrap_or("end"));
         let panicked =
-            move |panic| TaskResult::Chunk(Chunk::Failed(StepReport::nothing(step), CallError::failed(panic)));
-        (guarded(move || TaskResult::Chunk(night.chunk(cycle)), panicked), new_step)
+            move |panic| TaskResult::ChunkRan(Chunk::Failed(StepReport::nothing(step), CallError::failed(panic)));
+        (guarded(move || TaskResult::ChunkRan(maintenance.chunk(cycle)), panicked), new_step)
     }
 
-    /// A cycle was begun, or could not be.
-    pub(crate) fn began(&mut self, outcome: Result<Cycle, CallError>) -> ChunkEffects {
+    /// Applies the result of beginning a cycle.
+    pub(crate) fn begun(&mut self, outcome: Result<Cycle, CallError>) -> ChunkEffects {
         match outcome {
             Ok(cycle) => {
-                self.figures.last_error = None;
-                self.keep(cycle);
+                self.metrics.last_error = None;
+                self.keep_cycle(cycle);
                 ChunkEffects::default()
             }
             Err(error) => self.fail(StepReport::nothing("begin"), &error),
         }
     }
 
-    /// A chunk ran.
-    pub(crate) fn ran(&mut self, chunk: Chunk) -> ChunkEffects {
-        match chunk {
+    /// Applies the result of a chunk.
+    pub(crate) fn ran(&mut self, outcome: Chunk) -> ChunkEffects {
+        match outcome {
             Chunk::Ran { cycle, completed, told } => {
-                self.keep(cycle);
-                ChunkEffects { step: completed.map(|report| (report, None)), told, event: None }
+                self.keep_cycle(cycle);
+                ChunkEffects { step: completed.map(|report| (report, None)), files: told, event: None }
             }
-            Chunk::Ended(brought) => {
-                self.forget();
-                self.figures.finished += 1;
-                self.figures.brought = brought;
+            Chunk::Ended(totals) => {
+                self.drop_cycle();
+                self.metrics.finished += 1;
+                self.metrics.totals = totals;
                 ChunkEffects { event: Some(Event::CycleEnded), ..ChunkEffects::default() }
             }
             Chunk::Failed(report, error) => self.fail(report, &error),
         }
     }
 
-    /// The machine dreams no more: the store knows where to go on.
+    /// The machine has left DREAMING before the cycle's end. The next cycle continues at the cursors in the store.
     pub(crate) fn interrupt(&mut self) {
-        self.forget();
-        self.figures.interrupted += 1;
+        self.drop_cycle();
+        self.metrics.interrupted += 1;
     }
 
-    /// The cycle that is between two chunks is nobody's any more.
-    pub(crate) fn forget(&mut self) {
+    /// Drops the cycle between two chunks.
+    pub(crate) fn drop_cycle(&mut self) {
         self.cycle = None;
-        (self.figures.step, self.figures.steps_done, self.figures.steps) = (None, 0, Night::STEPS);
+        (self.metrics.step, self.metrics.steps_done, self.metrics.steps) = (None, 0, Night::STEPS);
     }
 
-    fn keep(&mut self, cycle: Cycle) {
-        (self.figures.step, self.figures.steps_done) = (cycle.step(), cycle.steps_done());
-        self.figures.steps = cycle.steps();
+    fn keep_cycle(&mut self, cycle: Cycle) {
+        (self.metrics.step, self.metrics.steps_done) = (cycle.step(), cycle.steps_done());
+        self.metrics.steps = cycle.steps();
         self.cycle = Some(cycle);
     }
 
     fn fail(&mut self, report: StepReport, error: &CallError) -> ChunkEffects {
-        self.forget();
-        self.figures.failed += 1;
-        self.figures.last_error = Some(format!("step {}: {}", report.step, error.message));
+        self.drop_cycle();
+        self.metrics.failed += 1;
+        self.metrics.last_error = Some(format!("step {}: {}", report.step, error.message));
         let event = Some(Event::StepFailed(report.step));
-        ChunkEffects { step: Some((report, Some(error.message.clone()))), told: Vec::new(), event }
+        ChunkEffects { step: Some((report, Some(error.message.clone()))), files: Vec::new(), event }
     }
 }

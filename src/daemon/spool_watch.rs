@@ -1,4 +1,4 @@
-//! When it is looked whether hooks have left something, and when it is tried again.
+//! Schedules the batches in which deferred captures of hooks are drained. Pure.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -6,74 +6,76 @@ use crate::lifecycle::state::State;
 use crate::memory::Next;
 use crate::serve::control_plane::Now;
 
-/// Longest wait for the next try, whatever date a file's name has, and the wait after a failure.
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
-const FAILURE_PAUSE: Duration = Duration::from_secs(60);
+/// Longest wait for the next attempt, whatever date a file's name has.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The wait after a batch that failed.
+const FAILURE_WAIT: Duration = Duration::from_secs(60);
 
 /// When the next batch is due.
 pub(crate) struct SpoolWatch {
     due: Due,
-    /// Between two looks while nothing waits (none asleep).
-    every: Duration,
+    /// The time between two checks while no files wait.
+    interval: Duration,
 }
 
 #[derive(Clone, Copy)]
 enum Due {
-    /// A look, while it is awake or drowsy.
-    Look(Instant),
-    /// Files wait, whatever the state.
+    /// A check for files, in WAKE and DROWSY only.
+    Check(Instant),
+    /// Files wait; a batch in any state.
     Files(Instant),
-    /// A batch is under way, begun at this moment.
+    /// A batch is in progress, begun at this time.
     Running(Instant),
 }
 
 impl SpoolWatch {
-    /// The first look is at once.
-    pub(crate) fn new(every: Duration, now: Instant) -> SpoolWatch {
-        SpoolWatch { due: Due::Files(now), every }
+    /// The first batch is due at once, in any state.
+    pub(crate) fn new(interval: Duration, now: Instant) -> SpoolWatch {
+        SpoolWatch { due: Due::Files(now), interval }
     }
 
-    /// When the next batch is due in this state.
-    pub(crate) fn moment(&self, state: State) -> Option<Instant> {
+    /// Returns when the next batch is due in this state.
+    pub(crate) fn deadline(&self, state: State) -> Option<Instant> {
         match self.due {
-            Due::Look(at) if matches!(state, State::Wake | State::Drowsy) => Some(at),
+            Due::Check(at) if matches!(state, State::Wake | State::Drowsy) => Some(at),
             Due::Files(at) => Some(at),
-            Due::Look(_) | Due::Running(_) => None,
+            Due::Check(_) | Due::Running(_) => None,
         }
     }
 
-    /// A batch is under way.
+    /// Begins a batch.
     pub(crate) fn started(&mut self, now: Instant) {
         self.due = Due::Running(now);
     }
 
-    /// Somebody woke the daemon: the next look is due at once.
-    pub(crate) fn woken(&mut self, now: Instant) {
-        if let Due::Look(at) = &mut self.due {
+    /// Makes the next check due at once: the daemon was woken.
+    pub(crate) fn wake(&mut self, now: Instant) {
+        if let Due::Check(at) = &mut self.due {
             *at = now;
         }
     }
 
-    /// It has ended, and this is said of the next one.
+    /// Ends a batch; `next` says when the next one is due.
     pub(crate) fn ended(&mut self, next: Next, now: Now) {
         self.due = match next {
             Next::Now => Due::Files(now.instant),
             Next::At(us) => {
                 let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let ahead = u64::try_from(us).map(Duration::from_micros).unwrap_or_default().saturating_sub(wall);
-                Due::Files(now.instant + ahead.min(LONGEST_WAIT))
+                Due::Files(now.instant + ahead.min(MAX_WAIT))
             }
-            // From its beginning, so that it falls together with the look at the socket.
+            // Counted from the batch's beginning, so that it shares a wake-up with the check of the socket.
             Next::Nothing => {
                 let began = if let Due::Running(began) = self.due { began } else { now.instant };
-                Due::Look(began + self.every)
+                Due::Check(began + self.interval)
             }
         };
     }
 
-    /// It could not be done.
+    /// Ends a batch that failed.
     pub(crate) fn failed(&mut self, now: Now) {
-        self.due = Due::Files(now.instant + FAILURE_PAUSE);
+        self.due = Due::Files(now.instant + FAILURE_WAIT);
     }
 }
 
@@ -81,7 +83,7 @@ impl SpoolWatch {
 mod tests {
     use super::*;
 
-    const EVERY: Duration = Duration::from_secs(60);
+    const INTERVAL: Duration = Duration::from_secs(60);
 
     /// `seconds` after `start`, by a wall clock that shows `wall` seconds since 1970.
     fn at(start: Instant, seconds: u64, wall: u64) -> Now {
@@ -89,32 +91,32 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_from_beginning_to_beginning_while_awake_and_at_each_wake() {
+    fn files_are_checked_for_at_each_interval_while_awake_and_at_each_wake() {
         let start = Instant::now();
-        let mut watch = SpoolWatch::new(EVERY, start);
-        assert_eq!(watch.moment(State::Sleep), Some(start), "what waits at the start is taken in whatever the state");
+        let mut watch = SpoolWatch::new(INTERVAL, start);
+        assert_eq!(watch.deadline(State::Sleep), Some(start), "files that wait at the start are drained in any state");
         watch.started(start);
-        assert_eq!(watch.moment(State::Wake), None);
+        assert_eq!(watch.deadline(State::Wake), None);
         watch.ended(Next::Nothing, at(start, 5, 0));
-        assert_eq!(watch.moment(State::Wake), Some(start + EVERY));
-        assert_eq!(watch.moment(State::Sleep), None);
-        watch.woken(start + Duration::from_secs(20));
-        assert_eq!(watch.moment(State::Drowsy), Some(start + Duration::from_secs(20)));
+        assert_eq!(watch.deadline(State::Wake), Some(start + INTERVAL));
+        assert_eq!(watch.deadline(State::Sleep), None);
+        watch.wake(start + Duration::from_secs(20));
+        assert_eq!(watch.deadline(State::Drowsy), Some(start + Duration::from_secs(20)));
     }
 
     #[test]
-    fn a_clock_that_jumps_moves_no_try_by_more_than_an_hour() {
+    fn a_clock_that_jumps_delays_no_attempt_by_more_than_an_hour() {
         let start = Instant::now();
         let wait = |due_seconds: i64, wall: u64| {
-            let mut watch = SpoolWatch::new(EVERY, start);
+            let mut watch = SpoolWatch::new(INTERVAL, start);
             watch.started(start);
             watch.ended(Next::At(due_seconds * 1_000_000), at(start, 0, wall));
-            watch.moment(State::Sleep).expect("files wait").duration_since(start)
+            watch.deadline(State::Sleep).expect("files wait").duration_since(start)
         };
-        assert_eq!(wait(1_000_060, 1_000_000), EVERY);
+        assert_eq!(wait(1_000_060, 1_000_000), INTERVAL);
         assert_eq!(wait(1_000_060, 2_000_000), Duration::ZERO, "set forward");
-        assert_eq!(wait(1_000_060, 0), LONGEST_WAIT, "set back to 1970");
+        assert_eq!(wait(1_000_060, 0), MAX_WAIT, "set back to 1970");
         assert_eq!(wait(-5, 1_000_000), Duration::ZERO, "due before 1970");
-        assert_eq!(wait(i64::MAX / 1_000_000, 1_000_000), LONGEST_WAIT, "due at the end of time");
+        assert_eq!(wait(i64::MAX / 1_000_000, 1_000_000), MAX_WAIT, "due at the end of time");
     }
 }

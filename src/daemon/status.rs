@@ -1,4 +1,4 @@
-//! What the control plane says: the reply to `status`, and those to the other control messages.
+//! The control plane's replies: to `status`, and to the other control messages.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::lifecycle::state_file::{Digest, StateChange};
 use crate::lifecycle::status_file::Quarantine;
 use crate::serve::control_plane::Counters;
 
-/// `status`, whole.
+/// The reply to `status`.
 #[derive(Serialize)]
 pub(crate) struct StatusReply<'a> {
     pub(crate) ok: bool,
@@ -31,13 +31,13 @@ pub(crate) struct StatusReply<'a> {
 
 #[derive(Serialize)]
 pub(crate) struct RemCycleStatus<'a> {
-    /// Somebody asked for one that has not begun.
+    /// A `force_rem` is pending.
     pub(crate) asked: bool,
     #[serde(flatten)]
-    pub(crate) figures: &'a CycleMetrics,
+    pub(crate) metrics: &'a CycleMetrics,
 }
 
-/// The reply to a control message.
+/// The reply to another control message.
 #[derive(Serialize)]
 pub(crate) struct ControlReply<'a> {
     ok: bool,
@@ -50,21 +50,21 @@ pub(crate) struct ControlReply<'a> {
 }
 
 impl ControlReply<'static> {
-    /// To a request to sleep of one that does.
+    /// The refusal of a sleep command while asleep.
     pub(crate) const ALREADY_SLEEPING: ControlReply<'static> =
         ControlReply { ok: false, state: None, reason: Some("already_sleeping"), paused: None };
 
-    /// To what was asked, once it is on disk.
-    pub(crate) fn to(ask: &StateChange) -> ControlReply<'static> {
+    /// Returns the reply to the request for a change that is on disk.
+    pub(crate) fn to(change: &StateChange) -> ControlReply<'static> {
         let none = ControlReply { ok: true, state: None, reason: None, paused: None };
-        match ask {
+        match change {
             StateChange::Sleep { .. } => ControlReply { state: Some("TRANSITIONING"), ..none },
             StateChange::Wake { .. } => ControlReply { reason: Some("wake_queued"), ..none },
             StateChange::Rem { .. } => ControlReply { reason: Some("rem_queued"), ..none },
             StateChange::Pause => ControlReply { paused: Some(true), ..none },
             StateChange::Resume => ControlReply { paused: Some(false), ..none },
             StateChange::SessionOpen { .. } => ControlReply { reason: Some("session_open_queued"), ..none },
-            StateChange::Settled(_) | StateChange::Dreamt | StateChange::Learned(_) => none,
+            StateChange::CommandDone(_) | StateChange::CycleEnded | StateChange::QuietWindow(_) => none,
         }
     }
 }

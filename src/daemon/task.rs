@@ -1,4 +1,4 @@
-//! What the control plane has done on a worker, and what comes of it.
+//! The results of the control plane's tasks, and a guard that turns a panic into one.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,29 +9,29 @@ use crate::memory::{Chunk, Cycle, Drained};
 use crate::serve::control_plane::Task;
 use crate::sys::listener::{BindError, Listener};
 
-/// What came of a task.
+/// The result of a task.
 pub(crate) enum TaskResult {
-    /// `.daemon-state.json` was written.
-    State(io::Result<()>),
-    /// `lifecycle_state.json` was written.
-    Record(io::Result<()>),
-    /// The journal was written.
-    Journal(io::Result<()>),
-    /// A cycle was begun.
-    Began(Result<Cycle, CallError>),
-    /// A chunk of it ran.
-    Chunk(Chunk),
-    /// A batch of deferred captures was taken in.
+    /// Of writing `.daemon-state.json`.
+    StateWritten(io::Result<()>),
+    /// Of writing `lifecycle_state.json`.
+    StatusWritten(io::Result<()>),
+    /// Of writing the journal.
+    JournalWritten(io::Result<()>),
+    /// Of beginning a cycle.
+    CycleBegun(Result<Cycle, CallError>),
+    /// Of a chunk of the cycle.
+    ChunkRan(Chunk),
+    /// Of a batch of deferred captures.
     Drained(Result<Drained, CallError>),
-    /// The quiet window was learned.
+    /// Of learning the quiet window.
     Learned(Result<Option<QuietWindow>, CallError>),
-    /// It was looked whether the socket is in its place; a listener where it was bound again.
-    Socket(Result<Option<Listener>, BindError>),
-    /// What nobody waits for is done, as well as it could be.
+    /// Of checking the socket's path: a listener if it was bound again.
+    SocketChecked(Result<Option<Listener>, BindError>),
+    /// Of a task whose failure is only logged.
     Other,
 }
 
-/// A task that ends with a value even where it panics.
+/// Returns a task that ends with `panicked` of the message if `work` panics.
 pub(crate) fn guarded(
     work: impl FnOnce() -> TaskResult + Send + 'static,
     panicked: impl FnOnce(String) -> TaskResult + Send + 'static,

@@ -243,7 +243,7 @@ impl Lifecycle {
     }
 
     /// Returns the earliest time at which a tick would move the machine under unchanged conditions.
-    pub fn next_moment(&self, conditions: &Conditions) -> Option<Instant> {
+    pub fn next_deadline(&self, conditions: &Conditions) -> Option<Instant> {
         let after = |time: Duration| self.last_activity.checked_add(time);
         let expiry = |command: Option<Instant>| {
             command.and_then(|arrived| arrived.checked_add(self.thresholds.command_expires_after))
@@ -583,7 +583,7 @@ mod tests {
         for (n, wait) in [60, 120, 240, 480, 960, 1920, 3600, 3600].into_iter().enumerate() {
             machine.tick(Event::StepFailed(["decay", "induce"][n % 2]), &new, now);
             assert_eq!(machine.failing().map(|(_, times)| times), Some(1));
-            assert_eq!((machine.state(), machine.next_moment(&new)), (State::Sleep, Some(now + seconds(wait))));
+            assert_eq!((machine.state(), machine.next_deadline(&new)), (State::Sleep, Some(now + seconds(wait))));
             machine.tick(Event::Tick, &new, now + seconds(wait - 1));
             assert_eq!(machine.state(), State::Sleep);
             now += seconds(wait);
@@ -602,7 +602,7 @@ mod tests {
         let until = start + seconds(24 * 3600);
         let actions = machine.tick(Event::StepFailed("induce"), &new, start);
         assert_eq!(actions[0], Action::Quarantined { step: "induce", until });
-        assert_eq!((machine.state(), machine.next_moment(&new)), (State::Sleep, Some(until)));
+        assert_eq!((machine.state(), machine.next_deadline(&new)), (State::Sleep, Some(until)));
         // No cycle starts by itself; a REM command starts one.
         machine.tick(Event::Tick, &new, until - seconds(1));
         assert_eq!(machine.state(), State::Sleep);
@@ -626,7 +626,7 @@ mod tests {
         assert_eq!(machine.state(), State::Transitioning);
         machine.tick(Event::Activity, &busy, start + seconds(1));
         machine.tick(Event::Tick, &none, start + seconds(1));
-        assert_eq!((machine.state(), machine.next_moment(&none)), (State::Wake, Some(start + seconds(2))));
+        assert_eq!((machine.state(), machine.next_deadline(&none)), (State::Wake, Some(start + seconds(2))));
         assert!(machine.is_rem_pending());
         assert!(honored(&machine.tick(Event::Tick, &none, start + seconds(2)), Command::Rem));
         assert_eq!((machine.state(), machine.is_rem_pending()), (State::Dreaming, false));
@@ -639,11 +639,11 @@ mod tests {
         machine.tick(Event::Command(Command::Rem), &busy, start);
         let mut woken = machine.clone();
         assert_eq!(machine.tick(Event::Tick, &busy, start + seconds(599)), []);
-        assert_eq!(machine.next_moment(&busy), Some(start + seconds(600)));
+        assert_eq!(machine.next_deadline(&busy), Some(start + seconds(600)));
         assert_eq!(machine.tick(Event::Tick, &busy, start + seconds(600)), [Action::Dropped(Command::Rem)]);
         let actions = woken.tick(Event::Command(Command::Wake), &none, start + seconds(1));
         assert!(honored(&actions, Command::Wake) && actions.contains(&Action::Dropped(Command::Rem)), "{actions:?}");
-        assert_eq!(woken.next_moment(&none), Some(start + seconds(301)));
+        assert_eq!(woken.next_deadline(&none), Some(start + seconds(301)));
     }
 
     #[test]
@@ -745,7 +745,7 @@ mod tests {
                 }
                 // A tick leaves no moment that has passed: the loop would spin.
                 if event == Event::Tick {
-                    prop_assert!(machine.next_moment(&conditions).is_none_or(|at| at > now), "{:?} {:?}", machine, conditions);
+                    prop_assert!(machine.next_deadline(&conditions).is_none_or(|at| at > now), "{:?} {:?}", machine, conditions);
                     prop_assert!(machine.clone().tick(Event::Tick, &conditions, now).iter().all(|again| *again == Action::Exit));
                 }
                 // A request wakes it from any state, and it stays awake at the same moment.
@@ -758,12 +758,12 @@ mod tests {
                 let (alone, mut left, mut then) = (Conditions::default(), machine.clone(), now);
                 left.tick(Event::Tick, &alone, now);
                 for _ in 0..12 {
-                    let Some(moment) = left.next_moment(&alone) else { break };
+                    let Some(moment) = left.next_deadline(&alone) else { break };
                     then = then.max(moment);
                     left.tick(Event::Tick, &alone, then);
                 }
                 let resting = matches!(left.state(), State::Hibernation | State::Dreaming);
-                prop_assert!(resting && left.next_moment(&alone).is_none(), "{:?}", left);
+                prop_assert!(resting && left.next_deadline(&alone).is_none(), "{:?}", left);
             }
         }
     }

@@ -76,8 +76,8 @@ fn check_asks(mut state: DaemonState, now: Timestamp) {
         StateChange::Pause,
         StateChange::SessionOpen { session_id: Some(text) },
         StateChange::SessionOpen { session_id: None },
-        StateChange::Dreamt,
-        StateChange::Learned(Some((255, 255))),
+        StateChange::CycleEnded,
+        StateChange::QuietWindow(Some((255, 255))),
     ] {
         state.apply(&ask, now);
         check_round_trip(&state);
@@ -85,7 +85,7 @@ fn check_asks(mut state: DaemonState, now: Timestamp) {
     assert!(state.scheduler_paused && state.first_turn_pending.len() <= 256);
     assert!(state.user_sleep_request.as_ref().is_some_and(|request| request.ts.chars().count() <= 64));
     for ask in state.pending() {
-        state.apply(&StateChange::Settled(ask), now);
+        state.apply(&StateChange::CommandDone(ask), now);
     }
     assert!(state.pending().is_empty(), "{state:?}");
 }

@@ -127,12 +127,12 @@ pub enum StateChange {
         /// Whose.
         session_id: Option<String>,
     },
-    /// The lifecycle itself: this pends no more.
-    Settled(Command),
-    /// The lifecycle itself: a REM cycle has ended, so what waits to be shown is more.
-    Dreamt,
-    /// The lifecycle itself: the quiet window was learned.
-    Learned(Option<(u8, u8)>),
+    /// From the lifecycle: the command is no longer pending.
+    CommandDone(Command),
+    /// From the lifecycle: a REM cycle has ended, so `pending_digest` has changed.
+    CycleEnded,
+    /// From the lifecycle: the quiet window was learned, as (first half-hour, count of half-hours).
+    QuietWindow(Option<(u8, u8)>),
 }
 
 impl DaemonState {
@@ -160,8 +160,8 @@ impl DaemonState {
                     self.forget_first_turns(now);
                 }
             }
-            StateChange::Settled(ask) => {
-                let request = match ask {
+            StateChange::CommandDone(command) => {
+                let request = match command {
                     Command::Sleep => &mut self.user_sleep_request,
                     Command::Wake => &mut self.force_wake_request,
                     Command::Rem => &mut self.force_rem_request,
@@ -171,8 +171,8 @@ impl DaemonState {
                     request.honored_at = Some(now);
                 }
             }
-            StateChange::Dreamt => {}
-            StateChange::Learned(window) => self.quiet_window = *window,
+            StateChange::CycleEnded => {}
+            StateChange::QuietWindow(window) => self.quiet_window = *window,
         }
     }
 

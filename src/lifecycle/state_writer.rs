@@ -1,86 +1,85 @@
-//! What is kept, what is being written, and who waits for it.
+//! Coalesces changes of the state file: the state on disk, the write in progress and the changes that wait.
 //!
-//! One write is under way at a time. What is asked meanwhile waits and goes into the next one
-//! together, so the file is never written behind its time, and a change counts only once it is on
-//! disk. Pure: its owner does the writing.
+//! One write is in progress at a time. Changes that are requested meanwhile wait and go into the next write
+//! together. A change is in force once it is on disk. Pure: the owner does the writing.
 
 use jiff::Timestamp;
 
 use crate::lifecycle::state_file::{DaemonState, Digest, StateChange};
 
-/// HasUnknownKeys the state. `T` names who asked.
+/// The state and its changes. `T` identifies the requester of a change.
 #[derive(Debug)]
 pub struct StateWriter<T> {
-    kept: DaemonState,
-    writing: Option<Writing<T>>,
+    state: DaemonState,
+    in_progress: Option<InProgress<T>>,
     waiting: Vec<(StateChange, T)>,
 }
 
-/// What the file shows and somebody else keeps.
+/// Fields of the file whose values belong to another part of the daemon.
 #[derive(Clone, Debug, Default)]
 pub struct MirroredFields {
-    /// The last tick.
+    /// The time of the last tick.
     pub last_tick_at: Option<Timestamp>,
-    /// What nobody was shown yet.
+    /// Totals of the cycles since the last digest.
     pub pending_digest: Option<Digest>,
 }
 
 #[derive(Debug)]
-struct Writing<T> {
+struct InProgress<T> {
     state: DaemonState,
-    askers: Vec<(StateChange, T)>,
+    changes: Vec<(StateChange, T)>,
 }
 
 impl<T> StateWriter<T> {
-    /// Starts from what was on disk.
-    pub fn new(kept: DaemonState) -> StateWriter<T> {
-        StateWriter { kept, writing: None, waiting: Vec::new() }
+    /// Starts from the state on disk.
+    pub fn new(state: DaemonState) -> StateWriter<T> {
+        StateWriter { state, in_progress: None, waiting: Vec::new() }
     }
 
-    /// What is on disk.
-    pub fn kept(&self) -> &DaemonState {
-        &self.kept
+    /// Returns the state on disk.
+    pub fn state(&self) -> &DaemonState {
+        &self.state
     }
 
-    /// Is all that was asked on disk, or refused?
-    pub fn is_written(&self) -> bool {
-        self.writing.is_none() && self.waiting.is_empty()
+    /// Returns true if every requested change is on disk or has failed.
+    pub fn is_idle(&self) -> bool {
+        self.in_progress.is_none() && self.waiting.is_empty()
     }
 
-    /// Takes in what somebody asks.
-    pub fn ask(&mut self, ask: StateChange, asker: T) {
-        self.waiting.push((ask, asker));
+    /// Requests a change.
+    pub fn request(&mut self, change: StateChange, requester: T) {
+        self.waiting.push((change, requester));
     }
 
-    /// What the write under way is for.
-    pub fn under_way(&self) -> impl Iterator<Item = &StateChange> {
-        self.writing.iter().flat_map(|writing| writing.askers.iter().map(|(ask, _)| ask))
+    /// Returns the changes in the write in progress.
+    pub fn in_progress(&self) -> impl Iterator<Item = &StateChange> {
+        self.in_progress.iter().flat_map(|write| write.changes.iter().map(|(change, _)| change))
     }
 
-    /// The state to be written now, if a write is wanted and none is under way. Its end must be told
-    /// to [`StateWriter::written`].
-    pub fn begin(&mut self, now: Timestamp, mirror: MirroredFields) -> Option<DaemonState> {
-        if self.writing.is_some() || self.waiting.is_empty() {
+    /// Begins a write if changes wait and none is in progress. Returns the state to be written; the caller must report
+    /// the write's end to [`StateWriter::written`].
+    pub fn begin(&mut self, now: Timestamp, mirrored: MirroredFields) -> Option<DaemonState> {
+        if self.in_progress.is_some() || self.waiting.is_empty() {
             return None;
         }
-        let askers = std::mem::take(&mut self.waiting);
-        let mut state = self.kept.clone();
-        state.last_tick_at = mirror.last_tick_at;
-        state.pending_digest = mirror.pending_digest;
-        for (ask, _) in &askers {
-            state.apply(ask, now);
+        let changes = std::mem::take(&mut self.waiting);
+        let mut state = self.state.clone();
+        state.last_tick_at = mirrored.last_tick_at;
+        state.pending_digest = mirrored.pending_digest;
+        for (change, _) in &changes {
+            state.apply(change, now);
         }
-        self.writing = Some(Writing { state: state.clone(), askers });
+        self.in_progress = Some(InProgress { state: state.clone(), changes });
         Some(state)
     }
 
-    /// The write has ended. Gives who asked for what it held.
+    /// Ends the write in progress. Returns its changes with their requesters. After a failure none of them is in force.
     pub fn written<E>(&mut self, result: Result<(), E>) -> Vec<(StateChange, T)> {
-        let Some(writing) = self.writing.take() else { return Vec::new() };
+        let Some(write) = self.in_progress.take() else { return Vec::new() };
         if result.is_ok() {
-            self.kept = writing.state;
+            self.state = write.state;
         }
-        writing.askers
+        write.changes
     }
 }
 
@@ -89,24 +88,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn changes_count_once_they_are_written_and_wait_for_each_other() {
+    fn changes_are_in_force_once_written_and_one_write_runs_at_a_time() {
         let now = Timestamp::UNIX_EPOCH;
-        let mut keeper = StateWriter::new(DaemonState::default());
-        assert_eq!(keeper.begin(now, MirroredFields::default()), None);
-        keeper.ask(StateChange::Pause, 1);
-        assert!(keeper.begin(now, MirroredFields::default()).unwrap().scheduler_paused);
-        assert!(!keeper.kept().scheduler_paused);
+        let mut writer = StateWriter::new(DaemonState::default());
+        assert_eq!(writer.begin(now, MirroredFields::default()), None);
+        writer.request(StateChange::Pause, 1);
+        assert!(writer.begin(now, MirroredFields::default()).unwrap().scheduler_paused);
+        assert!(!writer.state().scheduler_paused);
 
-        keeper.ask(StateChange::Resume, 2);
-        keeper.ask(StateChange::SessionOpen { session_id: None }, 3);
-        assert_eq!(keeper.begin(now, MirroredFields::default()), None, "one write at a time");
-        assert_eq!(keeper.written(Ok::<(), ()>(())), [(StateChange::Pause, 1)]);
-        assert!(keeper.kept().scheduler_paused);
+        writer.request(StateChange::Resume, 2);
+        writer.request(StateChange::SessionOpen { session_id: None }, 3);
+        assert_eq!(writer.begin(now, MirroredFields::default()), None, "one write at a time");
+        assert_eq!(writer.written(Ok::<(), ()>(())), [(StateChange::Pause, 1)]);
+        assert!(writer.state().scheduler_paused);
 
-        let both = keeper.begin(now, MirroredFields { last_tick_at: Some(now), pending_digest: None }).unwrap();
+        let both = writer.begin(now, MirroredFields { last_tick_at: Some(now), pending_digest: None }).unwrap();
         assert!(!both.scheduler_paused && both.last_session_open.is_some() && both.last_tick_at == Some(now));
-        assert_eq!(keeper.written(Err("disk full")).len(), 2);
-        assert!(keeper.kept().scheduler_paused, "what was not written does not count");
-        assert_eq!(keeper.begin(now, MirroredFields::default()), None);
+        assert_eq!(writer.written(Err("disk full")).len(), 2);
+        assert!(writer.state().scheduler_paused, "a change that was not written is not in force");
+        assert_eq!(writer.begin(now, MirroredFields::default()), None);
     }
 }

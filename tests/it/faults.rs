@@ -51,7 +51,7 @@ fn a_deleted_socket_file_is_bound_again_and_who_was_there_is_kept() {
         assert_eq!(about.mode() & 0o777, 0o600);
         assert_ne!(about.ino(), before, "the old one was open still");
         assert_eq!(client.call("ping", json!({})), json!({}), "who was connected stays");
-        until("it is said", || daemon.log().matches("had gone and was bound again").count() == round);
+        until("it is said", || daemon.log().matches("was missing and was bound again").count() == round);
     }
     let said = String::from_utf8(daemon.setup().start_and_fail().stderr).expect("text");
     assert!(said.contains("another daemon (process "), "the lock is still held: {said}");
@@ -103,7 +103,7 @@ fn a_path_that_is_anothers_now_is_left_alone_said_once_and_taken_back_when_it_is
     assert_eq!(daemon.log().matches("is not bound again").count(), 1, "{}", daemon.log());
     drop(theirs);
     until("it answers again", || answers(&socket));
-    assert!(daemon.log().contains("had gone and was bound again"), "{}", daemon.log());
+    assert!(daemon.log().contains("was missing and was bound again"), "{}", daemon.log());
 }
 
 #[test]

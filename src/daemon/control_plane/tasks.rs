@@ -1,99 +1,111 @@
-//! What the control plane has workers do, and what came of it.
+//! The control plane's tasks on workers: which are started, and what their results change.
 
 use std::io;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::{DaemonPlane, StatusFileTask, signed, timestamp};
+use super::DaemonControlPlane;
+use crate::daemon::clock::timestamp;
 use crate::daemon::rem_cycle::ChunkEffects;
 use crate::daemon::status::ControlReply;
 use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::CallError;
+use crate::lifecycle::heartbeats;
 use crate::lifecycle::journal::Entry;
 use crate::lifecycle::machine::Event;
 use crate::lifecycle::quiet_window::{self, QuietWindow};
 use crate::lifecycle::state::{Command, State};
 use crate::lifecycle::state_file::{self, Digest, StateChange};
 use crate::lifecycle::state_writer::MirroredFields;
-use crate::lifecycle::status_file::{self, LifecycleStatus};
 use crate::memory::{Drained, Told};
 use crate::serve::control_plane::{LoopCommands, Now};
+use crate::sys::{memory, process};
 use crate::wire::reply;
 
 /// Microseconds of a day.
 const DAY_US: i64 = 24 * 3_600_000_000;
 
-impl DaemonPlane {
-    /// Starts what is to be done on workers and is not under way.
-    pub(crate) fn start_work(&mut self, now: Now, commands: &mut LoopCommands<TaskResult>) {
+/// Longest error text of a refusal, in characters (the protocol's limit).
+const REFUSAL_CHARS: usize = 200;
+
+impl DaemonControlPlane {
+    /// Starts the tasks that are due and not in progress.
+    pub(crate) fn start_tasks(&mut self, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let at = timestamp(now.wall);
         self.write_state(at, commands);
         if !self.is_background_busy {
-            if self.machine.state() == State::Dreaming {
-                self.is_background_busy = true;
-                let progress = self.record.sleep_cycle_progress.get_or_insert_default();
-                progress.started_at.get_or_insert(at);
-                let (work, new_step) = self.rem_cycle.next();
-                if let Some(step) = new_step {
-                    self.journal.note(at, Entry::SleepStepStarted { step });
-                }
-                commands.run_task(work);
-            } else if self.spool.moment(self.machine.state()).is_some_and(|due| due <= now.instant) {
-                self.is_background_busy = true;
-                self.spool.started(now.instant);
-                let night = self.rem_cycle.night().clone();
-                let panicked = |panic| TaskResult::Drained(Err(CallError::failed(panic)));
-                commands.run_task(guarded(move || TaskResult::Drained(night.drain(at.as_microsecond())), panicked));
-            }
+            self.start_background_task(at, now.instant, commands);
         }
-        if let Some(place) = self.socket.begin(self.machine.state(), now.instant) {
-            let panicked = place.clone();
-            let panicked = move |panic| TaskResult::Socket(Err(panicked.failed("look at", io::Error::other(panic))));
-            commands.run_task(guarded(move || TaskResult::Socket(place.renew()), panicked));
+        if let Some(path) = self.socket.begin(self.machine.state(), now.instant) {
+            let panicked = path.clone();
+            let panicked =
+                move |panic| TaskResult::SocketChecked(Err(panicked.failed("look at", io::Error::other(panic))));
+            commands.run_task(guarded(move || TaskResult::SocketChecked(path.renew()), panicked));
         }
-        if self.record_work.is_wanted && !self.record_work.is_writing {
-            self.record_work = StatusFileTask { is_wanted: false, is_writing: true };
-            let (store, record) = (self.store.clone(), self.new_record(now));
-            let panicked = |panic| TaskResult::Record(Err(io::Error::other(panic)));
-            commands.run_task(guarded(move || TaskResult::Record(status_file::write(&store, &record)), panicked));
+        let idle = self.idle(now);
+        if let Some(task) = self.status_writer.begin(idle, now) {
+            commands.run_task(task);
         }
-        if let Some(work) = self.journal.begin() {
-            commands.run_task(work);
+        if let Some(task) = self.journal.begin() {
+            commands.run_task(task);
         }
     }
 
-    /// Writes what was asked, and remembers the sessions that were opened: their first recall may follow
-    /// the reply at once.
+    /// Starts the next chunk of the cycle while the machine is in DREAMING, else a batch of deferred captures if
+    /// one is due.
+    fn start_background_task(&mut self, at: Timestamp, now: Instant, commands: &mut LoopCommands<TaskResult>) {
+        if self.machine.state() == State::Dreaming {
+            let progress = self.status_writer.status.sleep_cycle_progress.get_or_insert_default();
+            progress.started_at.get_or_insert(at);
+            let (task, new_step) = self.rem_cycle.next();
+            if let Some(step) = new_step {
+                self.journal.push(at, Entry::SleepStepStarted { step });
+            }
+            self.is_background_busy = true;
+            commands.run_task(task);
+        } else if self.spool.deadline(self.machine.state()).is_some_and(|due| due <= now) {
+            self.spool.started(now);
+            let maintenance = self.rem_cycle.maintenance().clone();
+            let panicked = |panic| TaskResult::Drained(Err(CallError::failed(panic)));
+            let drain = move || TaskResult::Drained(maintenance.drain(at.as_microsecond()));
+            self.is_background_busy = true;
+            commands.run_task(guarded(drain, panicked));
+        }
+    }
+
+    /// Starts a write of the state file if changes are waiting. The sessions among them are recorded in the store
+    /// first: their first recall may follow the reply at once.
     fn write_state(&mut self, at: Timestamp, commands: &mut LoopCommands<TaskResult>) {
-        let mirror =
+        let mirrored =
             MirroredFields { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
-        let Some(state) = self.keeper.begin(at, mirror) else { return };
-        let opened = |ask: &StateChange| match ask {
+        let Some(state) = self.state_writer.begin(at, mirrored) else { return };
+        let opened = |change: &StateChange| match change {
             StateChange::SessionOpen { session_id } => session_id.clone(),
             _ => None,
         };
-        let opened: Vec<String> = self.keeper.under_way().filter_map(opened).collect();
-        let (store, night) = (self.store.clone(), self.rem_cycle.night().clone());
+        let opened: Vec<String> = self.state_writer.in_progress().filter_map(opened).collect();
+        let (store, maintenance) = (self.store.clone(), self.rem_cycle.maintenance().clone());
         let write = move || {
             for session in opened {
-                if let Err(error) = night.session_opened(&session, at.as_microsecond()) {
-                    log::warn!("that a session was opened is not remembered: {}", error.message);
+                if let Err(error) = maintenance.session_opened(&session, at.as_microsecond()) {
+                    log::warn!("an opened session cannot be recorded: {}", error.message);
                 }
             }
-            TaskResult::State(state_file::write(&store, &state))
+            TaskResult::StateWritten(state_file::write(&store, &state))
         };
-        commands.run_task(guarded(write, |panic| TaskResult::State(Err(io::Error::other(panic)))));
+        commands.run_task(guarded(write, |panic| TaskResult::StateWritten(Err(io::Error::other(panic)))));
     }
 
-    /// Learns the quiet window from when sessions were opened.
-    pub(crate) fn learn(&mut self, now: Now, commands: &mut LoopCommands<TaskResult>) {
+    /// Starts learning the quiet window from the times at which sessions were opened.
+    pub(crate) fn learn_quiet_window(&mut self, now: Now, commands: &mut LoopCommands<TaskResult>) {
         let at = timestamp(now.wall);
-        self.learned = Some(now.instant);
-        let (night, zone) = (self.rem_cycle.night().clone(), self.quiet_hours.zone().clone());
+        self.quiet_hours.learning(now.instant);
+        let (maintenance, zone) = (self.rem_cycle.maintenance().clone(), self.quiet_hours.zone().clone());
         let learn = move || {
-            // A day more, since days are those of the user's clock.
+            // One more day than the window's, since those are days of the user's time zone.
             let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
-            TaskResult::Learned(night.session_starts(since).map(|starts| {
+            TaskResult::Learned(maintenance.session_starts(since).map(|starts| {
                 let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
                 QuietWindow::learn(&starts, at, &zone)
             }))
@@ -101,75 +113,107 @@ impl DaemonPlane {
         commands.run_task(guarded(learn, |panic| TaskResult::Learned(Err(CallError::failed(panic)))));
     }
 
-    /// A worker is through with a task.
-    pub(crate) fn came_of(&mut self, done: TaskResult, now: Now, commands: &mut LoopCommands<TaskResult>) {
-        match done {
-            TaskResult::State(written) => self.state_written(written, commands),
-            TaskResult::Record(written) => {
-                self.record_work.is_writing = false;
-                if let Err(error) = written {
-                    log::error!("{} cannot be written: {error}", self.store.join(status_file::NAME).display());
-                }
+    /// Starts removing the heartbeats of processes that have ended.
+    pub(crate) fn sweep_heartbeats(&mut self, at: Timestamp, commands: &mut LoopCommands<TaskResult>) {
+        let store = self.store.clone();
+        let sweep = move || {
+            match heartbeats::sweep(&store, at, process::is_alive) {
+                Ok(left) => log::debug!("{} clients have a heartbeat", left.len()),
+                Err(e) => log::warn!("heartbeats cannot be read: {e}"),
             }
-            TaskResult::Journal(written) => self.journal.written(&written),
-            TaskResult::Began(outcome) => {
-                self.is_background_busy = false;
-                let came = self.rem_cycle.began(outcome);
-                self.came(came, now);
+            TaskResult::Other
+        };
+        commands.run_task(guarded(sweep, |_| TaskResult::Other));
+    }
+
+    /// Starts releasing idle memory if it is due: the workers' state, the store's caches, the allocator's free
+    /// pages and the code pages.
+    pub(crate) fn release_memory(&mut self, now: Instant, commands: &mut LoopCommands<TaskResult>) {
+        if self.release_deadline().is_none() || !self.idle_release.take_due(now) {
+            return;
+        }
+        let maintenance = self.rem_cycle.maintenance().clone();
+        let release = move || {
+            if let Err(error) = maintenance.give_back() {
+                log::debug!("the store's memory cannot be released: {}", error.message);
             }
-            TaskResult::Chunk(chunk) => {
+            memory::give_back();
+            memory::release_code_pages();
+            TaskResult::Other
+        };
+        commands.recycle_workers(guarded(release, |_| TaskResult::Other));
+    }
+
+    /// Applies the result of a task.
+    pub(crate) fn task_ended(&mut self, result: TaskResult, now: Now, commands: &mut LoopCommands<TaskResult>) {
+        match result {
+            TaskResult::StateWritten(outcome) => self.state_written(outcome, commands),
+            TaskResult::StatusWritten(outcome) => self.status_writer.written(outcome),
+            TaskResult::JournalWritten(outcome) => self.journal.written(&outcome),
+            TaskResult::CycleBegun(outcome) => {
                 self.is_background_busy = false;
-                let came = self.rem_cycle.ran(chunk);
-                self.came(came, now);
+                let effects = self.rem_cycle.begun(outcome);
+                self.apply_effects(effects, now);
+            }
+            TaskResult::ChunkRan(outcome) => {
+                self.is_background_busy = false;
+                let effects = self.rem_cycle.ran(outcome);
+                self.apply_effects(effects, now);
             }
             TaskResult::Drained(outcome) => {
                 self.is_background_busy = false;
-                self.drained(outcome.map_err(|error| error.message), now);
+                self.drained(outcome, now);
             }
-            TaskResult::Socket(found) => {
-                if let Some(listener) = self.socket.looked(found) {
+            TaskResult::SocketChecked(outcome) => {
+                if let Some(listener) = self.socket.checked(outcome) {
                     commands.listen(listener);
                 }
             }
             TaskResult::Learned(Ok(window)) => {
                 let parts = window.map(QuietWindow::parts);
-                if parts != self.keeper.kept().quiet_window {
-                    self.quiet_hours.learned(parts);
-                    self.keeper.ask(StateChange::Learned(parts), None);
+                if parts != self.state_writer.state().quiet_window {
+                    self.quiet_hours.set_window(parts);
+                    self.state_writer.request(StateChange::QuietWindow(parts), None);
                 }
             }
-            TaskResult::Learned(Err(error)) => log::warn!("the quiet window was not learned: {}", error.message),
+            TaskResult::Learned(Err(error)) => log::warn!("the quiet window cannot be learned: {}", error.message),
             TaskResult::Other => {}
         }
     }
 
-    fn state_written(&mut self, written: io::Result<()>, commands: &mut LoopCommands<TaskResult>) {
-        if let Err(error) = &written {
+    /// Takes the changes that were written into force, and replies to those who asked for them.
+    fn state_written(&mut self, outcome: io::Result<()>, commands: &mut LoopCommands<TaskResult>) {
+        if let Err(error) = &outcome {
             log::error!("{} cannot be written: {error}", self.store.join(state_file::NAME).display());
         }
-        for (ask, ticket) in self.keeper.written(written.as_ref().copied()) {
-            if written.is_ok() {
-                self.events.extend(event(&ask));
-                self.record_work.is_wanted |= ticket.is_some();
+        for (change, ticket) in self.state_writer.written(outcome.as_ref().copied()) {
+            if outcome.is_ok() {
+                self.events.extend(event(&change));
+                if ticket.is_some() {
+                    self.status_writer.request_write();
+                }
             }
             let Some(ticket) = ticket else { continue };
             let mut line = Vec::new();
-            match &written {
-                Ok(()) => reply::object(&mut line, &ControlReply::to(&ask)),
-                Err(error) => reply::control_refused(&mut line, "state_write_failed", &cut(&error.to_string())),
+            match &outcome {
+                Ok(()) => reply::object(&mut line, &ControlReply::to(&change)),
+                Err(error) => {
+                    let error: String = error.to_string().chars().take(REFUSAL_CHARS).collect();
+                    reply::control_refused(&mut line, "state_write_failed", &error);
+                }
             }
             commands.reply(ticket, line);
         }
     }
 
-    /// What came of a chunk.
-    fn came(&mut self, came: ChunkEffects, now: Now) {
+    /// Records what a chunk did, and leaves its event for the machine.
+    fn apply_effects(&mut self, effects: ChunkEffects, now: Now) {
         let at = timestamp(now.wall);
-        for told in came.told {
-            self.journal.note(at, told_entry(told));
+        for file in effects.files {
+            self.journal.push(at, spool_entry(file));
         }
-        if let Some((report, error)) = came.step {
-            let progress = self.record.sleep_cycle_progress.get_or_insert_default();
+        if let Some((report, error)) = effects.step {
+            let progress = self.status_writer.status.sleep_cycle_progress.get_or_insert_default();
             match &error {
                 None => progress.last_completed_step = Some(report.step.into()),
                 Some(error) => {
@@ -179,72 +223,66 @@ impl DaemonPlane {
                 }
             }
             let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
-            self.journal.note(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
+            self.journal.push(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
         }
-        if came.event == Some(Event::CycleEnded) {
-            self.record.sleep_cycle_progress = None;
-            self.keeper.ask(StateChange::Dreamt, None);
+        if effects.event == Some(Event::CycleEnded) {
+            self.status_writer.status.sleep_cycle_progress = None;
+            self.state_writer.request(StateChange::CycleEnded, None);
         }
-        self.events.extend(came.event);
+        self.events.extend(effects.event);
         if self.machine.state() != State::Dreaming {
-            self.rem_cycle.forget();
+            self.rem_cycle.drop_cycle();
         }
     }
 
-    fn drained(&mut self, outcome: Result<Drained, String>, now: Now) {
+    fn drained(&mut self, outcome: Result<Drained, CallError>, now: Now) {
         let at = timestamp(now.wall);
         match outcome {
             Ok(drained) => {
                 self.spool.ended(drained.next, now);
                 if !drained.told.is_empty() {
-                    self.idle_release.used(now.instant);
+                    self.idle_release.restart(now.instant);
                 }
-                for told in drained.told {
-                    self.journal.note(at, told_entry(told));
+                for file in drained.told {
+                    self.journal.push(at, spool_entry(file));
                 }
             }
             Err(error) => {
-                log::warn!("deferred captures were not taken in: {error}");
+                log::warn!("deferred captures cannot be drained: {}", error.message);
                 self.spool.failed(now);
             }
         }
     }
 
-    /// What sleep has brought and no digest has shown yet, as the state file and `status` tell it.
+    /// Returns what the finished cycles did since the last digest, as the state file and `status` show it.
     pub(crate) fn pending_digest(&self) -> Option<Digest> {
-        self.rem_cycle.night().brought().map(|brought| Digest {
-            rem_cycles_completed: brought.rem_cycles_completed,
-            episodes_processed: brought.episodes_processed,
-            schemas_induced_tier0: brought.schemas_induced_tier0,
+        self.rem_cycle.maintenance().brought().map(|totals| Digest {
+            rem_cycles_completed: totals.rem_cycles_completed,
+            episodes_processed: totals.episodes_processed,
+            schemas_induced_tier0: totals.schemas_induced_tier0,
             claude_call_used: false,
         })
     }
-
-    /// The record as it is now.
-    pub(crate) fn new_record(&mut self, now: Now) -> LifecycleStatus {
-        let idle = now.instant.saturating_duration_since(self.machine.last_activity());
-        self.record.last_activity_ts = timestamp(now.wall).checked_sub(signed(idle)).ok();
-        self.record.wrapper_event_seq += 1;
-        self.record.clone()
-    }
 }
 
-/// What the machine is told of an ask that is on disk.
-fn event(ask: &StateChange) -> Option<Event> {
-    match ask {
+/// Returns the machine's event for a change that is on disk.
+fn event(change: &StateChange) -> Option<Event> {
+    match change {
         StateChange::Sleep { .. } => Some(Event::Command(Command::Sleep)),
         StateChange::Wake { .. } => Some(Event::Command(Command::Wake)),
         StateChange::Rem { .. } => Some(Event::Command(Command::Rem)),
         StateChange::Pause => Some(Event::Pause),
         StateChange::Resume => Some(Event::Resume),
-        StateChange::SessionOpen { .. } | StateChange::Settled(_) | StateChange::Dreamt | StateChange::Learned(_) => {
-            None
-        }
+        StateChange::SessionOpen { .. }
+        | StateChange::CommandDone(_)
+        | StateChange::CycleEnded
+        | StateChange::QuietWindow(_) => None,
     }
 }
 
-fn told_entry(told: Told) -> Entry {
-    match told {
+/// Returns the journal entry for a file of deferred captures.
+fn spool_entry(file: Told) -> Entry {
+    match file {
         Told::Finished { file, inserted, reinforced, skipped } => {
             Entry::SpoolDrained { file, inserted, reinforced, skipped }
         }
@@ -254,9 +292,4 @@ fn told_entry(told: Told) -> Entry {
         }
         Told::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
     }
-}
-
-/// An error text within the 200 characters that the contract gives it.
-fn cut(error: &str) -> String {
-    error.chars().take(200).collect()
 }
