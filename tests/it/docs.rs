@@ -1,6 +1,6 @@
-//! `docs/methods.md` is what `rpc.discover` says, for people.
+//! `docs/methods.md` is generated from `rpc.discover`.
 //!
-//! `UPDATE_DOCS=1 cargo test --test it docs` writes it anew.
+//! `UPDATE_DOCS=1 cargo test --test it docs` writes the page.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::setup;
 
 #[test]
-fn the_methods_page_is_what_the_daemon_says_of_itself() {
+fn the_methods_page_matches_rpc_discover() {
     let said = setup().client().call("rpc.discover", json!({}));
     let page = page(&said);
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/methods.md");

@@ -1,8 +1,8 @@
-//! A daemon of one's own for each test, a client for it, and a clean-up.
+//! Starts a daemon for each test, talks to it and cleans up.
 //!
-//! [`setup`] starts the built binary with a socket and a store in a new folder; dropping the
-//! [`Daemon`] kills it and removes the folder. Nothing here sleeps for a fixed time: what is to
-//! come about is waited for with [`until`].
+//! [`setup`] starts the built binary with a socket and a store in a new folder; dropping the [`Daemon`] kills it and
+//! removes the folder. Nothing here sleeps for a fixed time: tests wait for a condition with [`until`], and every wait
+//! ends after [`PATIENCE`].
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -10,20 +10,23 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Longest wait for anything. Long, since a busy machine is no failure.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// The longest wait for anything. Long, so that no test fails because the machine is busy.
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A daemon with the default options.
+/// Starts a daemon with the default options.
 pub fn setup() -> Daemon {
     Setup::new().start()
 }
 
-/// How a daemon is to be started.
+/// The options of a daemon that is not started yet.
 pub struct Setup {
     home: TempDir,
     socket: PathBuf,
@@ -37,7 +40,7 @@ pub struct Daemon {
     setup: Setup,
 }
 
-/// A client that speaks lines.
+/// A client that sends and reads lines.
 pub struct Client {
     stream: BufReader<UnixStream>,
     next_id: u64,
@@ -49,18 +52,19 @@ impl Setup {
         Setup { socket: home.path().join("d.sock"), home, args: Vec::new(), envs: Vec::new() }
     }
 
-    /// More arguments for `iaid serve`.
+    /// Adds arguments for `iaid serve`.
     pub fn args(mut self, args: &[&str]) -> Setup {
         self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         self
     }
 
+    /// Sets an environment variable of the program.
     pub fn env(mut self, name: &str, value: &str) -> Setup {
         self.envs.push((name.into(), value.into()));
         self
     }
 
-    /// Another socket than `d.sock`, relative to the home folder.
+    /// Sets the socket's path, relative to the home folder. It is `d.sock` otherwise.
     pub fn socket_at(mut self, path: &str) -> Setup {
         self.socket = self.home().join(path);
         self
@@ -78,14 +82,14 @@ impl Setup {
         self.home().join("store")
     }
 
-    /// The program, with an environment of its own and no arguments yet.
+    /// Returns the program with this environment and no arguments yet.
     pub fn program(&self) -> Command {
         let mut command = iaid();
         command.env("HOME", self.home()).envs(self.envs.iter().cloned());
         command
     }
 
-    /// `iaid serve` with all options.
+    /// Returns `iaid serve` with all options.
     pub fn serve(&self) -> Command {
         let mut command = self.program();
         command.arg("serve").arg("--socket").arg(self.socket()).arg("--store").arg(self.store()).args(&self.args);
@@ -100,7 +104,7 @@ impl Setup {
         daemon
     }
 
-    /// Starts it by this command, which becomes the daemon, with the standard input and output it has.
+    /// Starts the daemon by `command`, which becomes the daemon and keeps its standard input and output.
     pub fn start_by(self, mut command: Command) -> Daemon {
         let child = command.stderr(log_file(self.home())).spawn().expect("it runs");
         let mut daemon = Daemon { child, setup: self };
@@ -108,21 +112,9 @@ impl Setup {
         daemon
     }
 
-    /// Starts a daemon that is expected to end by itself, and waits for that.
+    /// Starts a daemon that is expected to exit by itself, and waits until it has.
     pub fn start_and_fail(&self) -> Output {
-        let mut serve = self.serve();
-        let mut child =
-            serve.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
-        let patience = Instant::now() + PATIENCE;
-        while child.try_wait().expect("the child can be waited for").is_none() {
-            if Instant::now() > patience {
-                child.kill().expect("it can be killed");
-                let output = child.wait_with_output().expect("it has ended");
-                panic!("the daemon was to fail and serves: {}", String::from_utf8_lossy(&output.stderr));
-            }
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        child.wait_with_output().expect("it has ended")
+        output(&mut self.serve())
     }
 }
 
@@ -135,11 +127,12 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Returns a client with a new connection.
     pub fn client(&self) -> Client {
         Client::new(self.connect())
     }
 
-    /// A bare connection.
+    /// Returns a new connection.
     pub fn connect(&self) -> UnixStream {
         let stream = UnixStream::connect(self.setup.socket()).expect("the daemon accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -147,19 +140,19 @@ impl Daemon {
         stream
     }
 
-    /// The reply to `status`, over a connection of its own.
+    /// Returns the reply to `status`, over a new connection.
     pub fn status(&self) -> Value {
         self.client().ask(r#"{"type":"status"}"#)
     }
 
-    /// What it has logged so far.
+    /// Returns the log up to now.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.setup.home().join("log")).expect("the log is there")
     }
 
     /// Runs a client command of the binary against this daemon.
     pub fn run(&self, args: &[&str]) -> Output {
-        self.setup.program().arg("--socket").arg(self.setup.socket()).args(args).output().expect("the binary runs")
+        output(self.setup.program().arg("--socket").arg(self.setup.socket()).args(args))
     }
 
     pub fn signal(&self, signal: i32) {
@@ -167,35 +160,35 @@ impl Daemon {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits until the process has ended.
+    /// Waits until the process has exited.
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
-        until("the daemon has ended", || {
+        until("the daemon has exited", || {
             status = self.child.try_wait().expect("the child can be waited for");
             status.is_some()
         });
         status.expect("it has ended")
     }
 
-    /// SIGTERM, and the status it ends with.
+    /// Sends SIGTERM and returns the exit status.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(15);
         self.wait()
     }
 
-    /// `kill -9`.
+    /// Sends SIGKILL and waits until the process has ended.
     pub fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         assert_eq!(self.wait().signal(), Some(9));
     }
 
-    /// `kill -9`, and a new start on the same folder.
+    /// Sends SIGKILL and starts the daemon again on the same folder.
     pub fn kill_and_restart(&mut self) {
         self.kill();
         self.restart();
     }
 
-    /// A new start on the same folder, after the last one has ended.
+    /// Starts the daemon again on the same folder, after the last one has exited.
     pub fn restart(&mut self) {
         self.child = spawn(self.setup.serve(), self.setup.home());
         self.wait_until_it_accepts();
@@ -205,7 +198,7 @@ impl Daemon {
         let socket = self.setup.socket();
         until("the daemon accepts", || {
             if let Some(status) = self.child.try_wait().expect("the child can be waited for") {
-                panic!("the daemon ended with {status}: {}", self.log());
+                panic!("the daemon exited with {status}: {}", self.log());
             }
             UnixStream::connect(&socket).is_ok()
         });
@@ -214,7 +207,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -225,17 +218,17 @@ impl Client {
         Client { stream: BufReader::new(stream), next_id: 1 }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the daemon reads");
     }
 
-    /// Sends bytes to a daemon that may have gone. False where it has.
+    /// Sends bytes to a daemon that may have exited. Returns false if it has.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
-    /// The next whole reply line of a daemon that may have gone; empty where it has.
+    /// Returns the next whole reply line of a daemon that may have exited; an empty one if it has.
     pub fn try_line(&mut self) -> String {
         let mut line = String::new();
         match self.stream.read_line(&mut line) {
@@ -244,7 +237,7 @@ impl Client {
         }
     }
 
-    /// The next reply line, without its newline; empty at the end.
+    /// Returns the next reply line without its newline; an empty one at the end of the stream.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.stream.read_line(&mut line).expect("a reply comes");
@@ -252,21 +245,21 @@ impl Client {
         line
     }
 
-    /// All that comes until the daemon closes.
+    /// Returns everything until the daemon closes the connection.
     pub fn rest(&mut self) -> String {
         let mut rest = String::new();
         self.stream.read_to_string(&mut rest).expect("the daemon closes");
         rest
     }
 
-    /// Sends a line and gives its reply.
+    /// Sends a line and returns its reply.
     pub fn ask(&mut self, line: &str) -> Value {
         self.send(format!("{line}\n"));
         let reply = self.line();
         serde_json::from_str(&reply).unwrap_or_else(|e| panic!("{reply:?} is no JSON: {e}"))
     }
 
-    /// Calls a method and gives its whole reply.
+    /// Calls a method and returns its whole reply.
     pub fn request(&mut self, method: &str, params: Value) -> Value {
         let id = self.next_id;
         self.next_id += 1;
@@ -275,20 +268,31 @@ impl Client {
         reply
     }
 
-    /// Calls a method that is to succeed and gives its result.
+    /// Calls a method that must succeed and returns its result.
     pub fn call(&mut self, method: &str, params: Value) -> Value {
         let mut reply = self.request(method, params);
         assert!(reply.get("error").is_none(), "{method} failed: {reply}");
         reply["result"].take()
     }
 
-    /// Ends the sending side.
+    /// Calls `memory_recall` until its hits satisfy `wanted`, and returns that result. A recall that reaches its
+    /// deadline, as it may on a busy machine, returns what it has found by then.
+    pub fn recall_until(&mut self, params: &Value, wanted: impl Fn(&[Value]) -> bool) -> Value {
+        let mut recalled = Value::Null;
+        until(&format!("the hits of {params} are right"), || {
+            recalled = self.call("memory_recall", params.clone());
+            wanted(recalled["hits"].as_array().expect("a list"))
+        });
+        recalled
+    }
+
+    /// Closes the sending side.
     pub fn end(&mut self) {
-        self.stream.get_ref().shutdown(Shutdown::Write).expect("the sending side can be ended");
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("the sending side can be closed");
     }
 }
 
-/// The built binary, without what this process inherited that would change how it runs.
+/// Returns the built binary, without the inherited environment variables that change how it runs.
 pub fn iaid() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iaid"));
     for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"]
@@ -298,12 +302,68 @@ pub fn iaid() -> Command {
     command
 }
 
-/// Waits until `so` holds.
-pub fn until(what: &str, mut so: impl FnMut() -> bool) {
-    let patience = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < patience, "waited in vain until {what}");
-        std::thread::sleep(Duration::from_millis(2));
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// Panics if it does not hold after [`PATIENCE`].
+pub fn until(what: &str, condition: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, condition);
+}
+
+/// Waits until `condition` holds.
+///
+/// # Panics
+///
+/// Panics if it does not hold after `limit`.
+pub fn until_within(limit: Duration, what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds_within(limit, condition), "waited {limit:?} in vain until {what}");
+}
+
+/// Returns true as soon as `condition` holds, false if it does not hold after `limit`.
+pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + limit;
+    while !condition() {
+        if Instant::now() >= end {
+            return false;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// Runs `command` with an empty standard input and returns its output, see [`finish`].
+pub fn output(command: &mut Command) -> Output {
+    finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"))
+}
+
+/// Waits until the process has exited and returns what it wrote to its pipes.
+///
+/// # Panics
+///
+/// Panics if it has not exited after [`PATIENCE`]; it is killed then.
+pub fn finish(child: Child) -> Output {
+    let pid = child.id().to_string();
+    let (exited, exit) = channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let is_late = exit.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
+        // It may exit at this moment.
+        let _ = is_late.then(|| Command::new("kill").args(["-9", &pid]).status());
+        is_late
+    });
+    let output = child.wait_with_output().expect("the child can be waited for");
+    drop(exited);
+    let is_late = watchdog.join().expect("the watchdog does not panic");
+    assert!(!is_late, "killed after {PATIENCE:?}: {output:?}");
+    output
+}
+
+/// Sets a flag when it is dropped. Threads of a scope that run until the flag is set so end even if the test panics.
+pub struct SetOnDrop<'f>(pub &'f AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

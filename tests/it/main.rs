@@ -1,6 +1,6 @@
-//! The program through its front door: the built binary, its socket, its files.
+//! Tests of the built binary through its command line, its socket and its files.
 
-// Nobody imports a test.
+// No crate imports a test.
 #![allow(unreachable_pub)]
 
 mod bad_input;

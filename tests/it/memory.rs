@@ -1,4 +1,4 @@
-//! The main job: what was said comes back word for word, before and after `kill -9`.
+//! Capture and recall: texts come back byte for byte, before and after `kill -9`.
 
 use std::collections::HashMap;
 use std::sync::Barrier;
@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, setup, until};
+use crate::harness::{Client, Daemon, PATIENCE, holds_within, setup};
 
-/// A conversation as it might be: a kitchen, a move to Lisbon, a database, in the languages of those
-/// who talk. Who says it, and the words.
+/// A conversation about a kitchen, a move to Lisbon and a database, in several languages: roles and texts.
 const CONVERSATION: &[(&str, &str)] = &[
     ("user", "Good morning! I finally settled it: we move to Lisbon on the third of March."),
     ("assistant", "Congratulations. Shall I note that the lease in Rua das Flores 14 begins on the first?"),
@@ -45,7 +44,7 @@ const CONVERSATION: &[(&str, &str)] = &[
     ("assistant", "Understood: Mrs. Oyelaran, second floor. Not the baker."),
 ];
 
-/// Questions, and a part of the words that must come back for each.
+/// Questions, each with a part of the text that must be among the first three hits.
 const QUESTIONS: &[(&str, &str)] = &[
     ("when do we move to Lisbon?", "third of March"),
     ("who is the landlord", "Henrique Abrantes"),
@@ -68,7 +67,7 @@ fn capture(client: &mut Client, session: &str, role: &str, text: &str) -> Value 
     client.call("memory_capture", json!({"text": text, "session_id": session, "role": role}))
 }
 
-/// The texts of all that is remembered, by id.
+/// Returns the texts of all records by id.
 fn everything(daemon: &Daemon) -> HashMap<String, String> {
     let recalled = daemon.client().call("memory_recall", json!({"cue": "", "limit": 100, "budget_tokens": 1_000_000}));
     let hits = recalled["hits"].as_array().expect("a list").iter();
@@ -79,27 +78,17 @@ fn text_of(value: &Value, key: &str) -> String {
     value[key].as_str().unwrap_or_else(|| panic!("{key} is no text in {value}")).to_owned()
 }
 
-/// Waits until a recall brings what is wanted. One whose time is up gives what it has by then, as on a
-/// busy machine it may be.
-fn until_recalled(client: &mut Client, params: &Value, wanted: impl Fn(&[Value]) -> bool) -> Value {
-    let mut recalled = Value::Null;
-    until(&format!("{params} is answered"), || {
-        recalled = client.call("memory_recall", params.clone());
-        wanted(recalled["hits"].as_array().expect("a list"))
-    });
-    recalled
-}
-
-fn answers(daemon: &Daemon) {
+/// Asserts that each question finds its text, and that every hit is a text of the conversation.
+fn assert_questions_are_answered(daemon: &Daemon) {
     let mut client = daemon.client();
     for (question, words) in QUESTIONS {
         let params = json!({"cue": question, "budget_tokens": 10_000});
-        let recalled = until_recalled(&mut client, &params, |hits| {
+        let recalled = client.recall_until(&params, |hits| {
             hits.iter().take(3).any(|hit| text_of(hit, "literal_surface").contains(words))
         });
         for hit in recalled["hits"].as_array().expect("a list") {
             let text = text_of(hit, "literal_surface");
-            assert!(CONVERSATION.iter().any(|(_, said)| *said == text), "nobody said {text:?}");
+            assert!(CONVERSATION.iter().any(|(_, said)| *said == text), "not in the conversation: {text:?}");
         }
     }
 }
@@ -119,22 +108,22 @@ fn a_conversation_comes_back_word_for_word_before_and_after_a_kill() {
         assert_eq!(again["status"], "reinforced", "{again}");
         assert_eq!(said.get(&text_of(&again, "record_id")).map(String::as_str), Some(*text));
     }
-    answers(&daemon);
+    assert_questions_are_answered(&daemon);
     assert_eq!(everything(&daemon), said);
     for _ in 0..3 {
         daemon.kill_and_restart();
         assert_eq!(daemon.status()["records"], CONVERSATION.len());
-        answers(&daemon);
+        assert_questions_are_answered(&daemon);
         assert_eq!(everything(&daemon), said);
     }
     assert_eq!(daemon.stop().code(), Some(0));
     daemon.restart();
-    answers(&daemon);
+    assert_questions_are_answered(&daemon);
     assert_eq!(everything(&daemon), said);
 }
 
 #[test]
-fn a_hit_has_every_key_and_the_scores_fall() {
+fn a_hit_has_every_key_and_scores_are_in_descending_order() {
     let daemon = setup();
     let mut client = daemon.client();
     for n in 0..20 {
@@ -143,7 +132,7 @@ fn a_hit_has_every_key_and_the_scores_fall() {
         client.call("memory_capture", params);
     }
     let params = json!({"cue": "lighthouse keeper", "limit": 20});
-    let recalled = until_recalled(&mut client, &params, |hits| hits.len() == 20);
+    let recalled = client.recall_until(&params, |hits| hits.len() == 20);
     for key in ["hits", "anti_hits", "activation_trace", "budget_used", "cue_mode", "patterns_observed"] {
         assert!(!recalled[key].is_null(), "{key} is missing: {recalled}");
     }
@@ -169,13 +158,13 @@ fn a_hit_has_every_key_and_the_scores_fall() {
     assert!(scores.windows(2).all(|pair| pair[0] > pair[1]), "{scores:?}");
     assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{scores:?}");
     let since = json!({"cue": "lighthouse", "since": "2026-01-05", "until": "2026-01-07", "limit": 100});
-    until_recalled(&mut client, &since, |hits| hits.len() == 3);
+    client.recall_until(&since, |hits| hits.len() == 3);
     let tight = client.call("memory_recall", json!({"cue": "lighthouse", "budget_tokens": 1}));
-    assert_eq!(tight["hits"].as_array().expect("a list").len(), 1, "whatever the budget, one hit");
+    assert_eq!(tight["hits"].as_array().expect("a list").len(), 1, "at least one hit, whatever the budget");
 }
 
 #[test]
-fn any_cue_is_only_text() {
+fn a_cue_is_never_query_syntax() {
     let daemon = setup();
     let mut client = daemon.client();
     capture(&mut client, "-", "user", "An otter sleeps on its back and holds hands.");
@@ -243,7 +232,7 @@ fn any_cue_is_only_text() {
 }
 
 #[test]
-fn wrong_params_are_said_with_what_was_expected() {
+fn wrong_params_are_refused_with_the_expected_values() {
     let daemon = setup();
     let mut client = daemon.client();
     let text = "A text that is long enough.";
@@ -293,7 +282,7 @@ fn wrong_params_are_said_with_what_was_expected() {
 }
 
 #[test]
-fn the_profile_outlives_a_kill() {
+fn the_profile_survives_a_kill() {
     let mut daemon = setup();
     let mut client = daemon.client();
     let all = client.call("profile_get", json!({}));
@@ -340,13 +329,13 @@ fn the_profile_outlives_a_kill() {
     assert_eq!(kept["live"]["monotropism_depth"]["trains"], 0.9);
 }
 
-/// A text of any length and script, of which no two are alike.
+/// Returns a text of varying length and script, different for each combination of arguments.
 fn text(round: usize, client: usize, n: usize) -> String {
     let filler = ["pebble ", "Kieselstein ", "галька ", "小石", "حصاة ", "🪨\t"][n % 6];
     format!("r{round}c{client}n{n}z: {}", filler.repeat(8 + (n * 7919 + client * 31) % 300))
 }
 
-/// Captures until the daemon goes. Gives what was acknowledged: ids with their texts.
+/// Captures until the daemon is killed. Returns the ids and texts that were acknowledged.
 fn capture_until_killed(
     mut client: Client,
     round: usize,
@@ -362,7 +351,7 @@ fn capture_until_killed(
                 format!("{}\n", json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params}))
             })
             .collect();
-        // Where it has gone, what it answered before may still be there to read.
+        // If the daemon has been killed, its last replies may still be readable.
         let _ = client.try_send(lines);
         for n in first..first + depth {
             let line = client.try_line();
@@ -400,11 +389,13 @@ fn every_acknowledged_capture_survives_a_kill_under_load() {
                 })
                 .collect();
             barrier.wait();
-            // Anywhere in the work: before the first commit of a round, amid many, after some hundred.
+            // At different moments: before the first commit of a round, between commits, after some hundred.
             let enough = [0, 40, 90, 1, 250, 7, 30, 3][round];
-            until("enough was acknowledged", || answered.load(Ordering::Relaxed) >= enough);
+            let is_enough = holds_within(PATIENCE, || answered.load(Ordering::Relaxed) >= enough);
+            // The clients' threads end when the daemon does.
             daemon.kill();
-            capturing.into_iter().flat_map(|client| client.join().expect("its replies were right")).collect()
+            assert!(is_enough, "fewer than {enough} captures were acknowledged");
+            capturing.into_iter().flat_map(|client| client.join().expect("the replies were right")).collect()
         });
         for (id, text) in new {
             assert!(acknowledged.insert(id, text).is_none(), "ids are unique over kills");
@@ -416,20 +407,20 @@ fn every_acknowledged_capture_survives_a_kill_under_load() {
             assert_eq!(stored.get(id), Some(text), "round {round}");
         }
         assert_eq!(records as usize, stored.len(), "status counts what is there");
-        // Beyond what was acknowledged only what was sent: each client's last lines, whole.
+        // Each client's last lines may be stored without an acknowledgment, but none in part.
         assert!(stored.len() - acknowledged.len() <= CLIENTS * 16 * (round + 1), "round {round}");
     }
     assert!(acknowledged.len() > 100, "only {} captures in all", acknowledged.len());
-    // All of it is found by its words, too: the index is committed with the text.
+    // The records are found by their words, too: the index is committed with the text.
     let mut client = daemon.client();
     for (id, text) in acknowledged.iter().take(40) {
         let name = text.split(':').next().expect("its name");
         let params = json!({"cue": name});
-        until_recalled(&mut client, &params, |hits| hits.iter().any(|hit| hit["record_id"] == id.as_str()));
+        client.recall_until(&params, |hits| hits.iter().any(|hit| hit["record_id"] == id.as_str()));
     }
 }
 
-/// All records as the file has them, read by SQLite itself.
+/// Returns the ids and texts of all records, read from the file by SQLite.
 fn stored(daemon: &Daemon) -> HashMap<String, String> {
     let path = daemon.setup().store().join("memory.db");
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -439,7 +430,7 @@ fn stored(daemon: &Daemon) -> HashMap<String, String> {
     rows.map(|row| row.expect("a row")).map(|(id, text)| (with_dashes(&id), text)).collect()
 }
 
-/// 32 hexadecimal digits as a UUID is written.
+/// Returns 32 hexadecimal digits as a UUID is written.
 fn with_dashes(digits: &str) -> String {
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
@@ -465,7 +456,7 @@ fn a_client_reads_its_own_writes_and_others_read_them_once_they_are_acknowledged
 }
 
 #[test]
-fn discovery_names_the_methods_that_there_are() {
+fn every_discovered_method_exists() {
     let daemon = setup();
     let mut client = daemon.client();
     let discovered = client.call("rpc.discover", json!({}));

@@ -1,11 +1,9 @@
-//! The memory's methods beside capture and recall, through the socket: what they answer is there
-//! after `kill -9`, and nobody waits for a consolidation but who asked for it.
-
-use std::time::{Duration, Instant};
+//! The memory's methods beside capture and recall, through the socket: acknowledged changes survive `kill -9`, and
+//! other requests are served during a consolidation.
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, setup, until};
+use crate::harness::{Client, setup};
 
 fn capture(client: &mut Client, text: &str, session: &str) -> String {
     let got = client.call("memory_capture", json!({"text": text, "session_id": session}));
@@ -17,7 +15,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn every_method_that_is_listed_answers_with_its_keys() {
+fn every_listed_method_returns_the_listed_keys() {
     let daemon = setup();
     let mut client = daemon.client();
     let one = capture(&mut client, "the first of the records", "s");
@@ -31,7 +29,7 @@ fn every_method_that_is_listed_answers_with_its_keys() {
         "profile_set" => json!({"knob": "masking_off", "value": true}),
         _ => json!({}),
     };
-    // Keys that one outcome has and another has not.
+    // Keys that not every outcome has.
     let optional = ["error", "knob", "value", "status", "reason", "schema", "first_turn_recall"];
     let listed = client.call("rpc.discover", json!({}));
     let mut called = 0;
@@ -44,7 +42,7 @@ fn every_method_that_is_listed_answers_with_its_keys() {
         let promised: Vec<&str> =
             method["result"].as_array().expect("keys").iter().map(|key| key.as_str().expect("a key")).collect();
         for key in keys(&result) {
-            assert!(promised.contains(&key), "{name} gives '{key}', which is not listed");
+            assert!(promised.contains(&key), "{name} returns '{key}', which is not listed");
         }
         for key in promised {
             assert!(result.get(key).is_some() || optional.contains(&key), "{name} lacks '{key}': {result}");
@@ -55,7 +53,7 @@ fn every_method_that_is_listed_answers_with_its_keys() {
 }
 
 #[test]
-fn what_was_answered_survives_a_kill() {
+fn acknowledged_changes_survive_a_kill() {
     let mut daemon = setup();
     let mut client = daemon.client();
     let one = capture(&mut client, "the parcel is with the neighbour", "s");
@@ -73,58 +71,52 @@ fn what_was_answered_survives_a_kill() {
     assert_eq!(client.call("events_query", json!({"kind": "cls_consolidation_run"}))["count"], 1);
     let questions = client.call("curiosity_pending", json!({}));
     assert_eq!(questions["questions"][0]["triggered_by_record_ids"], json!([one, replaced["new_record_id"]]));
-    let recalled = client.call("memory_recall", json!({"cue": "where is the parcel"}));
+    let recalled = client.recall_until(&json!({"cue": "where is the parcel"}), |hits| !hits.is_empty());
     assert_eq!(recalled["hits"][0]["record_id"], replaced["new_record_id"]);
     assert_eq!(recalled["anti_hits"][0]["record_id"], json!(one));
     assert_eq!(recalled["anti_hits"][0]["valid_to"], replaced["ts"]);
 }
 
 #[test]
-fn others_are_served_while_the_memory_is_consolidated() {
+fn other_requests_are_served_during_a_consolidation() {
     let daemon = setup();
-    let mut writers = daemon.client();
-    let mut lines = String::new();
-    for n in 0..2000 {
-        let text = format!("subject{} met object{} over matter{} as number{n}", n % 97, n % 89, n % 83);
-        let params = json!({"text": text, "session_id": format!("s{}", n / 20)});
-        let call = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params});
-        lines.push_str(&format!("{call}\n"));
+    let mut client = daemon.client();
+    for from in (0..2000).step_by(50) {
+        for n in from..from + 50 {
+            let text = format!("subject{} met object{} over matter{} as number{n}", n % 97, n % 89, n % 83);
+            let params = json!({"text": text, "session_id": format!("s{}", n / 20)});
+            let call = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params});
+            client.send(format!("{call}\n"));
+        }
+        (0..50).for_each(|_| assert!(client.line().contains("inserted")));
     }
-    std::thread::scope(|scope| {
-        let mut stream = daemon.connect();
-        scope.spawn(move || std::io::Write::write_all(&mut stream, lines.as_bytes()).expect("the daemon reads"));
-    });
-    until("all are stored", || daemon.status()["records"] == 2000);
-    let mut slowest = Duration::ZERO;
     std::thread::scope(|scope| {
         let mut asking = daemon.client();
         let running = scope.spawn(move || asking.call("memory_consolidate", json!({})));
         let mut served = 0;
         while !running.is_finished() {
-            let start = Instant::now();
-            writers.call("memory_capture", json!({"text": format!("written meanwhile as number {served}")}));
-            writers.call("memory_recall", json!({"cue": "subject7 matter3"}));
-            slowest = slowest.max(start.elapsed());
+            client.call("memory_capture", json!({"text": format!("written meanwhile as number {served}")}));
+            client.call("memory_recall", json!({"cue": "subject7 matter3"}));
             served += 1;
         }
-        assert!(served > 1, "nobody was served");
+        // The count depends little on the machine, which both share. Requests that waited for the consolidation would be
+        // one or two.
+        assert!(served >= 10, "only {served} were served");
         assert_eq!(running.join().expect("it is answered")["mode"], "heavy");
     });
-    // A chunk is 20 ms; the rest is the machine's own.
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
 }
 
 #[test]
-fn wrong_calls_leave_the_store_as_it_was() {
+fn refused_calls_leave_the_store_unchanged() {
     let daemon = setup();
     let mut client = daemon.client();
     let id = capture(&mut client, "the only record that there is", "s");
-    let nobody = "00000000-0000-7000-8000-000000000000";
+    let unknown = "00000000-0000-7000-8000-000000000000";
     for (method, params, named) in [
-        ("memory_reinforce", json!({"ids": [id, nobody]}), nobody),
+        ("memory_reinforce", json!({"ids": [id, unknown]}), unknown),
         ("memory_reinforce", json!({"ids": id}), "'ids'"),
         ("memory_reinforce", json!({}), "'ids'"),
-        ("memory_contradict", json!({"id": nobody, "new_fact": "something else"}), nobody),
+        ("memory_contradict", json!({"id": unknown, "new_fact": "something else"}), unknown),
         ("memory_contradict", json!({"id": id, "new_fact": ""}), "'new_fact'"),
         ("memory_contradict", json!({"id": id, "new_fact": "x".repeat(65537)}), "65536"),
         ("memory_recall_structural", json!({"structure_query": {"colour": "red"}}), "'colour'"),

@@ -1,4 +1,4 @@
-//! Moving in and out: export, import, backup and check, through the program.
+//! Export, import, backup and check, through the program.
 
 use std::fs;
 use std::path::Path;
@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, setup, until};
+use crate::harness::{Daemon, SetOnDrop, Setup, finish, setup, until};
 
-/// Runs a command that is to succeed, and gives what it said.
+/// Runs a command that must succeed, and returns its standard output.
 fn ok(daemon: &Daemon, args: &[&str]) -> String {
     let output = daemon.run(args);
     assert!(output.status.success(), "{args:?}: {}", said(&output));
@@ -33,7 +33,7 @@ fn imported(new: u64, known: u64) -> Value {
     json!({"files": 1, "unreadable": 0, "new": new, "known": known, "refused": 0})
 }
 
-/// Puts in what a store may hold; gives how many rows that are.
+/// Fills the store with rows of each kind.
 fn fill(daemon: &Daemon) {
     let mut client = daemon.client();
     let texts = [
@@ -68,7 +68,7 @@ fn fill(daemon: &Daemon) {
 }
 
 #[test]
-fn what_was_exported_is_imported_and_exported_again_to_the_byte() {
+fn an_imported_export_is_exported_again_byte_for_byte() {
     let (one, other) = (setup(), setup());
     fill(&one);
     let folder = tempfile::tempdir().expect("a folder");
@@ -95,7 +95,7 @@ fn what_was_exported_is_imported_and_exported_again_to_the_byte() {
 }
 
 #[test]
-fn an_import_that_was_killed_is_done_again_to_the_same_end() {
+fn an_import_repeated_after_a_kill_has_the_same_result() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("rows.ndjson");
     let lines: String = (0..6000)
@@ -112,11 +112,11 @@ fn an_import_that_was_killed_is_done_again_to_the_same_end() {
         let mut daemon = setup();
         let mut command = daemon.setup().program();
         command.arg("--socket").arg(daemon.setup().socket()).arg("import").arg(&file);
-        let mut import = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
+        let import = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary runs");
         until("some rows are in", || daemon.status()["records"].as_u64() >= Some(enough));
         daemon.kill_and_restart();
-        // It goes on with the daemon that was started anew, or has given up.
-        import.wait().expect("it ends");
+        // It goes on with the restarted daemon, or has failed.
+        finish(import);
         let again = counts(&daemon, &file);
         assert_eq!(
             (again["new"].as_u64().unwrap() + again["known"].as_u64().unwrap(), &again["refused"]),
@@ -133,7 +133,7 @@ fn transcript_line(kind: &str, content: Value) -> String {
 }
 
 #[test]
-fn a_folder_of_transcripts_and_other_files_is_taken_in_and_what_is_wrong_is_named() {
+fn a_folder_of_transcripts_and_other_files_is_imported_and_wrong_lines_are_named() {
     let daemon = setup();
     let folder = tempfile::tempdir().expect("a folder");
     let project = folder.path().join("projects/-home-x-p");
@@ -197,7 +197,7 @@ fn a_folder_of_transcripts_and_other_files_is_taken_in_and_what_is_wrong_is_name
         .collect();
     assert!(whole == answer, "the parts are not the whole");
 
-    // Wrong lines and files are named, and what is right between them goes in.
+    // Wrong lines and files are named, and the right lines between them are imported.
     fs::write(folder.path().join("noise.jsonl"), [0xff, 0xfe, b'\n', 7]).expect("it can be written");
     let mixed = "{\"kind\":\"record\",\"text\":\"one more record of these\"}\n{\"kind\":\"record\"\n{\"kind\":\"record\",\"text\":5}\n[]\n{\"kind\":\"record\",\"text\":\"and the last of them all\"}";
     fs::write(folder.path().join("mixed.ndjson"), mixed).expect("it can be written");
@@ -220,7 +220,7 @@ fn a_folder_of_transcripts_and_other_files_is_taken_in_and_what_is_wrong_is_name
 }
 
 #[test]
-fn a_backup_made_under_load_is_a_store_with_all_that_was_acknowledged() {
+fn a_backup_made_under_load_has_every_acknowledged_capture() {
     let daemon = setup();
     let copy = Setup::new();
     fs::create_dir(copy.store()).expect("a folder");
@@ -241,6 +241,7 @@ fn a_backup_made_under_load_is_a_store_with_all_that_was_acknowledged() {
                 })
             })
             .collect();
+        let stop_writers = SetOnDrop(&done);
         until("there is something to copy", || daemon.status()["records"].as_u64() >= Some(400));
         let mut client = daemon.client();
         let last = client.call(capture, json!({"text": "the last text before the backup"}))["record_id"].clone();
@@ -249,7 +250,7 @@ fn a_backup_made_under_load_is_a_store_with_all_that_was_acknowledged() {
         let bytes = serde_json::from_str::<Value>(&said).expect("JSON")["bytes"].as_u64();
         assert_eq!(bytes, fs::metadata(&target).ok().map(|found| found.len()));
         let after = daemon.status()["records"].as_u64().expect("a count");
-        done.store(true, Ordering::Relaxed);
+        drop(stop_writers);
         let written: u64 = writers.into_iter().map(|writer| writer.join().expect("it wrote")).sum();
         assert!(written > 0 && after >= before);
         (last, before)
@@ -260,7 +261,7 @@ fn a_backup_made_under_load_is_a_store_with_all_that_was_acknowledged() {
     let other = copy.start();
     let (last, before) = acknowledged;
     let records = other.status()["records"].as_u64().expect("a count");
-    assert!(records >= before, "{records} of {before} are in the copy");
+    assert!(records >= before, "only {records} of {before} records are in the copy");
     let found = other.client().call("memory_recall", json!({"cue": "the \"last text before the backup\""}));
     assert_eq!(found["hits"][0]["record_id"], last);
     let check = other.client().call("store_check", json!({}));
@@ -268,5 +269,5 @@ fn a_backup_made_under_load_is_a_store_with_all_that_was_acknowledged() {
     let (mine, theirs) = (ok(&other, &["export"]), ok(&daemon, &["export"]));
     let mine: Vec<&str> = mine.lines().filter(|line| line.starts_with("{\"kind\":\"record\"")).collect();
     assert_eq!(mine.len() as u64, records);
-    assert!(theirs.lines().zip(&mine).all(|(theirs, mine)| theirs == *mine), "the copy's records are other ones");
+    assert!(theirs.lines().zip(&mine).all(|(theirs, mine)| theirs == *mine), "the copy has other records");
 }

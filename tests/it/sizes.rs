@@ -1,30 +1,34 @@
-//! What the indexes take on disk: after a night at most one and a half times the records' text.
+//! The size of the indexes on disk: after a consolidation at most one and a half times the records' text.
 //!
-//! `RECORDS=100000 cargo test --release --test it sizes -- --nocapture` measures a large store (sleep then
-//! takes minutes).
+//! `RECORDS=100000 cargo test --release --test it sizes -- --nocapture` measures a large store, whose consolidation
+//! takes minutes.
 
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::harness::{Client, setup};
+use crate::harness::{Client, PATIENCE, setup, until_within};
 
-const PAGE: f64 = 4096.0;
+const PAGE_BYTES: f64 = 4096.0;
 
-/// Different words, by Zipf's law: the nth is said once for n times of the first.
-const WORDS: usize = 40_000;
+/// The number of different words. By Zipf's law the nth word occurs once for each n times of the first.
+const WORD_COUNT: usize = 40_000;
 
-/// Records of one session.
-const SESSION: usize = 40;
+const RECORDS_PER_SESSION: usize = 40;
 
-/// Numbers that are the same in every run (xorshift, after Marsaglia, 2003).
-struct Dice(u64);
+/// Waited for the consolidation of each record, beside [`PATIENCE`].
+const CONSOLIDATION_PER_RECORD: Duration = Duration::from_millis(20);
 
-impl Dice {
-    fn under(&mut self, bound: usize) -> usize {
+/// Pseudo-random numbers that are the same in every run (xorshift, after Marsaglia, 2003).
+struct Random(u64);
+
+impl Random {
+    /// Returns a number from 0 to `bound - 1`.
+    fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -32,7 +36,7 @@ impl Dice {
     }
 }
 
-/// Words of syllables, the commonest the shortest.
+/// Returns the nth most frequent word. Words are made of syllables, frequent ones are short.
 fn word(mut n: usize) -> String {
     const SYLLABLES: [&str; 12] = ["ba", "co", "di", "fer", "gu", "ha", "kin", "lo", "mu", "nes", "pra", "to"];
     let mut word = String::new();
@@ -45,19 +49,19 @@ fn word(mut n: usize) -> String {
 }
 
 fn fill(client: &mut Client, records: usize) {
-    let words: Vec<String> = (0..WORDS).map(word).collect();
+    let words: Vec<String> = (0..WORD_COUNT).map(word).collect();
     let mut sum = 0.0;
-    let sums: Vec<f64> = (1..=WORDS)
+    let sums: Vec<f64> = (1..=WORD_COUNT)
         .map(|rank| {
             sum += 1.0 / rank as f64;
             sum
         })
         .collect();
-    let mut dice = Dice(7);
+    let mut random = Random(7);
     let mut text = || {
-        let said = (0..8 + dice.under(38)).map(|_| {
-            let at = dice.under(1 << 40) as f64 / (1_u64 << 40) as f64 * sum;
-            words[sums.partition_point(|sum| *sum < at).min(WORDS - 1)].as_str()
+        let said = (0..8 + random.below(38)).map(|_| {
+            let at = random.below(1 << 40) as f64 / (1_u64 << 40) as f64 * sum;
+            words[sums.partition_point(|sum| *sum < at).min(WORD_COUNT - 1)].as_str()
         });
         said.collect::<Vec<_>>().join(" ")
     };
@@ -65,7 +69,7 @@ fn fill(client: &mut Client, records: usize) {
         let some = from..(from + 64).min(records);
         let mut lines = String::new();
         for n in some.clone() {
-            let params = json!({"text": text(), "session_id": format!("s{}", n / SESSION)});
+            let params = json!({"text": text(), "session_id": format!("s{}", n / RECORDS_PER_SESSION)});
             let call = json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params});
             writeln!(lines, "{call}").expect("a string");
         }
@@ -74,7 +78,7 @@ fn fill(client: &mut Client, records: usize) {
     }
 }
 
-/// The pages that each table and index takes, by what is free once it has been dropped from this copy.
+/// Returns the number of pages of each table and index: drops them from the copy one by one and counts the free pages.
 fn pages(copy: &Path) -> Vec<(String, f64)> {
     let copy = Connection::open(copy).expect("it opens");
     let number = |sql: &str| copy.query_row(sql, [], |row| row.get::<_, f64>(0)).expect(sql);
@@ -84,7 +88,7 @@ fn pages(copy: &Path) -> Vec<(String, f64)> {
     };
     copy.execute_batch("PRAGMA foreign_keys = OFF; PRAGMA journal_mode = DELETE").expect("SQL");
     let used = || number("PRAGMA page_count") - number("PRAGMA freelist_count");
-    // One that SQLite has made for UNIQUE cannot be dropped: another one like it is built.
+    // The index that SQLite makes for UNIQUE cannot be dropped: an equal one is built and measured.
     let before = used();
     copy.execute_batch("CREATE UNIQUE INDEX record_id_again ON record (id)").expect("SQL");
     let ids = used() - before;
@@ -108,20 +112,22 @@ fn pages(copy: &Path) -> Vec<(String, f64)> {
 }
 
 #[test]
-fn all_indexes_take_one_and_a_half_times_the_text_at_most() {
+fn indexes_take_at_most_one_and_a_half_times_the_text() {
     let records = std::env::var("RECORDS").ok().and_then(|records| records.parse().ok()).unwrap_or(1500);
     let daemon = setup();
     let mut client = daemon.client();
     fill(&mut client, records);
-    // It may take longer than a client waits: an event says when it has ended.
+    // It may take longer than a client waits for a reply: an event says when it has ended.
     let call = json!({"jsonrpc": "2.0", "id": 1, "method": "memory_consolidate", "params": {}});
     client.send(format!("{call}\n"));
-    while daemon.client().call("events_query", json!({"kind": "cls_consolidation_run"}))["count"] == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    let limit = PATIENCE + CONSOLIDATION_PER_RECORD * u32::try_from(records).expect("a number of records");
+    let mut asking = daemon.client();
+    until_within(limit, "the consolidation has ended", || {
+        asking.call("events_query", json!({"kind": "cls_consolidation_run"}))["count"] != 0
+    });
     let copy = daemon.setup().home().join("copy.db");
     daemon.client().call("store_backup", json!({"path": copy}));
-    // Even empty each takes a page; that is no share of any text.
+    // Each table and index has a page even if it is empty; those are not counted.
     let empty = daemon.setup().home().join("empty.db");
     setup().client().call("store_backup", json!({"path": empty}));
     let empty: HashMap<String, f64> = pages(&empty).into_iter().collect();
@@ -131,23 +137,23 @@ fn all_indexes_take_one_and_a_half_times_the_text_at_most() {
             copy.query_row(sql, [], |row| row.get(0))
         })
         .expect("a sum");
-    let share = |pages: f64| pages * PAGE / text;
+    let share = |pages: f64| pages * PAGE_BYTES / text;
     let mut all = pages(&copy);
     all.iter_mut().for_each(|(name, pages)| *pages -= empty.get(name).copied().unwrap_or(0.0));
     for (name, pages) in &all {
-        println!("{name:20} {:9.0} KiB, {:.3} of the text", pages * PAGE / 1024.0, share(*pages));
+        println!("{name:20} {:9.0} KiB, {:.3} of the text", pages * PAGE_BYTES / 1024.0, share(*pages));
     }
     let of = |wanted: &str| share(all.iter().find(|(name, _)| name == wanted).expect("it is there").1);
     let sum = |left_out: &[&str]| -> f64 {
         all.iter().filter(|(name, _)| !left_out.contains(&name.as_str())).map(|(_, pages)| share(*pages)).sum()
     };
-    // What sleep and sessions bring is no index: links and their counts, what happened, what a session starts with.
+    // The other tables that a consolidation or a session fills are no indexes.
     let indexes = sum(&["record", "link", "node", "community", "tag", "event", "wake", "session", "project"]);
     println!("{records} records, {:.1} MB of text", text / 1e6);
-    println!("indexes: {indexes:.3} of it; all beside the records: {:.3} of it", sum(&["record"]));
+    println!("indexes: {indexes:.3} of the text; everything but the records: {:.3} of the text", sum(&["record"]));
     assert!(indexes <= 1.5, "{indexes}");
     assert!(of("term_index") <= 0.6, "{}", of("term_index"));
-    // A small store says most of its words twice, a large one does not: at 100 000 records it is a twentieth.
+    // In a small store most words are repeated, in a large one they are not: at 100 000 records it is a twentieth.
     assert!(of("companion") <= 0.4, "{}", of("companion"));
-    assert!(of("link") > 0.0 && of("companion") > 0.0, "it has slept");
+    assert!(of("link") > 0.0 && of("companion") > 0.0, "the consolidation has made links");
 }

@@ -1,8 +1,8 @@
-//! A small machine: 16 MiB are enough.
+//! A small machine: 16 MiB of address space are enough.
 //!
-//! An address-space limit counts everything, from the program's own file to reserved stacks. The file that is
-//! tested here is larger than the one that is installed, which has a budget of 4 MiB; so the limit is 12 MiB
-//! and this file's own mappings, which for the installed program is at most 16 MiB.
+//! An address-space limit counts everything, from the program's own file to reserved stacks. The program under test is
+//! larger than the installed one, so the limit is 12 MiB plus the mappings of its file: with an installed program of
+//! at most 4 MiB that makes 16 MiB.
 
 #![cfg(target_os = "linux")]
 
@@ -12,14 +12,14 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Daemon, Setup, setup};
+use crate::harness::{Daemon, Setup, finish, setup};
 use crate::skip::has;
 
-/// All but the program's file.
-const REST_BYTES: u64 = 12 << 20;
+/// The limit without the program's file.
+const WITHOUT_FILE_BYTES: u64 = 12 << 20;
 
-/// Bytes of the address space that the program's own file takes in this process.
-fn mapped_file(daemon: &Daemon) -> u64 {
+/// Returns how many bytes of the process's address space map the program's own file.
+fn mapped_file_bytes(daemon: &Daemon) -> u64 {
     let maps = fs::read_to_string(format!("/proc/{}/maps", daemon.pid())).expect("it runs");
     let of = |line: &str| {
         let (start, end) = line.split(' ').next()?.split_once('-')?;
@@ -28,13 +28,13 @@ fn mapped_file(daemon: &Daemon) -> u64 {
     maps.lines().filter(|line| line.ends_with(env!("CARGO_BIN_EXE_iaid"))).filter_map(of).sum()
 }
 
-/// Feeds `input` to a command of the program's.
+/// Runs a command of the program with `input` on its standard input, and returns what it prints.
 fn feed(daemon: &Daemon, args: &[&str], input: &str) -> String {
     let mut command = daemon.setup().program();
     command.arg("--socket").arg(daemon.setup().socket()).args(args).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     child.stdin.take().unwrap().write_all(input.as_bytes()).expect("it reads");
-    let output = child.wait_with_output().expect("it ends");
+    let output = finish(child);
     assert!(output.status.success(), "{args:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -44,7 +44,7 @@ fn sixteen_mebibytes_of_address_space_are_enough() {
     if !has("prlimit") {
         return;
     }
-    let limit = REST_BYTES + mapped_file(&setup());
+    let limit = WITHOUT_FILE_BYTES + mapped_file_bytes(&setup());
     let small = Setup::new();
     let serve = small.serve();
     let mut limited = Command::new("prlimit");

@@ -1,4 +1,4 @@
-//! The store's file: what may happen to it, and what is said and kept then.
+//! Faults of the store's file: each is reported, and no record is lost.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::process::Command;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, Setup, setup, until};
+use crate::harness::{Client, Daemon, Setup, output, setup, until};
 use crate::shell::behind;
 use crate::skip::{has, is_root};
 
@@ -18,7 +18,7 @@ fn database(setup: &Setup) -> PathBuf {
     setup.store().join("memory.db")
 }
 
-/// A daemon that has ended, and one record in its store.
+/// Returns a daemon that has exited, with one record in its store.
 fn with_a_record() -> Daemon {
     let mut daemon = setup();
     capture(&mut daemon.client(), TEXT);
@@ -30,12 +30,13 @@ fn capture(client: &mut Client, text: &str) -> Value {
     client.call("memory_capture", json!({"text": text}))
 }
 
+/// Returns the text of the first hit for "archive".
 fn recall(daemon: &Daemon) -> String {
-    let recalled = daemon.client().call("memory_recall", json!({"cue": "archive"}));
-    recalled["hits"][0]["literal_surface"].as_str().unwrap_or_default().to_owned()
+    let recalled = daemon.client().recall_until(&json!({"cue": "archive"}), |hits| !hits.is_empty());
+    recalled["hits"][0]["literal_surface"].as_str().expect("a text").to_owned()
 }
 
-/// Every file in the store's folder but locks: names and bytes.
+/// Returns the path and bytes of every file in the store's folder except locks.
 fn contents(setup: &Setup) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(setup.store()).expect("the folder is there").flatten();
     let mut all: Vec<_> = entries
@@ -47,7 +48,7 @@ fn contents(setup: &Setup) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
-/// What it says when it does not start.
+/// Returns the message of a daemon that does not start.
 fn refusal(setup: &Setup) -> String {
     let output = setup.start_and_fail();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -79,13 +80,13 @@ fn files_and_folder_are_private_whatever_the_umask() {
 }
 
 #[test]
-fn a_store_in_use_is_refused_with_its_holder() {
+fn a_store_in_use_is_refused_and_its_holder_named() {
     let daemon = setup();
     capture(&mut daemon.client(), TEXT);
     let other = Setup::new();
     let mut command = other.program();
     command.arg("serve").arg("--socket").arg(other.socket()).arg("--store").arg(daemon.setup().store());
-    let output = command.output().expect("the binary runs");
+    let output = output(&mut command);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let sentence = format!("the store is in use: process {} has ", daemon.pid());
@@ -130,7 +131,7 @@ fn no_sql_changes_a_record() {
     assert_eq!((count, recall(&daemon).as_str()), (1, TEXT));
 }
 
-/// A change to the file, and a part of what is said about it.
+/// A damage's name, the damage, and a part of the message about it.
 type Harm = (&'static str, fn(&Path), &'static str);
 
 const HARMS: &[Harm] = &[
@@ -181,7 +182,7 @@ const HARMS: &[Harm] = &[
 ];
 
 #[test]
-fn what_is_no_store_of_ours_is_said_and_left_as_it_was() {
+fn a_file_that_is_no_store_is_reported_and_left_unchanged() {
     for (name, harm, sentence) in HARMS {
         let ended = with_a_record();
         let setup = ended.setup();
@@ -195,7 +196,7 @@ fn what_is_no_store_of_ours_is_said_and_left_as_it_was() {
     }
 }
 
-/// Overwrites the first page of a table, and gives what the file is then.
+/// Overwrites the first page of a table, and returns the file's bytes.
 fn damage(database: &Path, table: &str) -> Vec<u8> {
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
     let root: u32 = Connection::open(database)
@@ -208,7 +209,7 @@ fn damage(database: &Path, table: &str) -> Vec<u8> {
 }
 
 #[test]
-fn damaged_records_are_said_at_the_start() {
+fn damaged_records_are_reported_at_the_start() {
     let ended = with_a_record();
     let path = database(ended.setup());
     let bytes = damage(&path, "record");
@@ -218,7 +219,7 @@ fn damaged_records_are_said_at_the_start() {
 }
 
 #[test]
-fn a_damaged_index_is_said_and_the_daemon_serves_on() {
+fn a_damaged_index_is_reported_and_the_daemon_serves_on() {
     let mut daemon = with_a_record();
     let path = database(daemon.setup());
     let bytes = damage(&path, "term_index_data");
@@ -238,12 +239,12 @@ fn a_damaged_index_is_said_and_the_daemon_serves_on() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_said() {
+fn a_folder_that_cannot_be_written_is_reported() {
     if is_root() {
         if !has("setpriv") {
             return;
         }
-        return as_nobody();
+        return root_runs_the_daemon_as_nobody();
     }
     let ended = with_a_record();
     let setup = ended.setup();
@@ -254,8 +255,8 @@ fn a_folder_that_cannot_be_written_is_said() {
     assert!(said.contains("cannot be written; make it writable or give another folder"), "{said}");
 }
 
-/// Root may write everywhere, so the daemon is another user's, in a folder of root's.
-fn as_nobody() {
+/// Root may write everywhere, so the daemon runs as another user, in a folder that belongs to root.
+fn root_runs_the_daemon_as_nobody() {
     let setup = Setup::new();
     fs::create_dir(setup.store()).expect("a folder can be made");
     fs::set_permissions(setup.store(), fs::Permissions::from_mode(0o755)).expect("its mode can be set");
@@ -264,13 +265,13 @@ fn as_nobody() {
     assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_iaid")).arg(&copy).status().expect("cp runs").success());
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy).args(setup.serve().get_args());
-    let output = command.env("HOME", setup.home()).output().expect("it runs");
+    let output = output(command.env("HOME", setup.home()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("cannot be written; make it writable or give another folder"), "{said}");
 }
 
-/// Sets how large a file the daemon may write, as a full disk would stop it.
+/// Limits the size of a file that the daemon may write, which has the effect of a full disk.
 fn let_files_grow_to(daemon: &Daemon, bytes: &str) {
     let status = Command::new("prlimit")
         .arg(format!("--fsize={bytes}:unlimited"))
@@ -280,7 +281,7 @@ fn let_files_grow_to(daemon: &Daemon, bytes: &str) {
 }
 
 #[test]
-fn a_disk_that_is_full_is_said_and_heals() {
+fn a_full_disk_is_reported_and_writing_goes_on_when_there_is_space() {
     if !has("prlimit") {
         return;
     }
@@ -300,8 +301,8 @@ fn a_disk_that_is_full_is_said_and_heals() {
             refused += 1;
         }
     }
-    assert_eq!(refused, 20, "no room means no");
-    assert_eq!(recall(&daemon), TEXT, "what is there can be read");
+    assert_eq!(refused, 20, "no capture is acknowledged");
+    assert_eq!(recall(&daemon), TEXT, "stored records can be recalled");
     let_files_grow_to(&daemon, "16");
     let reply = client.ask(r#"{"type":"resume"}"#);
     assert_eq!((&reply["ok"], &reply["reason"]), (&json!(false), &json!("state_write_failed")), "{reply}");
@@ -317,15 +318,19 @@ fn a_disk_that_is_full_is_said_and_heals() {
 }
 
 #[test]
-fn a_start_on_a_full_disk_is_said() {
+fn a_start_on_a_full_disk_is_reported() {
     let setup = Setup::new();
     // In blocks of 512 bytes: the lock file fits, a database does not.
-    let output = behind("ulimit -f 1", &setup.serve()).output().expect("it runs");
+    let output = output(&mut behind("ulimit -f 1", &setup.serve()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("memory.db") || said.contains("store"), "{said}");
     let daemon = setup.start();
-    assert_eq!(capture(&mut daemon.client(), TEXT)["status"], "inserted", "the next start heals what that one left");
+    assert_eq!(
+        capture(&mut daemon.client(), TEXT)["status"],
+        "inserted",
+        "the next start repairs what the failed one left"
+    );
 }
 
 #[test]
@@ -343,7 +348,7 @@ fn a_killed_start_leaves_a_store_that_opens() {
 }
 
 #[test]
-fn another_programs_lock_is_waited_for() {
+fn a_capture_waits_for_another_programs_lock() {
     let daemon = setup();
     assert_eq!(daemon.status()["records"], 0);
     let database = Connection::open(database(daemon.setup())).expect("it opens");
@@ -352,7 +357,11 @@ fn another_programs_lock_is_waited_for() {
     let line = json!({"jsonrpc": "2.0", "id": 1, "method": "memory_capture", "params": {"text": TEXT}});
     client.send(format!("{line}\n"));
     until("the capture waits", || daemon.status()["in_flight"] == 1);
-    assert_eq!(daemon.client().call("memory_recall", json!({"cue": "x"}))["hits"], json!([]), "others read meanwhile");
+    assert_eq!(
+        daemon.client().call("memory_recall", json!({"cue": "x"}))["hits"],
+        json!([]),
+        "recalls are served meanwhile"
+    );
     database.execute_batch("COMMIT").expect("it can be let go");
     let reply: Value = serde_json::from_str(&client.line()).expect("JSON");
     assert_eq!(reply["result"]["status"], "inserted", "{reply}");
