@@ -49,7 +49,7 @@ fn the_journal_is_told_in_words() {
     );
     let (told, warned) = log(&setup, &[]);
     assert_eq!(told, [first, second, third].concat());
-    assert_eq!(warned, "1 line is no entry and was passed over\n");
+    assert_eq!(warned, "1 line is not an entry and was skipped\n");
     assert_eq!(log(&setup, &["--limit", "2"]).0, [second, third].concat());
     assert_eq!(log(&setup, &["--since", "2026-05-14"]).0, [second, third].concat());
     assert_eq!(log(&setup, &["--since", "2026-05-14 10:30"]).0, third);

@@ -152,6 +152,6 @@ fn what_hooks_leave_is_taken_in_by_itself() {
     until("the journal says so", || {
         let out = daemon.setup().program().args(["log", "--store"]).arg(daemon.setup().store()).output();
         let told = String::from_utf8(out.expect("it runs").stdout).expect("it is text");
-        told.contains("deferred captures of s-1-1700000000.jsonl: 1 new, 0 there already, 0 too short")
+        told.contains("deferred captures of s-1-1700000000.jsonl: 1 new, 0 already stored, 0 too short")
     });
 }

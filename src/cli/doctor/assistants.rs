@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::DoctorContext;
 use super::files::listed;
 use super::finding::Findings;
-use crate::cli::hook::input::CHECK as ANSWER;
+use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
 use crate::cli::install::entries::{ConfigEntry, EVENTS, HOOK_SECONDS, words};
 use crate::cli::install::{InstallTarget, service};
@@ -115,7 +115,7 @@ impl Subject<'_> {
     /// Runs a hook as the assistant does: by a shell, with JSON on standard input.
     fn run(&self, command: &str, findings: &mut Findings) {
         let install = format_args!("{}", self.install());
-        let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", ANSWER: true}).to_string();
+        let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", CHECK_KEY: true}).to_string();
         let began = Instant::now();
         let limit = Duration::from_secs(HOOK_SECONDS.into());
         let said = program::run(Command::new("sh").args(["-c", command]), input.as_bytes(), limit);
@@ -129,7 +129,7 @@ impl Subject<'_> {
             return findings.fail(format_args!("the hook `{command}` ended with {status}: {why}"), install);
         }
         let answer: Value = serde_json::from_str(&out).unwrap_or_default();
-        let about = &answer[ANSWER];
+        let about = &answer[CHECK_KEY];
         let text = |key: &str| about[key].as_str().unwrap_or_default();
         let (version, own) = (text("version"), env!("CARGO_PKG_VERSION"));
         let (socket, store) = (self.context.client.path().display(), self.context.store.display());

@@ -1,8 +1,8 @@
-//! What a session said since its last hook → the daemon, or the files that wait for it.
+//! Sends what a session's transcript gained since its last hook to the daemon, or to deferred-capture files.
 //!
-//! A transcript is read from where the last hook stopped, and a place is kept only behind what has been
-//! taken over; so whatever ends a hook early, the next one goes on there. What is read twice is known again by
-//! its words: the daemon stores the same text of the same session and role once.
+//! A transcript is read from the saved offset, and an offset is saved only for text that was handed over. So if a hook
+//! ends early, the next one continues there. Text that is read twice is stored once: the daemon deduplicates equal texts
+//! of the same session and role.
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
@@ -18,7 +18,7 @@ use super::last_capture::LastCapture;
 use super::log::HookLog;
 use super::offset::{self, TranscriptOffset};
 use super::spool;
-use crate::cli::import::LINE_BYTES;
+use crate::cli::import::MAX_LINE_BYTES;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::client::Client;
 use crate::lifecycle::private_dir;
@@ -27,33 +27,32 @@ use crate::transcript::row::records;
 use crate::transcript::{TranscriptReader, TranscriptTurn};
 use crate::wire::json::Members;
 
-/// Bytes of transcripts that one hook takes; the next one goes on. 4 MiB: a long session's evening, and
-/// read in 20 ms.
-const READ_BYTES: u64 = 4 << 20;
+/// Bytes of transcripts that one hook reads at most; the next hook continues. 4 MiB: several hours of a session, read in
+/// 20 ms.
+const MAX_READ_BYTES: u64 = 4 << 20;
 
-/// A hook that has worked for so long leaves the rest to the next one, but for the first step of its work, so
-/// that it always comes further. Half of what an assistant's user may wait.
+/// Time after which a hook leaves the rest to the next one. The first step is always completed, so that each hook makes
+/// progress. Half of what a user of an assistant may have to wait.
 const WORK_TIME: Duration = Duration::from_millis(25);
 
-/// A call has rows of so many bytes, if one alone has no more. 64 KiB: taken in 10 ms, and more than a
-/// turn usually is.
-const CALL_BYTES: usize = 64 << 10;
+/// Bytes of rows per call, unless one row alone is longer. 64 KiB: stored in 10 ms, and longer than most turns.
+const MAX_CALL_BYTES: usize = 64 << 10;
 
-/// A call has so many rows; the daemon takes 1000.
-const CALL_ROWS: usize = 500;
+/// Rows per call; the daemon accepts 1000.
+const MAX_CALL_ROWS: usize = 500;
 
-/// Other sessions that a session's start looks after.
-const OTHERS: usize = 16;
+/// Other sessions that the start of a session catches up on.
+const MAX_OTHER_SESSIONS: usize = 16;
 
-/// A place whose transcript has gone is forgotten after this time.
-const FORGOTTEN: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Time after which the offset of a transcript that no longer exists is removed.
+const OFFSET_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// A hook's work on transcripts.
+/// The work of one hook on transcripts.
 pub(crate) struct TranscriptCapture<'a> {
     pub(crate) store: &'a Path,
     pub(crate) client: &'a mut Client,
     pub(crate) log: &'a HookLog,
-    /// The daemon did not answer: what is taken waits in files.
+    /// The daemon did not answer: turns go to deferred-capture files.
     is_down: bool,
     left: u64,
     end: Instant,
@@ -63,9 +62,9 @@ pub(crate) struct TranscriptCapture<'a> {
 struct OpenTranscript {
     lines: LineReader,
     reader: TranscriptReader,
-    /// Where reading began, in bytes.
+    /// Offset at which reading began, in bytes.
     start: u64,
-    /// The end of the last whole line that was read.
+    /// Offset of the end of the last complete line read; `start <= end`.
     end: u64,
 }
 
@@ -76,26 +75,26 @@ impl<'a> TranscriptCapture<'a> {
         log: &'a HookLog,
         now: Instant,
     ) -> TranscriptCapture<'a> {
-        TranscriptCapture { store, client, log, is_down: false, left: READ_BYTES, end: now + WORK_TIME }
+        TranscriptCapture { store, client, log, is_down: false, left: MAX_READ_BYTES, end: now + WORK_TIME }
     }
 
-    /// Takes what `session` has said since its last hook.
+    /// Captures what the transcript of `session` gained since its last hook.
     ///
     /// # Errors
-    /// The transcript cannot be read, or nothing can be written.
+    /// Any error of reading the transcript, of saving its offset, or of writing deferred captures.
     pub(crate) fn session(&mut self, session: &str, transcript: &Path, cwd: Option<&str>) -> io::Result<()> {
-        let kept = self.place_of(session);
+        let kept = self.offset_path(session);
         let file = File::open(transcript)?;
         if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no plain file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let start =
-            TranscriptOffset::load(&kept).filter(|place| place.transcript == transcript).map_or(0, |p| p.start(&file));
+            TranscriptOffset::load(&kept).filter(|saved| saved.transcript == transcript).map_or(0, |p| p.start(&file));
         let mut input = file.try_clone()?;
         input.seek(SeekFrom::Start(start))?;
         let reader = TranscriptReader::new(Some(session.into()), cwd.map(str::to_owned));
         let mut source =
-            OpenTranscript { lines: LineReader::new(Box::new(input), LINE_BYTES), reader, start, end: start };
+            OpenTranscript { lines: LineReader::new(Box::new(input), MAX_LINE_BYTES), reader, start, end: start };
         let (mut reached, mut outcome) = (start, Ok(()));
         loop {
             outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|turns| self.hand_over(&turns));
@@ -103,7 +102,7 @@ impl<'a> TranscriptCapture<'a> {
                 break;
             }
             reached = source.end;
-            // With no daemon there is nothing to wait for.
+            // Without a daemon there are no replies to wait for, so the time limit does not apply.
             if self.left == 0 || (!self.is_down && Instant::now() >= self.end) {
                 break;
             }
@@ -114,29 +113,29 @@ impl<'a> TranscriptCapture<'a> {
         outcome
     }
 
-    /// Takes what other sessions have said since their last hook: one that was interrupted, or whose
-    /// assistant ended, has none at its end.
+    /// Captures what the transcripts of other sessions gained since their last hook. No hook runs at the end of a session
+    /// that is interrupted.
     pub(crate) fn others(&mut self, session: &str) {
-        let own = self.place_of(session);
+        let own = self.offset_path(session);
         let mut has_worked = false;
-        for (path, changed) in self.places() {
+        for (path, changed) in self.recent_offsets() {
             let is_over = self.left == 0 || Instant::now() >= self.end;
             if path == own || (has_worked && is_over) {
                 continue;
             }
-            let Some(place) = TranscriptOffset::load(&path) else { continue };
-            let length = fs::metadata(&place.transcript).map(|found| found.len());
+            let Some(saved) = TranscriptOffset::load(&path) else { continue };
+            let length = fs::metadata(&saved.transcript).map(|found| found.len());
             match length {
-                Ok(length) if length != place.offset => {
+                Ok(length) if length != saved.offset => {
                     has_worked = true;
-                    let outcome = self.session(&place.session, &place.transcript, place.cwd.as_deref());
+                    let outcome = self.session(&saved.session, &saved.transcript, saved.cwd.as_deref());
                     if let Err(error) = outcome {
-                        self.log.say(format_args!("{}: {error}", place.transcript.display()));
+                        self.log.say(format_args!("{}: {error}", saved.transcript.display()));
                     }
                 }
                 Err(error)
                     if error.kind() == io::ErrorKind::NotFound
-                        && changed.elapsed().is_ok_and(|age| age > FORGOTTEN) =>
+                        && changed.elapsed().is_ok_and(|age| age > OFFSET_EXPIRY) =>
                 {
                     drop(fs::remove_file(&path));
                 }
@@ -145,16 +144,16 @@ impl<'a> TranscriptCapture<'a> {
         }
     }
 
-    /// Hands over what was said: to the daemon, else to the files that wait for it.
+    /// Hands turns over to the daemon, or to deferred-capture files if it does not answer.
     ///
     /// # Errors
-    /// It can be put nowhere.
+    /// Any error of writing the deferred-capture files.
     fn hand_over(&mut self, turns: &[TranscriptTurn]) -> io::Result<()> {
         let Some(last) = turns.last() else { return Ok(()) };
         if !self.is_down
             && let Err(error) = self.send(turns)
         {
-            self.log.say(format_args!("{error}; what was said waits in {}", FOLDER));
+            self.log.say(format_args!("{error}; the turns are kept in {}", FOLDER));
             self.is_down = true;
         }
         if self.is_down {
@@ -164,11 +163,11 @@ impl<'a> TranscriptCapture<'a> {
         Ok(())
     }
 
-    /// Takes something that stands in no transcript.
+    /// Captures a turn that is in no transcript.
     ///
     /// # Errors
-    /// It can be put nowhere.
-    pub(crate) fn spoken(&mut self, turn: TranscriptTurn) -> io::Result<()> {
+    /// Any error of writing the deferred-capture files.
+    pub(crate) fn single_turn(&mut self, turn: TranscriptTurn) -> io::Result<()> {
         self.hand_over(&[turn])
     }
 
@@ -180,7 +179,9 @@ impl<'a> TranscriptCapture<'a> {
         let mut rows = rows.as_slice();
         while !rows.is_empty() {
             let (mut count, mut bytes) = (0, 0);
-            while count < rows.len().min(CALL_ROWS) && (count == 0 || bytes + rows[count].get().len() <= CALL_BYTES) {
+            while count < rows.len().min(MAX_CALL_ROWS)
+                && (count == 0 || bytes + rows[count].get().len() <= MAX_CALL_BYTES)
+            {
                 bytes += rows[count].get().len();
                 count += 1;
             }
@@ -194,17 +195,17 @@ impl<'a> TranscriptCapture<'a> {
         let result = call(self.client, "store_import", &json!({ "rows": rows }))?;
         let outcome = Members::read(result.get()).map_err(|error| error.to_string())?;
         if let Some(refused) = outcome.value("refused").map(RawValue::get).filter(|refused| *refused != "[]") {
-            self.log.say(format_args!("turns were refused: {refused}"));
+            self.log.say(format_args!("the daemon refused turns: {refused}"));
         }
         Ok(())
     }
 
-    /// What is said in the next lines: about as much as goes in one call, or where nobody takes it, all.
+    /// Returns the turns of the next lines: about as much as fits one call, or all if the daemon is down.
     fn read(&mut self, source: &mut OpenTranscript) -> io::Result<Vec<TranscriptTurn>> {
         let (mut turns, mut bytes) = (Vec::new(), 0);
-        while self.left > 0 && (self.is_down || bytes < CALL_BYTES) {
+        while self.left > 0 && (self.is_down || bytes < MAX_CALL_BYTES) {
             let Some(line) = source.lines.next()? else { break };
-            // The assistant is still writing it.
+            // The assistant is still writing this line.
             if source.lines.is_cut_off {
                 break;
             }
@@ -213,7 +214,7 @@ impl<'a> TranscriptCapture<'a> {
             source.end = end;
             let said = match line {
                 InputLine::Text(text) => source.reader.turns(&text),
-                InputLine::TooLong => Err(format!("a line is longer than {LINE_BYTES} bytes")),
+                InputLine::TooLong => Err(format!("a line is longer than {MAX_LINE_BYTES} bytes")),
                 InputLine::NotUtf8 => Err("a line is not UTF-8".into()),
             };
             match said {
@@ -221,31 +222,33 @@ impl<'a> TranscriptCapture<'a> {
                     bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
                     turns.extend(said);
                 }
-                Err(what) => self.log.say(format_args!("passed over at byte {end} of the transcript: {what}")),
+                Err(what) => {
+                    self.log.say(format_args!("skipped a line that ends at byte {end} of the transcript: {what}"))
+                }
             }
         }
         Ok(turns)
     }
 
-    fn place_of(&self, session: &str) -> PathBuf {
+    fn offset_path(&self, session: &str) -> PathBuf {
         self.store.join(CAPTURE_STATE_DIR).join(offset::file_name(session) + offset::SUFFIX)
     }
 
-    /// The places that changed last, and when.
-    fn places(&self) -> Vec<(PathBuf, SystemTime)> {
+    /// Returns the paths of the offsets that changed last, with their modification times.
+    fn recent_offsets(&self) -> Vec<(PathBuf, SystemTime)> {
         let folder = self.store.join(CAPTURE_STATE_DIR);
         let is_ours = private_dir::exists(&folder).unwrap_or(false);
         let entries = is_ours.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
-        let mut places: Vec<(PathBuf, SystemTime)> = entries
+        let mut offsets: Vec<(PathBuf, SystemTime)> = entries
             .filter(|entry| entry.file_name().to_string_lossy().ends_with(offset::SUFFIX))
             .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))
             .collect();
-        places.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
-        // The newest are looked after; of the others one each time, so that the forgotten ones go.
-        let oldest = places.pop();
-        places.truncate(OTHERS);
-        places.extend(oldest);
-        places
+        offsets.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+        // The newest are caught up on. Of the rest, the oldest is included too, so that expired offsets are removed over time.
+        let oldest = offsets.pop();
+        offsets.truncate(MAX_OTHER_SESSIONS);
+        offsets.extend(oldest);
+        offsets
     }
 
     fn remember(&self, turn: &TranscriptTurn) {
@@ -256,10 +259,10 @@ impl<'a> TranscriptCapture<'a> {
     }
 }
 
-/// A call and its result, or why there is none.
+/// Calls a method and returns its result.
 ///
 /// # Errors
-/// The client's, in words.
+/// The message of the [`ClientError`](crate::client::ClientError).
 #[inline(never)]
 pub(crate) fn call(client: &mut Client, method: &str, params: &Value) -> Result<Box<RawValue>, String> {
     client.call(method, params).map_err(|error| error.to_string())

@@ -1,50 +1,49 @@
-//! What an assistant tells a hook on standard input, read so that an odd field costs nobody but itself.
-//! Pure.
+//! The JSON that an assistant passes to a hook on standard input. A malformed optional field counts as missing. Pure.
 //!
-//! Claude Code (code.claude.com/docs/en/hooks) and Codex (developers.openai.com/codex/hooks) give the same
-//! names; Codex may have no transcript, and then says what was said last.
+//! Claude Code (code.claude.com/docs/en/hooks) and Codex (developers.openai.com/codex/hooks) use the same field names.
+//! Codex may have no transcript; it then passes the last message itself.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
 
 use crate::wire::json::Members;
 
-/// What `iaid doctor` adds, and the answer's only key.
-pub(crate) const CHECK: &str = "iaid_check";
+/// Key that `iaid doctor` adds to the input, and the only key of the answer to it.
+pub(crate) const CHECK_KEY: &str = "iaid_check";
 
-/// What a hook was told.
+/// The input of a hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HookInput {
     pub(crate) session: String,
     pub(crate) transcript: Option<PathBuf>,
     pub(crate) cwd: Option<String>,
-    /// What the user is about to send.
+    /// The prompt that the user is about to send.
     pub(crate) prompt: Option<String>,
-    /// What the assistant has just said.
+    /// The last message of the assistant.
     pub(crate) answer: Option<String>,
-    /// `iaid doctor` calls, no assistant: nothing is to be told or taken.
+    /// The hook was started by `iaid doctor`: it prints no context and captures nothing.
     pub(crate) is_check: bool,
 }
 
 impl HookInput {
-    /// Reads it.
+    /// Parses standard input.
     ///
     /// # Errors
-    /// Why nothing can be done with it.
+    /// A message if the input is not UTF-8, is not a JSON object, or has no `session_id`.
     pub(crate) fn read(bytes: &[u8]) -> Result<HookInput, String> {
         let text = str::from_utf8(bytes).map_err(|_| "standard input is not UTF-8")?.trim();
         if text.is_empty() {
-            return Err("standard input is empty: a hook is given a JSON object".into());
+            return Err("standard input is empty: expected a JSON object".into());
         }
-        let fields = Members::read(text).map_err(|error| format!("standard input is no JSON object: {error}"))?;
+        let fields = Members::read(text).map_err(|error| format!("standard input is not a JSON object: {error}"))?;
         let string = |key| fields.string(key).filter(|text| !text.is_empty()).map(Cow::into_owned);
         Ok(HookInput {
-            session: string("session_id").ok_or("standard input names no session_id")?,
+            session: string("session_id").ok_or("standard input has no session_id")?,
             transcript: string("transcript_path").map(PathBuf::from),
             cwd: string("cwd"),
             prompt: string("prompt"),
             answer: string("last_assistant_message"),
-            is_check: fields.value(CHECK).is_some_and(|value| value.get() == "true"),
+            is_check: fields.value(CHECK_KEY).is_some_and(|value| value.get() == "true"),
         })
     }
 }
@@ -54,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_is_taken() {
+    fn known_fields_are_read() {
         let claude = r#"{"session_id":"abc","transcript_path":"/t/abc.jsonl","cwd":"/p","permission_mode":"default",
             "hook_event_name":"UserPromptSubmit","prompt":"do \"so\"\n"}"#;
         let want = HookInput {
@@ -72,13 +71,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_use_is_said() {
+    fn unusable_input_is_refused_with_a_reason() {
         for (bytes, part) in [
             (b"".as_slice(), "is empty"),
             (b" \n", "is empty"),
             (b"\xff{", "not UTF-8"),
-            (b"[1]", "no JSON object"),
-            (b"hello", "no JSON object"),
+            (b"[1]", "not a JSON object"),
+            (b"hello", "not a JSON object"),
             (b"{", "EOF"),
             (b"{} {}", "trailing"),
             (b"{}", "session_id"),

@@ -1,5 +1,5 @@
-//! `.capture-state/last-ASSISTANT.json`: when an assistant's words were taken last, for who wants to know
-//! whether its hooks run.
+//! The time of an assistant's last capture, in `.capture-state/last-ASSISTANT.json`. `iaid doctor` and
+//! `iaid status --watch` read it to see whether the assistant's hooks run.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,25 +12,25 @@ use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::transcript::Assistant;
 use crate::wire::json::Members;
 
-/// More than such a file has.
-const MOST_BYTES: u64 = 4 << 10;
+/// Largest file that is read; the file is smaller.
+const MAX_BYTES: u64 = 4 << 10;
 
-/// All that have hooks.
+/// The assistants that have hooks.
 pub(crate) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
 
-/// A capture.
+/// The last capture of an assistant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastCapture {
     pub(crate) ts: Timestamp,
-    /// No daemon was there: it waited in a file.
+    /// The daemon was not running, so the text went to a deferred-capture file.
     pub(crate) is_spooled: bool,
 }
 
 impl LastCapture {
-    /// Keeps it.
+    /// Writes the file of this assistant.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of creating the folder or replacing the file.
     pub(crate) fn save(self, store: &Path, assistant: Assistant, session: Option<&str>) -> io::Result<()> {
         let path = path(store, assistant);
         files::make_own_folder(&store.join(CAPTURE_STATE_DIR))?;
@@ -38,9 +38,9 @@ impl LastCapture {
         files::replace(&path, text.as_bytes(), PRIVATE_MODE, Durability::Cached)
     }
 
-    /// The last one of an assistant, if there was one.
+    /// Reads the last capture of an assistant; `None` if there is none or the file cannot be read.
     pub(crate) fn of(store: &Path, assistant: Assistant) -> Option<LastCapture> {
-        let text = files::own_text(&path(store, assistant), MOST_BYTES).ok()??;
+        let text = files::own_text(&path(store, assistant), MAX_BYTES).ok()??;
         let fields = Members::read(&text).ok()?;
         let is_spooled = fields.value("spooled").is_some_and(|value| value.get() == "true");
         Some(LastCapture { ts: fields.string("ts")?.parse().ok()?, is_spooled })

@@ -1,5 +1,5 @@
-//! Where a hook says what went wrong, since an assistant's session is no place for it:
-//! `logs/hooks.log` in the store's folder, and its predecessor.
+//! The error log of hooks, `logs/hooks.log` in the store's folder. Hooks must not print errors into an assistant's
+//! session.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,26 +11,26 @@ use jiff::Timestamp;
 
 use crate::cli::support::files;
 
-/// The log is begun anew at this size; the one before it is kept. Picked: some thousand lines.
-const MOST_BYTES: u64 = 256 << 10;
+/// Size at which the log is rotated; one older file is kept. Picked: some thousand lines.
+const MAX_BYTES: u64 = 256 << 10;
 
-/// Most characters of a line.
-const LINE_CHARS: usize = 600;
+/// Longest line, in characters; the rest is cut.
+const MAX_LINE_CHARS: usize = 600;
 
-/// A log of a hook's own.
+/// The log, as one hook writes it.
 #[derive(Debug)]
 pub(crate) struct HookLog {
     path: PathBuf,
-    /// What each line begins with.
-    about: String,
+    /// Prefix of each line.
+    prefix: String,
 }
 
 impl HookLog {
-    pub(crate) fn new(store: &std::path::Path, about: String) -> HookLog {
-        HookLog { path: store.join("logs/hooks.log"), about }
+    pub(crate) fn new(store: &std::path::Path, prefix: String) -> HookLog {
+        HookLog { path: store.join("logs/hooks.log"), prefix }
     }
 
-    /// Adds a line. Where that cannot be done nobody hears of it.
+    /// Appends a line; control characters become spaces. Errors are ignored: there is nowhere to report them.
     pub(crate) fn say(&self, what: impl fmt::Display) {
         drop(self.add(&what.to_string()));
     }
@@ -39,11 +39,11 @@ impl HookLog {
         if let Some(folder) = self.path.parent() {
             files::make_own_folder(folder)?;
         }
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() >= MOST_BYTES) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|found| found.len() >= MAX_BYTES) {
             fs::rename(&self.path, self.path.with_extension("log.1"))?;
         }
-        let line = format!("{} {}: {what}", Timestamp::now(), self.about);
-        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LINE_CHARS).collect();
+        let line = format!("{} {}: {what}", Timestamp::now(), self.prefix);
+        let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE_CHARS).collect();
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let mut file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
         file.write_all(format!("{line}\n").as_bytes())
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_grows_beyond_two_files() {
+    fn the_log_never_grows_beyond_two_files() {
         let store = tempfile::tempdir().unwrap();
         let log = HookLog::new(store.path(), "stop s\n1".into());
         log.say("first\nline");
@@ -68,6 +68,6 @@ mod tests {
             fs::read_dir(store.path().join("logs")).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).collect();
         sizes.sort_unstable();
         assert_eq!(sizes.len(), 2);
-        assert!(sizes[1] < MOST_BYTES + 4 * LINE_CHARS as u64, "{sizes:?}");
+        assert!(sizes[1] < MAX_BYTES + 4 * MAX_LINE_CHARS as u64, "{sizes:?}");
     }
 }

@@ -1,8 +1,8 @@
-//! `iaid hook`: what an assistant calls at the start of a session, at each prompt and after each answer.
+//! `iaid hook`: runs at the start of an assistant's session, at each prompt and after each answer.
 //!
-//! It tells the session what the memory holds and takes over what was said. A session must never suffer from
-//! it: nothing but the JSON that is asked for goes to standard output, what goes wrong goes to a log, the
-//! exit code is 0, and it ends by itself in time, whatever comes in and whatever the daemon does.
+//! It prints the briefing for the session and captures new text of the transcript. It must never disturb the session:
+//! standard output has nothing but the expected JSON, errors go to a log, the exit code is always 0, and the process
+//! ends within [`MAX_RUN_TIME`], whatever the input is and whatever the daemon does.
 
 mod capture;
 mod context;
@@ -31,38 +31,37 @@ use crate::client::{Client, Policy};
 use crate::transcript::{Assistant, TranscriptTurn};
 
 use self::capture::TranscriptCapture;
-use self::input::{CHECK, HookInput};
+use self::input::{CHECK_KEY, HookInput};
 use self::log::HookLog;
 
-/// A hook ends by now, whatever it waits for: assistants wait for a hook. Twice what the socket's own
-/// limits add up to.
-const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// Time after which a hook exits in any case, because the assistant waits for it. Twice the sum of the socket's timeouts.
+const MAX_RUN_TIME: Duration = Duration::from_secs(5);
 
-/// Most bytes of standard input. 16 MiB: more than any prompt.
-const INPUT_BYTES: u64 = 16 << 20;
+/// Most bytes read of standard input. 16 MiB: longer than any prompt.
+const MAX_INPUT_BYTES: u64 = 16 << 20;
 
-/// The folder of places under the store's.
+/// Folder of transcript offsets and last captures, in the store's folder.
 pub(crate) const CAPTURE_STATE_DIR: &str = ".capture-state";
 
-/// Stack of the thread that keeps the time.
-const CLOCK_STACK: usize = 64 << 10;
+/// Stack size of the timeout thread.
+const TIMER_STACK_BYTES: usize = 64 << 10;
 
-/// What an assistant's hooks call, with its JSON on standard input; `iaid install` enters it there
+/// Run as an assistant's hook, with the hook's JSON on standard input; set up by `iaid install`
 ///
-/// It always exits 0. What went wrong is in logs/hooks.log in the store's folder.
+/// The exit code is always 0. Errors are logged to logs/hooks.log in the store's folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HookArgs {
-    /// What has happened: session-start, user-prompt-submit or stop
+    /// Event of the assistant: session-start, user-prompt-submit or stop
     event: String,
-    /// The store's folder, for what waits while no daemon is there [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store, for captures while no daemon runs [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-    /// What a later release may add
+    /// Ignored; for options of later releases
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<String>,
 }
 
-/// What has happened.
+/// An event of an assistant's session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HookEvent {
     SessionStart,
@@ -81,12 +80,12 @@ impl HookEvent {
     }
 }
 
-/// Does what can be done, and returns in any case.
+/// Runs the hook. Never fails or panics; errors go to the hook log.
 pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Console) {
-    let clock = thread::Builder::new().stack_size(CLOCK_STACK);
-    // Without the thread the sockets' own limits and the assistant's remain.
-    drop(clock.spawn(|| {
-        thread::sleep(LAST_MOMENT);
+    let timer = thread::Builder::new().stack_size(TIMER_STACK_BYTES);
+    // If the thread cannot start, the socket's timeouts and the assistant's own still apply.
+    drop(timer.spawn(|| {
+        thread::sleep(MAX_RUN_TIME);
         process::exit(0);
     }));
     let env = |name: &str| env::var_os(name);
@@ -95,11 +94,11 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
         (Err(error), _) | (_, Err(error)) => return console.warn(format_args!("iaid hook: {error}")),
     };
     if console.input_kind.is_terminal() {
-        return console.warn("iaid hook: an assistant calls this, with a JSON object on standard input");
+        return console.warn("iaid hook: run by an assistant, with a JSON object on standard input");
     }
     let log = HookLog::new(&store, args.event.clone());
     panic::set_hook(Box::new(|_| {}));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| tell_and_take(args, &socket, &store, &log, console)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| print_and_capture(args, &socket, &store, &log, console)));
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(what)) => log.say(what),
@@ -111,7 +110,7 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     }
 }
 
-fn tell_and_take(
+fn print_and_capture(
     args: &HookArgs,
     socket: &Path,
     store: &Path,
@@ -119,16 +118,16 @@ fn tell_and_take(
     console: &mut Console,
 ) -> Result<(), String> {
     let began = Instant::now();
-    let event = HookEvent::named(&args.event).ok_or_else(|| format!("no such event: '{}'", args.event))?;
+    let event = HookEvent::named(&args.event).ok_or_else(|| format!("unknown event '{}'", args.event))?;
     let mut bytes = Vec::new();
-    console.input.by_ref().take(INPUT_BYTES).read_to_end(&mut bytes).map_err(|e| format!("standard input: {e}"))?;
+    console.input.by_ref().take(MAX_INPUT_BYTES).read_to_end(&mut bytes).map_err(|e| format!("standard input: {e}"))?;
     let input = HookInput::read(&bytes)?;
     let mut client = Client::new(socket, policy());
     if input.is_check {
         return check(socket, store, &mut client, console).map_err(|error| error.to_string());
     }
     if event == HookEvent::SessionStart
-        && let Err(what) = tell(&input, &mut client, console)
+        && let Err(what) = print_briefing(&input, &mut client, console)
     {
         log.say(what);
     }
@@ -136,14 +135,14 @@ fn tell_and_take(
     let transcript = transcript(&input);
     let taken = transcript
         .as_deref()
-        .ok_or_else(|| "no transcript is named".to_owned())
+        .ok_or_else(|| "the input names no transcript".to_owned())
         .and_then(|path| {
             let cwd = input.cwd.as_deref();
             capture.session(&input.session, path, cwd).map_err(|error| format!("{}: {error}", path.display()))
         })
-        .or_else(|what| match spoken(event, &input) {
-            Some(turn) => capture.spoken(turn).map_err(|error| format!("{what}; and {error}")),
-            // A session that begins has none yet.
+        .or_else(|what| match turn_of(event, &input) {
+            Some(turn) => capture.single_turn(turn).map_err(|error| format!("{what}; and {error}")),
+            // A new session has no transcript yet.
             None if event == HookEvent::SessionStart => Ok(()),
             None => Err(what),
         });
@@ -153,21 +152,21 @@ fn tell_and_take(
     taken
 }
 
-/// Says which hook this is, where it would take what is said, and whether anybody is there; changes nothing.
+/// Answers `iaid doctor`: prints the version, socket and store of this hook, and the error of a `ping`. Changes nothing.
 fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console) -> io::Result<()> {
     let problem = client.call("ping", &json!({})).err().map(|error| error.to_string());
     let version = env!("CARGO_PKG_VERSION");
     let about = json!({"version": version, "socket": socket.display().to_string(), "store": store.display().to_string(),
         "problem": problem});
-    console.say(json!({ CHECK: about }))?;
+    console.say(json!({ CHECK_KEY: about }))?;
     console.flush()
 }
 
-/// Opens the session and prints what the memory holds for it.
+/// Opens the session and prints its briefing, if there is one.
 ///
 /// # Errors
-/// What went wrong; then nothing is printed.
-fn tell(input: &HookInput, client: &mut Client, console: &mut Console) -> Result<(), String> {
+/// The message of the failed call or write.
+fn print_briefing(input: &HookInput, client: &mut Client, console: &mut Console) -> Result<(), String> {
     let HookInput { session, cwd, .. } = input;
     let open = json!({"type": "session_open", "session_id": session, "ts": control_message::now()});
     client.control(&open).map_err(|error| error.to_string())?;
@@ -180,8 +179,8 @@ fn tell(input: &HookInput, client: &mut Client, console: &mut Console) -> Result
     }
 }
 
-/// An assistant waits: a daemon that is there accepts at once and answers in milliseconds, and one that is
-/// being started by the connection does so in a second.
+/// Returns the policy for a hook, for which an assistant waits. A running daemon accepts at once and answers within
+/// milliseconds; one that is started by the connection takes up to a second.
 fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_millis(250),
@@ -192,7 +191,7 @@ fn policy() -> Policy {
     }
 }
 
-/// The session's transcript, where it is named or Codex has one.
+/// Returns the path of the session's transcript: the named one, else Codex's rollout file of the session.
 fn transcript(input: &HookInput) -> Option<PathBuf> {
     let home = || env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     match &input.transcript {
@@ -207,8 +206,8 @@ fn transcript(input: &HookInput) -> Option<PathBuf> {
     }
 }
 
-/// What the hook was told itself, for a session without a transcript. A slash command is the program's.
-fn spoken(event: HookEvent, input: &HookInput) -> Option<TranscriptTurn> {
+/// Returns the turn that the input itself has, for a session without a transcript. Slash commands are not captured.
+fn turn_of(event: HookEvent, input: &HookInput) -> Option<TranscriptTurn> {
     let (role, text) = match event {
         HookEvent::UserPromptSubmit => ("user", input.prompt.as_ref().filter(|prompt| !prompt.starts_with('/'))?),
         HookEvent::Stop => ("assistant", input.answer.as_ref()?),

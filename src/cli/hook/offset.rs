@@ -1,8 +1,8 @@
-//! How far a session's transcript has been taken: `.capture-state/SESSION.offset`.
+//! The offset up to which a session's transcript has been captured, in `.capture-state/SESSION.offset`.
 //!
-//! A transcript only grows, as a rule; but it may be cut short, or written anew. So a place says what stands
-//! right before it, and where that is no longer so the transcript is taken from its beginning: what is known
-//! is known again by its words. A file of another program or release is no place.
+//! A transcript usually only grows, but it may be truncated or rewritten. The file therefore has a hash of the bytes
+//! before the offset. If they differ, the transcript is read from its beginning; the daemon deduplicates what it has
+//! already. A file of another program or release counts as missing.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -15,31 +15,31 @@ use serde_json::json;
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::wire::json::Members;
 
-/// Bytes before a place that are looked at. A line's time and id are among its last bytes. Picked.
-const CHECKED_BYTES: u64 = 1024;
+/// Bytes before the offset that are hashed. A line has its time and id near its end. Picked.
+const HASHED_BYTES: u64 = 1024;
 
-/// More than a place's file has: two paths and a session's name.
-const MOST_BYTES: u64 = 64 << 10;
+/// Largest offset file that is read. The file has two paths and a session id.
+const MAX_BYTES: u64 = 64 << 10;
 
-/// The end of a place's file name.
+/// Suffix of an offset file.
 pub(crate) const SUFFIX: &str = ".offset";
 
-/// How far a transcript has been taken.
+/// The offset up to which a transcript has been captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TranscriptOffset {
     pub(crate) session: String,
     pub(crate) transcript: PathBuf,
     pub(crate) cwd: Option<String>,
-    /// Bytes from the transcript's start, at the end of a line.
+    /// Bytes from the start of the transcript; always at the end of a line.
     pub(crate) offset: u64,
-    /// A hash of what stands before that.
+    /// Hash of up to [`HASHED_BYTES`] before the offset.
     check: u64,
 }
 
 impl TranscriptOffset {
-    /// The place that is kept in a file, where one is.
+    /// Reads an offset file; `None` if it is missing or cannot be used.
     pub(crate) fn load(path: &Path) -> Option<TranscriptOffset> {
-        let text = files::own_text(path, MOST_BYTES).ok()??;
+        let text = files::own_text(path, MAX_BYTES).ok()??;
         let kept = Members::read(&text).ok()?;
         let number = |key| kept.value(key)?.get().parse().ok();
         Some(TranscriptOffset {
@@ -51,16 +51,16 @@ impl TranscriptOffset {
         })
     }
 
-    /// Where to go on in `file`: here, or at its beginning where it is another one by now.
+    /// Returns the position at which to continue in `file`: the offset, or 0 if the bytes before it have changed.
     pub(crate) fn start(&self, file: &File) -> u64 {
         let is_here = check(file, self.offset).is_ok_and(|check| check == self.check);
         if is_here { self.offset } else { 0 }
     }
 
-    /// The place at `offset` of a transcript.
+    /// Returns the offset of a transcript, with the hash of the bytes before it.
     ///
     /// # Errors
-    /// The system's.
+    /// `UnexpectedEof` if the file is shorter than `offset`; otherwise any read error.
     pub(crate) fn at(
         offset: u64,
         file: &File,
@@ -73,10 +73,10 @@ impl TranscriptOffset {
         Ok(TranscriptOffset { session, transcript, cwd, offset, check })
     }
 
-    /// Keeps it. It need not survive a power cut: then more is taken again, and known.
+    /// Writes the offset file. It need not survive a power failure: text is then captured again and deduplicated.
     ///
     /// # Errors
-    /// The system's.
+    /// `InvalidInput` if the path of the transcript is not UTF-8; otherwise any error of writing the file.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
         let TranscriptOffset { session, transcript, cwd, offset, check } = self;
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
@@ -88,7 +88,8 @@ impl TranscriptOffset {
     }
 }
 
-/// A session's name as a file's: what no file system minds stays, and two sessions have two names.
+/// Returns a file name for a session id. Ids of other than ASCII letters, digits, `-` and `_`, or longer than 100 bytes,
+/// are shortened and get a hash.
 pub(crate) fn file_name(session: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if session.len() <= 100 && session.chars().all(is_plain) {
@@ -98,16 +99,18 @@ pub(crate) fn file_name(session: &str) -> String {
     format!("{plain}-{:016x}", fnv_1a(session.as_bytes()))
 }
 
+/// Hashes up to [`HASHED_BYTES`] before `offset`.
+///
 /// # Errors
-/// The file is shorter than that, or the system's.
+/// `UnexpectedEof` if the file is shorter than `offset`; otherwise any read error.
 fn check(file: &File, offset: u64) -> io::Result<u64> {
-    let from = offset.saturating_sub(CHECKED_BYTES);
+    let from = offset.saturating_sub(HASHED_BYTES);
     let mut bytes = vec![0; (offset - from) as usize];
     file.read_exact_at(&mut bytes, from)?;
     Ok(fnv_1a(&bytes))
 }
 
-/// FNV-1a, 64 bits: the same in every release, which the standard library's hash need not be.
+/// Returns the 64-bit FNV-1a hash, which is the same in every release; the hash of std may change.
 fn fnv_1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
@@ -118,7 +121,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_place_holds_as_long_as_what_is_before_it_does() {
+    fn an_offset_is_valid_while_the_bytes_before_it_are_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let (transcript, kept) = (folder.path().join("t"), folder.path().join("s.offset"));
         let text = "x".repeat(3000) + "\n";
@@ -131,8 +134,8 @@ mod tests {
         TranscriptOffset::at(3001, &file, "s", &transcript, Some("/p")).unwrap().save(&kept).unwrap();
         assert_eq!(start(&text), 3001);
         assert_eq!(start(&(text.clone() + "more\n")), 3001);
-        assert_eq!(start(&text[..2000]), 0, "cut short");
-        assert_eq!(start(&text.replace("x\n", "y\n")), 0, "written anew");
+        assert_eq!(start(&text[..2000]), 0, "truncated");
+        assert_eq!(start(&text.replace("x\n", "y\n")), 0, "rewritten");
         assert_eq!(start(""), 0);
         TranscriptOffset::at(0, &file, "s", &transcript, None).unwrap().save(&kept).unwrap();
         assert_eq!(start(""), 0);
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_place_is_none() {
+    fn an_unusable_offset_file_counts_as_missing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s.offset");
         assert_eq!(TranscriptOffset::load(&path), None);
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_session_has_a_file_name_of_its_own() {
+    fn sessions_have_distinct_safe_file_names() {
         assert_eq!(file_name("0199-aB_c"), "0199-aB_c");
         let long = "x".repeat(500);
         for odd in ["", "../../etc/passwd", ".", "a/b", "a b", "é", "\0", long.as_str()] {

@@ -1,15 +1,15 @@
-//! Where Codex keeps a session's transcript, if a hook is not told:
+//! Finds the transcript of a Codex session whose hook input does not name it:
 //! `~/.codex/sessions/YYYY/MM/DD/rollout-TIME-SESSION.jsonl`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Days that are looked at, the newest first. Picked: a session that goes on longer is told with its path.
-const DAYS: usize = 60;
+/// Day folders that are searched, newest first. Picked: longer sessions name their transcript.
+const MAX_DAYS: usize = 60;
 
-/// The transcript of a session, where there is one.
+/// Returns the path of a session's transcript, if there is one.
 pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
-    let mut left = DAYS;
+    let mut left = MAX_DAYS;
     for year in newest(&codex.join("sessions")) {
         for month in newest(&year) {
             for day in newest(&month) {
@@ -31,7 +31,7 @@ pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
     None
 }
 
-/// What is in a folder, the last by name first.
+/// Returns the entries of a folder, in descending order of their names.
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_with_the_sessions_name_is_found() {
+    fn the_newest_transcript_of_the_session_is_found() {
         let home = tempfile::tempdir().unwrap();
         let put = |day: &str, session: &str| {
             let folder = home.path().join("sessions/2026").join(day);
@@ -62,7 +62,7 @@ mod tests {
         let new = put("09/01", "a");
         assert_eq!(find(home.path(), "a"), Some(new));
         assert_eq!(find(home.path(), "c"), None);
-        for day in 0..DAYS {
+        for day in 0..MAX_DAYS {
             put(&format!("10/{day:02}"), "z");
         }
         assert_eq!(find(home.path(), "a"), None);

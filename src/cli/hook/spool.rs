@@ -1,6 +1,6 @@
-//! Turns that wait for a daemon: files in `.deferred-captures` that it drains when it is back.
+//! Writes turns to files in `.deferred-captures`, which the daemon reads when it runs again.
 //!
-//! A file is a first line `{"version","session_id","deferred_at","cwd"}` and a line a piece, `{"text","cue",
+//! A file has a first line `{"version","session_id","deferred_at","cwd"}` and one line per piece, `{"text","cue",
 //! "tier","role","ts"}` with `part` and `parts` where a turn has several. Its name ends in
 //! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
 
@@ -17,15 +17,16 @@ use crate::transcript::TranscriptTurn;
 use crate::transcript::pieces::pieces;
 use crate::transcript::row::MAX_TEXT_BYTES;
 
-/// Most files that wait, and bytes in them. Picked: a month without a daemon. What finds no room here is still
-/// in its transcript.
-const MOST_FILES: usize = 2000;
-const MOST_BYTES: u64 = 64 << 20;
+/// Most files in the folder, and bytes in them. Picked: a month without a daemon. Text that does not fit stays in its
+/// transcript.
+const MAX_FILES: usize = 2000;
+const MAX_BYTES: u64 = 64 << 20;
 
-/// Writes a file for each session and folder that the turns are of.
+/// Writes one file for each session and folder of the turns.
 ///
 /// # Errors
-/// Too much waits already, or the system's. Some of the files may be there.
+/// `StorageFull` if the folder has [`MAX_FILES`] files or [`MAX_BYTES`] bytes; otherwise any error of writing. Some of the
+/// files may have been written.
 pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> io::Result<()> {
     let mut groups: Vec<((&str, &str), Vec<&TranscriptTurn>)> = Vec::new();
     for turn in turns {
@@ -38,7 +39,7 @@ pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> i
     let folder = store.join(FOLDER);
     files::make_own_folder(&folder)?;
     if is_full(&folder)? {
-        let what = format!("{} files or {} MiB wait in {FOLDER} already", MOST_FILES, MOST_BYTES >> 20);
+        let what = format!("{FOLDER} is full: {} files or {} MiB", MAX_FILES, MAX_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
     for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
@@ -55,10 +56,10 @@ fn is_full(folder: &Path) -> io::Result<bool> {
     let (mut files, mut bytes) = (0, 0);
     for entry in std::fs::read_dir(folder)? {
         files += 1;
-        // One that has just been taken in holds nothing.
+        // A file that has just been drained counts as empty.
         bytes += entry?.metadata().map_or(0, |found| found.len());
     }
-    Ok(files >= MOST_FILES || bytes >= MOST_BYTES)
+    Ok(files >= MAX_FILES || bytes >= MAX_BYTES)
 }
 
 fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> String {
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn each_session_and_folder_has_a_file_that_is_whole() {
+    fn each_session_and_folder_has_a_complete_file() {
         let store = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(1000));
@@ -123,16 +124,16 @@ mod tests {
     }
 
     #[test]
-    fn there_is_an_end_to_what_waits() {
+    fn the_number_and_size_of_waiting_files_are_bounded() {
         let store = tempfile::tempdir().unwrap();
         let turns = [turn("s", None, "one")];
         let folder = store.path().join(FOLDER);
         write(store.path(), &turns, Timestamp::UNIX_EPOCH).unwrap();
-        fs::File::create(folder.join("large.jsonl")).unwrap().set_len(MOST_BYTES).unwrap();
+        fs::File::create(folder.join("large.jsonl")).unwrap().set_len(MAX_BYTES).unwrap();
         let error = write(store.path(), &turns, Timestamp::now()).unwrap_err();
-        assert!(error.to_string().contains("wait in .deferred-captures already"), "{error}");
+        assert!(error.to_string().contains(".deferred-captures is full"), "{error}");
         fs::remove_file(folder.join("large.jsonl")).unwrap();
-        for n in 1..MOST_FILES {
+        for n in 1..MAX_FILES {
             fs::write(folder.join(n.to_string()), "").unwrap();
         }
         assert!(write(store.path(), &turns, Timestamp::now()).is_err());

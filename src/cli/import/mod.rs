@@ -44,7 +44,7 @@ const BATCH_BYTES: usize = WINDOW_BYTES / 2;
 const BATCH_ROWS: usize = 500;
 
 /// Longest line of a file. 64 MiB: a line of a transcript holds the images of a whole turn.
-pub(crate) const LINE_BYTES: usize = 64 << 20;
+pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
 /// Lines after which a file of no known format is given up. Picked.
 const UNKNOWN_LINES: u64 = 100;
@@ -199,7 +199,7 @@ impl Importer<'_> {
                     }
                 }
             };
-            self.file(source.path.as_path().into(), LineReader::new(input, LINE_BYTES), console)?;
+            self.file(source.path.as_path().into(), LineReader::new(input, MAX_LINE_BYTES), console)?;
             self.bytes_before += mem::take(&mut self.bytes);
         }
         self.send(console)?;
@@ -246,7 +246,7 @@ impl Importer<'_> {
             let origin = RowOrigin { path: path.clone(), line: lines.number };
             let rows = match line {
                 InputLine::Text(_) => format.rows(text, &mut reader),
-                InputLine::TooLong => Err(format!("longer than {} bytes", short_size(LINE_BYTES))),
+                InputLine::TooLong => Err(format!("longer than {} bytes", short_size(MAX_LINE_BYTES))),
                 InputLine::NotUtf8 => Err("not UTF-8".into()),
             };
             match rows {

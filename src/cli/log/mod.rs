@@ -1,8 +1,7 @@
-//! `iaid log`: what happened to the daemon, a line an entry, from the journal's files. No daemon is
-//! needed.
+//! `iaid log`: shows the lifecycle journal, one line per entry, read from its files. Needs no daemon.
 //!
-//! Entries that this version does not know are shown with all they say. What is no entry (a line that a
-//! kill has torn) is passed over and counted.
+//! Unknown entries are shown with all their fields. Lines that are not entries, such as one that a kill has truncated,
+//! are skipped and counted.
 
 mod tail;
 mod words;
@@ -26,34 +25,33 @@ use crate::cli::support::values::counted;
 use crate::lifecycle::user_zone;
 use crate::sys::pipe;
 
-/// Entries shown where neither a time nor a number is given.
-const SHOWN: usize = 100;
+/// Entries shown if neither `--since` nor `--limit` is given.
+const DEFAULT_LIMIT: usize = 100;
 
-/// The same before those that are waited for.
-const SHOWN_BEFORE: usize = 10;
+/// The same with `--follow`.
+const DEFAULT_FOLLOW_LIMIT: usize = 10;
 
-/// Between two looks. Picked: soon enough for whoever watches.
-const LOOK: Duration = Duration::from_millis(300);
+/// Interval between two reads with `--follow`. Picked: soon enough for a reader.
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
-/// Tell what happened: sleep, its steps, deferred captures
+/// Show the lifecycle journal: sleep and its steps, deferred captures
 #[derive(Debug, clap::Args)]
 pub(crate) struct LogArgs {
-    /// Go on with what happens from now
+    /// Keep showing new entries until Ctrl-C
     #[arg(long, short)]
     follow: bool,
-    /// Nothing from before: a date or time of your clock (2026-05-14, 2026-05-14T22:00), or how long ago
-    /// (90s, 15m, 2h, 3d)
+    /// Show only entries since a local date or time (2026-05-14, 2026-05-14T22:00) or an age (90s, 15m, 2h, 3d)
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Most entries, the newest ones [default: 100, 10 with --follow, all with --since]
+    /// Maximum number of entries, the newest ones [default: 100, 10 with --follow, all with --since]
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
-/// An entry as it stands in the file, and as JSON.
+/// An entry: its line in the file, and the parsed object.
 struct Entry {
     line: String,
     object: Map<String, Value>,
@@ -65,12 +63,12 @@ pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> 
     let folder = paths::store(args.store, &|name| env::var_os(name)).map_err(CliError::NoHome)?;
     let most = args.limit.unwrap_or(match (args.since, args.follow) {
         (Some(_), _) => usize::MAX,
-        (None, true) => SHOWN_BEFORE,
-        (None, false) => SHOWN,
+        (None, true) => DEFAULT_FOLLOW_LIMIT,
+        (None, false) => DEFAULT_LIMIT,
     });
     let mut tail = JournalTail::new(folder, since.map(|since| since.to_zoned(TimeZone::UTC).date()));
     let mut entries = VecDeque::new();
-    look(&mut tail, console, |entry| {
+    read_new(&mut tail, console, |entry| {
         if is_since(&entry, since) {
             entries.push_back(entry);
         }
@@ -82,29 +80,29 @@ pub(crate) fn run(args: LogArgs, console: &mut Console) -> Result<(), CliError> 
     if args.follow { follow(&mut tail, &zone, console) } else { Ok(()) }
 }
 
-/// Shows what comes, until nobody reads it any more.
+/// Shows new entries until standard output is closed.
 fn follow(tail: &mut JournalTail, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
     while !pipe::is_closed(&std::io::stdout()) {
-        thread::sleep(LOOK);
+        thread::sleep(POLL_INTERVAL);
         let mut entries = VecDeque::new();
-        look(tail, console, |entry| entries.push_back(entry))?;
+        read_new(tail, console, |entry| entries.push_back(entry))?;
         show(entries, zone, console)?;
     }
     Ok(())
 }
 
-/// Gives what has come since the last look.
-fn look(tail: &mut JournalTail, console: &mut Console, mut each: impl FnMut(Entry)) -> Result<(), CliError> {
-    let mut passed_over = 0;
-    let looked = tail.look(|line| match serde_json::from_slice(line) {
+/// Passes the entries since the last read to `each`.
+fn read_new(tail: &mut JournalTail, console: &mut Console, mut each: impl FnMut(Entry)) -> Result<(), CliError> {
+    let mut skipped = 0;
+    let outcome = tail.read_new(|line| match serde_json::from_slice(line) {
         Ok(object) => each(Entry { line: String::from_utf8_lossy(line).into_owned(), object }),
-        Err(_) => passed_over += 1,
+        Err(_) => skipped += 1,
     });
-    if passed_over > 0 {
-        let lines = counted(passed_over, "line is no entry and was", "lines are no entries and were");
-        console.warn(format_args!("{lines} passed over"));
+    if skipped > 0 {
+        let lines = counted(skipped, "line is not an entry and was", "lines are not entries and were");
+        console.warn(format_args!("{lines} skipped"));
     }
-    looked.map_err(|error| CliError::File(tail.place(), error))
+    outcome.map_err(|error| CliError::File(tail.path(), error))
 }
 
 fn show(entries: VecDeque<Entry>, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
@@ -126,7 +124,7 @@ fn is_since(entry: &Entry, since: Option<Timestamp>) -> bool {
     since.is_none_or(|since| ts().is_some_and(|ts| ts >= since))
 }
 
-/// `--since` as a time: a time with its offset, one of the user's clock, or how long ago.
+/// Parses `--since`: a time with its offset, a local date or time, or an age.
 fn since(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, CliError> {
     ago(text)
         .and_then(|ago| now.checked_sub(ago).ok())
@@ -137,8 +135,8 @@ fn since(text: &str, now: Timestamp, zone: &TimeZone) -> Result<Timestamp, CliEr
             zone.to_timestamp(civil).ok()
         })
         .ok_or_else(|| {
-            let allowed = "a date, a date and time, or how long ago, such as 2026-05-14, 2026-05-14T22:00 or 2h";
-            CliError::Usage(format!("--since '{text}' is no time: give {allowed}"))
+            let allowed = "a date, a date and time, or an age, such as 2026-05-14, 2026-05-14T22:00 or 2h";
+            CliError::Usage(format!("--since '{text}' is not a time: give {allowed}"))
         })
 }
 
@@ -160,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_time_of_the_users_clock_or_how_long_ago() {
+    fn since_is_a_local_time_or_an_age() {
         let now: Timestamp = "2026-05-14T12:00:00Z".parse().unwrap();
         let east = TimeZone::fixed(jiff::tz::offset(2));
         for (text, want) in [
@@ -185,6 +183,6 @@ mod tests {
             assert_eq!(got, want.map(|want| want.parse().unwrap()), "{text}");
         }
         let error = since("soon", now, &east).unwrap_err();
-        assert!(error.to_string().contains("--since 'soon' is no time"), "{error}");
+        assert!(error.to_string().contains("--since 'soon' is not a time"), "{error}");
     }
 }

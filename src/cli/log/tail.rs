@@ -1,7 +1,7 @@
-//! The journal's lines in order, day by day, and those that come after: over midnight, and where a
-//! file is removed or another put in its place.
+//! Reads the lines of the journal's daily files in order, and follows them over midnight and when a file is removed or
+//! replaced.
 //!
-//! It gives whole lines alone, and does not know what is in them.
+//! Returns complete lines only, without parsing them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
@@ -13,15 +13,15 @@ use jiff::civil::Date;
 use crate::lifecycle::journal;
 
 /// Longest line: many times the longest entry.
-const LINE_BYTES: usize = 1 << 20;
+const MAX_LINE_BYTES: usize = 1 << 20;
 
-/// Read at once.
-const CHUNK: usize = 64 << 10;
+/// Bytes per read.
+const CHUNK_BYTES: usize = 64 << 10;
 
-/// A place in the journal.
+/// A position in the journal.
 pub(crate) struct JournalTail {
     folder: PathBuf,
-    /// Days before it are of no interest, or read.
+    /// Earlier days are not wanted or have been read.
     from: Option<Date>,
     open: Option<OpenDay>,
 }
@@ -29,28 +29,28 @@ pub(crate) struct JournalTail {
 struct OpenDay {
     day: Date,
     file: File,
-    /// The beginning of a line whose end is not there.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
 }
 
 impl JournalTail {
-    /// At the beginning of a day, or of all.
+    /// Returns the position at the beginning of a day, or of the whole journal.
     pub(crate) fn new(folder: PathBuf, from: Option<Date>) -> JournalTail {
         JournalTail { folder, from, open: None }
     }
 
-    /// The file or folder that it is at.
-    pub(crate) fn place(&self) -> PathBuf {
+    /// Returns the path of the current file, or of the folder before the first one.
+    pub(crate) fn path(&self) -> PathBuf {
         self.open.as_ref().map_or_else(|| self.folder.clone(), |open| journal::path(&self.folder, open.day))
     }
 
-    /// Gives each whole line from here to the end, without its newline.
+    /// Passes each complete line from here to the end to `each`, without its newline.
     ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn look(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
+    /// Any error of listing the folder, or of opening or reading a file; a missing file is not an error.
+    pub(crate) fn read_new(&mut self, mut each: impl FnMut(&[u8])) -> io::Result<()> {
         loop {
-            // Before the last read: once a later file is there, nothing more comes into this one.
+            // The days are listed before the last read: once a later file exists, nothing is appended to this one.
             let days = journal::days(&self.folder)?;
             if self.open.is_none() {
                 let next = days.iter().copied().find(|day| self.from.is_none_or(|from| *day >= from));
@@ -71,7 +71,7 @@ impl JournalTail {
 }
 
 impl OpenDay {
-    /// `None` where the file has gone meanwhile.
+    /// Opens the file of a day; `None` if it has been removed.
     fn new(folder: &Path, day: Date) -> io::Result<Option<OpenDay>> {
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(journal::path(folder, day)) {
@@ -82,7 +82,7 @@ impl OpenDay {
     }
 
     fn read(&mut self, each: &mut impl FnMut(&[u8])) -> io::Result<()> {
-        let mut chunk = vec![0; CHUNK];
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             let count = match self.file.read(&mut chunk) {
                 Ok(0) => return Ok(()),
@@ -101,14 +101,14 @@ impl OpenDay {
                 }
                 new = &new[end + 1..];
             }
-            // What is longer than any entry is none, whatever is kept of it.
-            if self.rest.len() < LINE_BYTES {
+            // A longer line is not an entry, so the rest of it is dropped.
+            if self.rest.len() < MAX_LINE_BYTES {
                 self.rest.extend_from_slice(new);
             }
         }
     }
 
-    /// Is it what stands at this path?
+    /// Returns true if `path` is still this file.
     fn is_at(&self, path: &Path) -> io::Result<bool> {
         match fs::symlink_metadata(path) {
             Ok(there) => {
@@ -149,64 +149,64 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
         }
 
-        fn look(&mut self) -> Vec<String> {
+        fn read(&mut self) -> Vec<String> {
             let mut lines = Vec::new();
-            self.tail.look(|line| lines.push(String::from_utf8(line.to_vec()).unwrap())).unwrap();
+            self.tail.read_new(|line| lines.push(String::from_utf8(line.to_vec()).unwrap())).unwrap();
             lines
         }
     }
 
     #[test]
-    fn lines_come_whole_and_over_midnight() {
+    fn lines_are_complete_and_continue_over_midnight() {
         let mut bench = Bench::new(None);
-        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.read(), [""; 0]);
         bench.add("2026-01-01", "a\nb\nha");
-        assert_eq!(bench.look(), ["a", "b"]);
+        assert_eq!(bench.read(), ["a", "b"]);
         bench.add("2026-01-01", "lf");
-        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.read(), [""; 0]);
         bench.add("2026-01-01", "\n");
-        assert_eq!(bench.look(), ["half"]);
+        assert_eq!(bench.read(), ["half"]);
         bench.add("2026-01-01", "late\ntorn");
         bench.add("2026-01-02", "c\n");
         bench.add("2026-01-05", "d\n");
-        assert_eq!(bench.look(), ["late", "c", "d"]);
+        assert_eq!(bench.read(), ["late", "c", "d"]);
     }
 
     #[test]
-    fn days_before_are_passed_over() {
+    fn earlier_days_are_skipped() {
         let mut bench = Bench::new(Some("2026-01-02"));
         bench.add("2026-01-01", "a\n");
-        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.read(), [""; 0]);
         bench.add("2026-01-03", "b\n");
-        assert_eq!(bench.look(), ["b"]);
+        assert_eq!(bench.read(), ["b"]);
     }
 
     #[test]
-    fn a_file_that_goes_or_is_another_is_read_anew() {
+    fn a_removed_or_replaced_file_is_read_from_its_beginning() {
         let mut bench = Bench::new(None);
         bench.add("2026-01-01", "a\n");
-        assert_eq!(bench.look(), ["a"]);
+        assert_eq!(bench.read(), ["a"]);
         fs::remove_file(bench.path("2026-01-01")).unwrap();
-        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.read(), [""; 0]);
         bench.add("2026-01-01", "b\n");
-        assert_eq!(bench.look(), ["b"]);
+        assert_eq!(bench.read(), ["b"]);
         let other = bench.folder.path().join("other");
         fs::write(&other, "c\n").unwrap();
         fs::rename(&other, bench.path("2026-01-01")).unwrap();
-        assert_eq!(bench.look(), ["c"]);
+        assert_eq!(bench.read(), ["c"]);
         fs::remove_dir_all(bench.folder.path().join("logs")).unwrap();
-        assert_eq!(bench.look(), [""; 0]);
+        assert_eq!(bench.read(), [""; 0]);
         bench.add("2026-01-02", "d\n");
-        assert_eq!(bench.look(), ["d"]);
+        assert_eq!(bench.read(), ["d"]);
     }
 
     #[test]
-    fn no_line_is_held_beyond_its_limit() {
+    fn a_long_line_is_not_buffered_beyond_its_limit() {
         let mut bench = Bench::new(None);
-        bench.add("2026-01-01", &"x".repeat(3 * LINE_BYTES));
-        assert_eq!(bench.look(), [""; 0]);
-        assert!(bench.tail.open.as_ref().unwrap().rest.len() < LINE_BYTES + CHUNK);
+        bench.add("2026-01-01", &"x".repeat(3 * MAX_LINE_BYTES));
+        assert_eq!(bench.read(), [""; 0]);
+        assert!(bench.tail.open.as_ref().unwrap().rest.len() < MAX_LINE_BYTES + CHUNK_BYTES);
         bench.add("2026-01-01", "\nnext\n");
-        assert_eq!(bench.look()[1..], ["next"]);
+        assert_eq!(bench.read()[1..], ["next"]);
     }
 }

@@ -1,4 +1,4 @@
-//! An entry of the journal as a line for people. Pure.
+//! Formats an entry of the journal as a line for people. Pure.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::support::values::time_in_words;
 
-/// The entry with the user's time in front.
+/// Returns the entry as a line that begins with the local time.
 pub(crate) fn line(mut entry: Map<String, Value>, zone: &TimeZone) -> String {
     let ts = entry.remove("ts");
     let ts = ts.as_ref().map_or_else(|| "undated".into(), |ts| clock(ts, zone));
@@ -18,7 +18,7 @@ pub(crate) fn line(mut entry: Map<String, Value>, zone: &TimeZone) -> String {
     }
 }
 
-/// What happened, where this version knows it and it says what it should.
+/// Returns a sentence for the event; `None` if the event is unknown or lacks a field.
 fn words(event: &str, entry: &Map<String, Value>, zone: &TimeZone) -> Option<String> {
     let text = |key: &str| entry.get(key)?.as_str();
     let count = |key: &str| entry.get(key)?.as_u64();
@@ -38,21 +38,21 @@ fn words(event: &str, entry: &Map<String, Value>, zone: &TimeZone) -> Option<Str
         }
         "quarantine_lifted" => "quarantine lifted: cycles run again".into(),
         "spool_drained" => format!(
-            "deferred captures of {}: {} new, {} there already, {} too short",
+            "deferred captures of {}: {} new, {} already stored, {} too short",
             text("file")?,
             count("inserted")?,
             count("reinforced")?,
             count("skipped")?
         ),
         "spool_set_aside" => format!(
-            "deferred captures of {} failed (attempt {}), tried again at {}: {}",
+            "deferred captures of {} failed (attempt {}), next attempt at {}: {}",
             text("file")?,
             count("attempt")?,
             clock(entry.get("retry_at")?, zone),
             text("reason")?
         ),
-        "spool_given_up" => format!("deferred captures given up on, kept in {}: {}", text("file")?, text("reason")?),
-        "journal_full" => "the day's journal is full: nothing more of this day is told".into(),
+        "spool_given_up" => format!("deferred captures abandoned, kept in {}: {}", text("file")?, text("reason")?),
+        "journal_full" => "the day's journal is full: further entries of this day are dropped".into(),
         _ => return None,
     })
 }
@@ -81,7 +81,7 @@ fn state(name: &str) -> &str {
     }
 }
 
-/// All that an entry says, as it says it.
+/// Returns all fields of an entry as ` key=value`.
 fn all(entry: &Map<String, Value>) -> String {
     let said = |(key, value): (&String, &Value)| match value {
         Value::String(text) => format!(" {key}={text}"),
@@ -90,7 +90,7 @@ fn all(entry: &Map<String, Value>) -> String {
     entry.iter().map(said).collect()
 }
 
-/// A time as the user's clock shows it, to the second.
+/// Formats a timestamp in local time, to the second.
 fn clock(ts: &Value, zone: &TimeZone) -> String {
     let text = ts.as_str().unwrap_or_default();
     match text.parse::<Timestamp>() {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn every_entry_that_is_written_has_its_words() {
+    fn every_known_entry_has_a_sentence() {
         let until_ts = "2026-05-15T22:30:05Z".parse().unwrap();
         let (from, to, trigger) = (State::Wake, State::Transitioning, "asked_to_sleep");
         let (file, reason) = (String::from("a.jsonl"), String::from("the disk failed"));
@@ -154,14 +154,14 @@ mod tests {
             (Entry::QuarantineLifted, "quarantine lifted: cycles run again"),
             (
                 Entry::SpoolDrained { file: file.clone(), inserted: 2, reinforced: 1, skipped: 3 },
-                "deferred captures of a.jsonl: 2 new, 1 there already, 3 too short",
+                "deferred captures of a.jsonl: 2 new, 1 already stored, 3 too short",
             ),
             (
                 Entry::SpoolSetAside { file: file.clone(), attempt: 1, retry_at: until_ts, reason: reason.clone() },
-                "deferred captures of a.jsonl failed (attempt 1), tried again at 2026-05-16 00:30:05: the disk failed",
+                "deferred captures of a.jsonl failed (attempt 1), next attempt at 2026-05-16 00:30:05: the disk failed",
             ),
-            (Entry::SpoolGivenUp { file, reason }, "deferred captures given up on, kept in a.jsonl: the disk failed"),
-            (Entry::JournalFull, "the day's journal is full: nothing more of this day is told"),
+            (Entry::SpoolGivenUp { file, reason }, "deferred captures abandoned, kept in a.jsonl: the disk failed"),
+            (Entry::JournalFull, "the day's journal is full: further entries of this day are dropped"),
         ] {
             let said = shown(serde_json::to_value(&entry).unwrap());
             assert_eq!(said, format!("2026-05-15 00:30:05  {want}"));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_shown_as_it_is() {
+    fn unknown_entries_are_shown_with_their_fields() {
         for (entry, want) in [
             (r#"{"event":"wrapper_event","n":1,"kind":"a b"}"#, "2026-05-15 00:30:05  wrapper event kind=a b n=1"),
             (r#"{"event":"daemon_started","pid":"x"}"#, "2026-05-15 00:30:05  daemon started pid=x"),
