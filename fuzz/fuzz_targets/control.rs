@@ -1,4 +1,4 @@
-//! Control messages are taken or refused for what their fields are.
+//! Control messages are accepted or refused by their fields, as by a reference implementation.
 #![no_main]
 
 use iaid::wire::properties::control_reads;

@@ -1,4 +1,4 @@
-//! A cue is only text, on a real store: recall answers with what was said, and changes nothing.
+//! A cue has no syntax: on a real store, recall returns stored texts and changes nothing.
 #![no_main]
 
 use std::cell::RefCell;
@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 thread_local! {
     static SHELF: RefCell<Shelf> = RefCell::new({
         let folder = std::env::temp_dir().join(format!("iaid-fuzz-cue-{}", std::process::id()));
-        // A crashed run of this process id may have left files.
+        // A crashed run with the same process id may have left files.
         let _ = std::fs::remove_dir_all(&folder);
         Shelf::new(&folder)
     });

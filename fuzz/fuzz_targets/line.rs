@@ -1,4 +1,4 @@
-//! Any split of the input gives the same lines. The first bytes are the cuts.
+//! Any split of the input gives the same lines. The first bytes are the lengths of the pieces.
 #![no_main]
 
 use iaid::wire::properties::line_any_split;

@@ -1,4 +1,4 @@
-//! No line makes the parser panic, and an accepted call's id comes back byte for byte.
+//! No line makes the parser panic, and the id of an accepted call is echoed byte for byte.
 #![no_main]
 
 use iaid::wire::properties::message_reads;

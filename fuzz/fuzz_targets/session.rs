@@ -1,5 +1,5 @@
-//! Whatever is read, served, answered and written when: exactly one reply a line, in order, and
-//! never over the limits.
+//! In any order of reading, serving, answering and writing, each line gets exactly one reply, in order,
+//! and the limits are kept.
 #![no_main]
 
 use iaid::wire::properties::session_keeps_order;

@@ -1,4 +1,4 @@
-//! Whatever the state files hold, a start goes on and nothing is lost.
+//! With any contents of the state files, the daemon starts and nothing is lost.
 #![no_main]
 
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use libfuzzer_sys::fuzz_target;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("iaid-fuzz-state-{}", std::process::id()));
-    // A crashed run of this process id may have left files.
+    // A crashed run with the same process id may have left files.
     let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir(&folder).expect("a folder can be made");
+    std::fs::create_dir(&folder).expect("cannot create a temporary folder");
     folder
 });
 

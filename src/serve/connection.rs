@@ -309,7 +309,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 None => return done,
                 Some(Served::Blank) => {}
                 Some(Served::Request) => core.metrics.requests += 1,
-                Some(Served::Wrong) => {
+                Some(Served::Invalid) => {
                     core.metrics.requests += 1;
                     core.metrics.errors += 1;
                 }

@@ -107,7 +107,7 @@ impl TranscriptReader {
     /// A message if the line is not a JSON object, has the key `type` twice, or has a text with a lone surrogate.
     pub fn turns(&mut self, line: &str) -> Result<Vec<TranscriptTurn>, String> {
         let line = Members::read(line).map_err(|error| error.to_string())?;
-        if line.is_twice("type") {
+        if line.is_duplicate("type") {
             return Err("duplicate key 'type'".into());
         }
         let mut turns = match line.value("payload") {

@@ -1,53 +1,53 @@
-//! The seven control messages, checked.
+//! The seven control messages: their types and the validation of their fields.
 //!
-//! They only ask; what comes of it is the control plane's affair.
+//! What a control message does is decided by the control plane.
 
 use std::borrow::Cow;
 
 use crate::wire::json;
 
-/// A control message whose fields have the right types.
+/// A control message with valid fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control<'a> {
-    /// What state the daemon is in.
+    /// `status`: report the daemon's state.
     Status,
     /// `user_initiated_sleep`: go to sleep.
     Sleep {
-        /// Why, in the asker's words.
+        /// The reason given by the client.
         reason: Cow<'a, str>,
-        /// When it was asked, as the asker says.
+        /// The client's timestamp.
         ts: Cow<'a, str>,
     },
-    /// `force_wake`: wake after the running chunk.
+    /// `force_wake`: wake up when the running chunk has ended.
     Wake {
-        /// When it was asked, as the asker says.
+        /// The client's timestamp.
         ts: Cow<'a, str>,
     },
     /// `force_rem`: run a REM cycle.
     Rem {
-        /// When it was asked, as the asker says.
+        /// The client's timestamp.
         ts: Cow<'a, str>,
     },
-    /// No sleep until resumed.
+    /// `pause`: do not sleep until `resume`.
     Pause {
-        /// Kept for the record.
+        /// Validated, and without effect.
         seconds: Option<i64>,
     },
-    /// Sleep as usual again.
+    /// `resume`: allow sleep again.
     Resume {
-        /// Kept for the record.
+        /// Validated, and without effect.
         seconds: Option<i64>,
     },
     /// `session_open`: a session has begun.
     SessionOpen {
-        /// Whose.
+        /// The session's id.
         session_id: Option<Cow<'a, str>>,
-        /// When, as the asker says.
+        /// The client's timestamp.
         ts: Option<Cow<'a, str>>,
     },
 }
 
-/// Which of the seven a message is.
+/// The type of a control message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ControlKind {
     /// `status`
@@ -66,11 +66,11 @@ pub enum ControlKind {
     SessionOpen,
 }
 
-/// A field of a control message that may not be so: `ts must be a string`.
+/// Why a control message is invalid, for example `ts must be a string`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidControl(pub String);
 
-/// The fields that control messages know, each as its JSON text.
+/// The fields of control messages, each as its JSON text.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ControlFields<'a> {
     /// `reason`
@@ -81,12 +81,12 @@ pub struct ControlFields<'a> {
     pub seconds: Option<&'a str>,
     /// `session_id`
     pub session_id: Option<&'a str>,
-    /// A field that stands twice.
-    pub twice: Option<&'static str>,
+    /// A field that is given twice.
+    pub duplicate: Option<&'static str>,
 }
 
 impl ControlKind {
-    /// The kind of this `type`, if it is among the seven.
+    /// Returns the kind with this `type`, or `None` if there is none.
     pub fn named(name: &str) -> Option<ControlKind> {
         Some(match name {
             "status" => ControlKind::Status,
@@ -102,12 +102,13 @@ impl ControlKind {
 }
 
 impl<'a> Control<'a> {
-    /// Checks the fields that a message of this kind needs. Others are ignored.
+    /// Validates the fields that a message of this kind has. Other fields are ignored.
     ///
     /// # Errors
-    /// The first field that is missing or of the wrong type, in words.
+    /// [`InvalidControl`] for a duplicate field, or for the first field that is missing or of the wrong
+    /// type.
     pub fn check(kind: ControlKind, fields: &ControlFields<'a>) -> Result<Control<'a>, InvalidControl> {
-        if let Some(field) = fields.twice {
+        if let Some(field) = fields.duplicate {
             return Err(InvalidControl(format!("duplicate field '{field}'")));
         }
         Ok(match kind {
@@ -136,11 +137,11 @@ fn optional<'a>(field: &str, raw: Option<&'a str>) -> Result<Option<Cow<'a, str>
 }
 
 fn seconds(raw: Option<&str>) -> Result<Option<i64>, InvalidControl> {
-    raw.filter(|raw| *raw != "null").map(whole).transpose()
+    raw.filter(|raw| *raw != "null").map(integer).transpose()
 }
 
-/// A JSON integer; one that no `i64` holds is the nearest that does.
-fn whole(raw: &str) -> Result<i64, InvalidControl> {
+/// Reads a JSON integer, clamped to the range of `i64`.
+fn integer(raw: &str) -> Result<i64, InvalidControl> {
     let digits = raw.strip_prefix('-').unwrap_or(raw);
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(InvalidControl("seconds must be an int".into()));
@@ -153,10 +154,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_kind_asks_for_its_fields() {
+    fn each_kind_validates_its_fields() {
         let text = Some("\"x\"");
         let number = Some("5");
-        let all = ControlFields { reason: text, ts: text, seconds: number, session_id: text, twice: None };
+        let all = ControlFields { reason: text, ts: text, seconds: number, session_id: text, duplicate: None };
         let none = ControlFields::default();
         let x = || Cow::Borrowed("x");
         for (name, fields, want) in [
@@ -189,7 +190,7 @@ mod tests {
             ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
             ("session_open", ControlFields { session_id: number, ..all }, Err("session_id must be a string")),
             ("session_open", ControlFields { ts: Some("{}"), ..all }, Err("ts must be a string")),
-            ("pause", ControlFields { twice: Some("seconds"), ..all }, Err("duplicate field 'seconds'")),
+            ("pause", ControlFields { duplicate: Some("seconds"), ..all }, Err("duplicate field 'seconds'")),
         ] {
             let got = Control::check(ControlKind::named(name).unwrap(), &fields);
             assert_eq!(got, want.map_err(|e| InvalidControl(e.into())), "{name} {fields:?}");

@@ -1,4 +1,4 @@
-//! JSON text that is already known to be valid, read a value at a time.
+//! Reads single values out of valid JSON text.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,53 +6,53 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The text of a JSON string, or `None` where it is something else or holds a lone surrogate.
+/// Returns the contents of a JSON string, or `None` if `raw` is no string or contains a lone surrogate.
 #[inline]
 pub fn string(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
-    // Most strings are short: a search made for long ones would take longer to begin.
+    // Not memchr: most strings are short, and its setup costs more than this loop.
     let is_escaped = inner.bytes().any(|byte| byte == b'\\');
     if is_escaped { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
 }
 
-/// For an `Option` field whose `null` is a value: left to itself, serde reads it as absent.
+/// Deserializes an `Option` field in which `null` is a value. By default serde reads `null` as absent.
 ///
 /// # Errors
-/// The deserializer's.
+/// Those of the deserializer.
 pub fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
-/// An object's members in their order, values as they are written. For who is asked for a few of them, in
-/// objects of many kinds: a derived struct is code for each kind, and reads an array, too.
+/// The members of an object in order, values as their JSON text. For callers that read a few keys of many
+/// kinds of objects: a derived `Deserialize` generates code for each kind, and also accepts arrays.
 #[derive(Clone, Debug, Default)]
 pub struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> Members<'a> {
-    /// The members of a text that is an object.
+    /// Reads the members of an object.
     ///
     /// # Errors
-    /// The parser's.
+    /// The parser's error if `text` is not one JSON object.
     pub fn read(text: &'a str) -> Result<Members<'a>, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// The value of a key; the last of two.
+    /// Returns the value of a key; the last one if the key is given twice.
     pub fn value(&self, key: &str) -> Option<&'a RawValue> {
         self.0.iter().rfind(|(name, _)| name == key).map(|(_, value)| *value)
     }
 
-    /// The text of a key's value, where that is a string.
+    /// Returns the value of a key if it is a string.
     pub fn string(&self, key: &str) -> Option<Cow<'a, str>> {
         string(self.value(key)?.get())
     }
 
-    /// Does a key stand there more than once?
-    pub fn is_twice(&self, key: &str) -> bool {
+    /// Returns true if a key is given more than once.
+    pub fn is_duplicate(&self, key: &str) -> bool {
         self.0.iter().filter(|(name, _)| name == key).count() > 1
     }
 
-    /// All of them.
+    /// Returns all members.
     pub fn into_all(self) -> Vec<(String, &'a RawValue)> {
         self.0
     }
@@ -88,18 +88,18 @@ mod tests {
     fn strings_are_borrowed_unless_they_hold_escapes() {
         assert!(matches!(string("\"plain\""), Some(Cow::Borrowed("plain"))));
         assert_eq!(string(r#""a\u0041\"""#).as_deref(), Some("aA\""));
-        for no_text in ["1", "null", "[\"a\"]", r#""\ud800""#, r#""\udc00\ud800""#] {
-            assert_eq!(string(no_text), None, "{no_text}");
+        for invalid in ["1", "null", "[\"a\"]", r#""\ud800""#, r#""\udc00\ud800""#] {
+            assert_eq!(string(invalid), None, "{invalid}");
         }
     }
 
     #[test]
-    fn members_are_found_by_their_keys_in_objects_alone() {
+    fn members_are_found_by_their_keys_in_objects_only() {
         let members = Members::read(r#" {"a":1.50,"b":"x\n","a":[ 2 ],"\u0063":null} "#).unwrap();
         assert_eq!(members.value("a").map(RawValue::get), Some("[ 2 ]"));
         assert_eq!((members.string("b").as_deref(), members.string("a")), (Some("x\n"), None));
         assert_eq!((members.value("c").map(RawValue::get), members.value("d").is_none()), (Some("null"), true));
-        assert_eq!((members.is_twice("a"), members.is_twice("b")), (true, false));
+        assert_eq!((members.is_duplicate("a"), members.is_duplicate("b")), (true, false));
         assert_eq!(members.into_all().len(), 4);
         for text in ["[1]", "5", "{", "{} {}", "", "null"] {
             assert!(Members::read(text).is_err(), "{text}");

@@ -1,87 +1,89 @@
-//! Lines cut out of a byte stream, incrementally.
+//! Splits a byte stream into lines, incrementally.
 //!
-//! The buffer does not read: it offers room, is told how much of it was filled, and gives back the
-//! next line. A line that is not there yet is `None`, never an error. Its caller must
-//! [`LineBuffer::consume`] each line it is done with; until then [`LineBuffer::line`] gives the
-//! same one again.
+//! The buffer does not read. It offers free space with [`LineBuffer::room`], is told by
+//! [`LineBuffer::filled`] how much was written to it, and returns the next line, or `None` if it is
+//! incomplete.
+//!
+//! Caller's contract: it calls [`LineBuffer::consume`] after each line. Until then [`LineBuffer::line`]
+//! returns the same line again.
 
 use memchr::memchr;
 
-/// The least room a buffer of its own starts with: a page.
-const FIRST_ROOM: usize = 4096;
+/// First size of the buffer, in bytes: a page.
+const FIRST_SIZE_BYTES: usize = 4096;
 
-/// Cuts lines of at most `limit` bytes out of what it is fed.
+/// Splits its input into lines of at most `limit` bytes.
 #[derive(Debug)]
 pub struct LineBuffer {
-    /// Longest line, its newline not counted.
+    /// Longest line, in bytes, without its newline.
     limit: usize,
-    /// Storage. `bytes.len()` is what has been initialised, not what is held.
+    /// Storage. `bytes.len()` counts the initialized bytes, not the held ones.
     bytes: Vec<u8>,
     /// First byte of the next line. `start <= scanned <= end <= bytes.len()`.
     start: usize,
-    /// No newline stands in `start..scanned`.
+    /// `start..scanned` contains no newline.
     scanned: usize,
-    /// One past the last byte fed.
+    /// One past the last byte of input.
     end: usize,
     mode: Mode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
-    Cutting,
-    /// In a line whose beginning was over the limit: all is thrown away up to its newline.
+    Splitting,
+    /// In a line over the limit: input is discarded up to its newline.
     Skipping,
-    /// No more bytes come: what is left is a line without a newline.
+    /// The input has ended: the remaining bytes are a line.
     Ended,
 }
 
-/// What stands at the front of the buffer.
+/// The line at the front of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// A line without its newline. Never longer than the limit.
+    /// A line without its newline, within the limit.
     Whole(&'a [u8]),
-    /// A line that is longer than the limit. Said once a line.
+    /// A line that is longer than the limit. Reported once for each such line.
     TooLong,
 }
 
 impl LineBuffer {
-    /// A buffer for lines of at most `limit` bytes. Allocates nothing yet.
+    /// Creates a buffer for lines of at most `limit` bytes. Does not allocate.
     pub fn new(limit: usize) -> LineBuffer {
-        LineBuffer { limit, bytes: Vec::new(), start: 0, scanned: 0, end: 0, mode: Mode::Cutting }
+        LineBuffer { limit, bytes: Vec::new(), start: 0, scanned: 0, end: 0, mode: Mode::Splitting }
     }
 
-    /// Room for at most `most` bytes more. Empty only when `most` is 0 or a line over the limit
-    /// waits to be consumed: no more than the limit and a newline is ever held.
+    /// Returns free space for at most `most` bytes. It is empty only if `most` is 0 or a line over the
+    /// limit waits to be consumed: at most the limit and a newline are held.
     pub fn room(&mut self, most: usize) -> &mut [u8] {
         let most = most.min(self.limit + 1 - (self.end - self.start).min(self.limit + 1));
         if self.end + most > self.bytes.len() {
-            self.make_room(most);
+            self.make_space(most);
         }
         let stop = self.bytes.len().min(self.end + most);
         &mut self.bytes[self.end..stop]
     }
 
-    /// The first `count` bytes of the last room were filled.
+    /// Adds the first `count` bytes of the last [`LineBuffer::room`] to the input.
     ///
     /// # Panics
-    /// If that is more than was offered.
+    /// If `count` is larger than that space.
     pub fn filled(&mut self, count: usize) {
-        assert!(count <= self.bytes.len() - self.end, "filled more than the room that was offered");
+        assert!(count <= self.bytes.len() - self.end, "filled more than the space that was offered");
         self.end += count;
     }
 
-    /// No more bytes come. What is left without a newline is the last line, or, of a line over the
-    /// limit, nothing.
+    /// Ends the input. Remaining bytes without a newline are the last line; the rest of a line over the
+    /// limit is discarded.
     pub fn ended(&mut self) {
         if self.mode == Mode::Skipping {
-            self.resynced();
+            self.resync();
         }
         self.mode = Mode::Ended;
     }
 
-    /// The line at the front, or `None` where more bytes are needed.
+    /// Returns the line at the front, or `None` if more input is needed.
     pub fn line(&mut self) -> Option<Line<'_>> {
-        if self.mode == Mode::Skipping && !self.resynced() {
+        if self.mode == Mode::Skipping && !self.resync() {
             return None;
         }
         let newline = memchr(b'\n', &self.bytes[self.scanned..self.end]);
@@ -96,11 +98,11 @@ impl LineBuffer {
         }
     }
 
-    /// Lets go of the line that [`LineBuffer::line`] gave last.
+    /// Removes the line that [`LineBuffer::line`] returned last.
     pub fn consume(&mut self) {
         if self.scanned < self.end {
             self.scanned += 1;
-        } else if self.mode == Mode::Cutting && self.scanned - self.start > self.limit {
+        } else if self.mode == Mode::Splitting && self.scanned - self.start > self.limit {
             self.mode = Mode::Skipping;
         }
         self.start = self.scanned;
@@ -109,21 +111,21 @@ impl LineBuffer {
         }
     }
 
-    /// Bytes held: fed, and not yet part of a consumed line.
+    /// Returns the number of input bytes that are not part of a consumed line.
     pub fn held(&self) -> usize {
         self.end - self.start
     }
 
-    /// Takes over a buffer that another had, so that a busy caller need not allocate. Without
-    /// effect on one that has its own.
+    /// Takes over the storage of another buffer, which saves an allocation. Has no effect if this buffer has
+    /// storage.
     pub fn lend(&mut self, storage: &mut Vec<u8>) {
         if self.bytes.is_empty() {
             self.bytes = std::mem::take(storage);
         }
     }
 
-    /// Gives the storage up, as far as it is not needed: all of it when nothing is held, and most
-    /// when little is. An idle connection so costs no buffer.
+    /// Releases unneeded storage into `storage`: all of it if nothing is held, and most of it if little is.
+    /// So an idle connection has no buffer.
     pub fn give_back(&mut self, storage: &mut Vec<u8>) {
         let held = self.held();
         if held > self.bytes.len() / 2 || self.bytes.is_empty() {
@@ -139,13 +141,13 @@ impl LineBuffer {
         self.end = held;
     }
 
-    /// Throws away up to the newline that ends a line over the limit.
-    fn resynced(&mut self) -> bool {
+    /// Discards input up to the newline that ends a line over the limit. Returns true if it was found.
+    fn resync(&mut self) -> bool {
         match memchr(b'\n', &self.bytes[self.scanned..self.end]) {
             Some(at) => {
                 self.scanned += at + 1;
                 self.start = self.scanned;
-                self.mode = Mode::Cutting;
+                self.mode = Mode::Splitting;
                 true
             }
             None => {
@@ -155,9 +157,9 @@ impl LineBuffer {
         }
     }
 
-    /// Moves what is held to the front, and grows by doubling when that is not enough, so that a
-    /// byte is moved a bounded number of times on average.
-    fn make_room(&mut self, most: usize) {
+    /// Moves the held bytes to the front, and doubles the storage if that is not enough, so that a byte is
+    /// moved a bounded number of times on average.
+    fn make_space(&mut self, most: usize) {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -165,7 +167,7 @@ impl LineBuffer {
             self.start = 0;
         }
         if self.end == self.bytes.len() && most > 0 {
-            let grown = (self.bytes.len() * 2).clamp(FIRST_ROOM, (self.limit + 1).max(FIRST_ROOM));
+            let grown = (self.bytes.len() * 2).clamp(FIRST_SIZE_BYTES, (self.limit + 1).max(FIRST_SIZE_BYTES));
             self.bytes.resize(grown.max(self.end + 1), 0);
         }
     }
@@ -174,11 +176,11 @@ impl LineBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::properties::{LIMIT, LineSeen, line_any_split, lines_whole};
+    use crate::wire::properties::{LIMIT_BYTES, LineSeen, line_any_split, lines_whole};
 
     #[test]
     fn every_split_in_three_gives_the_same_lines() {
-        let long = "x".repeat(LIMIT);
+        let long = "x".repeat(LIMIT_BYTES);
         for input in [
             String::new(),
             "\n".into(),
@@ -199,8 +201,8 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_cut_and_long_ones_said_once() {
-        let limit = "x".repeat(LIMIT);
+    fn long_lines_are_reported_once() {
+        let limit = "x".repeat(LIMIT_BYTES);
         let table: [(String, Vec<LineSeen>); 7] = [
             ("a\nb".into(), vec![LineSeen::Whole(b"a".into()), LineSeen::Whole(b"b".into())]),
             ("a\r\n".into(), vec![LineSeen::Whole(b"a\r".into())]),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn too_long_is_said_before_the_newline_comes_and_nothing_more_is_held() {
+    fn a_long_line_is_reported_before_its_newline_and_not_held() {
         let mut buffer = LineBuffer::new(8);
         feed(&mut buffer, b"123456789");
         assert!(buffer.room(100).is_empty());
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn storage_is_lent_and_given_back() {
+    fn storage_is_lent_and_released() {
         let mut spare = vec![0; 64];
         let mut buffer = LineBuffer::new(1000);
         buffer.lend(&mut spare);
@@ -265,7 +267,7 @@ mod tests {
     fn feed(buffer: &mut LineBuffer, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let room = buffer.room(bytes.len());
-            assert!(!room.is_empty(), "no room for {} bytes", bytes.len());
+            assert!(!room.is_empty(), "no space for {} bytes", bytes.len());
             let count = room.len();
             room.copy_from_slice(&bytes[..count]);
             buffer.filled(count);

@@ -1,8 +1,8 @@
-//! A line becomes a message: a call, a control message, or the reason why it is neither.
+//! Parses a line: a call, a control message, or the reason why it is neither.
 //!
-//! The order of the checks is the contract. Everything is borrowed from the line: an accepted call
-//! without escapes in its method name allocates nothing. What is JSON is seen by
-//! [`scan`]; of a line that is none, `serde_json` says why.
+//! The order of the checks is part of the protocol. Everything is borrowed from the line: an accepted call
+//! without escapes in its method name allocates nothing. [`scan`] recognizes JSON; for a line that is not
+//! JSON, `serde_json` explains why.
 
 use std::borrow::Cow;
 
@@ -13,46 +13,46 @@ use crate::wire::json;
 use crate::wire::reply::{CallError, code};
 use crate::wire::scan::{self, Top};
 
-/// What a line says.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     /// A JSON-RPC 2.0 request.
     Call(Call<'a>),
-    /// One of the seven, its fields in order.
+    /// A control message.
     Control(Control<'a>),
-    /// Neither, and how to answer.
+    /// Neither, with the error to answer.
     Invalid(InvalidMessage<'a>),
-    /// One of the seven with a field that may not be so.
+    /// A control message with an invalid field.
     InvalidControl(InvalidControl),
 }
 
-/// A request with a correct envelope.
+/// A request with a valid envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
     /// The id's JSON text, byte for byte: a string with its quotes, or a number.
     pub id: &'a str,
-    /// The method's name, escapes undone.
+    /// The method's name, with escapes undone.
     pub method: Cow<'a, str>,
-    /// The JSON text of an object or array; `None` where absent.
+    /// The JSON text of an object or array; `None` if absent.
     pub params: Option<&'a str>,
 }
 
-/// Why a line is no message.
+/// Why a line is neither a call nor a control message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidMessage<'a> {
-    /// The JSON text of the request's id, where it can be told.
+    /// The JSON text of the request's id, if it could be read.
     pub id: Option<&'a str>,
-    /// The error to answer with: -32700 or -32600.
+    /// The error to answer, of code -32700 or -32600.
     pub error: CallError,
 }
 
-/// Reads one line, without its newline, that nests at most `max_depth` deep.
+/// Parses one line, without its newline. JSON nested deeper than `max_depth` is refused.
 pub fn read(line: &[u8], max_depth: usize) -> Message<'_> {
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,
         Err(e) => return not_json(format!("invalid UTF-8 at byte {}", e.valid_up_to())),
     };
-    // Filled and read where it stands: it is large beside most lines.
+    // Filled in place and read by reference: it is large compared with most lines.
     let mut envelope = Envelope::default();
     match scan::document(text, max_depth, |key, value| envelope.member(key, value)) {
         Some(Top::Object) => envelope.message(),
@@ -61,7 +61,7 @@ pub fn read(line: &[u8], max_depth: usize) -> Message<'_> {
     }
 }
 
-/// The top-level keys that mean something, each with its value's JSON text.
+/// The top-level keys of the protocol, each with the JSON text of its value.
 #[derive(Default)]
 struct Envelope<'a> {
     jsonrpc: Option<&'a str>,
@@ -70,14 +70,14 @@ struct Envelope<'a> {
     params: Option<&'a str>,
     kind: Option<&'a str>,
     control: ControlFields<'a>,
-    /// The first envelope key that stands twice.
-    twice: Option<&'static str>,
+    /// The first envelope key that is given twice.
+    duplicate: Option<&'static str>,
 }
 
 impl<'a> Envelope<'a> {
     #[inline]
     fn member(&mut self, key: &'a str, value: &'a str) {
-        // No name has an escape in it, so what equals one as it is written needs no undoing.
+        // The names contain no escapes, so a key without escapes is compared as it is.
         let written = &key[1..key.len() - 1];
         if !self.put(written, value) && written.contains('\\') {
             self.escaped(key, value);
@@ -86,25 +86,25 @@ impl<'a> Envelope<'a> {
 
     #[cold]
     fn escaped(&mut self, key: &str, value: &'a str) {
-        // A key that is no text is none of ours.
+        // A key with a lone surrogate is not valid text and equals none of the names.
         if let Some(key) = json::string(key) {
             self.put(&key, value);
         }
     }
 
-    /// Keeps the value of this key, unless it is one that is ignored.
+    /// Stores the value of a known key. Returns false for other keys.
     #[inline]
     fn put(&mut self, key: &str, value: &'a str) -> bool {
-        let Some((slot, twice, name)) = self.slot(key) else { return false };
-        if slot.is_some() && twice.is_none() {
-            *twice = Some(name);
+        let Some((slot, duplicate, name)) = self.slot(key) else { return false };
+        if slot.is_some() && duplicate.is_none() {
+            *duplicate = Some(name);
         }
         *slot = Some(value);
         true
     }
 
     fn message(&self) -> Message<'a> {
-        if let Some(key) = self.twice {
+        if let Some(key) = self.duplicate {
             return refused(None, &format!("duplicate key '{key}'"));
         }
         if self.jsonrpc.is_none() {
@@ -134,21 +134,21 @@ impl<'a> Envelope<'a> {
         Message::Call(Call { id, method, params: self.params })
     }
 
-    /// Where the value of this key is kept, and the key's name; `None` for a key that is ignored.
+    /// Returns the places of a key's value and of its duplicate mark, and its name; `None` for an unknown key.
     #[inline]
     fn slot(&mut self, key: &str) -> Option<(&mut Option<&'a str>, &mut Option<&'static str>, &'static str)> {
-        let Envelope { jsonrpc, id, method, params, kind, control, twice } = self;
-        let ControlFields { reason, ts, seconds, session_id, twice: control_twice } = control;
+        let Envelope { jsonrpc, id, method, params, kind, control, duplicate } = self;
+        let ControlFields { reason, ts, seconds, session_id, duplicate: control_duplicate } = control;
         Some(match key {
-            "jsonrpc" => (jsonrpc, twice, "jsonrpc"),
-            "id" => (id, twice, "id"),
-            "method" => (method, twice, "method"),
-            "params" => (params, twice, "params"),
-            "type" => (kind, twice, "type"),
-            "reason" => (reason, control_twice, "reason"),
-            "ts" => (ts, control_twice, "ts"),
-            "seconds" => (seconds, control_twice, "seconds"),
-            "session_id" => (session_id, control_twice, "session_id"),
+            "jsonrpc" => (jsonrpc, duplicate, "jsonrpc"),
+            "id" => (id, duplicate, "id"),
+            "method" => (method, duplicate, "method"),
+            "params" => (params, duplicate, "params"),
+            "type" => (kind, duplicate, "type"),
+            "reason" => (reason, control_duplicate, "reason"),
+            "ts" => (ts, control_duplicate, "ts"),
+            "seconds" => (seconds, control_duplicate, "seconds"),
+            "session_id" => (session_id, control_duplicate, "session_id"),
             _ => return None,
         })
     }
@@ -158,7 +158,7 @@ fn refused<'a>(id: Option<&'a str>, message: &str) -> Message<'a> {
     Message::Invalid(InvalidMessage { id, error: CallError { code: code::INVALID_REQUEST, message: message.into() } })
 }
 
-/// A string or a number: the values that a reply may carry as its id.
+/// Returns true for a string or a number, the types that an id may have.
 fn is_id(raw: &str) -> bool {
     raw.starts_with(|first: char| first == '"' || first == '-' || first.is_ascii_digit())
 }
@@ -167,7 +167,7 @@ fn not_json<'a>(message: String) -> Message<'a> {
     Message::Invalid(InvalidMessage { id: None, error: CallError { code: code::PARSE, message } })
 }
 
-/// Why a text is no JSON, or none that is taken, and where.
+/// Explains why a text is not JSON or is nested too deep, and where.
 #[cold]
 fn why_not(text: &str, max_depth: usize) -> String {
     let max_depth = max_depth.min(scan::DEEPEST);
@@ -178,7 +178,7 @@ fn why_not(text: &str, max_depth: usize) -> String {
     parsed.err().map_or_else(|| "not JSON".into(), |e| e.to_string())
 }
 
-/// The column, counted from 1, of the bracket that goes over `max_depth`.
+/// Returns the column, counted from 1, of the first bracket nested deeper than `max_depth`.
 pub(crate) fn too_deep(line: &[u8], max_depth: usize) -> Option<usize> {
     if line.len() <= max_depth {
         return None;
@@ -213,12 +213,12 @@ mod tests {
     fn error(line: &str) -> (i32, String, Option<&str>) {
         match read(line.as_bytes(), DEPTH) {
             Message::Invalid(invalid) => (invalid.error.code, invalid.error.message, invalid.id),
-            other => panic!("{line} was taken as {other:?}"),
+            other => panic!("{line} was accepted as {other:?}"),
         }
     }
 
     #[test]
-    fn envelopes_are_refused_in_order() {
+    fn envelope_checks_run_in_order() {
         for (line, message, id) in [
             ("[]", "request must be a JSON object", None),
             ("\"x\"", "request must be a JSON object", None),
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_said_so_with_the_place() {
+    fn errors_in_json_have_their_position() {
         let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
         for (line, message) in [
             ("{", "EOF while parsing an object at line 1 column 1"),
@@ -276,13 +276,13 @@ mod tests {
             (b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"x\":\"\xc3\"}", "invalid UTF-8 at byte 45"),
             (b"{\"a\":\"\xed\xa0\x80\"}", "invalid UTF-8 at byte 6"),
         ] {
-            let Message::Invalid(invalid) = read(line, DEPTH) else { panic!("taken: {line:?}") };
+            let Message::Invalid(invalid) = read(line, DEPTH) else { panic!("accepted: {line:?}") };
             assert_eq!((invalid.error.code, invalid.error.message.as_str()), (code::PARSE, message));
         }
     }
 
     #[test]
-    fn depth_counts_brackets_outside_strings_only() {
+    fn depth_counts_brackets_outside_strings() {
         let at_limit = format!(
             r#"{{"jsonrpc":"2.0","id":1,"method":"m","x":"{}\"[[\\","params":{}{}}}"#,
             "[".repeat(300),
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_no_text_is_ignored() {
+    fn a_key_with_a_lone_surrogate_is_ignored() {
         let line = br#"{"\ud800":1,"\ud800":2,"jsonrpc":"2.0","id":1,"method":"ping"}"#;
         assert!(matches!(read(line, DEPTH), Message::Call(_)));
     }

@@ -1,13 +1,15 @@
-//! The wire contract as pure code: bytes in, bytes out, and nothing else.
+//! The wire protocol as pure code: bytes in, bytes out.
 //!
 //! ```text
 //!   socket bytes → LineBuffer → Message → Request ─┐
-//!                  └───────── Session ─────────────┤ whoever serves
+//!                  └───────── Session ─────────────┤ server
 //!   socket bytes ← output ← replies ←──────────────┘
 //! ```
 //!
-//! No file, socket, thread or clock is used in this room. Its caller reads and writes the socket,
-//! decides who answers a request, and tells the [`session::Session`] what came of it.
+//! This module uses no file, socket, thread or clock.
+//!
+//! Caller's contract: it reads and writes the socket, decides where each request is answered, and reports
+//! the outcome to the [`session::Session`].
 
 pub mod control;
 pub mod json;

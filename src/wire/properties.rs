@@ -1,4 +1,5 @@
-//! What the fuzz targets state, as functions that unit tests run too. Only built for those.
+//! The properties that the fuzz targets check, as functions that unit tests also run. Compiled only for
+//! these.
 
 use crate::limits::Limits;
 use crate::wire::control;
@@ -9,10 +10,10 @@ use crate::wire::reply::{self, CallError, code};
 use crate::wire::scan::{self, Top};
 use crate::wire::session::{Disposition, Request, Session, Turn};
 
-/// The line limit of the line property.
-pub const LIMIT: usize = 12;
+/// The line limit of [`line_any_split`], in bytes.
+pub const LIMIT_BYTES: usize = 12;
 
-/// A line, owned.
+/// An owned [`Line`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LineSeen {
     /// [`Line::Whole`]
@@ -21,20 +22,20 @@ pub enum LineSeen {
     TooLong,
 }
 
-/// The lines of `input` by the plainest means: split at newlines, compare lengths.
+/// Returns the lines of `input` by a reference implementation: split at newlines, compare lengths.
 pub fn lines_whole(input: &[u8]) -> Vec<LineSeen> {
     let mut lines: Vec<&[u8]> = input.split(|byte| *byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
         lines.pop();
     }
-    let seen = |line: &[u8]| if line.len() > LIMIT { LineSeen::TooLong } else { LineSeen::Whole(line.to_vec()) };
+    let seen = |line: &[u8]| if line.len() > LIMIT_BYTES { LineSeen::TooLong } else { LineSeen::Whole(line.to_vec()) };
     lines.into_iter().map(seen).collect()
 }
 
-/// However `input` is cut into pieces, the same lines come out, and never more than the limit and a
-/// newline is held. `cuts` are the pieces' lengths; what they leave comes as the last piece.
+/// Checks that `input` gives the same lines however it is split into pieces, and that at most the limit and
+/// a newline are held. `cuts` are the lengths of the pieces; the last piece is the rest.
 pub fn line_any_split(input: &[u8], cuts: &[usize]) {
-    let mut buffer = LineBuffer::new(LIMIT);
+    let mut buffer = LineBuffer::new(LIMIT_BYTES);
     let (mut seen, mut spare, mut rest) = (Vec::new(), Vec::new(), input);
     for cut in cuts.iter().copied().chain([usize::MAX]) {
         let (mut piece, after) = rest.split_at(cut.min(rest.len()));
@@ -45,7 +46,7 @@ pub fn line_any_split(input: &[u8], cuts: &[usize]) {
             room.copy_from_slice(&piece[..count]);
             buffer.filled(count);
             piece = &piece[count..];
-            assert!(buffer.held() <= LIMIT + 1, "more than the limit is held");
+            assert!(buffer.held() <= LIMIT_BYTES + 1, "more than the limit is held");
             collect(&mut buffer, &mut seen);
         }
         buffer.give_back(&mut spare);
@@ -69,8 +70,8 @@ fn collect(buffer: &mut LineBuffer, seen: &mut Vec<LineSeen>) {
     }
 }
 
-/// A text is JSON to the scanner exactly when it is to `serde_json`, and an object's members are those
-/// that `serde_json` sees.
+/// Checks that the scanner accepts a text exactly if `serde_json` does, and finds the same members of an
+/// object.
 pub fn scan_agrees(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut seen = Vec::new();
@@ -81,7 +82,7 @@ pub fn scan_agrees(bytes: &[u8]) {
     if top != Some(Top::Object) {
         return;
     }
-    // A key that holds a lone surrogate is no text to serde.
+    // serde_json refuses a key with a lone surrogate.
     if let Ok(members) = json::Members::read(text) {
         let members = members.into_all();
         let members: Vec<(&str, &str)> = members.iter().map(|(key, value)| (&**key, value.get())).collect();
@@ -91,8 +92,8 @@ pub fn scan_agrees(bytes: &[u8]) {
     }
 }
 
-/// Reading a line never panics, agrees with `serde_json` on what is JSON, and an accepted call's id
-/// stands in the line byte for byte and in its reply.
+/// Checks that parsing a line does not panic, that it agrees with `serde_json` on what is JSON, and that
+/// the id of an accepted call is in the line and in its reply byte for byte.
 pub fn message_reads(line: &[u8]) {
     scan_agrees(line);
     let limits = Limits::default();
@@ -110,32 +111,33 @@ pub fn message_reads(line: &[u8]) {
             }
         }
         Message::Control(_) | Message::InvalidControl(_) => {
-            // A lone surrogate in what nobody reads is JSON, and no value of `serde_json`'s.
+            // A lone surrogate in an ignored value is JSON, but `serde_json::Value` refuses it.
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
             assert!(json.is_err() || json.is_ok_and(|json| json["type"].is_string() && json.get("jsonrpc").is_none()));
         }
         Message::Invalid(invalid) if invalid.error.code == code::PARSE => {
-            assert!(json.is_err(), "JSON was refused as none: {}", invalid.error.message);
+            assert!(json.is_err(), "JSON was refused: {}", invalid.error.message);
         }
         Message::Invalid(invalid) => assert_eq!(invalid.error.code, code::INVALID_REQUEST),
     }
 }
 
-/// A control message is taken or refused for what its fields are, as the plainest means see them. The first byte
-/// picks the `type`, what follows is the members behind it: `"ts":"x"`. Others than the seven are none.
+/// Checks that a control message is accepted or refused as by a reference implementation over
+/// `serde_json::Value`. The first byte of `input` selects the `type`; the rest is the text of the members
+/// after it, such as `"ts":"x"`.
 pub fn control_reads(input: &[u8]) {
     let Some((&first, members)) = input.split_first() else { return };
     let kind = KINDS[usize::from(first) % KINDS.len()];
     let comma: &[u8] = if members.is_empty() { b"" } else { b"," };
     let line = [format!("{{\"type\":\"{kind}\"").as_bytes(), comma, members, b"}"].concat();
-    // Keys that stand twice, and strings that are no text, are no such means' affair.
+    // serde_json::Value does not represent lone surrogates; duplicate keys are handled below.
     let Ok(json) = serde_json::from_slice::<serde_json::Value>(&line) else {
         return message_reads(&line);
     };
     let read = message::read(&line, Limits::default().max_depth);
-    if has_twice(&line) || json.get("jsonrpc").is_some() || control::ControlKind::named(kind).is_none() {
+    if has_duplicate(&line) || json.get("jsonrpc").is_some() || control::ControlKind::named(kind).is_none() {
         return match read {
-            Message::Control(_) => panic!("{} was taken", String::from_utf8_lossy(&line)),
+            Message::Control(_) => panic!("{} was accepted", String::from_utf8_lossy(&line)),
             Message::InvalidControl(_) | Message::Invalid(_) | Message::Call(_) => {}
         };
     }
@@ -144,19 +146,19 @@ pub fn control_reads(input: &[u8]) {
     let int = |key: &str| json.get(key).is_some_and(|value| value.is_i64() || value.is_u64());
     let seconds = json.get("seconds").filter(|value| value.is_f64()).and_then(serde_json::Value::as_f64);
     let is_unclear = seconds.is_some_and(|number| number == 0.0 || number.abs() >= 1e15);
-    let is_right = match kind {
+    let is_valid = match kind {
         "status" => true,
         "user_initiated_sleep" => text("reason") && text("ts"),
         "force_wake" | "force_rem" => text("ts"),
         "session_open" => ["session_id", "ts"].iter().all(|key| absent(key) || text(key)),
-        // `-0` and a whole number of twenty digits are floats to such means.
+        // `serde_json::Value` reads `-0` and integers of twenty digits as floats.
         _ if is_unclear => return,
         _ => absent("seconds") || int("seconds"),
     };
     match read {
-        Message::Control(_) => assert!(is_right, "{} was taken", String::from_utf8_lossy(&line)),
+        Message::Control(_) => assert!(is_valid, "{} was accepted", String::from_utf8_lossy(&line)),
         Message::InvalidControl(invalid) => {
-            assert!(!is_right, "{} was refused: {}", String::from_utf8_lossy(&line), invalid.0);
+            assert!(!is_valid, "{} was refused: {}", String::from_utf8_lossy(&line), invalid.0);
             assert!(["reason", "ts", "seconds", "session_id"].iter().any(|field| invalid.0.starts_with(field)));
         }
         other => panic!("{} is {other:?}", String::from_utf8_lossy(&line)),
@@ -166,28 +168,28 @@ pub fn control_reads(input: &[u8]) {
 const KINDS: [&str; 9] =
     ["status", "user_initiated_sleep", "force_wake", "force_rem", "pause", "resume", "session_open", "Status", ""];
 
-/// The keys that may stand once.
+/// The keys that may be given once.
 const KEYS: [&str; 9] = ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id"];
 
-/// Does one of them stand twice in the line's own object?
-fn has_twice(line: &[u8]) -> bool {
+/// Returns true if one of them is given twice in the top-level object.
+fn has_duplicate(line: &[u8]) -> bool {
     let members = std::str::from_utf8(line).ok().and_then(|text| json::Members::read(text).ok());
     let keys: Vec<String> = members.into_iter().flat_map(json::Members::into_all).map(|(key, _)| key).collect();
     (1..keys.len()).any(|at| KEYS.contains(&&*keys[at]) && keys[..at].contains(&keys[at]))
 }
 
-/// Whatever the order of reading, serving, answering and writing: the output is exactly one reply
-/// for each line that is not blank, in order, and the session keeps its limits. Each byte of
-/// `operations` is one step.
+/// Checks that in any order of reading, serving, answering and writing the output is exactly one reply for
+/// each line that is not blank, in order, and that the session keeps its limits. Each byte of `operations`
+/// is one operation.
 pub fn session_keeps_order(operations: &[u8]) {
     let mut model = Model::new();
-    let mut steps = operations.iter();
-    while let Some(step) = steps.next() {
-        let more = usize::from(step / 8);
-        match step % 8 {
+    let mut operations = operations.iter();
+    while let Some(operation) = operations.next() {
+        let more = usize::from(operation / 8);
+        match operation % 8 {
             0 | 1 => model.feed(CANNED[more % CANNED.len()].as_bytes()),
             2 => {
-                let raw: Vec<u8> = steps.by_ref().take(more).copied().collect();
+                let raw: Vec<u8> = operations.by_ref().take(more).copied().collect();
                 model.feed(&raw);
             }
             3 | 4 => model.serve(more),
@@ -213,14 +215,14 @@ const CANNED: [&str; 9] = [
     "\"}\n",
 ];
 
-/// A session beside the plainest account of what it must say.
+/// A session, and a record of its input and output for the comparison.
 struct Model {
     limits: Limits,
     session: Session,
-    fed: Vec<u8>,
-    said: Vec<u8>,
-    /// Replies owed for requests taken for later.
-    owed: std::collections::VecDeque<Vec<u8>>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+    /// Replies of deferred requests.
+    deferred: std::collections::VecDeque<Vec<u8>>,
     draining: bool,
 }
 
@@ -236,14 +238,14 @@ impl Model {
         Model {
             session: Session::new(&limits),
             limits,
-            fed: Vec::new(),
-            said: Vec::new(),
-            owed: Default::default(),
+            input: Vec::new(),
+            output: Vec::new(),
+            deferred: Default::default(),
             draining: false,
         }
     }
 
-    /// Feeds as much as the session takes; the rest is not part of the stream.
+    /// Feeds as much as the session accepts; the rest is not part of the input.
     fn feed(&mut self, bytes: &[u8]) {
         if !self.session.wants_input(&self.limits) {
             return;
@@ -252,21 +254,21 @@ impl Model {
         let count = room.len();
         room.copy_from_slice(&bytes[..count]);
         self.session.filled(count);
-        self.fed.extend_from_slice(&bytes[..count]);
+        self.input.extend_from_slice(&bytes[..count]);
     }
 
     fn serve(&mut self, lines: usize) {
         for _ in 0..lines {
-            let owed = &mut self.owed;
+            let deferred = &mut self.deferred;
             let served = self.session.serve(&self.limits, |request, turn| {
                 let reply = expected(&request);
                 match turn {
-                    Turn::First(out) if !wants_later(&request) => {
+                    Turn::First(out) if !is_deferred(&request) => {
                         out.extend_from_slice(&reply);
                         Disposition::Answered
                     }
-                    _ if wants_later(&request) && owed.len() < 4 => {
-                        owed.push_back(reply);
+                    _ if is_deferred(&request) && deferred.len() < 4 => {
+                        deferred.push_back(reply);
                         Disposition::Later
                     }
                     _ => Disposition::NotNow,
@@ -279,14 +281,14 @@ impl Model {
     }
 
     fn answer(&mut self, most: usize) {
-        let count = most.min(self.owed.len());
-        let replies: Vec<u8> = self.owed.drain(..count).flatten().collect();
+        let count = most.min(self.deferred.len());
+        let replies: Vec<u8> = self.deferred.drain(..count).flatten().collect();
         self.session.answered(count, replies);
     }
 
     fn write(&mut self, most: usize) {
         let count = most.min(self.session.output().len());
-        self.said.extend_from_slice(&self.session.output()[..count]);
+        self.output.extend_from_slice(&self.session.output()[..count]);
         self.session.wrote(count);
     }
 
@@ -296,7 +298,7 @@ impl Model {
     }
 
     fn check(&self) {
-        assert_eq!(self.session.pending(), self.owed.len());
+        assert_eq!(self.session.pending(), self.deferred.len());
         assert!(self.session.held() <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + 5 * 100);
     }
 
@@ -309,18 +311,18 @@ impl Model {
             self.answer(usize::MAX);
             self.write(usize::MAX);
         }
-        let mut lines: Vec<&[u8]> = self.fed.split(|byte| *byte == b'\n').collect();
+        let mut lines: Vec<&[u8]> = self.input.split(|byte| *byte == b'\n').collect();
         let open = lines.pop().unwrap_or_default();
-        // A draining session leaves an open line alone, unless it is too long already.
+        // A draining session does not answer an unterminated line unless it is already too long.
         if !self.draining || open.len() > self.limits.max_line_bytes {
             lines.push(open);
         }
-        let owed: Vec<u8> = lines.into_iter().flat_map(|line| reply_to(line, &self.limits)).collect();
-        assert_eq!(String::from_utf8_lossy(&self.said), String::from_utf8_lossy(&owed));
+        let expected: Vec<u8> = lines.into_iter().flat_map(|line| reply_to(line, &self.limits)).collect();
+        assert_eq!(String::from_utf8_lossy(&self.output), String::from_utf8_lossy(&expected));
     }
 }
 
-fn wants_later(request: &Request<'_>) -> bool {
+fn is_deferred(request: &Request<'_>) -> bool {
     matches!(request, Request::Call(call) if call.method == "later")
 }
 
@@ -355,7 +357,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_messages_are_taken_or_refused_for_their_fields() {
+    fn control_messages_are_accepted_or_refused_by_their_fields() {
         for members in [
             "",
             r#""ts":"x""#,
@@ -381,7 +383,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_members_are_taken_or_refused_for_what_they_are(
+        fn any_members_are_accepted_or_refused_as_by_the_reference(
             kind in any::<u8>(),
             members in proptest::collection::vec((
                 "(ts|reason|seconds|session_id|type|jsonrpc|id|x)",

@@ -1,62 +1,62 @@
-//! Replies as bytes: one compact JSON line each, appended to an output buffer.
+//! Encodes replies: one compact JSON line each, appended to an output buffer.
 //!
-//! The id and the result come as JSON text and go out as they are, so an id is echoed byte for byte
-//! and a result is serialised once, where it was made.
+//! The id and the result are passed as JSON text and written unchanged, so an id is echoed byte for byte
+//! and a result is serialized once, by its handler.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Application error codes of the wire contract.
+/// Error codes of the protocol.
 pub mod code {
     /// The line is not JSON.
     pub const PARSE: i32 = -32700;
-    /// The envelope is wrong.
+    /// The envelope is invalid, or the line too long.
     pub const INVALID_REQUEST: i32 = -32600;
-    /// No such method.
+    /// There is no such method.
     pub const UNKNOWN_METHOD: i32 = -32601;
     /// A param is missing, or has the wrong type or value.
     pub const INVALID_PARAMS: i32 = -32602;
-    /// The handler failed or panicked, or the daemon is stopping or full.
+    /// The call failed or panicked, or the daemon is stopping or full.
     pub const FAILED: i32 = -32001;
-    /// The daemon cannot be reached; said by clients, never by a server.
+    /// The daemon cannot be reached. Produced by clients, never by a server.
     pub const UNREACHABLE: i32 = -32002;
 }
 
-/// What a server that ends says to calls that it does not carry out any more (-32001).
+/// The message with which a stopping server refuses calls (code -32001).
 pub const STOPPING: &str = "daemon is stopping";
 
-/// An error that a call is answered with.
+/// The error of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallError {
     /// One of [`code`].
     pub code: i32,
-    /// A sentence for a person.
+    /// A message for people.
     pub message: String,
 }
 
 impl CallError {
-    /// The handler failed (-32001).
+    /// Creates the error of a call that failed (-32001).
     pub fn failed(message: impl Into<String>) -> CallError {
         CallError { code: code::FAILED, message: message.into() }
     }
 
-    /// No such method (-32601).
+    /// Creates the error for an unknown method (-32601).
     pub fn unknown_method(name: &str) -> CallError {
         CallError { code: code::UNKNOWN_METHOD, message: format!("unknown method '{name}'") }
     }
 
-    /// A required param is not there (-32602).
+    /// Creates the error for a missing param (-32602).
     pub fn missing(param: &str) -> CallError {
         CallError { code: code::INVALID_PARAMS, message: format!("missing required param: '{param}'") }
     }
 
-    /// A param has the wrong type or value (-32602): `param 'limit' must be …`.
+    /// Creates the error for a param of the wrong type or value (-32602): `param 'limit' must be …`.
     pub fn invalid(param: &str, expected: impl fmt::Display) -> CallError {
         CallError { code: code::INVALID_PARAMS, message: format!("param '{param}' must be {expected}") }
     }
 
-    /// The params are an array (-32602).
+    /// Creates the error for params that are an array (-32602).
     pub fn positional() -> CallError {
         CallError {
             code: code::INVALID_PARAMS,
@@ -81,8 +81,8 @@ pub fn result(out: &mut Vec<u8>, id: &str, result: &[u8]) {
     out.extend_from_slice(b"}\n");
 }
 
-/// Appends `{"jsonrpc":"2.0","id":ID,"error":{"code":…,"message":…}}`. `id` is a JSON text, or
-/// `None` where the request's own could not be had: `null`.
+/// Appends `{"jsonrpc":"2.0","id":ID,"error":{"code":…,"message":…}}`. `id` is a JSON text; `None` is
+/// written as `null`, for a request whose id could not be read.
 pub fn error(out: &mut Vec<u8>, id: Option<&str>, error: &CallError) {
     open(out, id.unwrap_or("null"));
     out.extend_from_slice(b"\"error\":{\"code\":");
@@ -92,7 +92,7 @@ pub fn error(out: &mut Vec<u8>, id: Option<&str>, error: &CallError) {
     out.extend_from_slice(b"}}\n");
 }
 
-/// Appends the reply to a control message: one object on a line.
+/// Appends the reply to a control message: `value`, which serializes to an object.
 pub fn object(out: &mut Vec<u8>, value: &impl Serialize) {
     json(out, value);
     out.push(b'\n');
@@ -116,7 +116,7 @@ fn open(out: &mut Vec<u8>, id: &str) {
 }
 
 fn json(out: &mut Vec<u8>, value: &impl Serialize) {
-    serde_json::to_writer(&mut *out, value).expect("plain fields and strings always serialise into memory");
+    serde_json::to_writer(&mut *out, value).expect("integers, strings and plain structs serialize without errors");
 }
 
 #[cfg(test)]
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn replies_are_compact_and_echo_the_id_as_it_was() {
+    fn replies_are_compact_and_echo_the_id() {
         let mut out = Vec::new();
         result(&mut out, "1.50", b"{}");
         error(&mut out, Some("\"\\u0041\""), &CallError::failed("no \"way\"\n"));

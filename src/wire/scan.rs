@@ -1,12 +1,11 @@
-//! JSON recognised by hand: where the members of a line's object begin and end, and nothing built.
+//! A recognizer for JSON (RFC 8259): it finds the members of a line's top-level object and builds nothing.
 //!
-//! The grammar is RFC 8259's. A text that is none is not explained here: that is left to a parser
-//! which has the words for it.
+//! It does not explain why a text is not JSON; that is left to `serde_json`.
 
-/// No text is read that nests deeper, whatever its reader allows: each level takes some of the stack.
+/// Upper bound of every depth limit, since each level of nesting uses some of the stack.
 pub const DEEPEST: usize = 512;
 
-/// What a JSON text is.
+/// The type of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Top {
     /// An object.
@@ -15,9 +14,9 @@ pub enum Top {
     Other,
 }
 
-/// Reads one JSON text, nested at most `max_depth` (and [`DEEPEST`]) deep, with white space around it. If it is an
-/// object, `member` is shown the JSON texts of each key and its value, in order. `None` where the
-/// text is no JSON or nests deeper; members before that place were shown.
+/// Scans one JSON text with white space around it. If it is an object, calls `member` with the JSON texts
+/// of each key and its value, in order. Returns `None` if the text is not JSON or nested deeper than
+/// `max_depth` (at most [`DEEPEST`]); `member` was then called for the members before the error.
 pub fn document<'a>(text: &'a str, max_depth: usize, member: impl FnMut(&'a str, &'a str)) -> Option<Top> {
     let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
     let max_depth = max_depth.min(DEEPEST);
@@ -36,7 +35,7 @@ pub fn document<'a>(text: &'a str, max_depth: usize, member: impl FnMut(&'a str,
 struct Scanner<'a> {
     text: &'a str,
     bytes: &'a [u8],
-    /// The next byte. Every method that gives `Some` has moved it behind what it has read.
+    /// The position of the next byte. Every method that returns `Some` has moved it past what it read.
     at: usize,
 }
 
@@ -53,7 +52,7 @@ impl<'a> Scanner<'a> {
 
     #[inline]
     fn blank(&mut self) {
-        // Nearly always there is none.
+        // Usually there is none.
         while let Some(byte @ ..=b' ') = self.peek()
             && matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
         {
@@ -61,7 +60,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A value with room for `depth` brackets within each other.
+    /// Scans a value nested at most `depth` deep.
     fn value(&mut self, depth: usize) -> Option<()> {
         match self.peek()? {
             b'"' => self.string(),
@@ -92,7 +91,7 @@ impl<'a> Scanner<'a> {
             self.blank();
             let value = self.at;
             match self.peek()? {
-                // What most values are, found without a call.
+                // The most common types, checked inline.
                 b'"' => self.string()?,
                 b'0'..=b'9' => self.number()?,
                 _ => self.value(depth)?,
@@ -123,7 +122,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A string with its quotes. Any four hexadecimal digits make an escape, a lone surrogate's too.
+    /// Scans a string with its quotes. Every `\uXXXX` is accepted, also a lone surrogate.
     #[inline]
     fn string(&mut self) -> Option<()> {
         self.take(b'"')?;
@@ -176,7 +175,7 @@ impl<'a> Scanner<'a> {
         Some(())
     }
 
-    /// One digit or more.
+    /// Scans one or more digits.
     #[inline]
     fn digits(&mut self) -> Option<()> {
         let start = self.at;
@@ -191,9 +190,9 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Of eight bytes of a string, the first in the lowest place: how many stand before the first that is
-/// its end, an escape or a control character. The test for a zero byte in a word (Hacker's Delight,
-/// section 6-1), three times: the lowest byte that it finds is one.
+/// Returns how many of eight bytes of a string, the first in the lowest place, precede the first quote,
+/// backslash or control character. Uses the test for a zero byte in a word (Hacker's Delight, section
+/// 6-1) three times; the lowest byte that it marks is always correct.
 #[inline]
 fn plain_bytes(eight: u64) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
@@ -212,7 +211,7 @@ mod tests {
     use crate::wire::properties::scan_agrees;
 
     #[test]
-    fn members_are_shown_as_they_are_written() {
+    fn members_are_passed_as_written() {
         let mut seen = Vec::new();
         let text = " {\"a\" : 1.50e+3 ,\"\\u0062\":\"x\\\"}\", \"c\":{\"d\":[{}, [ ]]},\"e\":null\r}\n\t";
         assert_eq!(document(text, 4, |key, value| seen.push((key, value))), Some(Top::Object));
@@ -226,14 +225,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_json_is_what_the_parser_takes() {
+    fn the_scanner_accepts_what_serde_json_accepts() {
         let strings = ["", "é日", "\\\\", "\\u00e9", "\\ud800", "01234567", "0123456789abcdef\\n", "\u{7f}\u{80}", "/"];
         let broken = ["\\x", "\\u12g4", "\\u123", "\\", "\n", "\u{1f}", "0123456\u{0}", "a\"b"];
         for inner in strings.iter().chain(&broken) {
             for before in 0..9 {
                 let text = format!("{}{inner}", "x".repeat(before));
-                for around in [format!("\"{text}\""), format!("{{\"{text}\":1}}"), format!("[\"{text}\"")] {
-                    scan_agrees(around.as_bytes());
+                for json in [format!("\"{text}\""), format!("{{\"{text}\":1}}"), format!("[\"{text}\"")] {
+                    scan_agrees(json.as_bytes());
                 }
             }
         }
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_bytes_are_counted_up_to_the_first_that_is_not() {
+    fn plain_bytes_are_counted_up_to_the_first_special_one() {
         let is_special = |byte: u8| byte == b'"' || byte == b'\\' || byte < 0x20;
         for byte in 0..=255u8 {
             for at in 0..8 {

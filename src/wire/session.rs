@@ -1,14 +1,15 @@
-//! One peer's conversation without its socket.
+//! The state of one connection without its socket.
 //!
-//! The session owns the peer's input and output and keeps their order: a line is shown to whoever
-//! serves only when its turn has come, and each gets exactly one reply. It never reads or writes;
-//! its caller moves bytes between it and the socket when [`Session::room`] and
-//! [`Session::output`] say so, and reports what became of requests that were taken for later.
+//! The session owns the peer's input and output and keeps their order: it passes each line to the server
+//! when its turn has come, and each line gets exactly one reply.
+//!
+//! Caller's contract: it moves bytes from the socket into [`Session::room`] and from [`Session::output`] to
+//! the socket, and passes the replies of deferred requests to [`Session::answered`].
 //!
 //! ```text
 //!   room/filled → lines → serve ─┬─ Answered → output → wrote
 //!                                ├─ Later ……… answered → output
-//!                                └─ NotNow (shown again)
+//!                                └─ NotNow (passed again)
 //! ```
 
 use crate::limits::Limits;
@@ -17,51 +18,51 @@ use crate::wire::line::{Line, LineBuffer};
 use crate::wire::message::{self, Call, Message};
 use crate::wire::reply::{self, CallError, code};
 
-/// A peer's conversation.
+/// The state of a connection.
 #[derive(Debug)]
 pub struct Session {
     input: LineBuffer,
     output: Vec<u8>,
-    /// How much of `output` the peer has taken. `taken <= output.len()`.
-    taken: usize,
-    /// Requests taken for later and not answered yet.
+    /// Bytes of `output` that were written to the peer. `written <= output.len()`.
+    written: usize,
+    /// Deferred requests without a reply.
     pending: usize,
-    /// The bytes of their lines.
+    /// The length of their lines.
     pending_bytes: usize,
     phase: Phase,
     peer: Peer,
-    /// Replies dropped since the last [`Session::take_dropped`].
+    /// Replies dropped since the last call of [`Session::take_dropped`].
     dropped: usize,
 }
 
-/// What whoever serves many sessions lends to the one that is served: an idle one keeps no buffer.
+/// Buffers that a server of many sessions lends to the one that it serves, so that an idle session has none.
 #[derive(Debug, Default)]
 pub struct Storage {
-    /// For input: its length counts, see [`LineBuffer::lend`].
+    /// The input buffer; its length counts, see [`LineBuffer::lend`].
     pub input: Vec<u8>,
-    /// For output: empty.
+    /// The output buffer, empty.
     pub output: Vec<u8>,
-    /// What short replies stood in that their peers have taken: empty, for replies to come.
+    /// Empty buffers of short replies, for later replies.
     pub spare: Vec<Vec<u8>>,
 }
 
-/// Most buffers in [`Storage::spare`], and most bytes of each.
-const SPARE: usize = 64;
+/// Most buffers in [`Storage::spare`], and the largest capacity of each.
+const SPARE_COUNT: usize = 64;
 const SPARE_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Open,
-    /// The peer has ended its side: what it sent is served.
+    /// The peer has shut down its sending side: the lines received are served.
     HalfClosed,
-    /// The server is stopping: whole lines that are here are served, no more are read.
+    /// The server is stopping: the whole lines received are served, and no more is read.
     Draining,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Peer {
-    Listening,
-    /// It takes no more output: what it sent is still carried out, its replies are dropped.
+    Reading,
+    /// The peer reads no more: its requests are still carried out, and their replies are dropped.
     Gone,
 }
 
@@ -74,71 +75,71 @@ pub enum Request<'a> {
     Control(Control<'a>),
 }
 
-/// Whether a request may be answered at once.
+/// Whether a request may be answered immediately.
 #[derive(Debug)]
 pub enum Turn<'a> {
-    /// All before it are answered: its reply may be appended here.
+    /// All earlier requests are answered: the reply may be appended to this buffer.
     First(&'a mut Vec<u8>),
-    /// Requests before it wait for their replies.
+    /// Earlier requests have no reply yet.
     Behind,
 }
 
-/// What was done with a request.
+/// What the server did with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {
-    /// Its reply is in the output. Only when its turn was [`Turn::First`].
+    /// It appended the reply to the output. Only allowed for [`Turn::First`].
     Answered,
-    /// Its reply comes later, through [`Session::answered`].
+    /// It deferred the request: the reply is passed to [`Session::answered`].
     Later,
-    /// It stays, and is shown again.
+    /// It did not accept the request, which is passed to it again.
     NotNow,
 }
 
-/// What the line was that [`Session::serve`] took up.
+/// The kind of line that [`Session::serve`] consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
-    /// White space: no reply.
+    /// White space, which gets no reply.
     Blank,
-    /// A request, which `take` answered or keeps.
+    /// A request, answered or deferred by the server.
     Request,
-    /// No message: answered with an error here.
-    Wrong,
+    /// An invalid line, answered with an error by the session.
+    Invalid,
 }
 
 impl Session {
-    /// A conversation that has just begun.
+    /// Creates the session of a new connection.
     pub fn new(limits: &Limits) -> Session {
         Session {
             input: LineBuffer::new(limits.max_line_bytes),
             output: Vec::new(),
-            taken: 0,
+            written: 0,
             pending: 0,
             pending_bytes: 0,
             phase: Phase::Open,
-            peer: Peer::Listening,
+            peer: Peer::Reading,
             dropped: 0,
         }
     }
 
-    /// Would more input be taken now? Not while output waits over its mark, nor beside requests
-    /// that are carried out while much input waits already, nor after the end.
+    /// Returns true if more input should be read. It should not be while the waiting output is over its
+    /// mark, while requests are deferred and much input is held, or after the end of the input.
     pub fn wants_input(&self, limits: &Limits) -> bool {
         self.phase == Phase::Open
             && self.waiting_output() < limits.output_mark_bytes
             && (self.pending == 0 || self.held_input() < limits.small_holder_bytes)
     }
 
-    /// Room for at most `most` bytes of input. Empty when the line limit is held already.
+    /// Returns free space for at most `most` bytes of input. It is empty if the line limit is already held.
     pub fn room(&mut self, most: usize, limits: &Limits) -> &mut [u8] {
         self.input.room(most.min((limits.max_line_bytes + 1).saturating_sub(self.held_input())))
     }
 
-    /// The first `count` bytes of the last room were filled.
+    /// Adds the first `count` bytes of the last [`Session::room`] to the input.
     pub fn filled(&mut self, count: usize) {
         self.input.filled(count);
     }
 
-    /// The peer ended its side. An unterminated last line counts as a line.
+    /// Records that the peer has shut down its sending side. Remaining bytes without a newline are a line.
     pub fn input_ended(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::HalfClosed;
@@ -146,31 +147,31 @@ impl Session {
         }
     }
 
-    /// The server is stopping: nothing more is read.
+    /// Records that the server is stopping: no more is read.
     pub fn drain(&mut self) {
         self.phase = Phase::Draining;
     }
 
-    /// The peer takes no more output.
+    /// Records that the peer reads no more.
     pub fn peer_gone(&mut self) {
         self.peer = Peer::Gone;
         self.drop_replies();
     }
 
-    /// Takes up the next line, while the output is under its mark; a request is shown to `take`.
-    /// `None` where there is no line, or it has to wait.
+    /// Consumes the next line if the output is under its mark, passing a request to `take`. Returns `None`
+    /// if there is no line or it has to wait.
     pub fn serve(
         &mut self,
         limits: &Limits,
         take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
     ) -> Option<Served> {
-        self.take_up(limits.output_mark_bytes, limits, take)
+        self.consume_line(limits.output_mark_bytes, limits, take)
     }
 
-    /// `requests` that were taken for later are answered with these reply lines, in order.
+    /// Answers the oldest `requests` deferred requests with these reply lines, in order.
     ///
     /// # Panics
-    /// If fewer were taken.
+    /// If fewer requests are deferred.
     pub fn answered(&mut self, requests: usize, replies: Vec<u8>) {
         assert!(requests <= self.pending, "more replies than requests");
         self.pending -= requests;
@@ -178,17 +179,17 @@ impl Session {
             self.pending_bytes = 0;
         }
         match self.peer {
-            Peer::Listening if self.output.is_empty() => self.output = replies,
-            Peer::Listening => self.output.extend_from_slice(&replies),
+            Peer::Reading if self.output.is_empty() => self.output = replies,
+            Peer::Reading => self.output.extend_from_slice(&replies),
             Peer::Gone => self.dropped += requests,
         }
     }
 
-    /// Answers every whole line that is left with -32001, in order, whatever the output holds. What
-    /// was taken for later must have been answered. Gives how many.
+    /// Answers every remaining whole line with -32001, in order, even if the output is over its mark, and
+    /// returns their number. No request may be deferred.
     pub fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
         let mut refused = 0;
-        while let Some(served) = self.take_up(usize::MAX, limits, |request, turn| {
+        while let Some(served) = self.consume_line(usize::MAX, limits, |request, turn| {
             let Turn::First(out) = turn else { return Disposition::NotNow };
             refuse(out, &request, why);
             Disposition::Answered
@@ -198,28 +199,28 @@ impl Session {
         refused
     }
 
-    /// Reply bytes that the peer has not taken yet.
+    /// Returns the reply bytes that are not written yet.
     pub fn output(&self) -> &[u8] {
-        &self.output[self.taken..]
+        &self.output[self.written..]
     }
 
-    /// The peer took the first `count` bytes of [`Session::output`].
+    /// Removes the first `count` bytes of [`Session::output`], which were written to the peer.
     ///
     /// # Panics
-    /// If that is more than there is.
+    /// If `count` is larger than the output.
     pub fn wrote(&mut self, count: usize) {
         assert!(count <= self.waiting_output(), "wrote more than the output");
-        self.taken += count;
-        if self.taken == self.output.len() {
+        self.written += count;
+        if self.written == self.output.len() {
             self.drop_output();
-        } else if self.taken > self.output.len() / 2 {
-            // A reader that never catches up would have all it ever took kept here.
-            self.output.drain(..self.taken);
-            self.taken = 0;
+        } else if self.written > self.output.len() / 2 {
+            // Frees the written part, which would grow without a bound for a peer that never catches up.
+            self.output.drain(..self.written);
+            self.written = 0;
         }
     }
 
-    /// Takes over storage that another had; see [`LineBuffer::lend`].
+    /// Takes over the storage of another session; see [`LineBuffer::lend`].
     pub fn lend(&mut self, storage: &mut Storage) {
         self.input.lend(&mut storage.input);
         if self.output.capacity() == 0 {
@@ -227,7 +228,7 @@ impl Session {
         }
     }
 
-    /// Gives up the storage that is not needed; see [`LineBuffer::give_back`].
+    /// Releases unneeded storage; see [`LineBuffer::give_back`].
     pub fn give_back(&mut self, storage: &mut Storage) {
         self.input.give_back(&mut storage.input);
         if !self.output.is_empty() {
@@ -236,43 +237,43 @@ impl Session {
             storage.output = std::mem::take(&mut self.output);
         } else {
             let output = std::mem::take(&mut self.output);
-            if storage.spare.len() < SPARE && (1..=SPARE_BYTES).contains(&output.capacity()) {
+            if storage.spare.len() < SPARE_COUNT && (1..=SPARE_BYTES).contains(&output.capacity()) {
                 storage.spare.push(output);
             }
         }
     }
 
-    /// Requests taken for later and not answered yet.
+    /// Returns the number of deferred requests without a reply.
     pub fn pending(&self) -> usize {
         self.pending
     }
 
-    /// Bytes of input and output held, requests that are carried out included.
+    /// Returns the number of bytes of input and output held, deferred requests included.
     pub fn held(&self) -> usize {
         self.held_input() + self.waiting_output()
     }
 
-    /// Would [`Session::serve`] take a line up now?
+    /// Returns true if [`Session::serve`] would consume a line.
     pub fn may_serve(&mut self, limits: &Limits) -> bool {
         self.pending == 0 && self.waiting_output() < limits.output_mark_bytes && self.has_line()
     }
 
-    /// Would [`Session::room`] offer any?
+    /// Returns true if [`Session::room`] would return free space.
     pub fn has_room(&self, limits: &Limits) -> bool {
         self.held_input() <= limits.max_line_bytes
     }
 
-    /// All that came was answered, all replies are taken, and nothing more comes.
+    /// Returns true if the input has ended, every line is answered, and every reply is written.
     pub fn finished(&mut self) -> bool {
         self.phase != Phase::Open && self.pending == 0 && self.waiting_output() == 0 && !self.has_line()
     }
 
-    /// Replies that were dropped because the peer had gone, since this was last asked.
+    /// Returns the number of replies dropped since the last call because the peer reads no more.
     pub fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
     }
 
-    fn take_up(
+    fn consume_line(
         &mut self,
         mark: usize,
         limits: &Limits,
@@ -293,7 +294,7 @@ impl Session {
                 }
                 (served, verdict)
             }
-            Line::TooLong => complain(turn, |out| reply::error(out, None, &line_too_long(limits))),
+            Line::TooLong => answer_invalid(turn, |out| reply::error(out, None, &line_too_long(limits))),
         };
         if verdict == Disposition::NotNow {
             return None;
@@ -305,18 +306,18 @@ impl Session {
         Some(served)
     }
 
-    /// Has a whole line, or the news of one too long, arrived and not been taken up?
+    /// Returns true if a whole line, or the beginning of one over the limit, waits.
     fn has_line(&mut self) -> bool {
         self.input.line().is_some()
     }
 
-    /// Bytes of input held, requests that are carried out included.
+    /// Returns the number of bytes of input held, deferred requests included.
     pub fn held_input(&self) -> usize {
         self.input.held() + self.pending_bytes
     }
 
     fn waiting_output(&self) -> usize {
-        self.output.len() - self.taken
+        self.output.len() - self.written
     }
 
     fn drop_replies(&mut self) {
@@ -326,11 +327,11 @@ impl Session {
 
     fn drop_output(&mut self) {
         self.output.clear();
-        self.taken = 0;
+        self.written = 0;
     }
 }
 
-/// Answers `request` with -32001, or its likeness for a control message.
+/// Answers a call with -32001, and a control message with the reason `control_plane_error`.
 pub fn refuse(out: &mut Vec<u8>, request: &Request<'_>, why: &str) {
     match request {
         Request::Call(call) => reply::error(out, Some(call.id), &CallError::failed(why)),
@@ -346,15 +347,15 @@ fn offer(
     match message {
         Message::Call(call) => (Served::Request, take(Request::Call(call), turn)),
         Message::Control(control) => (Served::Request, take(Request::Control(control), turn)),
-        Message::Invalid(invalid) => complain(turn, |out| reply::error(out, invalid.id, &invalid.error)),
+        Message::Invalid(invalid) => answer_invalid(turn, |out| reply::error(out, invalid.id, &invalid.error)),
         Message::InvalidControl(invalid) => {
-            complain(turn, |out| reply::control_refused(out, "invalid_message", &invalid.0))
+            answer_invalid(turn, |out| reply::control_refused(out, "invalid_message", &invalid.0))
         }
     }
 }
 
-/// Answers a line that is no message, once its turn has come.
-fn complain(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Disposition) {
+/// Answers an invalid line if its turn has come.
+fn answer_invalid(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Disposition) {
     let verdict = match turn {
         Turn::First(out) => {
             write(out);
@@ -362,14 +363,14 @@ fn complain(turn: Turn<'_>, write: impl FnOnce(&mut Vec<u8>)) -> (Served, Dispos
         }
         Turn::Behind => Disposition::NotNow,
     };
-    (Served::Wrong, verdict)
+    (Served::Invalid, verdict)
 }
 
 fn line_too_long(limits: &Limits) -> CallError {
     CallError { code: code::INVALID_REQUEST, message: format!("line exceeds {} bytes", limits.max_line_bytes) }
 }
 
-/// White space as JSON has it (RFC 8259 section 2); the newline has been cut off.
+/// Returns true if the line is only white space as JSON defines it (RFC 8259, section 2).
 fn is_blank(line: &[u8]) -> bool {
     line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
@@ -400,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_behind_waits_for_what_came_before() {
+    fn later_lines_wait_for_earlier_replies() {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &ping(1), &limits);
@@ -413,12 +414,12 @@ mod tests {
         assert_eq!(session.serve(&limits, answer), None);
         assert_eq!((session.pending(), session.output()), (1, &b""[..]));
         session.answered(1, b"first\n".to_vec());
-        assert_eq!(session.serve(&limits, answer), Some(Served::Wrong));
+        assert_eq!(session.serve(&limits, answer), Some(Served::Invalid));
         assert!(session.output().starts_with(b"first\n{\"jsonrpc\":\"2.0\",\"id\":null,\"error\""));
     }
 
     #[test]
-    fn a_full_output_stops_reading_and_serving_until_it_is_taken() {
+    fn a_full_output_stops_reading_and_serving_until_it_is_written() {
         let limits = limits();
         let mut session = Session::new(&limits);
         for id in 0..5 {
@@ -436,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_never_catches_up_has_nothing_kept_of_what_it_took() {
+    fn written_output_is_freed_for_a_peer_that_never_catches_up() {
         let limits = limits();
         let mut session = Session::new(&limits);
         let mut taken = 0;
@@ -454,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn half_close_serves_what_came_and_drain_only_whole_lines() {
+    fn half_close_serves_the_last_line_and_drain_only_whole_lines() {
         for (half_closed, replies) in [(true, 2), (false, 1)] {
             let limits = limits();
             let mut session = Session::new(&limits);
@@ -476,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_has_gone_is_served_without_output() {
+    fn a_peer_that_reads_no_more_is_served_without_output() {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &[ping(1), ping(2)].concat(), &limits);
@@ -491,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_is_refused_in_order() {
+    fn remaining_lines_are_refused_in_order() {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &ping(7), &limits);
@@ -508,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_being_carried_out_count_against_the_line_limit() {
+    fn deferred_requests_count_against_the_line_limit() {
         let limits = limits();
         let mut session = Session::new(&limits);
         let line = ping(1);
