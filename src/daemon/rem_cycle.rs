@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
-use crate::memory::{Brought, Chunk, Cycle, Night, StepReport, Told};
+use crate::memory::{Chunk, Cycle, CycleTotals, Night, StepReport, Told};
 use crate::serve::control_plane::Task;
 
 /// The cycle in progress, and metrics of the cycles so far.
@@ -34,7 +34,7 @@ pub(crate) struct CycleMetrics {
     last_error: Option<String>,
     /// Totals of the last finished cycle.
     #[serde(flatten)]
-    totals: Brought,
+    totals: CycleTotals,
 }
 
 /// The effects of a chunk.

@@ -30,7 +30,7 @@ pub use consolidation::maintenance::{Chunk, Cycle, Night, StepReport};
 pub use ingest::drain::{Drained, Next, Told};
 pub use ingest::spool;
 pub use service::{Memory, Worker};
-pub use session::digest::Brought;
+pub use session::digest::CycleTotals;
 pub use store::open::OpenError;
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};

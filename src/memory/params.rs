@@ -1,9 +1,9 @@
 //! Records' ids: as params, and the places in the store that they stand for.
 
-use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
+use crate::memory::model::time::{DayEnd, Moment};
 
 /// Reads a required id.
 ///
@@ -35,28 +35,50 @@ pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uu
     Ok(ids)
 }
 
-/// The place of the record with this id.
+/// The date param of this name, if it is there.
 ///
 /// # Errors
-/// -32602 that names the id where no record has it; the database's.
-pub(crate) fn place(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
-    let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
-    let seq = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
-    seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: there is none with {id}")))
-}
-
-/// The id of the record at this place.
-///
-/// # Errors
-/// The database's; also where there is no record at this place.
-pub(crate) fn of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
-    let mut find = connection.prepare_cached("SELECT id FROM record WHERE seq = ?1")?;
-    find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
+/// -32602 where it is there and no date.
+pub(crate) fn time(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
+    let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
+    let Some(text) = params.string_opt(name)? else { return Ok(None) };
+    Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
 }
 
 fn parse(name: &str, text: &str) -> Result<Uuid, CallError> {
     let start: String = text.chars().take(64).collect();
     Uuid::parse_str(text).map_err(|_| CallError::invalid(name, format_args!("a record's id: '{start}' is no UUID")))
+}
+
+/// A string with a default, of at most `limit` bytes.
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(crate) fn bounded_string(
+    params: &Params<'_>,
+    name: &str,
+    default: &str,
+    limit: usize,
+) -> Result<String, CallError> {
+    let Some(value) = params.string_opt(name)? else { return Ok(default.to_owned()) };
+    check_len(name, &value, limit)?;
+    Ok(value.into_owned())
+}
+
+/// Is this value of a param no longer than `limit` bytes?
+///
+/// # Errors
+/// -32602 that names the param and the limit.
+pub(crate) fn check_len(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
+    if value.len() <= limit {
+        return Ok(());
+    }
+    let way_out = if name == "text" { "; send it in parts" } else { "" };
+    let length = value.len();
+    Err(CallError::invalid(
+        name,
+        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{way_out}"),
+    ))
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use std::sync::mpsc::{Sender, channel};
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, ReplySink, Runner};
-use crate::memory::Memory;
-use crate::memory::Worker;
+use crate::memory::service::{Memory, Worker};
 
 /// What is said to the store: several scripts, quotes, figures, dates, and what looks like query syntax.
 const SAID: [&str; 14] = [

@@ -7,13 +7,11 @@ use std::sync::atomic::AtomicU64;
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Night;
 use crate::memory::model::time::Moment;
-use crate::memory::profile;
-use crate::memory::profile::Profiles;
-use crate::memory::session::digest::Morning;
+use crate::memory::profile::{self, Profiles};
+use crate::memory::session::SessionState;
 use crate::memory::store::changes::News;
 use crate::memory::store::error::Fault;
-use crate::memory::store::open;
-use crate::memory::store::open::OpenError;
+use crate::memory::store::open::{self, OpenError};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
 use crate::memory::transfer::gate::Gate;
@@ -28,7 +26,7 @@ pub struct Memory {
     pub(crate) path: Arc<Path>,
     clock: fn() -> Moment,
     pub(crate) profiles: Arc<Profiles>,
-    pub(crate) morning: Arc<Morning>,
+    pub(crate) session_state: Arc<SessionState>,
     pub(crate) news: Arc<News>,
     pub(crate) gate: Gate,
     // In this order: the lock goes once the writer has ended.
@@ -58,7 +56,7 @@ impl Memory {
         let store = open::open(folder)?;
         let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
-        let morning = Morning::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
+        let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, news.clone())
@@ -68,7 +66,7 @@ impl Memory {
             path,
             clock,
             profiles,
-            morning: Arc::new(morning),
+            session_state: Arc::new(session_state),
             news,
             gate: Gate::default(),
             writer,
@@ -86,7 +84,7 @@ impl Memory {
     pub fn night(&self) -> Night {
         Night {
             follow: self.writer.follow(),
-            morning: self.morning.clone(),
+            session_state: self.session_state.clone(),
             folder: self.folder.clone(),
             news: self.news.clone(),
             clock: self.clock,

@@ -5,10 +5,11 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::dispatch::{CallError, Runner};
-use crate::memory::Memory;
 use crate::memory::model::time::Moment;
-pub(crate) use crate::memory::properties::call_on;
+use crate::memory::service::Memory;
 use crate::memory::store::open::{self, FILE_NAME, Use};
+
+pub(crate) use crate::memory::properties::call_on;
 
 /// A store in a folder of its own, whose clock stands still.
 pub(crate) struct Bench {

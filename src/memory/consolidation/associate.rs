@@ -4,21 +4,21 @@
 //! Its cursor is the last record that has its links; what was learned has one of its own. Each record is linked to earlier ones only, so
 //! each pair is looked at once, and an index that grows meanwhile changes nothing.
 
-use std::cmp::Reverse;
 use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence::{self, Learning, Span};
+use crate::memory::consolidation::cooccurrence::{Learning, Span};
 use crate::memory::consolidation::step::{Chunk, Counts, Progress};
+use crate::memory::graph::cooccurrence;
 use crate::memory::graph::links::{self, Kind};
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::Moment;
 use crate::memory::sort;
-use crate::memory::store::tags;
-use crate::memory::store::writer::Group;
-use crate::memory::text::tokenizer::{self, Look};
+use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::{fulltext, tags};
+use crate::memory::text::tokenizer;
 
 /// Words of a record that are looked up: its longest, as long words are rare. Picked: some 0.3 ms.
 const WORDS: usize = 8;
@@ -126,8 +126,8 @@ fn associate(connection: &Connection, seq: i64, session: i64, text: &str, now: M
 fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
     let most = RARE.min(1 + seq / RARE_SHARE);
     let mut partners: Vec<(i64, f64)> = Vec::new();
-    for term in longest(text, WORDS) {
-        let holders = holders(connection, &term.term, seq - 1, most + 1)?;
+    for term in tokenizer::longest_terms(text, WORDS) {
+        let holders = fulltext::holders(connection, &term.term, seq - 1, most + 1)?;
         if holders.len() as i64 > most {
             continue;
         }
@@ -142,26 +142,6 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
     sort::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let weighed = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MOST)));
     Ok(weighed.filter(|&(_, weight)| weight >= LEAST).take(BY_WORDS).collect())
-}
-
-/// The longest telling words of a text.
-pub(crate) fn longest(text: &str, most: usize) -> Vec<tokenizer::Asked> {
-    let mut words = tokenizer::asked(text);
-    words.retain(|asked| asked.look == Look::Whole);
-    sort::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
-    words.truncate(most);
-    words
-}
-
-/// The newest records with a term up to the one at `last`, `most` at most.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn holders(connection: &Connection, term: &str, last: i64, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
-    let mut find = connection.prepare_cached(
-        "SELECT rowid FROM term_index WHERE term_index MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3",
-    )?;
-    find.query_map((format!("\"{term}\""), last, most), |row| row.get(0))?.collect()
 }
 
 /// A record comes to the group of the one that it is closest to.

@@ -12,11 +12,10 @@ use std::time::Instant;
 
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
-use crate::memory::consolidation::associate::holders;
 use crate::memory::consolidation::step::Progress;
 use crate::memory::consolidation::vocabulary::Lexicon;
 use crate::memory::sort;
-use crate::memory::store::meta;
+use crate::memory::store::fulltext;
 
 /// The newest records with a word that are read. Picked: some 1 ms.
 const SAMPLE: i64 = 32;
@@ -45,50 +44,6 @@ const SHORTEST: usize = 3;
 
 /// A word is looked at anew once so many times as many records have it, in quarters.
 const GROWN_QUARTERS: i64 = 5;
-
-/// A word's companions, each with how much they keep company.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT others FROM companion WHERE term = ?1")?;
-    let others: Option<String> = read.query_row([term], |row| row.get(0)).optional()?;
-    let others = others.unwrap_or_default();
-    let companion = |field: &str| {
-        let tenths = field.chars().next_back()?.to_digit(10)?;
-        Some((field[..field.len() - 1].to_owned(), f64::from(tenths) / 10.0))
-    };
-    Ok(others.split(' ').filter_map(companion).collect())
-}
-
-/// Where learning goes on: the last record whose words were looked at.
-const CURSOR: &str = "step_learn";
-
-/// Forgets what was learned, to learn it again: it is made of terms, whose rules have changed.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.prepare_cached("DELETE FROM companion")?.execute([])?;
-    meta::keep(connection, CURSOR, 0)
-}
-
-/// The last record whose words were looked at; `linked`, the last one that has its links, where nothing is kept
-/// of it, as by earlier releases, which did both together.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqlite::Error> {
-    Ok(meta::read(connection, CURSOR)?.unwrap_or(linked))
-}
-
-/// Keeps the last record whose words were looked at.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn keep_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
-    meta::keep(connection, CURSOR, seq)
-}
 
 /// What a cycle knows of words while it learns: nothing that would have to be kept.
 #[derive(Debug, Default)]
@@ -188,7 +143,7 @@ impl Learning {
 
     /// The closest companions of a word that so many records have.
     fn companions(&mut self, span: Span<'_>, number: u32, count: u16) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
-        let sample = holders(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
+        let sample = fulltext::holders(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
         let mut heard = Vec::new();
         for &seq in &sample {
             self.listen(span.connection, seq, &mut heard)?;
@@ -285,6 +240,7 @@ impl Learning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::graph::cooccurrence::of;
     use crate::memory::store::open::{self, FILE_NAME, Use};
     use crate::memory::test_support::Bench;
     use serde_json::json;

@@ -10,16 +10,22 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+use serde_json::json;
+use uuid::Uuid;
+
 use crate::dispatch::CallError;
 use crate::memory::consolidation::cooccurrence::Learning;
-use crate::memory::consolidation::step::{self, Chunk, Progress, Report, Step};
-use crate::memory::ingest::drain::Told;
+use crate::memory::consolidation::step::{CHUNK, Chunk, Progress, Report, Step};
+use crate::memory::consolidation::{associate, decay, induce, optimize, precompute, reindex};
+use crate::memory::ingest::drain::{self, Told};
 use crate::memory::model::time::Moment;
-use crate::memory::session::digest::{self, Brought, Morning};
+use crate::memory::session::digest::{self, CycleTotals, DigestState};
 use crate::memory::store::changes::News;
+use crate::memory::store::events::{self, Event, Severity};
 use crate::memory::store::fulltext::{self, Index};
 use crate::memory::store::meta;
-use crate::memory::store::writer::Group;
+use crate::memory::store::writer::transaction::{Group, Origin};
 
 /// The step that the cycle is at.
 const STEP: &str = "cycle_step";
@@ -106,7 +112,7 @@ impl Course {
         // What the steps before this one brought is seen by those that follow; what came in this very
         // transaction is not in the index yet, and is the next cycle's.
         let seen = if step == Step::Associate { news.newest() } else { self.seen };
-        let chunk = step::chunk(step, group, &mut self.learning, store, now)?;
+        let chunk = run_chunk(step, group, &mut self.learning, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
         if let Some(next) = self.steps.get(at) {
             meta::keep(group.connection, STEP, next.name())?;
@@ -140,8 +146,8 @@ impl Course {
     /// The database's.
     pub(crate) fn end(&self, group: &mut Group<'_>, session: &str, now: Moment) -> Result<(), rusqlite::Error> {
         let connection = group.connection;
-        step::ended(connection, &self.reports, session, now)?;
-        digest::keep_ended(connection, Brought::by(&self.reports))?;
+        record_events(connection, &self.reports, session, now)?;
+        digest::keep_ended(connection, totals(&self.reports))?;
         News::keep_seen(connection, self.seen)?;
         meta::forget(connection, STEP)?;
         meta::forget(connection, SEEN)?;
@@ -151,9 +157,9 @@ impl Course {
     }
 
     /// That is committed.
-    pub(crate) fn ended(&self, news: &News, morning: &Morning) {
+    pub(crate) fn ended(&self, news: &News, digest: &DigestState) {
         news.seen(self.seen);
-        morning.ended(Brought::by(&self.reports));
+        digest.ended(totals(&self.reports));
     }
 }
 
@@ -161,5 +167,76 @@ impl Ran {
     /// Takes what became of hooks' files.
     pub(crate) fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.chunk.told)
+    }
+}
+
+/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
+/// store's folder.
+///
+/// # Errors
+/// The database's; the cursor is then where it was.
+pub(crate) fn run_chunk(
+    step: Step,
+    group: &mut Group<'_>,
+    learning: &mut Learning,
+    store: &Path,
+    now: Moment,
+) -> Result<Chunk, CallError> {
+    let deadline = Instant::now() + CHUNK;
+    let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
+    let chunk = match step {
+        Step::Reindex => reindex::chunk(group, deadline)?,
+        Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
+        Step::Associate => associate::chunk(group, cursor, learning, now, deadline)?,
+        Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
+        Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
+        Step::Optimize => optimize::chunk(group, deadline)?,
+        Step::Precache => precompute::chunk(group.connection, cursor, deadline)?,
+    };
+    match chunk.cursor {
+        Some(cursor) => meta::keep(group.connection, step.cursor(), cursor)?,
+        None => meta::forget(group.connection, step.cursor())?,
+    }
+    Ok(chunk)
+}
+
+/// Stores the event of a cycle that has ended.
+///
+/// # Errors
+/// The database's.
+fn record_events(
+    connection: &Connection,
+    reports: &[Report],
+    session: &str,
+    now: Moment,
+) -> Result<(), rusqlite::Error> {
+    let of = |data, kind, sources: &[Uuid]| {
+        events::add(
+            connection,
+            &Event { kind, severity: Severity::Info, domain: None, ts: now, data, session, sources },
+        )
+    };
+    let seconds: f64 = reports.iter().map(|report| report.duration_sec()).sum();
+    let data = json!({"mode": "heavy", "tier": "tier0", "duration_sec": seconds, "steps": reports});
+    of(data, "cls_consolidation_run", &[])?;
+    let induced: u64 = reports.iter().map(|report| report.counts().of("induced")).sum();
+    if induced > 0 {
+        let evidence: u64 = reports.iter().map(|report| report.counts().of("evidence")).sum();
+        of(json!({"induced": induced, "evidence": evidence}), "schema_induction_run", &[])?;
+    }
+    Ok(())
+}
+
+/// What a finished cycle adds to the digest.
+pub(crate) fn totals(reports: &[Report]) -> CycleTotals {
+    let count = |name| reports.iter().map(|report| report.counts().of(name)).sum();
+    let of = |step, name| {
+        let mut steps = reports.iter().filter(|report| report.step() == step);
+        steps.next().map_or(0, |report| report.counts().of(name))
+    };
+    CycleTotals {
+        rem_cycles_completed: 1,
+        episodes_processed: of("associate", "examined"),
+        schemas_induced_tier0: count("induced"),
     }
 }

@@ -10,17 +10,15 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::associate::{holders, longest};
 use crate::memory::consolidation::step::{Chunk, Counts, Progress};
 use crate::memory::graph::links::{self, Kind};
+use crate::memory::graph::patterns::PATTERN_PREFIX;
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::Moment;
 use crate::memory::store::records::{Draft, NewRecord, Placed};
-use crate::memory::store::tags;
-use crate::memory::store::writer::Group;
-
-/// What a pattern's text begins with; its words follow.
-pub(crate) const BEGINNING: &str = "Recurring pattern: ";
+use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::{fulltext, tags};
+use crate::memory::text::tokenizer;
 
 /// The session of patterns: one of their own, since what stands beside them was not said beside them.
 const SESSION: &str = "-patterns-";
@@ -106,8 +104,8 @@ enum Kept {
 /// What recurs in a record: the pair of its words that came up in the most sessions.
 fn recurring(connection: &Connection, seq: i64, text: &str) -> Result<Option<Recurring>, rusqlite::Error> {
     let mut lists = Vec::new();
-    for asked in longest(text, WORDS) {
-        let list = holders(connection, &asked.term, seq, POSTINGS)?;
+    for asked in tokenizer::longest_terms(text, WORDS) {
+        let list = fulltext::holders(connection, &asked.term, seq, POSTINGS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
         let is_common = list.len() > FEW && list.len() as f64 > span as f64 * COMMON;
         if asked.word.len() >= WORD_BYTES && list.len() >= SESSIONS && !is_common {
@@ -162,7 +160,7 @@ fn keep(group: &mut Group<'_>, recurring: Recurring, now: Moment) -> Result<Kept
         return Ok(Kept::Known(u64::from(links)));
     }
     let draft = Draft {
-        text: format!("{BEGINNING}{}", recurring.words.join(", ")),
+        text: format!("{PATTERN_PREFIX}{}", recurring.words.join(", ")),
         cue: String::new(),
         tier: Tier::Semantic,
         role: Role::System,

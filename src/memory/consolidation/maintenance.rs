@@ -10,14 +10,17 @@ use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cycle::Course;
+use crate::memory::consolidation::cycle::{self, Course};
 use crate::memory::consolidation::step::{CHUNK, Report, Step};
 use crate::memory::ingest::drain::{self, Drained, Told};
 use crate::memory::model::time::Moment;
-use crate::memory::session::digest::{self, Brought, Morning};
+use crate::memory::session::digest::CycleTotals;
+use crate::memory::session::{SessionState, first_turn};
 use crate::memory::store::changes::News;
+use crate::memory::store::writer::Follow;
+use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::{Follow, Group, Rest};
+use crate::memory::store::writer::transaction::Group;
 
 /// The session that a night's cycle is told of as: nobody asked for it.
 const SESSION: &str = "-";
@@ -27,7 +30,7 @@ const SESSION: &str = "-";
 #[derive(Clone, Debug)]
 pub struct Night {
     pub(crate) follow: Follow,
-    pub(crate) morning: Arc<Morning>,
+    pub(crate) session_state: Arc<SessionState>,
     /// The store's folder.
     pub(crate) folder: Arc<Path>,
     pub(crate) news: Arc<News>,
@@ -51,7 +54,7 @@ pub enum Chunk {
         told: Vec<Told>,
     },
     /// The cycle is at its end, and this is what it has brought.
-    Ended(Brought),
+    Ended(CycleTotals),
     /// Nothing of it was stored; the next cycle goes on from there.
     Failed(StepReport, CallError),
 }
@@ -113,8 +116,8 @@ impl Night {
                 Chunk::Ran { cycle: Cycle(course), completed, told }
             }
             Ok((course, None)) => {
-                course.ended(&self.news, &self.morning);
-                Chunk::Ended(Brought::by(course.reports()))
+                course.ended(&self.news, &self.session_state.digest);
+                Chunk::Ended(cycle::totals(course.reports()))
             }
             Err(error) => {
                 let step = step.map_or("end", |step| step.name());
@@ -143,8 +146,8 @@ impl Night {
     /// The database's; nothing is remembered of it then.
     pub fn session_opened(&self, session_id: &str, at_us: i64) -> Result<(), CallError> {
         let (session, at) = (session_id.to_owned(), Moment(at_us));
-        self.ask(move |group| Ok(digest::keep_opened(group.connection, &session, at)?))?;
-        self.morning.opened(session_id, at);
+        self.ask(move |group| Ok(first_turn::keep_opened(group.connection, &session, at)?))?;
+        self.session_state.first_turns.opened(session_id, at);
         Ok(())
     }
 
@@ -153,12 +156,12 @@ impl Night {
     /// # Errors
     /// The database's.
     pub fn session_starts(&self, since_us: i64) -> Result<Vec<i64>, CallError> {
-        self.ask(move |group| Ok(digest::opened_since(group.connection, Moment(since_us))?))
+        self.ask(move |group| Ok(first_turn::opened_since(group.connection, Moment(since_us))?))
     }
 
     /// What finished cycles have brought that no digest has shown yet. From any thread, at once.
-    pub fn brought(&self) -> Option<Brought> {
-        self.morning.brought()
+    pub fn brought(&self) -> Option<CycleTotals> {
+        self.session_state.digest.brought()
     }
 
     /// Has the writer let go of the memory that it keeps for later, and waits until it has, or never will.
@@ -166,9 +169,9 @@ impl Night {
     /// # Errors
     /// The store's.
     pub fn give_back(&self) -> Result<(), CallError> {
-        let (rest, rested) = Rest::new();
+        let (rest, rested) = WriterHandover::new();
         self.ask(move |group| {
-            group.want_rest(rest);
+            group.want_handover(rest);
             Ok(())
         })?;
         // Nothing is ever sent: this waits for the other end to go.
@@ -225,7 +228,7 @@ mod tests {
     use serde_json::json;
 
     /// Runs a whole cycle; gives its steps and what it has brought.
-    fn sleep(night: &Night) -> (Vec<&'static str>, Brought) {
+    fn sleep(night: &Night) -> (Vec<&'static str>, CycleTotals) {
         let mut cycle = night.begin().unwrap();
         let mut steps = Vec::new();
         loop {

@@ -8,5 +8,6 @@ pub(crate) mod induce;
 pub(crate) mod maintenance;
 pub(crate) mod optimize;
 pub(crate) mod precompute;
+pub(crate) mod reindex;
 pub(crate) mod step;
 pub(crate) mod vocabulary;

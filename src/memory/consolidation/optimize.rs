@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::step::{Chunk, Counts, Progress};
-use crate::memory::store::writer::Group;
+use crate::memory::store::writer::transaction::Group;
 
 /// Pages of the index written between two looks at the clock: some 2 ms.
 const PAGES: i64 = 16;

@@ -8,28 +8,12 @@
 //! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rusqlite::Connection;
 use serde::Serialize;
-use serde_json::json;
-use uuid::Uuid;
 
-use crate::dispatch::CallError;
-use crate::memory::consolidation::associate;
-use crate::memory::consolidation::cooccurrence::Learning;
-use crate::memory::consolidation::decay;
-use crate::memory::consolidation::induce;
-use crate::memory::consolidation::optimize;
-use crate::memory::consolidation::precompute;
-use crate::memory::ingest::drain;
-use crate::memory::ingest::drain::Told;
-use crate::memory::model::time::Moment;
-use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::ingest::drain::{Drained, Next, Told};
 use crate::memory::store::fulltext;
-use crate::memory::store::meta;
-use crate::memory::store::writer::{Group, Origin};
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
 /// what it wrote must be committed too.
@@ -110,7 +94,8 @@ impl Step {
         }
     }
 
-    fn cursor(self) -> &'static str {
+    /// The key of its cursor in the table `meta`.
+    pub(crate) fn cursor(self) -> &'static str {
         match self {
             Step::Reindex => fulltext::CURSOR,
             Step::Drain => "step_drain",
@@ -121,63 +106,6 @@ impl Step {
             Step::Precache => "step_precache",
         }
     }
-}
-
-/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
-/// store's folder.
-///
-/// # Errors
-/// The database's; the cursor is then where it was.
-pub(crate) fn chunk(
-    step: Step,
-    group: &mut Group<'_>,
-    learning: &mut Learning,
-    store: &Path,
-    now: Moment,
-) -> Result<Chunk, CallError> {
-    let deadline = Instant::now() + CHUNK;
-    let cursor = meta::read(group.connection, step.cursor())?.unwrap_or(0);
-    let chunk = match step {
-        Step::Reindex => fulltext::chunk(group, deadline)?,
-        Step::Drain => drain::chunk(group, store, now, deadline)?.into(),
-        Step::Associate => associate::chunk(group, cursor, learning, now, deadline)?,
-        Step::Induce => group.with_origin(Origin::Made, |group| induce::chunk(group, cursor, now, deadline))?,
-        Step::Decay => decay::chunk(group.connection, cursor, now, deadline)?,
-        Step::Optimize => optimize::chunk(group, deadline)?,
-        Step::Precache => precompute::chunk(group.connection, cursor, deadline)?,
-    };
-    match chunk.cursor {
-        Some(cursor) => meta::keep(group.connection, step.cursor(), cursor)?,
-        None => meta::forget(group.connection, step.cursor())?,
-    }
-    Ok(chunk)
-}
-
-/// Stores the event of a cycle that has ended.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn ended(
-    connection: &Connection,
-    reports: &[Report],
-    session: &str,
-    now: Moment,
-) -> Result<(), rusqlite::Error> {
-    let of = |data, kind, sources: &[Uuid]| {
-        events::add(
-            connection,
-            &Event { kind, severity: Severity::Info, domain: None, ts: now, data, session, sources },
-        )
-    };
-    let seconds: f64 = reports.iter().map(|report| report.duration_sec).sum();
-    let data = json!({"mode": "heavy", "tier": "tier0", "duration_sec": seconds, "steps": reports});
-    of(data, "cls_consolidation_run", &[])?;
-    let induced: u64 = reports.iter().map(|report| report.counts.of("induced")).sum();
-    if induced > 0 {
-        let evidence: u64 = reports.iter().map(|report| report.counts.of("evidence")).sum();
-        of(json!({"induced": induced, "evidence": evidence}), "schema_induction_run", &[])?;
-    }
-    Ok(())
 }
 
 impl Counts {
@@ -229,5 +157,14 @@ impl Report {
     /// What was done.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+}
+
+impl From<Drained> for Chunk {
+    fn from(drained: Drained) -> Chunk {
+        let Drained { inserted, reinforced, skipped, refused, next, told } = drained;
+        let progress = if next == Next::Now { Progress::More } else { Progress::Done };
+        let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
+        Chunk { cursor: None, progress, counts: Counts::from(counts), told }
     }
 }

@@ -12,7 +12,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
 
-use crate::memory::consolidation::associate::holders;
+use crate::memory::store::fulltext;
 use crate::memory::text::tokenizer::{self, Kind};
 
 /// Forms of words that are known at a time. Picked: with their terms 8 MiB at the most, and more than a hundred
@@ -171,7 +171,7 @@ impl Lexicon {
 
     fn find(&mut self, connection: &Connection, number: u32, most: u16) -> Result<(u16, i64), rusqlite::Error> {
         let (count, newest) = {
-            let holders = holders(connection, self.term(number), i64::MAX, i64::from(most) + 1)?;
+            let holders = fulltext::holders(connection, self.term(number), i64::MAX, i64::from(most) + 1)?;
             (holders.len() as u16, holders.first().copied().unwrap_or(0))
         };
         if let Some(term) = self.terms.get_mut(number as usize) {

@@ -5,14 +5,11 @@
 //! networks", 1998; sigma as in Humphries and Gurney, 2008.
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use crate::dispatch::CallError;
 use crate::memory::store::meta;
-use crate::memory::store::reader::Reader;
 
 /// Records whose neighbours are looked at for clustering.
 const SAMPLE: i64 = 64;
@@ -37,48 +34,13 @@ const KEY: &str = "topology";
 
 /// The figures as they are kept.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Figures {
-    clustering: f64,
-    path: f64,
-    sigma: Option<f64>,
-    linked: u64,
-    club_ratio: f64,
-    club: Vec<i64>,
-}
-
-/// The result of `topology`.
-#[derive(Serialize)]
-pub(crate) struct Topology {
-    #[serde(rename = "N")]
-    records: u64,
-    #[serde(rename = "C")]
-    clustering: f64,
-    #[serde(rename = "L")]
-    path: f64,
-    sigma: Option<f64>,
-    community_count: u64,
-    rich_club_ratio: f64,
-    regime: &'static str,
-}
-
-/// Answers `topology`: the figures of the last consolidation.
-///
-/// # Errors
-/// -32001 where the store cannot be read.
-pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
-    let snapshot = reader.snapshot()?;
-    let connection = snapshot.connection();
-    let figures = kept(connection)?;
-    let communities: i64 = connection.query_row("SELECT count(*) FROM community", [], |row| row.get(0))?;
-    Ok(Topology {
-        records: records.load(Ordering::Relaxed),
-        clustering: figures.clustering,
-        path: figures.path,
-        sigma: figures.sigma,
-        community_count: communities.unsigned_abs(),
-        rich_club_ratio: figures.club_ratio,
-        regime: regime(&figures),
-    })
+pub(crate) struct Figures {
+    pub(crate) clustering: f64,
+    pub(crate) path: f64,
+    pub(crate) sigma: Option<f64>,
+    pub(crate) linked: u64,
+    pub(crate) club_ratio: f64,
+    pub(crate) club: Vec<i64>,
 }
 
 /// The best-connected records at the last consolidation, the best first.
@@ -122,13 +84,13 @@ pub(crate) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
     meta::keep(connection, KEY, text)
 }
 
-fn kept(connection: &Connection) -> Result<Figures, rusqlite::Error> {
+pub(crate) fn kept(connection: &Connection) -> Result<Figures, rusqlite::Error> {
     let text: Option<String> = meta::read(connection, KEY)?;
     // Another release's figures are none: the next consolidation takes them anew.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-fn regime(figures: &Figures) -> &'static str {
+pub(crate) fn regime(figures: &Figures) -> &'static str {
     match figures.sigma {
         _ if figures.linked < LEAST => "insufficient_data",
         None => "insufficient_data",

@@ -3,17 +3,10 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::dispatch::{CallError, Params};
-use crate::memory::consolidation::induce::BEGINNING;
 use crate::memory::graph::links;
-use crate::memory::params;
 use crate::memory::sort;
-use crate::memory::store::reader::Reader;
-use crate::memory::store::tags;
+use crate::memory::store::{records, tags};
 use crate::memory::text::language;
-
-/// Most patterns that are looked at, the newest: more than a lifetime's memory has shown.
-const MOST: usize = 1000;
 
 /// From this confidence on a pattern stands by itself.
 const SURE: f64 = 0.7;
@@ -31,32 +24,6 @@ pub(crate) struct Schema {
     pub(crate) exceptions_count: u64,
     pub(crate) status: &'static str,
     pub(crate) language: &'static str,
-}
-
-/// The result of `schema_list`.
-#[derive(Serialize)]
-pub(crate) struct Schemas {
-    schemas: Vec<Schema>,
-    total: usize,
-}
-
-/// Answers `schema_list`, the surest first.
-///
-/// # Errors
-/// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
-    let domain = params.string_opt("domain")?;
-    let least = confidence_min(params)?;
-    let snapshot = reader.snapshot()?;
-    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MOST)?;
-    schemas.retain(|schema| schema.confidence >= least);
-    Ok(Schemas { total: schemas.len(), schemas })
-}
-
-fn confidence_min(params: &Params<'_>) -> Result<f64, CallError> {
-    let Some(raw) = params.raw("confidence_min").filter(|raw| *raw != "null") else { return Ok(0.0) };
-    let number = raw.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
-    number.ok_or_else(|| CallError::invalid("confidence_min", "a number from 0 to 1"))
 }
 
 /// Of the newest `most` patterns those that hold, of one project where one is given, the surest first.
@@ -108,10 +75,10 @@ fn one(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Optio
     if !holds || project.is_some_and(|project| project != name) {
         return Ok(None);
     }
-    let pattern = text.strip_prefix(BEGINNING).unwrap_or(&text);
+    let pattern = text.strip_prefix(PATTERN_PREFIX).unwrap_or(&text);
     let confidence = confidence(evidence - exceptions, exceptions);
     Ok(Some(Schema {
-        id: params::of(connection, seq)?.to_string(),
+        id: records::id_of(connection, seq)?.to_string(),
         pattern: pattern.to_owned(),
         confidence,
         evidence_count: evidence.unsigned_abs(),
@@ -127,6 +94,9 @@ fn confidence(shown: i64, refuted: i64) -> f64 {
     let share = (shown + 1) as f64 / (shown + refuted + 2) as f64;
     (share * 1000.0).round() / 1000.0
 }
+
+/// What a pattern's text begins with; its words follow.
+pub(crate) const PATTERN_PREFIX: &str = "Recurring pattern: ";
 
 #[cfg(test)]
 mod tests {

@@ -10,26 +10,23 @@
 //! What its caller keeps: it runs on the writer, and is called again while there is more.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
-use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Instant;
+use std::{io, mem};
 
 use rusqlite::Connection;
 use serde_json::json;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{self, Chunk, Progress};
+use crate::memory::ingest::capture_params::Said;
 use crate::memory::ingest::spool::{self, Folder, Waiting};
-use crate::memory::ingest::spool_file;
-use crate::memory::ingest::spool_file::{Begun, Counts, Line, Place, Reading};
-use crate::memory::methods::capture::Said;
+use crate::memory::ingest::spool_file::{self, Begun, Counts, Line, Place, Reading};
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::model::time::Moment;
 use crate::memory::store::events::{self, Event, Severity};
 use crate::memory::store::records::{Draft, NewRecord, Placed};
-use crate::memory::store::writer::Group;
+use crate::memory::store::writer::transaction::Group;
 use crate::transcript::pieces::pieces;
 
 /// Most texts in a batch: their terms are in memory until the commit.
@@ -154,15 +151,6 @@ fn forget_gone(connection: &Connection, found: &Folder) -> Result<(), rusqlite::
 }
 
 /// As a step of the cycle: what is not ready yet is the next cycle's.
-impl From<Drained> for Chunk {
-    fn from(drained: Drained) -> Chunk {
-        let Drained { inserted, reinforced, skipped, refused, next, told } = drained;
-        let progress = if next == Next::Now { Progress::More } else { Progress::Done };
-        let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
-        Chunk { cursor: None, progress, counts: step::Counts::from(counts), told }
-    }
-}
-
 impl Next {
     fn sooner(self, other: Next) -> Next {
         match (self, other) {

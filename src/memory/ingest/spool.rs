@@ -11,10 +11,9 @@
 //! A file: `{"version":1,"session_id":…,"deferred_at":…,"cwd":…}`, then a line a text with the params of
 //! `memory_capture`; what a line does not say the first one does.
 
-use std::fs;
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::memory::model::time::Moment;
 use crate::memory::sort;

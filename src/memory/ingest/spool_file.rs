@@ -12,8 +12,8 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::{CallError, Params};
+use crate::memory::ingest::capture_params::{self, About, Said};
 use crate::memory::ingest::spool::{self, VERSION, Waiting};
-use crate::memory::methods::capture::{self, About, Said};
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::{DayEnd, Moment};
 
@@ -255,7 +255,7 @@ impl<'f> Reading<'f> {
         }
         let State { session, project, ts, .. } = &self.place.state;
         let about = About { session, project, ts: Moment(*ts) };
-        capture::said(&params(line)?, &about).map(Some).map_err(|error| error.message)
+        capture_params::said(&params(line)?, &about).map(Some).map_err(|error| error.message)
     }
 }
 

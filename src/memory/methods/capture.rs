@@ -6,16 +6,14 @@
 use serde::Serialize;
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
-use crate::memory::model::time::{DayEnd, Moment};
-use crate::memory::store::records::{Draft, NewRecord, Placed};
-use crate::memory::store::writer::{Group, Job, Writer};
-
-/// Characters that a text needs, white space at its ends not counted.
-const LEAST_CHARS: usize = 12;
-
-/// Most pieces of one turn. Picked: 64 GiB of text.
-const MOST_PARTS: i64 = 1 << 20;
+use crate::memory::ingest::capture_params::{About, Said, said};
+use crate::memory::model::record::TEXT_BYTES;
+use crate::memory::model::time::Moment;
+use crate::memory::params::check_len;
+use crate::memory::store::records::{NewRecord, Placed};
+use crate::memory::store::writer::Writer;
+use crate::memory::store::writer::job::Job;
+use crate::memory::store::writer::transaction::Group;
 
 /// Answers `memory_capture`, at once or after the commit.
 pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
@@ -42,103 +40,11 @@ fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
     let about = About { session: "-", project: "", ts: now };
     match said(params, &about)? {
         Said::Enough(draft) => {
-            at_most("text", &draft.text, TEXT_BYTES)?;
+            check_len("text", &draft.text, TEXT_BYTES)?;
             Ok(Asked::Store(NewRecord::prepare(draft)))
         }
         Said::TooShort => Ok(Asked::Skip("too short".into())),
         Said::UnknownTier(name) => Ok(Asked::Skip(format!("invalid tier '{name}'"))),
-    }
-}
-
-/// What holds of a text where nothing is said about it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct About<'a> {
-    pub(crate) session: &'a str,
-    pub(crate) project: &'a str,
-    pub(crate) ts: Moment,
-}
-
-/// A text with what is said about it.
-pub(crate) enum Said {
-    /// It can be a record, but that it may be too long for one.
-    Enough(Draft),
-    /// It is too short to be kept.
-    TooShort,
-    /// Its tier is none.
-    UnknownTier(String),
-}
-
-/// Reads the params of `memory_capture`.
-///
-/// # Errors
-/// -32602 that names the param.
-pub(crate) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
-    let text = params.string("text")?;
-    let cue = limited(params, "cue", "", TEXT_BYTES)?;
-    let session = limited(params, "session_id", about.session, SESSION_BYTES)?;
-    let project = limited(params, "project", about.project, PROJECT_BYTES)?;
-    let tier_name = params.string_or("tier", "episodic")?;
-    let role = Role::named(&params.string_or("role", "user")?)
-        .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
-    let ts = said_at(params)?.unwrap_or(about.ts);
-    let part = part(params)?;
-    if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
-        return Ok(Said::TooShort);
-    }
-    let Some(tier) = Tier::named(&tier_name) else { return Ok(Said::UnknownTier(tier_name.into_owned())) };
-    Ok(Said::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
-}
-
-/// A string with a default, of at most `limit` bytes.
-///
-/// # Errors
-/// -32602 that names the param and the limit.
-pub(crate) fn limited(params: &Params<'_>, name: &str, default: &str, limit: usize) -> Result<String, CallError> {
-    let Some(value) = params.string_opt(name)? else { return Ok(default.to_owned()) };
-    at_most(name, &value, limit)?;
-    Ok(value.into_owned())
-}
-
-/// Is this value of a param no longer than `limit` bytes?
-///
-/// # Errors
-/// -32602 that names the param and the limit.
-pub(crate) fn at_most(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
-    if value.len() <= limit {
-        return Ok(());
-    }
-    let way_out = if name == "text" { "; send it in parts" } else { "" };
-    let length = value.len();
-    Err(CallError::invalid(
-        name,
-        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{way_out}"),
-    ))
-}
-
-/// When it was said, if that is given.
-///
-/// # Errors
-/// -32602 where it is no time, or not one that something was said at.
-pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
-    let ts = Moment::param(params, "ts", DayEnd::First)?;
-    match ts {
-        Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
-        ts => Ok(ts),
-    }
-}
-
-/// Which piece of a longer turn, of how many.
-///
-/// # Errors
-/// -32602 where one of the two is missing or out of range.
-pub(crate) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
-    let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
-    let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
-    match (part, parts) {
-        (Some(part), Some(parts)) => Ok(Some((part, parts))),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(CallError::invalid("parts", "given together with 'part'")),
-        (None, Some(_)) => Err(CallError::invalid("part", "given together with 'parts'")),
     }
 }
 

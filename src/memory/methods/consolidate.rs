@@ -8,13 +8,12 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::consolidation::cycle::{Course, Ran};
-use crate::memory::consolidation::induce;
 use crate::memory::consolidation::maintenance::Night;
-use crate::memory::methods::capture::limited;
+use crate::memory::graph::patterns;
 use crate::memory::model::record::SESSION_BYTES;
-use crate::memory::params;
-use crate::memory::store::tags;
+use crate::memory::params::bounded_string;
 use crate::memory::store::writer::job::task;
+use crate::memory::store::{records, tags};
 
 /// Candidates that a reply lists.
 const CANDIDATES: usize = 32;
@@ -22,7 +21,7 @@ const CANDIDATES: usize = 32;
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
 pub(crate) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
-    match limited(params, "session_id", "-", SESSION_BYTES) {
+    match bounded_string(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => Call { night, session, reply: reply.later() }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
     }
@@ -75,7 +74,7 @@ impl Call {
                     self.next(course);
                 }
                 Ok((course, Came::End(result))) => {
-                    course.ended(&self.night.news, &self.night.morning);
+                    course.ended(&self.night.news, &self.night.session_state.digest);
                     self.reply.send(Ok(result));
                 }
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -92,8 +91,8 @@ fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> 
     for seq in tags::with(connection, tags::PATTERN, most)? {
         let text: String =
             connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
-        let pattern = text.strip_prefix(induce::BEGINNING).unwrap_or(&text);
-        candidates.push(json!({"pattern": pattern, "schema_id": params::of(connection, seq)?.to_string()}));
+        let pattern = text.strip_prefix(patterns::PATTERN_PREFIX).unwrap_or(&text);
+        candidates.push(json!({"pattern": pattern, "schema_id": records::id_of(connection, seq)?.to_string()}));
     }
     Ok(json!({
         "mode": "heavy",

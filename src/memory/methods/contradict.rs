@@ -4,22 +4,21 @@
 //! A record that has been replaced before is replaced at the end of its chain: the newest fact takes
 //! the place of the one that held until now, so that chains have one end and no circle.
 
-use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links::{self, Kind};
-use crate::memory::methods::capture::at_most;
 use crate::memory::model::record::{Role, TEXT_BYTES, Tier};
 use crate::memory::model::time::Moment;
-use crate::memory::params;
+use crate::memory::params::{self, check_len};
 use crate::memory::store::events::{self, Event, Severity};
 use crate::memory::store::reader::Reader;
-use crate::memory::store::records::{Draft, NewRecord};
+use crate::memory::store::records::{self, Draft, NewRecord};
 use crate::memory::store::tags;
+use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::{Group, Writer};
+use crate::memory::store::writer::transaction::Group;
 
 /// Answers `memory_contradict`: at once if it is refused, else after the commit.
 pub(crate) fn contradict(
@@ -52,13 +51,13 @@ struct Asked {
 fn read(reader: Result<&Reader, CallError>, params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
     let id = params::id(params, "id")?;
     let text = params.string("new_fact")?;
-    at_most("new_fact", &text, TEXT_BYTES)?;
+    check_len("new_fact", &text, TEXT_BYTES)?;
     if text.trim().is_empty() {
         return Err(CallError::invalid("new_fact", "a text that is not empty"));
     }
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
-    let seq = params::place(connection, "id", id)?;
+    let seq = records::seq_of(connection, "id", id)?;
     let mut original = connection.prepare_cached(
         "SELECT tier, role, session.name, project.name FROM record
          JOIN session ON session.number = record.session JOIN project ON project.number = record.project
@@ -91,7 +90,7 @@ fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Valu
     links::bind(connection, (end, seq), Kind::Contradicts, links::STRONGEST, now)?;
     tags::add(connection, seq, tags::CONTRADICT)?;
     let draft = &asked.new.draft;
-    let replaced = params::of(connection, end)?;
+    let replaced = records::id_of(connection, end)?;
     events::add(
         connection,
         &Event {
@@ -116,49 +115,13 @@ fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Valu
     }))
 }
 
-/// A replacement that nobody has settled: neither were the two bound together since
-/// (`memory_reinforce`), nor has the new fact been replaced in turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
-    /// What held before.
-    pub(crate) old: i64,
-    /// What holds since.
-    pub(crate) new: i64,
-}
-
-/// The newest replacements that are not settled, `most` at most; of one session where one is given.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn unsettled(
-    connection: &Connection,
-    session: Option<&str>,
-    most: usize,
-) -> Result<Vec<Open>, rusqlite::Error> {
-    let session: Option<i64> = match session {
-        None => None,
-        Some(name) => {
-            let mut find = connection.prepare_cached("SELECT number FROM session WHERE name = ?1")?;
-            let Some(number) = find.query_row([name], |row| row.get(0)).optional()? else { return Ok(Vec::new()) };
-            Some(number)
-        }
-    };
-    let mut read = connection.prepare_cached(
-        "SELECT link.a, link.b FROM link JOIN record ON record.seq = link.b
-         WHERE link.kind = 2 AND record.valid_to IS NULL AND (?1 IS NULL OR record.session = ?1)
-           AND NOT EXISTS (SELECT 1 FROM link AS settled
-                           WHERE settled.a = min(link.a, link.b) AND settled.b = max(link.a, link.b)
-                             AND settled.kind = 1)
-         ORDER BY link.used DESC LIMIT ?2",
-    )?;
-    read.query_map((session, most as i64), |row| Ok(Open { old: row.get(0)?, new: row.get(1)? }))?.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::graph::contradictions::{Open, unsettled};
     use crate::memory::store::open::{self, FILE_NAME, Use};
     use crate::memory::test_support::Bench;
+    use rusqlite::Connection;
 
     fn reading(bench: &Bench) -> Connection {
         open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap()

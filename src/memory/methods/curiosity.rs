@@ -4,9 +4,10 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::methods::contradict::{self, Open};
-use crate::memory::params;
+use crate::memory::graph::contradictions::{self, Open};
 use crate::memory::store::reader::Reader;
+use crate::memory::store::records;
+use crate::memory::text::excerpt::beginning;
 
 /// Most questions at once. Picked: more than anybody answers.
 const MOST: usize = 100;
@@ -41,14 +42,15 @@ pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut questions = Vec::new();
-    for open in contradict::unsettled(connection, session.as_deref(), MOST)? {
+    for open in contradictions::unsettled(connection, session.as_deref(), MOST)? {
         questions.push(question(connection, open)?);
     }
     Ok(Pending { count: questions.len(), questions })
 }
 
 fn question(connection: &Connection, open: Open) -> Result<Question, CallError> {
-    let (old, new) = (params::of(connection, open.old)?.to_string(), params::of(connection, open.new)?.to_string());
+    let (old, new) =
+        (records::id_of(connection, open.old)?.to_string(), records::id_of(connection, open.new)?.to_string());
     let fact = |seq: i64| -> Result<String, rusqlite::Error> {
         let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
         read.query_row([seq], |row| Ok(beginning(row.get_ref(0)?.as_str()?, FACT_CHARS)))
@@ -62,30 +64,9 @@ fn question(connection: &Connection, open: Open) -> Result<Question, CallError> 
     })
 }
 
-/// The first `most` characters of a text on one line.
-pub(crate) fn beginning(text: &str, most: usize) -> String {
-    let mut line = String::new();
-    let mut count = 0;
-    for word in text.split_whitespace() {
-        if !line.is_empty() {
-            line.push(' ');
-            count += 1;
-        }
-        for c in word.chars() {
-            if count + 1 >= most {
-                line.push('…');
-                return line;
-            }
-            line.push(c);
-            count += 1;
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+
     use crate::memory::test_support::Bench;
     use serde_json::{Value, json};
 
@@ -114,14 +95,5 @@ mod tests {
             .map(|question| question["id"].clone())
             .collect();
         assert_eq!(ids, [third["new_record_id"].clone()]);
-    }
-
-    #[test]
-    fn beginnings_are_one_line() {
-        for (text, most, want) in
-            [("", 5, ""), (" a \n\t b ", 5, "a b"), ("abcdef", 4, "abc…"), ("abc", 4, "abc"), ("ab cd ef", 5, "ab c…")]
-        {
-            assert_eq!(beginning(text, most), want, "{text:?}");
-        }
     }
 }

@@ -4,9 +4,13 @@ pub(crate) mod capture;
 pub(crate) mod consolidate;
 pub(crate) mod contradict;
 pub(crate) mod curiosity;
+pub(crate) mod events;
+pub(crate) mod profile;
 pub(crate) mod reindex;
 pub(crate) mod reinforce;
+pub(crate) mod schemas;
 pub(crate) mod session;
+pub(crate) mod topology;
 
 use std::time::Instant;
 
@@ -14,21 +18,10 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::dispatch::{Pace, Params, Reply};
-use crate::memory::Memory;
-use crate::memory::Worker;
-use crate::memory::graph::metrics;
-use crate::memory::graph::patterns;
-use crate::memory::profile;
-use crate::memory::recall;
-use crate::memory::recall::structural;
-use crate::memory::sort;
-use crate::memory::store::events;
-use crate::memory::store::writer::job::aside;
-use crate::memory::transfer::backup;
-use crate::memory::transfer::check;
-use crate::memory::transfer::export;
-use crate::memory::transfer::import;
-use crate::memory::transfer::probe;
+use crate::memory::recall::{self, structural};
+use crate::memory::service::Memory;
+use crate::memory::transfer::{backup, check, export, import, probe};
+use crate::memory::{Worker, sort};
 
 /// A method.
 #[derive(Serialize)]
@@ -168,21 +161,8 @@ static METHODS: &[Method] = &[
         ],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
-            let deadline = Instant::now() + recall::PATIENCE;
-            let profile = memory.profiles.current();
-            let now = memory.now();
-            let recalled = worker
-                .reader()
-                .and_then(|reader| recall::recall(reader, &profile, &memory.morning, params, now, deadline));
-            let (recalled, taken) = match recalled {
-                Ok((recalled, taken)) => (Ok(recalled), taken),
-                Err(error) => (Err(error), recall::Taken::default()),
-            };
-            reply.send(recalled);
-            if !taken.is_nothing() {
-                let work = aside("what a recall took", move |group| Ok(taken.keep(group.connection, now)?));
-                memory.writer.submit(work);
-            }
+            let Memory { profiles, session_state, writer, .. } = memory;
+            recall::answer(worker.reader(), &profiles.current(), session_state, writer, params, memory.now(), reply);
         },
     },
     Method {
@@ -265,7 +245,7 @@ static METHODS: &[Method] = &[
         result: &["schemas", "total"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
-            reply.send(worker.reader().and_then(|reader| patterns::schema_list(reader, params)));
+            reply.send(worker.reader().and_then(|reader| schemas::schema_list(reader, params)));
         },
     },
     Method {
@@ -379,7 +359,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| metrics::topology(reader, memory.news.records())));
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.news.records())));
         },
     },
 ];

@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::dispatch::{CallError, LateReply, Reply};
 use crate::memory::consolidation::cooccurrence::Learning;
 use crate::memory::consolidation::maintenance::Night;
-use crate::memory::consolidation::step::{self, Progress, Step};
+use crate::memory::consolidation::step::{Progress, Step};
+use crate::memory::consolidation::{cycle, reindex};
 use crate::memory::store::fulltext::{self, Index, Place, State};
 use crate::memory::store::writer::job::task;
 use crate::memory::transfer::check;
@@ -45,7 +46,7 @@ pub(crate) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>)
                     group.index_is(Index::Due);
                 }
                 (Place::Beside, State::Growing(_)) => {}
-                (Place::Beside, _) => drop(fulltext::begin(group, place)?),
+                (Place::Beside, _) => drop(reindex::begin(group, place)?),
             }
             Ok(())
         },
@@ -82,7 +83,7 @@ impl Call {
         let now = clock();
         follow.submit(task(
             0,
-            move |group| step::chunk(Step::Reindex, group, &mut Learning::default(), &folder, now),
+            move |group| cycle::run_chunk(Step::Reindex, group, &mut Learning::default(), &folder, now),
             move |outcome| match outcome {
                 Ok(chunk) => {
                     self.records += chunk.counts.of("indexed");

@@ -7,11 +7,11 @@ use uuid::Uuid;
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links::{self, Kind};
 use crate::memory::model::time::Moment;
-use crate::memory::params;
-use crate::memory::sort;
 use crate::memory::store::reader::Reader;
+use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
+use crate::memory::{params, sort};
 
 /// Most records at once: 2016 pairs, some 10 ms of writing.
 const MOST: usize = 64;
@@ -48,7 +48,7 @@ fn read(reader: Result<&Reader, CallError>, params: &Params<'_>) -> Result<Vec<(
     let snapshot = reader?.snapshot()?;
     let mut records = Vec::with_capacity(ids.len());
     for id in ids {
-        records.push((id.to_string(), params::place(snapshot.connection(), "ids", id)?));
+        records.push((id.to_string(), records::seq_of(snapshot.connection(), "ids", id)?));
     }
     sort::sort_by(&mut records, Ord::cmp);
     Ok(records)

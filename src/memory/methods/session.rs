@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::consolidation::cooccurrence::Learning;
-use crate::memory::consolidation::step::{self, Step};
-use crate::memory::methods::capture::limited;
-use crate::memory::methods::contradict;
+use crate::memory::consolidation::cycle;
+use crate::memory::consolidation::step::Step;
+use crate::memory::graph::contradictions;
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::Moment;
+use crate::memory::params::bounded_string;
 use crate::memory::profile::Profile;
 use crate::memory::session::briefing::{self, Wake};
 use crate::memory::store::events::{self, Event, Severity};
@@ -104,8 +105,8 @@ pub(crate) fn start(
     params: &Params<'_>,
     now: Moment,
 ) -> Result<Payload, CallError> {
-    let session = limited(params, "session_id", "-", SESSION_BYTES)?;
-    let project = limited(params, "project", "", PROJECT_BYTES)?;
+    let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
+    let project = bounded_string(params, "project", "", PROJECT_BYTES)?;
     let depth = Depth::least(params)?.max(Depth::of(profile));
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
@@ -125,7 +126,7 @@ pub(crate) fn start(
             let project = project.clone();
             writer.submit(aside("a session's start", move |group| Ok(briefing::keep(group.connection, &project)?)));
         }
-        let pending = contradict::unsettled(connection, None, PENDING)?.len();
+        let pending = contradictions::unsettled(connection, None, PENDING)?.len();
         payload(&wake, (profile, depth), &session, pending)
     };
     let data = json!({
@@ -211,7 +212,7 @@ fn tokens(text: &str) -> usize {
 
 /// Answers `session_exit` after a chunk of association, so that what was just said is linked.
 pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
-    let session: Arc<str> = match limited(params, "session_id", "-", SESSION_BYTES) {
+    let session: Arc<str> = match bounded_string(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
         Err(error) => return reply.send::<()>(Err(error)),
     };
@@ -220,7 +221,7 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
         session.len(),
         move |group| {
             let linked =
-                step::chunk(Step::Associate, group, &mut Learning::default(), &store, now)?.counts.of("linked");
+                cycle::run_chunk(Step::Associate, group, &mut Learning::default(), &store, now)?.counts.of("linked");
             let records = count(group.connection, &session)?;
             if records > 0 {
                 metric(group.connection, &session, records, linked, now)?;

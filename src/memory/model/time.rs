@@ -7,8 +7,6 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::dispatch::{CallError, Params};
-
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(pub(crate) i64);
@@ -58,16 +56,6 @@ impl Moment {
             return None;
         };
         Some(Moment(moment.as_microsecond()))
-    }
-
-    /// The date param of this name, if it is there.
-    ///
-    /// # Errors
-    /// -32602 where it is there and no date.
-    pub(crate) fn param(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
-        let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
-        let Some(text) = params.string_opt(name)? else { return Ok(None) };
-        Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
     }
 
     /// The day it is on.

@@ -10,11 +10,10 @@ use std::time::Instant;
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::memory::consolidation::cooccurrence;
+use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::Moment;
-use crate::memory::recall::postings;
-use crate::memory::recall::postings::CANDIDATES;
+use crate::memory::recall::postings::{self, CANDIDATES};
 use crate::memory::recall::preferences::{Leaning, Projects};
 use crate::memory::recall::query::Question;
 use crate::memory::recall::rank::{Candidate, Found, Place, RULES, Scorer, Talk};

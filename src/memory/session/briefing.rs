@@ -5,18 +5,17 @@
 //! as no record has come since; who finds it stale renders it anew, which is bounded work
 //! (`session.rs` decides how much of it a session is given).
 
-use rusqlite::{Connection, OptionalExtension};
-use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
-use crate::memory::graph::metrics;
-use crate::memory::graph::patterns;
-use crate::memory::methods::curiosity::beginning;
+use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
+
+use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::Role;
 use crate::memory::model::time::Moment;
-use crate::memory::params;
 use crate::memory::sort;
-use crate::memory::store::tags;
+use crate::memory::store::{records, tags};
+use crate::memory::text::excerpt::beginning;
 use crate::memory::text::tokenizer;
 
 /// Facts that are rendered, and the characters of each.
@@ -109,7 +108,7 @@ pub(crate) fn render(connection: &Connection, project: &str) -> Result<Wake, rus
     let recent = view.recent()?;
     let identity = tags::with(connection, tags::IDENTITY, 1)?.first().copied();
     Ok(Wake {
-        identity_id: identity.map(|seq| params::of(connection, seq)).transpose()?.map(|id| id.to_string()),
+        identity_id: identity.map(|seq| records::id_of(connection, seq)).transpose()?.map(|id| id.to_string()),
         identity: match identity {
             Some(seq) => view.record(seq)?.map_or_else(String::new, |one| beginning(&one.text, IDENTITY_CHARS)),
             None => String::new(),

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::store::fulltext::{self, Index};
-use crate::memory::store::meta;
-use crate::memory::store::tags;
+use crate::memory::store::{meta, tags};
 
 /// The last record that somebody told before the last finished cycle looked.
 const MARK: &str = "cycle_mark";

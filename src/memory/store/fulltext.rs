@@ -15,36 +15,30 @@
 //!
 //! Nothing here decides when: `course.rs` and `moving/mend.rs` do.
 
-use std::time::Instant;
-
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
 use crate::memory::store::error::Fault;
 use crate::memory::store::meta;
-use crate::memory::store::writer::Group;
 use crate::memory::text::tokenizer;
 
 /// The last record that the index in the making has; there is none where nothing is being made.
 pub(crate) const CURSOR: &str = "step_reindex";
 
 /// The rules that made the index in use.
-const RULES: &str = "terms_version";
+pub(crate) const RULES: &str = "terms_version";
 
 /// Those of the index in the making.
-const RULES_THEN: &str = "reindex_rules";
+pub(crate) const RULES_THEN: &str = "reindex_rules";
 
 /// Of an index that grows in its place: the last record that does not come to it by itself.
-const UNTIL: &str = "reindex_until";
+pub(crate) const UNTIL: &str = "reindex_until";
 
 /// The index in use.
-const TABLE: &str = "term_index";
+pub(crate) const TABLE: &str = "term_index";
 
 /// The one that grows beside it.
-const BESIDE: &str = "term_index_beside";
+pub(crate) const BESIDE: &str = "term_index_beside";
 
 /// How the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,48 +120,8 @@ impl State {
     }
 }
 
-/// One chunk of the step; nothing where nothing is due.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
-    let counted = |cursor, progress, indexed| {
-        Ok(Chunk { cursor, progress, counts: Counts::from([("indexed", indexed)]), told: Vec::new() })
-    };
-    let growing = match State::read(group.connection)? {
-        State::Current => return counted(None, Progress::Done, 0),
-        State::Due(place) => begin(group, place)?,
-        State::Growing(growing) => growing,
-    };
-    // The others of this transaction come to the index in use when all of its jobs are done.
-    let last = group.first_unindexed().map_or(growing.until, |first| growing.until.min(first - 1));
-    let (cursor, indexed) = feed(group.connection, growing, last, deadline)?;
-    match cursor {
-        Some(cursor) => counted(Some(cursor), Progress::More, indexed),
-        None => {
-            finish(group, growing.place)?;
-            counted(None, Progress::Done, indexed)
-        }
-    }
-}
-
-/// Begins it, whatever was begun before.
-///
-/// # Errors
-/// The database's.
-pub(crate) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, CallError> {
-    let connection = group.connection;
-    connection.execute_batch(&format!("DROP TABLE IF EXISTS {BESIDE}"))?;
-    if place == Place::Same {
-        connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}"))?;
-    }
-    let begun = begun(connection, place, group.first_unindexed())?;
-    group.index_is(Index::Due);
-    Ok(begun)
-}
-
 /// Makes the empty index. Those from `unindexed` on come to the one in use by themselves.
-fn begun(connection: &Connection, place: Place, unindexed: Option<i64>) -> Result<Growing, rusqlite::Error> {
+pub(crate) fn begun(connection: &Connection, place: Place, unindexed: Option<i64>) -> Result<Growing, rusqlite::Error> {
     connection.execute_batch(&definition(if place == Place::Same { TABLE } else { BESIDE }))?;
     let until = match place {
         Place::Beside => {
@@ -216,52 +170,21 @@ fn forget_and_begin(connection: &Connection) -> Result<(), Fault> {
     Ok(transaction.commit()?)
 }
 
-/// Indexes records up to `last` until the deadline; gives the last one that is indexed, none where that were
-/// all, and how many it were.
-fn feed(
-    connection: &Connection,
-    growing: Growing,
-    last: i64,
-    deadline: Instant,
-) -> Result<(Option<i64>, u64), rusqlite::Error> {
-    let table = if growing.place == Place::Same { TABLE } else { BESIDE };
-    let mut read =
-        connection.prepare_cached("SELECT seq, text, cue FROM record WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
-    let mut put = connection.prepare_cached(&format!("INSERT INTO {table} (rowid, text, cue) VALUES (?1, ?2, ?3)"))?;
-    let mut rows = read.query((growing.cursor, last))?;
-    let mut indexed = 0;
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
-        let line = |at| Ok::<_, rusqlite::Error>(tokenizer::line(row.get_ref(at)?.as_str().unwrap_or_default()));
-        put.execute((seq, line(1)?, line(2)?))?;
-        indexed += 1;
-        if Instant::now() >= deadline {
-            return Ok((Some(seq), indexed));
-        }
-    }
-    Ok((None, indexed))
-}
-
-/// The new index takes the old one's place.
-fn finish(group: &mut Group<'_>, place: Place) -> Result<(), CallError> {
-    let connection = group.connection;
-    if place == Place::Beside {
-        connection.execute_batch(&format!("DROP TABLE {TABLE}; ALTER TABLE {BESIDE} RENAME TO {TABLE}"))?;
-    }
-    if meta::read(connection, RULES)? != Some(tokenizer::VERSION) {
-        cooccurrence::unlearn(connection)?;
-        meta::keep(connection, RULES, tokenizer::VERSION)?;
-    }
-    meta::forget(connection, UNTIL)?;
-    meta::forget(connection, RULES_THEN)?;
-    group.index_is(Index::Current);
-    Ok(())
-}
-
 /// What makes an index of this name: that of the schema.
 fn definition(table: &str) -> String {
     let schema = include_str!("schema/v1.sql");
     let made = schema.split_once("CREATE VIRTUAL TABLE term_index ").map_or("", |(_, rest)| rest);
     let made = made.split_once(';').map_or("", |(definition, _)| definition);
     format!("CREATE VIRTUAL TABLE {table} {made}")
+}
+
+/// The newest records with a term up to the one at `last`, `most` at most.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn holders(connection: &Connection, term: &str, last: i64, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut find = connection.prepare_cached(
+        "SELECT rowid FROM term_index WHERE term_index MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3",
+    )?;
+    find.query_map((format!("\"{term}\""), last, most), |row| row.get(0))?.collect()
 }

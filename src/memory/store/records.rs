@@ -6,9 +6,10 @@
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
+use crate::dispatch::CallError;
 use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::Moment;
-use crate::memory::store::writer::Group;
+use crate::memory::store::writer::transaction::Group;
 use crate::memory::text::tokenizer;
 
 /// What a record is made of.
@@ -214,6 +215,25 @@ pub(crate) fn number(connection: &Connection, kind: Name, name: &str) -> Result<
     }
     connection.prepare_cached(add)?.execute([name])?;
     Ok(connection.last_insert_rowid())
+}
+
+/// The place of the record with this id.
+///
+/// # Errors
+/// -32602 that names the id where no record has it; the database's.
+pub(crate) fn seq_of(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
+    let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
+    let seq = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
+    seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: there is none with {id}")))
+}
+
+/// The id of the record at this place.
+///
+/// # Errors
+/// The database's; also where there is no record at this place.
+pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
+    let mut find = connection.prepare_cached("SELECT id FROM record WHERE seq = ?1")?;
+    find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
 }
 
 #[cfg(test)]

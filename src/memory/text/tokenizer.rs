@@ -9,10 +9,13 @@
 //! quote, no NUL, so it is one token to an index that splits at ASCII punctuation, and text to a
 //! query language. `_` in a term is kept for marks that no text can make.
 
+use std::cmp::Reverse;
 use std::collections::HashSet;
 
+use crate::memory::sort;
 use crate::memory::text::folding::{Class, class, compose, fold};
 use crate::memory::text::stemmer::stem;
+use crate::memory::text::tokenizer;
 
 /// The version of these rules. A store whose index was made by others must be indexed anew: raise
 /// it with any change of what [`line()`] gives for any text.
@@ -315,6 +318,15 @@ const STOP_WORDS: &[&str] = &[
     "هذه", "هل", "هم", "هو", "هي", "و", "いつ", "から", "こと", "した", "すか", "だれ", "でし", "です", "どう", "どこ", "なぜ", "なに",
     "のか", "ので", "まし", "ます", "ませ", "为什", "么时", "了么", "了吗", "什么", "什麼", "哪裡", "哪里", "怎么", "怎麼", "时候", "是什", "的是",
 ];
+
+/// The longest telling words of a text.
+pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<tokenizer::Asked> {
+    let mut words = tokenizer::asked(text);
+    words.retain(|asked| asked.look == Look::Whole);
+    sort::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
+    words.truncate(most);
+    words
+}
 
 #[cfg(test)]
 mod tests {

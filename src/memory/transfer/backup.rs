@@ -178,7 +178,7 @@ impl Drop for Partial {
 mod tests {
     use super::*;
     use crate::dispatch::code;
-    use crate::memory::Memory;
+    use crate::memory::service::Memory;
     use crate::memory::test_support::Bench;
     use serde_json::json;
 

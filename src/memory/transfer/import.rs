@@ -21,8 +21,9 @@ use crate::memory::graph::links;
 use crate::memory::model::time::Moment;
 use crate::memory::profile::Profiles;
 use crate::memory::store::records::{Draft, Own};
+use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::{Group, Writer};
+use crate::memory::store::writer::transaction::Group;
 use crate::memory::transfer::import_row::{Event, Record, Row, read_row};
 
 /// Most rows of a call: the writer is done with so many before anybody feels it.

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::{self, Kind};
-use crate::memory::methods::capture::{at_most, limited, part, said_at};
+use crate::memory::ingest::capture_params::{part, said_at};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DayEnd, Moment};
-use crate::memory::params;
+use crate::memory::params::{self, bounded_string, check_len};
 use crate::memory::profile;
 use crate::memory::store::records::{Draft, NewRecord};
 
@@ -95,16 +95,16 @@ fn read_record(row: &Params<'_>, now: Moment) -> Result<Record, CallError> {
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
     let draft = Draft {
         text: required(row, "text", TEXT_BYTES)?,
-        cue: limited(row, "cue", "", TEXT_BYTES)?,
+        cue: bounded_string(row, "cue", "", TEXT_BYTES)?,
         tier,
         role,
-        session: limited(row, "session_id", "-", SESSION_BYTES)?,
-        project: limited(row, "project", "", PROJECT_BYTES)?,
+        session: bounded_string(row, "session_id", "-", SESSION_BYTES)?,
+        project: bounded_string(row, "project", "", PROJECT_BYTES)?,
         ts: said_at(row)?.unwrap_or(now),
         part: part(row)?,
     };
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
-    let valid_to = Moment::param(row, "valid_to", DayEnd::First)?;
+    let valid_to = params::time(row, "valid_to", DayEnd::First)?;
     let twin = row.integer_or("twin", 0..=MOST_TWINS, 0)?;
     Ok(Record { new: NewRecord::prepare(draft), id, valid_to, twin })
 }
@@ -117,7 +117,7 @@ fn read_link(row: &Params<'_>) -> Result<Row, CallError> {
     let kind = Kind::named(&row.string("relation")?)
         .ok_or_else(|| CallError::invalid("relation", "one of associated, reinforced, contradicts, evidence"))?;
     let weight = row.integer_opt("weight", 1..=links::STRONGEST)?.ok_or_else(|| CallError::missing("weight"))?;
-    let used = Moment::param(row, "used", DayEnd::First)?.ok_or_else(|| CallError::missing("used"))?;
+    let used = params::time(row, "used", DayEnd::First)?.ok_or_else(|| CallError::missing("used"))?;
     Ok(Row::Link { from, to, kind, weight, used })
 }
 
@@ -127,14 +127,14 @@ fn read_event(row: &Params<'_>) -> Result<Event, CallError> {
         return Err(CallError::invalid("severity", "one of info, warning, critical"));
     }
     let domain = row.string_opt("domain")?.map(String::from);
-    at_most("domain", domain.as_deref().unwrap_or_default(), PROJECT_BYTES)?;
+    check_len("domain", domain.as_deref().unwrap_or_default(), PROJECT_BYTES)?;
     Ok(Event {
         id: params::id(row, "id")?,
-        ts: Moment::param(row, "ts", DayEnd::First)?.ok_or_else(|| CallError::missing("ts"))?,
+        ts: params::time(row, "ts", DayEnd::First)?.ok_or_else(|| CallError::missing("ts"))?,
         kind: required(row, "event", NAME_BYTES)?,
         severity,
         domain,
-        session: limited(row, "session_id", "-", SESSION_BYTES)?,
+        session: bounded_string(row, "session_id", "-", SESSION_BYTES)?,
         sources: json::<Vec<String>>(row, "sources", "an array of strings", "[]")?,
         data: json::<Map<String, Value>>(row, "data", "an object of valid Unicode", "{}")?,
     })
@@ -146,7 +146,7 @@ fn required(row: &Params<'_>, name: &str, limit: usize) -> Result<String, CallEr
     if value.is_empty() {
         return Err(CallError::invalid(name, "a string that is not empty"));
     }
-    at_most(name, &value, limit)?;
+    check_len(name, &value, limit)?;
     Ok(value.into_owned())
 }
 
@@ -158,7 +158,7 @@ fn json<T: DeserializeOwned>(
     default: &str,
 ) -> Result<String, CallError> {
     let text = row.raw(name).unwrap_or(default);
-    at_most(name, text, JSON_BYTES)?;
+    check_len(name, text, JSON_BYTES)?;
     serde_json::from_str::<T>(text).map_err(|_| CallError::invalid(name, expected))?;
     Ok(text.to_owned())
 }

@@ -1,7 +1,7 @@
 //! A writer's job of two functions, for methods that need no more of it.
 
 use crate::dispatch::CallError;
-use crate::memory::store::writer::{Group, Job};
+use crate::memory::store::writer::transaction::Group;
 
 /// What a task holds in memory apart from what it captured, in bytes, roughly.
 const WEIGHT: usize = 256;
@@ -56,4 +56,20 @@ where
         let Task { done, made, .. } = *self;
         done(outcome.and_then(|()| made.ok_or_else(|| CallError::failed("nothing was stored"))));
     }
+}
+
+/// Something to be written.
+pub(crate) trait Job: Send {
+    /// What it holds in memory, in bytes, roughly.
+    fn weight(&self) -> usize;
+
+    /// Writes, inside a transaction that others share. Run once. What it did is undone if it fails.
+    ///
+    /// # Errors
+    /// What its caller is to be answered.
+    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError>;
+
+    /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
+    /// why where nothing of it is.
+    fn done(self: Box<Self>, outcome: Result<(), CallError>);
 }

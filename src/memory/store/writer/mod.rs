@@ -8,45 +8,27 @@
 //!
 //! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
 
+pub(crate) mod commit;
+pub(crate) mod handover;
 pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod transaction;
 
 use std::convert::Infallible;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::{io, thread};
 
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
 use crate::memory::store::changes::News;
 use crate::memory::store::fulltext;
+use crate::memory::store::writer::handover::WriterHandover;
+use crate::memory::store::writer::job::Job;
 use crate::memory::store::writer::queue::{Queue, Room};
 use crate::memory::store::writer::transaction::Upkeep;
-pub(crate) use crate::memory::store::writer::transaction::{Group, Origin};
-use crate::sys::process;
-
-/// Stack of the thread; SQLite's deepest parse needs under 100 KiB.
-const STACK_BYTES: usize = 256 << 10;
-
-/// Something to be written.
-pub(crate) trait Job: Send {
-    /// What it holds in memory, in bytes, roughly.
-    fn weight(&self) -> usize;
-
-    /// Writes, inside a transaction that others share. Run once. What it did is undone if it fails.
-    ///
-    /// # Errors
-    /// What its caller is to be answered.
-    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError>;
-
-    /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
-    /// why where nothing of it is.
-    fn done(self: Box<Self>, outcome: Result<(), CallError>);
-}
 
 /// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
 /// other.
@@ -84,14 +66,6 @@ struct Desk {
     _working: Sender<Infallible>,
 }
 
-/// A rest of the writer: it lets go of what it keeps for later, and another thread goes on, which begins with
-/// nothing, since the allocator keeps some of what a thread has freed for that thread.
-pub(crate) struct Rest {
-    successor: Sender<Desk>,
-    /// Gone when it has rested, or never will.
-    _rested: Sender<Infallible>,
-}
-
 impl Writer {
     /// Starts the thread on `connection`, which nobody else writes through. `news` is told of
     /// each record that was committed, before its job is answered.
@@ -102,7 +76,7 @@ impl Writer {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
         let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
-        spawn(move || desk.work())?;
+        handover::spawn(move || desk.work())?;
         Ok(Writer { queue, working: Mutex::new(working) })
     }
 
@@ -131,38 +105,13 @@ impl Drop for Writer {
     }
 }
 
-fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let work = move || {
-        process::set_batch_scheduling();
-        work();
-    };
-    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
-}
-
-impl Rest {
-    /// One to be asked for by [`Group::want_rest`], with what is closed when it is over. Where the system gives no
-    /// thread, the writer's own goes on.
-    pub(crate) fn new() -> (Rest, Receiver<Infallible>) {
-        let (successor, desk) = channel::<Desk>();
-        let (resting, rested) = channel();
-        if let Err(error) = spawn(move || desk.into_iter().for_each(Desk::work)) {
-            log::debug!("the store's writer rests without a successor: {error}");
-        }
-        (Rest { successor, _rested: resting }, rested)
-    }
-
-    /// Gives the desk to the successor, or back where there is none.
-    fn hand_over(self, desk: Desk) -> Option<Desk> {
-        self.successor.send(desk).err().map(|SendError(desk)| desk)
-    }
-}
-
 impl Desk {
-    fn work(mut self) {
+    fn work(self) {
         while let Some(jobs) = self.queue.0.take_group() {
-            if let Some(rest) = commit(&self.connection, jobs, &self.news) {
-                let Some(kept) = rest.hand_over(self) else { return };
-                self = kept;
+            if let Some(handover) = commit(&self.connection, jobs, &self.news)
+                && handover.has_successor()
+            {
+                return handover.hand_over(move || self.work());
             }
         }
     }
@@ -183,18 +132,18 @@ impl Drop for CloseAtEnd {
     }
 }
 
-/// Commits the jobs and answers them. Gives the rest that was asked for, whose memory is let go of by then.
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<Rest> {
+/// Commits the jobs and answers them. Returns the handover that was asked for; the caches are released by then.
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<WriterHandover> {
     let mut outcomes = Vec::with_capacity(jobs.len());
-    let committed = transaction::write(connection, &mut jobs, &mut outcomes);
-    let (mut upkeep, mut rest) = (Upkeep::None, None);
+    let committed = commit::write(connection, &mut jobs, &mut outcomes);
+    let (mut upkeep, mut handover) = (Upkeep::None, None);
     let committed = match committed {
         Ok(written) => {
             news.committed(written.new_records, written.newest_told);
             if let Some(index) = written.index {
                 news.index_is(index);
             }
-            (upkeep, rest) = (written.upkeep, written.rest);
+            (upkeep, handover) = (written.upkeep, written.handover);
             Ok(())
         }
         Err(error) => {
@@ -221,13 +170,13 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> 
     {
         log::warn!("the store could not be looked after: {error}");
     }
-    if rest.is_some() {
+    if handover.is_some() {
         connection.flush_prepared_statement_cache();
         if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
             log::warn!("the store's writer keeps its caches: {error}");
         }
     }
-    rest
+    handover
 }
 
 fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
@@ -240,6 +189,7 @@ fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
 mod tests {
     use super::*;
     use crate::memory::store::open::{self, Use};
+    use crate::memory::store::writer::transaction::Group;
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::atomic::Ordering;
@@ -462,16 +412,16 @@ mod tests {
         };
         let first = on();
         let hold = bench.hold();
-        let (rest, rested) = Rest::new();
-        let mut rest = Some(rest);
+        let (handover, is_finished) = WriterHandover::new();
+        let mut handover = Some(handover);
         bench.submit(move |group| {
-            group.want_rest(rest.take().unwrap());
+            group.want_handover(handover.take().unwrap());
             Ok(())
         });
         let waits = bench.submit(put("b"));
         drop(hold);
         assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the group of the rest");
-        rested.recv().unwrap_err();
+        is_finished.recv().unwrap_err();
         assert_ne!(on(), first);
         let last = bench.submit(put("c"));
         let Bench { writer, path, .. } = bench;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::memory::store::writer::Job;
+use crate::memory::store::writer::job::Job;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
 const GROUP_JOBS: usize = 256;
@@ -117,7 +117,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::dispatch::CallError;
-    use crate::memory::store::writer::Group;
+    use crate::memory::store::writer::transaction::Group;
 
     struct Heavy(usize);
 

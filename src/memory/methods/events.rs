@@ -1,0 +1,187 @@
+//! `events_query`: the events that users may see.
+//!
+//! A wrong kind or date is a result with an `error`, not an error, as existing clients expect it.
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::store::reader::Reader;
+
+/// Most bytes of all events in a reply: 1 MiB less what stands around them.
+const REPLY_BYTES: usize = (1 << 20) - (16 << 10);
+
+/// What `events_query` tells of, sorted.
+const VISIBLE: [&str; 8] = [
+    "cls_consolidation_run",
+    "crypto_key_rotated",
+    "curiosity_question",
+    "curiosity_silent_log",
+    "llm_health",
+    "s4_contradiction",
+    "schema_induction_run",
+    "trajectory_metric",
+];
+
+/// Answers `events_query`.
+///
+/// # Errors
+/// -32602 for a param of a wrong type, -32001 where the store cannot be read.
+pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
+    let kind = params.string("kind")?;
+    let since = params.string_opt("since")?;
+    let severity = params.string_opt("severity")?;
+    let limit = params.integer_or("limit", 1..=1000, 100)?;
+    if severity.as_deref().is_some_and(|name| !matches!(name, "info" | "warning" | "critical")) {
+        return Err(CallError::invalid("severity", "one of info, warning, critical"));
+    }
+    if kind.is_empty() {
+        return Ok(json!({"error": "kind parameter is required"}));
+    }
+    if !VISIBLE.contains(&&*kind) {
+        let error = format!("kind '{kind}' is not user-visible; allowed: [{}]", VISIBLE.join(", "));
+        return Ok(json!({ "error": error }));
+    }
+    let since = match since.as_deref().map(|text| (text, Moment::parse(text, DayEnd::First))) {
+        Some((text, None)) => return Ok(json!({"error": format!("since must be ISO-8601, got '{text}'")})),
+        Some((_, Some(since))) => since.0,
+        None => i64::MIN,
+    };
+    let snapshot = reader.snapshot()?;
+    let events = read(snapshot.connection(), &kind, since, severity.as_deref(), limit)?;
+    Ok(json!({"count": events.len(), "events": events}))
+}
+
+fn read(
+    connection: &Connection,
+    kind: &str,
+    since: i64,
+    severity: Option<&str>,
+    limit: i64,
+) -> Result<Vec<Value>, CallError> {
+    let mut read = connection.prepare_cached(
+        "SELECT id, severity, domain, ts, data, session, sources FROM event
+         WHERE kind = ?1 AND ts >= ?2 AND (?3 IS NULL OR severity = ?3) ORDER BY ts DESC, seq DESC LIMIT ?4",
+    )?;
+    let mut rows = read.query((kind, since, severity, limit))?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
+        let session: String = row.get(5)?;
+        bytes += data.len() + sources.len() + session.len() + 256;
+        if bytes > REPLY_BYTES {
+            break;
+        }
+        events.push(json!({
+            "id": Uuid::from_bytes(row.get(0)?).to_string(),
+            "kind": kind,
+            "severity": row.get::<_, Option<String>>(1)?,
+            "domain": row.get::<_, Option<String>>(2)?,
+            "ts": Moment(row.get(3)?).to_string(),
+            "data": parsed(&data)?,
+            "session_id": session,
+            "source_ids": parsed(&sources)?,
+        }));
+    }
+    Ok(events)
+}
+
+fn parsed(text: &str) -> Result<Value, CallError> {
+    serde_json::from_str(text)
+        .map_err(|error| CallError::failed(format!("the store is damaged (an event is no JSON: {error})")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::events::{Event, Severity, add};
+    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::test_support::Bench;
+
+    fn writing(bench: &Bench) -> Connection {
+        open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap()
+    }
+
+    fn event(ts: i64, n: i64) -> Event<'static> {
+        let severity = if n % 2 == 0 { Severity::Info } else { Severity::Warning };
+        let ts = Moment(ts);
+        Event { kind: "llm_health", severity, domain: None, ts, data: json!({"n": n}), session: "s", sources: &[] }
+    }
+
+    #[test]
+    fn an_event_has_every_key_and_the_newest_comes_first() {
+        let bench = Bench::new();
+        let connection = writing(&bench);
+        let id = Uuid::from_u128(7);
+        for n in 0..5 {
+            add(&connection, &event(Bench::NOW.0 + n * 1_000_000, n)).unwrap();
+        }
+        add(&connection, &Event { domain: Some("p"), sources: &[id], ..event(Bench::NOW.0 - 1, 9) }).unwrap();
+        let numbers = |params: Value| -> Vec<i64> {
+            let got = bench.ok("events_query", params);
+            let events = got["events"].as_array().unwrap();
+            assert_eq!(got["count"], events.len());
+            events.iter().map(|event| event["data"]["n"].as_i64().unwrap()).collect()
+        };
+        for (params, want) in [
+            (json!({}), &[4, 3, 2, 1, 0, 9][..]),
+            (json!({"limit": 2}), &[4, 3]),
+            (json!({"severity": "warning"}), &[3, 1, 9]),
+            (json!({"severity": "critical"}), &[]),
+            (json!({"since": "2024-06-01T12:00:03Z"}), &[4, 3]),
+            (json!({"since": "2024-06-01"}), &[4, 3, 2, 1, 0, 9]),
+            (json!({"since": null, "severity": null, "limit": null}), &[4, 3, 2, 1, 0, 9]),
+        ] {
+            let mut asked = params.clone();
+            asked["kind"] = "llm_health".into();
+            assert_eq!(numbers(asked), want, "{params}");
+        }
+        assert_eq!(numbers(json!({"kind": "curiosity_question"})), [0; 0]);
+        let got = bench.ok("events_query", json!({"kind": "llm_health"}));
+        let last = &got["events"][5];
+        assert!(Uuid::parse_str(last["id"].as_str().unwrap()).is_ok());
+        for (key, want) in [
+            ("kind", json!("llm_health")),
+            ("severity", json!("warning")),
+            ("domain", json!("p")),
+            ("ts", json!("2024-06-01T11:59:59.999999Z")),
+            ("data", json!({"n": 9})),
+            ("session_id", json!("s")),
+            ("source_ids", json!([id.to_string()])),
+        ] {
+            assert_eq!(last[key], want, "{key}");
+        }
+        assert_eq!(got["events"][4]["domain"], json!(null));
+    }
+
+    #[test]
+    fn a_wrong_kind_or_date_is_a_result() {
+        let bench = Bench::new();
+        let allowed = "cls_consolidation_run, crypto_key_rotated, curiosity_question, curiosity_silent_log, \
+                       llm_health, s4_contradiction, schema_induction_run, trajectory_metric";
+        for (params, error) in [
+            (json!({"kind": ""}), "kind parameter is required".to_owned()),
+            (
+                json!({"kind": "session_started"}),
+                format!("kind 'session_started' is not user-visible; allowed: [{allowed}]"),
+            ),
+            (json!({"kind": "llm_health", "since": "soon"}), "since must be ISO-8601, got 'soon'".into()),
+        ] {
+            assert_eq!(bench.ok("events_query", params), json!({ "error": error }));
+        }
+        for (params, message) in [
+            (json!({}), "missing required param: 'kind'"),
+            (json!({"kind": 1}), "param 'kind' must be a string"),
+            (json!({"kind": "llm_health", "limit": 1001}), "param 'limit' must be an integer from 1 to 1000"),
+            (
+                json!({"kind": "llm_health", "severity": "bad"}),
+                "param 'severity' must be one of info, warning, critical",
+            ),
+            (json!({"kind": "llm_health", "since": 5}), "param 'since' must be a string"),
+        ] {
+            assert_eq!(bench.err("events_query", params).message, message);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! `schema_list`: the patterns that consolidation has found.
+
+use serde::Serialize;
+
+use crate::dispatch::{CallError, Params};
+use crate::memory::graph::patterns::{Schema, newest};
+use crate::memory::store::reader::Reader;
+
+/// Most patterns that are looked at, the newest: more than a lifetime's memory has shown.
+const MOST: usize = 1000;
+
+/// The result of `schema_list`.
+#[derive(Serialize)]
+pub(crate) struct Schemas {
+    schemas: Vec<Schema>,
+    total: usize,
+}
+
+/// Answers `schema_list`, the surest first.
+///
+/// # Errors
+/// -32602 for a wrong param, -32001 where the store cannot be read.
+pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
+    let domain = params.string_opt("domain")?;
+    let least = confidence_min(params)?;
+    let snapshot = reader.snapshot()?;
+    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MOST)?;
+    schemas.retain(|schema| schema.confidence >= least);
+    Ok(Schemas { total: schemas.len(), schemas })
+}
+
+fn confidence_min(params: &Params<'_>) -> Result<f64, CallError> {
+    let Some(raw) = params.raw("confidence_min").filter(|raw| *raw != "null") else { return Ok(0.0) };
+    let number = raw.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+    number.ok_or_else(|| CallError::invalid("confidence_min", "a number from 0 to 1"))
+}

@@ -1,0 +1,44 @@
+//! `topology`: the figures of the link graph, as the last consolidation measured them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use crate::dispatch::CallError;
+use crate::memory::graph::metrics::{kept, regime};
+use crate::memory::store::reader::Reader;
+
+/// The result of `topology`.
+#[derive(Serialize)]
+pub(crate) struct Topology {
+    #[serde(rename = "N")]
+    records: u64,
+    #[serde(rename = "C")]
+    clustering: f64,
+    #[serde(rename = "L")]
+    path: f64,
+    sigma: Option<f64>,
+    community_count: u64,
+    rich_club_ratio: f64,
+    regime: &'static str,
+}
+
+/// Answers `topology`: the figures of the last consolidation.
+///
+/// # Errors
+/// -32001 where the store cannot be read.
+pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
+    let snapshot = reader.snapshot()?;
+    let connection = snapshot.connection();
+    let figures = kept(connection)?;
+    let communities: i64 = connection.query_row("SELECT count(*) FROM community", [], |row| row.get(0))?;
+    Ok(Topology {
+        records: records.load(Ordering::Relaxed),
+        clustering: figures.clustering,
+        path: figures.path,
+        sigma: figures.sigma,
+        community_count: communities.unsigned_abs(),
+        rich_club_ratio: figures.club_ratio,
+        regime: regime(&figures),
+    })
+}

@@ -1,0 +1,243 @@
+//! Sessions that were opened and have not recalled yet: their first recall is given the newest records of other sessions.
+//!
+//! The store keeps them, and memory beside it: so each is taken once, also by two recalls at the same time, and the
+//! store is written after the reply. A kill in between lets it be shown again.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rusqlite::Connection;
+use serde_json::json;
+
+use crate::memory::model::time::Moment;
+use crate::memory::store::events::{self, Event, Severity};
+
+/// Microseconds in an hour.
+const HOUR: i64 = 3_600_000_000;
+
+/// A first turn that nobody has taken for this long is forgotten.
+const FIRST_TURN_KEPT: i64 = HOUR;
+
+/// First turns that are kept: more sessions than anybody opens in an hour.
+const FIRST_TURNS: i64 = 256;
+
+/// How long it is kept when a session was opened: what the quiet window is learned from, and a week.
+const OPENED_KEPT: i64 = 35 * 24 * HOUR;
+
+/// Longest session id that is kept, in characters (the contract of `session_open`).
+const SESSION_CHARS: usize = 128;
+
+/// The event of a session that was opened.
+const OPENED: &str = "session_opened";
+
+/// Sessions that were opened and have not recalled yet, by session id, each with the time it was opened. Any thread
+/// may use it; the lock is held for moments.
+#[derive(Debug)]
+pub(crate) struct FirstTurns(Mutex<BTreeMap<String, Moment>>);
+
+impl FirstTurns {
+    /// Reads the pending first turns from the store.
+    ///
+    /// # Errors
+    /// Any error of the database.
+    pub(crate) fn load(connection: &Connection) -> Result<FirstTurns, rusqlite::Error> {
+        let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
+        let turns = read.query_map([], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?.collect::<Result<_, _>>()?;
+        Ok(FirstTurns(Mutex::new(turns)))
+    }
+
+    /// That a session was opened is committed.
+    pub(crate) fn opened(&self, session: &str, at: Moment) {
+        let mut turns = self.turns();
+        turns.retain(|_, since| is_kept(*since, at));
+        turns.insert(cut(session), at);
+        while turns.len() > FIRST_TURNS as usize {
+            let oldest = turns.iter().min_by_key(|(_, since)| **since).map(|(session, _)| session.clone());
+            oldest.and_then(|session| turns.remove(&session));
+        }
+    }
+
+    /// Takes the first turn of a session, if it is still to come.
+    pub(crate) fn take(&self, session: &str, now: Moment) -> Option<FirstTurn> {
+        let session = cut(session);
+        let since = self.turns().remove(&session)?;
+        is_kept(since, now).then_some(FirstTurn { session, since })
+    }
+
+    /// Undoes [`FirstTurns::take`]: the turn was not shown.
+    pub(crate) fn put_back(&self, turn: FirstTurn) {
+        self.turns().entry(turn.session).or_insert(turn.since);
+    }
+
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<String, Moment>> {
+        // Nothing panics between two consistent states.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session's first turn, taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FirstTurn {
+    session: String,
+    since: Moment,
+}
+
+impl FirstTurn {
+    /// Keeps that it is taken.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn forget(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        // A session that was opened again meanwhile has another one.
+        let sql = "DELETE FROM first_turn WHERE session = ?1 AND since <= ?2";
+        connection.prepare_cached(sql)?.execute((&self.session, self.since.0))?;
+        Ok(())
+    }
+}
+
+/// Keeps that a session was opened: for its first turn, and for the quiet window.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn keep_opened(connection: &Connection, session: &str, at: Moment) -> Result<(), rusqlite::Error> {
+    let session = cut(session);
+    let sql = "INSERT INTO first_turn (session, since) VALUES (?1, ?2)
+               ON CONFLICT (session) DO UPDATE SET since = excluded.since";
+    connection.prepare_cached(sql)?.execute((&session, at.0))?;
+    let sql = "DELETE FROM first_turn WHERE since < ?1 OR session IN (
+                   SELECT session FROM first_turn ORDER BY since DESC, session LIMIT -1 OFFSET ?2)";
+    connection.prepare_cached(sql)?.execute((at.0 - FIRST_TURN_KEPT, FIRST_TURNS))?;
+    let data = json!({"session_id": session});
+    let (kind, severity) = (OPENED, Severity::Info);
+    events::add(connection, &Event { kind, severity, domain: None, ts: at, data, session: &session, sources: &[] })?;
+    let sql = "DELETE FROM event WHERE kind = ?1 AND ts < ?2";
+    connection.prepare_cached(sql)?.execute((OPENED, at.0 - OPENED_KEPT))?;
+    Ok(())
+}
+
+/// When sessions were opened since then, the first one first.
+///
+/// # Errors
+/// The database's.
+pub(crate) fn opened_since(connection: &Connection, since: Moment) -> Result<Vec<i64>, rusqlite::Error> {
+    let sql = "SELECT ts FROM event WHERE kind = ?1 AND ts >= ?2 ORDER BY ts";
+    connection.prepare_cached(sql)?.query_map((OPENED, since.0), |row| row.get(0))?.collect()
+}
+
+/// Times to come, as after a clock was set back, are just now.
+fn is_kept(since: Moment, now: Moment) -> bool {
+    now.0.saturating_sub(since.0) <= FIRST_TURN_KEPT
+}
+
+fn cut(session: &str) -> String {
+    session.chars().take(SESSION_CHARS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_support::{Bench, call};
+    use serde_json::Value;
+
+    fn at(hours: i64) -> Moment {
+        Moment(Bench::NOW.0 + hours * HOUR)
+    }
+
+    fn opened(bench: &Bench, session: &str, at: Moment) {
+        bench.memory.night().session_opened(session, at.0).unwrap();
+    }
+
+    fn recall(bench: &Bench, session: &str) -> Value {
+        bench.ok("memory_recall", json!({"cue": "tea", "session_id": session, "project": "/p"}))
+    }
+
+    /// A job behind what the last recall has handed in.
+    fn settled(bench: &Bench) {
+        bench.ok("memory_reinforce", json!({"ids": []}));
+    }
+
+    #[test]
+    fn the_first_recall_of_a_session_says_where_things_stood() {
+        let mut bench = Bench::new();
+        let texts = [
+            ("a", "the tea is at five in the garden", "/p"),
+            ("c", "the release is planned for Monday", "/p"),
+            ("b", "the weather was bad on the whole", "/q"),
+            ("new", "what this session said itself", "/p"),
+        ];
+        for (session, text, project) in texts {
+            bench.capture(text, json!({"session_id": session, "project": project}));
+        }
+        bench.capture(&"x".repeat(1601), json!({"session_id": "a", "project": "/p"}));
+        assert_eq!(recall(&bench, "new").get("first_turn_recall"), None);
+        opened(&bench, "new", Bench::NOW);
+        assert_eq!(recall(&bench, "other").get("first_turn_recall"), None);
+        // Over a restart, too.
+        bench.restart();
+        let first = recall(&bench, "new")["first_turn_recall"].clone();
+        let hits = first["hits"].as_array().unwrap();
+        let texts: Vec<_> = hits.iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect();
+        assert_eq!(texts, ["the release is planned for Monday", "the weather was bad on the whole"]);
+        let rest = json!({"budget_tokens": 400, "budget_used": 17, "warm_lru_size": 2, "warm_lru_source": "daemon"});
+        for (key, want) in rest.as_object().unwrap() {
+            assert_eq!(&first[key], want, "{key}");
+        }
+        assert_eq!(recall(&bench, "new").get("first_turn_recall"), None);
+        settled(&bench);
+        bench.restart();
+        assert_eq!(recall(&bench, "new").get("first_turn_recall"), None, "that it was taken is kept");
+        opened(&bench, "new", at(0));
+        assert!(recall(&bench, "new").get("first_turn_recall").is_some(), "opened again");
+    }
+
+    #[test]
+    fn of_many_recalls_at_once_one_has_it() {
+        let bench = Bench::new();
+        bench.ok("memory_consolidate", json!({}));
+        for _ in 0..20 {
+            opened(&bench, "s", Bench::NOW);
+            let params = json!({"cue": "tea", "session_id": "s"}).to_string();
+            let taken: usize = std::thread::scope(|scope| {
+                let one = || call(&bench.memory, "memory_recall", Some(&params)).unwrap();
+                let all: Vec<_> = (0..4).map(|_| scope.spawn(one)).collect();
+                let has = |got: Value| usize::from(got.get("first_turn_recall").is_some());
+                all.into_iter().map(|one| has(one.join().unwrap())).sum()
+            });
+            assert_eq!(taken, 1);
+        }
+    }
+
+    #[test]
+    fn a_first_turn_is_forgotten_after_an_hour_and_there_are_not_too_many() {
+        let bench = Bench::new();
+        let turns = &bench.memory.session_state.first_turns;
+        let long = "é".repeat(200);
+        opened(&bench, &long, at(0));
+        assert!(turns.take(&long, at(1)).is_some());
+        opened(&bench, "s", at(0));
+        assert_eq!(turns.take("s", Moment(at(1).0 + 1)), None);
+        opened(&bench, "s", at(1));
+        assert!(turns.take("s", at(0)).is_some(), "the clock was set back");
+        for n in 0..FIRST_TURNS + 10 {
+            opened(&bench, &n.to_string(), Moment(at(2).0 + n));
+        }
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM first_turn WHERE ?1", 1), FIRST_TURNS);
+        let turns = turns.turns();
+        assert_eq!((turns.len() as i64, turns.contains_key("9")), (FIRST_TURNS, false));
+    }
+
+    #[test]
+    fn starts_are_kept_for_a_while() {
+        let bench = Bench::new();
+        let night = bench.memory.night();
+        for hours in [-36 * 24, -35 * 24, -24, 0] {
+            opened(&bench, "s", at(hours));
+        }
+        assert_eq!(night.session_starts(i64::MIN), Ok(vec![at(-35 * 24).0, at(-24).0, at(0).0]));
+        assert_eq!(night.session_starts(at(-24).0), Ok(vec![at(-24).0, at(0).0]));
+        let hidden = bench.ok("events_query", json!({"kind": OPENED}));
+        assert!(hidden["error"].as_str().unwrap().contains("not user-visible"));
+        drop(bench);
+        assert!(night.session_opened("s", 0).is_err() && night.session_starts(0).is_err());
+    }
+}

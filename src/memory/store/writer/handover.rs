@@ -1,0 +1,71 @@
+//! The writer's threads: how one is started, and how one hands its work to another.
+//!
+//! An allocator keeps some of what a thread has freed for that thread. So when the daemon is idle the writer's thread
+//! ends and another one goes on, which begins with nothing.
+
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, SendError, Sender, channel};
+use std::{io, thread};
+
+use crate::sys::process;
+
+/// Stack of the thread. SQLite's deepest parse needs under 100 KiB.
+const STACK_BYTES: usize = 256 << 10;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A successor of the writer's thread that waits for its work. See [`WriteTransaction::want_handover`].
+///
+/// [`WriteTransaction::want_handover`]: crate::memory::store::writer::transaction::WriteTransaction::want_handover
+pub(crate) struct WriterHandover {
+    successor: Option<Sender<Work>>,
+    /// Dropped when the work has been handed over, or never will be.
+    _finished: Sender<Infallible>,
+}
+
+impl WriterHandover {
+    /// Starts the successor. The receiver is disconnected once the handover is over. If the system gives no thread,
+    /// the present one goes on.
+    pub(crate) fn new() -> (WriterHandover, Receiver<Infallible>) {
+        let (sender, receiver) = channel::<Work>();
+        let (finished, is_finished) = channel();
+        let successor = match spawn(move || receiver.into_iter().for_each(|work| work())) {
+            Ok(()) => Some(sender),
+            Err(error) => {
+                log::debug!("cannot replace the store's writer thread: {error}");
+                None
+            }
+        };
+        (WriterHandover { successor, _finished: finished }, is_finished)
+    }
+
+    /// Returns true if a thread waits for the work.
+    pub(crate) fn has_successor(&self) -> bool {
+        self.successor.is_some()
+    }
+
+    /// Gives `work` to the successor. If there is none, or if it has gone, runs `work` here.
+    pub(crate) fn hand_over(self, work: impl FnOnce() + Send + 'static) {
+        let work: Work = Box::new(work);
+        let left = match &self.successor {
+            Some(successor) => successor.send(work).err().map(|SendError(work)| work),
+            None => Some(work),
+        };
+        drop(self);
+        if let Some(work) = left {
+            work();
+        }
+    }
+}
+
+/// Starts a thread of the writer, scheduled so that waking it interrupts no other thread.
+///
+/// # Errors
+/// The system gives no thread.
+pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let work = move || {
+        process::set_batch_scheduling();
+        work();
+    };
+    thread::Builder::new().name("iaid-writer".into()).stack_size(STACK_BYTES).spawn(work).map(drop)
+}
