@@ -1,11 +1,14 @@
-//! Sleep through the program: thresholds of fractions of a second, its socket, its files.
+//! The lifecycle through the program: its socket, its files and its journal, with thresholds of fractions of a second.
+//!
+//! A state that the daemon leaves by itself is never expected of `status`, since a busy machine may ask too late: the
+//! journal says which states there were.
 
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -15,15 +18,15 @@ use crate::skip::has;
 
 const NAMES: [&str; 2] = [".daemon-state.json", "lifecycle_state.json"];
 
-/// Longer than any test takes.
+/// A threshold that no test reaches, in seconds.
 const NEVER: &str = "3600";
 
-/// A daemon with these thresholds, in seconds.
+/// Returns the setup of a daemon with these thresholds, in seconds.
 fn with(drowsy: &str, sleep: &str, hibernate: &str) -> Setup {
     Setup::new().args(&["--drowsy-after", drowsy, "--sleep-after", sleep, "--hibernate-after", hibernate])
 }
 
-/// One that sleeps on request alone.
+/// Starts a daemon that falls asleep only by a command.
 fn awake() -> Daemon {
     with(NEVER, NEVER, NEVER).start()
 }
@@ -51,7 +54,7 @@ fn capture(client: &mut Client, text: &str) {
     assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
 }
 
-/// The journal's entries of this event; lines that are not whole yet are none.
+/// Returns the journal's entries of this event. Lines that are not complete yet are left out.
 fn journal(store: &Path, event: &str) -> Vec<Value> {
     let Ok(files) = fs::read_dir(store.join("logs")) else { return Vec::new() };
     let mut names: Vec<_> = files.flatten().map(|file| file.path()).collect();
@@ -61,25 +64,56 @@ fn journal(store: &Path, event: &str) -> Vec<Value> {
     entries.filter(|entry| entry["event"] == event).collect()
 }
 
-/// The moves so far: from, to and why.
+/// Returns the transitions so far: from, to and trigger.
 fn moves(store: &Path) -> Vec<[String; 3]> {
     let text = |entry: &Value, key: &str| entry[key].as_str().expect("a text").to_owned();
     journal(store, "state_transition").iter().map(|one| ["from", "to", "trigger"].map(|key| text(one, key))).collect()
 }
 
-/// What is in a state file; null where there is none yet.
+/// Returns the content of a state file, or null if it does not exist yet.
 fn state_file(store: &Path, name: &str) -> Value {
     let Ok(text) = fs::read_to_string(store.join(name)) else { return Value::Null };
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e} in {text:?}"))
 }
 
-fn sql(store: &Path, sql: &str) {
+fn open_database(store: &Path) -> Connection {
     let database = Connection::open(store.join("memory.db")).expect("it opens");
     database.busy_timeout(PATIENCE).expect("a timeout can be set");
-    database.execute_batch(sql).expect("SQL");
+    database
 }
 
-/// Records whose words recur, so that a cycle has much to do.
+fn sql(store: &Path, sql: &str) {
+    open_database(store).execute_batch(sql).expect("SQL");
+}
+
+/// Takes the store's write lock, so that a cycle that begins cannot end before it is released.
+fn hold_writes(store: &Path) -> Connection {
+    let database = open_database(store);
+    database.execute_batch("BEGIN IMMEDIATE").expect("the lock is taken");
+    database
+}
+
+fn release_writes(lock: Connection) {
+    lock.execute_batch("ROLLBACK").expect("the lock is released");
+}
+
+/// Calls a method, and waits until the journal has a transition by that request out of `state` to WAKE. The transition
+/// must come before the reply.
+fn call_wakes(client: &mut Client, store: &Path, state: &str) {
+    let wakes = || {
+        let moves = journal(store, "state_transition");
+        moves.into_iter().filter(|one| one["to"] == "WAKE" && one["from"] == state && one["trigger"] == "request")
+    };
+    let before = wakes().count();
+    client.call("memory_recall", json!({"cue": "subject3"}));
+    let replied = jiff::Timestamp::try_from(SystemTime::now()).expect("a date");
+    until(&format!("the request has woken it in {state}"), || wakes().count() > before);
+    let woken: jiff::Timestamp =
+        wakes().nth(before).and_then(|one| one["ts"].as_str()?.parse().ok()).expect("an entry has its time");
+    assert!(woken <= replied, "in {state}: woken at {woken}, and the reply came at {replied}");
+}
+
+/// Captures records with recurring words, so that a cycle has much to do.
 fn fill(daemon: &Daemon, records: usize) {
     let mut client = daemon.client();
     for from in (0..records).step_by(500) {
@@ -96,11 +130,10 @@ fn fill(daemon: &Daemon, records: usize) {
 }
 
 #[test]
-fn left_alone_it_gets_drowsy_sleeps_dreams_and_hibernates_and_a_request_wakes_it() {
+fn an_idle_daemon_goes_through_all_states_to_hibernation_and_a_request_wakes_it() {
     let daemon = with("0.1", "0.2", "0.6").start();
     let store = daemon.setup().store();
     capture(&mut daemon.client(), "The tea is at five today.");
-    until("it hibernates", || daemon.setup().store().join("logs").exists() && moves(&store).len() >= 5);
     let way = [
         ["WAKE", "DROWSY", "idle"],
         ["DROWSY", "TRANSITIONING", "idle"],
@@ -109,8 +142,8 @@ fn left_alone_it_gets_drowsy_sleeps_dreams_and_hibernates_and_a_request_wakes_it
         ["DREAMING", "SLEEP", "cycle_ended"],
         ["SLEEP", "HIBERNATION", "idle"],
     ];
-    until("it hibernates", || moves(&store).len() >= 6);
-    assert_eq!(moves(&store)[..6], way.map(|one| one.map(String::from)));
+    // It may have been drowsy before the capture, too.
+    until("it hibernates", || moves(&store).ends_with(&way.map(|one| one.map(String::from))));
     let mut client = daemon.client();
     assert_eq!(states(&mut client), ("SLEEP".into(), "HIBERNATION".into()));
     until("the file says so", || state_file(&store, NAMES[1])["current_state"] == "HIBERNATION");
@@ -120,43 +153,52 @@ fn left_alone_it_gets_drowsy_sleeps_dreams_and_hibernates_and_a_request_wakes_it
     assert!(steps.iter().all(|step| step["duration_sec"].is_f64() && step["error"].is_null()), "{steps:?}");
     assert_eq!(journal(&store, "sleep_step_started").len(), 6);
 
+    call_wakes(&mut client, &store, "HIBERNATION");
     assert_eq!(client.call("memory_recall", json!({"cue": "tea"}))["hits"].as_array().map(Vec::len), Some(1));
-    assert_eq!(states(&mut client).0, "WAKE");
-    until("the journal says why", || moves(&store).iter().any(|one| *one == ["HIBERNATION", "WAKE", "request"]));
-    // The status polls above, and a connection that stays, keep nobody awake.
+    // Neither status polls nor an open connection keep it awake.
     until_state(&mut client, "WAKE", "DROWSY");
 }
 
 #[test]
-fn a_request_is_answered_at_once_in_every_state() {
-    let daemon = with("0.05", "0.5", NEVER).start();
+fn a_request_in_any_state_is_answered_in_wake() {
+    let daemon = with("0.05", NEVER, NEVER).start();
     let mut client = daemon.client();
-    fill(&daemon, 3000);
-    for (fsm, lifecycle) in [("WAKE", "DROWSY"), ("DREAMING", "SLEEP"), ("SLEEP", "SLEEP")] {
-        if lifecycle == "SLEEP" {
-            capture(&mut client, &format!("Something new before {fsm} comes."));
-        }
-        let patience = Instant::now() + PATIENCE;
-        while states(&mut client) != (fsm.into(), lifecycle.into()) {
-            assert!(Instant::now() < patience, "it is never {fsm}, {lifecycle}");
-        }
-        client.call("memory_recall", json!({"cue": "subject3"}));
-        assert_eq!(states(&mut client), ("WAKE".into(), "WAKE".into()), "after a recall in {fsm}");
-    }
+    capture(&mut client, "A capture, and then nothing.");
+    until_state(&mut client, "WAKE", "DROWSY");
+    call_wakes(&mut client, &daemon.setup().store(), "DROWSY");
+
+    let daemon = awake();
+    let store = daemon.setup().store();
+    let mut client = daemon.client();
+    let awake = ("WAKE".to_owned(), "WAKE".to_owned());
+    // Paused, it stays in SLEEP.
+    ask(&mut client, "pause");
+    capture(&mut client, "Something that no cycle has processed.");
+    ask(&mut client, "user_initiated_sleep");
+    until_state(&mut client, "SLEEP", "SLEEP");
+    call_wakes(&mut client, &store, "SLEEP");
+    assert_eq!(states(&mut client), awake);
+
+    let lock = hold_writes(&store);
+    ask(&mut client, "force_rem");
+    until_state(&mut client, "DREAMING", "SLEEP");
+    call_wakes(&mut client, &store, "DREAMING");
+    assert_eq!(states(&mut client), awake);
+    release_writes(lock);
 }
 
 #[test]
-fn what_is_asked_is_done_though_sleep_is_paused_and_the_journal_says_so() {
+fn commands_run_while_sleep_is_paused_and_the_journal_says_so() {
     let daemon = with("0.05", "0.05", NEVER).start();
     let store = daemon.setup().store();
     let mut client = daemon.client();
     assert_eq!(ask(&mut client, "pause"), json!({"ok": true, "paused": true}));
-    capture(&mut client, "Something new that nobody sleeps on.");
+    capture(&mut client, "Something new that no cycle processes.");
     until_state(&mut client, "WAKE", "DROWSY");
     assert_eq!(ask(&mut client, "user_initiated_sleep"), json!({"ok": true, "state": "TRANSITIONING"}));
     until_state(&mut client, "SLEEP", "SLEEP");
     assert_eq!(ask(&mut client, "user_initiated_sleep"), json!({"ok": false, "reason": "already_sleeping"}));
-    assert_eq!(cycles(&mut client, "finished"), 0, "nobody asked for a cycle");
+    assert_eq!(cycles(&mut client, "finished"), 0, "no cycle was asked for");
     ask(&mut client, "force_rem");
     until("the cycle has ended", || cycles(&mut client, "finished") == 1);
     let asked = |trigger: &str| {
@@ -164,40 +206,38 @@ fn what_is_asked_is_done_though_sleep_is_paused_and_the_journal_says_so() {
         moved.iter().any(|one| one["trigger"] == trigger && one["while_paused"] == true)
     };
     until("the journal says so", || asked("asked_to_sleep") && asked("asked_for_rem"));
-    // A request to sleep that was taken up pends no more.
-    until("both are taken up", || {
+    until("neither is pending any more", || {
         let kept = state_file(&store, NAMES[0]);
         kept["user_sleep_request"]["pending"] == false && kept["force_rem_request"]["pending"] == false
     });
     ask(&mut client, "pause");
     until_state(&mut client, "WAKE", "DROWSY");
-    // Never by itself: DROWSY was over long ago.
-    let unasked = moves(&store).into_iter().filter(|one| one[1] == "TRANSITIONING").collect::<Vec<_>>();
-    assert_eq!(unasked, [["DROWSY", "TRANSITIONING", "asked_to_sleep"].map(String::from)]);
+    // None by itself, though the thresholds have passed.
+    let to_sleep = moves(&store).into_iter().filter(|one| one[1] == "TRANSITIONING").collect::<Vec<_>>();
+    assert_eq!(to_sleep, [["DROWSY", "TRANSITIONING", "asked_to_sleep"].map(String::from)]);
     capture(&mut client, "Something newer to sleep on.");
     ask(&mut client, "resume");
-    until("it has dreamt", || cycles(&mut client, "finished") == 2);
+    until("the second cycle has ended", || cycles(&mut client, "finished") == 2);
 }
 
 #[test]
-fn idle_connections_and_status_polls_do_not_keep_it_awake_and_requests_do() {
-    let daemon = with("0.3", "0.3", NEVER).start();
+fn requests_keep_it_awake_and_open_connections_and_status_polls_do_not() {
+    const IDLE: Duration = Duration::from_secs(1);
+    let daemon = with("1", "1", NEVER).start();
+    let store = daemon.setup().store();
     let mut client = daemon.client();
     let idle: Vec<UnixStream> = (0..10).map(|_| daemon.connect()).collect();
     capture(&mut client, "Something new to sleep on.");
-    // A request each 50 ms keeps it awake for longer than it takes to get drowsy.
-    for n in 0..20 {
+    // Requests for longer than it takes to get drowsy.
+    let (started, mut requests) = (Instant::now(), Vec::new());
+    while started.elapsed() < IDLE * 3 / 2 {
+        let sent = jiff::Timestamp::now();
         client.call("profile_get", json!({}));
-        let answered = Instant::now();
-        let found = states(&mut client);
-        // A machine may be so busy that its idle time was over in between.
-        if answered.elapsed() < Duration::from_millis(250) {
-            assert_eq!(found, ("WAKE".into(), "WAKE".into()), "request {n}");
-        }
+        requests.push((sent, jiff::Timestamp::now()));
         std::thread::sleep(Duration::from_millis(50));
     }
-    // None of these is one.
-    until("it has slept on it", || {
+    // None of these is a request in that sense.
+    until("a cycle has ended", || {
         client.call("ping", json!({}));
         client.call("rpc.discover", json!({}));
         client.request("no_such_method", json!({}));
@@ -205,22 +245,32 @@ fn idle_connections_and_status_polls_do_not_keep_it_awake_and_requests_do() {
         cycles(&mut client, "finished") == 1
     });
     drop(idle);
+    // On a busy machine the requests may have been too rare to keep it awake all the time. But whenever it got drowsy
+    // there was no request in the half of the threshold before.
+    for entry in journal(&store, "state_transition").iter().filter(|entry| entry["to"] == "DROWSY") {
+        let drowsy: jiff::Timestamp = entry["ts"].as_str().expect("a time").parse().expect("a time");
+        let kept_awake = |(sent, replied): &&_| drowsy - IDLE / 2 < *sent && *replied < drowsy;
+        assert_eq!(requests.iter().find(kept_awake), None, "drowsy at {drowsy}");
+    }
 }
 
 #[test]
-fn no_cycle_runs_without_something_new() {
+fn no_cycle_runs_without_changes() {
     let mut daemon = with("0.05", "0.05", NEVER).start();
     let store = daemon.setup().store();
     let mut client = daemon.client();
+    // Paused, so that one cycle processes all three.
+    ask(&mut client, "pause");
     for session in ["a", "b", "c"] {
         let text = format!("guitar lessons of session {session}");
         client.call("memory_capture", json!({"text": text, "session_id": session}));
     }
+    ask(&mut client, "resume");
     until("the cycle has ended", || cycles(&mut client, "finished") == 1);
     let digest = client.ask(r#"{"type":"status"}"#)["pending_digest"].clone();
     assert_eq!((&digest["rem_cycles_completed"], &digest["schemas_induced_tier0"]), (&json!(1), &json!(1)));
     until("it is in the file", || state_file(&store, NAMES[0])["pending_digest"] == digest);
-    // The pattern that it made is nothing new, nor is what is there already, nor a restart.
+    // Neither the pattern that the cycle made, nor a text that is known, nor a restart is a change.
     for round in 0..2 {
         client.call("memory_capture", json!({"text": "guitar lessons of session a", "session_id": "a"}));
         until_state(&mut client, "WAKE", "DROWSY");
@@ -232,66 +282,74 @@ fn no_cycle_runs_without_something_new() {
         daemon.kill_and_restart();
         client = daemon.client();
     }
-    capture(&mut client, "something that nobody has told yet");
-    until("there was a cycle again", || cycles(&mut client, "finished") == 1);
+    capture(&mut client, "something that is not in the store yet");
+    until("another cycle has ended", || cycles(&mut client, "finished") == 1);
 }
 
 #[test]
-fn a_cycle_gives_way_to_a_request_and_goes_on_after_it_and_after_a_kill() {
+fn a_cycle_yields_to_a_request_and_continues_after_it_and_after_a_kill() {
     let mut daemon = awake();
     fill(&daemon, 4000);
     let store = daemon.setup().store();
     let mut client = daemon.client();
-    let mut cut = 0;
+    // The first request certainly comes into a cycle.
+    let lock = hold_writes(&store);
+    ask(&mut client, "force_rem");
+    until_state(&mut client, "DREAMING", "SLEEP");
+    client.call("memory_recall", json!({"cue": "subject3"}));
+    release_writes(lock);
+    assert_eq!((&*states(&mut client).0, cycles(&mut client, "interrupted")), ("WAKE", 1));
+    // The others may come too late.
     for kill in [false, true, false, true] {
-        let before = cycles(&mut client, "interrupted");
         ask(&mut client, "force_rem");
-        let patience = Instant::now() + PATIENCE;
-        while states(&mut client).0 != "DREAMING" && cycles(&mut client, "finished") == 0 {
-            assert!(Instant::now() < patience, "it never dreams");
-        }
+        until("a cycle runs or has ended", || {
+            states(&mut client).0 == "DREAMING" || cycles(&mut client, "finished") > 0
+        });
         if kill {
             daemon.kill_and_restart();
             client = daemon.client();
         } else {
             client.call("memory_recall", json!({"cue": "subject3"}));
             assert_eq!(states(&mut client).0, "WAKE");
-            cut += cycles(&mut client, "interrupted") - before;
         }
     }
-    assert!(cut > 0, "no request came into a cycle");
+    // A command that was pending at the kill may have begun a cycle already.
     ask(&mut client, "force_rem");
-    until("the cycle has ended", || cycles(&mut client, "finished") >= 1);
-    // Each record was looked at once.
-    let database = Connection::open(store.join("memory.db")).expect("it opens");
+    until("all cycles have ended", || {
+        let status = client.ask(r#"{"type":"status"}"#);
+        let cycle = &status["rem_cycle"];
+        status["fsm_state"] == "SLEEP" && cycle["asked"] == false && cycle["finished"].as_u64() >= Some(1)
+    });
+    // Each record was processed once.
+    let database = open_database(&store);
     let number = |sql: &str| database.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("SQL");
     assert!(number("SELECT value FROM meta WHERE key = 'step_associate'") >= 4000);
     assert_eq!(number("SELECT count(*) FROM meta WHERE key IN ('cycle_step', 'cycle_seen')"), 0);
-    let looked: u64 = journal(&store, "sleep_step_completed")
+    let examined: u64 = journal(&store, "sleep_step_completed")
         .iter()
         .filter(|one| one["step"] == "associate")
         .map(|one| one["counts"]["examined"].as_u64().expect("a number"))
         .sum();
-    assert!(looked <= 4000, "{looked}");
+    assert!(examined <= 4000, "{examined}");
     assert_eq!(client.call("store_check", json!({}))["problems"], json!([]));
 }
 
 #[test]
-fn a_step_that_fails_three_times_is_in_quarantine_until_that_is_over() {
+fn three_failures_of_a_step_start_the_quarantine_and_it_is_lifted_at_its_end() {
     let setup = with(NEVER, NEVER, NEVER).env("IAI_MCP_SLEEP_QUARANTINE_TTL_HOURS", "0.0005");
     let mut daemon = setup.start();
     let store = daemon.setup().store();
     let mut client = daemon.client();
     capture(&mut client, "Something new to sleep on.");
-    // A damaged store: where a step goes on is no number.
+    // A damaged store: the step's cursor is not a number.
     sql(&store, "INSERT INTO meta VALUES ('step_induce', 'damaged')");
     for time in 1..=2 {
         ask(&mut client, "force_rem");
         until("it has failed", || cycles(&mut client, "failed") == time);
         assert_eq!(client.ask(r#"{"type":"status"}"#)["quarantine"], Value::Null);
     }
-    until("both are told", || state_file(&store, NAMES[1])["sleep_cycle_progress"]["attempt"] == 2);
-    // Failures are remembered over a restart.
+    until("both are in the file", || state_file(&store, NAMES[1])["sleep_cycle_progress"]["attempt"] == 2);
+    // Failures count across a restart.
     daemon.kill_and_restart();
     client = daemon.client();
     let output = daemon.run(&["rem"]);
@@ -305,6 +363,8 @@ fn a_step_that_fails_three_times_is_in_quarantine_until_that_is_over() {
     assert!(failed.iter().any(|one| one["step"] == "induce" && one["error"].is_string()), "{failed:?}");
     until("it is lifted", || !journal(&store, "quarantine_lifted").is_empty());
     assert_eq!(client.ask(r#"{"type":"status"}"#)["quarantine"], Value::Null);
+    // A cycle starts by itself then.
+    until("that has failed too", || cycles(&mut client, "failed") == 2);
     sql(&store, "UPDATE meta SET value = 0 WHERE key = 'step_induce'");
     let output = daemon.run(&["rem"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -312,7 +372,7 @@ fn a_step_that_fails_three_times_is_in_quarantine_until_that_is_over() {
 }
 
 #[test]
-fn a_quarantine_of_a_clock_that_was_ahead_is_no_longer_than_usual() {
+fn a_quarantine_noted_by_a_clock_that_was_ahead_is_cut_to_the_usual_length() {
     let setup = Setup::new();
     fs::create_dir_all(setup.store()).expect("a folder can be made");
     let record = json!({"current_state": "WAKE", "quarantine":
@@ -325,7 +385,7 @@ fn a_quarantine_of_a_clock_that_was_ahead_is_no_longer_than_usual() {
 }
 
 #[test]
-fn a_quarantine_outlives_a_restart_and_status_says_it_in_words() {
+fn a_quarantine_survives_a_restart_and_status_shows_its_reason() {
     let setup = with("0.05", "0.05", NEVER);
     fs::create_dir(setup.store()).expect("a folder can be made");
     let until_ts = (jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1)).to_string();
@@ -334,19 +394,21 @@ fn a_quarantine_outlives_a_restart_and_status_says_it_in_words() {
     fs::write(setup.store().join(NAMES[1]), record.to_string()).expect("a file can be made");
     let daemon = setup.start();
     let mut client = daemon.client();
-    assert_eq!(states(&mut client).1, "WAKE", "any start is a WAKE");
     assert_eq!(client.ask(r#"{"type":"status"}"#)["quarantine"]["until_ts"], until_ts);
     let said = String::from_utf8(daemon.run(&["status"]).stdout).expect("text");
     assert!(said.contains("quarantine") && said.contains("step induce failed three times in a row"), "{said}");
-    capture(&mut client, "Something new that nobody sleeps on.");
+    capture(&mut client, "Something new that no cycle processes.");
     until_state(&mut client, "WAKE", "DROWSY");
+    let store = daemon.setup().store();
+    until("the journal has it", || !moves(&store).is_empty());
+    assert_eq!(moves(&store)[0][0], "WAKE", "every start is in WAKE");
     ask(&mut client, "force_rem");
-    until("what somebody asks for runs", || cycles(&mut client, "finished") == 1);
+    until("a cycle that is asked for runs", || cycles(&mut client, "finished") == 1);
     until("and lifts it", || client.ask(r#"{"type":"status"}"#)["quarantine"] == Value::Null);
 }
 
 #[test]
-fn a_state_file_that_cannot_be_used_is_set_aside_and_the_start_is_a_wake() {
+fn a_state_file_that_cannot_be_used_is_set_aside_and_the_start_is_in_wake() {
     for text in ["", "{\"current_state\":\"HIB", "[]", "{\"current_state\":7}", "{\"quarantine\":\"yes\"}"] {
         let setup = with(NEVER, NEVER, NEVER);
         fs::create_dir(setup.store()).expect("a folder can be made");
@@ -371,7 +433,7 @@ fn a_state_file_that_cannot_be_used_is_set_aside_and_the_start_is_a_wake() {
 }
 
 #[test]
-fn a_storm_of_kills_never_leaves_a_file_that_does_not_parse() {
+fn kills_at_any_point_leave_files_that_parse() {
     let mut daemon = with("0.01", "0.01", "0.02").start();
     let store = daemon.setup().store();
     for round in 0..40_u64 {
@@ -379,7 +441,7 @@ fn a_storm_of_kills_never_leaves_a_file_that_does_not_parse() {
         for kind in ["force_rem", "user_initiated_sleep", "force_wake", "session_open"] {
             client.try_send((json!({"type": kind, "reason": "r", "ts": "t"}).to_string() + "\n").as_bytes());
         }
-        // Not a wait for something: where it is killed is to be any place.
+        // Not a wait: the kill is to come at any point of the work.
         std::thread::sleep(Duration::from_millis(round % 13));
         daemon.kill();
         for name in NAMES.iter().filter(|name| store.join(name).exists()) {
@@ -392,7 +454,7 @@ fn a_storm_of_kills_never_leaves_a_file_that_does_not_parse() {
 }
 
 #[test]
-fn requests_that_are_too_old_are_dropped_at_the_start_and_fresh_ones_done() {
+fn commands_that_are_too_old_are_dropped_at_the_start_and_fresh_ones_run() {
     for (asked_at, dreams) in [("2026-01-01T00:00:00Z".to_owned(), false), (jiff::Timestamp::now().to_string(), true)] {
         let setup = with("0.2", NEVER, NEVER);
         fs::create_dir(setup.store()).expect("a folder can be made");
@@ -412,7 +474,7 @@ fn requests_that_are_too_old_are_dropped_at_the_start_and_fresh_ones_done() {
 }
 
 #[test]
-fn an_activated_daemon_ends_by_itself_and_the_next_connection_starts_it_again() {
+fn an_activated_daemon_exits_when_idle_and_the_next_connection_starts_it_again() {
     if !has("systemd-socket-activate") {
         return;
     }
@@ -425,13 +487,17 @@ fn an_activated_daemon_ends_by_itself_and_the_next_connection_starts_it_again() 
         let mut command = Command::new("systemd-socket-activate");
         command.arg("--listen").arg(setup.socket()).arg(setup.serve().get_program()).args(setup.serve().get_args());
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
-        until("it listens", || UnixStream::connect(setup.socket()).is_ok());
-        let stream = UnixStream::connect(setup.socket()).expect("it listens");
+        let mut stream = None;
+        until("it listens", || {
+            stream = UnixStream::connect(setup.socket()).ok();
+            stream.is_some()
+        });
+        let stream = stream.expect("it is connected");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let mut client = Client::new(stream);
         capture(&mut client, &format!("Round {round} of a daemon that is activated."));
         assert_eq!(client.ask(r#"{"type":"status"}"#)["records"], round + 1);
-        // It does not end on somebody who is there.
+        // It does not exit while a client is connected.
         until_state(&mut client, "SLEEP", "SLEEP");
         assert!(child.try_wait().expect("it can be waited for").is_none());
         drop(client);
@@ -448,9 +514,9 @@ fn an_activated_daemon_ends_by_itself_and_the_next_connection_starts_it_again() 
     }
 }
 
-/// A listener of ours is handed over again and again, as systemd does: nobody who connects is lost.
+/// The test's listener is handed to one daemon after the other, as systemd does. No connection is lost.
 #[test]
-fn whoever_connects_while_it_ends_is_served_by_it_or_by_the_next_one() {
+fn a_connection_at_any_point_of_an_exit_is_served_by_this_daemon_or_the_next() {
     let setup = Setup::new();
     let listener = UnixListener::bind(setup.socket()).expect("a socket can be bound");
     let start = || {
@@ -464,26 +530,31 @@ fn whoever_connects_while_it_ends_is_served_by_it_or_by_the_next_one() {
     };
     let mut starts = 0;
     let mut daemon = None::<std::process::Child>;
+    let has_ended = |daemon: &mut Option<std::process::Child>| {
+        daemon.as_mut().is_none_or(|child| child.try_wait().expect("it can be waited for").is_some())
+    };
     for n in 0..60 {
-        let stream = UnixStream::connect(setup.socket()).expect("somebody listens");
+        let stream = UnixStream::connect(setup.socket()).expect("the listener is open");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
         let asking = std::thread::spawn(move || {
             let mut client = Client::new(stream);
             client.call("memory_capture", json!({"text": format!("Connection {n} was served.")}))["status"].clone()
         });
         until("it is served", || {
-            if daemon.as_mut().is_none_or(|child| child.try_wait().expect("it can be waited for").is_some()) {
+            if has_ended(&mut daemon) {
                 daemon = Some(start());
                 starts += 1;
             }
             asking.is_finished()
         });
         assert_eq!(asking.join().expect("it is answered"), "inserted", "connection {n}");
-        // Not a wait for something: the next one comes at any moment of its end.
-        std::thread::sleep(Duration::from_millis(n % 25));
+        if n % 20 == 19 {
+            // On a busy machine it may not exit between two connections.
+            until("it exits by itself", || has_ended(&mut daemon));
+        } else {
+            // Not a wait: the next connection is to come at any point of the exit.
+            std::thread::sleep(Duration::from_millis(n % 25));
+        }
     }
-    assert!(starts > 1, "it never ended by itself");
-    until("the last one ends", || {
-        daemon.as_mut().is_none_or(|child| child.try_wait().expect("it can be waited for").is_some())
-    });
+    assert!(starts >= 3, "{starts} starts for three exits");
 }
