@@ -1,4 +1,4 @@
-//! A clock on the wall that jumps, by days and years, forward and back, under a running daemon and between two starts.
+//! A wall clock that jumps by days and years, forward and back, under a running daemon and between two starts.
 
 #![cfg(target_os = "linux")]
 
@@ -9,17 +9,17 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Daemon, Setup, until};
 use crate::shim::faulty;
 
-const DAY_S: i64 = 86_400;
+const DAY_SECS: i64 = 86_400;
 
-/// Where the clock jumps to, in days from now. The first and the last are no jump.
+/// Where the clock jumps to, in days from now. The first and the last one leave it alone.
 const JUMPS: [i64; 8] = [0, 40, -40, 400, -1, 3650, -3650, 0];
 
 fn cycles(client: &mut Client) -> u64 {
     client.ask(r#"{"type":"status"}"#)["rem_cycle"]["finished"].as_u64().expect("a number")
 }
 
-/// Five records that are told in this round, their ids among the others.
-fn tell(client: &mut Client, round: usize, ids: &mut BTreeSet<String>) {
+/// Captures five records, and adds their ids.
+fn capture(client: &mut Client, round: usize, ids: &mut BTreeSet<String>) {
     for n in 0..5 {
         let text = format!("In round{round} the clock showed something else, for the time number {n}.");
         let got = client.call("memory_capture", json!({"text": text, "session_id": format!("s{round}")}));
@@ -28,19 +28,19 @@ fn tell(client: &mut Client, round: usize, ids: &mut BTreeSet<String>) {
     }
 }
 
-/// All that was told is there, and what this round brought is found.
-fn all_is_there(daemon: &Daemon, round: usize, ids: &BTreeSet<String>) {
+/// Asserts that every record is there, and that recall finds those of this round.
+fn assert_all_found(daemon: &Daemon, round: usize, ids: &BTreeSet<String>) {
     let mut client = daemon.client();
     let recalled = client.call("memory_recall", json!({"cue": format!("round{round}"), "limit": 5}));
     let found: Vec<&Value> = recalled["hits"].as_array().expect("a list").iter().collect();
     assert_eq!(found.len(), 5, "round {round}: {recalled}");
-    let told = |hit: &&Value| hit["record_id"].as_str().is_some_and(|id| ids.contains(id));
-    assert!(found.iter().all(told), "round {round}: {recalled}");
+    let is_captured = |hit: &&Value| hit["record_id"].as_str().is_some_and(|id| ids.contains(id));
+    assert!(found.iter().all(is_captured), "round {round}: {recalled}");
     let newest = client.call("memory_recall", json!({"cue": "", "limit": 100, "budget_tokens": 100_000}));
     assert_eq!(newest["hits"].as_array().map(Vec::len), Some(ids.len()), "round {round}");
 }
 
-fn no_complaint(daemon: &Daemon) {
+fn assert_no_errors(daemon: &Daemon) {
     let log = daemon.log();
     assert!(!log.contains("ERROR") && !log.contains("panic"), "{log}");
     assert_eq!(daemon.status()["quarantine"], Value::Null);
@@ -48,51 +48,51 @@ fn no_complaint(daemon: &Daemon) {
 }
 
 #[test]
-fn a_clock_that_jumps_under_it_loses_no_record_and_stops_no_machine() {
-    let calm = ["--drowsy-after", "0.05", "--sleep-after", "0.1", "--look-every", "0.05"];
-    let Some((setup, faults)) = faulty(Setup::new().args(&calm)) else { return };
+fn a_clock_that_jumps_loses_no_record_and_stops_no_transition() {
+    let thresholds = ["--drowsy-after", "0.05", "--sleep-after", "0.1", "--look-every", "0.05"];
+    let Some((setup, faults)) = faulty(Setup::new().args(&thresholds)) else { return };
     let daemon = setup.start();
     let (mut client, mut ids) = (daemon.client(), BTreeSet::new());
     for (round, days) in JUMPS.into_iter().enumerate() {
         let before = cycles(&mut client);
-        faults.jump_to(days * DAY_S);
-        tell(&mut client, round, &mut ids);
-        all_is_there(&daemon, round, &ids);
-        until(&format!("it has dreamt of it, {days} days off"), || cycles(&mut client) > before);
-        // The next jump comes while it sleeps, or dreams, or is drowsy.
+        faults.jump_to(days * DAY_SECS);
+        capture(&mut client, round, &mut ids);
+        assert_all_found(&daemon, round, &ids);
+        until(&format!("a cycle has ended, {days} days off"), || cycles(&mut client) > before);
+        // So the next jump comes in SLEEP, DREAMING or DROWSY.
         for kind in ["user_initiated_sleep", "force_rem", "force_wake"] {
             let before = cycles(&mut client);
             let reply =
                 client.ask(&json!({"type": kind, "reason": "a test", "ts": "2026-05-14T22:00:00Z"}).to_string());
             assert!(reply["ok"] == true || reply["reason"] == "already_sleeping", "{kind}: {reply}");
             if kind == "force_rem" {
-                until(&format!("it has dreamt as asked, {days} days off"), || cycles(&mut client) > before);
+                until(&format!("the requested cycle has ended, {days} days off"), || cycles(&mut client) > before);
             }
         }
         let uptime = daemon.status()["uptime_sec"].as_f64().expect("a number");
-        assert!((0.0..DAY_S as f64).contains(&uptime), "{days} days off, it is up for {uptime} s");
+        assert!((0.0..DAY_SECS as f64).contains(&uptime), "{days} days off, its uptime is {uptime} s");
     }
-    no_complaint(&daemon);
+    assert_no_errors(&daemon);
 }
 
 #[test]
-fn a_clock_that_jumped_between_two_starts_is_no_reason_to_lose_or_to_wait() {
-    let calm = ["--drowsy-after", "0.05", "--sleep-after", "0.1"];
-    let Some((setup, faults)) = faulty(Setup::new().args(&calm)) else { return };
+fn a_clock_that_jumped_between_two_starts_loses_no_record_and_delays_no_cycle() {
+    let thresholds = ["--drowsy-after", "0.05", "--sleep-after", "0.1"];
+    let Some((setup, faults)) = faulty(Setup::new().args(&thresholds)) else { return };
     let mut daemon = setup.start();
     let mut ids = BTreeSet::new();
     for (round, days) in JUMPS.into_iter().enumerate() {
         let mut client = daemon.client();
         let before = cycles(&mut client);
-        tell(&mut client, round, &mut ids);
+        capture(&mut client, round, &mut ids);
         assert_eq!(client.ask(r#"{"type":"session_open","session_id":"s"}"#)["ok"], true);
-        until(&format!("it has dreamt of it, {days} days off"), || cycles(&mut client) > before);
-        all_is_there(&daemon, round, &ids);
-        no_complaint(&daemon);
+        until(&format!("a cycle has ended, {days} days off"), || cycles(&mut client) > before);
+        assert_all_found(&daemon, round, &ids);
+        assert_no_errors(&daemon);
         daemon.kill();
-        faults.jump_to(days * DAY_S);
+        faults.jump_to(days * DAY_SECS);
         daemon.restart();
-        all_is_there(&daemon, round, &ids);
+        assert_all_found(&daemon, round, &ids);
     }
     assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
 }

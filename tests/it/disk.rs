@@ -1,5 +1,5 @@
-//! A disk that is slow, full, small, read-only or failing, under a running daemon: what is acknowledged is kept, what
-//! is not is said, nobody waits who needs no disk, and it heals when the disk does.
+//! A disk that is slow, full, small, read-only or failing under a running daemon: what is acknowledged is kept, what
+//! fails is reported, calls that need no disk do not wait, and the daemon recovers when the disk does.
 
 #![cfg(target_os = "linux")]
 
@@ -27,7 +27,7 @@ fn capture_line(text: &str) -> String {
     json!({"jsonrpc": "2.0", "id": 1, "method": "memory_capture", "params": {"text": text}}).to_string() + "\n"
 }
 
-/// What the daemon's sentence is where a capture was not taken; `None` where it was.
+/// Captures the text. Returns the error message if it was refused.
 fn refused(client: &mut Client, text: &str) -> Option<String> {
     let reply = client.request("memory_capture", json!({"text": text}));
     let Some(error) = reply.get("error") else {
@@ -38,7 +38,7 @@ fn refused(client: &mut Client, text: &str) -> Option<String> {
     Some(error["message"].as_str().expect("a text").to_owned())
 }
 
-/// All texts that the store holds.
+/// Returns all texts of the store.
 fn stored(client: &mut Client) -> BTreeSet<String> {
     let (mut texts, mut cursor) = (BTreeSet::new(), Value::Null);
     loop {
@@ -53,7 +53,7 @@ fn stored(client: &mut Client) -> BTreeSet<String> {
 }
 
 #[test]
-fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
+fn a_write_that_waits_for_the_disk_delays_no_other_call() {
     let Some((mut daemon, faults)) = start(Setup::new()) else { return };
     let mut client = daemon.client();
     assert_eq!(refused(&mut client, TEXT), None);
@@ -84,12 +84,12 @@ fn who_waits_for_the_disk_keeps_nobody_else_waiting() {
 }
 
 #[test]
-fn files_of_its_own_that_wait_for_the_disk_keep_no_call_waiting() {
+fn state_files_that_wait_for_the_disk_delay_no_call() {
     let Some((mut daemon, faults)) = start(Setup::new().args(&["--drowsy-after", "0.5"])) else { return };
     let mut client = daemon.client();
     assert_eq!(refused(&mut client, TEXT), None);
     faults.hold_syncs();
-    // What it tells of itself, and then its state.
+    // The journal and the status file wait, and then the state file.
     until("it is drowsy", || daemon.status()["lifecycle_state"] == "DROWSY");
     let mut pausing = daemon.client();
     pausing.send("{\"type\":\"pause\"}\n");
@@ -104,7 +104,7 @@ fn files_of_its_own_that_wait_for_the_disk_keep_no_call_waiting() {
 }
 
 #[test]
-fn killed_on_a_slow_disk_it_has_all_that_was_acknowledged() {
+fn a_kill_on_a_slow_disk_loses_nothing_acknowledged() {
     let Some((mut daemon, faults)) = start(Setup::new()) else { return };
     faults.slow_syncs(200);
     for round in 0..3 {
@@ -119,7 +119,8 @@ fn killed_on_a_slow_disk_it_has_all_that_was_acknowledged() {
             })
             .collect();
         let before = daemon.status()["records"].as_u64().expect("a number");
-        until("some are in", || daemon.status()["records"].as_u64() > Some(before + 6 + round));
+        // Each writer may have one that is committed and not acknowledged.
+        until("some are in", || daemon.status()["records"].as_u64() >= Some(before + 12 + round));
         daemon.kill();
         let acknowledged: Vec<String> =
             writers.into_iter().flat_map(|writer| writer.join().expect("it ends")).collect();
@@ -135,7 +136,7 @@ fn is_inserted(client: &mut Client) -> bool {
     client.try_line().contains("\"inserted\"")
 }
 
-/// A daemon that is told to stop while a capture of this client's waits for the disk.
+/// Returns a daemon that got SIGTERM while a capture of the client waits for the disk.
 fn stopping(setup: Setup) -> Option<(Daemon, Faults, Client)> {
     let (daemon, faults) = start(setup)?;
     let mut client = daemon.client();
@@ -148,9 +149,11 @@ fn stopping(setup: Setup) -> Option<(Daemon, Faults, Client)> {
 }
 
 #[test]
-fn told_to_stop_it_waits_for_the_disk_and_no_longer_than_it_may() {
-    let Some((mut daemon, faults, mut client)) = stopping(Setup::new()) else { return };
-    until("nobody new is taken", || !daemon.setup().socket().exists());
+fn a_stop_waits_for_the_disk_up_to_the_drain_timeout() {
+    let Some((mut daemon, faults, mut client)) = stopping(Setup::new().args(&["--drain-timeout", "3600"])) else {
+        return;
+    };
+    until("it accepts no connection", || !daemon.setup().socket().exists());
     faults.release_syncs();
     assert!(client.line().contains("\"inserted\""));
     assert_eq!(daemon.wait().code(), Some(0));
@@ -167,7 +170,7 @@ fn told_to_stop_it_waits_for_the_disk_and_no_longer_than_it_may() {
     assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
 }
 
-/// Errors of a disk, with a part of what is said of them.
+/// Disk errors, with a part of the message for each.
 const ERRORS: [(i32, &str); 4] = [
     (libc::ENOSPC, "the store's disk is full: nothing was stored; free some space"),
     (libc::EIO, "the store's disk failed ("),
@@ -176,14 +179,14 @@ const ERRORS: [(i32, &str); 4] = [
 ];
 
 #[test]
-fn a_disk_that_takes_nothing_is_said_and_heals() {
+fn writes_fail_with_a_reason_while_the_disk_fails_and_succeed_after() {
     for (error, part) in ERRORS {
         let Some((daemon, faults)) = start(Setup::new()) else { return };
         let mut client = daemon.client();
         assert_eq!(refused(&mut client, TEXT), None);
         faults.fail(Fault::Write, error, 1);
         for n in 0..5 {
-            let said = refused(&mut client, &format!("Thought {n} finds no room.")).expect("no room means no");
+            let said = refused(&mut client, &format!("Thought {n} finds no space.")).expect("a full disk refuses it");
             assert!(said.contains(part) && said.contains("nothing was stored"), "{error}: {said}");
         }
         let reply = client.ask(r#"{"type":"pause"}"#);
@@ -191,7 +194,7 @@ fn a_disk_that_takes_nothing_is_said_and_heals() {
         assert_eq!(client.call("memory_recall", json!({"cue": "archive"}))["hits"][0]["literal_surface"], TEXT);
         assert_eq!(client.call("ping", json!({})), json!({}));
         faults.heal(Fault::Write);
-        assert_eq!(refused(&mut client, "Now there is room again."), None);
+        assert_eq!(refused(&mut client, "Now there is space again."), None);
         assert_eq!(client.ask(r#"{"type":"pause"}"#), json!({"ok": true, "paused": true}));
         assert_eq!(daemon.status()["records"], 2);
         assert_eq!(client.call("store_check", json!({}))["ok"], true);
@@ -199,7 +202,7 @@ fn a_disk_that_takes_nothing_is_said_and_heals() {
 }
 
 #[test]
-fn a_disk_that_fails_now_and_then_keeps_what_was_acknowledged_and_only_that() {
+fn a_disk_that_fails_at_times_keeps_exactly_what_was_acknowledged() {
     for (error, _) in ERRORS {
         let Some((mut daemon, faults)) = start(Setup::new()) else { return };
         let mut client = daemon.client();
@@ -273,38 +276,38 @@ fn with_mounts(setup: &Setup, script: &str) -> Option<Command> {
 }
 
 #[test]
-fn a_small_disk_fills_is_said_and_goes_on_when_there_is_room() {
+fn a_full_disk_is_reported_and_writes_go_on_after_space_is_freed() {
     let setup = Setup::new();
     let script = "set -e; mount -t tmpfs -o size=2m tmpfs \"$STORE\"; head -c 600000 /dev/zero >\"$STORE/ballast\"";
     let Some(command) = with_mounts(&setup, script) else { return };
     let mut daemon = setup.start_by(command);
     let mut client = daemon.client();
-    let text = |n: usize| format!("Thought {n}: {}", "words that need room ".repeat(100 + n % 7));
+    let text = |n: usize| format!("Thought {n}: {}", "words that need space ".repeat(100 + n % 7));
     let mut taken = 0;
     let said = loop {
-        assert!(taken < 2000, "two mebibytes never end");
+        assert!(taken < 2000, "two mebibytes are never full");
         match refused(&mut client, &text(taken)) {
             None => taken += 1,
             Some(said) => break said,
         }
     };
     assert!(said.contains("the store's disk is full: nothing was stored"), "{said}");
-    assert!(taken > 10, "{taken} found room");
+    assert!(taken > 10, "{taken} were stored");
     assert_eq!(client.call("ping", json!({})), json!({}));
     let recalled = client.call("memory_recall", json!({"cue": "words", "budget_tokens": 100_000}));
-    assert_eq!(recalled["hits"].as_array().map(Vec::len), Some(10), "what is there can be read");
+    assert_eq!(recalled["hits"].as_array().map(Vec::len), Some(10), "the stored records can be read");
     let inside = PathBuf::from(format!("/proc/{}/root", daemon.pid()));
     let ballast = daemon.setup().store().join("ballast");
     fs::remove_file(inside.join(ballast.strip_prefix("/").expect("a whole path"))).expect("it can be removed");
-    assert_eq!(refused(&mut client, "Now there is room again."), None);
-    let wanted: BTreeSet<String> = (0..taken).map(text).chain(["Now there is room again.".to_owned()]).collect();
+    assert_eq!(refused(&mut client, "Now there is space again."), None);
+    let wanted: BTreeSet<String> = (0..taken).map(text).chain(["Now there is space again.".to_owned()]).collect();
     assert_eq!(stored(&mut client), wanted);
     assert_eq!(client.call("store_check", json!({}))["ok"], true);
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
 #[test]
-fn a_disk_mounted_read_only_is_said_at_the_start() {
+fn a_read_only_disk_is_reported_at_the_start() {
     let setup = Setup::new();
     let script = "set -e; mount --bind \"$STORE\" \"$STORE\"; mount -o remount,bind,ro \"$STORE\"";
     let Some(mut command) = with_mounts(&setup, script) else { return };

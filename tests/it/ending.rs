@@ -1,4 +1,4 @@
-//! How the daemon ends: what it still answers, what it leaves behind, and what does not end it.
+//! How the daemon stops: what it still answers, what it leaves behind, and which signals do not stop it.
 
 use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -13,11 +13,11 @@ const INT: i32 = 2;
 const PIPE: i32 = 13;
 const TERM: i32 = 15;
 
-/// Longer than any test is willing to wait: what ends in spite of it did not wait for it.
+/// A drain timeout that no test reaches: a stop that succeeds did not wait for it.
 const NEVER: &[&str] = &["--drain-timeout", "3600"];
 
 #[test]
-fn with_idle_clients_it_ends_at_once_and_takes_its_path_along() {
+fn with_idle_clients_it_stops_at_once_and_removes_its_socket() {
     for signal in [TERM, INT] {
         let mut daemon = Setup::new().args(NEVER).start();
         let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
@@ -37,7 +37,7 @@ fn with_idle_clients_it_ends_at_once_and_takes_its_path_along() {
 }
 
 #[test]
-fn half_lines_do_not_hold_it_up_and_are_not_answered() {
+fn incomplete_lines_do_not_delay_the_stop_and_are_not_answered() {
     let mut daemon = Setup::new().args(NEVER).start();
     let mut small = daemon.client();
     small
@@ -51,12 +51,12 @@ fn half_lines_do_not_hold_it_up_and_are_not_answered() {
 }
 
 #[test]
-fn every_line_that_was_read_is_answered_before_the_end() {
+fn every_line_that_was_read_is_answered_before_the_stop() {
     let mut daemon = Setup::new().args(NEVER).start();
     let mut clients: Vec<Client> = (0..5).map(|_| daemon.client()).collect();
     let calls = 150;
     for (n, client) in clients.iter_mut().enumerate() {
-        // In one piece, so that what was read of it was all of it.
+        // In one write, so that the daemon reads either none or all of it.
         client.send((0..calls).map(|id| capture(n, id)).collect::<String>());
     }
     for client in &mut clients {
@@ -75,13 +75,13 @@ fn every_line_that_was_read_is_answered_before_the_end() {
 }
 
 #[test]
-fn calls_that_keep_coming_do_not_keep_it_and_are_answered_as_far_as_they_were_read() {
+fn calls_that_keep_coming_do_not_delay_the_stop_and_are_answered_as_far_as_read() {
     let mut daemon = Setup::new().args(NEVER).start();
     let stream = daemon.connect();
     let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
     let sender = std::thread::spawn(move || {
         let mut id = 0;
-        // Until the daemon has gone.
+        // Until the daemon has stopped.
         while (&stream).write_all(capture(0, id).as_bytes()).is_ok() {
             id += 1;
         }
@@ -93,7 +93,7 @@ fn calls_that_keep_coming_do_not_keep_it_and_are_answered_as_far_as_they_were_re
     daemon.signal(TERM);
     let mut answered = 50;
     loop {
-        // A daemon that goes while more is on its way resets the connection.
+        // A daemon that stops while more bytes arrive resets the connection.
         let line = replies.try_line();
         if line.is_empty() {
             break;
@@ -109,7 +109,7 @@ fn calls_that_keep_coming_do_not_keep_it_and_are_answered_as_far_as_they_were_re
 }
 
 #[test]
-fn a_client_that_never_reads_holds_it_up_no_longer_than_said() {
+fn a_client_that_never_reads_delays_the_stop_by_the_drain_timeout() {
     let mut daemon = Setup::new().args(&["--drain-timeout", "0.3"]).start();
     let deaf = with_a_client_that_never_reads(&daemon);
     let asked = Instant::now();
@@ -120,7 +120,7 @@ fn a_client_that_never_reads_holds_it_up_no_longer_than_said() {
 }
 
 #[test]
-fn while_it_ends_nobody_new_is_let_in_and_a_second_signal_ends_it_at_once() {
+fn a_stopping_daemon_accepts_no_connection_and_a_second_signal_ends_it_at_once() {
     for (first, second) in [(TERM, TERM), (INT, TERM)] {
         let mut daemon = Setup::new().args(NEVER).start();
         let deaf = with_a_client_that_never_reads(&daemon);
@@ -128,7 +128,7 @@ fn while_it_ends_nobody_new_is_let_in_and_a_second_signal_ends_it_at_once() {
         idle.call("ping", json!({}));
         daemon.signal(first);
         assert_eq!(idle.rest(), "");
-        let refused = UnixStream::connect(daemon.setup().socket()).expect_err("it listens no more");
+        let refused = UnixStream::connect(daemon.setup().socket()).expect_err("it no longer listens");
         assert!([ErrorKind::NotFound, ErrorKind::ConnectionRefused].contains(&refused.kind()), "{refused}");
         daemon.signal(second);
         assert_eq!(daemon.wait().code(), Some(1));
@@ -139,11 +139,11 @@ fn while_it_ends_nobody_new_is_let_in_and_a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn what_waits_for_its_reader_is_still_taken_after_the_signal() {
+fn output_that_waits_for_its_reader_is_sent_after_the_signal() {
     let mut daemon = Setup::new().args(NEVER).start();
     let mut slow = with_a_client_that_never_reads(&daemon);
     daemon.signal(TERM);
-    until("the path has gone", || !daemon.setup().socket().exists());
+    until("the path is removed", || !daemon.setup().socket().exists());
     let mut id = 0;
     while let line = slow.try_line()
         && !line.is_empty()
@@ -151,32 +151,32 @@ fn what_waits_for_its_reader_is_still_taken_after_the_signal() {
         assert!(line.starts_with(&format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id} iii")), "{line:.80}");
         id += 1;
     }
-    // Its socket alone held fewer.
+    // The socket's buffer alone holds fewer.
     assert!(id > 8, "{id} replies came");
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
 #[test]
-fn a_hangup_and_a_broken_pipe_do_not_end_it() {
+fn sighup_and_sigpipe_do_not_stop_it() {
     let mut daemon = setup();
     let mut client = daemon.client();
     for signal in [HUP, PIPE, HUP] {
         daemon.signal(signal);
-        // Replies that nobody will take.
+        // Replies that no client reads.
         let gone = daemon.connect();
         (&gone).write_all("{\"type\":\"status\"}\n".repeat(1000).as_bytes()).expect("the daemon reads");
         drop(gone);
         client.call("ping", json!({}));
         client.call("profile_get", json!({}));
     }
-    until("the others have left", || daemon.status()["connections"] == 2);
+    until("the others are closed", || daemon.status()["connections"] == 2);
     assert_eq!(daemon.stop().code(), Some(0));
 }
 
-/// A client with more output than its socket takes: the daemon cannot be rid of it before it reads.
+/// Returns a client with more output than its socket holds, so the daemon cannot finish it before it reads.
 fn with_a_client_that_never_reads(daemon: &Daemon) -> Client {
     let mut client = daemon.client();
-    // Its long ids come back. Not so much that the daemon stops reading.
+    // The long ids are echoed. Not so many that the daemon stops reading.
     for id in 0..10 {
         client.send(format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{id} {}\",\"method\":\"ping\"}}\n", "i".repeat(30 << 10)));
     }
@@ -189,7 +189,7 @@ fn capture(client: usize, id: usize) -> String {
     json!({"jsonrpc": "2.0", "id": id, "method": "memory_capture", "params": {"text": text}}).to_string() + "\n"
 }
 
-/// The id of a capture's reply, which says that it was kept.
+/// Returns the id of a capture's reply, which must say that the text was inserted.
 fn inserted(reply: &str) -> usize {
     let json: serde_json::Value = serde_json::from_str(reply).unwrap_or_else(|e| panic!("{reply:?}: {e}"));
     assert_eq!(json["result"]["status"], "inserted", "{reply}");

@@ -1,5 +1,5 @@
-//! What a machine does to a daemon: a socket file that goes away, sockets that take little, kills at any
-//! moment. It says so, heals where it can, and loses nobody's reply.
+//! Faults of the machine: a socket file that is removed, sockets with small buffers, kills at any point. The daemon logs
+//! them, recovers where it can, and loses no reply.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,12 +24,12 @@ use crate::shim::{Fault, faulty};
 
 const PING: &str = "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
 
-/// A daemon that looks after its socket so often that a test can wait for it.
+/// Returns the setup of a daemon that checks its socket every 20 ms.
 fn watchful() -> Setup {
     Setup::new().args(&["--look-every", "0.02"])
 }
 
-/// A ping's reply came over a new connection.
+/// Returns true if a ping over a new connection is answered.
 fn answers(socket: &Path) -> bool {
     let Ok(stream) = UnixStream::connect(socket) else { return false };
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
@@ -38,7 +38,7 @@ fn answers(socket: &Path) -> bool {
 }
 
 #[test]
-fn a_deleted_socket_file_is_bound_again_and_who_was_there_is_kept() {
+fn a_deleted_socket_file_is_bound_again_and_connections_stay() {
     let mut daemon = watchful().start();
     let socket = daemon.setup().socket();
     let mut client = daemon.client();
@@ -49,9 +49,9 @@ fn a_deleted_socket_file_is_bound_again_and_who_was_there_is_kept() {
         until("it answers", || answers(&socket));
         let about = fs::metadata(&socket).expect("it is there");
         assert_eq!(about.mode() & 0o777, 0o600);
-        assert_ne!(about.ino(), before, "the old one was open still");
-        assert_eq!(client.call("ping", json!({})), json!({}), "who was connected stays");
-        until("it is said", || daemon.log().matches("was missing and was bound again").count() == round);
+        assert_ne!(about.ino(), before, "the old socket was still open");
+        assert_eq!(client.call("ping", json!({})), json!({}), "the connection stays");
+        until("it is logged", || daemon.log().matches("was missing and was bound again").count() == round);
     }
     let said = String::from_utf8(daemon.setup().start_and_fail().stderr).expect("text");
     assert!(said.contains("another daemon (process "), "the lock is still held: {said}");
@@ -60,11 +60,11 @@ fn a_deleted_socket_file_is_bound_again_and_who_was_there_is_kept() {
 }
 
 #[test]
-fn who_waited_at_the_deleted_socket_is_served() {
+fn clients_that_wait_at_the_deleted_socket_are_served() {
     let daemon = watchful().start();
     let socket = daemon.setup().socket();
     for round in 0..20 {
-        // Connected, perhaps not accepted yet, when the file goes.
+        // Connected, perhaps not accepted yet, when the file is removed.
         let mut waiting: Vec<Client> = (0..30).map(|_| daemon.client()).collect();
         fs::remove_file(&socket).expect("it can be removed");
         for client in &mut waiting {
@@ -78,7 +78,7 @@ fn who_waited_at_the_deleted_socket_is_served() {
 }
 
 #[test]
-fn a_deleted_folder_is_made_again_and_its_lock_is_held() {
+fn a_deleted_folder_is_created_again_and_its_lock_is_held() {
     let daemon = watchful().socket_at("run/d.sock").start();
     let socket = daemon.setup().socket();
     fs::remove_dir_all(daemon.setup().home().join("run")).expect("it can be removed");
@@ -89,17 +89,17 @@ fn a_deleted_folder_is_made_again_and_its_lock_is_held() {
 }
 
 #[test]
-fn a_path_that_is_anothers_now_is_left_alone_said_once_and_taken_back_when_it_is_free() {
+fn a_path_taken_by_another_program_is_left_alone_logged_once_and_bound_when_free() {
     let daemon = watchful().start();
     let socket = daemon.setup().socket();
     let mut client = daemon.client();
     let elsewhere = daemon.setup().home().join("theirs");
     let theirs = UnixListener::bind(&elsewhere).expect("a socket can be made");
     fs::rename(&elsewhere, &socket).expect("it takes the place");
-    until("it is said", || daemon.log().contains("another program listens at"));
+    until("it is logged", || daemon.log().contains("another program listens at"));
     let mut ticks = || client.ask(r#"{"type":"status"}"#)["last_tick_at"].clone();
     let first = ticks();
-    until("it has looked again", || ticks() != first);
+    until("it has ticked again", || ticks() != first);
     assert_eq!(daemon.log().matches("is not bound again").count(), 1, "{}", daemon.log());
     drop(theirs);
     until("it answers again", || answers(&socket));
@@ -107,8 +107,8 @@ fn a_path_that_is_anothers_now_is_left_alone_said_once_and_taken_back_when_it_is
 }
 
 #[test]
-fn it_is_looked_at_each_wake() {
-    // The minute of the default never comes in this test.
+fn the_socket_is_checked_at_each_wake() {
+    // The default interval of a minute does not pass in this test.
     let daemon = Setup::new().args(&["--drowsy-after", "0.1"]).start();
     let socket = daemon.setup().socket();
     let mut client = daemon.client();
@@ -139,15 +139,15 @@ fn an_inherited_socket_is_not_bound_again() {
     assert!(!daemon.log().contains("bound again"), "{}", daemon.log());
 }
 
-/// Rounds of a test that grows with patience: `FAULT_ROUNDS`, else this many.
+/// Returns the rounds of a test: `FAULT_ROUNDS` from the environment, else `usual`.
 fn rounds(usual: usize) -> usize {
     std::env::var("FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(usual)
 }
 
-/// Whatever a client waits for, it has a connection within its patience, and what it then sends is answered.
-fn is_served(socket: &Path, round: usize) {
+/// Connects, retrying as a client does, and asserts that a ping is answered.
+fn assert_served(socket: &Path, round: usize) {
     let mut connected = None;
-    until("somebody accepts", || {
+    until("a daemon accepts", || {
         connected = UnixStream::connect(socket).ok();
         connected.is_some()
     });
@@ -160,7 +160,7 @@ fn is_served(socket: &Path, round: usize) {
 }
 
 #[test]
-fn of_two_starters_at_once_one_wins_and_no_client_is_lost() {
+fn of_two_daemons_started_at_once_one_serves_and_no_client_is_lost() {
     for round in 0..rounds(15) {
         let setup = Setup::new();
         if round % 2 == 1 {
@@ -170,11 +170,11 @@ fn of_two_starters_at_once_one_wins_and_no_client_is_lost() {
         let mut starters = [start(), start()];
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..5).for_each(|_| is_served(&setup.socket(), round)));
+                scope.spawn(|| (0..5).for_each(|_| assert_served(&setup.socket(), round)));
             }
         });
         let mut ended = Vec::new();
-        until("one has given up", || {
+        until("one has exited", || {
             ended = starters.iter_mut().map(|starter| starter.try_wait().expect("it can be asked")).collect();
             ended.iter().flatten().count() == 1
         });
@@ -188,7 +188,7 @@ fn of_two_starters_at_once_one_wins_and_no_client_is_lost() {
 }
 
 #[test]
-fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
+fn after_each_of_many_kills_it_starts_with_every_acknowledged_record() {
     let mut daemon = setup();
     let mut acknowledged = 0;
     for round in 0..rounds(15) {
@@ -202,7 +202,7 @@ fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
                 })
                 .count() as u64
         });
-        // At a moment of its own each time: the start, the first commit, a checkpoint.
+        // At another point each time: the start, the first commit, a checkpoint.
         until("it is about that far", || daemon.status()["records"].as_u64() >= Some(acknowledged + round as u64 % 40));
         daemon.kill();
         acknowledged += writer.join().expect("it ends");
@@ -210,7 +210,7 @@ fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
         let records = daemon.status()["records"].as_u64().expect("a number");
         assert!(records >= acknowledged, "round {round}: {records} of {acknowledged} are left");
         assert!(records <= acknowledged + 1, "round {round}: {records}, and {acknowledged} were acknowledged");
-        // The one that was under way may have been committed.
+        // The capture in progress may have been committed.
         acknowledged = records;
     }
     let report = daemon.client().call("topology", json!({}));
@@ -219,7 +219,7 @@ fn killed_again_and_again_it_starts_each_time_with_all_that_was_acknowledged() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn sockets_that_take_a_few_bytes_at_a_time_lose_nothing() {
+fn sockets_with_small_buffers_lose_nothing() {
     let daemon = setup();
     let mut writer = daemon.client();
     for n in 0..20 {
@@ -262,7 +262,7 @@ fn sockets_that_take_a_few_bytes_at_a_time_lose_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_is_missing() {
+fn a_log_pipe_without_a_reader_blocks_no_client_and_counts_dropped_records() {
     let setup = Setup::new().env("IAID_LOG", "trace");
     let log = setup.home().join("unread");
     assert!(Command::new("mkfifo").arg(&log).status().expect("mkfifo runs").success());
@@ -275,7 +275,7 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_is_missing() {
         assert_eq!(daemon.client().call("ping", json!({})), json!({}));
     }
     let mut text = Vec::new();
-    until("what is missing is said", || {
+    until("the dropped records are logged", || {
         let mut some = [0; 4096];
         let count = reader.read(&mut some).unwrap_or(0);
         text.extend_from_slice(&some[..count]);
@@ -285,13 +285,13 @@ fn a_log_that_nobody_reads_keeps_nobody_waiting_and_says_what_is_missing() {
 }
 
 #[test]
-fn signals_amid_calls_lose_nothing() {
+fn signals_during_calls_lose_nothing() {
     let daemon = setup();
     let mut client = daemon.client();
     let (pid, done) = (daemon.pid().to_string(), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            // SIGHUP is caught and does nothing: system calls end early with EINTR.
+            // SIGHUP is caught and ignored: system calls fail with EINTR.
             while !done.load(Ordering::Relaxed) {
                 assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
             }
@@ -309,7 +309,7 @@ fn signals_amid_calls_lose_nothing() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn while_nobody_can_be_accepted_who_is_there_is_served_and_who_waits_is_kept() {
+fn while_accept_fails_open_connections_are_served_and_waiting_ones_are_kept() {
     const WAITING: u64 = 20;
     for error in [libc::ENFILE, libc::EMFILE] {
         let Some((setup, faults)) = faulty(Setup::new()) else { return };
@@ -320,12 +320,15 @@ fn while_nobody_can_be_accepted_who_is_there_is_served_and_who_waits_is_kept() {
         faults.fail(Fault::Accept, error, 1);
         let mut waiting: Vec<Client> = (0..WAITING).map(|_| daemon.client()).collect();
         waiting.iter_mut().for_each(|client| client.send(PING));
-        until("it has tried again", || faults.failed(Fault::Accept) > 2 * (WAITING + 4));
-        assert_eq!(client.call("memory_capture", json!({"text": "Said amid it all."}))["status"], "inserted");
-        // Each try is two calls, one of them without the reserve. A try a newcomer, else ten a second.
-        let tries = faults.failed(Fault::Accept) / 2;
-        let patient = WAITING + 3 + (began.elapsed().as_millis() / 100) as u64;
-        assert!(tries <= patient, "{tries} tries, {patient} are patient");
+        until("it has retried", || faults.failed(Fault::Accept) > 2 * (WAITING + 4));
+        assert_eq!(
+            client.call("memory_capture", json!({"text": "Captured while accept fails."}))["status"],
+            "inserted"
+        );
+        // Each attempt is two calls, one of them without the reserve. One attempt a new connection, else ten a second.
+        let attempts = faults.failed(Fault::Accept) / 2;
+        let most = WAITING + 3 + (began.elapsed().as_millis() / 100) as u64;
+        assert!(attempts <= most, "{attempts} attempts, at most {most}");
         assert_eq!(daemon.log().matches("cannot accept connections, retrying").count(), 1, "{}", daemon.log());
         faults.heal(Fault::Accept);
         for client in &mut waiting {
@@ -337,9 +340,9 @@ fn while_nobody_can_be_accepted_who_is_there_is_served_and_who_waits_is_kept() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn who_cannot_be_accepted_now_and_then_is_told_in_one_line() {
+fn a_connection_that_cannot_be_accepted_gets_one_error_line() {
     let mut refused = 0;
-    // Each other client is refused by one of these, and nobody by another, whose turn is when nobody waits.
+    // Some of these refuse each other client. Some refuse none: their turn comes when no client waits.
     for (error, every) in (2..8).map(|every| (if every % 2 == 0 { libc::ENFILE } else { libc::EMFILE }, every)) {
         let Some((setup, faults)) = faulty(Setup::new()) else { return };
         let daemon = setup.start();
@@ -347,12 +350,12 @@ fn who_cannot_be_accepted_now_and_then_is_told_in_one_line() {
         let before = refused;
         for n in 0..20 {
             let mut client = daemon.client();
-            // It may have been told, and its connection closed, before it asks.
+            // The error may arrive, and the connection be closed, before the request is sent.
             client.try_send(PING);
             let reply: Value = serde_json::from_str(&client.try_line()).expect("a whole reply");
             if reply.get("result").is_none() {
-                let told = json!({"code": -32001, "message": "out of file descriptors"});
-                assert_eq!((&reply["id"], &reply["error"]), (&Value::Null, &told), "{every}: {n}");
+                let error = json!({"code": -32001, "message": "out of file descriptors"});
+                assert_eq!((&reply["id"], &reply["error"]), (&Value::Null, &error), "{every}: {n}");
                 assert_eq!(client.try_line(), "", "{every}: {n}: one line");
                 refused += 1;
             }
@@ -361,12 +364,12 @@ fn who_cannot_be_accepted_now_and_then_is_told_in_one_line() {
         assert_eq!(daemon.status()["refused_connections"], refused - before, "{every}");
         assert!(answers(&daemon.setup().socket()));
     }
-    assert!(refused > 0, "nobody was refused");
+    assert!(refused > 0, "no client was refused");
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn whatever_call_a_signal_ends_is_made_again() {
+fn a_system_call_that_fails_with_eintr_is_repeated() {
     for every in [2, 3, 7] {
         let Some((setup, faults)) = faulty(Setup::new()) else { return };
         faults.fail(Fault::Interrupt, libc::EINTR, every);

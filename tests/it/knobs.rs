@@ -1,19 +1,19 @@
-//! The knobs that act: each of six changes a recall or a session's start as it says, unset it changes
-//! nothing, and the other five are told to the session and change no recall.
+//! The profile's knobs: each of six changes a recall or the session's start payload as documented and changes nothing at
+//! its default; the other five appear in the payload and change no recall.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Client, setup};
 
-/// What a knob is to do: a call whose answer it changes, and what of the answer.
+/// A knob, a call whose result it changes, and the part of the result that changes.
 struct Case {
     knob: &'static str,
     unset: Value,
     method: &'static str,
     params: Value,
-    look: fn(&Value) -> Value,
+    part: fn(&Value) -> Value,
     before: Value,
-    /// Values, and what is then seen.
+    /// Values, and the part of the result for each.
     then: Vec<(Value, Value)>,
 }
 
@@ -71,12 +71,12 @@ fn has_lines(answer: &Value) -> Value {
 
 fn cases() -> Vec<Case> {
     let kettles = json!({"cue": "kettle", "limit": 4});
-    let recall = |knob, unset, params: &Value, look, before, then| Case {
+    let recall = |knob, unset, params: &Value, part, before, then| Case {
         knob,
         unset,
         method: "memory_recall",
         params: params.clone(),
-        look,
+        part,
         before,
         then,
     };
@@ -141,7 +141,7 @@ fn cases() -> Vec<Case> {
             unset: json!("minimal"),
             method: "session_start_payload",
             params: json!({}),
-            look: has_lines,
+            part: has_lines,
             before: wake("minimal", false),
             then: vec![(json!("standard"), wake("standard", true)), (json!("deep"), wake("deep", true))],
         },
@@ -154,26 +154,26 @@ fn set(client: &mut Client, knob: &str, value: &Value) {
 }
 
 #[test]
-fn each_of_six_knobs_makes_the_difference_it_says_and_none_when_unset() {
+fn each_of_six_knobs_has_its_documented_effect_and_none_at_its_default() {
     let daemon = setup();
     let mut client = daemon.client();
     fill(&mut client);
     for case in cases() {
-        let Case { knob, unset, method, params, look, before, then } = case;
+        let Case { knob, unset, method, params, part, before, then } = case;
         let whole = client.call(method, params.clone());
-        assert_eq!(look(&whole), before, "{knob} as it comes: {whole}");
+        assert_eq!(part(&whole), before, "{knob} at its default: {whole}");
         for (value, seen) in then {
             set(&mut client, knob, &value);
             let got = client.call(method, params.clone());
-            assert_eq!(look(&got), seen, "{knob} {value}: {got}");
+            assert_eq!(part(&got), seen, "{knob} {value}: {got}");
         }
         set(&mut client, knob, &unset);
-        assert_eq!(client.call(method, params), whole, "{knob} unset again");
+        assert_eq!(client.call(method, params), whole, "{knob} at its default again");
     }
 }
 
 #[test]
-fn a_leaning_decides_among_answers_and_makes_none() {
+fn preferences_reorder_hits_and_add_none() {
     let daemon = setup();
     let mut client = daemon.client();
     fill(&mut client);
@@ -183,11 +183,11 @@ fn a_leaning_decides_among_answers_and_makes_none() {
         assert_eq!(first(&client.call("memory_recall", json!({"cue": cue}))), found, "{cue}");
     }
     let strangers = client.call("memory_recall", json!({"cue": "volcano"}));
-    assert_eq!(strangers["hits"], json!([]), "what has none of the words is no answer");
+    assert_eq!(strangers["hits"], json!([]), "a record without any of the words is no hit");
 }
 
 #[test]
-fn the_other_five_are_told_to_the_session_and_change_no_recall() {
+fn the_other_five_appear_in_the_session_payload_and_change_no_recall() {
     let daemon = setup();
     let mut client = daemon.client();
     fill(&mut client);
@@ -200,14 +200,18 @@ fn the_other_five_are_told_to_the_session_and_change_no_recall() {
         ("inertia_awareness", "false", json!(true)),
         ("camouflaging_relaxation", "0.0", json!(0.75)),
     ] {
-        let told = |client: &mut Client| {
+        let payload_text = |client: &mut Client| {
             let payload = client.call("session_start_payload", json!({"wake_depth": "standard"}));
             payload["l0"].as_str().expect("a text").to_owned()
         };
-        assert!(told(&mut client).contains(&format!("{knob} {unset}")), "{knob}: {}", told(&mut client));
+        assert!(
+            payload_text(&mut client).contains(&format!("{knob} {unset}")),
+            "{knob}: {}",
+            payload_text(&mut client)
+        );
         set(&mut client, knob, &value);
         let said = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        assert!(told(&mut client).contains(&format!("{knob} {said}")), "{knob}: {}", told(&mut client));
+        assert!(payload_text(&mut client).contains(&format!("{knob} {said}")), "{knob}: {}", payload_text(&mut client));
         assert_eq!(client.call("memory_recall", params.clone()), recalled, "{knob}");
     }
 }

@@ -1,4 +1,4 @@
-//! The seven control messages: what they reply, what they leave on disk, and what survives.
+//! The seven control messages: their replies, what they write, and what survives a kill.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -21,7 +21,7 @@ fn state(daemon: &Daemon) -> Value {
     serde_json::from_str(&text).expect("it is JSON")
 }
 
-/// The names in the store's folder that begin with the state file's.
+/// Returns the names in the store's folder that begin with the state file's name.
 fn beside(store: &Path) -> Vec<String> {
     let names = fs::read_dir(store).expect("the folder is there").flatten();
     let names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
@@ -32,7 +32,7 @@ fn paused(daemon: &Daemon) -> bool {
     daemon.status()["scheduler_paused"].as_bool().expect("it is there")
 }
 
-fn no_complaint(daemon: &Daemon) {
+fn assert_no_warnings(daemon: &Daemon) {
     let log = daemon.log();
     assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
 }
@@ -57,7 +57,7 @@ fn each_message_has_its_exact_reply() {
         client.send(format!("{message}\n"));
         assert_eq!(client.line(), reply, "{message}");
     }
-    no_complaint(&daemon);
+    assert_no_warnings(&daemon);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn status_has_every_key_of_the_contract() {
 }
 
 #[test]
-fn pause_shows_at_once_and_outlives_a_kill() {
+fn pause_is_visible_at_once_and_survives_a_kill() {
     let mut daemon = setup();
     for (message, want) in [("pause", true), ("pause", true), ("resume", false), ("pause", true)] {
         daemon.client().ask(&json!({"type": message}).to_string());
@@ -106,11 +106,11 @@ fn pause_shows_at_once_and_outlives_a_kill() {
     assert_eq!(daemon.stop().code(), Some(0));
     daemon.restart();
     assert!(paused(&daemon), "after a stop");
-    no_complaint(&daemon);
+    assert_no_warnings(&daemon);
 }
 
 #[test]
-fn what_was_asked_is_on_disk_before_its_reply() {
+fn a_request_is_on_disk_before_its_reply() {
     let daemon = setup();
     let mut client = daemon.client();
     client.ask(&json!({"type": "user_initiated_sleep", "reason": "ä".repeat(600), "ts": "t".repeat(70)}).to_string());
@@ -131,7 +131,7 @@ fn what_was_asked_is_on_disk_before_its_reply() {
 }
 
 #[test]
-fn a_message_is_carried_out_though_its_sender_has_gone() {
+fn a_message_is_carried_out_after_its_sender_has_disconnected() {
     let daemon = setup();
     for round in 0..50 {
         let want = round % 2 == 0;
@@ -140,11 +140,11 @@ fn a_message_is_carried_out_though_its_sender_has_gone() {
         drop(client);
         until("it is carried out", || paused(&daemon) == want);
     }
-    no_complaint(&daemon);
+    assert_no_warnings(&daemon);
 }
 
-/// Asks for REM cycles, numbered from `at` on, until the daemon goes. Gives the last number that was
-/// answered, which `answered` follows.
+/// Sends `force_rem`, numbered from `at`, until the daemon is killed. Returns the last number that was answered, which
+/// `answered` follows.
 fn ask_in_turn(mut client: Client, at: usize, answered: &AtomicUsize) -> usize {
     for number in at.. {
         answered.store(number - 1, Ordering::Relaxed);
@@ -160,7 +160,7 @@ fn ask_in_turn(mut client: Client, at: usize, answered: &AtomicUsize) -> usize {
     unreachable!("the numbers do not end")
 }
 
-/// Opens sessions until the daemon goes.
+/// Opens sessions until the daemon is killed.
 fn open_sessions(mut client: Client, name: usize) {
     for n in 0.. {
         let message = json!({"type": "session_open", "session_id": format!("{name}-{n}-{}", "x".repeat(100))});
@@ -171,7 +171,7 @@ fn open_sessions(mut client: Client, name: usize) {
 }
 
 #[test]
-fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
+fn a_kill_during_many_writes_leaves_a_complete_file_with_every_answered_request() {
     let mut daemon = setup();
     let mut answered = 0;
     for round in 0..20 {
@@ -191,7 +191,7 @@ fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
                 scope.spawn(move || open_sessions(client, round * 2 + name));
             }
             let asker = scope.spawn(|| ask_in_turn(asking, answered + 1, &now_answered));
-            // Some rounds end within the first writes, some amid many.
+            // Some rounds end within the first writes, some after many.
             until("it was read", || reads.load(Ordering::Relaxed) > 0);
             until("enough was answered", || now_answered.load(Ordering::Relaxed) > answered + round % 7);
             daemon.kill();
@@ -200,17 +200,17 @@ fn a_kill_amid_a_storm_leaves_a_whole_file_with_all_that_was_answered() {
         });
         daemon.restart();
         daemon.status();
-        // The one that was under way when it was killed may have been written, and not answered.
+        // The request in progress at the kill may have been written and not answered.
         let kept = state(&daemon)["force_rem_request"]["ts"].as_str().and_then(|ts| ts.parse().ok());
         assert!(kept == Some(last) || kept == Some(last + 1), "round {round}: {last} was answered, {kept:?} is kept");
         answered = kept.unwrap_or(last);
         until("nothing lies beside it", || beside(&daemon.setup().store()) == [NAME]);
     }
-    no_complaint(&daemon);
+    assert_no_warnings(&daemon);
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_set_aside_whole() {
+fn an_unusable_state_file_is_set_aside_unchanged() {
     for text in [&b""[..], b"{\"scheduler_paused\":tr", b"[1]", b"\"text\"", b"{\"scheduler_paused\":3}", b"\xff\xfe\0"]
     {
         let setup = Setup::new();
@@ -245,19 +245,19 @@ fn keys_of_other_versions_are_kept() {
 }
 
 #[test]
-fn a_state_that_cannot_be_written_is_said_and_changes_nothing() {
+fn a_state_that_cannot_be_written_is_reported_and_changes_nothing() {
     let daemon = setup();
     let mut client = daemon.client();
     client.ask(r#"{"type":"pause"}"#);
-    // A folder can be renamed onto by nothing but a folder, whoever asks: root too.
+    // rename(2) replaces a directory by a directory only, even for root.
     fs::remove_file(state_path(&daemon)).expect("it can be removed");
     fs::create_dir(state_path(&daemon)).expect("a folder can be made");
     for (message, was) in [("resume", true), ("pause", true)] {
         let reply = client.ask(&json!({"type": message}).to_string());
         assert_eq!((&reply["ok"], &reply["reason"]), (&json!(false), &json!("state_write_failed")), "{reply}");
-        let error = reply["error"].as_str().expect("it is said why");
+        let error = reply["error"].as_str().expect("the reason");
         assert!(!error.is_empty() && error.chars().count() <= 200, "{reply}");
-        assert_eq!(paused(&daemon), was, "what was not written is not so");
+        assert_eq!(paused(&daemon), was, "a change that was not written is not in force");
     }
     assert!(daemon.log().contains("cannot be written"), "{}", daemon.log());
     assert_eq!(beside(&daemon.setup().store()), [NAME], "no half-written file is left");

@@ -1,5 +1,5 @@
-//! Time as the memory sees it: when something was said, since when and until when it holds, and that the
-//! old is not buried under the new.
+//! Times of records: `ts`, `valid_from` and `valid_to`, the filters `since` and `until`, and the ranking of old records
+//! against new ones.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn ids(hits: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_time_given_is_since_when_it_holds_whatever_the_zone() {
+fn ts_becomes_valid_from_in_utc_from_any_zone() {
     let daemon = setup();
     let mut client = daemon.client();
     for (n, (ts, valid_from)) in [
@@ -47,7 +47,7 @@ fn the_time_given_is_since_when_it_holds_whatever_the_zone() {
 }
 
 #[test]
-fn since_and_until_keep_to_the_days_they_name() {
+fn since_and_until_include_the_days_they_name() {
     let daemon = setup();
     let mut client = daemon.client();
     for ts in ["2024-03-09T23:59:59Z", "2024-03-10T00:00:00Z", "2024-03-10T23:59:59.5Z", "2024-03-11T00:00:00Z"] {
@@ -69,21 +69,21 @@ fn since_and_until_keep_to_the_days_they_name() {
 }
 
 #[test]
-fn a_fact_contradicted_four_times_shows_the_newest_first_and_all_the_others_under_it() {
+fn a_fact_contradicted_four_times_shows_the_newest_first_and_the_others_below() {
     let mut daemon = setup();
     let mut client = daemon.client();
     let mut chain = vec![capture(&mut client, "Momo lives in Rome, near the river.", "2020-01-01")];
     for city in ["Paris", "Berlin", "Madrid", "Vienna"] {
         let fact = format!("Momo has moved and lives in {city}.");
-        // Whichever of them is contradicted, the last one is.
+        // Contradicting any record of the chain replaces its newest one.
         let of = if chain.len().is_multiple_of(2) { chain.first() } else { chain.last() };
         let got = client.call("memory_contradict", json!({"id": of, "new_fact": fact}));
         chain.push(got["new_record_id"].as_str().expect("an id").to_owned());
     }
     capture(&mut client, "Whoever lives in Rome has seen the river.", "2024-01-01");
     chain.reverse();
-    for round in ["awake", "after a kill", "after a night"] {
-        // The first one's own words, too, bring the last one before it.
+    for round in ["awake", "after a kill", "after a cycle"] {
+        // Even the words of the oldest one rank the newest one first.
         for cue in ["where does Momo live?", "Momo lives in Rome near the river"] {
             let recalled = recall(&mut client, cue);
             let hits = ids(&recalled["hits"]);
@@ -110,7 +110,7 @@ fn a_fact_contradicted_four_times_shows_the_newest_first_and_all_the_others_unde
 }
 
 #[test]
-fn a_fact_that_is_two_years_old_and_matches_wins_over_yesterdays_that_does_not() {
+fn an_old_fact_that_matches_ranks_above_recent_ones_that_do_not() {
     let daemon = setup();
     let mut client = daemon.client();
     let old = capture(&mut client, "The spare key is with Mrs. Oyelaran on the second floor.", "2024-05-01");
@@ -119,19 +119,19 @@ fn a_fact_that_is_two_years_old_and_matches_wins_over_yesterdays_that_does_not()
         let text = format!("Yesterday number {n}: {}.", of[n % 4]);
         capture(&mut client, &text, &format!("2026-05-01T{:02}:{:02}:00Z", n / 60, n % 60));
     }
-    let ask = |client: &mut Client| {
+    let assert_first = |client: &mut Client| {
         for cue in ["who has the spare key?", "spare key Oyelaran", "is the key on the second floor"] {
             let recalled = recall(client, cue);
             assert_eq!(ids(&recalled["hits"])[0], old, "{cue}: {}", recalled["hits"][0]);
         }
     };
-    ask(&mut client);
+    assert_first(&mut client);
     client.call("memory_consolidate", json!({}));
-    ask(&mut client);
+    assert_first(&mut client);
 }
 
 #[test]
-fn of_two_that_match_alike_the_one_said_last_comes_first_whenever_it_was_stored() {
+fn of_two_equal_matches_the_later_ts_ranks_first_in_any_order_of_storing() {
     for stored in [["2024-05-01", "2026-05-01"], ["2026-05-01", "2024-05-01"]] {
         let daemon = setup();
         let mut client = daemon.client();
