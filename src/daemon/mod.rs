@@ -99,7 +99,7 @@ pub fn serve(
         maintenance: memory.night(),
         notifier,
         thresholds: options.thresholds,
-        socket: listener.place(),
+        socket: listener.bound_path(),
         check_interval: options.check_interval,
         release_after: options.release_after,
     });

@@ -61,7 +61,7 @@ impl SocketWatch {
         self.logged_error = outcome.as_ref().err().cloned();
         let listener = outcome.ok().flatten()?;
         log::warn!("socket {} was missing and was bound again", path.display());
-        self.path = listener.place();
+        self.path = listener.bound_path();
         Some(listener)
     }
 }
@@ -79,7 +79,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let listener = Listener::bind(&dir.path().join("a.sock")).unwrap();
         let start = Instant::now();
-        let mut watch = SocketWatch::new(listener.place(), INTERVAL, start);
+        let mut watch = SocketWatch::new(listener.bound_path(), INTERVAL, start);
         assert_eq!(watch.deadline(State::Wake), Some(start));
         assert!(watch.begin(State::Wake, start).is_some());
         assert!(watch.checked(Ok(None)).is_none());
@@ -110,25 +110,25 @@ mod tests {
         let path = dir.path().join("a.sock");
         let first = Listener::bind(&path).unwrap();
         let start = Instant::now();
-        let mut watch = SocketWatch::new(first.place(), INTERVAL, start);
+        let mut watch = SocketWatch::new(first.bound_path(), INTERVAL, start);
         fs::remove_file(&path).unwrap();
         let path_to_check = watch.begin(State::Wake, start + INTERVAL).unwrap();
-        let second = watch.checked(path_to_check.renew()).expect("another listener");
+        let second = watch.checked(path_to_check.rebind_if_gone()).expect("another listener");
         drop(first);
         assert!(path.exists(), "closing the old listener does not remove the path of the new one");
         let path_to_check = watch.begin(State::Wake, start + INTERVAL * 2).unwrap();
-        assert!(watch.checked(path_to_check.renew()).is_none());
+        assert!(watch.checked(path_to_check.rebind_if_gone()).is_none());
 
         fs::remove_file(&path).unwrap();
         fs::write(&path, "kept").unwrap();
         for round in 3..5 {
             let path_to_check = watch.begin(State::Wake, start + INTERVAL * round).unwrap();
-            assert!(watch.checked(path_to_check.renew()).is_none());
-            assert!(watch.logged_error.as_ref().unwrap().contains("is a plain file"), "{:?}", watch.logged_error);
+            assert!(watch.checked(path_to_check.rebind_if_gone()).is_none());
+            assert!(watch.logged_error.as_ref().unwrap().contains("is a regular file"), "{:?}", watch.logged_error);
         }
         fs::remove_file(&path).unwrap();
         let path_to_check = watch.begin(State::Wake, start + INTERVAL * 5).unwrap();
-        assert!(watch.checked(path_to_check.renew()).is_some());
+        assert!(watch.checked(path_to_check.rebind_if_gone()).is_some());
         assert_eq!(watch.logged_error, None);
         drop(second);
     }

@@ -107,7 +107,7 @@ impl Acceptor {
 
     fn admit(&self, stream: UnixStream) -> Accepted {
         match peer::peer_uid(&stream) {
-            Ok(uid) if peer::may_connect(uid, self.own_uid) => match stream::quiet(&stream) {
+            Ok(uid) if peer::may_connect(uid, self.own_uid) => match stream::disable_sigpipe(&stream) {
                 Ok(()) => Accepted::Peer(stream),
                 Err(e) => {
                     log::debug!("a connection was closed before it was served: {e}");

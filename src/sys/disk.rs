@@ -1,4 +1,4 @@
-//! What is free on a disk: statvfs(3).
+//! The free space of a file system: statvfs(3).
 
 use std::ffi::CString;
 use std::io;
@@ -6,12 +6,13 @@ use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::checked;
+use super::syscall::checked;
 
-/// Bytes that this user may still write on the disk that holds `path`.
+/// Returns the bytes that this user may still write to the file system of `path`.
 ///
 /// # Errors
-/// The system's, such as that the path is not there.
+/// Those of statvfs(3), such as [`io::ErrorKind::NotFound`], and [`io::ErrorKind::InvalidInput`] if the path contains a
+/// NUL byte.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut about = MaybeUninit::<libc::statvfs>::uninit();
@@ -29,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_that_is_there_has_a_number() {
+    fn an_existing_path_has_free_space() {
         let folder = tempfile::tempdir().unwrap();
         assert!(free_bytes(folder.path()).unwrap() > 0);
         assert_eq!(free_bytes(&folder.path().join("x")).unwrap_err().kind(), io::ErrorKind::NotFound);

@@ -1,6 +1,4 @@
-//! Is a descriptor that someone else opened the listening Unix stream socket we need?
-//!
-//! An inherited descriptor is checked before it is believed, and nothing about it is changed here.
+//! Checks that a descriptor opened by another process is a listening Unix stream socket. The descriptor is not changed.
 
 use std::fmt;
 use std::io;
@@ -8,41 +6,44 @@ use std::os::fd::{AsFd, RawFd};
 
 use super::socket;
 
-/// A descriptor that cannot be served from.
+/// A descriptor that is not a listening Unix stream socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidFd {
-    /// Its number, as it was given.
+    /// The number under which it was passed.
     pub fd: RawFd,
     /// What is wrong with it.
     pub why: FdFault,
 }
 
-/// What can be wrong with a descriptor.
+/// What is wrong with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FdFault {
     /// A negative number.
     Negative,
-    /// 0 to 2: standard input, output or error, to which other code writes without asking.
+    /// 0 to 2: standard input, output or error, which other code uses.
     Standard,
-    /// Nothing is open under this number.
+    /// No descriptor of this number is open.
     Closed,
-    /// A file, a pipe or the like.
+    /// Not a socket, but for instance a file or a pipe.
     NotSocket,
-    /// A socket of another family, such as TCP's.
+    /// A socket of another family, such as TCP.
     NotUnix,
     /// A datagram or sequenced-packet socket.
     NotStream,
     /// A connected socket, or one on which listen(2) was not called.
     NotListening,
-    /// The operating system refused to say; an errno.
+    /// A system call failed with this errno.
     Os(i32),
 }
 
-/// Checks that `fd`, known to its giver as `number`, is a listening Unix stream socket.
-pub(super) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
+/// Checks that `fd`, which was passed as `number`, is a listening Unix stream socket.
+///
+/// # Errors
+/// The first fault found: all but [`FdFault::Negative`], [`FdFault::Standard`] and [`FdFault::Closed`].
+pub(crate) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
     let unfit = |why| InvalidFd { fd: number, why };
     let fd = fd.as_fd();
-    // EBADF: opened with O_PATH, which is open and yet good for nothing.
+    // EBADF: opened with O_PATH.
     let kind = socket::option(fd, libc::SO_TYPE).map_err(|e| match e.raw_os_error() {
         Some(libc::ENOTSOCK | libc::EBADF) => unfit(FdFault::NotSocket),
         _ => unfit(FdFault::os(&e)),
@@ -56,8 +57,8 @@ pub(super) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
     match socket::option(fd, libc::SO_ACCEPTCONN) {
         Ok(0) => Err(unfit(FdFault::NotListening)),
         Ok(_) => Ok(()),
-        // macOS has the constant and refuses to answer by it. A connected socket can be told there
-        // still; one that never listened shows at the first accept(2), with EINVAL.
+        // macOS has the constant but not the option. A connected socket can be recognized there; one on which
+        // listen(2) was not called fails at the first accept(2), with EINVAL.
         Err(e) if cfg!(target_os = "macos") && e.raw_os_error() == Some(libc::ENOPROTOOPT) => {
             if socket::is_connected(fd) { Err(unfit(FdFault::NotListening)) } else { Ok(()) }
         }
@@ -66,7 +67,7 @@ pub(super) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
 }
 
 impl FdFault {
-    pub(super) fn os(error: &io::Error) -> FdFault {
+    pub(crate) fn os(error: &io::Error) -> FdFault {
         FdFault::Os(error.raw_os_error().unwrap_or_default())
     }
 }
@@ -75,17 +76,18 @@ impl fmt::Display for InvalidFd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let InvalidFd { fd, why } = self;
         match why {
-            FdFault::Negative => write!(f, "descriptor {fd} cannot exist: the numbers start at 3 here"),
-            FdFault::Standard => write!(
-                f,
-                "descriptor {fd} is one of standard input, output and error; hand the socket over as 3 or higher"
-            ),
-            FdFault::Closed => write!(f, "descriptor {fd} is not open; whoever starts the daemon must hand it over"),
-            FdFault::NotSocket => write!(f, "descriptor {fd} is no socket; {WANTED}"),
-            FdFault::NotUnix => write!(f, "descriptor {fd} is a socket, but no Unix one; {WANTED}"),
-            FdFault::NotStream => write!(f, "descriptor {fd} is a Unix socket, but no stream; {WANTED}"),
+            FdFault::Negative => write!(f, "descriptor {fd} is negative; pass the socket as 3 or higher"),
+            FdFault::Standard => {
+                write!(f, "descriptor {fd} is standard input, output or error; pass the socket as 3 or higher")
+            }
+            FdFault::Closed => {
+                write!(f, "descriptor {fd} is not open; the process that starts the daemon must pass it")
+            }
+            FdFault::NotSocket => write!(f, "descriptor {fd} is not a socket; {WANTED}"),
+            FdFault::NotUnix => write!(f, "descriptor {fd} is a socket, but not a Unix socket; {WANTED}"),
+            FdFault::NotStream => write!(f, "descriptor {fd} is a Unix socket, but not a stream socket; {WANTED}"),
             FdFault::NotListening => {
-                write!(f, "descriptor {fd} is a Unix stream socket that does not listen; {WANTED}")
+                write!(f, "descriptor {fd} is a Unix stream socket that is not listening; {WANTED}")
             }
             FdFault::Os(errno) => {
                 write!(f, "descriptor {fd} cannot be used: {}", io::Error::from_raw_os_error(*errno))
@@ -94,7 +96,7 @@ impl fmt::Display for InvalidFd {
     }
 }
 
-const WANTED: &str = "hand over a listening Unix stream socket";
+const WANTED: &str = "pass a listening Unix stream socket";
 
 impl std::error::Error for InvalidFd {}
 
@@ -108,7 +110,7 @@ mod tests {
     use crate::sys::socket::Address;
 
     #[test]
-    fn each_kind_of_descriptor_has_its_own_sentence() {
+    fn each_kind_of_descriptor_has_its_own_message() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         let unix = UnixListener::bind(at("listening")).unwrap();
@@ -129,9 +131,9 @@ mod tests {
             (std::io::pipe().unwrap().0.into(), Some(FdFault::NotSocket)),
         ];
         let mut said = std::collections::BTreeSet::new();
-        for (fd, misfit) in cases {
+        for (fd, fault) in cases {
             let got = check(&fd, 7).err();
-            assert_eq!(got, misfit.map(|why| InvalidFd { fd: 7, why }));
+            assert_eq!(got, fault.map(|why| InvalidFd { fd: 7, why }));
             if let Some(unfit) = got {
                 assert!(unfit.to_string().starts_with("descriptor 7 is "), "{unfit}");
                 said.insert(unfit.to_string());

@@ -1,15 +1,15 @@
-//! How many descriptors this process may open (RLIMIT_NOFILE, setrlimit(2)).
+//! The limit of open descriptors of this process (RLIMIT_NOFILE, setrlimit(2)).
 
 use std::io;
 
-use super::checked;
+use super::syscall::checked;
 
-/// Raises the soft limit to the hard one and returns the limit in force then, in descriptors;
-/// `u64::MAX` where there is none. Never lowers it. On macOS it goes to what setrlimit(2) there takes:
+/// Raises the soft limit to the hard one and returns the new soft limit, in descriptors;
+/// `u64::MAX` if there is none. Never lowers it. On macOS it is raised to the most that setrlimit(2) accepts there:
 /// kern.maxfilesperproc, or OPEN_MAX.
 ///
 /// # Errors
-/// Where the limit can be neither read nor, if it should be higher, raised at all.
+/// Those of getrlimit(2), and of setrlimit(2) if the limit could not be raised at all.
 pub fn raise() -> io::Result<u64> {
     let mut limit = current()?;
     let wanted = target(limit.rlim_cur, limit.rlim_max, ceiling());
@@ -29,12 +29,12 @@ pub fn raise() -> io::Result<u64> {
     Ok(in_descriptors(current()?.rlim_cur))
 }
 
-/// What macOS takes whatever else it says (`<sys/syslimits.h>`).
+/// The limit that macOS always accepts (`<sys/syslimits.h>`).
 const OPEN_MAX: libc::rlim_t = 10_240;
 
-/// The soft limit to ask for: the hard one, not over what the system takes, not under what is.
+/// Returns the soft limit to set: the hard one, at most `ceiling`, at least the present one.
 fn target(soft: libc::rlim_t, hard: libc::rlim_t, ceiling: libc::rlim_t) -> libc::rlim_t {
-    // RLIM_INFINITY is the largest of all on Linux and larger than any ceiling on macOS.
+    // RLIM_INFINITY is the largest value on Linux and larger than any ceiling on macOS.
     hard.min(ceiling).max(soft)
 }
 
@@ -44,12 +44,12 @@ fn in_descriptors(limit: libc::rlim_t) -> u64 {
     if limit == libc::RLIM_INFINITY { u64::MAX } else { limit as u64 }
 }
 
-/// The most that one process may open whatever its limits say.
+/// Returns the most descriptors that a process may open regardless of its limits.
 #[cfg(target_os = "macos")]
 fn ceiling() -> libc::rlim_t {
     let mut most: libc::c_int = 0;
     let mut size = size_of::<libc::c_int>();
-    // SAFETY: the name ends in NUL, the number lives over the call and has the size said.
+    // SAFETY: the name ends in NUL, the number lives over the call and has the size passed.
     let asked = checked(unsafe {
         libc::sysctlbyname(
             c"kern.maxfilesperproc".as_ptr(),
@@ -65,7 +65,7 @@ fn ceiling() -> libc::rlim_t {
     }
 }
 
-/// The most that one process may open whatever its limits say: the hard limit is never over it.
+/// Returns the most descriptors that a process may open regardless of its limits: the hard limit is never above it.
 #[cfg(not(target_os = "macos"))]
 fn ceiling() -> libc::rlim_t {
     libc::RLIM_INFINITY
@@ -92,7 +92,7 @@ mod tests {
     const ENDLESS: libc::rlim_t = libc::RLIM_INFINITY;
 
     #[test]
-    fn the_hard_limit_is_asked_for_as_far_as_the_system_takes_it() {
+    fn the_target_is_the_hard_limit_up_to_the_ceiling() {
         for (soft, hard, ceiling, want) in [
             (256, 1024, ENDLESS, 1024),
             (1024, 1024, ENDLESS, 1024),
@@ -109,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn a_low_limit_is_raised_and_says_where_it_is() {
-        match testing::role("sys::fd_limit::tests::a_low_limit_is_raised_and_says_where_it_is") {
-            // The limit is the whole process's, so a child of its own lowers it.
+    fn a_low_limit_is_raised_and_returned() {
+        match testing::role("sys::fd_limit::tests::a_low_limit_is_raised_and_returned") {
+            // The limit is the whole process's, so a separate child lowers it.
             TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["raised"]),
             TestProcess::Child => {
                 let before = current().unwrap();

@@ -1,11 +1,11 @@
-//! Listeners handed down by the service manager: systemd's LISTEN_FDS (sd_listen_fds(3)), and
-//! launchd's sockets of the name `Listeners` (launchd.plist(5)).
+//! Listeners passed by the service manager: systemd's LISTEN_FDS (sd_listen_fds(3)), and
+//! launchd's sockets named `Listeners` (launchd.plist(5)).
 //!
-//! What the environment says is believed only if all of it fits: our pid, a count, descriptors that
-//! are open, as many names as descriptors. Anything else was meant for another process, and is no
-//! error. Which of several is served from is decided here; nothing is accepted.
+//! The environment variables are used only if all of them fit: this process's pid, a count, descriptors that
+//! are open, and as many names as descriptors. Otherwise they were meant for another process, which is not an
+//! error. This module chooses one of several listeners and accepts no connections.
 //!
-//! The caller calls [`take`] first thing in main, before any thread exists and before anything else
+//! Caller's contract: call [`take`] first in main, before any thread exists and before anything else
 //! opens a descriptor.
 
 use std::fmt;
@@ -18,31 +18,31 @@ use super::fd_check::{self, InvalidFd};
 use super::listener::Listener;
 use super::socket;
 
-/// The first descriptor that is handed down (SD_LISTEN_FDS_START).
+/// The first descriptor that is passed (SD_LISTEN_FDS_START).
 const FIRST_FD: RawFd = 3;
 
-/// The name by which a unit says which of several sockets is ours (`FileDescriptorName=iaid`).
+/// The name by which a unit marks one of several sockets (`FileDescriptorName=iaid`).
 const NAME: &str = "iaid";
 
-/// What the service manager handed down; owned, close-on-exec. Closes what is not used.
+/// The descriptors that the service manager passed, owned and close-on-exec. Unused ones are closed.
 #[derive(Debug, Default)]
 pub struct Inherited {
-    handed: Vec<Handed>,
-    /// The errno with which launchd refused.
+    passed: Vec<PassedFd>,
+    /// The errno with which launch_activate_socket(3) failed.
     refused: Option<i32>,
 }
 
 #[derive(Debug)]
-struct Handed {
+struct PassedFd {
     fd: OwnedFd,
     name: Option<String>,
 }
 
-/// Takes what was handed down to this process, and LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES and
-/// LISTEN_PIDFDID out of the environment.
+/// Takes the descriptors that were passed to this process, and removes LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES and
+/// LISTEN_PIDFDID from the environment.
 ///
-/// Call it first thing in main. Called while other threads run it takes nothing and says so in the
-/// log: descriptors 3 on may be anybody's by then. A second call finds nothing.
+/// Call it first in main. If other threads run it takes nothing and logs a warning: descriptors from 3 on may have
+/// other owners by then. A second call returns nothing.
 pub fn take() -> Inherited {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
@@ -53,70 +53,70 @@ pub fn take() -> Inherited {
         return Inherited::default();
     }
     let [pid, fds, names, _] = &taken.values;
-    match claim(pid.as_deref(), fds.as_deref(), names.as_deref(), std::process::id()).and_then(Claim::redeem) {
-        Some(handed) => Inherited { handed, refused: None },
+    match claim(pid.as_deref(), fds.as_deref(), names.as_deref(), std::process::id()).and_then(Claim::take_fds) {
+        Some(passed) => Inherited { passed, refused: None },
         None => launchd(),
     }
 }
 
 impl Inherited {
-    /// The listener that is ours, if anything was handed down: of several the one of the name `iaid`,
+    /// Returns the listener, if any descriptor was passed: of several the one named `iaid`,
     /// else the only listening Unix stream socket.
     ///
     /// # Errors
-    /// Where something was handed down and none, or more than one, can be it.
+    /// [`InheritError`] if descriptors were passed and not exactly one of them qualifies, or if launchd failed.
     pub fn listener(self) -> Result<Option<Listener>, InheritError> {
         if let Some(errno) = self.refused {
             return Err(InheritError::Launchd { errno });
         }
-        let count = self.handed.len();
+        let count = self.passed.len();
         if count == 0 {
             return Ok(None);
         }
         let (named, others): (Vec<_>, Vec<_>) =
-            self.handed.into_iter().partition(|handed| handed.name.as_deref() == Some(NAME));
+            self.passed.into_iter().partition(|passed| passed.name.as_deref() == Some(NAME));
         let candidates = match (named.len(), count) {
             (2.., _) => return Err(InheritError::NamedTwice { count: named.len() }),
             (1, _) => named,
             (_, 1) => others,
-            _ => others.into_iter().filter(Handed::is_fit).collect(),
+            _ => others.into_iter().filter(PassedFd::qualifies).collect(),
         };
-        match <[Handed; 1]>::try_from(candidates) {
+        match <[PassedFd; 1]>::try_from(candidates) {
             Ok([only]) => {
                 let number = only.fd.as_raw_fd();
                 Listener::adopt(only.fd, number).map(Some).map_err(InheritError::InvalidFd)
             }
-            Err(candidates) => Err(InheritError::Several { count, fit: candidates.len() }),
+            Err(candidates) => Err(InheritError::Several { count, listening: candidates.len() }),
         }
     }
 }
 
-impl Handed {
-    fn is_fit(&self) -> bool {
+impl PassedFd {
+    fn qualifies(&self) -> bool {
         fd_check::check(&self.fd, self.fd.as_raw_fd()).is_ok()
     }
 }
 
-/// Why what was handed down cannot be served from.
+/// Why the passed descriptors cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InheritError {
-    /// The one that must be it is no listening Unix stream socket.
+    /// The only or the named descriptor is not a listening Unix stream socket.
     InvalidFd(InvalidFd),
-    /// Several were handed down, none of the name `iaid`, and not exactly one can be it.
+    /// Several were passed, none is named `iaid`, and not exactly one is a listening Unix stream socket.
     Several {
-        /// How many were handed down.
+        /// Number of descriptors.
         count: usize,
-        /// How many of them are listening Unix stream sockets.
-        fit: usize,
+        /// Number of listening Unix stream sockets among them.
+        listening: usize,
     },
-    /// More than one has the name `iaid`.
+    /// More than one is named `iaid`.
     NamedTwice {
-        /// How many have.
+        /// Number of descriptors of that name.
         count: usize,
     },
     /// launch_activate_socket(3) failed.
     Launchd {
-        /// With this.
+        /// Its error number.
         errno: i32,
     },
 }
@@ -124,22 +124,20 @@ pub enum InheritError {
 impl fmt::Display for InheritError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            InheritError::InvalidFd(unfit) => write!(f, "the inherited {unfit}"),
-            InheritError::Several { count, fit } => write!(
+            InheritError::InvalidFd(invalid) => write!(f, "the inherited {invalid}"),
+            InheritError::Several { count, listening } => write!(
                 f,
-                "{count} descriptors were inherited, {fit} of them listening Unix stream sockets; name the right one \
-                 with FileDescriptorName={NAME} in its socket unit, or hand over one alone"
+                "{count} descriptors were inherited, {listening} of them listening Unix stream sockets; name the right one \
+                 with FileDescriptorName={NAME} in its socket unit, or pass only one"
             ),
             InheritError::NamedTwice { count } => write!(
                 f,
-                "{count} of the inherited descriptors are called {NAME}; give that name to one alone \
+                "{count} of the inherited descriptors are named {NAME}; give that name to only one \
                  (FileDescriptorName= in the socket unit)"
             ),
-            InheritError::Launchd { errno } => write!(
-                f,
-                "launchd did not hand over its sockets called Listeners: {}",
-                io::Error::from_raw_os_error(*errno)
-            ),
+            InheritError::Launchd { errno } => {
+                write!(f, "launchd did not pass the sockets named Listeners: {}", io::Error::from_raw_os_error(*errno))
+            }
         }
     }
 }
@@ -147,22 +145,22 @@ impl fmt::Display for InheritError {
 impl std::error::Error for InheritError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            InheritError::InvalidFd(unfit) => Some(unfit),
+            InheritError::InvalidFd(invalid) => Some(invalid),
             _ => None,
         }
     }
 }
 
-/// What the environment claims to have handed down.
+/// What the environment variables claim.
 #[derive(Debug, PartialEq, Eq)]
 struct Claim {
-    /// At least 1, and no descriptor's number overflows.
+    /// At least 1, and no descriptor number overflows.
     count: RawFd,
-    /// As many as descriptors, or none at all.
+    /// One for each descriptor, or none.
     names: Vec<String>,
 }
 
-/// Reads the three variables for the process of pid `own`; `None` where they are not for it.
+/// Parses the three variables. Returns `None` if they are not meant for the process of pid `own`.
 fn claim(pid: Option<&str>, fds: Option<&str>, names: Option<&str>, own: u32) -> Option<Claim> {
     if number(pid?)? != own {
         return None;
@@ -172,28 +170,28 @@ fn claim(pid: Option<&str>, fds: Option<&str>, names: Option<&str>, own: u32) ->
     (names.is_empty() || RawFd::try_from(names.len()) == Ok(count)).then_some(Claim { count, names })
 }
 
-/// A number as service managers write it: digits alone.
+/// Parses a number as service managers write it: digits only.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 impl Claim {
-    /// The descriptors claimed, if every one of them is open.
-    fn redeem(self) -> Option<Vec<Handed>> {
+    /// Returns the claimed descriptors, or `None` unless all of them are open.
+    fn take_fds(self) -> Option<Vec<PassedFd>> {
         let numbers = FIRST_FD..FIRST_FD + self.count;
         if !numbers.clone().all(socket::is_open) {
             return None;
         }
         for fd in numbers.clone() {
-            // They are open, so this cannot fail; and a descriptor that leaks is no reason to stop.
+            // They are open, so this should not fail; a leaked descriptor is not fatal.
             if let Err(e) = socket::set_close_on_exec(fd) {
-                log::warn!("inherited descriptor {fd} goes on to programs we start: {e}");
+                log::warn!("cannot set close-on-exec on inherited descriptor {fd}: {e}");
             }
         }
         let mut names = self.names.into_iter();
-        // SAFETY: whoever started this process opened them for it, said so by our pid, and nobody
-        // here has been told of them before.
-        Some(numbers.map(|fd| Handed { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name: names.next() }).collect())
+        // SAFETY: the service manager opened them for this process, as its pid in LISTEN_PID says, and this runs
+        // before any other code of this process could use them.
+        Some(numbers.map(|fd| PassedFd { fd: unsafe { OwnedFd::from_raw_fd(fd) }, name: names.next() }).collect())
     }
 }
 
@@ -209,30 +207,30 @@ fn launchd() -> Inherited {
     }
     let mut fds: *mut libc::c_int = std::ptr::null_mut();
     let mut count: libc::size_t = 0;
-    // SAFETY: the name ends in NUL, and both places live over the call.
+    // SAFETY: the name ends in NUL, and both variables live over the call.
     match unsafe { launch_activate_socket(c"Listeners".as_ptr(), &raw mut fds, &raw mut count) } {
         0 => {}
-        // The plist has no socket of the name, or launchd did not start us.
+        // The plist has no socket of that name, or launchd did not start this process.
         libc::ENOENT | libc::ESRCH => return Inherited::default(),
-        errno => return Inherited { handed: Vec::new(), refused: Some(errno) },
+        errno => return Inherited { passed: Vec::new(), refused: Some(errno) },
     }
     if fds.is_null() {
         return Inherited::default();
     }
-    let mut handed = Vec::with_capacity(count);
+    let mut passed = Vec::with_capacity(count);
     for place in 0..count {
-        // SAFETY: launchd says that so many descriptors stand there.
+        // SAFETY: the array has `count` elements.
         let fd = unsafe { *fds.add(place) };
-        // SAFETY: launchd gives each descriptor to the one caller of its name.
+        // SAFETY: launchd passes each descriptor once, so this process owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         if let Err(e) = socket::set_close_on_exec(fd.as_raw_fd()) {
-            log::warn!("inherited descriptor {} goes on to programs we start: {e}", fd.as_raw_fd());
+            log::warn!("cannot set close-on-exec on inherited descriptor {}: {e}", fd.as_raw_fd());
         }
-        handed.push(Handed { fd, name: None });
+        passed.push(PassedFd { fd, name: None });
     }
     // SAFETY: the array is ours to free, and nothing points into it any more.
     unsafe { libc::free(fds.cast()) };
-    Inherited { handed, refused: None }
+    Inherited { passed, refused: None }
 }
 
 #[cfg(not(target_os = "macos"))]
@@ -251,7 +249,7 @@ mod tests {
     use crate::sys::testing::{self, TestProcess};
 
     #[test]
-    fn only_what_fits_in_every_part_is_for_us() {
+    fn variables_are_used_only_if_all_of_them_fit() {
         let claimed = |count, names: &[&str]| {
             let names = names.iter().map(ToString::to_string).collect();
             Some(Claim { count, names })
@@ -288,8 +286,8 @@ mod tests {
     }
 
     #[test]
-    fn a_count_of_descriptors_that_are_not_there_is_not_for_us() {
-        assert!(Claim { count: i32::MAX - 3, names: Vec::new() }.redeem().is_none());
+    fn a_count_of_descriptors_that_are_not_open_is_ignored() {
+        assert!(Claim { count: i32::MAX - 3, names: Vec::new() }.take_fds().is_none());
     }
 
     #[test]
@@ -300,13 +298,13 @@ mod tests {
         });
     }
 
-    fn handed(fds: Vec<(OwnedFd, Option<&str>)>) -> Inherited {
-        let handed = fds.into_iter().map(|(fd, name)| Handed { fd, name: name.map(String::from) }).collect();
-        Inherited { handed, refused: None }
+    fn passed(fds: Vec<(OwnedFd, Option<&str>)>) -> Inherited {
+        let passed = fds.into_iter().map(|(fd, name)| PassedFd { fd, name: name.map(String::from) }).collect();
+        Inherited { passed, refused: None }
     }
 
     #[test]
-    fn of_several_the_one_of_our_name_or_the_only_one_that_can_be_it() {
+    fn of_several_the_named_or_the_only_qualifying_one_is_chosen() {
         let dir = tempfile::tempdir().unwrap();
         let unix = |name: &str| -> OwnedFd {
             let path = dir.path().join(name);
@@ -316,30 +314,30 @@ mod tests {
         let file = || -> OwnedFd { File::open("/dev/null").unwrap().into() };
         let tcp = || -> OwnedFd { TcpListener::bind("127.0.0.1:0").unwrap().into() };
         let cases = vec![
-            (handed(vec![]), Ok(None)),
-            (handed(vec![(unix("a"), None)]), Ok(Some("a"))),
-            (handed(vec![(unix("a"), Some("iaid.socket"))]), Ok(Some("a"))),
-            (handed(vec![(unix("a"), Some("x")), (unix("b"), Some("iaid"))]), Ok(Some("b"))),
-            (handed(vec![(file(), None), (unix("b"), None), (tcp(), None)]), Ok(Some("b"))),
-            (handed(vec![(unix("a"), None), (unix("b"), None)]), Err(InheritError::Several { count: 2, fit: 2 })),
-            (handed(vec![(file(), None), (tcp(), None)]), Err(InheritError::Several { count: 2, fit: 0 })),
+            (passed(vec![]), Ok(None)),
+            (passed(vec![(unix("a"), None)]), Ok(Some("a"))),
+            (passed(vec![(unix("a"), Some("iaid.socket"))]), Ok(Some("a"))),
+            (passed(vec![(unix("a"), Some("x")), (unix("b"), Some("iaid"))]), Ok(Some("b"))),
+            (passed(vec![(file(), None), (unix("b"), None), (tcp(), None)]), Ok(Some("b"))),
+            (passed(vec![(unix("a"), None), (unix("b"), None)]), Err(InheritError::Several { count: 2, listening: 2 })),
+            (passed(vec![(file(), None), (tcp(), None)]), Err(InheritError::Several { count: 2, listening: 0 })),
             (
-                handed(vec![(unix("a"), Some("iaid")), (unix("b"), Some("iaid"))]),
+                passed(vec![(unix("a"), Some("iaid")), (unix("b"), Some("iaid"))]),
                 Err(InheritError::NamedTwice { count: 2 }),
             ),
-            (Inherited { handed: vec![], refused: Some(37) }, Err(InheritError::Launchd { errno: 37 })),
+            (Inherited { passed: vec![], refused: Some(37) }, Err(InheritError::Launchd { errno: 37 })),
         ];
         for (inherited, want) in cases {
             let got = inherited.listener().map(|listener| listener.map(|listener| file_name(listener).unwrap()));
             assert_eq!(got, want.map(|name| name.map(String::from)));
         }
-        // The one that must be it, and cannot.
+        // The only or the named one, which does not qualify.
         for (inherited, why) in [
-            (handed(vec![(tcp(), None)]), FdFault::NotUnix),
-            (handed(vec![(unix("a"), None), (file(), Some("iaid"))]), FdFault::NotSocket),
+            (passed(vec![(tcp(), None)]), FdFault::NotUnix),
+            (passed(vec![(unix("a"), None), (file(), Some("iaid"))]), FdFault::NotSocket),
         ] {
             let error = inherited.listener().unwrap_err();
-            assert!(matches!(&error, InheritError::InvalidFd(unfit) if unfit.why == why), "{error}");
+            assert!(matches!(&error, InheritError::InvalidFd(invalid) if invalid.why == why), "{error}");
         }
     }
 
@@ -350,23 +348,23 @@ mod tests {
     }
 
     #[test]
-    fn a_process_takes_what_its_manager_handed_down() {
-        let child = match testing::role("sys::inherited::tests::a_process_takes_what_its_manager_handed_down") {
+    fn a_process_takes_what_its_manager_passed() {
+        let child = match testing::role("sys::inherited::tests::a_process_takes_what_its_manager_passed") {
             TestProcess::Parent(child) => child,
-            TestProcess::Child => return testing::alone(tell_what_was_taken),
+            TestProcess::Child => return testing::alone(report_what_was_taken),
         };
         let dir = tempfile::tempdir().unwrap();
         let listener = |name: &str| OwnedFd::from(UnixListener::bind(dir.path().join(name)).unwrap());
         let null = || OwnedFd::from(File::open("/dev/null").unwrap());
         for (pid, fds, count, names, state, took) in [
-            (SELF, vec![listener("a")], "1", None, "ours closed", "a"),
-            (SELF, vec![null(), listener("b")], "2", None, "ours ours", "b"),
-            (SELF, vec![listener("c"), listener("d")], "2", Some("x:iaid"), "ours ours", "d"),
-            (SELF, vec![listener("e"), listener("f")], "2", Some("iaid"), "goes on goes on", "none"),
+            (SELF, vec![listener("a")], "1", None, "close-on-exec closed", "a"),
+            (SELF, vec![null(), listener("b")], "2", None, "close-on-exec close-on-exec", "b"),
+            (SELF, vec![listener("c"), listener("d")], "2", Some("x:iaid"), "close-on-exec close-on-exec", "d"),
+            (SELF, vec![listener("e"), listener("f")], "2", Some("iaid"), "inheritable inheritable", "none"),
             (SELF, vec![], "1", None, "closed closed", "none"),
-            (SELF, vec![null()], "2", None, "goes on closed", "none"),
-            (SELF, vec![null()], "2000000000", None, "goes on closed", "none"),
-            ("1", vec![listener("g")], "1", None, "goes on closed", "none"),
+            (SELF, vec![null()], "2", None, "inheritable closed", "none"),
+            (SELF, vec![null()], "2000000000", None, "inheritable closed", "none"),
+            ("1", vec![listener("g")], "1", None, "inheritable closed", "none"),
         ] {
             let mut command = child.command();
             command.env("LISTEN_PID", pid).env("LISTEN_FDS", count).env("LISTEN_PIDFDID", "1");
@@ -380,10 +378,10 @@ mod tests {
         }
     }
 
-    /// Stands for the child's own pid, which is not known before it runs.
+    /// Replaced by the child's own pid, which is not known before it runs.
     const SELF: &str = "self";
 
-    fn tell_what_was_taken() {
+    fn report_what_was_taken() {
         if std::env::var("LISTEN_PID").as_deref() == Ok(SELF) {
             // SAFETY: this process has one thread.
             unsafe { std::env::set_var("LISTEN_PID", std::process::id().to_string()) };

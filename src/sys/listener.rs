@@ -1,13 +1,12 @@
-//! The listening Unix stream socket of a daemon: bound by us, or handed over by who started us.
+//! The listening Unix stream socket of a daemon: bound by this process, or inherited from the process that started it.
 //!
-//! Binding takes a path over without a race: a lock file beside it decides who may look at it, and
-//! only what is surely dead and ours is removed. What was handed over is checked and used as it is:
-//! its path is its owner's, never removed, chmodded or bound anew. Nothing is accepted here.
+//! Binding replaces a stale socket without a race: only the holder of a lock file beside the path touches the path,
+//! and only a socket of this user that refuses connections is removed. An inherited socket is checked and used as it
+//! is: its path belongs to its owner and is never removed, chmodded or bound again. This module accepts no connections.
 //!
-//! The caller keeps the [`PathGuard`] of a bound listener for as long as it serves.
+//! Caller's contract: keep the [`PathGuard`] of a bound listener for as long as it is served.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -18,31 +17,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::fd_check::{self, FdFault, InvalidFd};
-use super::lock::{FileLock, LockError};
+use super::lock::FileLock;
 use super::path_guard::{FileId, PathGuard, Removal};
 use super::peer::own_uid;
 use super::socket::{self, Address};
 
+pub use super::bind_error::BindError;
 pub use super::socket::PathFault;
 
-/// Connections that may wait to be accepted. 4096: what Linux cuts it to by default (somaxconn), so
-/// that a storm of starting editors is never refused; macOS cuts it to 128.
-const BACKLOG: i32 = 4096;
+/// Connections that may wait to be accepted. 4096: the default limit of Linux (somaxconn), so that many clients that
+/// start at once are not refused; macOS reduces it to 128.
+const BACKLOG_COUNT: i32 = 4096;
 
 /// A listening Unix stream socket, non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct Listener {
-    // In this order, so that a listener dropped whole removes its path before it closes the socket.
+    // The order of the fields matters: a dropped listener removes its path before it closes the socket.
     guard: Option<PathGuard>,
     socket: UnixListener,
 }
 
 impl Listener {
-    /// Listens at `path`: makes its folder if missing, takes its lock (`PATH.lock`), clears away a
-    /// socket that a dead daemon left, then socket, bind, chmod 0600, listen.
+    /// Listens at `path`: creates its directory if that is missing, takes its lock (`PATH.lock`), removes a socket that
+    /// a dead daemon left, then creates, binds and chmods (0600) a socket and listens.
     ///
     /// # Errors
-    /// Whatever else is at the path is left alone and said, see [`BindError`].
+    /// See [`BindError`]. Any other file at the path is left alone.
     pub fn bind(path: &Path) -> Result<Listener, BindError> {
         let address = Address::new(path).map_err(|fault| BindError::Path { path: path.into(), fault })?;
         make_parent(path)?;
@@ -50,11 +50,11 @@ impl Listener {
         Listener::bind_locked(path, &address, Arc::new(lock))
     }
 
-    /// Listens at `path`, whose lock is held.
+    /// Listens at `path`, whose lock is held by this process.
     fn bind_locked(path: &Path, address: &Address, lock: Arc<FileLock>) -> Result<Listener, BindError> {
         clear_stale(path, address, own_uid())?;
         let (socket, guard) = bind_private(path, address, lock)?;
-        socket::listen(&socket, BACKLOG).map_err(|source| BindError::Io {
+        socket::listen(&socket, BACKLOG_COUNT).map_err(|source| BindError::Io {
             path: path.into(),
             doing: "listen at",
             source,
@@ -62,14 +62,14 @@ impl Listener {
         Ok(Listener { guard: Some(guard), socket: socket.into() })
     }
 
-    /// Listens on the descriptor of number `fd`, which whoever started us left open (`--fd N`).
+    /// Listens on descriptor number `fd`, which the process that started this one left open (`--fd N`).
     ///
-    /// Works on a duplicate, so the number's owner, if this process has one, keeps it, and two calls
+    /// The listener owns a duplicate, so an owner of the number in this process keeps it, and two calls
     /// make two listeners on one socket instead of two owners of one descriptor. Close-on-exec is set
     /// on both.
     ///
     /// # Errors
-    /// Anything but a listening Unix stream socket, standard input to error, and no descriptor at all.
+    /// [`InvalidFd`] if the descriptor is not open, is 0 to 2, or is not a listening Unix stream socket.
     pub fn from_fd(fd: RawFd) -> Result<Listener, InvalidFd> {
         let unfit = |why| InvalidFd { fd, why };
         match fd {
@@ -86,8 +86,8 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Listens on a descriptor that was handed over as `number`.
-    pub(super) fn adopt(fd: OwnedFd, number: RawFd) -> Result<Listener, InvalidFd> {
+    /// Listens on a descriptor that was inherited as `number`.
+    pub(crate) fn adopt(fd: OwnedFd, number: RawFd) -> Result<Listener, InvalidFd> {
         let unfit = |e: io::Error| InvalidFd { fd: number, why: FdFault::os(&e) };
         fd_check::check(&fd, number)?;
         socket::set_close_on_exec(fd.as_raw_fd()).map_err(unfit)?;
@@ -96,25 +96,25 @@ impl Listener {
         Ok(Listener { guard: None, socket })
     }
 
-    /// Was it handed over? Then someone else can start us again on a connection.
+    /// Returns true if the socket was inherited: its owner can start the program again when a connection comes.
     pub fn is_inherited(&self) -> bool {
         self.guard.is_none()
     }
 
-    /// The path that we bound, absolute; `None` for one that was handed over.
+    /// Returns the bound path, absolute; `None` if the socket was inherited.
     pub fn path(&self) -> Option<&Path> {
         self.guard.as_ref().map(PathGuard::path)
     }
 
-    /// Where we bound it, for whoever looks after it; `None` for one that was handed over.
-    pub fn place(&self) -> Option<BoundPath> {
+    /// Returns the bound path with what it takes to check it from another thread; `None` if the socket was inherited.
+    pub fn bound_path(&self) -> Option<BoundPath> {
         let guard = self.guard.as_ref()?;
         let (made, lock) = guard.parts();
         Some(BoundPath { path: guard.path().into(), made: made?, lock })
     }
 
-    /// The socket, and its path's guard if we bound it. At the end remove the path first
-    /// ([`PathGuard::remove`]) and close the socket after.
+    /// Returns the socket, and the guard of its path unless it was inherited. At the end remove the path
+    /// ([`PathGuard::remove`]) before closing the socket.
     pub fn into_parts(self) -> (UnixListener, Option<PathGuard>) {
         (self.socket, self.guard)
     }
@@ -126,8 +126,8 @@ impl AsFd for Listener {
     }
 }
 
-/// Where a listener was bound: what it takes to see from any thread whether its socket is still there.
-/// Holds the path's lock as its listener does.
+/// A bound path: checks from any thread whether the socket is still there, and binds it again if not.
+/// Holds the path's lock, as the listener does.
 #[derive(Clone, Debug)]
 pub struct BoundPath {
     path: PathBuf,
@@ -136,134 +136,34 @@ pub struct BoundPath {
 }
 
 impl BoundPath {
-    /// The path, absolute.
+    /// Returns the path, absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Looks whether the path is still the socket that was bound: nobody new reaches a daemon whose path
-    /// is not. Where it has gone, listens there anew, as [`Listener::bind`] does; the old listener stays
-    /// as it is.
+    /// Returns `None` if the path is still the socket that was bound. If the path is gone, which no new client can
+    /// reach, listens there again as [`Listener::bind`] does, and returns the new listener; the old one is not changed.
     ///
     /// # Errors
-    /// Where the path is another's now, or cannot be looked at or bound. It is left alone then.
-    pub fn renew(&self) -> Result<Option<Listener>, BindError> {
-        let looked = |source| self.failed("look at", source);
-        if FileId::at(&self.path).map_err(looked)? == Some(self.made) {
+    /// [`BindError`] if another file is at the path, or if the path cannot be examined or bound. The file is left alone.
+    pub fn rebind_if_gone(&self) -> Result<Option<Listener>, BindError> {
+        let stat_failed = |source| self.failed("stat", source);
+        if FileId::at(&self.path).map_err(stat_failed)? == Some(self.made) {
             return Ok(None);
         }
         let address = Address::new(&self.path).map_err(|fault| BindError::Path { path: self.path.clone(), fault })?;
         make_parent(&self.path)?;
-        // Where the lock file has gone too, another daemon may hold a new one.
-        let lock = match self.lock.is_in_place().map_err(looked)? {
+        // If the lock file is gone too, another daemon may hold a new one.
+        let lock = match self.lock.is_in_place().map_err(stat_failed)? {
             true => Arc::clone(&self.lock),
             false => Arc::new(FileLock::acquire(&lock_path(&self.path))?),
         };
         Listener::bind_locked(&self.path, &address, lock).map(Some)
     }
 
-    /// What was tried here and failed.
+    /// Returns the error of attempting `doing` at this path.
     pub fn failed(&self, doing: &'static str, source: io::Error) -> BindError {
         BindError::Io { path: self.path.clone(), doing, source }
-    }
-}
-
-/// Why a path cannot be listened at.
-#[derive(Debug)]
-pub enum BindError {
-    /// It can be no socket's path.
-    Path {
-        /// The path.
-        path: PathBuf,
-        /// What is wrong with it.
-        fault: PathFault,
-    },
-    /// Its folder is missing and cannot be made.
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// Another daemon has its lock, or the lock file is no such thing.
-    Lock(LockError),
-    /// Somebody answers there who holds no lock: no daemon of this kind.
-    InUse {
-        /// The path.
-        path: PathBuf,
-    },
-    /// A file that is no socket.
-    NotSocket {
-        /// The path.
-        path: PathBuf,
-        /// What it is.
-        what: &'static str,
-    },
-    /// A socket of another user.
-    NotOurs {
-        /// The path.
-        path: PathBuf,
-        /// Its owner.
-        uid: u32,
-    },
-    /// The operating system refused.
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// What was tried.
-        doing: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            BindError::Path { path, fault } => write!(f, "socket path {} {fault}", path.display()),
-            BindError::Folder { path, source } => {
-                write!(f, "cannot make the socket's folder {}: {source}; make it or choose another", path.display())
-            }
-            BindError::Lock(LockError::Held { path, pid }) => {
-                f.write_str("another daemon ")?;
-                if let Some(pid) = pid {
-                    write!(f, "(process {pid}) ")?;
-                }
-                write!(f, "holds {}; stop it first or choose another socket path", path.display())
-            }
-            BindError::Lock(error) => error.fmt(f),
-            BindError::InUse { path } => write!(
-                f,
-                "another program listens at {} (it holds no lock, so it is no daemon of this kind); stop it first or \
-                 choose another socket path",
-                path.display()
-            ),
-            BindError::NotSocket { path, what } => write!(
-                f,
-                "{} is {what}, not a socket, and was left alone; move it away or choose another socket path",
-                path.display()
-            ),
-            BindError::NotOurs { path, uid } => {
-                write!(f, "{} is a socket of user {uid} and was left alone; choose another socket path", path.display())
-            }
-            BindError::Io { path, doing, source } => write!(f, "cannot {doing} socket {}: {source}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            BindError::Folder { source, .. } | BindError::Io { source, .. } => Some(source),
-            BindError::Lock(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<LockError> for BindError {
-    fn from(error: LockError) -> BindError {
-        BindError::Lock(error)
     }
 }
 
@@ -273,7 +173,7 @@ fn lock_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// Makes the missing folders above `path`, 0700; what is there keeps its mode.
+/// Creates the missing directories above `path` with mode 0700. Existing ones keep their mode.
 fn make_parent(path: &Path) -> Result<(), BindError> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
     DirBuilder::new()
@@ -283,14 +183,14 @@ fn make_parent(path: &Path) -> Result<(), BindError> {
         .map_err(|source| BindError::Folder { path: parent.into(), source })
 }
 
-/// Sees that nothing is at `path`, removing a socket of user `own` whose daemon is dead. Only for who
-/// holds the path's lock.
+/// Returns `Ok` once nothing is at `path`: removes a socket of user `own` that refuses connections. The caller must
+/// hold the path's lock.
 fn clear_stale(path: &Path, address: &Address, own: u32) -> Result<(), BindError> {
     let failed = |doing, source| BindError::Io { path: path.into(), doing, source };
     let about = match fs::symlink_metadata(path) {
         Ok(about) => about,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(e) => return Err(failed("look at", e)),
+        Err(e) => return Err(failed("stat", e)),
     };
     if !about.file_type().is_socket() {
         return Err(BindError::NotSocket { path: path.into(), what: kind_of(&about) });
@@ -298,9 +198,9 @@ fn clear_stale(path: &Path, address: &Address, own: u32) -> Result<(), BindError
     if about.uid() != own {
         return Err(BindError::NotOurs { path: path.into(), uid: about.uid() });
     }
-    match knock(address).map_err(|e| failed("try whether a daemon answers at", e))? {
-        Answer::Somebody => Err(BindError::InUse { path: path.into() }),
-        Answer::Nobody => {
+    match probe(address).map_err(|e| failed("probe", e))? {
+        Liveness::Alive => Err(BindError::InUse { path: path.into() }),
+        Liveness::Dead => {
             let removal = FileId::of(&about).remove_at(path).map_err(|e| failed("remove the stale", e))?;
             if removal == Removal::Removed {
                 log::info!("removed the stale socket {}", path.display());
@@ -315,36 +215,36 @@ fn kind_of(about: &fs::Metadata) -> &'static str {
     if kind.is_symlink() {
         "a symbolic link"
     } else if kind.is_dir() {
-        "a folder"
+        "a directory"
     } else if kind.is_file() {
-        "a plain file"
+        "a regular file"
     } else {
         "a special file"
     }
 }
 
-enum Answer {
-    Somebody,
-    Nobody,
+enum Liveness {
+    Alive,
+    Dead,
 }
 
-/// Does anybody listen there? Never waits: a daemon too busy to accept is alive all the same.
-fn knock(address: &Address) -> io::Result<Answer> {
+/// Returns whether a process listens at the address. Never waits: one that is too busy to accept counts as alive.
+fn probe(address: &Address) -> io::Result<Liveness> {
     let mut refusals = 0;
     loop {
-        let Err(e) = socket::connect(socket::stream()?, address) else { return Ok(Answer::Somebody) };
+        let Err(e) = socket::connect(socket::stream()?, address) else { return Ok(Liveness::Alive) };
         match e.raw_os_error() {
-            // Its backlog is full; or it is a socket of another type, whose owner lives.
-            Some(libc::EAGAIN | libc::EINPROGRESS | libc::EPROTOTYPE) => return Ok(Answer::Somebody),
+            // The backlog is full, or it is a socket of another type with a living owner.
+            Some(libc::EAGAIN | libc::EINPROGRESS | libc::EPROTOTYPE) => return Ok(Liveness::Alive),
             Some(libc::ECONNREFUSED) => {
                 refusals += 1;
-                // macOS refuses with a full backlog too, so one refusal proves nothing there.
-                if cfg!(target_os = "linux") || refusals == REFUSALS {
-                    return Ok(Answer::Nobody);
+                // macOS also refuses if the backlog is full, so one refusal proves nothing there.
+                if cfg!(target_os = "linux") || refusals == MAX_REFUSAL_COUNT {
+                    return Ok(Liveness::Dead);
                 }
                 std::thread::sleep(REFUSAL_PAUSE);
             }
-            Some(libc::ENOENT) => return Ok(Answer::Nobody),
+            Some(libc::ENOENT) => return Ok(Liveness::Dead),
             Some(libc::EINTR) => {}
             _ => return Err(e),
         }
@@ -352,23 +252,23 @@ fn knock(address: &Address) -> io::Result<Answer> {
 }
 
 /// Refusals in a row, and the pause between them, after which a socket counts as dead on macOS.
-/// Picked: a daemon that accepts nothing for 150 ms and has 128 waiting is not one of ours, which
+/// Picked: a daemon that accepts nothing for 150 ms while 128 connections wait is not an instance of this program, which
 /// would hold the lock.
-const REFUSALS: u32 = 4;
+const MAX_REFUSAL_COUNT: u32 = 4;
 const REFUSAL_PAUSE: Duration = Duration::from_millis(50);
 
-/// Binds where nothing is, mode 0600, and does not listen yet. Between bind and chmod the mode is the
-/// umask's, which lets nobody in: before listen(2) every connect(2) is refused.
+/// Binds a path where nothing is, with mode 0600, and does not listen yet. Between bind and chmod the mode is the
+/// umask's, which is safe: before listen(2) every connect(2) is refused.
 fn bind_private(path: &Path, address: &Address, lock: Arc<FileLock>) -> Result<(OwnedFd, PathGuard), BindError> {
     let failed = |doing, source| BindError::Io { path: path.into(), doing, source };
-    let absolute = std::path::absolute(path).map_err(|e| failed("find the absolute path of", e))?;
-    let socket = socket::stream().map_err(|e| failed("make", e))?;
+    let absolute = std::path::absolute(path).map_err(|e| failed("make absolute the path of", e))?;
+    let socket = socket::stream().map_err(|e| failed("create", e))?;
     socket::bind(&socket, address).map_err(|e| match e.raw_os_error() {
-        // It was not there a moment ago, and daemons of this kind wait for the lock.
+        // The path was free, and instances of this program take the lock first.
         Some(libc::EADDRINUSE) => BindError::InUse { path: path.into() },
         _ => failed("bind", e),
     })?;
-    let about = fs::symlink_metadata(path).map_err(|e| failed("look at the new", e))?;
+    let about = fs::symlink_metadata(path).map_err(|e| failed("stat the new", e))?;
     if !about.file_type().is_socket() {
         return Err(BindError::NotSocket { path: path.into(), what: kind_of(&about) });
     }
@@ -387,9 +287,10 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
+    use crate::sys::lock::LockError;
     use crate::sys::testing::{self, TestProcess};
 
-    /// A socket whose daemon is dead: bound, never listened on, closed.
+    /// Leaves a socket whose daemon is dead: bound, never listened on, closed.
     fn leave_stale(path: &Path) {
         let socket = socket::stream().unwrap();
         socket::bind(&socket, &Address::new(path).unwrap()).unwrap();
@@ -400,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_socket_is_private_and_goes_when_its_listener_does() {
+    fn a_bound_socket_is_private_and_removed_with_its_listener() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/deep/a.sock");
         let listener = Listener::bind(&path).unwrap();
@@ -422,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_there_keeps_its_mode() {
+    fn an_existing_directory_keeps_its_mode() {
         let dir = tempfile::tempdir().unwrap();
         let there = dir.path().join("there");
         fs::create_dir(&there).unwrap();
@@ -445,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_too_long_is_refused_with_both_numbers_before_anything_is_made() {
+    fn a_path_too_long_is_refused_with_both_numbers_before_anything_is_created() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new").join("x".repeat(socket::MAX_PATH_BYTES));
         let bytes = path.as_os_str().len();
@@ -457,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_socket_is_taken_over() {
+    fn a_stale_socket_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         leave_stale(&path);
@@ -466,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_else_lies_there_is_said_and_left_alone() {
+    fn any_other_file_is_reported_and_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("file"), "kept").unwrap();
@@ -476,8 +377,8 @@ mod tests {
         let _alive = UnixListener::bind(at("alive")).unwrap();
         let _datagram = UnixDatagram::bind(at("datagram")).unwrap();
         for (name, said) in [
-            ("file", "is a plain file, not a socket"),
-            ("folder", "is a folder, not a socket"),
+            ("file", "is a regular file, not a socket"),
+            ("folder", "is a directory, not a socket"),
             ("link", "is a symbolic link, not a socket"),
             ("alive", "another program listens at"),
             ("datagram", "another program listens at"),
@@ -487,7 +388,7 @@ mod tests {
             assert!(error.contains(said) && error.contains(at(name).to_str().unwrap()), "{name}: {error}");
             let after = fs::symlink_metadata(at(name)).unwrap();
             assert_eq!((before.ino(), before.mode()), (after.ino(), after.mode()), "{name}");
-            // Nothing is left of the attempt that would keep the next one out.
+            // The failed attempt holds no lock.
             assert!(!is_held(&Listener::bind(&at(name)).unwrap_err()), "{name}");
         }
         assert!(at("target").exists());
@@ -501,7 +402,7 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_daemon_too_busy_to_accept_is_alive_and_asking_it_does_not_wait() {
+    fn a_daemon_too_busy_to_accept_is_alive_and_probing_it_does_not_wait() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let address = Address::new(&path).unwrap();
@@ -522,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_threads_at_once_exactly_one_wins_a_stale_or_free_path() {
+    fn exactly_one_of_many_threads_binds_a_stale_or_free_path() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         for round in 0..150 {
@@ -552,9 +453,9 @@ mod tests {
     }
 
     #[test]
-    fn of_many_processes_at_once_exactly_one_wins_what_a_killed_one_left() {
+    fn exactly_one_of_many_processes_binds_what_a_killed_one_left() {
         const PATH: &str = "IAID_TEST_SOCKET";
-        let test = "sys::listener::tests::of_many_processes_at_once_exactly_one_wins_what_a_killed_one_left";
+        let test = "sys::listener::tests::exactly_one_of_many_processes_binds_what_a_killed_one_left";
         let child = match testing::role(test) {
             TestProcess::Parent(child) => child,
             TestProcess::Child => {
@@ -567,7 +468,7 @@ mod tests {
                     Err(BindError::Lock(LockError::Held { pid, .. })) => testing::say(&format!("lost to {pid:?}")),
                     Err(error) => testing::say(&error.to_string()),
                 }
-                // Until the parent ends this one, by a signal or by its own end.
+                // Waits until the parent kills this process or exits.
                 let _ = io::stdin().read(&mut word);
                 return;
             }
@@ -594,7 +495,7 @@ mod tests {
             let won: Vec<_> = outcomes.iter().filter(|(_, said)| said == "won").map(|(pid, _)| *pid).collect();
             assert_eq!(won.len(), 1, "round {round}: {outcomes:?}");
             for (pid, said) in outcomes.iter().filter(|(pid, _)| *pid != won[0]) {
-                // For a moment the winner has the lock and has not yet signed it.
+                // For a moment the winner holds the lock and has not yet written its pid.
                 let known = format!("lost to {:?}", Some(won[0]));
                 assert!(*said == known || said == "lost to None", "round {round}: {pid} {said}");
             }
@@ -610,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_gets_in_before_the_mode_is_0600() {
+    fn connections_are_refused_until_the_mode_is_0600() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let lock = FileLock::acquire(&lock_path(&path)).unwrap();
@@ -629,7 +530,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_no_listening_unix_socket_are_refused() {
+    fn numbers_other_than_a_listening_unix_socket_are_refused() {
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let null = fs::File::open("/dev/null").unwrap();
         for (fd, why) in [
@@ -646,7 +547,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_taken_over_twice_keeps_its_owner() {
+    fn a_number_adopted_twice_keeps_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.sock");
         let original = UnixListener::from(testing::without_close_on_exec(UnixListener::bind(&path).unwrap()));
@@ -655,8 +556,8 @@ mod tests {
         let two = Listener::from_fd(original.as_raw_fd()).unwrap();
         assert!(one.is_inherited() && one.path().is_none());
         assert_ne!(one.as_fd().as_raw_fd(), original.as_raw_fd());
-        assert_eq!(testing::state_of(one.as_fd().as_raw_fd()), "ours");
-        assert_eq!(testing::state_of(original.as_raw_fd()), "ours");
+        assert_eq!(testing::state_of(one.as_fd().as_raw_fd()), "close-on-exec");
+        assert_eq!(testing::state_of(original.as_raw_fd()), "close-on-exec");
         UnixStream::connect(&path).unwrap();
         let (socket, guard) = one.into_parts();
         assert!(guard.is_none());

@@ -1,74 +1,71 @@
-//! A lock file: whoever holds it is the only one, until it drops it or dies.
+//! A lock file: at most one process holds it, until it drops the lock or dies.
 //!
-//! The lock is flock(2) on the open file, so the kernel lets go of it when its holder dies,
-//! however that happens; the file's text, the holder's pid, is only there for the message to the
-//! others. The file is never removed: between another's open and its flock a removal would leave
-//! the two of us with a lock each, on two files of one name. It is no protection against programs
-//! that do not ask for it.
+//! The lock is [`File::try_lock`] (flock(2)), so the kernel releases it when its holder dies for any
+//! reason. The file contains the holder's pid, for error messages only. The file is never removed: a
+//! removal between another process's open and lock would leave two locks, on two files of one name.
+//! The lock is advisory: it does not keep out programs that do not take it.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::peer::own_uid;
-use super::{checked, process};
+use super::process;
 
-/// Openings of the file before giving up on one that someone else keeps replacing. Picked: one
-/// replacement is an accident, and each try is a few microseconds.
-const ATTEMPTS: usize = 16;
+/// Attempts to lock a file that another program replaces meanwhile. Picked: one replacement is an accident, and each
+/// attempt takes a few microseconds.
+const MAX_ATTEMPT_COUNT: usize = 16;
 
-/// More than a lock file's text can have (a pid of 10 digits and a newline); a file of more is
-/// something else.
+/// More than a lock file can contain (a pid of 10 digits and a newline). A longer file is not a lock file.
 const MAX_TEXT_BYTES: usize = 32;
 
-/// A lock file, held.
+/// A lock file that this process holds.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
     path: PathBuf,
 }
 
-/// Why a lock file is not ours.
+/// Why a lock file cannot be locked.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process holds it, or another holder in this one.
+    /// Another process holds it, or another [`FileLock`] in this process.
     Held {
         /// The lock file.
         path: PathBuf,
-        /// Who holds it, where the file names a process that lives. For a message, nothing else: it
-        /// is missing for a moment at the holder's start.
+        /// The holder, if the file names a living process. Only for messages: it is missing for a moment after
+        /// the holder has taken the lock.
         pid: Option<u32>,
     },
-    /// What lies there is no lock file of ours, so it was left alone.
+    /// The file is not a lock file of this program, so it was left alone.
     Foreign {
         /// The lock file.
         path: PathBuf,
-        /// What lies there.
+        /// The kind of the file.
         what: &'static str,
     },
-    /// The operating system refused.
+    /// A system call failed.
     Io {
         /// The lock file.
         path: PathBuf,
-        /// What was tried.
+        /// What was attempted, as a verb before the words "lock file".
         doing: &'static str,
-        /// Why not.
+        /// The error.
         source: io::Error,
     },
 }
 
 impl FileLock {
-    /// Takes the lock, or says at once who has it. Makes the file (0600) if it is missing.
+    /// Takes the lock without waiting. Creates the file (0600) if it is missing.
     ///
     /// # Errors
-    /// [`LockError::Held`] where another has it; [`LockError::Foreign`] where the path is something
-    /// other than a lock file of ours (a symbolic link, another user's file, a file with a text of
-    /// its own), which is then untouched; [`LockError::Io`] for the rest.
+    /// [`LockError::Held`] if it is held elsewhere. [`LockError::Foreign`] if the path is not a lock file of this
+    /// program (a symbolic link, another user's file, a file with other contents); it is not changed then.
+    /// [`LockError::Io`] if a system call fails.
     pub fn acquire(path: &Path) -> Result<FileLock, LockError> {
-        for _ in 0..ATTEMPTS {
+        for _ in 0..MAX_ATTEMPT_COUNT {
             if let Some(lock) = FileLock::claim(path, open(path)?)? {
                 return Ok(lock);
             }
@@ -76,27 +73,28 @@ impl FileLock {
         Err(LockError::Foreign { path: path.into(), what: "a file that another program keeps replacing" })
     }
 
-    /// Locks the file opened at `path`. `None` where someone has removed or replaced it since: the next
-    /// starter would not see our lock.
+    /// Locks the file that was opened at `path`. Returns `None` if it has been removed or replaced since: other
+    /// processes would not see the lock.
     fn claim(path: &Path, file: File) -> Result<Option<FileLock>, LockError> {
-        if !try_lock(&file).map_err(|source| io_error(path, "flock", source))? {
+        if !try_lock(&file).map_err(|source| io_error(path, "lock", source))? {
             return Err(LockError::Held { path: path.into(), pid: holder(&file) });
         }
         let lock = FileLock { file, path: path.into() };
-        if !lock.is_in_place().map_err(|source| io_error(path, "look at", source))? {
+        if !lock.is_in_place().map_err(|source| io_error(path, "stat", source))? {
             return Ok(None);
         }
-        lock.sign()?;
+        lock.write_pid()?;
         Ok(Some(lock))
     }
 
-    /// The lock file.
+    /// Returns the path of the lock file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Is the file that we hold still the one at its path? If not, others may hold one of that name.
-    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+    /// Returns true if the locked file is still the one at its path. If not, another process may hold a lock on a new
+    /// file of that name.
+    pub(crate) fn is_in_place(&self) -> io::Result<bool> {
         let held = self.file.metadata()?;
         match fs::symlink_metadata(&self.path) {
             Ok(there) => Ok((there.dev(), there.ino()) == (held.dev(), held.ino())),
@@ -105,22 +103,22 @@ impl FileLock {
         }
     }
 
-    /// Puts our pid into the file, once it is sure that no text of another kind is lost by it.
-    fn sign(&self) -> Result<(), LockError> {
+    /// Writes this process's pid into the file, unless the file has other contents.
+    fn write_pid(&self) -> Result<(), LockError> {
         let read = text(&self.file).map_err(|source| io_error(&self.path, "read", source))?;
         if !read.is_some_and(|text| text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_whitespace())) {
-            return Err(LockError::Foreign { path: self.path.clone(), what: "a file with a text of its own" });
+            return Err(LockError::Foreign { path: self.path.clone(), what: "a file with other contents" });
         }
-        let signed = format!("{}\n", std::process::id());
-        // One write, and the line ends in it: a reader meanwhile finds the old pid or ours.
+        let text = format!("{}\n", std::process::id());
+        // One write that ends in a newline: a concurrent reader finds the old pid or this one.
         let written = self
             .file
             .set_permissions(fs::Permissions::from_mode(0o600))
-            .and_then(|()| self.file.write_all_at(signed.as_bytes(), 0))
-            .and_then(|()| self.file.set_len(signed.len() as u64));
+            .and_then(|()| self.file.write_all_at(text.as_bytes(), 0))
+            .and_then(|()| self.file.set_len(text.len() as u64));
         if let Err(e) = written {
-            // The lock holds without it, and a full disk must not keep a daemon from reading.
-            log::warn!("lock file {}: our pid could not be written into it: {e}", self.path.display());
+            // The lock is held without it, and a full disk must not keep a daemon from reading its store.
+            log::warn!("cannot write the pid into lock file {}: {e}", self.path.display());
         }
         Ok(())
     }
@@ -128,11 +126,10 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Closing alone would not do: a child between its fork and its exec has the descriptor too,
-        // and the lock lives as long as the last of them.
-        // SAFETY: takes numbers alone.
-        if let Err(e) = checked(unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) }) {
-            log::warn!("lock file {}: {e}", self.path.display());
+        // Closing the file is not enough: a child between its fork and its exec has the descriptor too,
+        // and the lock is held until the last descriptor is closed.
+        if let Err(e) = self.file.unlock() {
+            log::warn!("cannot unlock lock file {}: {e}", self.path.display());
         }
     }
 }
@@ -167,8 +164,8 @@ fn io_error(path: &Path, doing: &'static str, source: io::Error) -> LockError {
     LockError::Io { path: path.into(), doing, source }
 }
 
-/// Opens or makes the file and sees that it is a plain file of ours under one name. Close-on-exec is
-/// what std opens with; O_NONBLOCK keeps a FIFO that lies there from holding us up.
+/// Opens or creates the file, and checks that it is a regular file of this user with one hard link. The standard
+/// library opens with close-on-exec; O_NONBLOCK keeps the open of a FIFO from waiting.
 fn open(path: &Path) -> Result<File, LockError> {
     let opened = OpenOptions::new()
         .read(true)
@@ -184,32 +181,32 @@ fn open(path: &Path) -> Result<File, LockError> {
         }
         opened => opened.map_err(|source| io_error(path, "open", source))?,
     };
-    let about = file.metadata().map_err(|source| io_error(path, "look at", source))?;
+    let about = file.metadata().map_err(|source| io_error(path, "stat", source))?;
     let what = if !about.is_file() {
-        "no plain file"
+        "a special file"
     } else if about.uid() != own_uid() {
         "another user's file"
     } else if about.nlink() > 1 {
-        "a file with a second name"
+        "a file with several hard links"
     } else {
         return Ok(file);
     };
     Err(LockError::Foreign { path: path.into(), what })
 }
 
+/// Returns true if this took the lock, and false if it is held elsewhere.
 fn try_lock(file: &File) -> io::Result<bool> {
     loop {
-        // SAFETY: takes numbers alone.
-        match checked(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }) {
-            Ok(_) => return Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(e)) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(TryLockError::Error(e)) => return Err(e),
         }
     }
 }
 
-/// The file's text, or `None` where it is longer than ours can be, or no text.
+/// Returns the file's text, or `None` if it is longer than [`MAX_TEXT_BYTES`] or not UTF-8.
 fn text(mut file: &File) -> io::Result<Option<String>> {
     let mut bytes = Vec::with_capacity(MAX_TEXT_BYTES + 1);
     file.by_ref().take(MAX_TEXT_BYTES as u64 + 1).read_to_end(&mut bytes)?;
@@ -219,8 +216,8 @@ fn text(mut file: &File) -> io::Result<Option<String>> {
     Ok(String::from_utf8(bytes).ok())
 }
 
-/// The pid in the file, if a process of that pid lives. One that does not was there before the
-/// holder, who has not yet signed.
+/// Returns the pid in the file if that process lives. The pid of a dead process is an earlier holder's; the present
+/// one has not written its own yet.
 fn holder(file: &File) -> Option<u32> {
     let pid: u32 = text(file).ok()??.lines().next()?.trim().parse().ok()?;
     process::is_alive(pid).then_some(pid)
@@ -234,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_holds_it_and_the_next_is_told_who() {
+    fn a_held_lock_names_its_holder() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
         let lock = FileLock::acquire(&path).unwrap();
@@ -246,7 +243,7 @@ mod tests {
         drop(lock);
         assert!(path.exists());
 
-        // A child that has just been forked has the descriptor for a moment too.
+        // A child that has just been forked also has the descriptor for a moment.
         let lock = FileLock::acquire(&path).unwrap();
         let _forked = lock.file.try_clone().unwrap();
         drop(lock);
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_on_a_file_that_is_no_longer_there_does_not_count() {
+    fn a_lock_on_a_removed_file_does_not_count() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
         let file = open(&path).unwrap();
@@ -267,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pid_left_by_the_dead_is_not_named() {
+    fn the_pid_of_a_dead_process_is_not_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
         for left in ["", "\n", "x", "-1", "0", "99999999999", "2147483647\n"] {
@@ -282,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_lock_file_of_ours_is_left_alone() {
+    fn other_files_are_left_alone() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("cargo"), "[[package]]\n").unwrap();
@@ -291,9 +288,9 @@ mod tests {
         fs::hard_link(at("twice"), at("other name")).unwrap();
         symlink(at("gone"), at("link")).unwrap();
         for (name, what) in [
-            ("cargo", "a file with a text of its own"),
-            ("digits", "a file with a text of its own"),
-            ("twice", "a file with a second name"),
+            ("cargo", "a file with other contents"),
+            ("digits", "a file with other contents"),
+            ("twice", "a file with several hard links"),
             ("link", "a symbolic link"),
         ] {
             let before = fs::read(at(name)).ok();
@@ -311,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_at_once_one_gets_it_even_while_the_file_is_removed() {
+    fn one_of_many_threads_gets_it_even_while_the_file_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.lock");
         for round in 0..100 {
@@ -326,12 +323,12 @@ mod tests {
                     })
                     .collect();
                 start.wait();
-                // A cleaner of old files, at the worst moment.
+                // Another program removes the file at the worst moment.
                 let _ = fs::remove_file(&path);
                 starters.into_iter().filter_map(|starter| starter.join().unwrap()).collect::<Vec<_>>()
             });
-            // Who took it before the removal has a lock nobody sees, which no lock file can prevent;
-            // but only one of those who came after it has one.
+            // A lock taken before the removal is invisible to others, which no lock file can prevent;
+            // but only one is taken after it.
             let in_place = got.iter().filter(|lock| lock.is_in_place().unwrap()).count();
             assert!(in_place <= 1 && !got.is_empty() && got.len() <= 2, "round {round}: {} locks", got.len());
         }

@@ -1,19 +1,19 @@
-//! How much memory this process holds, and giving back what its allocator keeps for later.
+//! The resident memory of this process, and the release of memory that its allocator caches.
 
-/// What counts as large for [`keep_little`]: half of glibc's own first threshold.
+/// Size from which [`keep_little`] maps an allocation by itself: half of glibc's initial threshold.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: libc::c_int = 64 << 10;
 
-/// Reads the resident size again and again, over one open file.
+/// Reads the resident size repeatedly from one open file.
 #[derive(Debug)]
 pub struct Resident {
-    /// `/proc/self/statm` (proc_pid_statm(5)), where there is one.
+    /// `/proc/self/statm` (proc_pid_statm(5)), if it exists.
     #[cfg(not(target_os = "macos"))]
     statm: Option<std::fs::File>,
 }
 
 impl Resident {
-    /// Opens what is read from. Where the system has no such thing, sizes are 0.
+    /// Opens the file. If there is none, sizes are 0.
     pub fn open() -> Resident {
         Resident {
             #[cfg(not(target_os = "macos"))]
@@ -21,8 +21,8 @@ impl Resident {
         }
     }
 
-    /// Resident bytes now, files mapped in included; 0 where that cannot be had. One system call that
-    /// touches no disk. Linux counts in batches of pages for each CPU, so it may be some 100 KiB off.
+    /// Returns the resident bytes, mapped files included; 0 if unknown. One system call that
+    /// reads no disk. Linux counts in batches of pages for each CPU, so the value may be off by some 100 KiB.
     pub fn bytes(&self) -> u64 {
         #[cfg(target_os = "macos")]
         {
@@ -40,8 +40,8 @@ impl Resident {
     }
 }
 
-/// Gives the allocator's free memory back to the system: malloc_trim(3) of glibc; other allocators
-/// have no such call, or do it by themselves. Takes about a millisecond for each 10 MiB.
+/// Returns the allocator's free memory to the system, by malloc_trim(3) of glibc; does nothing with other allocators.
+/// Takes about a millisecond for each 10 MiB.
 pub fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: safe from any thread; it frees nothing that is in use.
@@ -50,9 +50,9 @@ pub fn give_back() {
     }
 }
 
-/// Has the allocator keep little for later: one arena for all threads, and each large piece mapped and
-/// unmapped by itself. For a program with few threads that is idle mostly; it costs each large piece a
-/// few system calls. mallopt(3) of glibc; other allocators are as they are.
+/// Makes the allocator cache little: one arena for all threads, and each large allocation mapped and unmapped by
+/// itself, which costs it a few system calls. For a program with few threads that is mostly idle. mallopt(3) of glibc;
+/// does nothing with other allocators.
 pub fn keep_little() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (parameter, value) in
@@ -63,25 +63,25 @@ pub fn keep_little() {
     }
 }
 
-/// Lets go of the pages of code and constants that are mapped in, of this program and its libraries.
-/// What runs on is mapped in again from the system's page cache, a few microseconds each; what only
-/// the start needed stays away. Nothing to do but on Linux.
+/// Releases the resident pages of code and constants of this program and its libraries. Pages that are used again are
+/// mapped from the system's page cache, a few microseconds each; those that only the start needed stay released.
+/// Linux only; does nothing elsewhere.
 pub fn release_code_pages() {
     #[cfg(target_os = "linux")]
-    // SAFETY: the callback keeps nothing of what it is shown.
+    // SAFETY: the callback keeps no reference to its arguments.
     unsafe {
-        libc::dl_iterate_phdr(Some(forget_object), std::ptr::null_mut());
+        libc::dl_iterate_phdr(Some(release_object), std::ptr::null_mut());
     }
 }
 
-/// Forgets one loaded object's segments that are not writable.
+/// Releases one loaded object's segments that are not writable.
 #[cfg(target_os = "linux")]
-unsafe extern "C" fn forget_object(
+unsafe extern "C" fn release_object(
     object: *mut libc::dl_phdr_info,
     _size: libc::size_t,
     _data: *mut libc::c_void,
 ) -> libc::c_int {
-    // SAFETY: dl_iterate_phdr(3) shows a valid one, whose headers live as long as the object.
+    // SAFETY: dl_iterate_phdr(3) passes a valid object, whose headers live as long as it.
     let (base, headers) = unsafe {
         let object = &*object;
         (object.dlpi_addr as usize, std::slice::from_raw_parts(object.dlpi_phdr, object.dlpi_phnum.into()))
@@ -95,17 +95,17 @@ unsafe extern "C" fn forget_object(
         let end = (base + header.p_vaddr as usize + header.p_filesz as usize) / page * page;
         if start < end {
             // SAFETY: whole pages of a segment that is mapped from its file and never written, since
-            // code here is position-independent: the file still holds all of it.
+            // the code is position-independent: the file has the same contents.
             unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_DONTNEED) };
         }
     }
     0
 }
 
-/// Has all threads share one arena of the allocator's, mallopt(3) of glibc: what one thread has freed is the next
-/// one's, and little is left between what is in use. Each further arena also reserves 64 MiB of address space,
-/// and one that cannot be had is tried for again by every allocation of its thread. Threads wait for each other
-/// a little more. Call it while there is one.
+/// Makes all threads share one arena of the allocator, by mallopt(3) of glibc: memory that one thread has freed is
+/// reused by others, and fragmentation is low. Each further arena would reserve 64 MiB of address space, and if
+/// that fails, every allocation of its thread would try again. Threads contend for the arena a little more. Call it
+/// while the process has one thread.
 pub fn share_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: takes numbers alone, and locks what it changes.
@@ -114,7 +114,7 @@ pub fn share_arena() {
     }
 }
 
-/// The second number of statm's text.
+/// Returns the second number of statm's text.
 #[cfg(any(not(target_os = "macos"), test))]
 fn resident_pages(statm: &[u8]) -> Option<u64> {
     std::str::from_utf8(statm).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
@@ -132,7 +132,7 @@ mod tests {
     use crate::sys::testing::{self, TestProcess};
 
     #[test]
-    fn the_second_number_is_the_resident_one() {
+    fn the_second_number_is_the_resident_size() {
         for (text, pages) in [
             ("5000 1234 300 40 0 600 0\n", Some(1234)),
             ("5000 1234", Some(1234)),
@@ -147,17 +147,17 @@ mod tests {
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn code_that_is_forgotten_goes_on_running() {
-        match testing::role("sys::memory::tests::code_that_is_forgotten_goes_on_running") {
-            // The size is the whole process's, so it is measured in one where nothing else runs.
+    fn released_code_still_runs() {
+        match testing::role("sys::memory::tests::released_code_still_runs") {
+            // The size is the whole process's, so it is measured in a process where nothing else runs.
             TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 let resident = Resident::open();
                 let (before, text) = (resident.bytes(), format!("{:?}", resident));
                 release_code_pages();
-                let forgotten = resident.bytes();
-                assert!(forgotten + (256 << 10) < before, "{before} before, {forgotten} after");
-                assert_eq!(format!("{resident:?}"), text, "what is formatted again is mapped in again");
+                let after = resident.bytes();
+                assert!(after + (256 << 10) < before, "{before} before, {after} after");
+                assert_eq!(format!("{resident:?}"), text, "released pages are mapped again");
                 testing::say("measured");
             }
         }
@@ -165,19 +165,19 @@ mod tests {
 
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn little_is_kept_of_large_pieces() {
-        match testing::role("sys::memory::tests::little_is_kept_of_large_pieces") {
+    fn freed_large_allocations_are_unmapped() {
+        match testing::role("sys::memory::tests::freed_large_allocations_are_unmapped") {
             TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 keep_little();
                 let resident = Resident::open();
-                // The first large piece that is freed would raise the threshold for all later ones.
+                // Without a fixed threshold, the first large allocation that is freed would raise it for later ones.
                 let take = |mib: usize| drop(std::hint::black_box(vec![1_u8; mib << 20]));
                 take(1);
                 let before = resident.bytes();
                 std::thread::spawn(move || (0..4).for_each(|_| take(8))).join().unwrap();
                 let after = resident.bytes();
-                // Less than one piece; what runs for the first time is mapped in, too.
+                // Less than one allocation; code that runs for the first time is mapped, too.
                 assert!(after < before + (4 << 20), "{before} before, {after} after");
                 testing::say("measured");
             }
@@ -186,10 +186,10 @@ mod tests {
 
     #[test]
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    fn memory_taken_shows_and_memory_freed_can_be_given_back() {
+    fn allocated_memory_is_counted_and_freed_memory_can_be_returned() {
         const MIB: u64 = 1 << 20;
-        match testing::role("sys::memory::tests::memory_taken_shows_and_memory_freed_can_be_given_back") {
-            // The size is the whole process's, so it is measured in one where nothing else runs.
+        match testing::role("sys::memory::tests::allocated_memory_is_counted_and_freed_memory_can_be_returned") {
+            // The size is the whole process's, so it is measured in a process where nothing else runs.
             TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 let resident = Resident::open();

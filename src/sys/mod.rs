@@ -1,8 +1,8 @@
-//! What only the operating system can say or do, as safe, owned, checked values.
+//! System calls as safe functions with owned, checked values.
 //!
-//! The only room with `unsafe`. A descriptor is an [`OwnedFd`](std::os::fd::OwnedFd) on the line
-//! where it is born, and close-on-exec. Nothing here waits, logs above `warn`, or knows of lines
-//! and calls. Linux and macOS; where they differ, the file says how.
+//! The only module with `unsafe` code. Each descriptor becomes an [`OwnedFd`](std::os::fd::OwnedFd) on the line
+//! where it is created, with close-on-exec set. Nothing here waits, logs above `warn`, or knows of requests.
+//! Supports Linux and macOS; each file says where they differ.
 
 #![allow(unsafe_code)]
 
@@ -25,18 +25,13 @@ pub mod stream;
 #[cfg(feature = "daemon")]
 pub mod terminal;
 
+mod bind_error;
 mod environment;
 #[cfg(test)]
 #[path = "../../tests/it/skip.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod skip;
 mod socket;
+mod syscall;
 #[cfg(test)]
 mod testing;
-
-use std::io;
-
-/// What a system call returned, with errno where that is -1.
-fn checked(returned: libc::c_int) -> io::Result<libc::c_int> {
-    if returned == -1 { Err(io::Error::last_os_error()) } else { Ok(returned) }
-}

@@ -1,8 +1,7 @@
-//! Telling the service manager how the daemon is: sd_notify(3), and the watchdog of
+//! Notifies the service manager of the daemon's state: sd_notify(3), and the watchdog of
 //! sd_watchdog_enabled(3).
 //!
-//! Nothing here waits: the service manager being slow is no reason to serve nobody. When to tell is
-//! the caller's.
+//! Nothing here waits, so a slow service manager does not delay the server. The caller decides when to notify.
 
 use std::io;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use super::environment;
 
-/// Where the service manager listens, if there is one, and what it wants to hear.
+/// The service manager's notification socket, if there is one, and its watchdog interval.
 #[derive(Debug, Default)]
 pub struct Notifier {
     manager: Option<(UnixDatagram, SocketAddr)>,
@@ -18,12 +17,12 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and takes them out of the environment, so
-    /// that no program we start speaks in our name.
+    /// Reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and removes them from the environment, so
+    /// that programs started by this process do not notify in its name.
     ///
-    /// Call it in main before the first thread: with others running the variables are read and stay,
-    /// with a warning in the log. Nonsense in them means no service manager, with a warning too, so
-    /// the log should be set up by then.
+    /// Call it in main before the first thread: if others run, the variables are read and stay in the environment,
+    /// with a warning in the log. Invalid values disable notifications or the watchdog, also with a warning, so
+    /// set up the logger before.
     pub fn from_env() -> Notifier {
         let taken = environment::take(["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]);
         let [address, period, pid] = &taken.values;
@@ -36,57 +35,57 @@ impl Notifier {
         let manager = match opened {
             Ok(manager) => manager,
             Err(e) => {
-                log::warn!("NOTIFY_SOCKET={address:?} cannot be used, so the service manager is told nothing: {e}");
+                log::warn!("NOTIFY_SOCKET={address:?} is invalid, service notifications are disabled: {e}");
                 return Notifier::default();
             }
         };
         let watchdog = match parse_watchdog(period.as_deref(), pid.as_deref(), std::process::id()) {
             Ok(watchdog) => watchdog,
-            Err(Nonsense) => {
-                log::warn!("WATCHDOG_USEC={period:?} and WATCHDOG_PID={pid:?} are no watchdog; there will be none");
+            Err(InvalidWatchdog) => {
+                log::warn!("WATCHDOG_USEC={period:?} or WATCHDOG_PID={pid:?} is invalid, the watchdog is disabled");
                 None
             }
         };
         Notifier { manager: Some(manager), watchdog }
     }
 
-    /// Start-up is done.
+    /// Sends `READY=1`: start-up is complete.
     ///
     /// # Errors
-    /// See [`Notifier::stopping`]. A service of `Type=notify` whose manager never hears this is killed
-    /// when its start times out, so [`io::ErrorKind::WouldBlock`] is worth another try.
+    /// See [`Notifier::stopping`]. The manager kills a service of `Type=notify` that does not send this before its start
+    /// times out, so retry after [`io::ErrorKind::WouldBlock`].
     pub fn ready(&self) -> io::Result<()> {
-        self.tell(b"READY=1")
+        self.send(b"READY=1")
     }
 
-    /// The end has begun.
+    /// Sends `STOPPING=1`: the service is shutting down.
     ///
     /// # Errors
-    /// What the socket says; [`io::ErrorKind::WouldBlock`] where the manager's queue is full. With no
-    /// manager there is nothing to tell and that is no error.
+    /// Those of sendto(2), such as [`io::ErrorKind::WouldBlock`] if the manager's queue is full. Without a service
+    /// manager, nothing is sent and `Ok` is returned.
     pub fn stopping(&self) -> io::Result<()> {
-        self.tell(b"STOPPING=1")
+        self.send(b"STOPPING=1")
     }
 
-    /// Still alive; at least once every [`Notifier::watchdog_interval`].
+    /// Sends `WATCHDOG=1`: the service is alive. Call it at least once every [`Notifier::watchdog_interval`].
     ///
     /// # Errors
     /// See [`Notifier::stopping`].
     pub fn watchdog(&self) -> io::Result<()> {
-        self.tell(b"WATCHDOG=1")
+        self.send(b"WATCHDOG=1")
     }
 
-    /// How often [`Notifier::watchdog`] must be called: half of what the manager allows. `None` where
-    /// no one waits for it.
+    /// Returns how often [`Notifier::watchdog`] must be called: half of the manager's timeout. `None` if
+    /// there is no watchdog.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog
     }
 
-    fn tell(&self, what: &[u8]) -> io::Result<()> {
+    fn send(&self, message: &[u8]) -> io::Result<()> {
         let Some((socket, manager)) = &self.manager else { return Ok(()) };
         loop {
             // Non-blocking, and std sends with MSG_NOSIGNAL.
-            match socket.send_to_addr(what, manager) {
+            match socket.send_to_addr(message, manager) {
                 Ok(_) => return Ok(()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
@@ -95,7 +94,7 @@ impl Notifier {
     }
 }
 
-/// An absolute path, or `@` and the name of an abstract socket, which Linux alone has.
+/// Parses an absolute path, or `@` and the name of an abstract socket (Linux only).
 fn parse_address(text: &str) -> io::Result<SocketAddr> {
     match text.as_bytes() {
         [b'/', _, ..] => SocketAddr::from_pathname(text),
@@ -105,23 +104,23 @@ fn parse_address(text: &str) -> io::Result<SocketAddr> {
         }
         _ => Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "it must be an absolute path, or @ and a name where the system has abstract sockets",
+            "it must be an absolute path, or @ and the name of an abstract socket on Linux",
         )),
     }
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Nonsense;
+struct InvalidWatchdog;
 
-/// Half of the watchdog's period (microseconds), if it watches the process of pid `own`.
-fn parse_watchdog(period: Option<&str>, pid: Option<&str>, own: u32) -> Result<Option<Duration>, Nonsense> {
+/// Returns half of the watchdog's period (microseconds), if it watches the process of pid `own`.
+fn parse_watchdog(period: Option<&str>, pid: Option<&str>, own: u32) -> Result<Option<Duration>, InvalidWatchdog> {
     let Some(period) = period else { return Ok(None) };
     if let Some(pid) = pid
-        && number(pid).ok_or(Nonsense)? != u64::from(own)
+        && number(pid).ok_or(InvalidWatchdog)? != u64::from(own)
     {
         return Ok(None);
     }
-    let period = number(period).filter(|period| *period > 0).ok_or(Nonsense)?;
+    let period = number(period).filter(|period| *period > 0).ok_or(InvalidWatchdog)?;
     Ok(Some(Duration::from_micros(period) / 2))
 }
 
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_ours_or_nobodys() {
+    fn the_watchdog_is_for_this_process_or_disabled() {
         let half = |micros| Ok(Some(Duration::from_micros(micros)));
         for (period, pid, want) in [
             (Some("30000000"), None, half(15_000_000)),
@@ -165,21 +164,21 @@ mod tests {
             (Some("30000000"), Some("43"), Ok(None)),
             (None, Some("42"), Ok(None)),
             (None, None, Ok(None)),
-            (Some("0"), None, Err(Nonsense)),
-            (Some("-5"), None, Err(Nonsense)),
-            (Some("+5"), None, Err(Nonsense)),
-            (Some(""), None, Err(Nonsense)),
-            (Some("99999999999999999999999"), None, Err(Nonsense)),
-            (Some("30000000"), Some("x"), Err(Nonsense)),
-            (Some("30000000"), Some(""), Err(Nonsense)),
+            (Some("0"), None, Err(InvalidWatchdog)),
+            (Some("-5"), None, Err(InvalidWatchdog)),
+            (Some("+5"), None, Err(InvalidWatchdog)),
+            (Some(""), None, Err(InvalidWatchdog)),
+            (Some("99999999999999999999999"), None, Err(InvalidWatchdog)),
+            (Some("30000000"), Some("x"), Err(InvalidWatchdog)),
+            (Some("30000000"), Some(""), Err(InvalidWatchdog)),
         ] {
             assert_eq!(parse_watchdog(period, pid, 42), want, "{period:?} {pid:?}");
         }
     }
 
     #[test]
-    fn the_manager_hears_each_word_and_the_variables_are_gone() {
-        match testing::role("sys::notify::tests::the_manager_hears_each_word_and_the_variables_are_gone") {
+    fn the_manager_receives_each_message_and_the_variables_are_removed() {
+        match testing::role("sys::notify::tests::the_manager_receives_each_message_and_the_variables_are_removed") {
             TestProcess::Parent(child) => {
                 let dir = tempfile::tempdir().unwrap();
                 let path = dir.path().join("notify");
@@ -187,15 +186,15 @@ mod tests {
                 manager.set_nonblocking(true).unwrap();
                 let mut command = child.command();
                 command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000").env_remove("WATCHDOG_PID");
-                assert_eq!(child.said(&mut command), ["Some(1s)", "no variables", "told"]);
-                let heard = || {
+                assert_eq!(child.said(&mut command), ["Some(1s)", "no variables", "sent"]);
+                let received = || {
                     let mut room = [0; 64];
                     manager.recv(&mut room).map(|length| String::from_utf8_lossy(&room[..length]).into_owned())
                 };
                 for word in ["READY=1", "WATCHDOG=1", "STOPPING=1"] {
-                    assert_eq!(heard().unwrap(), word);
+                    assert_eq!(received().unwrap(), word);
                 }
-                assert!(heard().is_err());
+                assert!(received().is_err());
             }
             TestProcess::Child => testing::alone(|| {
                 let notifier = Notifier::from_env();
@@ -205,13 +204,13 @@ mod tests {
                 notifier.ready().unwrap();
                 notifier.watchdog().unwrap();
                 notifier.stopping().unwrap();
-                testing::say("told");
+                testing::say("sent");
             }),
         }
     }
 
     #[test]
-    fn a_manager_that_takes_nothing_does_not_hold_us_up_and_no_manager_is_no_error() {
+    fn a_manager_that_reads_nothing_does_not_block_and_no_manager_is_no_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let manager = UnixDatagram::bind(&path).unwrap();
@@ -224,8 +223,8 @@ mod tests {
         drop(manager);
         assert_eq!(notifier.stopping().unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
 
-        let nobody = Notifier::default();
-        assert!(nobody.ready().is_ok() && nobody.watchdog().is_ok() && nobody.stopping().is_ok());
-        assert_eq!(nobody.watchdog_interval(), None);
+        let none = Notifier::default();
+        assert!(none.ready().is_ok() && none.watchdog().is_ok() && none.stopping().is_ok());
+        assert_eq!(none.watchdog_interval(), None);
     }
 }

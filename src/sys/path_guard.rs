@@ -1,9 +1,10 @@
-//! The path of a socket that we bound, and its lock, for as long as the daemon lives.
+//! The path of a bound socket and its lock, held for as long as the daemon serves.
 //!
-//! The path is removed at the end, and only if it is still the file we made: what someone else has
-//! put there since is theirs. The lock outlives the removal, so the next starter finds either us or
-//! no path at all. The caller removes the path first and closes the listener after: as long as the
-//! socket is open the kernel keeps the file's inode, so its number cannot come back as another's.
+//! The path is removed at the end, and only if it is still the file that this process made. The lock is released
+//! after the removal, so the next daemon finds either a running daemon or no path.
+//!
+//! Caller's contract: remove the path before closing the listener. While the socket is open the kernel keeps the
+//! file's inode, so its number cannot be reused for another file.
 
 use std::fs;
 use std::io;
@@ -13,12 +14,12 @@ use std::sync::Arc;
 
 use super::lock::FileLock;
 
-/// A bound path and its lock. Dropped, it removes the path if that is still ours, then lets go of
-/// the lock, unless a [`BoundPath`](super::listener::BoundPath) of it is left.
+/// A bound path and its lock. Dropping it removes the path if that is still the bound socket, then releases
+/// the lock unless a [`BoundPath`](super::listener::BoundPath) holds it too.
 #[derive(Debug)]
 pub struct PathGuard {
     path: PathBuf,
-    /// The file we made; `None` once the path has been dealt with.
+    /// The file that this process made; `None` once [`PathGuard::remove`] was called.
     made: Option<FileId>,
     lock: Arc<FileLock>,
 }
@@ -26,49 +27,48 @@ pub struct PathGuard {
 /// What [`PathGuard::remove`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// The path is gone.
+    /// The path was removed.
     Removed,
-    /// The path was no longer our file (gone, replaced, or removed by us before) and was left alone.
+    /// The path is not the bound socket (it is gone, replaced, or was removed before) and was left alone.
     NotOurs,
 }
 
-/// Which file it is, whatever it is called.
+/// The identity of a file, independent of its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
+pub(crate) struct FileId {
     dev: u64,
     ino: u64,
 }
 
 impl PathGuard {
-    /// Guards `path`, at which there is the file `made`. `path` should be absolute: the working
+    /// Guards `path`, at which the file `made` is. `path` should be absolute, since the working
     /// directory may change.
-    pub(super) fn new(path: PathBuf, made: FileId, lock: Arc<FileLock>) -> PathGuard {
+    pub(crate) fn new(path: PathBuf, made: FileId, lock: Arc<FileLock>) -> PathGuard {
         PathGuard { path, made: Some(made), lock }
     }
 
-    /// The path, absolute.
+    /// Returns the path, absolute.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The file that we made, unless the path was removed by us, and the path's lock.
-    pub(super) fn parts(&self) -> (Option<FileId>, Arc<FileLock>) {
+    /// Returns the file that was made, unless [`PathGuard::remove`] was called, and the path's lock.
+    pub(crate) fn parts(&self) -> (Option<FileId>, Arc<FileLock>) {
         (self.made, Arc::clone(&self.lock))
     }
 
-    /// Is the path still the socket we bound? A daemon whose path is not can be reached by nobody
-    /// new.
+    /// Returns true if the path is still the bound socket. If not, new clients cannot reach the daemon.
     ///
     /// # Errors
-    /// Where the path cannot be looked at for another reason than that it is gone.
+    /// Those of lstat(2), [`io::ErrorKind::NotFound`] excepted.
     pub fn in_place(&self) -> io::Result<bool> {
         Ok(self.made.is_some() && FileId::at(&self.path)? == self.made)
     }
 
-    /// Removes the path if it is still the socket we bound. The lock stays.
+    /// Removes the path if it is still the bound socket. The lock stays held.
     ///
     /// # Errors
-    /// Where it is ours and cannot be removed, or cannot be looked at.
+    /// Those of lstat(2) and unlink(2), [`io::ErrorKind::NotFound`] excepted.
     pub fn remove(&mut self) -> io::Result<Removal> {
         let Some(made) = self.made.take() else { return Ok(Removal::NotOurs) };
         made.remove_at(&self.path)
@@ -78,18 +78,18 @@ impl PathGuard {
 impl Drop for PathGuard {
     fn drop(&mut self) {
         if let Err(e) = self.remove() {
-            log::warn!("socket {} stays behind: {e}", self.path.display());
+            log::warn!("cannot remove socket {}: {e}", self.path.display());
         }
     }
 }
 
 impl FileId {
-    pub(super) fn of(about: &fs::Metadata) -> FileId {
+    pub(crate) fn of(about: &fs::Metadata) -> FileId {
         FileId { dev: about.dev(), ino: about.ino() }
     }
 
-    /// The file at `path`, links not followed, if there is one.
-    pub(super) fn at(path: &Path) -> io::Result<Option<FileId>> {
+    /// Returns the file at `path`, if there is one. Symbolic links are not followed.
+    pub(crate) fn at(path: &Path) -> io::Result<Option<FileId>> {
         match fs::symlink_metadata(path) {
             Ok(about) => Ok(Some(FileId::of(&about))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -97,9 +97,9 @@ impl FileId {
         }
     }
 
-    /// Removes `path` if it is this file. No call does both at once; among daemons the lock keeps the
-    /// moment between them empty.
-    pub(super) fn remove_at(self, path: &Path) -> io::Result<Removal> {
+    /// Removes `path` if it is this file. No system call checks and removes at once; the lock keeps other daemons out
+    /// in between.
+    pub(crate) fn remove_at(self, path: &Path) -> io::Result<Removal> {
         if FileId::at(path)? != Some(self) {
             return Ok(Removal::NotOurs);
         }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn only_our_own_file_is_removed_and_only_once() {
+    fn only_the_bound_file_is_removed_and_only_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
 
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_is_held_until_the_guard_goes() {
+    fn the_lock_is_held_until_the_guard_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         let lock = dir.path().join("a.lock");
         let mut guard = guard(dir.path());

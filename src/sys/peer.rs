@@ -1,16 +1,16 @@
-//! Who is at the other end of a Unix stream socket, and whether they may be.
+//! The user at the other end of a Unix stream socket, and whether that user may connect.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::checked;
+use super::syscall::checked;
 
-/// The user of the process that connected, as it was when it connected: SO_PEERCRED (unix(7)), or
+/// Returns the effective uid of the peer at the time it connected: SO_PEERCRED (unix(7)), or
 /// getpeereid(3) on macOS.
 ///
 /// # Errors
-/// What the call says; macOS says ENOTCONN or EINVAL of a peer that has gone already. Who cannot be
-/// named should not be served.
+/// Those of the system call; ENOTCONN or EINVAL on macOS if the peer has closed its end. Such a peer should not be
+/// served.
 pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     let fd = stream.as_fd().as_raw_fd();
     #[cfg(target_os = "linux")]
@@ -32,14 +32,14 @@ pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     }
 }
 
-/// The user this process acts as (its effective uid, which files are made with and peers see).
+/// Returns this process's effective uid, which owns the files it creates and which peers see.
 pub fn own_uid() -> u32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }
 
-/// May a process of user `peer` use a daemon of user `own`? The same user may, and root, whom no
-/// check would keep out.
+/// Returns true if user `peer` may use a daemon of user `own`: the same user, and root, which no
+/// check keeps out.
 pub fn may_connect(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_of_ours_is_known_even_after_it_has_gone() {
+    fn the_uid_of_a_peer_is_known_even_after_it_has_closed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         assert_eq!(peer_uid(&ours).unwrap(), own_uid());
         drop(theirs);
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_socket_has_no_peer() {
+    fn a_file_has_no_peer() {
         assert!(peer_uid(std::fs::File::open("/dev/null").unwrap()).is_err());
     }
 

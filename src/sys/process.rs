@@ -1,18 +1,20 @@
-//! What the kernel knows of processes: of this one its threads and how they are scheduled, its processors,
-//! and on macOS its memory; of others whether they live.
+//! Processes: the threads, scheduling policy and processors of this one (on macOS also its memory), and whether
+//! another one lives.
 
-/// Does a process of this id live, whoever's it is?
+use super::syscall::checked;
+
+/// Returns true if a process of this id lives, of any user.
 pub fn is_alive(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
-    // SAFETY: takes numbers alone; signal 0 only asks.
-    match super::checked(unsafe { libc::kill(pid, 0) }) {
+    // SAFETY: takes numbers alone; signal 0 only checks.
+    match checked(unsafe { libc::kill(pid, 0) }) {
         Err(error) => error.raw_os_error() != Some(libc::ESRCH),
         Ok(_) => true,
     }
 }
 
-/// Threads of this process, or `None` where nothing says it (Linux without /proc).
-pub(super) fn threads() -> Option<usize> {
+/// Returns the number of threads of this process, or `None` if it is unknown (Linux without /proc).
+pub(crate) fn threads() -> Option<usize> {
     #[cfg(target_os = "linux")]
     {
         std::fs::read_dir("/proc/self/task").ok().map(Iterator::count)
@@ -27,16 +29,16 @@ pub(super) fn threads() -> Option<usize> {
     }
 }
 
-/// Processors that this process may run on; 1 where nothing says it. A quota of processor time is not looked at: the
-/// standard library does, with 10 KB of code.
+/// Returns the number of processors that this process may run on; 1 if it is unknown. Ignores CPU quotas of control
+/// groups, which [`std::thread::available_parallelism`] reads with 10 KB of code.
 pub fn processors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: cpu_set_t is plain bits, for which all zeroes is a value.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the set lives over the call and has the size said; 0 is the calling thread. A machine with more
+        // SAFETY: the set lives over the call and has the size passed; 0 is the calling thread. A machine with more
         // processors than the set has bits is refused.
-        let got = super::checked(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) });
+        let got = checked(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) });
         // SAFETY: counts the bits of a set.
         got.ok().and_then(|_| usize::try_from(unsafe { libc::CPU_COUNT(&set) }).ok()).unwrap_or(1)
     }
@@ -47,10 +49,9 @@ pub fn processors() -> usize {
     }
 }
 
-/// From here on the calling thread takes a processor from no other when it is woken: it waits until one is free or
-/// its turn has come, and gets its share of them all the same. For threads that work while others keep watch
-/// (SCHED_BATCH, sched(7)); where the system has no such thing, refuses it, or somebody has chosen another policy, nothing
-/// changes.
+/// Puts the calling thread under SCHED_BATCH (Linux, sched(7)): when woken, it does not preempt a running thread; its
+/// share of the processor stays the same. Does nothing on other systems, if the call fails, or if the thread has a
+/// policy other than the default.
 pub fn set_batch_scheduling() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -60,20 +61,20 @@ pub fn set_batch_scheduling() {
         }
         let param = libc::sched_param { sched_priority: 0 };
         // SAFETY: the struct lives over the call; 0 is the calling thread.
-        let set = super::checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) });
+        let set = checked(unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) });
         if let Err(error) = set {
-            log::debug!("a thread that works is scheduled as any other: {error}");
+            log::debug!("cannot set SCHED_BATCH for a worker thread: {error}");
         }
     }
 }
 
-/// proc_pidinfo(PROC_PIDTASKINFO) of this process (`<libproc.h>`).
+/// Returns proc_pidinfo(PROC_PIDTASKINFO) of this process (`<libproc.h>`).
 #[cfg(target_os = "macos")]
-pub(super) fn task_info() -> Option<libc::proc_taskinfo> {
+pub(crate) fn task_info() -> Option<libc::proc_taskinfo> {
     // SAFETY: proc_taskinfo is plain numbers, for which all zeroes is a value.
     let mut info: libc::proc_taskinfo = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::proc_taskinfo>() as libc::c_int;
-    // SAFETY: the struct lives over the call and has the size said.
+    // SAFETY: the struct lives over the call and has the size passed.
     let filled = unsafe { libc::proc_pidinfo(libc::getpid(), libc::PROC_PIDTASKINFO, 0, (&raw mut info).cast(), size) };
     (filled == size).then_some(info)
 }

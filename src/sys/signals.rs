@@ -1,6 +1,4 @@
-//! Signals that ask a process to stop, as bytes on a socket that somebody waits on.
-//!
-//! What a stop means is the caller's.
+//! Writes a byte to a socket at each signal that asks the process to stop, so that an event loop can wait for it.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -9,11 +7,11 @@ use std::sync::atomic::AtomicBool;
 
 pub use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
-/// Puts a byte into `end` at each of these signals, never waiting. The second one of them ends the
-/// process at once, with status 1, whatever it is doing.
+/// Writes a byte to `end` at each of these signals, without waiting. The second one ends the
+/// process at once, with status 1.
 ///
 /// # Errors
-/// Where a signal cannot be caught.
+/// Those of sigaction(2), for a signal that cannot be caught, and of duplicating `end`.
 pub fn stop_into(end: &UnixStream, signals: &[i32]) -> io::Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     for signal in signals {
@@ -33,8 +31,8 @@ mod tests {
     use crate::sys::testing::{self, TestProcess};
 
     #[test]
-    fn the_first_signal_is_a_byte_and_the_second_is_the_end() {
-        match testing::role("sys::signals::tests::the_first_signal_is_a_byte_and_the_second_is_the_end") {
+    fn the_first_signal_writes_a_byte_and_the_second_ends_the_process() {
+        match testing::role("sys::signals::tests::the_first_signal_writes_a_byte_and_the_second_ends_the_process") {
             TestProcess::Parent(child) => {
                 let output = child.command().output().unwrap();
                 assert_eq!(testing::said(&String::from_utf8_lossy(&output.stdout)), ["a byte"]);
@@ -49,7 +47,7 @@ mod tests {
                 readable.read_exact(&mut [0]).unwrap();
                 testing::say("a byte");
                 send("-HUP");
-                // It has ended by now, or will while this waits.
+                // The process has ended, or will while this waits.
                 let _ = readable.read(&mut [0]);
                 let _ = readable.read(&mut [0]);
             }

@@ -1,6 +1,6 @@
-//! Raw Unix stream sockets: address, creation, bind, connect, listen, and what a descriptor is.
+//! System calls of Unix stream sockets: address, creation, bind, connect, listen, and the type of a descriptor.
 //!
-//! One system call a function, nothing decided here: the order and the rules are in `listener.rs`.
+//! Each function makes one system call; `listener.rs` has the order and the rules.
 
 use std::ffi::c_int;
 use std::fmt;
@@ -10,24 +10,24 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::checked;
+use super::syscall::checked;
 
-/// Longest path of a Unix socket in bytes: `sun_path` less its NUL, 107 on Linux and 103 on macOS
+/// Longest path of a Unix socket in bytes: `sun_path` without its NUL, 107 on Linux and 103 on macOS
 /// (unix(7), unix(4)).
-pub(super) const MAX_PATH_BYTES: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
+pub(crate) const MAX_PATH_BYTES: usize = size_of::<libc::sockaddr_un>() - offset_of!(libc::sockaddr_un, sun_path) - 1;
 
-/// Why a path can be no socket's.
+/// Why a path cannot be a socket's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathFault {
-    /// It is empty, or ends in a slash: it names no file.
+    /// It is empty or ends in a slash, so it does not name a file.
     NoName,
     /// It holds a NUL byte.
     Nul,
-    /// It has more bytes than the platform's `sun_path` takes.
+    /// It is longer than the platform's `sun_path`.
     TooLong {
-        /// How many it has.
+        /// Its length.
         bytes: usize,
-        /// How many it may have.
+        /// The longest length.
         limit: usize,
     },
 }
@@ -35,24 +35,26 @@ pub enum PathFault {
 impl fmt::Display for PathFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PathFault::NoName => f.write_str("names no file; give the socket itself, such as DIR/daemon.sock"),
-            PathFault::Nul => f.write_str("holds a NUL byte, which no file name can"),
+            PathFault::NoName => {
+                f.write_str("does not name a file; give the path of the socket itself, such as DIR/daemon.sock")
+            }
+            PathFault::Nul => f.write_str("contains a NUL byte"),
             PathFault::TooLong { bytes, limit } => write!(
                 f,
-                "has {bytes} bytes and a Unix socket's path takes at most {limit}; choose a shorter one, or one \
+                "has {bytes} bytes, but a Unix socket's path may have at most {limit}; choose a shorter path, or one \
                  relative to the working directory"
             ),
         }
     }
 }
 
-/// A path as the kernel takes it.
-pub(super) struct Address {
+/// A path as a socket address.
+pub(crate) struct Address {
     raw: libc::sockaddr_un,
 }
 
 impl Address {
-    pub(super) fn new(path: &Path) -> Result<Address, PathFault> {
+    pub(crate) fn new(path: &Path) -> Result<Address, PathFault> {
         let bytes = path.as_os_str().as_bytes();
         if bytes.is_empty() || bytes.ends_with(b"/") {
             return Err(PathFault::NoName);
@@ -81,18 +83,18 @@ impl Address {
     }
 }
 
-/// The whole struct: the path in it ends at its first NUL.
+/// The size of the whole struct; the path in it ends at its first NUL.
 const ADDRESS_BYTES: libc::socklen_t = size_of::<libc::sockaddr_un>() as libc::socklen_t;
 
-/// A new Unix stream socket, close-on-exec and non-blocking.
-pub(super) fn stream() -> io::Result<OwnedFd> {
+/// Creates a Unix stream socket, close-on-exec and non-blocking.
+pub(crate) fn stream() -> io::Result<OwnedFd> {
     #[cfg(target_os = "linux")]
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     #[cfg(not(target_os = "linux"))]
     let kind = libc::SOCK_STREAM;
     // SAFETY: takes numbers alone.
     let fd = checked(unsafe { libc::socket(libc::AF_UNIX, kind, 0) })?;
-    // SAFETY: the kernel has just made this descriptor for us alone.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     #[cfg(not(target_os = "linux"))]
     {
@@ -103,50 +105,50 @@ pub(super) fn stream() -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// bind(2): makes the path's file.
-pub(super) fn bind(socket: impl AsFd, address: &Address) -> io::Result<()> {
-    // SAFETY: the address lives over the call and has the length said.
+/// bind(2): creates the path's file.
+pub(crate) fn bind(socket: impl AsFd, address: &Address) -> io::Result<()> {
+    // SAFETY: the address lives over the call and has the length passed.
     checked(unsafe { libc::bind(socket.as_fd().as_raw_fd(), address.pointer(), ADDRESS_BYTES) })?;
     Ok(())
 }
 
 /// connect(2).
-pub(super) fn connect(socket: impl AsFd, address: &Address) -> io::Result<()> {
-    // SAFETY: the address lives over the call and has the length said.
+pub(crate) fn connect(socket: impl AsFd, address: &Address) -> io::Result<()> {
+    // SAFETY: the address lives over the call and has the length passed.
     checked(unsafe { libc::connect(socket.as_fd().as_raw_fd(), address.pointer(), ADDRESS_BYTES) })?;
     Ok(())
 }
 
 /// listen(2).
-pub(super) fn listen(socket: impl AsFd, backlog: c_int) -> io::Result<()> {
+pub(crate) fn listen(socket: impl AsFd, backlog: c_int) -> io::Result<()> {
     // SAFETY: takes numbers alone.
     checked(unsafe { libc::listen(socket.as_fd().as_raw_fd(), backlog) })?;
     Ok(())
 }
 
-/// A second descriptor for what `fd` names, close-on-exec and of number `least` or higher.
+/// Duplicates `fd` as a descriptor of number `least` or higher, close-on-exec.
 ///
-/// `fd` is a bare number because it comes from outside: it may name nothing (EBADF).
-pub(super) fn duplicate(fd: RawFd, least: RawFd) -> io::Result<OwnedFd> {
+/// `fd` is a bare number because it comes from outside the process: it may not be open (EBADF).
+pub(crate) fn duplicate(fd: RawFd, least: RawFd) -> io::Result<OwnedFd> {
     let new = flags(fd, libc::F_DUPFD_CLOEXEC, least)?;
-    // SAFETY: the kernel has just made this descriptor for us alone.
+    // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(new) })
 }
 
-/// Is a descriptor of this number open?
-pub(super) fn is_open(fd: RawFd) -> bool {
+/// Returns true if a descriptor of this number is open.
+pub(crate) fn is_open(fd: RawFd) -> bool {
     flags(fd, libc::F_GETFD, 0).is_ok()
 }
 
-/// Keeps `fd` from the programs that this process starts.
-pub(super) fn set_close_on_exec(fd: RawFd) -> io::Result<()> {
+/// Sets close-on-exec on `fd`.
+pub(crate) fn set_close_on_exec(fd: RawFd) -> io::Result<()> {
     let flags = flags(fd, libc::F_GETFD, 0)?;
     self::flags(fd, libc::F_SETFD, flags | libc::FD_CLOEXEC)?;
     Ok(())
 }
 
-/// The address family, by getsockname(2), which macOS has too (SO_DOMAIN it has not).
-pub(super) fn family(socket: impl AsFd) -> io::Result<c_int> {
+/// Returns the address family, by getsockname(2), since macOS has no SO_DOMAIN.
+pub(crate) fn family(socket: impl AsFd) -> io::Result<c_int> {
     // SAFETY: sockaddr_storage is plain numbers, for which all zeroes is a value.
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -155,8 +157,8 @@ pub(super) fn family(socket: impl AsFd) -> io::Result<c_int> {
     Ok(c_int::from(address.ss_family))
 }
 
-/// Has the socket a peer? By getpeername(2).
-pub(super) fn is_connected(socket: impl AsFd) -> bool {
+/// Returns true if the socket has a peer, by getpeername(2).
+pub(crate) fn is_connected(socket: impl AsFd) -> bool {
     // SAFETY: sockaddr_storage is plain numbers, for which all zeroes is a value.
     let mut address: libc::sockaddr_storage = unsafe { std::mem::zeroed() };
     let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -165,8 +167,8 @@ pub(super) fn is_connected(socket: impl AsFd) -> bool {
         .is_ok()
 }
 
-/// An option of SOL_SOCKET whose value is an int.
-pub(super) fn option(socket: impl AsFd, name: c_int) -> io::Result<c_int> {
+/// Returns an option of SOL_SOCKET whose value is an int.
+pub(crate) fn option(socket: impl AsFd, name: c_int) -> io::Result<c_int> {
     let mut value: c_int = 0;
     let mut length = size_of::<c_int>() as libc::socklen_t;
     // SAFETY: the value and its length live over the call, and the length is the value's own.
@@ -186,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_is_what_the_kernel_takes_or_refused_with_both_numbers() {
+    fn a_path_fits_or_is_refused_with_both_numbers() {
         let longest = "x".repeat(MAX_PATH_BYTES);
         let longer = "x".repeat(MAX_PATH_BYTES + 1);
         let too_long = PathFault::TooLong { bytes: MAX_PATH_BYTES + 1, limit: MAX_PATH_BYTES };

@@ -1,72 +1,70 @@
-//! Reading from and writing to a connected Unix stream socket, without ever waiting.
+//! Reads from and writes to a connected Unix stream socket without waiting.
 //!
-//! A peer may pass descriptors along with its bytes (SCM_RIGHTS, unix(7)). Nobody here wants them:
-//! they are closed, and never let a read end early without saying so. What the bytes mean, and when
-//! to come back, is the caller's.
+//! A peer may pass descriptors with its bytes (SCM_RIGHTS, unix(7)). They are closed, and a read that ended early
+//! because of them reports that more input may be left.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Bytes put at the front of the room; 0 is the end of input.
+    /// Bytes written to the front of the buffer; 0 at the end of input.
     pub bytes: usize,
-    /// The socket held no more at that moment, so that the next bytes come with a new edge. False
-    /// where that is not proven: read again until [`io::ErrorKind::WouldBlock`].
+    /// The socket held no more input at that moment, so that the next bytes cause a new edge. False
+    /// if that is not certain: read again until [`io::ErrorKind::WouldBlock`].
     ///
-    /// One thing ends a read early on Linux and cannot be seen here: a byte that the peer sent out of
-    /// band (MSG_OOB). While one is pending, epoll reports EPOLLPRI; do not believe `drained` then.
+    /// One cause of an early end of a read on Linux cannot be detected here: an out-of-band byte (MSG_OOB). While one is
+    /// pending, epoll reports EPOLLPRI, and `drained` must be ignored.
     pub drained: bool,
 }
 
-/// Reads into `room` by recvmsg(2), never waiting, whatever the socket's own mode. Descriptors that
-/// came along are closed.
+/// Reads into `buffer` by recvmsg(2) without waiting, even if the socket is blocking. Passed descriptors are closed.
 ///
 /// # Errors
-/// [`io::ErrorKind::WouldBlock`] where nothing is there, [`io::ErrorKind::InvalidInput`] where `room`
-/// is empty (its 0 bytes would look like the end), or what the socket says. EINTR is tried again.
-pub fn receive(fd: impl AsFd, room: &mut [u8]) -> io::Result<Received> {
-    if room.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no room to read into"));
+/// [`io::ErrorKind::WouldBlock`] if there is no input, [`io::ErrorKind::InvalidInput`] if `buffer`
+/// is empty (its 0 bytes would look like the end of input), or those of recvmsg(2). Retries after EINTR.
+pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+    if buffer.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the buffer is empty"));
     }
     #[cfg(target_os = "linux")]
     {
-        without_control(fd, room)
+        receive_without_control(fd, buffer)
     }
     #[cfg(not(target_os = "linux"))]
     {
-        closing_descriptors(fd, room)
+        receive_closing_descriptors(fd, buffer)
     }
 }
 
-/// Writes the front of `bytes`, never waiting, and says how many bytes went. No SIGPIPE: by
-/// MSG_NOSIGNAL here, by [`quiet`] on older macOS, and Rust's runtime ignores that signal in programs
-/// whose `main` is Rust's.
+/// Writes as much of the front of `bytes` as is possible without waiting, and returns its length. Raises no SIGPIPE:
+/// because of MSG_NOSIGNAL here, because of [`disable_sigpipe`] on older macOS, and because Rust's runtime ignores that
+/// signal in programs whose `main` is in Rust.
 ///
 /// # Errors
-/// [`io::ErrorKind::WouldBlock`] where the peer's buffer is full, [`io::ErrorKind::BrokenPipe`] where
-/// the peer has gone, or what the socket says. EINTR is tried again.
+/// [`io::ErrorKind::WouldBlock`] if the peer's buffer is full, [`io::ErrorKind::BrokenPipe`] if
+/// the peer has closed its end, or those of send(2). Retries after EINTR.
 pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let fd = fd.as_fd();
-    // SAFETY: the bytes live over the call and have the length said.
-    retried(|| unsafe {
+    // SAFETY: the bytes live over the call and have the length passed.
+    retry(|| unsafe {
         libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
     })
 }
 
-/// Keeps writes to this socket from raising SIGPIPE where [`send`] alone cannot: SO_NOSIGPIPE on
-/// macOS, whose older releases ignore MSG_NOSIGNAL. Call it after accept(2). Nothing to do on Linux.
+/// Prevents writes to this socket from raising SIGPIPE: sets SO_NOSIGPIPE on
+/// macOS, whose older releases ignore MSG_NOSIGNAL. Call it after accept(2). Does nothing on Linux.
 ///
 /// # Errors
-/// What the socket says, but for EINVAL: macOS says so of a peer that has gone already, whose last
-/// lines are to be read all the same.
-pub fn quiet(fd: impl AsFd) -> io::Result<()> {
+/// Those of setsockopt(2), EINVAL excepted: macOS returns it if the peer has closed its end, whose last
+/// lines must still be read.
+pub fn disable_sigpipe(fd: impl AsFd) -> io::Result<()> {
     #[cfg(target_os = "macos")]
     {
         let on: libc::c_int = 1;
-        // SAFETY: the value lives over the call and has the size said.
-        let set = super::checked(unsafe {
+        // SAFETY: the value lives over the call and has the size passed.
+        let set = super::syscall::checked(unsafe {
             libc::setsockopt(
                 fd.as_fd().as_raw_fd(),
                 libc::SOL_SOCKET,
@@ -85,71 +83,70 @@ pub fn quiet(fd: impl AsFd) -> io::Result<()> {
     Ok(())
 }
 
-/// With no room for control messages the kernel itself closes descriptors that came along, and says
-/// so by MSG_CTRUNC. A read ends behind them, so only a short one without them proves that nothing
-/// is left.
+/// Reads without a buffer for control messages: the kernel then closes passed descriptors itself and sets MSG_CTRUNC.
+/// A read ends after them, so only a short read without that flag proves that the socket is drained.
 #[cfg(target_os = "linux")]
-fn without_control(fd: impl AsFd, room: &mut [u8]) -> io::Result<Received> {
+fn receive_without_control(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let fd = fd.as_fd();
-    let mut span = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let mut span = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is numbers and pointers, for which all zeroes (none) is a value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut span;
     message.msg_iovlen = 1;
-    // SAFETY: the message, its span and the room live over the call, and the span is the room's.
-    let bytes = retried(|| unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
+    // SAFETY: the message, its span and the buffer live over the call, and the span is the buffer's.
+    let bytes = retry(|| unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
     let alone = message.msg_flags & libc::MSG_CTRUNC == 0;
-    Ok(Received { bytes, drained: bytes > 0 && bytes < room.len() && alone })
+    Ok(Received { bytes, drained: bytes > 0 && bytes < buffer.len() && alone })
 }
 
-/// Room for control messages. 4 KiB: more than the one mbuf cluster of 2 KiB in which macOS keeps a
+/// A buffer for control messages. 4 KiB: more than the one mbuf cluster of 2 KiB in which macOS keeps a
 /// message's descriptors.
 #[cfg(any(not(target_os = "linux"), test))]
 type Control = [u64; 512];
 
-/// macOS opens passed descriptors in the receiver even where it has no room for them, and forgets
-/// them there. So they are received, and closed. A read ends before them as well as behind, unseen:
-/// a short one proves nothing.
+/// Reads with a buffer for control messages, and closes passed descriptors. macOS opens them in the receiver even
+/// without such a buffer, and leaks them then. A read ends before and after them without a flag, so a short read proves
+/// nothing.
 #[cfg(any(not(target_os = "linux"), test))]
-fn closing_descriptors(fd: impl AsFd, room: &mut [u8]) -> io::Result<Received> {
+fn receive_closing_descriptors(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     let fd = fd.as_fd();
     let mut control: Control = [0; 512];
-    let mut span = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    let mut span = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: msghdr is numbers and pointers, for which all zeroes (none) is a value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
     message.msg_iov = &raw mut span;
     message.msg_iovlen = 1;
     message.msg_control = (&raw mut control).cast();
     message.msg_controllen = size_of::<Control>() as _;
-    // SAFETY: the message, its span, the room and the control buffer live over the call, each with
-    // the length said.
-    let bytes = retried(|| unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
+    // SAFETY: the message, its span and both buffers live over the call, each with the length
+    // passed.
+    let bytes = retry(|| unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) })?;
     // SAFETY: the kernel has filled the message, whose control buffer still lives.
     unsafe { close_passed(&message) };
     Ok(Received { bytes, drained: false })
 }
 
-/// Closes every descriptor that a received message brought.
+/// Closes every descriptor that a received message passed.
 ///
 /// # Safety
-/// `message` was filled by recvmsg(2), its control buffer lives, and this is its first reading.
+/// `message` was filled by recvmsg(2), its control buffer lives, and its descriptors have no owner yet.
 #[cfg(any(not(target_os = "linux"), test))]
 unsafe fn close_passed(message: &libc::msghdr) {
     use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
-    // SAFETY: the caller's word.
+    // SAFETY: the caller's contract.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !header.is_null() {
-        // SAFETY: a non-null header lies whole within the control buffer.
+        // SAFETY: a non-null header is completely within the control buffer.
         let about = unsafe { header.read_unaligned() };
         if about.cmsg_level == libc::SOL_SOCKET && about.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: only arithmetic.
             let (data, head) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0) as usize) };
             let count = (about.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
             for place in 0..count {
-                // SAFETY: the header says that so many descriptors stand behind it.
+                // SAFETY: the header is followed by `count` descriptors, by its length.
                 let fd = unsafe { data.cast::<RawFd>().add(place).read_unaligned() };
-                // SAFETY: the kernel has just opened this descriptor for us alone.
+                // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });
             }
         }
@@ -158,8 +155,8 @@ unsafe fn close_passed(message: &libc::msghdr) {
     }
 }
 
-/// A call that returns a count or -1, made again as long as a signal interrupts it.
-fn retried(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
+/// Makes a call that returns a count or -1, and repeats it while a signal interrupts it.
+fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {
             return Ok(count);
@@ -184,7 +181,7 @@ mod tests {
         UnixStream::pair().unwrap()
     }
 
-    /// Sends `bytes` with the descriptor of `passed` along, `times` over.
+    /// Sends `bytes` with `times` copies of the descriptor of `passed`.
     fn send_with(stream: &UnixStream, bytes: &[u8], passed: &impl AsFd, times: usize) {
         let numbers = vec![passed.as_fd().as_raw_fd(); times];
         let mut control: Control = [0; 512];
@@ -211,11 +208,11 @@ mod tests {
     type Receive = fn(&UnixStream, &mut [u8]) -> io::Result<Received>;
 
     /// The way of this system, and the way of the others, which works here too.
-    const WAYS: [Receive; 2] = [|s, room| receive(s, room), |s, room| closing_descriptors(s, room)];
+    const WAYS: [Receive; 2] = [|s, room| receive(s, room), |s, room| receive_closing_descriptors(s, room)];
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn only_a_short_read_proves_the_socket_empty() {
+    fn only_a_short_read_proves_the_socket_drained() {
         let (mut theirs, ours) = pair();
         let mut room = [0; 8];
         assert_eq!(receive(&ours, &mut room).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -229,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_passed_along_are_closed_and_what_is_behind_them_is_not_lost() {
+    fn passed_descriptors_are_closed_and_later_input_is_not_lost() {
         for (way, receive) in WAYS.iter().enumerate() {
             for times in [1, 200] {
                 let (mut theirs, ours) = pair();
@@ -247,12 +244,12 @@ mod tests {
                     if received.bytes == 0 {
                         break;
                     }
-                    // While anything was left, no read said otherwise.
+                    // No read reported `drained` while input was left.
                     assert!(got.ends_with(b"ef\n") || !received.drained, "way {way}: {received:?}");
                 }
                 assert_eq!(got, b"0ab\ncd\nef\n", "way {way}");
-                // The pipe ends when its last writer is closed, wherever that is: none was kept. (Were
-                // one, this would wait for ever; so it asks without waiting.)
+                // The pipe ends when its last writer is closed in any process, so none was kept. (If
+                // one were, a blocking read would wait for ever.)
                 set_non_blocking(&reader);
                 assert_eq!(reader.read(&mut room).unwrap(), 0, "way {way}: a descriptor is still open");
             }
@@ -261,15 +258,16 @@ mod tests {
 
     fn set_non_blocking(fd: &impl AsFd) {
         // SAFETY: takes numbers alone.
-        super::super::checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) }).unwrap();
+        crate::sys::syscall::checked(unsafe { libc::fcntl(fd.as_fd().as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK) })
+            .unwrap();
     }
 
     #[test]
     #[cfg(target_os = "linux")]
-    fn an_out_of_band_byte_ends_a_read_early_and_shows_in_poll_alone() {
+    fn an_out_of_band_byte_ends_a_read_early_and_is_seen_by_poll_only() {
         let (mut theirs, ours) = pair();
         theirs.write_all(b"ab\n").unwrap();
-        // SAFETY: the byte lives over the call and has the length said.
+        // SAFETY: the byte lives over the call and has the length passed.
         let sent = unsafe { libc::send(theirs.as_raw_fd(), b"!".as_ptr().cast(), 1, libc::MSG_OOB) };
         if sent == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP) {
             return crate::sys::skip::skipped(
@@ -291,9 +289,9 @@ mod tests {
     }
 
     #[test]
-    fn a_write_never_waits_and_a_gone_peer_is_an_error() {
+    fn a_write_never_waits_and_a_closed_peer_is_an_error() {
         let (ours, theirs) = pair();
-        quiet(&ours).unwrap();
+        disable_sigpipe(&ours).unwrap();
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;
         let full = loop {

@@ -1,22 +1,22 @@
-//! How large a terminal is: ioctl(2) TIOCGWINSZ, tty_ioctl(4).
+//! The size of a terminal: ioctl(2) TIOCGWINSZ, tty_ioctl(4).
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use super::checked;
+use super::syscall::checked;
 
 /// A terminal's size in characters; neither is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Of a line.
+    /// Characters of a line.
     pub columns: u16,
-    /// On the screen.
+    /// Lines of the screen.
     pub rows: u16,
 }
 
-/// The size of the terminal that this is, or `None` where it is none or does not know.
+/// Returns the size, or `None` if this is not a terminal or its size is unknown.
 pub fn size(terminal: &impl AsFd) -> Option<Size> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: the struct is the one that this request fills, and lives over the call.
+    // SAFETY: this request fills this struct, which lives over the call.
     checked(unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some(Size { columns: size.ws_col, rows: size.ws_row })
 }
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_terminal_has_no_size() {
+    fn a_pipe_has_no_size() {
         assert_eq!(size(&std::io::pipe().unwrap().0), None);
     }
 }

@@ -90,8 +90,8 @@ fn a_second_daemon_is_told_who_is_first_and_changes_nothing() {
 fn what_is_no_socket_is_left_alone() {
     type Put = fn(&Path);
     let cases: [(&str, Put); 5] = [
-        ("is a plain file", |path| fs::write(path, "kept").expect("a file can be made")),
-        ("is a folder", |path| fs::create_dir(path).expect("a folder can be made")),
+        ("is a regular file", |path| fs::write(path, "kept").expect("a file can be made")),
+        ("is a directory", |path| fs::create_dir(path).expect("a folder can be made")),
         ("is a symbolic link", |path| symlink("nowhere", path).expect("a link can be made")),
         ("is a symbolic link", |path| {
             let target = path.with_extension("target");
@@ -135,7 +135,7 @@ fn the_longest_path_serves_and_one_byte_more_is_refused_with_both_numbers() {
     let longer = Setup::new().socket_at(&format!("new/{}", "s".repeat(fill)));
     let said = refusal(&longer.start_and_fail());
     let bytes = longer.socket().as_os_str().len();
-    assert!(said.contains(&format!("has {bytes} bytes and a Unix socket's path takes at most {MAX_PATH_BYTES}")));
+    assert!(said.contains(&format!("has {bytes} bytes, but a Unix socket's path may have at most {MAX_PATH_BYTES}")));
     assert!(!longer.home().join("new").exists(), "nothing is made for it");
 }
 
@@ -264,23 +264,26 @@ fn each_unfit_descriptor_has_its_sentence() {
     let at = |name: &str| setup.home().join(name);
     let listening = UnixListener::bind(at("listening")).expect("a socket can be made");
     let cases: Vec<(OwnedFd, &str)> = vec![
-        (fs::File::open("/dev/null").expect("it is there").into(), "descriptor 5 is no socket"),
-        (UdpSocket::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but no Unix one"),
-        (TcpListener::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but no Unix one"),
-        (UnixDatagram::bind(at("datagram")).expect("a socket").into(), "descriptor 5 is a Unix socket, but no stream"),
+        (fs::File::open("/dev/null").expect("it is there").into(), "descriptor 5 is not a socket"),
+        (UdpSocket::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but not a Unix socket"),
+        (TcpListener::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but not a Unix socket"),
+        (
+            UnixDatagram::bind(at("datagram")).expect("a socket").into(),
+            "descriptor 5 is a Unix socket, but not a stream socket",
+        ),
         (
             UnixStream::connect(at("listening")).expect("it listens").into(),
-            "descriptor 5 is a Unix stream socket that does not listen",
+            "descriptor 5 is a Unix stream socket that is not listening",
         ),
     ];
     for (fd, sentence) in cases {
         let said = refusal(&with_fd(&setup, fd).output().expect("it runs"));
-        assert!(said.contains(sentence) && said.contains("hand over a listening Unix stream socket"), "{said}");
+        assert!(said.contains(sentence) && said.contains("pass a listening Unix stream socket"), "{said}");
     }
     for (number, sentence) in [
         ("77", "descriptor 77 is not open"),
-        ("0", "descriptor 0 is one of standard input, output and error"),
-        ("2", "descriptor 2 is one of standard input, output and error"),
+        ("0", "descriptor 0 is standard input, output or error"),
+        ("2", "descriptor 2 is standard input, output or error"),
     ] {
         let output = setup.program().args(["serve", "--fd", number, "--store"]).arg(setup.store()).output();
         let said = refusal(&output.expect("it runs"));
@@ -357,7 +360,7 @@ fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
 
     for (names, sentence) in [
         ("a:b", "2 descriptors were inherited, 2 of them listening Unix stream sockets"),
-        ("iaid:iaid", "2 of the inherited descriptors are called iaid"),
+        ("iaid:iaid", "2 of the inherited descriptors are named iaid"),
     ] {
         let setup = Setup::new();
         let socket = |name: &str| UnixListener::bind(setup.home().join(name)).expect("a socket can be made").into();
@@ -371,7 +374,7 @@ fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
     let ours = UnixListener::bind(setup.socket()).expect("a socket can be made").into();
     let script = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=iaid:other";
     let said = refusal(&with_two(&setup, script, null(), ours).output().expect("it runs"));
-    assert!(said.contains("the inherited descriptor 3 is no socket"), "{said}");
+    assert!(said.contains("the inherited descriptor 3 is not a socket"), "{said}");
 }
 
 #[test]
@@ -447,7 +450,7 @@ fn it_has_unix_sockets_alone_and_passes_no_descriptor_on() {
     let mut sockets = 0;
     for (number, target) in descriptors(daemon.pid()) {
         if let Some(inode) = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']')) {
-            assert!(inodes.contains(&inode), "descriptor {number} is a socket, but no Unix one");
+            assert!(inodes.contains(&inode), "descriptor {number} is a socket, but not a Unix socket");
             sockets += 1;
         }
     }
@@ -526,7 +529,7 @@ fn a_service_manager_that_is_not_there_stops_nothing() {
     let address = address.to_str().expect("a plain path").to_owned();
     let daemon = setup.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "none").start();
     assert_eq!(heard(&manager), "READY=1");
-    assert!(daemon.log().contains("are no watchdog"), "{}", daemon.log());
+    assert!(daemon.log().contains("the watchdog is disabled"), "{}", daemon.log());
 }
 
 /// Lets every user reach the socket, as somebody might by mistake.
@@ -563,7 +566,7 @@ fn another_users_connection_is_closed_and_counted() {
     assert!(output.stdout.is_empty());
     let status = daemon.status();
     assert!(status["refused_peers"].as_u64() >= Some(1), "{status}");
-    assert!(daemon.log().contains(&format!("a connection by uid {NOBODY} was closed")), "{}", daemon.log());
+    assert!(daemon.log().contains(&format!("closed a connection of uid {NOBODY}")), "{}", daemon.log());
 }
 
 #[test]

@@ -40,8 +40,8 @@ impl DaemonControlPlane {
         if let Some(path) = self.socket.begin(self.machine.state(), now.instant) {
             let panicked = path.clone();
             let panicked =
-                move |panic| TaskResult::SocketChecked(Err(panicked.failed("look at", io::Error::other(panic))));
-            commands.run_task(guarded(move || TaskResult::SocketChecked(path.renew()), panicked));
+                move |panic| TaskResult::SocketChecked(Err(panicked.failed("check", io::Error::other(panic))));
+            commands.run_task(guarded(move || TaskResult::SocketChecked(path.rebind_if_gone()), panicked));
         }
         let idle = self.idle(now);
         if let Some(task) = self.status_writer.begin(idle, now) {
