@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Two hundred clients for a while: mixed calls, slow readers, garbage and reconnects.
+"""Runs 200 clients at once: mixed calls, slow readers, garbage and reconnects.
 
     tests/soak.py PROGRAM SECONDS
 
-Every line has to get its reply, in order; at the end memory and descriptors have to be what they were
-when all was warm. Exits with 1 and a sentence for each thing that is not so.
+Every line must get its reply, in order. At the end memory and descriptors must be what they were after the warm-up.
+Exits with 1 and a sentence for each failure.
 """
 
 import asyncio
@@ -17,19 +17,26 @@ import sys
 import tempfile
 import time
 
-STEADY, SLOW, GARBAGE, COMING = 110, 30, 30, 30
+# Clients of each kind.
+STEADY, SLOW, GARBAGE, BRIEF = 110, 30, 30, 30
 
-# Texts that are captured again and again: the store stops growing, so that memory can be compared.
+# Texts that are captured repeatedly: the store stops growing, so that memory can be compared.
 TEXTS = [f"Thought {n}: the {a} keeps the {b} near the {c}." for n, (a, b, c) in enumerate(
     (a, b, c) for a in ("harbour master", "gardener", "librarian", "pilot") for b in ("tide tables", "blue folder", "keys")
     for c in ("window", "old gate", "stairs", "boat house"))]
 
-# Growth that is still flat: pages that the allocator keeps for the busiest moment.
+# Growth of memory that is accepted: pages that the allocator keeps for the busiest moment.
 SLACK_KIB = 1024
 SLACK_SHARE = 0.10
 
+# Waited for one reply, and for everything beside the soak itself.
+REPLY_SECONDS = 60
+REST_SECONDS = 180
+
 
 class Tally:
+    """Counts replies and connections, and keeps the first twenty faults."""
+
     replies = 0
     connections = 0
     faults = []
@@ -40,14 +47,14 @@ class Tally:
 
 
 def call(ident, rng):
-    """A call, and whether it is answered with a result."""
+    """Returns a call, and whether its reply has a result."""
     kind = rng.randrange(10)
     if kind < 4:
         method, params = "ping", {}
     elif kind < 6:
         method, params = "memory_recall", {"cue": rng.choice(TEXTS), "limit": rng.randrange(1, 20)}
     elif kind < 7:
-        # The same text of another session would be another record.
+        # With another session the same text would be another record.
         method, params = "memory_capture", {"text": rng.choice(TEXTS), "session_id": "soak"}
     elif kind < 8:
         method, params = "profile_get", {"knob": "wake_depth"}
@@ -60,11 +67,11 @@ def call(ident, rng):
 
 
 async def expect(reader, owed, tally, who):
-    """Reads the replies that are owed: ids with whether each is a result."""
+    """Reads the replies that are owed, given as ids with whether each reply has a result."""
     for ident, is_result in owed:
-        line = await asyncio.wait_for(reader.readline(), 60)
+        line = await asyncio.wait_for(reader.readline(), REPLY_SECONDS)
         if not line.endswith(b"\n"):
-            return tally.fault(f"{who}: the reply to {ident} was lost")
+            return tally.fault(f"{who}: the reply to {ident} is missing")
         reply = json.loads(line)
         if reply.get("id") != ident or ("result" in reply) != is_result:
             return tally.fault(f"{who}: {ident} was answered {line[:200]!r}")
@@ -85,6 +92,7 @@ async def leave(writer):
 
 
 async def steady(path, tally, until, rng):
+    """Keeps one connection and sends a few calls at a time."""
     reader, writer = await connect(path, tally)
     ident = 0
     while time.monotonic() < until:
@@ -101,7 +109,7 @@ async def steady(path, tally, until, rng):
 
 
 async def slow(path, tally, until, rng):
-    """Asks for much and takes it in small bites."""
+    """Asks for large replies and reads them slowly."""
     while time.monotonic() < until:
         reader, writer = await connect(path, tally)
         line = json.dumps({"jsonrpc": "2.0", "id": 0, "method": "memory_recall",
@@ -115,8 +123,8 @@ async def slow(path, tally, until, rng):
         await leave(writer)
 
 
-def rubbish(rng):
-    """A line that is no request: never blank, since a blank one has no reply."""
+def garbage_line(rng):
+    """Returns a line that is no request. It is never blank, since a blank line has no reply."""
     kind = rng.randrange(5)
     if kind == 0:
         raw = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 200)))
@@ -131,24 +139,24 @@ def rubbish(rng):
 
 
 async def garbage(path, tally, until, rng):
+    """Sends garbage and disconnects in the middle of a line."""
     while time.monotonic() < until:
         reader, writer = await connect(path, tally)
         for _ in range(rng.randrange(1, 6)):
-            writer.write(rubbish(rng))
+            writer.write(garbage_line(rng))
             await writer.drain()
-            line = await asyncio.wait_for(reader.readline(), 60)
+            line = await asyncio.wait_for(reader.readline(), REPLY_SECONDS)
             reply = json.loads(line) if line.endswith(b"\n") else {}
             if "error" not in reply and reply.get("ok") is not False:
                 tally.fault(f"garbage was answered {line[:200]!r}")
             tally.replies += 1
-        # And goes in the middle of a line.
         writer.write(b'{"jsonrpc":"2.0","id":1,"meth')
         await leave(writer)
         await asyncio.sleep(rng.random() * 0.5)
 
 
-async def coming(path, tally, until, rng):
-    """Comes, says what it has to, ends its side, and hears all of it."""
+async def brief(path, tally, until, rng):
+    """Connects, sends calls, closes its sending side and reads all replies."""
     while time.monotonic() < until:
         reader, writer = await connect(path, tally)
         owed = []
@@ -157,9 +165,9 @@ async def coming(path, tally, until, rng):
             owed.append((ident, is_result))
             writer.write(line)
         writer.write_eof()
-        await expect(reader, owed, tally, "coming")
-        if await reader.read() != b"":
-            tally.fault("coming: more came than was asked for")
+        await expect(reader, owed, tally, "brief")
+        if await asyncio.wait_for(reader.read(), REPLY_SECONDS) != b"":
+            tally.fault("brief: more replies than calls")
         await leave(writer)
         await asyncio.sleep(rng.random() * 0.2)
 
@@ -183,13 +191,13 @@ async def watch(pid, until, samples):
 async def ask_status(path):
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(b'{"type":"status"}\n')
-    reply = json.loads(await reader.readline())
+    reply = json.loads(await asyncio.wait_for(reader.readline(), REPLY_SECONDS))
     await leave(writer)
     return reply
 
 
 async def settled(path, pid, wanted):
-    """The status and the descriptors once all have left."""
+    """Returns the status and the number of descriptors once all clients have disconnected."""
     for _ in range(100):
         status = await ask_status(path)
         if status["connections"] == 1 and descriptors(pid) <= wanted:
@@ -199,22 +207,22 @@ async def settled(path, pid, wanted):
 
 
 async def soak(path, pid, seconds, tally):
-    # What workers and the writer open, they have open now.
+    # Warm-up: after it the workers and the writer have opened all they need.
     warm = time.monotonic() + 2
     await asyncio.gather(*(steady(path, tally, warm, random.Random(n)) for n in range(20)))
     before = descriptors(pid)
     until = time.monotonic() + seconds
     samples = []
     clients = [kind(path, tally, until, random.Random(f"{kind.__name__}{n}"))
-               for kind, count in ((steady, STEADY), (slow, SLOW), (garbage, GARBAGE), (coming, COMING))
+               for kind, count in ((steady, STEADY), (slow, SLOW), (garbage, GARBAGE), (brief, BRIEF))
                for n in range(count)]
     for outcome in await asyncio.gather(watch(pid, until, samples), *clients, return_exceptions=True):
         if isinstance(outcome, BaseException):
             tally.fault(f"a client ended with {outcome!r}")
     status, after = await settled(path, pid, before + 1)
-    # The first third is for warming up.
+    # The first third belongs to the warm-up.
     third = len(samples) // 3
-    # The least of each: what is lost stays, while how much lines and replies hold at most is chance.
+    # The least of each third: leaked memory stays, while the most depends on chance.
     early = min(memory for memory, _ in samples[third:2 * third])
     late = min(memory for memory, _ in samples[2 * third:])
     print(f"{tally.connections} connections, {tally.replies} replies, {status['records']} records")
@@ -242,14 +250,15 @@ def main():
             daemon = subprocess.Popen([program, "serve", "--socket", path, "--store", os.path.join(home, "store")],
                                       stderr=errors, stdin=subprocess.DEVNULL, env={"HOME": home})
         try:
+            end = time.monotonic() + REPLY_SECONDS
             while not os.path.exists(path):
-                if daemon.poll() is not None:
-                    sys.exit(open(log).read())
+                if daemon.poll() is not None or time.monotonic() > end:
+                    sys.exit(f"the daemon does not listen: {open(log).read()}")
                 time.sleep(0.01)
-            asyncio.run(soak(path, daemon.pid, seconds, tally))
+            asyncio.run(asyncio.wait_for(soak(path, daemon.pid, seconds, tally), seconds + REST_SECONDS))
             daemon.send_signal(signal.SIGTERM)
             if daemon.wait(60) != 0:
-                tally.fault(f"the daemon ended with {daemon.returncode}")
+                tally.fault(f"the daemon exited with {daemon.returncode}")
         finally:
             daemon.kill()
         said = open(log, errors="replace").read()

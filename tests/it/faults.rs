@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PATIENCE, Setup, setup, until};
+use crate::harness::{Client, PATIENCE, SetOnDrop, Setup, setup, until};
 #[cfg(target_os = "linux")]
 use crate::os;
 use crate::shell::behind;
@@ -296,12 +296,12 @@ fn signals_during_calls_lose_nothing() {
                 assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
             }
         });
+        let _stop_signals = SetOnDrop(&done);
         for n in 0..300 {
             let text = format!("Thought number {n} came between two signals.");
             assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
             client.call("memory_recall", json!({"cue": "signals"}));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(daemon.status()["records"], 300);
     assert_eq!(daemon.status()["errors"], 0);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, Setup, setup, until};
+use crate::harness::{Client, Daemon, PATIENCE, Setup, holds_within, setup, until};
 
 const NAME: &str = ".daemon-state.json";
 
@@ -192,10 +192,13 @@ fn a_kill_during_many_writes_leaves_a_complete_file_with_every_answered_request(
             }
             let asker = scope.spawn(|| ask_in_turn(asking, answered + 1, &now_answered));
             // Some rounds end within the first writes, some after many.
-            until("it was read", || reads.load(Ordering::Relaxed) > 0);
-            until("enough was answered", || now_answered.load(Ordering::Relaxed) > answered + round % 7);
+            let is_enough = holds_within(PATIENCE, || {
+                reads.load(Ordering::Relaxed) > 0 && now_answered.load(Ordering::Relaxed) > answered + round % 7
+            });
+            // The threads end when the daemon does.
             daemon.kill();
             done.store(true, Ordering::Relaxed);
+            assert!(is_enough, "round {round}: too little was answered");
             asker.join().expect("every reply is right")
         });
         daemon.restart();

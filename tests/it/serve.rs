@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, Setup, setup, until};
+use crate::harness::{Client, Daemon, SetOnDrop, Setup, setup, until};
 use crate::os;
 use crate::skip::skipped;
 
@@ -43,6 +43,7 @@ fn a_flood_starves_nobody() {
                     answered.fetch_add(1, Ordering::Relaxed);
                 }
             });
+            let _stop_flood = SetOnDrop(&over);
             let mut client = daemon.client();
             for _ in 0..20 {
                 let before = answered.load(Ordering::Relaxed);
@@ -51,7 +52,6 @@ fn a_flood_starves_nobody() {
                 assert_eq!(client.call("profile_get", json!({"knob": "wake_depth"}))["value"], "minimal");
                 assert_eq!(client.ask(r#"{"type":"status"}"#)["ok"], true);
             }
-            over.store(true, Ordering::Relaxed);
         });
         assert_eq!(answered.into_inner(), sent.into_inner());
     }
