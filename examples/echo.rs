@@ -1,4 +1,4 @@
-//! A server of one's own: `echo` gives its params back.
+//! A server with one method: `echo` returns its param `text`.
 //!
 //! ```sh
 //! cargo run --no-default-features --example echo -- /tmp/echo.sock

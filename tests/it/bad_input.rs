@@ -1,19 +1,19 @@
-//! Bad input to every method: each param of each, as `rpc.discover` lists them, of every wrong type and far
-//! out of its range. The error names the param, the store is as it was, and the connection lives.
+//! Invalid input to every method: each param listed by `rpc.discover` with every wrong type and far out of its
+//! range. The error names the param, and store and connection are unchanged.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Client, Daemon, setup};
 
-/// A lone surrogate: JSON, but no text.
-const LONE: &str = r#""\ud800""#;
+/// A lone surrogate: valid JSON, but not valid text.
+const LONE_SURROGATE: &str = r#""\ud800""#;
 
-const NOBODY: &str = "00000000-0000-7000-8000-000000000000";
+const UNKNOWN_ID: &str = "00000000-0000-7000-8000-000000000000";
 
-/// What is no value of a type, as JSON.
-fn wrong(kind: &str) -> &'static [&'static str] {
+/// Returns JSON values that are invalid for a type.
+fn invalid_values(kind: &str) -> &'static [&'static str] {
     match kind {
-        "string" => &["5", "-1.5", "1e308", "true", "[]", r#"["a"]"#, "{}", LONE, r#""a\udc00b""#],
+        "string" => &["5", "-1.5", "1e308", "true", "[]", r#"["a"]"#, "{}", LONE_SURROGATE, r#""a\udc00b""#],
         "integer" => &[
             r#""5""#,
             r#""""#,
@@ -22,7 +22,7 @@ fn wrong(kind: &str) -> &'static [&'static str] {
             "[]",
             "[1]",
             "{}",
-            LONE,
+            LONE_SURROGATE,
             "1e300",
             "-1e300",
             "-1",
@@ -30,21 +30,23 @@ fn wrong(kind: &str) -> &'static [&'static str] {
             "-9223372036854775809",
             "9223372036854775807",
         ],
-        "number" => &[r#""0.5""#, "true", "[]", "{}", LONE, "1e400", "-1e400"],
-        "object" => &["5", r#""a""#, "true", "[]", r#"[{}]"#, LONE],
-        "array" => &["5", r#""a""#, "true", "{}", LONE],
-        // A knob's value may be anything but what is no text.
-        "any" => &[LONE, r#"{"\ud800": 1}"#, r#"["\udfff"]"#],
-        other => panic!("no wrong values are known of type {other}"),
+        "number" => &[r#""0.5""#, "true", "[]", "{}", LONE_SURROGATE, "1e400", "-1e400"],
+        "object" => &["5", r#""a""#, "true", "[]", r#"[{}]"#, LONE_SURROGATE],
+        "array" => &["5", r#""a""#, "true", "{}", LONE_SURROGATE],
+        // A knob's value may be any JSON without lone surrogates.
+        "any" => &[LONE_SURROGATE, r#"{"\ud800": 1}"#, r#"["\udfff"]"#],
+        other => panic!("no invalid values for type {other}"),
     }
 }
 
-/// What a method is called with where nothing is wrong.
-fn right(method: &str, id: &str, home: &str) -> Value {
+/// Returns valid params for a method.
+fn valid_params(method: &str, id: &str, home: &str) -> Value {
     match method {
         "events_query" => json!({"kind": "s4_contradiction"}),
-        "memory_capture" => json!({"text": "A text that would be stored, were all else right.", "part": 1, "parts": 2}),
-        "memory_contradict" => json!({"id": id, "new_fact": "What would hold now, were all else right."}),
+        "memory_capture" => {
+            json!({"text": "A text that would be stored, if the rest were valid.", "part": 1, "parts": 2})
+        }
+        "memory_contradict" => json!({"id": id, "new_fact": "What would hold now, if the rest were valid."}),
         "memory_recall" => json!({"cue": "record"}),
         "memory_reinforce" => json!({"ids": [id, id]}),
         "profile_set" => json!({"knob": "masking_off", "value": false}),
@@ -54,8 +56,8 @@ fn right(method: &str, id: &str, home: &str) -> Value {
     }
 }
 
-/// The store as it is told to others, and what stands beside it.
-fn everything(daemon: &Daemon) -> (Vec<Value>, Value, Vec<std::ffi::OsString>) {
+/// Returns the exported rows, the profile, and the names of the files beside the store.
+fn snapshot(daemon: &Daemon) -> (Vec<Value>, Value, Vec<std::ffi::OsString>) {
     let mut client = daemon.client();
     let exported = client.call("store_export", json!({"limit": 10_000}));
     assert_eq!(exported["cursor"], json!(null));
@@ -66,11 +68,11 @@ fn everything(daemon: &Daemon) -> (Vec<Value>, Value, Vec<std::ffi::OsString>) {
     (rows, client.call("profile_get", json!({})), names)
 }
 
-fn filled() -> (Daemon, String) {
+fn daemon_with_records() -> (Daemon, String) {
     let daemon = setup();
     let mut client = daemon.client();
-    let first = client.call("memory_capture", json!({"text": "The first record that there is.", "session_id": "s"}));
-    let second = client.call("memory_capture", json!({"text": "The second record that there is.", "session_id": "s"}));
+    let first = client.call("memory_capture", json!({"text": "The first record in the store.", "session_id": "s"}));
+    let second = client.call("memory_capture", json!({"text": "The second record in the store.", "session_id": "s"}));
     let ids = [&first["record_id"], &second["record_id"]];
     client.call("memory_reinforce", json!({"ids": ids}));
     client.call("memory_contradict", json!({"id": ids[1], "new_fact": "The second record is another one."}));
@@ -78,8 +80,8 @@ fn filled() -> (Daemon, String) {
     (daemon, id)
 }
 
-/// The call is refused, and the message names the param.
-fn refused(client: &mut Client, method: &str, params: &str, name: &str) {
+/// Asserts that the call is refused and the message names the param.
+fn assert_refused(client: &mut Client, method: &str, params: &str, name: &str) {
     let reply = client.ask(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#));
     let error = &reply["error"];
     assert_eq!(error["code"], -32602, "{method} {params}: {reply}");
@@ -87,9 +89,9 @@ fn refused(client: &mut Client, method: &str, params: &str, name: &str) {
     assert!(message.contains(&format!("'{name}'")), "{method} {params}: {message}");
 }
 
-/// These params as JSON, one of them replaced by JSON that a `Value` might not hold.
-fn with(right: &Value, name: &str, value: &str) -> String {
-    let mut fields: Vec<String> = right
+/// Returns `valid` as JSON text with one param replaced by JSON that a `Value` may not be able to hold.
+fn with(valid: &Value, name: &str, value: &str) -> String {
+    let mut fields: Vec<String> = valid
         .as_object()
         .expect("params")
         .iter()
@@ -101,27 +103,27 @@ fn with(right: &Value, name: &str, value: &str) -> String {
 }
 
 #[test]
-fn every_param_of_every_method_is_checked_and_named() {
-    let (daemon, id) = filled();
+fn every_param_of_every_method_is_validated() {
+    let (daemon, id) = daemon_with_records();
     let home = daemon.setup().home().display().to_string();
-    let before = everything(&daemon);
+    let before = snapshot(&daemon);
     let mut client = daemon.client();
     let mut checked = 0;
     for method in client.call("rpc.discover", json!({}))["methods"].as_array().expect("methods") {
         let name = method["name"].as_str().expect("a name");
-        let right = right(name, &id, &home);
+        let valid = valid_params(name, &id, &home);
         for param in method["params"].as_array().expect("params") {
             let (of, kind) = (param["name"].as_str().expect("a name"), param["type"].as_str().expect("a type"));
-            for value in wrong(kind) {
-                refused(&mut client, name, &with(&right, of, value), of);
+            for value in invalid_values(kind) {
+                assert_refused(&mut client, name, &with(&valid, of, value), of);
                 checked += 1;
             }
             if param["required"] == true {
-                let mut without = right.clone();
+                let mut without = valid.clone();
                 without.as_object_mut().expect("params").remove(of);
-                refused(&mut client, name, &without.to_string(), of);
+                assert_refused(&mut client, name, &without.to_string(), of);
                 if kind != "any" {
-                    refused(&mut client, name, &with(&right, of, "null"), of);
+                    assert_refused(&mut client, name, &with(&valid, of, "null"), of);
                 }
             }
         }
@@ -130,16 +132,16 @@ fn every_param_of_every_method_is_checked_and_named() {
         assert!(takes_none || listed["error"]["code"] == -32602, "{name} with a list: {listed}");
     }
     assert!(checked > 250, "only {checked}");
-    assert_eq!(everything(&daemon), before);
+    assert_eq!(snapshot(&daemon), before);
     assert_eq!(client.call("ping", json!({})), json!({}));
 }
 
 #[test]
-fn values_of_the_right_type_that_mean_nothing_are_refused_by_name() {
-    let (daemon, id) = filled();
-    let before = everything(&daemon);
+fn meaningless_values_of_the_right_type_are_refused() {
+    let (daemon, id) = daemon_with_records();
+    let before = snapshot(&daemon);
     let mut client = daemon.client();
-    let text = "A text that would be stored, were all else right.";
+    let text = "A text that would be stored, if the rest were valid.";
     let long = "x".repeat((64 << 10) + 1);
     let dates = [
         "",
@@ -181,9 +183,11 @@ fn values_of_the_right_type_that_mean_nothing_are_refused_by_name() {
     for number in [json!(-0.1), json!(1.5), json!(1e308), json!(-1e308)] {
         cases.push(("schema_list", json!({"confidence_min": number}), "confidence_min"));
     }
-    for nobody in [NOBODY, "", "1", "none", "0x00", "' OR 1=1 --", "00000000-0000-7000-8000-00000000000", &id[..35]] {
-        cases.push(("memory_contradict", json!({"id": nobody, "new_fact": "something else"}), "id"));
-        cases.push(("memory_reinforce", json!({"ids": [id, nobody]}), "ids"));
+    for unknown in
+        [UNKNOWN_ID, "", "1", "none", "0x00", "' OR 1=1 --", "00000000-0000-7000-8000-00000000000", &id[..35]]
+    {
+        cases.push(("memory_contradict", json!({"id": unknown, "new_fact": "something else"}), "id"));
+        cases.push(("memory_reinforce", json!({"ids": [id, unknown]}), "ids"));
     }
     let too_many: Vec<String> = (0..65).map(|n| format!("00000000-0000-7000-8000-{n:012}")).collect();
     cases.extend([
@@ -212,7 +216,7 @@ fn values_of_the_right_type_that_mean_nothing_are_refused_by_name() {
         ("store_export", json!({"cursor": "nowhere"}), "cursor"),
     ]);
     for (method, params, name) in &cases {
-        refused(&mut client, method, &params.to_string(), name);
+        assert_refused(&mut client, method, &params.to_string(), name);
     }
     for nested in [
         ("memory_reinforce", r#"{"ids":["\ud800"]}"#, "ids"),
@@ -221,15 +225,15 @@ fn values_of_the_right_type_that_mean_nothing_are_refused_by_name() {
         ("store_import", r#"{"rows":["\ud800"]}"#, "rows"),
     ] {
         let reply = client.ask(&format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{}","params":{}}}"#, nested.0, nested.1));
-        let said = reply["error"]["message"].as_str().unwrap_or_default();
+        let message = reply["error"]["message"].as_str().unwrap_or_default();
         let counted = nested.0 == "store_import" && reply["result"]["refused"] != json!([]);
-        assert!(counted || (reply["error"]["code"] == -32602 && said.contains('\'')), "{nested:?}: {reply}");
+        assert!(counted || (reply["error"]["code"] == -32602 && message.contains('\'')), "{nested:?}: {reply}");
     }
-    assert_eq!(everything(&daemon), before);
+    assert_eq!(snapshot(&daemon), before);
 }
 
 #[test]
-fn what_an_index_could_take_for_an_operator_is_text_to_be_found() {
+fn query_operators_in_a_cue_are_text() {
     let daemon = setup();
     let mut client = daemon.client();
     client.call("memory_capture", json!({"text": "Otters hold hands while they sleep on the tide."}));

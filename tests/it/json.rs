@@ -1,17 +1,17 @@
-//! The corner cases of JSON that its public test suites know, each said to the daemon: as a line of its own,
-//! as the value of a key that nobody reads, and within params. `y_` is JSON, `n_` is none, and of `i_` a
-//! parser may think what it likes: the table says what ours thinks.
+//! The corner cases of public JSON test suites, each sent to the daemon as a line, as the value of an ignored
+//! key, and inside params. `y_` cases are JSON, `n_` cases are not, and for `i_` cases parsers may decide: the
+//! table has the daemon's decision.
 //!
-//! A newline is no part of any case, since it ends the line.
+//! No case contains a newline, since that would end the line.
 
 use serde_json::{Value, json};
 
 use crate::harness::{Client, setup};
 
-/// JSON; as a line of its own it is none of a request's shape.
+/// The error for a line that is JSON but not an object.
 const JSON: &str = "request must be a JSON object";
 
-/// Each case with what is said to it as a line of its own: [`JSON`], or the parse error.
+/// Each case with the error for it as a line: [`JSON`], or the parse error.
 #[rustfmt::skip]
 const CASES: &[(&str, &[u8], &str)] = &[
     // Arrays.
@@ -201,9 +201,9 @@ const CASES: &[(&str, &[u8], &str)] = &[
     ("n_structure_gremlin", b"\x1b[1]", "expected value"),
 ];
 
-/// What a text or a number of a method must be is said by the method, not by the parser: each case, as the
-/// value behind this beginning of the params of `memory_recall`, is refused with these words.
-const READ: &[(&str, &[u8], &str, &str)] = &[
+/// JSON that a method refuses: each case, as the value after this beginning of the params of
+/// `memory_recall`, is refused with this message.
+const REFUSED_BY_METHOD: &[(&str, &[u8], &str, &str)] = &[
     (
         "i_string_high_surrogate",
         b"\"\\uD800\"",
@@ -223,15 +223,15 @@ const READ: &[(&str, &[u8], &str, &str)] = &[
 ];
 
 #[test]
-fn each_case_is_taken_or_refused_wherever_it_stands() {
+fn each_case_is_accepted_or_refused_at_every_place() {
     let daemon = setup();
     let mut client = daemon.client();
-    for (name, case, said) in CASES {
+    for (name, case, expected) in CASES {
         let is_json = !name.starts_with("n_");
         let line = ask(&mut client, &[case]);
         let code = if is_json { -32600 } else { -32700 };
         assert_eq!((&line["error"]["code"], &line["id"]), (&json!(code), &Value::Null), "{name}: {line}");
-        assert!(line["error"]["message"].as_str().is_some_and(|message| message.contains(said)), "{name}: {line}");
+        assert!(line["error"]["message"].as_str().is_some_and(|message| message.contains(expected)), "{name}: {line}");
 
         let ignored = ask(&mut client, &[br#"{"jsonrpc":"2.0","id":1,"x":"#, case, br#","method":"ping"}"#]);
         let start: &[u8] = br#"{"jsonrpc":"2.0","id":1,"method":"memory_recall","params":{"cue":"x","extra":"#;
@@ -246,19 +246,22 @@ fn each_case_is_taken_or_refused_wherever_it_stands() {
 }
 
 #[test]
-fn json_that_a_method_cannot_use_is_refused_by_the_method() {
+fn unusable_params_are_refused_by_the_method() {
     let daemon = setup();
     let mut client = daemon.client();
-    for (name, case, before, said) in READ {
+    for (name, case, before, expected) in REFUSED_BY_METHOD {
         let start = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"memory_recall","params":{{{before}"#);
         let reply = ask(&mut client, &[start.as_bytes(), case, b"}}"]);
         assert_eq!((&reply["id"], &reply["error"]["code"]), (&json!(1), &json!(-32602)), "{name}: {reply}");
-        assert!(reply["error"]["message"].as_str().is_some_and(|message| message.contains(said)), "{name}: {reply}");
+        assert!(
+            reply["error"]["message"].as_str().is_some_and(|message| message.contains(expected)),
+            "{name}: {reply}"
+        );
     }
 }
 
 #[test]
-fn a_hundred_thousand_brackets_are_one_refusal_each() {
+fn deep_nesting_is_refused() {
     let daemon = setup();
     let mut client = daemon.client();
     for open in ["[", "{\"\":", "[{\"\":"] {
@@ -272,9 +275,9 @@ fn a_hundred_thousand_brackets_are_one_refusal_each() {
     assert_eq!(ask(&mut client, &[&deep(129)])["error"]["code"], -32700);
 }
 
-/// The one reply to a line of these parts.
+/// Sends a line of these parts and returns its reply.
 fn ask(client: &mut Client, parts: &[&[u8]]) -> Value {
     client.send([&parts.concat()[..], b"\n"].concat());
     let reply = client.line();
-    serde_json::from_str(&reply).unwrap_or_else(|e| panic!("{reply:?} is no JSON: {e}"))
+    serde_json::from_str(&reply).unwrap_or_else(|e| panic!("{reply:?} is not JSON: {e}"))
 }

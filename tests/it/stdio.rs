@@ -1,4 +1,4 @@
-//! `iaid serve --stdio`: the same methods over standard input and output, one line after the other.
+//! `iaid serve --stdio`: the same methods over standard input and output, one line after another.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -11,7 +11,7 @@ use crate::harness::{PATIENCE, Setup, until};
 struct Served {
     child: Child,
     input: Option<ChildStdin>,
-    /// Lines of its output, without their newlines, until it ends.
+    /// The lines of its output, without their newlines.
     output: Receiver<String>,
 }
 
@@ -23,21 +23,21 @@ fn command(setup: &Setup) -> Command {
 
 fn serve(command: &mut Command) -> Served {
     let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it runs");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
     let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let (sender, output) = channel();
-    // Beside the test, which so can tell a silence from a wait.
+    // On a thread, so that the test can wait with a timeout.
     std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|line| sender.send(line)));
     Served { input: child.stdin.take(), output, child }
 }
 
 impl Served {
     fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.input.as_mut().expect("not ended yet").write_all(bytes.as_ref()).expect("it reads");
+        self.input.as_mut().expect("the input is open").write_all(bytes.as_ref()).expect("the server reads");
     }
 
     fn line(&mut self) -> String {
-        self.output.recv_timeout(PATIENCE).expect("it answers")
+        self.output.recv_timeout(PATIENCE).expect("a reply")
     }
 
     fn ask(&mut self, line: &str) -> String {
@@ -52,12 +52,12 @@ impl Served {
         reply["result"].take()
     }
 
-    /// Ends the input and gives what it still says, and how it ends.
+    /// Ends the input, and returns the remaining output lines and the exit code.
     fn end(mut self) -> (Vec<String>, Option<i32>) {
         self.input = None;
         let mut code = None;
-        until("it ends", || {
-            code = self.child.try_wait().expect("it can be waited for").map(|status| status.code());
+        until("the server ends", || {
+            code = self.child.try_wait().expect("wait succeeds").map(|status| status.code());
             code.is_some()
         });
         (self.output.iter().collect(), code.flatten())
@@ -66,14 +66,14 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Both fail if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 #[test]
-fn a_transcript() {
+fn requests_are_answered_as_over_a_socket() {
     let setup = Setup::new();
     let mut served = serve(&mut command(&setup));
     for (line, reply) in [
@@ -105,7 +105,7 @@ fn a_transcript() {
 }
 
 #[test]
-fn garbage_is_answered_and_survived() {
+fn invalid_lines_are_answered_with_errors() {
     let setup = Setup::new();
     let mut served = serve(command(&setup).args(["--max-line", "2K"]));
     for (line, code) in [
@@ -126,7 +126,7 @@ fn garbage_is_answered_and_survived() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_is_answered_and_kept() {
+fn calls_sent_before_the_end_of_input_are_answered_and_stored() {
     let setup = Setup::new();
     let text = "Der Zug nach Zürich fährt um 7:42 — «pünktlich», sagt 駅員.";
     let mut served = serve(&mut command(&setup));
@@ -134,7 +134,7 @@ fn what_was_sent_before_the_end_is_answered_and_kept() {
         let params = json!({"text": format!("{text} {n}")});
         served.send(format!("{}\n", json!({"jsonrpc": "2.0", "id": n, "method": "memory_capture", "params": params})));
     }
-    // The last line has no newline, and counts all the same.
+    // The last line has no newline.
     served.send(json!({"jsonrpc": "2.0", "id": 101, "method": "memory_capture", "params": {"text": text}}).to_string());
     let (rest, code) = served.end();
     assert_eq!(code, Some(0));
@@ -151,26 +151,26 @@ fn what_was_sent_before_the_end_is_answered_and_kept() {
 }
 
 #[test]
-fn a_peer_that_reads_no_more_ends_it() {
+fn the_server_ends_when_its_output_is_closed() {
     let setup = Setup::new();
-    let mut child = command(&setup).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+    let mut child = command(&setup).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the program runs");
     drop(child.stdout.take());
     let mut input = child.stdin.take().expect("piped");
     let line = b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n";
-    // It goes at the first reply that it cannot write.
-    until("it reads no more", || input.write_all(line).is_err());
-    until("it has ended", || child.try_wait().expect("it can be waited for").is_some());
-    assert_eq!(child.wait().expect("it has ended").code(), Some(0));
+    // It ends at the first reply that it cannot write.
+    until("the server stops reading", || input.write_all(line).is_err());
+    until("the server has ended", || child.try_wait().expect("wait succeeds").is_some());
+    assert_eq!(child.wait().expect("wait succeeds").code(), Some(0));
 }
 
 #[test]
-fn a_store_in_use_is_refused_with_its_holder() {
+fn a_store_in_use_is_refused_with_the_process_id() {
     let setup = Setup::new();
     let mut served = serve(&mut command(&setup));
     assert_eq!(served.call("ping", &json!({})), json!({}));
-    let output = command(&setup).stdin(Stdio::null()).output().expect("it runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{said}");
-    assert!(said.contains(&format!("process {} ", served.child.id())), "{said}");
+    let output = command(&setup).stdin(Stdio::null()).output().expect("the program runs");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(1), &b""[..]), "{message}");
+    assert!(message.contains(&format!("process {} ", served.child.id())), "{message}");
     assert_eq!(served.end(), (Vec::new(), Some(0)));
 }

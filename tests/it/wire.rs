@@ -1,28 +1,28 @@
-//! WIRE.md's tables as transcripts, each played against a daemon of its own in several ways: as it
-//! stands, byte by byte, and with everything sent before anything is read.
+//! The tables of docs/protocol.md as transcripts. Each is played against its own daemon in three ways: as
+//! written, in small pieces, and with everything sent before anything is read.
 //!
-//! A transcript's lines:
+//! The lines of a transcript:
 //!
 //! ```text
 //! # a comment
-//! ! serve OPTIONS          how the daemon is started; first, if at all
+//! ! serve OPTIONS          the options of the daemon; only as the first line
 //! --> TEXT                 sent, with a newline
 //! ==> TEXT                 sent without one
-//! <-- TEXT                 must come back, byte for byte; … stands for anything
-//! ! half-close             the client ends its sending side
+//! <-- TEXT                 expected, byte for byte; … matches any text
+//! ! half-close             the client shuts down its sending side
 //! ! closed                 the daemon has closed
 //! ! connect                a new connection
 //! ```
 //!
-//! In a text `\xNN` is a byte and `<UNIT*N>` is UNIT N times over. At the end nothing more may have
-//! come than was expected: one more `ping` is answered next.
+//! In a text `\xNN` is a byte, and `<UNIT*N>` is UNIT repeated N times. At the end one more `ping` must be
+//! answered next, so unexpected replies fail the test.
 
 use std::path::{Path, PathBuf};
 
 use crate::harness::{Client, Daemon, Setup, setup};
 
-/// Longer texts are not sent byte by byte, but in some pieces.
-const FEW: usize = 3000;
+/// Most pieces in which a text is sent; a shorter text is sent byte by byte.
+const MAX_PIECES: usize = 3000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -35,8 +35,8 @@ enum Step {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    AsItStands,
-    ByteByByte,
+    AsWritten,
+    InPieces,
     AllAtOnce,
 }
 
@@ -51,14 +51,14 @@ macro_rules! transcripts {
 
         #[test]
         fn every_transcript_is_played() {
-            let mut there: Vec<String> = std::fs::read_dir(folder())
-                .expect("the folder is there")
-                .map(|entry| entry.expect("it can be listed").file_name().into_string().expect("a plain name"))
+            let mut found: Vec<String> = std::fs::read_dir(folder())
+                .expect("the folder exists")
+                .map(|entry| entry.expect("an entry").file_name().into_string().expect("a UTF-8 name"))
                 .collect();
-            there.sort();
+            found.sort();
             let mut played = vec![$(concat!(stringify!($name), ".txt")),*];
             played.sort();
-            assert_eq!(there, played);
+            assert_eq!(found, played);
         }
     };
 }
@@ -80,7 +80,7 @@ fn the_longest_line_is_one_mebibyte_by_default() {
         client.send(format!("{request}{}\n", " ".repeat(spaces)));
         assert_eq!(client.line(), reply);
     }
-    // However long it goes on, no more than the limit is held of it.
+    // At most the limit is held of a line of any length.
     client.send("x".repeat(5 << 20));
     assert!(client.line().contains("line exceeds"));
     let held = daemon.status()["buffered_bytes"].as_u64().expect("a number");
@@ -95,7 +95,7 @@ fn play(name: &str) {
     let path = folder().join(name).with_extension("txt");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let (args, steps) = read(&text);
-    for way in [Way::AsItStands, Way::ByteByByte, Way::AllAtOnce] {
+    for way in [Way::AsWritten, Way::InPieces, Way::AllAtOnce] {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();
         let daemon = Setup::new().args(&args).start();
         Player { daemon: &daemon, client: daemon.client(), way, name }.play(steps.clone());
@@ -113,7 +113,7 @@ impl Player<'_> {
     fn play(&mut self, steps: Vec<(usize, Step)>) {
         let mut steps = steps;
         if self.way == Way::AllAtOnce {
-            steps = sent_first(steps);
+            steps = send_first(steps);
         }
         let mut open = true;
         for (line, step) in steps {
@@ -121,11 +121,11 @@ impl Player<'_> {
                 Step::Send(bytes) => self.send(&bytes),
                 Step::Expect(pattern) => {
                     let reply = self.client.line();
-                    assert!(matches(&pattern, &reply), "{}\n  expected {pattern}\n  came     {reply}", self.at(line));
+                    assert!(matches(&pattern, &reply), "{}\n  expected {pattern}\n  received {reply}", self.at(line));
                 }
                 Step::HalfClose => self.client.end(),
                 Step::Closed => {
-                    assert_eq!(self.client.rest(), "", "{}: more came than was expected", self.at(line));
+                    assert_eq!(self.client.rest(), "", "{}: unexpected output", self.at(line));
                     open = false;
                 }
                 Step::Connect => {
@@ -142,7 +142,7 @@ impl Player<'_> {
 
     fn send(&mut self, bytes: &[u8]) {
         let size = match self.way {
-            Way::ByteByByte => bytes.len().div_ceil(FEW),
+            Way::InPieces => bytes.len().div_ceil(MAX_PIECES),
             _ => bytes.len(),
         };
         bytes.chunks(size.max(1)).for_each(|piece| self.client.send(piece));
@@ -153,8 +153,8 @@ impl Player<'_> {
     }
 }
 
-/// The same steps with what is sent on a connection before what is expected there.
-fn sent_first(steps: Vec<(usize, Step)>) -> Vec<(usize, Step)> {
+/// Returns the steps reordered: on each connection everything is sent before anything is expected.
+fn send_first(steps: Vec<(usize, Step)>) -> Vec<(usize, Step)> {
     let mut sorted = Vec::new();
     for connection in steps.split_inclusive(|(_, step)| matches!(step, Step::Closed)) {
         let expected = |step: &Step| matches!(step, Step::Expect(_) | Step::Closed);
@@ -164,16 +164,16 @@ fn sent_first(steps: Vec<(usize, Step)>) -> Vec<(usize, Step)> {
     sorted
 }
 
-/// The daemon's options, and the steps with the numbers of their lines.
+/// Parses a transcript into the daemon's options and the steps with their line numbers.
 fn read(text: &str) -> (Vec<String>, Vec<(usize, Step)>) {
     let (mut args, mut steps) = (Vec::new(), Vec::new());
     for (line, number) in text.lines().zip(1..) {
         let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
         let step = match (mark, text) {
             ("" | "#", _) => continue,
-            ("-->", _) => Step::Send([expanded(text), b"\n".into()].concat()),
-            ("==>", _) => Step::Send(expanded(text)),
-            ("<--", _) => Step::Expect(String::from_utf8(expanded(text)).expect("replies are UTF-8")),
+            ("-->", _) => Step::Send([expand(text), b"\n".into()].concat()),
+            ("==>", _) => Step::Send(expand(text)),
+            ("<--", _) => Step::Expect(String::from_utf8(expand(text)).expect("replies are UTF-8")),
             ("!", "half-close") => Step::HalfClose,
             ("!", "closed") => Step::Closed,
             ("!", "connect") => Step::Connect,
@@ -181,15 +181,15 @@ fn read(text: &str) -> (Vec<String>, Vec<(usize, Step)>) {
                 args.extend(options.split(' ').skip(1).map(str::to_owned));
                 continue;
             }
-            _ => panic!("line {number} is no step: {line}"),
+            _ => panic!("line {number} is not a step: {line}"),
         };
         steps.push((number, step));
     }
     (args, steps)
 }
 
-/// `\xNN` and `<UNIT*N>` written out.
-fn expanded(text: &str) -> Vec<u8> {
+/// Expands `\xNN` and `<UNIT*N>`.
+fn expand(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {
@@ -197,7 +197,7 @@ fn expanded(text: &str) -> Vec<u8> {
         let repeated = rest.strip_prefix('<').and_then(|inner| {
             let (inner, after) = inner.split_once('>')?;
             let (unit, times) = inner.rsplit_once('*')?;
-            Some((expanded(unit).repeat(times.parse().ok()?), after))
+            Some((expand(unit).repeat(times.parse().ok()?), after))
         });
         if let Some(byte) = hex {
             out.push(byte);
@@ -213,7 +213,7 @@ fn expanded(text: &str) -> Vec<u8> {
     out
 }
 
-/// Is `line` the pattern, in which each `…` is any text?
+/// Returns true if `line` matches the pattern, in which each `…` is any text.
 fn matches(pattern: &str, line: &str) -> bool {
     let mut pieces = pattern.split('…');
     let first = pieces.next().unwrap_or_default();
@@ -228,8 +228,8 @@ fn matches(pattern: &str, line: &str) -> bool {
 }
 
 #[test]
-fn patterns_match_what_they_say() {
-    for (pattern, line, so) in [
+fn patterns_match_whole_lines() {
+    for (pattern, line, want) in [
         ("ab", "ab", true),
         ("ab", "abc", false),
         ("a…", "abc", true),
@@ -239,7 +239,7 @@ fn patterns_match_what_they_say() {
         ("a…b…c", "a-b-c", true),
         ("a…bb…b", "abb", false),
     ] {
-        assert_eq!(matches(pattern, line), so, "{pattern} {line}");
+        assert_eq!(matches(pattern, line), want, "{pattern} {line}");
     }
-    assert_eq!(expanded(r"a\x0a<xy*3>\q<"), b"a\nxyxyxy\\q<");
+    assert_eq!(expand(r"a\x0a<xy*3>\q<"), b"a\nxyxyxy\\q<");
 }
