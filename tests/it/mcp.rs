@@ -1,5 +1,5 @@
-//! `iaid mcp` through its front door: lines in, lines out, with a real daemon, with none, and with
-//! one whose every reply the test decides.
+//! `iaid mcp` as a process: lines in, lines out, with a real daemon, without one, and with a fake one whose
+//! replies the test chooses.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,13 +14,13 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, PATIENCE, Setup, setup, until};
 
-/// A bridge and the client that started it.
+/// A running bridge, and the client's end of it.
 struct Bridge {
     child: Child,
     input: Option<ChildStdin>,
     lines: Receiver<String>,
     next_id: u64,
-    /// Replies that came before their turn.
+    /// Replies that were received before the test asked for them.
     early: BTreeMap<u64, Value>,
 }
 
@@ -30,8 +30,12 @@ impl Bridge {
     }
 
     fn start_by(command: &mut Command) -> Bridge {
-        let mut child =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("it runs");
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the program runs");
         let (sender, lines) = channel();
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         std::thread::spawn(move || {
@@ -41,18 +45,18 @@ impl Bridge {
         Bridge { child, input, lines, next_id: 1, early: BTreeMap::new() }
     }
 
-    /// One that has agreed on a version and is ready.
+    /// Starts a bridge and completes the handshake with this version.
     fn ready(setup: &Setup, version: &str) -> Bridge {
         let mut bridge = Bridge::start(setup);
-        let agreed = bridge.request("initialize", initialize(version));
-        assert_eq!(agreed["result"]["protocolVersion"], version);
+        let reply = bridge.request("initialize", initialize(version));
+        assert_eq!(reply["result"]["protocolVersion"], version);
         bridge.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
         bridge
     }
 
     fn send_line(&mut self, line: &[u8]) {
-        let input = self.input.as_mut().expect("its input is open");
-        input.write_all(line).and_then(|()| input.write_all(b"\n")).expect("it reads");
+        let input = self.input.as_mut().expect("the input is open");
+        input.write_all(line).and_then(|()| input.write_all(b"\n")).expect("the bridge reads");
     }
 
     fn send(&mut self, message: &Value) {
@@ -60,11 +64,11 @@ impl Bridge {
     }
 
     fn line(&self) -> Value {
-        let line = self.lines.recv_timeout(PATIENCE).expect("a line comes");
-        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?} is no JSON: {e}"))
+        let line = self.lines.recv_timeout(PATIENCE).expect("a line");
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?} is not JSON: {e}"))
     }
 
-    /// Sends a request and gives its id.
+    /// Sends a request and returns its id.
     fn begin(&mut self, method: &str, params: Value) -> u64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -76,14 +80,14 @@ impl Bridge {
         self.begin("tools/call", json!({"name": name, "arguments": arguments}))
     }
 
-    /// The reply to a request, whatever comes before it.
+    /// Waits for the reply to a request, keeping other replies.
     fn reply(&mut self, id: u64) -> Value {
         while !self.early.contains_key(&id) {
             let reply = self.line();
-            let own = reply["id"].as_u64().unwrap_or_else(|| panic!("{reply} belongs to no request"));
-            assert!(self.early.insert(own, reply).is_none(), "two replies to {own}");
+            let id = reply["id"].as_u64().unwrap_or_else(|| panic!("{reply} has no request's id"));
+            assert!(self.early.insert(id, reply).is_none(), "two replies to {id}");
         }
-        self.early.remove(&id).expect("it is there")
+        self.early.remove(&id).expect("a reply")
     }
 
     fn request(&mut self, method: &str, params: Value) -> Value {
@@ -96,19 +100,19 @@ impl Bridge {
         self.reply(id)
     }
 
-    /// What a tool gives that is to succeed.
-    fn done(&mut self, name: &str, arguments: Value) -> Value {
+    /// Calls a tool and returns its result. Fails if the tool does.
+    fn succeed(&mut self, name: &str, arguments: Value) -> Value {
         let mut reply = self.tool(name, arguments);
         assert_eq!(reply["result"]["isError"], false, "{name}: {reply}");
         reply["result"]["structuredContent"].take()
     }
 
     fn cancel(&mut self, id: u64) {
-        let params = json!({"requestId": id, "reason": "the user changed her mind"});
+        let params = json!({"requestId": id, "reason": "the user changed their mind"});
         self.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
     }
 
-    /// Ends its input and waits for its end.
+    /// Ends the input and waits for the bridge to end.
     fn end(&mut self) -> ExitStatus {
         self.input = None;
         self.wait()
@@ -117,35 +121,35 @@ impl Bridge {
     fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         until("the bridge has ended", || {
-            status = self.child.try_wait().expect("it can be waited for");
+            status = self.child.try_wait().expect("wait succeeds");
             status.is_some()
         });
-        status.expect("it has ended")
+        status.expect("an exit status")
     }
 
-    /// Nothing more is said, now that it has ended.
-    fn said_all(&self) {
+    /// Asserts that the ended bridge wrote no further line.
+    fn assert_no_more_lines(&self) {
         assert_eq!(self.lines.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
         assert!(self.early.is_empty(), "{:?}", self.early);
     }
 
-    /// A figure of its memory, in KiB.
-    fn memory(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux says so");
+    /// Returns a value of `/proc/PID/status`, in KiB.
+    fn memory_kib(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the program runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux has this field");
         line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().expect("a number")
     }
 }
 
 impl Drop for Bridge {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Both fail if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// The bridge of this setup, in a session and a project that are the test's.
+/// Returns the command that starts a bridge, with the session and project of the test.
 fn command(setup: &Setup) -> Command {
     let mut command = setup.program();
     for name in ["CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID", "CLAUDE_PROJECT_DIR"] {
@@ -160,20 +164,19 @@ fn initialize(version: &str) -> Value {
     json!({"protocolVersion": version, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}})
 }
 
-/// A daemon whose every reply the test decides. Which of the bridge's connections a call comes over
-/// is the bridge's affair.
-struct Fake {
-    calls: Receiver<Held>,
+/// A daemon whose replies the test chooses. It accepts any number of connections.
+struct FakeDaemon {
+    calls: Receiver<HeldCall>,
 }
 
-/// A call that waits for the test to answer.
-struct Held {
+/// A call that the test answers.
+struct HeldCall {
     stream: UnixStream,
     message: Value,
 }
 
-impl Fake {
-    fn new(setup: &Setup) -> Fake {
+impl FakeDaemon {
+    fn new(setup: &Setup) -> FakeDaemon {
         let listener = UnixListener::bind(setup.socket()).expect("the path is free");
         let (sender, calls) = channel();
         std::thread::spawn(move || {
@@ -182,46 +185,46 @@ impl Fake {
                 std::thread::spawn(move || serve(&stream, &sender));
             }
         });
-        Fake { calls }
+        FakeDaemon { calls }
     }
 
-    /// The next call that arrives.
-    fn call(&self) -> Held {
-        self.calls.recv_timeout(PATIENCE).expect("a call comes")
+    /// Waits for the next call.
+    fn call(&self) -> HeldCall {
+        self.calls.recv_timeout(PATIENCE).expect("a call")
     }
 }
 
-/// Hands a connection's calls on; `session_open` is answered on the way.
-fn serve(stream: &UnixStream, calls: &Sender<Held>) {
+/// Passes on the calls of a connection, and answers `session_open`.
+fn serve(stream: &UnixStream, calls: &Sender<HeldCall>) {
     for line in BufReader::new(stream).lines().map_while(Result::ok) {
         let message: Value = serde_json::from_str(&line).expect("it is JSON");
-        let held = Held { stream: stream.try_clone().expect("descriptors are left"), message };
+        let held = HeldCall { stream: stream.try_clone().expect("the descriptor is duplicated"), message };
         if held.message["type"] == "session_open" {
-            held.say(&json!({"ok": true, "reason": "session_open_queued"}));
+            held.write(&json!({"ok": true, "reason": "session_open_queued"}));
         } else if calls.send(held).is_err() {
             return;
         }
     }
 }
 
-impl Held {
+impl HeldCall {
     fn method(&self) -> &str {
         self.message["method"].as_str().expect("a method")
     }
 
-    fn say(&self, reply: &Value) {
+    fn write(&self, reply: &Value) {
         (&self.stream).write_all(format!("{reply}\n").as_bytes()).expect("the bridge reads");
     }
 
     fn answer(&self, result: Value) {
-        self.say(&json!({"jsonrpc": "2.0", "id": self.message["id"], "result": result}));
+        self.write(&json!({"jsonrpc": "2.0", "id": self.message["id"], "result": result}));
     }
 
     fn refuse(&self, message: &str) {
-        self.say(&json!({"jsonrpc": "2.0", "id": self.message["id"], "error": {"code": -32001, "message": message}}));
+        self.write(&json!({"jsonrpc": "2.0", "id": self.message["id"], "error": {"code": -32001, "message": message}}));
     }
 
-    /// The daemon dies, as far as this connection can tell.
+    /// Closes the connection, as a daemon that dies.
     fn die(&self) {
         self.stream.shutdown(Shutdown::Both).expect("it is open");
     }
@@ -232,7 +235,7 @@ fn inserted() -> Value {
 }
 
 #[test]
-fn with_no_daemon_it_is_known_and_a_call_fails_loudly_until_one_is_there() {
+fn without_a_daemon_tools_are_listed_and_calls_fail() {
     let setup = Setup::new();
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
     let listed = bridge.request("tools/list", json!({}));
@@ -242,14 +245,14 @@ fn with_no_daemon_it_is_known_and_a_call_fails_loudly_until_one_is_there() {
     let message = failed["error"]["message"].as_str().expect("a text");
     assert!(message.starts_with("daemon_unreachable: ") && message.contains("iaid serve"), "{message}");
     let daemon = setup.start();
-    assert_eq!(bridge.done("memory_capture", json!({"text": "tea is at five"}))["status"], "inserted");
-    // The session that could not be announced at first has been by now.
+    assert_eq!(bridge.succeed("memory_capture", json!({"text": "tea is at five"}))["status"], "inserted");
+    // The announcement of the session failed at first and was repeated.
     let state = fs::read_to_string(daemon.setup().store().join(".daemon-state.json")).expect("it is written");
     assert!(state.contains("the-session"), "{state}");
 }
 
 #[test]
-fn each_tool_does_what_it_says() {
+fn each_tool_accepts_and_returns_what_its_schemas_say() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
     let listed = bridge.request("tools/list", json!({}));
@@ -257,7 +260,7 @@ fn each_tool_does_what_it_says() {
     let mut call = |name: &str, arguments: Value| {
         let tool = tools.iter().find(|tool| tool["name"] == name).expect("it is listed");
         conforms(&arguments, &tool["inputSchema"], name);
-        let result = bridge.done(name, arguments);
+        let result = bridge.succeed(name, arguments);
         conforms(&result, &tool["outputSchema"], name);
         result
     };
@@ -286,7 +289,7 @@ fn each_tool_does_what_it_says() {
 }
 
 #[test]
-fn the_tools_take_what_the_daemons_methods_take() {
+fn tools_have_the_params_of_their_methods() {
     let daemon = setup();
     let methods = daemon.client().call("rpc.discover", json!({}))["methods"].take();
     let find = |name: &str| {
@@ -297,7 +300,7 @@ fn the_tools_take_what_the_daemons_methods_take() {
     let listed = bridge.request("tools/list", json!({}));
     for tool in listed["result"]["tools"].as_array().expect("a list") {
         let name = tool["name"].as_str().expect("a name");
-        // One tool stands for two methods, and says which with a param of its own.
+        // This tool covers two methods and has a param to choose.
         if name == "profile_get_set" {
             continue;
         }
@@ -306,30 +309,30 @@ fn the_tools_take_what_the_daemons_methods_take() {
         let mut params: Vec<&str> =
             input["properties"].as_object().expect("an object").keys().map(String::as_str).collect();
         for param in method["params"].as_array().expect("a list") {
-            let own = param["name"].as_str().expect("a name");
-            let property = &input["properties"][own];
-            assert!(property.is_object(), "{name} lacks {own}");
-            params.retain(|param| *param != own);
+            let param_name = param["name"].as_str().expect("a name");
+            let property = &input["properties"][param_name];
+            assert!(property.is_object(), "{name} lacks {param_name}");
+            params.retain(|param| *param != param_name);
             let required = input["required"].as_array().is_some_and(|required| required.contains(&param["name"]));
-            assert_eq!(param["required"], required, "{name}: {own}");
+            assert_eq!(param["required"], required, "{name}: {param_name}");
             let kind = &property["type"];
-            assert!(*kind == param["type"] || param["type"] == "any", "{name}: {own} is {kind}");
-            // What the bridge fills in has no fixed default.
+            assert!(*kind == param["type"] || param["type"] == "any", "{name}: {param_name} is {kind}");
+            // Params that the bridge fills in have no fixed default.
             if let Some(default) = property.get("default") {
-                assert_eq!(*default, param["default"], "{name}: {own}");
+                assert_eq!(*default, param["default"], "{name}: {param_name}");
             }
         }
-        assert!(params.is_empty(), "{name} has {params:?}, and its method does not");
+        assert!(params.is_empty(), "{name} has {params:?}, which its method lacks");
         let results: Vec<&str> =
             method["result"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
         for key in results {
-            assert!(tool["outputSchema"]["properties"][key].is_object(), "{name} gives {key}");
+            assert!(tool["outputSchema"]["properties"][key].is_object(), "the output schema of {name} lacks {key}");
         }
     }
 }
 
 #[test]
-fn what_the_daemon_refuses_is_for_the_model_to_mend() {
+fn errors_of_the_daemon_are_failed_results() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-06-18");
     for (name, arguments, text) in [
@@ -340,21 +343,21 @@ fn what_the_daemon_refuses_is_for_the_model_to_mend() {
         ("memory_contradict", json!({"id": "x", "new_fact": "y"}), "'id'"),
     ] {
         let reply = bridge.tool(name, arguments);
-        let said = reply["result"]["content"][0]["text"].as_str().unwrap_or_default();
-        assert!(reply["result"]["isError"] == true && said.contains(text), "{name}: {reply}");
+        let message = reply["result"]["content"][0]["text"].as_str().unwrap_or_default();
+        assert!(reply["result"]["isError"] == true && message.contains(text), "{name}: {reply}");
     }
 }
 
 #[test]
-fn a_capture_whose_daemon_dies_is_made_again_and_a_contradiction_is_not() {
+fn only_repeatable_calls_are_sent_again_after_the_daemon_died() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
 
     let capture = bridge.begin_tool("memory_capture", json!({"text": "tea is at five"}));
     let lost = fake.call();
     lost.die();
-    // A dying daemon may take the next connection, too.
+    // A dying daemon may accept the next connection too.
     let again = fake.call();
     again.die();
     let again = fake.call();
@@ -374,19 +377,19 @@ fn a_capture_whose_daemon_dies_is_made_again_and_a_contradiction_is_not() {
         assert_eq!(failed["error"]["code"], -32002, "{failed}");
         let message = failed["error"]["message"].as_str().expect("a text");
         assert!(message.contains("may have been carried out") && message.contains("memory_recall"), "{message}");
-        // The next call works, and is the next that comes.
+        // The next call that arrives is the next one made, so the lost one was not repeated.
         let next = bridge.begin_tool("topology", json!({}));
         let call = fake.call();
-        assert_eq!(call.method(), "topology", "{name} came again");
+        assert_eq!(call.method(), "topology", "{name} was sent again");
         call.answer(json!({}));
         assert_eq!(bridge.reply(next)["result"]["isError"], false);
     }
 }
 
 #[test]
-fn a_call_that_kills_every_daemon_fails_in_the_end() {
+fn a_call_that_kills_every_daemon_is_repeated_four_times() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
     let recall = bridge.begin_tool("memory_recall", json!({"cue": "tea"}));
     let killer = std::thread::spawn(move || {
@@ -403,14 +406,14 @@ fn a_call_that_kills_every_daemon_fails_in_the_end() {
     });
     assert_eq!(bridge.reply(recall)["error"]["code"], -32002);
     assert_eq!(bridge.tool("topology", json!({}))["result"]["isError"], false);
-    // Four times, each with the client's one repetition.
-    assert_eq!(killer.join().expect("it counted"), 8);
+    // Four attempts, each sent twice by the client.
+    assert_eq!(killer.join().expect("a count"), 8);
 }
 
 #[test]
-fn a_daemon_that_is_stopping_is_waited_for() {
+fn a_call_refused_by_a_stopping_daemon_is_sent_again() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
     let capture = bridge.begin_tool("memory_capture", json!({"text": "tea is at five"}));
     let first = fake.call();
@@ -422,7 +425,7 @@ fn a_daemon_that_is_stopping_is_waited_for() {
 }
 
 #[test]
-fn no_capture_is_lost_or_doubled_while_the_daemon_is_killed_again_and_again() {
+fn no_capture_is_lost_or_stored_twice_when_the_daemon_is_killed() {
     let mut daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
     let text = |n: u32| format!("note number {n} of the log");
@@ -435,7 +438,7 @@ fn no_capture_is_lost_or_doubled_while_the_daemon_is_killed_again_and_again() {
                 (n, bridge.begin_tool("memory_capture", json!({"text": text(n)})))
             })
             .collect();
-        // Some are answered by then, some are under way, some wait.
+        // At the kill, some calls are answered, some are under way, and some wait.
         let early = bridge.reply(begun[5].1);
         bridge.early.insert(begun[5].1, early);
         daemon.kill_and_restart();
@@ -452,7 +455,7 @@ fn no_capture_is_lost_or_doubled_while_the_daemon_is_killed_again_and_again() {
     assert_eq!(stored.len(), acknowledged.len());
 }
 
-/// Every record's text, with how often it is there.
+/// Returns the texts of all records, with the number of records of each.
 fn stored_texts(daemon: &Daemon) -> BTreeMap<String, usize> {
     let mut client = daemon.client();
     let mut texts = BTreeMap::new();
@@ -472,9 +475,9 @@ fn stored_texts(daemon: &Daemon) -> BTreeMap<String, usize> {
 }
 
 #[test]
-fn a_slow_call_holds_up_no_other_and_a_cancelled_one_is_not_answered() {
+fn a_slow_call_delays_no_other_and_a_cancelled_one_is_not_answered() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
 
     let slow = bridge.begin_tool("memory_recall", json!({"cue": "slow"}));
@@ -485,25 +488,25 @@ fn a_slow_call_holds_up_no_other_and_a_cancelled_one_is_not_answered() {
         assert_eq!(bridge.reply(quick)["result"]["structuredContent"]["N"], n);
     }
     bridge.cancel(slow);
-    // The bridge has read that once it answers what stands behind it.
+    // The bridge has read the cancellation once it answers the next request.
     bridge.request("ping", json!({}));
     held.answer(json!({"hits": []}));
-    // What was sent is drained: calls that fill every connection each get their own reply.
+    // The late reply was read: calls on every connection get their own replies.
     let begun: Vec<u64> = (0..4).map(|_| bridge.begin_tool("topology", json!({}))).collect();
-    let calls: Vec<Held> = (0..4).map(|_| fake.call()).collect();
+    let calls: Vec<HeldCall> = (0..4).map(|_| fake.call()).collect();
     calls.iter().for_each(|call| call.answer(json!({"N": 7})));
     begun.into_iter().for_each(|id| assert_eq!(bridge.reply(id)["result"]["structuredContent"]["N"], 7));
     assert!(bridge.end().success());
-    bridge.said_all();
+    bridge.assert_no_more_lines();
 }
 
 #[test]
-fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
+fn a_call_cancelled_while_it_waits_is_not_sent() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
     let begun: Vec<u64> = (0..4).map(|_| bridge.begin_tool("topology", json!({}))).collect();
-    let calls: Vec<Held> = (0..4).map(|_| fake.call()).collect();
+    let calls: Vec<HeldCall> = (0..4).map(|_| fake.call()).collect();
     let waiting = bridge.begin_tool("memory_capture", json!({"text": "not to be stored"}));
     let last = bridge.begin_tool("schema_list", json!({}));
     bridge.cancel(waiting);
@@ -516,12 +519,12 @@ fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
     call.answer(json!({}));
     assert_eq!(bridge.reply(last)["result"]["isError"], false);
     assert!(bridge.end().success());
-    bridge.said_all();
+    bridge.assert_no_more_lines();
     assert!(fake.calls.try_recv().is_err());
 }
 
 #[test]
-fn what_is_no_message_is_answered_and_the_next_one_served() {
+fn invalid_lines_are_answered_with_errors() {
     let setup = Setup::new();
     let mut bridge = Bridge::start(&setup);
     let long = format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",\"x\":\"{}\"}}", "y".repeat(1 << 20));
@@ -536,30 +539,30 @@ fn what_is_no_message_is_answered_and_the_next_one_served() {
     ] {
         bridge.send_line(line);
         let reply = bridge.line();
-        let said = reply["error"]["message"].as_str().unwrap_or_default();
-        assert!(reply["id"].is_null() && reply["error"]["code"] == code && said.contains(text), "{reply}");
+        let message = reply["error"]["message"].as_str().unwrap_or_default();
+        assert!(reply["id"].is_null() && reply["error"]["code"] == code && message.contains(text), "{reply}");
     }
     bridge.send_line(b"");
     bridge.send_line(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/nothing\"}");
     assert_eq!(bridge.request("ping", json!({}))["result"], json!({}));
     assert_eq!(bridge.request("prompts/list", json!({}))["error"]["code"], -32601);
-    // A last line without its newline counts.
-    let input = bridge.input.as_mut().expect("its input is open");
-    input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"ping\"}").expect("it reads");
+    // A last line without a newline is answered.
+    let input = bridge.input.as_mut().expect("the input is open");
+    input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"ping\"}").expect("the bridge reads");
     assert!(bridge.end().success());
     assert_eq!(bridge.line()["id"], "last");
-    bridge.said_all();
+    bridge.assert_no_more_lines();
 }
 
 #[test]
-fn at_the_end_of_input_what_is_under_way_is_answered() {
+fn received_calls_are_answered_after_the_end_of_input() {
     let setup = Setup::new();
-    let fake = Fake::new(&setup);
+    let fake = FakeDaemon::new(&setup);
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
-    // More than are called at once: some still wait.
+    // More than the callers carry out at once, so some wait.
     let begun: Vec<u64> =
         (0..9).map(|n| bridge.begin_tool("memory_capture", json!({"text": format!("note {n}")}))).collect();
-    let first: Vec<Held> = (0..4).map(|_| fake.call()).collect();
+    let first: Vec<HeldCall> = (0..4).map(|_| fake.call()).collect();
     bridge.input = None;
     first.iter().for_each(|call| call.answer(inserted()));
     (4..9).for_each(|_| fake.call().answer(inserted()));
@@ -567,17 +570,17 @@ fn at_the_end_of_input_what_is_under_way_is_answered() {
         assert_eq!(bridge.reply(id)["result"]["isError"], false);
     }
     assert!(bridge.wait().success());
-    bridge.said_all();
+    bridge.assert_no_more_lines();
 }
 
 #[test]
-fn a_signal_ends_it_after_what_is_under_way() {
+fn a_signal_stops_it_after_received_calls_are_answered() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let setup = Setup::new();
         fs::create_dir(setup.store()).expect("it is new");
-        let fake = Fake::new(&setup);
+        let fake = FakeDaemon::new(&setup);
         let mut bridge = Bridge::ready(&setup, "2025-11-25");
-        until("there is a heartbeat", || heartbeats(&setup).len() == 1);
+        until("a heartbeat file exists", || heartbeats(&setup).len() == 1);
         let call = bridge.begin_tool("memory_capture", json!({"text": "tea is at five"}));
         let sent = fake.call();
         let pid = bridge.child.id().to_string();
@@ -590,15 +593,15 @@ fn a_signal_ends_it_after_what_is_under_way() {
 }
 
 #[test]
-fn it_ends_with_its_parent_though_its_input_stays_open() {
+fn it_ends_when_its_parent_does() {
     let daemon = setup();
     let bridge = command(daemon.setup());
-    // A shell that starts it beside itself, hands its own input on, and ends when the test says so.
+    // A shell that starts it in the background with the shell's input, and ends on a line in the fifo.
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec 3<&0; \"$@\" <&3 & read -r line < \"$0\""]);
-    let told = daemon.setup().home().join("told");
-    assert!(Command::new("mkfifo").arg(&told).status().expect("mkfifo runs").success());
-    shell.arg(&told).arg(bridge.get_program()).args(bridge.get_args());
+    let fifo = daemon.setup().home().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+    shell.arg(&fifo).arg(bridge.get_program()).args(bridge.get_args());
     for (name, value) in bridge.get_envs() {
         match value {
             Some(value) => shell.env(name, value),
@@ -607,12 +610,12 @@ fn it_ends_with_its_parent_though_its_input_stays_open() {
     }
     let mut bridge = Bridge::start_by(&mut shell);
     bridge.request("initialize", initialize("2025-11-25"));
-    assert_eq!(bridge.done("topology", json!({}))["N"], 0);
-    until("there is a heartbeat", || heartbeats(daemon.setup()).len() == 1);
-    fs::write(&told, "go\n").expect("the shell reads");
+    assert_eq!(bridge.succeed("topology", json!({}))["N"], 0);
+    until("a heartbeat file exists", || heartbeats(daemon.setup()).len() == 1);
+    fs::write(&fifo, "go\n").expect("the shell reads");
     bridge.wait();
-    // Its output ends with it.
-    bridge.said_all();
+    // Its output is closed when it ends.
+    bridge.assert_no_more_lines();
     assert!(heartbeats(daemon.setup()).is_empty());
     assert!(bridge.input.is_some());
 }
@@ -624,10 +627,10 @@ fn heartbeats(setup: &Setup) -> Vec<PathBuf> {
 }
 
 #[test]
-fn the_heartbeat_says_who_sits_here() {
+fn the_heartbeat_file_names_the_bridge() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
-    until("there is a heartbeat", || heartbeats(daemon.setup()).len() == 1);
+    until("a heartbeat file exists", || heartbeats(daemon.setup()).len() == 1);
     let path = heartbeats(daemon.setup()).remove(0);
     let name = path.file_name().expect("a name").to_string_lossy().into_owned();
     let beat: Value = serde_json::from_slice(&fs::read(&path).expect("it is there")).expect("it is JSON");
@@ -638,7 +641,7 @@ fn the_heartbeat_says_who_sits_here() {
 }
 
 #[test]
-fn batches_are_answered_together_in_the_version_that_has_them() {
+fn a_batch_is_answered_with_one_array() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-03-26");
     let capture = json!({"name": "memory_capture", "arguments": {"text": "tea is at five"}});
@@ -681,27 +684,27 @@ fn it_stays_small() {
     bridge.request("tools/list", json!({}));
     let words = "word ".repeat(1000);
     for n in 0..100 {
-        bridge.done("memory_capture", json!({"text": format!("note {n}: {words}")}));
+        bridge.succeed("memory_capture", json!({"text": format!("note {n}: {words}")}));
     }
-    // Ordinary use leaves little; large replies, several at once, leave nothing.
+    // After ordinary use, and after several large replies at once.
     let large = json!({"cue": "", "limit": 100, "budget_tokens": 1_000_000});
     for _ in 0..3 {
         let begun: Vec<u64> = (0..4).map(|_| bridge.begin_tool("memory_recall", large.clone())).collect();
         begun.into_iter().for_each(|id| assert_eq!(bridge.reply(id)["result"]["isError"], false));
     }
-    bridge.done("memory_recall", json!({"cue": "note"}));
-    let own = bridge.memory("RssAnon");
-    // Without optimisation there is more to relocate, which counts as its own.
-    assert!(own < if cfg!(debug_assertions) { 1280 } else { 1024 }, "{own} KiB of its own");
-    until("what is not used is given back", || bridge.memory("VmRSS") < 4096);
-    bridge.done("memory_recall", json!({"cue": "note"}));
-    // Code is several times as large where it is not optimised.
+    bridge.succeed("memory_recall", json!({"cue": "note"}));
+    let anonymous = bridge.memory_kib("RssAnon");
+    // An unoptimized build has more relocations, which are anonymous memory.
+    assert!(anonymous < if cfg!(debug_assertions) { 1280 } else { 1024 }, "{anonymous} KiB of anonymous memory");
+    until("unused memory is released", || bridge.memory_kib("VmRSS") < 4096);
+    bridge.succeed("memory_recall", json!({"cue": "note"}));
+    // The code of an unoptimized build is several times larger.
     if !cfg!(debug_assertions) {
-        assert!(bridge.memory("VmRSS") < 4096, "{} KiB", bridge.memory("VmRSS"));
+        assert!(bridge.memory_kib("VmRSS") < 4096, "{} KiB", bridge.memory_kib("VmRSS"));
     }
 }
 
-/// Is the value what the schema says? As far as the tools' schemas go.
+/// Asserts that the value conforms to the schema. Covers the constructs that the tools use.
 fn conforms(value: &Value, schema: &Value, at: &str) {
     let kinds: Vec<&str> = match &schema["type"] {
         Value::String(kind) => vec![kind],
@@ -717,9 +720,9 @@ fn conforms(value: &Value, schema: &Value, at: &str) {
         "null" => value.is_null(),
         other => panic!("{at}: an unknown type {other}"),
     };
-    assert!(kinds.iter().any(fits), "{at}: {value} is not of {kinds:?}");
+    assert!(kinds.iter().any(fits), "{at}: {value} is not of type {kinds:?}");
     if let Some(allowed) = schema["enum"].as_array() {
-        assert!(value.is_null() || allowed.contains(value), "{at}: {value} is none of {allowed:?}");
+        assert!(value.is_null() || allowed.contains(value), "{at}: {value} is not in {allowed:?}");
     }
     if let Some(number) = value.as_f64() {
         assert!(schema["minimum"].as_f64().is_none_or(|least| number >= least), "{at}: {number}");

@@ -1,4 +1,4 @@
-//! How a server is told to stop, and what it still answers.
+//! How a server is stopped, and what it still answers.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use iaid::limits::Limits;
 
-use crate::bench::{Figures, STATUS, call, failed, named, serve, serve_with, until};
+use crate::harness::{CounterPlane, STATUS, call, failed, named, serve, serve_with, until};
 
 #[test]
-fn a_handle_stops_it_and_may_be_asked_again() {
+fn a_handle_stops_the_server_and_may_be_used_again() {
     let mut server = serve(Limits::default());
     let mut idle = server.peer();
     idle.call(1, "echo", "x");
@@ -23,7 +23,7 @@ fn a_handle_stops_it_and_may_be_asked_again() {
 }
 
 #[test]
-fn it_stops_when_a_descriptor_becomes_readable_and_before_it_began() {
+fn a_readable_descriptor_or_an_early_stop_stops_the_server() {
     let (readable, mut writable) = UnixStream::pair().unwrap();
     let mut server = serve_with(|server| server.stop_when_readable(readable.into()));
     let mut peer = server.peer();
@@ -40,7 +40,7 @@ fn it_stops_when_a_descriptor_becomes_readable_and_before_it_began() {
 }
 
 #[test]
-fn the_control_plane_ends_it_as_a_signal_would() {
+fn the_control_plane_stops_the_server() {
     let mut server = serve(Limits::default());
     let mut peer = server.peer();
     peer.send(format!("{{\"type\":\"session_open\"}}\n{}", call(1, "echo", "behind")));
@@ -50,19 +50,19 @@ fn the_control_plane_ends_it_as_a_signal_would() {
 }
 
 #[test]
-fn every_line_that_was_read_is_served_before_the_end() {
+fn every_line_read_is_served_before_the_end() {
     let mut server = serve(Limits::default());
     let mut peer = server.peer();
     peer.call(0, "hold", "gate");
-    server.desk.await_log("hold gate");
+    server.dispatch.await_log("hold gate");
     let mut rest: String = (1..300).map(|id| call(id, "echo", "x")).collect();
     rest += "{\"type\":\"resume\"}\nnonsense\n";
     peer.send(&rest);
     peer.send("{\"half\":");
-    until(|| server.figure("buffered_bytes") as usize >= rest.len(), || "all lines to be read".into());
+    until(|| server.counter("buffered_bytes") as usize >= rest.len(), || "all lines to be read".into());
     server.handle.stop().unwrap();
-    until(|| !server.accepts(), || "the path to go".into());
-    server.desk.open("gate");
+    until(|| !server.accepts(), || "the socket to be removed".into());
+    server.dispatch.open("gate");
     assert_eq!(peer.line(), named(0, "gate"));
     for id in 1..300 {
         assert_eq!(peer.line(), named(id, "x"));
@@ -74,7 +74,7 @@ fn every_line_that_was_read_is_served_before_the_end() {
 }
 
 #[test]
-fn what_is_stuck_is_refused_when_the_time_is_up() {
+fn unanswered_lines_are_refused_at_the_drain_timeout() {
     let limits = Limits {
         drain_timeout: Duration::from_millis(900),
         drain_grace: Duration::from_millis(600),
@@ -91,16 +91,16 @@ fn what_is_stuck_is_refused_when_the_time_is_up() {
             + "\nnonsense\n"
             + &call(4, "nothing", "x"),
     );
-    server.desk.await_log("hold for good");
+    server.dispatch.await_log("hold for good");
     let mut late = server.peer();
     late.send(call(5, "write", "late") + &call(6, "write", "too late"));
-    server.desk.await_log("write too late");
+    server.dispatch.await_log("write too late");
     let mut other = server.peer();
     other.call(7, "hold", "the other worker");
-    server.desk.await_log("hold the other worker");
+    server.dispatch.await_log("hold the other worker");
     let mut plane = server.peer();
     plane.send("{\"type\":\"resume\"}\n");
-    server.await_figure("queued", 1);
+    server.await_counter("queued", 1);
     server.handle.stop().unwrap();
 
     assert_eq!(stuck.line(), named(1, "done"));
@@ -118,17 +118,17 @@ fn what_is_stuck_is_refused_when_the_time_is_up() {
     assert_eq!(other.line(), failed(7, why));
     assert_eq!(plane.line(), control);
     server.ended().unwrap();
-    // Nobody is left to take it, and nothing breaks.
-    server.desk.answer("late");
+    // A reply after the end of the server is dropped.
+    server.dispatch.answer("late");
 }
 
 #[test]
-fn a_reader_that_takes_nothing_does_not_hold_the_end_up() {
+fn a_peer_that_reads_nothing_does_not_delay_the_end() {
     let limits = Limits { drain_timeout: Duration::from_millis(300), ..Limits::default() };
-    let mut server = serve_with(|server| server.limits(limits).plane(Figures::default()));
+    let mut server = serve_with(|server| server.limits(limits).plane(CounterPlane::default()));
     let mut reader = server.peer();
     reader.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"big\",\"params\":{\"bytes\":2000000}}\n");
-    server.desk.await_log("big ");
+    server.dispatch.await_log("big ");
     server.handle.stop().unwrap();
     server.ended().unwrap();
     assert!(reader.rest().len() < 2_000_000);

@@ -1,11 +1,11 @@
-//! The crate's server with a dispatch of one's own, as a user of the library has it. Built without
-//! the feature `daemon` too.
+//! The server with a dispatch of the test, as a user of the library has it. Also built without the feature
+//! `daemon`.
 
-// Nobody imports a test.
+// Nothing imports a test crate.
 #![allow(unreachable_pub)]
 
-mod bench;
 mod ending;
+mod harness;
 mod order;
 #[path = "../it/os.rs"]
 #[allow(dead_code)]

@@ -1,5 +1,5 @@
-//! Every line gets one reply, in order: whatever the lines are, however the bytes are cut, however slowly the
-//! replies are taken, through panics and calls that are never answered, and to a half-close or a stop.
+//! Every line gets one reply, in order: for any lines, split in any way, with replies read at any speed, with
+//! panics and unanswered calls, up to a half-close or a stop.
 
 use std::io::Read;
 use std::thread;
@@ -8,127 +8,130 @@ use std::time::Duration;
 use iaid::limits::Limits;
 use proptest::prelude::*;
 
-use crate::bench::{Running, call, failed, named, serve};
+use crate::harness::{Running, call, failed, named, serve};
 
-/// What a line is.
+/// A kind of line.
 #[derive(Clone, Debug)]
-enum Said {
+enum Sent {
     Echo,
-    /// A call that may overlap with others of its kind: answered now, as one that comes later but at once, or later
-    /// from another thread.
+    /// A pipelined call, answered by the handler (`now`), by a late reply in the handler (`at once`), or by a late
+    /// reply from another thread (`later`).
     Either(&'static str),
-    /// Through work on a worker.
-    Later,
+    /// A control message answered by a task on a worker.
+    Task,
     Panic,
-    /// A call that its handler drops.
+    /// A call that its handler does not answer.
     Forget,
-    /// A reply of this many bytes, more than may wait.
+    /// A call with a reply of this many bytes.
     Big(usize),
     Control,
     Unknown,
     Garbage,
     TooLong,
-    /// Has no reply.
+    /// A line without a reply.
     Blank,
 }
 
-/// How it ends.
+/// How the conversation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     HalfClose,
-    /// The server is stopped while it reads.
+    /// The server is stopped after the last line was sent.
     Stop,
 }
 
-fn said() -> impl Strategy<Value = Said> {
+fn sent() -> impl Strategy<Value = Sent> {
     prop_oneof![
-        8 => Just(Said::Echo),
-        8 => prop_oneof![4 => Just("now"), 1 => Just("at once"), 1 => Just("later")].prop_map(Said::Either),
-        2 => Just(Said::Later),
-        1 => Just(Said::Panic),
-        1 => Just(Said::Forget),
-        2 => (0..40_000_usize).prop_map(Said::Big),
-        2 => Just(Said::Control),
-        1 => Just(Said::Unknown),
-        2 => Just(Said::Garbage),
-        1 => Just(Said::TooLong),
-        1 => Just(Said::Blank),
+        8 => Just(Sent::Echo),
+        8 => prop_oneof![4 => Just("now"), 1 => Just("at once"), 1 => Just("later")].prop_map(Sent::Either),
+        2 => Just(Sent::Task),
+        1 => Just(Sent::Panic),
+        1 => Just(Sent::Forget),
+        2 => (0..40_000_usize).prop_map(Sent::Big),
+        2 => Just(Sent::Control),
+        1 => Just(Sent::Unknown),
+        2 => Just(Sent::Garbage),
+        1 => Just(Sent::TooLong),
+        1 => Just(Sent::Blank),
     ]
 }
 
-/// The line of this id, and the reply that it is owed.
-fn line_and_reply(id: usize, said: &Said) -> (String, Option<String>) {
+/// Returns a line with this id, and its expected reply.
+fn line_and_reply(id: usize, sent: &Sent) -> (String, Option<String>) {
     let error = |id: &str, code: i32, message: &str| {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},\"message\":\"{message}\"}}}}")
     };
-    match said {
-        Said::Echo => (call(id, "echo", "x"), Some(named(id, "x"))),
-        Said::Either(when) => (call(id, "either", when), Some(named(id, when))),
-        Said::Later => ("{\"type\":\"resume\"}\n".into(), Some("\"done\"".into())),
-        Said::Panic => (call(id, "panic", "x"), Some(failed(id, "the handler panicked"))),
-        Said::Forget => {
+    match sent {
+        Sent::Echo => (call(id, "echo", "x"), Some(named(id, "x"))),
+        Sent::Either(when) => (call(id, "either", when), Some(named(id, when))),
+        Sent::Task => ("{\"type\":\"resume\"}\n".into(), Some("\"done\"".into())),
+        Sent::Panic => (call(id, "panic", "x"), Some(failed(id, "the handler panicked"))),
+        Sent::Forget => {
             (call(id, "forget", "x"), Some(failed(id, "internal error: the handler returned without a reply")))
         }
-        Said::Big(bytes) => {
+        Sent::Big(bytes) => {
             let params = format!("{{\"bytes\":{bytes}}}");
             let line = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"big\",\"params\":{params}}}\n");
             (line, Some(named(id, &"x".repeat(*bytes))))
         }
-        Said::Control => ("{\"type\":\"pause\"}\n".into(), Some("{\"ok\":true}".into())),
-        Said::Unknown => (call(id, "none", "x"), Some(error(&id.to_string(), -32601, "unknown method 'none'"))),
-        Said::Garbage => ("]\n".into(), Some(error("null", -32700, "expected value at line 1 column 1"))),
-        Said::TooLong => {
-            (format!("{}\n", "y".repeat(LINE + 1)), Some(error("null", -32600, &format!("line exceeds {LINE} bytes"))))
-        }
-        Said::Blank => (" \r\n".into(), None),
+        Sent::Control => ("{\"type\":\"pause\"}\n".into(), Some("{\"ok\":true}".into())),
+        Sent::Unknown => (call(id, "none", "x"), Some(error(&id.to_string(), -32601, "unknown method 'none'"))),
+        Sent::Garbage => ("]\n".into(), Some(error("null", -32700, "expected value at line 1 column 1"))),
+        Sent::TooLong => (
+            format!("{}\n", "y".repeat(LINE_BYTES + 1)),
+            Some(error("null", -32600, &format!("line exceeds {LINE_BYTES} bytes"))),
+        ),
+        Sent::Blank => (" \r\n".into(), None),
     }
 }
 
-/// Longest line.
-const LINE: usize = 256;
+/// Longest line, in bytes.
+const LINE_BYTES: usize = 256;
 
-/// Bounds so tight that every one of them is met, or the usual ones; calls that count as brief, or none.
+/// Limits so small that each is reached, or the default ones; with brief calls, or without.
 fn limits() -> impl Strategy<Value = Limits> {
     let tight = Limits {
-        max_line_bytes: LINE,
+        max_line_bytes: LINE_BYTES,
         output_mark_bytes: 1000,
         turn_bytes: 100,
         turn_lines: 2,
         batch_calls: 3,
         ..Limits::default()
     };
-    let usual = Limits { max_line_bytes: LINE, ..Limits::default() };
+    let usual = Limits { max_line_bytes: LINE_BYTES, ..Limits::default() };
     let brief = prop_oneof![Just(Duration::ZERO), Just(Duration::from_secs(1))];
     (prop_oneof![Just(tight), Just(usual)], brief).prop_map(|(limits, brief_call)| Limits { brief_call, ..limits })
 }
 
-/// Says all lines in pieces of these lengths, takes the replies in pieces of those, and gives what came.
-fn converse(server: &Running, input: &str, pieces: &[usize], bites: &[usize], ending: Ending) -> String {
+/// Sends `input` in pieces of these lengths, reads in portions of those, and returns all replies.
+fn converse(server: &Running, input: &str, pieces: &[usize], portions: &[usize], ending: Ending) -> String {
     let mut peer = server.peer();
-    let mut sending = peer.socket().try_clone().expect("it can be duplicated");
+    let mut sending = peer.socket().try_clone().expect("the socket is duplicated");
     let mut got = Vec::new();
     thread::scope(|scope| {
         scope.spawn(|| {
             let (mut rest, mut lengths) = (input.as_bytes(), pieces.iter().cycle());
             while !rest.is_empty() {
-                let (piece, after) = rest.split_at((*lengths.next().expect("never empty")).min(rest.len()));
-                // A server that was stopped reads no more.
+                let (piece, after) = rest.split_at((*lengths.next().expect("not empty")).min(rest.len()));
+                // A stopped server reads no more.
                 if std::io::Write::write_all(&mut sending, piece).is_err() {
                     return;
                 }
                 rest = after;
             }
             match ending {
-                Ending::HalfClose => sending.shutdown(std::net::Shutdown::Write).expect("it can be ended"),
+                Ending::HalfClose => {
+                    sending.shutdown(std::net::Shutdown::Write).expect("the sending side is shut down")
+                }
                 Ending::Stop => server.handle.stop().expect("the loop can be woken"),
             }
         });
-        for bite in bites.iter().cycle() {
-            let mut piece = vec![0; *bite];
+        for portion in portions.iter().cycle() {
+            let mut piece = vec![0; *portion];
             match peer.socket().read(&mut piece) {
                 Ok(0) => break,
                 Ok(count) => got.extend_from_slice(&piece[..count]),
-                // Closed over what was sent after the stop.
+                // The connection is reset if it was closed with unread input.
                 Err(e) if ending == Ending::Stop && e.kind() == std::io::ErrorKind::ConnectionReset => break,
                 Err(e) => panic!("{e}"),
             }
@@ -139,17 +142,17 @@ fn converse(server: &Running, input: &str, pieces: &[usize], bites: &[usize], en
     String::from_utf8(got).expect("replies are text")
 }
 
-fn check(said: &[Said], limits: Limits, pieces: &[usize], bites: &[usize], ending: Ending) {
+fn check(sent: &[Sent], limits: Limits, pieces: &[usize], portions: &[usize], ending: Ending) {
     let (lines, replies): (Vec<String>, Vec<Option<String>>) =
-        said.iter().enumerate().map(|(id, said)| line_and_reply(id, said)).unzip();
-    let owed: Vec<String> = replies.into_iter().flatten().collect();
+        sent.iter().enumerate().map(|(id, sent)| line_and_reply(id, sent)).unzip();
+    let expected: Vec<String> = replies.into_iter().flatten().collect();
     let server = serve(limits);
-    let got = converse(&server, &lines.concat(), pieces, bites, ending);
+    let got = converse(&server, &lines.concat(), pieces, portions, ending);
     let got: Vec<&str> = got.split_terminator('\n').collect();
     match ending {
-        Ending::HalfClose => assert_eq!(got, owed),
-        // What had not been read has no reply; what had been, its own.
-        Ending::Stop => assert_eq!(got, owed[..got.len().min(owed.len())]),
+        Ending::HalfClose => assert_eq!(got, expected),
+        // Lines that the server had not read have no reply.
+        Ending::Stop => assert_eq!(got, expected[..got.len().min(expected.len())]),
     }
 }
 
@@ -158,12 +161,12 @@ proptest! {
 
     #[test]
     fn every_line_has_one_reply_in_order(
-        said in proptest::collection::vec(said(), 1..60),
+        sent in proptest::collection::vec(sent(), 1..60),
         limits in limits(),
         pieces in proptest::collection::vec(1..4000_usize, 1..10),
-        bites in proptest::collection::vec(1..5000_usize, 1..10),
+        portions in proptest::collection::vec(1..5000_usize, 1..10),
         ending in prop_oneof![Just(Ending::HalfClose), Just(Ending::Stop)],
     ) {
-        check(&said, limits, &pieces, &bites, ending);
+        check(&sent, limits, &pieces, &portions, ending);
     }
 }

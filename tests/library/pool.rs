@@ -1,20 +1,20 @@
-//! Workers: panics, replies that come later, pace, batches, and who waits for whom.
+//! Workers: panics, late replies, pace, batches, and fairness between clients.
 
 use std::time::Duration;
 
 use iaid::limits::Limits;
 use serde_json::json;
 
-use crate::bench::{STATUS, call, failed, named, serve, serve_with};
+use crate::harness::{STATUS, call, failed, named, serve, serve_with};
 
 const PING: &str = r#"{"jsonrpc":"2.0","id":0,"method":"ping"}"#;
 const PONG: &str = r#"{"jsonrpc":"2.0","id":0,"result":{}}"#;
 
 #[test]
-fn a_panic_is_an_error_reply_and_the_worker_lives() {
+fn a_panic_is_an_error_reply_and_the_worker_continues() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
-    // More than there are workers, one by one and all at once.
+    // More than there are workers, first one at a time, then all in one piece.
     for id in 0..5 {
         peer.call(id, "panic", "");
         assert_eq!(peer.line(), failed(id, "the handler panicked"));
@@ -25,40 +25,40 @@ fn a_panic_is_an_error_reply_and_the_worker_lives() {
     }
     peer.call(200, "echo", "alive");
     assert_eq!(peer.line(), named(200, "alive"));
-    assert_eq!(server.figure("errors"), 200);
+    assert_eq!(server.counter("errors"), 200);
 }
 
 #[test]
-fn a_worker_keeps_its_own_state_until_a_panic() {
+fn a_worker_keeps_its_state_until_a_panic() {
     let server = serve(Limits::default());
     let mut holder = server.peer();
     holder.call(1, "hold", "gate");
-    server.desk.await_log("hold gate");
-    // One worker is left, so all this is its.
+    server.dispatch.await_log("hold gate");
+    // One worker is left, so it carries out all of these calls.
     let mut peer = server.peer();
-    let mut own = |id| {
-        peer.call(id, "own", "");
+    let mut worker_state = |id| {
+        peer.call(id, "worker", "");
         let reply = peer.reply();
         (reply["result"][0].as_u64().unwrap(), reply["result"][1].as_u64().unwrap())
     };
-    let (number, calls) = own(1);
-    assert_eq!(own(2), (number, calls + 1));
+    let (number, calls) = worker_state(1);
+    assert_eq!(worker_state(2), (number, calls + 1));
     let mut other = server.peer();
     other.call(3, "panic", "");
     assert_eq!(other.line(), failed(3, "the handler panicked"));
-    let (anew, calls) = own(4);
+    let (new_number, calls) = worker_state(4);
     assert_eq!(calls, 1);
-    assert_ne!(anew, number);
+    assert_ne!(new_number, number);
 }
 
 #[test]
-fn a_call_that_is_never_answered_is_answered() {
+fn an_unanswered_call_is_answered_with_an_error() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
     peer.call(1, "forget", "");
     assert_eq!(peer.line(), failed(1, "internal error: the handler returned without a reply"));
     peer.call(2, "write", "a");
-    drop(server.desk.take("a"));
+    drop(server.dispatch.take("a"));
     assert_eq!(peer.line(), failed(2, "internal error: the handler returned without a reply"));
 }
 
@@ -69,8 +69,8 @@ fn late_replies_keep_the_order_of_the_lines() {
     let lines = ["a", "b", "c"].iter().enumerate().map(|(id, name)| call(id, "write", name));
     peer.send(lines.collect::<String>() + PING + "\n" + "nonsense\n" + &call(9, "echo", "d"));
     for name in ["c", "b", "a"] {
-        // From this thread, none of the server's.
-        server.desk.answer(name);
+        // From this thread, which is not the server's.
+        server.dispatch.answer(name);
     }
     let got: Vec<String> = std::iter::repeat_with(|| peer.line()).take(6).collect();
     assert_eq!(got[..4], [&*named(0, "a"), &named(1, "b"), &named(2, "c"), PONG]);
@@ -79,10 +79,10 @@ fn late_replies_keep_the_order_of_the_lines() {
 }
 
 #[test]
-fn brief_calls_are_answered_in_order_whenever_each_is() {
+fn brief_calls_are_answered_in_order() {
     let server = serve(Limits { brief_call: Duration::from_secs(1), ..Limits::default() });
     let mut peer = server.peer();
-    // What is answered for the first time decides how many of those behind it go by together.
+    // The first call, which is measured, decides how many of the following ones are taken together.
     for first in ["now", "at once", "later"] {
         let names =
             [first, "now", "now", "at once", "now", "later", "now", "at once", "at once", "now", "now", "later"];
@@ -95,7 +95,7 @@ fn brief_calls_are_answered_in_order_whenever_each_is() {
 }
 
 #[test]
-fn a_call_that_takes_long_behind_brief_ones_is_given_up_with_what_is_behind_it() {
+fn a_slow_call_after_brief_ones_is_refused_at_the_drain_timeout() {
     let mut server = serve(Limits {
         brief_call: Duration::from_secs(1),
         drain_timeout: Duration::from_millis(900),
@@ -103,18 +103,18 @@ fn a_call_that_takes_long_behind_brief_ones_is_given_up_with_what_is_behind_it()
         ..Limits::default()
     });
     let mut peer = server.peer();
-    let names = ["now", "now", "gate", "behind it"];
+    let names = ["now", "now", "gate", "after it"];
     peer.send(names.iter().enumerate().map(|(id, name)| call(id, "either", name)).collect::<String>());
-    server.desk.await_log("either gate");
+    server.dispatch.await_log("either gate");
     server.handle.stop().unwrap();
     assert_eq!(peer.line(), named(0, "now"));
-    // The second was answered too, but the two were to be shown together.
+    // The second was answered too, but its reply was not delivered yet.
     for id in 1..4 {
         assert_eq!(peer.line(), failed(id, "daemon is stopping"));
     }
-    server.desk.open("gate");
+    server.dispatch.open("gate");
     server.ended().unwrap();
-    assert!(!server.desk.log().contains(&"either behind it".into()), "{:?}", server.desk.log());
+    assert!(!server.dispatch.log().contains(&"either after it".into()), "{:?}", server.dispatch.log());
 }
 
 #[test]
@@ -122,45 +122,46 @@ fn pipelined_calls_overlap_and_ordered_ones_wait() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
     let calls = [("write", "a"), ("write", "b"), ("keep", "c"), ("write", "d"), ("echo", "e")];
-    // In one piece: what comes behind waits for all that was taken up before.
+    // In one piece, so that they are one batch.
     peer.send(calls.iter().enumerate().map(|(id, (method, name))| call(id, method, name)).collect::<String>());
-    server.desk.await_log("write b");
-    // A full round of the pool, in which the next call could have begun.
+    server.dispatch.await_log("write b");
+    // A call of another client, during which the next call could have started.
     server.peer().ask(call(0, "echo", "round").trim_end());
-    server.desk.answer("a");
-    server.desk.answer("b");
-    server.desk.await_log("keep c");
+    server.dispatch.answer("a");
+    server.dispatch.answer("b");
+    server.dispatch.await_log("keep c");
     server.peer().ask(call(0, "echo", "round").trim_end());
-    server.desk.answer("c");
-    server.desk.answer("d");
+    server.dispatch.answer("c");
+    server.dispatch.answer("d");
     for (id, name) in ["a", "b", "c", "d", "e"].iter().enumerate() {
         assert_eq!(peer.line(), named(id, name));
     }
-    let log = server.desk.log();
-    let place = |what: &str| log.iter().position(|line| line == what).unwrap_or_else(|| panic!("no {what}: {log:?}"));
+    let log = server.dispatch.log();
+    let position =
+        |what: &str| log.iter().position(|line| line == what).unwrap_or_else(|| panic!("no {what}: {log:?}"));
     for (first, then) in
         [("write b", "answered a"), ("answered b", "keep c"), ("answered c", "write d"), ("answered d", "echo e")]
     {
-        assert!(place(first) < place(then), "{first:?} stands behind {then:?}: {log:?}");
+        assert!(position(first) < position(then), "{first:?} is after {then:?}: {log:?}");
     }
 }
 
 #[test]
-fn one_client_holds_one_worker() {
+fn one_client_occupies_one_worker() {
     let server = serve(Limits { workers: 2, ..Limits::default() });
     let mut greedy = server.peer();
     for id in 0..10 {
         greedy.call(id, "hold", &format!("gate{id}"));
     }
-    server.desk.await_log("hold gate0");
+    server.dispatch.await_log("hold gate0");
     let mut other = server.peer();
     for id in 0..20 {
         other.call(id, "echo", "served");
         assert_eq!(other.line(), named(id, "served"));
     }
-    assert!(!server.desk.log().contains(&"hold gate1".into()));
+    assert!(!server.dispatch.log().contains(&"hold gate1".into()));
     for id in 0..10 {
-        server.desk.open(&format!("gate{id}"));
+        server.dispatch.open(&format!("gate{id}"));
     }
     for id in 0..10 {
         assert_eq!(greedy.line(), named(id, &format!("gate{id}")));
@@ -168,50 +169,50 @@ fn one_client_holds_one_worker() {
 }
 
 #[test]
-fn a_batch_hands_back_after_its_time_and_others_are_served_between() {
+fn a_batch_yields_to_other_clients_after_its_time() {
     let server = serve(Limits { workers: 2, batch_time: Duration::ZERO, ..Limits::default() });
     let mut holder = server.peer();
     holder.call(0, "hold", "for good");
-    server.desk.await_log("hold for good");
-    // The worker that is left runs one call of a batch at a time.
+    server.dispatch.await_log("hold for good");
+    // The remaining worker runs one call of a batch at a time.
     let mut greedy = server.peer();
     greedy.send((0..5).map(|id| call(id, "hold", &format!("greedy{id}"))).collect::<String>());
-    server.desk.await_log("hold greedy0");
+    server.dispatch.await_log("hold greedy0");
     let mut other = server.peer();
     other.call(0, "echo", "other");
-    server.await_figure("queued", 1);
-    // The first time, the job may still be in the loop's hand-over list; by the second it is in the queue.
-    server.await_figure("queued", 1);
+    server.await_counter("queued", 1);
+    // At the first check, the job may be counted before the loop has queued it; by the second it is queued.
+    server.await_counter("queued", 1);
     for id in 0..5 {
-        server.desk.open(&format!("greedy{id}"));
+        server.dispatch.open(&format!("greedy{id}"));
     }
     assert_eq!(other.line(), named(0, "other"));
     for id in 0..5 {
         assert_eq!(greedy.line(), named(id, &format!("greedy{id}")));
     }
-    let log = server.desk.log();
+    let log = server.dispatch.log();
     assert_eq!(log[1..4], ["hold greedy0", "echo other", "hold greedy1"], "{log:?}");
 }
 
 #[test]
-fn status_is_answered_while_every_worker_is_stuck() {
+fn status_is_answered_while_every_worker_is_busy() {
     let server = serve(Limits { workers: 3, ..Limits::default() });
     let mut stuck: Vec<_> = (0..3)
         .map(|n| {
             let mut peer = server.peer();
             peer.call(n, "hold", &format!("gate{n}"));
-            server.desk.await_log(&format!("hold gate{n}"));
+            server.dispatch.await_log(&format!("hold gate{n}"));
             peer
         })
         .collect();
     let mut waiting = server.peer();
     waiting.send(call(7, "echo", "waits") + &call(8, "echo", "too") + STATUS + "\n");
-    server.await_figure("queued", 1);
+    server.await_counter("queued", 1);
     let figures = server.peer().ask(STATUS);
     assert_eq!((&figures["in_flight"], &figures["workers"], &figures["queued"]), (&json!(5), &json!(3), &json!(1)));
     let mut peer = server.peer();
     assert_eq!(peer.ask(PING), json!({"jsonrpc": "2.0", "id": 0, "result": {}}));
-    server.desk.open("gate1");
+    server.dispatch.open("gate1");
     assert_eq!(stuck[1].line(), named(1, "gate1"));
     assert_eq!(waiting.line(), named(7, "waits"));
     assert_eq!(waiting.line(), named(8, "too"));
@@ -219,7 +220,7 @@ fn status_is_answered_while_every_worker_is_stuck() {
 }
 
 #[test]
-fn fewer_workers_than_the_least_are_raised_to_it() {
+fn limits_below_the_minimum_are_raised() {
     let nothing = Limits {
         workers: 0,
         turn_bytes: 0,
@@ -230,17 +231,17 @@ fn fewer_workers_than_the_least_are_raised_to_it() {
         ..Limits::default()
     };
     let server = serve(nothing);
-    assert_eq!(server.figure("workers"), 2);
+    assert_eq!(server.counter("workers"), 2);
     let mut holder = server.peer();
     holder.call(1, "hold", "gate");
-    server.desk.await_log("hold gate");
+    server.dispatch.await_log("hold gate");
     let mut peer = server.peer();
     peer.call(2, "echo", "served");
     assert_eq!(peer.line(), named(2, "served"));
 }
 
 #[test]
-fn work_of_the_control_plane_is_answered_in_turn_and_may_panic() {
+fn control_plane_tasks_are_answered_in_order_and_may_panic() {
     let server = serve(Limits::default());
     let mut peer = server.peer();
     for _ in 0..5 {
@@ -248,13 +249,13 @@ fn work_of_the_control_plane_is_answered_in_turn_and_may_panic() {
         peer.send("{\"type\":\"pause\"}\n");
         assert_eq!(peer.line(), "\"done\"");
         assert_eq!(peer.line(), PONG);
-        assert_eq!(peer.line(), r#"{"ok":false,"reason":"control_plane_error","error":"work that panics"}"#);
+        assert_eq!(peer.line(), r#"{"ok":false,"reason":"control_plane_error","error":"task that panics"}"#);
         assert_eq!(peer.line(), r#"{"ok":true}"#);
     }
 }
 
 #[test]
-fn without_a_control_plane_control_messages_are_refused_and_the_rest_is_served() {
+fn without_a_control_plane_control_messages_are_refused() {
     let server = serve_with(|server| server);
     let mut peer = server.peer();
     for line in [STATUS, r#"{"type":"pause"}"#, r#"{"type":"force_rem","ts":"t"}"#] {
@@ -268,28 +269,28 @@ fn without_a_control_plane_control_messages_are_refused_and_the_rest_is_served()
 }
 
 #[test]
-fn workers_that_rest_begin_anew_each_and_once() {
+fn each_worker_is_recycled_once() {
     let server = serve(Limits::default());
     let mut holder = server.peer();
     let mut peer = server.peer();
-    let own = |peer: &mut crate::bench::Peer, id| {
-        peer.call(id, "own", "");
+    let worker_state = |peer: &mut crate::harness::Peer, id| {
+        peer.call(id, "worker", "");
         peer.line()
     };
     for round in 0..3 {
         let gate = format!("gate {round}");
         holder.call(1, "hold", &gate);
-        server.desk.await_log(&format!("hold {gate}"));
-        let first = own(&mut peer, 1);
-        // The rest is told of once the one that holds has let go, too.
+        server.dispatch.await_log(&format!("hold {gate}"));
+        let first = worker_state(&mut peer, 1);
+        // The reply comes when the worker that holds the gate is recycled too.
         let mut plane = server.peer();
         plane.send("{\"type\":\"force_rem\",\"ts\":\"t\"}\n");
-        server.desk.open(&gate);
+        server.dispatch.open(&gate);
         assert_eq!(holder.line(), named(1, &gate));
         assert_eq!(plane.line(), "\"done\"");
-        let second = own(&mut peer, 1);
+        let second = worker_state(&mut peer, 1);
         assert_ne!(first, second);
         let calls = |line: &str| line.trim_end_matches("]}").rsplit(',').next().map(str::to_owned);
-        assert_eq!(calls(&second), Some("1".into()), "{second}: its state is a new one");
+        assert_eq!(calls(&second), Some("1".into()), "{second}: the state is not new");
     }
 }

@@ -1,8 +1,8 @@
-//! A server of the test's own for each test: a dispatch whose handlers wait for the test, a control
-//! plane that shows the server's figures, a peer that speaks lines, and a clean-up.
+//! A server for each test: a dispatch whose handlers wait for the test, a control plane that returns the
+//! server's counters, a client that sends lines, and a clean-up.
 //!
-//! What a handler does is written down in the order in which it happened ([`Desk::log`]), so that
-//! order and overlap are seen and never measured by time.
+//! Handlers log what they do ([`TestDispatch::log`]), so tests compare the order of entries and measure no
+//! times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -23,12 +23,12 @@ use iaid::wire::reply;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// Longest wait for anything. Long, since a busy machine is no failure.
+/// Longest wait for any event. Long, so that a busy machine fails no test.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the test and the handlers meet.
+/// The methods of the test server, controlled by the test.
 #[derive(Default)]
-pub struct Desk {
+pub struct TestDispatch {
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -37,21 +37,21 @@ pub struct Desk {
 struct State {
     log: Vec<String>,
     open: BTreeSet<String>,
-    /// The test is over: nothing waits any more.
+    /// The test has ended: no handler waits any more.
     over: bool,
     kept: BTreeMap<String, LateReply>,
     workers: usize,
 }
 
-/// What a worker has of its own.
-pub struct Own {
+/// The state of a worker.
+pub struct WorkerState {
     number: usize,
     calls: usize,
 }
 
-impl Desk {
-    /// What happened, in order: `METHOD NAME` when a handler of that name began, and what the test
-    /// itself noted.
+impl TestDispatch {
+    /// Returns the log, oldest entry first: `METHOD NAME` for each handler that started, and the notes of the
+    /// test.
     pub fn log(&self) -> Vec<String> {
         self.lock().log.clone()
     }
@@ -61,38 +61,38 @@ impl Desk {
         self.changed.notify_all();
     }
 
-    /// Waits until the handler has begun.
+    /// Waits for a log entry.
     pub fn await_log(&self, what: &str) {
         self.wait_until(what, |state| state.log.iter().any(|line| line == what));
     }
 
-    /// Lets the handlers go that hold this gate.
+    /// Opens a gate: the handlers that wait for it continue.
     pub fn open(&self, gate: &str) {
         self.lock().open.insert(gate.into());
         self.changed.notify_all();
     }
 
-    /// Answers a call that `keep` kept, from this thread, and notes it first.
+    /// Logs that a kept call is answered, and answers it from this thread.
     pub fn answer(&self, name: &str) {
         self.note(&format!("answered {name}"));
         self.take(name).send(Ok(name));
     }
 
-    /// A reply that `keep` kept.
+    /// Waits for a kept reply and removes it.
     pub fn take(&self, name: &str) -> LateReply {
         self.wait_until(name, |state| state.kept.contains_key(name));
-        self.lock().kept.remove(name).expect("it was there")
+        self.lock().kept.remove(name).expect("a kept reply")
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A test that has failed panics with it in hand, and still cleans up.
+        // A failed test may have panicked while holding the lock, and still cleans up.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_until(&self, what: &str, mut so: impl FnMut(&State) -> bool) {
-        let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !so(state));
+    fn wait_until(&self, what: &str, mut condition: impl FnMut(&State) -> bool) {
+        let waited = self.changed.wait_timeout_while(self.lock(), PATIENCE, |state| !condition(state));
         let (state, waited) = waited.unwrap_or_else(PoisonError::into_inner);
-        assert!(!waited.timed_out(), "waited in vain for {what:?}; so far: {:?}", state.log);
+        assert!(!waited.timed_out(), "timed out waiting for {what:?}; log: {:?}", state.log);
     }
 
     fn end(&self) {
@@ -106,29 +106,29 @@ impl Desk {
     }
 }
 
-impl Dispatch for Desk {
-    type Worker = Own;
+impl Dispatch for TestDispatch {
+    type Worker = WorkerState;
 
-    fn worker(&self) -> Own {
+    fn worker(&self) -> WorkerState {
         let mut state = self.lock();
         state.workers += 1;
-        Own { number: state.workers, calls: 0 }
+        WorkerState { number: state.workers, calls: 0 }
     }
 
     fn method(&self, name: &str) -> Option<Pace> {
         match name {
-            "echo" | "hold" | "panic" | "forget" | "big" | "own" | "keep" => Some(Pace::Ordered),
+            "echo" | "hold" | "panic" | "forget" | "big" | "worker" | "keep" => Some(Pace::Ordered),
             "write" | "either" => Some(Pace::Pipelined),
             _ => None,
         }
     }
 
-    fn call(&self, own: &mut Own, method: &str, params: Params<'_>, reply: Reply<'_>) {
-        own.calls += 1;
+    fn call(&self, worker: &mut WorkerState, method: &str, params: Params<'_>, reply: Reply<'_>) {
+        worker.calls += 1;
         let name = params.string_or("name", "").unwrap_or_default().into_owned();
         self.note(&format!("{method} {name}"));
         match method {
-            "panic" => panic!("told to, by {name}"),
+            "panic" => panic!("asked to panic by {name}"),
             "forget" => {}
             "hold" => {
                 self.wait_until_open(&name);
@@ -152,13 +152,13 @@ impl Dispatch for Desk {
                 let bytes = params.integer_or("bytes", 0..=1 << 24, 0);
                 reply.send(bytes.map(|bytes| "x".repeat(bytes as usize)));
             }
-            "own" => reply.send(Ok([own.number, own.calls])),
+            "worker" => reply.send(Ok([worker.number, worker.calls])),
             _ => reply.send::<String>(Ok(name)),
         }
     }
 }
 
-impl Desk {
+impl TestDispatch {
     fn wait_until_open(&self, gate: &str) {
         let state = self.lock();
         let closed = |state: &mut State| !state.over && !state.open.contains(gate);
@@ -166,15 +166,15 @@ impl Desk {
     }
 }
 
-/// A control plane that shows the server's figures. `pause` is answered at once, `resume` through
-/// work on a worker, `force_wake` through work that panics, `force_rem` once all workers have rested;
-/// `session_open` ends the server.
+/// A control plane that returns the server's counters as its status. `pause` is answered immediately,
+/// `resume` by a task on a worker, `force_wake` by a task that panics, `force_rem` once all workers were
+/// recycled; `session_open` stops the server.
 #[derive(Default)]
-pub struct Figures {
-    asked: Vec<Ticket>,
+pub struct CounterPlane {
+    pending: Vec<Ticket>,
 }
 
-impl ControlPlane for Figures {
+impl ControlPlane for CounterPlane {
     type Done = ();
 
     fn status(&mut self, counters: &Counters, _: Now) -> Vec<u8> {
@@ -188,19 +188,19 @@ impl ControlPlane for Figures {
         control: &Control<'_>,
         ticket: Ticket,
         _: Now,
-        wishes: &mut LoopCommands<()>,
+        commands: &mut LoopCommands<()>,
     ) -> Option<Vec<u8>> {
         match control {
-            Control::Resume { .. } => wishes.run_task(Box::new(|| ())),
-            Control::Rem { .. } => wishes.recycle_workers(Box::new(|| ())),
-            Control::Wake { .. } => wishes.run_task(Box::new(|| panic!("work that panics"))),
+            Control::Resume { .. } => commands.run_task(Box::new(|| ())),
+            Control::Rem { .. } => commands.recycle_workers(Box::new(|| ())),
+            Control::Wake { .. } => commands.run_task(Box::new(|| panic!("task that panics"))),
             Control::SessionOpen { .. } => {
-                wishes.stop();
+                commands.stop();
                 return Some(b"{\"ok\":true}\n".into());
             }
             _ => return Some(b"{\"ok\":true}\n".into()),
         }
-        self.asked.push(ticket);
+        self.pending.push(ticket);
         None
     }
 
@@ -212,42 +212,42 @@ impl ControlPlane for Figures {
 
     fn stopping(&mut self) {}
 
-    fn done(&mut self, done: Result<(), Panicked>, _: Now, wishes: &mut LoopCommands<()>) {
+    fn done(&mut self, done: Result<(), Panicked>, _: Now, commands: &mut LoopCommands<()>) {
         let mut line = Vec::new();
         match done {
             Ok(()) => reply::object(&mut line, &"done"),
             Err(panicked) => reply::control_refused(&mut line, "control_plane_error", &panicked.0),
         }
-        wishes.reply(self.asked.remove(0), line);
+        commands.reply(self.pending.remove(0), line);
     }
 }
 
 /// A running server.
 pub struct Running {
-    pub desk: Arc<Desk>,
+    pub dispatch: Arc<TestDispatch>,
     pub handle: Handle,
     socket: PathBuf,
     thread: Option<JoinHandle<io::Result<()>>>,
     _home: TempDir,
 }
 
-/// Serves within these limits, with [`Figures`].
+/// Starts a server with these limits and a [`CounterPlane`].
 pub fn serve(limits: Limits) -> Running {
-    serve_with(|server| server.limits(limits).plane(Figures::default()))
+    serve_with(|server| server.limits(limits).plane(CounterPlane::default()))
 }
 
-/// Serves as the test says.
+/// Starts a server that `build` configures.
 pub fn serve_with<P: ControlPlane + Send + 'static>(
-    build: impl FnOnce(Server<Arc<Desk>>) -> Server<Arc<Desk>, P>,
+    build: impl FnOnce(Server<Arc<TestDispatch>>) -> Server<Arc<TestDispatch>, P>,
 ) -> Running {
     let home = tempfile::tempdir().expect("a temporary folder");
     let socket = home.path().join("s");
-    let desk = Arc::new(Desk::default());
+    let dispatch = Arc::new(TestDispatch::default());
     let listener = Listener::bind(&socket).expect("a new path can be bound");
-    let server = build(Server::new(listener, Arc::clone(&desk)).expect("an event queue is to be had"));
+    let server = build(Server::new(listener, Arc::clone(&dispatch)).expect("the server is created"));
     let handle = server.handle();
     let thread = Some(std::thread::spawn(|| server.run()));
-    Running { desk, handle, socket, thread, _home: home }
+    Running { dispatch, handle, socket, thread, _home: home }
 }
 
 impl Running {
@@ -258,18 +258,18 @@ impl Running {
         Peer { stream: BufReader::new(stream) }
     }
 
-    /// One of the server's figures, asked for on a connection of its own.
-    pub fn figure(&self, name: &str) -> u64 {
-        let figures = self.peer().ask(STATUS);
-        figures[name].as_u64().unwrap_or_else(|| panic!("no figure {name} in {figures}"))
+    /// Returns one of the server's counters, requested on a new connection.
+    pub fn counter(&self, name: &str) -> u64 {
+        let counters = self.peer().ask(STATUS);
+        counters[name].as_u64().unwrap_or_else(|| panic!("no counter {name} in {counters}"))
     }
 
-    /// Waits until the figure is `value`.
-    pub fn await_figure(&self, name: &str, value: u64) {
+    /// Waits until the counter has this value.
+    pub fn await_counter(&self, name: &str, value: u64) {
         let mut seen = 0;
         until(
             || {
-                seen = self.figure(name);
+                seen = self.counter(name);
                 seen == value
             },
             || format!("{name} to be {value}"),
@@ -285,9 +285,9 @@ impl Running {
         UnixStream::connect(&self.socket).is_ok()
     }
 
-    /// Waits until the server has ended, and gives what it ended with.
+    /// Waits until the server has ended, and returns its result.
     pub fn ended(&mut self) -> io::Result<()> {
-        let thread = self.thread.take().expect("asked once");
+        let thread = self.thread.take().expect("the server was not joined before");
         until(|| thread.is_finished(), || "the server to end".into());
         thread.join().expect("the loop does not panic")
     }
@@ -295,21 +295,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.desk.end();
+        self.dispatch.end();
         if let Some(thread) = self.thread.take() {
             self.handle.stop().expect("the loop can be woken");
             let ended = thread.join();
             if !std::thread::panicking() {
-                ended.expect("the loop does not panic").expect("the server ends well");
+                ended.expect("the loop does not panic").expect("the server ends without an error");
             }
         }
     }
 }
 
-/// Asks for the figures.
+/// Requests the counters.
 pub const STATUS: &str = r#"{"type":"status"}"#;
 
-/// A client that speaks lines.
+/// A client that sends and receives lines.
 pub struct Peer {
     stream: BufReader<UnixStream>,
 }
@@ -324,31 +324,31 @@ impl Peer {
         self.send(call(id, method, name));
     }
 
-    /// The next reply line; empty at the end.
+    /// Waits for the next reply line; empty at the end of the connection.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("a reply comes");
+        self.stream.read_line(&mut line).expect("a reply");
         line.truncate(line.trim_end_matches('\n').len());
         line
     }
 
     pub fn reply(&mut self) -> Value {
         let line = self.line();
-        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?} is no JSON: {e}"))
+        serde_json::from_str(&line).unwrap_or_else(|e| panic!("{line:?} is not JSON: {e}"))
     }
 
-    /// Sends a line and gives its reply.
+    /// Sends a line and returns its reply.
     pub fn ask(&mut self, line: &str) -> Value {
         self.send(format!("{line}\n"));
         self.reply()
     }
 
-    /// Ends the sending side.
+    /// Shuts down the sending side.
     pub fn end(&mut self) {
-        self.stream.get_ref().shutdown(Shutdown::Write).expect("the sending side can be ended");
+        self.stream.get_ref().shutdown(Shutdown::Write).expect("the sending side is shut down");
     }
 
-    /// All that comes until the server closes or resets the connection.
+    /// Returns all bytes until the server closes or resets the connection.
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
@@ -362,26 +362,26 @@ impl Peer {
     }
 }
 
-/// A call's line.
+/// Returns the line of a call.
 pub fn call(id: usize, method: &str, name: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"{method}\",\"params\":{{\"name\":\"{name}\"}}}}\n")
 }
 
-/// The reply that a call gets when its result is its own name.
+/// Returns the reply whose result is the name of the call.
 pub fn named(id: usize, name: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":\"{name}\"}}")
 }
 
-/// The reply that a call gets when it failed.
+/// Returns the reply of a call that failed.
 pub fn failed(id: usize, why: &str) -> String {
     format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":-32001,\"message\":\"{why}\"}}}}")
 }
 
-/// Waits until `so` holds.
-pub fn until(mut so: impl FnMut() -> bool, what: impl Fn() -> String) {
-    let patience = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < patience, "waited in vain for {}", what());
+/// Waits until `condition` holds.
+pub fn until(mut condition: impl FnMut() -> bool, what: impl Fn() -> String) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "timed out waiting for {}", what());
         std::thread::sleep(Duration::from_millis(2));
     }
 }
