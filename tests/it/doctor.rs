@@ -171,7 +171,7 @@ fn where_all_is_well_all_is_right_and_nothing_is_changed() {
     ] {
         assert!(checks.iter().any(|found| found == check), "{check}: {checks:?}");
     }
-    report.has("store", "PASS", "whole: 1 record");
+    report.has("store", "PASS", "intact: 1 record");
     report.has("claude-code", "PASS", "a hook runs and reaches the daemon");
     assert_eq!(report.said["fixed"], json!([]));
     assert_eq!((rows(&daemon), files(setup), daemon.status()["pending_digest"].clone()), before);
@@ -193,7 +193,7 @@ fn people_get_a_line_each_with_the_remedy() {
     assert!(lines.next().unwrap().trim().starts_with("-> iaid serve"), "{text}");
     assert!(
         lines.all(|line| ["PASS  ", "WARN  ", "      "].iter().any(|begin| line.starts_with(begin))
-            || line.ends_with("1 wrong")),
+            || line.ends_with("1 failed")),
         "{text}"
     );
     let error = String::from_utf8(output.stderr).unwrap();
@@ -211,10 +211,10 @@ fn with_the_daemon_down_the_rest_is_still_looked_at() {
     assert_eq!((report.code, &report.said["ok"]), (Some(1), &json!(false)));
     report.has("daemon", "FAIL", "no process listens on");
     report.has("daemon", "FAIL", "iaid serve");
-    report.has("store", "WARN", "not looked at");
-    report.has("claude-code", "WARN", "what it takes waits for the daemon");
+    report.has("store", "WARN", "skipped: no daemon answers");
+    report.has("claude-code", "WARN", "captures are deferred until the daemon runs");
     report.has("codex", "PASS", "the MCP server is");
-    report.has("files", "PASS", "yours alone");
+    report.has("files", "PASS", "accessible only to you");
 }
 
 #[test]
@@ -254,8 +254,8 @@ fn what_needs_no_judgement_is_fixed_and_looked_at_again() {
     report.has("files", "WARN", "has mode 0755");
     report.has("files", "FAIL", "such as");
     report.has("leftovers", "WARN", "lifecycle_state.json.tmp-");
-    report.has("clients", "WARN", "a heartbeat of process 4194304, which is gone");
-    report.has("spool", "WARN", "s-9.failed-4000000000-attempt-1.jsonl could not be taken in");
+    report.has("clients", "WARN", "heartbeat of process 4194304, which has ended");
+    report.has("spool", "WARN", "s-9.failed-4000000000-attempt-1.jsonl could not be stored");
     assert_eq!(files(setup), before, "nothing is changed unasked");
 
     let report = doctor(setup, &["--fix"]);
@@ -286,11 +286,11 @@ fn what_needs_judgement_is_only_said() {
     let before = files(setup);
     let report = doctor(setup, &["--fix"]);
     assert_eq!(report.code, Some(1));
-    report.has("spool", "WARN", "s.permanent-failed-1700.jsonl is given up on");
+    report.has("spool", "WARN", "s.permanent-failed-1700.jsonl was abandoned");
     report.has("state", "WARN", "lifecycle_state.json cannot be used");
     report.has("state", "WARN", ".daemon-state.json.bad-7");
     report.has("claude-code", "FAIL", "it is not JSON");
-    report.has("claude-code", "WARN", "the MCP server is not entered");
+    report.has("claude-code", "WARN", "has no MCP server entry");
     assert_eq!((files(setup), &report.said["fixed"]), (before, &json!([])));
 }
 
@@ -324,9 +324,9 @@ fn a_hook_that_does_not_do_its_work_is_found_out() {
     fs::create_dir(fake.parent().unwrap()).unwrap();
     for (script, verdict, part) in [
         ("exit 3", "FAIL", "ended with exit status: 3"),
-        ("echo rubbish", "WARN", "does not say of which version"),
-        (r#"echo '{"iaid_check":{"version":"0.0.1"}}'"#, "WARN", "the hooks are 0.0.1"),
-        ("exit 0", "WARN", "does not say"),
+        ("echo rubbish", "WARN", "does not report its version"),
+        (r#"echo '{"iaid_check":{"version":"0.0.1"}}'"#, "WARN", "the hooks have version 0.0.1"),
+        ("exit 0", "WARN", "does not report"),
     ] {
         fs::write(&fake, format!("#!/bin/sh\n{script}\n")).unwrap();
         mode(&fake, 0o755);
@@ -341,7 +341,7 @@ fn a_hook_that_does_not_do_its_work_is_found_out() {
     doctor(setup, &[]).has("claude-code", "WARN", "has no hook for SessionStart");
     let servers = setup.home().join(".claude.json");
     put(&servers, &fs::read_to_string(&servers).unwrap().replace(program, "/no/such/iaid"));
-    doctor(setup, &[]).has("claude-code", "FAIL", "there is no such program");
+    doctor(setup, &[]).has("claude-code", "FAIL", "which does not exist");
 }
 
 #[test]
@@ -352,14 +352,14 @@ fn a_session_that_went_by_is_noticed() {
     used(setup);
     let last = setup.store().join(".capture-state/last-claude-code.json");
     put(&last, r#"{"ts":"2026-01-01T00:00:00Z","session_id":"s","spooled":true}"#);
-    doctor(setup, &[]).has("claude-code", "PASS", "for a daemon that was not there");
+    doctor(setup, &[]).has("claude-code", "PASS", "deferred because no daemon was running");
     let transcript = setup.home().join(".claude/projects/p/s.jsonl");
     fs::create_dir_all(transcript.parent().unwrap()).unwrap();
     fs::write(&transcript, "").unwrap();
-    doctor(setup, &[]).has("claude-code", "PASS", "the hooks took something");
+    doctor(setup, &[]).has("claude-code", "PASS", "the last capture was");
     let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
     fs::File::open(&transcript).unwrap().set_modified(then).unwrap();
-    doctor(setup, &[]).has("claude-code", "WARN", "but a session went on until 2 h ago");
+    doctor(setup, &[]).has("claude-code", "WARN", "but a session continued until 2 h ago");
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_damaged_store_fails_with_the_way_out() {
     let report = doctor(daemon.setup(), &[]);
     assert_eq!(report.code, Some(1));
     report.has("store", "FAIL", "fingerprint");
-    report.has("store", "FAIL", "put a backup in their place");
+    report.has("store", "FAIL", "restore a backup in their place");
 }
 
 #[test]
@@ -389,8 +389,8 @@ fn a_daemon_of_another_release_is_named() {
         }
     });
     let report = doctor(&setup, &[]);
-    report.has("version", "WARN", "the daemon is 0.0.1");
-    report.has("round trip", "WARN", "older than the check");
+    report.has("version", "WARN", "the daemon has version 0.0.1");
+    report.has("round trip", "WARN", "too old for this check");
 }
 
 fn answer_as_of_old(peer: UnixStream) {
@@ -429,13 +429,13 @@ fn the_service_is_there_listens_and_stays() {
     program("systemctl", "exit 0");
     doctor(setup, &[]).has("service", "PASS", "not set up");
     unit("/no/such/iaid");
-    doctor(setup, &[]).has("service", "FAIL", "there is no such program");
+    doctor(setup, &[]).has("service", "FAIL", "which does not exist");
     unit(env!("CARGO_BIN_EXE_iaid"));
     doctor(setup, &[]).has("service", "WARN", "loginctl enable-linger");
     program("loginctl", "echo Linger=yes");
-    doctor(setup, &[]).has("service", "PASS", "it listens, and starts");
+    doctor(setup, &[]).has("service", "PASS", "the service is listening and starts");
     program("systemctl", "[ \"$2\" != is-enabled ]");
-    doctor(setup, &[]).has("service", "WARN", "not at the next login");
+    doctor(setup, &[]).has("service", "WARN", "not enabled for the next login");
     program("systemctl", "[ \"$2\" != is-active ]");
     doctor(setup, &[]).has("service", "FAIL", "systemctl --user enable --now iaid.socket");
     program("systemctl", "echo 'Failed to connect to bus' >&2; exit 1");

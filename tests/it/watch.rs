@@ -61,7 +61,7 @@ fn a_daemon_that_goes_is_away_until_it_is_back() {
     let line = watch.until("awake (WAKE)");
     assert!(line.contains("captured claude-code ") && line.contains(" 1 connections"), "{line}");
     daemon.kill();
-    watch.until("away: daemon_unreachable");
+    watch.until("down: daemon_unreachable");
     daemon.restart();
     watch.until("awake (WAKE)");
     watch.end();

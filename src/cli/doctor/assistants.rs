@@ -1,5 +1,4 @@
-//! The assistants: is the MCP server entered and there, are the hooks, does one run, when was something taken
-//! last.
+//! Checks of the assistants: the MCP server entry and its program, the hooks, a run of one hook, and the last capture.
 
 use std::env;
 use std::fs;
@@ -22,44 +21,44 @@ use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{micros_in_words, time_in_words};
 use crate::transcript::Assistant;
 
-/// Longest wait for a program that is asked for its version.
-const VERSION: Duration = Duration::from_secs(5);
+/// Longest wait for `PROGRAM --version`.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Largest settings file that is read.
-const SETTINGS_BYTES: u64 = 64 << 20;
+const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
-/// Folders above a transcript, below that of all of them.
-const DEPTH: usize = 3;
+/// Levels of folders that are searched for transcripts.
+const MAX_DEPTH: usize = 3;
 
-/// A transcript that was written to for so long after the last capture, and is quiet for so long, has had a hook
-/// in between if there is one.
+/// A transcript that was written this long after the last capture, and not since this long, means that the hooks do not
+/// run: a hook would have run in between.
 const MISSED_SECONDS: i64 = 3600;
 
-/// An assistant as it is checked.
+/// The assistant that is checked.
 struct Subject<'c> {
     context: &'c DoctorContext,
     assistant: Assistant,
-    part: InstallTarget,
+    target: InstallTarget,
 }
 
 pub(crate) fn claude_code(context: &mut DoctorContext, findings: &mut Findings) {
-    Subject { context, assistant: Assistant::ClaudeCode, part: InstallTarget::ClaudeCode }.check(findings);
+    Subject { context, assistant: Assistant::ClaudeCode, target: InstallTarget::ClaudeCode }.check(findings);
 }
 
 pub(crate) fn codex(context: &mut DoctorContext, findings: &mut Findings) {
-    Subject { context, assistant: Assistant::Codex, part: InstallTarget::Codex }.check(findings);
+    Subject { context, assistant: Assistant::Codex, target: InstallTarget::Codex }.check(findings);
 }
 
 impl Subject<'_> {
     fn check(&self, findings: &mut Findings) {
-        let Some(place) = &self.context.place else { return };
-        if !place.assistants_found().contains(&self.part) {
-            return findings.pass(format_args!("not on this machine"));
+        let Some(paths) = &self.context.paths else { return };
+        if !paths.assistants_found().contains(&self.target) {
+            return findings.pass(format_args!("not installed"));
         }
-        for (path, entry) in place.entries(self.part) {
+        for (path, entry) in paths.entries(self.target) {
             match (text(&path).and_then(|text| entry.commands(&text)), entry) {
                 (Err(why), _) => {
-                    let remedy = format_args!("repair that file; the assistant needs it, too");
+                    let remedy = format_args!("repair the file; the assistant needs it as well");
                     findings.fail(format_args!("{}: {why}", path.display()), remedy);
                 }
                 (Ok(commands), ConfigEntry::Hooks) => self.hooks(&path, &commands, findings),
@@ -68,7 +67,7 @@ impl Subject<'_> {
         }
     }
 
-    /// What enters it anew.
+    /// Returns the command that sets up the assistant again.
     fn install(&self) -> &'static str {
         match self.assistant {
             Assistant::ClaudeCode => "iaid install --claude-code",
@@ -76,18 +75,17 @@ impl Subject<'_> {
         }
     }
 
-    /// The MCP server.
+    /// Checks the MCP server entry.
     fn server(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
         let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.first() else {
-            return findings.warn(format_args!("the MCP server is not entered in {file}"), install);
+            return findings.warn(format_args!("{file} has no MCP server entry for iaid"), install);
         };
         let Some(word) = words(command).into_iter().next() else {
-            return findings.warn(format_args!("the MCP server in {file} has no command that can be read"), install);
+            return findings.warn(format_args!("the MCP server entry in {file} has no readable command"), install);
         };
         let Some(program) = program_of(&word) else {
-            return findings
-                .fail(format_args!("the MCP server in {file} is {word}, and there is no such program"), install);
+            return findings.fail(format_args!("the MCP server in {file} is {word}, which does not exist"), install);
         };
         let shown = program.display();
         match other_version(&program) {
@@ -97,11 +95,11 @@ impl Subject<'_> {
         }
     }
 
-    /// The hooks, of which the last one is run.
+    /// Checks the hook entries, and runs the last one.
     fn hooks(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
         let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.last() else {
-            return findings.warn(format_args!("the hooks are not entered in {file}"), install);
+            return findings.warn(format_args!("{file} has no hooks of iaid"), install);
         };
         for (event, _) in EVENTS {
             if !commands.iter().any(|(entered, _)| entered == event) {
@@ -112,7 +110,7 @@ impl Subject<'_> {
         self.last(path, findings);
     }
 
-    /// Runs a hook as the assistant does: by a shell, with JSON on standard input.
+    /// Runs a hook as the assistant does: in a shell, with JSON on standard input.
     fn run(&self, command: &str, findings: &mut Findings) {
         let install = format_args!("{}", self.install());
         let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", CHECK_KEY: true}).to_string();
@@ -134,18 +132,18 @@ impl Subject<'_> {
         let (version, own) = (text("version"), env!("CARGO_PKG_VERSION"));
         let (socket, store) = (self.context.client.path().display(), self.context.store.display());
         if !about.is_object() {
-            findings.warn(format_args!("a hook runs, and does not say of which version it is"), install);
+            findings.warn(format_args!("a hook runs, but does not report its version"), install);
         } else if version != own {
-            findings.warn(format_args!("the hooks are {version}, this program {own}"), install);
+            findings.warn(format_args!("the hooks have version {version}, this program {own}"), install);
         } else if (text("socket"), text("store")) != (&*socket.to_string(), &*store.to_string()) {
             let what = format_args!("the hooks use {} and {}, not {socket} and {store}", text("socket"), text("store"));
-            let remedy = format_args!("if that is not meant: {install} with the same --socket and --store");
+            let remedy = format_args!("if this is not intended: {install} with the same --socket and --store");
             findings.warn(what, remedy);
         } else if let Some(problem) = about["problem"].as_str() {
             if self.context.status.is_some() {
                 findings.fail(format_args!("the hook `{command}` does not reach the daemon: {problem}"), install);
             } else {
-                let what = format_args!("a hook runs, in {took}; what it takes waits for the daemon");
+                let what = format_args!("a hook runs, in {took}; captures are deferred until the daemon runs");
                 findings.warn(what, format_args!("start the daemon"));
             }
         } else {
@@ -153,7 +151,7 @@ impl Subject<'_> {
         }
     }
 
-    /// When something was taken last, and whether a session since then has gone by.
+    /// Checks when text was last captured, and whether a later session was missed.
     fn last(&self, hooks: &Path, findings: &mut Findings) {
         let (folder, trust) = match self.assistant {
             Assistant::ClaudeCode => ("projects", ""),
@@ -161,29 +159,29 @@ impl Subject<'_> {
         };
         let now = self.context.now;
         let ago = |ts: Timestamp| time_in_words(u64::try_from(now.duration_since(ts).as_secs()).unwrap_or(0));
-        let remedy = format_args!("say something in a session that began after the installation{trust}");
+        let remedy = format_args!("use a session that started after the installation{trust}");
         let Some(last) = LastCapture::of(&self.context.store, self.assistant) else {
-            return findings.warn(format_args!("the hooks have taken nothing yet"), remedy);
+            return findings.warn(format_args!("the hooks have captured nothing yet"), remedy);
         };
-        let spooled = if last.is_spooled { ", for a daemon that was not there" } else { "" };
+        let spooled = if last.is_spooled { ", deferred because no daemon was running" } else { "" };
         let taken = ago(last.ts);
-        let what = format_args!("the hooks took something {taken} ago{spooled}");
-        let newest = newest(&hooks.with_file_name(folder), DEPTH).and_then(|at| Timestamp::try_from(at).ok());
+        let what = format_args!("the last capture was {taken} ago{spooled}");
+        let newest = newest(&hooks.with_file_name(folder), MAX_DEPTH).and_then(|at| Timestamp::try_from(at).ok());
         let is_missed = |newest: Timestamp| {
             newest.duration_since(last.ts).as_secs() > MISSED_SECONDS
                 && now.duration_since(newest).as_secs() > MISSED_SECONDS
         };
         match newest.filter(|newest| is_missed(*newest)) {
             Some(newest) => {
-                let what = format_args!("{what}, but a session went on until {} ago", ago(newest));
-                findings.warn(what, format_args!("{remedy}; logs/hooks.log says what went wrong"));
+                let what = format_args!("{what}, but a session continued until {} ago", ago(newest));
+                findings.warn(what, format_args!("{remedy}; see logs/hooks.log"));
             }
             None => findings.pass(what),
         }
     }
 }
 
-/// When the newest transcript was written to.
+/// Returns the modification time of the newest transcript.
 fn newest(folder: &Path, depth: usize) -> Option<SystemTime> {
     listed(folder)
         .filter_map(|(path, about)| match about.is_dir() {
@@ -194,12 +192,12 @@ fn newest(folder: &Path, depth: usize) -> Option<SystemTime> {
         .max()
 }
 
-/// A settings file; one that is not there is empty.
+/// Reads a settings file; a missing one counts as empty.
 fn text(path: &Path) -> Result<String, String> {
-    files::text(path, SETTINGS_BYTES).map(Option::unwrap_or_default).map_err(|error| error.to_string())
+    files::text(path, MAX_SETTINGS_BYTES).map(Option::unwrap_or_default).map_err(|error| error.to_string())
 }
 
-/// The program that a shell would start.
+/// Returns the program that a shell would start.
 fn program_of(word: &str) -> Option<PathBuf> {
     match word.contains('/') {
         true => Some(PathBuf::from(word)).filter(|path| path.is_file()),
@@ -207,13 +205,13 @@ fn program_of(word: &str) -> Option<PathBuf> {
     }
 }
 
-/// The version of a program that is not this one, where it is another.
+/// Returns the version of a program if it differs from this one's.
 fn other_version(program: &Path) -> Result<Option<String>, String> {
     let own = env::current_exe().and_then(fs::canonicalize).ok();
     if own.is_some() && own == fs::canonicalize(program).ok() {
         return Ok(None);
     }
-    let said = program::run(Command::new(program).arg("--version"), b"", VERSION)?;
+    let said = program::run(Command::new(program).arg("--version"), b"", VERSION_TIMEOUT)?;
     let version = said.out.trim().to_owned();
     Ok((version != concat!("iaid ", env!("CARGO_PKG_VERSION"))).then_some(version))
 }

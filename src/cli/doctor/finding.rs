@@ -1,4 +1,4 @@
-//! What checks find, what is to be done about it, and how both are shown.
+//! The findings of checks, their remedies and fixes, and their output.
 
 use std::fmt::{self, Arguments, Write};
 use std::fs::{self, Permissions};
@@ -13,21 +13,21 @@ use serde_json::json;
 use crate::cli::support::console::{StreamKind, bold, visible};
 use crate::client::{Client, Policy};
 
-/// Longest wait for an index that is made anew: that of ten million records.
-const REINDEX: Duration = Duration::from_secs(3600);
+/// Longest wait for a rebuild of the full-text index: that of ten million records.
+const REINDEX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How bad it is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(crate) enum CheckVerdict {
     Pass,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Warn,
     /// It does not work, or not safely.
     Fail,
 }
 
-/// A line of the report.
+/// An entry of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Finding {
     check: &'static str,
@@ -35,22 +35,22 @@ pub(crate) struct Finding {
     what: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     remedy: String,
-    /// What `--fix` does about it; nothing where it needs judgement.
-    #[serde(rename = "fixable", serialize_with = "are_some")]
+    /// What `--fix` does about it; empty if a person has to decide.
+    #[serde(rename = "fixable", serialize_with = "is_fixable")]
     pub(crate) fixes: Vec<Fix>,
 }
 
-/// Something that can be set right without asking.
+/// A repair that needs no decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fix {
     Mode(PathBuf, u32),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
-    /// The daemon on this socket makes its index anew.
+    /// Rebuild of the full-text index by the daemon on this socket.
     Reindex(PathBuf),
 }
 
-/// What one check finds, in its order.
+/// The findings of one check, in order.
 #[derive(Debug)]
 pub(crate) struct Findings {
     check: &'static str,
@@ -74,7 +74,7 @@ impl Findings {
         self.add(CheckVerdict::Fail, what, remedy);
     }
 
-    /// What has just been found is set right so.
+    /// Sets the fixes of the last finding.
     pub(crate) fn fixed_by(&mut self, fixes: Vec<Fix>) {
         if let Some(finding) = self.all.last_mut() {
             finding.fixes = fixes;
@@ -89,7 +89,7 @@ impl Findings {
 }
 
 impl Finding {
-    /// For people: a line, and one with what to do.
+    /// Formats the finding for people: a line, and one with the remedy.
     pub(crate) fn text(&self, kind: StreamKind) -> String {
         let verdict = self.verdict.name();
         let verdict = if self.verdict == CheckVerdict::Pass { verdict.into() } else { bold(verdict, kind) };
@@ -114,7 +114,7 @@ impl CheckVerdict {
 }
 
 impl fmt::Display for Fix {
-    /// What it is about.
+    /// Writes the file or index that is fixed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fix::Mode(path, _) | Fix::Rename(path, _) | Fix::Remove(path) => path.display().fmt(f),
@@ -124,7 +124,7 @@ impl fmt::Display for Fix {
 }
 
 impl Fix {
-    /// Does it, and says what it did, or why it could not.
+    /// Applies the fix. Returns what was done, or why it failed.
     pub(crate) fn apply(&self) -> Result<String, String> {
         let outcome = match self {
             Fix::Mode(path, mode) => set_mode(path, *mode),
@@ -133,37 +133,37 @@ impl Fix {
             Fix::Reindex(socket) => reindex(socket),
         };
         match (outcome, self) {
-            // Somebody else has done it, or taken it.
-            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(format!("{self} has gone by itself")),
+            // Another process has fixed or removed it.
+            (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Ok(format!("{self} no longer exists")),
             (Err(error), _) => Err(format!("{self}: {error}")),
             (Ok(()), Fix::Mode(_, mode)) => Ok(format!("{self} has mode {mode:04o} now")),
-            (Ok(()), Fix::Rename(..)) => Ok(format!("{self} is tried again")),
-            (Ok(()), Fix::Remove(_)) => Ok(format!("{self} is removed")),
-            (Ok(()), Fix::Reindex(_)) => Ok(format!("{self} is made anew")),
+            (Ok(()), Fix::Rename(..)) => Ok(format!("{self} will be retried")),
+            (Ok(()), Fix::Remove(_)) => Ok(format!("{self} was removed")),
+            (Ok(()), Fix::Reindex(_)) => Ok(format!("{self} was rebuilt")),
         }
     }
 }
 
 fn reindex(socket: &Path) -> io::Result<()> {
-    let policy = Policy { reply_timeout: REINDEX, wait_for_restart: Duration::ZERO, ..Policy::default() };
+    let policy = Policy { reply_timeout: REINDEX_TIMEOUT, wait_for_restart: Duration::ZERO, ..Policy::default() };
     Client::new(socket, policy).call("store_reindex", &json!({})).map(drop).map_err(io::Error::other)
 }
 
-fn are_some<S: serde::Serializer>(fixes: &[Fix], serializer: S) -> Result<S::Ok, S::Error> {
+fn is_fixable<S: serde::Serializer>(fixes: &[Fix], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bool(!fixes.is_empty())
 }
 
-/// Of a file itself, never of what a link leads to.
+/// Changes the mode of a file, never of the target of a symbolic link.
 fn set_mode(path: &Path, mode: u32) -> io::Result<()> {
     if fs::symlink_metadata(path)?.is_symlink() {
-        return Err(io::Error::other("it has become a link"));
+        return Err(io::Error::other("it is now a symbolic link"));
     }
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 fn rename(from: &Path, to: &Path) -> io::Result<()> {
     match fs::symlink_metadata(to) {
-        Ok(_) => Err(io::Error::other(format!("{} is there already", to.display()))),
+        Ok(_) => Err(io::Error::other(format!("{} exists already", to.display()))),
         Err(_) => fs::rename(from, to),
     }
 }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_a_line_and_what_to_do() {
+    fn a_finding_is_a_line_and_a_remedy() {
         let mut found = Findings::of("disk");
         found.pass(format_args!("1 GiB free"));
         found.warn(format_args!("a\u{1b}\nb"), format_args!("do it"));
@@ -192,19 +192,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fix_takes_nothing_away_from_anybody() {
+    fn a_fix_overwrites_nothing_and_follows_no_link() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a"), "a").unwrap();
         fs::write(at("b"), "b").unwrap();
-        assert!(Fix::Rename(at("a"), at("b")).apply().unwrap_err().contains("is there already"));
-        assert!(Fix::Rename(at("a"), at("c")).apply().unwrap().ends_with("/a is tried again"));
+        assert!(Fix::Rename(at("a"), at("b")).apply().unwrap_err().contains("exists already"));
+        assert!(Fix::Rename(at("a"), at("c")).apply().unwrap().ends_with("/a will be retried"));
         assert_eq!(fs::read_to_string(at("b")).unwrap() + &fs::read_to_string(at("c")).unwrap(), "ba");
         std::os::unix::fs::symlink(at("b"), at("link")).unwrap();
         fs::set_permissions(at("b"), Permissions::from_mode(0o644)).unwrap();
         assert!(Fix::Mode(at("link"), 0o600).apply().is_err());
         assert!(Fix::Mode(at("b"), 0o600).apply().unwrap().ends_with("has mode 0600 now"));
         assert_eq!(fs::metadata(at("b")).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(Fix::Remove(at("none")).apply().unwrap().contains("gone by itself"));
+        assert!(Fix::Remove(at("none")).apply().unwrap().contains("no longer exists"));
     }
 }

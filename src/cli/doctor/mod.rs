@@ -1,8 +1,7 @@
-//! `iaid doctor`: what is right and what is wrong, a line each, with the remedy.
+//! `iaid doctor`: checks the installation and prints a line per finding, with the remedy.
 //!
-//! It looks and changes nothing, unless `--fix` says so; what needs judgement is only ever said. Every call and
-//! every program has a time in which it must answer, so it comes to an end whatever state things are in, and
-//! what can be looked at without a daemon is.
+//! Nothing is changed without `--fix`, and `--fix` does only what needs no decision. Every call and every program has a
+//! time limit, so the command always ends. The checks that need no daemon run without one.
 
 mod assistants;
 mod daemon;
@@ -30,29 +29,28 @@ use crate::lifecycle::user_zone;
 
 use self::finding::{CheckVerdict, Finding, Findings, Fix};
 
-/// Say what is right, what is wrong, and what to do about it
+/// Check the installation and show how to fix problems
 ///
-/// Exits with 1 if something fails. A write that is tried leaves nothing behind, and a hook that is run takes
-/// nothing.
+/// Exits with 1 if a check fails. The test write is removed again, and the test run of a hook captures nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DoctorArgs {
-    /// Set right what needs no judgement: modes of files, a damaged index, what is to be tried again, what was left behind
+    /// Fix what needs no decision: file modes, a damaged index, failed captures to retry, leftover files
     #[arg(long)]
     fix: bool,
-    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
-/// Who is looked at.
+/// What the checks share.
 struct DoctorContext {
     client: Client,
     store: PathBuf,
-    /// Where settings are, if there is a home.
-    place: Option<ConfigPaths>,
-    /// The daemon's, while one answers.
+    /// Paths of the settings, if HOME is set.
+    paths: Option<ConfigPaths>,
+    /// The daemon's reply to `status`, if it answers.
     status: Option<Value>,
-    /// It answers, and carries out no call.
+    /// The daemon answers `status`, but no calls.
     is_stuck: bool,
     now: Timestamp,
     zone: TimeZone,
@@ -60,14 +58,14 @@ struct DoctorContext {
 
 impl DoctorContext {
     fn has_service(&self) -> bool {
-        let place = self.place.as_ref();
-        place.is_some_and(|place| ServiceManager::found().is_some_and(|manager| manager.program(&place.home).is_some()))
+        let paths = self.paths.as_ref();
+        paths.is_some_and(|paths| ServiceManager::found().is_some_and(|manager| manager.program(&paths.home).is_some()))
     }
 }
 
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
-/// In their order: the later ones know whether a daemon answers.
+/// The checks, in order: later ones use whether the daemon answers.
 const CHECKS: [Check; 15] = [
     Check("daemon", daemon::answers),
     Check("version", daemon::version),
@@ -86,7 +84,7 @@ const CHECKS: [Check; 15] = [
     Check("codex", assistants::codex),
 ];
 
-/// The report, for programs.
+/// The report in JSON.
 #[derive(Serialize)]
 struct Report {
     ok: bool,
@@ -95,7 +93,7 @@ struct Report {
 }
 
 pub(crate) fn run(args: &DoctorArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
-    let mut context = context(args, socket)?;
+    let mut context = new_context(args, socket)?;
     let mut report = Report { ok: true, checks: Vec::new(), fixed: Vec::new() };
     for Check(name, check) in CHECKS {
         let mut findings = Findings::of(name);
@@ -110,21 +108,21 @@ pub(crate) fn run(args: &DoctorArgs, socket: Option<PathBuf>, console: &mut Cons
             for finding in &findings.all {
                 console.say(finding.text(console.out_kind)).map_err(CliError::Output)?;
             }
-            // A check may take its time.
+            // The next check may take long.
             console.flush().map_err(CliError::Output)?;
         }
         report.checks.extend(findings.all);
     }
-    told(report, console)
+    print_summary(report, console)
 }
 
-fn context(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<DoctorContext, CliError> {
+fn new_context(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<DoctorContext, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
     Ok(DoctorContext {
         client: Client::new(absolute(paths::socket(socket, &env)?)?, daemon::policy()),
         store: absolute(paths::store(args.store.clone(), &env)?)?,
-        place: ConfigPaths::from_env().ok(),
+        paths: ConfigPaths::from_env().ok(),
         status: None,
         is_stuck: false,
         now: Timestamp::now(),
@@ -132,7 +130,7 @@ fn context(args: &DoctorArgs, socket: Option<PathBuf>) -> Result<DoctorContext, 
     })
 }
 
-/// Sets right what can be, and gives what was done.
+/// Applies the fixes and returns what was done.
 fn fix(fixes: &[Fix], console: &mut Console) -> Result<Vec<String>, CliError> {
     let mut done = Vec::new();
     for fix in fixes {
@@ -151,7 +149,7 @@ fn fix(fixes: &[Fix], console: &mut Console) -> Result<Vec<String>, CliError> {
     Ok(done)
 }
 
-fn told(mut report: Report, console: &mut Console) -> Result<(), CliError> {
+fn print_summary(mut report: Report, console: &mut Console) -> Result<(), CliError> {
     let count = |verdict| report.checks.iter().filter(|finding| finding.verdict == verdict).count() as u64;
     let (passed, warnings, failed) = (count(CheckVerdict::Pass), count(CheckVerdict::Warn), count(CheckVerdict::Fail));
     report.ok = failed == 0;
@@ -159,7 +157,7 @@ fn told(mut report: Report, console: &mut Console) -> Result<(), CliError> {
         OutputFormat::Json => console.say(serde_json::to_string(&report).unwrap_or_default()),
         OutputFormat::Text => {
             let warnings = counted(warnings, "warning", "warnings");
-            console.say(format_args!("{passed} right, {warnings}, {failed} wrong"))
+            console.say(format_args!("{passed} passed, {warnings}, {failed} failed"))
         }
     };
     said.map_err(CliError::Output)?;

@@ -1,40 +1,40 @@
-//! The service: is it there, will it be at the next login, and does it outlive this one?
+//! Check of the service: whether it is set up and listening, enabled for the next login, and kept after logout.
 
 use super::DoctorContext;
 use super::finding::Findings;
 use crate::cli::install::service::{ServiceManager, ends_with_the_session};
 
 pub(crate) fn service(context: &mut DoctorContext, findings: &mut Findings) {
-    let Some(place) = &context.place else { return };
+    let Some(paths) = &context.paths else { return };
     let Some(manager) = ServiceManager::found() else {
-        return findings.pass(format_args!("neither systemd nor launchd is here: the daemon is started by hand"));
+        return findings.pass(format_args!("no systemd or launchd: the daemon is started by hand"));
     };
-    let Some(program) = manager.program(&place.home) else {
-        let what = "not set up (iaid install --service does it): the daemon is started by hand";
+    let Some(program) = manager.program(&paths.home) else {
+        let what = "not set up: the daemon is started by hand (to set it up: iaid install --service)";
         return findings.pass(format_args!("{what}"));
     };
     let shown = program.display();
     if !program.is_file() {
-        let what = format_args!("it starts {shown}, and there is no such program");
+        let what = format_args!("the service starts {shown}, which does not exist");
         return findings.fail(what, format_args!("iaid install --service"));
     }
     if let Err(why) = manager.answers() {
         return findings.warn(format_args!("{why}"), format_args!("until then start the daemon by hand: iaid serve"));
     }
-    if !manager.has_it() {
+    if !manager.is_active() {
         let remedy = match manager {
             ServiceManager::Systemd => "systemctl --user enable --now iaid.socket",
             ServiceManager::Launchd => "iaid install --service",
         };
-        findings.fail(format_args!("it is set up, and does not listen"), format_args!("{remedy}"));
-    } else if !manager.keeps_it() {
+        findings.fail(format_args!("the service is set up, but not listening"), format_args!("{remedy}"));
+    } else if !manager.is_enabled() {
         let remedy = format_args!("systemctl --user enable iaid.socket");
-        findings.warn(format_args!("it listens, and will not at the next login"), remedy);
+        findings.warn(format_args!("the service is listening, but not enabled for the next login"), remedy);
     }
     if ends_with_the_session() {
-        findings.warn(format_args!("it ends when you log out"), format_args!("loginctl enable-linger"));
+        findings.warn(format_args!("the service ends when you log out"), format_args!("loginctl enable-linger"));
     }
     if findings.all.is_empty() {
-        findings.pass(format_args!("it listens, and starts {shown}"));
+        findings.pass(format_args!("the service is listening and starts {shown}"));
     }
 }

@@ -1,4 +1,4 @@
-//! What hooks could not hand over: does it come in?
+//! Check of the deferred captures: whether the daemon drains them.
 
 use std::fs::Metadata;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use super::finding::{Findings, Fix};
 use crate::cli::support::values::{counted, size_in_words, time_in_words};
 use crate::memory::spool::{self, Kind};
 
-/// A daemon that is there takes a file in within a minute or two, and a large heap of them in some more.
-const SOON: Duration = Duration::from_secs(600);
+/// Age of a file from which a running daemon is late. It drains a file within two minutes, and many files in a few more.
+const DRAIN_TIME: Duration = Duration::from_secs(600);
 
-/// Files that are named. Whoever has more reads them in the folder.
-const MOST: usize = 20;
+/// Files that are listed at most.
+const MAX_LISTED: usize = 20;
 
-/// A file that has been written to for so long is nobody's any more.
-const FOREVER: Duration = Duration::from_secs(24 * 3600);
+/// Age from which a live file counts as abandoned by its writer.
+const ABANDONED_AGE: Duration = Duration::from_secs(24 * 3600);
 
-/// Is anything stuck?
+/// Checks for files that failed, were abandoned, or wait too long.
 pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
     let folder = context.store.join(spool::FOLDER);
     let (shown, live) = (folder.display(), spool::LIVE);
@@ -32,43 +32,40 @@ pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
                 oldest = oldest.max(age(&about));
             }
             Some(Kind::Failed(again)) => {
-                let remedy = format_args!("wait: it is tried again by itself; iaid log says why it failed");
-                findings.warn(format_args!("{name} could not be taken in"), remedy);
+                let remedy = format_args!("none needed: it is retried automatically; iaid log shows why it failed");
+                findings.warn(format_args!("{name} could not be stored"), remedy);
                 findings.fixed_by(vec![Fix::Rename(path.clone(), folder.join(again))]);
             }
             Some(Kind::GivenUp) => {
-                let what =
-                    format_args!("{name} is given up on: it has lines that are no captures, or failed too often");
-                findings.warn(what, format_args!("mend what is in it, and name it NAME.jsonl again, in {shown}"));
+                let what = format_args!("{name} was abandoned: it has invalid lines, or failed too often");
+                findings.warn(what, format_args!("repair its content and rename it to NAME.jsonl in {shown}"));
             }
-            Some(Kind::Live) if age(&about) > FOREVER => {
-                let remedy = format_args!("if nothing writes it any more, name it NAME.jsonl, in {shown}");
-                findings.warn(format_args!("{name} ({live}) was not written to for a day"), remedy);
+            Some(Kind::Live) if age(&about) > ABANDONED_AGE => {
+                let remedy = format_args!("if nothing writes it any more, rename it to NAME.jsonl in {shown}");
+                findings.warn(format_args!("{name} ({live}) has not been written for a day"), remedy);
             }
             Some(Kind::Live) | None => {}
         }
-        if findings.all.len() >= MOST {
+        if findings.all.len() >= MAX_LISTED {
             break;
         }
     }
     if waiting > 0 {
         let (files, size) = (counted(waiting, "file", "files"), size_in_words(bytes));
         let since = time_in_words(oldest.as_secs());
-        let what = format_args!("{files} ({size}) to be taken in, the oldest since {since}");
+        let what = format_args!("{files} ({size}) waiting to be stored, the oldest for {since}");
         match &context.status {
-            Some(_) if oldest > SOON => {
-                findings.warn(what, format_args!("the daemon's log says why it takes nothing in"))
-            }
+            Some(_) if oldest > DRAIN_TIME => findings.warn(what, format_args!("see the daemon's log for the reason")),
             Some(_) => findings.pass(what),
-            None => findings.warn(what, format_args!("start the daemon: it takes them in by itself")),
+            None => findings.warn(what, format_args!("start the daemon: it stores them automatically")),
         }
     }
     if findings.all.is_empty() {
-        findings.pass(format_args!("nothing waits"));
+        findings.pass(format_args!("empty"));
     }
 }
 
-/// None for what is from the future.
+/// Returns the age of a file; zero if its modification time is in the future.
 fn age(about: &Metadata) -> Duration {
     about.modified().ok().and_then(|written| written.elapsed().ok()).unwrap_or_default()
 }

@@ -75,7 +75,7 @@ impl InstallPlan {
             return self.problems.push(format!("the service: {why}"));
         }
         let socket = call.socket.clone().unwrap_or_else(|| place.home.join(".iai-mcp/.daemon.sock"));
-        let is_running = manager.has_it();
+        let is_running = manager.is_active();
         if !is_running && UnixStream::connect(&socket).is_ok() {
             let socket = socket.display();
             return self.problems.push(format!(

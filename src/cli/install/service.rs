@@ -71,7 +71,7 @@ impl ServiceManager {
     }
 
     /// Is the service in its hands already?
-    pub(crate) fn has_it(self) -> bool {
+    pub(crate) fn is_active(self) -> bool {
         match self {
             ServiceManager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
             ServiceManager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
@@ -79,7 +79,7 @@ impl ServiceManager {
     }
 
     /// Will it start the service at the next login, too?
-    pub(crate) fn keeps_it(self) -> bool {
+    pub(crate) fn is_enabled(self) -> bool {
         match self {
             ServiceManager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
             ServiceManager::Launchd => true,

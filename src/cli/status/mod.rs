@@ -1,6 +1,6 @@
-//! `iaid status`: how the daemon is, as an aligned list in words.
+//! `iaid status`: prints the daemon's status as an aligned list.
 //!
-//! A key this version does not know is shown as it came, so that a newer daemon hides nothing.
+//! Unknown keys are shown unchanged, so that the output of a newer daemon is complete.
 
 mod watch;
 
@@ -20,16 +20,16 @@ use crate::cli::support::{paths, values};
 use crate::client::{Client, Policy};
 use crate::lifecycle::user_zone;
 
-/// Show how the daemon is
+/// Show the daemon's status
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
-    /// Go on showing it: a list that is redrawn on a terminal, else a line each time; Ctrl-C ends it
+    /// Refresh until Ctrl-C: a list redrawn on a terminal, otherwise one line per refresh
     #[arg(long, short)]
     watch: bool,
-    /// Between two looks of --watch, 0.1 to 3600, fractions allowed
+    /// Refresh interval of --watch, 0.1 to 3600, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = values::interval, default_value = "1", requires = "watch")]
     interval: Duration,
-    /// For --watch: the store's folder, where hooks say what they took last [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store, for the last captures in --watch [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR", requires = "watch")]
     store: Option<PathBuf>,
 }
@@ -66,13 +66,13 @@ fn render(status: Map<String, Value>, zone: &TimeZone, kind: StreamKind) -> Stri
     shown
 }
 
-/// Labels and values in two columns, two spaces at least between them.
+/// Formats labels and values in two columns, at least two spaces apart.
 fn list(rows: &[(String, String)]) -> Vec<String> {
     let width = rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
     rows.iter().map(|(label, value)| format!("{label:<width$}  {value}")).collect()
 }
 
-/// The reply's keys, of which each is taken out as it is shown.
+/// The keys of the reply; each is removed when it is shown.
 struct Status(Map<String, Value>);
 
 impl Status {
@@ -125,14 +125,14 @@ fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, String)> {
 }
 
 fn state(status: &mut Status) -> Option<String> {
-    // The same value under two names, for two kinds of clients.
+    // The same value has two names, for two kinds of clients.
     let (fsm, state) = (status.text("fsm_state"), status.text("state"));
     let lifecycle = status.text("lifecycle_state");
     let fsm = fsm.or(state)?;
     Some(state_in_words(Some(&fsm), lifecycle.as_deref()))
 }
 
-/// A state in words, and its two views.
+/// Formats a state for people, followed by its names in the protocol.
 pub(crate) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> String {
     let fsm = fsm.unwrap_or_default();
     let words = match (fsm, lifecycle) {
@@ -141,8 +141,8 @@ pub(crate) fn state_in_words(fsm: Option<&str>, lifecycle: Option<&str>) -> Stri
         ("WAKE", _) => "awake",
         ("TRANSITIONING", _) => "falling asleep",
         ("SLEEP", _) => "asleep",
-        ("DREAMING", _) => "dreaming: consolidating what it holds",
-        _ => "not known to this version",
+        ("DREAMING", _) => "dreaming: running a REM cycle",
+        _ => "unknown state",
     };
     match lifecycle {
         Some(lifecycle) if lifecycle != fsm => format!("{words} ({fsm}, {lifecycle})"),
@@ -162,7 +162,7 @@ fn quarantine(value: &Value, zone: &TimeZone) -> Option<String> {
     match (value, value["until_ts"].as_str()) {
         (Value::Null | Value::Bool(false), _) => None,
         (_, Some(until)) => {
-            let why = value["reason"].as_str().unwrap_or("a step of the REM cycle failed again and again");
+            let why = value["reason"].as_str().unwrap_or("a step of the REM cycle failed repeatedly");
             Some(format!("until {}: {why}", local_time(until, zone)))
         }
         (value, None) => Some(value.to_string()),
@@ -174,19 +174,19 @@ fn rem_cycle(value: &Value) -> String {
     let ended = |count: u64, how: &str| (count > 0).then(|| format!("{} {how}", grouped(count)));
     let now = match value["step"].as_str() {
         Some(step) => format!("step {} of {}: {step}", count("steps_done") + 1, count("steps")),
-        None if value["asked"] == true => "asked for".into(),
+        None if value["asked"] == true => "requested".into(),
         None => "none running".into(),
     };
     let since = [
         ended(count("finished"), "finished"),
-        ended(count("interrupted"), "cut short"),
+        ended(count("interrupted"), "interrupted"),
         ended(count("failed"), "failed"),
     ];
     let error = value["last_error"].as_str().map(|error| format!("last error: {error}"));
     [Some(now)].into_iter().chain(since).chain([error]).flatten().collect::<Vec<_>>().join(", ")
 }
 
-/// `[start half-hour 0..47, length in half-hours]` as times of day.
+/// Formats `[start half-hour 0..47, length in half-hours]` as times of day.
 fn quiet_window(value: &Value) -> String {
     let half_hour = |at: u64| format!("{:02}:{:02}", at % 48 / 2, at % 2 * 30);
     match (value, value[0].as_u64(), value[1].as_u64()) {
@@ -201,7 +201,7 @@ fn quiet_window(value: &Value) -> String {
 fn digest(value: &Value) -> String {
     let count = |key: &str| value[key].as_u64().unwrap_or(0);
     match value {
-        Value::Null => "nothing waiting".into(),
+        Value::Null => "none pending".into(),
         Value::Object(_) => format!(
             "{}, {}, {}",
             counted(count("rem_cycles_completed"), "REM cycle", "REM cycles"),
@@ -257,12 +257,12 @@ fn memory(status: &mut Status) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// ProgramOutput only where there is something to say.
+/// Returns the counts of refused and closed connections that are not zero.
 fn turned_away(status: &mut Status) -> Option<String> {
     let kinds = [
         ("refused_peers", "peer of another user", "peers of other users"),
         ("refused_connections", "connection over the limit", "connections over the limit"),
-        ("cut_readers", "reader that took nothing", "readers that took nothing"),
+        ("cut_readers", "peer that read nothing", "peers that read nothing"),
     ];
     let parts = kinds.into_iter().filter_map(|(key, one, many)| {
         status.count(key).filter(|count| *count > 0).map(|count| counted(count, one, many))
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_list_in_words() {
+    fn a_status_is_an_aligned_list() {
         let status = json!({
             "ok": true, "state": "WAKE", "fsm_state": "WAKE", "lifecycle_state": "DROWSY", "uptime_sec": 7380.4,
             "version": "0.1.0", "daemon_started_at": "2026-05-14T10:00:00Z", "last_tick_at": "2026-05-14T12:03:00Z",
@@ -299,7 +299,7 @@ mod tests {
 state         drowsy (WAKE, DROWSY)
 sleep         when idle
 quiet window  22:30 to 04:30
-digest        nothing waiting
+digest        none pending
 up            2 h 3 min, since 2026-05-14 10:00
 last tick     2026-05-14 12:03
 version       0.1.0
@@ -309,19 +309,19 @@ requests      1 234 since the start, 5 answered with an error
 work          0 in flight, 0 queued, 2 workers
 latency       half under 12 µs, 99 % under 1.2 ms, slowest 3.0 s
 memory        4.8 MiB resident, 512 bytes in buffers
-turned away   1 reader that took nothing
+turned away   1 peer that read nothing
 brand_new     {\"a\":1}
 "
         );
     }
 
     #[test]
-    fn whatever_it_holds_is_shown() {
+    fn missing_and_malformed_keys_are_handled() {
         for (status, want) in [
             (json!({}), ""),
             (json!({"ok": true, "latency_us": {}}), "latency  no call yet\n"),
             (json!({"state": "SLEEP", "lifecycle_state": "HIBERNATION"}), "state  hibernating (SLEEP, HIBERNATION)\n"),
-            (json!({"state": "NEW"}), "state  not known to this version (NEW)\n"),
+            (json!({"state": "NEW"}), "state  unknown state (NEW)\n"),
             (json!({"scheduler_paused": true}), "sleep  paused until `iaid resume`\n"),
             (json!({"records": "many"}), "records  many\n"),
             (json!({"quiet_window": null}), "quiet window  not learned yet\n"),

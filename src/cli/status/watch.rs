@@ -1,9 +1,9 @@
-//! `iaid status --watch`: how the daemon is, again and again, over one connection.
+//! `iaid status --watch`: refreshes the status over one connection.
 //!
-//! On a terminal the list is redrawn in its place, within the terminal's size; elsewhere each look is a line.
-//! A daemon that goes is said to be away and looked for until it is back. Asking keeps no daemon awake, but the
-//! open connection keeps it from hibernating. Nothing of the terminal is changed that would have to be put
-//! back: the cursor waits below the list.
+//! On a terminal the list is redrawn in place, within the terminal's size; otherwise each refresh is a line. While the
+//! daemon is down, the line says so and the connection is retried. The requests keep no daemon awake, but the open
+//! connection keeps it from hibernating. No terminal mode is changed that would have to be restored; the cursor stays
+//! below the list.
 
 use std::fmt::{Arguments, Write};
 use std::io::{self, ErrorKind, Read};
@@ -27,7 +27,7 @@ use crate::lifecycle::user_zone;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 use crate::sys::terminal::{self, Size};
 
-/// Short, so that a key press is not waited out: the loop answers in milliseconds.
+/// Returns a policy with short timeouts, so that Ctrl-C takes effect soon. The event loop answers within milliseconds.
 pub(crate) fn policy() -> Policy {
     Policy {
         connect_timeout: Duration::from_secs(1),
@@ -37,47 +37,48 @@ pub(crate) fn policy() -> Policy {
     }
 }
 
-/// Looks every `interval` until a signal says that it is enough.
+/// Refreshes every `interval` until SIGINT, SIGTERM or SIGHUP.
 ///
 /// # Errors
-/// Nobody reads on, or what answers is no daemon of this kind.
+/// [`CliError::Output`] if standard output is closed, [`CliError::Declined`] or [`CliError::Reply`] if the reply is not
+/// that of a daemon, [`CliError::File`] if the signals cannot be caught.
 pub(crate) fn run(
     interval: Duration,
     store: Option<PathBuf>,
     client: &mut Client,
     console: &mut Console,
 ) -> Result<(), CliError> {
-    let stop = stop(interval).map_err(|error| CliError::File("signals".into(), error))?;
-    let mut watch = Watch { store, meter: RateMeter::default(), zone: user_zone::system(), away: None };
+    let stop = stop_signal(interval).map_err(|error| CliError::File("signals".into(), error))?;
+    let mut watch = Watch { store, meter: RateMeter::default(), zone: user_zone::system(), down_since: None };
     let mut screen = Screen::default();
     loop {
-        let look = watch.look(client)?;
+        let sample = watch.sample(client)?;
         let shown = match (console.format, console.out_kind) {
-            (OutputFormat::Json, _) => console.say(look.json()),
-            (OutputFormat::Text, StreamKind::Plain) => console.say(watch.line(&look)),
+            (OutputFormat::Json, _) => console.say(sample.json()),
+            (OutputFormat::Text, StreamKind::Plain) => console.say(watch.line(&sample)),
             (OutputFormat::Text, kind) => {
                 let size = terminal::size(&io::stdout());
-                let text = screen.drawn(&watch.list(&look, client), size, kind);
+                let text = screen.redraw(&watch.list(&sample, client), size, kind);
                 console.out.write_all(text.as_bytes())
             }
         };
         shown.and_then(|()| console.flush()).map_err(CliError::Output)?;
-        if is_enough(&stop) {
+        if is_stopped(&stop) {
             return Ok(());
         }
     }
 }
 
-/// What can be read from once it is enough; a read waits no longer than `interval`.
-fn stop(interval: Duration) -> io::Result<UnixStream> {
+/// Returns a socket that becomes readable on a signal; a read from it times out after `interval`.
+fn stop_signal(interval: Duration) -> io::Result<UnixStream> {
     let (stop, end) = UnixStream::pair()?;
     signals::stop_into(&end, &[SIGINT, SIGTERM, SIGHUP])?;
     stop.set_read_timeout(Some(interval))?;
     Ok(stop)
 }
 
-/// Waits for the next look, or for the end.
-fn is_enough(mut stop: &UnixStream) -> bool {
+/// Waits until the next refresh. Returns true if a signal arrived.
+fn is_stopped(mut stop: &UnixStream) -> bool {
     loop {
         match stop.read(&mut [0]) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -91,28 +92,28 @@ struct Watch {
     store: Option<PathBuf>,
     meter: RateMeter,
     zone: TimeZone,
-    /// Since when nobody has answered.
-    away: Option<Timestamp>,
+    /// Since when the daemon has not answered.
+    down_since: Option<Timestamp>,
 }
 
-/// What one look has seen.
+/// The result of one refresh.
 struct Sample {
     at: Timestamp,
-    /// The reply, or why there is none.
+    /// The reply, or the error message.
     status: Result<Box<RawValue>, String>,
     requests_per_sec: Option<f64>,
     captures: Vec<(&'static str, Timestamp)>,
 }
 
-/// Requests a second, without those that ask for it.
+/// Measures requests per second, without those of this program.
 #[derive(Debug, Default)]
 struct RateMeter(Option<(Instant, u64)>);
 
 impl RateMeter {
-    /// `None` at the first look, and after a restart.
+    /// Returns the rate since the last call; `None` on the first call and after a restart of the daemon.
     fn rate(&mut self, requests: u64, now: Instant) -> Option<f64> {
         let (before, counted) = self.0.replace((now, requests))?;
-        // One of them is the look itself.
+        // One of the requests is our own.
         let new = requests.checked_sub(counted)?.saturating_sub(1);
         let seconds = now.saturating_duration_since(before).as_secs_f64();
         (seconds > 0.0).then(|| new as f64 / seconds)
@@ -120,7 +121,7 @@ impl RateMeter {
 }
 
 impl Watch {
-    fn look(&mut self, client: &mut Client) -> Result<Sample, CliError> {
+    fn sample(&mut self, client: &mut Client) -> Result<Sample, CliError> {
         let reply = client.control(&json!({"type": "status"}));
         let at = Timestamp::now();
         let mut requests_per_sec = None;
@@ -133,11 +134,11 @@ impl Watch {
                 }
                 let requests = status["requests"].as_u64();
                 requests_per_sec = requests.and_then(|requests| self.meter.rate(requests, Instant::now()));
-                self.away = None;
+                self.down_since = None;
             }
             Err(_) => {
                 self.meter = RateMeter::default();
-                self.away.get_or_insert(at);
+                self.down_since.get_or_insert(at);
             }
         }
         let last = |store: &PathBuf| {
@@ -151,14 +152,14 @@ impl Watch {
         at.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
     }
 
-    /// A look for a pipe or a file: one line.
-    fn line(&self, look: &Sample) -> String {
-        let mut line = self.clock(look.at);
+    /// Formats a sample as one line, for a pipe or a file.
+    fn line(&self, sample: &Sample) -> String {
+        let mut line = self.clock(sample.at);
         // Writing to a String cannot fail.
         let mut add = |part: Arguments<'_>| {
             let _ = write!(line, "  {part}");
         };
-        match &look.status {
+        match &sample.status {
             Ok(status) => {
                 let status: Value = serde_json::from_str(status.get()).unwrap_or_default();
                 let number = |value: &Value| value.as_u64().unwrap_or(0);
@@ -168,7 +169,7 @@ impl Watch {
                     "{}",
                     state_in_words(status["fsm_state"].as_str(), status["lifecycle_state"].as_str())
                 ));
-                if let Some(rate) = look.requests_per_sec {
+                if let Some(rate) = sample.requests_per_sec {
                     add(format_args!("{rate:.1} requests/s"));
                 }
                 add(format_args!("p50 {}, p99 {}", micros("p50"), micros("p99")));
@@ -176,45 +177,46 @@ impl Watch {
                 add(format_args!("{}", size_in_words(number(&status["rss_bytes"]))));
                 add(format_args!("{} records  {} connections", count("records"), count("connections")));
             }
-            Err(why) => add(format_args!("away: {why}")),
+            Err(why) => add(format_args!("down: {why}")),
         }
-        if !look.captures.is_empty() {
-            add(format_args!("captured {}", captures(look)));
+        if !sample.captures.is_empty() {
+            add(format_args!("captured {}", captures(sample)));
         }
         line
     }
 
-    /// A look for a terminal: a list with a heading.
-    fn list(&self, look: &Sample, client: &Client) -> Vec<(String, String)> {
-        let mut shown = vec![(self.clock(look.at), client.path().display().to_string())];
-        match &look.status {
+    /// Formats a sample as a list with a heading, for a terminal.
+    fn list(&self, sample: &Sample, client: &Client) -> Vec<(String, String)> {
+        let mut shown = vec![(self.clock(sample.at), client.path().display().to_string())];
+        match &sample.status {
             Ok(status) => {
                 let status: Map<String, Value> = serde_json::from_str(status.get()).unwrap_or_default();
                 shown.extend(rows(status, &self.zone));
-                shown.extend(look.requests_per_sec.map(|rate| ("now".into(), format!("{rate:.1} requests a second"))));
+                shown
+                    .extend(sample.requests_per_sec.map(|rate| ("now".into(), format!("{rate:.1} requests a second"))));
             }
             Err(why) => {
-                let since = self.away.map(|since| self.clock(since)).unwrap_or_default();
-                shown.push(("state".into(), format!("away since {since}: {why}")));
+                let since = self.down_since.map(|since| self.clock(since)).unwrap_or_default();
+                shown.push(("state".into(), format!("down since {since}: {why}")));
             }
         }
-        shown.extend((!look.captures.is_empty()).then(|| ("last captures".into(), captures(look))));
+        shown.extend((!sample.captures.is_empty()).then(|| ("last captures".into(), captures(sample))));
         shown
     }
 }
 
 impl Sample {
-    /// A look for programs.
+    /// Formats a sample as JSON.
     fn json(&self) -> String {
         let captures = self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())).collect();
-        let told = SampleJson {
+        let object = SampleJson {
             ts: self.at.to_string(),
             requests_per_sec: self.requests_per_sec,
             last_captures: captures,
             error: self.status.as_ref().err(),
             status: self.status.as_deref().ok(),
         };
-        serde_json::to_string(&told).unwrap_or_default()
+        serde_json::to_string(&object).unwrap_or_default()
     }
 }
 
@@ -224,19 +226,19 @@ struct SampleJson<'a> {
     requests_per_sec: Option<f64>,
     last_captures: Map<String, Value>,
     error: Option<&'a String>,
-    /// The reply as it came.
+    /// The reply, unchanged.
     status: Option<&'a RawValue>,
 }
 
-fn captures(look: &Sample) -> String {
+fn captures(sample: &Sample) -> String {
     let ago = |(name, ts): &(&str, Timestamp)| {
-        let seconds = look.at.duration_since(*ts).as_secs();
+        let seconds = sample.at.duration_since(*ts).as_secs();
         format!("{name} {} ago", time_in_words(u64::try_from(seconds).unwrap_or(0)))
     };
-    look.captures.iter().map(ago).collect::<Vec<_>>().join(", ")
+    sample.captures.iter().map(ago).collect::<Vec<_>>().join(", ")
 }
 
-/// What stands on the terminal.
+/// The list that was last drawn on the terminal.
 #[derive(Debug, Default)]
 struct Screen {
     lines: usize,
@@ -244,13 +246,13 @@ struct Screen {
 }
 
 impl Screen {
-    /// What puts these rows in the place of the last ones.
-    fn drawn(&mut self, rows: &[(String, String)], size: Option<Size>, kind: StreamKind) -> String {
+    /// Returns the text that replaces the last list by these rows.
+    fn redraw(&mut self, rows: &[(String, String)], size: Option<Size>, kind: StreamKind) -> String {
         let mut text = match self.lines {
             0 => String::new(),
-            // In a terminal of another size nobody knows on which line the list begins.
+            // After a resize the line on which the list begins is unknown.
             _ if size != self.size => "\x1b[H\x1b[2J".to_owned(),
-            // What was typed, such as ^C, stands on the line of the cursor.
+            // Echoed input, such as ^C, is on the line of the cursor.
             lines => format!("\r\x1b[{lines}A"),
         };
         let (columns, most) = size.map_or((80, 24), |size| (size.columns.into(), usize::from(size.rows)));
@@ -260,9 +262,9 @@ impl Screen {
         for line in &lines {
             let line = visible(line, kind);
             let (label, value) = line.split_at(line.find("  ").unwrap_or(line.len()));
-            let room = columns - within(label, columns).1;
+            let left = columns - within(label, columns).1;
             text.push_str(&bold(within(label, columns).0, kind));
-            text.push_str(within(value, room).0);
+            text.push_str(within(value, left).0);
             text.push_str("\x1b[K\n");
         }
         text.push_str("\x1b[J");
@@ -271,7 +273,7 @@ impl Screen {
     }
 }
 
-/// As much of a text as has room, and the columns that it takes. What may be wide is taken to be.
+/// Returns the longest prefix of a text that fits into `columns`, and its width. Characters from U+1100 count as wide.
 fn within(text: &str, columns: usize) -> (&str, usize) {
     let mut taken = 0;
     for (at, c) in text.char_indices() {
@@ -289,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_rate_is_that_of_others() {
+    fn the_rate_excludes_our_own_requests() {
         let start = Instant::now();
         let mut meter = RateMeter::default();
         for (seconds, requests, rate) in [
@@ -307,40 +309,40 @@ mod tests {
     }
 
     #[test]
-    fn a_list_keeps_within_the_terminal_and_its_own_place() {
+    fn a_list_is_redrawn_within_the_terminal() {
         let row = |label: &str, value: &str| (label.to_owned(), value.to_owned());
         let size = |columns, rows| Some(Size { columns, rows });
         let three = [row("state", "awake"), row("x", "日本語の記憶"), row("z", "a\nb\u{1b}c")];
         let mut screen = Screen::default();
-        let first = screen.drawn(&three, size(12, 24), StreamKind::Terminal);
+        let first = screen.redraw(&three, size(12, 24), StreamKind::Terminal);
         assert_eq!(first, "state  awake\x1b[K\nx      日本\x1b[K\nz      a b␛\x1b[K\n\x1b[J");
-        let again = screen.drawn(&three[..1], size(12, 24), StreamKind::Colored);
+        let again = screen.redraw(&three[..1], size(12, 24), StreamKind::Colored);
         assert_eq!(again, "\r\x1b[3A\x1b[1mstate\x1b[0m  awake\x1b[K\n\x1b[J");
-        let small = screen.drawn(&three, size(3, 3), StreamKind::Terminal);
+        let small = screen.redraw(&three, size(3, 3), StreamKind::Terminal);
         assert_eq!(small, "\x1b[H\x1b[2Jsta\x1b[K\nx  \x1b[K\n\x1b[J");
-        assert!(screen.drawn(&three, size(3, 1), StreamKind::Terminal).starts_with("\x1b[H\x1b[2Jsta\x1b[K\n\x1b[J"));
+        assert!(screen.redraw(&three, size(3, 1), StreamKind::Terminal).starts_with("\x1b[H\x1b[2Jsta\x1b[K\n\x1b[J"));
         assert_eq!(screen.lines, 1);
     }
 
     #[test]
-    fn a_look_is_a_line_in_each_form() {
-        let watch = Watch { store: None, meter: RateMeter::default(), zone: TimeZone::UTC, away: None };
+    fn a_sample_is_one_line_as_text_and_as_json() {
+        let watch = Watch { store: None, meter: RateMeter::default(), zone: TimeZone::UTC, down_since: None };
         let status = r#"{"ok":true,"fsm_state":"WAKE","lifecycle_state":"DROWSY","records":1234,"x":1.50,"rss_bytes":2048,"latency_us":{"p50":12,"p99":3400}}"#;
-        let mut look = Sample {
+        let mut sample = Sample {
             at: "2026-05-14T10:00:00Z".parse().unwrap(),
             status: Ok(RawValue::from_string(status.into()).unwrap()),
             requests_per_sec: Some(2.5),
             captures: vec![("codex", "2026-05-14T09:58:55Z".parse().unwrap())],
         };
         assert_eq!(
-            watch.line(&look),
+            watch.line(&sample),
             "10:00:00  drowsy (WAKE, DROWSY)  2.5 requests/s  p50 12 µs, p99 3.4 ms  0 in flight, 0 queued  2.0 KiB  \
              1 234 records  0 connections  captured codex 1 min 5 s ago"
         );
-        assert!(look.json().contains(&format!("\"status\":{status}")), "{}", look.json());
-        serde_json::from_str::<Value>(&look.json()).unwrap();
-        look.status = Err("daemon_unreachable: \"x\"".into());
-        assert!(watch.line(&look).contains("  away: daemon_unreachable"));
-        assert_eq!(serde_json::from_str::<Value>(&look.json()).unwrap()["status"], Value::Null);
+        assert!(sample.json().contains(&format!("\"status\":{status}")), "{}", sample.json());
+        serde_json::from_str::<Value>(&sample.json()).unwrap();
+        sample.status = Err("daemon_unreachable: \"x\"".into());
+        assert!(watch.line(&sample).contains("  down: daemon_unreachable"));
+        assert_eq!(serde_json::from_str::<Value>(&sample.json()).unwrap()["status"], Value::Null);
     }
 }
