@@ -1,9 +1,9 @@
-//! A small file of JSON that is written whole or not at all, and set aside where it cannot be read.
+//! Atomic replacement of small JSON files: a file is written under another name, synced and renamed, so a reader finds
+//! either the old file or the new one, complete.
 //!
-//! Written under another name, synced and renamed, so a reader finds the old file or the new one and
-//! never half of either. One that cannot be read is renamed, never lost, and never a failed start.
+//! A file that does not parse is renamed, so it is neither lost nor the reason of a failed start.
 //!
-//! What its caller keeps: one process writes, one write at a time.
+//! Caller's contract: one process writes, one write at a time.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use crate::lifecycle::unknown_keys::{self, HasUnknownKeys};
 
-/// A file in the store's folder, by its name and the most bytes of it that are read.
+/// A file in the store's folder: its name, and the largest size that is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AtomicFile {
     pub(crate) name: &'static str,
@@ -21,8 +21,8 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Reads it, or gives the default where there is none. One that cannot be read as what it should
-    /// be is set aside as `NAME.bad-TIME` with a warning.
+    /// Reads the file. Returns the default if there is none. A file that cannot be read or parsed is renamed to
+    /// `NAME.bad-TIME` with a warning.
     pub(crate) fn load<T: HasUnknownKeys + Default>(self, folder: &Path, now: SystemTime) -> T {
         self.remove_leftovers(folder);
         let path = folder.join(self.name);
@@ -34,19 +34,19 @@ impl AtomicFile {
         let aside = self.free_name(folder, now);
         match fs::rename(&path, &aside) {
             Ok(()) => log::warn!("{} cannot be used ({error}): set aside as {}", path.display(), aside.display()),
-            Err(e) => log::warn!("{} cannot be used ({error}) and not be set aside: {e}", path.display()),
+            Err(e) => log::warn!("{} cannot be used ({error}), and setting it aside failed: {e}", path.display()),
         }
         T::default()
     }
 
-    /// Writes it so that it is on disk, whole, when this returns.
+    /// Writes the file. It is complete and on disk when this returns.
     ///
     /// # Errors
-    /// The system's; the old file is then still there.
-    pub(crate) fn write<T: HasUnknownKeys>(self, folder: &Path, what: &T) -> io::Result<()> {
+    /// Any [`io::Error`] of writing, syncing or renaming the file; the old file is kept then.
+    pub(crate) fn write<T: HasUnknownKeys>(self, folder: &Path, content: &T) -> io::Result<()> {
         let path = folder.join(self.name);
         let temporary = folder.join(format!("{}.tmp-{}", self.name, std::process::id()));
-        let written = write_new(&temporary, what).and_then(|()| fs::rename(&temporary, &path));
+        let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
         if written.is_err() {
             remove_if_there(&temporary)?;
         }
@@ -67,7 +67,7 @@ impl AtomicFile {
         Ok(Some(unknown_keys::parse(&text)?))
     }
 
-    /// Where it is put aside: two in one second are two files.
+    /// Returns an unused name for a file that is set aside: two within one second get two names.
     fn free_name(self, folder: &Path, now: SystemTime) -> PathBuf {
         let seconds = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let names = (0..).map(|again| match again {
@@ -78,23 +78,23 @@ impl AtomicFile {
         paths.find(|path| path.symlink_metadata().is_err()).unwrap_or_else(|| folder.join(self.name))
     }
 
-    /// What a daemon that was killed while it wrote has left.
+    /// Removes the temporary files of a daemon that was killed while it wrote.
     fn remove_leftovers(self, folder: &Path) {
         let Ok(entries) = fs::read_dir(folder) else { return };
         let prefix = format!("{}.tmp-", self.name);
         let leftovers = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
         for path in leftovers.map(|entry| entry.path()) {
             if let Err(e) = remove_if_there(&path) {
-                log::warn!("{} is a leftover and cannot be removed: {e}", path.display());
+                log::warn!("temporary file {} cannot be removed: {e}", path.display());
             }
         }
     }
 }
 
-fn write_new<T: HasUnknownKeys>(path: &Path, what: &T) -> io::Result<()> {
+fn write_new<T: HasUnknownKeys>(path: &Path, content: &T) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(&unknown_keys::to_json(what)?)?;
+    file.write_all(&unknown_keys::to_json(content)?)?;
     file.write_all(b"\n")?;
     file.sync_all()
 }

@@ -1,8 +1,7 @@
-//! `wrappers/heartbeat-PID-UUID.json`: the clients that are there, as each says of itself every 30 s, and
-//! the writer for a client of ours.
+//! `wrappers/heartbeat-PID-UUID.json`: heartbeats of running clients, each rewritten every 30 s. Reads all of them, and
+//! writes the one of this process.
 //!
-//! They move nothing: a request is what keeps the daemon awake. Whether a process lives is for the caller
-//! to say.
+//! A heartbeat moves no state: only a request keeps the daemon awake. The caller says whether a process is alive.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
@@ -21,29 +20,29 @@ const FOLDER: &str = "wrappers";
 const PREFIX: &str = "heartbeat-";
 const SUFFIX: &str = ".json";
 
-/// Between the name and the process id of a file that is still being written.
+/// Stands between the name and the writer's process id in the name of a file that is being written.
 const TEMPORARY: &str = ".tmp-";
 
-/// A heartbeat that is older than this, in seconds, is stale: three have been left out.
+/// A heartbeat of this age is stale: three in a row are missing.
 const FRESH_SECS: i64 = 90;
 
-/// How often a client writes its own, in seconds.
+/// The interval at which a client writes its heartbeat.
 pub const INTERVAL_SECS: u64 = 30;
 
-/// Largest file that is read. Picked: many times what is in one.
+/// Largest file that is read. Picked: many times the size of a heartbeat.
 const MAX_FILE_BYTES: u64 = 16 << 10;
 
-/// The version of the file.
+/// The version of the file's schema.
 const SCHEMA_VERSION: u32 = 1;
 
-/// What a heartbeat says of its client.
+/// What a heartbeat shows about its client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
-    /// It is there.
+    /// Its process is alive, and the heartbeat is under 90 s old.
     Fresh,
-    /// Its process is, but has not said so for a while.
+    /// Its process is alive, and the heartbeat is older.
     Stale,
-    /// Its process is gone.
+    /// Its process has ended.
     Orphan,
 }
 
@@ -58,11 +57,11 @@ pub struct Heartbeat {
     pub last_refresh: Timestamp,
     /// The client's version, where it says one.
     pub version: Option<String>,
-    /// What that means.
+    /// What it shows.
     pub liveness: Liveness,
 }
 
-/// A heartbeat of our own. Dropped, it removes its file.
+/// The heartbeat of this process. Its file is removed on drop.
 #[derive(Debug)]
 pub struct HeartbeatWriter {
     path: PathBuf,
@@ -87,11 +86,12 @@ struct Found {
     wrapper_version: Option<String>,
 }
 
-/// The heartbeats in the store's `folder`, by their files' names. A file that is torn counts by its name
-/// and by when it was written.
+/// Returns the heartbeats in the store's `folder`, sorted by path. A file that does not parse counts with the process id
+/// of its name and the time at which it was last modified.
 ///
 /// # Errors
-/// The system's, for the folder; a file that cannot be read is passed over.
+/// Any [`io::Error`] of reading the folder `wrappers`, and [`io::ErrorKind::Other`] if that is not a directory. A file
+/// that cannot be read is skipped.
 pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io::Result<Vec<Heartbeat>> {
     let wrappers = folder.join(FOLDER);
     if !private_dir::exists(&wrappers)? {
@@ -103,21 +103,21 @@ pub fn read(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> io
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).and_then(Name::read);
         let Some(name) = name else { continue };
-        let Some((pid, last_refresh, version)) = look(&path, &name) else { continue };
+        let Some((pid, last_refresh, version)) = read_file(&path, &name) else { continue };
         let liveness = match now.duration_since(last_refresh).as_secs() {
             _ if !is_alive(pid) => Liveness::Orphan,
-            // From the future, as after a clock was set back, is just now.
+            // A time in the future, as after a clock was set back, counts as now.
             seconds if seconds < FRESH_SECS => Liveness::Fresh,
             _ => Liveness::Stale,
         };
-        // There are few, and a sort is 8 KiB of code.
+        // Insertion sort: there are few, and a sort is 8 KiB of code.
         let place = heartbeats.partition_point(|other: &Heartbeat| other.path < path);
         heartbeats.insert(place, Heartbeat { path, pid, last_refresh, version, liveness });
     }
     Ok(heartbeats)
 }
 
-/// Reads them, and removes those whose process is gone. Gives the others.
+/// Removes the heartbeats whose process has ended, and returns the others. A file that cannot be removed is logged.
 ///
 /// # Errors
 /// As [`read`].
@@ -127,14 +127,17 @@ pub fn sweep(folder: &Path, now: Timestamp, is_alive: impl Fn(u32) -> bool) -> i
         if heartbeat.liveness == Liveness::Orphan
             && let Err(error) = remove_if_there(&heartbeat.path)
         {
-            log::warn!("{} is of a process that is gone, and cannot be removed: {error}", heartbeat.path.display());
+            log::warn!(
+                "{} is the heartbeat of a process that has ended, and cannot be removed: {error}",
+                heartbeat.path.display()
+            );
         }
         heartbeat.liveness != Liveness::Orphan
     });
     Ok(heartbeats)
 }
 
-/// What a file's name says.
+/// The parts of a file's name.
 struct Name {
     pid: u32,
     is_temporary: bool,
@@ -152,9 +155,9 @@ impl Name {
     }
 }
 
-/// Whose it is, when it was written, and by which version; `None` for what is no file, or is being
-/// written.
-fn look(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>)> {
+/// Returns the process id, the time and the version of a heartbeat, or `None` if it is not a regular file or cannot be
+/// read.
+fn read_file(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>)> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let about = file.metadata().ok().filter(fs::Metadata::is_file)?;
@@ -167,10 +170,10 @@ fn look(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>)> {
 }
 
 impl HeartbeatWriter {
-    /// Writes the first one of this process, in the store's `folder`, which is there.
+    /// Writes the first heartbeat of this process in the store's `folder`, which must exist.
     ///
     /// # Errors
-    /// The system's.
+    /// Any [`io::Error`] of creating the folder `wrappers` or of writing the file.
     pub fn start(folder: &Path, now: Timestamp) -> io::Result<HeartbeatWriter> {
         let wrappers = folder.join(FOLDER);
         private_dir::create(&wrappers)?;
@@ -189,10 +192,10 @@ impl HeartbeatWriter {
         Ok(beat)
     }
 
-    /// Writes the next one.
+    /// Writes the next heartbeat.
     ///
     /// # Errors
-    /// The system's; the last one is then still there.
+    /// Any [`io::Error`] of writing the file; the last heartbeat is kept then.
     pub fn refresh(&mut self, now: Timestamp) -> io::Result<()> {
         self.file.last_refresh = now;
         self.write()
@@ -220,7 +223,7 @@ impl HeartbeatWriter {
 
 impl Drop for HeartbeatWriter {
     fn drop(&mut self) {
-        // Who reads it finds that the process is gone.
+        // If this fails, a reader finds that the process has ended.
         drop(fs::remove_file(&self.path));
     }
 }
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_fresh_stale_or_an_orphans() {
+    fn a_heartbeat_is_fresh_stale_or_orphaned() {
         let folder = tempfile::tempdir().unwrap();
         let is_alive = |pid| pid < 100;
         assert_eq!(read(folder.path(), at(NOW), is_alive).unwrap(), []);
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_is_whole_and_goes_with_us() {
+    fn the_writer_writes_complete_files_and_removes_them_on_drop() {
         let folder = tempfile::tempdir().unwrap();
         let mut beat = HeartbeatWriter::start(folder.path(), at(NOW)).unwrap();
         beat.refresh(at(NOW + 30)).unwrap();

@@ -1,10 +1,9 @@
-//! `logs/lifecycle-events-YYYY-MM-DD.jsonl`: what happened to the daemon, a line an event, a file a day
-//! of UTC.
+//! `logs/lifecycle-events-YYYY-MM-DD.jsonl`: the lifecycle journal, one line per event and one file per day of UTC.
 //!
-//! It is told what happened and decides nothing. A line that a kill has torn is ended before the next
-//! one, so it spoils only itself. Nothing is synced: the journal tells, it promises nothing.
+//! Best effort: nothing is synced. A line that a kill left incomplete is ended before the next one, so only that line
+//! is lost.
 //!
-//! What its caller keeps: one process appends, on a thread that may wait for the disk.
+//! Caller's contract: one process appends, on a thread that may wait for the disk.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -26,100 +25,99 @@ const FOLDER: &str = "logs";
 const PREFIX: &str = "lifecycle-events-";
 const SUFFIX: &str = ".jsonl";
 
-/// Days that a file is kept after its own (the lifecycle's rule).
+/// Days that a file is kept after its own day (the lifecycle's rule).
 const KEPT_DAYS: i64 = 30;
 
-/// A day's file takes no more entries from here on. 8 MiB, picked: a cycle every minute is half of it.
-const DAY_BYTES: u64 = 8 << 20;
+/// Size from which a day's file takes no more entries. 8 MiB, picked: twice that of a cycle every minute.
+const MAX_DAY_BYTES: u64 = 8 << 20;
 
-/// Something that happened, under the names of the older daemon's journal where it had them.
+/// An event. The names are those of the Python daemon's journal where it has them.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Entry {
-    /// The process serves.
+    /// The process has started.
     DaemonStarted {
         /// Its version.
         version: &'static str,
         /// Its process id.
         pid: u32,
     },
-    /// The process ends by itself, or was told to.
+    /// The process is about to exit.
     DaemonStopped {
-        /// Why: `signal` or `hibernation`.
+        /// `signal` or `hibernation`.
         reason: &'static str,
     },
-    /// The machine has moved.
+    /// The state has changed.
     StateTransition {
-        /// Where it was.
+        /// The old state.
         #[serde(serialize_with = "name")]
         from: State,
-        /// Where it is.
+        /// The new state.
         #[serde(serialize_with = "name")]
         to: State,
-        /// Why, in a word or two with underscores.
+        /// The trigger's name.
         trigger: &'static str,
-        /// Somebody asked for it while sleep was paused.
+        /// A command to sleep was carried out while sleep was paused.
         #[serde(skip_serializing_if = "is_false")]
         while_paused: bool,
     },
     /// A step of the REM cycle has begun.
     SleepStepStarted {
-        /// Which.
+        /// The step's name.
         step: &'static str,
     },
     /// A step of the REM cycle has ended.
     SleepStepCompleted {
-        /// Which.
+        /// The step's name.
         step: &'static str,
-        /// How long it worked.
+        /// Its run time in seconds.
         duration_sec: f64,
-        /// What it did, by name.
+        /// Counts of what it did, by name.
         counts: BTreeMap<&'static str, u64>,
-        /// Why it failed, where it did.
+        /// The error, if it failed.
         error: Option<String>,
     },
-    /// No cycle runs by itself for a while.
+    /// No cycle starts by itself until the quarantine ends.
     QuarantineEntered {
-        /// Why.
+        /// The reason, as a sentence.
         reason: String,
-        /// Until when.
+        /// The end of the quarantine.
         until_ts: Timestamp,
-        /// For how long.
+        /// Its length in hours.
         ttl_hours: f64,
     },
-    /// Cycles run again.
+    /// Cycles start by themselves again.
     QuarantineLifted,
-    /// A file of deferred captures is in the store, and gone.
+    /// A file of deferred captures was stored and removed.
     SpoolDrained {
         /// Its name.
         file: String,
-        /// Records that are new.
+        /// New records.
         inserted: u64,
-        /// Texts that were there already.
+        /// Texts that were in the store already.
         reinforced: u64,
-        /// Texts that are too short to be kept.
+        /// Texts that are too short to be stored.
         skipped: u64,
     },
-    /// A file of deferred captures could not be read and is tried again.
+    /// A file of deferred captures could not be drained and will be retried.
     SpoolSetAside {
         /// Its name.
         file: String,
-        /// How often it failed.
+        /// Failures so far.
         attempt: u32,
-        /// When it is tried again.
+        /// The time of the next attempt.
         retry_at: Timestamp,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// A file of deferred captures stays, for somebody to look at: it failed too often, or holds lines that
-    /// are no captures.
+    /// A file of deferred captures is kept for inspection: it failed too often, or has lines that are not captures.
     SpoolGivenUp {
-        /// Its name now.
+        /// Its new name.
         file: String,
-        /// Why.
+        /// The error.
         reason: String,
     },
-    /// The day's file is full: nothing more of this day is told.
+    /// The day's file is full: further entries of the day are dropped.
     JournalFull,
 }
 
@@ -130,11 +128,12 @@ struct Line<'e> {
     entry: &'e Entry,
 }
 
-/// Appends entries to the journal in the store's `folder`. The first ones of a day remove what is
-/// too old.
+/// Appends entries to the journal in the store's `folder`. The first entries of a day remove the files that are too
+/// old. Entries beyond a day's maximum size are dropped.
 ///
 /// # Errors
-/// The system's. Of the entries any number may be there then, the last one torn.
+/// Any [`io::Error`] of creating the folder or of writing the file, and [`io::ErrorKind::Other`] if something else has
+/// its name. Any number of the entries may be in the file then, the last one incomplete.
 pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()> {
     if entries.is_empty() {
         return Ok(());
@@ -144,7 +143,7 @@ pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()
     let today = now.to_zoned(TimeZone::UTC).date();
     let (mut file, is_new) = open(&path(folder, today))?;
     let length = file.metadata()?.len();
-    if length >= DAY_BYTES {
+    if length >= MAX_DAY_BYTES {
         return Ok(());
     }
     let mut text = Vec::new();
@@ -154,10 +153,10 @@ pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()
     for entry in entries {
         line(&mut text, now, entry)?;
     }
-    if length + text.len() as u64 >= DAY_BYTES {
+    if length + text.len() as u64 >= MAX_DAY_BYTES {
         line(&mut text, now, &Entry::JournalFull)?;
     }
-    // At once, so that lines are not torn but by a kill or a full disk.
+    // In one write, so that only a kill or a full disk leaves an incomplete line.
     file.write_all(&text)?;
     if is_new {
         remove_older(folder, today)?;
@@ -165,15 +164,15 @@ pub fn append(folder: &Path, now: Timestamp, entries: &[Entry]) -> io::Result<()
     Ok(())
 }
 
-/// The file of a day.
+/// Returns the path of a day's file.
 pub fn path(folder: &Path, day: Date) -> PathBuf {
     folder.join(FOLDER).join(format!("{PREFIX}{day}{SUFFIX}"))
 }
 
-/// The days that have a file, the oldest first; none where there is no folder.
+/// Returns the days that have a file, the oldest first; none if there is no folder.
 ///
 /// # Errors
-/// The system's.
+/// Any [`io::Error`] of reading the folder, and [`io::ErrorKind::Other`] if it is not a directory.
 pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
     let logs = folder.join(FOLDER);
     if !private_dir::exists(&logs)? {
@@ -184,7 +183,7 @@ pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
     for entry in entries {
         let name = entry?.file_name();
         let day = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX));
-        // Only as we write it: other spellings of a date are other files.
+        // Other spellings of a date belong to other programs.
         days.extend(day.and_then(|day| day.parse::<Date>().ok().filter(|date| date.to_string() == day)));
     }
     days.sort_unstable();
@@ -208,7 +207,7 @@ fn line(text: &mut Vec<u8>, ts: Timestamp, entry: &Entry) -> io::Result<()> {
     Ok(())
 }
 
-/// The file, and whether it was made now.
+/// Opens a day's file. Returns true with it if it was created.
 fn open(path: &Path) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).mode(0o600).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
@@ -222,7 +221,7 @@ fn open(path: &Path) -> io::Result<(File, bool)> {
     }
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::Error::other(format!("{} is no plain file: move it away", path.display())));
+        return Err(io::Error::other(format!("{} is not a regular file: move it away", path.display())));
     }
     Ok((file, false))
 }
@@ -264,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_a_line_of_its_day() {
+    fn an_entry_is_a_line_in_the_file_of_its_day() {
         let folder = tempfile::tempdir().unwrap();
         let moved = |while_paused| Entry::StateTransition {
             from: State::Wake,
@@ -308,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_line_spoils_only_itself() {
+    fn an_incomplete_line_does_not_affect_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let now = at("2026-01-01T12:00:00Z");
         let file = path(folder.path(), "2026-01-01".parse().unwrap());
@@ -325,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_day_removes_what_is_too_old() {
+    fn the_first_entry_of_a_day_removes_files_that_are_too_old() {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join(FOLDER);
         append(folder.path(), at("2026-03-01T00:00:00Z"), &[Entry::QuarantineLifted]).unwrap();
@@ -340,7 +339,7 @@ mod tests {
         for name in there {
             fs::write(logs.join(name), "").unwrap();
         }
-        // No new day, nothing removed.
+        // The same day removes nothing.
         append(folder.path(), at("2026-03-01T12:00:00Z"), &[Entry::QuarantineLifted]).unwrap();
         assert_eq!(names(folder.path()).len(), there.len() + 1);
         append(folder.path(), at("2026-03-03T00:00:00Z"), &[Entry::QuarantineLifted]).unwrap();
@@ -360,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_a_link_nor_a_pipe_is_written_to() {
+    fn links_and_directories_are_not_written_to() {
         let folder = tempfile::tempdir().unwrap();
         let now = at("2026-01-01T12:00:00Z");
         let file = path(folder.path(), "2026-01-01".parse().unwrap());
@@ -378,12 +377,12 @@ mod tests {
     }
 
     #[test]
-    fn a_day_has_an_end() {
+    fn a_full_file_takes_no_more_entries() {
         let folder = tempfile::tempdir().unwrap();
         let now = at("2026-01-01T12:00:00Z");
         let file = path(folder.path(), "2026-01-01".parse().unwrap());
         append(folder.path(), now, &[Entry::QuarantineLifted]).unwrap();
-        let mut text = vec![b' '; DAY_BYTES as usize - 10];
+        let mut text = vec![b' '; MAX_DAY_BYTES as usize - 10];
         text.push(b'\n');
         fs::write(&file, &text).unwrap();
         append(folder.path(), now, &[Entry::QuarantineLifted]).unwrap();

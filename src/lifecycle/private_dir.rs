@@ -1,34 +1,35 @@
-//! A folder of ours within the store's: private, and no link to somewhere else. Makes and looks, and holds
-//! nothing.
+//! Private directories within the store's folder: mode 0700, and never reached through a symbolic link.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes it (0700) where it is missing.
+/// Creates the directory with mode 0700 if it does not exist.
 ///
 /// # Errors
-/// The system's, or that something else is there.
+/// Any [`io::Error`] of creating it, and [`io::ErrorKind::Other`] if something else has its name.
 pub(crate) fn create(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
-        // The umask may have taken even the owner's bits away.
+        // The umask may have removed even the owner's bits.
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o700)),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => exists(path).map(drop),
         Err(e) => Err(e),
     }
 }
 
-/// Is it there?
+/// Returns true if the directory exists.
 ///
 /// # Errors
-/// The system's, or that something else is there.
+/// Any [`io::Error`] of reading its metadata, except [`io::ErrorKind::NotFound`], and [`io::ErrorKind::Other`] if
+/// something else has its name.
 pub(crate) fn exists(path: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_dir() => Ok(true),
-        Ok(_) => {
-            Err(io::Error::other(format!("{} is no folder, and no link is followed: move it away", path.display())))
-        }
+        Ok(_) => Err(io::Error::other(format!(
+            "{} is not a directory (symbolic links are not followed): move it away",
+            path.display()
+        ))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(e) => Err(e),
     }
@@ -41,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_and_a_file_are_no_folder_of_ours() {
+    fn links_and_files_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         assert!(!exists(&at("new")).unwrap());
@@ -54,7 +55,7 @@ mod tests {
         symlink(at("nowhere"), at("dangling")).unwrap();
         fs::write(at("file"), "").unwrap();
         for name in ["link", "dangling", "file"] {
-            assert!(create(&at(name)).unwrap_err().to_string().contains("no link is followed"), "{name}");
+            assert!(create(&at(name)).unwrap_err().to_string().contains("is not a directory"), "{name}");
             assert!(exists(&at(name)).is_err(), "{name}");
         }
         assert!(!at("nowhere").exists());

@@ -1,4 +1,4 @@
-//! What the fuzz target `state_file` states, as a function that a unit test runs too. Only built for those.
+//! The property of the fuzz target `state_file`, as a function that a unit test runs too. Built only for those.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -13,9 +13,9 @@ use crate::lifecycle::state_file::{self, DaemonState, StateChange};
 use crate::lifecycle::status_file;
 use crate::lifecycle::unknown_keys::{self, HasUnknownKeys, UnknownKeys};
 
-/// Whatever the two state files hold, a start goes on: each is understood or set aside whole, what was understood is
-/// the same after it was written and read again, keys of others are kept, and nothing of it grows without a bound or
-/// pends for ever. `folder` is empty before and after.
+/// Asserts that a start succeeds with any content of the two state files: each is parsed or set aside unchanged, a parsed
+/// file is the same after it is written and read again, unknown keys are preserved, every field is bounded, and every
+/// command can be completed. `folder` is empty before and after.
 pub fn state_files_survive(folder: &Path, text: &[u8]) {
     let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_717_243_200);
     let now = Timestamp::try_from(wall).unwrap();
@@ -25,7 +25,7 @@ pub fn state_files_survive(folder: &Path, text: &[u8]) {
     assert!(is_kept || state == DaemonState::default());
     check_unknown_keys(is_kept, text, &state.unknown_keys);
     check_round_trip(&state);
-    check_asks(state, now);
+    check_changes(state, now);
 
     put(folder, status_file::NAME, text);
     let record = status_file::load(folder, wall);
@@ -39,7 +39,8 @@ fn put(folder: &Path, name: &str, text: &[u8]) {
     fs::write(folder.join(name), text).unwrap();
 }
 
-/// Removes the file that was read, which is there whole under its own name or another. True where it is its own.
+/// Removes the file that was read, which must exist unchanged under its own name or that of a file set aside. Returns
+/// true if it is its own.
 fn take_away(folder: &Path, name: &str, text: &[u8]) -> bool {
     let paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     let [path] = &paths[..] else { panic!("one file became {paths:?}") };
@@ -50,7 +51,7 @@ fn take_away(folder: &Path, name: &str, text: &[u8]) -> bool {
     now == name
 }
 
-/// Each key that an object holds is understood or kept, to the byte.
+/// Asserts that each unknown key of an object is preserved to the byte.
 fn check_unknown_keys(is_kept: bool, text: &[u8], unknown_keys: &UnknownKeys) {
     let Ok(all) = serde_json::from_slice::<BTreeMap<String, Box<RawValue>>>(text) else { return };
     if is_kept {
@@ -65,11 +66,11 @@ fn check_round_trip<T: HasUnknownKeys + Debug + PartialEq>(kept: &T) {
     assert_eq!(again, *kept);
 }
 
-/// A start, and what may be asked then.
-fn check_asks(mut state: DaemonState, now: Timestamp) {
+/// Applies a start, and every kind of change after it.
+fn check_changes(mut state: DaemonState, now: Timestamp) {
     state.drop_expired(now);
     let (text, ts) = ("é".repeat(2000), "t".repeat(2000));
-    for ask in [
+    for change in [
         StateChange::Sleep { reason: text.clone(), ts: ts.clone() },
         StateChange::Wake { ts: ts.clone() },
         StateChange::Rem { ts },
@@ -79,13 +80,13 @@ fn check_asks(mut state: DaemonState, now: Timestamp) {
         StateChange::CycleEnded,
         StateChange::QuietWindow(Some((255, 255))),
     ] {
-        state.apply(&ask, now);
+        state.apply(&change, now);
         check_round_trip(&state);
     }
     assert!(state.scheduler_paused && state.first_turn_pending.len() <= 256);
     assert!(state.user_sleep_request.as_ref().is_some_and(|request| request.ts.chars().count() <= 64));
-    for ask in state.pending() {
-        state.apply(&StateChange::CommandDone(ask), now);
+    for command in state.pending() {
+        state.apply(&StateChange::CommandDone(command), now);
     }
     assert!(state.pending().is_empty(), "{state:?}");
 }
@@ -96,7 +97,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn whatever_the_state_files_hold_a_start_goes_on() {
+    fn a_start_succeeds_with_chosen_state_files() {
         let folder = tempfile::tempdir().unwrap();
         for text in [
             "",
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn any_state_file_lets_a_start_go_on() {
+    fn a_start_succeeds_with_any_state_file() {
         let folder = tempfile::tempdir().unwrap();
         let keys =
             "(scheduler_paused|quiet_window|pending_digest|force_wake_request|last_tick_at|x[a-z]?|current_state)";

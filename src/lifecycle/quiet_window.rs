@@ -1,9 +1,8 @@
-//! The quiet window: the part of the day in which nobody begins a session, learned from when sessions
-//! began. Pure: starts, the time and the user's time zone come in.
+//! The quiet window: the part of the day in which sessions rarely begin, learned from the times at which sessions began.
+//! Pure: the starts, the time and the user's time zone are parameters.
 //!
-//! A day has 48 buckets of half an hour of the user's clock, so the window keeps to that clock over a
-//! change to summer time and back: a bucket that a change leaves out is no time, one that comes twice is
-//! inside twice.
+//! A day has 48 buckets of half an hour of local time, so the window follows the user's clock across changes to and from
+//! daylight saving time: a bucket that a change skips does not occur, one that it repeats is inside twice.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -13,22 +12,22 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
 /// Half-hours of a day.
-const BUCKETS: usize = 48;
+const BUCKET_COUNT: usize = 48;
 
-/// Days that are looked back on, today among them.
-pub const DAYS: i64 = 28;
+/// Days that are looked back on, including today.
+pub const LOOKBACK_DAYS: i64 = 28;
 
-/// Days with a session below which nothing is learned.
-const LEAST_DAYS: usize = 7;
+/// Fewest days with a session from which a window is learned.
+const MIN_DAYS: usize = 7;
 
-/// Shortest and longest window, in half-hours: 3 to 8 hours.
-const SHORTEST: usize = 6;
-const LONGEST: usize = 16;
+/// Shortest and longest window in half-hours: 3 to 8 hours.
+const MIN_BUCKETS: usize = 6;
+const MAX_BUCKETS: usize = 16;
 
-/// Clocks have been changed at quarters of an hour of UTC alone since time zones were agreed on.
+/// Clocks change at quarters of an hour of UTC only, since time zones were introduced.
 const QUARTER: SignedDuration = SignedDuration::from_mins(15);
 
-/// A part of each day: its first half-hour, 0 to 47, and how many, 6 to 16; over midnight, too.
+/// A part of each day: its first half-hour (0 to 47) and its length in half-hours (6 to 16). It may span midnight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuietWindow {
     start: u8,
@@ -36,26 +35,25 @@ pub struct QuietWindow {
 }
 
 impl QuietWindow {
-    /// The window that is kept as `[start, length]`; `None` where that is none.
+    /// Returns the window of this start and length, or `None` if one of them is out of range.
     pub fn new(start: u8, length: u8) -> Option<QuietWindow> {
-        let is_window = usize::from(start) < BUCKETS && (SHORTEST..=LONGEST).contains(&usize::from(length));
+        let is_window = usize::from(start) < BUCKET_COUNT && (MIN_BUCKETS..=MAX_BUCKETS).contains(&usize::from(length));
         is_window.then_some(QuietWindow { start, length })
     }
 
-    /// `[start, length]`
+    /// Returns start and length.
     pub fn parts(self) -> (u8, u8) {
         (self.start, self.length)
     }
 
-    /// Learns it from when sessions began: the longest run of half-hours in each of which fewer than a
-    /// fifth as many began as in the busiest one; of equal ones the first of the day. Starts before the
-    /// last 28 days, or after `now`, do not count. `None` where fewer than 7 days had one, or no run is as
-    /// long as 3 hours.
+    /// Learns the window from the times at which sessions began: the longest run of half-hours in each of which fewer
+    /// than a fifth as many began as in the busiest one; of equal runs the first of the day. Starts before the last 28
+    /// days or after `now` do not count. Returns `None` if fewer than 7 days had a start, or if no run has 3 hours.
     pub fn learn(starts: &[Timestamp], now: Timestamp, zone: &TimeZone) -> Option<QuietWindow> {
         let today = now.to_zoned(zone.clone()).date();
-        let first = today.saturating_sub((DAYS - 1).days());
+        let first = today.saturating_sub((LOOKBACK_DAYS - 1).days());
         let mut days = BTreeSet::new();
-        let mut counts = [0_u32; BUCKETS];
+        let mut counts = [0_u32; BUCKET_COUNT];
         for start in starts.iter().filter(|start| **start <= now) {
             let local = start.to_zoned(zone.clone());
             if local.date() >= first {
@@ -64,23 +62,23 @@ impl QuietWindow {
             }
         }
         let busiest = *counts.iter().max()?;
-        if days.len() < LEAST_DAYS {
+        if days.len() < MIN_DAYS {
             return None;
         }
         longest_run(&counts.map(|count| count * 5 < busiest))
     }
 
-    /// Is it now?
+    /// Returns true if `now` is inside the window.
     pub fn is_inside(self, now: Timestamp, zone: &TimeZone) -> bool {
         let at = bucket(now.to_zoned(zone.clone()).time());
-        (at + BUCKETS - usize::from(self.start)) % BUCKETS < usize::from(self.length)
+        (at + BUCKET_COUNT - usize::from(self.start)) % BUCKET_COUNT < usize::from(self.length)
     }
 
-    /// When it begins next, after `now`; `None` at the end of time.
+    /// Returns when the window begins next, after `now`, or `None` beyond the last possible date.
     pub fn next_start(self, now: Timestamp, zone: &TimeZone) -> Option<Timestamp> {
         let quarter = now.as_second().div_euclid(QUARTER.as_secs());
         let mut was_inside = self.is_inside(now, zone);
-        // A day of 25 hours, and one whose beginning a change has left out.
+        // Three days: one may have 25 hours, and a change may skip the beginning on another.
         for ahead in 1..=4 * 24 * 3 {
             let at = Timestamp::from_second((quarter + ahead) * QUARTER.as_secs()).ok()?;
             let is_inside = self.is_inside(at, zone);
@@ -97,20 +95,20 @@ fn bucket(time: Time) -> usize {
     usize::from(time.hour().unsigned_abs()) * 2 + usize::from(time.minute() >= 30)
 }
 
-fn longest_run(is_quiet: &[bool; BUCKETS]) -> Option<QuietWindow> {
-    // From a half-hour that is not quiet no run goes over the end.
+fn longest_run(is_quiet: &[bool; BUCKET_COUNT]) -> Option<QuietWindow> {
+    // Starting at a busy half-hour, no run wraps around.
     let busy = is_quiet.iter().position(|is_quiet| !is_quiet)?;
     let (mut runs, mut length) = (Vec::new(), 0);
-    for at in busy..=busy + BUCKETS {
-        if is_quiet[at % BUCKETS] {
+    for at in busy..=busy + BUCKET_COUNT {
+        if is_quiet[at % BUCKET_COUNT] {
             length += 1;
         } else if length > 0 {
-            runs.push(((at - length) % BUCKETS, length));
+            runs.push(((at - length) % BUCKET_COUNT, length));
             length = 0;
         }
     }
     let (start, length) = runs.into_iter().min_by_key(|(start, length)| (Reverse(*length), *start))?;
-    QuietWindow::new(start as u8, length.min(LONGEST) as u8)
+    QuietWindow::new(start as u8, length.min(MAX_BUCKETS) as u8)
 }
 
 #[cfg(test)]
@@ -127,7 +125,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Sessions at these times of each of the last days.
+    /// Returns session starts at these times of each of the last days.
     fn starts(last: Date, days: i64, times: &[(i8, i8)], zone: &TimeZone) -> Vec<Timestamp> {
         let day = |ago: i64| last.saturating_sub(ago.days());
         (0..days)
@@ -136,7 +134,7 @@ mod tests {
             .collect()
     }
 
-    /// A session in each half-hour of these.
+    /// Returns a session start in each half-hour of these hours.
     fn busy(from: i8, until: i8) -> Vec<(i8, i8)> {
         (from..until).flat_map(|hour| [(hour, 5), (hour, 35)]).collect()
     }
@@ -165,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn seven_days_of_the_last_twenty_eight_are_needed() {
+    fn seven_of_the_last_28_days_need_a_session() {
         let now = at("2026-06-30T12:00:00Z");
         let learn = |last: Date, days| {
             QuietWindow::learn(&starts(last, days, &[(9, 0)], &TimeZone::UTC), now, &TimeZone::UTC).is_some()
@@ -184,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn it_is_learned_by_the_users_clock_on_both_sides_of_a_change() {
-        // Berlin changes on 2026-03-29: the same hours of the clock are other hours of UTC.
+    fn it_is_learned_in_local_time_across_a_change() {
+        // Berlin changes on 2026-03-29, so the same local hours are other hours of UTC.
         let berlin = zone("Europe/Berlin");
         let now = at("2026-04-10T20:00:00Z");
         let starts = starts(date(2026, 4, 10), 28, &busy(6, 24), &berlin);
@@ -194,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn inside_is_by_the_users_clock() {
+    fn is_inside_uses_local_time() {
         let berlin = zone("Europe/Berlin");
         let window = QuietWindow::new(47, 13).unwrap(); // 23:30 to 06:00
         for (time, want) in [
@@ -210,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn it_starts_next_by_the_users_clock_over_both_changes() {
+    fn next_start_uses_local_time_across_both_changes() {
         let (berlin, new_york, howe) = (zone("Europe/Berlin"), zone("America/New_York"), zone("Australia/Lord_Howe"));
         for (name, zone, window, now, want) in [
             ("winter", &berlin, (47, 13), "2026-01-10T12:00:00Z", "2026-01-10T22:30:00Z"),
@@ -237,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_window_is_none() {
+    fn a_start_or_length_out_of_range_is_none() {
         for (start, length, want) in
             [(0, 6, true), (47, 16, true), (48, 6, false), (0, 5, false), (0, 17, false), (255, 255, false)]
         {
@@ -247,7 +245,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_other_beginning_comes_before_the_next(
+        fn no_other_start_comes_before_the_next(
             start in 0_u8..48, length in 6_u8..=16, minute in 0_i64..366 * 24 * 60, name in 0_usize..4,
         ) {
             let zone = zone(["Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Pacific/Chatham"][name]);
@@ -266,7 +264,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_learned_is_quiet(buckets in proptest::collection::vec(0_i64..48, 30..200)) {
+        fn a_learned_window_is_quiet(buckets in proptest::collection::vec(0_i64..48, 30..200)) {
             let now = at("2026-06-28T23:59:59Z");
             let starts: Vec<Timestamp> = buckets
                 .iter()

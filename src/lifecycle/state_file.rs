@@ -1,6 +1,6 @@
-//! `.daemon-state.json`: what the daemon was asked and has to remember over a restart.
+//! `.daemon-state.json`: pending commands and other state that survives a restart.
 //!
-//! Keys that are not ours are kept as they are: another version may want them.
+//! Unknown keys are preserved, since they may belong to another version.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,69 +17,69 @@ use crate::lifecycle::unknown_keys::{HasUnknownKeys, UnknownKeys};
 /// The file's name in the store's folder.
 pub const NAME: &str = ".daemon-state.json";
 
-/// A request that nothing took up for this long is dropped (the lifecycle's rule).
+/// Age at which a pending command is dropped at a start (the lifecycle's rule).
 const EXPIRES_AFTER: Duration = Duration::from_secs(600);
 
-/// First turns kept. Picked: more sessions than anybody opens in an hour.
-const FIRST_TURNS: usize = 256;
+/// Most pending first turns. Picked: more sessions than a user opens in an hour.
+const MAX_FIRST_TURN_COUNT: usize = 256;
 
-/// A first turn that was not taken for this long is forgotten.
+/// Age at which a pending first turn is dropped.
 const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
 
-/// The file; it is many times what [`FIRST_TURNS`] of the longest ids come to.
+/// The file. 1 MiB is many times the size with [`MAX_FIRST_TURN_COUNT`] of the longest ids.
 const FILE: AtomicFile = AtomicFile { name: NAME, max_bytes: 1 << 20 };
 
-/// Longest reason for a sleep that is kept, in characters.
+/// Longest reason for a sleep that is stored, in characters.
 const REASON_CHARS: usize = 500;
 
-/// Longest date of an asker that is kept, in characters: twice the longest RFC 3339 one.
+/// Longest date of a client that is stored, in characters: twice the longest RFC 3339 date.
 const TS_CHARS: usize = 64;
 
-/// Longest session id that is kept, in characters.
+/// Longest session id that is stored, in characters.
 const SESSION_ID_CHARS: usize = 128;
 
-/// What is kept.
+/// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DaemonState {
     /// When the daemon that wrote this started.
     pub daemon_started_at: Option<Timestamp>,
-    /// The last tick before this was written.
+    /// The last tick before the file was written.
     pub last_tick_at: Option<Timestamp>,
-    /// No sleep but on request.
+    /// Only commands lead to sleep.
     pub scheduler_paused: bool,
-    /// `[start half-hour, length]`, learned.
+    /// The learned quiet window: `[first half-hour, count of half-hours]`.
     pub quiet_window: Option<(u8, u8)>,
-    /// What the last nights brought and nobody was shown, when this was written.
+    /// Totals of the REM cycles since the last digest, when the file was written.
     pub pending_digest: Option<Digest>,
-    /// Asked to sleep.
-    pub user_sleep_request: Option<PendingRequest>,
-    /// Asked to wake.
-    pub force_wake_request: Option<PendingRequest>,
-    /// Asked for a REM cycle.
-    pub force_rem_request: Option<PendingRequest>,
-    /// Sessions whose first turn is still to come, and since when.
+    /// The last `user_initiated_sleep`.
+    pub user_sleep_request: Option<CommandRecord>,
+    /// The last `force_wake`.
+    pub force_wake_request: Option<CommandRecord>,
+    /// The last `force_rem`.
+    pub force_rem_request: Option<CommandRecord>,
+    /// Sessions without a recall yet, and when they were opened.
     pub first_turn_pending: BTreeMap<String, Timestamp>,
-    /// When a session was opened last.
+    /// When the last session was opened.
     pub last_session_open: Option<Timestamp>,
-    /// What other versions keep here.
+    /// Keys of other versions.
     #[serde(skip)]
     pub unknown_keys: UnknownKeys,
 }
 
-/// A request that waits to be taken up.
+/// A command of a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingRequest {
-    /// Why, where that is said.
+pub struct CommandRecord {
+    /// The client's reason, if it gave one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// When, as the asker said.
+    /// The client's date, as it was sent.
     pub ts: String,
-    /// When it arrived here.
+    /// When the daemon received it.
     pub asked_at: Timestamp,
-    /// Not taken up yet.
+    /// It has not been carried out or dropped yet.
     pub pending: bool,
-    /// When it was, or was dropped.
+    /// When it was carried out or dropped.
     #[serde(default)]
     pub honored_at: Option<Timestamp>,
 }
@@ -88,34 +88,34 @@ pub struct PendingRequest {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Digest {
-    /// REM cycles that were finished.
+    /// Finished REM cycles.
     pub rem_cycles_completed: u64,
-    /// Records they looked at.
+    /// Records that they examined.
     pub episodes_processed: u64,
-    /// Patterns they found.
+    /// Patterns that they found.
     pub schemas_induced_tier0: u64,
-    /// Always false: there is no model here.
+    /// Always false: no model is called.
     pub claude_call_used: bool,
 }
 
-/// A change of the state, as it was asked.
+/// A requested change of the state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StateChange {
     /// `user_initiated_sleep`
     Sleep {
-        /// Why.
+        /// The client's reason.
         reason: String,
-        /// When, as the asker says.
+        /// The client's date.
         ts: String,
     },
     /// `force_wake`
     Wake {
-        /// When, as the asker says.
+        /// The client's date.
         ts: String,
     },
     /// `force_rem`
     Rem {
-        /// When, as the asker says.
+        /// The client's date.
         ts: String,
     },
     /// `pause`
@@ -124,7 +124,7 @@ pub enum StateChange {
     Resume,
     /// `session_open`
     SessionOpen {
-        /// Whose.
+        /// The session, if the client names it.
         session_id: Option<String>,
     },
     /// From the lifecycle: the command is no longer pending.
@@ -136,10 +136,10 @@ pub enum StateChange {
 }
 
 impl DaemonState {
-    /// Takes in what was asked at `now`.
-    pub fn apply(&mut self, ask: &StateChange, now: Timestamp) {
+    /// Applies a change that was requested at `now`.
+    pub fn apply(&mut self, change: &StateChange, now: Timestamp) {
         let request = |reason: Option<&str>, ts: &str| {
-            Some(PendingRequest {
+            Some(CommandRecord {
                 reason: reason.map(|reason| cut(reason, REASON_CHARS)),
                 ts: cut(ts, TS_CHARS),
                 asked_at: now,
@@ -147,7 +147,7 @@ impl DaemonState {
                 honored_at: None,
             })
         };
-        match ask {
+        match change {
             StateChange::Sleep { reason, ts } => self.user_sleep_request = request(Some(reason), ts),
             StateChange::Wake { ts } => self.force_wake_request = request(None, ts),
             StateChange::Rem { ts } => self.force_rem_request = request(None, ts),
@@ -176,21 +176,21 @@ impl DaemonState {
         }
     }
 
-    /// What was asked and is not taken up.
+    /// Returns the pending commands.
     pub fn pending(&self) -> Vec<Command> {
-        let asks = [
+        let commands = [
             (&self.user_sleep_request, Command::Sleep),
             (&self.force_wake_request, Command::Wake),
             (&self.force_rem_request, Command::Rem),
         ];
         let pending =
-            |(request, ask): (&Option<PendingRequest>, _)| request.as_ref().filter(|one| one.pending).map(|_| ask);
-        asks.into_iter().filter_map(pending).collect()
+            |(request, ask): (&Option<CommandRecord>, _)| request.as_ref().filter(|one| one.pending).map(|_| ask);
+        commands.into_iter().filter_map(pending).collect()
     }
 
-    /// Drops requests that are too old to be meant, as at a start.
+    /// Drops the commands and first turns that have expired, at a start.
     pub fn drop_expired(&mut self, now: Timestamp) {
-        let fresh = |request: &PendingRequest| is_within(request.asked_at, now, EXPIRES_AFTER);
+        let fresh = |request: &CommandRecord| is_within(request.asked_at, now, EXPIRES_AFTER);
         for request in [&mut self.user_sleep_request, &mut self.force_wake_request, &mut self.force_rem_request] {
             *request = request.take().filter(fresh);
         }
@@ -199,7 +199,7 @@ impl DaemonState {
 
     fn forget_first_turns(&mut self, now: Timestamp) {
         self.first_turn_pending.retain(|_, since| is_within(*since, now, FIRST_TURN_KEPT));
-        while self.first_turn_pending.len() > FIRST_TURNS {
+        while self.first_turn_pending.len() > MAX_FIRST_TURN_COUNT {
             let oldest = self.first_turn_pending.iter().min_by_key(|(_, since)| **since).map(|(id, _)| id.clone());
             oldest.and_then(|id| self.first_turn_pending.remove(&id));
         }
@@ -216,21 +216,22 @@ impl HasUnknownKeys for DaemonState {
     }
 }
 
-/// Reads the state, or the defaults where there is none. A file that cannot be read as one is set
-/// aside as `NAME.bad-TIME` with a warning.
+/// Reads the file in `folder`. Returns the default if there is none. A file that does not parse is renamed to
+/// `NAME.bad-TIME` with a warning.
 pub fn load(folder: &Path, now: SystemTime) -> DaemonState {
     FILE.load(folder, now)
 }
 
-/// Writes the state so that it is on disk, whole, when this returns.
+/// Writes the file. It is complete and on disk when this returns.
 ///
 /// # Errors
-/// The system's; the old file is then still there.
+/// Any [`io::Error`] of writing, syncing or renaming the file; the old file is kept then.
 pub fn write(folder: &Path, state: &DaemonState) -> io::Result<()> {
     FILE.write(folder, state)
 }
 
-/// Times from the future, as after a clock was set back, count as just now.
+/// Returns true if `then` is at most `span` before `now`. A time in the future, as after a clock was set back, counts as
+/// now.
 fn is_within(then: Timestamp, now: Timestamp, span: Duration) -> bool {
     now.duration_since(then).unsigned_abs() <= span || then > now
 }
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_is_kept_over_a_write_and_a_read() {
+    fn changes_survive_a_write_and_a_read() {
         let folder = tempfile::tempdir().unwrap();
         let mut state: DaemonState = unknown_keys::parse(b"{\"claude_enabled\":false}").unwrap();
         assert_eq!(state.unknown_keys.text("claude_enabled"), Some("false"));
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_set_aside() {
+    fn a_file_that_does_not_parse_is_set_aside() {
         for text in [&b""[..], b"{", b"[]", b"{\"scheduler_paused\":3}", b"\xff", &vec![b' '; 2 << 20]] {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join(NAME), text).unwrap();
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_not_followed_and_leftovers_go() {
+    fn a_link_is_not_followed_and_leftovers_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");
         fs::write(&target, "{\"scheduler_paused\":true}").unwrap();
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn old_requests_and_first_turns_are_dropped() {
+    fn expired_commands_and_first_turns_are_dropped() {
         for (now, kept) in [(1000, true), (1600, true), (1601, false), (900, true)] {
             let mut state = DaemonState::default();
             state.apply(&StateChange::Rem { ts: "t".into() }, at(1000));
@@ -311,14 +312,14 @@ mod tests {
         for n in 0..300 {
             state.apply(&StateChange::SessionOpen { session_id: Some(n.to_string()) }, at(n));
         }
-        assert_eq!(state.first_turn_pending.len(), FIRST_TURNS);
+        assert_eq!(state.first_turn_pending.len(), MAX_FIRST_TURN_COUNT);
         assert!(state.first_turn_pending.contains_key("299") && !state.first_turn_pending.contains_key("0"));
         state.drop_expired(at(3600 + 298));
         assert_eq!(state.first_turn_pending.len(), 2);
     }
 
     #[test]
-    fn a_folder_that_takes_no_file_is_an_error_and_the_old_state_stays() {
+    fn a_failed_write_is_an_error_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         assert!(write(&folder.path().join("absent"), &DaemonState::default()).is_err());
         fs::create_dir(folder.path().join(NAME)).unwrap();

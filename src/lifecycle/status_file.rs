@@ -1,7 +1,7 @@
-//! `lifecycle_state.json`: how the daemon was when it was written, for people and for other programs.
+//! `lifecycle_state.json`: the lifecycle's status at the time of the last write, for people and other programs.
 //!
-//! A start reads of it what must not be forgotten, a quarantine and the failures before one, and never
-//! the state: any start is a WAKE. Keys that are not ours are kept: another version may want them.
+//! A start reads the quarantine and the step failures from it, but not the state: every start is in WAKE. Unknown keys
+//! are preserved, since they may belong to another version.
 
 use std::io;
 use std::path::Path;
@@ -17,59 +17,59 @@ use crate::lifecycle::unknown_keys::{HasUnknownKeys, UnknownKeys};
 /// The file's name in the store's folder.
 pub const NAME: &str = "lifecycle_state.json";
 
-/// Many times what it comes to.
+/// The file. 64 KiB is many times its size.
 const FILE: AtomicFile = AtomicFile { name: NAME, max_bytes: 64 << 10 };
 
 /// Longest error that is kept, in characters.
 const ERROR_CHARS: usize = 500;
 
-/// What is kept.
+/// The file's content.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LifecycleStatus {
     /// WAKE, DROWSY, SLEEP or HIBERNATION.
     pub current_state: String,
-    /// Since when.
+    /// When that state was entered.
     pub since_ts: Option<Timestamp>,
-    /// The last request, or what else woke it.
+    /// The time of the last request, or of what else woke the daemon.
     pub last_activity_ts: Option<Timestamp>,
-    /// Counts up with each write.
+    /// Incremented at each write.
     pub wrapper_event_seq: u64,
-    /// How far the REM cycle is; null where none is under way.
+    /// The progress of the REM cycle; null if none is in progress.
     pub sleep_cycle_progress: Option<CycleProgress>,
-    /// Why no cycle runs by itself; null where nothing hinders it.
+    /// The quarantine; null if there is none.
     pub quarantine: Option<Quarantine>,
-    /// Always false: it does what it says.
+    /// Always false: transitions are carried out, not only logged.
     pub shadow_run: bool,
-    /// What other versions keep here.
+    /// Keys of other versions.
     #[serde(skip)]
     pub unknown_keys: UnknownKeys,
 }
 
-/// A REM cycle that is under way or was cut short.
+/// The progress of a REM cycle that is in progress or was interrupted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CycleProgress {
-    /// The last step that is done.
+    /// The last completed step.
     pub last_completed_step: Option<String>,
-    /// How often the step behind that failed in a row.
+    /// Consecutive failures of the step after it.
     pub attempt: u32,
     /// The step that failed.
     pub failed_step: Option<String>,
-    /// Why.
+    /// Its error, at most 500 characters.
     pub last_error: Option<String>,
     /// When the cycle began.
     pub started_at: Option<Timestamp>,
 }
 
-/// No cycle runs by itself.
+/// A period in which no cycle starts by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantine {
-    /// Until then.
+    /// Its end.
     pub until_ts: Timestamp,
-    /// Why.
+    /// The reason, as a sentence.
     pub reason: String,
-    /// Since then.
+    /// Its beginning.
     pub since_ts: Timestamp,
 }
 
@@ -89,7 +89,7 @@ impl Default for LifecycleStatus {
 }
 
 impl CycleProgress {
-    /// A step has failed so often in a row.
+    /// Records the failure of a step, the `times`th in a row.
     pub fn failed(&mut self, step: &str, error: &str, times: u32) {
         self.attempt = times;
         self.failed_step = Some(step.to_owned());
@@ -107,16 +107,16 @@ impl HasUnknownKeys for LifecycleStatus {
     }
 }
 
-/// Reads it, or the defaults where there is none. A file that cannot be read as one is set aside as
+/// Reads the file in `folder`. Returns the default if there is none. A file that does not parse is renamed to
 /// `NAME.bad-TIME` with a warning.
 pub fn load(folder: &Path, now: SystemTime) -> LifecycleStatus {
     FILE.load(folder, now)
 }
 
-/// Writes it so that it is on disk, whole, when this returns.
+/// Writes the file. It is complete and on disk when this returns.
 ///
 /// # Errors
-/// The system's; the old file is then still there.
+/// Any [`io::Error`] of writing, syncing or renaming the file; the old file is kept then.
 pub fn write(folder: &Path, record: &LifecycleStatus) -> io::Result<()> {
     FILE.write(folder, record)
 }
@@ -128,7 +128,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn the_keys_are_those_of_the_older_daemon_and_others_stay() {
+    fn the_keys_are_those_of_the_python_daemon_and_unknown_keys_stay() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(NAME);
         write(folder.path(), &LifecycleStatus::default()).unwrap();
@@ -140,7 +140,7 @@ mod tests {
         text["quarantine"] =
             json!({"until_ts": "2026-05-15T02:00:00Z", "reason": "r", "since_ts": "2026-05-14T02:00:00Z"});
         text["sleep_cycle_progress"] = json!({"last_completed_step": 2, "attempt": 1});
-        // A step by its number is the older daemon's: its file as a whole is not ours to believe.
+        // A step's number is the Python daemon's: its file is not used at all.
         fs::write(&path, text.to_string()).unwrap();
         assert_eq!(load(folder.path(), SystemTime::UNIX_EPOCH), LifecycleStatus::default());
         assert!(folder.path().join(format!("{NAME}.bad-0")).exists());

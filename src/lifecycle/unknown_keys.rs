@@ -1,6 +1,6 @@
-//! What a state file holds beside what is ours: keys of another version or another program, kept byte for byte.
+//! Unknown keys of a state file, from another version or program, preserved byte for byte. Pure.
 //!
-//! A number that went through a value of ours would come back as another one where it has more digits than ours have.
+//! The values are kept as text: a number with more digits than `f64` would change if it were parsed and written.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +8,50 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The keys that are not ours, with the text of each value.
+/// Unknown keys with the text of their values.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct UnknownKeys(BTreeMap<String, Box<RawValue>>);
 
-/// What a state file is read into: its own keys, every one of which is always written, and the others.
+/// The content of a state file: its known keys, each of which is always written, and the unknown ones.
 pub(crate) trait HasUnknownKeys: Serialize + DeserializeOwned {
     fn unknown_keys(&self) -> &UnknownKeys;
     fn unknown_keys_mut(&mut self) -> &mut UnknownKeys;
 }
 
-/// A file's whole object.
+/// The file's object.
 #[derive(Serialize)]
 struct WholeObject<'a, T> {
     #[serde(flatten)]
-    ours: &'a T,
+    known: &'a T,
     #[serde(flatten)]
     unknown: &'a BTreeMap<String, Box<RawValue>>,
 }
 
-/// Reads a file's text.
+/// Parses a file's text.
 ///
 /// # Errors
-/// Where it is no object of ours.
+/// If it is not a JSON object, or if a known key has a value of another type.
 pub(crate) fn parse<T: HasUnknownKeys>(text: &[u8]) -> serde_json::Result<T> {
     let UnknownKeys(mut unknown) = serde_json::from_slice(text)?;
     let mut found: T = serde_json::from_slice(text)?;
-    let ours: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&serde_json::to_vec(&found)?)?;
-    unknown.retain(|key, _| !ours.contains_key(key));
+    let known: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&serde_json::to_vec(&found)?)?;
+    unknown.retain(|key, _| !known.contains_key(key));
     *found.unknown_keys_mut() = UnknownKeys(unknown);
     Ok(found)
 }
 
-/// The text that [`parse`] gives the same of.
-pub(crate) fn to_json<T: HasUnknownKeys>(ours: &T) -> serde_json::Result<Vec<u8>> {
-    let UnknownKeys(unknown) = ours.unknown_keys();
-    serde_json::to_vec_pretty(&WholeObject { ours, unknown })
+/// Returns the text that [`parse`] reads as this value.
+///
+/// # Errors
+/// If a known value cannot be serialized.
+pub(crate) fn to_json<T: HasUnknownKeys>(known: &T) -> serde_json::Result<Vec<u8>> {
+    let UnknownKeys(unknown) = known.unknown_keys();
+    serde_json::to_vec_pretty(&WholeObject { known, unknown })
 }
 
 impl UnknownKeys {
-    /// The text of a key's value.
+    /// Returns the text of a key's value.
     pub fn text(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(|value| value.get())
     }
@@ -58,7 +61,7 @@ impl UnknownKeys {
     }
 }
 
-/// The same keys with the same texts.
+/// Equal if the keys and the texts of their values are.
 impl PartialEq for UnknownKeys {
     fn eq(&self, with: &UnknownKeys) -> bool {
         self.texts().eq(with.texts())
@@ -71,7 +74,7 @@ mod tests {
     use crate::lifecycle::status_file::LifecycleStatus;
 
     #[test]
-    fn what_is_not_ours_is_written_as_it_was_read() {
+    fn unknown_keys_are_written_as_they_were_read() {
         for value in [
             "1.50",
             "[43,555555555555555555555555555555555555555512]",
@@ -93,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_of_ours_is_refused() {
+    fn a_text_that_is_not_such_an_object_is_an_error() {
         for text in [&b"[]"[..], b"[\"WAKE\"]", b"null", b"{\"x\":1}}", b"{\"x\":\"\xff\"}", b"{\"shadow_run\":0}", b""]
         {
             assert!(parse::<LifecycleStatus>(text).is_err(), "{:?}", String::from_utf8_lossy(text));

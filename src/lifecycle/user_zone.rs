@@ -1,7 +1,7 @@
-//! The user's time zone: the one that an older daemon has written to `config.json`, else the system's.
+//! The user's time zone: the one that the Python daemon wrote to `config.json`, else the system's.
 //!
-//! A zone's own file is read where it is known which one that is. jiff's way to it is a list of all zones
-//! that there are, made by a walk through their folders: milliseconds of every start, and 100 KiB that stay.
+//! The zone's own file is read if its name is known. jiff would list all zones by walking their folders, which costs
+//! milliseconds at every start and 100 KiB of memory.
 
 use std::env;
 use std::fs::{self, OpenOptions};
@@ -15,37 +15,37 @@ use serde_json::Value;
 /// The file's name in the store's folder.
 const NAME: &str = "config.json";
 
-/// Largest file that is read. Picked: many times what was ever in it.
+/// Largest file that is read. Picked: many times the usual size.
 const MAX_FILE_BYTES: u64 = 64 << 10;
 
-/// Where zones' files are, and which one is the system's: tzfile(5), localtime(5).
+/// The folder of the zones' files, and the link to the system's: tzfile(5), localtime(5).
 const ZONES: &str = "/usr/share/zoneinfo/";
 const LOCAL: &str = "/etc/localtime";
 
-/// The time zone of whoever uses the store in `folder`. A file that says none, or one that is not known
-/// here, is passed over with a warning.
+/// Returns the time zone of the user of the store in `folder`. A file that cannot be read or names an unknown zone is
+/// ignored with a warning.
 pub fn of(folder: &Path) -> TimeZone {
     match read(&folder.join(NAME)) {
         Ok(None) => system(),
         Ok(Some(name)) => named(&name).map_or_else(|| TimeZone::get(&name), Ok).unwrap_or_else(|error| {
-            log::warn!("{NAME} names the time zone '{name}' ({error}): the system's is used");
+            log::warn!("{NAME}: unknown time zone '{name}' ({error}): using the system's");
             system()
         }),
         Err(error) => {
-            log::warn!("{NAME} cannot be read ({error}): the system's time zone is used");
+            log::warn!("{NAME} cannot be read ({error}): using the system's time zone");
             system()
         }
     }
 }
 
-/// The system's time zone, or that of the variable `TZ`.
+/// Returns the time zone of the variable `TZ`, else the system's.
 pub fn system() -> TimeZone {
     let local = || named(fs::read_link(LOCAL).ok()?.to_str()?.rsplit_once("zoneinfo/")?.1);
-    let is_told = ["TZ", "TZDIR"].iter().any(|name| env::var_os(name).is_some());
-    if is_told { None } else { local() }.unwrap_or_else(TimeZone::system)
+    let is_set = ["TZ", "TZDIR"].iter().any(|name| env::var_os(name).is_some());
+    if is_set { None } else { local() }.unwrap_or_else(TimeZone::system)
 }
 
-/// The zone of this name, from its file alone.
+/// Returns the zone of this name, read from its file alone.
 fn named(name: &str) -> Option<TimeZone> {
     let is_plain = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-_".contains(&byte))
@@ -72,10 +72,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_zone_of_its_own_file_is_the_one_that_jiff_finds() {
+    fn a_zone_read_from_its_file_is_the_one_that_jiff_finds() {
         assert_eq!(system(), TimeZone::system());
         for name in ["Europe/Berlin", "Asia/Kathmandu", "Etc/GMT+12", "America/Argentina/Ushuaia"] {
-            // Where no zones are installed jiff has none either.
+            // If no zones are installed jiff has none either.
             assert_eq!(named(name), TimeZone::get(name).ok(), "{name}");
         }
         for name in ["", "/etc/localtime", "../zoneinfo/Europe/Berlin", "Europe//Berlin", "Europe", "Europe/", "x\0"] {
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_says_it_where_it_does() {
+    fn config_json_takes_precedence_if_it_names_a_known_zone() {
         let folder = tempfile::tempdir().unwrap();
         let system = TimeZone::system();
         assert_eq!(of(folder.path()), system);

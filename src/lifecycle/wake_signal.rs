@@ -1,5 +1,5 @@
-//! `wake.signal`: what a client leaves in the store's folder that could not connect. A start is a WAKE
-//! whatever it says, so the file has only to go.
+//! `wake.signal`: a file that a client creates in the store's folder if it cannot connect. Every start is in WAKE, so the
+//! daemon only removes it.
 
 use std::fs;
 use std::io;
@@ -8,10 +8,10 @@ use std::path::Path;
 /// The file's name in the store's folder.
 pub const NAME: &str = "wake.signal";
 
-/// Removes it. Was it there?
+/// Removes the file. Returns true if there was one.
 ///
 /// # Errors
-/// The system's.
+/// Any [`io::Error`] of removing it, except [`io::ErrorKind::NotFound`].
 pub fn remove(folder: &Path) -> io::Result<bool> {
     match fs::remove_file(folder.join(NAME)) {
         Ok(()) => Ok(true),
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_once() {
+    fn it_is_removed_once() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(NAME), "{").unwrap();
         assert_eq!(remove(folder.path()).ok(), Some(true));

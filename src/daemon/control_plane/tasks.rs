@@ -104,7 +104,7 @@ impl DaemonControlPlane {
         let (maintenance, zone) = (self.rem_cycle.maintenance().clone(), self.quiet_hours.zone().clone());
         let learn = move || {
             // One more day than the window's, since those are days of the user's time zone.
-            let since = at.as_microsecond() - (quiet_window::DAYS + 1) * DAY_US;
+            let since = at.as_microsecond() - (quiet_window::LOOKBACK_DAYS + 1) * DAY_US;
             TaskResult::Learned(maintenance.session_starts(since).map(|starts| {
                 let starts: Vec<_> = starts.into_iter().flat_map(Timestamp::from_microsecond).collect();
                 QuietWindow::learn(&starts, at, &zone)
