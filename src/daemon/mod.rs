@@ -96,7 +96,7 @@ pub fn serve(
     let plane = DaemonControlPlane::new(Parts {
         store: options.store,
         records: memory.records(),
-        maintenance: memory.night(),
+        maintenance: memory.maintenance(),
         notifier,
         thresholds: options.thresholds,
         socket: listener.bound_path(),

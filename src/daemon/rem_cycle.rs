@@ -8,12 +8,12 @@ use serde::Serialize;
 use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::CallError;
 use crate::lifecycle::machine::Event;
-use crate::memory::{Chunk, Cycle, CycleTotals, Night, StepReport, Told};
+use crate::memory::{ChunkOutcome, Cycle, CycleTotals, FileOutcome, Maintenance, StepReport};
 use crate::serve::control_plane::Task;
 
 /// The cycle in progress, and metrics of the cycles so far.
 pub(crate) struct RemCycleRunner {
-    maintenance: Night,
+    maintenance: Maintenance,
     /// `None` while a chunk runs, or if no cycle is in progress.
     cycle: Option<Cycle>,
     metrics: CycleMetrics,
@@ -43,23 +43,23 @@ pub(crate) struct ChunkEffects {
     /// A step that is complete, or the one that failed and its error.
     pub(crate) step: Option<(StepReport, Option<String>)>,
     /// The outcomes of files of deferred captures.
-    pub(crate) files: Vec<Told>,
+    pub(crate) files: Vec<FileOutcome>,
     /// The event for the machine.
     pub(crate) event: Option<Event>,
 }
 
 impl RemCycleRunner {
-    pub(crate) fn new(maintenance: Night) -> RemCycleRunner {
-        let metrics = CycleMetrics { steps: Night::STEPS, ..CycleMetrics::default() };
+    pub(crate) fn new(maintenance: Maintenance) -> RemCycleRunner {
+        let metrics = CycleMetrics { steps: Maintenance::STEPS, ..CycleMetrics::default() };
         RemCycleRunner { maintenance, cycle: None, metrics }
     }
 
     /// Returns true if there are changes that no finished cycle has processed.
     pub(crate) fn has_changes(&self) -> bool {
-        self.maintenance.has_news()
+        self.maintenance.has_changes()
     }
 
-    pub(crate) fn maintenance(&self) -> &Night {
+    pub(crate) fn maintenance(&self) -> &Maintenance {
         &self.maintenance
     }
 
@@ -76,8 +76,9 @@ impl RemCycleRunner {
             return (guarded(move || TaskResult::CycleBegun(maintenance.begin()), panicked), None);
         };
         let (new_step, step) = (cycle.new_step(), cycle.step().unwrap_or("end"));
-        let panicked =
-            move |panic| TaskResult::ChunkRan(Chunk::Failed(StepReport::nothing(step), CallError::failed(panic)));
+        let panicked = move |panic| {
+            TaskResult::ChunkRan(ChunkOutcome::Failed(StepReport::nothing(step), CallError::failed(panic)))
+        };
         (guarded(move || TaskResult::ChunkRan(maintenance.chunk(cycle)), panicked), new_step)
     }
 
@@ -94,19 +95,19 @@ impl RemCycleRunner {
     }
 
     /// Applies the result of a chunk.
-    pub(crate) fn ran(&mut self, outcome: Chunk) -> ChunkEffects {
+    pub(crate) fn ran(&mut self, outcome: ChunkOutcome) -> ChunkEffects {
         match outcome {
-            Chunk::Ran { cycle, completed, told } => {
+            ChunkOutcome::Ran { cycle, completed, told } => {
                 self.keep_cycle(cycle);
                 ChunkEffects { step: completed.map(|report| (report, None)), files: told, event: None }
             }
-            Chunk::Ended(totals) => {
+            ChunkOutcome::Ended(totals) => {
                 self.drop_cycle();
                 self.metrics.finished += 1;
                 self.metrics.totals = totals;
                 ChunkEffects { event: Some(Event::CycleEnded), ..ChunkEffects::default() }
             }
-            Chunk::Failed(report, error) => self.fail(report, &error),
+            ChunkOutcome::Failed(report, error) => self.fail(report, &error),
         }
     }
 
@@ -119,7 +120,7 @@ impl RemCycleRunner {
     /// Drops the cycle between two chunks.
     pub(crate) fn drop_cycle(&mut self) {
         self.cycle = None;
-        (self.metrics.step, self.metrics.steps_done, self.metrics.steps) = (None, 0, Night::STEPS);
+        (self.metrics.step, self.metrics.steps_done, self.metrics.steps) = (None, 0, Maintenance::STEPS);
     }
 
     fn keep_cycle(&mut self, cycle: Cycle) {

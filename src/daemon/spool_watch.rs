@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::lifecycle::state::State;
-use crate::memory::Next;
+use crate::memory::NextRun;
 use crate::serve::control_plane::Now;
 
 /// Longest wait for the next attempt, whatever date a file's name has.
@@ -57,16 +57,16 @@ impl SpoolWatch {
     }
 
     /// Ends a batch; `next` says when the next one is due.
-    pub(crate) fn ended(&mut self, next: Next, now: Now) {
+    pub(crate) fn ended(&mut self, next: NextRun, now: Now) {
         self.due = match next {
-            Next::Now => Due::Files(now.instant),
-            Next::At(us) => {
+            NextRun::Now => Due::Files(now.instant),
+            NextRun::At(us) => {
                 let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 let ahead = u64::try_from(us).map(Duration::from_micros).unwrap_or_default().saturating_sub(wall);
                 Due::Files(now.instant + ahead.min(MAX_WAIT))
             }
             // Counted from the batch's beginning, so that it shares a wake-up with the check of the socket.
-            Next::Nothing => {
+            NextRun::Nothing => {
                 let began = if let Due::Running(began) = self.due { began } else { now.instant };
                 Due::Check(began + self.interval)
             }
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(watch.deadline(State::Sleep), Some(start), "files that wait at the start are drained in any state");
         watch.started(start);
         assert_eq!(watch.deadline(State::Wake), None);
-        watch.ended(Next::Nothing, at(start, 5, 0));
+        watch.ended(NextRun::Nothing, at(start, 5, 0));
         assert_eq!(watch.deadline(State::Wake), Some(start + INTERVAL));
         assert_eq!(watch.deadline(State::Sleep), None);
         watch.wake(start + Duration::from_secs(20));
@@ -110,7 +110,7 @@ mod tests {
         let wait = |due_seconds: i64, wall: u64| {
             let mut watch = SpoolWatch::new(INTERVAL, start);
             watch.started(start);
-            watch.ended(Next::At(due_seconds * 1_000_000), at(start, 0, wall));
+            watch.ended(NextRun::At(due_seconds * 1_000_000), at(start, 0, wall));
             watch.deadline(State::Sleep).expect("files wait").duration_since(start)
         };
         assert_eq!(wait(1_000_060, 1_000_000), INTERVAL);

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::dispatch::{CallError, Panicked};
 use crate::lifecycle::quiet_window::QuietWindow;
-use crate::memory::{Chunk, Cycle, Drained};
+use crate::memory::{ChunkOutcome, Cycle, DrainReport};
 use crate::serve::control_plane::Task;
 use crate::sys::listener::{BindError, Listener};
 
@@ -20,9 +20,9 @@ pub(crate) enum TaskResult {
     /// Of beginning a cycle.
     CycleBegun(Result<Cycle, CallError>),
     /// Of a chunk of the cycle.
-    ChunkRan(Chunk),
+    ChunkRan(ChunkOutcome),
     /// Of a batch of deferred captures.
-    Drained(Result<Drained, CallError>),
+    DrainReport(Result<DrainReport, CallError>),
     /// Of learning the quiet window.
     Learned(Result<Option<QuietWindow>, CallError>),
     /// Of checking the socket's path: a listener if it was bound again.

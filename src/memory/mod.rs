@@ -26,8 +26,10 @@ mod test_support;
 mod text;
 mod transfer;
 
-pub use consolidation::maintenance::{Chunk, Cycle, Night, StepReport};
-pub use ingest::drain::{Drained, Next, Told};
+pub use consolidation::cycle::Cycle;
+pub use consolidation::maintenance::{ChunkOutcome, Maintenance};
+pub use consolidation::step::{StepCounts, StepReport};
+pub use ingest::drain::{DrainReport, FileOutcome, NextRun};
 pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;

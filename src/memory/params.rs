@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 
 /// Reads a required id.
 ///
@@ -39,10 +39,10 @@ pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uu
 ///
 /// # Errors
 /// -32602 where it is there and no date.
-pub(crate) fn time(params: &Params<'_>, name: &str, end: DayEnd) -> Result<Option<Moment>, CallError> {
+pub(crate) fn time(params: &Params<'_>, name: &str, end: DateBound) -> Result<Option<UnixMicros>, CallError> {
     let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
     let Some(text) = params.string_opt(name)? else { return Ok(None) };
-    Moment::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
+    UnixMicros::parse(&text, end).map(Some).ok_or_else(|| CallError::invalid(name, expected))
 }
 
 fn parse(name: &str, text: &str) -> Result<Uuid, CallError> {

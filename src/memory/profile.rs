@@ -10,14 +10,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rusqlite::Connection;
 use serde_json::{Map, Number, Value, json};
 
-use crate::memory::store::error::Fault;
+use crate::memory::store::error::StoreError;
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 pub(crate) const VALUE_BYTES: usize = 16 << 10;
 
 /// What a knob may be set to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum KnobKind {
     Choice(&'static [&'static str]),
     Switch,
     /// A number from 0 to 1.
@@ -28,31 +28,35 @@ pub(crate) enum Kind {
 
 pub(crate) struct Knob {
     pub(crate) name: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: KnobKind,
     /// The default, as JSON.
     pub(crate) default: &'static str,
 }
 
 /// Sorted by name.
 pub(crate) const KNOBS: [Knob; 11] = [
-    knob("camouflaging_relaxation", Kind::Share, "0.0"),
-    knob("demand_avoidance_tolerance", Kind::Choice(&["collaborative", "neutral", "imperative"]), "\"collaborative\""),
+    knob("camouflaging_relaxation", KnobKind::Share, "0.0"),
+    knob(
+        "demand_avoidance_tolerance",
+        KnobKind::Choice(&["collaborative", "neutral", "imperative"]),
+        "\"collaborative\"",
+    ),
     knob(
         "dunn_quadrant",
-        Kind::Choice(&["neutral", "low-registration", "seeking", "sensitive", "avoiding"]),
+        KnobKind::Choice(&["neutral", "low-registration", "seeking", "sensitive", "avoiding"]),
         "\"neutral\"",
     ),
-    knob("inertia_awareness", Kind::Switch, "false"),
-    knob("interest_boost", Kind::Share, "0.0"),
-    knob("literal_preservation", Kind::Choice(&["strong", "medium", "loose"]), "\"strong\""),
-    knob("masking_off", Kind::Switch, "true"),
-    knob("monotropism_depth", Kind::Shares, "{}"),
-    knob("scene_construction_scaffold", Kind::Switch, "true"),
-    knob("task_support", Kind::Choice(&["blank_recall", "cued_recognition"]), "\"cued_recognition\""),
-    knob("wake_depth", Kind::Choice(&["minimal", "standard", "deep"]), "\"minimal\""),
+    knob("inertia_awareness", KnobKind::Switch, "false"),
+    knob("interest_boost", KnobKind::Share, "0.0"),
+    knob("literal_preservation", KnobKind::Choice(&["strong", "medium", "loose"]), "\"strong\""),
+    knob("masking_off", KnobKind::Switch, "true"),
+    knob("monotropism_depth", KnobKind::Shares, "{}"),
+    knob("scene_construction_scaffold", KnobKind::Switch, "true"),
+    knob("task_support", KnobKind::Choice(&["blank_recall", "cued_recognition"]), "\"cued_recognition\""),
+    knob("wake_depth", KnobKind::Choice(&["minimal", "standard", "deep"]), "\"minimal\""),
 ];
 
-const fn knob(name: &'static str, kind: Kind, default: &'static str) -> Knob {
+const fn knob(name: &'static str, kind: KnobKind, default: &'static str) -> Knob {
     Knob { name, kind, default }
 }
 
@@ -104,8 +108,8 @@ impl Profiles {
     /// its default used.
     ///
     /// # Errors
-    /// See [`Fault`].
-    pub(crate) fn load(connection: &Connection) -> Result<Profiles, Fault> {
+    /// See [`StoreError`].
+    pub(crate) fn load(connection: &Connection) -> Result<Profiles, StoreError> {
         let default = |knob: &Knob| serde_json::from_str(knob.default).unwrap_or(Value::Null);
         let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), default(knob))).collect();
         let mut rows = connection.prepare("SELECT knob, value FROM profile")?;
@@ -162,14 +166,14 @@ pub(crate) fn find(name: &str) -> Option<&'static Knob> {
 }
 
 /// The value as it is kept, or why it is refused.
-pub(crate) fn check(kind: Kind, value: Value) -> Result<Value, String> {
+pub(crate) fn check(kind: KnobKind, value: Value) -> Result<Value, String> {
     match (kind, value) {
-        (Kind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => Ok(Value::String(name)),
-        (Kind::Choice(names), value) => Err(format!("{} is none of {}", short(&value), names.join(", "))),
-        (Kind::Switch, Value::Bool(on)) => Ok(Value::Bool(on)),
-        (Kind::Switch, value) => Err(format!("{} is neither true nor false", short(&value))),
-        (Kind::Share, value) => share(&value),
-        (Kind::Shares, Value::Object(map)) => map
+        (KnobKind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => Ok(Value::String(name)),
+        (KnobKind::Choice(names), value) => Err(format!("{} is none of {}", short(&value), names.join(", "))),
+        (KnobKind::Switch, Value::Bool(on)) => Ok(Value::Bool(on)),
+        (KnobKind::Switch, value) => Err(format!("{} is neither true nor false", short(&value))),
+        (KnobKind::Share, value) => share(&value),
+        (KnobKind::Shares, Value::Object(map)) => map
             .into_iter()
             .map(|(domain, value)| match share(&value) {
                 Ok(share) => Ok((domain, share)),
@@ -177,7 +181,7 @@ pub(crate) fn check(kind: Kind, value: Value) -> Result<Value, String> {
             })
             .collect::<Result<Map<_, _>, _>>()
             .map(Value::Object),
-        (Kind::Shares, value) => Err(format!("{} is no object of domains and numbers", short(&value))),
+        (KnobKind::Shares, value) => Err(format!("{} is no object of domains and numbers", short(&value))),
     }
 }
 
@@ -195,11 +199,11 @@ fn short(value: &Value) -> String {
     }
 }
 
-pub(crate) fn schema(kind: Kind) -> String {
+pub(crate) fn schema(kind: KnobKind) -> String {
     match kind {
-        Kind::Choice(names) => format!("enum:{}", names.join("|")),
-        Kind::Switch => "bool".into(),
-        Kind::Share => "float_range:0.0..1.0".into(),
-        Kind::Shares => "dict:str:float_range:0.0..1.0".into(),
+        KnobKind::Choice(names) => format!("enum:{}", names.join("|")),
+        KnobKind::Switch => "bool".into(),
+        KnobKind::Share => "float_range:0.0..1.0".into(),
+        KnobKind::Shares => "dict:str:float_range:0.0..1.0".into(),
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::maintenance::Night;
-use crate::memory::model::time::Moment;
+use crate::memory::consolidation::maintenance::Maintenance;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::{self, Profiles};
 use crate::memory::session::SessionState;
-use crate::memory::store::changes::News;
-use crate::memory::store::error::Fault;
+use crate::memory::store::changes::ChangeTracker;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, OpenError};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
-use crate::memory::transfer::gate::Gate;
+use crate::memory::transfer::gate::MaintenanceLock;
 use crate::sys::lock::FileLock;
 
 /// An open store with its methods. Dropping it commits what waits and closes the store.
@@ -24,11 +24,11 @@ pub struct Memory {
     pub(crate) folder: Arc<Path>,
     /// The database in it.
     pub(crate) path: Arc<Path>,
-    clock: fn() -> Moment,
+    clock: fn() -> UnixMicros,
     pub(crate) profiles: Arc<Profiles>,
     pub(crate) session_state: Arc<SessionState>,
-    pub(crate) news: Arc<News>,
-    pub(crate) gate: Gate,
+    pub(crate) news: Arc<ChangeTracker>,
+    pub(crate) gate: MaintenanceLock,
     // In this order: the lock goes once the writer has ended.
     pub(crate) writer: Writer,
     _lock: FileLock,
@@ -49,15 +49,15 @@ impl Memory {
     /// # Errors
     /// See [`OpenError`]: what is there was left as it was.
     pub fn open(folder: &Path) -> Result<Memory, OpenError> {
-        Memory::open_with(folder, Moment::now)
+        Memory::open_with(folder, UnixMicros::now)
     }
 
-    pub(crate) fn open_with(folder: &Path, clock: fn() -> Moment) -> Result<Memory, OpenError> {
+    pub(crate) fn open_with(folder: &Path, clock: fn() -> UnixMicros) -> Result<Memory, OpenError> {
         let store = open::open(folder)?;
-        let failed = |fault: Fault| OpenError::from_fault(&store.path, fault);
+        let failed = |fault: StoreError| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
-        let news = Arc::new(News::load(&store.connection).map_err(|error| failed(error.into()))?);
+        let news = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
         let writer = Writer::start(store.connection, news.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
@@ -68,7 +68,7 @@ impl Memory {
             profiles,
             session_state: Arc::new(session_state),
             news,
-            gate: Gate::default(),
+            gate: MaintenanceLock::default(),
             writer,
             _lock: store.lock,
         })
@@ -81,8 +81,8 @@ impl Memory {
 
     /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
     /// dropped, what it asks fails.
-    pub fn night(&self) -> Night {
-        Night {
+    pub fn maintenance(&self) -> Maintenance {
+        Maintenance {
             follow: self.writer.follow(),
             session_state: self.session_state.clone(),
             folder: self.folder.clone(),
@@ -91,7 +91,7 @@ impl Memory {
         }
     }
 
-    pub(crate) fn now(&self) -> Moment {
+    pub(crate) fn now(&self) -> UnixMicros {
         (self.clock)()
     }
 }

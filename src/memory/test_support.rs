@@ -5,9 +5,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::dispatch::{CallError, Runner};
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::service::Memory;
-use crate::memory::store::open::{self, FILE_NAME, Use};
+use crate::memory::store::open::{self, Access, FILE_NAME};
 
 pub(crate) use crate::memory::properties::call_on;
 
@@ -19,7 +19,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// 2024-06-01T12:00:00Z
-    pub(crate) const NOW: Moment = Moment(1_717_243_200_000_000);
+    pub(crate) const NOW: UnixMicros = UnixMicros(1_717_243_200_000_000);
 
     pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
@@ -33,7 +33,7 @@ impl Bench {
     }
 
     /// The same, with another clock.
-    pub(crate) fn restart_at(&mut self, clock: fn() -> Moment) {
+    pub(crate) fn restart_at(&mut self, clock: fn() -> UnixMicros) {
         let elsewhere = tempfile::tempdir().unwrap();
         self.memory = Memory::open(elsewhere.path()).unwrap();
         self.memory = Memory::open_with(self.folder.path(), clock).unwrap();
@@ -59,13 +59,13 @@ impl Bench {
 
     /// Runs SQL behind the store's back.
     pub(crate) fn sql(&self, sql: &str) {
-        let connection = open::connect(&self.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        let connection = open::connect(&self.folder.path().join(FILE_NAME), Access::Write).unwrap();
         connection.execute_batch(sql).unwrap();
     }
 
     /// The one value that a query with one number in it gives.
     pub(crate) fn row<T: FromSql>(&self, sql: &str, number: i64) -> T {
-        let connection = open::connect(&self.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        let connection = open::connect(&self.folder.path().join(FILE_NAME), Access::Read).unwrap();
         connection.query_row(sql, [number], |row| row.get(0)).unwrap()
     }
 }

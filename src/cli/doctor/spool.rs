@@ -7,7 +7,7 @@ use super::DoctorContext;
 use super::files::listed;
 use super::finding::{Findings, Fix};
 use crate::cli::support::values::{counted, size_in_words, time_in_words};
-use crate::memory::spool::{self, Kind};
+use crate::memory::spool::{self, SpoolFileKind};
 
 /// Age of a file from which a running daemon is late. It drains a file within two minutes, and many files in a few more.
 const DRAIN_TIME: Duration = Duration::from_secs(600);
@@ -26,25 +26,25 @@ pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
     for (path, about) in listed(&folder).filter(|(_, about)| about.is_file()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         match spool::kind(&name) {
-            Some(Kind::Waiting) => {
+            Some(SpoolFileKind::Waiting) => {
                 waiting += 1;
                 bytes += about.len();
                 oldest = oldest.max(age(&about));
             }
-            Some(Kind::Failed(again)) => {
+            Some(SpoolFileKind::Failed(again)) => {
                 let remedy = format_args!("none needed: it is retried automatically; iaid log shows why it failed");
                 findings.warn(format_args!("{name} could not be stored"), remedy);
                 findings.fixed_by(vec![Fix::Rename(path.clone(), folder.join(again))]);
             }
-            Some(Kind::GivenUp) => {
+            Some(SpoolFileKind::GivenUp) => {
                 let what = format_args!("{name} was abandoned: it has invalid lines, or failed too often");
                 findings.warn(what, format_args!("repair its content and rename it to NAME.jsonl in {shown}"));
             }
-            Some(Kind::Live) if age(&about) > ABANDONED_AGE => {
+            Some(SpoolFileKind::Live) if age(&about) > ABANDONED_AGE => {
                 let remedy = format_args!("if nothing writes it any more, rename it to NAME.jsonl in {shown}");
                 findings.warn(format_args!("{name} ({live}) has not been written for a day"), remedy);
             }
-            Some(Kind::Live) | None => {}
+            Some(SpoolFileKind::Live) | None => {}
         }
         if findings.all.len() >= MAX_LISTED {
             break;

@@ -33,7 +33,7 @@ use crate::lifecycle::state_file::{self, DaemonState, StateChange};
 use crate::lifecycle::state_writer::StateWriter;
 use crate::lifecycle::status_file::Quarantine;
 use crate::lifecycle::{user_zone, wake_signal};
-use crate::memory::Night;
+use crate::memory::Maintenance;
 use crate::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
 use crate::sys::listener::BoundPath;
 use crate::sys::notify::Notifier;
@@ -46,7 +46,7 @@ pub(crate) struct Parts {
     pub(crate) store: PathBuf,
     /// The number of records.
     pub(crate) records: Arc<AtomicU64>,
-    pub(crate) maintenance: Night,
+    pub(crate) maintenance: Maintenance,
     pub(crate) notifier: Notifier,
     pub(crate) thresholds: Thresholds,
     /// The socket's path; `None` for an inherited listener, whose owner starts the daemon again.
@@ -394,7 +394,7 @@ mod tests {
             let plane = DaemonControlPlane::new(Parts {
                 store: folder.path().into(),
                 records: memory.records(),
-                maintenance: memory.night(),
+                maintenance: memory.maintenance(),
                 notifier: Notifier::from_env(),
                 thresholds: Thresholds::default(),
                 socket: None,

@@ -18,7 +18,7 @@ use crate::lifecycle::quiet_window::{self, QuietWindow};
 use crate::lifecycle::state::{Command, State};
 use crate::lifecycle::state_file::{self, Digest, StateChange};
 use crate::lifecycle::state_writer::MirroredFields;
-use crate::memory::{Drained, Told};
+use crate::memory::{DrainReport, FileOutcome};
 use crate::serve::control_plane::{LoopCommands, Now};
 use crate::sys::{memory, process};
 use crate::wire::reply;
@@ -67,8 +67,8 @@ impl DaemonControlPlane {
         } else if self.spool.deadline(self.machine.state()).is_some_and(|due| due <= now) {
             self.spool.started(now);
             let maintenance = self.rem_cycle.maintenance().clone();
-            let panicked = |panic| TaskResult::Drained(Err(CallError::failed(panic)));
-            let drain = move || TaskResult::Drained(maintenance.drain(at.as_microsecond()));
+            let panicked = |panic| TaskResult::DrainReport(Err(CallError::failed(panic)));
+            let drain = move || TaskResult::DrainReport(maintenance.drain(at.as_microsecond()));
             self.is_background_busy = true;
             commands.run_task(guarded(drain, panicked));
         }
@@ -160,7 +160,7 @@ impl DaemonControlPlane {
                 let effects = self.rem_cycle.ran(outcome);
                 self.apply_effects(effects, now);
             }
-            TaskResult::Drained(outcome) => {
+            TaskResult::DrainReport(outcome) => {
                 self.is_background_busy = false;
                 self.drained(outcome, now);
             }
@@ -222,7 +222,7 @@ impl DaemonControlPlane {
                     progress.failed(report.step, error, before.map_or(0, |(_, times)| times) + 1);
                 }
             }
-            let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts);
+            let (step, duration_sec, counts) = (report.step, report.duration_sec, report.counts.by_name().clone());
             self.journal.push(at, Entry::SleepStepCompleted { step, duration_sec, counts, error });
         }
         if effects.event == Some(Event::CycleEnded) {
@@ -235,7 +235,7 @@ impl DaemonControlPlane {
         }
     }
 
-    fn drained(&mut self, outcome: Result<Drained, CallError>, now: Now) {
+    fn drained(&mut self, outcome: Result<DrainReport, CallError>, now: Now) {
         let at = timestamp(now.wall);
         match outcome {
             Ok(drained) => {
@@ -281,15 +281,15 @@ fn event(change: &StateChange) -> Option<Event> {
 }
 
 /// Returns the journal entry for a file of deferred captures.
-fn spool_entry(file: Told) -> Entry {
+fn spool_entry(file: FileOutcome) -> Entry {
     match file {
-        Told::Finished { file, inserted, reinforced, skipped } => {
+        FileOutcome::Finished { file, inserted, reinforced, skipped } => {
             Entry::SpoolDrained { file, inserted, reinforced, skipped }
         }
-        Told::SetAside { file, attempt, retry_us, reason } => {
+        FileOutcome::SetAside { file, attempt, retry_us, reason } => {
             let retry_at = Timestamp::from_microsecond(retry_us).unwrap_or(Timestamp::MAX);
             Entry::SpoolSetAside { file, attempt, retry_at, reason }
         }
-        Told::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
+        FileOutcome::GivenUp { file, reason } => Entry::SpoolGivenUp { file, reason },
     }
 }

@@ -9,14 +9,14 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence::{Learning, Span};
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
+use crate::memory::consolidation::cooccurrence::{CooccurrenceLearner, LearningScope};
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
 use crate::memory::graph::cooccurrence;
-use crate::memory::graph::links::{self, Kind};
+use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::record::Tier;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::tokenizer;
 
@@ -50,15 +50,15 @@ const NEAR: i64 = 200;
 /// # Errors
 /// The database's.
 pub(crate) fn chunk(
-    group: &mut Group<'_>,
+    transaction: &mut WriteTransaction<'_>,
     linked: i64,
-    learning: &mut Learning,
-    now: Moment,
+    learning: &mut CooccurrenceLearner,
+    now: UnixMicros,
     deadline: Instant,
-) -> Result<Chunk, CallError> {
-    let connection = group.connection;
-    let end = group.first_unindexed().unwrap_or(i64::MAX);
-    let span = Span::until(deadline, connection)?;
+) -> Result<StepOutcome, CallError> {
+    let connection = transaction.connection;
+    let end = transaction.first_unindexed().unwrap_or(i64::MAX);
+    let span = LearningScope::until(deadline, connection)?;
     let mut next = connection.prepare_cached(
         "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
@@ -93,16 +93,22 @@ pub(crate) fn chunk(
         }
     }
     cooccurrence::keep_cursor(connection, learned)?;
-    Ok(Chunk {
+    Ok(StepOutcome {
         cursor: Some(linked),
         progress,
-        counts: Counts::from([("examined", examined), ("learned", words), ("linked", links)]),
+        counts: StepCounts::from([("examined", examined), ("learned", words), ("linked", links)]),
         told: Vec::new(),
     })
 }
 
 /// Links one record to earlier ones; gives the number of new links.
-fn associate(connection: &Connection, seq: i64, session: i64, text: &str, now: Moment) -> Result<u64, rusqlite::Error> {
+fn associate(
+    connection: &Connection,
+    seq: i64,
+    session: i64,
+    text: &str,
+    now: UnixMicros,
+) -> Result<u64, rusqlite::Error> {
     let mut partners = by_words(connection, seq, text)?;
     let before = "SELECT max(seq) FROM record WHERE session = ?1 AND seq < ?2";
     let before: Option<i64> = connection.prepare_cached(before)?.query_row((session, seq), |row| row.get(0))?;
@@ -117,7 +123,7 @@ fn associate(connection: &Connection, seq: i64, session: i64, text: &str, now: M
     }
     let mut made = 0;
     for (other, weight) in partners {
-        made += u64::from(links::bind(connection, (other, seq), Kind::Associated, weight, now)?);
+        made += u64::from(links::bind(connection, (other, seq), LinkKind::Associated, weight, now)?);
     }
     Ok(made)
 }

@@ -1,7 +1,7 @@
 //! Words that keep company: which others a word is said with more often than by chance, in one breath
 //! or the next.
 //!
-//! They are learned from the user's own records while the memory sleeps ([`Learning`]). Recall, asked for
+//! They are learned from the user's own records while the memory sleeps ([`CooccurrenceLearner`]). Recall, asked for
 //! a word, listens for its companions too ([`of`], and `question.rs`), so that an answer is found that
 //! has none of the question's words. How much two words keep company is their normalized pointwise
 //! mutual information: 0 by chance, 1 always (G. Bouma, "Normalized (Pointwise) Mutual Information in
@@ -13,7 +13,7 @@ use std::time::Instant;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 
 use crate::memory::consolidation::step::Progress;
-use crate::memory::consolidation::vocabulary::Lexicon;
+use crate::memory::consolidation::vocabulary::TermCache;
 use crate::memory::sort;
 use crate::memory::store::fulltext;
 
@@ -47,8 +47,8 @@ const GROWN_QUARTERS: i64 = 5;
 
 /// What a cycle knows of words while it learns: nothing that would have to be kept.
 #[derive(Debug, Default)]
-pub(crate) struct Learning {
-    lexicon: Lexicon,
+pub(crate) struct CooccurrenceLearner {
+    lexicon: TermCache,
     /// Texts that were taken apart.
     texts: u32,
     /// By a word's number: the last breath that had it, and in how many of the present word's it was.
@@ -58,22 +58,22 @@ pub(crate) struct Learning {
 
 /// What is looked at together: a chunk's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Span<'c> {
+pub(crate) struct LearningScope<'c> {
     connection: &'c Connection,
     /// Records there are.
     total: i64,
     deadline: Instant,
 }
 
-impl<'c> Span<'c> {
+impl<'c> LearningScope<'c> {
     /// All there is now, until the deadline.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<Span<'c>, rusqlite::Error> {
+    pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<LearningScope<'c>, rusqlite::Error> {
         let read = "SELECT coalesce(max(seq), 0) FROM record";
         let total = connection.prepare_cached(read)?.query_row([], |row| row.get(0))?;
-        Ok(Span { connection, total, deadline })
+        Ok(LearningScope { connection, total, deadline })
     }
 
     /// More records than this have a word that keeps company with everybody.
@@ -82,7 +82,7 @@ impl<'c> Span<'c> {
     }
 }
 
-impl Learning {
+impl CooccurrenceLearner {
     /// Learns the companions of the words whose last record is the one at `seq`; gives how many words were
     /// looked at, and whether that was all before the deadline. Those looked at need not be looked at again,
     /// so a record that takes long is gone on with later.
@@ -91,7 +91,7 @@ impl Learning {
     /// The database's.
     pub(crate) fn learn(
         &mut self,
-        span: Span<'_>,
+        span: LearningScope<'_>,
         (seq, text): (i64, &str),
     ) -> Result<(u64, Progress), rusqlite::Error> {
         self.make_room();
@@ -113,12 +113,12 @@ impl Learning {
         self.lexicon.make_room();
         // Texts and breaths are told apart by their numbers.
         if self.lexicon.len() == 0 || self.texts > u32::MAX / 2 {
-            *self = Learning::default();
+            *self = CooccurrenceLearner::default();
         }
     }
 
     /// Was there anything to learn?
-    fn learn_word(&mut self, span: Span<'_>, number: u32) -> Result<bool, rusqlite::Error> {
+    fn learn_word(&mut self, span: LearningScope<'_>, number: u32) -> Result<bool, rusqlite::Error> {
         let connection = span.connection;
         let count = self.lexicon.count(connection, number, COMMON)?;
         if count > span.most() || usize::from(count) < TOGETHER {
@@ -142,7 +142,12 @@ impl Learning {
     }
 
     /// The closest companions of a word that so many records have.
-    fn companions(&mut self, span: Span<'_>, number: u32, count: u16) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
+    fn companions(
+        &mut self,
+        span: LearningScope<'_>,
+        number: u32,
+        count: u16,
+    ) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
         let sample = fulltext::holders(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
         let mut heard = Vec::new();
         for &seq in &sample {
@@ -241,7 +246,7 @@ impl Learning {
 mod tests {
     use super::*;
     use crate::memory::graph::cooccurrence::of;
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
     use serde_json::json;
 
@@ -266,7 +271,7 @@ mod tests {
         };
         assert_eq!(place(&bench), None);
         bench.ok("memory_consolidate", json!({}));
-        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap();
         let companions = of(&connection, "sourdough").unwrap();
         let names: Vec<&str> = companions.iter().map(|(other, _)| other.as_str()).collect();
         assert!(names.contains(&"oven") && names.contains(&"starter") && names.contains(&"rise"), "{companions:?}");

@@ -8,9 +8,9 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
-use crate::memory::graph::links::{self, Kind};
-use crate::memory::model::time::Moment;
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::graph::links::{self, LinkKind};
+use crate::memory::model::time::UnixMicros;
 
 /// The weight under which a link goes, in thousandths: a pair reinforced once stands for 60 days.
 const FLOOR: i64 = 50;
@@ -25,7 +25,12 @@ const REMOVED: usize = 1000;
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(
+    connection: &Connection,
+    cursor: i64,
+    now: UnixMicros,
+    deadline: Instant,
+) -> Result<StepOutcome, CallError> {
     let mut next =
         connection.prepare_cached("SELECT a, b, kind, weight, used FROM link WHERE a > ?1 ORDER BY a, b, kind")?;
     let mut remove = connection.prepare_cached("DELETE FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;
@@ -44,8 +49,8 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline:
             }
         }
         (last, seen) = (a, seen + 1);
-        let Some(kind) = Kind::numbered(row.get(2)?) else { continue };
-        let left = links::faded(kind, weight, Moment(row.get(4)?), now);
+        let Some(kind) = LinkKind::numbered(row.get(2)?) else { continue };
+        let left = links::faded(kind, weight, UnixMicros(row.get(4)?), now);
         if left < FLOOR && left < weight {
             gone.push((a, row.get::<_, i64>(1)?, kind as i64));
         } else if left < weight {
@@ -58,10 +63,10 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, now: Moment, deadline:
         remove.execute(link)?;
     }
     let cursor = if progress == Progress::More { last } else { 0 };
-    Ok(Chunk {
+    Ok(StepOutcome {
         cursor: Some(cursor),
         progress,
-        counts: Counts::from([("decayed", decayed), ("pruned", pruned)]),
+        counts: StepCounts::from([("decayed", decayed), ("pruned", pruned)]),
         told: Vec::new(),
     })
 }

@@ -10,13 +10,13 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
-use crate::memory::graph::links::{self, Kind};
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::graph::patterns::PATTERN_PREFIX;
 use crate::memory::model::record::{Role, Tier};
-use crate::memory::model::time::Moment;
-use crate::memory::store::records::{Draft, NewRecord, Placed};
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::records::{Draft, InsertOutcome, NewRecord};
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::tokenizer;
 
@@ -55,9 +55,14 @@ const SHARED: usize = 2;
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: Instant) -> Result<Chunk, CallError> {
-    let end = group.first_unindexed().unwrap_or(i64::MAX);
-    let mut next = group.connection.prepare_cached(
+pub(crate) fn chunk(
+    transaction: &mut WriteTransaction<'_>,
+    cursor: i64,
+    now: UnixMicros,
+    deadline: Instant,
+) -> Result<StepOutcome, CallError> {
+    let end = transaction.first_unindexed().unwrap_or(i64::MAX);
+    let mut next = transaction.connection.prepare_cached(
         "SELECT seq, tier, text, valid_to FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
     let (mut cursor, mut induced, mut evidence, mut examined) = (cursor, 0, 0, 0);
@@ -72,8 +77,10 @@ pub(crate) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
         let is_episode = row.get::<_, i64>(1)? == Tier::Episodic as i64 && row.get::<_, Option<i64>>(3)?.is_none();
         if is_episode {
             examined += 1;
-            if let Some(recurring) = recurring(group.connection, seq, row.get_ref(2)?.as_str().unwrap_or_default())? {
-                match keep(group, recurring, now)? {
+            if let Some(recurring) =
+                recurring(transaction.connection, seq, row.get_ref(2)?.as_str().unwrap_or_default())?
+            {
+                match keep(transaction, recurring, now)? {
                     Kept::New(links) => (induced, evidence) = (induced + 1, evidence + links),
                     Kept::Known(links) => evidence += links,
                 }
@@ -84,8 +91,8 @@ pub(crate) fn chunk(group: &mut Group<'_>, cursor: i64, now: Moment, deadline: I
             break;
         }
     }
-    let counts = Counts::from([("examined", examined), ("induced", induced), ("evidence", evidence)]);
-    Ok(Chunk { cursor: Some(cursor), progress, counts, told: Vec::new() })
+    let counts = StepCounts::from([("examined", examined), ("induced", induced), ("evidence", evidence)]);
+    Ok(StepOutcome { cursor: Some(cursor), progress, counts, told: Vec::new() })
 }
 
 /// Two words and the records that have both, the newest first.
@@ -151,12 +158,12 @@ fn count_sessions(
 }
 
 /// Links the pattern to its records; one that shares them with a known pattern is that pattern.
-fn keep(group: &mut Group<'_>, recurring: Recurring, now: Moment) -> Result<Kept, CallError> {
-    let connection = group.connection;
+fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixMicros) -> Result<Kept, CallError> {
+    let connection = transaction.connection;
     let newest = recurring.records.first().copied().unwrap_or_default();
     if let Some((known, is_valid)) = alike(connection, &recurring.records)? {
         // One that somebody has refuted gathers nothing more, and does not come back.
-        let links = is_valid && links::bind(connection, (known, newest), Kind::Evidence, links::STRONGEST, now)?;
+        let links = is_valid && links::bind(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
         return Ok(Kept::Known(u64::from(links)));
     }
     let draft = Draft {
@@ -169,14 +176,14 @@ fn keep(group: &mut Group<'_>, recurring: Recurring, now: Moment) -> Result<Kept
         ts: now,
         part: None,
     };
-    let (seq, is_new) = match NewRecord::prepare(draft).insert_once(group)? {
-        Placed::New { seq, .. } => (seq, true),
-        Placed::Known { seq, .. } => (seq, false),
+    let (seq, is_new) = match NewRecord::prepare(draft).insert_once(transaction)? {
+        InsertOutcome::New { seq, .. } => (seq, true),
+        InsertOutcome::Known { seq, .. } => (seq, false),
     };
     tags::add(connection, seq, tags::PATTERN)?;
     let mut links = 0;
     for &record in recurring.records.iter().take(EVIDENCE) {
-        links += u64::from(links::bind(connection, (seq, record), Kind::Evidence, links::STRONGEST, now)?);
+        links += u64::from(links::bind(connection, (seq, record), LinkKind::Evidence, links::STRONGEST, now)?);
     }
     Ok(if is_new { Kept::New(links) } else { Kept::Known(links) })
 }

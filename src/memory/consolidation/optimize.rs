@@ -8,8 +8,8 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::store::writer::transaction::WriteTransaction;
 
 /// Pages of the index written between two looks at the clock: some 2 ms.
 const PAGES: i64 = 16;
@@ -18,8 +18,8 @@ const PAGES: i64 = 16;
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
-    let connection = group.connection;
+pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<StepOutcome, CallError> {
+    let connection = transaction.connection;
     let mut merged = 0;
     let mut progress = Progress::Done;
     while merge(connection)? {
@@ -30,9 +30,9 @@ pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, C
         }
     }
     if progress == Progress::Done {
-        group.want_upkeep();
+        transaction.want_upkeep();
     }
-    Ok(Chunk { cursor: None, progress, counts: Counts::from([("merged", merged)]), told: Vec::new() })
+    Ok(StepOutcome { cursor: None, progress, counts: StepCounts::from([("merged", merged)]), told: Vec::new() })
 }
 
 /// Merges some pages of segments that are many of a size; was there anything to merge? SQLite says so

@@ -8,7 +8,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
 use crate::memory::graph::metrics;
 use crate::memory::session::briefing;
 
@@ -16,7 +16,7 @@ use crate::memory::session::briefing;
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<StepOutcome, CallError> {
     let mut rendered = 0;
     let mut at = cursor;
     if at == 0 {
@@ -26,16 +26,16 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
     let projects = briefing::projects(connection)?;
     loop {
         let Some(project) = usize::try_from(at - 1).ok().and_then(|at| projects.get(at)) else {
-            return Ok(Chunk {
+            return Ok(StepOutcome {
                 cursor: None,
                 progress: Progress::Done,
-                counts: Counts::from([("rendered", rendered)]),
+                counts: StepCounts::from([("rendered", rendered)]),
                 told: Vec::new(),
             });
         };
         if Instant::now() >= deadline {
-            let counts = Counts::from([("rendered", rendered)]);
-            return Ok(Chunk { cursor: Some(at), progress: Progress::More, counts, told: Vec::new() });
+            let counts = StepCounts::from([("rendered", rendered)]);
+            return Ok(StepOutcome { cursor: Some(at), progress: Progress::More, counts, told: Vec::new() });
         }
         if briefing::cached(connection, project)?.is_none() {
             briefing::keep(connection, project)?;

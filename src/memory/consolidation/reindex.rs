@@ -5,33 +5,35 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Chunk, Counts, Progress};
+use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
 use crate::memory::graph::cooccurrence;
-use crate::memory::store::fulltext::{BESIDE, Growing, Index, Place, RULES, RULES_THEN, State, TABLE, UNTIL, begun};
+use crate::memory::store::fulltext::{
+    BESIDE, GrowingIndex, IndexStatus, RULES, RULES_THEN, RebuildPlace, RebuildState, TABLE, UNTIL, begun,
+};
 use crate::memory::store::meta;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
 /// One chunk of the step; nothing where nothing is due.
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, CallError> {
+pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<StepOutcome, CallError> {
     let counted = |cursor, progress, indexed| {
-        Ok(Chunk { cursor, progress, counts: Counts::from([("indexed", indexed)]), told: Vec::new() })
+        Ok(StepOutcome { cursor, progress, counts: StepCounts::from([("indexed", indexed)]), told: Vec::new() })
     };
-    let growing = match State::read(group.connection)? {
-        State::Current => return counted(None, Progress::Done, 0),
-        State::Due(place) => begin(group, place)?,
-        State::Growing(growing) => growing,
+    let growing = match RebuildState::read(transaction.connection)? {
+        RebuildState::Current => return counted(None, Progress::Done, 0),
+        RebuildState::Due(place) => begin(transaction, place)?,
+        RebuildState::Growing(growing) => growing,
     };
     // The others of this transaction come to the index in use when all of its jobs are done.
-    let last = group.first_unindexed().map_or(growing.until, |first| growing.until.min(first - 1));
-    let (cursor, indexed) = feed(group.connection, growing, last, deadline)?;
+    let last = transaction.first_unindexed().map_or(growing.until, |first| growing.until.min(first - 1));
+    let (cursor, indexed) = feed(transaction.connection, growing, last, deadline)?;
     match cursor {
         Some(cursor) => counted(Some(cursor), Progress::More, indexed),
         None => {
-            finish(group, growing.place)?;
+            finish(transaction, growing.place)?;
             counted(None, Progress::Done, indexed)
         }
     }
@@ -41,14 +43,14 @@ pub(crate) fn chunk(group: &mut Group<'_>, deadline: Instant) -> Result<Chunk, C
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, CallError> {
-    let connection = group.connection;
+pub(crate) fn begin(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<GrowingIndex, CallError> {
+    let connection = transaction.connection;
     connection.execute_batch(&format!("DROP TABLE IF EXISTS {BESIDE}"))?;
-    if place == Place::Same {
+    if place == RebuildPlace::Same {
         connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}"))?;
     }
-    let begun = begun(connection, place, group.first_unindexed())?;
-    group.index_is(Index::Due);
+    let begun = begun(connection, place, transaction.first_unindexed())?;
+    transaction.index_is(IndexStatus::Due);
     Ok(begun)
 }
 
@@ -56,11 +58,11 @@ pub(crate) fn begin(group: &mut Group<'_>, place: Place) -> Result<Growing, Call
 /// all, and how many it were.
 fn feed(
     connection: &Connection,
-    growing: Growing,
+    growing: GrowingIndex,
     last: i64,
     deadline: Instant,
 ) -> Result<(Option<i64>, u64), rusqlite::Error> {
-    let table = if growing.place == Place::Same { TABLE } else { BESIDE };
+    let table = if growing.place == RebuildPlace::Same { TABLE } else { BESIDE };
     let mut read =
         connection.prepare_cached("SELECT seq, text, cue FROM record WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
     let mut put = connection.prepare_cached(&format!("INSERT INTO {table} (rowid, text, cue) VALUES (?1, ?2, ?3)"))?;
@@ -68,7 +70,7 @@ fn feed(
     let mut indexed = 0;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
-        let line = |at| Ok::<_, rusqlite::Error>(tokenizer::line(row.get_ref(at)?.as_str().unwrap_or_default()));
+        let line = |at| Ok::<_, rusqlite::Error>(tokenizer::index_terms(row.get_ref(at)?.as_str().unwrap_or_default()));
         put.execute((seq, line(1)?, line(2)?))?;
         indexed += 1;
         if Instant::now() >= deadline {
@@ -79,9 +81,9 @@ fn feed(
 }
 
 /// The new index takes the old one's place.
-fn finish(group: &mut Group<'_>, place: Place) -> Result<(), CallError> {
-    let connection = group.connection;
-    if place == Place::Beside {
+fn finish(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<(), CallError> {
+    let connection = transaction.connection;
+    if place == RebuildPlace::Beside {
         connection.execute_batch(&format!("DROP TABLE {TABLE}; ALTER TABLE {BESIDE} RENAME TO {TABLE}"))?;
     }
     if meta::read(connection, RULES)? != Some(tokenizer::VERSION) {
@@ -90,6 +92,6 @@ fn finish(group: &mut Group<'_>, place: Place) -> Result<(), CallError> {
     }
     meta::forget(connection, UNTIL)?;
     meta::forget(connection, RULES_THEN)?;
-    group.index_is(Index::Current);
+    transaction.index_is(IndexStatus::Current);
     Ok(())
 }

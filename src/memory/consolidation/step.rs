@@ -3,7 +3,7 @@
 //!
 //! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
 //! cycle that is cut short goes on where it stopped. How far a cycle is is known to `course.rs`, who runs
-//! it to `consolidate.rs` and `night.rs`.
+//! it to `consolidate.rs` and `maintenance.rs`.
 //!
 //! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::memory::ingest::drain::{Drained, Next, Told};
+use crate::memory::ingest::drain::{DrainReport, FileOutcome, NextRun};
 use crate::memory::store::fulltext;
 
 /// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
@@ -42,7 +42,7 @@ pub(crate) enum Step {
 /// What was done, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Counts(BTreeMap<&'static str, u64>);
+pub struct StepCounts(BTreeMap<&'static str, u64>);
 
 /// Is a step at its end?
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,22 +55,26 @@ pub(crate) enum Progress {
 
 /// One chunk of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Chunk {
+pub(crate) struct StepOutcome {
     /// Where the next one goes on; what it means is the step's own. None where there is no such place.
     pub(crate) cursor: Option<i64>,
     pub(crate) progress: Progress,
-    pub(crate) counts: Counts,
+    pub(crate) counts: StepCounts,
     /// What became of hooks' files.
-    pub(crate) told: Vec<Told>,
+    pub(crate) told: Vec<FileOutcome>,
 }
 
-/// What a step did in a cycle.
+/// Metrics of a step in one cycle.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Report {
-    step: &'static str,
-    chunks: u64,
-    duration_sec: f64,
-    counts: Counts,
+pub struct StepReport {
+    /// Name of the step.
+    pub step: &'static str,
+    /// Chunks that it ran.
+    pub chunks: u64,
+    /// Time that its chunks took, in seconds.
+    pub duration_sec: f64,
+    /// Its counts by name.
+    pub counts: StepCounts,
 }
 
 impl Step {
@@ -108,14 +112,14 @@ impl Step {
     }
 }
 
-impl Counts {
+impl StepCounts {
     /// No counts but these.
-    pub(crate) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
-        Counts(counts.into())
+    pub(crate) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> StepCounts {
+        StepCounts(counts.into())
     }
 
     /// All of them.
-    pub(crate) fn by_name(&self) -> &BTreeMap<&'static str, u64> {
+    pub fn by_name(&self) -> &BTreeMap<&'static str, u64> {
         &self.0
     }
 
@@ -124,47 +128,32 @@ impl Counts {
         self.0.get(name).copied().unwrap_or(0)
     }
 
-    fn add(&mut self, other: &Counts) {
+    fn add(&mut self, other: &StepCounts) {
         for (name, count) in &other.0 {
             *self.0.entry(name).or_default() += count;
         }
     }
 }
 
-impl Report {
-    /// Of a step that has not begun.
-    pub(crate) fn new(step: Step) -> Report {
-        Report { step: step.name(), chunks: 0, duration_sec: 0.0, counts: Counts::default() }
+impl StepReport {
+    /// Returns the report of a step that has run no chunk.
+    pub fn nothing(step: &'static str) -> StepReport {
+        StepReport { step, chunks: 0, duration_sec: 0.0, counts: StepCounts::default() }
     }
 
-    /// Adds a chunk of it.
-    pub(crate) fn add(&mut self, chunk: &Chunk, time: Duration) {
+    /// Adds a chunk.
+    pub(crate) fn add(&mut self, chunk: &StepOutcome, time: Duration) {
         self.chunks += 1;
         self.duration_sec += time.as_secs_f64();
         self.counts.add(&chunk.counts);
     }
-
-    /// The step's name.
-    pub(crate) fn step(&self) -> &'static str {
-        self.step
-    }
-
-    /// How long it worked, in seconds.
-    pub(crate) fn duration_sec(&self) -> f64 {
-        self.duration_sec
-    }
-
-    /// What was done.
-    pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
-    }
 }
 
-impl From<Drained> for Chunk {
-    fn from(drained: Drained) -> Chunk {
-        let Drained { inserted, reinforced, skipped, refused, next, told } = drained;
-        let progress = if next == Next::Now { Progress::More } else { Progress::Done };
+impl From<DrainReport> for StepOutcome {
+    fn from(drained: DrainReport) -> StepOutcome {
+        let DrainReport { inserted, reinforced, skipped, refused, next, told } = drained;
+        let progress = if next == NextRun::Now { Progress::More } else { Progress::Done };
         let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
-        Chunk { cursor: None, progress, counts: Counts::from(counts), told }
+        StepOutcome { cursor: None, progress, counts: StepCounts::from(counts), told }
     }
 }

@@ -2,9 +2,9 @@
 //! are counted once, however often they are met.
 //!
 //! It is a cache and nothing of it is kept. What it knows of the index is as old as its entry, and a word that a
-//! newer record has is looked up again when that record is met ([`Lexicon::newest`]).
+//! newer record has is looked up again when that record is met ([`TermCache::newest`]).
 //!
-//! What its caller keeps: numbers hold until [`Lexicon::make_room`].
+//! What its caller keeps: numbers hold until [`TermCache::make_room`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,7 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::Connection;
 
 use crate::memory::store::fulltext;
-use crate::memory::text::tokenizer::{self, Kind};
+use crate::memory::text::tokenizer::{self, TokenKind};
 
 /// Forms of words that are known at a time. Picked: with their terms 8 MiB at the most, and more than a hundred
 /// thousand records have of any language.
@@ -38,7 +38,7 @@ enum Sense {
 
 /// Words that were met.
 #[derive(Debug, Default)]
-pub(crate) struct Lexicon {
+pub(crate) struct TermCache {
     /// By the hash of a folded word and its kind: the number of its term. Two forms in 2^64 that are taken for
     /// each other are no matter for what is learned of many.
     forms: HashMap<u64, (u32, Sense), RandomState>,
@@ -66,11 +66,11 @@ struct Term {
     bytes: u8,
 }
 
-impl Lexicon {
+impl TermCache {
     /// Forgets everything where it has become too much.
     pub(crate) fn make_room(&mut self) {
         if self.forms.len() >= FORMS || self.letters.len() >= TERM_BYTES {
-            *self = Lexicon::default();
+            *self = TermCache::default();
         }
     }
 
@@ -85,15 +85,15 @@ impl Lexicon {
     }
 
     /// The subjects of a text: its telling terms of at least `shortest` bytes, each once and in its order; stop
-    /// words where there is nothing else (those of [`tokenizer::asked`] that are looked for whole). Each text has a
+    /// words where there is nothing else (those of [`tokenizer::query_terms`] that are looked for whole). Each text has a
     /// number of its own.
     pub(crate) fn subjects(&mut self, text: &str, number: u32, shortest: usize) -> &[u32] {
         let (mut telling, mut stops) = (std::mem::take(&mut self.telling), std::mem::take(&mut self.stops));
         telling.clear();
         stops.clear();
         let mut is_telling = false;
-        tokenizer::each(text, |mut token| {
-            if token.kind == Kind::Last {
+        tokenizer::for_each_token(text, |mut token| {
+            if token.kind == TokenKind::Last {
                 return;
             }
             let (at, sense) = self.number(&mut token, shortest);
@@ -117,13 +117,13 @@ impl Lexicon {
     }
 
     fn number(&mut self, token: &mut tokenizer::Token<'_>, shortest: usize) -> (u32, Sense) {
-        let form = self.forms.hasher().hash_one((token.word, token.kind == Kind::Lone));
+        let form = self.forms.hasher().hash_one((token.word, token.kind == TokenKind::Lone));
         if let Some(&known) = self.forms.get(&form) {
             return known;
         }
         let sense = match token.kind {
             _ if tokenizer::is_stop_word(token.word) => Sense::Stop,
-            Kind::Lone => Sense::Slight,
+            TokenKind::Lone => Sense::Slight,
             _ => Sense::Telling,
         };
         let term = token.term();
@@ -184,11 +184,11 @@ impl Lexicon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::text::tokenizer::Look;
+    use crate::memory::text::tokenizer::MatchMode;
 
     #[test]
     fn subjects_are_the_words_that_are_asked_for_whole() {
-        let mut lexicon = Lexicon::default();
+        let mut lexicon = TermCache::default();
         for (number, text) in [
             "The baker's baking bakes bread, and being is to be",
             "is it the same that we are",
@@ -201,8 +201,8 @@ mod tests {
         .iter()
         .enumerate()
         {
-            let mut want = tokenizer::asked(text);
-            want.retain(|asked| asked.look == Look::Whole && asked.term.len() >= 3);
+            let mut want = tokenizer::query_terms(text);
+            want.retain(|asked| asked.look == MatchMode::Exact && asked.term.len() >= 3);
             let want: Vec<String> = want.into_iter().map(|asked| asked.term).collect();
             let got = lexicon.subjects(text, number as u32 + 1, 3).to_vec();
             let got: Vec<&str> = got.into_iter().map(|number| lexicon.term(number)).collect();
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn it_does_not_grow_for_ever() {
-        let mut lexicon = Lexicon::default();
+        let mut lexicon = TermCache::default();
         let mut most = 0;
         for n in 0..20_000_u32 {
             lexicon.make_room();

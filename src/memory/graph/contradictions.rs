@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 /// A replacement that nobody has settled: neither were the two bound together since
 /// (`memory_reinforce`), nor has the new fact been replaced in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Open {
+pub(crate) struct OpenContradiction {
     /// What held before.
     pub(crate) old: i64,
     /// What holds since.
@@ -20,7 +20,7 @@ pub(crate) fn unsettled(
     connection: &Connection,
     session: Option<&str>,
     most: usize,
-) -> Result<Vec<Open>, rusqlite::Error> {
+) -> Result<Vec<OpenContradiction>, rusqlite::Error> {
     let session: Option<i64> = match session {
         None => None,
         Some(name) => {
@@ -37,5 +37,6 @@ pub(crate) fn unsettled(
                              AND settled.kind = 1)
          ORDER BY link.used DESC LIMIT ?2",
     )?;
-    read.query_map((session, most as i64), |row| Ok(Open { old: row.get(0)?, new: row.get(1)? }))?.collect()
+    read.query_map((session, most as i64), |row| Ok(OpenContradiction { old: row.get(0)?, new: row.get(1)? }))?
+        .collect()
 }

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
 
 /// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
@@ -29,7 +29,7 @@ const CHAIN: usize = 1000;
 
 /// What binds two records. The numbers stand in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum LinkKind {
     /// They share rare words, or stand side by side in a session.
     Associated = 0,
     /// Somebody said that they belong together.
@@ -51,33 +51,33 @@ pub(crate) struct Neighbour {
     pub(crate) is_stale: bool,
 }
 
-impl Kind {
-    const ALL: [Kind; 4] = [Kind::Associated, Kind::Reinforced, Kind::Contradicts, Kind::Evidence];
+impl LinkKind {
+    const ALL: [LinkKind; 4] = [LinkKind::Associated, LinkKind::Reinforced, LinkKind::Contradicts, LinkKind::Evidence];
 
     /// Its name in calls and results.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Associated => "associated",
-            Kind::Reinforced => "reinforced",
-            Kind::Contradicts => "contradicts",
-            Kind::Evidence => "evidence",
+            LinkKind::Associated => "associated",
+            LinkKind::Reinforced => "reinforced",
+            LinkKind::Contradicts => "contradicts",
+            LinkKind::Evidence => "evidence",
         }
     }
 
     /// The kind of this name.
-    pub(crate) fn named(name: &str) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    pub(crate) fn named(name: &str) -> Option<LinkKind> {
+        LinkKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
     /// The kind that the store knows by this number.
-    pub(crate) fn numbered(number: i64) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as i64 == number)
+    pub(crate) fn numbered(number: i64) -> Option<LinkKind> {
+        LinkKind::ALL.into_iter().find(|kind| *kind as i64 == number)
     }
 }
 
 /// What a link weighs now that weighed `weight` at its last use. Only what associates fades.
-pub(crate) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
-    if matches!(kind, Kind::Contradicts | Kind::Evidence) {
+pub(crate) fn faded(kind: LinkKind, weight: i64, used: UnixMicros, now: UnixMicros) -> i64 {
+    if matches!(kind, LinkKind::Contradicts | LinkKind::Evidence) {
         return weight;
     }
     let age = now.0.saturating_sub(used.0).max(0) as f64;
@@ -91,9 +91,9 @@ pub(crate) fn faded(kind: Kind, weight: i64, used: Moment, now: Moment) -> i64 {
 pub(crate) fn bind(
     connection: &Connection,
     (a, b): (i64, i64),
-    kind: Kind,
+    kind: LinkKind,
     weight: i64,
-    now: Moment,
+    now: UnixMicros,
 ) -> Result<bool, rusqlite::Error> {
     let (a, b) = ordered(a, b, kind);
     let before = weight_now(connection, (a, b), kind, now)?;
@@ -108,9 +108,9 @@ pub(crate) fn bind(
 pub(crate) fn strengthen(
     connection: &Connection,
     (a, b): (i64, i64),
-    kind: Kind,
+    kind: LinkKind,
     more: i64,
-    now: Moment,
+    now: UnixMicros,
 ) -> Result<i64, rusqlite::Error> {
     let (a, b) = ordered(a, b, kind);
     let before = weight_now(connection, (a, b), kind, now)?.unwrap_or(0);
@@ -123,7 +123,7 @@ pub(crate) fn strengthen(
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: UnixMicros) -> Result<(), rusqlite::Error> {
     let mut renew =
         connection.prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3")?;
     for &(one, other) in pairs {
@@ -134,7 +134,7 @@ pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: Moment) 
 
 /// All that a record is bound to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ties {
+pub(crate) struct RecordLinks {
     /// The records that it is associated with, the closest first.
     pub(crate) neighbours: Vec<Neighbour>,
     /// The records that it replaced, the last first.
@@ -149,20 +149,20 @@ pub(crate) struct Ties {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Ties, rusqlite::Error> {
+pub(crate) fn ties(connection: &Connection, seq: i64, now: UnixMicros) -> Result<RecordLinks, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
          UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
     )?;
     let mut rows = read.query((seq, FAN))?;
-    let mut ties = Ties::default();
+    let mut ties = RecordLinks::default();
     let mut replaced: Vec<(i64, i64)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let Some(kind) = Kind::numbered(row.get(1)?) else { continue };
+        let Some(kind) = LinkKind::numbered(row.get(1)?) else { continue };
         let (other, used, leads_here): (i64, i64, bool) = (row.get(0)?, row.get(3)?, row.get(4)?);
         match (kind, leads_here) {
-            (Kind::Associated | Kind::Reinforced, _) => {
-                let weight = faded(kind, row.get(2)?, Moment(used), now);
+            (LinkKind::Associated | LinkKind::Reinforced, _) => {
+                let weight = faded(kind, row.get(2)?, UnixMicros(used), now);
                 let is_stale = now.0.saturating_sub(used) > DAY;
                 match ties.neighbours.iter_mut().find(|one| one.seq == other) {
                     Some(known) => {
@@ -172,10 +172,10 @@ pub(crate) fn ties(connection: &Connection, seq: i64, now: Moment) -> Result<Tie
                     None => ties.neighbours.push(Neighbour { seq: other, weight, is_stale }),
                 }
             }
-            (Kind::Contradicts, true) => replaced.push((used, other)),
-            (Kind::Contradicts, false) => ties.is_replaced = true,
-            (Kind::Evidence, false) => ties.has_evidence = true,
-            (Kind::Evidence, true) => {}
+            (LinkKind::Contradicts, true) => replaced.push((used, other)),
+            (LinkKind::Contradicts, false) => ties.is_replaced = true,
+            (LinkKind::Evidence, false) => ties.has_evidence = true,
+            (LinkKind::Evidence, true) => {}
         }
     }
     sort::sort_by_key(&mut ties.neighbours, |one| (-one.weight, -one.seq));
@@ -213,31 +213,31 @@ pub(crate) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusql
 }
 
 /// The order in which a link between two records stands in the store.
-pub(crate) fn ordered(a: i64, b: i64, kind: Kind) -> (i64, i64) {
+pub(crate) fn ordered(a: i64, b: i64, kind: LinkKind) -> (i64, i64) {
     match kind {
-        Kind::Associated | Kind::Reinforced => (a.min(b), a.max(b)),
-        Kind::Contradicts | Kind::Evidence => (a, b),
+        LinkKind::Associated | LinkKind::Reinforced => (a.min(b), a.max(b)),
+        LinkKind::Contradicts | LinkKind::Evidence => (a, b),
     }
 }
 
 fn weight_now(
     connection: &Connection,
     (a, b): (i64, i64),
-    kind: Kind,
-    now: Moment,
+    kind: LinkKind,
+    now: UnixMicros,
 ) -> Result<Option<i64>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT weight, used FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;
     let then: Option<(i64, i64)> =
         read.query_row((a, b, kind as i64), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(then.map(|(weight, used)| faded(kind, weight, Moment(used), now)))
+    Ok(then.map(|(weight, used)| faded(kind, weight, UnixMicros(used), now)))
 }
 
 fn put(
     connection: &Connection,
     (a, b): (i64, i64),
-    kind: Kind,
+    kind: LinkKind,
     weight: i64,
-    now: Moment,
+    now: UnixMicros,
 ) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
                ON CONFLICT (a, b, kind) DO UPDATE SET weight = excluded.weight, used = excluded.used";
@@ -248,7 +248,7 @@ fn put(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
     use serde_json::json;
 
@@ -257,7 +257,7 @@ mod tests {
         for n in 1..=count {
             bench.capture(&format!("the text of number {n}"), json!({}));
         }
-        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap();
         (bench, connection)
     }
 
@@ -265,38 +265,38 @@ mod tests {
         Ok(*chain(connection, seq)?.last().unwrap())
     }
 
-    fn later(days: i64) -> Moment {
-        Moment(Bench::NOW.0 + days * DAY)
+    fn later(days: i64) -> UnixMicros {
+        UnixMicros(Bench::NOW.0 + days * DAY)
     }
 
     #[test]
     fn weights_fade_by_half_in_sixty_days_and_facts_do_not() {
         for (kind, days, want) in [
-            (Kind::Associated, 0, 800),
-            (Kind::Associated, 1, 791),
-            (Kind::Reinforced, 60, 400),
-            (Kind::Associated, 120, 200),
-            (Kind::Associated, 10_000, 0),
-            (Kind::Associated, -5, 800),
-            (Kind::Contradicts, 10_000, 800),
-            (Kind::Evidence, 60, 800),
+            (LinkKind::Associated, 0, 800),
+            (LinkKind::Associated, 1, 791),
+            (LinkKind::Reinforced, 60, 400),
+            (LinkKind::Associated, 120, 200),
+            (LinkKind::Associated, 10_000, 0),
+            (LinkKind::Associated, -5, 800),
+            (LinkKind::Contradicts, 10_000, 800),
+            (LinkKind::Evidence, 60, 800),
         ] {
             assert_eq!(faded(kind, 800, Bench::NOW, later(days)), want, "{kind:?} {days}");
         }
-        assert_eq!(faded(Kind::Associated, 1000, Moment(i64::MIN), Moment(i64::MAX)), 0);
+        assert_eq!(faded(LinkKind::Associated, 1000, UnixMicros(i64::MIN), UnixMicros(i64::MAX)), 0);
     }
 
     #[test]
     fn links_grow_from_what_they_weigh_now() {
         let (_bench, connection) = with_records(2);
-        let more = |days| strengthen(&connection, (2, 1), Kind::Reinforced, 100, later(days)).unwrap();
+        let more = |days| strengthen(&connection, (2, 1), LinkKind::Reinforced, 100, later(days)).unwrap();
         assert_eq!([more(0), more(0), more(60)], [100, 200, 200]);
         for _ in 0..20 {
             more(60);
         }
         assert_eq!(more(60), STRONGEST);
-        assert!(bind(&connection, (2, 1), Kind::Associated, 300, later(60)).unwrap());
-        assert!(!bind(&connection, (1, 2), Kind::Associated, 200, later(60)).unwrap());
+        assert!(bind(&connection, (2, 1), LinkKind::Associated, 300, later(60)).unwrap());
+        assert!(!bind(&connection, (1, 2), LinkKind::Associated, 200, later(60)).unwrap());
         let neighbours = |seq, at| ties(&connection, seq, at).unwrap().neighbours;
         let both = neighbours(1, later(60));
         assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST, is_stale: false }]);
@@ -306,8 +306,8 @@ mod tests {
     #[test]
     fn use_makes_a_link_new() {
         let (_bench, connection) = with_records(3);
-        bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
-        bind(&connection, (2, 3), Kind::Associated, 800, later(0)).unwrap();
+        bind(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
+        bind(&connection, (2, 3), LinkKind::Associated, 800, later(0)).unwrap();
         touch(&connection, &[(2, 1)], later(60)).unwrap();
         let found = ties(&connection, 2, later(60)).unwrap().neighbours;
         assert_eq!(
@@ -319,7 +319,7 @@ mod tests {
     #[test]
     fn replacements_are_followed_to_the_last_and_circles_end() {
         let (_bench, connection) = with_records(4);
-        let replace = |a, b, days| bind(&connection, (a, b), Kind::Contradicts, STRONGEST, later(days)).unwrap();
+        let replace = |a, b, days| bind(&connection, (a, b), LinkKind::Contradicts, STRONGEST, later(days)).unwrap();
         assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(None), Ok(1)));
         replace(1, 2, 0);
         replace(1, 3, 1);
@@ -335,9 +335,9 @@ mod tests {
     #[test]
     fn degrees_are_counted_as_links_come_and_go() {
         let (bench, connection) = with_records(3);
-        bind(&connection, (1, 2), Kind::Associated, 800, later(0)).unwrap();
-        bind(&connection, (1, 2), Kind::Associated, 900, later(1)).unwrap();
-        bind(&connection, (1, 3), Kind::Evidence, 900, later(1)).unwrap();
+        bind(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
+        bind(&connection, (1, 2), LinkKind::Associated, 900, later(1)).unwrap();
+        bind(&connection, (1, 3), LinkKind::Evidence, 900, later(1)).unwrap();
         let degree = |seq| bench.row::<i64>("SELECT degree FROM node WHERE record = ?1", seq);
         assert_eq!((degree(1), degree(2), degree(3)), (2, 1, 1));
         connection.execute("DELETE FROM link WHERE b = 2", []).unwrap();

@@ -193,8 +193,8 @@ fn path(links: &mut Links<'_>, sample: &[i64]) -> Result<f64, rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::graph::links::{self, Kind};
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::graph::links::{self, LinkKind};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
     use serde_json::json;
 
@@ -203,9 +203,9 @@ mod tests {
         for n in 0..records {
             bench.capture(&format!("the record of number {n}"), json!({}));
         }
-        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap();
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap();
         for &pair in pairs {
-            links::bind(&connection, pair, Kind::Associated, 500, Bench::NOW).unwrap();
+            links::bind(&connection, pair, LinkKind::Associated, 500, Bench::NOW).unwrap();
         }
         measure(&connection).unwrap();
         bench

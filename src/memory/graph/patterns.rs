@@ -51,7 +51,7 @@ pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Re
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
     for &seq in seqs {
-        let patterns = read.query_map((seq, links::Kind::Evidence as i64), |row| row.get(0))?;
+        let patterns = read.query_map((seq, links::LinkKind::Evidence as i64), |row| row.get(0))?;
         for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
             if schemas.len() < most && !seen.contains(&pattern) {
                 seen.push(pattern);

@@ -2,7 +2,7 @@
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
 use crate::memory::store::records::Draft;
 
@@ -14,14 +14,14 @@ const MOST_PARTS: i64 = 1 << 20;
 
 /// What holds of a text where nothing is said about it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About<'a> {
+pub(crate) struct CaptureDefaults<'a> {
     pub(crate) session: &'a str,
     pub(crate) project: &'a str,
-    pub(crate) ts: Moment,
+    pub(crate) ts: UnixMicros,
 }
 
 /// A text with what is said about it.
-pub(crate) enum Said {
+pub(crate) enum ParsedCapture {
     /// It can be a record, but that it may be too long for one.
     Enough(Draft),
     /// It is too short to be kept.
@@ -34,7 +34,7 @@ pub(crate) enum Said {
 ///
 /// # Errors
 /// -32602 that names the param.
-pub(crate) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallError> {
+pub(crate) fn said(params: &Params<'_>, about: &CaptureDefaults<'_>) -> Result<ParsedCapture, CallError> {
     let text = params.string("text")?;
     let cue = bounded_string(params, "cue", "", TEXT_BYTES)?;
     let session = bounded_string(params, "session_id", about.session, SESSION_BYTES)?;
@@ -45,18 +45,18 @@ pub(crate) fn said(params: &Params<'_>, about: &About<'_>) -> Result<Said, CallE
     let ts = said_at(params)?.unwrap_or(about.ts);
     let part = part(params)?;
     if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
-        return Ok(Said::TooShort);
+        return Ok(ParsedCapture::TooShort);
     }
-    let Some(tier) = Tier::named(&tier_name) else { return Ok(Said::UnknownTier(tier_name.into_owned())) };
-    Ok(Said::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
+    let Some(tier) = Tier::named(&tier_name) else { return Ok(ParsedCapture::UnknownTier(tier_name.into_owned())) };
+    Ok(ParsedCapture::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
 }
 
 /// When it was said, if that is given.
 ///
 /// # Errors
 /// -32602 where it is no time, or not one that something was said at.
-pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<Moment>, CallError> {
-    let ts = params::time(params, "ts", DayEnd::First)?;
+pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<UnixMicros>, CallError> {
+    let ts = params::time(params, "ts", DateBound::Start)?;
     match ts {
         Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
         ts => Ok(ts),

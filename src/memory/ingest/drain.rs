@@ -19,14 +19,14 @@ use rusqlite::Connection;
 use serde_json::json;
 
 use crate::dispatch::CallError;
-use crate::memory::ingest::capture_params::Said;
-use crate::memory::ingest::spool::{self, Folder, Waiting};
-use crate::memory::ingest::spool_file::{self, Begun, Counts, Line, Place, Reading};
+use crate::memory::ingest::capture_params::ParsedCapture;
+use crate::memory::ingest::spool::{self, Folder, PendingFile};
+use crate::memory::ingest::spool_file::{self, FilePosition, HeaderRead, LineCounts, LineRead, SpoolReader};
 use crate::memory::model::record::TEXT_BYTES;
-use crate::memory::model::time::Moment;
-use crate::memory::store::events::{self, Event, Severity};
-use crate::memory::store::records::{Draft, NewRecord, Placed};
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::events::{self, MemoryEvent, Severity};
+use crate::memory::store::records::{Draft, InsertOutcome, NewRecord};
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::transcript::pieces::pieces;
 
 /// Most texts in a batch: their terms are in memory until the commit.
@@ -40,7 +40,7 @@ const STUCK: i64 = 60_000_000;
 
 /// What a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
+pub struct DrainReport {
     /// Texts that are new in the store.
     pub inserted: u64,
     /// Texts that were there already.
@@ -50,14 +50,14 @@ pub struct Drained {
     /// Lines that are no captures.
     pub refused: u64,
     /// What is to be done next.
-    pub next: Next,
+    pub next: NextRun,
     /// What became of files, to be told.
-    pub told: Vec<Told>,
+    pub told: Vec<FileOutcome>,
 }
 
 /// When there is more to be done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Next {
+pub enum NextRun {
     /// Nothing is left that will be ready by itself.
     #[default]
     Nothing,
@@ -69,7 +69,7 @@ pub enum Next {
 
 /// What became of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum FileOutcome {
     /// All of it is in the store, and it is gone.
     Finished {
         /// Its name.
@@ -105,24 +105,29 @@ pub enum Told {
 ///
 /// # Errors
 /// The database's; nothing was taken then. What is wrong with a file is no error.
-pub(crate) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: Instant) -> Result<Drained, CallError> {
-    if !group.may_drain() {
-        return Ok(Drained { next: Next::Now, ..Drained::default() });
+pub(crate) fn chunk(
+    transaction: &mut WriteTransaction<'_>,
+    store: &Path,
+    now: UnixMicros,
+    deadline: Instant,
+) -> Result<DrainReport, CallError> {
+    if !transaction.claim_drain() {
+        return Ok(DrainReport { next: NextRun::Now, ..DrainReport::default() });
     }
-    let mut batch = Batch { now, deadline, texts: 0, folder_changed: false, done: Drained::default() };
+    let mut batch = Batch { now, deadline, texts: 0, folder_changed: false, done: DrainReport::default() };
     let found = match spool::look(store, now) {
         Ok(found) => found,
         Err(error) => {
             log::warn!("{} cannot be read: {error}", store.join(spool::FOLDER).display());
-            batch.done.next = Next::At(now.0 + STUCK);
+            batch.done.next = NextRun::At(now.0 + STUCK);
             return Ok(batch.done);
         }
     };
-    forget_gone(group.connection, &found)?;
-    batch.done.next = found.next.map_or(Next::Nothing, |next| Next::At(next.0));
+    forget_gone(transaction.connection, &found)?;
+    batch.done.next = found.next.map_or(NextRun::Nothing, |next| NextRun::At(next.0));
     for (at, file) in found.now.iter().enumerate() {
         // Each batch gets on, however late it is.
-        let next = if at > 0 && batch.is_full() { Next::Now } else { batch.file(group, file)? };
+        let next = if at > 0 && batch.is_full() { NextRun::Now } else { batch.file(transaction, file)? };
         batch.done.next = batch.done.next.sooner(next);
     }
     if batch.folder_changed {
@@ -134,10 +139,10 @@ pub(crate) fn chunk(group: &mut Group<'_>, store: &Path, now: Moment, deadline: 
 }
 
 /// When there will be something to do, where there is nothing now. Without the writer.
-pub(crate) fn idle(store: &Path, now: Moment) -> Option<Next> {
+pub(crate) fn idle(store: &Path, now: UnixMicros) -> Option<NextRun> {
     // An error is said where it is met again.
     let found = spool::look(store, now).ok().filter(|found| found.now.is_empty())?;
-    Some(found.next.map_or(Next::Nothing, |next| Next::At(next.0)))
+    Some(found.next.map_or(NextRun::Nothing, |next| NextRun::At(next.0)))
 }
 
 /// Drops what is remembered of files that are gone.
@@ -151,22 +156,22 @@ fn forget_gone(connection: &Connection, found: &Folder) -> Result<(), rusqlite::
 }
 
 /// As a step of the cycle: what is not ready yet is the next cycle's.
-impl Next {
-    fn sooner(self, other: Next) -> Next {
+impl NextRun {
+    fn sooner(self, other: NextRun) -> NextRun {
         match (self, other) {
-            (Next::Now, _) | (_, Next::Now) => Next::Now,
-            (Next::Nothing, one) | (one, Next::Nothing) => one,
-            (Next::At(one), Next::At(other)) => Next::At(one.min(other)),
+            (NextRun::Now, _) | (_, NextRun::Now) => NextRun::Now,
+            (NextRun::Nothing, one) | (one, NextRun::Nothing) => one,
+            (NextRun::At(one), NextRun::At(other)) => NextRun::At(one.min(other)),
         }
     }
 }
 
 struct Batch {
-    now: Moment,
+    now: UnixMicros,
     deadline: Instant,
     texts: usize,
     folder_changed: bool,
-    done: Drained,
+    done: DrainReport,
 }
 
 impl Batch {
@@ -175,23 +180,23 @@ impl Batch {
     }
 
     /// Does what is to be done with a file next.
-    fn file(&mut self, group: &mut Group<'_>, about: &Waiting) -> Result<Next, CallError> {
-        let connection = group.connection;
+    fn file(&mut self, transaction: &mut WriteTransaction<'_>, about: &PendingFile) -> Result<NextRun, CallError> {
+        let connection = transaction.connection;
         if let Some(reason) = spool_file::given_up(connection, &about.name.base)? {
             return self.put_away(connection, about, reason);
         }
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(&about.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Next::Nothing),
-            Err(error) => return self.fail(connection, about, &Place::default(), &error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(NextRun::Nothing),
+            Err(error) => return self.fail(connection, about, &FilePosition::default(), &error.to_string()),
         };
         let known = spool_file::load(connection, &about.name.base, &file)?;
         let before = known.clone().unwrap_or_default();
-        let mut reading = Reading::new(&file, self.now);
-        let ended = match self.lines(group, &mut reading, known, about)? {
+        let mut reading = SpoolReader::new(&file, self.now);
+        let ended = match self.lines(transaction, &mut reading, known, about)? {
             Ok(ended) => ended,
-            Err(error) => Ended::Failed(error.to_string()),
+            Err(error) => ReadEnd::Failed(error.to_string()),
         };
         let place = &reading.place;
         self.count(place.state.counts.since(before.state.counts));
@@ -201,65 +206,70 @@ impl Batch {
             return Err(CallError::failed(format!("{} cannot be read: {error}", about.path.display())));
         }
         match ended {
-            Ended::Left => Ok(Next::Nothing),
-            Ended::Failed(reason) => self.fail(connection, about, place, &reason),
-            Ended::Unfinished(at) => Ok(Next::At(at.0)),
-            Ended::Full => Ok(Next::Now),
+            ReadEnd::Left => Ok(NextRun::Nothing),
+            ReadEnd::Failed(reason) => self.fail(connection, about, place, &reason),
+            ReadEnd::Unfinished(at) => Ok(NextRun::At(at.0)),
+            ReadEnd::Full => Ok(NextRun::Now),
             // Its lines are to be on disk before it goes.
-            Ended::AtEnd(_) if has_moved => Ok(Next::Now),
-            Ended::AtEnd(written) if written.0 + SETTLED > self.now.0 => Ok(Next::At(written.0 + SETTLED)),
-            Ended::AtEnd(_) => self.finish(connection, about, place),
+            ReadEnd::AtEnd(_) if has_moved => Ok(NextRun::Now),
+            ReadEnd::AtEnd(written) if written.0 + SETTLED > self.now.0 => Ok(NextRun::At(written.0 + SETTLED)),
+            ReadEnd::AtEnd(_) => self.finish(connection, about, place),
         }
     }
 
     /// Takes the lines that come. The outer error is the database's, the inner one the file's.
     fn lines(
         &mut self,
-        group: &mut Group<'_>,
-        reading: &mut Reading<'_>,
-        known: Option<Place>,
-        about: &Waiting,
-    ) -> Result<io::Result<Ended>, CallError> {
+        transaction: &mut WriteTransaction<'_>,
+        reading: &mut SpoolReader<'_>,
+        known: Option<FilePosition>,
+        about: &PendingFile,
+    ) -> Result<io::Result<ReadEnd>, CallError> {
         let begun = match known {
-            Some(place) => reading.resume(place).map(|()| Begun::Captures),
+            Some(place) => reading.resume(place).map(|()| HeaderRead::Captures),
             None => reading.begin(about),
         };
         match begun {
-            Ok(Begun::Captures | Begun::Nothing) => {}
-            Ok(Begun::Newer) => return Ok(Ok(Ended::Left)),
-            Ok(Begun::Unfinished) => return Ok(reading.abandoned_at().map(Ended::Unfinished)),
-            Ok(Begun::Bad(reason)) => return Ok(Ok(Ended::Failed(reason))),
+            Ok(HeaderRead::Captures | HeaderRead::Nothing) => {}
+            Ok(HeaderRead::Newer) => return Ok(Ok(ReadEnd::Left)),
+            Ok(HeaderRead::Unfinished) => return Ok(reading.abandoned_at().map(ReadEnd::Unfinished)),
+            Ok(HeaderRead::Bad(reason)) => return Ok(Ok(ReadEnd::Failed(reason))),
             Err(error) => return Ok(Err(error)),
         }
         loop {
             match reading.line() {
-                Ok(Line::End) => return Ok(reading.written_until().map(Ended::AtEnd)),
-                Ok(Line::Unfinished) => return Ok(reading.abandoned_at().map(Ended::Unfinished)),
-                Ok(Line::Passed) => {}
-                Ok(Line::Whole(line)) => self.line(group, reading, &line)?,
+                Ok(LineRead::End) => return Ok(reading.written_until().map(ReadEnd::AtEnd)),
+                Ok(LineRead::Unfinished) => return Ok(reading.abandoned_at().map(ReadEnd::Unfinished)),
+                Ok(LineRead::Passed) => {}
+                Ok(LineRead::Whole(line)) => self.line(transaction, reading, &line)?,
                 Err(error) => return Ok(Err(error)),
             }
             if self.is_full() {
-                return Ok(Ok(Ended::Full));
+                return Ok(Ok(ReadEnd::Full));
             }
         }
     }
 
     /// Takes a line, or as many parts of it as there is time for.
-    fn line(&mut self, group: &mut Group<'_>, reading: &mut Reading<'_>, line: &[u8]) -> Result<(), CallError> {
+    fn line(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        reading: &mut SpoolReader<'_>,
+        line: &[u8],
+    ) -> Result<(), CallError> {
         let said = reading.said(line);
         let place = &mut reading.place;
         match said {
             Ok(None) => {}
-            Ok(Some(Said::Enough(mut draft))) => {
+            Ok(Some(ParsedCapture::Enough(mut draft))) => {
                 let text = mem::take(&mut draft.text);
                 let parts = pieces(&text, TEXT_BYTES);
                 while let Some(text) = parts.get(place.state.part) {
                     let part = (parts.len() > 1).then_some((place.state.part as i64 + 1, parts.len() as i64));
                     let draft = Draft { text: (*text).to_owned(), part: part.or(draft.part), ..draft.clone() };
-                    match NewRecord::prepare(draft).insert_once(group)? {
-                        Placed::New { .. } => place.state.counts.inserted += 1,
-                        Placed::Known { .. } => place.state.counts.reinforced += 1,
+                    match NewRecord::prepare(draft).insert_once(transaction)? {
+                        InsertOutcome::New { .. } => place.state.counts.inserted += 1,
+                        InsertOutcome::Known { .. } => place.state.counts.reinforced += 1,
                     }
                     self.texts += 1;
                     place.state.part += 1;
@@ -268,15 +278,15 @@ impl Batch {
                     }
                 }
             }
-            Ok(Some(Said::TooShort)) => place.state.counts.skipped += 1,
-            Ok(Some(Said::UnknownTier(name))) => place.refuse(&format!("invalid tier '{name}'")),
+            Ok(Some(ParsedCapture::TooShort)) => place.state.counts.skipped += 1,
+            Ok(Some(ParsedCapture::UnknownTier(name))) => place.refuse(&format!("invalid tier '{name}'")),
             Err(reason) => place.refuse(&reason),
         }
         place.took(line);
         Ok(())
     }
 
-    fn count(&mut self, counts: Counts) {
+    fn count(&mut self, counts: LineCounts) {
         self.done.inserted += counts.inserted;
         self.done.reinforced += counts.reinforced;
         self.done.skipped += counts.skipped;
@@ -284,89 +294,94 @@ impl Batch {
     }
 
     /// All of it is in the store: it goes, or stays for what is none.
-    fn finish(&mut self, connection: &Connection, about: &Waiting, place: &Place) -> Result<Next, CallError> {
+    fn finish(
+        &mut self,
+        connection: &Connection,
+        about: &PendingFile,
+        place: &FilePosition,
+    ) -> Result<NextRun, CallError> {
         if let Some(reason) = place.complaint() {
             return self.give_up(connection, about, place, reason);
         }
         if let Err(error) = fs::remove_file(&about.path) {
             log::warn!("{} is done and cannot be removed: {error}", about.path.display());
-            return Ok(Next::At(self.now.0 + STUCK));
+            return Ok(NextRun::At(self.now.0 + STUCK));
         }
         self.folder_changed = true;
         spool_file::forget(connection, &about.name.base)?;
-        let Counts { inserted, reinforced, skipped, .. } = place.state.counts;
+        let LineCounts { inserted, reinforced, skipped, .. } = place.state.counts;
         if place.is_begun() {
-            self.done.told.push(Told::Finished { file: file_name(&about.path), inserted, reinforced, skipped });
+            self.done.told.push(FileOutcome::Finished { file: file_name(&about.path), inserted, reinforced, skipped });
         }
-        Ok(Next::Nothing)
+        Ok(NextRun::Nothing)
     }
 
     /// It could not be read: later again, or never.
     fn fail(
         &mut self,
         connection: &Connection,
-        about: &Waiting,
-        place: &Place,
+        about: &PendingFile,
+        place: &FilePosition,
         reason: &str,
-    ) -> Result<Next, CallError> {
+    ) -> Result<NextRun, CallError> {
         let Some((name, attempt, retry)) = about.name.failed_again(self.now) else {
             return self.give_up(connection, about, place, reason.to_owned());
         };
         let file = file_name(&about.path);
         if let Err(error) = rename(&about.path, &name) {
             log::warn!("{file} cannot be taken in ({reason}) and not be set aside: {error}");
-            return Ok(Next::At(self.now.0 + STUCK));
+            return Ok(NextRun::At(self.now.0 + STUCK));
         }
         self.folder_changed = true;
         log::warn!("{file} cannot be taken in and is set aside (attempt {attempt}): {reason}");
-        self.done.told.push(Told::SetAside { file, attempt, retry_us: retry.0, reason: reason.to_owned() });
-        Ok(Next::At(retry.0))
+        self.done.told.push(FileOutcome::SetAside { file, attempt, retry_us: retry.0, reason: reason.to_owned() });
+        Ok(NextRun::At(retry.0))
     }
 
     /// Says that it stays, once; its name is changed when that is on disk.
     fn give_up(
         &mut self,
         connection: &Connection,
-        about: &Waiting,
-        place: &Place,
+        about: &PendingFile,
+        place: &FilePosition,
         reason: String,
-    ) -> Result<Next, CallError> {
+    ) -> Result<NextRun, CallError> {
         let data = json!({"file": file_name(&about.path), "reason": reason, "lines": place.state.counts.refused});
         let (kind, severity) = ("deferred_capture_failed", Severity::Critical);
-        let event = Event { kind, severity, domain: None, ts: self.now, data, session: "-", sources: &[] };
+        let event = MemoryEvent { kind, severity, domain: None, ts: self.now, data, session: "-", sources: &[] };
         events::add(connection, &event)?;
         spool_file::give_up(connection, &about.name.base, &reason)?;
-        Ok(Next::Now)
+        Ok(NextRun::Now)
     }
 
     /// Gives the file the name of one that stays.
-    fn put_away(&mut self, connection: &Connection, about: &Waiting, reason: String) -> Result<Next, CallError> {
+    fn put_away(&mut self, connection: &Connection, about: &PendingFile, reason: String) -> Result<NextRun, CallError> {
         let name = about.name.given_up(self.now);
         let file = file_name(&about.path);
         if let Err(error) = rename(&about.path, &name) {
             log::warn!("{file} is given up on ({reason}) and cannot be renamed: {error}");
-            return Ok(Next::At(self.now.0 + STUCK));
+            return Ok(NextRun::At(self.now.0 + STUCK));
         }
         self.folder_changed = true;
         spool_file::forget(connection, &about.name.base)?;
         log::error!("{file} is given up on and kept as {name}: {reason}");
-        self.done.told.push(Told::GivenUp { file: name, reason });
-        Ok(Next::Nothing)
+        self.done.told.push(FileOutcome::GivenUp { file: name, reason });
+        Ok(NextRun::Nothing)
     }
 }
 
 /// Where the reading of a file ended.
-enum Ended {
+enum ReadEnd {
     /// Nobody's business.
     Left,
     /// It cannot be read.
     Failed(String),
     /// Before a line without its end, which is taken as it is from this moment on.
-    Unfinished(Moment),
+    Unfinished(UnixMicros),
     /// The batch is full.
     Full,
     /// At its end, which was written then.
-    AtEnd(Moment),
+    AtEnd(UnixMicros),
 }
 
 /// Within the folder, and over nothing that is there.
@@ -400,7 +415,7 @@ mod tests {
 
     struct Spool {
         bench: Bench,
-        now: Moment,
+        now: UnixMicros,
     }
 
     impl Spool {
@@ -425,13 +440,13 @@ mod tests {
             file.set_modified(UNIX_EPOCH + Duration::from_secs(seconds as u64)).unwrap();
         }
 
-        fn batch(&self) -> Drained {
-            self.bench.memory.night().drain(self.now.0).unwrap()
+        fn batch(&self) -> DrainReport {
+            self.bench.memory.maintenance().drain(self.now.0).unwrap()
         }
 
         /// Batches until nothing is left to be done at once.
-        fn drain(&self) -> Drained {
-            let mut all = Drained::default();
+        fn drain(&self) -> DrainReport {
+            let mut all = DrainReport::default();
             for _ in 0..1000 {
                 let one = self.batch();
                 all.inserted += one.inserted;
@@ -440,7 +455,7 @@ mod tests {
                 all.refused += one.refused;
                 all.told.extend(one.told);
                 all.next = one.next;
-                if all.next != Next::Now {
+                if all.next != NextRun::Now {
                     return all;
                 }
             }
@@ -486,7 +501,7 @@ mod tests {
         format!("{HEADER}{lines}").into_bytes()
     }
 
-    fn counts(done: &Drained) -> (u64, u64, u64, u64) {
+    fn counts(done: &DrainReport) -> (u64, u64, u64, u64) {
         (done.inserted, done.reinforced, done.skipped, done.refused)
     }
 
@@ -499,8 +514,9 @@ mod tests {
         text.extend_from_slice(extra.as_bytes());
         spool.put("s-1.live-1717000000.jsonl", &text);
         let done = spool.drain();
-        assert_eq!((counts(&done), done.next), ((2, 1, 1, 0), Next::Nothing));
-        let told = Told::Finished { file: "s-1.live-1717000000.jsonl".into(), inserted: 2, reinforced: 1, skipped: 1 };
+        assert_eq!((counts(&done), done.next), ((2, 1, 1, 0), NextRun::Nothing));
+        let told =
+            FileOutcome::Finished { file: "s-1.live-1717000000.jsonl".into(), inserted: 2, reinforced: 1, skipped: 1 };
         assert_eq!(done.told, [told]);
         assert_eq!((spool.names().len(), spool.remembered()), (0, 0));
         let row: String = spool.bench.row(
@@ -512,7 +528,7 @@ mod tests {
             row,
             "1714644000000000|0|s-1|/p|the first of the texts;1714557600000000|1|s-1|/q|a line with other keys"
         );
-        assert_eq!(spool.batch(), Drained::default());
+        assert_eq!(spool.batch(), DrainReport::default());
     }
 
     #[test]
@@ -529,7 +545,7 @@ mod tests {
         fs::create_dir(spool.path("f.jsonl")).unwrap();
         spool.put("g.jsonl", b"");
         let done = spool.drain();
-        assert_eq!((counts(&done), done.next, done.told.len()), ((0, 0, 0, 0), Next::Nothing, 0));
+        assert_eq!((counts(&done), done.next, done.told.len()), ((0, 0, 0, 0), NextRun::Nothing, 0));
         assert_eq!(
             spool.names(),
             ["a.live.jsonl", "b.permanent-failed-17.jsonl", "c.jsonl", "d.txt", "e.jsonl", "f.jsonl"]
@@ -552,7 +568,7 @@ mod tests {
         spool.touch("c-1.jsonl", now);
         let done = spool.drain();
         // The empty one may be a file that was made just now.
-        assert_eq!((counts(&done), done.next), ((1, 0, 0, 0), Next::At((now + 1) * 1_000_000)));
+        assert_eq!((counts(&done), done.next), ((1, 0, 0, 0), NextRun::At((now + 1) * 1_000_000)));
         let mut more = File::options().append(true).open(spool.path("a-1.jsonl")).unwrap();
         io::Write::write_all(&mut more, end.as_bytes()).unwrap();
         spool.touch("a-1.jsonl", now - 9);
@@ -593,12 +609,12 @@ mod tests {
         text.extend_from_slice(line("the last of the texts").as_bytes());
         spool.put("a-1.jsonl", &text);
         let done = spool.drain();
-        assert_eq!((counts(&done), done.next), ((2, 0, 0, 7), Next::Nothing));
+        assert_eq!((counts(&done), done.next), ((2, 0, 0, 7), NextRun::Nothing));
         let kept = format!("a-1.permanent-failed-{}.jsonl", spool.now.0 / 1_000_000);
         assert_eq!(spool.names(), std::slice::from_ref(&kept));
         assert_eq!(fs::read(spool.path(&kept)).unwrap(), text, "nothing is lost");
         let reason = "7 lines are no captures, the first: line 3: it is no JSON object".to_owned();
-        assert_eq!(done.told, [Told::GivenUp { file: kept, reason: reason.clone() }]);
+        assert_eq!(done.told, [FileOutcome::GivenUp { file: kept, reason: reason.clone() }]);
         assert_eq!((spool.critical(), spool.remembered()), (1, 0));
         let data: String = spool.bench.row("SELECT data FROM event WHERE severity = 'critical' AND ?1", 1);
         let data: Value = serde_json::from_str(&data).unwrap();
@@ -613,20 +629,22 @@ mod tests {
             for (attempt, wait) in [(1, 60), (2, 120), (3, 240)] {
                 let done = spool.drain();
                 let due = spool.now.0 + wait * 1_000_000;
-                assert_eq!(done.next, Next::At(due));
-                let [Told::SetAside { attempt: told, retry_us, .. }] = &done.told[..] else { panic!("{done:?}") };
+                assert_eq!(done.next, NextRun::At(due));
+                let [FileOutcome::SetAside { attempt: told, retry_us, .. }] = &done.told[..] else {
+                    panic!("{done:?}")
+                };
                 assert_eq!((*told, *retry_us), (attempt, due));
                 assert_eq!(spool.names(), [format!("a-1.failed-{}-attempt-{attempt}.jsonl", spool.now.0 / 1_000_000)]);
-                spool.now = Moment(due - 1);
-                assert_eq!(spool.drain(), Drained { next: Next::At(due), ..Drained::default() });
-                spool.now = Moment(due);
+                spool.now = UnixMicros(due - 1);
+                assert_eq!(spool.drain(), DrainReport { next: NextRun::At(due), ..DrainReport::default() });
+                spool.now = UnixMicros(due);
             }
             let done = spool.drain();
-            assert_eq!(done.next, Next::Nothing);
-            assert!(matches!(&done.told[..], [Told::GivenUp { .. }]), "{done:?}");
+            assert_eq!(done.next, NextRun::Nothing);
+            assert!(matches!(&done.told[..], [FileOutcome::GivenUp { .. }]), "{done:?}");
             assert_eq!(spool.names(), [format!("a-1.permanent-failed-{}.jsonl", spool.now.0 / 1_000_000)]);
             assert_eq!((spool.critical(), spool.remembered()), (1, 0));
-            assert_eq!(spool.drain(), Drained::default());
+            assert_eq!(spool.drain(), DrainReport::default());
         }
     }
 
@@ -637,7 +655,7 @@ mod tests {
         spool.drain();
         let name = spool.names().remove(0);
         spool.put(&name, &file(&["the first of the texts"]));
-        spool.now = Moment(spool.now.0 + 60_000_000);
+        spool.now = UnixMicros(spool.now.0 + 60_000_000);
         assert_eq!((counts(&spool.drain()), spool.names().len()), ((1, 0, 0, 0), 0));
     }
 
@@ -665,7 +683,7 @@ mod tests {
         let parts: String = spool.bench.row("SELECT group_concat(part || '/' || parts) FROM record WHERE ?1", 1);
         assert_eq!(parts, "1/4,2/4,3/4,4/4");
         assert!(spool.names()[0].starts_with("a-1.permanent-failed-"));
-        let Told::GivenUp { reason, .. } = &done.told[0] else { panic!("{done:?}") };
+        let FileOutcome::GivenUp { reason, .. } = &done.told[0] else { panic!("{done:?}") };
         assert_eq!(reason, "a line is no capture: line 4: it is longer than 4194304 bytes");
     }
 
@@ -694,8 +712,8 @@ mod tests {
         let store = spool.bench.folder.path().to_owned();
         let now = spool.now;
         let (sender, outcome) = mpsc::channel();
-        let work = move |group: &mut Group<'_>| {
-            chunk(group, &store, now, Instant::now() + CHUNK)?;
+        let work = move |transaction: &mut WriteTransaction<'_>| {
+            chunk(transaction, &store, now, Instant::now() + CHUNK)?;
             Err::<(), _>(CallError::failed("a test's"))
         };
         spool.bench.memory.writer.submit(task(0, work, move |done| sender.send(done).unwrap()));
@@ -736,16 +754,16 @@ mod tests {
         let (store, now) = (spool.bench.folder.path().to_owned(), spool.now);
         let (sender, outcome) = mpsc::channel();
         let there = spool.path("s-1-1.jsonl");
-        let work = move |group: &mut Group<'_>| {
+        let work = move |transaction: &mut WriteTransaction<'_>| {
             let deadline = Instant::now() + CHUNK;
-            let first = chunk(group, &store, now, deadline)?;
-            let second = chunk(group, &store, now, deadline)?;
+            let first = chunk(transaction, &store, now, deadline)?;
+            let second = chunk(transaction, &store, now, deadline)?;
             Ok((first.inserted, second, there.exists()))
         };
         let done = move |done: Result<_, CallError>| sender.send(done.unwrap()).unwrap();
-        spool.bench.memory.night().follow.submit(task(0, work, done));
+        spool.bench.memory.maintenance().follow.submit(task(0, work, done));
         let (inserted, second, is_there) = outcome.recv().unwrap();
-        assert_eq!((inserted, second.inserted, second.next, is_there), (1, 0, Next::Now, true));
+        assert_eq!((inserted, second.inserted, second.next, is_there), (1, 0, NextRun::Now, true));
         assert_eq!(spool.drain().told.len(), 1);
         assert!(!spool.path("s-1-1.jsonl").exists());
     }

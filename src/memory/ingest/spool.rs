@@ -15,7 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
 
 /// The folder in the store's folder.
@@ -39,7 +39,7 @@ const SECOND: i64 = 1_000_000;
 
 /// What a file's name says of it, to who looks at the folder from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum SpoolFileKind {
     /// It is still being written.
     Live,
     /// It is to be taken in.
@@ -51,48 +51,48 @@ pub enum Kind {
 }
 
 /// What this name says; `None` where it is no name of the folder's.
-pub fn kind(name: &str) -> Option<Kind> {
+pub fn kind(name: &str) -> Option<SpoolFileKind> {
     name.strip_suffix(SUFFIX)?;
-    Some(match Name::read(name) {
-        Some(Name { base, failed: Some(_) }) => Kind::Failed(base + SUFFIX),
-        Some(_) => Kind::Waiting,
-        None if name.ends_with(LIVE) => Kind::Live,
-        None => Kind::GivenUp,
+    Some(match SpoolFileName::read(name) {
+        Some(SpoolFileName { base, failed: Some(_) }) => SpoolFileKind::Failed(base + SUFFIX),
+        Some(_) => SpoolFileKind::Waiting,
+        None if name.ends_with(LIVE) => SpoolFileKind::Live,
+        None => SpoolFileKind::GivenUp,
     })
 }
 
 /// A file's name, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name {
+pub(crate) struct SpoolFileName {
     /// Without what its failures have added.
     pub(crate) base: String,
     /// How often it has failed, and when the last time was, where that can be read.
-    pub(crate) failed: Option<(u32, Option<Moment>)>,
+    pub(crate) failed: Option<(u32, Option<UnixMicros>)>,
 }
 
 /// A file to be taken in.
 #[derive(Clone, Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct PendingFile {
     pub(crate) path: PathBuf,
-    pub(crate) name: Name,
+    pub(crate) name: SpoolFileName,
     /// When it was written to last.
-    pub(crate) written: Moment,
+    pub(crate) written: UnixMicros,
 }
 
 /// What there is in the folder.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Folder {
     /// What can be taken in now, the oldest first.
-    pub(crate) now: Vec<Waiting>,
+    pub(crate) now: Vec<PendingFile>,
     /// When the next one can be.
-    pub(crate) next: Option<Moment>,
+    pub(crate) next: Option<UnixMicros>,
     /// All that are to be taken in at some time, without what their failures have added.
     pub(crate) names: Vec<String>,
 }
 
-impl Name {
+impl SpoolFileName {
     /// `None` for what is not to be taken in.
-    pub(crate) fn read(name: &str) -> Option<Name> {
+    pub(crate) fn read(name: &str) -> Option<SpoolFileName> {
         let stem = name.strip_suffix(SUFFIX)?;
         if name.ends_with(LIVE) || stem.contains(".permanent-failed-") {
             return None;
@@ -100,12 +100,12 @@ impl Name {
         let failed = stem.rfind(".failed-").and_then(|at| {
             let (when, attempt) = stem[at + ".failed-".len()..].split_once("-attempt-")?;
             let attempt: u32 = attempt.parse().ok()?;
-            let when = when.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(SECOND)).map(Moment);
+            let when = when.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(SECOND)).map(UnixMicros);
             Some((&stem[..at], (attempt, when)))
         });
         Some(match failed {
-            Some((base, failed)) => Name { base: base.to_owned(), failed: Some(failed) },
-            None => Name { base: stem.to_owned(), failed: None },
+            Some((base, failed)) => SpoolFileName { base: base.to_owned(), failed: Some(failed) },
+            None => SpoolFileName { base: stem.to_owned(), failed: None },
         })
     }
 
@@ -121,24 +121,24 @@ impl Name {
 
     /// What it is called after one more failure, and when it is tried again; `None` where it has failed
     /// too often.
-    pub(crate) fn failed_again(&self, now: Moment) -> Option<(String, u32, Moment)> {
+    pub(crate) fn failed_again(&self, now: UnixMicros) -> Option<(String, u32, UnixMicros)> {
         let attempt = self.failed.map_or(0, |(attempt, _)| attempt) + 1;
         let wait = wait(attempt).filter(|_| attempt <= RETRIES)?;
         let name = format!("{}.failed-{}-attempt-{attempt}{SUFFIX}", self.base, now.0 / SECOND);
-        Some((name, attempt, Moment(now.0 + wait)))
+        Some((name, attempt, UnixMicros(now.0 + wait)))
     }
 
     /// What it is called once it is given up on.
-    pub(crate) fn given_up(&self, now: Moment) -> String {
+    pub(crate) fn given_up(&self, now: UnixMicros) -> String {
         format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.0 / SECOND)
     }
 
     /// When it can be taken in; `None` is at once. A failure in the future, as after a clock was set
     /// back, is no reason to wait.
-    fn due(&self, written: Moment, now: Moment) -> Option<Moment> {
+    fn due(&self, written: UnixMicros, now: UnixMicros) -> Option<UnixMicros> {
         let (attempt, when) = self.failed?;
         let when = when.unwrap_or(written);
-        let due = Moment(when.0.saturating_add(wait(attempt.min(RETRIES))?));
+        let due = UnixMicros(when.0.saturating_add(wait(attempt.min(RETRIES))?));
         (when <= now && due > now).then_some(due)
     }
 }
@@ -153,7 +153,7 @@ fn wait(attempt: u32) -> Option<i64> {
 ///
 /// # Errors
 /// The system's.
-pub(crate) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
+pub(crate) fn look(store: &Path, now: UnixMicros) -> io::Result<Folder> {
     let folder = store.join(FOLDER);
     let is_folder = |about: fs::Metadata| about.is_dir();
     match fs::symlink_metadata(&folder).map(is_folder) {
@@ -165,7 +165,7 @@ pub(crate) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
     let mut found = Folder::default();
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
-        let Some(name) = entry.file_name().to_str().and_then(Name::read) else { continue };
+        let Some(name) = entry.file_name().to_str().and_then(SpoolFileName::read) else { continue };
         let about = match entry.metadata() {
             Ok(about) if about.is_file() => about,
             Ok(_) => continue,
@@ -176,7 +176,7 @@ pub(crate) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
         found.names.push(name.base.clone());
         match name.due(written, now) {
             Some(due) => found.next = [found.next, Some(due)].into_iter().flatten().min(),
-            None => found.now.push(Waiting { path: entry.path(), name, written }),
+            None => found.now.push(PendingFile { path: entry.path(), name, written }),
         }
     }
     sort::sort_by(&mut found.now, |a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
@@ -184,22 +184,23 @@ pub(crate) fn look(store: &Path, now: Moment) -> io::Result<Folder> {
 }
 
 /// When a file was written to last.
-pub(crate) fn written(about: &fs::Metadata) -> Moment {
-    Moment(about.mtime().saturating_mul(SECOND).saturating_add(about.mtime_nsec() / 1000))
+pub(crate) fn written(about: &fs::Metadata) -> UnixMicros {
+    UnixMicros(about.mtime().saturating_mul(SECOND).saturating_add(about.mtime_nsec() / 1000))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn seconds(seconds: i64) -> Moment {
-        Moment(seconds * SECOND)
+    fn seconds(seconds: i64) -> UnixMicros {
+        UnixMicros(seconds * SECOND)
     }
 
     #[test]
     fn a_name_says_what_became_of_a_file() {
-        let fresh = |base: &str| Some(Name { base: base.into(), failed: None });
-        let failed = |base: &str, attempt, when| Some(Name { base: base.into(), failed: Some((attempt, when)) });
+        let fresh = |base: &str| Some(SpoolFileName { base: base.into(), failed: None });
+        let failed =
+            |base: &str, attempt, when| Some(SpoolFileName { base: base.into(), failed: Some((attempt, when)) });
         for (name, want, session) in [
             ("s-1-1700000000.jsonl", fresh("s-1-1700000000"), "s-1"),
             ("s.live-1700000000.jsonl", fresh("s.live-1700000000"), "s"),
@@ -214,15 +215,15 @@ mod tests {
             ("s.json", None, ""),
             ("s.jsonl.tmp-1", None, ""),
         ] {
-            let got = Name::read(name);
+            let got = SpoolFileName::read(name);
             assert_eq!(got, want, "{name}");
-            assert_eq!(got.as_ref().map_or("", Name::session), session, "{name}");
+            assert_eq!(got.as_ref().map_or("", SpoolFileName::session), session, "{name}");
         }
         for (name, want) in [
-            ("s-1.jsonl", Some(Kind::Waiting)),
-            ("s-9.failed-1700-attempt-2.jsonl", Some(Kind::Failed("s-9.jsonl".into()))),
-            ("s.live.jsonl", Some(Kind::Live)),
-            ("s.permanent-failed-1700.jsonl", Some(Kind::GivenUp)),
+            ("s-1.jsonl", Some(SpoolFileKind::Waiting)),
+            ("s-9.failed-1700-attempt-2.jsonl", Some(SpoolFileKind::Failed("s-9.jsonl".into()))),
+            ("s.live.jsonl", Some(SpoolFileKind::Live)),
+            ("s.permanent-failed-1700.jsonl", Some(SpoolFileKind::GivenUp)),
             ("s.jsonl.tmp-1", None),
         ] {
             assert_eq!(kind(name), want, "{name}");
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_failure_waits_and_the_fourth_is_the_last() {
-        let mut name = Name::read("s-9.jsonl").unwrap();
+        let mut name = SpoolFileName::read("s-9.jsonl").unwrap();
         let mut now = seconds(1000);
         for (attempt, wait) in [(1, 60), (2, 120), (3, 240)] {
             let (next, count, due) = name.failed_again(now).unwrap();
@@ -239,10 +240,10 @@ mod tests {
                 (next.as_str(), count),
                 (&*format!("s-9.failed-{}-attempt-{attempt}.jsonl", now.0 / SECOND), attempt)
             );
-            assert_eq!(due, Moment(now.0 + wait * SECOND));
-            name = Name::read(&next).unwrap();
+            assert_eq!(due, UnixMicros(now.0 + wait * SECOND));
+            name = SpoolFileName::read(&next).unwrap();
             assert_eq!(name.due(seconds(0), now), Some(due));
-            assert_eq!(name.due(seconds(0), Moment(due.0 - 1)), Some(due));
+            assert_eq!(name.due(seconds(0), UnixMicros(due.0 - 1)), Some(due));
             assert_eq!(name.due(seconds(0), due), None);
             assert_eq!(name.due(seconds(0), seconds(0)), None, "the clock was set back");
             now = due;
@@ -250,8 +251,8 @@ mod tests {
         assert_eq!(name.failed_again(now), None);
         let last = name.given_up(now);
         assert_eq!(last, format!("s-9.permanent-failed-{}.jsonl", now.0 / SECOND));
-        assert_eq!(Name::read(&last), None);
-        let undated = Name::read("s-9.failed-x-attempt-1.jsonl").unwrap();
+        assert_eq!(SpoolFileName::read(&last), None);
+        let undated = SpoolFileName::read("s-9.failed-x-attempt-1.jsonl").unwrap();
         assert_eq!(undated.due(seconds(100), seconds(101)), Some(seconds(160)));
     }
 

@@ -12,10 +12,10 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::ingest::capture_params::{self, About, Said};
-use crate::memory::ingest::spool::{self, VERSION, Waiting};
+use crate::memory::ingest::capture_params::{self, CaptureDefaults, ParsedCapture};
+use crate::memory::ingest::spool::{self, PendingFile, VERSION};
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 
 /// Longest line. 4 MiB, picked: a turn of a thousand pages, and a quarter of what the daemon may need.
 const LINE_BYTES: u64 = 4 << 20;
@@ -32,16 +32,16 @@ const REASON_CHARS: usize = 300;
 
 /// How far a file is taken in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct FilePosition {
     /// Bytes that are taken.
     position: u64,
-    pub(crate) state: State,
+    pub(crate) state: FileState,
 }
 
 /// What else is to be remembered of a file between two batches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct State {
+pub(crate) struct FileState {
     /// What its first line said, or its name.
     session: String,
     project: String,
@@ -52,14 +52,14 @@ pub(crate) struct State {
     is_inside: bool,
     /// Parts of the line at the position that are taken.
     pub(crate) part: usize,
-    pub(crate) counts: Counts,
+    pub(crate) counts: LineCounts,
     /// The first line that was refused, and why.
     first_refused: String,
 }
 
 /// What became of a file's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Counts {
+pub(crate) struct LineCounts {
     /// Texts that were new.
     pub(crate) inserted: u64,
     /// Texts that were there already.
@@ -71,15 +71,15 @@ pub(crate) struct Counts {
 }
 
 /// A file that is being read.
-pub(crate) struct Reading<'f> {
+pub(crate) struct SpoolReader<'f> {
     input: BufReader<&'f File>,
     file: &'f File,
-    now: Moment,
-    pub(crate) place: Place,
+    now: UnixMicros,
+    pub(crate) place: FilePosition,
 }
 
 /// What a file's first line says.
-pub(crate) enum Begun {
+pub(crate) enum HeaderRead {
     /// Captures come, from here on.
     Captures,
     /// Nothing is in it.
@@ -93,7 +93,7 @@ pub(crate) enum Begun {
 }
 
 /// A file's next line.
-pub(crate) enum Line {
+pub(crate) enum LineRead {
     /// There is none.
     End,
     /// It has no end, and may still get one.
@@ -104,7 +104,7 @@ pub(crate) enum Line {
     Passed,
 }
 
-impl Place {
+impl FilePosition {
     /// A whole line was taken.
     pub(crate) fn took(&mut self, line: &[u8]) {
         self.position += line.len() as u64;
@@ -123,7 +123,7 @@ impl Place {
 
     /// Why the file is to be kept though all of it was looked at, if it is.
     pub(crate) fn complaint(&self) -> Option<String> {
-        let State { counts, first_refused, .. } = &self.state;
+        let FileState { counts, first_refused, .. } = &self.state;
         match counts.refused {
             0 => None,
             1 => Some(format!("a line is no capture: {first_refused}")),
@@ -137,10 +137,10 @@ impl Place {
     }
 }
 
-impl Counts {
+impl LineCounts {
     /// What came since `before`.
-    pub(crate) fn since(self, before: Counts) -> Counts {
-        Counts {
+    pub(crate) fn since(self, before: LineCounts) -> LineCounts {
+        LineCounts {
             inserted: self.inserted - before.inserted,
             reinforced: self.reinforced - before.reinforced,
             skipped: self.skipped - before.skipped,
@@ -149,17 +149,17 @@ impl Counts {
     }
 }
 
-impl<'f> Reading<'f> {
+impl<'f> SpoolReader<'f> {
     /// From the beginning.
-    pub(crate) fn new(file: &'f File, now: Moment) -> Reading<'f> {
-        Reading { input: BufReader::with_capacity(64 << 10, file), file, now, place: Place::default() }
+    pub(crate) fn new(file: &'f File, now: UnixMicros) -> SpoolReader<'f> {
+        SpoolReader { input: BufReader::with_capacity(64 << 10, file), file, now, place: FilePosition::default() }
     }
 
     /// Goes on from a place that it was taken in to.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn resume(&mut self, place: Place) -> io::Result<()> {
+    pub(crate) fn resume(&mut self, place: FilePosition) -> io::Result<()> {
         self.input.seek(SeekFrom::Start(place.position))?;
         self.place = place;
         Ok(())
@@ -169,19 +169,23 @@ impl<'f> Reading<'f> {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn begin(&mut self, about: &Waiting) -> io::Result<Begun> {
+    pub(crate) fn begin(&mut self, about: &PendingFile) -> io::Result<HeaderRead> {
         let line = match self.line()? {
-            Line::End => return Ok(Begun::Nothing),
-            Line::Unfinished => return Ok(Begun::Unfinished),
-            Line::Passed => return Ok(Begun::Bad(format!("its first line is longer than {LINE_BYTES} bytes"))),
-            Line::Whole(line) => line,
+            LineRead::End => return Ok(HeaderRead::Nothing),
+            LineRead::Unfinished => return Ok(HeaderRead::Unfinished),
+            LineRead::Passed => {
+                return Ok(HeaderRead::Bad(format!("its first line is longer than {LINE_BYTES} bytes")));
+            }
+            LineRead::Whole(line) => line,
         };
         let header = match header(&line) {
             Ok(header) => header,
-            Err(reason) => return Ok(Begun::Bad(format!("its first line is not that of deferred captures: {reason}"))),
+            Err(reason) => {
+                return Ok(HeaderRead::Bad(format!("its first line is not that of deferred captures: {reason}")));
+            }
         };
         if header.version > VERSION {
-            return Ok(Begun::Newer);
+            return Ok(HeaderRead::Newer);
         }
         let written = about.written.min(self.now);
         let state = &mut self.place.state;
@@ -190,71 +194,71 @@ impl<'f> Reading<'f> {
         state.ts = header.ts.filter(|ts| ts.is_plausible()).unwrap_or(written).0;
         if state.session.len() > SESSION_BYTES || state.project.len() > PROJECT_BYTES {
             let limits = format!("{SESSION_BYTES} bytes, or its folder more than {PROJECT_BYTES}");
-            return Ok(Begun::Bad(format!("its session has more than {limits}")));
+            return Ok(HeaderRead::Bad(format!("its session has more than {limits}")));
         }
         match header.kind {
             Kind::Header => self.place.took(&line),
             Kind::Capture => self.resume(self.place.clone())?,
         }
-        Ok(Begun::Captures)
+        Ok(HeaderRead::Captures)
     }
 
     /// The next line; what is passed over is counted at once.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn line(&mut self) -> io::Result<Line> {
+    pub(crate) fn line(&mut self) -> io::Result<LineRead> {
         let mut line = Vec::new();
         (&mut self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             self.place.state.is_inside = false;
-            return Ok(Line::End);
+            return Ok(LineRead::End);
         }
         let has_end = line.last() == Some(&b'\n');
         let is_too_long = !has_end && line.len() as u64 > LINE_BYTES;
         if !self.place.state.is_inside {
             if !has_end && !is_too_long && self.abandoned_at()? > self.now {
-                return Ok(Line::Unfinished);
+                return Ok(LineRead::Unfinished);
             }
             if !is_too_long {
-                return Ok(Line::Whole(line));
+                return Ok(LineRead::Whole(line));
             }
             self.place.refuse(&format!("it is longer than {LINE_BYTES} bytes"));
             self.place.state.lines += 1;
         }
         self.place.state.is_inside = !has_end;
         self.place.position += line.len() as u64;
-        Ok(Line::Passed)
+        Ok(LineRead::Passed)
     }
 
     /// When the file was written to last. A time to come, as after a clock was set back, is long ago.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn written_until(&self) -> io::Result<Moment> {
+    pub(crate) fn written_until(&self) -> io::Result<UnixMicros> {
         let written = spool::written(&self.file.metadata()?);
-        Ok(if written > self.now { Moment(0) } else { written })
+        Ok(if written > self.now { UnixMicros(0) } else { written })
     }
 
     /// When a last line without its end is all there will be.
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn abandoned_at(&self) -> io::Result<Moment> {
-        Ok(Moment(self.written_until()?.0 + ABANDONED))
+    pub(crate) fn abandoned_at(&self) -> io::Result<UnixMicros> {
+        Ok(UnixMicros(self.written_until()?.0 + ABANDONED))
     }
 
     /// What a line says; `None` where it is blank.
     ///
     /// # Errors
     /// Why it is no capture.
-    pub(crate) fn said(&self, line: &[u8]) -> Result<Option<Said>, String> {
+    pub(crate) fn said(&self, line: &[u8]) -> Result<Option<ParsedCapture>, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
         if line.is_empty() {
             return Ok(None);
         }
-        let State { session, project, ts, .. } = &self.place.state;
-        let about = About { session, project, ts: Moment(*ts) };
+        let FileState { session, project, ts, .. } = &self.place.state;
+        let about = CaptureDefaults { session, project, ts: UnixMicros(*ts) };
         capture_params::said(&params(line)?, &about).map(Some).map_err(|error| error.message)
     }
 }
@@ -270,7 +274,7 @@ struct Header {
     version: u64,
     session: Option<String>,
     project: Option<String>,
-    ts: Option<Moment>,
+    ts: Option<UnixMicros>,
 }
 
 fn header(line: &[u8]) -> Result<Header, String> {
@@ -291,7 +295,7 @@ fn read_header(params: &Params<'_>) -> Result<Header, CallError> {
         Some(project) => Some(project),
         None => string("cwd")?,
     };
-    let ts = string("deferred_at")?.and_then(|text| Moment::parse(&text, DayEnd::First));
+    let ts = string("deferred_at")?.and_then(|text| UnixMicros::parse(&text, DateBound::Start));
     Ok(Header { kind: Kind::Header, version: version.unsigned_abs(), session: string("session_id")?, project, ts })
 }
 
@@ -306,7 +310,7 @@ fn params(line: &str) -> Result<Params<'_>, String> {
 ///
 /// # Errors
 /// The database's. A file that cannot be read is another one.
-pub(crate) fn load(connection: &Connection, name: &str, file: &File) -> Result<Option<Place>, rusqlite::Error> {
+pub(crate) fn load(connection: &Connection, name: &str, file: &File) -> Result<Option<FilePosition>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT position, mark, state FROM spool WHERE name = ?1")?;
     let row = read
         .query_row([name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, String>(2)?)))
@@ -315,7 +319,7 @@ pub(crate) fn load(connection: &Connection, name: &str, file: &File) -> Result<O
         let position = position.unsigned_abs();
         let is_same = mark(file, position).is_ok_and(|mark| mark == known);
         let state = serde_json::from_str(&state).ok()?;
-        is_same.then_some(Place { position, state })
+        is_same.then_some(FilePosition { position, state })
     }))
 }
 
@@ -327,7 +331,7 @@ pub(crate) fn save(
     connection: &Connection,
     name: &str,
     file: &File,
-    place: &Place,
+    place: &FilePosition,
 ) -> Result<io::Result<()>, rusqlite::Error> {
     let mark = match mark(file, place.position) {
         Ok(mark) => mark,

@@ -6,25 +6,25 @@
 use serde::Serialize;
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::ingest::capture_params::{About, Said, said};
+use crate::memory::ingest::capture_params::{CaptureDefaults, ParsedCapture, said};
 use crate::memory::model::record::TEXT_BYTES;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::params::check_len;
-use crate::memory::store::records::{NewRecord, Placed};
+use crate::memory::store::records::{InsertOutcome, NewRecord};
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::Job;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::job::WriteJob;
+use crate::memory::store::writer::transaction::WriteTransaction;
 
 /// Answers `memory_capture`, at once or after the commit.
-pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: UnixMicros, reply: Reply<'_>) {
     match read(params, now) {
-        Ok(Asked::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
-        Ok(Asked::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
+        Ok(CaptureRequest::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
+        Ok(CaptureRequest::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
-enum Asked {
+enum CaptureRequest {
     Store(NewRecord),
     Skip(String),
 }
@@ -36,15 +36,15 @@ struct Captured {
     reason: String,
 }
 
-fn read(params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
-    let about = About { session: "-", project: "", ts: now };
+fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallError> {
+    let about = CaptureDefaults { session: "-", project: "", ts: now };
     match said(params, &about)? {
-        Said::Enough(draft) => {
+        ParsedCapture::Enough(draft) => {
             check_len("text", &draft.text, TEXT_BYTES)?;
-            Ok(Asked::Store(NewRecord::prepare(draft)))
+            Ok(CaptureRequest::Store(NewRecord::prepare(draft)))
         }
-        Said::TooShort => Ok(Asked::Skip("too short".into())),
-        Said::UnknownTier(name) => Ok(Asked::Skip(format!("invalid tier '{name}'"))),
+        ParsedCapture::TooShort => Ok(CaptureRequest::Skip("too short".into())),
+        ParsedCapture::UnknownTier(name) => Ok(CaptureRequest::Skip(format!("invalid tier '{name}'"))),
     }
 }
 
@@ -54,13 +54,13 @@ struct Capture {
     reply: LateReply,
 }
 
-impl Job for Capture {
+impl WriteJob for Capture {
     fn weight(&self) -> usize {
         size_of::<Capture>() + self.new.weight()
     }
 
-    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
-        self.stored = Some(store(&mut self.new, group)?);
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
+        self.stored = Some(store(&mut self.new, transaction)?);
         Ok(())
     }
 
@@ -70,10 +70,10 @@ impl Job for Capture {
     }
 }
 
-fn store(new: &mut NewRecord, group: &mut Group<'_>) -> Result<Captured, CallError> {
-    let (status, id, reason) = match new.insert_once(group)? {
-        Placed::New { id, .. } => ("inserted", id, format!("tier={}", new.draft.tier.name())),
-        Placed::Known { id, .. } => ("reinforced", id, "the same text in the same session and role".into()),
+fn store(new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<Captured, CallError> {
+    let (status, id, reason) = match new.insert_once(transaction)? {
+        InsertOutcome::New { id, .. } => ("inserted", id, format!("tier={}", new.draft.tier.name())),
+        InsertOutcome::Known { id, .. } => ("reinforced", id, "the same text in the same session and role".into()),
     };
     Ok(Captured { status, record_id: Some(id.to_string()), reason })
 }

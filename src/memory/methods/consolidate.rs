@@ -7,8 +7,8 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::consolidation::cycle::{Course, Ran};
-use crate::memory::consolidation::maintenance::Night;
+use crate::memory::consolidation::cycle::{ChunkRun, Cycle};
+use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::graph::patterns;
 use crate::memory::model::record::SESSION_BYTES;
 use crate::memory::params::bounded_string;
@@ -20,32 +20,32 @@ const CANDIDATES: usize = 32;
 
 /// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
 /// done until then is kept, and the next cycle goes on from there.
-pub(crate) fn consolidate(night: Night, params: &Params<'_>, reply: Reply<'_>) {
+pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: Reply<'_>) {
     match bounded_string(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => Call { night, session, reply: reply.later() }.begin(),
+        Ok(session) => Call { maintenance, session, reply: reply.later() }.begin(),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
 struct Call {
-    night: Night,
+    maintenance: Maintenance,
     session: String,
     reply: LateReply,
 }
 
 /// What came of a job.
 enum Came {
-    Chunk(Ran),
+    Chunk(ChunkRun),
     /// The reply's result.
     End(Value),
 }
 
 impl Call {
     fn begin(self) {
-        let Night { follow, news, .. } = self.night.clone();
+        let Maintenance { follow, news, .. } = self.maintenance.clone();
         follow.submit(task(
             0,
-            move |group| Course::begin(group, &news),
+            move |transaction| Cycle::begin(transaction, &news),
             move |outcome| match outcome {
                 Ok(course) => self.next(course),
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -54,17 +54,17 @@ impl Call {
     }
 
     /// Hands in the next chunk; behind the last one, the end.
-    fn next(self, mut course: Course) {
-        let Night { follow, folder, news, clock, .. } = self.night.clone();
+    fn next(self, mut course: Cycle) {
+        let Maintenance { follow, folder, news, clock, .. } = self.maintenance.clone();
         let now = clock();
         let session = self.session.clone();
         follow.submit(task(
             0,
-            move |group| match course.chunk(group, &news, &folder, now)? {
+            move |transaction| match course.chunk(transaction, &news, &folder, now)? {
                 Some(ran) => Ok((course, Came::Chunk(ran))),
                 None => {
-                    course.end(group, &session, now)?;
-                    let result = result(group.connection, &course)?;
+                    course.end(transaction, &session, now)?;
+                    let result = result(transaction.connection, &course)?;
                     Ok((course, Came::End(result)))
                 }
             },
@@ -74,7 +74,7 @@ impl Call {
                     self.next(course);
                 }
                 Ok((course, Came::End(result))) => {
-                    course.ended(&self.night.news, &self.night.session_state.digest);
+                    course.ended(&self.maintenance.news, &self.maintenance.session_state.digest);
                     self.reply.send(Ok(result));
                 }
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -83,8 +83,8 @@ impl Call {
     }
 }
 
-fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> {
-    let count = |name: &str| course.reports().iter().map(|report| report.counts().of(name)).sum::<u64>();
+fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
+    let count = |name: &str| course.reports().iter().map(|report| report.counts.of(name)).sum::<u64>();
     let induced = count("induced");
     let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
     let mut candidates = Vec::new();
@@ -107,12 +107,12 @@ fn result(connection: &Connection, course: &Course) -> Result<Value, CallError> 
 mod tests {
     use super::*;
     use crate::dispatch::{CallOutcome, ReplySink, Runner};
-    use crate::memory::model::time::Moment;
+    use crate::memory::model::time::UnixMicros;
     use crate::memory::test_support::{Bench, call, call_on};
     use std::sync::Arc;
     use std::sync::mpsc::{Sender, channel};
 
-    const LATER: Moment = Moment(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
+    const LATER: UnixMicros = UnixMicros(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
 
     fn told(bench: &Bench) {
         for (session, text) in [

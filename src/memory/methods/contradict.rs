@@ -8,24 +8,24 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params, Reply};
-use crate::memory::graph::links::{self, Kind};
+use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::record::{Role, TEXT_BYTES, Tier};
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::params::{self, check_len};
-use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records::{self, Draft, NewRecord};
 use crate::memory::store::tags;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::transaction::WriteTransaction;
 
 /// Answers `memory_contradict`: at once if it is refused, else after the commit.
 pub(crate) fn contradict(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
     params: &Params<'_>,
-    now: Moment,
+    now: UnixMicros,
     reply: Reply<'_>,
 ) {
     match read(reader, params, now) {
@@ -33,7 +33,7 @@ pub(crate) fn contradict(
             let reply = reply.later();
             writer.submit(task(
                 asked.new.weight(),
-                move |group| replace(&mut asked, group, now),
+                move |transaction| replace(&mut asked, transaction, now),
                 |outcome| reply.send(outcome),
             ));
         }
@@ -41,14 +41,18 @@ pub(crate) fn contradict(
     }
 }
 
-struct Asked {
+struct ContradictRequest {
     id: Uuid,
     seq: i64,
     new: NewRecord,
 }
 
 /// What the new record takes over never changes, so it is read before the writer's turn.
-fn read(reader: Result<&Reader, CallError>, params: &Params<'_>, now: Moment) -> Result<Asked, CallError> {
+fn read(
+    reader: Result<&Reader, CallError>,
+    params: &Params<'_>,
+    now: UnixMicros,
+) -> Result<ContradictRequest, CallError> {
     let id = params::id(params, "id")?;
     let text = params.string("new_fact")?;
     check_len("new_fact", &text, TEXT_BYTES)?;
@@ -75,25 +79,29 @@ fn read(reader: Result<&Reader, CallError>, params: &Params<'_>, now: Moment) ->
             part: None,
         })
     })?;
-    Ok(Asked { id, seq, new: NewRecord::prepare(draft) })
+    Ok(ContradictRequest { id, seq, new: NewRecord::prepare(draft) })
 }
 
-fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Value, CallError> {
-    let connection = group.connection;
+fn replace(
+    asked: &mut ContradictRequest,
+    transaction: &mut WriteTransaction<'_>,
+    now: UnixMicros,
+) -> Result<Value, CallError> {
+    let connection = transaction.connection;
     let end = links::chain(connection, asked.seq)?.last().copied().unwrap_or(asked.seq);
     for seq in [asked.seq, end] {
         connection
             .prepare_cached("UPDATE record SET valid_to = ?2 WHERE seq = ?1 AND valid_to IS NULL")?
             .execute((seq, now.0))?;
     }
-    let (seq, id) = asked.new.insert_again(group)?;
-    links::bind(connection, (end, seq), Kind::Contradicts, links::STRONGEST, now)?;
+    let (seq, id) = asked.new.insert_again(transaction)?;
+    links::bind(connection, (end, seq), LinkKind::Contradicts, links::STRONGEST, now)?;
     tags::add(connection, seq, tags::CONTRADICT)?;
     let draft = &asked.new.draft;
     let replaced = records::id_of(connection, end)?;
     events::add(
         connection,
-        &Event {
+        &MemoryEvent {
             kind: "s4_contradiction",
             severity: Severity::Warning,
             domain: Some(draft.project.as_str()).filter(|name| !name.is_empty()),
@@ -110,7 +118,7 @@ fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Valu
     Ok(json!({
         "original_id": asked.id.to_string(),
         "new_record_id": id.to_string(),
-        "edge_type": Kind::Contradicts.name(),
+        "edge_type": LinkKind::Contradicts.name(),
         "ts": now.to_string(),
     }))
 }
@@ -118,13 +126,13 @@ fn replace(asked: &mut Asked, group: &mut Group<'_>, now: Moment) -> Result<Valu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::graph::contradictions::{Open, unsettled};
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::graph::contradictions::{OpenContradiction, unsettled};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
     use rusqlite::Connection;
 
     fn reading(bench: &Bench) -> Connection {
-        open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap()
+        open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap()
     }
 
     fn replaced(bench: &Bench, id: &str, fact: &str) -> String {
@@ -177,7 +185,7 @@ mod tests {
         let connection = reading(&bench);
         assert_eq!(links::chain(&connection, 1), Ok(vec![1, 2, 3, 4, 5, 6]));
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE valid_to IS NULL AND ?1", 1), 1);
-        assert_eq!(unsettled(&connection, None, 9), Ok(vec![Open { old: 5, new: 6 }]));
+        assert_eq!(unsettled(&connection, None, 9), Ok(vec![OpenContradiction { old: 5, new: 6 }]));
     }
 
     #[test]

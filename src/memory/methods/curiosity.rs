@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::graph::contradictions::{self, Open};
+use crate::memory::graph::contradictions::{self, OpenContradiction};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::text::excerpt::beginning;
@@ -48,7 +48,7 @@ pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<
     Ok(Pending { count: questions.len(), questions })
 }
 
-fn question(connection: &Connection, open: Open) -> Result<Question, CallError> {
+fn question(connection: &Connection, open: OpenContradiction) -> Result<Question, CallError> {
     let (old, new) =
         (records::id_of(connection, open.old)?.to_string(), records::id_of(connection, open.new)?.to_string());
     let fact = |seq: i64| -> Result<String, rusqlite::Error> {

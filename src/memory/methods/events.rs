@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::store::reader::Reader;
 
 /// Most bytes of all events in a reply: 1 MiB less what stands around them.
@@ -44,7 +44,7 @@ pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value
         let error = format!("kind '{kind}' is not user-visible; allowed: [{}]", VISIBLE.join(", "));
         return Ok(json!({ "error": error }));
     }
-    let since = match since.as_deref().map(|text| (text, Moment::parse(text, DayEnd::First))) {
+    let since = match since.as_deref().map(|text| (text, UnixMicros::parse(text, DateBound::Start))) {
         Some((text, None)) => return Ok(json!({"error": format!("since must be ISO-8601, got '{text}'")})),
         Some((_, Some(since))) => since.0,
         None => i64::MIN,
@@ -79,7 +79,7 @@ fn read(
             "kind": kind,
             "severity": row.get::<_, Option<String>>(1)?,
             "domain": row.get::<_, Option<String>>(2)?,
-            "ts": Moment(row.get(3)?).to_string(),
+            "ts": UnixMicros(row.get(3)?).to_string(),
             "data": parsed(&data)?,
             "session_id": session,
             "source_ids": parsed(&sources)?,
@@ -96,18 +96,26 @@ fn parsed(text: &str) -> Result<Value, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::events::{Event, Severity, add};
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::store::events::{MemoryEvent, Severity, add};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
 
     fn writing(bench: &Bench) -> Connection {
-        open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap()
+        open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap()
     }
 
-    fn event(ts: i64, n: i64) -> Event<'static> {
+    fn event(ts: i64, n: i64) -> MemoryEvent<'static> {
         let severity = if n % 2 == 0 { Severity::Info } else { Severity::Warning };
-        let ts = Moment(ts);
-        Event { kind: "llm_health", severity, domain: None, ts, data: json!({"n": n}), session: "s", sources: &[] }
+        let ts = UnixMicros(ts);
+        MemoryEvent {
+            kind: "llm_health",
+            severity,
+            domain: None,
+            ts,
+            data: json!({"n": n}),
+            session: "s",
+            sources: &[],
+        }
     }
 
     #[test]
@@ -118,7 +126,7 @@ mod tests {
         for n in 0..5 {
             add(&connection, &event(Bench::NOW.0 + n * 1_000_000, n)).unwrap();
         }
-        add(&connection, &Event { domain: Some("p"), sources: &[id], ..event(Bench::NOW.0 - 1, 9) }).unwrap();
+        add(&connection, &MemoryEvent { domain: Some("p"), sources: &[id], ..event(Bench::NOW.0 - 1, 9) }).unwrap();
         let numbers = |params: Value| -> Vec<i64> {
             let got = bench.ok("events_query", params);
             let events = got["events"].as_array().unwrap();

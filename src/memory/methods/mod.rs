@@ -110,7 +110,7 @@ static METHODS: &[Method] = &[
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            consolidate::consolidate(memory.night(), params, reply);
+            consolidate::consolidate(memory.maintenance(), params, reply);
         },
     },
     Method {
@@ -348,7 +348,7 @@ static METHODS: &[Method] = &[
         result: &["records"],
         pace: Pace::Ordered,
         run: |memory, _, _, reply| match memory.gate.enter() {
-            Ok(_in) => reindex::mend(&memory.path, memory.night(), Instant::now(), reply),
+            Ok(_in) => reindex::mend(&memory.path, memory.maintenance(), Instant::now(), reply),
             Err(error) => reply.send::<()>(Err(error)),
         },
     },

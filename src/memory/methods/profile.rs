@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::profile::{KNOBS, Profile, Profiles, VALUE_BYTES, check, find, schema};
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::Job;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::job::WriteJob;
+use crate::memory::store::writer::transaction::WriteTransaction;
 
 /// Answers `profile_get`, without the database.
 pub(crate) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
@@ -71,15 +71,15 @@ struct Set {
     reply: LateReply,
 }
 
-impl Job for Set {
+impl WriteJob for Set {
     fn weight(&self) -> usize {
         size_of::<Set>() + VALUE_BYTES
     }
 
-    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
         let sql = "INSERT INTO profile (knob, value) VALUES (?1, ?2)
                    ON CONFLICT (knob) DO UPDATE SET value = excluded.value";
-        group.connection.prepare_cached(sql)?.execute((self.knob, self.value.to_string()))?;
+        transaction.connection.prepare_cached(sql)?.execute((self.knob, self.value.to_string()))?;
         Ok(())
     }
 

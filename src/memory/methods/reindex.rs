@@ -10,11 +10,11 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::dispatch::{CallError, LateReply, Reply};
-use crate::memory::consolidation::cooccurrence::Learning;
-use crate::memory::consolidation::maintenance::Night;
+use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
+use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{Progress, Step};
 use crate::memory::consolidation::{cycle, reindex};
-use crate::memory::store::fulltext::{self, Index, Place, State};
+use crate::memory::store::fulltext::{self, IndexStatus, RebuildPlace, RebuildState};
 use crate::memory::store::writer::job::task;
 use crate::memory::transfer::check;
 
@@ -30,35 +30,35 @@ struct Mended {
 }
 
 /// Answers once the index of the database at `store` is made.
-pub(crate) fn mend(store: &Path, night: Night, began: Instant, reply: Reply<'_>) {
+pub(crate) fn mend(store: &Path, maintenance: Maintenance, began: Instant, reply: Reply<'_>) {
     let place = match check::is_index_damaged(store, began) {
-        Ok(true) => Place::Same,
-        Ok(false) => Place::Beside,
+        Ok(true) => RebuildPlace::Same,
+        Ok(false) => RebuildPlace::Beside,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let (follow, reply) = (night.follow.clone(), reply.later());
+    let (follow, reply) = (maintenance.follow.clone(), reply.later());
     follow.submit(task(
         0,
-        move |group| {
-            match (place, State::read(group.connection)?) {
-                (Place::Same, _) => {
-                    group.want_new_index();
-                    group.index_is(Index::Due);
+        move |transaction| {
+            match (place, RebuildState::read(transaction.connection)?) {
+                (RebuildPlace::Same, _) => {
+                    transaction.want_new_index();
+                    transaction.index_is(IndexStatus::Due);
                 }
-                (Place::Beside, State::Growing(_)) => {}
-                (Place::Beside, _) => drop(reindex::begin(group, place)?),
+                (RebuildPlace::Beside, RebuildState::Growing(_)) => {}
+                (RebuildPlace::Beside, _) => drop(reindex::begin(transaction, place)?),
             }
             Ok(())
         },
         move |outcome| match outcome {
-            Ok(()) => Call { night, records: 0, reply }.begin(),
+            Ok(()) => Call { maintenance, records: 0, reply }.begin(),
             Err(error) => reply.send::<()>(Err(error)),
         },
     ));
 }
 
 struct Call {
-    night: Night,
+    maintenance: Maintenance,
     records: u64,
     reply: LateReply,
 }
@@ -66,10 +66,12 @@ struct Call {
 impl Call {
     /// Has it come to grow?
     fn begin(self) {
-        let follow = self.night.follow.clone();
+        let follow = self.maintenance.follow.clone();
         follow.submit(task(
             0,
-            |group| if fulltext::is_due(group.connection)? { Ok(()) } else { Err(CallError::failed(STAYS)) },
+            |transaction| {
+                if fulltext::is_due(transaction.connection)? { Ok(()) } else { Err(CallError::failed(STAYS)) }
+            },
             move |outcome| match outcome {
                 Ok(()) => self.next(),
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -79,11 +81,13 @@ impl Call {
 
     /// Hands in the next chunk.
     fn next(mut self) {
-        let Night { follow, folder, clock, .. } = self.night.clone();
+        let Maintenance { follow, folder, clock, .. } = self.maintenance.clone();
         let now = clock();
         follow.submit(task(
             0,
-            move |group| cycle::run_chunk(Step::Reindex, group, &mut Learning::default(), &folder, now),
+            move |transaction| {
+                cycle::run_chunk(Step::Reindex, transaction, &mut CooccurrenceLearner::default(), &folder, now)
+            },
             move |outcome| match outcome {
                 Ok(chunk) => {
                     self.records += chunk.counts.of("indexed");

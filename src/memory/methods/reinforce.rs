@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params, Reply};
-use crate::memory::graph::links::{self, Kind};
-use crate::memory::model::time::Moment;
+use crate::memory::graph::links::{self, LinkKind};
+use crate::memory::model::time::UnixMicros;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
@@ -24,7 +24,7 @@ pub(crate) fn reinforce(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
     params: &Params<'_>,
-    now: Moment,
+    now: UnixMicros,
     reply: Reply<'_>,
 ) {
     match read(reader, params) {
@@ -33,7 +33,7 @@ pub(crate) fn reinforce(
             let (reply, weight) = (reply.later(), records.len() * size_of::<(Uuid, i64)>());
             let work = task(
                 weight,
-                move |group| Ok(strengthen(group.connection, &records, now)?),
+                move |transaction| Ok(strengthen(transaction.connection, &records, now)?),
                 |outcome| reply.send(outcome),
             );
             writer.submit(work);
@@ -54,11 +54,11 @@ fn read(reader: Result<&Reader, CallError>, params: &Params<'_>) -> Result<Vec<(
     Ok(records)
 }
 
-fn strengthen(connection: &Connection, records: &[(String, i64)], now: Moment) -> Result<Value, rusqlite::Error> {
+fn strengthen(connection: &Connection, records: &[(String, i64)], now: UnixMicros) -> Result<Value, rusqlite::Error> {
     let mut weights = Map::new();
     for (i, (id, seq)) in records.iter().enumerate() {
         for (other_id, other) in &records[i + 1..] {
-            let weight = links::strengthen(connection, (*seq, *other), Kind::Reinforced, STEP, now)?;
+            let weight = links::strengthen(connection, (*seq, *other), LinkKind::Reinforced, STEP, now)?;
             weights.insert(format!("{id}|{other_id}"), json!(weight as f64 / links::STRONGEST as f64));
         }
     }

@@ -9,19 +9,19 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, Params, Reply};
-use crate::memory::consolidation::cooccurrence::Learning;
+use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::step::Step;
 use crate::memory::graph::contradictions;
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::params::bounded_string;
 use crate::memory::profile::Profile;
-use crate::memory::session::briefing::{self, Wake};
-use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::session::briefing::{self, Briefing};
+use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::{aside, task};
+use crate::memory::store::writer::job::{spawn_background, task};
 
 /// Tokens of each part (of the last one where the depth is standard), and of all: a token is four
 /// characters.
@@ -103,7 +103,7 @@ pub(crate) fn start(
     writer: &Writer,
     profile: &Profile,
     params: &Params<'_>,
-    now: Moment,
+    now: UnixMicros,
 ) -> Result<Payload, CallError> {
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
     let project = bounded_string(params, "project", "", PROJECT_BYTES)?;
@@ -124,7 +124,9 @@ pub(crate) fn start(
         };
         if is_stale {
             let project = project.clone();
-            writer.submit(aside("a session's start", move |group| Ok(briefing::keep(group.connection, &project)?)));
+            writer.submit(spawn_background("a session's start", move |transaction| {
+                Ok(briefing::keep(transaction.connection, &project)?)
+            }));
         }
         let pending = contradictions::unsettled(connection, None, PENDING)?.len();
         payload(&wake, (profile, depth), &session, pending)
@@ -136,18 +138,18 @@ pub(crate) fn start(
         "wake_depth": payload.wake_depth,
         "timestamp": now.to_string(),
     });
-    writer.submit(aside("the start of a session", move |group| {
+    writer.submit(spawn_background("the start of a session", move |transaction| {
         let domain = Some(project.as_str()).filter(|name| !name.is_empty());
         let (kind, severity) = ("session_started", Severity::Info);
         Ok(events::add(
-            group.connection,
-            &Event { kind, severity, domain, ts: now, data, session: &session, sources: &[] },
+            transaction.connection,
+            &MemoryEvent { kind, severity, domain, ts: now, data, session: &session, sources: &[] },
         )?)
     }));
     Ok(payload)
 }
 
-fn payload(wake: &Wake, (profile, depth): (&Profile, Depth), session: &str, pending: usize) -> Payload {
+fn payload(wake: &Briefing, (profile, depth): (&Profile, Depth), session: &str, pending: usize) -> Payload {
     let identity: String = wake.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
     let session: String = session.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).take(8).collect();
     let handle = digest([&*identity, &session, &wake.label, &pending.to_string()].join("\u{1f}").as_bytes());
@@ -176,7 +178,7 @@ fn payload(wake: &Wake, (profile, depth): (&Profile, Depth), session: &str, pend
     payload
 }
 
-fn identity_lines(wake: &Wake, profile: &Profile) -> Vec<String> {
+fn identity_lines(wake: &Briefing, profile: &Profile) -> Vec<String> {
     let told = TOLD.map(|knob| match profile.value(knob) {
         Value::String(text) => format!("{knob} {text}"),
         value => format!("{knob} {value}"),
@@ -211,7 +213,7 @@ fn tokens(text: &str) -> usize {
 }
 
 /// Answers `session_exit` after a chunk of association, so that what was just said is linked.
-pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: UnixMicros, reply: Reply<'_>) {
     let session: Arc<str> = match bounded_string(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
         Err(error) => return reply.send::<()>(Err(error)),
@@ -219,12 +221,14 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
     let (store, reply) = (store.clone(), reply.later());
     let work = task(
         session.len(),
-        move |group| {
+        move |transaction| {
             let linked =
-                cycle::run_chunk(Step::Associate, group, &mut Learning::default(), &store, now)?.counts.of("linked");
-            let records = count(group.connection, &session)?;
+                cycle::run_chunk(Step::Associate, transaction, &mut CooccurrenceLearner::default(), &store, now)?
+                    .counts
+                    .of("linked");
+            let records = count(transaction.connection, &session)?;
             if records > 0 {
-                metric(group.connection, &session, records, linked, now)?;
+                metric(transaction.connection, &session, records, linked, now)?;
             }
             Ok(json!({
                 "mode": "light",
@@ -251,11 +255,11 @@ fn metric(
     session: &str,
     records: i64,
     linked: u64,
-    now: Moment,
+    now: UnixMicros,
 ) -> Result<(), rusqlite::Error> {
     let data = json!({"session_id": session, "records": records, "linked": linked});
     let (kind, severity) = ("trajectory_metric", Severity::Info);
-    events::add(connection, &Event { kind, severity, domain: None, ts: now, data, session, sources: &[] })
+    events::add(connection, &MemoryEvent { kind, severity, domain: None, ts: now, data, session, sources: &[] })
 }
 
 #[cfg(test)]

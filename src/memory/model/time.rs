@@ -9,11 +9,11 @@ use jiff::{Timestamp, ToSpan};
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Moment(pub(crate) i64);
+pub(crate) struct UnixMicros(pub(crate) i64);
 
 /// A day of the calendar, as its parts are named. In UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Day {
+pub(crate) struct CalendarDay {
     /// Of the common era.
     pub(crate) year: i16,
     /// 1 is January.
@@ -24,30 +24,30 @@ pub(crate) struct Day {
 
 /// Which end of a day a date without a time of day stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DayEnd {
+pub(crate) enum DateBound {
     /// Its first microsecond.
-    First,
+    Start,
     /// Its last microsecond.
-    Last,
+    End,
 }
 
-impl Moment {
+impl UnixMicros {
     /// The system's clock.
-    pub(crate) fn now() -> Moment {
-        Moment(Timestamp::now().as_microsecond())
+    pub(crate) fn now() -> UnixMicros {
+        UnixMicros(Timestamp::now().as_microsecond())
     }
 
     /// Reads an ISO 8601 date or date and time; without an offset it is UTC. `None` where it is none, or
     /// out of the years -9999 to 9999.
-    pub(crate) fn parse(text: &str, end: DayEnd) -> Option<Moment> {
+    pub(crate) fn parse(text: &str, end: DateBound) -> Option<UnixMicros> {
         let text = text.trim();
         let moment = if let Ok(timestamp) = text.parse::<Timestamp>() {
             timestamp
         } else if is_offsetless(text) {
             let at = match text.parse::<Date>() {
                 Ok(date) if text.len() <= "-009999-12-31".len() && !text.contains(['T', 't', ' ']) => match end {
-                    DayEnd::First => date.at(0, 0, 0, 0),
-                    DayEnd::Last => date.at(23, 59, 59, 999_999_000),
+                    DateBound::Start => date.at(0, 0, 0, 0),
+                    DateBound::End => date.at(23, 59, 59, 999_999_000),
                 },
                 _ => text.parse::<DateTime>().ok()?,
             };
@@ -55,14 +55,14 @@ impl Moment {
         } else {
             return None;
         };
-        Some(Moment(moment.as_microsecond()))
+        Some(UnixMicros(moment.as_microsecond()))
     }
 
     /// The day it is on.
-    pub(crate) fn day(self) -> Day {
+    pub(crate) fn day(self) -> CalendarDay {
         let timestamp = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
         let date = timestamp.to_zoned(TimeZone::UTC).date();
-        Day { year: date.year(), month: date.month(), weekday: date.weekday().to_monday_one_offset() }
+        CalendarDay { year: date.year(), month: date.month(), weekday: date.weekday().to_monday_one_offset() }
     }
 
     /// Is it a time that something said to a program can have been said at: 1900 to 2199?
@@ -77,7 +77,7 @@ fn is_offsetless(text: &str) -> bool {
     !time.contains(['+', '-', 'Z', 'z', '['])
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for UnixMicros {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match Timestamp::from_microsecond(self.0) {
             Ok(timestamp) => timestamp.fmt(f),
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<String> {
-        Moment::parse(text, DayEnd::First).map(|m| m.to_string())
+        UnixMicros::parse(text, DateBound::Start).map(|m| m.to_string())
     }
 
     #[test]
@@ -111,7 +111,7 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Some(want), "{text}");
         }
-        let last = Moment::parse("2024-05-07", DayEnd::Last).unwrap();
+        let last = UnixMicros::parse("2024-05-07", DateBound::End).unwrap();
         assert_eq!(last.to_string(), "2024-05-07T23:59:59.999999Z");
     }
 
@@ -143,14 +143,14 @@ mod tests {
             ("2199-12-31T23:59:59Z", true),
             ("2200-01-01T00:00:00Z", false),
         ] {
-            assert_eq!(Moment::parse(text, DayEnd::First).unwrap().is_plausible(), want, "{text}");
+            assert_eq!(UnixMicros::parse(text, DateBound::Start).unwrap().is_plausible(), want, "{text}");
         }
     }
 
     #[test]
     fn no_number_is_without_a_text() {
         for n in [i64::MIN, -1, 0, i64::MAX] {
-            assert!(Moment(n).to_string().ends_with('Z'), "{n}");
+            assert!(UnixMicros(n).to_string().ends_with('Z'), "{n}");
         }
     }
 }

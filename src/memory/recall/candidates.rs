@@ -12,17 +12,17 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::postings::{self, CANDIDATES};
-use crate::memory::recall::preferences::{Leaning, Projects};
-use crate::memory::recall::query::Question;
-use crate::memory::recall::rank::{Candidate, Found, Place, RULES, Scorer, Talk};
+use crate::memory::recall::preferences::{Preferences, Projects};
+use crate::memory::recall::query::WeightedQuery;
+use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
 use crate::memory::sort;
-use crate::memory::store::error::Fault;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::tags;
-use crate::memory::text::phrase::{Phrase, Wanted};
-use crate::memory::text::tokenizer::Asked;
+use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
+use crate::memory::text::tokenizer::QueryTerm;
 
 /// The heaviest of them, whose neighbours in the session are read too.
 const WITH_NEIGHBOURS: usize = 40;
@@ -36,22 +36,22 @@ pub(crate) struct Query<'q> {
     /// All of it.
     pub(crate) cue: &'q str,
     /// Its terms, at least one.
-    pub(crate) terms: Vec<Asked>,
+    pub(crate) terms: Vec<QueryTerm>,
     /// What it wants word for word.
-    pub(crate) phrases: Vec<Wanted<'q>>,
+    pub(crate) phrases: Vec<QuotedPhrase<'q>>,
     /// What may answer it.
     pub(crate) filter: Filter<'q>,
     /// What the profile makes of it.
-    pub(crate) leaning: &'q Leaning,
+    pub(crate) leaning: &'q Preferences,
 }
 
 /// Which records may answer, and which come first.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Filter<'q> {
     /// Said then or later.
-    pub(crate) since: Option<Moment>,
+    pub(crate) since: Option<UnixMicros>,
     /// Said then or earlier.
-    pub(crate) until: Option<Moment>,
+    pub(crate) until: Option<UnixMicros>,
     /// Of this tier alone.
     pub(crate) tier: Option<Tier>,
     /// This project's come first.
@@ -62,25 +62,25 @@ pub(crate) struct Filter<'q> {
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// The terms that were looked up.
-    pub(crate) terms: Vec<Asked>,
+    pub(crate) terms: Vec<QueryTerm>,
     /// The best first.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<RankedHit>,
 }
 
 /// The best `limit` records for `query`; what was found by the `deadline`, if that comes first.
 ///
 /// # Errors
-/// See [`Fault`].
+/// See [`StoreError`].
 pub(crate) fn search(
     snapshot: &Snapshot<'_>,
     query: &Query<'_>,
     deadline: Instant,
     limit: usize,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, StoreError> {
     let connection = snapshot.connection();
     let mut count = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?;
     let total = count.query_row([], |row| row.get(0))?;
-    let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, Fault> {
+    let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
         let lists = postings::rarest(connection, &query.terms, total)?;
         let alike = postings::begun_alike(connection, &lists)?;
         Ok((lists, alike, postings::with_phrases(connection, &query.phrases)?))
@@ -92,7 +92,7 @@ pub(crate) fn search(
         companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
     }
     let scorer =
-        Scorer::new(Question::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
+        Scorer::new(WeightedQuery::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
     reading.candidates(postings::candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
     reading.neighbours()?;
@@ -103,8 +103,8 @@ pub(crate) fn search(
 /// The newest `limit` records.
 ///
 /// # Errors
-/// See [`Fault`].
-pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<Found>, Fault> {
+/// See [`StoreError`].
+pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<RankedHit>, StoreError> {
     let connection = snapshot.connection();
     let here = project_number(connection, filter.project)?;
     let (since, until) = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
@@ -115,7 +115,7 @@ pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
     )?;
     let mut all = Vec::new();
     for project in projects {
-        let place = if Some(project) == here { Place::Here } else { Place::Elsewhere };
+        let place = if Some(project) == here { ProjectMatch::Same } else { ProjectMatch::Other };
         let mut rows = last.query((project, since, until, limit as i64))?;
         while let Some(row) = rows.next()? {
             all.push((place, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
@@ -123,13 +123,13 @@ pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
     }
     sort::sort_by(&mut all, |a, b| b.cmp(a));
     all.truncate(limit);
-    let found = |(i, &(place, _, seq)): (usize, &(Place, i64, i64))| Found {
+    let found = |(i, &(place, _, seq)): (usize, &(ProjectMatch, i64, i64))| RankedHit {
         seq,
         score: 1.0 / (i + 1) as f64,
         terms: Vec::new(),
         alike: Vec::new(),
-        phrase: Phrase::None,
-        quotes: Phrase::None,
+        phrase: PhraseMatch::None,
+        quotes: PhraseMatch::None,
         place,
     };
     Ok(all.iter().enumerate().map(found).collect())
@@ -153,7 +153,7 @@ struct Reading<'r> {
     read: Vec<Candidate>,
     /// The session of each that was read.
     sessions: HashMap<i64, i64>,
-    talk: Talk,
+    talk: ConversationOrder,
 }
 
 impl<'r> Reading<'r> {
@@ -162,7 +162,7 @@ impl<'r> Reading<'r> {
         query: &'r Query<'r>,
         scorer: &'r Scorer,
         deadline: Instant,
-    ) -> Result<Reading<'r>, Fault> {
+    ) -> Result<Reading<'r>, StoreError> {
         let here = project_number(connection, query.filter.project)?;
         Ok(Reading {
             connection,
@@ -173,12 +173,12 @@ impl<'r> Reading<'r> {
             domains: query.leaning.projects(connection)?,
             read: Vec::new(),
             sessions: HashMap::new(),
-            talk: Talk::default(),
+            talk: ConversationOrder::default(),
         })
     }
 
     /// Reads the first `most` of these that the question's filter admits, of either place.
-    fn candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), Fault> {
+    fn candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
         let mut find = self.connection.prepare_cached(READ)?;
         let mut room = if self.here.is_some() { [most; 2] } else { [most, 0] };
         for seq in seqs {
@@ -197,7 +197,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Reads what was said just before and after the heaviest of them.
-    fn neighbours(&mut self) -> Result<(), Fault> {
+    fn neighbours(&mut self) -> Result<(), StoreError> {
         let heaviest: Vec<(i64, i64)> =
             self.read.iter().take(WITH_NEIGHBOURS).map(|one| (one.session, one.seq)).collect();
         for (session, seq) in heaviest {
@@ -224,7 +224,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Reads the record that was said just before or after one of a session, if there is one.
-    fn beside(&mut self, session: i64, seq: i64, side: Side) -> Result<Option<i64>, Fault> {
+    fn beside(&mut self, session: i64, seq: i64, side: Side) -> Result<Option<i64>, StoreError> {
         // Most often nobody else spoke between the two.
         let guess = if side == Side::Before { seq - 1 } else { seq + 1 };
         if self.is_of(session, guess)? {
@@ -242,7 +242,7 @@ impl<'r> Reading<'r> {
     }
 
     /// Is there a record of this session at this place? If so, it is read.
-    fn is_of(&mut self, session: i64, seq: i64) -> Result<bool, Fault> {
+    fn is_of(&mut self, session: i64, seq: i64) -> Result<bool, StoreError> {
         if let Some(known) = self.sessions.get(&seq) {
             return Ok(*known == session);
         }
@@ -256,16 +256,16 @@ impl<'r> Reading<'r> {
         Ok(is_of)
     }
 
-    fn take(&mut self, seq: i64, row: &Row<'_>) -> Result<(), Fault> {
+    fn take(&mut self, seq: i64, row: &Row<'_>) -> Result<(), StoreError> {
         let (cue, text) = (string(row, 4)?, string(row, 5)?);
         let session = row.get(3)?;
         self.sessions.insert(seq, session);
         self.read.push(Candidate {
             seq,
             session,
-            said: Moment(row.get(0)?),
+            said: UnixMicros(row.get(0)?),
             reading: self.scorer.question.read(text, cue),
-            phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(Phrase::None),
+            phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(PhraseMatch::None),
             place: self.place(row)?,
             gain: self.query.leaning.gain(self.connection, seq, text, self.domains.depth(row.get(2)?))?,
             is_admitted: self.admits(row)?,
@@ -273,17 +273,17 @@ impl<'r> Reading<'r> {
         Ok(())
     }
 
-    fn admits(&self, row: &Row<'_>) -> Result<bool, Fault> {
-        Ok(self.query.filter.admits(Moment(row.get(0)?), row.get(1)?))
+    fn admits(&self, row: &Row<'_>) -> Result<bool, StoreError> {
+        Ok(self.query.filter.admits(UnixMicros(row.get(0)?), row.get(1)?))
     }
 
     /// Was it made of others? It is shown as what they have in common, not as an answer.
-    fn is_pattern(&self, seq: i64, row: &Row<'_>) -> Result<bool, Fault> {
+    fn is_pattern(&self, seq: i64, row: &Row<'_>) -> Result<bool, StoreError> {
         Ok(row.get::<_, i64>(1)? == Tier::Semantic as i64 && tags::has(self.connection, seq, tags::PATTERN)?)
     }
 
-    fn place(&self, row: &Row<'_>) -> Result<Place, Fault> {
-        Ok(if Some(row.get(2)?) == self.here { Place::Here } else { Place::Elsewhere })
+    fn place(&self, row: &Row<'_>) -> Result<ProjectMatch, StoreError> {
+        Ok(if Some(row.get(2)?) == self.here { ProjectMatch::Same } else { ProjectMatch::Other })
     }
 
     /// Something is there to answer with, and the time is up.
@@ -298,19 +298,19 @@ const READ: &str = "SELECT ts, tier, project, session, cue, text FROM record WHE
 /// The string in a column, borrowed.
 ///
 /// # Errors
-/// [`Fault::Damaged`] where it is none.
-pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, Fault> {
-    row.get_ref(at)?.as_str().map_err(|error| Fault::Damaged(format!("a record's text is no text: {error}")))
+/// [`StoreError::Damaged`] where it is none.
+pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, StoreError> {
+    row.get_ref(at)?.as_str().map_err(|error| StoreError::Damaged(format!("a record's text is no text: {error}")))
 }
 
-fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, Fault> {
+fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, StoreError> {
     let Some(name) = name else { return Ok(None) };
     let mut find = connection.prepare_cached("SELECT number FROM project WHERE name = ?1")?;
     Ok(find.query_row([name], |row| row.get(0)).optional()?)
 }
 
 impl Filter<'_> {
-    fn admits(&self, ts: Moment, tier: i64) -> bool {
+    fn admits(&self, ts: UnixMicros, tier: i64) -> bool {
         self.since.is_none_or(|since| ts >= since)
             && self.until.is_none_or(|until| ts <= until)
             && self.tier.is_none_or(|only| tier == only as i64)

@@ -21,21 +21,21 @@ use rusqlite::Connection;
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::record::Tier;
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::{Filter, Query};
 use crate::memory::recall::mode::{Mode, quoted};
-use crate::memory::recall::preferences::{Leaning, Literal};
-use crate::memory::recall::related::{Bonds, SPARE};
-use crate::memory::recall::reply::{Recalled, Why};
+use crate::memory::recall::preferences::{Literal, Preferences};
+use crate::memory::recall::related::{Related, SPARE};
+use crate::memory::recall::reply::{MatchReason, RecallResponse};
 use crate::memory::session::SessionState;
 use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::aside;
-use crate::memory::text::phrase::Wanted;
+use crate::memory::store::writer::job::spawn_background;
+use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
 /// How long a recall looks for more before it answers with what it has.
@@ -48,7 +48,7 @@ pub(crate) fn answer(
     state: &SessionState,
     writer: &Writer,
     params: &Params<'_>,
-    now: Moment,
+    now: UnixMicros,
     reply: Reply<'_>,
 ) {
     let deadline = Instant::now() + PATIENCE;
@@ -56,7 +56,9 @@ pub(crate) fn answer(
         Ok((recalled, taken)) => {
             reply.send(Ok(recalled));
             if !taken.is_nothing() {
-                writer.submit(aside("what a recall took", move |group| Ok(taken.keep(group.connection, now)?)));
+                writer.submit(spawn_background("what a recall took", move |transaction| {
+                    Ok(taken.keep(transaction.connection, now)?)
+                }));
             }
         }
         Err(error) => reply.send::<()>(Err(error)),
@@ -72,9 +74,9 @@ fn recall(
     profile: &Profile,
     state: &SessionState,
     params: &Params<'_>,
-    now: Moment,
+    now: UnixMicros,
     deadline: Instant,
-) -> Result<(Recalled, Taken), CallError> {
+) -> Result<(RecallResponse, DeferredWrites), CallError> {
     let cue = params.string("cue")?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
     let limit = params.integer_or("limit", 1..=100, 10)? as usize;
@@ -82,34 +84,34 @@ fn recall(
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
     let mode = Mode::of(&cue);
-    let leaning = Leaning::of(profile);
+    let leaning = Preferences::of(profile);
     let filter = Filter {
-        since: params::time(params, "since", DayEnd::First)?,
-        until: params::time(params, "until", DayEnd::Last)?,
+        since: params::time(params, "since", DateBound::Start)?,
+        until: params::time(params, "until", DateBound::End)?,
         tier: (mode == Mode::Verbatim && leaning.literal == Literal::Strong).then_some(Tier::Episodic),
         project: (!project.is_empty()).then_some(&*project),
     };
     let query = Query {
         cue: &cue,
-        terms: tokenizer::asked(&cue),
-        phrases: quoted(&cue).into_iter().filter_map(Wanted::new).collect(),
+        terms: tokenizer::query_terms(&cue),
+        phrases: quoted(&cue).into_iter().filter_map(QuotedPhrase::new).collect(),
         filter,
         leaning: &leaning,
     };
     let snapshot = reader.snapshot()?;
     let (found, why) = if query.terms.is_empty() {
         // Nothing that a word could be found by: as an empty cue.
-        (candidates::newest(&snapshot, &filter, limit + SPARE)?, Why::Newest)
+        (candidates::newest(&snapshot, &filter, limit + SPARE)?, MatchReason::Newest)
     } else {
         let answer = candidates::search(&snapshot, &query, deadline, limit + SPARE)?;
-        (answer.found, Why::Terms(answer.terms))
+        (answer.found, MatchReason::Terms(answer.terms))
     };
     let connection = snapshot.connection();
-    let bonds = Bonds::of(connection, found, limit, now)?;
-    let mut reply = Recalled::new(mode);
+    let bonds = Related::of(connection, found, limit, now)?;
+    let mut reply = RecallResponse::new(mode);
     reply.add(connection, &bonds, &why, budget, profile)?;
     reply.add_around(connection, &bonds)?;
-    let taken = Taken {
+    let taken = DeferredWrites {
         used: bonds.used.clone(),
         first_turn: state.first_turns.take(&session, now),
         digest: state.digest.take_digest(now),
@@ -139,14 +141,14 @@ fn recall(
 
 /// What a recall took, to be written when it is answered.
 #[derive(Debug, Default)]
-struct Taken {
+struct DeferredWrites {
     /// Pairs of records whose link was of use and is to be made new.
     used: Vec<(i64, i64)>,
     first_turn: Option<FirstTurn>,
     digest: Option<CycleTotals>,
 }
 
-impl Taken {
+impl DeferredWrites {
     /// Is there nothing to be written?
     fn is_nothing(&self) -> bool {
         self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
@@ -156,7 +158,7 @@ impl Taken {
     ///
     /// # Errors
     /// The database's.
-    fn keep(&self, connection: &Connection, now: Moment) -> Result<(), rusqlite::Error> {
+    fn keep(&self, connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
         if let Some(turn) = &self.first_turn {
             turn.forget(connection)?;
         }

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::memory::text::phrase::Wanted;
+use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
 /// Most quoted spans of a cue that are looked for. Picked.
@@ -29,8 +29,8 @@ pub(crate) enum Mode {
 impl Mode {
     /// By its words and its quotation marks.
     pub(crate) fn of(cue: &str) -> Mode {
-        let mut asks = quoted(cue).into_iter().any(|span| Wanted::new(span).is_some());
-        tokenizer::each(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
+        let mut asks = quoted(cue).into_iter().any(|span| QuotedPhrase::new(span).is_some());
+        tokenizer::for_each_token(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
         if !asks {
             let lower = cue.to_lowercase();
             asks = LITERAL_PHRASES.iter().any(|phrase| lower.contains(phrase));

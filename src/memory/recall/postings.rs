@@ -9,9 +9,9 @@ use rusqlite::Connection;
 
 use crate::memory::recall::query::{beginnings, idf};
 use crate::memory::sort;
-use crate::memory::store::error::Fault;
-use crate::memory::text::phrase::{Phrase, Wanted};
-use crate::memory::text::tokenizer::{Asked, Look};
+use crate::memory::store::error::StoreError;
+use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
+use crate::memory::text::tokenizer::{MatchMode, QueryTerm};
 
 /// Candidates whose texts are read and scored; more where more are wanted.
 pub(crate) const CANDIDATES: usize = 60;
@@ -48,8 +48,8 @@ const LOOKED_AT: usize = 4000;
 const PHRASE_LOOKED_AT: usize = 1000;
 
 /// The newest records of one term.
-pub(crate) struct List {
-    pub(crate) asked: Asked,
+pub(crate) struct PostingList {
+    pub(crate) asked: QueryTerm,
     pub(crate) seqs: Vec<i64>,
     /// How rare the term is.
     pub(crate) idf: f64,
@@ -65,9 +65,9 @@ enum Run {
 /// The lists of the question's rarest terms, 32 at most. Cut short where the time is up.
 ///
 /// # Errors
-/// See [`Fault`].
-pub(crate) fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Result<Vec<List>, Fault> {
-    let mut chosen: Vec<&Asked> = terms.iter().collect();
+/// See [`StoreError`].
+pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -> Result<Vec<PostingList>, StoreError> {
+    let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
     if chosen.len() > TERMS {
         sort::sort_by_key(&mut chosen, |asked| Reverse(asked.word.len()));
         chosen.truncate(TERMS_WEIGHED);
@@ -96,7 +96,12 @@ pub(crate) fn rarest(connection: &Connection, terms: &[Asked], total: i64) -> Re
     Ok(lists)
 }
 
-fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> Result<(List, Run), Fault> {
+fn postings(
+    connection: &Connection,
+    asked: &QueryTerm,
+    most: usize,
+    total: i64,
+) -> Result<(PostingList, Run), StoreError> {
     let pattern = pattern(&asked.term, asked.look);
     let (seqs, run) = newest_matches(connection, &pattern, most)?;
     let read = seqs.len() as f64;
@@ -106,7 +111,7 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
         Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
         _ => read,
     };
-    Ok((List { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
+    Ok((PostingList { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
 }
 
 /// The newest records with a word that begins as a rare term does, each with what it weighs. Where no record
@@ -114,12 +119,13 @@ fn postings(connection: &Connection, asked: &Asked, most: usize, total: i64) -> 
 /// was said.
 ///
 /// # Errors
-/// See [`Fault`].
-pub(crate) fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec<(i64, f64)>, Fault> {
+/// See [`StoreError`].
+pub(crate) fn begun_alike(connection: &Connection, lists: &[PostingList]) -> Result<Vec<(i64, f64)>, StoreError> {
     let mut alike = Vec::new();
-    for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == Look::Whole).take(FEW_TERMS) {
+    for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == MatchMode::Exact).take(FEW_TERMS)
+    {
         for beginning in beginnings(&list.asked.term) {
-            let (seqs, run) = newest_matches(connection, &pattern(beginning, Look::Prefix), TERM_POSTINGS)?;
+            let (seqs, run) = newest_matches(connection, &pattern(beginning, MatchMode::Prefix), TERM_POSTINGS)?;
             if run == Run::CutShort {
                 return Ok(alike);
             }
@@ -135,8 +141,8 @@ pub(crate) fn begun_alike(connection: &Connection, lists: &[List]) -> Result<Vec
 /// The newest records that have one of the phrases, in order.
 ///
 /// # Errors
-/// See [`Fault`].
-pub(crate) fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> Result<Vec<i64>, Fault> {
+/// See [`StoreError`].
+pub(crate) fn with_phrases(connection: &Connection, phrases: &[QuotedPhrase<'_>]) -> Result<Vec<i64>, StoreError> {
     let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
     for phrase in phrases {
@@ -144,11 +150,12 @@ pub(crate) fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> R
         let (all_words, _) = newest_matches(connection, &patterns.join(" AND "), PHRASE_LOOKED_AT)?;
         let most = seqs.len() + CANDIDATES;
         for seq in all_words {
-            let has_it = read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != Phrase::None));
-            match has_it.map_err(Fault::from) {
+            let has_it =
+                read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != PhraseMatch::None));
+            match has_it.map_err(StoreError::from) {
                 Ok(true) => seqs.push(seq),
                 Ok(false) => {}
-                Err(Fault::Interrupted) => break,
+                Err(StoreError::Interrupted) => break,
                 Err(fault) => return Err(fault),
             }
             if seqs.len() == most {
@@ -162,23 +169,23 @@ pub(crate) fn with_phrases(connection: &Connection, phrases: &[Wanted<'_>]) -> R
 }
 
 /// A term as FTS5 reads it: a string, so that nothing in it is an operator.
-fn pattern(term: &str, look: Look) -> String {
+fn pattern(term: &str, look: MatchMode) -> String {
     match look {
-        Look::Whole => format!("\"{term}\""),
-        Look::Prefix => format!("\"{term}\" *"),
+        MatchMode::Exact => format!("\"{term}\""),
+        MatchMode::Prefix => format!("\"{term}\" *"),
     }
 }
 
-fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), Fault> {
+fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), StoreError> {
     let mut find = connection
         .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = find.query((pattern, most as i64))?;
     let mut seqs = Vec::new();
     loop {
-        match rows.next().map_err(Fault::from) {
+        match rows.next().map_err(StoreError::from) {
             Ok(Some(row)) => seqs.push(row.get(0)?),
             Ok(None) => return Ok((seqs, Run::Whole)),
-            Err(Fault::Interrupted) => return Ok((seqs, Run::CutShort)),
+            Err(StoreError::Interrupted) => return Ok((seqs, Run::CutShort)),
             Err(fault) => return Err(fault),
         }
     }
@@ -186,8 +193,8 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
 
 /// The records of the lists, the one with the rarest terms first; before them those with a phrase. At most
 /// [`LOOKED_AT`].
-pub(crate) fn candidates(lists: &[List], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
-    let with_weight = |list: &List| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
+pub(crate) fn candidates(lists: &[PostingList], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
+    let with_weight = |list: &PostingList| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
     weighed.extend(alike);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
@@ -214,13 +221,13 @@ mod tests {
     use serde_json::json;
     use std::time::{Duration, Instant};
 
-    fn list(idf: f64, seqs: &[i64]) -> List {
-        List { asked: tokenizer::asked("word").remove(0), seqs: seqs.to_vec(), idf }
+    fn list(idf: f64, seqs: &[i64]) -> PostingList {
+        PostingList { asked: tokenizer::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
     }
 
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
-        let all = |lists: &[List], alike: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
+        let all = |lists: &[PostingList], alike: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
             candidates(lists, alike, phrases).collect()
         };
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
@@ -234,7 +241,10 @@ mod tests {
 
     #[test]
     fn a_pattern_is_one_string() {
-        assert_eq!((pattern("a", Look::Whole), pattern("b", Look::Prefix)), ("\"a\"".into(), "\"b\" *".into()));
+        assert_eq!(
+            (pattern("a", MatchMode::Exact), pattern("b", MatchMode::Prefix)),
+            ("\"a\"".into(), "\"b\" *".into())
+        );
     }
 
     #[test]
@@ -248,11 +258,11 @@ mod tests {
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
-        let asked = tokenizer::asked(&format!("{every} common"));
+        let asked = tokenizer::query_terms(&format!("{every} common"));
         let chosen = rarest(connection, &asked, 600).unwrap();
         assert_eq!(chosen.len(), TERMS);
         assert!(chosen.iter().all(|list| list.asked.term.starts_with("unique") && list.seqs.len() == 1));
-        let common = tokenizer::asked("common").remove(0);
+        let common = tokenizer::query_terms("common").remove(0);
         let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
         let (part, _) = postings(connection, &common, 100, 600).unwrap();
         assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));

@@ -7,9 +7,9 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::profile::Profile;
-use crate::memory::recall::query::Question;
+use crate::memory::recall::query::WeightedQuery;
 use crate::memory::sort;
-use crate::memory::text::phrase::Phrase;
+use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::tokenizer;
 
 /// What quoted words add where `literal_preservation` is loose; in another spelling, half. As much as
@@ -30,12 +30,12 @@ const DOMAINS: usize = 32;
 
 /// How the knobs lean.
 #[derive(Debug)]
-pub(crate) struct Leaning {
+pub(crate) struct Preferences {
     /// How literally quoted words are meant.
     pub(crate) literal: Literal,
     interest: f64,
     /// The words of all domains.
-    words: Option<Question>,
+    words: Option<WeightedQuery>,
     domains: Vec<Domain>,
 }
 
@@ -65,9 +65,9 @@ struct Domain {
 #[derive(Debug, Default)]
 pub(crate) struct Projects(Vec<(i64, f64)>);
 
-impl Leaning {
+impl Preferences {
     /// By the knobs as they are now.
-    pub(crate) fn of(profile: &Profile) -> Leaning {
+    pub(crate) fn of(profile: &Profile) -> Preferences {
         let literal = match profile.value("literal_preservation").as_str() {
             Some("loose") => Literal::Loose,
             Some("medium") => Literal::Medium,
@@ -84,18 +84,18 @@ impl Leaning {
         sort::sort_by(&mut deep, |a, b| b.1.total_cmp(&a.1));
         let (mut asked, mut domains) = (Vec::new(), Vec::new());
         for (name, depth) in deep.into_iter().take(DOMAINS) {
-            let own = tokenizer::asked(name);
+            let own = tokenizer::query_terms(name);
             let new: Vec<_> = own.iter().filter(|one| !asked.contains(*one)).cloned().collect();
             let mut words = Vec::new();
             if asked.len() + new.len() <= DOMAINS {
                 asked.extend(new);
                 words = own.iter().filter_map(|one| asked.iter().position(|other| other == one)).collect();
             }
-            domains.push(Domain { name: name.clone(), line: tokenizer::line(name), depth, words });
+            domains.push(Domain { name: name.clone(), line: tokenizer::index_terms(name), depth, words });
         }
-        let words =
-            (!asked.is_empty()).then(|| Question::new("", asked.into_iter().map(|asked| (asked, 1.0, 1)).collect()));
-        Leaning { literal, interest, words, domains }
+        let words = (!asked.is_empty())
+            .then(|| WeightedQuery::new("", asked.into_iter().map(|asked| (asked, 1.0, 1)).collect()));
+        Preferences { literal, interest, words, domains }
     }
 
     /// Which projects are domains: by the whole name, or by the last part of a path.
@@ -111,7 +111,7 @@ impl Leaning {
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
             let name = row.get_ref(1)?.as_str().unwrap_or_default();
-            let last = name.trim_end_matches('/').rsplit('/').next().map_or_else(String::new, tokenizer::line);
+            let last = name.trim_end_matches('/').rsplit('/').next().map_or_else(String::new, tokenizer::index_terms);
             // The deepest comes first.
             let is_it = |domain: &&Domain| domain.name == name || (!last.is_empty() && domain.line == last);
             if let Some(domain) = self.domains.iter().find(is_it) {
@@ -163,17 +163,17 @@ impl Projects {
 
 impl Literal {
     /// What a record gains by how it has a phrase.
-    pub(crate) fn gain(self, phrase: Phrase) -> f64 {
+    pub(crate) fn gain(self, phrase: PhraseMatch) -> f64 {
         match (self, phrase) {
-            (Literal::Strong | Literal::Medium, _) | (Literal::Loose, Phrase::None) => 0.0,
-            (Literal::Loose, Phrase::Alike) => QUOTED / 2.0,
-            (Literal::Loose, Phrase::Exact) => QUOTED,
+            (Literal::Strong | Literal::Medium, _) | (Literal::Loose, PhraseMatch::None) => 0.0,
+            (Literal::Loose, PhraseMatch::Alike) => QUOTED / 2.0,
+            (Literal::Loose, PhraseMatch::Exact) => QUOTED,
         }
     }
 
     /// The phrase by which a record comes before others, of the one that it has.
-    pub(crate) fn first(self, phrase: Phrase) -> Phrase {
-        if self == Literal::Loose { Phrase::None } else { phrase }
+    pub(crate) fn first(self, phrase: PhraseMatch) -> PhraseMatch {
+        if self == Literal::Loose { PhraseMatch::None } else { phrase }
     }
 }
 
@@ -183,10 +183,10 @@ mod tests {
     use crate::memory::test_support::Bench;
     use serde_json::{Value, json};
 
-    fn leaning(knob: &str, value: Value) -> Leaning {
+    fn leaning(knob: &str, value: Value) -> Preferences {
         let bench = Bench::new();
         assert_eq!(bench.ok("profile_set", json!({"knob": knob, "value": value}))["status"], "ok");
-        Leaning::of(&bench.memory.profiles.current())
+        Preferences::of(&bench.memory.profiles.current())
     }
 
     #[test]
@@ -210,7 +210,7 @@ mod tests {
             (0..40).map(|n| (format!("red{n} blue{n}"), json!(1.0 - f64::from(n) / 100.0))).collect();
         let leaning = leaning("monotropism_depth", Value::Object(many));
         assert_eq!((leaning.depth("blue15 and red15"), leaning.depth("blue16 and red16")), (0.85, 0.0));
-        assert_eq!((leaning.domains.len(), leaning.words.as_ref().map(Question::len)), (DOMAINS, Some(DOMAINS)));
+        assert_eq!((leaning.domains.len(), leaning.words.as_ref().map(WeightedQuery::len)), (DOMAINS, Some(DOMAINS)));
     }
 
     #[test]
@@ -221,7 +221,7 @@ mod tests {
         }
         let depth = json!({"garden": 0.5, "/home/me/boat": 1, "???": 1});
         bench.ok("profile_set", json!({"knob": "monotropism_depth", "value": depth}));
-        let leaning = Leaning::of(&bench.memory.profiles.current());
+        let leaning = Preferences::of(&bench.memory.profiles.current());
         let connection = Connection::open(bench.folder.path().join("memory.db")).unwrap();
         let projects = leaning.projects(&connection).unwrap();
         let mut all = connection.prepare("SELECT number, name FROM project").unwrap();

@@ -7,11 +7,11 @@
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 //! Beyond", 2009.
 
-use crate::memory::model::time::Day;
+use crate::memory::model::time::CalendarDay;
 use crate::memory::sort;
 use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::irregular_forms;
-use crate::memory::text::tokenizer::{self, Asked, Kind, Look, Token};
+use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm, Token, TokenKind};
 
 /// BM25's usual constants: how soon repeating a word stops to count, and how much length does.
 const K1: f64 = 1.2;
@@ -39,11 +39,11 @@ pub(crate) fn idf(total: f64, frequency: f64) -> f64 {
 
 /// A set of a question's terms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Terms(u32);
+pub(crate) struct TermSet(u32);
 
-impl Terms {
-    fn only(at: usize) -> Terms {
-        Terms(1 << at)
+impl TermSet {
+    fn only(at: usize) -> TermSet {
+        TermSet(1 << at)
     }
 
     pub(crate) fn is_empty(self) -> bool {
@@ -54,30 +54,30 @@ impl Terms {
         self.0 & 1 << at != 0
     }
 
-    pub(crate) fn and(self, other: Terms) -> Terms {
-        Terms(self.0 | other.0)
+    pub(crate) fn union(self, other: TermSet) -> TermSet {
+        TermSet(self.0 | other.0)
     }
 
-    pub(crate) fn without(self, other: Terms) -> Terms {
-        Terms(self.0 & !other.0)
+    pub(crate) fn without(self, other: TermSet) -> TermSet {
+        TermSet(self.0 & !other.0)
     }
 }
 
 /// What a record's text says to a question.
 #[derive(Debug, Default)]
-pub(crate) struct Reading {
+pub(crate) struct TextMatch {
     /// Of each term, how often it is there.
     counts: Vec<f64>,
     /// The terms that are there.
-    pub(crate) has: Terms,
+    pub(crate) has: TermSet,
     /// The terms that are there by a word's beginning alone: *photo* for *photography*.
-    pub(crate) kin: Terms,
+    pub(crate) kin: TermSet,
     /// The terms that are there alone as two words for one, or one for two: *road trip*, *roadtrip*.
-    pub(crate) joined: Terms,
+    pub(crate) joined: TermSet,
     /// Of each term, how close a companion of it is there; empty where no term has companions.
     company: Vec<f64>,
     /// The terms that name who speaks.
-    pub(crate) speaker: Terms,
+    pub(crate) speaker: TermSet,
     /// Pairs of the question's words that stand side by side here too, at most [`PAIRS`].
     pub(crate) pairs: u32,
     /// Words of the text.
@@ -90,32 +90,32 @@ pub(crate) struct Reading {
 
 /// A question. Its terms share out 1 by their rarity, so "of the question" is a number from 0 to 1.
 #[derive(Debug)]
-pub(crate) struct Question {
+pub(crate) struct WeightedQuery {
     /// A question has few, so looking through them beats hashing every word of every text.
-    terms: Vec<Asked>,
+    terms: Vec<QueryTerm>,
     /// Each term's share of the question.
     shares: Vec<f64>,
     dates: Vec<(usize, DatePart)>,
-    /// Terms that stand side by side.
+    /// TermSet that stand side by side.
     pairs: Vec<(usize, usize)>,
     /// Two words that stand side by side, written as one, and their terms.
-    joined: Vec<(String, Terms)>,
+    joined: Vec<(String, TermSet)>,
     /// Words that keep company with a term, sorted, and how much.
     companions: Vec<(String, usize, f64)>,
     initials: Initials,
     asks_when: bool,
 }
 
-impl Question {
+impl WeightedQuery {
     /// For these terms of `cue`, at most 32, each with its [`idf`] and the number of records that have it.
-    pub(crate) fn new(cue: &str, terms: Vec<(Asked, f64, usize)>) -> Question {
+    pub(crate) fn new(cue: &str, terms: Vec<(QueryTerm, f64, usize)>) -> WeightedQuery {
         let sum = |least: usize| terms.iter().filter(|(_, _, had)| *had >= least).map(|(_, idf, _)| idf).sum::<f64>();
         // Those that no record has share nothing out, unless there are no others.
         let known = if sum(1) > 0.0 { sum(1) } else { sum(0) };
         let shares = terms.iter().map(|(_, idf, _)| if known > 0.0 { idf / known } else { 0.0 }).collect();
-        let terms: Vec<Asked> = terms.into_iter().map(|(asked, _, _)| asked).collect();
-        let named = |(at, asked): (usize, &Asked)| DatePart::named(&asked.word).map(|part| (at, part));
-        let mut question = Question {
+        let terms: Vec<QueryTerm> = terms.into_iter().map(|(asked, _, _)| asked).collect();
+        let named = |(at, asked): (usize, &QueryTerm)| DatePart::named(&asked.word).map(|part| (at, part));
+        let mut question = WeightedQuery {
             dates: terms.iter().enumerate().filter_map(named).collect(),
             initials: Initials::of(&terms),
             terms,
@@ -126,17 +126,17 @@ impl Question {
             asks_when: false,
         };
         let mut before: Option<(String, Option<usize>)> = None;
-        tokenizer::each(cue, |mut token| {
+        tokenizer::for_each_token(cue, |mut token| {
             question.asks_when |= features::asks_when(token.word);
             let (word, kind) = (token.word, token.kind);
             let term = token.term();
             let at = question.terms.iter().position(|asked| asked.term == term);
             if let (Some((other, Some(a))), Some(b)) = (&before, at) {
                 question.pairs.push((*a, b));
-                if kind == Kind::Word {
+                if kind == TokenKind::Word {
                     let joined = format!("{other}{word}");
                     question.initials.add(&joined);
-                    question.joined.push((joined, Terms::only(*a).and(Terms::only(b))));
+                    question.joined.push((joined, TermSet::only(*a).union(TermSet::only(b))));
                 }
             }
             before = Some((word.to_owned(), at));
@@ -145,7 +145,7 @@ impl Question {
     }
 
     /// Listens for words that keep company with its terms, given by the term's place, too.
-    pub(crate) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> Question {
+    pub(crate) fn with_companions(mut self, mut companions: Vec<(String, usize, f64)>) -> WeightedQuery {
         companions.iter().for_each(|(word, _, _)| self.initials.add(word));
         sort::sort_by(&mut companions, |a, b| a.0.cmp(&b.0));
         self.companions = companions;
@@ -158,32 +158,32 @@ impl Question {
     }
 
     /// Reads a record.
-    pub(crate) fn read(&self, text: &str, cue: &str) -> Reading {
+    pub(crate) fn read(&self, text: &str, cue: &str) -> TextMatch {
         let mut reading =
-            Reading { counts: vec![0.0; self.terms.len()], asks: features::asks(text), ..Reading::default() };
+            TextMatch { counts: vec![0.0; self.terms.len()], asks: features::asks(text), ..TextMatch::default() };
         if !self.companions.is_empty() {
             reading.company = vec![0.0; self.terms.len()];
         }
         let mut before = Before::default();
-        tokenizer::each(text, |mut token| {
+        tokenizer::for_each_token(text, |mut token| {
             reading.length += 1.0;
             reading.tells_time |= self.asks_when && features::tells_time(token.word);
             self.as_second(&before, token.word, &mut reading);
             before.word.clear();
             if !self.initials.may_begin(token.word) {
-                before.seen = Terms::default();
+                before.seen = TermSet::default();
                 return;
             }
             self.as_both(token.word, &mut reading);
             // Only a word that begins as one of the question's can be its first part.
-            if token.kind == Kind::Word {
+            if token.kind == TokenKind::Word {
                 before.word.push_str(token.word);
             }
             let seen = self.count(&mut token, 1.0, &mut reading);
             self.beside(&before, seen, &mut reading);
             before.seen = seen;
         });
-        tokenizer::each(cue, |mut token| {
+        tokenizer::for_each_token(cue, |mut token| {
             if self.initials.may_begin(token.word) {
                 self.count(&mut token, CUE_WEIGHT, &mut reading);
             }
@@ -191,37 +191,39 @@ impl Question {
         reading.kin = reading.kin.without(reading.has);
         reading.joined = reading.joined.without(reading.has);
         if let Some(label) = features::label(text) {
-            tokenizer::each(label, |mut token| reading.speaker = reading.speaker.and(self.equal(token.term())));
+            tokenizer::for_each_token(label, |mut token| {
+                reading.speaker = reading.speaker.union(self.equal(token.term()))
+            });
         }
         reading
     }
 
     /// Counts a token that may begin as a term does; the terms that it is.
-    fn count(&self, token: &mut Token<'_>, weight: f64, reading: &mut Reading) -> Terms {
-        let mut seen = Terms::default();
+    fn count(&self, token: &mut Token<'_>, weight: f64, reading: &mut TextMatch) -> TermSet {
+        let mut seen = TermSet::default();
         let term = token.term();
         for (at, asked) in self.terms.iter().enumerate() {
             let is_there = match asked.look {
-                Look::Whole => asked.term == term,
-                Look::Prefix => term.starts_with(&asked.term),
+                MatchMode::Exact => asked.term == term,
+                MatchMode::Prefix => term.starts_with(&asked.term),
             };
             if is_there {
                 reading.counts[at] += weight;
-                seen = seen.and(Terms::only(at));
+                seen = seen.union(TermSet::only(at));
             } else if are_kin(&asked.term, term) {
-                reading.kin = reading.kin.and(Terms::only(at));
+                reading.kin = reading.kin.union(TermSet::only(at));
             }
         }
         let first = self.companions.partition_point(|(word, _, _)| word.as_str() < term);
         for (_, at, company) in self.companions[first..].iter().take_while(|(word, _, _)| word == term) {
             reading.company[*at] = reading.company[*at].max(*company);
         }
-        reading.has = reading.has.and(seen);
+        reading.has = reading.has.union(seen);
         seen
     }
 
     /// Does this token stand beside the one before as two terms of the question do?
-    fn beside(&self, before: &Before, seen: Terms, reading: &mut Reading) {
+    fn beside(&self, before: &Before, seen: TermSet, reading: &mut TextMatch) {
         if before.seen.is_empty() || seen.is_empty() || reading.pairs == PAIRS {
             return;
         }
@@ -230,54 +232,54 @@ impl Question {
     }
 
     /// Is this word two of the question's?
-    fn as_both(&self, word: &str, reading: &mut Reading) {
+    fn as_both(&self, word: &str, reading: &mut TextMatch) {
         for (_, terms) in self.joined.iter().filter(|(joined, _)| joined == word) {
-            reading.joined = reading.joined.and(*terms);
+            reading.joined = reading.joined.union(*terms);
         }
     }
 
     /// Is this word, with the one before, one of the question's?
-    fn as_second(&self, before: &Before, word: &str, reading: &mut Reading) {
+    fn as_second(&self, before: &Before, word: &str, reading: &mut TextMatch) {
         if before.word.is_empty() {
             return;
         }
-        let is_both = |asked: &Asked| {
+        let is_both = |asked: &QueryTerm| {
             asked.word.len() == before.word.len() + word.len()
                 && asked.word.starts_with(&before.word)
                 && asked.word.ends_with(word)
         };
         for (at, _) in self.terms.iter().enumerate().filter(|(_, asked)| is_both(asked)) {
-            reading.joined = reading.joined.and(Terms::only(at));
+            reading.joined = reading.joined.union(TermSet::only(at));
         }
     }
 
-    fn equal(&self, term: &str) -> Terms {
-        let at = |terms: Terms, (at, asked): (usize, &Asked)| match asked.term == term {
-            true => terms.and(Terms::only(at)),
+    fn equal(&self, term: &str) -> TermSet {
+        let at = |terms: TermSet, (at, asked): (usize, &QueryTerm)| match asked.term == term {
+            true => terms.union(TermSet::only(at)),
             false => terms,
         };
-        self.terms.iter().enumerate().fold(Terms::default(), at)
+        self.terms.iter().enumerate().fold(TermSet::default(), at)
     }
 
     /// The terms that name a part of this date.
-    pub(crate) fn dated(&self, day: Day) -> Terms {
+    pub(crate) fn dated(&self, day: CalendarDay) -> TermSet {
         let named = self.dates.iter().filter(|(_, part)| part.is_of(day));
-        named.fold(Terms::default(), |terms, (at, _)| terms.and(Terms::only(*at)))
+        named.fold(TermSet::default(), |terms, (at, _)| terms.union(TermSet::only(*at)))
     }
 
     /// What these terms share of the question.
-    pub(crate) fn share(&self, terms: Terms) -> f64 {
+    pub(crate) fn share(&self, terms: TermSet) -> f64 {
         self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
     }
 
     /// The share of the question whose companions a text has without it, each as much as they keep company.
-    pub(crate) fn company(&self, reading: &Reading) -> f64 {
+    pub(crate) fn company(&self, reading: &TextMatch) -> f64 {
         let missing = reading.company.iter().enumerate().filter(|(at, _)| !reading.has.has(*at));
         missing.map(|(at, company)| company * self.shares[at]).sum::<f64>().min(MOST_COMPANY)
     }
 
     /// BM25 of a text among texts of this `average` length, for the terms but `without`.
-    pub(crate) fn bm25(&self, reading: &Reading, average: f64, without: Terms) -> f64 {
+    pub(crate) fn bm25(&self, reading: &TextMatch, average: f64, without: TermSet) -> f64 {
         let slowness = K1 * (1.0 - B + B * reading.length / average);
         let weigh = |(at, count): (usize, &f64)| match without.has(at) {
             false if *count > 0.0 => self.shares[at] * count * (K1 + 1.0) / (count + slowness),
@@ -290,7 +292,7 @@ impl Question {
 /// What stood before a token.
 #[derive(Default)]
 struct Before {
-    seen: Terms,
+    seen: TermSet,
     /// Empty where it is no beginning of a word of the question.
     word: String,
 }
@@ -305,7 +307,7 @@ struct Initials(Box<[u32; 26 * 26]>);
 const LONG: usize = 6;
 
 impl Initials {
-    fn of(terms: &[Asked]) -> Initials {
+    fn of(terms: &[QueryTerm]) -> Initials {
         let mut initials = Initials(Box::new([0; 26 * 26]));
         for asked in terms {
             initials.add(&asked.word);
@@ -393,9 +395,9 @@ mod tests {
             )
             .filter(|word| !word.is_empty())
             .collect();
-        let stems: Vec<String> = words.iter().map(|word| tokenizer::line(word)).collect();
+        let stems: Vec<String> = words.iter().map(|word| tokenizer::index_terms(word)).collect();
         for (asked, stem) in words.iter().zip(&stems) {
-            let initials = Initials::of(&tokenizer::asked(asked));
+            let initials = Initials::of(&tokenizer::query_terms(asked));
             for (word, _) in words.iter().zip(&stems).filter(|(_, other)| *other == stem && !stem.is_empty()) {
                 assert!(initials.may_begin(word), "{asked} {word}");
             }

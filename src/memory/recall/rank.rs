@@ -10,11 +10,11 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::preferences::Literal;
-use crate::memory::recall::query::{Question, Reading, Terms};
+use crate::memory::recall::query::{TermSet, TextMatch, WeightedQuery};
 use crate::memory::sort;
-use crate::memory::text::phrase::Phrase;
+use crate::memory::text::phrase::PhraseMatch;
 
 /// What each rule counts. A question's terms share out 1 by their rarity, so "of the question" is a
 /// number from 0 to 1.
@@ -82,16 +82,16 @@ pub(crate) const RULES: Rules = Rules {
 
 /// Does a record belong to the project that was asked from?
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
+pub(crate) enum ProjectMatch {
     /// No, or none was named.
-    Elsewhere,
+    Other,
     /// Yes.
-    Here,
+    Same,
 }
 
 /// A record that answers.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Found {
+pub(crate) struct RankedHit {
     /// Its place in the store.
     pub(crate) seq: i64,
     /// How well, over 0 and under 1, among those of the same phrase and place.
@@ -102,11 +102,11 @@ pub(crate) struct Found {
     /// Which of the others it has a word of that begins alike.
     pub(crate) alike: Vec<usize>,
     /// The phrase by which it comes before others.
-    pub(crate) phrase: Phrase,
+    pub(crate) phrase: PhraseMatch,
     /// How it has a phrase.
-    pub(crate) quotes: Phrase,
+    pub(crate) quotes: PhraseMatch,
     /// Whether it is of the project asked from.
-    pub(crate) place: Place,
+    pub(crate) place: ProjectMatch,
 }
 
 /// A record that was read.
@@ -115,10 +115,10 @@ pub(crate) struct Candidate {
     pub(crate) seq: i64,
     pub(crate) session: i64,
     /// When it was said.
-    pub(crate) said: Moment,
-    pub(crate) reading: Reading,
-    pub(crate) phrase: Phrase,
-    pub(crate) place: Place,
+    pub(crate) said: UnixMicros,
+    pub(crate) reading: TextMatch,
+    pub(crate) phrase: PhraseMatch,
+    pub(crate) place: ProjectMatch,
     /// What it gains by the profile (`leaning.rs`).
     pub(crate) gain: f64,
     /// May it be given as an answer, or does it only stand beside others?
@@ -127,7 +127,7 @@ pub(crate) struct Candidate {
 
 /// The order in which records were said, as far as it is known.
 #[derive(Debug, Default)]
-pub(crate) struct Talk {
+pub(crate) struct ConversationOrder {
     /// From a record to the one said after it in its session.
     pub(crate) next: HashMap<i64, i64>,
     /// The first ones of sessions.
@@ -137,34 +137,34 @@ pub(crate) struct Talk {
 /// Ranks what was read for a question.
 #[derive(Debug)]
 pub(crate) struct Scorer {
-    pub(crate) question: Question,
+    pub(crate) question: WeightedQuery,
     rules: Rules,
     literal: Literal,
 }
 
 impl Scorer {
     /// By these rules.
-    pub(crate) fn new(question: Question, rules: Rules, literal: Literal) -> Scorer {
+    pub(crate) fn new(question: WeightedQuery, rules: Rules, literal: Literal) -> Scorer {
         Scorer { question, rules, literal }
     }
 
     /// The best `limit`, by phrase, place, score and age in this order.
-    pub(crate) fn rank(&self, read: &[Candidate], talk: &Talk, limit: usize) -> Vec<Found> {
-        let around = Around::of(self, read, talk);
-        let mut found: Vec<(Found, Moment)> = read
+    pub(crate) fn rank(&self, read: &[Candidate], talk: &ConversationOrder, limit: usize) -> Vec<RankedHit> {
+        let around = Context::of(self, read, talk);
+        let mut found: Vec<(RankedHit, UnixMicros)> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
             .filter_map(|(at, one)| {
                 let context = around.of_one(at);
-                let places = |terms: Terms| (0..self.question.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
+                let places = |terms: TermSet| (0..self.question.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
                 let (terms, alike) = (places(one.reading.has), places(one.reading.kin.without(around.names)));
-                if terms.is_empty() && alike.is_empty() && one.phrase == Phrase::None && context.is_nothing() {
+                if terms.is_empty() && alike.is_empty() && one.phrase == PhraseMatch::None && context.is_nothing() {
                     return None;
                 }
                 // Any order-keeping way from a sum without an end to under 1.
                 let sum = self.sum(one, &context, around.names).max(f64::MIN_POSITIVE);
-                let found = Found {
+                let found = RankedHit {
                     seq: one.seq,
                     score: sum / (1.0 + sum),
                     terms,
@@ -181,7 +181,7 @@ impl Scorer {
         found.into_iter().map(|(found, _)| found).collect()
     }
 
-    fn sum(&self, one: &Candidate, context: &Context, names: Terms) -> f64 {
+    fn sum(&self, one: &Candidate, context: &ScoringContext, names: TermSet) -> f64 {
         let (rules, question, reading) = (&self.rules, &self.question, &one.reading);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
         rules.own * context.own
@@ -209,7 +209,7 @@ impl Scorer {
 
 /// What stands around a record.
 #[derive(Debug)]
-struct Context {
+struct ScoringContext {
     own: f64,
     before: f64,
     after: f64,
@@ -217,39 +217,39 @@ struct Context {
     two_after: f64,
     follows_question: bool,
     opens: bool,
-    window: Terms,
-    session: Terms,
+    window: TermSet,
+    session: TermSet,
 }
 
-impl Context {
+impl ScoringContext {
     fn is_nothing(&self) -> bool {
         self.before + self.after + self.two_before + self.two_after <= 0.0
     }
 }
 
 /// All records that were read, by what they are to each other.
-struct Around<'r> {
+struct Context<'r> {
     read: &'r [Candidate],
-    talk: &'r Talk,
+    talk: &'r ConversationOrder,
     /// BM25 of each record, and without the names of speakers.
     own: Vec<f64>,
     bare: Vec<f64>,
     /// The terms that name somebody who speaks: each of their records has them.
-    names: Terms,
+    names: TermSet,
     /// The place of the record said just before and just after each.
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
-    sessions: HashMap<i64, Terms>,
+    sessions: HashMap<i64, TermSet>,
 }
 
-impl<'r> Around<'r> {
-    fn of(scorer: &Scorer, read: &'r [Candidate], talk: &'r Talk) -> Around<'r> {
+impl<'r> Context<'r> {
+    fn of(scorer: &Scorer, read: &'r [Candidate], talk: &'r ConversationOrder) -> Context<'r> {
         let average = (read.iter().map(|one| one.reading.length).sum::<f64>() / read.len().max(1) as f64).max(1.0);
-        let names = read.iter().fold(Terms::default(), |names, one| names.and(one.reading.speaker));
-        let mut sessions: HashMap<i64, Terms> = HashMap::new();
+        let names = read.iter().fold(TermSet::default(), |names, one| names.union(one.reading.speaker));
+        let mut sessions: HashMap<i64, TermSet> = HashMap::new();
         for one in read {
             let terms = sessions.entry(one.session).or_default();
-            *terms = terms.and(one.reading.has.without(names));
+            *terms = terms.union(one.reading.has.without(names));
         }
         let places: HashMap<i64, usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
         let after: Vec<Option<usize>> =
@@ -260,8 +260,8 @@ impl<'r> Around<'r> {
                 before[*after] = Some(at);
             }
         }
-        Around {
-            own: read.iter().map(|one| scorer.question.bm25(&one.reading, average, Terms::default())).collect(),
+        Context {
+            own: read.iter().map(|one| scorer.question.bm25(&one.reading, average, TermSet::default())).collect(),
             bare: read.iter().map(|one| scorer.question.bm25(&one.reading, average, names)).collect(),
             read,
             talk,
@@ -272,13 +272,13 @@ impl<'r> Around<'r> {
         }
     }
 
-    fn of_one(&self, at: usize) -> Context {
+    fn of_one(&self, at: usize) -> ScoringContext {
         let (before, after) = (self.before[at], self.after[at]);
         let two_before = before.and_then(|at| self.before[at]);
         let two_after = after.and_then(|at| self.after[at]);
         let bare = |at: Option<usize>| at.map_or(0.0, |at| self.bare[at]);
-        let has = |at: Option<usize>| at.map_or(Terms::default(), |at| self.read[at].reading.has.without(self.names));
-        Context {
+        let has = |at: Option<usize>| at.map_or(TermSet::default(), |at| self.read[at].reading.has.without(self.names));
+        ScoringContext {
             own: self.own[at],
             before: bare(before),
             after: bare(after),
@@ -286,14 +286,14 @@ impl<'r> Around<'r> {
             two_after: bare(two_after),
             follows_question: before.is_some_and(|at| self.read[at].reading.asks),
             opens: self.talk.openings.contains(&self.read[at].seq),
-            window: has(Some(at)).and(has(before)).and(has(after)).and(has(two_before)).and(has(two_after)),
+            window: has(Some(at)).union(has(before)).union(has(after)).union(has(two_before)).union(has(two_after)),
             session: self.sessions.get(&self.read[at].session).copied().unwrap_or_default(),
         }
     }
 }
 
 /// Of equals the one said last; that it was stored last tells less, as what is moved in is old.
-fn best_first((a, a_said): &(Found, Moment), (b, b_said): &(Found, Moment)) -> Ordering {
+fn best_first((a, a_said): &(RankedHit, UnixMicros), (b, b_said): &(RankedHit, UnixMicros)) -> Ordering {
     (b.phrase, b.place)
         .cmp(&(a.phrase, a.place))
         .then(b.score.total_cmp(&a.score))
@@ -303,9 +303,9 @@ fn best_first((a, a_said): &(Found, Moment), (b, b_said): &(Found, Moment)) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::model::time::DayEnd;
+    use crate::memory::model::time::DateBound;
     use crate::memory::recall::query::idf;
-    use crate::memory::text::tokenizer::{self, Asked};
+    use crate::memory::text::tokenizer::{self, QueryTerm};
 
     const PLAIN: Rules = Rules {
         own: 1.0,
@@ -329,34 +329,34 @@ mod tests {
     };
 
     /// 2023-05-01
-    const SAID: Moment = Moment(1_682_899_200_000_000);
+    const SAID: UnixMicros = UnixMicros(1_682_899_200_000_000);
 
     /// The order of records that were said one after the other in a session.
-    fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<Found> {
+    fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<RankedHit> {
         let total = records.len() as f64;
-        let has = |asked: &Asked| {
-            let question = Question::new("", vec![(asked.clone(), 1.0, 1)]);
+        let has = |asked: &QueryTerm| {
+            let question = WeightedQuery::new("", vec![(asked.clone(), 1.0, 1)]);
             records.iter().filter(|(text, cue)| !question.read(text, cue).has.is_empty()).count()
         };
-        let weigh = |asked: Asked| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
+        let weigh = |asked: QueryTerm| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
         let scorer = Scorer::new(
-            Question::new(cue, tokenizer::asked(cue).into_iter().map(weigh).collect()),
+            WeightedQuery::new(cue, tokenizer::query_terms(cue).into_iter().map(weigh).collect()),
             rules,
             Literal::Strong,
         );
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
             session: 1,
-            said: Moment::parse(&format!("2023-{:02}-01", at + 1), DayEnd::First).unwrap(),
+            said: UnixMicros::parse(&format!("2023-{:02}-01", at + 1), DateBound::Start).unwrap(),
             reading: scorer.question.read(text, cue),
-            phrase: Phrase::None,
-            place: Place::Elsewhere,
+            phrase: PhraseMatch::None,
+            place: ProjectMatch::Other,
             gain: 0.0,
             is_admitted: true,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
         let next = (1..records.len() as i64).map(|seq| (seq - 1, seq)).collect();
-        scorer.rank(&read, &Talk { next, openings: HashSet::from([0]) }, 10)
+        scorer.rank(&read, &ConversationOrder { next, openings: HashSet::from([0]) }, 10)
     }
 
     fn order(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<i64> {
@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn what_is_not_admitted_stands_beside_but_is_not_found() {
         let scorer = Scorer::new(
-            Question::new("apple", vec![(tokenizer::asked("apple").remove(0), 1.0, 1)]),
+            WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             RULES,
             Literal::Strong,
         );
@@ -502,14 +502,18 @@ mod tests {
             session: 1,
             said: SAID,
             reading: scorer.question.read(text, ""),
-            phrase: Phrase::None,
-            place: Place::Elsewhere,
+            phrase: PhraseMatch::None,
+            place: ProjectMatch::Other,
             gain: 0.0,
             is_admitted,
         };
         let read =
             [one(1, "an apple?", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
-        let found = scorer.rank(&read, &Talk { next: HashMap::from([(1, 2), (2, 3)]), ..Talk::default() }, 10);
+        let found = scorer.rank(
+            &read,
+            &ConversationOrder { next: HashMap::from([(1, 2), (2, 3)]), ..ConversationOrder::default() },
+            10,
+        );
         assert_eq!(found.iter().map(|found| found.seq).collect::<Vec<_>>(), [2, 3]);
         assert!(
             found.iter().all(|found| found.terms.is_empty() && found.score > 0.0 && found.score < 1.0),
@@ -520,7 +524,7 @@ mod tests {
     #[test]
     fn phrase_comes_before_place_and_place_before_score() {
         let scorer = Scorer::new(
-            Question::new("apple", vec![(tokenizer::asked("apple").remove(0), 1.0, 1)]),
+            WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             PLAIN,
             Literal::Strong,
         );
@@ -535,14 +539,15 @@ mod tests {
             is_admitted: true,
         };
         let all = [
-            one(0, "apple apple apple", Phrase::None, Place::Elsewhere),
-            one(1, "apple", Phrase::None, Place::Here),
-            one(2, "apple apple", Phrase::Alike, Place::Elsewhere),
-            one(3, "tree", Phrase::Exact, Place::Elsewhere),
-            one(4, "tree", Phrase::None, Place::Here),
-            one(5, "apple", Phrase::Exact, Place::Here),
+            one(0, "apple apple apple", PhraseMatch::None, ProjectMatch::Other),
+            one(1, "apple", PhraseMatch::None, ProjectMatch::Same),
+            one(2, "apple apple", PhraseMatch::Alike, ProjectMatch::Other),
+            one(3, "tree", PhraseMatch::Exact, ProjectMatch::Other),
+            one(4, "tree", PhraseMatch::None, ProjectMatch::Same),
+            one(5, "apple", PhraseMatch::Exact, ProjectMatch::Same),
         ];
-        let found: Vec<i64> = scorer.rank(&all, &Talk::default(), 4).iter().map(|found| found.seq).collect();
+        let found: Vec<i64> =
+            scorer.rank(&all, &ConversationOrder::default(), 4).iter().map(|found| found.seq).collect();
         assert_eq!(found, [5, 3, 2, 1]);
     }
 }

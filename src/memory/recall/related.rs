@@ -1,20 +1,20 @@
 //! What hangs on the records that a recall has found: the ones that replaced them come before them,
 //! the ones that they are linked to are named, and patterns are told apart from what was said.
 //!
-//! It reads; which links were of use it only says ([`Bonds::used`]).
+//! It reads; which links were of use it only says ([`Related::used`]).
 
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::Connection;
 
-use crate::memory::graph::links::{self, Ties};
-use crate::memory::model::time::Moment;
-use crate::memory::recall::rank::Found;
+use crate::memory::graph::links::{self, RecordLinks};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::rank::RankedHit;
 use crate::memory::sort;
 use crate::memory::store::tags;
-use crate::memory::text::phrase::Phrase;
+use crate::memory::text::phrase::PhraseMatch;
 
-/// Found records that may have to make room: patterns, and what their replacement pushes down.
+/// RankedHit records that may have to make room: patterns, and what their replacement pushes down.
 pub(crate) const SPARE: usize = 8;
 
 /// Replaced records that are shown apart. Picked.
@@ -26,25 +26,25 @@ const ACTIVATED: usize = 10;
 
 /// Records found, and what hangs on them.
 #[derive(Debug, Default)]
-pub(crate) struct Bonds {
+pub(crate) struct Related {
     /// The best first, each under the one that replaced it.
-    pub(crate) found: Vec<Found>,
+    pub(crate) found: Vec<RankedHit>,
     /// Records that were replaced by what was found, or were found and have been replaced.
     pub(crate) anti: Vec<i64>,
     /// Records that are linked to those found and were not found, the closest first.
     pub(crate) activated: Vec<i64>,
     /// Pairs of records found whose link has not been used for a while.
     pub(crate) used: Vec<(i64, i64)>,
-    ties: HashMap<i64, Ties>,
+    ties: HashMap<i64, RecordLinks>,
     adjacent: HashMap<i64, Vec<i64>>,
     replaced: HashSet<i64>,
     added: HashSet<i64>,
 }
 
-impl Bonds {
+impl Related {
     /// No bonds are looked for: what was found stands as it is.
-    pub(crate) fn none(found: Vec<Found>) -> Bonds {
-        Bonds { found, ..Bonds::default() }
+    pub(crate) fn none(found: Vec<RankedHit>) -> Related {
+        Related { found, ..Related::default() }
     }
 
     /// Of the best `limit` of what was found.
@@ -53,11 +53,11 @@ impl Bonds {
     /// The database's.
     pub(crate) fn of(
         connection: &Connection,
-        found: Vec<Found>,
+        found: Vec<RankedHit>,
         limit: usize,
-        now: Moment,
-    ) -> Result<Bonds, rusqlite::Error> {
-        let mut bonds = Bonds::none(Vec::with_capacity(found.len()));
+        now: UnixMicros,
+    ) -> Result<Related, rusqlite::Error> {
+        let mut bonds = Related::none(Vec::with_capacity(found.len()));
         for one in &found {
             bonds.ties.insert(one.seq, links::ties(connection, one.seq, now)?);
         }
@@ -86,7 +86,11 @@ impl Bonds {
     }
 
     /// Patterns are shown as such, by the records that have them; unless nothing else was found.
-    fn without_patterns(&self, connection: &Connection, found: Vec<Found>) -> Result<Vec<Found>, rusqlite::Error> {
+    fn without_patterns(
+        &self,
+        connection: &Connection,
+        found: Vec<RankedHit>,
+    ) -> Result<Vec<RankedHit>, rusqlite::Error> {
         let mut said = Vec::with_capacity(found.len());
         for one in &found {
             if !(self.ties[&one.seq].has_evidence && tags::has(connection, one.seq, tags::PATTERN)?) {
@@ -97,8 +101,13 @@ impl Bonds {
     }
 
     /// Puts each record under all that replaced it; the last of them is added if it was not found.
-    fn place(&mut self, connection: &Connection, found: Vec<Found>, now: Moment) -> Result<(), rusqlite::Error> {
-        let by_seq: HashMap<i64, &Found> = found.iter().map(|one| (one.seq, one)).collect();
+    fn place(
+        &mut self,
+        connection: &Connection,
+        found: Vec<RankedHit>,
+        now: UnixMicros,
+    ) -> Result<(), rusqlite::Error> {
+        let by_seq: HashMap<i64, &RankedHit> = found.iter().map(|one| (one.seq, one)).collect();
         let mut placed = HashSet::new();
         for one in &found {
             let is_replaced = self.ties[&one.seq].is_replaced;
@@ -113,12 +122,18 @@ impl Bonds {
                     self.replaced.insert(seq);
                 }
                 // As good as the one it replaces, whatever words it has.
-                let added = || Found { seq, terms: Vec::new(), alike: Vec::new(), quotes: Phrase::None, ..one.clone() };
+                let added = || RankedHit {
+                    seq,
+                    terms: Vec::new(),
+                    alike: Vec::new(),
+                    quotes: PhraseMatch::None,
+                    ..one.clone()
+                };
                 if known.is_none() {
                     self.added.insert(seq);
                     self.ties.insert(seq, links::ties(connection, seq, now)?);
                 }
-                self.found.push(Found {
+                self.found.push(RankedHit {
                     score: one.score,
                     phrase: one.phrase,
                     place: one.place,
@@ -164,6 +179,7 @@ impl Bonds {
 
 #[cfg(test)]
 mod tests {
+    use super::UnixMicros;
     use crate::memory::test_support::Bench;
     use serde_json::{Value, json};
 
@@ -254,7 +270,7 @@ mod tests {
         bench.ok("memory_recall", json!({"cue": "things"}));
         settle(&bench);
         assert_eq!(used(&bench), before);
-        bench.restart_at(|| crate::memory::recall::related::Moment(Bench::NOW.0 + 48 * 3600 * 1_000_000));
+        bench.restart_at(|| UnixMicros(Bench::NOW.0 + 48 * 3600 * 1_000_000));
         bench.ok("memory_recall", json!({"cue": "first", "limit": 1}));
         settle(&bench);
         assert_eq!(used(&bench), before);

@@ -9,17 +9,17 @@ use uuid::Uuid;
 use crate::dispatch::CallError;
 use crate::memory::graph::patterns;
 use crate::memory::model::record::Role;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::{self, Filter};
 use crate::memory::recall::mode::Mode;
-use crate::memory::recall::rank::{Found, Place};
-use crate::memory::recall::related::Bonds;
+use crate::memory::recall::rank::{ProjectMatch, RankedHit};
+use crate::memory::recall::related::Related;
 use crate::memory::session::digest;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records;
-use crate::memory::text::phrase::Phrase;
-use crate::memory::text::tokenizer::Asked;
+use crate::memory::text::phrase::PhraseMatch;
+use crate::memory::text::tokenizer::QueryTerm;
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
 const HITS_BYTES: usize = (1 << 20) - (16 << 10);
@@ -39,16 +39,16 @@ const PATTERNS: usize = 3;
 /// Most words that a hit's reason lists. Picked.
 const REASON_WORDS: usize = 8;
 
-/// Why records were found.
-pub(crate) enum Why {
+/// MatchReason records were found.
+pub(crate) enum MatchReason {
     Newest,
     Structure,
-    Terms(Vec<Asked>),
+    Terms(Vec<QueryTerm>),
 }
 
 /// The result of `memory_recall`.
 #[derive(Serialize)]
-pub(crate) struct Recalled {
+pub(crate) struct RecallResponse {
     pub(crate) hits: Vec<Box<RawValue>>,
     anti_hits: Vec<Box<RawValue>>,
     activation_trace: Vec<String>,
@@ -97,9 +97,9 @@ struct SceneHint<'r> {
     advice: &'static str,
 }
 
-impl Recalled {
-    pub(crate) fn new(cue_mode: Mode) -> Recalled {
-        Recalled {
+impl RecallResponse {
+    pub(crate) fn new(cue_mode: Mode) -> RecallResponse {
+        RecallResponse {
             hits: Vec::new(),
             anti_hits: Vec::new(),
             activation_trace: Vec::new(),
@@ -119,12 +119,12 @@ impl Recalled {
     /// -32001 where the store cannot be read.
     pub(crate) fn of_structure(
         connection: &Connection,
-        found: Vec<Found>,
+        found: Vec<RankedHit>,
         budget: usize,
         profile: &Profile,
-    ) -> Result<Recalled, CallError> {
-        let mut reply = Recalled::new(Mode::Concept);
-        reply.add(connection, &Bonds::none(found), &Why::Structure, budget, profile)?;
+    ) -> Result<RecallResponse, CallError> {
+        let mut reply = RecallResponse::new(Mode::Concept);
+        reply.add(connection, &Related::none(found), &MatchReason::Structure, budget, profile)?;
         Ok(reply)
     }
 
@@ -133,8 +133,8 @@ impl Recalled {
     pub(crate) fn add(
         &mut self,
         connection: &Connection,
-        bonds: &Bonds,
-        why: &Why,
+        bonds: &Related,
+        why: &MatchReason,
         budget: usize,
         profile: &Profile,
     ) -> Result<(), CallError> {
@@ -143,7 +143,7 @@ impl Recalled {
         let has_adjacent = profile.value("task_support") != "blank_recall";
         for (i, (one, score)) in found.iter().zip(scores).enumerate() {
             let adjacent = if has_adjacent { bonds.adjacent(one.seq) } else { &[] };
-            let shown = Shown {
+            let shown = HitParts {
                 score,
                 reason: bonds.reason(one.seq, reason(one, why)),
                 adjacent_suggestions: as_ids(connection, adjacent)?,
@@ -164,10 +164,10 @@ impl Recalled {
     }
 
     /// Adds what hangs on the hits.
-    pub(crate) fn add_around(&mut self, connection: &Connection, bonds: &Bonds) -> Result<(), CallError> {
+    pub(crate) fn add_around(&mut self, connection: &Connection, bonds: &Related) -> Result<(), CallError> {
         for &seq in &bonds.anti {
             let reason = "has been replaced by a newer fact".to_owned();
-            let shown = Shown { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene: false };
+            let shown = HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene: false };
             let Some((hit, _)) = shown.hit(connection, seq)? else { continue };
             if self.has_room(&hit) {
                 self.anti_hits.push(hit);
@@ -187,7 +187,7 @@ impl Recalled {
     pub(crate) fn add_first_turn(
         &mut self,
         snapshot: &Snapshot<'_>,
-        bonds: &Bonds,
+        bonds: &Related,
         filter: &Filter<'_>,
         session: &str,
         profile: &Profile,
@@ -206,9 +206,9 @@ impl Recalled {
                 kept.push(one);
             }
         }
-        let mut first = Recalled::new(self.cue_mode);
+        let mut first = RecallResponse::new(self.cue_mode);
         first.bytes = self.bytes;
-        first.add(connection, &Bonds::none(kept), &Why::Newest, FIRST_TURN_TOKENS, profile)?;
+        first.add(connection, &Related::none(kept), &MatchReason::Newest, FIRST_TURN_TOKENS, profile)?;
         let warm_lru_source = if first.hits.is_empty() { "none" } else { "daemon" };
         self.first_turn_recall = Some(FirstTurnRecall {
             budget_tokens: FIRST_TURN_TOKENS,
@@ -234,14 +234,14 @@ fn as_ids(connection: &Connection, seqs: &[i64]) -> Result<Vec<String>, rusqlite
 }
 
 /// How a record is shown.
-struct Shown {
+struct HitParts {
     score: f64,
     reason: String,
     adjacent_suggestions: Vec<String>,
     has_scene: bool,
 }
 
-impl Shown {
+impl HitParts {
     /// The hit as JSON, and the tokens of its text.
     fn hit(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
         let mut read = connection.prepare_cached(
@@ -252,7 +252,7 @@ impl Shown {
         let Some(row) = rows.next()? else { return Ok(None) };
         let literal_surface = candidates::string(row, 5)?;
         let session_id = candidates::string(row, 4)?;
-        let ts = Moment(row.get(1)?).to_string();
+        let ts = UnixMicros(row.get(1)?).to_string();
         let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
         let hit = Hit {
             record_id: Uuid::from_bytes(row.get(0)?).to_string(),
@@ -261,7 +261,7 @@ impl Shown {
             literal_surface,
             adjacent_suggestions: self.adjacent_suggestions,
             valid_from: ts.clone(),
-            valid_to: row.get::<_, Option<i64>>(2)?.map(|at| Moment(at).to_string()),
+            valid_to: row.get::<_, Option<i64>>(2)?.map(|at| UnixMicros(at).to_string()),
             session_id,
             role: Role::numbered(row.get(3)?).name(),
             ts: ts.clone(),
@@ -275,14 +275,14 @@ impl Shown {
 
 /// Scores over 0 up to 1 that fall from hit to hit: in steps of a millionth, phrases and places in
 /// bands of their own where there are any.
-fn scores(found: &[Found]) -> Vec<f64> {
+fn scores(found: &[RankedHit]) -> Vec<f64> {
     const STEPS: f64 = 1e6;
-    let band = |one: &Found| (one.phrase as u32, one.place as u32);
+    let band = |one: &RankedHit| (one.phrase as u32, one.place as u32);
     let (phrases, places) = found.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
     let bands = f64::from((phrases + 1) * (places + 1));
     let mut left = found.len() as f64;
     let mut ceiling = STEPS;
-    let score = |one: &Found| {
+    let score = |one: &RankedHit| {
         let (phrase, place) = band(one);
         let share = (f64::from(phrase * (places + 1) + place) + one.score) / bands;
         let step = (share * STEPS).round().min(ceiling).max(left);
@@ -293,18 +293,18 @@ fn scores(found: &[Found]) -> Vec<f64> {
     found.iter().map(score).collect()
 }
 
-fn reason(found: &Found, why: &Why) -> String {
+fn reason(found: &RankedHit, why: &MatchReason) -> String {
     let terms = match why {
-        Why::Newest => return "among the most recent".into(),
-        Why::Structure => return "is what was asked for".into(),
-        Why::Terms(terms) => terms,
+        MatchReason::Newest => return "among the most recent".into(),
+        MatchReason::Structure => return "is what was asked for".into(),
+        MatchReason::Terms(terms) => terms,
     };
     let mut reason = match found.quotes {
-        Phrase::Exact => "has the quoted words exactly; ".to_owned(),
-        Phrase::Alike => "has the quoted words in another spelling; ".to_owned(),
-        Phrase::None => String::new(),
+        PhraseMatch::Exact => "has the quoted words exactly; ".to_owned(),
+        PhraseMatch::Alike => "has the quoted words in another spelling; ".to_owned(),
+        PhraseMatch::None => String::new(),
     };
-    if found.place == Place::Here {
+    if found.place == ProjectMatch::Same {
         reason.push_str("of this project; ");
     }
     let words = |places: &[usize]| {

@@ -9,15 +9,15 @@ use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, Tier};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
-use crate::memory::recall::Recalled;
-use crate::memory::recall::rank::{Found, Place};
+use crate::memory::recall::rank::{ProjectMatch, RankedHit};
+use crate::memory::recall::reply::RecallResponse;
 use crate::memory::sort;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::tags;
 use crate::memory::text::language;
-use crate::memory::text::phrase::Phrase;
+use crate::memory::text::phrase::PhraseMatch;
 
 /// Most records that a call may look at.
 const MOST: i64 = 50_000;
@@ -26,7 +26,7 @@ const MOST: i64 = 50_000;
 #[derive(Serialize)]
 pub(crate) struct Structural {
     #[serde(flatten)]
-    recalled: Recalled,
+    recalled: RecallResponse,
     structural_query_size: usize,
 }
 
@@ -38,7 +38,7 @@ struct Query {
     tier: Option<Tier>,
     tag: Option<String>,
     language: Option<String>,
-    day: Option<(Moment, Moment)>,
+    day: Option<(UnixMicros, UnixMicros)>,
     size: usize,
 }
 
@@ -72,18 +72,18 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
         if let Some(length) = query.admits(connection, seq)? {
             tokens += length / 4;
             let score = 1.0 / (found.len() + 1) as f64;
-            found.push(Found {
+            found.push(RankedHit {
                 seq,
                 score,
                 terms: Vec::new(),
                 alike: Vec::new(),
-                phrase: Phrase::None,
-                quotes: Phrase::None,
-                place: Place::Elsewhere,
+                phrase: PhraseMatch::None,
+                quotes: PhraseMatch::None,
+                place: ProjectMatch::Other,
             });
         }
     }
-    let recalled = Recalled::of_structure(connection, found, budget, profile)?;
+    let recalled = RecallResponse::of_structure(connection, found, budget, profile)?;
     Ok(Structural { recalled, structural_query_size: query.size })
 }
 
@@ -107,7 +107,8 @@ impl Query {
                 }
                 "day" => {
                     let expected = "a date: day is one such as 2024-05-07";
-                    let (first, last) = (Moment::parse(&value, DayEnd::First), Moment::parse(&value, DayEnd::Last));
+                    let (first, last) =
+                        (UnixMicros::parse(&value, DateBound::Start), UnixMicros::parse(&value, DateBound::End));
                     let (Some(first), Some(last)) = (first, last) else {
                         return Err(CallError::invalid(name, expected));
                     };
@@ -169,7 +170,7 @@ impl Query {
         )?;
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let (ts, tier, role) = (Moment(row.get(0)?), row.get::<_, i64>(1)?, Role::numbered(row.get(2)?));
+        let (ts, tier, role) = (UnixMicros(row.get(0)?), row.get::<_, i64>(1)?, Role::numbered(row.get(2)?));
         let text = row.get_ref(4)?.as_str()?;
         let is_meant = self.day.is_none_or(|(first, last)| (first..=last).contains(&ts))
             && self.tier.is_none_or(|only| only as i64 == tier)

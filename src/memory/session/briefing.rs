@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::Role;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
 use crate::memory::store::{records, tags};
 use crate::memory::text::excerpt::beginning;
@@ -47,7 +47,7 @@ const PROJECTS: i64 = 16;
 
 /// What was rendered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Wake {
+pub(crate) struct Briefing {
     /// The id of the record that says who the user is.
     pub(crate) identity_id: Option<String>,
     /// The beginning of its text.
@@ -66,7 +66,7 @@ pub(crate) struct Wake {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Wake>, rusqlite::Error> {
+pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Briefing>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT payload FROM wake WHERE project = ?1 AND newest = (SELECT coalesce(max(seq), 0) FROM record)",
     )?;
@@ -103,11 +103,11 @@ pub(crate) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite:
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn render(connection: &Connection, project: &str) -> Result<Wake, rusqlite::Error> {
-    let view = View { connection, project };
+pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing, rusqlite::Error> {
+    let view = ProjectView { connection, project };
     let recent = view.recent()?;
     let identity = tags::with(connection, tags::IDENTITY, 1)?.first().copied();
-    Ok(Wake {
+    Ok(Briefing {
         identity_id: identity.map(|seq| records::id_of(connection, seq)).transpose()?.map(|id| id.to_string()),
         identity: match identity {
             Some(seq) => view.record(seq)?.map_or_else(String::new, |one| beginning(&one.text, IDENTITY_CHARS)),
@@ -120,15 +120,15 @@ pub(crate) fn render(connection: &Connection, project: &str) -> Result<Wake, rus
     })
 }
 
-struct View<'c> {
+struct ProjectView<'c> {
     connection: &'c Connection,
     project: &'c str,
 }
 
 /// A record as it is rendered.
-struct One {
+struct BriefingRecord {
     seq: i64,
-    ts: Moment,
+    ts: UnixMicros,
     role: Role,
     session: String,
     /// Is it an episode?
@@ -139,17 +139,17 @@ struct One {
     text: String,
 }
 
-impl View<'_> {
-    fn record(&self, seq: i64) -> Result<Option<One>, rusqlite::Error> {
+impl ProjectView<'_> {
+    fn record(&self, seq: i64) -> Result<Option<BriefingRecord>, rusqlite::Error> {
         let mut read = self.connection.prepare_cached(
             "SELECT ts, role, session.name, project.name = ?2, valid_to IS NULL, tier < 2, text FROM record
              JOIN session ON session.number = record.session JOIN project ON project.number = record.project
              WHERE seq = ?1",
         )?;
         let one = read.query_row((seq, self.project), |row| {
-            Ok(One {
+            Ok(BriefingRecord {
                 seq,
-                ts: Moment(row.get(0)?),
+                ts: UnixMicros(row.get(0)?),
                 role: Role::numbered(row.get(1)?),
                 session: row.get(2)?,
                 here: row.get(3)?,
@@ -162,7 +162,7 @@ impl View<'_> {
     }
 
     /// These records in their order, those of the project first.
-    fn records(&self, seqs: &[i64]) -> Result<Vec<One>, rusqlite::Error> {
+    fn records(&self, seqs: &[i64]) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
         let mut records = Vec::with_capacity(seqs.len());
         for &seq in seqs {
             records.extend(self.record(seq)?);
@@ -172,7 +172,7 @@ impl View<'_> {
     }
 
     /// What was said last in the project, then what was said last at all.
-    fn recent(&self) -> Result<Vec<One>, rusqlite::Error> {
+    fn recent(&self) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
         let mut here = self.connection.prepare_cached(
             "SELECT seq FROM record WHERE project = (SELECT number FROM project WHERE name = ?1)
              ORDER BY ts DESC, seq DESC LIMIT ?2",
@@ -207,7 +207,7 @@ impl View<'_> {
                 seqs.push(seq);
             }
         }
-        let mut lines: Vec<One> = self.records(&seqs[..pinned])?;
+        let mut lines: Vec<BriefingRecord> = self.records(&seqs[..pinned])?;
         lines.extend(self.records(&seqs[pinned..])?);
         let held = lines.into_iter().filter(|one| one.holds).take(FACTS);
         Ok(held.map(|one| format!("- {}", beginning(&one.text, FACT_CHARS - 2))).collect())
@@ -215,7 +215,7 @@ impl View<'_> {
 
     /// The surest patterns, then the newest sessions, each by the first words of its newest turn that a
     /// user said.
-    fn topics(&self, recent: &[One]) -> Result<Vec<String>, rusqlite::Error> {
+    fn topics(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
         let own = Some(self.project).filter(|project| !project.is_empty());
         let patterns = patterns::newest(self.connection, own, PATTERNS_SEEN)?;
         let mut topics: Vec<String> = patterns
@@ -234,7 +234,7 @@ impl View<'_> {
     }
 
     /// The project's newest records, then the best-connected ones, then the newest of all.
-    fn rich(&self, recent: &[One]) -> Result<Vec<String>, rusqlite::Error> {
+    fn rich(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
         let club = metrics::rich_club(self.connection)?;
         let club = self.records(&club)?;
         let here = recent.iter().filter(|one| one.here).take(RICH / 2);
@@ -251,16 +251,16 @@ impl View<'_> {
     }
 }
 
-fn day(ts: Moment) -> String {
+fn day(ts: UnixMicros) -> String {
     ts.to_string().chars().take(10).collect()
 }
 
 /// The telling word that most of the newest records share, the longest of several; none where no two
 /// share one.
-fn label(recent: &[One]) -> String {
+fn label(recent: &[BriefingRecord]) -> String {
     let mut counts: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for one in recent.iter().take(30) {
-        for asked in tokenizer::asked(&one.text) {
+        for asked in tokenizer::query_terms(&one.text) {
             *counts.entry(asked.word).or_default() += 1;
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::memory::graph::{metrics, patterns};
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::store::{meta, tags};
 
 /// Microseconds in an hour.
@@ -39,7 +39,7 @@ pub struct CycleTotals {
 /// Totals of the cycles since the last digest, and when that was shown. Any thread may use it.
 #[derive(Debug)]
 pub(crate) struct DigestState {
-    began: Moment,
+    began: UnixMicros,
     cycles: AtomicU64,
     episodes: AtomicU64,
     schemas: AtomicU64,
@@ -52,7 +52,7 @@ impl DigestState {
     ///
     /// # Errors
     /// Any error of the database.
-    pub(crate) fn load(connection: &Connection, now: Moment) -> Result<DigestState, rusqlite::Error> {
+    pub(crate) fn load(connection: &Connection, now: UnixMicros) -> Result<DigestState, rusqlite::Error> {
         let totals = kept(connection)?;
         let shown: Option<i64> = meta::read(connection, DIGEST_SHOWN)?;
         Ok(DigestState {
@@ -82,7 +82,7 @@ impl DigestState {
     }
 
     /// Takes the digest, if there is one and none was shown for 18 hours.
-    pub(crate) fn take_digest(&self, now: Moment) -> Option<CycleTotals> {
+    pub(crate) fn take_digest(&self, now: UnixMicros) -> Option<CycleTotals> {
         self.brought()?;
         let shown = self.shown.load(Ordering::Relaxed);
         // One that was shown in the future, but for two recalls side by side, is a clock's that was set back.
@@ -112,7 +112,7 @@ impl DigestState {
         &self,
         connection: &Connection,
         brought: Option<CycleTotals>,
-        now: Moment,
+        now: UnixMicros,
     ) -> Result<Value, rusqlite::Error> {
         let Some(brought) = brought else { return Ok(digest(CycleTotals::default(), None, None, 0)) };
         let insight = match brought.schemas_induced_tier0 {
@@ -147,7 +147,7 @@ pub(crate) fn keep_ended(connection: &Connection, more: CycleTotals) -> Result<(
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn keep_shown(connection: &Connection, shown: CycleTotals, at: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_shown(connection: &Connection, shown: CycleTotals, at: UnixMicros) -> Result<(), rusqlite::Error> {
     let old = kept(connection)?;
     let rest = CycleTotals {
         rem_cycles_completed: old.rem_cycles_completed.saturating_sub(shown.rem_cycles_completed),
@@ -190,8 +190,8 @@ mod tests {
     use super::*;
     use crate::memory::test_support::{Bench, call};
 
-    fn at(hours: i64) -> Moment {
-        Moment(Bench::NOW.0 + hours * HOUR)
+    fn at(hours: i64) -> UnixMicros {
+        UnixMicros(Bench::NOW.0 + hours * HOUR)
     }
 
     fn recall(bench: &Bench, session: &str) -> Value {
@@ -206,9 +206,9 @@ mod tests {
     #[test]
     fn the_digest_comes_once_and_not_again_for_eighteen_hours() {
         let mut bench = Bench::new();
-        let night = bench.memory.night();
+        let maintenance = bench.memory.maintenance();
         let digest = |bench: &Bench| recall(bench, "s")["overnight_digest"].clone();
-        assert_eq!((digest(&bench), night.brought()), (nothing(), None));
+        assert_eq!((digest(&bench), maintenance.brought()), (nothing(), None));
         for (session, text) in [("a", "guitar lessons on Monday"), ("b", "no guitar lessons"), ("c", "guitar lessons")]
         {
             bench.capture(text, json!({"session_id": session}));
@@ -216,9 +216,9 @@ mod tests {
         bench.ok("memory_consolidate", json!({}));
         bench.ok("memory_consolidate", json!({}));
         let brought = CycleTotals { rem_cycles_completed: 2, episodes_processed: 3, schemas_induced_tier0: 1 };
-        assert_eq!(night.brought(), Some(brought));
+        assert_eq!(maintenance.brought(), Some(brought));
         bench.restart_at(|| at(2));
-        assert_eq!(bench.memory.night().brought(), Some(brought), "it is kept");
+        assert_eq!(bench.memory.maintenance().brought(), Some(brought), "it is kept");
         let got = digest(&bench);
         for (key, want) in [
             ("rem_cycles_completed", json!(2)),
@@ -230,9 +230,9 @@ mod tests {
         ] {
             assert_eq!(got[key], want, "{key}");
         }
-        assert_eq!((digest(&bench), bench.memory.night().brought()), (nothing(), None));
+        assert_eq!((digest(&bench), bench.memory.maintenance().brought()), (nothing(), None));
         bench.ok("memory_consolidate", json!({}));
-        for (clock, cycles) in [((|| at(19)) as fn() -> Moment, 0), (|| at(20), 1), (|| at(40), 0)] {
+        for (clock, cycles) in [((|| at(19)) as fn() -> UnixMicros, 0), (|| at(20), 1), (|| at(40), 0)] {
             bench.restart_at(clock);
             assert_eq!(digest(&bench)["rem_cycles_completed"], cycles, "{}", clock());
             settled(&bench);

@@ -9,8 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::memory::model::time::Moment;
-use crate::memory::store::events::{self, Event, Severity};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::events::{self, MemoryEvent, Severity};
 
 /// Microseconds in an hour.
 const HOUR: i64 = 3_600_000_000;
@@ -33,7 +33,7 @@ const OPENED: &str = "session_opened";
 /// Sessions that were opened and have not recalled yet, by session id, each with the time it was opened. Any thread
 /// may use it; the lock is held for moments.
 #[derive(Debug)]
-pub(crate) struct FirstTurns(Mutex<BTreeMap<String, Moment>>);
+pub(crate) struct FirstTurns(Mutex<BTreeMap<String, UnixMicros>>);
 
 impl FirstTurns {
     /// Reads the pending first turns from the store.
@@ -42,12 +42,12 @@ impl FirstTurns {
     /// Any error of the database.
     pub(crate) fn load(connection: &Connection) -> Result<FirstTurns, rusqlite::Error> {
         let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
-        let turns = read.query_map([], |row| Ok((row.get(0)?, Moment(row.get(1)?))))?.collect::<Result<_, _>>()?;
+        let turns = read.query_map([], |row| Ok((row.get(0)?, UnixMicros(row.get(1)?))))?.collect::<Result<_, _>>()?;
         Ok(FirstTurns(Mutex::new(turns)))
     }
 
     /// That a session was opened is committed.
-    pub(crate) fn opened(&self, session: &str, at: Moment) {
+    pub(crate) fn opened(&self, session: &str, at: UnixMicros) {
         let mut turns = self.turns();
         turns.retain(|_, since| is_kept(*since, at));
         turns.insert(cut(session), at);
@@ -58,7 +58,7 @@ impl FirstTurns {
     }
 
     /// Takes the first turn of a session, if it is still to come.
-    pub(crate) fn take(&self, session: &str, now: Moment) -> Option<FirstTurn> {
+    pub(crate) fn take(&self, session: &str, now: UnixMicros) -> Option<FirstTurn> {
         let session = cut(session);
         let since = self.turns().remove(&session)?;
         is_kept(since, now).then_some(FirstTurn { session, since })
@@ -69,7 +69,7 @@ impl FirstTurns {
         self.turns().entry(turn.session).or_insert(turn.since);
     }
 
-    fn turns(&self) -> MutexGuard<'_, BTreeMap<String, Moment>> {
+    fn turns(&self) -> MutexGuard<'_, BTreeMap<String, UnixMicros>> {
         // Nothing panics between two consistent states.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -79,7 +79,7 @@ impl FirstTurns {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstTurn {
     session: String,
-    since: Moment,
+    since: UnixMicros,
 }
 
 impl FirstTurn {
@@ -99,7 +99,7 @@ impl FirstTurn {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn keep_opened(connection: &Connection, session: &str, at: Moment) -> Result<(), rusqlite::Error> {
+pub(crate) fn keep_opened(connection: &Connection, session: &str, at: UnixMicros) -> Result<(), rusqlite::Error> {
     let session = cut(session);
     let sql = "INSERT INTO first_turn (session, since) VALUES (?1, ?2)
                ON CONFLICT (session) DO UPDATE SET since = excluded.since";
@@ -109,7 +109,10 @@ pub(crate) fn keep_opened(connection: &Connection, session: &str, at: Moment) ->
     connection.prepare_cached(sql)?.execute((at.0 - FIRST_TURN_KEPT, FIRST_TURNS))?;
     let data = json!({"session_id": session});
     let (kind, severity) = (OPENED, Severity::Info);
-    events::add(connection, &Event { kind, severity, domain: None, ts: at, data, session: &session, sources: &[] })?;
+    events::add(
+        connection,
+        &MemoryEvent { kind, severity, domain: None, ts: at, data, session: &session, sources: &[] },
+    )?;
     let sql = "DELETE FROM event WHERE kind = ?1 AND ts < ?2";
     connection.prepare_cached(sql)?.execute((OPENED, at.0 - OPENED_KEPT))?;
     Ok(())
@@ -119,13 +122,13 @@ pub(crate) fn keep_opened(connection: &Connection, session: &str, at: Moment) ->
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn opened_since(connection: &Connection, since: Moment) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn opened_since(connection: &Connection, since: UnixMicros) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT ts FROM event WHERE kind = ?1 AND ts >= ?2 ORDER BY ts";
     connection.prepare_cached(sql)?.query_map((OPENED, since.0), |row| row.get(0))?.collect()
 }
 
 /// Times to come, as after a clock was set back, are just now.
-fn is_kept(since: Moment, now: Moment) -> bool {
+fn is_kept(since: UnixMicros, now: UnixMicros) -> bool {
     now.0.saturating_sub(since.0) <= FIRST_TURN_KEPT
 }
 
@@ -139,12 +142,12 @@ mod tests {
     use crate::memory::test_support::{Bench, call};
     use serde_json::Value;
 
-    fn at(hours: i64) -> Moment {
-        Moment(Bench::NOW.0 + hours * HOUR)
+    fn at(hours: i64) -> UnixMicros {
+        UnixMicros(Bench::NOW.0 + hours * HOUR)
     }
 
-    fn opened(bench: &Bench, session: &str, at: Moment) {
-        bench.memory.night().session_opened(session, at.0).unwrap();
+    fn opened(bench: &Bench, session: &str, at: UnixMicros) {
+        bench.memory.maintenance().session_opened(session, at.0).unwrap();
     }
 
     fn recall(bench: &Bench, session: &str) -> Value {
@@ -215,11 +218,11 @@ mod tests {
         opened(&bench, &long, at(0));
         assert!(turns.take(&long, at(1)).is_some());
         opened(&bench, "s", at(0));
-        assert_eq!(turns.take("s", Moment(at(1).0 + 1)), None);
+        assert_eq!(turns.take("s", UnixMicros(at(1).0 + 1)), None);
         opened(&bench, "s", at(1));
         assert!(turns.take("s", at(0)).is_some(), "the clock was set back");
         for n in 0..FIRST_TURNS + 10 {
-            opened(&bench, &n.to_string(), Moment(at(2).0 + n));
+            opened(&bench, &n.to_string(), UnixMicros(at(2).0 + n));
         }
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM first_turn WHERE ?1", 1), FIRST_TURNS);
         let turns = turns.turns();
@@ -229,15 +232,15 @@ mod tests {
     #[test]
     fn starts_are_kept_for_a_while() {
         let bench = Bench::new();
-        let night = bench.memory.night();
+        let maintenance = bench.memory.maintenance();
         for hours in [-36 * 24, -35 * 24, -24, 0] {
             opened(&bench, "s", at(hours));
         }
-        assert_eq!(night.session_starts(i64::MIN), Ok(vec![at(-35 * 24).0, at(-24).0, at(0).0]));
-        assert_eq!(night.session_starts(at(-24).0), Ok(vec![at(-24).0, at(0).0]));
+        assert_eq!(maintenance.session_starts(i64::MIN), Ok(vec![at(-35 * 24).0, at(-24).0, at(0).0]));
+        assert_eq!(maintenance.session_starts(at(-24).0), Ok(vec![at(-24).0, at(0).0]));
         let hidden = bench.ok("events_query", json!({"kind": OPENED}));
         assert!(hidden["error"].as_str().unwrap().contains("not user-visible"));
         drop(bench);
-        assert!(night.session_opened("s", 0).is_err() && night.session_starts(0).is_err());
+        assert!(maintenance.session_opened("s", 0).is_err() && maintenance.session_starts(0).is_err());
     }
 }

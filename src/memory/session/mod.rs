@@ -6,7 +6,7 @@ pub(crate) mod first_turn;
 
 use rusqlite::Connection;
 
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::DigestState;
 use crate::memory::session::first_turn::FirstTurns;
 
@@ -22,7 +22,7 @@ impl SessionState {
     ///
     /// # Errors
     /// Any error of the database.
-    pub(crate) fn load(connection: &Connection, now: Moment) -> Result<SessionState, rusqlite::Error> {
+    pub(crate) fn load(connection: &Connection, now: UnixMicros) -> Result<SessionState, rusqlite::Error> {
         Ok(SessionState { digest: DigestState::load(connection, now)?, first_turns: FirstTurns::load(connection)? })
     }
 }

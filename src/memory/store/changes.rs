@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::memory::store::fulltext::{self, Index};
+use crate::memory::store::fulltext::{self, IndexStatus};
 use crate::memory::store::{meta, tags};
 
 /// The last record that somebody told before the last finished cycle looked.
@@ -17,19 +17,19 @@ const MARK: &str = "cycle_mark";
 
 /// To be read at any time from any thread.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub(crate) struct ChangeTracker {
     records: Arc<AtomicU64>,
     newest: AtomicI64,
     mark: AtomicI64,
     is_index_due: AtomicBool,
 }
 
-impl News {
+impl ChangeTracker {
     /// Reads how the store is.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn load(connection: &Connection) -> Result<News, rusqlite::Error> {
+    pub(crate) fn load(connection: &Connection) -> Result<ChangeTracker, rusqlite::Error> {
         // Records are numbered without gaps, since none ever goes.
         let count: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
         let mark: i64 = meta::read(connection, MARK)?.unwrap_or(0);
@@ -42,7 +42,7 @@ impl News {
                 |row| row.get(0),
             )
             .optional()?;
-        Ok(News {
+        Ok(ChangeTracker {
             records: Arc::new(AtomicU64::new(count.unsigned_abs())),
             newest: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
@@ -61,13 +61,13 @@ impl News {
     }
 
     /// Is there anything that the last finished cycle has not seen, or an index to be made?
-    pub(crate) fn are_there(&self) -> bool {
+    pub(crate) fn has_changes(&self) -> bool {
         self.newest() > self.mark.load(Ordering::Relaxed) || self.is_index_due.load(Ordering::Relaxed)
     }
 
     /// The index has come to be so.
-    pub(crate) fn index_is(&self, index: Index) {
-        self.is_index_due.store(index == Index::Due, Ordering::Relaxed);
+    pub(crate) fn index_is(&self, index: IndexStatus) {
+        self.is_index_due.store(index == IndexStatus::Due, Ordering::Relaxed);
     }
 
     /// So many records were committed, of which somebody told this one last.
@@ -78,7 +78,7 @@ impl News {
         }
     }
 
-    /// Keeps that a cycle has seen what somebody told up to `mark`. It counts from [`News::seen`] on.
+    /// Keeps that a cycle has seen what somebody told up to `mark`. It counts from [`ChangeTracker::seen`] on.
     ///
     /// # Errors
     /// The database's.

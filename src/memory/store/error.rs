@@ -11,7 +11,7 @@ use crate::dispatch::CallError;
 
 /// Why the database did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum StoreError {
     /// No space is left on the disk.
     Full,
     /// File, folder or disk cannot be written.
@@ -30,63 +30,65 @@ pub(crate) enum Fault {
     Other(String),
 }
 
-impl From<rusqlite::Error> for Fault {
-    fn from(error: rusqlite::Error) -> Fault {
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
         let text = error.to_string();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Fault::Full,
-            Some(ErrorCode::ReadOnly) => Fault::ReadOnly,
-            Some(ErrorCode::DatabaseCorrupt) => Fault::Damaged(text),
-            Some(ErrorCode::NotADatabase) => Fault::NotADatabase,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Fault::Busy,
-            Some(ErrorCode::OperationInterrupted) => Fault::Interrupted,
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::OutOfMemory) => Fault::Device(text),
-            _ => Fault::Other(text),
+            Some(ErrorCode::DiskFull) => StoreError::Full,
+            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
+            Some(ErrorCode::DatabaseCorrupt) => StoreError::Damaged(text),
+            Some(ErrorCode::NotADatabase) => StoreError::NotADatabase,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+            Some(ErrorCode::OperationInterrupted) => StoreError::Interrupted,
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::OutOfMemory) => {
+                StoreError::Device(text)
+            }
+            _ => StoreError::Other(text),
         }
     }
 }
 
-impl From<Fault> for CallError {
-    fn from(fault: Fault) -> CallError {
+impl From<StoreError> for CallError {
+    fn from(fault: StoreError) -> CallError {
         CallError::failed(fault.to_string())
     }
 }
 
 impl From<rusqlite::Error> for CallError {
     fn from(error: rusqlite::Error) -> CallError {
-        Fault::from(error).into()
+        StoreError::from(error).into()
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::Full => f.write_str("the store's disk is full: nothing was stored; free some space and send it again"),
-            Fault::ReadOnly => f.write_str(
+            StoreError::Full => f.write_str("the store's disk is full: nothing was stored; free some space and send it again"),
+            StoreError::ReadOnly => f.write_str(
                 "the store cannot be written (read-only file, folder or disk): nothing was stored; make it writable and \
                  send it again",
             ),
-            Fault::Damaged(detail) => {
+            StoreError::Damaged(detail) => {
                 write!(
                     f,
                     "the store is damaged ({detail}): where it is the index alone, iaid doctor --fix makes that anew; else \
                      stop the daemon, keep the file, and restore a backup"
                 )
             }
-            Fault::NotADatabase => f.write_str("the store's file is not a database any more: restore a backup"),
-            Fault::Busy => f.write_str(
+            StoreError::NotADatabase => f.write_str("the store's file is not a database any more: restore a backup"),
+            StoreError::Busy => f.write_str(
                 "another program has the store locked: nothing was stored; send it again when that program is done",
             ),
-            Fault::Interrupted => f.write_str("the question took too long: ask for less"),
-            Fault::Device(detail) => {
+            StoreError::Interrupted => f.write_str("the question took too long: ask for less"),
+            StoreError::Device(detail) => {
                 write!(f, "the store's disk failed ({detail}): nothing was stored; look after the disk, then send it again")
             }
-            Fault::Other(detail) => write!(f, "the store failed: {detail}"),
+            StoreError::Other(detail) => write!(f, "the store failed: {detail}"),
         }
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for StoreError {}
 
 #[cfg(test)]
 mod tests {

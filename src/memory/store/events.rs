@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
 const KEPT: i64 = 4096;
@@ -25,12 +25,12 @@ pub(crate) enum Severity {
 
 /// Something that happened.
 #[derive(Clone, Debug)]
-pub(crate) struct Event<'e> {
+pub(crate) struct MemoryEvent<'e> {
     pub(crate) kind: &'static str,
     pub(crate) severity: Severity,
     /// The project that it is about.
     pub(crate) domain: Option<&'e str>,
-    pub(crate) ts: Moment,
+    pub(crate) ts: UnixMicros,
     /// A JSON object.
     pub(crate) data: Value,
     pub(crate) session: &'e str,
@@ -52,7 +52,7 @@ impl Severity {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn add(connection: &Connection, event: &Event<'_>) -> Result<(), rusqlite::Error> {
+pub(crate) fn add(connection: &Connection, event: &MemoryEvent<'_>) -> Result<(), rusqlite::Error> {
     let sources: Vec<String> = event.sources.iter().map(Uuid::to_string).collect();
     connection
         .prepare_cached(
@@ -86,17 +86,25 @@ fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
 
     fn writing(bench: &Bench) -> Connection {
-        open::connect(&bench.folder.path().join(FILE_NAME), Use::Write).unwrap()
+        open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap()
     }
 
-    fn event(ts: i64, n: i64) -> Event<'static> {
+    fn event(ts: i64, n: i64) -> MemoryEvent<'static> {
         let severity = if n % 2 == 0 { Severity::Info } else { Severity::Warning };
-        let ts = Moment(ts);
-        Event { kind: "llm_health", severity, domain: None, ts, data: json!({"n": n}), session: "s", sources: &[] }
+        let ts = UnixMicros(ts);
+        MemoryEvent {
+            kind: "llm_health",
+            severity,
+            domain: None,
+            ts,
+            data: json!({"n": n}),
+            session: "s",
+            sources: &[],
+        }
     }
 
     #[test]
@@ -104,7 +112,7 @@ mod tests {
         let bench = Bench::new();
         let connection = writing(&bench);
         connection.execute_batch("BEGIN").unwrap();
-        add(&connection, &Event { kind: "s4_contradiction", ..event(0, 0) }).unwrap();
+        add(&connection, &MemoryEvent { kind: "s4_contradiction", ..event(0, 0) }).unwrap();
         for n in 0..KEPT + 2 * TRIM_EVERY {
             add(&connection, &event(n, n)).unwrap();
         }

@@ -18,7 +18,7 @@
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
-use crate::memory::store::error::Fault;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::meta;
 use crate::memory::text::tokenizer;
 
@@ -42,7 +42,7 @@ pub(crate) const BESIDE: &str = "term_index_beside";
 
 /// How the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Index {
+pub(crate) enum IndexStatus {
     /// Made by the present rules.
     Current,
     /// To be made anew, or being made.
@@ -51,7 +51,7 @@ pub(crate) enum Index {
 
 /// Where an index is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RebuildPlace {
     /// Beside the one in use.
     Beside,
     /// Where the one in use was.
@@ -60,19 +60,19 @@ pub(crate) enum Place {
 
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
+pub(crate) enum RebuildState {
     /// There is nothing to do.
     Current,
     /// It has not begun.
-    Due(Place),
+    Due(RebuildPlace),
     /// It is being made.
-    Growing(Growing),
+    Growing(GrowingIndex),
 }
 
 /// An index being made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Growing {
-    pub(crate) place: Place,
+pub(crate) struct GrowingIndex {
+    pub(crate) place: RebuildPlace,
     /// The last record that it has.
     pub(crate) cursor: i64,
     /// The last record that it is to have so; the newer ones come to it by themselves.
@@ -84,51 +84,57 @@ pub(crate) struct Growing {
 /// # Errors
 /// The database's.
 pub(crate) fn is_due(connection: &Connection) -> Result<bool, rusqlite::Error> {
-    Ok(State::read(connection)? != State::Current)
+    Ok(RebuildState::read(connection)? != RebuildState::Current)
 }
 
-impl State {
+impl RebuildState {
     /// How it is now.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn read(connection: &Connection) -> Result<State, rusqlite::Error> {
+    pub(crate) fn read(connection: &Connection) -> Result<RebuildState, rusqlite::Error> {
         let (cursor, until): (Option<i64>, Option<i64>) =
             (meta::read(connection, CURSOR)?, meta::read(connection, UNTIL)?);
         let (rules, then): (Option<i64>, Option<i64>) =
             (meta::read(connection, RULES)?, meta::read(connection, RULES_THEN)?);
-        let place = if until.is_some() { Place::Same } else { Place::Beside };
+        let place = if until.is_some() { RebuildPlace::Same } else { RebuildPlace::Beside };
         Ok(match cursor {
             // A release with other rules may have begun it.
             Some(cursor) if then == Some(tokenizer::VERSION) => {
-                State::Growing(Growing { place, cursor, until: until.unwrap_or(i64::MAX) })
+                RebuildState::Growing(GrowingIndex { place, cursor, until: until.unwrap_or(i64::MAX) })
             }
-            Some(_) => State::Due(place),
-            None if rules == Some(tokenizer::VERSION) => State::Current,
-            None => State::Due(Place::Beside),
+            Some(_) => RebuildState::Due(place),
+            None if rules == Some(tokenizer::VERSION) => RebuildState::Current,
+            None => RebuildState::Due(RebuildPlace::Beside),
         })
     }
 
     /// Is a record to be found in the index in use by the present rules' terms?
     pub(crate) fn promises(self, seq: i64) -> bool {
         match self {
-            State::Current => true,
-            State::Growing(Growing { place: Place::Same, cursor, until }) => seq <= cursor || seq > until,
+            RebuildState::Current => true,
+            RebuildState::Growing(GrowingIndex { place: RebuildPlace::Same, cursor, until }) => {
+                seq <= cursor || seq > until
+            }
             // Other rules made the one in use, or somebody asked because it is not to be trusted.
-            State::Growing(_) | State::Due(_) => false,
+            RebuildState::Growing(_) | RebuildState::Due(_) => false,
         }
     }
 }
 
 /// Makes the empty index. Those from `unindexed` on come to the one in use by themselves.
-pub(crate) fn begun(connection: &Connection, place: Place, unindexed: Option<i64>) -> Result<Growing, rusqlite::Error> {
-    connection.execute_batch(&definition(if place == Place::Same { TABLE } else { BESIDE }))?;
+pub(crate) fn begun(
+    connection: &Connection,
+    place: RebuildPlace,
+    unindexed: Option<i64>,
+) -> Result<GrowingIndex, rusqlite::Error> {
+    connection.execute_batch(&definition(if place == RebuildPlace::Same { TABLE } else { BESIDE }))?;
     let until = match place {
-        Place::Beside => {
+        RebuildPlace::Beside => {
             meta::forget(connection, UNTIL)?;
             i64::MAX
         }
-        Place::Same => {
+        RebuildPlace::Same => {
             let sql = "SELECT coalesce(max(seq), 0) FROM record";
             let newest: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
             let until = unindexed.map_or(newest, |first| first - 1);
@@ -138,7 +144,7 @@ pub(crate) fn begun(connection: &Connection, place: Place, unindexed: Option<i64
     };
     meta::keep(connection, RULES_THEN, tokenizer::VERSION)?;
     meta::keep(connection, CURSOR, 0)?;
-    Ok(Growing { place, cursor: 0, until })
+    Ok(GrowingIndex { place, cursor: 0, until })
 }
 
 /// Puts an empty index, which is then to grow, in the place of one that cannot even be dropped, and writes the
@@ -146,8 +152,8 @@ pub(crate) fn begun(connection: &Connection, place: Place, unindexed: Option<i64
 /// disk needs room for the file once more.
 ///
 /// # Errors
-/// See [`Fault`]. Where the file could not be written anew the pages stay in it, and nobody uses them.
-pub(crate) fn replace(connection: &Connection) -> Result<(), Fault> {
+/// See [`StoreError`]. Where the file could not be written anew the pages stay in it, and nobody uses them.
+pub(crate) fn replace(connection: &Connection) -> Result<(), StoreError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     let replaced = forget_and_begin(connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -159,14 +165,14 @@ pub(crate) fn replace(connection: &Connection) -> Result<(), Fault> {
     Ok(written?)
 }
 
-fn forget_and_begin(connection: &Connection) -> Result<(), Fault> {
+fn forget_and_begin(connection: &Connection) -> Result<(), StoreError> {
     let transaction = connection.unchecked_transaction()?;
     connection.pragma_update(None, "writable_schema", true)?;
     let forgotten = connection.execute("DELETE FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'", []);
     // Also where that failed.
     connection.execute_batch("PRAGMA writable_schema = RESET")?;
     forgotten?;
-    begun(connection, Place::Same, None)?;
+    begun(connection, RebuildPlace::Same, None)?;
     Ok(transaction.commit()?)
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::memory::store::error::Fault;
+use crate::memory::store::error::StoreError;
 use crate::memory::text::tokenizer;
 use crate::sys::lock::{FileLock, LockError};
 
@@ -105,7 +105,7 @@ pub enum OpenError {
 
 /// An open store: its lock and the one connection that writes.
 #[derive(Debug)]
-pub(crate) struct Store {
+pub(crate) struct OpenedStore {
     /// The database file.
     pub(crate) path: PathBuf,
     /// For the writer alone.
@@ -116,7 +116,7 @@ pub(crate) struct Store {
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
+pub(crate) enum Access {
     /// It writes, alone.
     Write,
     /// It refuses to write.
@@ -128,7 +128,7 @@ pub(crate) enum Use {
 /// # Errors
 /// See [`OpenError`]; nothing was changed then, but for a folder, a lock file and an empty database
 /// made new.
-pub(crate) fn open(folder: &Path) -> Result<Store, OpenError> {
+pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     make_folder(folder)?;
     let lock = FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
         LockError::Held { path, pid } => OpenError::Locked { path, pid },
@@ -139,20 +139,20 @@ pub(crate) fn open(folder: &Path) -> Result<Store, OpenError> {
     })?;
     let path = folder.join(FILE_NAME);
     prepare_file(&path)?;
-    let connection = connect(&path, Use::Write).map_err(|fault| OpenError::from_fault(&path, fault))?;
+    let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_fault(&path, fault))?;
     check_identity(&path, &connection)?;
     bring_up_to_date(&connection).map_err(|fault| OpenError::from_fault(&path, fault))?;
-    Ok(Store { path, connection, lock })
+    Ok(OpenedStore { path, connection, lock })
 }
 
 /// A connection to the database at `path`, which exists.
-pub(crate) fn connect(path: &Path, purpose: Use) -> Result<Connection, Fault> {
+pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreError> {
     // Each connection stays with one thread at a time: no mutex of SQLite's own.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    if purpose == Use::Write && connection.is_readonly("main")? {
-        return Err(Fault::ReadOnly);
+    if purpose == Access::Write && connection.is_readonly("main")? {
+        return Err(StoreError::ReadOnly);
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -163,8 +163,8 @@ pub(crate) fn connect(path: &Path, purpose: Use) -> Result<Connection, Fault> {
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     match purpose {
-        Use::Read => connection.pragma_update(None, "query_only", true)?,
-        Use::Write => {
+        Access::Read => connection.pragma_update(None, "query_only", true)?,
+        Access::Write => {
             connection.pragma_update(None, "synchronous", "full")?;
             // macOS: fsync alone leaves the data in the disk's own cache.
             connection.pragma_update(None, "fullfsync", true)?;
@@ -284,11 +284,11 @@ fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError>
     Ok(())
 }
 
-fn bring_up_to_date(connection: &Connection) -> Result<(), Fault> {
+fn bring_up_to_date(connection: &Connection) -> Result<(), StoreError> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         let detail = format!("the disk takes no write-ahead log (journal mode {mode}); use a local disk");
-        return Err(Fault::Other(detail));
+        return Err(StoreError::Other(detail));
     }
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
     let version: i64 = connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
@@ -330,13 +330,13 @@ fn from_io(path: &Path, error: &io::Error) -> OpenError {
 
 impl OpenError {
     /// What a fault means to the one who opens the database at `path`.
-    pub(crate) fn from_fault(path: &Path, fault: Fault) -> OpenError {
+    pub(crate) fn from_fault(path: &Path, fault: StoreError) -> OpenError {
         let path = path.to_owned();
         match fault {
-            Fault::Full => OpenError::Full { path },
-            Fault::ReadOnly => OpenError::ReadOnly { path },
-            Fault::Damaged(detail) => OpenError::Damaged { path, detail },
-            Fault::NotADatabase => OpenError::NotADatabase { path },
+            StoreError::Full => OpenError::Full { path },
+            StoreError::ReadOnly => OpenError::ReadOnly { path },
+            StoreError::Damaged(detail) => OpenError::Damaged { path, detail },
+            StoreError::NotADatabase => OpenError::NotADatabase { path },
             other => OpenError::Failed { path, detail: other.to_string() },
         }
     }
@@ -434,8 +434,8 @@ mod tests {
                 .unwrap();
             assert_eq!(got, want, "{pragma}");
         }
-        let reader = connect(&store.path, Use::Read).unwrap();
-        assert_eq!(Fault::from(reader.execute("DELETE FROM meta", []).unwrap_err()), Fault::ReadOnly);
+        let reader = connect(&store.path, Access::Read).unwrap();
+        assert_eq!(StoreError::from(reader.execute("DELETE FROM meta", []).unwrap_err()), StoreError::ReadOnly);
     }
 
     #[test]

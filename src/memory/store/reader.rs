@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use rusqlite::{Connection, Transaction};
 
-use crate::memory::store::error::Fault;
-use crate::memory::store::open::{self, Use};
+use crate::memory::store::error::StoreError;
+use crate::memory::store::open::{self, Access};
 
 /// Steps of SQLite's machine between two looks at the clock: some 50 microseconds.
 const STEPS: i32 = 1000;
@@ -19,12 +19,12 @@ const STEPS: i32 = 1000;
 #[derive(Debug)]
 pub(crate) struct Reader {
     connection: Connection,
-    alarm: Arc<Alarm>,
+    alarm: Arc<QueryDeadline>,
 }
 
 /// When running statements are to end, in microseconds after `start`; `u64::MAX` is never.
 #[derive(Debug)]
-struct Alarm {
+struct QueryDeadline {
     start: Instant,
     at: AtomicU64,
 }
@@ -33,10 +33,10 @@ impl Reader {
     /// Opens a connection to the database at `path`.
     ///
     /// # Errors
-    /// See [`Fault`].
-    pub(crate) fn open(path: &Path) -> Result<Reader, Fault> {
-        let mut connection = open::connect(path, Use::Read)?;
-        let alarm = Arc::new(Alarm { start: Instant::now(), at: AtomicU64::new(u64::MAX) });
+    /// See [`StoreError`].
+    pub(crate) fn open(path: &Path) -> Result<Reader, StoreError> {
+        let mut connection = open::connect(path, Access::Read)?;
+        let alarm = Arc::new(QueryDeadline { start: Instant::now(), at: AtomicU64::new(u64::MAX) });
         let watched = alarm.clone();
         connection.progress_handler(STEPS, Some(move || watched.rings()))?;
         Ok(Reader { connection, alarm })
@@ -45,8 +45,8 @@ impl Reader {
     /// The present state of the store, the same for all statements until it is dropped.
     ///
     /// # Errors
-    /// See [`Fault`].
-    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, Fault> {
+    /// See [`StoreError`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
         Ok(Snapshot { transaction: self.connection.unchecked_transaction()?, alarm: &self.alarm })
     }
 }
@@ -55,7 +55,7 @@ impl Reader {
 #[derive(Debug)]
 pub(crate) struct Snapshot<'r> {
     transaction: Transaction<'r>,
-    alarm: &'r Alarm,
+    alarm: &'r QueryDeadline,
 }
 
 impl Snapshot<'_> {
@@ -64,7 +64,7 @@ impl Snapshot<'_> {
         &self.transaction
     }
 
-    /// Runs `work`; statements in it end with [`Fault::Interrupted`] once `deadline` has passed.
+    /// Runs `work`; statements in it end with [`StoreError::Interrupted`] once `deadline` has passed.
     pub(crate) fn until<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
         let at = deadline.saturating_duration_since(self.alarm.start).as_micros();
         self.alarm.at.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -73,14 +73,14 @@ impl Snapshot<'_> {
     }
 }
 
-impl Alarm {
+impl QueryDeadline {
     fn rings(&self) -> bool {
         let at = self.at.load(Ordering::Relaxed);
         at != u64::MAX && self.start.elapsed().as_micros() >= u128::from(at)
     }
 }
 
-struct Off<'a>(&'a Alarm);
+struct Off<'a>(&'a QueryDeadline);
 
 impl Drop for Off<'_> {
     fn drop(&mut self) {
@@ -99,13 +99,13 @@ mod tests {
         let store = open::open(folder.path()).unwrap();
         let reader = Reader::open(&store.path).unwrap();
         let snapshot = reader.snapshot().unwrap();
-        let count = |connection: &Connection, to: i64| -> Result<i64, Fault> {
+        let count = |connection: &Connection, to: i64| -> Result<i64, StoreError> {
             let sql =
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT count(*) FROM n";
             Ok(connection.query_row(sql, [to], |row| row.get(0))?)
         };
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert_eq!(snapshot.until(deadline, |c| count(c, i64::MAX)), Err(Fault::Interrupted));
+        assert_eq!(snapshot.until(deadline, |c| count(c, i64::MAX)), Err(StoreError::Interrupted));
         assert!(Instant::now() >= deadline);
         assert_eq!(count(snapshot.connection(), 10_000), Ok(10_000));
         assert_eq!(snapshot.until(Instant::now() + Duration::from_secs(600), |c| count(c, 10_000)), Ok(10_000));

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 use crate::memory::model::record::{Role, Tier, fingerprint};
-use crate::memory::model::time::Moment;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
 /// What a record is made of.
@@ -21,7 +21,7 @@ pub(crate) struct Draft {
     pub(crate) role: Role,
     pub(crate) session: String,
     pub(crate) project: String,
-    pub(crate) ts: Moment,
+    pub(crate) ts: UnixMicros,
     /// Which piece, of how many.
     pub(crate) part: Option<(i64, i64)>,
 }
@@ -37,7 +37,7 @@ pub(crate) struct NewRecord {
 
 /// Where the words of a new record are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Placed {
+pub(crate) enum InsertOutcome {
     /// Stored now.
     New {
         /// Its place in the store.
@@ -56,18 +56,18 @@ pub(crate) enum Placed {
 
 /// What a record brings along that is moved in, and what a new one gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Own {
+pub(crate) struct ImportedIdentity {
     /// Its id.
     pub(crate) id: Uuid,
     /// When it ceased to hold.
-    pub(crate) valid_to: Option<Moment>,
+    pub(crate) valid_to: Option<UnixMicros>,
 }
 
 impl NewRecord {
     /// Makes fingerprint and terms.
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
-        let (text_terms, cue_terms) = (tokenizer::line(&draft.text), tokenizer::line(&draft.cue));
+        let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
         NewRecord { draft, hash, text_terms, cue_terms }
     }
 
@@ -81,14 +81,17 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn insert_once(&mut self, group: &mut Group<'_>) -> Result<Placed, rusqlite::Error> {
-        let session = number(group.connection, Name::Session, &self.draft.session)?;
-        match self.same_words(group.connection, session)? {
-            Found::Same { seq, id } => Ok(Placed::Known { seq, id }),
-            Found::Twins(twin) => {
+    pub(crate) fn insert_once(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<InsertOutcome, rusqlite::Error> {
+        let session = number(transaction.connection, NameTable::Session, &self.draft.session)?;
+        match self.same_words(transaction.connection, session)? {
+            SameText::Same { seq, id } => Ok(InsertOutcome::Known { seq, id }),
+            SameText::Twins(twin) => {
                 let id = Uuid::now_v7();
-                let seq = self.place(group, session, twin, Own { id, valid_to: None })?;
-                Ok(Placed::New { seq, id })
+                let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
+                Ok(InsertOutcome::New { seq, id })
             }
         }
     }
@@ -97,11 +100,14 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn insert_again(&mut self, group: &mut Group<'_>) -> Result<(i64, Uuid), rusqlite::Error> {
-        let session = number(group.connection, Name::Session, &self.draft.session)?;
-        let twin = self.free_twin(group.connection)?;
+    pub(crate) fn insert_again(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<(i64, Uuid), rusqlite::Error> {
+        let session = number(transaction.connection, NameTable::Session, &self.draft.session)?;
+        let twin = self.free_twin(transaction.connection)?;
         let id = Uuid::now_v7();
-        let seq = self.place(group, session, twin, Own { id, valid_to: None })?;
+        let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
         Ok((seq, id))
     }
 
@@ -110,12 +116,18 @@ impl NewRecord {
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn insert_as(&mut self, group: &mut Group<'_>, own: Own, twin: i64) -> Result<i64, rusqlite::Error> {
-        let session = number(group.connection, Name::Session, &self.draft.session)?;
+    pub(crate) fn insert_as(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        own: ImportedIdentity,
+        twin: i64,
+    ) -> Result<i64, rusqlite::Error> {
+        let session = number(transaction.connection, NameTable::Session, &self.draft.session)?;
         let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
-        let is_taken = own.valid_to.is_none() && group.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
-        let twin = if is_taken { self.free_twin(group.connection)? } else { twin };
-        self.place(group, session, twin, own)
+        let is_taken =
+            own.valid_to.is_none() && transaction.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
+        let twin = if is_taken { self.free_twin(transaction.connection)? } else { twin };
+        self.place(transaction, session, twin, own)
     }
 
     /// Do the same words of the same speaker in the same session hold already?
@@ -123,8 +135,8 @@ impl NewRecord {
     /// # Errors
     /// The database's.
     pub(crate) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        let session = number(connection, Name::Session, &self.draft.session)?;
-        Ok(matches!(self.same_words(connection, session)?, Found::Same { .. }))
+        let session = number(connection, NameTable::Session, &self.draft.session)?;
+        Ok(matches!(self.same_words(connection, session)?, SameText::Same { .. }))
     }
 
     fn free_twin(&self, connection: &Connection) -> Result<i64, rusqlite::Error> {
@@ -132,7 +144,7 @@ impl NewRecord {
         connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
     }
 
-    fn same_words(&self, connection: &Connection, session: i64) -> Result<Found, rusqlite::Error> {
+    fn same_words(&self, connection: &Connection, session: i64) -> Result<SameText, rusqlite::Error> {
         let mut find = connection.prepare_cached(
             "SELECT seq, id, twin, session, role, text FROM record
              WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
@@ -144,23 +156,23 @@ impl NewRecord {
                 && row.get::<_, i64>(4)? == self.draft.role as i64
                 && row.get_ref(5)?.as_bytes()? == self.draft.text.as_bytes();
             if is_same {
-                return Ok(Found::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
+                return Ok(SameText::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
             }
             twin = row.get::<_, i64>(2)? + 1;
         }
-        Ok(Found::Twins(twin))
+        Ok(SameText::Twins(twin))
     }
 
     fn place(
         &mut self,
-        group: &mut Group<'_>,
+        transaction: &mut WriteTransaction<'_>,
         session: i64,
         twin: i64,
-        Own { id, valid_to }: Own,
+        ImportedIdentity { id, valid_to }: ImportedIdentity,
     ) -> Result<i64, rusqlite::Error> {
-        let connection = group.connection;
+        let connection = transaction.connection;
         let draft = &self.draft;
-        let project = number(connection, Name::Project, &draft.project)?;
+        let project = number(connection, NameTable::Project, &draft.project)?;
         connection
             .prepare_cached(
                 "INSERT INTO record (id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
@@ -182,12 +194,12 @@ impl NewRecord {
                 draft.text,
             ])?;
         let seq = connection.last_insert_rowid();
-        group.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
+        transaction.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
         Ok(seq)
     }
 }
 
-enum Found {
+enum SameText {
     /// The record that holds these words.
     Same { seq: i64, id: Uuid },
     /// The number that tells the new record from those with its fingerprint and other words.
@@ -196,7 +208,7 @@ enum Found {
 
 /// What a number stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub(crate) enum NameTable {
     Session,
     Project,
 }
@@ -205,10 +217,10 @@ pub(crate) enum Name {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn number(connection: &Connection, kind: Name, name: &str) -> Result<i64, rusqlite::Error> {
+pub(crate) fn number(connection: &Connection, kind: NameTable, name: &str) -> Result<i64, rusqlite::Error> {
     let (find, add) = match kind {
-        Name::Session => ("SELECT number FROM session WHERE name = ?1", "INSERT INTO session (name) VALUES (?1)"),
-        Name::Project => ("SELECT number FROM project WHERE name = ?1", "INSERT INTO project (name) VALUES (?1)"),
+        NameTable::Session => ("SELECT number FROM session WHERE name = ?1", "INSERT INTO session (name) VALUES (?1)"),
+        NameTable::Project => ("SELECT number FROM project WHERE name = ?1", "INSERT INTO project (name) VALUES (?1)"),
     };
     if let Some(number) = connection.prepare_cached(find)?.query_row([name], |row| row.get(0)).optional()? {
         return Ok(number);
@@ -249,12 +261,12 @@ mod tests {
         let store_one = |text: &str, session: &str| {
             let mut new = NewRecord::prepare(draft(text, session));
             new.hash = [7; 16];
-            new.insert_once(&mut Group::of(&opened.connection)).unwrap()
+            new.insert_once(&mut WriteTransaction::of(&opened.connection)).unwrap()
         };
         let known = |placed| match placed {
-            Placed::New { seq, id } | Placed::Known { seq, id } => Placed::Known { seq, id },
+            InsertOutcome::New { seq, id } | InsertOutcome::Known { seq, id } => InsertOutcome::Known { seq, id },
         };
-        let is_new = |placed: &Placed| matches!(placed, Placed::New { .. });
+        let is_new = |placed: &InsertOutcome| matches!(placed, InsertOutcome::New { .. });
         let texts = ["the first of the texts", "the second of the texts", "the third of the texts"];
         let first = texts.map(|text| store_one(text, "a"));
         assert!(first.iter().all(is_new));
@@ -273,11 +285,11 @@ mod tests {
     fn what_is_inserted_again_stands_beside_what_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let opened = open::open(folder.path()).unwrap();
-        let mut group = Group::of(&opened.connection);
+        let mut transaction = WriteTransaction::of(&opened.connection);
         let one = || NewRecord::prepare(draft("the same words again", "a"));
-        let seqs: Vec<i64> = (0..3).map(|_| one().insert_again(&mut group).unwrap().0).collect();
+        let seqs: Vec<i64> = (0..3).map(|_| one().insert_again(&mut transaction).unwrap().0).collect();
         assert_eq!(seqs, [1, 2, 3]);
-        assert!(matches!(one().insert_once(&mut group).unwrap(), Placed::Known { seq: 1, .. }));
+        assert!(matches!(one().insert_once(&mut transaction).unwrap(), InsertOutcome::Known { seq: 1, .. }));
     }
 
     fn draft(text: &str, session: &str) -> Draft {

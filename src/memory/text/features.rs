@@ -2,7 +2,7 @@
 //!
 //! Pure. The lists hold the plainest words of a few languages, folded, and nothing of any subject.
 
-use crate::memory::model::time::Day;
+use crate::memory::model::time::CalendarDay;
 
 /// Longest label, in bytes, and in words: *Anna:*, *Dr. Anna Weber:*.
 const LABEL_BYTES: usize = 40;
@@ -170,7 +170,7 @@ impl DatePart {
     }
 
     /// Is it a part of this day's date?
-    pub(crate) fn is_of(self, day: Day) -> bool {
+    pub(crate) fn is_of(self, day: CalendarDay) -> bool {
         match self {
             DatePart::Month(month) => day.month == month,
             DatePart::Weekday(weekday) => day.weekday == weekday,
@@ -254,7 +254,7 @@ mod tests {
         ] {
             assert_eq!(DatePart::named(word), want, "{word}");
         }
-        let day = Day { year: 2023, month: 5, weekday: 7 };
+        let day = CalendarDay { year: 2023, month: 5, weekday: 7 };
         for (part, fits) in [
             (DatePart::Month(5), true),
             (DatePart::Month(6), false),

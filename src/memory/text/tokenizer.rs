@@ -18,7 +18,7 @@ use crate::memory::text::stemmer::stem;
 use crate::memory::text::tokenizer;
 
 /// The version of these rules. A store whose index was made by others must be indexed anew: raise
-/// it with any change of what [`line()`] gives for any text.
+/// it with any change of what [`index_terms`] gives for any text.
 pub(crate) const VERSION: i64 = 1;
 
 /// Bytes of a term; longer words are known by their beginning. Picked: the longest words of
@@ -27,7 +27,7 @@ const TERM_BYTES: usize = 64;
 
 /// What a token of a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TokenKind {
     /// A word, or a sign.
     Word,
     /// Two neighbouring clusters of a script without spaces.
@@ -44,7 +44,7 @@ pub(crate) struct Token<'t> {
     /// The folded word before its stem is taken.
     pub(crate) word: &'t str,
     /// What it is.
-    pub(crate) kind: Kind,
+    pub(crate) kind: TokenKind,
     stemmed: &'t mut String,
 }
 
@@ -52,7 +52,7 @@ impl Token<'_> {
     /// What stands in the index. Made when asked for: stemming is most of the work of taking a text
     /// apart.
     pub(crate) fn term(&mut self) -> &str {
-        if self.kind != Kind::Word {
+        if self.kind != TokenKind::Word {
             return self.word;
         }
         self.stemmed.clear();
@@ -64,28 +64,28 @@ impl Token<'_> {
 
 /// How a term is looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum MatchMode {
     /// The term itself.
-    Whole,
+    Exact,
     /// Any term that begins so.
     Prefix,
 }
 
 /// A term of a question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct QueryTerm {
     /// The term.
     pub(crate) term: String,
     /// The word it was made of, for people.
     pub(crate) word: String,
     /// How it is looked for.
-    pub(crate) look: Look,
+    pub(crate) look: MatchMode,
 }
 
 /// The terms of a text in its order, each followed by one space: what the index is fed.
-pub(crate) fn line(text: &str) -> String {
+pub(crate) fn index_terms(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    each(text, |mut token| {
+    for_each_token(text, |mut token| {
         line.push_str(token.term());
         line.push(' ');
     });
@@ -93,17 +93,17 @@ pub(crate) fn line(text: &str) -> String {
 }
 
 /// The distinct terms of a question without its stop words; with them where it has nothing else.
-pub(crate) fn asked(cue: &str) -> Vec<Asked> {
+pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
     let mut seen = HashSet::new();
     let (mut telling, mut stops) = (Vec::new(), Vec::new());
-    each(cue, |mut token| {
+    for_each_token(cue, |mut token| {
         let (word, kind) = (token.word, token.kind);
         let term = token.term();
-        if kind == Kind::Last || !seen.insert(term.to_owned()) {
+        if kind == TokenKind::Last || !seen.insert(term.to_owned()) {
             return;
         }
-        let look = if kind == Kind::Lone { Look::Prefix } else { Look::Whole };
-        let asked = Asked { term: term.to_owned(), word: word.to_owned(), look };
+        let look = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
+        let asked = QueryTerm { term: term.to_owned(), word: word.to_owned(), look };
         if is_stop_word(word) { stops.push(asked) } else { telling.push(asked) }
     });
     if telling.is_empty() { stops } else { telling }
@@ -111,18 +111,19 @@ pub(crate) fn asked(cue: &str) -> Vec<Asked> {
 
 /// The terms of a phrase in its order, stop words and all, and how the last one is looked for;
 /// `None` where there are none.
-pub(crate) fn phrase(text: &str) -> Option<(Vec<String>, Look)> {
+pub(crate) fn phrase_terms(text: &str) -> Option<(Vec<String>, MatchMode)> {
     let mut terms = Vec::new();
-    let mut look = Look::Whole;
-    each(text, |mut token| {
+    let mut look = MatchMode::Exact;
+    for_each_token(text, |mut token| {
         terms.push(token.term().to_owned());
-        look = if matches!(token.kind, Kind::Last | Kind::Lone) { Look::Prefix } else { Look::Whole };
+        look =
+            if matches!(token.kind, TokenKind::Last | TokenKind::Lone) { MatchMode::Prefix } else { MatchMode::Exact };
     });
     (!terms.is_empty()).then_some((terms, look))
 }
 
 /// Calls `sink` with each token of `text`, in order.
-pub(crate) fn each(text: &str, sink: impl FnMut(Token<'_>)) {
+pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
     if text.is_empty() {
         return;
     }
@@ -252,16 +253,16 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         }
         let end = (0..=TERM_BYTES.min(self.run.len())).rev().find(|&end| self.run.is_char_boundary(end));
         self.run.truncate(end.unwrap_or(0));
-        (self.sink)(Token { word: &self.run, kind: Kind::Word, stemmed: &mut self.stemmed });
+        (self.sink)(Token { word: &self.run, kind: TokenKind::Word, stemmed: &mut self.stemmed });
     }
 
     fn grams(&mut self) {
         let end = self.run.len();
         for (i, &start) in self.starts.iter().enumerate() {
             let (stop, kind) = match self.starts.get(i + 1) {
-                Some(_) => (self.starts.get(i + 2).copied().unwrap_or(end), Kind::Pair),
-                None if i == 0 => (end, Kind::Lone),
-                None => (end, Kind::Last),
+                Some(_) => (self.starts.get(i + 2).copied().unwrap_or(end), TokenKind::Pair),
+                None if i == 0 => (end, TokenKind::Lone),
+                None => (end, TokenKind::Last),
             };
             let gram = &self.run[start..stop];
             (self.sink)(Token { word: gram, kind, stemmed: &mut self.stemmed });
@@ -320,9 +321,9 @@ const STOP_WORDS: &[&str] = &[
 ];
 
 /// The longest telling words of a text.
-pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<tokenizer::Asked> {
-    let mut words = tokenizer::asked(text);
-    words.retain(|asked| asked.look == Look::Whole);
+pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<tokenizer::QueryTerm> {
+    let mut words = tokenizer::query_terms(text);
+    words.retain(|asked| asked.look == MatchMode::Exact);
     sort::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
     words.truncate(most);
     words
@@ -333,11 +334,11 @@ mod tests {
     use super::*;
 
     fn terms(text: &str) -> Vec<String> {
-        line(text).split_terminator(' ').map(str::to_owned).collect()
+        index_terms(text).split_terminator(' ').map(str::to_owned).collect()
     }
 
     fn words(cue: &str) -> Vec<String> {
-        asked(cue).into_iter().map(|asked| asked.term).collect()
+        query_terms(cue).into_iter().map(|asked| asked.term).collect()
     }
 
     #[test]
@@ -380,7 +381,7 @@ mod tests {
         text.push_str(&"ж".repeat(1000));
         text.push_str(&format!("ก{}ก", "\u{0E34}".repeat(1000)));
         let mut count = 0;
-        each(&text, |mut token| {
+        for_each_token(&text, |mut token| {
             count += 1;
             let term = token.term();
             assert!(!term.is_empty() && term.len() <= TERM_BYTES + 8, "{}", term.len());
@@ -406,15 +407,18 @@ mod tests {
         ] {
             assert_eq!(words(cue), want, "{cue}");
         }
-        assert_eq!(asked("猫")[0].look, Look::Prefix);
-        assert_eq!(asked("Camping")[0].word, "camping");
+        assert_eq!(query_terms("猫")[0].look, MatchMode::Prefix);
+        assert_eq!(query_terms("Camping")[0].word, "camping");
     }
 
     #[test]
     fn a_phrase_keeps_every_word() {
-        assert_eq!(phrase("to be, or not"), Some((["to", "be", "or", "not"].map(String::from).to_vec(), Look::Whole)));
-        assert_eq!(phrase("日本"), Some((["日本", "本"].map(String::from).to_vec(), Look::Prefix)));
-        assert_eq!(phrase("?!"), None);
+        assert_eq!(
+            phrase_terms("to be, or not"),
+            Some((["to", "be", "or", "not"].map(String::from).to_vec(), MatchMode::Exact))
+        );
+        assert_eq!(phrase_terms("日本"), Some((["日本", "本"].map(String::from).to_vec(), MatchMode::Prefix)));
+        assert_eq!(phrase_terms("?!"), None);
     }
 
     #[test]
@@ -425,7 +429,7 @@ mod tests {
         }
         for word in STOP_WORDS {
             let mut token = None;
-            each(word, |t| token = token.take().or(Some(t.word.to_owned())));
+            for_each_token(word, |t| token = token.take().or(Some(t.word.to_owned())));
             assert_eq!(token.as_deref(), Some(*word));
         }
     }

@@ -17,8 +17,8 @@ use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::store::error::Fault;
-use crate::memory::store::open::{self, FILE_NAME, Use};
+use crate::memory::store::error::StoreError;
+use crate::memory::store::open::{self, Access, FILE_NAME};
 
 /// Pages copied at once: 256 KiB, what the page cache holds.
 const STEP_PAGES: i32 = 64;
@@ -89,18 +89,18 @@ fn taken(path: &Path) -> CallError {
 /// disk: it is the copy's.
 fn about(error: rusqlite::Error, target: &Path) -> CallError {
     let target = target.display();
-    match Fault::from(error) {
-        Fault::Full => CallError::failed(format!(
+    match StoreError::from(error) {
+        StoreError::Full => CallError::failed(format!(
             "no backup was made: the disk of {target} is full; free some space or give another path"
         )),
-        fault @ (Fault::Damaged(_) | Fault::NotADatabase) => fault.into(),
+        fault @ (StoreError::Damaged(_) | StoreError::NotADatabase) => fault.into(),
         fault => CallError::failed(format!("no backup was made to {target}: {fault}")),
     }
 }
 
 fn copy(store: &Path, partial: &Path, target: &Path) -> Result<(), CallError> {
     let failed = |error| about(error, target);
-    let source = open::connect(store, Use::Read)?;
+    let source = open::connect(store, Access::Read)?;
     // A transaction has a snapshot from its first read on. Held, it keeps the copy from starting over at
     // each commit of the writer's.
     let snapshot = source.unchecked_transaction().map_err(failed)?;
@@ -117,7 +117,7 @@ fn copy(store: &Path, partial: &Path, target: &Path) -> Result<(), CallError> {
         match work.step(STEP_PAGES).map_err(failed)? {
             StepResult::Done => break,
             StepResult::More => patience = BUSY_STEPS,
-            _ if patience == 0 => return Err(Fault::Busy.into()),
+            _ if patience == 0 => return Err(StoreError::Busy.into()),
             _ => {
                 patience -= 1;
                 std::thread::sleep(BUSY_PAUSE);

@@ -15,9 +15,9 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 use crate::memory::model::record::{Role, fingerprint};
-use crate::memory::model::time::Moment;
-use crate::memory::store::error::Fault;
-use crate::memory::store::fulltext::State;
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::error::StoreError;
+use crate::memory::store::fulltext::RebuildState;
 use crate::memory::store::reader::Reader;
 use crate::memory::text::tokenizer;
 
@@ -70,7 +70,7 @@ enum Part {
 ///
 /// # Errors
 /// -32001 where the store cannot be read at all.
-pub(crate) fn check(store: &Path, now: Moment, began: Instant) -> Result<Checked, CallError> {
+pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<Checked, CallError> {
     // On a connection that has asked the index before, FTS5's check of itself goes by what it remembers
     // of the index's segments and takes later merges for damage.
     let reader = &Reader::open(store)?;
@@ -79,8 +79,10 @@ pub(crate) fn check(store: &Path, now: Moment, began: Instant) -> Result<Checked
     let looks: [(&str, Look); 2] = [("pages and indexes", pages), ("links between tables", references)];
     for (what, look) in looks {
         match snapshot.until(began + TABLES_PATIENCE, |connection| look(connection, &mut found)) {
-            Err(Fault::Interrupted) => found.skipped.push(format!("{what}: the store is too large to look at all")),
-            Err(Fault::Damaged(detail)) => {
+            Err(StoreError::Interrupted) => {
+                found.skipped.push(format!("{what}: the store is too large to look at all"))
+            }
+            Err(StoreError::Damaged(detail)) => {
                 // What ended the look is what it has just named.
                 let part = if found.is_of_index_alone() { Part::Index } else { Part::Other };
                 found.problem(part, format!("{what}: {detail}"));
@@ -88,17 +90,17 @@ pub(crate) fn check(store: &Path, now: Moment, began: Instant) -> Result<Checked
             outcome => outcome?,
         }
     }
-    let index = State::read(snapshot.connection())?;
+    let index = RebuildState::read(snapshot.connection())?;
     drop(snapshot);
     match found.each_record(reader, now, began + RECORDS_PATIENCE) {
-        Err(Fault::Damaged(detail)) => found.problem(Part::Other, format!("records: {detail}")),
+        Err(StoreError::Damaged(detail)) => found.problem(Part::Other, format!("records: {detail}")),
         outcome => outcome?,
     }
     found.index = match index {
         _ if found.of_index > 0 => "damaged",
-        State::Current => "current",
-        State::Due(_) => "due",
-        State::Growing(_) => "growing",
+        RebuildState::Current => "current",
+        RebuildState::Due(_) => "due",
+        RebuildState::Growing(_) => "growing",
     };
     found.mendable = found.is_of_index_alone();
     if found.checked < found.records && found.ok {
@@ -117,14 +119,14 @@ pub(crate) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, Cal
     let snapshot = reader.snapshot()?;
     match snapshot.until(began + TABLES_PATIENCE, |connection| pages(connection, &mut found)) {
         // What is found by then counts.
-        Ok(()) | Err(Fault::Interrupted | Fault::Damaged(_)) => Ok(found.of_index > 0),
+        Ok(()) | Err(StoreError::Interrupted | StoreError::Damaged(_)) => Ok(found.of_index > 0),
         Err(fault) => Err(fault.into()),
     }
 }
 
-type Look = fn(&Connection, &mut Checked) -> Result<(), Fault>;
+type Look = fn(&Connection, &mut Checked) -> Result<(), StoreError>;
 
-fn pages(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
+fn pages(connection: &Connection, found: &mut Checked) -> Result<(), StoreError> {
     let mut trees = connection.prepare("SELECT rootpage FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'")?;
     let trees: Vec<i64> = trees.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut look = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
@@ -149,7 +151,7 @@ fn is_of_index(line: &str, trees: &[i64]) -> bool {
     }
 }
 
-fn references(connection: &Connection, found: &mut Checked) -> Result<(), Fault> {
+fn references(connection: &Connection, found: &mut Checked) -> Result<(), StoreError> {
     let mut look = connection.prepare(r#"SELECT "table", rowid, parent FROM pragma_foreign_key_check LIMIT ?1"#)?;
     let mut rows = look.query([MOST_PROBLEMS as i64])?;
     while let Some(row) = rows.next()? {
@@ -173,7 +175,7 @@ impl Checked {
         self.of_index > 0 && self.of_index == self.problems.len()
     }
 
-    fn each_record(&mut self, reader: &Reader, now: Moment, deadline: Instant) -> Result<(), Fault> {
+    fn each_record(&mut self, reader: &Reader, now: UnixMicros, deadline: Instant) -> Result<(), StoreError> {
         let snapshot = reader.snapshot()?;
         let (count, last): (i64, i64) =
             snapshot.connection().query_row("SELECT count(*), coalesce(max(seq), 0) FROM record", [], |row| {
@@ -197,12 +199,12 @@ impl Checked {
     }
 
     /// Looks at the records from `first` on, as many as make a chunk, up to `last`.
-    fn some_records(&mut self, connection: &Connection, first: i64, last: i64) -> Result<(), Fault> {
+    fn some_records(&mut self, connection: &Connection, first: i64, last: i64) -> Result<(), StoreError> {
         let mut read = connection.prepare_cached(
             "SELECT seq, id, role, session.name, hash, cue, text FROM record
              JOIN session ON session.number = record.session WHERE seq BETWEEN ?1 AND ?2",
         )?;
-        let index = State::read(connection)?;
+        let index = RebuildState::read(connection)?;
         let mut rows = read.query([first, last.min(first + CHUNK - 1)])?;
         while let Some(row) = rows.next()? {
             let (seq, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
@@ -224,7 +226,7 @@ impl Checked {
                 Ok(false) => {
                     self.problem(Part::Index, format!("record {id}: the index does not know it by its words"));
                 }
-                Err(Fault::Damaged(detail)) => {
+                Err(StoreError::Damaged(detail)) => {
                     self.problem(Part::Index, format!("full-text index: {detail}"));
                     self.is_index_torn = true;
                 }
@@ -236,9 +238,9 @@ impl Checked {
 }
 
 /// Does the index have the record by the first term of its text and of its cue?
-fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Result<bool, Fault> {
+fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Result<bool, StoreError> {
     let mut find = connection.prepare_cached("SELECT 1 FROM term_index WHERE term_index MATCH ?1 AND rowid = ?2")?;
-    for line in [text, cue].map(tokenizer::line) {
+    for line in [text, cue].map(tokenizer::index_terms) {
         if let Some(term) = line.split_ascii_whitespace().next()
             && !find.exists((format!("\"{term}\""), seq))?
         {

@@ -12,12 +12,12 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::graph::links::Kind;
+use crate::memory::graph::links::LinkKind;
 use crate::memory::model::record::{Role, Tier};
-use crate::memory::model::time::Moment;
-use crate::memory::store::error::Fault;
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Reader;
-use crate::memory::transfer::export_row::{Event, Record, Row};
+use crate::memory::transfer::export_row::{ExportRow, ExportedEvent, ExportedRecord};
 
 /// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
 /// hold at ease. A larger row goes alone: the longest text and cue, all escaped, are 768 KiB.
@@ -86,12 +86,12 @@ pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, Ca
     Ok(reply)
 }
 
-fn append(to: &mut Vec<u8>, value: &impl Serialize) -> Result<(), Fault> {
-    serde_json::to_writer(to, value).map_err(|error| Fault::Other(error.to_string()))
+fn append(to: &mut Vec<u8>, value: &impl Serialize) -> Result<(), StoreError> {
+    serde_json::to_writer(to, value).map_err(|error| StoreError::Other(error.to_string()))
 }
 
 impl Cursor {
-    fn first(connection: &Connection) -> Result<Cursor, Fault> {
+    fn first(connection: &Connection) -> Result<Cursor, StoreError> {
         let top = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
         Ok(Cursor { section: Section::Records, top, after: Key::default() })
     }
@@ -127,7 +127,7 @@ struct Page {
 
 impl Page {
     /// Takes rows from `cursor` on; gives where the next page begins, unless this is the last.
-    fn fill(&mut self, connection: &Connection, cursor: Cursor) -> Result<Option<Cursor>, Fault> {
+    fn fill(&mut self, connection: &Connection, cursor: Cursor) -> Result<Option<Cursor>, StoreError> {
         let Cursor { section: first, top, mut after } = cursor;
         for (section, _) in &SECTIONS[first as usize..] {
             let (sql, params, read) = section.query(&after, &top);
@@ -146,7 +146,7 @@ impl Page {
     }
 
     /// Takes a row, if there is room for it.
-    fn push(&mut self, row: &Row<'_>) -> Result<bool, Fault> {
+    fn push(&mut self, row: &ExportRow<'_>) -> Result<bool, StoreError> {
         let (before, is_first) = (self.rows.len(), self.rows.ends_with(b"["));
         if self.left == 0 {
             return Ok(false);
@@ -165,7 +165,7 @@ impl Page {
 }
 
 /// Puts a row on the page, and gives its key if it found room.
-type Read = fn(&Found<'_>, &mut Page) -> Result<Option<Key>, Fault>;
+type Read = fn(&Found<'_>, &mut Page) -> Result<Option<Key>, StoreError>;
 
 impl Section {
     fn query<'a>(self, after: &'a Key, top: &'a i64) -> (&'static str, Vec<&'a dyn ToSql>, Read) {
@@ -204,17 +204,17 @@ impl Section {
     }
 }
 
-fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
-    let out = Row::Record(Record {
+fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+    let out = ExportRow::Record(ExportedRecord {
         id: id(row, 1)?,
-        ts: Moment(row.get(2)?).to_string(),
+        ts: UnixMicros(row.get(2)?).to_string(),
         tier: Tier::numbered(row.get(3)?).name(),
         role: Role::numbered(row.get(4)?).name(),
         session_id: text(row, 5)?,
         project: text(row, 6)?,
         part: row.get(7)?,
         parts: row.get(8)?,
-        valid_to: row.get::<_, Option<i64>>(9)?.map(|at| Moment(at).to_string()),
+        valid_to: row.get::<_, Option<i64>>(9)?.map(|at| UnixMicros(at).to_string()),
         twin: row.get(10)?,
         cue: text(row, 11)?,
         text: text(row, 12)?,
@@ -223,25 +223,26 @@ fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
     Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
 }
 
-fn tag(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+fn tag(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let (record, name) = (row.get(0)?, text(row, 1)?);
-    let out = Row::Tag { record: id(row, 2)?, name };
+    let out = ExportRow::Tag { record: id(row, 2)?, name };
     Ok(page.push(&out)?.then(|| Key { numbers: [record, 0, 0], name: name.to_owned() }))
 }
 
-fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let numbers = [row.get(0)?, row.get(1)?, row.get(2)?];
-    let kind = Kind::numbered(numbers[2]).ok_or_else(|| Fault::Damaged(format!("a link of kind {}", numbers[2])))?;
+    let kind =
+        LinkKind::numbered(numbers[2]).ok_or_else(|| StoreError::Damaged(format!("a link of kind {}", numbers[2])))?;
     let relation = kind.name();
-    let used = Moment(row.get(6)?).to_string();
-    let out = Row::Link { from: id(row, 3)?, to: id(row, 4)?, relation, weight: row.get(5)?, used };
+    let used = UnixMicros(row.get(6)?).to_string();
+    let out = ExportRow::Link { from: id(row, 3)?, to: id(row, 4)?, relation, weight: row.get(5)?, used };
     Ok(page.push(&out)?.then(|| Key { numbers, name: String::new() }))
 }
 
-fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
-    let out = Row::Event(Event {
+fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+    let out = ExportRow::Event(ExportedEvent {
         id: id(row, 1)?,
-        ts: Moment(row.get(2)?).to_string(),
+        ts: UnixMicros(row.get(2)?).to_string(),
         event: text(row, 3)?,
         severity: text_or_null(row, 4)?,
         domain: text_or_null(row, 5)?,
@@ -253,38 +254,38 @@ fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
     Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
 }
 
-fn knob(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, Fault> {
+fn knob(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let knob = text(row, 0)?;
-    let out = Row::Knob { knob, value: json(text(row, 1)?)? };
+    let out = ExportRow::Knob { knob, value: json(text(row, 1)?)? };
     Ok(page.push(&out)?.then(|| Key { numbers: [0; 3], name: knob.to_owned() }))
 }
 
-fn id(row: &Found<'_>, column: usize) -> Result<String, Fault> {
+fn id(row: &Found<'_>, column: usize) -> Result<String, StoreError> {
     Ok(Uuid::from_bytes(row.get(column)?).to_string())
 }
 
-fn text<'r>(row: &'r Found<'_>, column: usize) -> Result<&'r str, Fault> {
+fn text<'r>(row: &'r Found<'_>, column: usize) -> Result<&'r str, StoreError> {
     Ok(text_or_null(row, column)?.unwrap_or_default())
 }
 
-fn text_or_null<'r>(row: &'r Found<'_>, column: usize) -> Result<Option<&'r str>, Fault> {
-    row.get_ref(column)?.as_str_or_null().map_err(|error| Fault::Damaged(error.to_string()))
+fn text_or_null<'r>(row: &'r Found<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+    row.get_ref(column)?.as_str_or_null().map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
-fn json(text: &str) -> Result<&RawValue, Fault> {
-    serde_json::from_str(text).map_err(|error| Fault::Damaged(format!("a value that is no JSON: {error}")))
+fn json(text: &str) -> Result<&RawValue, StoreError> {
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("a value that is no JSON: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::open::{self, FILE_NAME, Use};
+    use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
 
     #[test]
     fn every_section_is_read_along_an_index_from_where_it_was_left() {
         let bench = Bench::new();
-        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Use::Read).unwrap();
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap();
         let (key, top) = (Key::default(), 5);
         for (section, name) in SECTIONS {
             let (sql, params, _) = section.query(&key, &top);

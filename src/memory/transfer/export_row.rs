@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 /// A row.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub(crate) enum Row<'a> {
+pub(crate) enum ExportRow<'a> {
     /// A record.
-    Record(Record<'a>),
+    Record(ExportedRecord<'a>),
     /// What a record is beside its tier.
     Tag {
         /// The record's id.
@@ -34,7 +34,7 @@ pub(crate) enum Row<'a> {
         used: String,
     },
     /// Something that happened.
-    Event(Event<'a>),
+    Event(ExportedEvent<'a>),
     /// A setting that was changed.
     Knob {
         /// Its name.
@@ -46,7 +46,7 @@ pub(crate) enum Row<'a> {
 
 /// A record's row.
 #[derive(Debug, Serialize)]
-pub(crate) struct Record<'a> {
+pub(crate) struct ExportedRecord<'a> {
     pub(crate) id: String,
     pub(crate) ts: String,
     pub(crate) tier: &'static str,
@@ -67,7 +67,7 @@ pub(crate) struct Record<'a> {
 
 /// An event's row.
 #[derive(Debug, Serialize)]
-pub(crate) struct Event<'a> {
+pub(crate) struct ExportedEvent<'a> {
     pub(crate) id: String,
     pub(crate) ts: String,
     pub(crate) event: &'a str,

@@ -7,9 +7,9 @@ use crate::dispatch::CallError;
 /// Work that holds a worker for seconds goes through here, one at a time, so that the other workers stay
 /// with the calls that somebody waits for.
 #[derive(Debug, Default)]
-pub(crate) struct Gate(Mutex<()>);
+pub(crate) struct MaintenanceLock(Mutex<()>);
 
-impl Gate {
+impl MaintenanceLock {
     /// Lets one in; the gate is open again once what this gives is dropped.
     ///
     /// # Errors

@@ -18,13 +18,13 @@ use uuid::{Builder, Uuid};
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
-use crate::memory::model::time::Moment;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profiles;
-use crate::memory::store::records::{Draft, Own};
+use crate::memory::store::records::{Draft, ImportedIdentity};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::transaction::Group;
-use crate::memory::transfer::import_row::{Event, Record, Row, read_row};
+use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
 /// Most rows of a call: the writer is done with so many before anybody feels it.
 const MOST_ROWS: usize = 1000;
@@ -55,14 +55,20 @@ struct Refused {
 }
 
 /// Answers `store_import`, after the commit.
-pub(crate) fn import(writer: &Writer, profiles: &Arc<Profiles>, params: &Params<'_>, now: Moment, reply: Reply<'_>) {
+pub(crate) fn import(
+    writer: &Writer,
+    profiles: &Arc<Profiles>,
+    params: &Params<'_>,
+    now: UnixMicros,
+    reply: Reply<'_>,
+) {
     let rows = match read(params, now) {
         Ok(rows) => rows,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let weight = rows.iter().map(|row| row.as_ref().map_or(0, Row::weight)).sum();
+    let weight = rows.iter().map(|row| row.as_ref().map_or(0, ImportRow::weight)).sum();
     let (profiles, reply) = (profiles.clone(), reply.later());
-    let work = move |group: &mut Group<'_>| take_all(rows, group);
+    let work = move |transaction: &mut WriteTransaction<'_>| take_all(rows, transaction);
     writer.submit(task(weight, work, move |outcome: Result<(Imported, Knobs), CallError>| {
         reply.send(outcome.map(|(imported, knobs)| {
             for (knob, value) in knobs {
@@ -76,7 +82,7 @@ pub(crate) fn import(writer: &Writer, profiles: &Arc<Profiles>, params: &Params<
 /// Knobs that were set.
 type Knobs = Vec<(&'static str, Value)>;
 
-fn read(params: &Params<'_>, now: Moment) -> Result<Vec<Result<Row, String>>, CallError> {
+fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<Result<ImportRow, String>>, CallError> {
     let text = params.raw("rows").ok_or_else(|| CallError::missing("rows"))?;
     let rows: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|_| CallError::invalid("rows", "an array of objects"))?;
@@ -90,11 +96,14 @@ fn read(params: &Params<'_>, now: Moment) -> Result<Vec<Result<Row, String>>, Ca
     Ok(rows.iter().map(|row| read_row(row.get(), now).map_err(|error| error.message)).collect())
 }
 
-fn take_all(rows: Vec<Result<Row, String>>, group: &mut Group<'_>) -> Result<(Imported, Knobs), CallError> {
+fn take_all(
+    rows: Vec<Result<ImportRow, String>>,
+    transaction: &mut WriteTransaction<'_>,
+) -> Result<(Imported, Knobs), CallError> {
     let (mut imported, mut knobs) = (Imported::default(), Knobs::new());
     for (at, row) in rows.into_iter().enumerate() {
         let taken = match row {
-            Ok(row) => take(row, group, &mut knobs)?,
+            Ok(row) => take(row, transaction, &mut knobs)?,
             Err(reason) => Taken::Refused(reason),
         };
         match taken {
@@ -108,29 +117,29 @@ fn take_all(rows: Vec<Result<Row, String>>, group: &mut Group<'_>) -> Result<(Im
     Ok((imported, knobs))
 }
 
-fn take(row: Row, group: &mut Group<'_>, knobs: &mut Knobs) -> Result<Taken, rusqlite::Error> {
+fn take(row: ImportRow, transaction: &mut WriteTransaction<'_>, knobs: &mut Knobs) -> Result<Taken, rusqlite::Error> {
     match row {
-        Row::Record(record) => take_record(*record, group),
-        Row::Tag { record, name } => {
-            let Some(seq) = place(group, record)? else { return Ok(missing(record)) };
+        ImportRow::Record(record) => take_record(*record, transaction),
+        ImportRow::Tag { record, name } => {
+            let Some(seq) = place(transaction, record)? else { return Ok(missing(record)) };
             let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            group.connection.prepare_cached(sql)?.execute((seq, name)).map(inserted)
+            transaction.connection.prepare_cached(sql)?.execute((seq, name)).map(inserted)
         }
-        Row::Link { from, to, kind, weight, used } => {
-            let Some(a) = place(group, from)? else { return Ok(missing(from)) };
-            let Some(b) = place(group, to)? else { return Ok(missing(to)) };
+        ImportRow::Link { from, to, kind, weight, used } => {
+            let Some(a) = place(transaction, from)? else { return Ok(missing(from)) };
+            let Some(b) = place(transaction, to)? else { return Ok(missing(to)) };
             let (a, b) = links::ordered(a, b, kind);
             let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-            group.connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used.0)).map(inserted)
+            transaction.connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used.0)).map(inserted)
         }
-        Row::Event(event) => {
+        ImportRow::Event(event) => {
             let sql = "INSERT INTO event (id, kind, severity, domain, ts, data, session, sources)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
-            let Event { id, ts, kind, severity, domain, session, sources, data } = *event;
+            let ImportedEvent { id, ts, kind, severity, domain, session, sources, data } = *event;
             let values = (id.as_bytes(), kind, severity, domain, ts.0, data, session, sources);
-            group.connection.prepare_cached(sql)?.execute(values).map(inserted)
+            transaction.connection.prepare_cached(sql)?.execute(values).map(inserted)
         }
-        Row::Knob { knob, value } => take_knob(knob, value, group, knobs),
+        ImportRow::Knob { knob, value } => take_knob(knob, value, transaction, knobs),
     }
 }
 
@@ -142,18 +151,18 @@ fn missing(id: Uuid) -> Taken {
     Taken::Refused(format!("there is no record {id}: import it first"))
 }
 
-fn place(group: &Group<'_>, id: Uuid) -> Result<Option<i64>, rusqlite::Error> {
-    let mut find = group.connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
+fn place(transaction: &WriteTransaction<'_>, id: Uuid) -> Result<Option<i64>, rusqlite::Error> {
+    let mut find = transaction.connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
     find.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 
 fn take_knob(
     knob: &'static str,
     value: Value,
-    group: &mut Group<'_>,
+    transaction: &mut WriteTransaction<'_>,
     knobs: &mut Knobs,
 ) -> Result<Taken, rusqlite::Error> {
-    let mut find = group.connection.prepare_cached("SELECT value FROM profile WHERE knob = ?1")?;
+    let mut find = transaction.connection.prepare_cached("SELECT value FROM profile WHERE knob = ?1")?;
     let text = value.to_string();
     let there: Option<String> = find.query_row([knob], |row| row.get(0)).optional()?;
     match there {
@@ -161,31 +170,39 @@ fn take_knob(
         Some(_) => return Ok(Taken::Refused(format!("the knob {knob} is set to something else here, and stays so"))),
         None => {}
     }
-    group.connection.prepare_cached("INSERT INTO profile (knob, value) VALUES (?1, ?2)")?.execute((knob, text))?;
+    transaction
+        .connection
+        .prepare_cached("INSERT INTO profile (knob, value) VALUES (?1, ?2)")?
+        .execute((knob, text))?;
     knobs.push((knob, value));
     Ok(Taken::New)
 }
 
-fn take_record(mut record: Record, group: &mut Group<'_>) -> Result<Taken, rusqlite::Error> {
+fn take_record(mut record: ImportedRecord, transaction: &mut WriteTransaction<'_>) -> Result<Taken, rusqlite::Error> {
     // The bits of a UUID's version and variant are lost to it: 122 are left.
     let made = Builder::from_custom_bytes(record.new.hash).into_uuid();
-    let id = match (record.id, known(record.id.unwrap_or(made), group)?) {
-        (Some(id), Some(there)) => return settle(&record, id, &there, group),
+    let id = match (record.id, known(record.id.unwrap_or(made), transaction)?) {
+        (Some(id), Some(there)) => return settle(&record, id, &there, transaction),
         (None, Some(there)) if there.words == Words::of(&record.new.draft) => return Ok(Taken::Known),
         (None, Some(_)) => Uuid::now_v7(),
         (id, None) => id.unwrap_or(made),
     };
     // A twin says that these words are to stand beside themselves.
     let may_stand_alone = record.valid_to.is_none() && record.twin == 0;
-    if may_stand_alone && record.new.holds_already(group.connection)? {
+    if may_stand_alone && record.new.holds_already(transaction.connection)? {
         return Ok(Taken::Known);
     }
-    record.new.insert_as(group, Own { id, valid_to: record.valid_to }, record.twin)?;
+    record.new.insert_as(transaction, ImportedIdentity { id, valid_to: record.valid_to }, record.twin)?;
     Ok(Taken::New)
 }
 
 /// A record with the id of the row's is there: are they the same?
-fn settle(record: &Record, id: Uuid, there: &Known, group: &Group<'_>) -> Result<Taken, rusqlite::Error> {
+fn settle(
+    record: &ImportedRecord,
+    id: Uuid,
+    there: &Known,
+    transaction: &WriteTransaction<'_>,
+) -> Result<Taken, rusqlite::Error> {
     let draft = &record.new.draft;
     let differs = if there.words != Words::of(draft) {
         "other words"
@@ -194,7 +211,7 @@ fn settle(record: &Record, id: Uuid, there: &Known, group: &Group<'_>) -> Result
     } else {
         if let (Some(at), None) = (record.valid_to, there.valid_to) {
             let sql = "UPDATE record SET valid_to = ?2 WHERE id = ?1 AND valid_to IS NULL";
-            group.connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
+            transaction.connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
         }
         return Ok(Taken::Known);
     };
@@ -246,8 +263,8 @@ impl About {
     }
 }
 
-fn known(id: Uuid, group: &Group<'_>) -> Result<Option<Known>, rusqlite::Error> {
-    let mut find = group.connection.prepare_cached(
+fn known(id: Uuid, transaction: &WriteTransaction<'_>) -> Result<Option<Known>, rusqlite::Error> {
+    let mut find = transaction.connection.prepare_cached(
         "SELECT session.name, role, text, ts, tier, project.name, part, parts, cue, valid_to
          FROM record JOIN session ON session.number = record.session JOIN project ON project.number = record.project
          WHERE id = ?1",

@@ -6,10 +6,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::graph::links::{self, Kind};
+use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::ingest::capture_params::{part, said_at};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
-use crate::memory::model::time::{DayEnd, Moment};
+use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string, check_len};
 use crate::memory::profile;
 use crate::memory::store::records::{Draft, NewRecord};
@@ -24,24 +24,24 @@ const JSON_BYTES: usize = TEXT_BYTES;
 const MOST_TWINS: i64 = 1 << 20;
 
 /// A row that can be taken.
-pub(crate) enum Row {
-    Record(Box<Record>),
+pub(crate) enum ImportRow {
+    Record(Box<ImportedRecord>),
     Tag { record: Uuid, name: String },
-    Link { from: Uuid, to: Uuid, kind: Kind, weight: i64, used: Moment },
-    Event(Box<Event>),
+    Link { from: Uuid, to: Uuid, kind: LinkKind, weight: i64, used: UnixMicros },
+    Event(Box<ImportedEvent>),
     Knob { knob: &'static str, value: Value },
 }
 
-pub(crate) struct Record {
+pub(crate) struct ImportedRecord {
     pub(crate) new: NewRecord,
     pub(crate) id: Option<Uuid>,
-    pub(crate) valid_to: Option<Moment>,
+    pub(crate) valid_to: Option<UnixMicros>,
     pub(crate) twin: i64,
 }
 
-pub(crate) struct Event {
+pub(crate) struct ImportedEvent {
     pub(crate) id: Uuid,
-    pub(crate) ts: Moment,
+    pub(crate) ts: UnixMicros,
     pub(crate) kind: String,
     pub(crate) severity: Option<String>,
     pub(crate) domain: Option<String>,
@@ -50,14 +50,14 @@ pub(crate) struct Event {
     pub(crate) data: String,
 }
 
-impl Row {
+impl ImportRow {
     /// What it holds in memory, in bytes, roughly.
     pub(crate) fn weight(&self) -> usize {
-        size_of::<Row>()
+        size_of::<ImportRow>()
             + match self {
-                Row::Record(record) => record.new.weight(),
-                Row::Event(event) => event.data.len() + event.sources.len() + NAME_BYTES,
-                Row::Tag { .. } | Row::Link { .. } | Row::Knob { .. } => NAME_BYTES,
+                ImportRow::Record(record) => record.new.weight(),
+                ImportRow::Event(event) => event.data.len() + event.sources.len() + NAME_BYTES,
+                ImportRow::Tag { .. } | ImportRow::Link { .. } | ImportRow::Knob { .. } => NAME_BYTES,
             }
     }
 }
@@ -66,29 +66,29 @@ impl Row {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn read_row(row: &str, now: Moment) -> Result<Row, CallError> {
+pub(crate) fn read_row(row: &str, now: UnixMicros) -> Result<ImportRow, CallError> {
     if !row.starts_with('{') {
         return Err(CallError::failed("a row must be an object"));
     }
     let row = Params::read(Some(row))?;
     match &*row.string("kind")? {
-        "record" => read_record(&row, now).map(|record| Row::Record(Box::new(record))),
+        "record" => read_record(&row, now).map(|record| ImportRow::Record(Box::new(record))),
         "tag" => {
             let name = required(&row, "name", NAME_BYTES)?;
-            Ok(Row::Tag { record: params::id(&row, "record")?, name })
+            Ok(ImportRow::Tag { record: params::id(&row, "record")?, name })
         }
         "link" => read_link(&row),
-        "event" => read_event(&row).map(|event| Row::Event(Box::new(event))),
+        "event" => read_event(&row).map(|event| ImportRow::Event(Box::new(event))),
         "knob" => {
             let value = row.raw("value").ok_or_else(|| CallError::missing("value"))?;
             let (knob, value) = profile::accept(&row.string("knob")?, value).map_err(CallError::failed)?;
-            Ok(Row::Knob { knob, value })
+            Ok(ImportRow::Knob { knob, value })
         }
         _ => Err(CallError::invalid("kind", "one of record, tag, link, event, knob")),
     }
 }
 
-fn read_record(row: &Params<'_>, now: Moment) -> Result<Record, CallError> {
+fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, CallError> {
     let tier = Tier::named(&row.string_or("tier", "episodic")?)
         .ok_or_else(|| CallError::invalid("tier", "one of working, episodic, semantic, procedural, parametric"))?;
     let role = Role::named(&row.string_or("role", "user")?)
@@ -104,33 +104,33 @@ fn read_record(row: &Params<'_>, now: Moment) -> Result<Record, CallError> {
         part: part(row)?,
     };
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
-    let valid_to = params::time(row, "valid_to", DayEnd::First)?;
+    let valid_to = params::time(row, "valid_to", DateBound::Start)?;
     let twin = row.integer_or("twin", 0..=MOST_TWINS, 0)?;
-    Ok(Record { new: NewRecord::prepare(draft), id, valid_to, twin })
+    Ok(ImportedRecord { new: NewRecord::prepare(draft), id, valid_to, twin })
 }
 
-fn read_link(row: &Params<'_>) -> Result<Row, CallError> {
+fn read_link(row: &Params<'_>) -> Result<ImportRow, CallError> {
     let (from, to) = (params::id(row, "from")?, params::id(row, "to")?);
     if from == to {
         return Err(CallError::invalid("to", "another record than 'from'"));
     }
-    let kind = Kind::named(&row.string("relation")?)
+    let kind = LinkKind::named(&row.string("relation")?)
         .ok_or_else(|| CallError::invalid("relation", "one of associated, reinforced, contradicts, evidence"))?;
     let weight = row.integer_opt("weight", 1..=links::STRONGEST)?.ok_or_else(|| CallError::missing("weight"))?;
-    let used = params::time(row, "used", DayEnd::First)?.ok_or_else(|| CallError::missing("used"))?;
-    Ok(Row::Link { from, to, kind, weight, used })
+    let used = params::time(row, "used", DateBound::Start)?.ok_or_else(|| CallError::missing("used"))?;
+    Ok(ImportRow::Link { from, to, kind, weight, used })
 }
 
-fn read_event(row: &Params<'_>) -> Result<Event, CallError> {
+fn read_event(row: &Params<'_>) -> Result<ImportedEvent, CallError> {
     let severity = row.string_opt("severity")?.map(String::from);
     if severity.as_deref().is_some_and(|name| !matches!(name, "info" | "warning" | "critical")) {
         return Err(CallError::invalid("severity", "one of info, warning, critical"));
     }
     let domain = row.string_opt("domain")?.map(String::from);
     check_len("domain", domain.as_deref().unwrap_or_default(), PROJECT_BYTES)?;
-    Ok(Event {
+    Ok(ImportedEvent {
         id: params::id(row, "id")?,
-        ts: params::time(row, "ts", DayEnd::First)?.ok_or_else(|| CallError::missing("ts"))?,
+        ts: params::time(row, "ts", DateBound::Start)?.ok_or_else(|| CallError::missing("ts"))?,
         kind: required(row, "event", NAME_BYTES)?,
         severity,
         domain,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::dispatch::{CallError, LateReply, Reply};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::job::task;
-use crate::memory::store::writer::{Follow, Writer};
+use crate::memory::store::writer::{Writer, WriterHandle};
 
 const KEY: &str = "probe";
 
@@ -35,11 +35,11 @@ pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: R
     let (store, follow, reply) = (store.clone(), writer.follow(), reply.later());
     writer.submit(task(
         0,
-        move |group| {
+        move |transaction| {
             // Tokens may be submitted in another order than they were made in.
             let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) \
                        ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)";
-            group.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
+            transaction.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
             Ok(())
         },
         move |outcome| {
@@ -65,12 +65,12 @@ fn read(store: &Path, token: Uuid) -> Result<(), CallError> {
     found.map(drop).ok_or_else(|| CallError::failed("what was written and committed cannot be read back"))
 }
 
-fn take_out(follow: &Follow, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
+fn take_out(follow: &WriterHandle, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
     follow.submit(task(
         0,
-        move |group| {
+        move |transaction| {
             let sql = "DELETE FROM meta WHERE key = ?1 AND value <= ?2";
-            group.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
+            transaction.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
             Ok(())
         },
         move |outcome| reply.send(probed.and_then(|probed| outcome.map(|()| probed))),

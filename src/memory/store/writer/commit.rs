@@ -5,17 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::store::fulltext::Index;
+use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::writer::handover::WriterHandover;
-use crate::memory::store::writer::job::Job;
-use crate::memory::store::writer::transaction::{Group, Origin, Terms, Upkeep};
+use crate::memory::store::writer::job::WriteJob;
+use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteTransaction};
 
 /// What a transaction did beside its jobs' own.
 pub(crate) struct Written {
     pub(crate) new_records: u64,
     pub(crate) newest_told: Option<i64>,
-    pub(crate) index: Option<Index>,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) index: Option<IndexStatus>,
+    pub(crate) upkeep: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
 }
 
@@ -25,26 +25,26 @@ pub(crate) struct Written {
 /// The whole transaction's: nothing of it is there then. Those of single jobs are in `outcomes`.
 pub(crate) fn write(
     connection: &Connection,
-    jobs: &mut [Box<dyn Job>],
+    jobs: &mut [Box<dyn WriteJob>],
     outcomes: &mut Vec<Result<(), CallError>>,
 ) -> Result<Written, CallError> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-    let mut group = Group::of(connection);
+    let mut transaction = WriteTransaction::of(connection);
     for job in jobs {
-        outcomes.push(run(job.as_mut(), &mut group)?);
+        outcomes.push(run(job.as_mut(), &mut transaction)?);
     }
-    index(connection, &group.terms)?;
+    index(connection, &transaction.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let Group { new_records, newest_told, index, upkeep, handover, .. } = group;
+    let WriteTransaction { new_records, newest_told, index, upkeep, handover, .. } = transaction;
     Ok(Written { new_records, newest_told, index, upkeep, handover })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
-fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>, CallError> {
-    let connection = group.connection;
-    let before = (group.terms.len(), group.new_records, group.newest_told, group.index);
+fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result<Result<(), CallError>, CallError> {
+    let connection = transaction.connection;
+    let before = (transaction.terms.len(), transaction.new_records, transaction.newest_told, transaction.index);
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(group)))
+    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
     if let Err(error) = &outcome {
         // SQLite itself ends a transaction that the disk has failed, with the others' jobs in it.
@@ -52,11 +52,11 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
             return Err(error.clone());
         }
         connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
-        group.terms.truncate(before.0);
-        group.new_records = before.1;
-        group.newest_told = before.2;
-        group.index = before.3;
-        group.origin = Origin::Told;
+        transaction.terms.truncate(before.0);
+        transaction.new_records = before.1;
+        transaction.newest_told = before.2;
+        transaction.index = before.3;
+        transaction.origin = Origin::External;
     }
     connection.prepare_cached("RELEASE job")?.execute([])?;
     Ok(outcome)
@@ -64,7 +64,7 @@ fn run(job: &mut dyn Job, group: &mut Group<'_>) -> Result<Result<(), CallError>
 
 /// Feeds the index after all savepoints are gone: each one that is opened while the index has
 /// something pending makes FTS5 write that out as a segment of its own.
-fn index(connection: &Connection, terms: &[Terms]) -> Result<(), CallError> {
+fn index(connection: &Connection, terms: &[RecordTerms]) -> Result<(), CallError> {
     if terms.is_empty() {
         return Ok(());
     }

@@ -1,7 +1,7 @@
 //! A writer's job of two functions, for methods that need no more of it.
 
 use crate::dispatch::CallError;
-use crate::memory::store::writer::transaction::Group;
+use crate::memory::store::writer::transaction::WriteTransaction;
 
 /// What a task holds in memory apart from what it captured, in bytes, roughly.
 const WEIGHT: usize = 256;
@@ -17,17 +17,17 @@ struct Task<W, D, T> {
 /// in memory, in bytes, roughly.
 pub(crate) fn task<T: Send + 'static>(
     weight: usize,
-    work: impl FnOnce(&mut Group<'_>) -> Result<T, CallError> + Send + 'static,
+    work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, CallError> + Send + 'static,
     done: impl FnOnce(Result<T, CallError>) + Send + 'static,
-) -> Box<dyn Job> {
+) -> Box<dyn WriteJob> {
     Box::new(Task { weight: WEIGHT + weight, work: Some(work), done, made: None })
 }
 
 /// A job that nobody waits for; what goes wrong with it is logged as that of `what`.
-pub(crate) fn aside(
+pub(crate) fn spawn_background(
     what: &'static str,
-    work: impl FnOnce(&mut Group<'_>) -> Result<(), CallError> + Send + 'static,
-) -> Box<dyn Job> {
+    work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<(), CallError> + Send + 'static,
+) -> Box<dyn WriteJob> {
     task(0, work, move |outcome| {
         if let Err(error) = outcome {
             log::warn!("{what} was not stored: {}", error.message);
@@ -35,19 +35,19 @@ pub(crate) fn aside(
     })
 }
 
-impl<T, W, D> Job for Task<W, D, T>
+impl<T, W, D> WriteJob for Task<W, D, T>
 where
     T: Send,
-    W: FnOnce(&mut Group<'_>) -> Result<T, CallError> + Send,
+    W: FnOnce(&mut WriteTransaction<'_>) -> Result<T, CallError> + Send,
     D: FnOnce(Result<T, CallError>) + Send,
 {
     fn weight(&self) -> usize {
         self.weight
     }
 
-    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError> {
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
         if let Some(work) = self.work.take() {
-            self.made = Some(work(group)?);
+            self.made = Some(work(transaction)?);
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ where
 }
 
 /// Something to be written.
-pub(crate) trait Job: Send {
+pub(crate) trait WriteJob: Send {
     /// What it holds in memory, in bytes, roughly.
     fn weight(&self) -> usize;
 
@@ -67,9 +67,9 @@ pub(crate) trait Job: Send {
     ///
     /// # Errors
     /// What its caller is to be answered.
-    fn run(&mut self, group: &mut Group<'_>) -> Result<(), CallError>;
+    fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError>;
 
-    /// Called once, after the transaction: with `Ok` once all that [`Job::run`] wrote is durable, with
+    /// Called once, after the transaction: with `Ok` once all that [`WriteJob::run`] wrote is durable, with
     /// why where nothing of it is.
     fn done(self: Box<Self>, outcome: Result<(), CallError>);
 }

@@ -23,22 +23,22 @@ use std::{io, thread};
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::store::changes::News;
+use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::fulltext;
 use crate::memory::store::writer::handover::WriterHandover;
-use crate::memory::store::writer::job::Job;
+use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::queue::{Queue, Room};
-use crate::memory::store::writer::transaction::Upkeep;
+use crate::memory::store::writer::transaction::PostCommit;
 
 /// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
 /// other.
 #[derive(Clone, Debug)]
-pub(crate) struct Follow(Arc<Queue>);
+pub(crate) struct WriterHandle(Arc<Queue>);
 
-impl Follow {
+impl WriterHandle {
     /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
     /// would be for ever. Who calls it has one job there at a time.
-    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+    pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
         if let Err(job) = self.0.push(job, Room::Made) {
             job.done(Err(closing()));
         }
@@ -59,9 +59,9 @@ pub(crate) struct Writer {
 
 /// What the thread works with. The fields go in this order, so whoever has seen the last one go finds
 /// the connection closed.
-struct Desk {
+struct WriterThread {
     connection: Connection,
-    news: Arc<News>,
+    news: Arc<ChangeTracker>,
     queue: CloseAtEnd,
     _working: Sender<Infallible>,
 }
@@ -72,24 +72,24 @@ impl Writer {
     ///
     /// # Errors
     /// The system's, where it gives no thread.
-    pub(crate) fn start(connection: Connection, news: Arc<News>) -> io::Result<Writer> {
+    pub(crate) fn start(connection: Connection, news: Arc<ChangeTracker>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
-        let desk = Desk { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
+        let desk = WriterThread { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
         handover::spawn(move || desk.work())?;
         Ok(Writer { queue, working: Mutex::new(working) })
     }
 
     /// Hands a job over; waits while the queue is full.
-    pub(crate) fn submit(&self, job: Box<dyn Job>) {
+    pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
         if let Err(job) = self.queue.push(job, Room::Awaited) {
             job.done(Err(closing()));
         }
     }
 
     /// For jobs that follow from this writer's jobs.
-    pub(crate) fn follow(&self) -> Follow {
-        Follow(self.queue.clone())
+    pub(crate) fn follow(&self) -> WriterHandle {
+        WriterHandle(self.queue.clone())
     }
 }
 
@@ -105,7 +105,7 @@ impl Drop for Writer {
     }
 }
 
-impl Desk {
+impl WriterThread {
     fn work(self) {
         while let Some(jobs) = self.queue.0.take_group() {
             if let Some(handover) = commit(&self.connection, jobs, &self.news)
@@ -133,10 +133,10 @@ impl Drop for CloseAtEnd {
 }
 
 /// Commits the jobs and answers them. Returns the handover that was asked for; the caches are released by then.
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> Option<WriterHandover> {
+fn commit(connection: &Connection, mut jobs: Vec<Box<dyn WriteJob>>, news: &ChangeTracker) -> Option<WriterHandover> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = commit::write(connection, &mut jobs, &mut outcomes);
-    let (mut upkeep, mut handover) = (Upkeep::None, None);
+    let (mut upkeep, mut handover) = (PostCommit::None, None);
     let committed = match committed {
         Ok(written) => {
             news.committed(written.new_records, written.newest_told);
@@ -160,12 +160,12 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> 
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         answer(job, committed.clone().and(outcome));
     }
-    if upkeep == Upkeep::NewIndex
+    if upkeep == PostCommit::NewIndex
         && let Err(fault) = fulltext::replace(connection)
     {
         log::warn!("the damaged index could not be taken out of the store altogether: {fault}");
     }
-    if upkeep != Upkeep::None
+    if upkeep != PostCommit::None
         && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
     {
         log::warn!("the store could not be looked after: {error}");
@@ -179,7 +179,7 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn Job>>, news: &News) -> 
     handover
 }
 
-fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
+fn answer(job: Box<dyn WriteJob>, outcome: Result<(), CallError>) {
     if catch_unwind(AssertUnwindSafe(|| job.done(outcome))).is_err() {
         log::error!("an answer of the store's writer panicked");
     }
@@ -188,8 +188,8 @@ fn answer(job: Box<dyn Job>, outcome: Result<(), CallError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::open::{self, Use};
-    use crate::memory::store::writer::transaction::Group;
+    use crate::memory::store::open::{self, Access};
+    use crate::memory::store::writer::transaction::WriteTransaction;
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::atomic::Ordering;
@@ -202,13 +202,13 @@ mod tests {
         answers: Sender<Outcome>,
     }
 
-    impl<F: FnMut(&mut Group<'_>) -> Outcome + Send> Job for Test<F> {
+    impl<F: FnMut(&mut WriteTransaction<'_>) -> Outcome + Send> WriteJob for Test<F> {
         fn weight(&self) -> usize {
             1
         }
 
-        fn run(&mut self, group: &mut Group<'_>) -> Outcome {
-            (self.step)(group)
+        fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Outcome {
+            (self.step)(transaction)
         }
 
         fn done(self: Box<Self>, outcome: Outcome) {
@@ -217,21 +217,23 @@ mod tests {
         }
     }
 
-    fn job(step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> (Box<dyn Job>, Receiver<Outcome>) {
+    fn job(
+        step: impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send + 'static,
+    ) -> (Box<dyn WriteJob>, Receiver<Outcome>) {
         let (answers, answer) = channel();
         (Box::new(Test { step, answers }), answer)
     }
 
-    fn put(knob: &'static str) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
-        move |group| {
-            group.connection.execute("INSERT INTO profile VALUES (?1, '')", [knob])?;
+    fn put(knob: &'static str) -> impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send {
+        move |transaction| {
+            transaction.connection.execute("INSERT INTO profile VALUES (?1, '')", [knob])?;
             Ok(())
         }
     }
 
     struct Bench {
         writer: Writer,
-        news: Arc<News>,
+        news: Arc<ChangeTracker>,
         path: PathBuf,
         _lock: FileLock,
         _folder: TempDir,
@@ -241,12 +243,12 @@ mod tests {
         fn new() -> Bench {
             let folder = tempfile::tempdir().unwrap();
             let opened = open::open(folder.path()).unwrap();
-            let news = Arc::new(News::default());
+            let news = Arc::new(ChangeTracker::default());
             let writer = Writer::start(opened.connection, news.clone()).unwrap();
             Bench { writer, news, path: opened.path, _lock: opened.lock, _folder: folder }
         }
 
-        fn submit(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
+        fn submit(&self, step: impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
             let (job, answer) = job(step);
             self.writer.submit(job);
             answer
@@ -266,7 +268,7 @@ mod tests {
         }
 
         fn knobs(&self) -> Vec<String> {
-            knobs(&open::connect(&self.path, Use::Read).unwrap())
+            knobs(&open::connect(&self.path, Access::Read).unwrap())
         }
     }
 
@@ -281,14 +283,14 @@ mod tests {
         let hold = bench.hold();
         let mut answers: Vec<_> = ["a", "b", "c"].map(|knob| bench.submit(put(knob))).into();
         for seq in 1..=5 {
-            answers.push(bench.submit(move |group| {
-                group.record_added(seq, format!("word{seq} "), String::new());
+            answers.push(bench.submit(move |transaction| {
+                transaction.record_added(seq, format!("word{seq} "), String::new());
                 Ok(())
             }));
         }
-        let other = open::connect(&bench.path, Use::Read).unwrap();
-        answers.push(bench.submit(move |group| {
-            assert_eq!((knobs(group.connection).len(), knobs(&other).len()), (3, 0));
+        let other = open::connect(&bench.path, Access::Read).unwrap();
+        answers.push(bench.submit(move |transaction| {
+            assert_eq!((knobs(transaction.connection).len(), knobs(&other).len()), (3, 0));
             Ok(())
         }));
         drop(hold);
@@ -297,7 +299,7 @@ mod tests {
         }
         assert_eq!(bench.knobs(), ["a", "b", "c"]);
         assert_eq!(bench.news.records().load(Ordering::Relaxed), 5);
-        let reader = open::connect(&bench.path, Use::Read).unwrap();
+        let reader = open::connect(&bench.path, Access::Read).unwrap();
         let number = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("SELECT count(DISTINCT segid) FROM term_index_idx"), 1);
         assert_eq!(number("SELECT rowid FROM term_index WHERE term_index MATCH 'word4'"), 4);
@@ -309,14 +311,14 @@ mod tests {
         let hold = bench.hold();
         let good = bench.submit(put("a"));
         let twice = bench.submit(put("a"));
-        let refused = bench.submit(|group| {
-            put("b")(group)?;
-            group.record_added(1, "word ".into(), String::new());
+        let refused = bench.submit(|transaction| {
+            put("b")(transaction)?;
+            transaction.record_added(1, "word ".into(), String::new());
             Err(CallError::missing("x"))
         });
-        let panicked = bench.submit(|group| {
-            put("c")(group)?;
-            group.record_added(2, "word ".into(), String::new());
+        let panicked = bench.submit(|transaction| {
+            put("c")(transaction)?;
+            transaction.record_added(2, "word ".into(), String::new());
             panic!("a test's panic");
         });
         let last = bench.submit(put("d"));
@@ -327,22 +329,22 @@ mod tests {
         assert!(panicked.recv().unwrap().unwrap_err().message.contains("panicked"));
         assert_eq!(bench.knobs(), ["a", "d"]);
         assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
-        let reader = open::connect(&bench.path, Use::Read).unwrap();
+        let reader = open::connect(&bench.path, Access::Read).unwrap();
         let sql = "SELECT count(*) FROM term_index WHERE term_index MATCH 'word'";
         assert_eq!(reader.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
     }
 
-    fn limit_pages(more: i64) -> impl FnMut(&mut Group<'_>) -> Outcome + Send {
-        move |group| {
+    fn limit_pages(more: i64) -> impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send {
+        move |transaction| {
             let pages: i64 =
-                group.connection.query_row("SELECT page_count FROM pragma_page_count", [], |r| r.get(0))?;
-            group.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))?;
+                transaction.connection.query_row("SELECT page_count FROM pragma_page_count", [], |r| r.get(0))?;
+            transaction.connection.pragma_update_and_check(None, "max_page_count", pages + more, |_| Ok(()))?;
             Ok(())
         }
     }
 
-    fn put_large(group: &mut Group<'_>) -> Outcome {
-        group.connection.execute("INSERT INTO profile VALUES ('large', printf('%.100000c', 'x'))", [])?;
+    fn put_large(transaction: &mut WriteTransaction<'_>) -> Outcome {
+        transaction.connection.execute("INSERT INTO profile VALUES ('large', printf('%.100000c', 'x'))", [])?;
         Ok(())
     }
 
@@ -353,8 +355,8 @@ mod tests {
         bench.submit(limit_pages(0)).recv().unwrap().unwrap();
         // Full in a job, and full when the index is written at the end.
         let terms = (0..20_000).map(|n| format!("w{n} ")).collect::<String>();
-        let index_large = move |group: &mut Group<'_>| {
-            group.record_added(1, terms.clone(), String::new());
+        let index_large = move |transaction: &mut WriteTransaction<'_>| {
+            transaction.record_added(1, terms.clone(), String::new());
             Ok(())
         };
         check_all_fail(&bench, bench.submit_after(put_large));
@@ -376,7 +378,10 @@ mod tests {
 
     impl Bench {
         /// A small write, this one and another small one, together.
-        fn submit_after(&self, step: impl FnMut(&mut Group<'_>) -> Outcome + Send + 'static) -> Vec<Receiver<Outcome>> {
+        fn submit_after(
+            &self,
+            step: impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send + 'static,
+        ) -> Vec<Receiver<Outcome>> {
             let hold = self.hold();
             let answers = vec![self.submit(put("small")), self.submit(step), self.submit(put("also"))];
             drop(hold);
@@ -403,8 +408,8 @@ mod tests {
         let bench = Bench::new();
         let on = || {
             let (told, thread) = channel();
-            bench.submit(move |group| {
-                put("a")(group).ok();
+            bench.submit(move |transaction| {
+                put("a")(transaction).ok();
                 told.send(std::thread::current().id()).unwrap();
                 Ok(())
             });
@@ -414,8 +419,8 @@ mod tests {
         let hold = bench.hold();
         let (handover, is_finished) = WriterHandover::new();
         let mut handover = Some(handover);
-        bench.submit(move |group| {
-            group.want_handover(handover.take().unwrap());
+        bench.submit(move |transaction| {
+            transaction.want_handover(handover.take().unwrap());
             Ok(())
         });
         let waits = bench.submit(put("b"));
@@ -427,7 +432,7 @@ mod tests {
         let Bench { writer, path, .. } = bench;
         drop(writer);
         assert_eq!(last.try_recv().unwrap(), Ok(()));
-        assert_eq!(knobs(&open::connect(&path, Use::Read).unwrap()), ["a", "b", "c"]);
+        assert_eq!(knobs(&open::connect(&path, Access::Read).unwrap()), ["a", "b", "c"]);
     }
 
     #[test]

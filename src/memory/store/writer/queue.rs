@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 
-use crate::memory::store::writer::job::Job;
+use crate::memory::store::writer::job::WriteJob;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
 const GROUP_JOBS: usize = 256;
@@ -29,7 +29,7 @@ pub(crate) struct Queue {
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Box<dyn Job>>,
+    jobs: VecDeque<Box<dyn WriteJob>>,
     bytes: usize,
     closed: bool,
     /// The thread that takes the jobs.
@@ -58,7 +58,7 @@ impl Queue {
     }
 
     /// Hands a job over, or back where the queue is closed.
-    pub(crate) fn push(&self, job: Box<dyn Job>, room: Room) -> Result<(), Box<dyn Job>> {
+    pub(crate) fn push(&self, job: Box<dyn WriteJob>, room: Room) -> Result<(), Box<dyn WriteJob>> {
         let mut state = self.state();
         while room == Room::Awaited && state.bytes >= QUEUE_BYTES && !state.closed {
             state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,7 @@ impl Queue {
     }
 
     /// The next jobs to commit together, or `None` once the queue is closed and empty.
-    pub(crate) fn take_group(&self) -> Option<Vec<Box<dyn Job>>> {
+    pub(crate) fn take_group(&self) -> Option<Vec<Box<dyn WriteJob>>> {
         let mut state = self.state();
         state.taker = Some(thread::current().id());
         while state.jobs.is_empty() {
@@ -83,16 +83,16 @@ impl Queue {
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut group, mut bytes) = (Vec::new(), 0);
-        while bytes < GROUP_BYTES && group.len() < GROUP_JOBS {
+        let (mut transaction, mut bytes) = (Vec::new(), 0);
+        while bytes < GROUP_BYTES && transaction.len() < GROUP_JOBS {
             let Some(job) = state.jobs.pop_front() else { break };
             bytes += job.weight();
-            group.push(job);
+            transaction.push(job);
         }
         state.bytes -= bytes;
         drop(state);
         self.drained.notify_all();
-        Some(group)
+        Some(transaction)
     }
 
     /// Takes no more, and gives what is there.
@@ -103,7 +103,7 @@ impl Queue {
     }
 
     /// Takes all that is left.
-    pub(crate) fn take_rest(&self) -> VecDeque<Box<dyn Job>> {
+    pub(crate) fn take_rest(&self) -> VecDeque<Box<dyn WriteJob>> {
         std::mem::take(&mut self.state().jobs)
     }
 
@@ -117,16 +117,16 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::dispatch::CallError;
-    use crate::memory::store::writer::transaction::Group;
+    use crate::memory::store::writer::transaction::WriteTransaction;
 
     struct Heavy(usize);
 
-    impl Job for Heavy {
+    impl WriteJob for Heavy {
         fn weight(&self) -> usize {
             self.0
         }
 
-        fn run(&mut self, _: &mut Group<'_>) -> Result<(), CallError> {
+        fn run(&mut self, _: &mut WriteTransaction<'_>) -> Result<(), CallError> {
             Ok(())
         }
 
@@ -143,7 +143,7 @@ mod tests {
         thread::scope(|scope| {
             assert!(queue.push(heavy(0), Room::Made).is_ok());
             let late = scope.spawn(|| queue.push(heavy(1), Room::Awaited).is_ok());
-            assert_eq!(queue.take_group().map(|group| group.len()), Some(1));
+            assert_eq!(queue.take_group().map(|transaction| transaction.len()), Some(1));
             assert!(late.join().unwrap());
         });
         assert!(queue.state().bytes <= QUEUE_BYTES);
@@ -152,7 +152,7 @@ mod tests {
         }
         let sizes: Vec<_> = std::iter::from_fn(|| {
             queue.close();
-            queue.take_group().map(|group| group.len())
+            queue.take_group().map(|transaction| transaction.len())
         })
         .collect();
         assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 2]);

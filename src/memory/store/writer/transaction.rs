@@ -2,20 +2,20 @@
 
 use rusqlite::Connection;
 
-use crate::memory::store::fulltext::Index;
+use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::writer::handover::WriterHandover;
 
 /// The transaction in the making.
-pub(crate) struct Group<'c> {
+pub(crate) struct WriteTransaction<'c> {
     /// The writing connection.
     pub(crate) connection: &'c Connection,
-    pub(crate) terms: Vec<Terms>,
+    pub(crate) terms: Vec<RecordTerms>,
     pub(crate) new_records: u64,
     pub(crate) origin: Origin,
     pub(crate) newest_told: Option<i64>,
-    pub(crate) index: Option<Index>,
+    pub(crate) index: Option<IndexStatus>,
     has_drained: bool,
-    pub(crate) upkeep: Upkeep,
+    pub(crate) upkeep: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
 }
 
@@ -23,14 +23,14 @@ pub(crate) struct Group<'c> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// Somebody told them: a capture, an import, the drain.
-    Told,
+    External,
     /// A step of the cycle made them of others.
-    Made,
+    Derived,
 }
 
 /// What is done after the commit, outside of any transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Upkeep {
+pub(crate) enum PostCommit {
     None,
     /// Statistics and the log.
     Usual,
@@ -38,30 +38,30 @@ pub(crate) enum Upkeep {
     NewIndex,
 }
 
-pub(crate) struct Terms {
+pub(crate) struct RecordTerms {
     pub(crate) seq: i64,
     pub(crate) text: String,
     pub(crate) cue: String,
 }
 
-impl<'c> Group<'c> {
+impl<'c> WriteTransaction<'c> {
     /// A transaction on `connection`, with nothing in it.
-    pub(crate) fn of(connection: &'c Connection) -> Group<'c> {
-        Group {
+    pub(crate) fn of(connection: &'c Connection) -> WriteTransaction<'c> {
+        WriteTransaction {
             connection,
             terms: Vec::new(),
             new_records: 0,
-            origin: Origin::Told,
+            origin: Origin::External,
             newest_told: None,
             index: None,
             has_drained: false,
-            upkeep: Upkeep::None,
+            upkeep: PostCommit::None,
             handover: None,
         }
     }
 
     /// Runs `work`, whose records are of this origin.
-    pub(crate) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut Group<'c>) -> T) -> T {
+    pub(crate) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut WriteTransaction<'c>) -> T) -> T {
         let before = std::mem::replace(&mut self.origin, origin);
         let made = work(self);
         self.origin = before;
@@ -69,18 +69,18 @@ impl<'c> Group<'c> {
     }
 
     /// The index is so from this group on.
-    pub(crate) fn index_is(&mut self, index: Index) {
+    pub(crate) fn index_is(&mut self, index: IndexStatus) {
         self.index = Some(index);
     }
 
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
     pub(crate) fn want_upkeep(&mut self) {
-        self.upkeep = self.upkeep.max(Upkeep::Usual);
+        self.upkeep = self.upkeep.max(PostCommit::Usual);
     }
 
     /// Has a damaged index make room for a new one once the group is committed and answered.
     pub(crate) fn want_new_index(&mut self) {
-        self.upkeep = Upkeep::NewIndex;
+        self.upkeep = PostCommit::NewIndex;
     }
 
     /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
@@ -90,7 +90,7 @@ impl<'c> Group<'c> {
 
     /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
     /// is not yet, and remove their file. Was it this one?
-    pub(crate) fn may_drain(&mut self) -> bool {
+    pub(crate) fn claim_drain(&mut self) -> bool {
         !std::mem::replace(&mut self.has_drained, true)
     }
 
@@ -102,9 +102,9 @@ impl<'c> Group<'c> {
     /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
     pub(crate) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
-        if self.origin == Origin::Told {
+        if self.origin == Origin::External {
             self.newest_told = Some(seq);
         }
-        self.terms.push(Terms { seq, text: text_terms, cue: cue_terms });
+        self.terms.push(RecordTerms { seq, text: text_terms, cue: cue_terms });
     }
 }
