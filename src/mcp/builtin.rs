@@ -135,3 +135,18 @@ impl Serialize for Definition {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Largest list of tools in the oldest version, in bytes. Every session of an assistant pays for it in
+    /// tokens.
+    const MAX_TOOL_LIST_BYTES: usize = 7599;
+
+    #[test]
+    fn the_list_of_tools_stays_short() {
+        let list = serde_json::to_string(&Definitions(Version::V2024_11_05)).unwrap();
+        assert!(list.len() <= MAX_TOOL_LIST_BYTES, "{} bytes", list.len());
+    }
+}

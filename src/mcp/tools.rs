@@ -63,12 +63,12 @@ const PATTERN: JsonSchema = Object(&[
     SchemaField::required("schema_id", Text, ""),
 ]);
 
-const HITS: SchemaField = SchemaField::required("hits", List(&HIT), "the best first");
-const ANTI_HITS: SchemaField = SchemaField::required("anti_hits", List(&HIT), "what was contradicted");
+const HITS: SchemaField = SchemaField::required("hits", List(&HIT), "best first");
+const ANTI_HITS: SchemaField = SchemaField::required("anti_hits", List(&HIT), "contradicted records");
 const TRACE: SchemaField = SchemaField::required("activation_trace", List(&Text), "ids reached through links");
 const BUDGET_USED: SchemaField = SchemaField::required("budget_used", Count, "tokens of all texts");
 const CUE_MODE: SchemaField = SchemaField::required("cue_mode", Choice(&["verbatim", "concept"]), "");
-const PATTERNS: SchemaField = SchemaField::required("patterns_observed", List(&PATTERN), "what recurs about it");
+const PATTERNS: SchemaField = SchemaField::required("patterns_observed", List(&PATTERN), "patterns the hits belong to");
 const DIGEST: SchemaField = SchemaField::required("overnight_digest", Map(&Any), "what the last consolidation did");
 const TRUNCATED: SchemaField = SchemaField::required("truncated", Count, "hits left out because the reply was full");
 const FIRST_TURN: SchemaField =
@@ -81,20 +81,20 @@ pub(crate) const TOOLS: &[Tool] = &[
         title: "Recall",
         description: "Searches the memory and returns exact texts, best first. Use it before you answer anything that \
             earlier conversations may have settled: names, decisions, preferences, how something was done, \"as we \
-            said\". Give words that the text itself would contain, not a question about it; put a span in double quotes \
-            to find it literally; an empty cue returns the most recent. Do not use it for what is in this conversation \
-            or in files you can read.",
+            said\". Give words that the text itself would contain, not a question about it; put a span in double \
+            quotes to find it literally; an empty cue returns the most recent. Do not use it for what is in this \
+            conversation or in files you can read.",
         input: Object(&[
-            SchemaField::required("cue", Text, "any text; its rarer words decide"),
-            SchemaField::with_default("limit", Integer(1, 100), "10", "most hits"),
+            SchemaField::required("cue", Text, "any text; rarer words count more"),
+            SchemaField::with_default("limit", Integer(1, 100), "10", "max hits"),
             SchemaField::with_default(
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "1500",
-                "most tokens (4 characters each) of all texts; one hit always fits",
+                "max tokens (4 characters each) of all texts; one hit always fits",
             ),
-            SchemaField::optional("since", Text, "said then or later, ISO 8601"),
-            SchemaField::optional("until", Text, "said then or earlier, ISO 8601; a date is its whole day"),
+            SchemaField::optional("since", Text, "said at or after, ISO 8601"),
+            SchemaField::optional("until", Text, "said at or before, ISO 8601; a date includes the whole day"),
             SchemaField::optional("project", Text, "a folder or a name whose records come first; by default this one"),
             SESSION,
             SchemaField::optional("language", Text, "accepted, not needed"),
@@ -108,8 +108,8 @@ pub(crate) const TOOLS: &[Tool] = &[
         name: "memory_recall_structural",
         title: "Recall by who, when and what",
         description: "Lists records by what they are instead of by their words, newest first: all that was said on a \
-            day, in a session, by one speaker, in one tier or language. Use it when you know no word of the text; else \
-            memory_recall finds better.",
+            day, in a session, by one speaker, in one tier or language. Use it when you know no word of the text; \
+            else memory_recall finds better.",
         input: Object(&[
             SchemaField::with_default(
                 "structure_query",
@@ -122,15 +122,15 @@ pub(crate) const TOOLS: &[Tool] = &[
                     SchemaField::optional("day", Text, "a date, YYYY-MM-DD"),
                 ]),
                 "{}",
-                "all that are given must hold",
+                "all given must match",
             ),
             SchemaField::with_default(
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "2000",
-                "most tokens of all texts; one hit always fits",
+                "max tokens of all texts; one hit always fits",
             ),
-            SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "most records looked at, the newest"),
+            SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "max records searched, newest first"),
         ]),
         output: Object(&[
             HITS,
@@ -151,11 +151,11 @@ pub(crate) const TOOLS: &[Tool] = &[
         name: "memory_capture",
         title: "Remember",
         description: "Stores a text, word for word and for good. Use it for what a later conversation should know: a \
-            decision and its reason, a preference, a correction, a fact about people, projects or machines, a procedure \
-            that worked. One fact a call, understandable without this conversation: names instead of pronouns, dates \
-            instead of \"today\". Not for secrets, output of tools, text that is in files anyway, or anything you have \
-            just recalled. The same text again is recognised and not stored twice. To correct a record use \
-            memory_contradict.",
+            decision and its reason, a preference, a correction, a fact about people, projects or machines, a \
+            procedure that worked. One fact a call, understandable without this conversation: names instead of \
+            pronouns, dates instead of \"today\". Not for secrets, output of tools, text that is in files anyway, or \
+            anything you have just recalled. The same text again is recognized and not stored twice. To correct a \
+            record use memory_contradict.",
         input: Object(&[
             SchemaField::required("text", Text, "12 characters to 65536 bytes; shorter is skipped, longer refused"),
             SchemaField::with_default("cue", Text, "\"\"", "further words to find it by, such as synonyms"),
@@ -166,12 +166,7 @@ pub(crate) const TOOLS: &[Tool] = &[
                 "episodic: what was said or happened; semantic: what holds in general; procedural: how something is \
                  done; working: only for now",
             ),
-            SchemaField::with_default(
-                "role",
-                Choice(&["user", "assistant", "system"]),
-                "\"user\"",
-                "whose words they are",
-            ),
+            SchemaField::with_default("role", Choice(&["user", "assistant", "system"]), "\"user\"", "who said it"),
             SchemaField::optional("ts", Text, "when it was said, ISO 8601, without an offset UTC; by default now"),
             SchemaField::optional("project", Text, "a folder or a name; by default this one"),
             SESSION,
@@ -184,7 +179,7 @@ pub(crate) const TOOLS: &[Tool] = &[
                 Choice(&["inserted", "reinforced", "skipped"]),
                 "reinforced: it was there already",
             ),
-            SchemaField::required("record_id", Nullable(&Text), "null where it was skipped"),
+            SchemaField::required("record_id", Nullable(&Text), "null if skipped"),
             SchemaField::required("reason", Text, ""),
         ]),
         effect: Effect::WritesOnce,
@@ -194,11 +189,11 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "memory_contradict",
         title: "Correct",
-        description: "Stores a new fact in the place of a record that no longer holds. The old one stays and is marked. \
-            Use it when the user corrects or revises something that memory_recall returned; take the id from that hit. \
-            Not for adding detail: that is memory_capture.",
+        description: "Replaces a record that no longer holds by a new fact. The old one is kept and marked. Use it \
+            when the user corrects or revises something that memory_recall returned; take the id from that hit. Not \
+            for adding detail: that is memory_capture.",
         input: Object(&[
-            SchemaField::required("id", Text, "the record_id of what does not hold"),
+            SchemaField::required("id", Text, "the record_id of the record to correct"),
             SchemaField::required(
                 "new_fact",
                 Text,
@@ -217,13 +212,13 @@ pub(crate) const TOOLS: &[Tool] = &[
     },
     Tool {
         name: "memory_reinforce",
-        title: "Bind together",
-        description: "Binds records to each other, so that recalling one leads to the others. Use it after an answer that \
-            really rested on two or more hits together. Each call adds 0.1 to a link's weight, up to 1.",
+        title: "Link records",
+        description: "Links records to each other, so that recalling one finds the others. Use it after an answer \
+            that really relied on two or more hits together. Each call adds 0.1 to a link's weight, up to 1.",
         input: Object(&[SchemaField::required("ids", ListUpTo(64, &Text), "record_ids, two or more")]),
         output: Object(&[
             SchemaField::required("edges_boosted", Count, ""),
-            SchemaField::required("new_weights", Map(&Number), "by the two ids, with | between them"),
+            SchemaField::required("new_weights", Map(&Number), "keys: the two ids, separated by |"),
         ]),
         effect: Effect::WritesEachTime,
         method: ToolMethod::Same,
@@ -232,14 +227,14 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "memory_consolidate",
         title: "Consolidate now",
-        description: "Looks for links and recurring patterns at once instead of when the daemon sleeps. Seldom needed: \
-            only where the user asks for it. It may take minutes on a large memory; nobody else waits on it.",
+        description: "Looks for links and recurring patterns now instead of when the daemon sleeps. Rarely needed: \
+            only if the user asks for it. It may take minutes on a large memory; other calls do not wait.",
         input: Object(&[SESSION]),
         output: Object(&[
             SchemaField::required("mode", Text, ""),
             SchemaField::required("tier", Text, ""),
             SchemaField::required("summaries_created", Count, ""),
-            SchemaField::required("decay_result", Map(&Number), "links that faded and that went"),
+            SchemaField::required("decay_result", Map(&Number), "links weakened and links removed"),
             SchemaField::required("schema_candidates", List(&Any), ""),
         ]),
         effect: Effect::WritesEachTime,
@@ -250,7 +245,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         name: "profile_get_set",
         title: "Settings",
         description: "Reads or sets how the memory behaves and how the user wants to be spoken to: eleven knobs. Get \
-            without a knob returns all of them. Set one only where the user asks for it.",
+            without a knob returns all of them. Set one only if the user asks for it.",
         input: Object(&[
             SchemaField::required("operation", Choice(&["get", "set"]), ""),
             SchemaField::optional("knob", Text, "such as wake_depth or literal_preservation; needed to set"),
@@ -264,7 +259,7 @@ pub(crate) const TOOLS: &[Tool] = &[
             SchemaField::optional("value", Any, ""),
             SchemaField::optional("status", Text, ""),
             SchemaField::optional("reason", Text, ""),
-            SchemaField::optional("schema", Text, "what a knob takes"),
+            SchemaField::optional("schema", Text, "the values of the knob"),
         ]),
         effect: Effect::WritesOnce,
         method: ToolMethod::Profile,
@@ -273,8 +268,8 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "curiosity_pending",
         title: "Open contradictions",
-        description: "Lists contradictions that nobody has settled, newest first. Use it to ask the user, at a fitting \
-            moment, which of two facts holds.",
+        description: "Lists unresolved contradictions, newest first. Use it to ask the user, at a fitting moment, \
+            which of two facts holds.",
         input: Object(&[SchemaField::optional("session_id", Text, "only those of this conversation; by default all")]),
         output: Object(&[
             SchemaField::required(
@@ -297,11 +292,11 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "schema_list",
         title: "Patterns",
-        description: "Lists patterns that recur over sessions, surest first: habits, standing topics. Use it for \
+        description: "Lists patterns that recur across sessions, most certain first: habits, topics. Use it for \
             questions about what the user usually does or cares about.",
         input: Object(&[
             SchemaField::optional("domain", Text, "only those of this project; by default all"),
-            SchemaField::with_default("confidence_min", Fraction, "0.0", "only those that are as sure"),
+            SchemaField::with_default("confidence_min", Fraction, "0.0", "minimum confidence"),
         ]),
         output: Object(&[
             SchemaField::required(
@@ -330,9 +325,9 @@ pub(crate) const TOOLS: &[Tool] = &[
             found. For questions about the memory itself, not about what it holds.",
         input: Object(&[
             SchemaField::required("kind", EVENT_KIND, ""),
-            SchemaField::optional("since", Text, "then or later, ISO 8601"),
+            SchemaField::optional("since", Text, "at or after, ISO 8601"),
             SchemaField::optional("severity", SEVERITY, ""),
-            SchemaField::with_default("limit", Integer(1, 1000), "100", "most events"),
+            SchemaField::with_default("limit", Integer(1, 1000), "100", "max events"),
         ]),
         output: Object(&[
             SchemaField::optional(
@@ -350,7 +345,7 @@ pub(crate) const TOOLS: &[Tool] = &[
                 "",
             ),
             SchemaField::optional("count", Count, ""),
-            SchemaField::optional("error", Text, "what is wrong with the question"),
+            SchemaField::optional("error", Text, "what is wrong with the query"),
         ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
@@ -359,14 +354,14 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "topology",
         title: "Shape of the memory",
-        description: "Figures of how the records hang together, as of the last consolidation: how many there are, how \
-            clustered, how far apart. For questions about the memory itself.",
+        description: "Graph metrics of the records, as of the last consolidation: count, clustering, path length. For \
+            questions about the memory itself.",
         input: Object(&[]),
         output: Object(&[
             SchemaField::required("N", Count, "records"),
             SchemaField::required("C", Number, "clustering"),
             SchemaField::required("L", Number, "mean path length"),
-            SchemaField::required("sigma", Nullable(&Number), "small-world quotient; null where there is too little"),
+            SchemaField::required("sigma", Nullable(&Number), "small-world quotient; null for too few records"),
             SchemaField::required("community_count", Count, ""),
             SchemaField::required("rich_club_ratio", Number, ""),
             SchemaField::required("regime", Text, ""),
