@@ -346,3 +346,129 @@ fn decode(line: &[u8], expected: Expected) -> Result<Decoded, ReplyFault> {
         _ => Err(ReplyFault::UnexpectedId),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake_daemon::{FakeDaemon, accept, echo, ok, read_line, write};
+    use super::*;
+
+    use serde_json::json;
+
+    #[test]
+    fn a_pipeline_keeps_order_and_window() {
+        let fake = FakeDaemon::new(|listener| {
+            let mut peer = accept(listener);
+            // A full window of calls arrives before any is answered.
+            let calls: Vec<_> = (0..WINDOW_CALLS).map(|_| read_line(&mut peer)).collect();
+            for call in calls {
+                write(&mut peer, &ok(&call["id"], &call["params"].to_string()));
+            }
+            assert_eq!(echo(&mut peer), 200 - WINDOW_CALLS);
+        });
+        let mut client = fake.client();
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
+        for tag in 0..200 {
+            pipeline.send(tag, "m", &json!({"tag": tag})).unwrap();
+            assert!(pipeline.unanswered().count() <= WINDOW_CALLS);
+        }
+        pipeline.finish().unwrap();
+        for tag in 0..200 {
+            let answer = pipeline.take_reply().unwrap();
+            assert_eq!((answer.tag, answer.outcome.unwrap().get()), (tag, format!("{{\"tag\":{tag}}}").as_str()));
+        }
+        assert!(pipeline.take_reply().is_none());
+        drop(pipeline);
+        drop(client);
+        fake.join();
+    }
+
+    #[test]
+    fn large_calls_are_sent_one_at_a_time() {
+        let fake = FakeDaemon::new(|listener| assert_eq!(echo(&mut accept(listener)), 12));
+        let mut client = fake.client();
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
+        for tag in 0..12 {
+            // The window holds two small calls or one large one.
+            let bytes = if tag % 4 == 3 { WINDOW_BYTES * 3 } else { WINDOW_BYTES / 2 - 100 };
+            pipeline.send(tag, "m", &json!({"text": "z".repeat(bytes)})).unwrap();
+            assert!(pipeline.unanswered().count() <= if tag % 4 == 3 { 1 } else { 2 }, "call {tag}");
+        }
+        pipeline.finish().unwrap();
+        assert_eq!(std::iter::from_fn(|| pipeline.take_reply()).count(), 12);
+        drop(pipeline);
+        drop(client);
+        fake.join();
+    }
+
+    #[test]
+    fn only_unanswered_calls_are_sent_again_after_the_connection_was_lost() {
+        let fake = FakeDaemon::new(|listener| {
+            let mut peer = accept(listener);
+            let calls: Vec<_> = (0..5).map(|_| read_line(&mut peer)).collect();
+            for call in &calls[..2] {
+                write(&mut peer, &ok(&call["id"], &call["params"].to_string()));
+            }
+            drop(peer);
+            assert_eq!(echo(&mut accept(listener)), 3);
+        });
+        let mut client = fake.client();
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
+        for tag in 0..5 {
+            pipeline.send(tag, "m", &json!({"tag": tag})).unwrap();
+        }
+        pipeline.finish().unwrap();
+        let tags: Vec<_> = std::iter::from_fn(|| pipeline.take_reply()).map(|answer| answer.tag).collect();
+        assert_eq!(tags, [0, 1, 2, 3, 4]);
+        drop(pipeline);
+        drop(client);
+        fake.join();
+    }
+
+    #[test]
+    fn a_stalled_write_reads_replies() {
+        // A daemon that reads no more until its replies are read (back-pressure).
+        let reply = "y".repeat(1 << 20);
+        let fake = FakeDaemon::new(move |listener| {
+            let mut peer = accept(listener);
+            for _ in 0..3 {
+                let call = read_line(&mut peer);
+                write(&mut peer, &ok(&call["id"], &format!("{reply:?}")));
+            }
+        });
+        let mut client = fake.client();
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
+        pipeline.send(0, "m", &json!({})).unwrap();
+        // More than the window allows.
+        for tag in 1..3 {
+            let line = encode_call(tag + 1, &"x".repeat(2 << 20));
+            pipeline.push_past_window(tag, tag + 1, line).unwrap();
+        }
+        pipeline.finish().unwrap();
+        assert_eq!(std::iter::from_fn(|| pipeline.take_reply()).count(), 3);
+        drop(pipeline);
+        fake.join();
+    }
+
+    fn encode_call(id: u64, text: &str) -> Vec<u8> {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"m\",\"params\":{{\"text\":\"{text}\"}}}}\n")
+            .into_bytes()
+    }
+
+    #[test]
+    fn a_dropped_pipeline_closes_the_connection() {
+        let fake = FakeDaemon::new(|listener| {
+            let mut peer = accept(listener);
+            assert_eq!(read_line(&mut peer)["method"], "dropped");
+            assert!(read_line(&mut peer).is_null());
+            assert_eq!(echo(&mut accept(listener)), 1);
+        });
+        let mut client = fake.client();
+        let mut pipeline = client.pipeline(DeliveryGuarantee::AtLeastOnce);
+        pipeline.send(0, "dropped", &json!({})).unwrap();
+        assert_eq!(pipeline.unanswered().collect::<Vec<_>>(), [0]);
+        drop(pipeline);
+        assert_eq!(client.call("m", &json!({"k":3})).unwrap().get(), "{\"k\":3}");
+        drop(client);
+        fake.join();
+    }
+}

@@ -81,3 +81,67 @@ impl Transport {
         ClientError::BadReply { path: self.path.clone(), fault }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::super::Client;
+    use super::super::fake_daemon::{REPLY_TIMEOUT, accept, echo, read_line};
+    use super::*;
+    use crate::wire::reply::code::UNREACHABLE;
+
+    use serde_json::json;
+
+    #[test]
+    fn connecting_is_retried_while_the_daemon_restarts() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s");
+        let socket = path.clone();
+        let script = thread::spawn(move || {
+            let listener = UnixListener::bind(&socket).unwrap();
+            let mut peer = accept(&listener);
+            read_line(&mut peer);
+            // Removes the socket before its peer can notice, and binds it again only after a failed attempt.
+            std::fs::remove_file(&socket).unwrap();
+            drop(listener);
+            drop(peer);
+            thread::sleep(RETRY_PAUSES.0 * 2);
+            assert_eq!(echo(&mut accept(&UnixListener::bind(&socket).unwrap())), 1);
+        });
+        let mut client = Client::new(
+            &path,
+            Policy { wait_for_start: REPLY_TIMEOUT, wait_for_restart: REPLY_TIMEOUT, ..Policy::default() },
+        );
+        assert_eq!(client.call("m", &json!({})).unwrap().get(), "{}");
+        drop(client);
+        script.join().unwrap();
+    }
+
+    #[test]
+    fn an_unreachable_daemon_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        let dead = folder.path().join("dead");
+        drop(UnixListener::bind(&dead).unwrap());
+        let long = folder.path().join("x".repeat(200));
+        for (path, why) in [
+            (&gone, UnreachableReason::NoSocket),
+            (&dead, UnreachableReason::NotListening),
+            (
+                &long,
+                UnreachableReason::PathTooLong {
+                    bytes: long.as_os_str().len(),
+                    limit: if cfg!(target_os = "linux") { 107 } else { 103 },
+                },
+            ),
+        ] {
+            let error = Client::connect(path).unwrap_err();
+            assert_eq!(error, ClientError::Unreachable { path: path.clone(), why });
+            assert!(error.to_string().starts_with("daemon_unreachable: "));
+        }
+        let message = Client::connect(&gone).unwrap_err().to_string();
+        assert!(message.ends_with("start it with: iaid serve"), "{message}");
+        assert!(matches!(Client::connect(&gone).unwrap_err().code(), UNREACHABLE));
+    }
+}
