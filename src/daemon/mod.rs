@@ -6,7 +6,7 @@ mod idle_release;
 mod journal_queue;
 mod quiet_hours;
 mod rem_cycle;
-mod service_manager;
+mod service_notifier;
 mod socket_watch;
 mod spool_watch;
 mod status;

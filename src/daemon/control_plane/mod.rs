@@ -19,7 +19,7 @@ use crate::daemon::idle_release::IdleRelease;
 use crate::daemon::journal_queue::JournalQueue;
 use crate::daemon::quiet_hours::QuietHours;
 use crate::daemon::rem_cycle::RemCycleRunner;
-use crate::daemon::service_manager::ServiceManager;
+use crate::daemon::service_notifier::ServiceNotifier;
 use crate::daemon::socket_watch::SocketWatch;
 use crate::daemon::spool_watch::SpoolWatch;
 use crate::daemon::status::{ControlReply, RemCycleStatus, StatusReply};
@@ -74,7 +74,7 @@ pub(crate) struct DaemonControlPlane {
     socket: SocketWatch,
     idle_release: IdleRelease,
     quiet_hours: QuietHours,
-    service_manager: ServiceManager,
+    service_notifier: ServiceNotifier,
     /// A chunk of a cycle or a batch of deferred captures is on a worker.
     is_background_busy: bool,
     store: PathBuf,
@@ -120,7 +120,7 @@ impl DaemonControlPlane {
             spool: SpoolWatch::new(check_interval, now.instant),
             socket: SocketWatch::new(socket, check_interval, now.instant),
             idle_release: IdleRelease::new(release_after, now.instant),
-            service_manager: ServiceManager::new(notifier, now.instant),
+            service_notifier: ServiceNotifier::new(notifier, now.instant),
             is_background_busy: false,
             store,
             records,
@@ -164,7 +164,7 @@ impl DaemonControlPlane {
     /// Returns when each timer is due, or `None` for one that does not run. While the server stops only the service
     /// manager's run.
     fn timers(&self) -> [Option<Instant>; 6] {
-        let [ready, watchdog] = self.service_manager.deadlines();
+        let [ready, watchdog] = self.service_notifier.deadlines();
         if self.is_stopping {
             return [ready, watchdog, None, None, None, None];
         }
@@ -343,12 +343,12 @@ impl ControlPlane for DaemonControlPlane {
             self.release_memory(now.instant, commands);
         }
         self.last_tick = Some(now.wall);
-        self.service_manager.tick(now.instant);
+        self.service_notifier.tick(now.instant);
     }
 
     fn stopping(&mut self) {
         self.is_stopping = true;
-        self.service_manager.stopping();
+        self.service_notifier.stopping();
     }
 
     fn done(&mut self, done: Result<TaskResult, Panicked>, now: Now, commands: &mut LoopCommands<TaskResult>) {

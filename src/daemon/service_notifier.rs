@@ -11,19 +11,19 @@ use crate::sys::notify::Notifier;
 const READY_RETRY: Duration = Duration::from_millis(100);
 
 /// The notifier, and when its next notifications are due.
-pub(crate) struct ServiceManager {
+pub(crate) struct ServiceNotifier {
     notifier: Notifier,
     ready_due: Option<Instant>,
     watchdog_due: Option<Instant>,
 }
 
-impl ServiceManager {
+impl ServiceNotifier {
     /// Notifies that the daemon is ready, and starts the watchdog's timer if one is asked for.
-    pub(crate) fn new(notifier: Notifier, now: Instant) -> ServiceManager {
+    pub(crate) fn new(notifier: Notifier, now: Instant) -> ServiceNotifier {
         let watchdog_due = notifier.watchdog_interval().map(|interval| now + interval);
-        let mut manager = ServiceManager { notifier, ready_due: None, watchdog_due };
-        manager.notify_ready(now);
-        manager
+        let mut this = ServiceNotifier { notifier, ready_due: None, watchdog_due };
+        this.notify_ready(now);
+        this
     }
 
     /// Returns when readiness is notified again, and when the watchdog is.
