@@ -89,7 +89,7 @@ fn state_files_that_wait_for_the_disk_delay_no_call() {
     let mut client = daemon.client();
     assert_eq!(refused(&mut client, TEXT), None);
     faults.hold_syncs();
-    // The journal and the status file wait, and then the state file.
+    // The status file waits, and then the state file.
     until("it is drowsy", || daemon.status()["lifecycle_state"] == "DROWSY");
     let mut pausing = daemon.client();
     pausing.send("{\"type\":\"pause\"}\n");
