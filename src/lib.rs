@@ -2,9 +2,9 @@
 //!
 //! # A server of your own
 //!
-//! The crate without its default feature `daemon` is a server for newline-delimited JSON-RPC 2.0 on
-//! a Unix socket: a single-threaded event loop in front of a small pool of workers. Bring a
-//! [`dispatch::Dispatch`], get the loop:
+//! Without its default feature `daemon` the crate is a server for newline-delimited JSON-RPC 2.0 on
+//! a Unix socket: a single-threaded event loop in front of a small pool of workers. Implement
+//! [`dispatch::Dispatch`] and run [`serve::Server`]:
 //!
 //! ```no_run
 //! use iaid::dispatch::{Dispatch, Pace, Params, Reply};
@@ -29,37 +29,64 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # The bytes on their way
+//! # Data flow
 //!
 //! ```text
 //!   socket → line → message → route ─┬─ answered by the loop ────────────────────────────────┐
 //!                                    └─ job → worker → Dispatch → result → queue + waker ────┴→ reply → socket
 //! ```
 //!
-//! [`wire`] is pure and knows no socket; [`sys`] holds the only `unsafe` code; [`serve`] is the
-//! loop; [`client`] is the blocking other end. [`limits`] names every bound.
+//! # Modules
 //!
-//! # The daemon
+//! In reading order; a module imports only modules above it.
 //!
-//! With the feature `daemon`, `memory` keeps records verbatim in one SQLite file, [`lifecycle`]
-//! knows when to sleep, `mcp` is the bridge for assistants, `daemon` puts it together and `cli` is the
-//! command line. It uses nothing
-//! of the server that you cannot.
+//! | module | contents |
+//! |---|---|
+//! | [`limits`] | every limit of the server in one struct |
+//! | [`wire`] | bytes to requests and replies to bytes, without sockets, threads or clocks |
+//! | [`dispatch`] | the trait that answers calls, their params and replies |
+//! | [`sys`] | the listener, inherited descriptors, service notifications; the only `unsafe` code |
+//! | [`serve`] | the event loop, its workers, and the control plane's trait |
+//! | [`client`] | a blocking client |
+//!
+//! # Features
+//!
+//! | feature | default | contents |
+//! |---|---|---|
+//! | `daemon` | yes | the memory daemon and its command line `iaid`: `lifecycle` (when to sleep), `transcript` (transcripts of assistants), `memory` (records in one SQLite file), `mcp` (the bridge for assistants), `daemon`, `cli`, and their dependencies |
+//!
+//! Without it the crate is the server alone, on libc, log, memchr, mio, serde, serde_json and slab. The daemon's
+//! modules are hidden from this documentation, and may change in any release.
+
+pub mod limits;
+pub mod wire;
+
+pub mod dispatch;
+
+#[doc(hidden)]
+pub mod lifecycle;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod transcript;
 
 #[cfg(feature = "daemon")]
-pub mod cli;
-pub mod client;
-#[cfg(feature = "daemon")]
-pub mod daemon;
-pub mod dispatch;
-pub mod lifecycle;
-pub mod limits;
-#[cfg(feature = "daemon")]
-pub mod mcp;
-#[cfg(feature = "daemon")]
+#[doc(hidden)]
 pub mod memory;
-pub mod serve;
+
 pub mod sys;
+
+pub mod serve;
+
+pub mod client;
+
 #[cfg(feature = "daemon")]
-pub mod transcript;
-pub mod wire;
+#[doc(hidden)]
+pub mod mcp;
+
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod daemon;
+
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod cli;

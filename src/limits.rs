@@ -1,82 +1,81 @@
-//! Every bound of the server in one place.
+//! Every limit of the server in one place.
 //!
-//! A field's name carries its unit; its comment says where the number comes from. Nothing here is
-//! read from the environment: whoever builds the [`Limits`] decides.
+//! A field's name has its unit, unless it is a count or a [`Duration`]; its comment says where the default comes from.
+//! Nothing here is read from the environment.
 
 use std::time::Duration;
 
-/// The bounds a server keeps. [`Limits::default`] is what the daemon runs with.
+/// The limits of a server. The daemon starts from [`Limits::default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest line accepted, its newline not counted. 1 MiB: sixteen of the largest records. At most
+    /// Longest accepted line, without its newline. 1 MiB: sixteen of the largest records. At most
     /// [`MAX_LINE_BYTES`].
     pub max_line_bytes: usize,
-    /// Deepest nesting of arrays and objects in a line. 128: `serde_json` builds values up to 127
-    /// deep, which is what a request's params can be inside their envelope. At most 512.
+    /// Deepest nesting of arrays and objects in a line. 128: `serde_json` parses values up to 127
+    /// deep, which is the depth left for params inside their envelope. At most 512.
     pub max_depth: usize,
-    /// Connections open at once. The daemon fits it to the fd limit, see [`connections_for`].
+    /// Most open connections. The daemon derives it from the descriptor limit, see [`connections_for`].
     pub max_connections: usize,
-    /// Worker threads. At least 2, so that work in the background never holds the only one.
+    /// Worker threads. At least 2, so that background tasks never occupy the only one.
     pub workers: usize,
-    /// Stack of a worker. 256 KiB: SQLite's deepest parse needs under 100 KiB.
+    /// Stack size of a worker. 256 KiB: SQLite's deepest parse needs under 100 KiB.
     pub worker_stack_bytes: usize,
-    /// Input and output of all connections together; over it only connections holding less than
+    /// Most input and output buffered for all connections. Above it only connections that hold less than
     /// [`Limits::small_holder_bytes`] are read.
     pub max_memory_bytes: usize,
-    /// A connection that holds less than this is read even when memory is short. 64 KiB, so that
-    /// ordinary requests go through while large ones wait.
+    /// A connection that holds less than this is read even above [`Limits::max_memory_bytes`]. 64 KiB, so that
+    /// ordinary requests are served while large ones wait.
     pub small_holder_bytes: usize,
-    /// Output waiting on one connection above which no more of its input is taken up. 256 KiB:
-    /// more than a Unix socket's own buffer, so a reader that keeps up is never held back.
+    /// Waiting output of one connection from which no more of its input is served. 256 KiB:
+    /// more than a Unix socket's own buffer, so a peer that keeps reading is never delayed.
     pub output_mark_bytes: usize,
-    /// A peer that takes nothing of its waiting output for this long is cut off. 30 s: picked, as
-    /// longer than any pause of a machine that is merely busy.
+    /// A connection is closed if its peer reads none of the waiting output for this long. 30 s: picked, as
+    /// longer than any pause of a busy machine.
     pub stalled_reader_after: Duration,
-    /// From the request to stop until the server ends, whatever clients do. 5 s: well under the
-    /// 90 s after which systemd kills.
+    /// Longest time from the request to stop until the server ends. 5 s: well under the
+    /// 90 s after which systemd kills a service.
     pub drain_timeout: Duration,
-    /// Bytes read from one connection before the next has its turn. 64 KiB: a few microseconds'
+    /// Most bytes read from one connection in its turn. 64 KiB: a few microseconds of
     /// copying.
     pub turn_bytes: usize,
-    /// Lines taken up from one connection before the next has its turn. Picked, not tuned.
+    /// Most lines served from one connection in its turn. Picked, not tuned.
     pub turn_lines: usize,
-    /// Calls of one connection handed to a worker at once. Picked, not tuned.
+    /// Most calls of one connection handed to a worker at once. Picked, not tuned.
     pub batch_calls: usize,
-    /// How long a worker stays with one connection's calls while others wait.
+    /// Longest time a worker runs one connection's calls before it returns to the queue. Picked, not tuned.
     pub batch_time: Duration,
-    /// A call that has its result in less is brief: behind one, up to seven calls of the same method go by
-    /// before the clock is looked at again and their replies are shown to the loop, all together. 1 µs: what
-    /// only reads from memory, for which both would take longer than the call.
+    /// A call that returns its result in less time is brief: after one, up to seven calls of the same method run
+    /// before the clock is read again and their replies are delivered together. 1 µs: a call that
+    /// only reads from memory, and takes less time than either of both.
     pub brief_call: Duration,
-    /// Connections accepted in one turn, so that a storm of them cannot starve the served.
+    /// Most connections accepted in one turn, so that many at once do not starve the open ones. Picked, not tuned.
     pub turn_accepts: usize,
-    /// How long one large connection may go on being read although memory is short, before the next
-    /// has its turn: without it, many half-sent large lines would wait for each other for ever.
+    /// How long one connection that holds much is read above [`Limits::max_memory_bytes`] before the next one is:
+    /// without it, many half-sent large lines would wait for each other for ever.
     pub memory_pass: Duration,
-    /// The last part of [`Limits::drain_timeout`], kept for refusing and flushing what is left.
+    /// The last part of [`Limits::drain_timeout`], reserved for refusing the remaining requests and flushing output.
     pub drain_grace: Duration,
-    /// Wait before accepting again when descriptors ran out: an accept that failed gives no new
+    /// Pause before accepting is retried after it failed, as for lack of descriptors: a failed accept causes no new
     /// event.
     pub accept_retry: Duration,
 }
 
-/// File descriptors kept free for SQLite, its journals and the state files whatever the number of
-/// connections, with [`MIN_WORKERS`].
-const FD_RESERVE: u64 = 32;
+/// Descriptors reserved for SQLite, its journals and the state files, with [`MIN_WORKERS`].
+const RESERVED_FD_COUNT: u64 = 32;
 
-/// What each further worker's reading connection takes: a database, its WAL and shared memory.
-const FD_WORKER: u64 = 3;
+/// Descriptors of each further worker's database connection: the database, its WAL and shared memory.
+const FD_COUNT_PER_WORKER: u64 = 3;
 
-/// Most connections whatever the fd limit allows. Picked: ten times what a machine's editors open.
+/// Largest [`Limits::max_connections`]. Picked: ten times the connections of a machine's editors.
 pub const MAX_CONNECTIONS: usize = 16_384;
 
-/// Most [`Limits::max_line_bytes`]: 1 GiB.
+/// Largest [`Limits::max_line_bytes`]: 1 GiB.
 pub const MAX_LINE_BYTES: usize = 1 << 30;
 
-/// Least [`Limits::workers`].
+/// Smallest [`Limits::workers`].
 pub const MIN_WORKERS: usize = 2;
 
-/// Calls whose latency `status` looks back on.
+/// Number of latest calls whose latency `status` reports.
 pub const LATENCY_WINDOW: usize = 1024;
 
 impl Default for Limits {
@@ -105,16 +104,16 @@ impl Default for Limits {
     }
 }
 
-/// Connections that `fd_limit` descriptors carry at the most beside this many workers: what is kept
-/// free for the store and the state files is not for connections. At least 1.
+/// Returns the most connections that `fd_limit` descriptors allow with this many workers, after those reserved for the
+/// store and the state files. At least 1.
 pub fn most_connections(fd_limit: u64, workers: usize) -> usize {
-    let further = u64::try_from(workers.saturating_sub(MIN_WORKERS)).unwrap_or(u64::MAX);
-    let reserve = FD_RESERVE.saturating_add(FD_WORKER.saturating_mul(further));
+    let further_workers = u64::try_from(workers.saturating_sub(MIN_WORKERS)).unwrap_or(u64::MAX);
+    let reserve = RESERVED_FD_COUNT.saturating_add(FD_COUNT_PER_WORKER.saturating_mul(further_workers));
     usize::try_from(fd_limit.saturating_sub(reserve)).unwrap_or(MAX_CONNECTIONS).clamp(1, MAX_CONNECTIONS)
 }
 
-/// Connections for `fd_limit` descriptors where nobody says how many: three quarters of them, never
-/// over [`most_connections`].
+/// Returns the default number of connections for `fd_limit` descriptors: three quarters of them, at most
+/// [`most_connections`].
 pub fn connections_for(fd_limit: u64, workers: usize) -> usize {
     usize::try_from(fd_limit / 4 * 3).unwrap_or(MAX_CONNECTIONS).clamp(1, most_connections(fd_limit, workers))
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::limits::LATENCY_WINDOW;
 use crate::serve::control_plane::{Counters, Latency, Load};
-use crate::sys::memory::Resident;
+use crate::sys::resident::Resident;
 
 /// The counters that `status` reports.
 #[derive(Debug)]

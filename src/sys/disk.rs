@@ -13,7 +13,7 @@ use super::syscall::checked;
 /// # Errors
 /// Those of statvfs(3), such as [`io::ErrorKind::NotFound`], and [`io::ErrorKind::InvalidInput`] if the path contains a
 /// NUL byte.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
+pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     let mut about = MaybeUninit::<libc::statvfs>::uninit();
     // SAFETY: the path ends in a NUL, and the struct lives over the call.

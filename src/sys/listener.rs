@@ -4,7 +4,7 @@
 //! and only a socket of this user that refuses connections is removed. An inherited socket is checked and used as it
 //! is: its path belongs to its owner and is never removed, chmodded or bound again. This module accepts no connections.
 //!
-//! Caller's contract: keep the [`PathGuard`] of a bound listener for as long as it is served.
+//! Caller's contract: keep a bound listener, or its `PathGuard`, for as long as it is served.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -16,13 +16,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fd_check::{self, FdFault, InvalidFd};
+use super::fd_check;
 use super::lock::FileLock;
 use super::path_guard::{FileId, PathGuard, Removal};
 use super::peer::own_uid;
 use super::socket::{self, Address};
 
 pub use super::bind_error::BindError;
+pub use super::fd_check::{FdFault, InvalidFd};
+pub use super::lock::LockError;
 pub use super::socket::PathFault;
 
 /// Connections that may wait to be accepted. 4096: the default limit of Linux (somaxconn), so that many clients that
@@ -115,7 +117,7 @@ impl Listener {
 
     /// Returns the socket, and the guard of its path unless it was inherited. At the end remove the path
     /// ([`PathGuard::remove`]) before closing the socket.
-    pub fn into_parts(self) -> (UnixListener, Option<PathGuard>) {
+    pub(crate) fn into_parts(self) -> (UnixListener, Option<PathGuard>) {
         (self.socket, self.guard)
     }
 }
@@ -162,7 +164,7 @@ impl BoundPath {
     }
 
     /// Returns the error of attempting `doing` at this path.
-    pub fn failed(&self, doing: &'static str, source: io::Error) -> BindError {
+    pub(crate) fn failed(&self, doing: &'static str, source: io::Error) -> BindError {
         BindError::Io { path: self.path.clone(), doing, source }
     }
 }
@@ -287,7 +289,6 @@ mod tests {
     use std::sync::Barrier;
 
     use super::*;
-    use crate::sys::lock::LockError;
     use crate::sys::testing::{self, TestProcess};
 
     /// Leaves a socket whose daemon is dead: bound, never listened on, closed.

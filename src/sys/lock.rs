@@ -23,7 +23,7 @@ const MAX_TEXT_BYTES: usize = 32;
 
 /// A lock file that this process holds.
 #[derive(Debug)]
-pub struct FileLock {
+pub(crate) struct FileLock {
     file: File,
     path: PathBuf,
 }
@@ -31,7 +31,7 @@ pub struct FileLock {
 /// Why a lock file cannot be locked.
 #[derive(Debug)]
 pub enum LockError {
-    /// Another process holds it, or another [`FileLock`] in this process.
+    /// Another process holds it, or another holder in this process.
     Held {
         /// The lock file.
         path: PathBuf,
@@ -64,7 +64,7 @@ impl FileLock {
     /// [`LockError::Held`] if it is held elsewhere. [`LockError::Foreign`] if the path is not a lock file of this
     /// program (a symbolic link, another user's file, a file with other contents); it is not changed then.
     /// [`LockError::Io`] if a system call fails.
-    pub fn acquire(path: &Path) -> Result<FileLock, LockError> {
+    pub(crate) fn acquire(path: &Path) -> Result<FileLock, LockError> {
         for _ in 0..MAX_ATTEMPT_COUNT {
             if let Some(lock) = FileLock::claim(path, open(path)?)? {
                 return Ok(lock);
@@ -85,11 +85,6 @@ impl FileLock {
         }
         lock.write_pid()?;
         Ok(Some(lock))
-    }
-
-    /// Returns the path of the lock file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Returns true if the locked file is still the one at its path. If not, another process may hold a lock on a new

@@ -1,48 +1,15 @@
-//! The resident memory of this process, and the release of memory that its allocator caches.
+//! Releases memory: what the allocator caches, and resident pages of code.
+
+#[cfg(target_os = "linux")]
+use super::resident::page_bytes;
 
 /// Size from which [`keep_little`] maps an allocation by itself: half of glibc's initial threshold.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE_BYTES: libc::c_int = 64 << 10;
 
-/// Reads the resident size repeatedly from one open file.
-#[derive(Debug)]
-pub struct Resident {
-    /// `/proc/self/statm` (proc_pid_statm(5)), if it exists.
-    #[cfg(not(target_os = "macos"))]
-    statm: Option<std::fs::File>,
-}
-
-impl Resident {
-    /// Opens the file. If there is none, sizes are 0.
-    pub fn open() -> Resident {
-        Resident {
-            #[cfg(not(target_os = "macos"))]
-            statm: std::fs::File::open("/proc/self/statm").ok(),
-        }
-    }
-
-    /// Returns the resident bytes, mapped files included; 0 if unknown. One system call that
-    /// reads no disk. Linux counts in batches of pages for each CPU, so the value may be off by some 100 KiB.
-    pub fn bytes(&self) -> u64 {
-        #[cfg(target_os = "macos")]
-        {
-            super::process::task_info().map_or(0, |info| info.pti_resident_size)
-        }
-        #[cfg(not(target_os = "macos"))]
-        {
-            use std::os::unix::fs::FileExt;
-
-            // Seven numbers of 20 digits at most.
-            let mut text = [0; 160];
-            let read = self.statm.as_ref().and_then(|statm| statm.read_at(&mut text, 0).ok());
-            read.and_then(|read| resident_pages(&text[..read])).map_or(0, |pages| pages.saturating_mul(page_bytes()))
-        }
-    }
-}
-
 /// Returns the allocator's free memory to the system, by malloc_trim(3) of glibc; does nothing with other allocators.
 /// Takes about a millisecond for each 10 MiB.
-pub fn give_back() {
+pub(crate) fn give_back() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: safe from any thread; it frees nothing that is in use.
     unsafe {
@@ -53,7 +20,7 @@ pub fn give_back() {
 /// Makes the allocator cache little: one arena for all threads, and each large allocation mapped and unmapped by
 /// itself, which costs it a few system calls. For a program with few threads that is mostly idle. mallopt(3) of glibc;
 /// does nothing with other allocators.
-pub fn keep_little() {
+pub(crate) fn keep_little() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     for (parameter, value) in
         [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, LARGE_BYTES), (libc::M_TRIM_THRESHOLD, LARGE_BYTES)]
@@ -66,7 +33,7 @@ pub fn keep_little() {
 /// Releases the resident pages of code and constants of this program and its libraries. Pages that are used again are
 /// mapped from the system's page cache, a few microseconds each; those that only the start needed stay released.
 /// Linux only; does nothing elsewhere.
-pub fn release_code_pages() {
+pub(crate) fn release_code_pages() {
     #[cfg(target_os = "linux")]
     // SAFETY: the callback keeps no reference to its arguments.
     unsafe {
@@ -106,7 +73,7 @@ unsafe extern "C" fn release_object(
 /// reused by others, and fragmentation is low. Each further arena would reserve 64 MiB of address space, and if
 /// that fails, every allocation of its thread would try again. Threads contend for the arena a little more. Call it
 /// while the process has one thread.
-pub fn share_arena() {
+pub(crate) fn share_arena() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: takes numbers alone, and locks what it changes.
     unsafe {
@@ -114,36 +81,11 @@ pub fn share_arena() {
     }
 }
 
-/// Returns the second number of statm's text.
-#[cfg(any(not(target_os = "macos"), test))]
-fn resident_pages(statm: &[u8]) -> Option<u64> {
-    std::str::from_utf8(statm).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-#[cfg(not(target_os = "macos"))]
-fn page_bytes() -> u64 {
-    // SAFETY: takes a number alone.
-    u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::resident::Resident;
     use crate::sys::testing::{self, TestProcess};
-
-    #[test]
-    fn the_second_number_is_the_resident_size() {
-        for (text, pages) in [
-            ("5000 1234 300 40 0 600 0\n", Some(1234)),
-            ("5000 1234", Some(1234)),
-            ("5000", None),
-            ("5000 x", None),
-            ("", None),
-        ] {
-            assert_eq!(resident_pages(text.as_bytes()), pages, "{text:?}");
-        }
-        assert_eq!(resident_pages(&[0xff, b' ', b'1']), None);
-    }
 
     #[test]
     #[cfg(target_os = "linux")]

@@ -6,32 +6,35 @@
 
 #![allow(unsafe_code)]
 
-#[cfg(feature = "daemon")]
-pub mod disk;
-pub mod fd_check;
 pub mod fd_limit;
 pub mod inherited;
 pub mod listener;
-pub mod lock;
-pub mod memory;
 pub mod notify;
-pub mod path_guard;
-pub mod peer;
-pub mod pipe;
-pub mod process;
-#[cfg(feature = "daemon")]
-pub mod signals;
-pub mod stream;
-#[cfg(feature = "daemon")]
-pub mod terminal;
 
-mod bind_error;
-mod environment;
+pub(crate) mod bind_error;
+#[cfg(feature = "daemon")]
+pub(crate) mod disk;
+pub(crate) mod environment;
+pub(crate) mod fd_check;
+pub(crate) mod lock;
+#[cfg(feature = "daemon")]
+pub(crate) mod memory;
+pub(crate) mod path_guard;
+pub(crate) mod peer;
+#[cfg(feature = "daemon")]
+pub(crate) mod pipe;
+pub(crate) mod process;
+pub(crate) mod resident;
+#[cfg(feature = "daemon")]
+pub(crate) mod signals;
 #[cfg(test)]
 #[path = "../../tests/it/skip.rs"]
 #[allow(dead_code, unreachable_pub)]
 mod skip;
-mod socket;
-mod syscall;
+pub(crate) mod socket;
+pub(crate) mod stream;
+pub(crate) mod syscall;
+#[cfg(feature = "daemon")]
+pub(crate) mod terminal;
 #[cfg(test)]
 mod testing;

@@ -17,7 +17,7 @@ use super::lock::FileLock;
 /// A bound path and its lock. Dropping it removes the path if that is still the bound socket, then releases
 /// the lock unless a [`BoundPath`](super::listener::BoundPath) holds it too.
 #[derive(Debug)]
-pub struct PathGuard {
+pub(crate) struct PathGuard {
     path: PathBuf,
     /// The file that this process made; `None` once [`PathGuard::remove`] was called.
     made: Option<FileId>,
@@ -26,7 +26,7 @@ pub struct PathGuard {
 
 /// What [`PathGuard::remove`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removal {
+pub(crate) enum Removal {
     /// The path was removed.
     Removed,
     /// The path is not the bound socket (it is gone, replaced, or was removed before) and was left alone.
@@ -48,7 +48,7 @@ impl PathGuard {
     }
 
     /// Returns the path, absolute.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -61,7 +61,8 @@ impl PathGuard {
     ///
     /// # Errors
     /// Those of lstat(2), [`io::ErrorKind::NotFound`] excepted.
-    pub fn in_place(&self) -> io::Result<bool> {
+    #[cfg(test)]
+    pub(crate) fn in_place(&self) -> io::Result<bool> {
         Ok(self.made.is_some() && FileId::at(&self.path)? == self.made)
     }
 
@@ -69,7 +70,7 @@ impl PathGuard {
     ///
     /// # Errors
     /// Those of lstat(2) and unlink(2), [`io::ErrorKind::NotFound`] excepted.
-    pub fn remove(&mut self) -> io::Result<Removal> {
+    pub(crate) fn remove(&mut self) -> io::Result<Removal> {
         let Some(made) = self.made.take() else { return Ok(Removal::NotOurs) };
         made.remove_at(&self.path)
     }

@@ -11,7 +11,7 @@ use super::syscall::checked;
 /// # Errors
 /// Those of the system call; ENOTCONN or EINVAL on macOS if the peer has closed its end. Such a peer should not be
 /// served.
-pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
+pub(crate) fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     let fd = stream.as_fd().as_raw_fd();
     #[cfg(target_os = "linux")]
     {
@@ -33,14 +33,14 @@ pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
 }
 
 /// Returns this process's effective uid, which owns the files it creates and which peers see.
-pub fn own_uid() -> u32 {
+pub(crate) fn own_uid() -> u32 {
     // SAFETY: takes nothing and cannot fail.
     unsafe { libc::geteuid() }
 }
 
 /// Returns true if user `peer` may use a daemon of user `own`: the same user, and root, which no
 /// check keeps out.
-pub fn may_connect(peer: u32, own: u32) -> bool {
+pub(crate) fn may_connect(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
 }
 

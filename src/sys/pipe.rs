@@ -3,16 +3,16 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 /// Returns true if this is a pipe or socket whose reader is gone; false for a file.
-pub fn is_closed(out: &impl AsFd) -> bool {
+pub(crate) fn is_closed(out: &impl AsFd) -> bool {
     poll(out, 0) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 /// Most bytes that a write to a pipe with free space takes without waiting: `PIPE_BUF` of pipe(7).
-pub const PIECE_BYTES: usize = libc::PIPE_BUF;
+pub(crate) const PIECE_BYTES: usize = libc::PIPE_BUF;
 
 /// Returns true if a write of [`PIECE_BYTES`] would not wait. Always true for a file, and for a pipe whose reader is
 /// gone, where the write fails.
-pub fn has_room(out: &impl AsFd) -> bool {
+pub(crate) fn has_room(out: &impl AsFd) -> bool {
     poll(out, libc::POLLOUT) != 0
 }
 

@@ -4,7 +4,7 @@
 use super::syscall::checked;
 
 /// Returns true if a process of this id lives, of any user.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     let Some(pid) = libc::pid_t::try_from(pid).ok().filter(|pid| *pid > 0) else { return false };
     // SAFETY: takes numbers alone; signal 0 only checks.
     match checked(unsafe { libc::kill(pid, 0) }) {
@@ -31,7 +31,7 @@ pub(crate) fn threads() -> Option<usize> {
 
 /// Returns the number of processors that this process may run on; 1 if it is unknown. Ignores CPU quotas of control
 /// groups, which [`std::thread::available_parallelism`] reads with 10 KB of code.
-pub fn processors() -> usize {
+pub(crate) fn processors() -> usize {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: cpu_set_t is plain bits, for which all zeroes is a value.
@@ -52,7 +52,7 @@ pub fn processors() -> usize {
 /// Puts the calling thread under SCHED_BATCH (Linux, sched(7)): when woken, it does not preempt a running thread; its
 /// share of the processor stays the same. Does nothing on other systems, if the call fails, or if the thread has a
 /// policy other than the default.
-pub fn set_batch_scheduling() {
+pub(crate) fn set_batch_scheduling() {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         // SAFETY: takes a number alone; 0 is the calling thread.

@@ -5,14 +5,14 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-pub use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+pub(crate) use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 
 /// Writes a byte to `end` at each of these signals, without waiting. The second one ends the
 /// process at once, with status 1.
 ///
 /// # Errors
 /// Those of sigaction(2), for a signal that cannot be caught, and of duplicating `end`.
-pub fn stop_into(end: &UnixStream, signals: &[i32]) -> io::Result<()> {
+pub(crate) fn stop_into(end: &UnixStream, signals: &[i32]) -> io::Result<()> {
     let again = Arc::new(AtomicBool::new(false));
     for signal in signals {
         signal_hook::flag::register_conditional_shutdown(*signal, 1, Arc::clone(&again))?;

@@ -8,15 +8,15 @@ use std::os::fd::{AsFd, AsRawFd};
 
 /// The result of one read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Bytes written to the front of the buffer; 0 at the end of input.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
     /// The socket held no more input at that moment, so that the next bytes cause a new edge. False
     /// if that is not certain: read again until [`io::ErrorKind::WouldBlock`].
     ///
     /// One cause of an early end of a read on Linux cannot be detected here: an out-of-band byte (MSG_OOB). While one is
     /// pending, epoll reports EPOLLPRI, and `drained` must be ignored.
-    pub drained: bool,
+    pub(crate) drained: bool,
 }
 
 /// Reads into `buffer` by recvmsg(2) without waiting, even if the socket is blocking. Passed descriptors are closed.
@@ -24,7 +24,7 @@ pub struct Received {
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] if there is no input, [`io::ErrorKind::InvalidInput`] if `buffer`
 /// is empty (its 0 bytes would look like the end of input), or those of recvmsg(2). Retries after EINTR.
-pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
+pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
     if buffer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the buffer is empty"));
     }
@@ -45,7 +45,7 @@ pub fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
 /// # Errors
 /// [`io::ErrorKind::WouldBlock`] if the peer's buffer is full, [`io::ErrorKind::BrokenPipe`] if
 /// the peer has closed its end, or those of send(2). Retries after EINTR.
-pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     let fd = fd.as_fd();
     // SAFETY: the bytes live over the call and have the length passed.
     retry(|| unsafe {
@@ -59,7 +59,7 @@ pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
 /// # Errors
 /// Those of setsockopt(2), EINVAL excepted: macOS returns it if the peer has closed its end, whose last
 /// lines must still be read.
-pub fn disable_sigpipe(fd: impl AsFd) -> io::Result<()> {
+pub(crate) fn disable_sigpipe(fd: impl AsFd) -> io::Result<()> {
     #[cfg(target_os = "macos")]
     {
         let on: libc::c_int = 1;

@@ -6,15 +6,15 @@ use super::syscall::checked;
 
 /// A terminal's size in characters; neither is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
+pub(crate) struct Size {
     /// Characters of a line.
-    pub columns: u16,
+    pub(crate) columns: u16,
     /// Lines of the screen.
-    pub rows: u16,
+    pub(crate) rows: u16,
 }
 
 /// Returns the size, or `None` if this is not a terminal or its size is unknown.
-pub fn size(terminal: &impl AsFd) -> Option<Size> {
+pub(crate) fn size(terminal: &impl AsFd) -> Option<Size> {
     let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: this request fills this struct, which lives over the call.
     checked(unsafe { libc::ioctl(terminal.as_fd().as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }).ok()?;
