@@ -81,6 +81,34 @@ fn every_source_file_that_is_named_exists() {
     assert!(wrong.is_empty(), "no such file:\n{}", wrong.join("\n"));
 }
 
+/// Placeholders in the table are `…`, `N`, and what is quoted or in parentheses.
+#[test]
+fn every_message_of_the_troubleshooting_page_is_in_the_source() {
+    let mut files = Vec::new();
+    collect(&root().join("src"), &mut files);
+    let mut source = String::new();
+    for path in files.iter().filter(|path| path.extension().is_some_and(|ext| ext == "rs")) {
+        let text = fs::read_to_string(path).expect("a source is text");
+        // A string literal goes on behind a backslash at the end of a line.
+        text.split("\\\n").for_each(|part| source.push_str(part.trim_start()));
+    }
+    let page = fs::read_to_string(root().join("docs/troubleshooting.md")).expect("a document is text");
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+    assert!(rows.len() > 20, "the table has {} rows", rows.len());
+    let mut wrong = Vec::new();
+    for row in rows {
+        let messages = row.split(" | ").next().expect("a row has a cell");
+        for message in messages.split('`').skip(1).step_by(2) {
+            let parts = message.split(['…', '(', ')', '\'', ':']).flat_map(|part| part.split(" N "));
+            let mut parts = parts.map(|part| part.trim_matches([' ', ',', ';', '.']).trim_start_matches("N "));
+            if !parts.all(|part| part.len() < 10 || source.contains(part) || part.ends_with("107")) {
+                wrong.push(message);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "not in src: {wrong:#?}");
+}
+
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
