@@ -17,21 +17,21 @@ pub(crate) struct UninstallArgs {
 }
 
 pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), CliError> {
-    let place = ConfigPaths::from_env()?;
-    let parts = match args.choice.parts() {
-        parts if parts.is_empty() => vec![InstallTarget::ClaudeCode, InstallTarget::Codex, InstallTarget::Service],
-        parts => parts,
+    let paths = ConfigPaths::from_env()?;
+    let targets = match args.choice.targets() {
+        targets if targets.is_empty() => vec![InstallTarget::ClaudeCode, InstallTarget::Codex, InstallTarget::Service],
+        targets => targets,
     };
     let mut plan = InstallPlan::default();
-    for part in parts {
-        plan.remove(&place, part);
+    for target in targets {
+        plan.remove(&paths, target);
     }
-    if !plan.agreed(&args.choice, console)? {
+    if !plan.confirm(&args.choice, console)? {
         return Ok(());
     }
-    plan.carry_out(&place, console);
+    plan.carry_out(&paths, console);
     if console.format == OutputFormat::Text {
         console.say("the store and its records are kept").map_err(CliError::Output)?;
     }
-    plan.told(console)
+    plan.report(console)
 }

@@ -239,7 +239,7 @@ fn nothing_is_changed_unasked() {
     assert!(said.contains("settings.json (changed, with a backup beside it)"), "{said}");
     let (code, _, err) = home.run(&["install"]);
     assert_eq!(code, Some(2));
-    assert!(err.contains("nobody to ask") && err.contains("--yes"), "{err}");
+    assert!(err.contains("not a terminal") && err.contains("--yes"), "{err}");
     let (code, out, _) = home.run(&["--json", "install", "--dry-run", "--claude-code"]);
     let out: Value = serde_json::from_str(&out).unwrap();
     assert_eq!((code, out["changed"].as_array().unwrap().len()), (Some(0), 2), "{out}");
@@ -258,8 +258,8 @@ fn what_is_not_understood_is_left_alone_and_the_rest_is_done() {
     assert_eq!(code, Some(1));
     for part in [
         "settings.json: it is not JSON",
-        "config.toml: it names an mcp_servers.iaid that iaid install did not write",
-        "hooks.json: it is not UTF-8",
+        "config.toml: it has an mcp_servers.iaid that iaid install did not write",
+        "hooks.json: not UTF-8",
         "3 parts were not done",
     ] {
         assert!(err.contains(part), "{part}: {err}");
@@ -277,7 +277,7 @@ fn a_home_that_cannot_be_written_is_said_to_be_so() {
     let mut command = home.command(&["install", "--claude-code", "--codex", "--yes"]);
     let (code, _, err) = told(command.env("CLAUDE_CONFIG_DIR", "/proc").output().unwrap());
     assert_eq!(code, Some(1));
-    assert!(err.contains("/proc/.claude.json cannot be written") && err.contains("2 parts were not done"), "{err}");
+    assert!(err.contains("cannot write /proc/.claude.json") && err.contains("2 parts were not done"), "{err}");
     assert!(home.text(".codex/hooks.json").contains("hook stop"), "the rest is done");
     let (code, _, err) = told(home.command(&["install", "--yes"]).env_remove("HOME").output().unwrap());
     assert_eq!(code, Some(2));
@@ -355,7 +355,7 @@ fn a_daemon_that_was_started_by_hand_is_not_pushed_aside() {
     let socket = daemon.setup().socket();
     let (code, _, err) = home.run(&["--socket", socket.to_str().unwrap(), "install", "--service", "--yes"]);
     assert_eq!(code, Some(1));
-    assert!(err.contains("a daemon that was started by hand serves"), "{err}");
+    assert!(err.contains("a daemon started by hand serves"), "{err}");
     assert_eq!(home.files().len(), 0);
 }
 

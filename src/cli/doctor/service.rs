@@ -2,7 +2,7 @@
 
 use super::DoctorContext;
 use super::finding::Findings;
-use crate::cli::install::service::{ServiceManager, ends_with_the_session};
+use crate::cli::install::service::{ServiceManager, ends_at_logout};
 
 pub(crate) fn service(context: &mut DoctorContext, findings: &mut Findings) {
     let Some(paths) = &context.paths else { return };
@@ -31,7 +31,7 @@ pub(crate) fn service(context: &mut DoctorContext, findings: &mut Findings) {
         let remedy = format_args!("systemctl --user enable iaid.socket");
         findings.warn(format_args!("the service is listening, but not enabled for the next login"), remedy);
     }
-    if ends_with_the_session() {
+    if ends_at_logout() {
         findings.warn(format_args!("the service ends when you log out"), format_args!("loginctl enable-linger"));
     }
     if findings.all.is_empty() {

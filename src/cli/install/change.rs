@@ -1,7 +1,7 @@
-//! Files that are to be changed: with a backup beside each, written whole, links followed.
+//! Changes of settings files: each with a backup beside the file, written as a whole, symbolic links followed.
 //!
-//! A backup is the file as it is without us. So what is undone can be undone to the byte: where the file
-//! without our entry is the backup without one, nothing else has changed it since, and the backup is what it was.
+//! A backup is the file as it is without our entry. This lets uninstall restore it byte for byte: if the file without our
+//! entry equals the backup without one, nothing else has changed the file, and the backup is the original.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -11,36 +11,36 @@ use std::path::{Path, PathBuf};
 use super::entries::{ConfigEntry, Invocation};
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 
-/// What a backup's name ends in.
+/// Suffix of a backup's name.
 const SUFFIX: &str = ".iaid-backup";
 
-/// A file that is to be written, or removed.
+/// A file to write or to remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FileChange {
-    /// Where it is; what a link leads to.
+    /// The path, with symbolic links resolved.
     pub(crate) path: PathBuf,
     pub(crate) before: Option<String>,
-    /// `None` is no file.
+    /// The new content; `None` removes the file.
     pub(crate) after: Option<String>,
     pub(crate) backup: BackupAction,
 }
 
-/// What becomes of the backup.
+/// What to do with the backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BackupAction {
-    /// There is none, and none is needed.
+    /// Nothing: no backup is needed.
     None,
-    /// This is kept.
+    /// Write a backup with this content.
     Keep(String),
-    /// It has served.
+    /// Remove the backup: its content is in place again.
     Drop,
 }
 
 impl FileChange {
-    /// What entering changes in a file, if anything.
+    /// Returns the change that adds our entry to a file; `None` if the entry is there already.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file cannot be read or is not understood; it must then be left alone.
     pub(crate) fn enter(path: &Path, entry: ConfigEntry, call: &Invocation) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         let text = before.clone().unwrap_or_default();
@@ -51,7 +51,7 @@ impl FileChange {
         let without = entry.remove(&text)?;
         let backup = match (&before, kept(&path, &without, entry)) {
             (_, Some(backup)) => BackupAction::Keep(backup),
-            // It held nothing but what an earlier install had entered.
+            // The file had nothing but the entry of an earlier install.
             (Some(before), None) if *before != without && entry.is_empty(&without) => BackupAction::None,
             (Some(_), None) => BackupAction::Keep(without),
             (None, None) => BackupAction::None,
@@ -59,10 +59,10 @@ impl FileChange {
         Ok(Some(FileChange { path, before, after: Some(after), backup }))
     }
 
-    /// What removing changes in a file, if anything.
+    /// Returns the change that removes our entry from a file; `None` if it has none.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file cannot be read or is not understood; it must then be left alone.
     pub(crate) fn remove(path: &Path, entry: ConfigEntry) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         let Some(text) = before else { return Ok(None) };
@@ -78,10 +78,11 @@ impl FileChange {
         Ok(Some(FileChange { path, before: Some(text), after, backup }))
     }
 
-    /// What writing a file that is ours as a whole changes, if anything. `is_ours` says so of a text.
+    /// Returns the change that writes a file of which we own the whole content; `None` if it has this text already. A file
+    /// for which `is_ours` returns false gets a backup.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file cannot be read.
     pub(crate) fn put(path: &Path, text: &str, is_ours: fn(&str) -> bool) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         if before.as_deref() == Some(text) {
@@ -94,11 +95,11 @@ impl FileChange {
         Ok(Some(FileChange { path, before, after: Some(text.to_owned()), backup }))
     }
 
-    /// What taking away a file that is ours as a whole changes, if anything; what stood there before comes
-    /// back.
+    /// Returns the change that removes a file of which we own the whole content and restores its backup; `None` if there is
+    /// no such file.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file cannot be read.
     pub(crate) fn take_away(path: &Path, is_ours: fn(&str) -> bool) -> Result<Option<FileChange>, String> {
         let (path, before) = found(path)?;
         match before {
@@ -111,15 +112,18 @@ impl FileChange {
         }
     }
 
-    /// Does it.
+    /// Applies the change.
     ///
     /// # Errors
-    /// What stood in the way; the file is then as it was.
+    /// A message if the file has changed since it was read, or cannot be written; it is then unchanged.
     pub(crate) fn apply(&self) -> Result<(), String> {
-        let fail = |path: &Path, error: io::Error| format!("{} cannot be written: {error}", path.display());
+        let fail = |path: &Path, error: io::Error| format!("cannot write {}: {error}", path.display());
         let backup = beside(&self.path);
         if fs::read_to_string(&self.path).ok() != self.before {
-            return Err(format!("{} has just been changed by somebody else; run it again", self.path.display()));
+            return Err(format!(
+                "{} was changed by another program in the meantime; run the command again",
+                self.path.display()
+            ));
         }
         if let BackupAction::Keep(text) = &self.backup {
             write(&backup, text, mode(&self.path)).map_err(|error| fail(&backup, error))?;
@@ -129,32 +133,32 @@ impl FileChange {
             None => fs::remove_file(&self.path).map_err(|error| fail(&self.path, error))?,
         }
         if self.backup == BackupAction::Drop {
-            // It is in place again; a copy that stays harms nobody.
+            // The content has been restored; a leftover backup is harmless.
             drop(fs::remove_file(&backup));
         }
         Ok(())
     }
 }
 
-/// The backup of a file, where it is what the file was without our entry.
+/// Returns the backup of a file, if it is what the file was without our entry.
 fn kept(path: &Path, without: &str, entry: ConfigEntry) -> Option<String> {
     let backup = fs::read_to_string(beside(path)).ok()?;
-    // Taken out of what an entry makes of it, since that also takes out what was empty.
+    // The entry is added and removed again before the comparison, because removing also removes containers that were empty.
     let call = Invocation { program: "/iaid".into(), socket: None, store: None };
     let again = entry.remove(&entry.enter(&backup, &call).ok()?).ok()?;
     (again == without).then_some(backup)
 }
 
-/// Where a file is and what it holds.
+/// Returns the resolved path of a file and its content, if it exists.
 fn found(path: &Path) -> Result<(PathBuf, Option<String>), String> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     match fs::read(&path) {
         Ok(bytes) => match String::from_utf8(bytes) {
             Ok(text) => Ok((path, Some(text))),
-            Err(_) => Err("it is not UTF-8".into()),
+            Err(_) => Err("not UTF-8".into()),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok((path, None)),
-        Err(error) => Err(format!("it cannot be read: {error}")),
+        Err(error) => Err(format!("cannot read it: {error}")),
     }
 }
 
@@ -168,7 +172,7 @@ fn mode(path: &Path) -> u32 {
     fs::metadata(path).map_or(PRIVATE_MODE, |found| found.permissions().mode() & 0o7777)
 }
 
-/// Writes a file whole, and makes the folders above it.
+/// Writes a whole file, and creates its missing parent folders.
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;

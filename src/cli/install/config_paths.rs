@@ -1,4 +1,4 @@
-//! Where the settings of each part are, and what of it is on this machine.
+//! The paths of the settings files, and which targets exist on this machine.
 
 use std::env;
 use std::path::PathBuf;
@@ -8,33 +8,35 @@ use super::entries::ConfigEntry;
 use super::service::{self, ServiceManager};
 use crate::cli::support::error::CliError;
 
-/// Where everything is.
+/// The user's home folder, to which the paths of settings are relative.
 pub(crate) struct ConfigPaths {
     pub(crate) home: PathBuf,
 }
 
 impl ConfigPaths {
+    /// Returns the paths for `HOME`.
+    ///
     /// # Errors
-    /// There is no home.
+    /// [`CliError::Usage`] if HOME is not set.
     pub(crate) fn from_env() -> Result<ConfigPaths, CliError> {
         match path_from("HOME") {
             Some(home) => Ok(ConfigPaths { home }),
-            None => Err(CliError::Usage("HOME is not set, so there are no settings to change; set it".into())),
+            None => Err(CliError::Usage("HOME is not set, so the settings cannot be found; set it".into())),
         }
     }
 
-    /// What is on this machine.
-    pub(crate) fn parts_found(&self) -> Vec<InstallTarget> {
-        let mut parts = self.assistants_found();
+    /// Returns the targets that exist on this machine.
+    pub(crate) fn targets_found(&self) -> Vec<InstallTarget> {
+        let mut targets = self.assistants_found();
         if ServiceManager::found().is_some_and(|manager| manager.answers().is_ok()) {
-            parts.push(InstallTarget::Service);
+            targets.push(InstallTarget::Service);
         }
-        parts
+        targets
     }
 
-    /// The assistants that are.
+    /// Returns the assistants that exist on this machine.
     pub(crate) fn assistants_found(&self) -> Vec<InstallTarget> {
-        let mut parts = Vec::new();
+        let mut targets = Vec::new();
         let (claude, codex) = (self.entries(InstallTarget::ClaudeCode), self.entries(InstallTarget::Codex));
         let is_there = |entries: &[(PathBuf, ConfigEntry)]| {
             entries.iter().any(|(path, _)| {
@@ -42,17 +44,17 @@ impl ConfigPaths {
             })
         };
         if is_there(&claude) || service::find("claude").is_some() {
-            parts.push(InstallTarget::ClaudeCode);
+            targets.push(InstallTarget::ClaudeCode);
         }
         if is_there(&codex) || service::find("codex").is_some() {
-            parts.push(InstallTarget::Codex);
+            targets.push(InstallTarget::Codex);
         }
-        parts
+        targets
     }
 
-    /// An assistant's files, and what is entered into each.
-    pub(crate) fn entries(&self, part: InstallTarget) -> Vec<(PathBuf, ConfigEntry)> {
-        match part {
+    /// Returns the settings files of an assistant, each with the entry for it.
+    pub(crate) fn entries(&self, target: InstallTarget) -> Vec<(PathBuf, ConfigEntry)> {
+        match target {
             InstallTarget::ClaudeCode => {
                 let moved = path_from("CLAUDE_CONFIG_DIR");
                 let server = moved.as_ref().unwrap_or(&self.home).join(".claude.json");

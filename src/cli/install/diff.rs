@@ -1,12 +1,12 @@
-//! The lines in which two texts differ, for people to look at before they say yes. Pure.
+//! The lines in which two texts differ, shown for confirmation. Pure.
 
-/// Most characters of a line that are shown: a settings file may be one line.
-const LINE_CHARS: usize = 160;
+/// Characters shown of a line; a settings file may be a single line.
+const MAX_LINE_CHARS: usize = 160;
 
-/// Lines that are looked ahead to find where two texts go on alike. Picked: more than is ever entered.
-const AHEAD: usize = 200;
+/// Lines searched ahead for the next common line. Picked: more than is ever added.
+const LOOKAHEAD_LINES: usize = 200;
 
-/// The lines that go (`-`) and come (`+`), in their order.
+/// Returns the removed (`-`) and added (`+`) lines, in order.
 pub(crate) fn lines(before: &str, after: &str) -> Vec<String> {
     let (before, after): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
     let (mut i, mut j) = (0, 0);
@@ -24,9 +24,9 @@ pub(crate) fn lines(before: &str, after: &str) -> Vec<String> {
     shown
 }
 
-/// How many lines go and come until both go on alike; the fewest.
+/// Returns how many lines are removed and added before the next common line; the smallest sum.
 fn step(before: &[&str], after: &[&str]) -> (usize, usize) {
-    for far in 1..=AHEAD {
+    for far in 1..=LOOKAHEAD_LINES {
         for gone in 0..=far {
             let come = far - gone;
             match (before.get(gone), after.get(come)) {
@@ -40,7 +40,7 @@ fn step(before: &[&str], after: &[&str]) -> (usize, usize) {
 }
 
 fn shortened(mark: char, line: &str) -> String {
-    match line.char_indices().nth(LINE_CHARS) {
+    match line.char_indices().nth(MAX_LINE_CHARS) {
         Some((end, _)) => format!("{mark} {}…", &line[..end]),
         None => format!("{mark} {line}"),
     }
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_shown_and_nothing_else() {
+    fn only_differing_lines_are_shown() {
         for (before, after, want) in [
             ("a\nb\n", "a\nb\n", vec![]),
             ("", "a\nb\n", vec!["+ a", "+ b"]),

@@ -1,8 +1,8 @@
-//! What is entered into the assistants' settings: text → text. Pure.
+//! The entries in the assistants' settings: functions from text to text. Pure.
 //!
-//! Claude Code has its MCP servers in `.claude.json` (`mcpServers`) and its hooks in `settings.json`; Codex
-//! has the servers in `config.toml` (`[mcp_servers.NAME]`) and the hooks in `hooks.json`, in the same form.
-//! What is there is left as it is; what an earlier `iaid install` entered is replaced.
+//! Claude Code has its MCP servers in `.claude.json` (`mcpServers`) and its hooks in `settings.json`. Codex has its MCP
+//! servers in `config.toml` (`[mcp_servers.NAME]`) and its hooks in `hooks.json`, in the same format. Everything else in
+//! a file is kept; entries of an earlier `iaid install` are replaced.
 
 use std::path::{Path, PathBuf};
 
@@ -11,34 +11,35 @@ use serde_json::{Value, json};
 use super::json_edit::{EditError, JsonDocument};
 use super::toml_block;
 
-/// The name of the server.
+/// Name of the MCP server entry.
 const NAME: &str = "iaid";
 
-/// Seconds after which an assistant gives up on a hook; it ends by itself before.
+/// Timeout of a hook, as entered in the settings, in seconds. The hook exits earlier by itself.
 pub(crate) const HOOK_SECONDS: u32 = 10;
 
-/// The assistants' name of an event, and ours.
+/// The names of the events: the assistants', and those of `iaid hook`.
 pub(crate) const EVENTS: [(&str, &str); 3] =
     [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")];
 
-/// How the program is to be called.
+/// How the assistants and the service start this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invocation {
-    /// This binary, absolute.
+    /// Absolute path of this program.
     pub(crate) program: PathBuf,
-    /// Where they are not in their default places.
+    /// Path of the socket, if it is not the default.
     pub(crate) socket: Option<PathBuf>,
+    /// Folder of the store, if it is not the default.
     pub(crate) store: Option<PathBuf>,
 }
 
-/// What a file is to hold.
+/// An entry, by the kind of settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigEntry {
-    /// `.claude.json`
+    /// The MCP server in `.claude.json`.
     ClaudeServer,
-    /// `settings.json` and Codex's `hooks.json`
+    /// The hooks in `settings.json` or Codex's `hooks.json`.
     Hooks,
-    /// Codex's `config.toml`
+    /// The MCP server in Codex's `config.toml`.
     CodexServer,
 }
 
@@ -48,7 +49,7 @@ impl Invocation {
         socket.chain(last.iter().map(|arg| (*arg).to_owned())).collect()
     }
 
-    /// The command of a hook, for a shell.
+    /// Returns the shell command of a hook.
     fn hook(&self, event: &str) -> String {
         let store = self.store.iter().flat_map(|path| ["--store".to_owned(), lossless(path)]);
         let words = [lossless(&self.program)].into_iter().chain(self.args(&["hook", event])).chain(store);
@@ -57,30 +58,30 @@ impl Invocation {
 }
 
 impl ConfigEntry {
-    /// The text of a file with the entry. The same text where it is in already.
+    /// Returns the text of a file with the entry; the same text if it has the entry already.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file is not understood, or has an entry of this name that we did not write.
     pub(crate) fn enter(self, text: &str, call: &Invocation) -> Result<String, String> {
         match self {
             ConfigEntry::ClaudeServer => enter_server(text, call).map_err(|error| error.to_string()),
             ConfigEntry::Hooks => enter_hooks(text, call).map_err(|error| error.to_string()),
             ConfigEntry::CodexServer => {
                 if toml_block::mentions(&toml_block::without(text), "mcp_servers", NAME) {
-                    return Err("it names an mcp_servers.iaid that iaid install did not write; remove that one".into());
+                    return Err("it has an mcp_servers.iaid that iaid install did not write; remove that entry".into());
                 }
                 let args = json!(call.args(&["mcp"]));
-                // A JSON string is a TOML string.
+                // A JSON string is a valid TOML string.
                 let command = Value::from(lossless(&call.program));
                 Ok(toml_block::with(text, &format!("[mcp_servers.{NAME}]\ncommand = {command}\nargs = {args}\n")))
             }
         }
     }
 
-    /// The text of a file without the entry.
+    /// Returns the text of a file without the entry.
     ///
     /// # Errors
-    /// Why the file is left alone.
+    /// A message if the file is not understood.
     pub(crate) fn remove(self, text: &str) -> Result<String, String> {
         if text.trim().is_empty() {
             return Ok(text.to_owned());
@@ -92,10 +93,10 @@ impl ConfigEntry {
         }
     }
 
-    /// The commands of ours in a file, each with the event that it is for (none for a server), in words.
+    /// Returns our commands in a file as shell commands, each with its event (empty for a server).
     ///
     /// # Errors
-    /// The file is not of its kind.
+    /// A message if the file is not understood.
     pub(crate) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
         let error = |error: EditError| error.to_string();
         match self {
@@ -114,7 +115,7 @@ impl ConfigEntry {
         }
     }
 
-    /// Is there nothing in a file?
+    /// Returns true if a file has no settings.
     pub(crate) fn is_empty(self, text: &str) -> bool {
         match self {
             ConfigEntry::ClaudeServer | ConfigEntry::Hooks => {
@@ -129,7 +130,7 @@ fn enter_server(text: &str, call: &Invocation) -> Result<String, EditError> {
     let mut json = JsonDocument::read(text)?;
     let server = json!({"type": "stdio", "command": lossless(&call.program), "args": call.args(&["mcp"])});
     let there = json.at(&["mcpServers", NAME]).and_then(|there| serde_json::from_str::<Value>(there).ok());
-    // What its user has added to it stays.
+    // Keys that the user has added to the entry are kept.
     if there.is_some_and(|there| ["command", "args"].iter().all(|key| there[key] == server[key])) {
         return Ok(text.to_owned());
     }
@@ -164,7 +165,7 @@ fn enter_hooks(text: &str, call: &Invocation) -> Result<String, EditError> {
     Ok(json.into_text())
 }
 
-/// Our handlers: the event and the command of each.
+/// Returns event and command of each of our handlers.
 fn hooks(json: &JsonDocument) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for event in json.keys(&["hooks"]) {
@@ -175,7 +176,7 @@ fn hooks(json: &JsonDocument) -> Vec<(String, String)> {
     found
 }
 
-/// Without our handlers, and the groups, events and hooks in which nothing else is.
+/// Removes our handlers, and the groups, events and `hooks` that become empty.
 fn remove_hooks(text: &str) -> Result<JsonDocument, EditError> {
     let mut json = JsonDocument::read(text)?;
     for event in json.keys(&["hooks"]) {
@@ -212,7 +213,7 @@ fn remove_hooks(text: &str) -> Result<JsonDocument, EditError> {
     Ok(json)
 }
 
-/// The commands of a group's handlers.
+/// Returns the commands of the handlers of a group.
 fn commands(group: &str) -> Vec<String> {
     let Ok(group) = JsonDocument::read(group) else { return Vec::new() };
     group.elements(&["hooks"]).into_iter().filter_map(command).collect()
@@ -223,7 +224,7 @@ fn command(handler: &str) -> Option<String> {
     handler.at(&["command"]).and_then(|value| serde_json::from_str(value).ok())
 }
 
-/// Does this command call a hook of ours, wherever the program was then?
+/// Returns true if the command runs a hook of this program, whatever its path.
 fn is_ours(command: &str) -> bool {
     let mut words = words(command).into_iter();
     let program = words.next().map(PathBuf::from);
@@ -234,7 +235,7 @@ fn is_ours(command: &str) -> bool {
         && calls.is_some_and(|event| EVENTS.iter().any(|(_, ours)| ours == event))
 }
 
-/// A word that a shell takes as it is.
+/// Quotes a word for a shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -243,7 +244,7 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The words of a command that `quoted` made.
+/// Splits a command into words; the inverse of [`quoted`].
 pub(crate) fn words(command: &str) -> Vec<String> {
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
     let mut chars = command.chars();
@@ -261,7 +262,7 @@ pub(crate) fn words(command: &str) -> Vec<String> {
     words
 }
 
-/// A path as text. Those that are no UTF-8 were refused before.
+/// Returns a path as text. Paths that are not UTF-8 have been refused before.
 fn lossless(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn entering_is_done_once_and_undone_to_the_byte() {
+    fn entering_is_idempotent_and_removing_restores_every_byte() {
         let servers = "{\n  \"numStartups\": 12,\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  }\n}\n";
         let hooks = "{\n    \"hooks\": {\n        \"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"true\"}]}],\n        \"PreToolUse\": []\n    },\n    \"model\": \"opus\"\n}";
         for (entry, text) in [
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_entered_calls_this_program() {
+    fn entries_start_this_program() {
         let call = Invocation {
             program: "/home/é x/it's/iaid".into(),
             socket: Some("/run/a b.sock".into()),
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hooks_of_others_stay() {
+    fn hooks_of_other_programs_are_kept() {
         let mine = |c: &str| json!({"type": "command", "command": c});
         let text = json!({"hooks": {"Stop": [
             {"hooks": [mine("/usr/bin/notify"), mine("/old/iaid hook stop"), mine("iaid recall hook")]},
@@ -349,17 +350,17 @@ mod tests {
             json!({"Stop": [{"hooks": [mine("/usr/bin/notify"), mine("iaid recall hook")]}], "SessionStart": "odd"});
         assert_eq!(left["hooks"], want);
         assert!(
-            ConfigEntry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is no array")
+            ConfigEntry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is not an array")
         );
     }
 
     #[test]
-    fn what_cannot_be_changed_is_left_alone_with_a_reason() {
+    fn files_that_are_not_understood_are_refused_with_a_reason() {
         for (entry, text, part) in [
-            (ConfigEntry::ClaudeServer, "// no JSON", "not JSON"),
-            (ConfigEntry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is no object"),
+            (ConfigEntry::ClaudeServer, "// a comment", "not JSON"),
+            (ConfigEntry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is not an object"),
             (ConfigEntry::Hooks, "[]", "not an object"),
-            (ConfigEntry::Hooks, "{\"hooks\":5}", "\"hooks\" is no object"),
+            (ConfigEntry::Hooks, "{\"hooks\":5}", "\"hooks\" is not an object"),
             (ConfigEntry::CodexServer, "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
         ] {
             let error = entry.enter(text, &call("/b/iaid")).unwrap_err();

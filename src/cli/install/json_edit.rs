@@ -1,7 +1,7 @@
-//! Small changes of a JSON text that leave the rest of it as it is, byte for byte. Pure.
+//! Edits a JSON text and keeps the rest of it, byte for byte. Pure.
 //!
-//! Values are found by the spans that the parser gives; a new one is written in the manner of its
-//! neighbours: their indentation and line ends, or all in one line.
+//! Values are located by the spans of the parser. A new value is formatted like its neighbors: with their indentation
+//! and line ends, or on one line.
 
 use std::fmt;
 use std::ops::Range;
@@ -15,20 +15,20 @@ use crate::wire::json::Members;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JsonDocument(String);
 
-/// Why a text cannot be changed.
+/// Why a text cannot be edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum EditError {
-    /// It is none, for this reason.
+    /// The text is not JSON, or its value is not an object.
     NotJson(String),
-    /// What stands at this key is neither missing nor of the kind that is needed there.
-    NotThat { key: String, wanted: &'static str },
+    /// The value at this key exists and is not of the type needed there.
+    WrongType { key: String, wanted: &'static str },
 }
 
 impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             EditError::NotJson(why) => write!(f, "it is not JSON ({why})"),
-            EditError::NotThat { key, wanted } => write!(f, "its \"{key}\" is no {wanted}"),
+            EditError::WrongType { key, wanted } => write!(f, "its \"{key}\" is not an {wanted}"),
         }
     }
 }
@@ -38,18 +38,18 @@ struct Member {
     value: Range<usize>,
 }
 
-/// What holds members or elements.
+/// An object or array.
 struct Container {
-    /// Braces included.
+    /// Including its braces or brackets.
     span: Range<usize>,
     items: Vec<Range<usize>>,
 }
 
 impl JsonDocument {
-    /// A text, of which an empty one is an object without members.
+    /// Parses a text. An empty text counts as an empty object.
     ///
     /// # Errors
-    /// It is not JSON, or no object.
+    /// [`EditError::NotJson`] if the text is not JSON or not an object.
     pub(crate) fn read(text: &str) -> Result<JsonDocument, EditError> {
         let text = if text.trim().is_empty() { "{}\n" } else { text };
         let whole: &RawValue = serde_json::from_str(text).map_err(|error| EditError::NotJson(error.to_string()))?;
@@ -63,38 +63,38 @@ impl JsonDocument {
         self.0
     }
 
-    /// Has it nothing in it?
+    /// Returns true if the object has no members.
     pub(crate) fn is_empty(&self) -> bool {
         self.members(self.root()).is_empty()
     }
 
-    /// The value at a path of keys, as text.
+    /// Returns the text of the value at a path of keys.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&str> {
         self.span(path).map(|span| &self.0[span])
     }
 
-    /// The keys of an object at a path.
+    /// Returns the keys of the object at a path.
     pub(crate) fn keys(&self, path: &[&str]) -> Vec<String> {
         let members = self.span(path).map(|span| self.members(span)).unwrap_or_default();
         members.into_iter().map(|member| member.key).collect()
     }
 
-    /// The elements of an array at a path, as text.
+    /// Returns the texts of the elements of the array at a path.
     pub(crate) fn elements(&self, path: &[&str]) -> Vec<&str> {
         let elements = self.span(path).map(|span| self.array(span)).unwrap_or_default();
         elements.into_iter().map(|span| &self.0[span]).collect()
     }
 
-    /// Sets what stands at a path, and makes the objects on the way there.
+    /// Sets the value at a path; creates missing objects on the path.
     ///
     /// # Errors
-    /// Something on the way is no object.
+    /// [`EditError::WrongType`] if a value on the path is not an object.
     pub(crate) fn set(&mut self, path: &[&str], value: &Value) -> Result<(), EditError> {
         let Some((key, parents)) = path.split_last() else { return Ok(()) };
         for depth in 1..=parents.len() {
             match self.at(&path[..depth]) {
                 Some(value) if value.starts_with('{') => {}
-                Some(_) => return Err(EditError::NotThat { key: path[depth - 1].into(), wanted: "object" }),
+                Some(_) => return Err(EditError::WrongType { key: path[depth - 1].into(), wanted: "object" }),
                 None => self.add_member(&path[..depth - 1], path[depth - 1], &Value::Object(serde_json::Map::new())),
             }
         }
@@ -108,17 +108,17 @@ impl JsonDocument {
         Ok(())
     }
 
-    /// Adds an element to the array at a path, and makes what is missing on the way there.
+    /// Appends an element to the array at a path; creates the array and missing objects on the path.
     ///
     /// # Errors
-    /// Something on the way is no object, or at its end no array.
+    /// [`EditError::WrongType`] if a value on the path is not an object, or the value at the path is not an array.
     pub(crate) fn push(&mut self, path: &[&str], value: &Value) -> Result<(), EditError> {
         match self.at(path) {
             None => self.set(path, &Value::Array(Vec::new()))?,
             Some(found) if found.starts_with('[') => {}
             Some(_) => {
                 let key = path.last().copied().unwrap_or_default();
-                return Err(EditError::NotThat { key: key.into(), wanted: "array" });
+                return Err(EditError::WrongType { key: key.into(), wanted: "array" });
             }
         }
         if let Some(span) = self.span(path) {
@@ -128,7 +128,7 @@ impl JsonDocument {
         Ok(())
     }
 
-    /// Removes the member at a path, if it is there.
+    /// Removes the member at a path, if it exists.
     pub(crate) fn remove(&mut self, path: &[&str]) {
         let Some((key, parents)) = path.split_last() else { return };
         let Some(span) = self.span(parents) else { return };
@@ -139,7 +139,7 @@ impl JsonDocument {
         }
     }
 
-    /// Removes an element of the array at a path.
+    /// Removes an element of the array at a path, if it exists.
     pub(crate) fn remove_element(&mut self, path: &[&str], at: usize) {
         if let Some(span) = self.span(path) {
             let items = self.array(span.clone());
@@ -149,7 +149,7 @@ impl JsonDocument {
         }
     }
 
-    /// Writes an element of the array at a path anew.
+    /// Replaces an element of the array at a path, if it exists.
     pub(crate) fn replace_element(&mut self, path: &[&str], at: usize, text: &str) {
         let span = self.span(path).and_then(|span| self.array(span).into_iter().nth(at));
         if let Some(span) = span {
@@ -180,7 +180,7 @@ impl JsonDocument {
         found.into_iter().map(|value| self.span_of(value)).collect()
     }
 
-    /// Where a value that was borrowed from the text stands in it.
+    /// Returns the span of a value that borrows from the text.
     fn span_of(&self, value: &RawValue) -> Range<usize> {
         let start = value.get().as_ptr() as usize - self.0.as_ptr() as usize;
         start..start + value.get().len()
@@ -193,14 +193,14 @@ impl JsonDocument {
         }
     }
 
-    /// Adds an item behind the others.
+    /// Inserts an item after the last one.
     fn insert(&mut self, container: &Container, key: Option<&str>, value: &Value) {
         let open = container.span.start + 1;
         let name = key.map(|key| Value::from(key).to_string() + ":").unwrap_or_default();
-        let space = if key.is_some() && self.is_in_lines() { " " } else { "" };
+        let space = if key.is_some() && self.is_multiline() { " " } else { "" };
         let Some(last) = container.items.last() else {
             let outer = self.line_indent(container.span.start);
-            let text = if self.is_in_lines() {
+            let text = if self.is_multiline() {
                 let (end, inner) = (self.line_end(), format!("{outer}{}", self.unit()));
                 format!("{end}{inner}{name}{space}{}{end}{outer}", self.rendered(value, &inner))
             } else {
@@ -235,17 +235,17 @@ impl JsonDocument {
         self.0.replace_range(out, "");
     }
 
-    /// A value's text whose further lines are indented by `indent`.
+    /// Formats a value; all lines but the first are indented by `indent`.
     fn rendered(&self, value: &Value, indent: &str) -> String {
         let inner = format!("{indent}{}", self.unit());
         let (open, items, close) = match value {
-            Value::Object(members) if self.is_in_lines() && !members.is_empty() => {
+            Value::Object(members) if self.is_multiline() && !members.is_empty() => {
                 let member = |(key, value): (&String, &Value)| {
                     format!("{}: {}", Value::from(key.as_str()), self.rendered(value, &inner))
                 };
                 ('{', members.iter().map(member).collect::<Vec<_>>(), '}')
             }
-            Value::Array(elements) if self.is_in_lines() && !elements.is_empty() => {
+            Value::Array(elements) if self.is_multiline() && !elements.is_empty() => {
                 ('[', elements.iter().map(|value| self.rendered(value, &inner)).collect(), ']')
             }
             _ => return value.to_string(),
@@ -254,8 +254,8 @@ impl JsonDocument {
         format!("{open}{end}{inner}{}{end}{indent}{close}", items.join(&format!(",{end}{inner}")))
     }
 
-    /// Is it written in several lines? One without members has no manner of its own.
-    fn is_in_lines(&self) -> bool {
+    /// Returns true if new values go on lines of their own: the text has several lines, or no members to follow.
+    fn is_multiline(&self) -> bool {
         let root = self.root();
         self.0[root.clone()].contains('\n') || self.members(root).is_empty()
     }
@@ -264,7 +264,7 @@ impl JsonDocument {
         if self.0.contains("\r\n") { "\r\n" } else { "\n" }
     }
 
-    /// One step of indentation: the first member's.
+    /// Returns one step of indentation: that of the first member.
     fn unit(&self) -> &str {
         let inside = &self.0[self.root().start + 1..];
         let before = &inside[..inside.len() - inside.trim_start().len()];
@@ -272,7 +272,7 @@ impl JsonDocument {
         if indent.is_empty() || self.members(self.root()).is_empty() { "  " } else { indent }
     }
 
-    /// The white space that the line of a byte begins with.
+    /// Returns the white space at the beginning of the line of a byte.
     fn line_indent(&self, at: usize) -> &str {
         let line = &self.0[self.0[..at].rfind('\n').map_or(0, |newline| newline + 1)..];
         &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_added_in_the_manner_of_its_neighbours() {
+    fn a_member_is_formatted_like_its_neighbors() {
         for (text, want) in [
             ("", "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }\n}\n"),
             ("{}", "{\n  \"m\": {\n    \"x\": {\n      \"n\": 1\n    }\n  }\n}"),
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_can_be_taken_out_again_to_the_byte() {
+    fn removing_what_was_added_restores_every_byte() {
         for text in [
             "{\"a\":1}",
             "{\n  \"a\": {\n    \"list\": [\n      1\n    ]\n  },\n  \"b\": \"}\\\"{\"\n}\n",
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_are_added_and_removed_where_they_stand() {
+    fn elements_are_removed_and_replaced_in_place() {
         let text = "{\n  \"l\": [\n    1,\n    [2, 3],\n    {\"a\": 4}\n  ]\n}\n";
         for (at, want) in [
             (0, "{\n  \"l\": [\n    [2, 3],\n    {\"a\": 4}\n  ]\n}\n"),
@@ -365,12 +365,12 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_said_and_nothing_changed() {
+    fn a_failed_edit_changes_nothing() {
         for text in ["[1]", "5", "{", "{} {}", "// a comment\n{}", "{\"a\":1,}", "\u{feff}{}", "null"] {
             assert!(matches!(JsonDocument::read(text), Err(EditError::NotJson(_))), "{text}");
         }
         let mut json = JsonDocument::read(r#"{"a":1,"o":{}}"#).unwrap();
-        let wrong = |key: &str, wanted| Err(EditError::NotThat { key: key.into(), wanted });
+        let wrong = |key: &str, wanted| Err(EditError::WrongType { key: key.into(), wanted });
         assert_eq!(json.set(&["a", "b"], &json!(1)), wrong("a", "object"));
         assert_eq!(json.push(&["o"], &json!(1)), wrong("o", "array"));
         assert_eq!(json.into_text(), r#"{"a":1,"o":{}}"#);

@@ -1,8 +1,7 @@
-//! `iaid install`: enters this program into what uses it: the assistants' settings and the service manager.
+//! `iaid install`: adds this program to the settings of the assistants and to the service manager.
 //!
-//! What is to change is found first and shown; then it is asked for; then each part is done by itself, so
-//! that one that cannot be leaves the others be. Nothing is guessed at: a file that is not understood is left
-//! alone. `iaid uninstall` takes it all out again.
+//! The changes are computed first, shown and confirmed, and then applied one by one, so that a part that fails does not
+//! affect the others. A file that is not understood is left alone. `iaid uninstall` reverts all of it.
 
 mod change;
 mod config_paths;
@@ -27,38 +26,38 @@ pub(crate) use self::plan::InstallPlan;
 
 /// Set up Claude Code, Codex and the service manager to use this program
 ///
-/// With no choice of these all are set up that are on this machine. Each file that is edited has a backup
-/// beside it; what is in it already stays. Installing twice changes nothing.
+/// Without --claude-code, --codex or --service, sets up all that are found on this machine. Each edited file gets a
+/// backup beside it, and its other content is kept. Installing twice changes nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InstallArgs {
     #[command(flatten)]
     pub(crate) choice: InstallOptions,
-    /// The store's folder [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
-/// What is to be done, and how.
+/// The options that install and uninstall share.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct InstallOptions {
-    /// Claude Code: the MCP server and the hooks
+    /// Claude Code: its MCP server entry and hooks
     #[arg(long)]
     claude_code: bool,
-    /// Codex: the MCP server and the hooks
+    /// Codex: its MCP server entry and hooks
     #[arg(long)]
     codex: bool,
-    /// The daemon as a service, started at its first use: systemd or launchd
+    /// The daemon as a systemd or launchd service, started on first use
     #[arg(long)]
     service: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-    /// Only show what would change
+    /// Show the changes without applying them
     #[arg(long)]
     dry_run: bool,
 }
 
-/// A part of the work.
+/// Something that install can set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InstallTarget {
     ClaudeCode,
@@ -67,41 +66,41 @@ pub(crate) enum InstallTarget {
 }
 
 pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
-    let place = ConfigPaths::from_env()?;
-    let call = call(socket, args.store.clone(), &place)?;
-    let parts = match args.choice.parts() {
-        parts if parts.is_empty() => place.parts_found(),
-        parts => parts,
+    let paths = ConfigPaths::from_env()?;
+    let call = invocation(socket, args.store.clone(), &paths)?;
+    let targets = match args.choice.targets() {
+        targets if targets.is_empty() => paths.targets_found(),
+        targets => targets,
     };
-    if parts.is_empty() {
+    if targets.is_empty() {
         return Err(CliError::Usage(
-            "neither Claude Code, Codex, systemd nor launchd was found here; name what to set up: --claude-code, \
+            "neither Claude Code, Codex, systemd nor launchd was found; choose what to set up: --claude-code, \
              --codex or --service"
                 .into(),
         ));
     }
     let mut plan = InstallPlan::default();
-    for part in &parts {
-        plan.enter(&place, *part, &call);
+    for target in &targets {
+        plan.enter(&paths, *target, &call);
     }
-    if !plan.agreed(&args.choice, console)? {
+    if !plan.confirm(&args.choice, console)? {
         return Ok(());
     }
-    plan.carry_out(&place, console);
-    plan.offer_to_stay(&args.choice, console);
-    if parts.contains(&InstallTarget::Codex) && console.format == OutputFormat::Text {
-        console.warn("Codex runs new hooks once you have trusted them: open /hooks in it.");
+    plan.carry_out(&paths, console);
+    plan.offer_linger(&args.choice, console);
+    if targets.contains(&InstallTarget::Codex) && console.format == OutputFormat::Text {
+        console.warn("Codex runs new hooks only after you trust them: open /hooks in Codex.");
     }
-    plan.told(console)?;
+    plan.report(console)?;
     match console.format {
-        OutputFormat::Text => console.say("done; sessions that start from now on have it").map_err(CliError::Output),
+        OutputFormat::Text => console.say("done; it takes effect in new sessions").map_err(CliError::Output),
         OutputFormat::Json => Ok(()),
     }
 }
 
 impl InstallOptions {
-    /// What was named.
-    pub(crate) fn parts(&self) -> Vec<InstallTarget> {
+    /// Returns the targets that were chosen.
+    pub(crate) fn targets(&self) -> Vec<InstallTarget> {
         let named = [
             (self.claude_code, InstallTarget::ClaudeCode),
             (self.codex, InstallTarget::Codex),
@@ -111,21 +110,22 @@ impl InstallOptions {
     }
 }
 
-/// How this program is to be called from now on.
+/// Returns how this program is to be started.
 ///
 /// # Errors
-/// It has no path that can be written down.
-fn call(socket: Option<PathBuf>, store: Option<PathBuf>, place: &ConfigPaths) -> Result<Invocation, CliError> {
+/// [`CliError::Usage`] if a path cannot be written into settings, or the program file no longer exists;
+/// [`CliError::File`] if a path cannot be made absolute.
+fn invocation(socket: Option<PathBuf>, store: Option<PathBuf>, config: &ConfigPaths) -> Result<Invocation, CliError> {
     let env = |name: &str| env::var_os(name);
     let absolute = |path: PathBuf| std::path::absolute(&path).map_err(|error| CliError::File(path, error));
     let program = env::current_exe().map_err(|error| CliError::File("iaid".into(), error))?;
     if !program.exists() {
         let name = program.display();
-        return Err(CliError::Usage(format!("{name}: this program has been replaced or removed; start the new one")));
+        return Err(CliError::Usage(format!("{name}: this program file was replaced or removed; run the new one")));
     }
     let socket = absolute(paths::socket(socket, &env)?)?;
     let store = absolute(paths::store(store, &env)?)?;
-    let usual = place.home.join(".iai-mcp");
+    let usual = config.home.join(".iai-mcp");
     let call = Invocation {
         program,
         socket: Some(socket).filter(|path| *path != usual.join(".daemon.sock")),
@@ -134,7 +134,9 @@ fn call(socket: Option<PathBuf>, store: Option<PathBuf>, place: &ConfigPaths) ->
     for path in [Some(&call.program), call.socket.as_ref(), call.store.as_ref()].into_iter().flatten() {
         if path.to_str().is_none_or(|text| text.contains(['\n', '\r'])) {
             let name = path.display();
-            return Err(CliError::Usage(format!("{name} is not UTF-8 in one line, as settings need it; move it")));
+            return Err(CliError::Usage(format!(
+                "{name} is not UTF-8 or has a line break, so it cannot be written into settings; move it"
+            )));
         }
     }
     Ok(call)

@@ -1,4 +1,4 @@
-//! What is to be done: found first, shown, asked for, and then done, each part by itself.
+//! The plan of an installation: computed first, then shown, confirmed and carried out, each part on its own.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
@@ -15,77 +15,77 @@ use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
 
-/// What is to be done: changes of files, and of the service.
+/// The changes to make: of files, and of the service.
 #[derive(Default)]
 pub(crate) struct InstallPlan {
     changes: Vec<FileChange>,
     service: Option<Service>,
-    /// What cannot be done, and why.
+    /// Messages of parts that cannot be done.
     problems: Vec<String>,
 }
 
-/// What is to become of the service, once its files are what they shall be.
+/// What to do with the service, after its files are written.
 struct Service {
     manager: ServiceManager,
-    step: Step,
-    /// Its own among the changes are the last ones, from here.
+    action: ServiceAction,
+    /// Index of the first change of the service's files; they are the last ones.
     from: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+enum ServiceAction {
     Start(Invocation),
     Stop,
 }
 
 impl InstallPlan {
-    pub(crate) fn enter(&mut self, place: &ConfigPaths, part: InstallTarget, call: &Invocation) {
-        for (path, entry) in place.entries(part) {
+    pub(crate) fn enter(&mut self, paths: &ConfigPaths, target: InstallTarget, call: &Invocation) {
+        for (path, entry) in paths.entries(target) {
             let change = FileChange::enter(&path, entry, call);
             self.add(&path, change);
         }
-        if part == InstallTarget::Service {
-            self.enter_service(place, call);
+        if target == InstallTarget::Service {
+            self.enter_service(paths, call);
         }
     }
 
-    /// Takes out again what was entered for a part.
-    pub(crate) fn remove(&mut self, place: &ConfigPaths, part: InstallTarget) {
-        for (path, entry) in place.entries(part) {
+    /// Plans the removal of what was entered for a target.
+    pub(crate) fn remove(&mut self, paths: &ConfigPaths, target: InstallTarget) {
+        for (path, entry) in paths.entries(target) {
             let change = FileChange::remove(&path, entry);
             self.add(&path, change);
         }
-        if part == InstallTarget::Service {
-            self.remove_service(place);
+        if target == InstallTarget::Service {
+            self.remove_service(paths);
         }
     }
 
     fn add(&mut self, path: &Path, change: Result<Option<FileChange>, String>) {
         match change {
             Ok(change) => self.changes.extend(change),
-            Err(why) => self.problems.push(format!("{}: {why}; it was left alone", path.display())),
+            Err(why) => self.problems.push(format!("{}: {why}; the file was left alone", path.display())),
         }
     }
 
-    fn enter_service(&mut self, place: &ConfigPaths, call: &Invocation) {
+    fn enter_service(&mut self, paths: &ConfigPaths, call: &Invocation) {
         let Some(manager) = ServiceManager::found() else {
-            return self.problems.push("the service: neither systemctl nor launchctl is in PATH".into());
+            return self.problems.push("the service: neither systemctl nor launchctl was found in PATH".into());
         };
         if let Err(why) = manager.answers() {
             return self.problems.push(format!("the service: {why}"));
         }
-        let socket = call.socket.clone().unwrap_or_else(|| place.home.join(".iai-mcp/.daemon.sock"));
+        let socket = call.socket.clone().unwrap_or_else(|| paths.home.join(".iai-mcp/.daemon.sock"));
         let is_running = manager.is_active();
         if !is_running && UnixStream::connect(&socket).is_ok() {
             let socket = socket.display();
             return self.problems.push(format!(
-                "the service: a daemon that was started by hand serves {socket}; stop it, and run this again"
+                "the service: a daemon started by hand serves {socket}; stop it and run the command again"
             ));
         }
         let from = self.changes.len();
-        let plain = manager.files(&place.home, call, Sandbox::Plain);
-        for (full, plain) in manager.files(&place.home, call, Sandbox::Full).iter().zip(&plain) {
-            // What an earlier trial has shown holds.
+        let plain = manager.files(&paths.home, call, Sandbox::Plain);
+        for (full, plain) in manager.files(&paths.home, call, Sandbox::Full).iter().zip(&plain) {
+            // An earlier install found that the full sandbox does not work here.
             if std::fs::read_to_string(&plain.path).is_ok_and(|text| text == plain.text) {
                 continue;
             }
@@ -93,39 +93,40 @@ impl InstallPlan {
             self.add(&full.path, change);
         }
         if self.changes.len() > from || !is_running {
-            self.service = Some(Service { manager, step: Step::Start(call.clone()), from });
+            self.service = Some(Service { manager, action: ServiceAction::Start(call.clone()), from });
         }
     }
 
-    /// Ends the service and takes its files away.
-    fn remove_service(&mut self, place: &ConfigPaths) {
+    /// Plans to stop the service and remove its files.
+    fn remove_service(&mut self, paths: &ConfigPaths) {
         let Some(manager) = ServiceManager::found() else { return };
         let from = self.changes.len();
         let call = Invocation { program: PathBuf::new(), socket: None, store: None };
-        for file in manager.files(&place.home, &call, Sandbox::Full) {
+        for file in manager.files(&paths.home, &call, Sandbox::Full) {
             let change = FileChange::take_away(&file.path, service::is_ours);
             self.add(&file.path, change);
         }
         if self.changes.len() > from {
-            self.service = Some(Service { manager, step: Step::Stop, from });
+            self.service = Some(Service { manager, action: ServiceAction::Stop, from });
         }
     }
 
-    /// Shows what is to be done and asks. False where there is nothing to do, or it is not to be done.
+    /// Shows the plan and asks for confirmation. Returns false if there is nothing to do or the user declines.
     ///
     /// # Errors
-    /// There is nobody to ask; or something cannot be done, and there is nothing else to do.
-    pub(crate) fn agreed(&self, choice: &InstallOptions, console: &mut Console) -> Result<bool, CliError> {
+    /// [`CliError::Usage`] if standard input is not a terminal and `--yes` is missing; [`CliError::PartialInstall`] if nothing
+    /// can be done and a part has failed; [`CliError::Output`] or [`CliError::Input`] if the streams fail.
+    pub(crate) fn confirm(&self, choice: &InstallOptions, console: &mut Console) -> Result<bool, CliError> {
         self.show(console)?;
         if self.changes.is_empty() && self.service.is_none() {
             if console.format == OutputFormat::Text && self.problems.is_empty() {
-                console.say("nothing to do: it is all as it should be").map_err(CliError::Output)?;
+                console.say("nothing to do").map_err(CliError::Output)?;
             }
-            self.told(console)?;
+            self.report(console)?;
             return Ok(false);
         }
         if choice.dry_run {
-            self.told(console)?;
+            self.report(console)?;
             return Ok(false);
         }
         if choice.yes {
@@ -133,10 +134,10 @@ impl InstallPlan {
         }
         if !console.input_kind.is_terminal() || console.format == OutputFormat::Json {
             return Err(CliError::Usage(
-                "nothing was changed: there is nobody to ask; say --yes to do it, or --dry-run to see it".into(),
+                "nothing was changed: standard input is not a terminal; use --yes to confirm, or --dry-run to see the changes".into(),
             ));
         }
-        ask("Do it?", console)
+        ask("Apply these changes?", console)
     }
 
     fn show(&self, console: &mut Console) -> Result<(), CliError> {
@@ -151,7 +152,7 @@ impl InstallPlan {
                 (None, ..) => "new",
                 (_, None, _) => "removed",
                 (.., BackupAction::Keep(_)) => "changed, with a backup beside it",
-                (.., BackupAction::Drop) => "as it was before iaid install",
+                (.., BackupAction::Drop) => "restored from its backup",
                 (.., BackupAction::None) => "changed",
             };
             console.say(format_args!("{} ({what})", change.path.display())).map_err(CliError::Output)?;
@@ -161,41 +162,45 @@ impl InstallPlan {
                 console.say(format_args!("    {line}")).map_err(CliError::Output)?;
             }
         }
-        let what = match self.service.as_ref().map(|service| (service.manager, &service.step)) {
-            Some((ServiceManager::Systemd, Step::Start(_))) => "systemd starts iaid.socket now and at every login",
-            Some((ServiceManager::Systemd, Step::Stop)) => "systemd stops iaid.socket and iaid.service",
-            Some((ServiceManager::Launchd, Step::Start(_))) => "launchd starts org.iaid.daemon at its first use",
-            Some((ServiceManager::Launchd, Step::Stop)) => "launchd stops org.iaid.daemon",
+        let what = match self.service.as_ref().map(|service| (service.manager, &service.action)) {
+            Some((ServiceManager::Systemd, ServiceAction::Start(_))) => {
+                "systemd: start iaid.socket now and at every login"
+            }
+            Some((ServiceManager::Systemd, ServiceAction::Stop)) => "systemd: stop iaid.socket and iaid.service",
+            Some((ServiceManager::Launchd, ServiceAction::Start(_))) => "launchd: start org.iaid.daemon on first use",
+            Some((ServiceManager::Launchd, ServiceAction::Stop)) => "launchd: stop org.iaid.daemon",
             None => return console.flush().map_err(CliError::Output),
         };
         console.say(what).and_then(|()| console.flush()).map_err(CliError::Output)
     }
 
-    /// Does it, each part by itself.
-    pub(crate) fn carry_out(&mut self, place: &ConfigPaths, console: &mut Console) {
+    /// Applies the changes, each on its own; failures are printed and kept in the plan.
+    pub(crate) fn carry_out(&mut self, paths: &ConfigPaths, console: &mut Console) {
         let known = self.problems.len();
-        if let Some(Service { manager, step: Step::Stop, .. }) = self.service
+        if let Some(Service { manager, action: ServiceAction::Stop, .. }) = self.service
             && let Err(why) = manager.stop()
         {
             self.problems.push(format!("the service: {why}"));
         }
-        let mut undone = Vec::new();
+        let mut failed = Vec::new();
         for (at, change) in self.changes.iter().enumerate() {
             if let Err(why) = change.apply() {
-                undone.push(at);
+                failed.push(at);
                 self.problems.push(why);
             }
         }
         match &self.service {
-            Some(Service { manager, step: Step::Stop, .. }) => manager.reload(),
-            Some(Service { manager, step: Step::Start(call), from }) if !undone.iter().any(|at| at >= from) => {
-                if let Err(why) = start(*manager, place, call, console) {
+            Some(Service { manager, action: ServiceAction::Stop, .. }) => manager.reload(),
+            Some(Service { manager, action: ServiceAction::Start(call), from })
+                if !failed.iter().any(|at| at >= from) =>
+            {
+                if let Err(why) = start(*manager, paths, call, console) {
                     self.problems.push(format!("the service: {why}"));
                 }
             }
             _ => {}
         }
-        for at in undone.into_iter().rev() {
+        for at in failed.into_iter().rev() {
             self.changes.remove(at);
         }
         for problem in &self.problems[known..] {
@@ -203,30 +208,30 @@ impl InstallPlan {
         }
     }
 
-    /// On a machine without a screen: shall the service stay when the user leaves?
-    pub(crate) fn offer_to_stay(&mut self, choice: &InstallOptions, console: &mut Console) {
+    /// On a machine without a display: asks whether the service should keep running after logout.
+    pub(crate) fn offer_linger(&mut self, choice: &InstallOptions, console: &mut Console) {
         let is_new = self.service.as_ref().is_some_and(|service| service.manager == ServiceManager::Systemd);
-        if !is_new || console.format == OutputFormat::Json || !service::ends_with_the_session() {
+        if !is_new || console.format == OutputFormat::Json || !service::ends_at_logout() {
             return;
         }
         let is_wanted = !choice.yes
             && console.input_kind.is_terminal()
-            && ask("Your services end when you log out. Let them stay (loginctl enable-linger)?", console)
+            && ask("Your services end when you log out. Keep them running (loginctl enable-linger)?", console)
                 .unwrap_or(false);
         if !is_wanted {
-            return console.warn("The service ends when you log out; to let it stay: loginctl enable-linger");
+            return console.warn("The service ends when you log out; to keep it running: loginctl enable-linger");
         }
-        if let Err(why) = service::stay() {
+        if let Err(why) = service::enable_linger() {
             console.warn(&why);
             self.problems.push(why);
         }
     }
 
-    /// Says how it went.
+    /// Prints the result with `--json`, and returns an error if a part failed.
     ///
     /// # Errors
-    /// Something was not done.
-    pub(crate) fn told(&self, console: &mut Console) -> Result<(), CliError> {
+    /// [`CliError::PartialInstall`] if a part failed; [`CliError::Output`] if the result cannot be printed.
+    pub(crate) fn report(&self, console: &mut Console) -> Result<(), CliError> {
         if console.format == OutputFormat::Json {
             let changed: Vec<String> = self.changes.iter().map(|change| change.path.display().to_string()).collect();
             console.say(json!({"changed": changed, "problems": self.problems})).map_err(CliError::Output)?;
@@ -235,15 +240,15 @@ impl InstallPlan {
     }
 }
 
-/// Starts the service; where the sandbox is more than this system grants, with less of it.
-fn start(manager: ServiceManager, place: &ConfigPaths, call: &Invocation, console: &mut Console) -> Result<(), String> {
+/// Starts the service. If that fails with the full sandbox, tries again with the plain one.
+fn start(manager: ServiceManager, paths: &ConfigPaths, call: &Invocation, console: &mut Console) -> Result<(), String> {
     if let Some(store) = &call.store {
-        // A sandbox can only open what is there.
+        // The sandbox can only give access to a folder that exists.
         files::make_folder(store).map_err(|error| format!("{}: {error}", store.display()))?;
     }
-    let Err(why) = manager.start(&place.home) else { return Ok(()) };
+    let Err(why) = manager.start(&paths.home) else { return Ok(()) };
     let mut is_changed = false;
-    for file in manager.files(&place.home, call, Sandbox::Plain) {
+    for file in manager.files(&paths.home, call, Sandbox::Plain) {
         if let Some(change) = FileChange::put(&file.path, &file.text, service::is_ours)? {
             change.apply()?;
             is_changed = true;
@@ -253,8 +258,8 @@ fn start(manager: ServiceManager, place: &ConfigPaths, call: &Invocation, consol
         return Err(why);
     }
     manager.forget_failure();
-    manager.start(&place.home).map_err(|again| format!("{again}; journalctl --user -u iaid says more"))?;
-    console.warn(format_args!("it did not start in its full sandbox ({why}); it has a smaller one now"));
+    manager.start(&paths.home).map_err(|again| format!("{again}; journalctl --user -u iaid shows more"))?;
+    console.warn(format_args!("the service did not start in its full sandbox ({why}); it now runs in a smaller one"));
     Ok(())
 }
 
@@ -273,7 +278,7 @@ mod tests {
     use crate::cli::support::console::tests::console;
 
     #[test]
-    fn a_person_is_asked_and_only_a_yes_is_one() {
+    fn only_yes_confirms() {
         let change = FileChange {
             path: "/f".into(),
             before: Some("a\u{1b}\nb\n".into()),
@@ -287,8 +292,8 @@ mod tests {
         {
             let (mut console, out, _) = console(OutputFormat::Text, answer.as_bytes());
             console.input_kind = StreamKind::Terminal;
-            assert_eq!(plan.agreed(&choice, &mut console).unwrap(), want, "{answer:?}");
-            assert_eq!(out.text(), "/f (changed)\n    - b\n    + c\nDo it? [y/N]\n");
+            assert_eq!(plan.confirm(&choice, &mut console).unwrap(), want, "{answer:?}");
+            assert_eq!(out.text(), "/f (changed)\n    - b\n    + c\nApply these changes? [y/N]\n");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The daemon as a service of the user's: systemd's units or launchd's agent, as they lie in `deploy/`, with
-//! this program's path in them. Pure but for the programs that are run.
+//! The daemon as a user service: the systemd units or the launchd agent of `deploy/`, with the path of this program, and
+//! the calls of systemctl, launchctl and loginctl.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,36 +16,36 @@ const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
 const SERVICE_UNIT: &str = include_str!("../../../deploy/iaid.service");
 const AGENT: &str = include_str!("../../../deploy/org.iaid.daemon.plist");
 
-/// Where a unit's sandbox that needs namespaces begins and ends: the lines from the one to the other.
+/// The lines that begin and end the part of a unit's sandbox that needs namespaces.
 const NAMESPACES: (&str, &str) = ("# The following needs namespaces", "# End of what needs namespaces.\n");
 
 const AGENT_NAME: &str = "org.iaid.daemon";
 
-/// Largest file of a service's that is read.
-const UNIT_BYTES: u64 = 64 << 10;
+/// Largest unit or agent file that is read.
+const MAX_UNIT_BYTES: u64 = 64 << 10;
 
-/// How long a manager may take to answer, and to do what it was told: a start waits for the daemon, and a stop
-/// for its drain.
-const ANSWER: Duration = Duration::from_secs(10);
-const ACT: Duration = Duration::from_secs(120);
+/// Longest wait for a query of a service manager, and for an action: a start waits for the daemon, and a stop for its
+/// drain.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
+const ACTION_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Who starts the daemon.
+/// The service manager of the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ServiceManager {
     Systemd,
     Launchd,
 }
 
-/// How much a unit confines.
+/// How much a unit restricts the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sandbox {
-    /// With namespaces.
+    /// All restrictions, including those that need namespaces.
     Full,
-    /// What every kernel lets a user do.
+    /// Only restrictions that every kernel grants to user services.
     Plain,
 }
 
-/// A file of the service's.
+/// A unit or agent file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServiceFile {
     pub(crate) path: PathBuf,
@@ -53,50 +53,53 @@ pub(crate) struct ServiceFile {
 }
 
 impl ServiceManager {
-    /// The one that this machine has.
+    /// Returns the service manager of this machine, if any.
     pub(crate) fn found() -> Option<ServiceManager> {
         let systemd = || find("systemctl").map(|_| ServiceManager::Systemd);
         let launchd = || find("launchctl").map(|_| ServiceManager::Launchd);
         if cfg!(target_os = "macos") { launchd().or_else(systemd) } else { systemd().or_else(launchd) }
     }
 
-    /// Does it answer for this user? The reason why not.
+    /// Checks that the manager answers for this user.
+    ///
+    /// # Errors
+    /// A message with the reason and the remedy.
     pub(crate) fn answers(self) -> Result<(), String> {
         match self {
-            ServiceManager::Systemd => asked("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
+            ServiceManager::Systemd => query("systemctl", &["--user", "show-environment"]).map(drop).map_err(|why| {
                 format!("systemd does not answer for this user ({why}); log in on a terminal of your own, or run loginctl enable-linger")
             }),
             ServiceManager::Launchd => Ok(()),
         }
     }
 
-    /// Is the service in its hands already?
+    /// Returns true if the service is loaded and listening.
     pub(crate) fn is_active(self) -> bool {
         match self {
-            ServiceManager::Systemd => asked("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
-            ServiceManager::Launchd => asked("launchctl", &["print", &agent_target()]).is_ok(),
+            ServiceManager::Systemd => query("systemctl", &["--user", "is-active", "--quiet", "iaid.socket"]).is_ok(),
+            ServiceManager::Launchd => query("launchctl", &["print", &agent_target()]).is_ok(),
         }
     }
 
-    /// Will it start the service at the next login, too?
+    /// Returns true if the service is started at the next login.
     pub(crate) fn is_enabled(self) -> bool {
         match self {
-            ServiceManager::Systemd => asked("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
+            ServiceManager::Systemd => query("systemctl", &["--user", "is-enabled", "--quiet", "iaid.socket"]).is_ok(),
             ServiceManager::Launchd => true,
         }
     }
 
-    /// The program that its files start, where they are there.
+    /// Returns the program that the unit or agent file starts, if there is one.
     pub(crate) fn program(self, home: &Path) -> Option<PathBuf> {
         let name = match self {
             ServiceManager::Systemd => "iaid.service".to_owned(),
             ServiceManager::Launchd => format!("{AGENT_NAME}.plist"),
         };
-        let text = files::text(&self.folder(home).join(name), UNIT_BYTES).ok()??;
+        let text = files::text(&self.folder(home).join(name), MAX_UNIT_BYTES).ok()??;
         program_in(&text)
     }
 
-    /// Its files.
+    /// Returns the unit or agent files for this program.
     pub(crate) fn files(self, home: &Path, call: &Invocation, sandbox: Sandbox) -> Vec<ServiceFile> {
         let file = |path: PathBuf, text| ServiceFile { path, text };
         match self {
@@ -121,10 +124,10 @@ impl ServiceManager {
         }
     }
 
-    /// Starts it from its files, for good.
+    /// Starts the service from its files and enables it.
     ///
     /// # Errors
-    /// What the manager says.
+    /// The message of the service manager.
     pub(crate) fn start(self, home: &Path) -> Result<(), String> {
         match self {
             ServiceManager::Systemd => {
@@ -133,7 +136,7 @@ impl ServiceManager {
                 run("systemctl", &["--user", "restart", "iaid.service"])
             }
             ServiceManager::Launchd => {
-                // The one that runs has other settings; where none does, there is nothing to end.
+                // Ends a running agent, which may have other settings; fails if there is none.
                 drop(run("launchctl", &["bootout", &agent_target()]));
                 let plist = self.folder(home).join(format!("{AGENT_NAME}.plist"));
                 let domain = format!("gui/{}", crate::sys::peer::own_uid());
@@ -142,17 +145,17 @@ impl ServiceManager {
         }
     }
 
-    /// Forgets a start that failed, so that the next one counts for itself.
+    /// Resets a failed start, so that the next start is not refused.
     pub(crate) fn forget_failure(self) {
         if self == ServiceManager::Systemd {
             drop(run("systemctl", &["--user", "reset-failed", "iaid.service"]));
         }
     }
 
-    /// Ends it, before its files go.
+    /// Stops and disables the service, before its files are removed.
     ///
     /// # Errors
-    /// What the manager says.
+    /// The message of the service manager.
     pub(crate) fn stop(self) -> Result<(), String> {
         match self {
             ServiceManager::Systemd => run("systemctl", &["--user", "disable", "--now", "iaid.socket", "iaid.service"]),
@@ -160,7 +163,7 @@ impl ServiceManager {
         }
     }
 
-    /// Takes note that its files have gone.
+    /// Makes the manager reload its files, after they were removed.
     pub(crate) fn reload(self) {
         if self == ServiceManager::Systemd {
             drop(run("systemctl", &["--user", "daemon-reload"]));
@@ -168,30 +171,29 @@ impl ServiceManager {
     }
 }
 
-/// Is a text one of the service's files, whichever release wrote it?
+/// Returns true if the text is a unit or agent file of this program, of any release.
 pub(crate) fn is_ours(text: &str) -> bool {
     [SOCKET_UNIT, SERVICE_UNIT].iter().any(|unit| text.lines().next() == unit.lines().next())
         || text.contains(AGENT_NAME)
 }
 
-/// Is this a machine without a screen, on which the user's services end with the session? Then it says how
-/// to let them stay.
-pub(crate) fn ends_with_the_session() -> bool {
+/// Returns true if this machine has no display and the user's services end at logout.
+pub(crate) fn ends_at_logout() -> bool {
     let has = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_headless = !has("DISPLAY") && !has("WAYLAND_DISPLAY") && find("loginctl").is_some();
     let user = crate::sys::peer::own_uid().to_string();
-    is_headless && asked("loginctl", &["show-user", &user, "--property=Linger"]).is_ok_and(|said| said.contains("=no"))
+    is_headless && query("loginctl", &["show-user", &user, "--property=Linger"]).is_ok_and(|said| said.contains("=no"))
 }
 
-/// Lets the user's services stay.
+/// Keeps the user's services running after logout.
 ///
 /// # Errors
-/// What loginctl says.
-pub(crate) fn stay() -> Result<(), String> {
+/// The message of loginctl.
+pub(crate) fn enable_linger() -> Result<(), String> {
     run("loginctl", &["enable-linger"])
 }
 
-/// A program that `PATH` leads to.
+/// Returns the path of an executable in `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path: OsString = env::var_os("PATH")?;
     env::split_paths(&path)
@@ -222,7 +224,7 @@ fn service_unit(call: &Invocation, sandbox: Sandbox) -> String {
     text
 }
 
-/// A path as a word of systemd's: systemd.syntax(7) and, for `$`, systemd.service(5).
+/// Quotes a path as a word in a unit, by systemd.syntax(7) and, for `$`, systemd.service(5).
 fn unit_word(path: &Path) -> String {
     let mut word = String::from("\"");
     for c in path.to_string_lossy().chars() {
@@ -263,7 +265,7 @@ fn agent_target() -> String {
     format!("gui/{}/{AGENT_NAME}", crate::sys::peer::own_uid())
 }
 
-/// The program in a unit's `ExecStart=` or an agent's first argument.
+/// Returns the program in a unit's `ExecStart=` or an agent's first argument.
 fn program_in(text: &str) -> Option<PathBuf> {
     let start = text.lines().find_map(|line| line.strip_prefix("ExecStart="));
     let plist = || text.split_once("<key>ProgramArguments</key>")?.1.split_once("<string>")?.1.split_once("</string>");
@@ -280,11 +282,11 @@ fn program_in(text: &str) -> Option<PathBuf> {
 }
 
 fn run(program: &str, args: &[&str]) -> Result<(), String> {
-    output(program, args, ACT).map(drop)
+    output(program, args, ACTION_TIMEOUT).map(drop)
 }
 
-fn asked(program: &str, args: &[&str]) -> Result<String, String> {
-    output(program, args, ANSWER)
+fn query(program: &str, args: &[&str]) -> Result<String, String> {
+    output(program, args, QUERY_TIMEOUT)
 }
 
 fn output(program: &str, args: &[&str], limit: Duration) -> Result<String, String> {
@@ -292,7 +294,7 @@ fn output(program: &str, args: &[&str], limit: Duration) -> Result<String, Strin
     if said.status.success() {
         return Ok(said.out);
     }
-    let why = said.err.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("it does not say why").to_owned();
+    let why = said.err.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no error message").to_owned();
     Err(format!("{program} {}: {why}", args.join(" ")))
 }
 
@@ -305,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn units_have_this_programs_path_and_the_sandbox_that_is_wanted() {
+    fn units_have_the_programs_path_and_the_chosen_sandbox() {
         let full = service_unit(&call(None), Sandbox::Full);
         assert!(full.contains("\nExecStart=\"/o p/iaid\" serve\n"), "{full}");
         for line in ["PrivateNetwork=yes", "ProtectSystem=strict", "NoNewPrivileges=yes", "MemoryMax=128M"] {
@@ -327,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_has_no_place_left_to_fill_in() {
+    fn the_agent_has_no_placeholders_left() {
         let text = agent("/Users/a & b".as_ref(), &call(Some("/s")));
         assert!(!text.contains("USER") && text.contains("<string>/o p/iaid</string>"), "{text}");
         assert!(text.contains("<string>/Users/a &amp; b/.iai-mcp/.daemon.sock</string>"), "{text}");

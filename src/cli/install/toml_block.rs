@@ -1,13 +1,13 @@
-//! A marked block at the end of a TOML file, which can be taken out again. Pure.
+//! Adds a marked block at the end of a TOML file and removes it again. Pure.
 //!
-//! It knows as little of TOML as is needed to see whether a table is there already: comments, strings,
-//! headers and keys. The block is tables alone, so it may stand behind whatever is in the file.
+//! The parser handles only what is needed to see whether a table exists already: comments, strings, headers and keys.
+//! The block has only tables, so it is valid after any content.
 
-/// First and last line of what is written.
+/// First and last line of the block.
 const BEGIN: &str = "# >>> written by iaid install; iaid uninstall removes it";
 const END: &str = "# <<< end of iaid";
 
-/// The text with this block, in the place of the one that is there. `lines` end in a newline.
+/// Returns the text with a block of these lines, replacing an earlier block. `lines` ends in a newline.
 pub(crate) fn with(text: &str, lines: &str) -> String {
     let mut text = without(text);
     if !text.is_empty() && !text.ends_with('\n') {
@@ -16,7 +16,7 @@ pub(crate) fn with(text: &str, lines: &str) -> String {
     text + BEGIN + "\n" + lines + END + "\n"
 }
 
-/// The text without the block.
+/// Returns the text without the block.
 pub(crate) fn without(text: &str) -> String {
     let Some(start) = line_start(text, BEGIN) else { return text.to_owned() };
     let rest = &text[start..];
@@ -27,8 +27,8 @@ pub(crate) fn without(text: &str) -> String {
     text[..start].to_owned() + &rest[end..]
 }
 
-/// Does the file say something about `table.key`, be it as `[table.key]`, `table.key.x = …` or as a member of
-/// `[table]`? Or about `table` itself in a form that no header may add to?
+/// Returns true if the file defines `table.key`, as `[table.key]`, as `table.key.x = …` or as a member of `[table]`, or
+/// defines `table` in a form that no header can extend.
 pub(crate) fn mentions(text: &str, table: &str, key: &str) -> bool {
     assignments(text).any(|(path, value)| {
         let names: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -36,7 +36,7 @@ pub(crate) fn mentions(text: &str, table: &str, key: &str) -> bool {
     })
 }
 
-/// The string at a path, where one stands there in one line.
+/// Returns the string at a path, if it is on one line.
 pub(crate) fn string(text: &str, path: &[&str]) -> Option<String> {
     let (_, value) = assignments(text).find(|(names, _)| names == path)?;
     match value.strip_prefix('\'') {
@@ -46,7 +46,7 @@ pub(crate) fn string(text: &str, path: &[&str]) -> Option<String> {
     }
 }
 
-/// Headers, with no value, and keys with theirs, each by its whole path.
+/// Returns the headers (with an empty value) and the keys with their values, each with its full path.
 fn assignments(text: &str) -> impl Iterator<Item = (Vec<String>, &str)> {
     let mut header: Vec<String> = Vec::new();
     statements(text).into_iter().map(move |statement| match statement.strip_prefix('[') {
@@ -65,7 +65,7 @@ fn line_start(text: &str, line: &str) -> Option<usize> {
     text.match_indices(line).map(|(at, _)| at).find(|at| *at == 0 || text[..*at].ends_with('\n'))
 }
 
-/// The lines on which a header or a key stands, without those inside strings and arrays of several lines.
+/// Returns the lines with a header or a key, without those inside multi-line strings and arrays.
 fn statements(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let (mut depth, mut quote) = (0_i32, "");
@@ -95,7 +95,7 @@ fn statements(text: &str) -> Vec<&str> {
             }
             rest = &rest[taken..];
         }
-        // Only a string of several lines goes beyond its own.
+        // Only multi-line strings continue on the next line.
         if quote.len() == 1 {
             quote = "";
         }
@@ -103,7 +103,7 @@ fn statements(text: &str) -> Vec<&str> {
     found
 }
 
-/// Key and value of `key = value`.
+/// Splits `key = value`.
 fn split_key(statement: &str) -> (&str, &str) {
     let mut quote = None;
     for (at, c) in statement.char_indices() {
@@ -117,7 +117,7 @@ fn split_key(statement: &str) -> (&str, &str) {
     (statement, "")
 }
 
-/// `a . "b" . c` in parts.
+/// Splits `a . "b" . c` into its parts.
 fn path(dotted: &str) -> Vec<String> {
     let (mut parts, mut part, mut quote) = (Vec::new(), String::new(), None);
     for c in dotted.chars() {
@@ -140,7 +140,7 @@ mod tests {
     const BLOCK: &str = "[mcp_servers.iaid]\ncommand = \"/b/iaid\"\n";
 
     #[test]
-    fn a_block_comes_in_once_and_goes_without_a_trace() {
+    fn adding_is_idempotent_and_removing_restores_the_text() {
         for text in ["", "model = \"m\"\n", "[a]\nb = 1\n\n", "# only a comment\n"] {
             let once = with(text, BLOCK);
             assert!(once.starts_with(text) && once.contains(BLOCK), "{once}");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_seen_in_every_form_and_in_no_string() {
+    fn a_table_is_found_in_every_form_but_not_in_strings() {
         for (text, want) in [
             ("[mcp_servers.iaid]\ncommand = \"x\"", true),
             ("  [ mcp_servers . \"iaid\" ] # mine", true),
