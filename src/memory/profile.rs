@@ -1,8 +1,8 @@
-//! `profile_get` and `profile_set`: eleven knobs by which a user says how the assistant should
-//! remember and speak.
+//! The profile: eleven knobs by which a user sets how the assistant remembers and speaks.
 //!
-//! The store has what was set; a snapshot in memory, with all answers ready made, is what is read. Only
-//! the writer's thread changes the snapshot, and only after the commit.
+//! Table `profile` holds the knobs that were set. [`SharedProfile`] holds a snapshot of all knobs, typed and with the
+//! results of `profile_get` rendered, so that a read needs no database. Only the writer's thread replaces the snapshot,
+//! and only after the commit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,17 +15,27 @@ use crate::memory::store::error::StoreError;
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 pub(crate) const VALUE_BYTES: usize = 16 << 10;
 
-/// What a knob may be set to.
+/// Characters of a refused value that its error quotes. Picked.
+const QUOTED_CHARS: usize = 60;
+
+/// Knobs that change nothing here; the session briefing passes them on to the assistant.
+const ASSISTANT_KNOBS: [&str; 5] =
+    ["dunn_quadrant", "demand_avoidance_tolerance", "masking_off", "inertia_awareness", "camouflaging_relaxation"];
+
+/// The values that a knob accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KnobKind {
+    /// One of these strings.
     Choice(&'static [&'static str]),
+    /// A boolean.
     Switch,
     /// A number from 0 to 1.
     Share,
-    /// Domains, and a share for each.
+    /// An object: for each domain a number from 0 to 1.
     Shares,
 }
 
+/// A knob and its default.
 pub(crate) struct Knob {
     pub(crate) name: &'static str,
     pub(crate) kind: KnobKind,
@@ -33,7 +43,7 @@ pub(crate) struct Knob {
     pub(crate) default: &'static str,
 }
 
-/// Sorted by name.
+/// All knobs, sorted by name.
 pub(crate) const KNOBS: [Knob; 11] = [
     knob("camouflaging_relaxation", KnobKind::Share, "0.0"),
     knob(
@@ -60,56 +70,128 @@ const fn knob(name: &'static str, kind: KnobKind, default: &'static str) -> Knob
     Knob { name, kind, default }
 }
 
-/// The knobs at one moment.
-#[derive(Debug)]
-pub(crate) struct Profile {
-    live: Map<String, Value>,
-    /// The result of `profile_get` without a knob.
-    pub(crate) all: Vec<u8>,
-    /// The result of each knob, in the order of [`KNOBS`].
-    pub(crate) each: Vec<Vec<u8>>,
+/// The knob `literal_preservation`: how literally quoted words of a cue are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Literalness {
+    /// A cue that quotes is answered by episodic records alone; those with the quoted words come first.
+    Strong,
+    /// Records with the quoted words come first, whatever their tier.
+    Medium,
+    /// Quoted words count as other words do, with a boost.
+    Loose,
 }
 
-/// The knobs as they are now, for many readers.
+/// The knob `wake_depth`: how much of the briefing a session is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum WakeDepth {
+    Minimal,
+    Standard,
+    Deep,
+}
+
+impl WakeDepth {
+    /// Returns the depth of this name.
+    pub(crate) fn named(name: &str) -> Option<WakeDepth> {
+        [WakeDepth::Minimal, WakeDepth::Standard, WakeDepth::Deep].into_iter().find(|depth| depth.name() == name)
+    }
+
+    /// Returns the name on the wire.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            WakeDepth::Minimal => "minimal",
+            WakeDepth::Standard => "standard",
+            WakeDepth::Deep => "deep",
+        }
+    }
+}
+
+/// A snapshot of the knobs.
 #[derive(Debug)]
-pub(crate) struct Profiles {
+pub(crate) struct Profile {
+    /// `literal_preservation`.
+    pub(crate) literal: Literalness,
+    /// `wake_depth`.
+    pub(crate) wake_depth: WakeDepth,
+    /// `scene_construction_scaffold`: hits carry `_scene_hint`.
+    pub(crate) scene_hints: bool,
+    /// `task_support` is `cued_recognition`: hits name adjacent records.
+    pub(crate) adjacent: bool,
+    /// `interest_boost`, 0 to 1.
+    pub(crate) interest: f64,
+    /// `monotropism_depth`: the domains with a depth over 0, at most 1, the deepest first.
+    pub(crate) domains: Vec<(String, f64)>,
+    /// [`ASSISTANT_KNOBS`] in one line, each with its value.
+    pub(crate) assistant_line: String,
+    /// The result of `profile_get` without a knob, as JSON.
+    pub(crate) all: Vec<u8>,
+    /// The result of `profile_get` for each knob, as JSON, in the order of [`KNOBS`].
+    pub(crate) each: Vec<Vec<u8>>,
+    live: Map<String, Value>,
+}
+
+/// The current snapshot, shared by all threads.
+#[derive(Debug)]
+pub(crate) struct SharedProfile {
     current: RwLock<Arc<Profile>>,
-    /// How often one was set.
+    /// How often a knob was set.
     sets: AtomicU64,
 }
 
-/// The knobs as one thread has seen them last. As long as nobody sets one, threads that ask all the time write to
-/// nothing that others read.
+/// One thread's copy of the snapshot. While no knob is set, [`SharedProfile::cached`] writes to no memory that threads
+/// share.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct ProfileCache {
     profile: Arc<Profile>,
     sets: u64,
 }
 
 impl Profile {
     fn new(live: Map<String, Value>) -> Profile {
-        let text = |result: Value| result.to_string().into_bytes();
-        let one = |knob: &Knob| text(json!({"knob": knob.name, "value": live.get(knob.name)}));
+        let text = |knob: &str| live.get(knob).and_then(Value::as_str).unwrap_or_default();
+        let json = |result: Value| result.to_string().into_bytes();
+        let one = |knob: &Knob| json(json!({"knob": knob.name, "value": live.get(knob.name)}));
         Profile {
-            all: text(json!({"live": &live, "deferred": {}, "total_knobs": KNOBS.len()})),
+            literal: match text("literal_preservation") {
+                "loose" => Literalness::Loose,
+                "medium" => Literalness::Medium,
+                _ => Literalness::Strong,
+            },
+            wake_depth: WakeDepth::named(text("wake_depth")).unwrap_or(WakeDepth::Minimal),
+            scene_hints: live.get("scene_construction_scaffold") == Some(&Value::Bool(true)),
+            adjacent: text("task_support") != "blank_recall",
+            interest: live.get("interest_boost").and_then(Value::as_f64).unwrap_or(0.0),
+            domains: domains(&live),
+            assistant_line: assistant_line(&live),
+            all: json(json!({"live": &live, "deferred": {}, "total_knobs": KNOBS.len()})),
             each: KNOBS.iter().map(one).collect(),
             live,
         }
     }
-
-    /// The value of a knob, or null where there is none of this name.
-    pub(crate) fn value(&self, name: &str) -> &Value {
-        self.live.get(name).unwrap_or(&Value::Null)
-    }
 }
 
-impl Profiles {
-    /// Reads what was set from the store. A value that this release cannot take is left in the store and
-    /// its default used.
+fn domains(live: &Map<String, Value>) -> Vec<(String, f64)> {
+    let depths = live.get("monotropism_depth").and_then(Value::as_object).into_iter().flatten();
+    let mut domains: Vec<(String, f64)> =
+        depths.filter_map(|(name, depth)| Some((name.clone(), depth.as_f64().filter(|depth| *depth > 0.0)?))).collect();
+    domains.sort_by(|a, b| b.1.total_cmp(&a.1));
+    domains
+}
+
+fn assistant_line(live: &Map<String, Value>) -> String {
+    let described = ASSISTANT_KNOBS.map(|knob| match &live[knob] {
+        Value::String(text) => format!("{knob} {text}"),
+        value => format!("{knob} {value}"),
+    });
+    described.join("; ")
+}
+
+impl SharedProfile {
+    /// Loads the knobs that were set. A stored value that this release does not accept stays in the store, and the
+    /// knob has its default.
     ///
     /// # Errors
-    /// See [`StoreError`].
-    pub(crate) fn load(connection: &Connection) -> Result<Profiles, StoreError> {
+    /// Any [`StoreError`] of reading table `profile`.
+    pub(crate) fn load(connection: &Connection) -> Result<SharedProfile, StoreError> {
         let default = |knob: &Knob| serde_json::from_str(knob.default).unwrap_or(Value::Null);
         let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), default(knob))).collect();
         let mut rows = connection.prepare("SELECT knob, value FROM profile")?;
@@ -119,29 +201,29 @@ impl Profiles {
             let taken = find(&name).and_then(|knob| check(knob.kind, serde_json::from_str(&value).ok()?).ok());
             match taken {
                 Some(value) => drop(live.insert(name, value)),
-                None => log::warn!("the store's profile has '{name}' set to {value}, which is unknown here"),
+                None => log::warn!("profile: ignored '{name}' = {value}: this release does not accept it"),
             }
         }
-        Ok(Profiles { current: RwLock::new(Arc::new(Profile::new(live))), sets: AtomicU64::new(0) })
+        Ok(SharedProfile { current: RwLock::new(Arc::new(Profile::new(live))), sets: AtomicU64::new(0) })
     }
 
-    /// The knobs as they are now.
+    /// Returns the current snapshot.
     pub(crate) fn current(&self) -> Arc<Profile> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// As [`Profiles::current`], for a thread that has `seen` them before.
-    pub(crate) fn look<'s>(&self, seen: &'s mut Option<Seen>) -> &'s Profile {
+    /// Returns the current snapshot out of this thread's `cache`, renewing the cache if a knob was set since.
+    pub(crate) fn cached<'c>(&self, cache: &'c mut Option<ProfileCache>) -> &'c Profile {
         let sets = self.sets.load(Ordering::Acquire);
-        let seen = match seen.take() {
-            Some(known) if known.sets == sets => seen.insert(known),
-            // Counted before it is read: one that is set meanwhile is read again.
-            _ => seen.insert(Seen { profile: self.current(), sets }),
+        let cache = match cache.take() {
+            Some(known) if known.sets == sets => cache.insert(known),
+            // The count is read before the snapshot: a knob set in between makes the next call read again.
+            _ => cache.insert(ProfileCache { profile: self.current(), sets }),
         };
-        &seen.profile
+        &cache.profile
     }
 
-    /// Makes a value known that was committed. On the writer's thread alone.
+    /// Publishes a knob's value. Call on the writer's thread only, after the commit.
     pub(crate) fn set(&self, knob: &str, value: Value) {
         let mut live = self.current().live.clone();
         live.insert(knob.to_owned(), value);
@@ -151,7 +233,11 @@ impl Profiles {
     }
 }
 
-/// The knob of this name and its value as it is kept, or why it is refused. `text` is JSON.
+/// Returns the knob of this name and the value to store. `text` is JSON.
+///
+/// # Errors
+/// The reason of the refusal: an unknown knob, over [`VALUE_BYTES`], malformed JSON, or a value that the knob does not
+/// accept.
 pub(crate) fn accept(name: &str, text: &str) -> Result<(&'static str, Value), String> {
     let knob = find(name).ok_or("unknown knob")?;
     if text.len() > VALUE_BYTES {
@@ -161,11 +247,15 @@ pub(crate) fn accept(name: &str, text: &str) -> Result<(&'static str, Value), St
     Ok((knob.name, check(knob.kind, value)?))
 }
 
+/// Returns the knob of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Knob> {
     KNOBS.iter().find(|knob| knob.name == name)
 }
 
-/// The value as it is kept, or why it is refused.
+/// Returns the value to store; numbers become floats.
+///
+/// # Errors
+/// The reason of the refusal, where a knob of this kind does not accept the value.
 pub(crate) fn check(kind: KnobKind, value: Value) -> Result<Value, String> {
     match (kind, value) {
         (KnobKind::Choice(names), Value::String(name)) if names.contains(&name.as_str()) => Ok(Value::String(name)),
@@ -190,20 +280,54 @@ fn share(value: &Value) -> Result<Value, String> {
     number.map(Value::Number).ok_or_else(|| format!("{} is no number from 0 to 1", short(value)))
 }
 
-/// A value in a sentence: its first characters tell enough.
+/// Returns the value as JSON, cut to [`QUOTED_CHARS`].
 fn short(value: &Value) -> String {
     let text = value.to_string();
-    match text.char_indices().nth(60) {
+    match text.char_indices().nth(QUOTED_CHARS) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
 }
 
+/// Returns the kind as the `schema` of a refusal.
 pub(crate) fn schema(kind: KnobKind) -> String {
     match kind {
         KnobKind::Choice(names) => format!("enum:{}", names.join("|")),
         KnobKind::Switch => "bool".into(),
         KnobKind::Share => "float_range:0.0..1.0".into(),
         KnobKind::Shares => "dict:str:float_range:0.0..1.0".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_support::Bench;
+
+    #[test]
+    fn typed_fields_have_the_defaults_and_follow_each_set() {
+        let bench = Bench::new();
+        let typed = |bench: &Bench| {
+            let now = bench.memory.profiles.current();
+            (now.literal, now.wake_depth, now.scene_hints, now.adjacent, now.interest, now.domains.clone())
+        };
+        let unset = (Literalness::Strong, WakeDepth::Minimal, true, true, 0.0, Vec::new());
+        assert_eq!(typed(&bench), unset);
+        for (knob, value) in [
+            ("literal_preservation", json!("loose")),
+            ("wake_depth", json!("deep")),
+            ("scene_construction_scaffold", json!(false)),
+            ("task_support", json!("blank_recall")),
+            ("interest_boost", json!(0.5)),
+            ("monotropism_depth", json!({"boats": 0.2, "none": 0, "trains": 1})),
+            ("masking_off", json!(false)),
+        ] {
+            assert_eq!(bench.ok("profile_set", json!({"knob": knob, "value": value}))["status"], "ok");
+        }
+        let domains = vec![("trains".to_owned(), 1.0), ("boats".to_owned(), 0.2)];
+        assert_eq!(typed(&bench), (Literalness::Loose, WakeDepth::Deep, false, false, 0.5, domains));
+        let line = "dunn_quadrant neutral; demand_avoidance_tolerance collaborative; masking_off false; \
+                    inertia_awareness false; camouflaging_relaxation 0.0";
+        assert_eq!(bench.memory.profiles.current().assistant_line, line);
     }
 }

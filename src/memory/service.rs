@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile::{self, Profiles};
+use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::error::StoreError;
@@ -25,7 +25,7 @@ pub struct Memory {
     /// The database in it.
     pub(crate) path: Arc<Path>,
     clock: fn() -> UnixMicros,
-    pub(crate) profiles: Arc<Profiles>,
+    pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
     pub(crate) news: Arc<ChangeTracker>,
     pub(crate) gate: MaintenanceLock,
@@ -39,7 +39,7 @@ pub struct Memory {
 #[derive(Debug)]
 pub struct Worker {
     pub(crate) path: Arc<Path>,
-    pub(crate) profile: Option<profile::Seen>,
+    pub(crate) profile: Option<ProfileCache>,
     pub(crate) reader: Option<Reader>,
 }
 
@@ -55,7 +55,7 @@ impl Memory {
     pub(crate) fn open_with(folder: &Path, clock: fn() -> UnixMicros) -> Result<Memory, OpenError> {
         let store = open::open(folder)?;
         let failed = |fault: StoreError| OpenError::from_fault(&store.path, fault);
-        let profiles = Arc::new(Profiles::load(&store.connection).map_err(failed)?);
+        let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let news = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();

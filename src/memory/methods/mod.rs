@@ -213,7 +213,7 @@ static METHODS: &[Method] = &[
         result: &["live", "deferred", "total_knobs", "knob", "value", "status"],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
-            profile::profile_get(memory.profiles.look(&mut worker.profile), params, reply);
+            profile::profile_get(memory.profiles.cached(&mut worker.profile), params, reply);
         },
     },
     Method {

@@ -1,4 +1,4 @@
-//! `profile_get` and `profile_set`.
+//! `profile_get` and `profile_set`: read and set the profile's knobs.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::profile::{KNOBS, Profile, Profiles, VALUE_BYTES, check, find, schema};
+use crate::memory::profile::{KNOBS, Profile, SharedProfile, VALUE_BYTES, check, find, schema};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// Answers `profile_get`, without the database.
+/// Answers `profile_get` out of the snapshot, without the database.
 pub(crate) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
     match params.string_opt("knob") {
         Ok(None) => reply.send_json(Ok(&profile.all)),
@@ -23,19 +23,20 @@ pub(crate) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'
     }
 }
 
-/// Answers `profile_set`: at once if it is refused, else after the commit.
-pub(crate) fn profile_set(profiles: &Arc<Profiles>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
+/// Answers `profile_set`: a refusal at once, success after the commit.
+pub(crate) fn profile_set(profiles: &Arc<SharedProfile>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
     match read(params) {
         Ok(Ok((knob, value))) => {
-            writer.submit(Box::new(Set { profiles: profiles.clone(), knob, value, reply: reply.later() }))
+            writer.submit(Box::new(SetKnob { profiles: profiles.clone(), knob, value, reply: reply.later() }))
         }
         Ok(Err(refused)) => reply.send(Ok(refused)),
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
+/// The result of a refused `profile_set`.
 #[derive(Serialize)]
-struct Refused {
+struct Refusal {
     status: &'static str,
     reason: String,
     knob: String,
@@ -43,12 +44,16 @@ struct Refused {
     schema: Option<String>,
 }
 
-fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refused>, CallError> {
+/// Returns the knob and the value to store, or the refusal.
+///
+/// # Errors
+/// -32602 where a param is missing, has the wrong type or is no JSON.
+fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refusal>, CallError> {
     let name = params.string("knob")?;
     let text = params.raw("value").ok_or_else(|| CallError::missing("value"))?;
     let Some(knob) = find(&name) else {
         let reason = "unknown knob".into();
-        return Ok(Err(Refused { status: "error", reason, knob: name.into_owned(), schema: None }));
+        return Ok(Err(Refusal { status: "error", reason, knob: name.into_owned(), schema: None }));
     };
     let value = if text.len() > VALUE_BYTES {
         Err(format!("the value has {} bytes of JSON, at most {VALUE_BYTES} are kept", text.len()))
@@ -56,7 +61,7 @@ fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refused>, C
         let value = serde_json::from_str(text).map_err(|error| CallError::invalid("value", error))?;
         check(knob.kind, value)
     };
-    Ok(value.map(|value| (knob.name, value)).map_err(|reason| Refused {
+    Ok(value.map(|value| (knob.name, value)).map_err(|reason| Refusal {
         status: "error",
         reason,
         knob: knob.name.into(),
@@ -64,16 +69,17 @@ fn read(params: &Params<'_>) -> Result<Result<(&'static str, Value), Refused>, C
     }))
 }
 
-struct Set {
-    profiles: Arc<Profiles>,
+/// Stores a knob's value and publishes it after the commit.
+struct SetKnob {
+    profiles: Arc<SharedProfile>,
     knob: &'static str,
     value: Value,
     reply: LateReply,
 }
 
-impl WriteJob for Set {
+impl WriteJob for SetKnob {
     fn weight(&self) -> usize {
-        size_of::<Set>() + VALUE_BYTES
+        size_of::<SetKnob>() + VALUE_BYTES
     }
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
@@ -84,7 +90,7 @@ impl WriteJob for Set {
     }
 
     fn done(self: Box<Self>, outcome: Result<(), CallError>) {
-        let Set { profiles, knob, value, reply } = *self;
+        let SetKnob { profiles, knob, value, reply } = *self;
         if outcome.is_ok() {
             profiles.set(knob, value.clone());
         }
@@ -121,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_set_is_read_at_once_and_after_a_restart() {
+    fn a_value_is_read_back_at_once_and_after_a_restart() {
         let mut bench = Bench::new();
         let sets = [
             ("monotropism_depth", json!({"код": 1, "music": 0.25}), json!({"код": 1.0, "music": 0.25})),
@@ -142,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_the_schema() {
+    fn an_invalid_value_is_refused_with_the_schema() {
         let bench = Bench::new();
         for (knob, value, reason, schema) in [
             (
@@ -195,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_value_that_is_unknown_here_is_left_and_passed_over() {
+    fn an_unknown_stored_value_is_kept_and_ignored() {
         let mut bench = Bench::new();
         bench
             .sql("INSERT INTO profile VALUES ('wake_depth', '\"eternal\"'), ('later_knob', '1'), ('masking_off', '{')");

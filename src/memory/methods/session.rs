@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
@@ -16,7 +16,7 @@ use crate::memory::graph::contradictions;
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::bounded_string;
-use crate::memory::profile::Profile;
+use crate::memory::profile::{Profile, WakeDepth};
 use crate::memory::session::briefing::{self, Briefing};
 use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::reader::Reader;
@@ -34,10 +34,6 @@ const ALL_TOKENS: usize = 2000;
 const DYNAMIC_TOKENS: usize = 1000;
 
 const BREAKPOINT: &str = "--<cache-breakpoint>--";
-
-/// Knobs that change nothing here but are told to the assistant.
-const TOLD: [&str; 5] =
-    ["dunn_quadrant", "demand_avoidance_tolerance", "masking_off", "inertia_awareness", "camouflaging_relaxation"];
 
 /// Contradictions that are counted.
 const PENDING: usize = 100;
@@ -62,36 +58,10 @@ pub(crate) struct Payload {
     wake_depth: &'static str,
 }
 
-/// How much a session is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Depth {
-    Minimal,
-    Standard,
-    Deep,
-}
-
-impl Depth {
-    fn of(profile: &Profile) -> Depth {
-        profile.value("wake_depth").as_str().and_then(Depth::named).unwrap_or(Depth::Minimal)
-    }
-
-    /// The param `wake_depth`: the least that the asker wants, whatever the knob says.
-    fn least(params: &Params<'_>) -> Result<Depth, CallError> {
-        let name = params.string_or("wake_depth", "minimal")?;
-        Depth::named(&name).ok_or_else(|| CallError::invalid("wake_depth", "one of minimal, standard, deep"))
-    }
-
-    fn named(name: &str) -> Option<Depth> {
-        [Depth::Minimal, Depth::Standard, Depth::Deep].into_iter().find(|depth| depth.name() == name)
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Depth::Minimal => "minimal",
-            Depth::Standard => "standard",
-            Depth::Deep => "deep",
-        }
-    }
+/// Returns the param `wake_depth`: the least depth that the caller wants, whatever the knob is set to.
+fn least_depth(params: &Params<'_>) -> Result<WakeDepth, CallError> {
+    let name = params.string_or("wake_depth", "minimal")?;
+    WakeDepth::named(&name).ok_or_else(|| CallError::invalid("wake_depth", "one of minimal, standard, deep"))
 }
 
 /// Answers `session_start_payload`; that the session has started is written afterwards.
@@ -107,12 +77,12 @@ pub(crate) fn start(
 ) -> Result<Payload, CallError> {
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
     let project = bounded_string(params, "project", "", PROJECT_BYTES)?;
-    let depth = Depth::least(params)?.max(Depth::of(profile));
+    let depth = least_depth(params)?.max(profile.wake_depth);
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
     let is_empty = !connection.prepare_cached("SELECT 1 FROM record LIMIT 1")?.exists([])?;
     let payload = if is_empty {
-        let wake_depth = Depth::Minimal.name();
+        let wake_depth = WakeDepth::Minimal.name();
         let empty = Payload { breakpoint_marker: BREAKPOINT, wake_depth, ..Payload::default() };
         Payload { total_dynamic_tokens: DYNAMIC_TOKENS, ..empty }
     } else {
@@ -149,7 +119,7 @@ pub(crate) fn start(
     Ok(payload)
 }
 
-fn payload(wake: &Briefing, (profile, depth): (&Profile, Depth), session: &str, pending: usize) -> Payload {
+fn payload(wake: &Briefing, (profile, depth): (&Profile, WakeDepth), session: &str, pending: usize) -> Payload {
     let identity: String = wake.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
     let session: String = session.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).take(8).collect();
     let handle = digest([&*identity, &session, &wake.label, &pending.to_string()].join("\u{1f}").as_bytes());
@@ -163,7 +133,7 @@ fn payload(wake: &Briefing, (profile, depth): (&Profile, Depth), session: &str, 
         wake_depth: depth.name(),
         ..Payload::default()
     };
-    if depth != Depth::Minimal {
+    if depth != WakeDepth::Minimal {
         payload.l0 = within(&identity_lines(wake, profile), IDENTITY_TOKENS, &mut 0);
         payload.l1 = within(&wake.facts, FACTS_TOKENS, &mut 0);
         payload.l2.clone_from(&wake.topics);
@@ -172,18 +142,14 @@ fn payload(wake: &Briefing, (profile, depth): (&Profile, Depth), session: &str, 
         let left = ALL_TOKENS.saturating_sub(used);
         let mut rich = 0;
         payload.rich_club =
-            within(&wake.rich, if depth == Depth::Deep { left } else { left.min(STANDARD_TOKENS) }, &mut rich);
+            within(&wake.rich, if depth == WakeDepth::Deep { left } else { left.min(STANDARD_TOKENS) }, &mut rich);
         payload.total_cached_tokens = used + rich;
     }
     payload
 }
 
 fn identity_lines(wake: &Briefing, profile: &Profile) -> Vec<String> {
-    let told = TOLD.map(|knob| match profile.value(knob) {
-        Value::String(text) => format!("{knob} {text}"),
-        value => format!("{knob} {value}"),
-    });
-    let mut lines = vec![told.join("; ")];
+    let mut lines = vec![profile.assistant_line.clone()];
     if !wake.identity.is_empty() {
         lines.insert(0, wake.identity.clone());
     }
@@ -266,6 +232,7 @@ fn metric(
 mod tests {
     use super::*;
     use crate::memory::test_support::Bench;
+    use serde_json::Value;
 
     fn started(bench: &Bench, params: Value) -> Value {
         let got = bench.ok("session_start_payload", params);

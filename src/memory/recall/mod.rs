@@ -23,10 +23,10 @@ use crate::memory::graph::links;
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params;
-use crate::memory::profile::Profile;
+use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::candidates::{Filter, Query};
 use crate::memory::recall::mode::{Mode, quoted};
-use crate::memory::recall::preferences::{Literal, Preferences};
+use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::related::{Related, SPARE};
 use crate::memory::recall::reply::{MatchReason, RecallResponse};
 use crate::memory::session::SessionState;
@@ -88,7 +88,7 @@ fn recall(
     let filter = Filter {
         since: params::time(params, "since", DateBound::Start)?,
         until: params::time(params, "until", DateBound::End)?,
-        tier: (mode == Mode::Verbatim && leaning.literal == Literal::Strong).then_some(Tier::Episodic),
+        tier: (mode == Mode::Verbatim && leaning.literal == Literalness::Strong).then_some(Tier::Episodic),
         project: (!project.is_empty()).then_some(&*project),
     };
     let query = Query {

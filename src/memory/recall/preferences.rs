@@ -6,15 +6,14 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::memory::profile::Profile;
+use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::query::WeightedQuery;
-use crate::memory::sort;
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::tokenizer;
 
 /// What quoted words add where `literal_preservation` is loose; in another spelling, half. As much as
 /// half of the question's words.
-const QUOTED: f64 = 0.4;
+const QUOTED_BOOST: f64 = 0.4;
 
 /// What `interest_boost` 1 adds to a record that [`HANGING`] others hang on; with fewer, less.
 const INTEREST: f64 = 0.3;
@@ -32,22 +31,11 @@ const DOMAINS: usize = 32;
 #[derive(Debug)]
 pub(crate) struct Preferences {
     /// How literally quoted words are meant.
-    pub(crate) literal: Literal,
+    pub(crate) literal: Literalness,
     interest: f64,
     /// The words of all domains.
     words: Option<WeightedQuery>,
     domains: Vec<Domain>,
-}
-
-/// The knob `literal_preservation`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Literal {
-    /// Who asks for exact words is given what was said, and those who have them come first.
-    Strong,
-    /// Those who have them come first, be they facts or what was said.
-    Medium,
-    /// They count as other words do, only more.
-    Loose,
 }
 
 /// A domain of `monotropism_depth`: a project, or words.
@@ -68,22 +56,8 @@ pub(crate) struct Projects(Vec<(i64, f64)>);
 impl Preferences {
     /// By the knobs as they are now.
     pub(crate) fn of(profile: &Profile) -> Preferences {
-        let literal = match profile.value("literal_preservation").as_str() {
-            Some("loose") => Literal::Loose,
-            Some("medium") => Literal::Medium,
-            _ => Literal::Strong,
-        };
-        let interest = profile.value("interest_boost").as_f64().unwrap_or(0.0);
-        let mut deep: Vec<(&String, f64)> = profile
-            .value("monotropism_depth")
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter_map(|(name, depth)| Some((name, depth.as_f64().filter(|depth| *depth > 0.0)?)))
-            .collect();
-        sort::sort_by(&mut deep, |a, b| b.1.total_cmp(&a.1));
         let (mut asked, mut domains) = (Vec::new(), Vec::new());
-        for (name, depth) in deep.into_iter().take(DOMAINS) {
+        for (name, depth) in profile.domains.iter().take(DOMAINS) {
             let own = tokenizer::query_terms(name);
             let new: Vec<_> = own.iter().filter(|one| !asked.contains(*one)).cloned().collect();
             let mut words = Vec::new();
@@ -91,11 +65,11 @@ impl Preferences {
                 asked.extend(new);
                 words = own.iter().filter_map(|one| asked.iter().position(|other| other == one)).collect();
             }
-            domains.push(Domain { name: name.clone(), line: tokenizer::index_terms(name), depth, words });
+            domains.push(Domain { name: name.clone(), line: tokenizer::index_terms(name), depth: *depth, words });
         }
         let words = (!asked.is_empty())
             .then(|| WeightedQuery::new("", asked.into_iter().map(|asked| (asked, 1.0, 1)).collect()));
-        Preferences { literal, interest, words, domains }
+        Preferences { literal: profile.literal, interest: profile.interest, words, domains }
     }
 
     /// Which projects are domains: by the whole name, or by the last part of a path.
@@ -161,20 +135,18 @@ impl Projects {
     }
 }
 
-impl Literal {
-    /// What a record gains by how it has a phrase.
-    pub(crate) fn gain(self, phrase: PhraseMatch) -> f64 {
-        match (self, phrase) {
-            (Literal::Strong | Literal::Medium, _) | (Literal::Loose, PhraseMatch::None) => 0.0,
-            (Literal::Loose, PhraseMatch::Alike) => QUOTED / 2.0,
-            (Literal::Loose, PhraseMatch::Exact) => QUOTED,
-        }
+/// Returns the boost of a record by how it has a quoted phrase.
+pub(crate) fn phrase_boost(literal: Literalness, phrase: PhraseMatch) -> f64 {
+    match (literal, phrase) {
+        (Literalness::Strong | Literalness::Medium, _) | (Literalness::Loose, PhraseMatch::None) => 0.0,
+        (Literalness::Loose, PhraseMatch::Alike) => QUOTED_BOOST / 2.0,
+        (Literalness::Loose, PhraseMatch::Exact) => QUOTED_BOOST,
     }
+}
 
-    /// The phrase by which a record comes before others, of the one that it has.
-    pub(crate) fn first(self, phrase: PhraseMatch) -> PhraseMatch {
-        if self == Literal::Loose { PhraseMatch::None } else { phrase }
-    }
+/// Returns the phrase match by which a record is ranked before others, given the match that it has.
+pub(crate) fn leading_phrase(literal: Literalness, phrase: PhraseMatch) -> PhraseMatch {
+    if literal == Literalness::Loose { PhraseMatch::None } else { phrase }
 }
 
 #[cfg(test)]

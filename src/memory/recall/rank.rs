@@ -11,7 +11,8 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use crate::memory::model::time::UnixMicros;
-use crate::memory::recall::preferences::Literal;
+use crate::memory::profile::Literalness;
+use crate::memory::recall::preferences::{leading_phrase, phrase_boost};
 use crate::memory::recall::query::{TermSet, TextMatch, WeightedQuery};
 use crate::memory::sort;
 use crate::memory::text::phrase::PhraseMatch;
@@ -139,12 +140,12 @@ pub(crate) struct ConversationOrder {
 pub(crate) struct Scorer {
     pub(crate) question: WeightedQuery,
     rules: Rules,
-    literal: Literal,
+    literal: Literalness,
 }
 
 impl Scorer {
     /// By these rules.
-    pub(crate) fn new(question: WeightedQuery, rules: Rules, literal: Literal) -> Scorer {
+    pub(crate) fn new(question: WeightedQuery, rules: Rules, literal: Literalness) -> Scorer {
         Scorer { question, rules, literal }
     }
 
@@ -169,7 +170,7 @@ impl Scorer {
                     score: sum / (1.0 + sum),
                     terms,
                     alike,
-                    phrase: self.literal.first(one.phrase),
+                    phrase: leading_phrase(self.literal, one.phrase),
                     quotes: one.phrase,
                     place: one.place,
                 };
@@ -202,7 +203,7 @@ impl Scorer {
             + flag(!reading.speaker.is_empty(), rules.speaker)
             + flag(reading.asks, rules.asks)
             + flag(reading.tells_time, rules.when)
-            + self.literal.gain(one.phrase)
+            + phrase_boost(self.literal, one.phrase)
             + one.gain
     }
 }
@@ -342,7 +343,7 @@ mod tests {
         let scorer = Scorer::new(
             WeightedQuery::new(cue, tokenizer::query_terms(cue).into_iter().map(weigh).collect()),
             rules,
-            Literal::Strong,
+            Literalness::Strong,
         );
         let candidate = |(at, (text, cue)): (usize, &(&str, &str))| Candidate {
             seq: at as i64,
@@ -495,7 +496,7 @@ mod tests {
         let scorer = Scorer::new(
             WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             RULES,
-            Literal::Strong,
+            Literalness::Strong,
         );
         let one = |seq, text: &str, is_admitted| Candidate {
             seq,
@@ -526,7 +527,7 @@ mod tests {
         let scorer = Scorer::new(
             WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             PLAIN,
-            Literal::Strong,
+            Literalness::Strong,
         );
         let one = |seq, text: &str, phrase, place| Candidate {
             seq,

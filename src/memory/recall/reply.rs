@@ -139,15 +139,13 @@ impl RecallResponse {
         profile: &Profile,
     ) -> Result<(), CallError> {
         let (found, scores) = (&bonds.found, scores(&bonds.found));
-        let has_scene = profile.value("scene_construction_scaffold") == &Value::Bool(true);
-        let has_adjacent = profile.value("task_support") != "blank_recall";
         for (i, (one, score)) in found.iter().zip(scores).enumerate() {
-            let adjacent = if has_adjacent { bonds.adjacent(one.seq) } else { &[] };
+            let adjacent = if profile.adjacent { bonds.adjacent(one.seq) } else { &[] };
             let shown = HitParts {
                 score,
                 reason: bonds.reason(one.seq, reason(one, why)),
                 adjacent_suggestions: as_ids(connection, adjacent)?,
-                has_scene,
+                has_scene: profile.scene_hints,
             };
             let Some((hit, tokens)) = shown.hit(connection, one.seq)? else { continue };
             if i > 0 && self.budget_used + tokens > budget {

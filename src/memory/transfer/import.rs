@@ -19,7 +19,7 @@ use uuid::{Builder, Uuid};
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile::Profiles;
+use crate::memory::profile::SharedProfile;
 use crate::memory::store::records::{Draft, ImportedIdentity};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
@@ -57,7 +57,7 @@ struct Refused {
 /// Answers `store_import`, after the commit.
 pub(crate) fn import(
     writer: &Writer,
-    profiles: &Arc<Profiles>,
+    profiles: &Arc<SharedProfile>,
     params: &Params<'_>,
     now: UnixMicros,
     reply: Reply<'_>,
