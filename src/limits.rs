@@ -42,13 +42,13 @@ pub struct Limits {
     pub turn_lines: usize,
     /// Most calls of one connection handed to a worker at once. Picked, not tuned.
     pub batch_calls: usize,
-    /// Longest time a worker runs one connection's calls before it returns to the queue. Picked, not tuned.
+    /// Longest time a worker runs one connection's calls before it returns the batch to the queue.
     pub batch_time: Duration,
     /// A call that returns its result in less time is brief: after one, up to seven calls of the same method run
     /// before the clock is read again and their replies are delivered together. 1 µs: a call that
     /// only reads from memory, and takes less time than either of both.
     pub brief_call: Duration,
-    /// Most connections accepted in one turn, so that many at once do not starve the open ones. Picked, not tuned.
+    /// Most connections accepted in one turn, so that many at once do not starve the open ones.
     pub turn_accepts: usize,
     /// How long one connection that holds much is read above [`Limits::max_memory_bytes`] before the next one is:
     /// without it, many half-sent large lines would wait for each other for ever.

@@ -32,7 +32,7 @@ use crate::wire::reply::STOPPING;
 use crate::wire::session::Storage;
 
 /// Events taken from the kernel at once. Picked: more than a busy turn brings.
-const MAX_EVENTS_COUNT: usize = 256;
+const MAX_EVENT_COUNT: usize = 256;
 
 /// A drain in progress.
 struct Drain {
@@ -93,7 +93,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// # Errors
     /// Those of polling, [`ErrorKind::Interrupted`] excepted. No peer can cause them.
     pub(crate) fn run(mut self) -> io::Result<()> {
-        let mut events = Events::with_capacity(MAX_EVENTS_COUNT);
+        let mut events = Events::with_capacity(MAX_EVENT_COUNT);
         while !self.ended() {
             let timeout = self.timeout();
             match self.wait(&mut events, timeout) {
@@ -170,11 +170,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Listening => self.accept(),
-            Event::Woken => {
-                if self.stop_asked.load(Ordering::SeqCst) {
-                    self.begin_drain();
-                }
-            }
+            Event::Woken if self.stop_asked.load(Ordering::SeqCst) => self.begin_drain(),
+            Event::Woken => {}
             Event::Stop => self.begin_drain(),
             Event::Peer { token, readable, ragged } => {
                 if let Some(connection) = self.connections.enqueue(token)
@@ -222,13 +219,11 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 Accepted::Aborted => {}
                 Accepted::NoneWaiting => return,
                 Accepted::Failed(e) => {
+                    let pause = self.core.limits.accept_retry;
                     if !std::mem::replace(&mut self.accept_failure_logged, true) {
-                        log::warn!(
-                            "cannot accept connections, retrying every {:?}: {e}",
-                            self.core.limits.accept_retry
-                        );
+                        log::warn!("cannot accept connections, retrying every {pause:?}: {e}");
                     }
-                    self.timers.accept = Some(self.core.now.instant + self.core.limits.accept_retry);
+                    self.timers.accept = Some(self.core.now.instant + pause);
                     return;
                 }
             }

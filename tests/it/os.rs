@@ -1,5 +1,5 @@
-//! What the standard library has no words for: descriptors passed along with bytes, bytes out of
-//! band, and the limits of another process.
+//! System calls that the standard library does not have: passing descriptors, out-of-band bytes, and the limits and
+//! socket options of another process.
 
 #![allow(unsafe_code)]
 
@@ -7,14 +7,14 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-/// Sends `bytes` with a copy of `passed` along (SCM_RIGHTS, unix(7)). Gives how many bytes went.
+/// Sends `bytes` with a duplicate of `passed` (SCM_RIGHTS, unix(7)). Returns the number of bytes sent.
 pub fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &impl AsFd) -> io::Result<usize> {
     let fd: RawFd = passed.as_fd().as_raw_fd();
-    // More than one header with one descriptor, and aligned as one.
+    // Larger than one header with one descriptor, and aligned for it.
     let mut control = [0_u64; 8];
     let mut span = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
-    // SAFETY: zeroes are a value of msghdr; all it points to lives over the call; the control buffer
-    // holds the one header and its descriptor.
+    // SAFETY: zeroes are a value of msghdr; all buffers live over the call; the control buffer
+    // has space for the header and its descriptor.
     let sent = unsafe {
         let mut message: libc::msghdr = std::mem::zeroed();
         message.msg_iov = &raw mut span;
@@ -31,15 +31,15 @@ pub fn send_with_descriptor(stream: &UnixStream, bytes: &[u8], passed: &impl AsF
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// Sends one byte out of band. `false` where the kernel knows no such thing on Unix sockets.
+/// Sends one out-of-band byte. Returns false if the kernel does not support that on Unix sockets.
 pub fn send_out_of_band(stream: &UnixStream, byte: u8) -> bool {
-    // SAFETY: the byte lives over the call and has the length said.
+    // SAFETY: the byte lives over the call and has the length passed.
     let sent = unsafe { libc::send(stream.as_raw_fd(), (&raw const byte).cast(), 1, libc::MSG_OOB) };
     assert!(sent == 1 || io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP));
     sent == 1
 }
 
-/// Sets how many descriptors the process may have (the soft limit), and gives what it was.
+/// Sets the soft limit of the process's descriptors, and returns the old one.
 #[cfg(target_os = "linux")]
 pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
     let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
@@ -54,10 +54,10 @@ pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
     before
 }
 
-/// Makes a socket's buffer for what it sends as small as the kernel lets it be (SO_SNDBUF, socket(7)).
+/// Makes a socket's send buffer as small as the kernel allows (SO_SNDBUF, socket(7)).
 pub fn shrink_send_buffer(socket: &impl AsFd) {
     let least: libc::c_int = 0;
-    // SAFETY: the value lives over the call and has the size said.
+    // SAFETY: the value lives over the call and has the size passed.
     let set = unsafe {
         let size = size_of::<libc::c_int>() as libc::socklen_t;
         let fd = socket.as_fd().as_raw_fd();
@@ -66,8 +66,8 @@ pub fn shrink_send_buffer(socket: &impl AsFd) {
     assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }
 
-/// The same for each socket of another process of ours, through duplicates of its descriptors
-/// (pidfd_getfd(2)). Gives how many there were.
+/// Does the same for each socket of a child process, through duplicates of its descriptors
+/// (pidfd_getfd(2)). Returns the number of sockets.
 #[cfg(target_os = "linux")]
 pub fn shrink_peers_send_buffers(pid: u32) -> usize {
     let pid_fd = owned(|| {
@@ -90,11 +90,11 @@ pub fn shrink_peers_send_buffers(pid: u32) -> usize {
         .count()
 }
 
-/// The descriptor that this call has made.
+/// Returns the descriptor that this call creates.
 #[cfg(target_os = "linux")]
 fn owned(call: impl FnOnce() -> libc::c_long) -> std::os::fd::OwnedFd {
     let fd = call();
     assert!(fd >= 0, "{}", io::Error::last_os_error());
-    // SAFETY: it is new and nobody else's.
+    // SAFETY: the kernel has just created it, and nothing else owns it.
     unsafe { std::os::fd::FromRawFd::from_raw_fd(RawFd::try_from(fd).expect("a descriptor")) }
 }

@@ -1,5 +1,5 @@
-//! What docs/security.md promises: nothing of the store is read or written through a link, and what the daemon
-//! writes is its user's alone. Who may connect, and that no socket of a network is held, is in `sys.rs`.
+//! The guarantees of docs/security.md: nothing of the store is read or written through a symbolic link, and only the
+//! daemon's user can read what it writes. Access to the socket, and the absence of network sockets, are in `sys.rs`.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::harness::{Daemon, Setup, until};
 use crate::shell::behind;
 
-/// All that lies under a folder, links not followed.
+/// Returns all paths below a directory. Links are not followed.
 fn under(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("it can be read").flatten() {
@@ -23,7 +23,7 @@ fn under(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Has the daemon write every kind of file that it has: records, both state files, the journal, a cycle's.
+/// Has the daemon write every kind of file: the database, both state files, the journal, and a cycle's state.
 fn use_everything(daemon: &Daemon) {
     let mut client = daemon.client();
     client.ask(r#"{"type":"session_open","session_id":"s1"}"#);
@@ -37,7 +37,7 @@ fn use_everything(daemon: &Daemon) {
 }
 
 #[test]
-fn all_that_it_writes_is_its_users_alone_under_any_umask() {
+fn only_its_user_can_read_the_daemons_files_under_any_umask() {
     for umask in ["000", "022", "077"] {
         let setup = Setup::new();
         let command = behind(&format!("umask {umask}"), &setup.serve());
@@ -47,7 +47,7 @@ fn all_that_it_writes_is_its_users_alone_under_any_umask() {
         let journals = || under(&store).iter().filter(|path| path.extension().is_some_and(|e| e == "jsonl")).count();
         until("the journal is written", || journals() == 1);
         for path in under(&store) {
-            // A file that was just renamed over is another's turn.
+            // The file has been renamed meanwhile.
             let Ok(about) = fs::symlink_metadata(&path) else { continue };
             let wanted = if about.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(about.mode() & 0o7777, wanted, "umask {umask}: {}", path.display());
@@ -56,7 +56,7 @@ fn all_that_it_writes_is_its_users_alone_under_any_umask() {
 }
 
 #[test]
-fn what_was_open_to_others_is_closed_to_them_at_the_start() {
+fn modes_that_let_others_read_are_corrected_at_the_start() {
     let mut daemon = Setup::new().start();
     daemon.client().call("memory_capture", json!({"text": "It was left open by a copy."}));
     daemon.kill();
@@ -71,59 +71,59 @@ fn what_was_open_to_others_is_closed_to_them_at_the_start() {
     }
 }
 
-/// What a link in the store points at, here or in a folder outside, before and after.
+/// Creates a directory outside the store for links to point to.
 fn outside(home: &Path) -> PathBuf {
     let outside = home.join("outside");
-    fs::create_dir(&outside).expect("a folder can be made");
-    fs::write(outside.join("file"), "kept\n").expect("a file can be made");
+    fs::create_dir(&outside).expect("a directory can be created");
+    fs::write(outside.join("file"), "kept\n").expect("a file can be created");
     fs::set_permissions(outside.join("file"), fs::Permissions::from_mode(0o644)).expect("its mode can be set");
     outside
 }
 
-fn is_untouched(outside: &Path) {
+fn assert_unchanged(outside: &Path) {
     assert_eq!(under(outside), [outside.join("file")]);
     assert_eq!(fs::read_to_string(outside.join("file")).expect("it can be read"), "kept\n");
     assert_eq!(fs::metadata(outside.join("file")).expect("it is there").mode() & 0o777, 0o644);
 }
 
 #[test]
-fn a_database_or_lock_that_is_a_link_is_refused_and_its_target_untouched() {
+fn a_database_or_lock_that_is_a_link_is_refused_and_its_target_unchanged() {
     for name in ["memory.db", "memory.db-wal", "memory.db-shm", ".lock"] {
         for target in ["file", "nowhere"] {
             let setup = Setup::new();
             let outside = outside(setup.home());
-            fs::create_dir(setup.store()).expect("a folder can be made");
-            symlink(outside.join(target), setup.store().join(name)).expect("a link can be made");
+            fs::create_dir(setup.store()).expect("a directory can be created");
+            symlink(outside.join(target), setup.store().join(name)).expect("a link can be created");
             let output = setup.start_and_fail();
             let said = String::from_utf8_lossy(&output.stderr);
             assert_eq!(output.status.code(), Some(1), "{name}: {said}");
             assert!(said.contains(name) && said.contains("a symbolic link"), "{name}: {said}");
-            is_untouched(&outside);
+            assert_unchanged(&outside);
         }
     }
 }
 
 #[test]
-fn other_files_and_folders_that_are_links_are_not_followed_and_it_serves() {
+fn other_links_in_the_store_are_not_followed_and_the_daemon_serves() {
     for name in [".daemon-state.json", "lifecycle_state.json", "logs", "wrappers", ".deferred-captures", "config.json"]
     {
         for target in ["", "file", "nowhere"] {
             let setup = Setup::new();
             let outside = outside(setup.home());
-            fs::create_dir(setup.store()).expect("a folder can be made");
-            symlink(outside.join(target), setup.store().join(name)).expect("a link can be made");
+            fs::create_dir(setup.store()).expect("a directory can be created");
+            symlink(outside.join(target), setup.store().join(name)).expect("a link can be created");
             let daemon = setup.start();
             use_everything(&daemon);
-            is_untouched(&outside);
+            assert_unchanged(&outside);
         }
     }
 }
 
 #[test]
-fn a_folder_that_is_a_link_as_a_whole_is_the_users_choice() {
+fn a_store_that_is_itself_a_link_is_used() {
     let setup = Setup::new();
-    fs::create_dir(setup.home().join("disk")).expect("a folder can be made");
-    symlink(setup.home().join("disk"), setup.store()).expect("a link can be made");
+    fs::create_dir(setup.home().join("disk")).expect("a directory can be created");
+    symlink(setup.home().join("disk"), setup.store()).expect("a link can be created");
     let daemon = setup.start();
     use_everything(&daemon);
     assert!(daemon.setup().home().join("disk/memory.db").is_file());

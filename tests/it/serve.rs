@@ -1,5 +1,4 @@
-//! The loop through the socket: nobody starves, nothing grows without a bound, nothing is lost, and
-//! an idle daemon does nothing.
+//! The event loop over the socket: fairness, bounded memory, no lost requests, and no work while idle.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,12 +16,12 @@ use crate::skip::skipped;
 const PING: &str = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#;
 const PONG: &str = r#"{"jsonrpc":"2.0","id":1,"result":{}}"#;
 
-/// What the server keeps of a peer that does not read: output over its mark by less than one reply,
-/// and input that it had taken in before.
-const HELD: u64 = (256 << 10) + (64 << 10) + 4096;
+/// Most bytes held for a peer that does not read: output above its mark by less than one reply,
+/// and input that was read before.
+const MAX_HELD_BYTES: u64 = (256 << 10) + (64 << 10) + 4096;
 
 #[test]
-fn a_flood_starves_nobody() {
+fn a_flood_of_requests_does_not_starve_other_clients() {
     let daemon = setup();
     for line in [PING, &call(1, "profile_get")] {
         let over = AtomicBool::new(false);
@@ -58,7 +57,7 @@ fn a_flood_starves_nobody() {
 }
 
 #[test]
-fn a_client_that_never_reads_is_read_no_more_until_it_does() {
+fn a_client_that_reads_no_replies_is_not_read_until_it_does() {
     let daemon = setup();
     let lines = 100_000;
     let stream = daemon.connect();
@@ -78,9 +77,9 @@ fn a_client_that_never_reads_is_read_no_more_until_it_does() {
             assert_eq!(other.call("profile_get", json!({"knob": "wake_depth"}))["value"], "minimal");
         }
         let held = buffered(&daemon);
-        assert!(held > 256 << 10 && held < HELD, "{held} bytes are held");
+        assert!(held > 256 << 10 && held < MAX_HELD_BYTES, "{held} bytes are held");
         assert!(sent.load(Ordering::Relaxed) < lines / 2, "all was read");
-        let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+        let mut replies = Client::new(stream.try_clone().expect("it can be duplicated"));
         for id in 0..lines {
             assert_eq!(replies.line(), format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{}}}}"));
         }
@@ -89,19 +88,19 @@ fn a_client_that_never_reads_is_read_no_more_until_it_does() {
 }
 
 #[test]
-fn thousands_of_pipelined_lines_and_a_half_close_are_one_reply_each_in_order() {
+fn each_pipelined_line_before_a_half_close_gets_one_reply_in_order() {
     let daemon = setup();
     let lines = 6000;
     let stream = daemon.connect();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut text: String = (0..lines).map(|id| mixed(id).0).collect();
-            // The last line has no end, and is a line all the same.
+            // The last line has no newline and counts as a line.
             text.truncate(text.trim_end().len());
             (&stream).write_all(text.as_bytes()).expect("the daemon reads");
             stream.shutdown(Shutdown::Write).expect("the sending side can be ended");
         });
-        let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+        let mut replies = Client::new(stream.try_clone().expect("it can be duplicated"));
         for id in 0..lines {
             let (sent, expected) = mixed(id);
             let reply = replies.line();
@@ -114,7 +113,7 @@ fn thousands_of_pipelined_lines_and_a_half_close_are_one_reply_each_in_order() {
     assert_eq!(status["requests"], lines);
 }
 
-/// A line of some kind, some with blank lines before them, and how its reply begins.
+/// Returns request number `id`, one of twelve kinds, some after blank lines, and the start of its reply.
 fn mixed(id: usize) -> (String, String) {
     let ok = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":");
     let error = |id: &str, code: i32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"error\":{{\"code\":{code},");
@@ -135,14 +134,14 @@ fn mixed(id: usize) -> (String, String) {
 }
 
 #[test]
-fn what_a_client_sent_complete_before_it_went_away_is_carried_out() {
+fn complete_requests_of_a_client_that_disconnects_are_served() {
     let daemon = Setup::new().env("IAID_LOG", "debug").start();
-    // One control message, and away.
+    // One control message, then the client disconnects.
     let mut stream = daemon.connect();
     stream.write_all(b"{\"type\":\"pause\"}\n").expect("the daemon reads");
     drop(stream);
     until("it is paused", || daemon.status()["scheduler_paused"] == true);
-    // Many calls, with more replies than anybody will read, and half a line.
+    // Many calls, whose replies are not read, and half a line.
     let mut stream = daemon.connect();
     for n in 0..100 {
         let text = format!("capture number {n} of a client that does not wait");
@@ -161,10 +160,10 @@ fn what_a_client_sent_complete_before_it_went_away_is_carried_out() {
 }
 
 #[test]
-fn clients_that_come_and_go_leave_nothing_behind() {
+fn closed_connections_leave_no_descriptors_and_no_memory() {
     let daemon = setup();
     let mut watcher = daemon.client();
-    until("nobody else is there", || counted(&mut watcher, "connections") == 1);
+    until("no other connection is open", || counted(&mut watcher, "connections") == 1);
     let before = settled_descriptors(&daemon);
     for round in 0..300 {
         let mut client = daemon.client();
@@ -181,7 +180,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
 }
 
 #[test]
-fn twenty_idle_clients_cost_nothing() {
+fn twenty_idle_clients_cause_no_work() {
     let daemon = Setup::new().args(&["--rest-after", "3600"]).start();
     let mut clients: Vec<Client> = (0..20).map(|_| daemon.client()).collect();
     for client in &mut clients {
@@ -189,15 +188,15 @@ fn twenty_idle_clients_cost_nothing() {
         client.call("profile_get", json!({"knob": "wake_depth"}));
         client.send("{\"half\":");
     }
-    // What follows a request is over before long.
-    let mut before = (effort(&daemon), switches(&daemon));
-    until("it has come to rest", || {
+    // Work after a request ends soon.
+    let mut before = (cpu_time(&daemon), switches(&daemon));
+    until("it is idle", || {
         thread::sleep(Duration::from_millis(500));
-        let now = (effort(&daemon), switches(&daemon));
+        let now = (cpu_time(&daemon), switches(&daemon));
         std::mem::replace(&mut before, now) == now
     });
     thread::sleep(Duration::from_secs(3));
-    assert_eq!((effort(&daemon), switches(&daemon)), before, "an idle daemon was busy, or woke up");
+    assert_eq!((cpu_time(&daemon), switches(&daemon)), before, "an idle daemon worked or woke up");
     for client in &mut clients {
         client.send("1}\n");
         assert!(client.line().contains("jsonrpc must be '2.0'"));
@@ -205,10 +204,10 @@ fn twenty_idle_clients_cost_nothing() {
 }
 
 #[test]
-fn over_its_limit_of_connections_it_says_so_and_closes() {
+fn a_connection_over_the_limit_gets_an_error_and_is_closed() {
     let daemon = Setup::new().args(&["--max-connections", "3"]).start();
     let mut clients: Vec<Client> = Vec::new();
-    // The harness tried whether the daemon accepts: that connection may count for a moment yet.
+    // The harness has probed the daemon with a connection, which may still be counted.
     until("three are served", || {
         let mut client = daemon.client();
         if client.try_ping() {
@@ -234,7 +233,7 @@ fn over_its_limit_of_connections_it_says_so_and_closes() {
 }
 
 #[test]
-fn many_half_sent_large_lines_get_through_and_hold_nobody_up() {
+fn many_half_sent_large_lines_complete_and_do_not_block_other_clients() {
     let daemon = Setup::new().args(&["--max-memory", "1M", "--max-line", "512K"]).start();
     let line = |id: usize| {
         format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"ping\",\"x\":\"{}\"}}\n", "x".repeat(450 << 10))
@@ -244,9 +243,9 @@ fn many_half_sent_large_lines_get_through_and_hold_nobody_up() {
         let large: Vec<_> = (0..10)
             .map(|id| {
                 let stream = daemon.connect();
-                let sender = stream.try_clone().expect("a descriptor is to be had");
+                let sender = stream.try_clone().expect("it can be duplicated");
                 let (go, gone) = std::sync::mpsc::channel::<()>();
-                // A half that is not taken in waits in its thread.
+                // If the half is not read, this thread blocks.
                 scope.spawn(move || {
                     let line = line(id);
                     (&sender).write_all(&line.as_bytes()[..half]).expect("the daemon reads");
@@ -262,7 +261,7 @@ fn many_half_sent_large_lines_get_through_and_hold_nobody_up() {
             small.call("ping", json!({}));
             small.call("profile_get", json!({"knob": "wake_depth"}));
         }
-        // Small ones are always read, so a little more than the limit is held, and no more than that.
+        // Small requests are always read, so slightly more than the limit is held.
         let held = buffered(&daemon);
         assert!(held < (1 << 20) + 12 * (64 << 10) * 2, "{held} bytes are held");
         large.iter().for_each(|(_, go)| go.send(()).expect("its thread waits"));
@@ -275,13 +274,13 @@ fn many_half_sent_large_lines_get_through_and_hold_nobody_up() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn out_of_descriptors_it_refuses_or_waits_and_heals() {
+fn out_of_descriptors_it_refuses_or_waits_and_recovers() {
     let daemon = setup();
     let mut served = daemon.client();
     served.call("profile_get", json!({"knob": "wake_depth"}));
-    served.call("memory_recall", json!({"cue": "opens what a worker opens"}));
+    served.call("memory_recall", json!({"cue": "opens a worker's files"}));
 
-    // None but the spare one: who comes is told.
+    // Only the reserve descriptor is left: new connections get an error.
     let highest = descriptors(&daemon).into_iter().max().expect("some are open");
     let before = os::limit_descriptors(daemon.pid(), highest + 1);
     let mut filling = Vec::new();
@@ -291,7 +290,7 @@ fn out_of_descriptors_it_refuses_or_waits_and_heals() {
             None => filling.push(client),
             Some(refusal) => break refusal,
         }
-        assert!(filling.len() <= highest as usize, "no limit was met");
+        assert!(filling.len() <= highest as usize, "the limit was not reached");
     };
     assert_eq!(refusal, r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"out of file descriptors"}}"#);
     for _ in 0..5 {
@@ -299,14 +298,14 @@ fn out_of_descriptors_it_refuses_or_waits_and_heals() {
     }
     assert_eq!(counted(&mut served, "refused_connections"), 6);
 
-    // Not even that one: who comes waits, and so does the daemon.
+    // Not even the reserve is left: new connections wait, and the daemon retries.
     os::limit_descriptors(daemon.pid(), 1);
     let mut waiting: Vec<Client> = (0..5).map(|_| daemon.client()).collect();
     waiting.iter_mut().for_each(|client| client.send(format!("{PING}\n")));
-    let busy = effort(&daemon);
+    let busy = cpu_time(&daemon);
     thread::sleep(Duration::from_secs(1));
-    let spent = effort(&daemon) - busy;
-    assert!(spent <= 10, "{spent} hundredths of a second of work for clients that cannot be served");
+    let spent = cpu_time(&daemon) - busy;
+    assert!(spent <= 10, "{spent} hundredths of a second of CPU time for clients that cannot be served");
     assert_eq!(served.ask(PING)["id"], 1);
     assert_eq!(daemon.log().matches("cannot accept connections").count(), 1, "{}", daemon.log());
 
@@ -314,16 +313,16 @@ fn out_of_descriptors_it_refuses_or_waits_and_heals() {
     for client in &mut waiting {
         assert!([PONG, &refusal].contains(&&*client.line()));
     }
-    until("it has healed", || daemon.client().try_ping());
+    until("it has recovered", || daemon.client().try_ping());
     drop(filling);
     served.call("memory_recall", json!({"cue": "serves as before"}));
 }
 
 #[test]
-fn bytes_out_of_band_hold_nothing_up() {
+fn out_of_band_bytes_do_not_block_a_connection() {
     let daemon = setup();
     let stream = daemon.connect();
-    let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+    let mut replies = Client::new(stream.try_clone().expect("it can be duplicated"));
     for id in 0..50 {
         (&stream).write_all(call(2 * id, "ping").as_bytes()).expect("the daemon reads");
         if !os::send_out_of_band(&stream, b'!') {
@@ -337,25 +336,25 @@ fn bytes_out_of_band_hold_nothing_up() {
 }
 
 #[test]
-fn descriptors_that_come_along_are_closed_and_every_line_is_answered() {
+fn passed_descriptors_are_closed_and_every_line_is_answered() {
     let daemon = setup();
     let mut client = daemon.client();
     client.call("profile_get", json!({"knob": "wake_depth"}));
     let stream = daemon.connect();
-    let mut replies = Client::new(stream.try_clone().expect("a descriptor is to be had"));
+    let mut replies = Client::new(stream.try_clone().expect("it can be duplicated"));
     replies.send(call(0, "ping"));
     replies.line();
     let before = settled_descriptors(&daemon);
     let passed = File::open("/dev/null").expect("it is there");
     for id in 1..200 {
         let line = call(id, if id % 3 == 0 { "profile_get" } else { "ping" });
-        // With a descriptor in the midst of a line, at its end, and none.
+        // With a descriptor within a line, at its end, or without one.
         let (head, tail) = line.split_at(id % line.len());
         for part in [head, tail].into_iter().filter(|part| !part.is_empty()) {
             match id % 5 {
                 0 => (&stream).write_all(part.as_bytes()).expect("the daemon reads"),
                 _ => assert_eq!(
-                    os::send_with_descriptor(&stream, part.as_bytes(), &passed).expect("it goes"),
+                    os::send_with_descriptor(&stream, part.as_bytes(), &passed).expect("it is sent"),
                     part.len()
                 ),
             }
@@ -367,7 +366,7 @@ fn descriptors_that_come_along_are_closed_and_every_line_is_answered() {
     assert_eq!(settled_descriptors(&daemon), before);
 }
 
-/// The number of descriptors once no worker has a state file or the journal open.
+/// Returns the number of descriptors once it is stable: no worker has a state file or the journal open.
 fn settled_descriptors(daemon: &Daemon) -> usize {
     let mut counts = Vec::new();
     until("the number stays", || {
@@ -378,14 +377,14 @@ fn settled_descriptors(daemon: &Daemon) -> usize {
 }
 
 impl Client {
-    /// A ping's reply came, and no refusal.
+    /// Returns true if a ping is answered, and false if the connection is refused.
     fn try_ping(&mut self) -> bool {
         self.ping_or_refusal().is_none()
     }
 
-    /// What came in the place of a ping's reply.
+    /// Returns the line that came instead of a ping's reply, if any.
     fn ping_or_refusal(&mut self) -> Option<String> {
-        // A daemon that refuses may have closed by now.
+        // A refused connection may already be closed.
         let sent = self.try_send(format!("{PING}\n"));
         let line = self.try_line();
         assert!(sent || line != PONG);
@@ -407,7 +406,7 @@ fn counted(client: &mut Client, name: &str) -> u64 {
     status[name].as_u64().expect("a number")
 }
 
-/// The numbers of its open descriptors.
+/// Returns the daemon's open descriptors.
 fn descriptors(daemon: &Daemon) -> Vec<u64> {
     let folder = std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs");
     folder
@@ -415,15 +414,15 @@ fn descriptors(daemon: &Daemon) -> Vec<u64> {
         .collect()
 }
 
-/// CPU time it has taken, in hundredths of a second (proc_pid_stat(5)).
-fn effort(daemon: &Daemon) -> u64 {
+/// Returns the daemon's CPU time in hundredths of a second (proc_pid_stat(5)).
+fn cpu_time(daemon: &Daemon) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).expect("it runs");
-    // Behind the name, which is in brackets and may hold anything, utime is the 12th field.
+    // After the name, which is in parentheses and may contain any character, utime is the 12th field.
     let fields: Vec<&str> = stat[stat.rfind(')').expect("a name") + 2..].split(' ').collect();
     fields[11..13].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
 }
 
-/// How often its threads went to sleep.
+/// Returns how often the daemon's threads went to sleep.
 fn switches(daemon: &Daemon) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs");
     tasks

@@ -1,8 +1,8 @@
-// Makes the system fail when a test says so: accepting, reading and writing, the disk, the clock.
+// Makes system calls fail on a test's request: accepting, reading and writing, syncing, and the clock.
 //
-// It stands before the C library (LD_PRELOAD, ld.so(8)) and knows nothing of the program. What is to fail stands in a
-// file of 64-bit numbers, named by IAID_FAULTS and mapped here, which the test writes while the program runs. The
-// numbers' order is the one of shim.rs.
+// It is loaded before the C library (LD_PRELOAD, ld.so(8)) and is independent of the program. The test writes the
+// requested failures to a file of 64-bit numbers, named by IAID_FAULTS and mapped here, while the program runs. shim.rs
+// has the same order of numbers.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -21,13 +21,13 @@
 enum kind { ACCEPT, INTERRUPT, WRITE, SYNC, KINDS };
 
 static struct page {
-    // Each `every`th call of a kind fails with `error`; none where that is 0.
+    // Each `every`th call of a kind fails with `error`; none if `every` is 0.
     struct { int64_t error, every, calls, failed; } of[KINDS];
-    // No sync ends while this is not 0.
+    // Syncs block while this is not 0.
     int64_t syncs_held;
-    // Each sync takes up to this long, and at least a tenth of it.
+    // Each sync takes up to this time, and at least a tenth of it.
     int64_t sync_ms;
-    // How far the clock on the wall is ahead.
+    // How far the wall clock is ahead of the machine's.
     int64_t clock_ahead_s;
 } quiet, *page = &quiet;
 
@@ -62,14 +62,14 @@ static mode_t type(int fd) {
     return is;
 }
 
-// A signal came, as it can on sockets and files.
+// Simulates a signal during a call on a socket or a regular file.
 static int interrupted(int fd) {
     if (LOAD(page->of[INTERRUPT].every) == 0) return 0;
     mode_t is = type(fd);
     return (is == S_IFSOCK || is == S_IFREG) && strikes(INTERRUPT);
 }
 
-// A disk that does not take it. The log is not on that disk.
+// Simulates a failing disk. Standard error, the log, is exempt.
 static int unwritten(int fd) {
     return LOAD(page->of[WRITE].every) != 0 && fd != STDERR_FILENO && type(fd) == S_IFREG && strikes(WRITE);
 }
@@ -106,7 +106,7 @@ ssize_t recvmsg(int fd, struct msghdr *message, int flags) {
 
 ssize_t send(int fd, const void *bytes, size_t count, int flags) {
     REAL(send);
-    // The one byte is a signal handler's, which never waits and so never sees this error.
+    // Exempts the signal handler's write of one byte, which cannot block and so cannot be interrupted.
     return count > 1 && interrupted(fd) ? -1 : real(fd, bytes, count, flags);
 }
 

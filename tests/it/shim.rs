@@ -1,6 +1,6 @@
-//! Faults of the system under a running daemon, as a test wants them: the other side of `shim.c`.
+//! Injects failures of system calls into a running daemon: the controlling side of `shim.c`.
 //!
-//! The shim is built once with the C compiler and loaded before the C library, so this is for Linux with `cc`.
+//! The shim is built once with the C compiler and loaded before the C library, so this needs Linux and `cc`.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -11,12 +11,12 @@ use std::sync::LazyLock;
 use crate::harness::Setup;
 use crate::skip::has;
 
-/// What can be made to fail. In the order of the shim's page.
+/// A kind of system call that can fail, in the order of the shim's page.
 #[derive(Clone, Copy)]
 pub enum Fault {
-    /// Taking in a connection.
+    /// Accepting a connection.
     Accept,
-    /// Any call on a socket or a file, and waiting for events.
+    /// Any call on a socket or a regular file, and waiting for events.
     Interrupt,
     /// Writing to a file.
     Write,
@@ -24,53 +24,54 @@ pub enum Fault {
     Sync,
 }
 
-/// Numbers of each fault: error, every, calls, failed.
-const EACH: u64 = 4;
-const SYNCS_HELD: u64 = 4 * EACH;
+/// Numbers for each fault: error, every, calls, failed.
+const NUMBERS_PER_FAULT: u64 = 4;
+const SYNCS_HELD: u64 = 4 * NUMBERS_PER_FAULT;
 const SYNC_MS: u64 = SYNCS_HELD + 1;
 const CLOCK_AHEAD_S: u64 = SYNC_MS + 1;
 const NUMBERS: u64 = CLOCK_AHEAD_S + 1;
 
-/// The shim's library. Builds it at the first use.
+/// The path of the shim's library, which is built at the first use.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(build);
 
-/// The page of one daemon. Over its restarts it stays.
+/// The page shared with one daemon, over its restarts.
 pub struct Faults {
     page: File,
 }
 
-/// Returns a setup whose daemon fails as told; nothing does yet. Returns `None`, and reports the calling test as
-/// skipped, where no C compiler is installed.
+/// Returns a setup whose daemon runs with the shim; nothing fails yet. Returns `None`, and reports the calling test as
+/// skipped, if no C compiler is installed.
 pub fn faulty(setup: Setup) -> Option<(Setup, Faults)> {
     if !has("cc") {
         return None;
     }
     let path = setup.home().join("faults");
-    let page = File::options().read(true).write(true).create_new(true).open(&path).expect("a file can be made");
+    let page = File::options().read(true).write(true).create_new(true).open(&path).expect("a file can be created");
     page.set_len(NUMBERS * 8).expect("it can be made so long");
     let setup = setup.env("LD_PRELOAD", text(&LIBRARY)).env("IAID_FAULTS", text(&path));
     Some((setup, Faults { page }))
 }
 
 impl Faults {
-    /// From now on each `every`th fails with this error number (errno(3)).
+    /// From now on each `every`th call fails with this error number (errno(3)).
     pub fn fail(&self, fault: Fault, error: i32, every: i64) {
-        self.set(fault as u64 * EACH, error.into());
-        self.set(fault as u64 * EACH + 1, every);
+        self.set(fault as u64 * NUMBERS_PER_FAULT, error.into());
+        self.set(fault as u64 * NUMBERS_PER_FAULT + 1, every);
     }
 
+    /// Lets the calls succeed again.
     pub fn heal(&self, fault: Fault) {
-        self.set(fault as u64 * EACH + 1, 0);
+        self.set(fault as u64 * NUMBERS_PER_FAULT + 1, 0);
     }
 
-    /// How many have failed so far.
+    /// Returns how many calls have failed so far.
     pub fn failed(&self, fault: Fault) -> u64 {
         let mut number = [0; 8];
-        self.page.read_exact_at(&mut number, (fault as u64 * EACH + 3) * 8).expect("the page can be read");
+        self.page.read_exact_at(&mut number, (fault as u64 * NUMBERS_PER_FAULT + 3) * 8).expect("the page can be read");
         u64::from_ne_bytes(number)
     }
 
-    /// No sync ends from now on.
+    /// Blocks each sync until [`Faults::release_syncs`].
     pub fn hold_syncs(&self) {
         self.set(SYNCS_HELD, 1);
     }
@@ -79,12 +80,12 @@ impl Faults {
         self.set(SYNCS_HELD, 0);
     }
 
-    /// Each sync takes a tenth of this to all of it.
+    /// Makes each sync take from a tenth of this time to all of it.
     pub fn slow_syncs(&self, milliseconds: i64) {
         self.set(SYNC_MS, milliseconds);
     }
 
-    /// The clock on the wall jumps to this far ahead of the machine's, or behind.
+    /// Sets the wall clock this far ahead of the machine's, or behind if negative.
     pub fn jump_to(&self, seconds_ahead: i64) {
         self.set(CLOCK_AHEAD_S, seconds_ahead);
     }
@@ -102,7 +103,7 @@ fn build() -> PathBuf {
     let output = cc.args(["-O1", "-Wall", "-shared", "-fPIC", "-o"]).arg(&made).args([source, "-ldl"]).output();
     let output = output.expect("cc runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // Another run may be loading the one that is there.
+    // Another test run may be loading the present one.
     fs::rename(&made, &library).expect("it can be renamed");
     library
 }

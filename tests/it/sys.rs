@@ -1,7 +1,7 @@
-//! The socket: where it comes from, who may use it, and what is left of it.
+//! The daemon's socket: binding, inheriting, access, and removal; and service notifications.
 //!
-//! That LISTEN_* and NOTIFY_SOCKET are out of the daemon's environment cannot be seen from outside
-//! (`/proc/PID/environ` shows the block the process began with); unit tests of `sys/` prove it.
+//! The removal of LISTEN_* and NOTIFY_SOCKET from the daemon's environment cannot be observed from outside
+//! (`/proc/PID/environ` shows the initial environment); unit tests of `sys/` check it.
 
 use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Read};
@@ -22,7 +22,7 @@ use crate::skip::{has, is_root};
 /// Longest path of a Unix socket, in bytes: unix(7), and unix(4) on macOS.
 const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
 
-/// A user that is neither root nor whoever runs the tests.
+/// A user that is neither root nor the user who runs the tests.
 const NOBODY: u32 = 65534;
 
 fn mode(path: impl AsRef<Path>) -> u32 {
@@ -34,7 +34,7 @@ fn ping(stream: UnixStream) {
     assert_eq!(Client::new(stream).call("ping", json!({})), json!({}));
 }
 
-/// What a daemon said that ended with 1.
+/// Returns the standard error of a daemon that exited with status 1.
 fn refusal(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -42,11 +42,11 @@ fn refusal(output: &Output) -> String {
 }
 
 #[test]
-fn the_socket_is_private_whatever_the_umask() {
+fn the_socket_is_private_under_any_umask() {
     for umask in ["000", "077", "777"] {
         let setup = Setup::new().socket_at("run/deep/d.sock");
         let command = behind(&format!("umask {umask}"), &setup.serve());
-        // Under 777 not even the owner could enter the new folder, unless its mode is set.
+        // Under 777 the owner could not enter the new directory.
         if umask == "777" && !is_root() {
             continue;
         }
@@ -61,7 +61,7 @@ fn the_socket_is_private_whatever_the_umask() {
 }
 
 #[test]
-fn the_socket_of_a_killed_daemon_is_taken_over() {
+fn the_socket_of_a_killed_daemon_is_replaced() {
     let mut daemon = setup();
     for _ in 0..3 {
         daemon.kill_and_restart();
@@ -74,7 +74,7 @@ fn the_socket_of_a_killed_daemon_is_taken_over() {
 }
 
 #[test]
-fn a_second_daemon_is_told_who_is_first_and_changes_nothing() {
+fn a_second_daemon_names_the_first_and_changes_nothing() {
     let daemon = setup();
     let before = fs::metadata(daemon.setup().socket()).expect("the socket is there").ino();
     for _ in 0..3 {
@@ -87,16 +87,16 @@ fn a_second_daemon_is_told_who_is_first_and_changes_nothing() {
 }
 
 #[test]
-fn what_is_no_socket_is_left_alone() {
+fn a_file_that_is_not_a_socket_is_left_alone() {
     type Put = fn(&Path);
     let cases: [(&str, Put); 5] = [
-        ("is a regular file", |path| fs::write(path, "kept").expect("a file can be made")),
-        ("is a directory", |path| fs::create_dir(path).expect("a folder can be made")),
-        ("is a symbolic link", |path| symlink("nowhere", path).expect("a link can be made")),
+        ("is a regular file", |path| fs::write(path, "kept").expect("a file can be created")),
+        ("is a directory", |path| fs::create_dir(path).expect("a directory can be created")),
+        ("is a symbolic link", |path| symlink("nowhere", path).expect("a link can be created")),
         ("is a symbolic link", |path| {
             let target = path.with_extension("target");
-            drop(UnixListener::bind(&target).expect("a socket can be made"));
-            symlink(target, path).expect("a link can be made");
+            drop(UnixListener::bind(&target).expect("a socket can be created"));
+            symlink(target, path).expect("a link can be created");
         }),
         ("is a special file", |path| {
             assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success());
@@ -116,9 +116,9 @@ fn what_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn another_programs_live_socket_is_left_alone() {
+fn the_live_socket_of_another_program_is_left_alone() {
     let setup = Setup::new();
-    let theirs = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    let theirs = UnixListener::bind(setup.socket()).expect("a socket can be created");
     let said = refusal(&setup.start_and_fail());
     assert!(said.contains("another program listens at") && said.contains("it holds no lock"), "{said}");
     UnixStream::connect(setup.socket()).expect("it still listens");
@@ -136,20 +136,20 @@ fn the_longest_path_serves_and_one_byte_more_is_refused_with_both_numbers() {
     let said = refusal(&longer.start_and_fail());
     let bytes = longer.socket().as_os_str().len();
     assert!(said.contains(&format!("has {bytes} bytes, but a Unix socket's path may have at most {MAX_PATH_BYTES}")));
-    assert!(!longer.home().join("new").exists(), "nothing is made for it");
+    assert!(!longer.home().join("new").exists(), "no directory is created for it");
 }
 
-/// What is at the path when many start at once.
+/// What is at the path when several daemons start at once.
 #[derive(Clone, Copy)]
 enum Before {
     Nothing,
     Stale,
-    /// A daemon that is just ending.
+    /// A daemon that is exiting.
     Leaving,
 }
 
 #[test]
-fn of_many_starters_at_once_exactly_one_serves() {
+fn of_several_daemons_started_at_once_exactly_one_serves() {
     const STARTERS: usize = 8;
     for round in 0..20 {
         let before = [Before::Nothing, Before::Stale, Before::Leaving][round % 3];
@@ -158,7 +158,7 @@ fn of_many_starters_at_once_exactly_one_serves() {
         let mut first = match before {
             Before::Nothing => None,
             Before::Stale => {
-                drop(UnixListener::bind(setup.socket()).expect("a socket can be made"));
+                drop(UnixListener::bind(setup.socket()).expect("a socket can be created"));
                 None
             }
             Before::Leaving => {
@@ -171,9 +171,9 @@ fn of_many_starters_at_once_exactly_one_serves() {
         };
         let mut starters: Vec<Child> =
             (0..STARTERS).map(|_| setup.serve().stderr(Stdio::piped()).spawn().expect("the binary runs")).collect();
-        // With one that still holds the lock, even all of them may rightly be refused.
+        // If the first one still holds the lock, all of them may be refused.
         let fewest = if matches!(before, Before::Leaving) { 0 } else { 1 };
-        let running = running_at_last(&mut starters, fewest, &lock);
+        let running = last_running(&mut starters, fewest, &lock);
         assert!((fewest..=1).contains(&running.len()), "round {round}: {} serve", running.len());
         if let [winner] = running[..] {
             until("the winner accepts", || UnixStream::connect(setup.socket()).is_ok());
@@ -189,7 +189,7 @@ fn of_many_starters_at_once_exactly_one_serves() {
             let status = starter.wait().expect("it has ended");
             if !running.contains(&at) {
                 assert_eq!(status.code(), Some(1), "round {round}: {said}");
-                // Never the store: who has the socket's lock finds its store closed.
+                // Never the store's lock: it is released before the socket's.
                 assert!(said.contains("another daemon "), "round {round}: {said}");
             }
         }
@@ -199,10 +199,10 @@ fn of_many_starters_at_once_exactly_one_serves() {
     }
 }
 
-/// Waits until no more of them will end by themselves: `fewest` are left, or one that has the lock.
-fn running_at_last(starters: &mut [Child], fewest: usize, lock: &Path) -> Vec<usize> {
+/// Waits until `fewest` are running, or one that holds the lock, and returns their indices.
+fn last_running(starters: &mut [Child], fewest: usize, lock: &Path) -> Vec<usize> {
     let mut running = Vec::new();
-    until("all but one have ended", || {
+    until("all but one have exited", || {
         running = (0..starters.len())
             .filter(|at| starters[*at].try_wait().expect("it can be asked").is_none())
             .collect::<Vec<_>>();
@@ -216,11 +216,11 @@ fn is_held_by(lock: &Path, child: &Child) -> bool {
 }
 
 #[test]
-fn a_path_that_became_anothers_is_not_removed_at_the_end() {
+fn a_path_that_another_program_replaced_is_not_removed_at_the_end() {
     let mut daemon = setup();
     let socket = daemon.setup().socket();
     fs::remove_file(&socket).expect("it can be removed");
-    let theirs = UnixListener::bind(&socket).expect("another can be made");
+    let theirs = UnixListener::bind(&socket).expect("another can be created");
     assert_eq!(daemon.stop().code(), Some(0));
     UnixStream::connect(&socket).expect("theirs is still there");
     drop(theirs);
@@ -228,12 +228,12 @@ fn a_path_that_became_anothers_is_not_removed_at_the_end() {
     fs::remove_file(&socket).expect("it can be removed");
     daemon.restart();
     fs::remove_file(&socket).expect("it can be removed");
-    fs::write(&socket, "kept").expect("a file can be made");
+    fs::write(&socket, "kept").expect("a file can be created");
     assert_eq!(daemon.stop().code(), Some(0));
     assert_eq!(fs::read_to_string(&socket).expect("it is still there"), "kept");
 }
 
-/// A daemon that has `fd` under the number 5 and is told so.
+/// Returns a command that starts a daemon with `fd` as descriptor 5 and `--fd 5`.
 fn with_fd(setup: &Setup, fd: OwnedFd) -> Command {
     let mut command = setup.program();
     command.args(["serve", "--fd", "5", "--store"]).arg(setup.store());
@@ -243,9 +243,9 @@ fn with_fd(setup: &Setup, fd: OwnedFd) -> Command {
 }
 
 #[test]
-fn a_socket_handed_over_by_number_is_served_and_stays_its_owners() {
+fn a_socket_passed_by_number_is_served_and_its_path_kept() {
     let setup = Setup::new();
-    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be created");
     fs::set_permissions(setup.socket(), Permissions::from_mode(0o640)).expect("its mode can be set");
     let command = with_fd(&setup, ours.try_clone().expect("it can be duplicated").into());
     let mut daemon = setup.start_by(command);
@@ -255,14 +255,14 @@ fn a_socket_handed_over_by_number_is_served_and_stays_its_owners() {
     assert_eq!(mode(daemon.setup().socket()), 0o640);
     assert!(!daemon.setup().home().join("d.sock.lock").exists());
     UnixStream::connect(daemon.setup().socket()).expect("it still listens");
-    ours.accept().expect("somebody waits");
+    ours.accept().expect("a connection waits");
 }
 
 #[test]
-fn each_unfit_descriptor_has_its_sentence() {
+fn each_invalid_descriptor_has_its_message() {
     let setup = Setup::new();
     let at = |name: &str| setup.home().join(name);
-    let listening = UnixListener::bind(at("listening")).expect("a socket can be made");
+    let listening = UnixListener::bind(at("listening")).expect("a socket can be created");
     let cases: Vec<(OwnedFd, &str)> = vec![
         (fs::File::open("/dev/null").expect("it is there").into(), "descriptor 5 is not a socket"),
         (UdpSocket::bind("127.0.0.1:0").expect("a socket").into(), "descriptor 5 is a socket, but not a Unix socket"),
@@ -293,22 +293,22 @@ fn each_unfit_descriptor_has_its_sentence() {
     assert!(!setup.home().join(".iai-mcp").exists(), "no other socket is bound instead");
 }
 
-/// A daemon with two descriptors handed down as systemd does it, 3 and 4.
+/// Returns a command that starts a daemon with descriptors 3 and 4, as systemd passes them.
 fn with_two(setup: &Setup, script: &str, three: OwnedFd, four: OwnedFd) -> Command {
     let mut command = behind(&format!("exec 3<&0 4<&1 0</dev/null 1>&2\n{script}"), &setup.serve());
     command.stdin(Stdio::from(three)).stdout(Stdio::from(four));
     command
 }
 
-const HANDED_ONE: &str = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1";
+const PASS_ONE: &str = "exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1";
 
 #[test]
-fn a_listener_from_the_service_manager_is_served_and_stays_its_owners() {
+fn a_listener_from_the_service_manager_is_served_and_its_path_kept() {
     let setup = Setup::new();
-    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made");
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be created");
     fs::set_permissions(setup.socket(), Permissions::from_mode(0o666)).expect("its mode can be set");
     let inode = fs::metadata(setup.socket()).expect("it is there").ino();
-    let mut command = behind(HANDED_ONE, &setup.serve());
+    let mut command = behind(PASS_ONE, &setup.serve());
     command.stdin(Stdio::from(OwnedFd::from(ours.try_clone().expect("it can be duplicated"))));
     let mut daemon = setup.start_by(command);
     ping(daemon.connect());
@@ -321,7 +321,7 @@ fn a_listener_from_the_service_manager_is_served_and_stays_its_owners() {
 }
 
 #[test]
-fn what_was_meant_for_another_process_is_ignored() {
+fn variables_meant_for_another_process_are_ignored() {
     for variables in [
         "LISTEN_PID=1 LISTEN_FDS=1",
         "LISTEN_PID= LISTEN_FDS=1",
@@ -337,7 +337,7 @@ fn what_was_meant_for_another_process_is_ignored() {
         "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a:b",
     ] {
         let setup = Setup::new();
-        let elsewhere = UnixListener::bind(setup.home().join("elsewhere")).expect("a socket can be made");
+        let elsewhere = UnixListener::bind(setup.home().join("elsewhere")).expect("a socket can be created");
         let mut command = behind(&format!("exec 3<&0 0</dev/null; export {variables}"), &setup.serve());
         command.stdin(Stdio::from(OwnedFd::from(elsewhere)));
         let daemon = setup.start_by(command);
@@ -347,11 +347,11 @@ fn what_was_meant_for_another_process_is_ignored() {
 }
 
 #[test]
-fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
+fn of_several_descriptors_the_named_or_the_only_listening_one_is_served() {
     let null = || OwnedFd::from(fs::File::open("/dev/null").expect("it is there"));
     for (names, swapped) in [("other:iaid", false), ("iaid:other", true), ("a:b", false), ("", true)] {
         let setup = Setup::new();
-        let ours = UnixListener::bind(setup.socket()).expect("a socket can be made").into();
+        let ours = UnixListener::bind(setup.socket()).expect("a socket can be created").into();
         let (three, four) = if swapped { (ours, null()) } else { (null(), ours) };
         let names = if names.is_empty() { String::new() } else { format!(" LISTEN_FDNAMES={names}") };
         let command = with_two(&setup, &format!("export LISTEN_PID=$$ LISTEN_FDS=2{names}"), three, four);
@@ -363,7 +363,7 @@ fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
         ("iaid:iaid", "2 of the inherited descriptors are named iaid"),
     ] {
         let setup = Setup::new();
-        let socket = |name: &str| UnixListener::bind(setup.home().join(name)).expect("a socket can be made").into();
+        let socket = |name: &str| UnixListener::bind(setup.home().join(name)).expect("a socket can be created").into();
         let script = format!("export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES={names}");
         let said = refusal(&with_two(&setup, &script, socket("a"), socket("b")).output().expect("it runs"));
         assert!(said.contains(sentence), "{said}");
@@ -371,14 +371,14 @@ fn of_several_descriptors_the_named_or_the_only_fit_one_is_served() {
     }
 
     let setup = Setup::new();
-    let ours = UnixListener::bind(setup.socket()).expect("a socket can be made").into();
+    let ours = UnixListener::bind(setup.socket()).expect("a socket can be created").into();
     let script = "export LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=iaid:other";
     let said = refusal(&with_two(&setup, script, null(), ours).output().expect("it runs"));
     assert!(said.contains("the inherited descriptor 3 is not a socket"), "{said}");
 }
 
 #[test]
-fn systemd_starts_it_at_the_first_connection() {
+fn systemd_starts_the_daemon_at_the_first_connection() {
     if !has("systemd-socket-activate") {
         return;
     }
@@ -394,7 +394,7 @@ fn systemd_starts_it_at_the_first_connection() {
         command.stdin(Stdio::null());
         let mut daemon = setup.start_by(command);
         ping(daemon.connect());
-        until("it has taken the socket over", || daemon.log().contains("listening on an inherited socket"));
+        until("it serves the inherited socket", || daemon.log().contains("listening on an inherited socket"));
         assert_close_on_exec(daemon.pid());
         assert_eq!(daemon.stop().code(), Some(0));
         assert!(daemon.setup().socket().exists());
@@ -402,7 +402,7 @@ fn systemd_starts_it_at_the_first_connection() {
     }
 }
 
-/// The descriptors of a process, each with what it is.
+/// Returns the descriptors of a process with their targets.
 fn descriptors(pid: u32) -> Vec<(u32, String)> {
     let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { return Vec::new() };
     entries
@@ -414,15 +414,15 @@ fn descriptors(pid: u32) -> Vec<(u32, String)> {
         .collect()
 }
 
-/// The descriptors above standard error that go on to programs the process starts.
-fn passed_on(pid: u32) -> Vec<(u32, String)> {
-    /// O_CLOEXEC as fdinfo shows it, proc_pid_fdinfo(5).
+/// Returns the descriptors above standard error without close-on-exec.
+fn inheritable(pid: u32) -> Vec<(u32, String)> {
+    /// O_CLOEXEC in fdinfo, proc_pid_fdinfo(5).
     const CLOSE_ON_EXEC: u32 = 0o2_000_000;
     let mut all = descriptors(pid);
     all.retain(|(number, _)| {
         let about = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).unwrap_or_default();
         let flags = about.lines().find_map(|line| line.strip_prefix("flags:"));
-        // Closed meanwhile, where there is none.
+        // Without flags, the descriptor has been closed meanwhile.
         let flags = flags.map_or(CLOSE_ON_EXEC, |flags| u32::from_str_radix(flags.trim(), 8).expect("an octal number"));
         *number > 2 && flags & CLOSE_ON_EXEC == 0
     });
@@ -430,16 +430,16 @@ fn passed_on(pid: u32) -> Vec<(u32, String)> {
 }
 
 fn assert_close_on_exec(pid: u32) {
-    // What the tests were started with goes through them, and is nobody's here.
-    let strange = passed_on(std::process::id());
-    let ours: Vec<_> = passed_on(pid).into_iter().filter(|fd| !strange.contains(fd)).collect();
-    assert!(ours.is_empty(), "these go on to programs: {ours:?}");
+    // Descriptors that the test process inherited are passed through to the daemon.
+    let inherited = inheritable(std::process::id());
+    let ours: Vec<_> = inheritable(pid).into_iter().filter(|fd| !inherited.contains(fd)).collect();
+    assert!(ours.is_empty(), "inheritable: {ours:?}");
     assert!(descriptors(pid).len() > 6);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn it_has_unix_sockets_alone_and_passes_no_descriptor_on() {
+fn all_sockets_are_unix_sockets_and_all_descriptors_close_on_exec() {
     let daemon = setup();
     let mut client = daemon.client();
     client.ask(r#"{"type":"pause"}"#);
@@ -457,64 +457,64 @@ fn it_has_unix_sockets_alone_and_passes_no_descriptor_on() {
     assert!(sockets >= 2, "its listener and this client's connection");
 }
 
-/// The next words that the service manager hears.
-fn heard(manager: &UnixDatagram) -> String {
+/// Returns the next message to the service manager.
+fn received(manager: &UnixDatagram) -> String {
     let mut words = [0; 256];
     let count = loop {
         match manager.recv(&mut words) {
             Err(e) if e.kind() == ErrorKind::Interrupted => {}
-            received => break received.expect("it says something"),
+            outcome => break outcome.expect("a message comes"),
         }
     };
     String::from_utf8_lossy(&words[..count]).into_owned()
 }
 
 #[test]
-fn the_service_manager_hears_that_it_is_ready_alive_and_stopping() {
+fn the_service_manager_is_notified_of_ready_watchdog_and_stopping() {
     let setup = Setup::new();
     let address = setup.home().join("notify");
-    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be created");
     manager.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
     let address = address.to_str().expect("a plain path").to_owned();
     let mut daemon = setup.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "200000").start();
-    assert_eq!(heard(&manager), "READY=1");
+    assert_eq!(received(&manager), "READY=1");
     let began = Instant::now();
     for _ in 0..5 {
-        assert_eq!(heard(&manager), "WATCHDOG=1");
+        assert_eq!(received(&manager), "WATCHDOG=1");
     }
-    assert!(began.elapsed() >= Duration::from_millis(300), "it is told every 100 ms, not all the time");
+    assert!(began.elapsed() >= Duration::from_millis(300), "one message comes every 100 ms");
     daemon.signal(15);
-    let mut last = heard(&manager);
+    let mut last = received(&manager);
     while last == "WATCHDOG=1" {
-        last = heard(&manager);
+        last = received(&manager);
     }
     assert_eq!(last, "STOPPING=1");
     assert_eq!(daemon.wait().code(), Some(0));
 }
 
-/// A service of `Type=notify` is killed where its manager never hears that it is ready.
+/// The manager kills a service of `Type=notify` that does not send READY=1.
 #[test]
-fn a_service_manager_whose_queue_is_full_is_told_again() {
+fn a_notification_is_retried_if_the_managers_queue_is_full() {
     let setup = Setup::new();
     let address = setup.home().join("notify");
-    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be created");
     manager.set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
-    let other = UnixDatagram::unbound().expect("a socket can be made");
+    let other = UnixDatagram::unbound().expect("a socket can be created");
     other.set_nonblocking(true).expect("it can be set");
     while other.send_to(b"another service's", &address).is_ok() {}
     let address = address.to_str().expect("a plain path").to_owned();
     let daemon = setup.env("NOTIFY_SOCKET", &address).start();
-    // It serves meanwhile.
+    // The daemon serves meanwhile.
     ping(daemon.connect());
-    let mut last = heard(&manager);
+    let mut last = received(&manager);
     while last == "another service's" {
-        last = heard(&manager);
+        last = received(&manager);
     }
     assert_eq!(last, "READY=1");
 }
 
 #[test]
-fn a_service_manager_that_is_not_there_stops_nothing() {
+fn a_missing_service_manager_does_not_stop_the_daemon() {
     for (name, value) in
         [("NOTIFY_SOCKET", "nonsense"), ("NOTIFY_SOCKET", "/nowhere/at/all"), ("WATCHDOG_USEC", "200000")]
     {
@@ -525,25 +525,25 @@ fn a_service_manager_that_is_not_there_stops_nothing() {
     }
     let setup = Setup::new();
     let address = setup.home().join("notify");
-    let manager = UnixDatagram::bind(&address).expect("a socket can be made");
+    let manager = UnixDatagram::bind(&address).expect("a socket can be created");
     let address = address.to_str().expect("a plain path").to_owned();
     let daemon = setup.env("NOTIFY_SOCKET", &address).env("WATCHDOG_USEC", "none").start();
-    assert_eq!(heard(&manager), "READY=1");
+    assert_eq!(received(&manager), "READY=1");
     assert!(daemon.log().contains("the watchdog is disabled"), "{}", daemon.log());
 }
 
-/// Lets every user reach the socket, as somebody might by mistake.
+/// Lets every user reach the socket, as a wrong chmod might.
 fn open_to_all(daemon: &Daemon) {
     fs::set_permissions(daemon.setup().home(), Permissions::from_mode(0o755)).expect("its mode can be set");
     fs::set_permissions(daemon.setup().socket(), Permissions::from_mode(0o666)).expect("its mode can be set");
 }
 
-/// The program at a place where every user can run it, as the user `uid`.
+/// Returns a command that runs a copy of the program as user `uid`, from a directory that every user can read.
 fn program_as(uid: u32, home: &Path) -> Command {
     let copy = home.join("iaid");
     if !copy.exists() {
-        // By another process: were the copy open for writing here, a child forked at that moment would
-        // hold it open, and it could not be run (ETXTBSY).
+        // Another process copies it: if the copy were open for writing here, a child forked at that moment would
+        // hold it open, and it could not be executed (ETXTBSY).
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_iaid")).arg(&copy).status();
         assert!(copied.expect("cp runs").success());
     }
@@ -554,7 +554,7 @@ fn program_as(uid: u32, home: &Path) -> Command {
 }
 
 #[test]
-fn another_users_connection_is_closed_and_counted() {
+fn a_connection_of_another_user_is_closed_and_counted() {
     if !is_root() || !has("setpriv") {
         return;
     }
@@ -570,7 +570,7 @@ fn another_users_connection_is_closed_and_counted() {
 }
 
 #[test]
-fn root_may_use_every_users_daemon() {
+fn root_may_use_the_daemon_of_any_user() {
     if !is_root() || !has("setpriv") {
         return;
     }
