@@ -80,6 +80,7 @@ pub struct LateReply {
 
 impl LateReply {
     /// Creates the reply for `slot` of `sink`.
+    #[doc(hidden)]
     pub fn new(sink: Arc<dyn ReplySink>, slot: usize) -> LateReply {
         LateReply { sink: Some(sink), slot }
     }

@@ -35,7 +35,7 @@ pub struct Panicked(pub String);
 impl Panicked {
     /// Returns the message of a payload that `catch_unwind` returned, or `no message` if the payload
     /// is not a string.
-    pub fn of(panic: &(dyn Any + Send)) -> Panicked {
+    pub(crate) fn of(panic: &(dyn Any + Send)) -> Panicked {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
         Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into()))
     }

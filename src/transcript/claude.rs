@@ -5,7 +5,8 @@
 //! arguments are taken.
 
 use super::{Assistant, LONE_SURROGATE, TranscriptTurn, blocks, injected, owned};
-use crate::wire::json::{Members, string};
+use crate::wire::json::string;
+use crate::wire::members::Members;
 
 /// Prefixes of texts that Claude Code writes in the name of the user or the assistant.
 const PROGRAM_TEXT_PREFIXES: [&str; 7] = [

@@ -8,7 +8,8 @@
 use serde_json::value::RawValue;
 
 use super::{Assistant, LONE_SURROGATE, TranscriptReader, TranscriptTurn, blocks, injected, owned};
-use crate::wire::json::{Members, string};
+use crate::wire::json::string;
+use crate::wire::members::Members;
 
 /// Returns the turns of a line. Session and folder that the line sets for later lines are kept in `reader`.
 ///

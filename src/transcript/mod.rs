@@ -16,7 +16,8 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use self::row::RecordMetadata;
-use crate::wire::json::{Members, string};
+use crate::wire::json::string;
+use crate::wire::members::Members;
 
 /// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
 pub const MIN_TEXT_CHARS: usize = 12;

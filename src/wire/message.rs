@@ -1,7 +1,7 @@
 //! Parses a line: a call, a control message, or the reason why it is neither.
 //!
 //! The order of the checks is part of the protocol. Everything is borrowed from the line: an accepted call
-//! without escapes in its method name allocates nothing. [`scan`] recognizes JSON; for a line that is not
+//! without escapes in its method name allocates nothing. `scan.rs` recognizes JSON; for a line that is not
 //! JSON, `serde_json` explains why.
 
 use std::borrow::Cow;

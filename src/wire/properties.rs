@@ -5,6 +5,7 @@ use crate::limits::Limits;
 use crate::wire::control;
 use crate::wire::json;
 use crate::wire::line::{Line, LineBuffer};
+use crate::wire::members::Members;
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
 use crate::wire::scan::{self, Top};
@@ -83,7 +84,7 @@ pub fn scan_agrees(bytes: &[u8]) {
         return;
     }
     // serde_json refuses a key with a lone surrogate.
-    if let Ok(members) = json::Members::read(text) {
+    if let Ok(members) = Members::read(text) {
         let members = members.into_all();
         let members: Vec<(&str, &str)> = members.iter().map(|(key, value)| (&**key, value.get())).collect();
         let keys: Vec<_> = seen.iter().map(|(key, _)| json::string(key).unwrap_or_default()).collect();
@@ -173,8 +174,8 @@ const KEYS: [&str; 9] = ["jsonrpc", "id", "method", "params", "type", "reason", 
 
 /// Returns true if one of them is given twice in the top-level object.
 fn has_duplicate(line: &[u8]) -> bool {
-    let members = std::str::from_utf8(line).ok().and_then(|text| json::Members::read(text).ok());
-    let keys: Vec<String> = members.into_iter().flat_map(json::Members::into_all).map(|(key, _)| key).collect();
+    let members = std::str::from_utf8(line).ok().and_then(|text| Members::read(text).ok());
+    let keys: Vec<String> = members.into_iter().flat_map(Members::into_all).map(|(key, _)| key).collect();
     (1..keys.len()).any(|at| KEYS.contains(&&*keys[at]) && keys[..at].contains(&keys[at]))
 }
 

@@ -3,11 +3,11 @@
 //! It does not explain why a text is not JSON; that is left to `serde_json`.
 
 /// Upper bound of every depth limit, since each level of nesting uses some of the stack.
-pub const DEEPEST: usize = 512;
+pub(crate) const DEEPEST: usize = 512;
 
 /// The type of a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Top {
+pub(crate) enum Top {
     /// An object.
     Object,
     /// An array, a string, a number, `true`, `false` or `null`.
@@ -17,7 +17,7 @@ pub enum Top {
 /// Scans one JSON text with white space around it. If it is an object, calls `member` with the JSON texts
 /// of each key and its value, in order. Returns `None` if the text is not JSON or nested deeper than
 /// `max_depth` (at most [`DEEPEST`]); `member` was then called for the members before the error.
-pub fn document<'a>(text: &'a str, max_depth: usize, member: impl FnMut(&'a str, &'a str)) -> Option<Top> {
+pub(crate) fn document<'a>(text: &'a str, max_depth: usize, member: impl FnMut(&'a str, &'a str)) -> Option<Top> {
     let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
     let max_depth = max_depth.min(DEEPEST);
     scanner.blank();

@@ -20,7 +20,7 @@ use crate::wire::reply::{self, CallError, code};
 
 /// The state of a connection.
 #[derive(Debug)]
-pub struct Session {
+pub(crate) struct Session {
     input: LineBuffer,
     output: Vec<u8>,
     /// Bytes of `output` that were written to the peer. `written <= output.len()`.
@@ -37,13 +37,13 @@ pub struct Session {
 
 /// Buffers that a server of many sessions lends to the one that it serves, so that an idle session has none.
 #[derive(Debug, Default)]
-pub struct Storage {
+pub(crate) struct Storage {
     /// The input buffer; its length counts, see [`LineBuffer::lend`].
-    pub input: Vec<u8>,
+    pub(crate) input: Vec<u8>,
     /// The output buffer, empty.
-    pub output: Vec<u8>,
+    pub(crate) output: Vec<u8>,
     /// Empty buffers of short replies, for later replies.
-    pub spare: Vec<Vec<u8>>,
+    pub(crate) spare: Vec<Vec<u8>>,
 }
 
 /// Most buffers in [`Storage::spare`], and the largest capacity of each.
@@ -68,7 +68,7 @@ enum Peer {
 
 /// A request whose turn has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Request<'a> {
+pub(crate) enum Request<'a> {
     /// A JSON-RPC call.
     Call(Call<'a>),
     /// A control message.
@@ -77,7 +77,7 @@ pub enum Request<'a> {
 
 /// Whether a request may be answered immediately.
 #[derive(Debug)]
-pub enum Turn<'a> {
+pub(crate) enum Turn<'a> {
     /// All earlier requests are answered: the reply may be appended to this buffer.
     First(&'a mut Vec<u8>),
     /// Earlier requests have no reply yet.
@@ -86,7 +86,7 @@ pub enum Turn<'a> {
 
 /// What the server did with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
+pub(crate) enum Disposition {
     /// It appended the reply to the output. Only allowed for [`Turn::First`].
     Answered,
     /// It deferred the request: the reply is passed to [`Session::answered`].
@@ -97,7 +97,7 @@ pub enum Disposition {
 
 /// The kind of line that [`Session::serve`] consumed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Served {
+pub(crate) enum Served {
     /// White space, which gets no reply.
     Blank,
     /// A request, answered or deferred by the server.
@@ -108,7 +108,7 @@ pub enum Served {
 
 impl Session {
     /// Creates the session of a new connection.
-    pub fn new(limits: &Limits) -> Session {
+    pub(crate) fn new(limits: &Limits) -> Session {
         Session {
             input: LineBuffer::new(limits.max_line_bytes),
             output: Vec::new(),
@@ -123,24 +123,24 @@ impl Session {
 
     /// Returns true if more input should be read. It should not be while the waiting output is over its
     /// mark, while requests are deferred and much input is held, or after the end of the input.
-    pub fn wants_input(&self, limits: &Limits) -> bool {
+    pub(crate) fn wants_input(&self, limits: &Limits) -> bool {
         self.phase == Phase::Open
             && self.waiting_output() < limits.output_mark_bytes
             && (self.pending == 0 || self.held_input() < limits.small_holder_bytes)
     }
 
     /// Returns free space for at most `most` bytes of input. It is empty if the line limit is already held.
-    pub fn room(&mut self, most: usize, limits: &Limits) -> &mut [u8] {
+    pub(crate) fn room(&mut self, most: usize, limits: &Limits) -> &mut [u8] {
         self.input.room(most.min((limits.max_line_bytes + 1).saturating_sub(self.held_input())))
     }
 
     /// Adds the first `count` bytes of the last [`Session::room`] to the input.
-    pub fn filled(&mut self, count: usize) {
+    pub(crate) fn filled(&mut self, count: usize) {
         self.input.filled(count);
     }
 
     /// Records that the peer has shut down its sending side. Remaining bytes without a newline are a line.
-    pub fn input_ended(&mut self) {
+    pub(crate) fn input_ended(&mut self) {
         if self.phase == Phase::Open {
             self.phase = Phase::HalfClosed;
             self.input.ended();
@@ -148,19 +148,19 @@ impl Session {
     }
 
     /// Records that the server is stopping: no more is read.
-    pub fn drain(&mut self) {
+    pub(crate) fn drain(&mut self) {
         self.phase = Phase::Draining;
     }
 
     /// Records that the peer reads no more.
-    pub fn peer_gone(&mut self) {
+    pub(crate) fn peer_gone(&mut self) {
         self.peer = Peer::Gone;
         self.drop_replies();
     }
 
     /// Consumes the next line if the output is under its mark, passing a request to `take`. Returns `None`
     /// if there is no line or it has to wait.
-    pub fn serve(
+    pub(crate) fn serve(
         &mut self,
         limits: &Limits,
         take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
@@ -172,7 +172,7 @@ impl Session {
     ///
     /// # Panics
     /// If fewer requests are deferred.
-    pub fn answered(&mut self, requests: usize, replies: Vec<u8>) {
+    pub(crate) fn answered(&mut self, requests: usize, replies: Vec<u8>) {
         assert!(requests <= self.pending, "more replies than requests");
         self.pending -= requests;
         if self.pending == 0 {
@@ -187,7 +187,7 @@ impl Session {
 
     /// Answers every remaining whole line with -32001, in order, even if the output is over its mark, and
     /// returns their number. No request may be deferred.
-    pub fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
+    pub(crate) fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
         let mut refused = 0;
         while let Some(served) = self.consume_line(usize::MAX, limits, |request, turn| {
             let Turn::First(out) = turn else { return Disposition::NotNow };
@@ -200,7 +200,7 @@ impl Session {
     }
 
     /// Returns the reply bytes that are not written yet.
-    pub fn output(&self) -> &[u8] {
+    pub(crate) fn output(&self) -> &[u8] {
         &self.output[self.written..]
     }
 
@@ -208,7 +208,7 @@ impl Session {
     ///
     /// # Panics
     /// If `count` is larger than the output.
-    pub fn wrote(&mut self, count: usize) {
+    pub(crate) fn wrote(&mut self, count: usize) {
         assert!(count <= self.waiting_output(), "wrote more than the output");
         self.written += count;
         if self.written == self.output.len() {
@@ -221,7 +221,7 @@ impl Session {
     }
 
     /// Takes over the storage of another session; see [`LineBuffer::lend`].
-    pub fn lend(&mut self, storage: &mut Storage) {
+    pub(crate) fn lend(&mut self, storage: &mut Storage) {
         self.input.lend(&mut storage.input);
         if self.output.capacity() == 0 {
             self.output = std::mem::take(&mut storage.output);
@@ -229,7 +229,7 @@ impl Session {
     }
 
     /// Releases unneeded storage; see [`LineBuffer::give_back`].
-    pub fn give_back(&mut self, storage: &mut Storage) {
+    pub(crate) fn give_back(&mut self, storage: &mut Storage) {
         self.input.give_back(&mut storage.input);
         if !self.output.is_empty() {
             self.output.shrink_to_fit();
@@ -244,32 +244,32 @@ impl Session {
     }
 
     /// Returns the number of deferred requests without a reply.
-    pub fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.pending
     }
 
     /// Returns the number of bytes of input and output held, deferred requests included.
-    pub fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.held_input() + self.waiting_output()
     }
 
     /// Returns true if [`Session::serve`] would consume a line.
-    pub fn may_serve(&mut self, limits: &Limits) -> bool {
+    pub(crate) fn may_serve(&mut self, limits: &Limits) -> bool {
         self.pending == 0 && self.waiting_output() < limits.output_mark_bytes && self.has_line()
     }
 
     /// Returns true if [`Session::room`] would return free space.
-    pub fn has_room(&self, limits: &Limits) -> bool {
+    pub(crate) fn has_room(&self, limits: &Limits) -> bool {
         self.held_input() <= limits.max_line_bytes
     }
 
     /// Returns true if the input has ended, every line is answered, and every reply is written.
-    pub fn finished(&mut self) -> bool {
+    pub(crate) fn finished(&mut self) -> bool {
         self.phase != Phase::Open && self.pending == 0 && self.waiting_output() == 0 && !self.has_line()
     }
 
     /// Returns the number of replies dropped since the last call because the peer reads no more.
-    pub fn take_dropped(&mut self) -> usize {
+    pub(crate) fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
     }
 
@@ -312,7 +312,7 @@ impl Session {
     }
 
     /// Returns the number of bytes of input held, deferred requests included.
-    pub fn held_input(&self) -> usize {
+    pub(crate) fn held_input(&self) -> usize {
         self.input.held() + self.pending_bytes
     }
 
@@ -332,7 +332,7 @@ impl Session {
 }
 
 /// Answers a call with -32001, and a control message with the reason `control_plane_error`.
-pub fn refuse(out: &mut Vec<u8>, request: &Request<'_>, why: &str) {
+pub(crate) fn refuse(out: &mut Vec<u8>, request: &Request<'_>, why: &str) {
     match request {
         Request::Call(call) => reply::error(out, Some(call.id), &CallError::failed(why)),
         Request::Control(_) => reply::control_refused(out, "control_plane_error", why),

@@ -25,7 +25,7 @@ use crate::lifecycle::private_dir;
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
 use crate::transcript::{TranscriptReader, TranscriptTurn};
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// Bytes of transcripts that one hook reads at most; the next hook continues. 4 MiB: several hours of a session, read in
 /// 20 ms.

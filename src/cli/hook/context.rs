@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::transcript::injected::{CLOSE_TAG, OPEN_TAG, quoted};
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// Longest context, in characters: Claude Code accepts no more from a hook.
 const MAX_CHARS: usize = 10_000;

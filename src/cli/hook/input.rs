@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// Key that `iaid doctor` adds to the input, and the only key of the answer to it.
 pub(crate) const CHECK_KEY: &str = "iaid_check";

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::CAPTURE_STATE_DIR;
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::transcript::Assistant;
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// Largest file that is read; the file is smaller.
 const MAX_BYTES: u64 = 4 << 10;

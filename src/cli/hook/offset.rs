@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// Bytes before the offset that are hashed. A line has its time and id near its end. Picked.
 const HASHED_BYTES: u64 = 1024;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::wire::json::Members;
+use crate::wire::members::Members;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
