@@ -1,5 +1,5 @@
-//! What an idle daemon holds and does: memory before and after its rest, wake-ups, the first recall behind it, bytes
-//! a connection, and the time from its start to its first reply. By what proc(5) tells, so on Linux alone.
+//! Measures an idle daemon: memory before and after its idle release, wake-ups, the first recall after it, bytes
+//! per connection, and the time from start to the first reply. Reads proc(5), so it needs Linux.
 //!
 //! `cargo bench --bench footprint [-- SECONDS]`: measured 60 s after the last request, with 10 000 records.
 
@@ -23,7 +23,7 @@ use talk::{Dice, Talk, question};
 const RECORDS: usize = 10_000;
 const CONNECTIONS: usize = 10_000;
 
-/// Starts that are timed.
+/// Number of timed starts.
 const STARTS: usize = 20;
 
 fn main() {
@@ -40,7 +40,7 @@ fn main() {
     let mut client = daemon.client();
     let watched = (idle / 2).min(30);
     thread::sleep(Duration::from_secs(idle - watched));
-    // Behind the rest, whose workers are other ones.
+    // After the idle release, which has replaced the workers.
     let before = switches(&daemon);
     thread::sleep(Duration::from_secs(watched));
     tell(&format!("after {idle} s"), &daemon);
@@ -52,7 +52,7 @@ fn main() {
     starts();
 }
 
-/// Stores the records from four clients at once, as a busy day would.
+/// Stores the records from four clients at once.
 fn store(daemon: &Daemon, talk: &Talk, dice: &mut Dice) -> Vec<String> {
     let mut text = |_| {
         let words = 8 + dice.under(38);
@@ -73,7 +73,7 @@ fn store(daemon: &Daemon, talk: &Talk, dice: &mut Dice) -> Vec<String> {
     texts
 }
 
-/// Recalls from two clients at once, so that each worker has its connection to the store. How long half of them took.
+/// Recalls from two clients at once, so that each worker opens its connection to the store. Returns the median time.
 fn recalls(daemon: &Daemon, cues: &[String]) -> Duration {
     let mut took: Vec<Duration> = thread::scope(|scope| {
         let one = || {
@@ -93,7 +93,7 @@ fn timed(client: &mut Client, cue: &str) -> Duration {
     started.elapsed()
 }
 
-/// What each of many idle connections costs the daemon.
+/// Prints the memory per connection of many idle connections.
 fn connections(daemon: &Daemon) {
     let socket = daemon.home.path().join("d.sock");
     let open = |_: usize| UnixStream::connect(&socket).ok();
@@ -103,14 +103,14 @@ fn connections(daemon: &Daemon) {
     };
     let (files, before) = (count(daemon), memory(daemon, "RssAnon"));
     let held: Vec<UnixStream> = (0..CONNECTIONS).map_while(open).collect();
-    // The daemon has taken them in once it has answered one that came behind them.
+    // The daemon has accepted them once it has answered a later one.
     let taken = count(daemon) - files;
     let bytes = memory(daemon, "RssAnon").saturating_sub(before) * 1024;
     println!("{taken} idle connections: {} bytes each", bytes / taken.max(1) as u64);
     drop(held);
 }
 
-/// From exec to the reply to the first `ping`, beside a process that does nothing.
+/// Prints the time from exec to the reply to the first `ping`, and that of a process that does nothing.
 fn starts() {
     let home = tempfile::tempdir().expect("a temporary folder");
     let on_a_new_store = start(home.path());
@@ -133,7 +133,7 @@ fn starts() {
     );
 }
 
-/// One start on the store in `home`, and its end by SIGTERM.
+/// Starts a daemon on the store in `home`, stops it by SIGTERM, and returns the time to its first reply.
 fn start(home: &Path) -> Duration {
     let socket = home.join("d.sock");
     let mut serve = Command::new(env!("CARGO_BIN_EXE_iaid"));
@@ -159,13 +159,13 @@ fn tell(when: &str, daemon: &Daemon) {
     println!("{when:12} VmRSS {resident:5} KiB, RssAnon {own:5} KiB");
 }
 
-/// A size of the daemon's, in KiB.
+/// Returns a memory figure of the daemon in KiB.
 fn memory(daemon: &Daemon, what: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap_or_default();
     number(&status, what)
 }
 
-/// How often its threads were given a processor.
+/// Returns the context switches of the daemon's threads.
 fn switches(daemon: &Daemon) -> u64 {
     let threads = fs::read_dir(format!("/proc/{}/task", daemon.child.id())).into_iter().flatten().flatten();
     let of =

@@ -1,7 +1,6 @@
-//! How fast the rooms are by themselves: lines are cut, envelopes read, records kept and recalled, with no socket and
-//! no daemon around them.
+//! Measures modules without a socket or a daemon: lines are split, envelopes parsed, records captured and recalled.
 //!
-//! `cargo bench --bench modules [-- NAME]`. What criterion says of a change compares with the run before on the same
+//! `cargo bench --bench modules [-- NAME]`. Criterion compares with the previous run on the same
 //! machine; its figures are under `target/criterion`.
 
 mod talk;
@@ -21,11 +20,11 @@ use iaid::wire::line::LineBuffer;
 use iaid::wire::message;
 use talk::{Dice, Talk, question};
 
-/// Records that recalls are made among.
+/// Records in the store that recalls search.
 const RECORDS: usize = 5_000;
 
-/// Captures that wait for one commit together.
-const TOGETHER: usize = 32;
+/// Captures that share one commit.
+const CAPTURES_PER_COMMIT: usize = 32;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
@@ -36,7 +35,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// 1 MiB of lines of one length, in reads of one length.
+/// Splits 1 MiB of lines of one length, in reads of one length.
 fn lines(criterion: &mut Criterion) {
     let limit = Limits::default().max_line_bytes;
     let mut group = criterion.benchmark_group("lines");
@@ -90,12 +89,12 @@ fn envelopes(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Each is on disk when it is answered, so one alone takes what the disk takes.
+/// Each capture is durable when it is answered, so a single one takes as long as the disk's sync.
 fn captures(criterion: &mut Criterion) {
     let (talk, mut dice, mut store) = (Talk::new(), Dice::new(7), Store::new());
     let mut group = criterion.benchmark_group("capture");
     group.sample_size(20);
-    for (name, together) in [("alone", 1), ("together", TOGETHER)] {
+    for (name, together) in [("alone", 1), ("together", CAPTURES_PER_COMMIT)] {
         group.throughput(Throughput::Elements(together as u64));
         group.bench_function(name, |bench| {
             bench.iter(|| store.capture((0..together).map(|_| talk.text(&mut dice, 25))));
@@ -107,7 +106,7 @@ fn captures(criterion: &mut Criterion) {
 fn recalls(criterion: &mut Criterion) {
     let (talk, mut dice, mut store) = (Talk::new(), Dice::new(7), Store::new());
     let texts: Vec<String> = (0..RECORDS).map(|n| talk.text(&mut dice, 8 + n % 38)).collect();
-    texts.chunks(TOGETHER).for_each(|some| store.capture(some.iter().cloned()));
+    texts.chunks(CAPTURES_PER_COMMIT).for_each(|some| store.capture(some.iter().cloned()));
     let mut group = criterion.benchmark_group("recall");
     group.sample_size(50);
     for (name, prefix) in [("words", ""), ("verbatim", "exact "), ("the newest", "-")] {
@@ -123,7 +122,7 @@ fn recalls(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A store of its own, with one worker. Removed with this.
+/// A temporary store with one worker.
 struct Store {
     runner: Runner<Worker>,
     memory: Memory,
@@ -154,7 +153,7 @@ impl Store {
         self.answers.recv().expect("each call is answered")
     }
 
-    /// Hands all these over, then waits for them.
+    /// Submits captures of all texts, then waits for them.
     fn capture(&mut self, texts: impl Iterator<Item = String>) {
         let mut waiting = 0;
         for text in texts {
@@ -168,7 +167,7 @@ impl Store {
 impl ReplySink for Answers {
     fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {
         let answer = answer.expect("no call here fails");
-        // Whoever waits may have gone at the end.
+        // The receiver may have been dropped at the end.
         drop(self.0.send(answer));
     }
 }

@@ -1,9 +1,9 @@
-//! How near the daemon comes to the least that a server can do: a bare mio echo, driven the same way in the same run.
+//! Compares the daemon's throughput with a bare mio echo server, driven the same way in the same run.
 //!
-//! `cargo bench --bench race [-- SECONDS]`: so long for each of five rounds of each shape, 0.2 by default. A shape is a
-//! number of connections and how many requests are under way on each. `ping` is answered by the loop, `profile_get`
-//! goes through the pool. Each figure is its replies in a second over the echo's, the middle one of the rounds, and in
-//! brackets the least and the most. Rates are not shown, since machines differ.
+//! `cargo bench --bench race [-- SECONDS]`: the duration of each of five rounds of each shape, 0.2 by default. A shape is
+//! a number of connections and the number of requests in flight on each. `ping` is answered by the loop, `profile_get`
+//! goes through the pool. Each figure is the ratio of the daemon's replies per second to the echo's: the median of the
+//! rounds, and in brackets the minimum and the maximum. Rates are not shown, since machines differ.
 
 mod load;
 
@@ -22,12 +22,12 @@ use load::{Daemon, request};
 
 const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 16), (50, 1), (50, 16), (500, 1)];
 const ROUNDS: usize = 5;
-const BUFFER: usize = 64 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// The argument with which this program is the echo.
+/// The argument with which this program runs as the echo server.
 const AS_ECHO: &str = "--as-echo";
 
-/// A bare echo in a process of its own, ended with this.
+/// A bare echo server in a child process, which is killed on drop.
 struct Echo {
     child: Child,
     home: TempDir,
@@ -60,14 +60,14 @@ fn main() {
     }
 }
 
-/// The middle one, the least and the most.
+/// Formats the median, the minimum and the maximum.
 fn spread(mut ratios: Vec<f64>) -> String {
     ratios.sort_by(f64::total_cmp);
     let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
     format!("{:.2} ({least:.2} to {most:.2})", ratios[ratios.len() / 2])
 }
 
-/// Replies a second, with so many requests under way on each of so many connections.
+/// Returns the replies per second with `depth` requests in flight on each of `connections` connections.
 fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Duration) -> f64 {
     let mut poll = Poll::new().expect("a poll");
     let mut events = Events::with_capacity(1024);
@@ -81,8 +81,8 @@ fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Durat
     };
     let mut streams: Vec<UnixStream> = (0..connections).map(connect).collect();
     streams.iter_mut().for_each(|stream| send(stream, &burst));
-    let mut buffer = vec![0; BUFFER];
-    // A tenth more to begin with, which is not counted.
+    let mut buffer = vec![0; BUFFER_BYTES];
+    // A warm-up of a tenth of the time is not counted.
     let began = Instant::now() + time / 10;
     let (mut replies, mut now) = (0_u64, Instant::now());
     while now < began + time {
@@ -99,7 +99,7 @@ fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Durat
     replies as f64 / (now - began).as_secs_f64()
 }
 
-/// Takes all that is there, and counts the replies that end in it.
+/// Reads all available input and returns the number of complete replies in it.
 fn take(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
     let mut whole = 0;
     loop {
@@ -117,23 +117,23 @@ fn take(stream: &mut UnixStream, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// All of it goes: what is under way here is less than a socket's buffer.
+/// Writes all bytes; the requests in flight fit into a socket's buffer.
 fn send(stream: &mut UnixStream, bytes: &[u8]) {
     if !bytes.is_empty() {
         assert_eq!(stream.write(bytes).expect("the peer reads"), bytes.len());
     }
 }
 
-/// Sends back what comes, and nothing more. Ends with its parent's signal.
+/// Echoes all input until the parent kills this process.
 fn echo(path: &Path) {
     const LISTENER: Token = Token(usize::MAX);
     let mut poll = Poll::new().expect("a poll");
     let mut events = Events::with_capacity(1024);
     let mut listener = UnixListener::bind(path).expect("the path is free");
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE).expect("it can be registered");
-    // By their tokens, which nobody takes again.
+    // By their tokens, which are not reused.
     let mut streams: Vec<Option<UnixStream>> = Vec::new();
-    let mut buffer = vec![0; BUFFER];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         poll.poll(&mut events, None).expect("events come");
         for event in &events {
@@ -153,7 +153,7 @@ fn echo(path: &Path) {
     }
 }
 
-/// A short read proves that nothing is left, so that one is enough; none here is longer.
+/// Echoes one read. A short read proves that the socket is drained, and all inputs here are shorter than the buffer.
 fn echoed(stream: &mut UnixStream, buffer: &mut [u8]) -> io::Result<()> {
     match stream.read(buffer) {
         Ok(0) => Err(ErrorKind::UnexpectedEof.into()),

@@ -1,4 +1,4 @@
-//! How long a recall takes among many records, through the socket, beside a `ping` of the same run.
+//! Measures the time of a recall among many records over the socket, and that of a `ping` in the same run.
 //!
 //! `cargo bench --bench recall [-- RECORDS]`: 100 000 by default, of 8 to 45 words by Zipf's law, in
 //! sessions of 40; then 2 000 questions of four to seven words of some record.
@@ -65,19 +65,19 @@ fn timed(client: &mut Client, method: &str, cue: &str) -> Duration {
     started.elapsed()
 }
 
-/// What half, 95 and 99 of 100, and all took at most.
+/// Returns the median, the 95th and 99th percentiles, and the maximum.
 fn percentiles(mut took: Vec<Duration>) -> [Duration; 4] {
     took.sort_unstable();
     let at = |share: usize| took[(took.len() * share / 100).min(took.len() - 1)];
     [at(50), at(95), at(99), at(100)]
 }
 
-/// Milliseconds with three digits behind the point.
+/// Formats milliseconds with three decimals.
 fn millis(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
 }
 
-/// What the system says of the daemon's resident memory, where it tells (proc(5)).
+/// Returns the daemon's resident memory, if the system reports it (proc(5)).
 fn resident(daemon: &Daemon) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).ok()?;
     status.lines().find(|line| line.starts_with("VmRSS:")).map(str::to_owned)

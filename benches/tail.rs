@@ -1,8 +1,8 @@
-//! What one client waits while another sends the slowest calls and a third floods: through the socket, beside the
-//! same client's waits in a quiet daemon, in one run.
+//! Measures the latency of one client over the socket while another sends the slowest calls and a third floods, and
+//! that of the same client with an otherwise idle daemon, in one run.
 //!
 //! `cargo bench --bench tail [-- RECORDS]`: 20 000 by default. Clients and daemon share the machine's processors, so
-//! on a small one what is measured are the processors, too; the ratios are what says something.
+//! on a small machine the ratios matter, not the times.
 
 mod load;
 mod talk;
@@ -19,22 +19,22 @@ use serde_json::{Value, json};
 use load::{Daemon, request};
 use talk::{Dice, Talk, question};
 
-/// How long each load is kept up.
-const EACH: Duration = Duration::from_secs(4);
+/// Duration of each load.
+const LOAD_TIME: Duration = Duration::from_secs(4);
 
-/// Between two questions of one client.
+/// Pause between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// How soon a client that waits for a reply sees that all is over.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// Read timeout after which a client checks whether the run is over.
+const READ_TIMEOUT: Duration = Duration::from_millis(100);
 
-/// Calls that the flood has under way.
+/// Calls in flight of the flood.
 const DEPTH: usize = 256;
 
-/// Records of one session.
+/// Records per session.
 const SESSION: usize = 40;
 
-/// What is measured meanwhile: what a client waited, sorted.
+/// The measured latencies of a client, sorted.
 struct Waits {
     status: Vec<Duration>,
     recall: Vec<Duration>,
@@ -48,7 +48,7 @@ fn main() {
     let texts = store(&daemon, &talk, &mut dice, records);
     let cues: Vec<String> = (0..500).map(|_| question(&mut dice, &texts)).collect();
     let (quiet, _) = measure(&daemon, &cues, None);
-    println!("{records} records; a client of `status` and one of recalls, each every {PAUSE:?}, for {EACH:?}");
+    println!("{records} records; a client of `status` and one of recalls, each every {PAUSE:?}, for {LOAD_TIME:?}");
     tell("nobody else", &quiet, &quiet, "");
     let long: Vec<&str> = texts.iter().take(12).map(String::as_str).collect();
     let slow = [
@@ -60,7 +60,7 @@ fn main() {
         ("memory_consolidate", "memory_consolidate", json!({})),
     ];
     for (what, method, params) in slow {
-        // The last one takes minutes, in chunks.
+        // The last one runs for minutes, in chunks.
         if method != "memory_consolidate" {
             let began = Instant::now();
             daemon.client().call(method, &params);
@@ -72,7 +72,7 @@ fn main() {
     }
 }
 
-/// What others send as fast as they are answered.
+/// Requests that other clients send as fast as they are answered.
 struct Load {
     slow: String,
     flood: String,
@@ -95,7 +95,7 @@ fn store(daemon: &Daemon, talk: &Talk, dice: &mut Dice, records: usize) -> Vec<S
     texts
 }
 
-/// What is waited for `status` and for a recall while the load is on, and what the load got done.
+/// Returns the latencies of `status` and of a recall under the load, and the load's throughput.
 fn measure(daemon: &Daemon, cues: &[String], load: Option<&Load>) -> (Waits, String) {
     let (is_over, slow_calls, floods) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let waits = thread::scope(|scope| {
@@ -109,22 +109,22 @@ fn measure(daemon: &Daemon, cues: &[String], load: Option<&Load>) -> (Waits, Str
         is_over.store(true, Ordering::Relaxed);
         waits
     });
-    let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / EACH.as_secs_f64();
+    let rate = |count: &AtomicU64| count.load(Ordering::Relaxed) as f64 / LOAD_TIME.as_secs_f64();
     let done = format!("; beside {:.1} of them and {:.0} profile_get a second", rate(&slow_calls), rate(&floods));
     (waits, if load.is_some() { done } else { String::new() })
 }
 
-/// Sends this line again and again, so many of them ahead of the replies.
+/// Sends this line repeatedly, with `depth` requests in flight.
 fn keep_busy(daemon: &Daemon, line: &str, depth: usize, is_over: &AtomicBool, count: &AtomicU64) {
     let mut stream = BufReader::new(connect(daemon));
-    stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a timeout can be set");
+    stream.get_ref().set_read_timeout(Some(READ_TIMEOUT)).expect("a timeout can be set");
     let send = |times: usize, stream: &mut BufReader<UnixStream>| {
         stream.get_mut().write_all(line.repeat(times).as_bytes()).expect("the daemon reads");
     };
     send(depth, &mut stream);
     let mut reply = Vec::new();
     loop {
-        // Half of them come, and are sent anew.
+        // Half of the replies are read, and as many requests sent again.
         for _ in 0..depth.div_ceil(2) {
             reply.clear();
             while let Err(error) = stream.read_until(b'\n', &mut reply) {
@@ -142,10 +142,10 @@ fn keep_busy(daemon: &Daemon, line: &str, depth: usize, is_over: &AtomicBool, co
     }
 }
 
-/// Asks every [`PAUSE`] for [`EACH`]; what was waited, sorted.
+/// Sends a request every [`PAUSE`] for [`LOAD_TIME`]. Returns the latencies, sorted.
 fn every(daemon: &Daemon, question: impl Fn(usize) -> String) -> Vec<Duration> {
     let mut stream = BufReader::new(connect(daemon));
-    let (end, mut waits, mut reply) = (Instant::now() + EACH, Vec::new(), String::new());
+    let (end, mut waits, mut reply) = (Instant::now() + LOAD_TIME, Vec::new(), String::new());
     while Instant::now() < end {
         let line = question(waits.len());
         reply.clear();

@@ -1,6 +1,6 @@
-//! What the load benches share: a daemon of the built binary, and a client for it.
+//! Shared by the benches over the socket: a daemon process of the built binary, and a client for it.
 //!
-//! Nothing here asserts a time. The figures are printed, each beside its yardstick of the same run.
+//! The benches assert no times. They print each figure with its baseline of the same run.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A daemon with a store of its own, ended and cleared away with this.
+/// A daemon with a temporary store. Dropping it stops the daemon and removes the store.
 pub(crate) struct Daemon {
     pub(crate) child: Child,
-    /// Holds the folder `store`.
+    /// Contains the directory `store`.
     pub(crate) home: TempDir,
 }
 
@@ -56,12 +56,12 @@ impl Drop for Daemon {
 }
 
 impl Client {
-    /// Calls a method and gives its result.
+    /// Calls a method and returns its result.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.all(std::slice::from_ref(&request(method, params))).remove(0)
     }
 
-    /// Sends all these lines at once and gives their results.
+    /// Sends all these lines at once and returns their results.
     pub(crate) fn all(&mut self, requests: &[String]) -> Vec<Value> {
         self.stream.get_mut().write_all(requests.concat().as_bytes()).expect("the daemon reads");
         let mut line = String::new();
@@ -76,12 +76,12 @@ impl Client {
     }
 }
 
-/// A request as a line.
+/// Returns a request as a line.
 pub(crate) fn request(method: &str, params: &Value) -> String {
     format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
 }
 
-/// Waits until somebody accepts there.
+/// Waits until the socket accepts connections.
 pub(crate) fn until_accepting(socket: &Path) {
     let patience = Instant::now() + Duration::from_secs(20);
     while UnixStream::connect(socket).is_err() {

@@ -1,18 +1,17 @@
-//! What people might say, the same in every run: texts whose words are as frequent as in any language, and questions
-//! about them.
+//! Generated texts with the word frequencies of natural language, and questions about them; the same in every run.
 
 use std::fmt::Write as _;
 
-/// Different words in all.
-const WORDS: usize = 40_000;
+/// Size of the vocabulary.
+const VOCABULARY_SIZE: usize = 40_000;
 
-/// Numbers that are the same in every run (xorshift, after Marsaglia, 2003).
+/// Pseudo-random numbers, the same in every run (xorshift, Marsaglia 2003).
 pub(crate) struct Dice(u64);
 
 /// Words whose frequency follows Zipf's law.
 pub(crate) struct Talk {
     words: Vec<String>,
-    /// The sum of the frequencies up to each word.
+    /// Cumulative frequencies.
     sums: Vec<f64>,
 }
 
@@ -30,7 +29,7 @@ impl Dice {
 }
 
 impl Talk {
-    /// Words made of syllables, with endings that English has.
+    /// Builds words from syllables and English endings.
     pub(crate) fn new() -> Talk {
         const SYLLABLES: [&str; 20] = [
             "ba", "co", "di", "fu", "ge", "ha", "ki", "lo", "mu", "ne", "pa", "qui", "ro", "su", "ti", "va", "we",
@@ -47,14 +46,14 @@ impl Talk {
             word
         };
         let mut sum = 0.0;
-        let sums = (1..=WORDS).map(|rank| {
+        let sums = (1..=VOCABULARY_SIZE).map(|rank| {
             sum += 1.0 / rank as f64;
             sum
         });
-        Talk { sums: sums.collect(), words: (0..WORDS).map(word).collect() }
+        Talk { sums: sums.collect(), words: (0..VOCABULARY_SIZE).map(word).collect() }
     }
 
-    /// So many words.
+    /// Returns a text of this many words.
     pub(crate) fn text(&self, dice: &mut Dice, words: usize) -> String {
         let all = self.sums.last().copied().unwrap_or_default();
         let word = |_| {
@@ -65,7 +64,7 @@ impl Talk {
     }
 }
 
-/// Words of one record, in their order.
+/// Returns some words of a random text, in their order.
 pub(crate) fn question(dice: &mut Dice, texts: &[String]) -> String {
     let words: Vec<&str> = texts[dice.under(texts.len())].split(' ').collect();
     let wanted = (4 + dice.under(4)).min(words.len());
