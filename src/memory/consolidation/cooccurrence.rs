@@ -16,6 +16,7 @@ use crate::memory::consolidation::step::Progress;
 use crate::memory::consolidation::vocabulary::TermCache;
 use crate::memory::sort;
 use crate::memory::store::fulltext;
+use crate::memory::store::records::{self, Side};
 
 /// The newest records with a word that are read. Picked: some 1 ms.
 const SAMPLE: i64 = 32;
@@ -71,8 +72,7 @@ impl<'c> LearningScope<'c> {
     /// # Errors
     /// The database's.
     pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<LearningScope<'c>, rusqlite::Error> {
-        let read = "SELECT coalesce(max(seq), 0) FROM record";
-        let total = connection.prepare_cached(read)?.query_row([], |row| row.get(0))?;
+        let total = records::last_seq(connection)?;
         Ok(LearningScope { connection, total, deadline })
     }
 
@@ -192,16 +192,11 @@ impl CooccurrenceLearner {
         self.breaths += 1;
         let mut read = connection.prepare_cached("SELECT text, session FROM record WHERE seq = ?1")?;
         let Some(session) = self.hear(&mut read, seq, None, heard)? else { return Ok(()) };
-        for (guess, beside) in [
-            (seq - 1, "SELECT max(seq) FROM record WHERE session = ?1 AND seq < ?2"),
-            (seq + 1, "SELECT min(seq) FROM record WHERE session = ?1 AND seq > ?2"),
-        ] {
-            // Most often nobody else spoke between the two.
-            if self.hear(&mut read, guess, Some(session), heard)?.is_some() {
+        for side in [Side::Before, Side::After] {
+            if self.hear(&mut read, side.adjacent(seq), Some(session), heard)?.is_some() {
                 continue;
             }
-            let found = connection.prepare_cached(beside)?.query_row((session, seq), |row| row.get(0))?;
-            if let Some(found) = found {
+            if let Some(found) = records::neighbor_in_session(connection, session, seq, side)? {
                 self.hear(&mut read, found, None, heard)?;
             }
         }

@@ -15,7 +15,7 @@ use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::graph::patterns::PATTERN_PREFIX;
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::records::{Draft, InsertOutcome, NewRecord};
+use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::tokenizer;
@@ -190,10 +190,10 @@ fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixM
 
 /// The pattern with the most of these records, if it has enough, and whether it holds.
 fn alike(connection: &Connection, records: &[i64]) -> Result<Option<(i64, bool)>, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = 3")?;
+    let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2")?;
     let mut shared: HashMap<i64, usize> = HashMap::new();
     for seq in records {
-        let mut rows = read.query([seq])?;
+        let mut rows = read.query((seq, LinkKind::Evidence as i64))?;
         while let Some(row) = rows.next()? {
             *shared.entry(row.get(0)?).or_default() += 1;
         }

@@ -5,6 +5,7 @@
 //! `induce.rs`, `reinforce.rs`, `contradict.rs`) nor what recall does with them.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -14,11 +15,11 @@ use crate::memory::sort;
 /// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
 pub(crate) const STRONGEST: i64 = 1000;
 
-/// In this time a link loses half its weight. 60 days: picked.
-const HALF_LIFE: f64 = 60.0 * DAY as f64;
+/// Time in which a link loses half its weight. 60 days: picked.
+const HALF_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
 
-/// Microseconds of a day.
-const DAY: i64 = 24 * 3600 * 1_000_000;
+/// A link that has not been used for longer than this is stale.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Links read of one record each way. Picked: a few more than any but the best-connected has.
 const FAN: i64 = 64;
@@ -39,6 +40,13 @@ pub(crate) enum LinkKind {
     /// The first is a pattern, the second has it.
     Evidence = 3,
 }
+
+/// Kinds up to this number fade ([`faded`]); the others do not.
+const LAST_FADING: LinkKind = LinkKind::Reinforced;
+
+// `unsettled` in contradictions.rs has this number as a literal: SQLite uses the partial index `link_contradicts` only
+// for a literal.
+const _: () = assert!(LinkKind::Contradicts as i64 == 2);
 
 /// A record that another one is linked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +88,8 @@ pub(crate) fn faded(kind: LinkKind, weight: i64, used: UnixMicros, now: UnixMicr
     if matches!(kind, LinkKind::Contradicts | LinkKind::Evidence) {
         return weight;
     }
-    let age = now.0.saturating_sub(used.0).max(0) as f64;
-    (weight as f64 * (-age / HALF_LIFE).exp2()).round() as i64
+    let half_lives = now.since(used).div_duration_f64(HALF_LIFE);
+    (weight as f64 * (-half_lives).exp2()).round() as i64
 }
 
 /// Makes a link, or raises it to `weight` thousandths and makes it new; is it a new one?
@@ -124,10 +132,10 @@ pub(crate) fn strengthen(
 /// # Errors
 /// The database's.
 pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: UnixMicros) -> Result<(), rusqlite::Error> {
-    let mut renew =
-        connection.prepare_cached("UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind < 2 AND used < ?3")?;
+    let sql = "UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind <= ?4 AND used < ?3";
+    let mut renew = connection.prepare_cached(sql)?;
     for &(one, other) in pairs {
-        renew.execute((one.min(other), one.max(other), now.0))?;
+        renew.execute((one.min(other), one.max(other), now.0, LAST_FADING as i64))?;
     }
     Ok(())
 }
@@ -163,7 +171,7 @@ pub(crate) fn ties(connection: &Connection, seq: i64, now: UnixMicros) -> Result
         match (kind, leads_here) {
             (LinkKind::Associated | LinkKind::Reinforced, _) => {
                 let weight = faded(kind, row.get(2)?, UnixMicros(used), now);
-                let is_stale = now.0.saturating_sub(used) > DAY;
+                let is_stale = now.since(UnixMicros(used)) > STALE_AFTER;
                 match ties.neighbours.iter_mut().find(|one| one.seq == other) {
                     Some(known) => {
                         known.weight = (known.weight + weight).min(STRONGEST);
@@ -189,8 +197,9 @@ pub(crate) fn ties(connection: &Connection, seq: i64, now: UnixMicros) -> Result
 /// # Errors
 /// The database's.
 fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
-    let sql = "SELECT b FROM link WHERE a = ?1 AND kind = 2 ORDER BY used DESC, b DESC LIMIT 1";
-    connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()
+    let sql = "SELECT b FROM link WHERE a = ?1 AND kind = ?2 ORDER BY used DESC, b DESC LIMIT 1";
+    let mut find = connection.prepare_cached(sql)?;
+    find.query_row((seq, LinkKind::Contradicts as i64), |row| row.get(0)).optional()
 }
 
 /// This record, the one that replaced it, and so on to the one that holds. An import may have brought
@@ -266,7 +275,7 @@ mod tests {
     }
 
     fn later(days: i64) -> UnixMicros {
-        UnixMicros(Bench::NOW.0 + days * DAY)
+        UnixMicros(Bench::NOW.0 + days * 24 * 3600 * 1_000_000)
     }
 
     #[test]

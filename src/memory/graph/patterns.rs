@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::memory::graph::links;
+use crate::memory::graph::links::LinkKind;
 use crate::memory::sort;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
@@ -51,7 +51,7 @@ pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Re
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
     for &seq in seqs {
-        let patterns = read.query_map((seq, links::LinkKind::Evidence as i64), |row| row.get(0))?;
+        let patterns = read.query_map((seq, LinkKind::Evidence as i64), |row| row.get(0))?;
         for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
             if schemas.len() < most && !seen.contains(&pattern) {
                 seen.push(pattern);
@@ -65,13 +65,15 @@ pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Re
 fn one(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Option<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT text, valid_to IS NULL, project.name,
-                (SELECT count(*) FROM link WHERE a = ?1 AND kind = 3),
+                (SELECT count(*) FROM link WHERE a = ?1 AND kind = ?2),
                 (SELECT count(*) FROM link JOIN record AS shows ON shows.seq = link.b
-                 WHERE link.a = ?1 AND link.kind = 3 AND shows.valid_to IS NOT NULL)
+                 WHERE link.a = ?1 AND link.kind = ?2 AND shows.valid_to IS NOT NULL)
          FROM record JOIN project ON project.number = record.project WHERE record.seq = ?1",
     )?;
-    let (text, holds, name, evidence, exceptions): (String, bool, String, i64, i64) =
-        read.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
+    let (text, holds, name, evidence, exceptions): (String, bool, String, i64, i64) = read
+        .query_row((seq, LinkKind::Evidence as i64), |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        })?;
     if !holds || project.is_some_and(|project| project != name) {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
-use crate::memory::store::records::Draft;
+use crate::memory::store::new_record::Draft;
 
 /// Characters that a text needs, white space at its ends not counted.
 const LEAST_CHARS: usize = 12;

@@ -12,7 +12,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use rusqlite::Connection;
@@ -25,18 +25,18 @@ use crate::memory::ingest::spool_file::{self, FilePosition, HeaderRead, LineCoun
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::events::{self, MemoryEvent, Severity};
-use crate::memory::store::records::{Draft, InsertOutcome, NewRecord};
+use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::transcript::pieces::pieces;
 
 /// Most texts in a batch: their terms are in memory until the commit.
 const TEXTS: usize = 256;
 
-/// A file is finished once nobody has written to it for this long, in microseconds.
-const SETTLED: i64 = 1_000_000;
+/// A file is finished once nobody has written to it for this long.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// What cannot be read, renamed or removed is tried again after this long, in microseconds.
-const STUCK: i64 = 60_000_000;
+/// What cannot be read, renamed or removed is tried again after this long.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// What a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,7 +119,7 @@ pub(crate) fn chunk(
         Ok(found) => found,
         Err(error) => {
             log::warn!("{} cannot be read: {error}", store.join(spool::FOLDER).display());
-            batch.done.next = NextRun::At(now.0 + STUCK);
+            batch.done.next = NextRun::At((now + RETRY_AFTER).0);
             return Ok(batch.done);
         }
     };
@@ -212,7 +212,9 @@ impl Batch {
             ReadEnd::Full => Ok(NextRun::Now),
             // Its lines are to be on disk before it goes.
             ReadEnd::AtEnd(_) if has_moved => Ok(NextRun::Now),
-            ReadEnd::AtEnd(written) if written.0 + SETTLED > self.now.0 => Ok(NextRun::At(written.0 + SETTLED)),
+            ReadEnd::AtEnd(written) if written + SETTLED_AFTER > self.now => {
+                Ok(NextRun::At((written + SETTLED_AFTER).0))
+            }
             ReadEnd::AtEnd(_) => self.finish(connection, about, place),
         }
     }
@@ -305,7 +307,7 @@ impl Batch {
         }
         if let Err(error) = fs::remove_file(&about.path) {
             log::warn!("{} is done and cannot be removed: {error}", about.path.display());
-            return Ok(NextRun::At(self.now.0 + STUCK));
+            return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
         spool_file::forget(connection, &about.name.base)?;
@@ -330,7 +332,7 @@ impl Batch {
         let file = file_name(&about.path);
         if let Err(error) = rename(&about.path, &name) {
             log::warn!("{file} cannot be taken in ({reason}) and not be set aside: {error}");
-            return Ok(NextRun::At(self.now.0 + STUCK));
+            return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
         log::warn!("{file} cannot be taken in and is set aside (attempt {attempt}): {reason}");
@@ -360,7 +362,7 @@ impl Batch {
         let file = file_name(&about.path);
         if let Err(error) = rename(&about.path, &name) {
             log::warn!("{file} is given up on ({reason}) and cannot be renamed: {error}");
-            return Ok(NextRun::At(self.now.0 + STUCK));
+            return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
         spool_file::forget(connection, &about.name.base)?;

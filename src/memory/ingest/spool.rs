@@ -13,9 +13,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
-use crate::memory::model::time::UnixMicros;
+use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
 use crate::memory::sort;
 
 /// The folder in the store's folder.
@@ -29,13 +30,11 @@ pub const LIVE: &str = ".live.jsonl";
 
 const SUFFIX: &str = ".jsonl";
 
-/// Seconds until the first retry; each further one waits twice as long.
-const RETRY_SECONDS: i64 = 60;
+/// Time until the first retry; each further one waits twice as long.
+const FIRST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Retries before a file is given up on.
 const RETRIES: u32 = 3;
-
-const SECOND: i64 = 1_000_000;
 
 /// What a file's name says of it, to who looks at the folder from outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +99,8 @@ impl SpoolFileName {
         let failed = stem.rfind(".failed-").and_then(|at| {
             let (when, attempt) = stem[at + ".failed-".len()..].split_once("-attempt-")?;
             let attempt: u32 = attempt.parse().ok()?;
-            let when = when.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(SECOND)).map(UnixMicros);
+            let when =
+                when.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(MICROS_PER_SECOND)).map(UnixMicros);
             Some((&stem[..at], (attempt, when)))
         });
         Some(match failed {
@@ -124,13 +124,13 @@ impl SpoolFileName {
     pub(crate) fn failed_again(&self, now: UnixMicros) -> Option<(String, u32, UnixMicros)> {
         let attempt = self.failed.map_or(0, |(attempt, _)| attempt) + 1;
         let wait = wait(attempt).filter(|_| attempt <= RETRIES)?;
-        let name = format!("{}.failed-{}-attempt-{attempt}{SUFFIX}", self.base, now.0 / SECOND);
-        Some((name, attempt, UnixMicros(now.0 + wait)))
+        let name = format!("{}.failed-{}-attempt-{attempt}{SUFFIX}", self.base, now.as_seconds());
+        Some((name, attempt, now + wait))
     }
 
     /// What it is called once it is given up on.
     pub(crate) fn given_up(&self, now: UnixMicros) -> String {
-        format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.0 / SECOND)
+        format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.as_seconds())
     }
 
     /// When it can be taken in; `None` is at once. A failure in the future, as after a clock was set
@@ -138,14 +138,14 @@ impl SpoolFileName {
     fn due(&self, written: UnixMicros, now: UnixMicros) -> Option<UnixMicros> {
         let (attempt, when) = self.failed?;
         let when = when.unwrap_or(written);
-        let due = UnixMicros(when.0.saturating_add(wait(attempt.min(RETRIES))?));
+        let due = when + wait(attempt.min(RETRIES))?;
         (when <= now && due > now).then_some(due)
     }
 }
 
-/// Microseconds until a file that has failed so often is tried again.
-fn wait(attempt: u32) -> Option<i64> {
-    (attempt > 0).then(|| (RETRY_SECONDS * SECOND) << (attempt - 1).min(RETRIES))
+/// Time until a file that has failed so often is tried again.
+fn wait(attempt: u32) -> Option<Duration> {
+    (attempt > 0).then(|| FIRST_RETRY_AFTER * (1 << (attempt - 1).min(RETRIES)))
 }
 
 /// Looks at the folder in the `store`'s folder. Plain files count, and no links. A folder that is not
@@ -185,7 +185,7 @@ pub(crate) fn look(store: &Path, now: UnixMicros) -> io::Result<Folder> {
 
 /// When a file was written to last.
 pub(crate) fn written(about: &fs::Metadata) -> UnixMicros {
-    UnixMicros(about.mtime().saturating_mul(SECOND).saturating_add(about.mtime_nsec() / 1000))
+    UnixMicros::from_seconds(about.mtime()) + Duration::from_nanos(about.mtime_nsec().unsigned_abs())
 }
 
 #[cfg(test)]
@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     fn seconds(seconds: i64) -> UnixMicros {
-        UnixMicros(seconds * SECOND)
+        UnixMicros::from_seconds(seconds)
     }
 
     #[test]
@@ -238,9 +238,9 @@ mod tests {
             let (next, count, due) = name.failed_again(now).unwrap();
             assert_eq!(
                 (next.as_str(), count),
-                (&*format!("s-9.failed-{}-attempt-{attempt}.jsonl", now.0 / SECOND), attempt)
+                (&*format!("s-9.failed-{}-attempt-{attempt}.jsonl", now.as_seconds()), attempt)
             );
-            assert_eq!(due, UnixMicros(now.0 + wait * SECOND));
+            assert_eq!(due, now + Duration::from_secs(wait));
             name = SpoolFileName::read(&next).unwrap();
             assert_eq!(name.due(seconds(0), now), Some(due));
             assert_eq!(name.due(seconds(0), UnixMicros(due.0 - 1)), Some(due));
@@ -250,7 +250,7 @@ mod tests {
         }
         assert_eq!(name.failed_again(now), None);
         let last = name.given_up(now);
-        assert_eq!(last, format!("s-9.permanent-failed-{}.jsonl", now.0 / SECOND));
+        assert_eq!(last, format!("s-9.permanent-failed-{}.jsonl", now.as_seconds()));
         assert_eq!(SpoolFileName::read(&last), None);
         let undated = SpoolFileName::read("s-9.failed-x-attempt-1.jsonl").unwrap();
         assert_eq!(undated.due(seconds(100), seconds(101)), Some(seconds(160)));

@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
@@ -23,9 +24,8 @@ const LINE_BYTES: u64 = 4 << 20;
 /// Bytes at a file's beginning, and before the place that it is taken in to, by which it is known again.
 const MARK_BYTES: u64 = 4096;
 
-/// A last line without its end is all there will be once nobody has written to its file for this long,
-/// in microseconds.
-const ABANDONED: i64 = 10_000_000;
+/// A last line without its end is all there will be once nobody has written to its file for this long.
+const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
 /// Characters of a reason that is kept.
 const REASON_CHARS: usize = 300;
@@ -245,7 +245,7 @@ impl<'f> SpoolReader<'f> {
     /// # Errors
     /// The system's.
     pub(crate) fn abandoned_at(&self) -> io::Result<UnixMicros> {
-        Ok(UnixMicros(self.written_until()?.0 + ABANDONED))
+        Ok(self.written_until()? + ABANDONED_AFTER)
     }
 
     /// What a line says; `None` where it is blank.

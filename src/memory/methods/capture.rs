@@ -10,7 +10,7 @@ use crate::memory::ingest::capture_params::{CaptureDefaults, ParsedCapture, said
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::check_len;
-use crate::memory::store::records::{InsertOutcome, NewRecord};
+use crate::memory::store::new_record::{InsertOutcome, NewRecord};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;

@@ -89,8 +89,7 @@ fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
     let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
     let mut candidates = Vec::new();
     for seq in tags::with(connection, tags::PATTERN, most)? {
-        let text: String =
-            connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?.query_row([seq], |row| row.get(0))?;
+        let text = records::text_of(connection, seq)?;
         let pattern = text.strip_prefix(patterns::PATTERN_PREFIX).unwrap_or(&text);
         candidates.push(json!({"pattern": pattern, "schema_id": records::id_of(connection, seq)?.to_string()}));
     }

@@ -52,8 +52,7 @@ fn question(connection: &Connection, open: OpenContradiction) -> Result<Question
     let (old, new) =
         (records::id_of(connection, open.old)?.to_string(), records::id_of(connection, open.new)?.to_string());
     let fact = |seq: i64| -> Result<String, rusqlite::Error> {
-        let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
-        read.query_row([seq], |row| Ok(beginning(row.get_ref(0)?.as_str()?, FACT_CHARS)))
+        Ok(beginning(&records::text_of(connection, seq)?, FACT_CHARS))
     };
     Ok(Question {
         id: new.clone(),

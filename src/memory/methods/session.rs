@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,6 +20,7 @@ use crate::memory::profile::{Profile, WakeDepth};
 use crate::memory::session::briefing::{self, Briefing};
 use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::reader::Reader;
+use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::{spawn_background, task};
 
@@ -210,10 +211,9 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
 
 /// The records of a session, counted up to [`COUNTED`].
 fn count(connection: &Connection, session: &str) -> Result<i64, rusqlite::Error> {
-    let sql = "SELECT count(*) FROM (SELECT 1 FROM record
-               WHERE session = (SELECT number FROM session WHERE name = ?1) LIMIT ?2)";
-    let counted = connection.prepare_cached(sql)?.query_row((session, COUNTED), |row| row.get(0)).optional()?;
-    Ok(counted.unwrap_or(0))
+    let Some(session) = records::session_number(connection, session)? else { return Ok(0) };
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM record WHERE session = ?1 LIMIT ?2)";
+    connection.prepare_cached(sql)?.query_row((session, COUNTED), |row| row.get(0))
 }
 
 fn metric(

@@ -20,6 +20,9 @@ pub(crate) enum Tier {
     Parametric = 4,
 }
 
+// SQL has this number as a literal in `tier > 1`: SQLite uses the partial index `record_facts` only for a literal.
+const _: () = assert!(Tier::Episodic as i64 == 1);
+
 impl Tier {
     /// The tier of this name.
     pub(crate) fn named(name: &str) -> Option<Tier> {

@@ -2,10 +2,14 @@
 //! the store keeps them).
 
 use std::fmt;
+use std::ops::{Add, Sub};
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
+
+pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 
 /// A point in time, in microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +39,22 @@ impl UnixMicros {
     /// The system's clock.
     pub(crate) fn now() -> UnixMicros {
         UnixMicros(Timestamp::now().as_microsecond())
+    }
+
+    /// Returns the point in time `seconds` after 1970-01-01T00:00:00Z.
+    pub(crate) fn from_seconds(seconds: i64) -> UnixMicros {
+        UnixMicros(seconds.saturating_mul(MICROS_PER_SECOND))
+    }
+
+    /// Returns the whole seconds since 1970-01-01T00:00:00Z, rounded toward it.
+    pub(crate) fn as_seconds(self) -> i64 {
+        self.0 / MICROS_PER_SECOND
+    }
+
+    /// Returns the time from `earlier` to this point; zero if `earlier` is the later one, as after a clock was set
+    /// back.
+    pub(crate) fn since(self, earlier: UnixMicros) -> Duration {
+        if self <= earlier { Duration::ZERO } else { Duration::from_micros(self.0.abs_diff(earlier.0)) }
     }
 
     /// Reads an ISO 8601 date or date and time; without an offset it is UTC. `None` where it is none, or
@@ -69,6 +89,28 @@ impl UnixMicros {
     pub(crate) fn is_plausible(self) -> bool {
         (-2_208_988_800_000_000..7_258_118_400_000_000).contains(&self.0)
     }
+}
+
+/// Saturates.
+impl Add<Duration> for UnixMicros {
+    type Output = UnixMicros;
+
+    fn add(self, duration: Duration) -> UnixMicros {
+        UnixMicros(self.0.saturating_add(micros(duration)))
+    }
+}
+
+/// Saturates.
+impl Sub<Duration> for UnixMicros {
+    type Output = UnixMicros;
+
+    fn sub(self, duration: Duration) -> UnixMicros {
+        UnixMicros(self.0.saturating_sub(micros(duration)))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// A text with an offset that could not be read must not be taken for one without.
@@ -145,6 +187,20 @@ mod tests {
         ] {
             assert_eq!(UnixMicros::parse(text, DateBound::Start).unwrap().is_plausible(), want, "{text}");
         }
+    }
+
+    #[test]
+    fn arithmetic_saturates() {
+        let (second, at) = (Duration::from_secs(1), UnixMicros::from_seconds(5));
+        assert_eq!((at + second, at - second), (UnixMicros(6_000_000), UnixMicros(4_000_000)));
+        assert_eq!(
+            (at.since(UnixMicros(4_000_001)), UnixMicros(4_000_001).since(at)),
+            (second.mul_f64(0.999_999), Duration::ZERO)
+        );
+        assert_eq!(UnixMicros(i64::MAX).since(UnixMicros(i64::MIN)), Duration::from_micros(u64::MAX));
+        assert_eq!(UnixMicros(i64::MAX) + second, UnixMicros(i64::MAX));
+        assert_eq!(UnixMicros(i64::MIN) - Duration::MAX, UnixMicros(i64::MIN));
+        assert_eq!([-1_500_000, 1_500_000].map(|micros| UnixMicros(micros).as_seconds()), [-1, 1]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, Row};
 
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
@@ -20,6 +20,7 @@ use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RU
 use crate::memory::sort;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
+use crate::memory::store::records::{self, Side};
 use crate::memory::store::tags;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::QueryTerm;
@@ -78,8 +79,7 @@ pub(crate) fn search(
     limit: usize,
 ) -> Result<Answer, StoreError> {
     let connection = snapshot.connection();
-    let mut count = connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?;
-    let total = count.query_row([], |row| row.get(0))?;
+    let total = records::last_seq(connection)?;
     let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
         let lists = postings::rarest(connection, &query.terms, total)?;
         let alike = postings::begun_alike(connection, &lists)?;
@@ -133,13 +133,6 @@ pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
         place,
     };
     Ok(all.iter().enumerate().map(found).collect())
-}
-
-/// Which side of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Before,
-    After,
 }
 
 /// Records being read and scored.
@@ -225,17 +218,11 @@ impl<'r> Reading<'r> {
 
     /// Reads the record that was said just before or after one of a session, if there is one.
     fn beside(&mut self, session: i64, seq: i64, side: Side) -> Result<Option<i64>, StoreError> {
-        // Most often nobody else spoke between the two.
-        let guess = if side == Side::Before { seq - 1 } else { seq + 1 };
-        if self.is_of(session, guess)? {
-            return Ok(Some(guess));
+        let adjacent = side.adjacent(seq);
+        if self.is_of(session, adjacent)? {
+            return Ok(Some(adjacent));
         }
-        let sql = match side {
-            Side::Before => "SELECT max(seq) FROM record WHERE session = ?1 AND seq < ?2",
-            Side::After => "SELECT min(seq) FROM record WHERE session = ?1 AND seq > ?2",
-        };
-        let found: Option<i64> = self.connection.prepare_cached(sql)?.query_row((session, seq), |row| row.get(0))?;
-        match found {
+        match records::neighbor_in_session(self.connection, session, seq, side)? {
             Some(found) => Ok(self.is_of(session, found)?.then_some(found)),
             None => Ok(None),
         }
@@ -305,8 +292,7 @@ pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, StoreEr
 
 fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, StoreError> {
     let Some(name) = name else { return Ok(None) };
-    let mut find = connection.prepare_cached("SELECT number FROM project WHERE name = ?1")?;
-    Ok(find.query_row([name], |row| row.get(0)).optional()?)
+    Ok(records::project_number(connection, name)?)
 }
 
 impl Filter<'_> {

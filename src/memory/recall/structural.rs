@@ -4,7 +4,7 @@
 //! All roles given must hold. A role that is unknown is refused rather than passed over: whoever asks
 //! for what cannot be told would otherwise be given everything.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
@@ -15,7 +15,7 @@ use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::reply::RecallResponse;
 use crate::memory::sort;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::tags;
+use crate::memory::store::{records, tags};
 use crate::memory::text::language;
 use crate::memory::text::phrase::PhraseMatch;
 
@@ -135,14 +135,14 @@ impl Query {
             return of_tag.query_map((tag, most), pair)?.collect();
         }
         if let Some(session) = &self.session {
-            let mut number = connection.prepare_cached("SELECT number FROM session WHERE name = ?1")?;
-            let number: Option<i64> = number.query_row([session], |row| row.get(0)).optional()?;
+            let number = records::session_number(connection, session)?;
             let mut of_session = connection
                 .prepare_cached("SELECT ts, seq FROM record WHERE session = ?1 ORDER BY seq DESC LIMIT ?2")?;
             return of_session.query_map((number, most), pair)?.collect();
         }
         let (first, last) = self.day.map_or((i64::MIN, i64::MAX), |(first, last)| (first.0, last.0));
         if self.tier.is_some_and(|tier| tier as i64 > Tier::Episodic as i64) {
+            // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
             let mut facts = connection.prepare_cached(
                 "SELECT ts, seq FROM record WHERE tier > 1 AND ts BETWEEN ?1 AND ?2 ORDER BY ts DESC LIMIT ?3",
             )?;

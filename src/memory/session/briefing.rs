@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use crate::memory::graph::{metrics, patterns};
-use crate::memory::model::record::Role;
+use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
 use crate::memory::store::{records, tags};
@@ -67,10 +67,9 @@ pub(crate) struct Briefing {
 /// # Errors
 /// The database's.
 pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Briefing>, rusqlite::Error> {
-    let mut read = connection.prepare_cached(
-        "SELECT payload FROM wake WHERE project = ?1 AND newest = (SELECT coalesce(max(seq), 0) FROM record)",
-    )?;
-    let text: Option<String> = read.query_row([project], |row| row.get(0)).optional()?;
+    let mut read = connection.prepare_cached("SELECT payload FROM wake WHERE project = ?1 AND newest = ?2")?;
+    let newest = records::last_seq(connection)?;
+    let text: Option<String> = read.query_row((project, newest), |row| row.get(0)).optional()?;
     // Another release's rendering is none.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
@@ -81,9 +80,9 @@ pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Br
 /// The database's.
 pub(crate) fn keep(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
     let text = serde_json::to_string(&render(connection, project)?).unwrap_or_default();
-    let sql = "INSERT INTO wake (project, newest, payload) VALUES (?1, (SELECT coalesce(max(seq), 0) FROM record), ?2)
+    let sql = "INSERT INTO wake (project, newest, payload) VALUES (?1, ?2, ?3)
                ON CONFLICT (project) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
-    connection.prepare_cached(sql)?.execute((project, text))?;
+    connection.prepare_cached(sql)?.execute((project, records::last_seq(connection)?, text))?;
     let sql = "DELETE FROM wake WHERE project IN (
                    SELECT project FROM wake WHERE project <> ?2 ORDER BY newest DESC, project LIMIT -1 OFFSET ?1)";
     connection.prepare_cached(sql)?.execute((PROJECTS, project))?;
@@ -142,11 +141,11 @@ struct BriefingRecord {
 impl ProjectView<'_> {
     fn record(&self, seq: i64) -> Result<Option<BriefingRecord>, rusqlite::Error> {
         let mut read = self.connection.prepare_cached(
-            "SELECT ts, role, session.name, project.name = ?2, valid_to IS NULL, tier < 2, text FROM record
+            "SELECT ts, role, session.name, project.name = ?2, valid_to IS NULL, tier <= ?3, text FROM record
              JOIN session ON session.number = record.session JOIN project ON project.number = record.project
              WHERE seq = ?1",
         )?;
-        let one = read.query_row((seq, self.project), |row| {
+        let one = read.query_row((seq, self.project, Tier::Episodic as i64), |row| {
             Ok(BriefingRecord {
                 seq,
                 ts: UnixMicros(row.get(0)?),
@@ -174,13 +173,14 @@ impl ProjectView<'_> {
     /// What was said last in the project, then what was said last at all.
     fn recent(&self) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
         let mut here = self.connection.prepare_cached(
-            "SELECT seq FROM record WHERE project = (SELECT number FROM project WHERE name = ?1)
+            "SELECT seq FROM record WHERE project = ?1
              ORDER BY ts DESC, seq DESC LIMIT ?2",
         )?;
         let mut all = self.connection.prepare_cached("SELECT seq FROM record ORDER BY seq DESC LIMIT ?1")?;
         let mut seqs: Vec<i64> = Vec::new();
         if !self.project.is_empty() {
-            seqs = here.query_map((self.project, LOOKED_AT / 2), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            let project = records::project_number(self.connection, self.project)?;
+            seqs = here.query_map((project, LOOKED_AT / 2), |row| row.get(0))?.collect::<Result<_, _>>()?;
         }
         for seq in all.query_map([LOOKED_AT / 2], |row| row.get(0))? {
             let seq = seq?;
@@ -198,6 +198,7 @@ impl ProjectView<'_> {
     fn facts(&self) -> Result<Vec<String>, rusqlite::Error> {
         let mut seqs = tags::with(self.connection, tags::PINNED, FACTS)?;
         let pinned = seqs.len();
+        // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
         let mut facts = self
             .connection
             .prepare_cached("SELECT seq FROM record WHERE tier > 1 ORDER BY ts DESC, seq DESC LIMIT ?1")?;

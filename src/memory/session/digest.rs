@@ -6,6 +6,7 @@
 //! written afterwards. A kill in between lets it be shown again.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
@@ -13,13 +14,12 @@ use serde_json::{Value, json};
 
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::{meta, tags};
+use crate::memory::store::{meta, records, tags};
 
-/// Microseconds in an hour.
-const HOUR: i64 = 3_600_000_000;
+const HOUR: Duration = Duration::from_secs(3600);
 
-/// Between two digests.
-const DIGEST_EVERY: i64 = 18 * HOUR;
+/// Least time between two digests.
+const DIGEST_EVERY: Duration = Duration::from_secs(18 * 3600);
 
 /// Names in the store.
 const DIGEST: &str = "digest";
@@ -86,8 +86,8 @@ impl DigestState {
         self.brought()?;
         let shown = self.shown.load(Ordering::Relaxed);
         // One that was shown in the future, but for two recalls side by side, is a clock's that was set back.
-        let since = now.0.saturating_sub(shown);
-        if (-HOUR..DIGEST_EVERY).contains(&since) {
+        let at = UnixMicros(shown);
+        if at <= now + HOUR && now.since(at) < DIGEST_EVERY {
             return None;
         }
         self.shown.compare_exchange(shown, now.0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
@@ -119,7 +119,7 @@ impl DigestState {
             0 => None,
             _ => newest_pattern(connection)?,
         };
-        let hours = now.0.saturating_sub(self.began.0).max(0) / HOUR;
+        let hours = now.since(self.began).as_secs() / HOUR.as_secs();
         Ok(digest(brought, insight, metrics::last_sigma(connection)?, hours))
     }
 }
@@ -165,12 +165,11 @@ fn kept(connection: &Connection) -> Result<CycleTotals, rusqlite::Error> {
 
 fn newest_pattern(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
     let Some(seq) = tags::with(connection, tags::PATTERN, 1)?.pop() else { return Ok(None) };
-    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
-    let text: Option<String> = read.query_row([seq], |row| row.get(0)).optional()?;
+    let text = records::text_of(connection, seq).optional()?;
     Ok(text.map(|text| text.strip_prefix(patterns::PATTERN_PREFIX).map_or(text.clone(), str::to_owned)))
 }
 
-fn digest(brought: CycleTotals, insight: Option<String>, sigma: Option<f64>, hours: i64) -> Value {
+fn digest(brought: CycleTotals, insight: Option<String>, sigma: Option<f64>, hours: u64) -> Value {
     json!({
         "rem_cycles_completed": brought.rem_cycles_completed,
         "episodes_processed": brought.episodes_processed,
@@ -191,7 +190,7 @@ mod tests {
     use crate::memory::test_support::{Bench, call};
 
     fn at(hours: i64) -> UnixMicros {
-        UnixMicros(Bench::NOW.0 + hours * HOUR)
+        UnixMicros(Bench::NOW.0 + hours * 3_600_000_000)
     }
 
     fn recall(bench: &Bench, session: &str) -> Value {

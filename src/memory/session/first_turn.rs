@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -12,17 +13,14 @@ use serde_json::json;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::events::{self, MemoryEvent, Severity};
 
-/// Microseconds in an hour.
-const HOUR: i64 = 3_600_000_000;
-
 /// A first turn that nobody has taken for this long is forgotten.
-const FIRST_TURN_KEPT: i64 = HOUR;
+const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
 
 /// First turns that are kept: more sessions than anybody opens in an hour.
 const FIRST_TURNS: i64 = 256;
 
 /// How long it is kept when a session was opened: what the quiet window is learned from, and a week.
-const OPENED_KEPT: i64 = 35 * 24 * HOUR;
+const OPENED_KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
 
 /// Longest session id that is kept, in characters (the contract of `session_open`).
 const SESSION_CHARS: usize = 128;
@@ -106,7 +104,7 @@ pub(crate) fn keep_opened(connection: &Connection, session: &str, at: UnixMicros
     connection.prepare_cached(sql)?.execute((&session, at.0))?;
     let sql = "DELETE FROM first_turn WHERE since < ?1 OR session IN (
                    SELECT session FROM first_turn ORDER BY since DESC, session LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute((at.0 - FIRST_TURN_KEPT, FIRST_TURNS))?;
+    connection.prepare_cached(sql)?.execute(((at - FIRST_TURN_KEPT).0, FIRST_TURNS))?;
     let data = json!({"session_id": session});
     let (kind, severity) = (OPENED, Severity::Info);
     events::add(
@@ -114,7 +112,7 @@ pub(crate) fn keep_opened(connection: &Connection, session: &str, at: UnixMicros
         &MemoryEvent { kind, severity, domain: None, ts: at, data, session: &session, sources: &[] },
     )?;
     let sql = "DELETE FROM event WHERE kind = ?1 AND ts < ?2";
-    connection.prepare_cached(sql)?.execute((OPENED, at.0 - OPENED_KEPT))?;
+    connection.prepare_cached(sql)?.execute((OPENED, (at - OPENED_KEPT).0))?;
     Ok(())
 }
 
@@ -129,7 +127,7 @@ pub(crate) fn opened_since(connection: &Connection, since: UnixMicros) -> Result
 
 /// Times to come, as after a clock was set back, are just now.
 fn is_kept(since: UnixMicros, now: UnixMicros) -> bool {
-    now.0.saturating_sub(since.0) <= FIRST_TURN_KEPT
+    now.since(since) <= FIRST_TURN_KEPT
 }
 
 fn cut(session: &str) -> String {
@@ -143,7 +141,7 @@ mod tests {
     use serde_json::Value;
 
     fn at(hours: i64) -> UnixMicros {
-        UnixMicros(Bench::NOW.0 + hours * HOUR)
+        UnixMicros(Bench::NOW.0 + hours * 3_600_000_000)
     }
 
     fn opened(bench: &Bench, session: &str, at: UnixMicros) {

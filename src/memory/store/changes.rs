@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::store::fulltext::{self, IndexStatus};
-use crate::memory::store::{meta, tags};
+use crate::memory::store::{meta, records, tags};
 
 /// The last record that somebody told before the last finished cycle looked.
 const MARK: &str = "cycle_mark";
@@ -30,8 +30,7 @@ impl ChangeTracker {
     /// # Errors
     /// The database's.
     pub(crate) fn load(connection: &Connection) -> Result<ChangeTracker, rusqlite::Error> {
-        // Records are numbered without gaps, since none ever goes.
-        let count: i64 = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
+        let count = records::last_seq(connection)?;
         let mark: i64 = meta::read(connection, MARK)?.unwrap_or(0);
         let newest = connection
             .query_row(

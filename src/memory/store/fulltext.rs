@@ -19,7 +19,7 @@ use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
 use crate::memory::store::error::StoreError;
-use crate::memory::store::meta;
+use crate::memory::store::{meta, records};
 use crate::memory::text::tokenizer;
 
 /// The last record that the index in the making has; there is none where nothing is being made.
@@ -135,8 +135,7 @@ pub(crate) fn begun(
             i64::MAX
         }
         RebuildPlace::Same => {
-            let sql = "SELECT coalesce(max(seq), 0) FROM record";
-            let newest: i64 = connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+            let newest = records::last_seq(connection)?;
             let until = unindexed.map_or(newest, |first| first - 1);
             meta::keep(connection, UNTIL, until)?;
             until

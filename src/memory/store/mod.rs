@@ -6,6 +6,7 @@ pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod fulltext;
 pub(crate) mod meta;
+pub(crate) mod new_record;
 pub(crate) mod open;
 pub(crate) mod reader;
 pub(crate) mod records;

@@ -17,6 +17,7 @@ use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Reader;
+use crate::memory::store::records;
 use crate::memory::transfer::export_row::{ExportRow, ExportedEvent, ExportedRecord};
 
 /// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
@@ -92,7 +93,7 @@ fn append(to: &mut Vec<u8>, value: &impl Serialize) -> Result<(), StoreError> {
 
 impl Cursor {
     fn first(connection: &Connection) -> Result<Cursor, StoreError> {
-        let top = connection.query_row("SELECT coalesce(max(seq), 0) FROM record", [], |row| row.get(0))?;
+        let top = records::last_seq(connection)?;
         Ok(Cursor { section: Section::Records, top, after: Key::default() })
     }
 

@@ -20,7 +20,7 @@ use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
-use crate::memory::store::records::{Draft, ImportedIdentity};
+use crate::memory::store::new_record::{Draft, ImportedIdentity};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;

@@ -12,7 +12,7 @@ use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTE
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string, check_len};
 use crate::memory::profile;
-use crate::memory::store::records::{Draft, NewRecord};
+use crate::memory::store::new_record::{Draft, NewRecord};
 
 /// Longest name of a tag or of a kind of event, in bytes. Picked: a short sentence.
 const NAME_BYTES: usize = 128;

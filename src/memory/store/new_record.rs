@@ -1,0 +1,283 @@
+//! A new record: its fingerprint and index terms, and its insertion.
+//!
+//! A worker prepares it ([`NewRecord::prepare`]), the writer inserts it.
+
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use crate::memory::model::record::{Role, Tier, fingerprint};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::records::{project_number, session_number};
+use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::memory::text::tokenizer;
+
+/// What a record is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    pub(crate) text: String,
+    pub(crate) cue: String,
+    pub(crate) tier: Tier,
+    pub(crate) role: Role,
+    pub(crate) session: String,
+    pub(crate) project: String,
+    pub(crate) ts: UnixMicros,
+    /// Which piece, of how many.
+    pub(crate) part: Option<(i64, i64)>,
+}
+
+/// A record that is not stored yet.
+#[derive(Debug)]
+pub(crate) struct NewRecord {
+    pub(crate) draft: Draft,
+    pub(crate) hash: [u8; 16],
+    text_terms: String,
+    cue_terms: String,
+}
+
+/// Where the words of a new record are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InsertOutcome {
+    /// Stored now.
+    New {
+        /// Its place in the store.
+        seq: i64,
+        /// Its id.
+        id: Uuid,
+    },
+    /// In a record that holds.
+    Known {
+        /// Its place in the store.
+        seq: i64,
+        /// Its id.
+        id: Uuid,
+    },
+}
+
+/// What a record brings along that is moved in, and what a new one gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ImportedIdentity {
+    /// Its id.
+    pub(crate) id: Uuid,
+    /// When it ceased to hold.
+    pub(crate) valid_to: Option<UnixMicros>,
+}
+
+impl NewRecord {
+    /// Makes fingerprint and terms.
+    pub(crate) fn prepare(draft: Draft) -> NewRecord {
+        let hash = fingerprint(&draft.session, draft.role, &draft.text);
+        let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
+        NewRecord { draft, hash, text_terms, cue_terms }
+    }
+
+    /// What it holds in memory, in bytes, roughly.
+    pub(crate) fn weight(&self) -> usize {
+        let Draft { text, cue, .. } = &self.draft;
+        size_of::<NewRecord>() + text.len() + cue.len() + self.text_terms.len() + self.cue_terms.len()
+    }
+
+    /// Stores it, unless the same words of the same speaker in the same session hold already. Once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn insert_once(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<InsertOutcome, rusqlite::Error> {
+        let session = session_number_or_new(transaction.connection, &self.draft.session)?;
+        match self.same_words(transaction.connection, session)? {
+            SameText::Same { seq, id } => Ok(InsertOutcome::Known { seq, id }),
+            SameText::Twins(twin) => {
+                let id = Uuid::now_v7();
+                let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
+                Ok(InsertOutcome::New { seq, id })
+            }
+        }
+    }
+
+    /// Stores it, whatever is there already. Once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn insert_again(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<(i64, Uuid), rusqlite::Error> {
+        let session = session_number_or_new(transaction.connection, &self.draft.session)?;
+        let twin = self.free_twin(transaction.connection)?;
+        let id = Uuid::now_v7();
+        let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
+        Ok((seq, id))
+    }
+
+    /// Stores it under an id that is free and with an end of its own, whatever is there already. A `twin`
+    /// that is free is kept, too. Once.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn insert_as(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        own: ImportedIdentity,
+        twin: i64,
+    ) -> Result<i64, rusqlite::Error> {
+        let session = session_number_or_new(transaction.connection, &self.draft.session)?;
+        let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
+        let is_taken =
+            own.valid_to.is_none() && transaction.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
+        let twin = if is_taken { self.free_twin(transaction.connection)? } else { twin };
+        self.place(transaction, session, twin, own)
+    }
+
+    /// Do the same words of the same speaker in the same session hold already?
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        let session = session_number_or_new(connection, &self.draft.session)?;
+        Ok(matches!(self.same_words(connection, session)?, SameText::Same { .. }))
+    }
+
+    fn free_twin(&self, connection: &Connection) -> Result<i64, rusqlite::Error> {
+        let sql = "SELECT coalesce(max(twin) + 1, 0) FROM record WHERE hash = ?1 AND valid_to IS NULL";
+        connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
+    }
+
+    fn same_words(&self, connection: &Connection, session: i64) -> Result<SameText, rusqlite::Error> {
+        let mut find = connection.prepare_cached(
+            "SELECT seq, id, twin, session, role, text FROM record
+             WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
+        )?;
+        let mut rows = find.query([self.hash])?;
+        let mut twin = 0;
+        while let Some(row) = rows.next()? {
+            let is_same = row.get::<_, i64>(3)? == session
+                && row.get::<_, i64>(4)? == self.draft.role as i64
+                && row.get_ref(5)?.as_bytes()? == self.draft.text.as_bytes();
+            if is_same {
+                return Ok(SameText::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
+            }
+            twin = row.get::<_, i64>(2)? + 1;
+        }
+        Ok(SameText::Twins(twin))
+    }
+
+    fn place(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        session: i64,
+        twin: i64,
+        ImportedIdentity { id, valid_to }: ImportedIdentity,
+    ) -> Result<i64, rusqlite::Error> {
+        let connection = transaction.connection;
+        let draft = &self.draft;
+        let project = project_number_or_new(connection, &draft.project)?;
+        connection
+            .prepare_cached(
+                "INSERT INTO record (id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(rusqlite::params![
+                id.as_bytes(),
+                draft.ts.0,
+                draft.tier as i64,
+                draft.role as i64,
+                session,
+                project,
+                draft.part.map(|(part, _)| part),
+                draft.part.map(|(_, parts)| parts),
+                valid_to.map(|at| at.0),
+                self.hash,
+                twin,
+                draft.cue,
+                draft.text,
+            ])?;
+        let seq = connection.last_insert_rowid();
+        transaction.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
+        Ok(seq)
+    }
+}
+
+enum SameText {
+    /// The record that holds these words.
+    Same { seq: i64, id: Uuid },
+    /// The number that tells the new record from those with its fingerprint and other words.
+    Twins(i64),
+}
+
+fn session_number_or_new(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+    match session_number(connection, name)? {
+        Some(number) => Ok(number),
+        None => add_name(connection, "INSERT INTO session (name) VALUES (?1)", name),
+    }
+}
+
+fn project_number_or_new(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+    match project_number(connection, name)? {
+        Some(number) => Ok(number),
+        None => add_name(connection, "INSERT INTO project (name) VALUES (?1)", name),
+    }
+}
+
+fn add_name(connection: &Connection, sql: &str, name: &str) -> Result<i64, rusqlite::Error> {
+    connection.prepare_cached(sql)?.execute([name])?;
+    Ok(connection.last_insert_rowid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::open;
+    use crate::memory::test_support::Bench;
+
+    #[test]
+    fn other_words_with_the_same_fingerprint_are_stored_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let store_one = |text: &str, session: &str| {
+            let mut new = NewRecord::prepare(draft(text, session));
+            new.hash = [7; 16];
+            new.insert_once(&mut WriteTransaction::of(&opened.connection)).unwrap()
+        };
+        let known = |placed| match placed {
+            InsertOutcome::New { seq, id } | InsertOutcome::Known { seq, id } => InsertOutcome::Known { seq, id },
+        };
+        let is_new = |placed: &InsertOutcome| matches!(placed, InsertOutcome::New { .. });
+        let texts = ["the first of the texts", "the second of the texts", "the third of the texts"];
+        let first = texts.map(|text| store_one(text, "a"));
+        assert!(first.iter().all(is_new));
+        assert!(is_new(&store_one(texts[0], "b")));
+        for (text, placed) in texts.iter().zip(first) {
+            assert_eq!(store_one(text, "a"), known(placed), "{text}");
+        }
+        // With the first one gone the others are still found, and it is new when it comes back.
+        opened.connection.execute("UPDATE record SET valid_to = 5 WHERE twin = 0", []).unwrap();
+        assert_eq!(store_one(texts[2], "a"), known(first[2]));
+        assert!(is_new(&store_one(texts[0], "a")));
+        assert!(!is_new(&store_one(texts[0], "a")));
+    }
+
+    #[test]
+    fn what_is_inserted_again_stands_beside_what_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = open::open(folder.path()).unwrap();
+        let mut transaction = WriteTransaction::of(&opened.connection);
+        let one = || NewRecord::prepare(draft("the same words again", "a"));
+        let seqs: Vec<i64> = (0..3).map(|_| one().insert_again(&mut transaction).unwrap().0).collect();
+        assert_eq!(seqs, [1, 2, 3]);
+        assert!(matches!(one().insert_once(&mut transaction).unwrap(), InsertOutcome::Known { seq: 1, .. }));
+    }
+
+    fn draft(text: &str, session: &str) -> Draft {
+        Draft {
+            text: text.into(),
+            cue: String::new(),
+            tier: Tier::Episodic,
+            role: Role::User,
+            session: session.into(),
+            project: String::new(),
+            ts: Bench::NOW,
+            part: None,
+        }
+    }
+}
