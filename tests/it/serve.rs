@@ -175,7 +175,8 @@ fn closed_connections_leave_no_descriptors_and_no_memory() {
         }
     }
     until("all have left", || counted(&mut watcher, "connections") == 1);
-    assert_eq!(settled_descriptors(&daemon), before);
+    // One more than in the end may have been open before, on a busy machine.
+    until("no descriptor is left", || descriptors(&daemon).len() <= before);
     assert_eq!(counted(&mut watcher, "buffered_bytes"), 0);
 }
 
@@ -363,7 +364,8 @@ fn passed_descriptors_are_closed_and_every_line_is_answered() {
     for id in 1..200 {
         assert!(replies.line().starts_with(&format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":")));
     }
-    assert_eq!(settled_descriptors(&daemon), before);
+    // One more than in the end may have been open before, on a busy machine.
+    until("no descriptor is left", || descriptors(&daemon).len() <= before);
 }
 
 /// Returns the number of descriptors once it is stable: no worker has a state file or the journal open.

@@ -43,13 +43,17 @@ pub fn has(program: &str) -> bool {
 
 /// Returns true if this process is root. Otherwise the calling test is reported as skipped.
 #[track_caller]
-pub fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
-    if !is_root {
+pub fn has_root() -> bool {
+    if !is_root() {
         skipped("this process is not root");
     }
-    is_root
+    is_root()
+}
+
+/// Returns true if this process is root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
 /// The calling test's path, or the caller's line where the harness runs tests on its main thread.

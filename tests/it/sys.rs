@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::harness::{Client, Daemon, PATIENCE, Setup, setup, until};
 use crate::shell::behind;
-use crate::skip::{has, is_root};
+use crate::skip::{has, has_root};
 
 /// Longest path of a Unix socket, in bytes: unix(7), and unix(4) on macOS.
 const MAX_PATH_BYTES: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
@@ -47,7 +47,7 @@ fn the_socket_is_private_under_any_umask() {
         let setup = Setup::new().socket_at("run/deep/d.sock");
         let command = behind(&format!("umask {umask}"), &setup.serve());
         // Under 777 the owner could not enter the new directory.
-        if umask == "777" && !is_root() {
+        if umask == "777" && !has_root() {
             continue;
         }
         let daemon = setup.start_by(command);
@@ -555,7 +555,7 @@ fn program_as(uid: u32, home: &Path) -> Command {
 
 #[test]
 fn a_connection_of_another_user_is_closed_and_counted() {
-    if !is_root() || !has("setpriv") {
+    if !has_root() || !has("setpriv") {
         return;
     }
     let daemon = setup();
@@ -571,7 +571,7 @@ fn a_connection_of_another_user_is_closed_and_counted() {
 
 #[test]
 fn root_may_use_the_daemon_of_any_user() {
-    if !is_root() || !has("setpriv") {
+    if !has_root() || !has("setpriv") {
         return;
     }
     let setup = Setup::new();

@@ -38,8 +38,9 @@ use crate::memory::store::writer::job::spawn_background;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
-/// How long a recall looks for more before it answers with what it has.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a recall looks for more before it answers with what it has. Longer in unit tests, whose results must not
+/// depend on the machine's speed.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
 
 /// Answers `memory_recall`, and hands what is to be written of it to the writer afterwards.
 pub(crate) fn answer(
