@@ -10,7 +10,7 @@ pub(crate) const STOP: Token = Token(usize::MAX - 2);
 pub(crate) const CONNECTION_TOKENS: usize = usize::MAX >> 1;
 
 /// What can happen.
-pub(crate) enum Event {
+pub(crate) enum LoopEvent {
     /// Connections may wait to be accepted.
     Listening,
     /// Workers have results, or a handle asks the server to stop.
@@ -22,13 +22,13 @@ pub(crate) enum Event {
     Peer { token: usize, readable: bool, ragged: bool },
 }
 
-impl From<&mio::event::Event> for Event {
-    fn from(event: &mio::event::Event) -> Event {
+impl From<&mio::event::Event> for LoopEvent {
+    fn from(event: &mio::event::Event) -> LoopEvent {
         match event.token() {
-            LISTENER => Event::Listening,
-            WAKER => Event::Woken,
-            STOP => Event::Stop,
-            Token(token) => Event::Peer {
+            LISTENER => LoopEvent::Listening,
+            WAKER => LoopEvent::Woken,
+            STOP => LoopEvent::Stop,
+            Token(token) => LoopEvent::Peer {
                 token,
                 readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
                 ragged: event.is_read_closed() || event.is_error() || event.is_priority(),

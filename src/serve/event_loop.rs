@@ -1,6 +1,6 @@
 //! The event loop: waits for events, gives each connection its turn, and runs the timers.
 //!
-//! Everything that can happen is an [`Event`]. A turn of the loop first handles what happened (connections, results,
+//! Everything that can happen is a [`LoopEvent`]. A turn of the loop first handles what happened (connections, results,
 //! timers), then gives every connection on the ready list one turn; a connection with more to do goes to the end of
 //! the list. The loop blocks only in `poll`, and without a timeout unless something is due. If calls follow each other
 //! closely, it polls without blocking for a short time first, see [`BusyPoll`].
@@ -22,7 +22,7 @@ use crate::serve::busy_poll::BusyPoll;
 use crate::serve::connection::{Connection, Core, READING, TurnOutcome};
 use crate::serve::connection_table::ConnectionTable;
 use crate::serve::control_plane::{ControlPlane, Now, TickInput};
-use crate::serve::event::{Event, LISTENER, STOP};
+use crate::serve::event::{LISTENER, LoopEvent, STOP};
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
@@ -106,7 +106,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 self.busy_poll.record(events.iter().count(), self.core.now.instant);
             }
             self.take_results();
-            for event in events.iter().map(Event::from) {
+            for event in events.iter().map(LoopEvent::from) {
                 self.on_event(event);
             }
             self.on_timers();
@@ -167,13 +167,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.poll.poll(events, timeout)
     }
 
-    fn on_event(&mut self, event: Event) {
+    fn on_event(&mut self, event: LoopEvent) {
         match event {
-            Event::Listening => self.accept(),
-            Event::Woken if self.stop_asked.load(Ordering::SeqCst) => self.begin_drain(),
-            Event::Woken => {}
-            Event::Stop => self.begin_drain(),
-            Event::Peer { token, readable, ragged } => {
+            LoopEvent::Listening => self.accept(),
+            LoopEvent::Woken if self.stop_asked.load(Ordering::SeqCst) => self.begin_drain(),
+            LoopEvent::Woken => {}
+            LoopEvent::Stop => self.begin_drain(),
+            LoopEvent::Peer { token, readable, ragged } => {
                 if let Some(connection) = self.connections.enqueue(token)
                     && readable
                 {
