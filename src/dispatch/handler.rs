@@ -49,7 +49,7 @@ pub trait Dispatch: Send + Sync + 'static {
     ///   connections.
     /// - **Panics.** A panic is caught and logged. It discards `worker` and, unless the call has
     ///   been answered, answers it with an error of code -32001. Nothing else is affected.
-    /// - **Disconnects.** A call is carried out even if its peer has gone. Its reply is then dropped.
+    /// - **Disconnects.** A call is carried out even if its peer has disconnected. Its reply is then dropped.
     fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply<'_>);
 }
 
