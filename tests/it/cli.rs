@@ -367,8 +367,8 @@ fn iaid_log_sets_what_is_logged() {
         ("warn", "", "INFO"),
         ("off", "", "INFO"),
         ("iaid=warn", "", "nothing to be absent"),
-        ("loud", "WARN  IAID_LOG: 'loud' is no level", "DEBUG"),
-        ("iaid::serve=", "WARN  IAID_LOG: '' is no level", "DEBUG"),
+        ("loud", "WARN  IAID_LOG: 'loud' is not a level", "DEBUG"),
+        ("iaid::serve=", "WARN  IAID_LOG: '' is not a level", "DEBUG"),
     ] {
         let mut daemon = Setup::new().env("IAID_LOG", filter).start();
         daemon.stop();

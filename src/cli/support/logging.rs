@@ -1,8 +1,6 @@
-//! Where log lines go and how they look: standard error, filtered by `IAID_LOG`, with journald's
-//! priorities where systemd reads it.
+//! Logging to standard error, filtered by `IAID_LOG`, with the priorities of journald if systemd reads it.
 //!
-//! Nothing about the log ever stops a start: a filter that cannot be read is warned of, and the
-//! default is used.
+//! Logging never prevents a start: if `IAID_LOG` cannot be parsed, a warning is logged and the default level is used.
 
 use std::env;
 use std::fmt::Write as _;
@@ -11,89 +9,113 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic;
+use std::sync::{Mutex, PoisonError};
 
-use env_logger::Target;
 use jiff::Timestamp;
-use log::{Level, LevelFilter};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::cli::support::values::counted;
 use crate::sys::pipe;
 
 /// Environment variable with the filter.
 const VARIABLE: &str = "IAID_LOG";
 
-/// Who reads standard error.
+/// The reader of standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
-    /// journald: it has the time already, and takes a priority from each line, sd-daemon(3).
+enum StderrReader {
+    /// journald: it adds the time itself and takes a priority from each line, sd-daemon(3).
     Journal,
     /// A person or a file.
     Other,
 }
 
-/// What happens while nobody reads standard error, and it is full.
+/// What to do with a record if standard error is a full pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnFullPipe {
-    /// The log waits.
+    /// Wait until the record is written.
     Wait,
-    /// Lines are left out, and counted: whoever serves others does not wait for a reader of its log.
+    /// Drop the record and count it. For processes that serve others, which must not wait for the reader of the log.
     Drop,
 }
 
-/// Starts logging, at `default` where `IAID_LOG` does not say otherwise.
-pub(crate) fn start(default: LevelFilter, unread: OnFullPipe) {
+/// The logger of the process.
+struct StderrLogger {
+    filter: LogFilter,
+    reader: StderrReader,
+    /// With [`OnFullPipe::Drop`], the writer; otherwise records go to standard error directly.
+    dropping: Option<Mutex<DroppingStderr>>,
+}
+
+/// Starts logging at the level `default`, unless `IAID_LOG` sets another one.
+pub(crate) fn start(default: LevelFilter, on_full: OnFullPipe) {
     let spec = env::var_os(VARIABLE);
-    let (filters, complaint) = match parse(&spec.unwrap_or_default().to_string_lossy()) {
-        Ok(filters) => (filters, None),
-        Err(complaint) => (Vec::new(), Some(complaint)),
+    let (directives, problem) = match parse(&spec.unwrap_or_default().to_string_lossy()) {
+        Ok(directives) => (directives, None),
+        Err(problem) => (Vec::new(), Some(problem)),
     };
-    let reader = reader();
-    let mut builder = env_logger::Builder::new();
-    builder.filter_level(default);
-    for filter in filters {
-        builder.filter(filter.target.as_deref(), filter.level);
-    }
-    builder.format(move |out, record| {
-        let line = render(reader, record.level(), &record.args().to_string(), Timestamp::now());
-        out.write_all(line.as_bytes())
-    });
-    if unread == OnFullPipe::Drop {
-        builder.target(Target::Pipe(Box::new(Hasty { reader, lost: 0, is_amid: false })));
-        // The standard library's own would wait, and with it whoever writes next.
-        panic::set_hook(Box::new(|panic| log::error!("{panic}")));
-    }
-    // Only a second call in one process fails, and then a logger is there.
-    drop(builder.try_init());
-    if let Some(complaint) = complaint {
-        log::warn!("{VARIABLE}: {complaint}; logging at {default} instead", default = default.as_str().to_lowercase());
+    let (filter, reader) = (LogFilter::new(default, directives), stderr_reader());
+    log::set_max_level(filter.max_level());
+    let dropping = match on_full {
+        OnFullPipe::Wait => None,
+        OnFullPipe::Drop => {
+            // The hook of std would wait for a full pipe.
+            panic::set_hook(Box::new(|panic| log::error!("{panic}")));
+            Some(Mutex::new(DroppingStderr { reader, dropped: 0, is_in_line: false }))
+        }
+    };
+    // Fails only if the process has a logger already, which then stays.
+    drop(log::set_boxed_logger(Box::new(StderrLogger { filter, reader, dropping })));
+    if let Some(problem) = problem {
+        log::warn!("{VARIABLE}: {problem}; logging at {default} instead", default = default.as_str().to_lowercase());
     }
 }
 
-/// Standard error, for who does not wait for it.
-struct Hasty {
-    reader: Reader,
-    /// Records that were left out, whole or in part, since the last one that was written.
-    lost: u64,
-    /// A part of a line was written last.
-    is_amid: bool,
+impl Log for StderrLogger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.filter.level(metadata.target())
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let text = render(self.reader, record.level(), &record.args().to_string(), Timestamp::now());
+        // If standard error cannot be written, there is nowhere to report that.
+        drop(match &self.dropping {
+            Some(out) => out.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes()),
+            None => io::stderr().write_all(text.as_bytes()),
+        });
+    }
+
+    fn flush(&self) {}
 }
 
-impl Write for Hasty {
+/// Standard error, without waiting for its reader.
+struct DroppingStderr {
+    reader: StderrReader,
+    /// Records dropped, as a whole or in part, since the last one that was written.
+    dropped: u64,
+    /// The last write ended within a line.
+    is_in_line: bool,
+}
+
+impl Write for DroppingStderr {
     fn write(&mut self, record: &[u8]) -> io::Result<usize> {
         let mut out = io::stderr();
         if !pipe::has_room(&out) {
-            self.lost += 1;
+            self.dropped += 1;
             return Ok(record.len());
         }
-        if self.lost > 0 {
-            let told = format!("nobody read this log: records left out here: {}", self.lost);
-            let end = if self.is_amid { "\n" } else { "" };
-            (self.lost, self.is_amid) = (0, false);
-            let told = end.to_owned() + &render(self.reader, Level::Warn, &told, Timestamp::now());
-            out.write_all(told.as_bytes())?;
+        if self.dropped > 0 {
+            let message = format!("log pipe full: {} dropped", counted(self.dropped, "record", "records"));
+            let line_end = if self.is_in_line { "\n" } else { "" };
+            (self.dropped, self.is_in_line) = (0, false);
+            let text = line_end.to_owned() + &render(self.reader, Level::Warn, &message, Timestamp::now());
+            out.write_all(text.as_bytes())?;
             return self.write(record);
         }
         let count = out.write(&record[..record.len().min(pipe::PIECE_BYTES)])?;
-        self.is_amid = record[..count].last() != Some(&b'\n');
+        self.is_in_line = record[..count].last() != Some(&b'\n');
         Ok(count)
     }
 
@@ -102,26 +124,57 @@ impl Write for Hasty {
     }
 }
 
-/// What a command's last words on standard error begin with: journald's priority of an error where
-/// it reads them, else nothing.
+/// Returns the prefix of a command's error message: journald's priority if journald reads standard error, else nothing.
 pub(crate) fn error_prefix() -> &'static str {
-    match reader() {
-        Reader::Journal => "<3>",
-        Reader::Other => "",
+    match stderr_reader() {
+        StderrReader::Journal => "<3>",
+        StderrReader::Other => "",
     }
 }
 
 /// One part of `IAID_LOG`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Filter {
-    /// A module path such as `iaid::serve`, or all of them.
+struct Directive {
+    /// A prefix of module paths, such as `iaid::serve`; `None` matches all.
     target: Option<String>,
     level: LevelFilter,
 }
 
-/// `LEVEL` or `TARGET=LEVEL`, several with commas. Stricter than env_logger's own reading, which
-/// takes a misspelt level for a module's name and then logs nothing.
-fn parse(spec: &str) -> Result<Vec<Filter>, String> {
+/// Which records are logged.
+#[derive(Debug)]
+struct LogFilter {
+    /// Targets are distinct, the longest first. The first one that is a prefix of a record's target decides.
+    directives: Vec<Directive>,
+}
+
+impl LogFilter {
+    fn new(default: LevelFilter, given: Vec<Directive>) -> LogFilter {
+        let mut directives = vec![Directive { target: None, level: default }];
+        for directive in given {
+            directives.retain(|earlier| earlier.target != directive.target);
+            directives.push(directive);
+        }
+        directives.sort_by_key(|directive| std::cmp::Reverse(directive.target.as_ref().map_or(0, String::len)));
+        LogFilter { directives }
+    }
+
+    /// Returns the level of records of this target.
+    fn level(&self, target: &str) -> LevelFilter {
+        let matches = |one: &&Directive| one.target.as_ref().is_none_or(|prefix| target.starts_with(prefix.as_str()));
+        self.directives.iter().find(matches).map_or(LevelFilter::Off, |directive| directive.level)
+    }
+
+    fn max_level(&self) -> LevelFilter {
+        self.directives.iter().map(|directive| directive.level).max().unwrap_or(LevelFilter::Off)
+    }
+}
+
+/// Parses `LEVEL` or `TARGET=LEVEL`, several separated by commas.
+///
+/// # Errors
+/// A message if a level is unknown or a target is empty. A lone word must be a level, so that a misspelled level is not
+/// taken for a module.
+fn parse(spec: &str) -> Result<Vec<Directive>, String> {
     let parts = spec.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts
         .map(|part| {
@@ -130,46 +183,46 @@ fn parse(spec: &str) -> Result<Vec<Filter>, String> {
                 None => (None, part),
             };
             let Ok(level) = level.parse() else {
-                return Err(format!("'{level}' is no level (off, error, warn, info, debug, trace)"));
+                return Err(format!("'{level}' is not a level (off, error, warn, info, debug, trace)"));
             };
             match target {
-                Some("") => Err(format!("'{part}' names no module before its '='")),
-                target => Ok(Filter { target: target.map(str::to_owned), level }),
+                Some("") => Err(format!("'{part}' has no module before its '='")),
+                target => Ok(Directive { target: target.map(str::to_owned), level }),
             }
         })
         .collect()
 }
 
-fn reader() -> Reader {
+fn stderr_reader() -> StderrReader {
     let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
     let ours = stderr.ok().map(|metadata| (metadata.dev(), metadata.ino()));
     reader_of(env::var("JOURNAL_STREAM").ok().as_deref(), ours)
 }
 
-/// `JOURNAL_STREAM` is `DEVICE:INODE` of the stream that systemd connected, systemd.exec(5). Another
-/// one means that standard error was redirected since.
-fn reader_of(journal_stream: Option<&str>, stderr: Option<(u64, u64)>) -> Reader {
+/// Returns the reader of standard error. `JOURNAL_STREAM` is `DEVICE:INODE` of the stream that systemd connected,
+/// systemd.exec(5); if standard error is another one, it was redirected.
+fn reader_of(journal_stream: Option<&str>, stderr: Option<(u64, u64)>) -> StderrReader {
     let journal = journal_stream
         .and_then(|stream| stream.split_once(':'))
         .and_then(|(device, inode)| Some((device.parse().ok()?, inode.parse().ok()?)));
-    if journal.is_some() && journal == stderr { Reader::Journal } else { Reader::Other }
+    if journal.is_some() && journal == stderr { StderrReader::Journal } else { StderrReader::Other }
 }
 
-/// One record as whole lines. For journald each line of it needs a priority of its own.
-fn render(reader: Reader, level: Level, message: &str, now: Timestamp) -> String {
+/// Formats a record as complete lines. journald needs a priority on each line.
+fn render(reader: StderrReader, level: Level, message: &str, now: Timestamp) -> String {
     let mut text = String::with_capacity(message.len() + 40);
     for (at, line) in message.lines().enumerate() {
         // Writing to a String cannot fail.
         let _ = match reader {
-            Reader::Journal => writeln!(text, "<{}>{line}", priority(level)),
-            Reader::Other if at == 0 => writeln!(text, "{now:.3} {level:<5} {line}"),
-            Reader::Other => writeln!(text, "    {line}"),
+            StderrReader::Journal => writeln!(text, "<{}>{line}", priority(level)),
+            StderrReader::Other if at == 0 => writeln!(text, "{now:.3} {level:<5} {line}"),
+            StderrReader::Other => writeln!(text, "    {line}"),
         };
     }
     text
 }
 
-/// syslog(3) priorities. Info is 6: 5, notice, would stand out in the journal.
+/// Returns the syslog(3) priority. Info is 6; notice, 5, would be highlighted in the journal.
 fn priority(level: Level) -> u8 {
     match level {
         Level::Error => 3,
@@ -184,9 +237,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn filters_are_read_and_bad_ones_named() {
-        let all = |level| Filter { target: None, level };
-        let one = |target: &str, level| Filter { target: Some(target.into()), level };
+    fn filters_are_parsed_and_errors_named() {
+        let all = |level| Directive { target: None, level };
+        let one = |target: &str, level| Directive { target: Some(target.into()), level };
         for (spec, filters) in [
             ("", vec![]),
             (" , ", vec![]),
@@ -198,42 +251,62 @@ mod tests {
             assert_eq!(parse(spec), Ok(filters), "{spec}");
         }
         for (spec, part) in [
-            ("inffo", "'inffo' is no level"),
-            ("iaid", "'iaid' is no level"),
-            ("iaid=loud", "'loud' is no level"),
-            ("info,=debug", "'=debug' names no module"),
-            ("a=b=info", "'b=info' is no level"),
-            ("iaid=", "'' is no level"),
+            ("inffo", "'inffo' is not a level"),
+            ("iaid", "'iaid' is not a level"),
+            ("iaid=loud", "'loud' is not a level"),
+            ("info,=debug", "'=debug' has no module"),
+            ("a=b=info", "'b=info' is not a level"),
+            ("iaid=", "'' is not a level"),
         ] {
             assert!(parse(spec).unwrap_err().contains(part), "{spec}");
         }
     }
 
     #[test]
-    fn journald_is_known_by_device_and_inode() {
+    fn the_longest_matching_target_decides() {
+        let filter = |spec: &str| LogFilter::new(LevelFilter::Warn, parse(spec).unwrap());
+        for (spec, target, level) in [
+            ("", "iaid::serve", LevelFilter::Warn),
+            ("info", "iaid::serve", LevelFilter::Info),
+            ("info,debug", "iaid::serve", LevelFilter::Debug),
+            ("iaid::serve=trace,iaid=error", "iaid::serve::pool", LevelFilter::Trace),
+            ("iaid=error,iaid::serve=trace", "iaid::serve", LevelFilter::Trace),
+            ("iaid::serve=trace,iaid=error", "iaid::memory", LevelFilter::Error),
+            ("iaid::serve=trace", "mio", LevelFilter::Warn),
+            ("iaid=off,debug", "iaid", LevelFilter::Off),
+            ("iaid=debug,iaid=error", "iaid", LevelFilter::Error),
+        ] {
+            assert_eq!(filter(spec).level(target), level, "{spec} {target}");
+        }
+        assert_eq!(filter("error,iaid=debug").max_level(), LevelFilter::Debug);
+        assert_eq!(filter("off").max_level(), LevelFilter::Off);
+    }
+
+    #[test]
+    fn journald_is_detected_by_device_and_inode() {
         for (variable, stderr, reader) in [
-            (Some("8:1234"), Some((8, 1234)), Reader::Journal),
-            (Some("8:1234"), Some((8, 1235)), Reader::Other),
-            (Some("8:1234"), None, Reader::Other),
-            (Some("nonsense"), Some((8, 1234)), Reader::Other),
-            (Some("8:"), Some((8, 0)), Reader::Other),
-            (None, Some((8, 1234)), Reader::Other),
-            (None, None, Reader::Other),
+            (Some("8:1234"), Some((8, 1234)), StderrReader::Journal),
+            (Some("8:1234"), Some((8, 1235)), StderrReader::Other),
+            (Some("8:1234"), None, StderrReader::Other),
+            (Some("nonsense"), Some((8, 1234)), StderrReader::Other),
+            (Some("8:"), Some((8, 0)), StderrReader::Other),
+            (None, Some((8, 1234)), StderrReader::Other),
+            (None, None, StderrReader::Other),
         ] {
             assert_eq!(reader_of(variable, stderr), reader, "{variable:?}");
         }
     }
 
     #[test]
-    fn each_line_has_what_its_reader_needs() {
+    fn lines_have_the_format_of_their_reader() {
         let now: Timestamp = "2026-05-14T10:22:33.123456Z".parse().unwrap();
         for (reader, level, message, lines) in [
-            (Reader::Journal, Level::Error, "one\ntwo", "<3>one\n<3>two\n"),
-            (Reader::Journal, Level::Warn, "x", "<4>x\n"),
-            (Reader::Journal, Level::Info, "x", "<6>x\n"),
-            (Reader::Journal, Level::Trace, "x", "<7>x\n"),
-            (Reader::Other, Level::Info, "one\ntwo", "2026-05-14T10:22:33.123Z INFO  one\n    two\n"),
-            (Reader::Other, Level::Error, "x", "2026-05-14T10:22:33.123Z ERROR x\n"),
+            (StderrReader::Journal, Level::Error, "one\ntwo", "<3>one\n<3>two\n"),
+            (StderrReader::Journal, Level::Warn, "x", "<4>x\n"),
+            (StderrReader::Journal, Level::Info, "x", "<6>x\n"),
+            (StderrReader::Journal, Level::Trace, "x", "<7>x\n"),
+            (StderrReader::Other, Level::Info, "one\ntwo", "2026-05-14T10:22:33.123Z INFO  one\n    two\n"),
+            (StderrReader::Other, Level::Error, "x", "2026-05-14T10:22:33.123Z ERROR x\n"),
         ] {
             assert_eq!(render(reader, level, message, now), lines);
         }
