@@ -27,8 +27,8 @@ pub struct Memory {
     clock: fn() -> UnixMicros,
     pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
-    pub(crate) news: Arc<ChangeTracker>,
-    pub(crate) gate: MaintenanceLock,
+    pub(crate) changes: Arc<ChangeTracker>,
+    pub(crate) maintenance_lock: MaintenanceLock,
     // In this order: the lock goes once the writer has ended.
     pub(crate) writer: Writer,
     _lock: FileLock,
@@ -57,9 +57,9 @@ impl Memory {
         let failed = |fault: StoreError| OpenError::from_fault(&store.path, fault);
         let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
-        let news = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
+        let changes = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
         let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, news.clone())
+        let writer = Writer::start(store.connection, changes.clone())
             .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
         Ok(Memory {
             folder: folder.into(),
@@ -67,8 +67,8 @@ impl Memory {
             clock,
             profiles,
             session_state: Arc::new(session_state),
-            news,
-            gate: MaintenanceLock::default(),
+            changes,
+            maintenance_lock: MaintenanceLock::default(),
             writer,
             _lock: store.lock,
         })
@@ -76,17 +76,17 @@ impl Memory {
 
     /// The number of records, kept current by the writer: to be read at any time from any thread.
     pub fn records(&self) -> Arc<AtomicU64> {
-        self.news.records().clone()
+        self.changes.records().clone()
     }
 
     /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
     /// dropped, what it asks fails.
     pub fn maintenance(&self) -> Maintenance {
         Maintenance {
-            follow: self.writer.follow(),
+            writer: self.writer.handle(),
             session_state: self.session_state.clone(),
             folder: self.folder.clone(),
-            news: self.news.clone(),
+            changes: self.changes.clone(),
             clock: self.clock,
         }
     }

@@ -92,7 +92,7 @@ pub(crate) fn chunk(
             break;
         }
     }
-    cooccurrence::keep_cursor(connection, learned)?;
+    cooccurrence::set_cursor(connection, learned)?;
     Ok(StepOutcome {
         cursor: Some(linked),
         progress,
@@ -123,7 +123,7 @@ fn associate(
     }
     let mut made = 0;
     for (other, weight) in partners {
-        made += u64::from(links::bind(connection, (other, seq), LinkKind::Associated, weight, now)?);
+        made += u64::from(links::add(connection, (other, seq), LinkKind::Associated, weight, now)?);
     }
     Ok(made)
 }
@@ -133,7 +133,7 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
     let most = RARE.min(1 + seq / RARE_SHARE);
     let mut partners: Vec<(i64, f64)> = Vec::new();
     for term in tokenizer::longest_terms(text, WORDS) {
-        let holders = fulltext::holders(connection, &term.term, seq - 1, most + 1)?;
+        let holders = fulltext::newest_with_term(connection, &term.term, seq - 1, most + 1)?;
         if holders.len() as i64 > most {
             continue;
         }

@@ -148,7 +148,7 @@ impl CooccurrenceLearner {
         number: u32,
         count: u16,
     ) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
-        let sample = fulltext::holders(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
+        let sample = fulltext::newest_with_term(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
         let mut heard = Vec::new();
         for &seq in &sample {
             self.listen(span.connection, seq, &mut heard)?;
@@ -240,7 +240,7 @@ impl CooccurrenceLearner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::graph::cooccurrence::of;
+    use crate::memory::graph::cooccurrence::associated_terms;
     use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
     use serde_json::json;
@@ -267,11 +267,11 @@ mod tests {
         assert_eq!(place(&bench), None);
         bench.ok("memory_consolidate", json!({}));
         let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap();
-        let companions = of(&connection, "sourdough").unwrap();
+        let companions = associated_terms(&connection, "sourdough").unwrap();
         let names: Vec<&str> = companions.iter().map(|(other, _)| other.as_str()).collect();
         assert!(names.contains(&"oven") && names.contains(&"starter") && names.contains(&"rise"), "{companions:?}");
         assert!(companions.iter().all(|(_, company)| (LEAST..=1.0).contains(company)), "{companions:?}");
-        assert_eq!(of(&connection, "topic7").unwrap(), []);
-        assert_eq!(of(&connection, "number").unwrap(), [], "everybody says it");
+        assert_eq!(associated_terms(&connection, "topic7").unwrap(), []);
+        assert_eq!(associated_terms(&connection, "number").unwrap(), [], "everybody says it");
     }
 }

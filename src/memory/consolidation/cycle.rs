@@ -58,8 +58,8 @@ impl Cycle {
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn begin(transaction: &WriteTransaction<'_>, news: &ChangeTracker) -> Result<Cycle, CallError> {
-        let newest = news.newest();
+    pub(crate) fn begin(transaction: &WriteTransaction<'_>, changes: &ChangeTracker) -> Result<Cycle, CallError> {
+        let newest = changes.newest();
         let step: Option<String> = meta::read(transaction.connection, STEP)?;
         let seen: Option<i64> = meta::read(transaction.connection, SEEN)?;
         let steps = if fulltext::is_due(transaction.connection)? { &Step::ALL } else { Step::USUAL };
@@ -113,7 +113,7 @@ impl Cycle {
     pub(crate) fn chunk(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
-        news: &ChangeTracker,
+        changes: &ChangeTracker,
         store: &Path,
         now: UnixMicros,
     ) -> Result<Option<ChunkRun>, CallError> {
@@ -121,12 +121,12 @@ impl Cycle {
         let start = Instant::now();
         // What the steps before this one brought is seen by those that follow; what came in this very
         // transaction is not in the index yet, and is the next cycle's.
-        let seen = if step == Step::Associate { news.newest() } else { self.seen };
+        let seen = if step == Step::Associate { changes.newest() } else { self.seen };
         let chunk = run_chunk(step, transaction, &mut self.learning, store, now)?;
         let at = self.at + usize::from(chunk.progress == Progress::Done);
         if let Some(next) = self.steps.get(at) {
-            meta::keep(transaction.connection, STEP, next.name())?;
-            meta::keep(transaction.connection, SEEN, seen)?;
+            meta::write(transaction.connection, STEP, next.name())?;
+            meta::write(transaction.connection, SEEN, seen)?;
         }
         Ok(Some(ChunkRun { chunk, time: start.elapsed(), seen }))
     }
@@ -163,17 +163,21 @@ impl Cycle {
         let connection = transaction.connection;
         record_events(connection, &self.reports, session, now)?;
         digest::keep_ended(connection, totals(&self.reports))?;
-        ChangeTracker::keep_seen(connection, self.seen)?;
-        meta::forget(connection, STEP)?;
-        meta::forget(connection, SEEN)?;
+        ChangeTracker::store_mark(connection, self.seen)?;
+        meta::remove(connection, STEP)?;
+        meta::remove(connection, SEEN)?;
         // Whatever was said of it meanwhile: else a cycle could follow that has nothing to do, for ever.
-        transaction.index_is(if fulltext::is_due(connection)? { IndexStatus::Due } else { IndexStatus::Current });
+        transaction.set_index_status(if fulltext::is_due(connection)? {
+            IndexStatus::Due
+        } else {
+            IndexStatus::Current
+        });
         Ok(())
     }
 
     /// That is committed.
-    pub(crate) fn ended(&self, news: &ChangeTracker, digest: &DigestState) {
-        news.seen(self.seen);
+    pub(crate) fn ended(&self, changes: &ChangeTracker, digest: &DigestState) {
+        changes.advance_mark(self.seen);
         digest.ended(totals(&self.reports));
     }
 }
@@ -211,8 +215,8 @@ pub(crate) fn run_chunk(
         Step::Precache => precompute::chunk(transaction.connection, cursor, deadline)?,
     };
     match chunk.cursor {
-        Some(cursor) => meta::keep(transaction.connection, step.cursor(), cursor)?,
-        None => meta::forget(transaction.connection, step.cursor())?,
+        Some(cursor) => meta::write(transaction.connection, step.cursor(), cursor)?,
+        None => meta::remove(transaction.connection, step.cursor())?,
     }
     Ok(chunk)
 }

@@ -112,7 +112,7 @@ enum Kept {
 fn recurring(connection: &Connection, seq: i64, text: &str) -> Result<Option<Recurring>, rusqlite::Error> {
     let mut lists = Vec::new();
     for asked in tokenizer::longest_terms(text, WORDS) {
-        let list = fulltext::holders(connection, &asked.term, seq, POSTINGS)?;
+        let list = fulltext::newest_with_term(connection, &asked.term, seq, POSTINGS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
         let is_common = list.len() > FEW && list.len() as f64 > span as f64 * COMMON;
         if asked.word.len() >= WORD_BYTES && list.len() >= SESSIONS && !is_common {
@@ -163,7 +163,7 @@ fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixM
     let newest = recurring.records.first().copied().unwrap_or_default();
     if let Some((known, is_valid)) = alike(connection, &recurring.records)? {
         // One that somebody has refuted gathers nothing more, and does not come back.
-        let links = is_valid && links::bind(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
+        let links = is_valid && links::add(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
         return Ok(Kept::Known(u64::from(links)));
     }
     let draft = Draft {
@@ -183,7 +183,7 @@ fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixM
     tags::add(connection, seq, tags::PATTERN)?;
     let mut links = 0;
     for &record in recurring.records.iter().take(EVIDENCE) {
-        links += u64::from(links::bind(connection, (seq, record), LinkKind::Evidence, links::STRONGEST, now)?);
+        links += u64::from(links::add(connection, (seq, record), LinkKind::Evidence, links::STRONGEST, now)?);
     }
     Ok(if is_new { Kept::New(links) } else { Kept::Known(links) })
 }

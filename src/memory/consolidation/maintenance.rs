@@ -29,11 +29,11 @@ const SESSION: &str = "-";
 /// [`Maintenance::has_changes`] and [`Maintenance::brought`] wait for the store's writer: they are for a worker.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
-    pub(crate) follow: WriterHandle,
+    pub(crate) writer: WriterHandle,
     pub(crate) session_state: Arc<SessionState>,
     /// The store's folder.
     pub(crate) folder: Arc<Path>,
-    pub(crate) news: Arc<ChangeTracker>,
+    pub(crate) changes: Arc<ChangeTracker>,
     pub(crate) clock: fn() -> UnixMicros,
 }
 
@@ -62,7 +62,7 @@ impl Maintenance {
     /// Is there anything to sleep on: something told that the last finished cycle has not seen, or an index
     /// that is to be made anew? From any thread, at once.
     pub fn has_changes(&self) -> bool {
-        self.news.has_changes()
+        self.changes.has_changes()
     }
 
     /// Takes up the cycle that was cut short, or begins one.
@@ -70,18 +70,18 @@ impl Maintenance {
     /// # Errors
     /// The store's.
     pub fn begin(&self) -> Result<Cycle, CallError> {
-        let news = self.news.clone();
-        self.ask(move |transaction| Cycle::begin(transaction, &news))
+        let changes = self.changes.clone();
+        self.ask(move |transaction| Cycle::begin(transaction, &changes))
     }
 
     /// Runs the cycle's next chunk, after which the writer is free for others; behind the last one, its end.
     pub fn chunk(&self, cycle: Cycle) -> ChunkOutcome {
         let mut cycle = cycle;
-        let (news, folder, now) = (self.news.clone(), self.folder.clone(), (self.clock)());
+        let (changes, folder, now) = (self.changes.clone(), self.folder.clone(), (self.clock)());
         // What the job holds when it fails is gone with it.
         let (step, so_far) = (cycle.step(), cycle.has_begun().then(|| cycle.reports().last().cloned()).flatten());
         let outcome = self.ask(move |transaction| {
-            let ran = cycle.chunk(transaction, &news, &folder, now)?;
+            let ran = cycle.chunk(transaction, &changes, &folder, now)?;
             if ran.is_none() {
                 cycle.end(transaction, SESSION, now)?;
             }
@@ -94,7 +94,7 @@ impl Maintenance {
                 ChunkOutcome::Ran { cycle, completed, told }
             }
             Ok((cycle, None)) => {
-                cycle.ended(&self.news, &self.session_state.digest);
+                cycle.ended(&self.changes, &self.session_state.digest);
                 ChunkOutcome::Ended(totals(cycle.reports()))
             }
             Err(error) => {
@@ -149,7 +149,7 @@ impl Maintenance {
     pub fn give_back(&self) -> Result<(), CallError> {
         let (rest, rested) = WriterHandover::new();
         self.ask(move |transaction| {
-            transaction.want_handover(rest);
+            transaction.request_handover(rest);
             Ok(())
         })?;
         // Nothing is ever sent: this waits for the other end to go.
@@ -164,7 +164,7 @@ impl Maintenance {
     ) -> Result<T, CallError> {
         let (sender, outcome) = channel();
         // Nobody listens any more only where nobody is left to.
-        self.follow.submit(task(0, work, move |outcome| drop(sender.send(outcome))));
+        self.writer.submit(task(0, work, move |outcome| drop(sender.send(outcome))));
         outcome.recv().unwrap_or_else(|_| Err(CallError::failed("the store's writer has gone")))
     }
 }

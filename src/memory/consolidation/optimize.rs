@@ -30,7 +30,7 @@ pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -
         }
     }
     if progress == Progress::Done {
-        transaction.want_upkeep();
+        transaction.request_optimize();
     }
     Ok(StepOutcome { cursor: None, progress, counts: StepCounts::from([("merged", merged)]), told: Vec::new() })
 }

@@ -8,7 +8,8 @@ use crate::dispatch::CallError;
 use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
 use crate::memory::graph::cooccurrence;
 use crate::memory::store::fulltext::{
-    BESIDE, GrowingIndex, IndexStatus, RULES, RULES_THEN, RebuildPlace, RebuildState, TABLE, UNTIL, begun,
+    GrowingIndex, IndexStatus, NEW_TABLE, REBUILD_RULES, REBUILD_UNTIL, RULES, RebuildPlace, RebuildState, TABLE,
+    begin_rebuild,
 };
 use crate::memory::store::meta;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -45,12 +46,12 @@ pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -
 /// The database's.
 pub(crate) fn begin(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<GrowingIndex, CallError> {
     let connection = transaction.connection;
-    connection.execute_batch(&format!("DROP TABLE IF EXISTS {BESIDE}"))?;
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {NEW_TABLE}"))?;
     if place == RebuildPlace::Same {
         connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}"))?;
     }
-    let begun = begun(connection, place, transaction.first_unindexed())?;
-    transaction.index_is(IndexStatus::Due);
+    let begun = begin_rebuild(connection, place, transaction.first_unindexed())?;
+    transaction.set_index_status(IndexStatus::Due);
     Ok(begun)
 }
 
@@ -62,7 +63,7 @@ fn feed(
     last: i64,
     deadline: Instant,
 ) -> Result<(Option<i64>, u64), rusqlite::Error> {
-    let table = if growing.place == RebuildPlace::Same { TABLE } else { BESIDE };
+    let table = if growing.place == RebuildPlace::Same { TABLE } else { NEW_TABLE };
     let mut read =
         connection.prepare_cached("SELECT seq, text, cue FROM record WHERE seq > ?1 AND seq <= ?2 ORDER BY seq")?;
     let mut put = connection.prepare_cached(&format!("INSERT INTO {table} (rowid, text, cue) VALUES (?1, ?2, ?3)"))?;
@@ -84,14 +85,14 @@ fn feed(
 fn finish(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<(), CallError> {
     let connection = transaction.connection;
     if place == RebuildPlace::Beside {
-        connection.execute_batch(&format!("DROP TABLE {TABLE}; ALTER TABLE {BESIDE} RENAME TO {TABLE}"))?;
+        connection.execute_batch(&format!("DROP TABLE {TABLE}; ALTER TABLE {NEW_TABLE} RENAME TO {TABLE}"))?;
     }
     if meta::read(connection, RULES)? != Some(tokenizer::VERSION) {
-        cooccurrence::unlearn(connection)?;
-        meta::keep(connection, RULES, tokenizer::VERSION)?;
+        cooccurrence::clear(connection)?;
+        meta::write(connection, RULES, tokenizer::VERSION)?;
     }
-    meta::forget(connection, UNTIL)?;
-    meta::forget(connection, RULES_THEN)?;
-    transaction.index_is(IndexStatus::Current);
+    meta::remove(connection, REBUILD_UNTIL)?;
+    meta::remove(connection, REBUILD_RULES)?;
+    transaction.set_index_status(IndexStatus::Current);
     Ok(())
 }

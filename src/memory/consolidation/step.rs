@@ -101,7 +101,7 @@ impl Step {
     /// The key of its cursor in the table `meta`.
     pub(crate) fn cursor(self) -> &'static str {
         match self {
-            Step::Reindex => fulltext::CURSOR,
+            Step::Reindex => fulltext::REBUILD_CURSOR,
             Step::Drain => "step_drain",
             Step::Associate => "step_associate",
             Step::Induce => "step_induce",

@@ -171,7 +171,7 @@ impl TermCache {
 
     fn find(&mut self, connection: &Connection, number: u32, most: u16) -> Result<(u16, i64), rusqlite::Error> {
         let (count, newest) = {
-            let holders = fulltext::holders(connection, self.term(number), i64::MAX, i64::from(most) + 1)?;
+            let holders = fulltext::newest_with_term(connection, self.term(number), i64::MAX, i64::from(most) + 1)?;
             (holders.len() as u16, holders.first().copied().unwrap_or(0))
         };
         if let Some(term) = self.terms.get_mut(number as usize) {

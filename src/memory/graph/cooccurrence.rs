@@ -8,7 +8,7 @@ use crate::memory::store::meta;
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn of(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
+pub(crate) fn associated_terms(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT others FROM companion WHERE term = ?1")?;
     let others: Option<String> = read.query_row([term], |row| row.get(0)).optional()?;
     let others = others.unwrap_or_default();
@@ -26,9 +26,9 @@ const CURSOR: &str = "step_learn";
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn unlearn(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(crate) fn clear(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM companion")?.execute([])?;
-    meta::keep(connection, CURSOR, 0)
+    meta::write(connection, CURSOR, 0)
 }
 
 /// The last record whose words were looked at; `linked`, the last one that has its links, where nothing is kept
@@ -44,6 +44,6 @@ pub(crate) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqli
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn keep_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
-    meta::keep(connection, CURSOR, seq)
+pub(crate) fn set_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
+    meta::write(connection, CURSOR, seq)
 }

@@ -50,7 +50,7 @@ const _: () = assert!(LinkKind::Contradicts as i64 == 2);
 
 /// A record that another one is linked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Neighbour {
+pub(crate) struct Neighbor {
     /// Its place in the store.
     pub(crate) seq: i64,
     /// The link's weight now, in thousandths.
@@ -96,7 +96,7 @@ pub(crate) fn faded(kind: LinkKind, weight: i64, used: UnixMicros, now: UnixMicr
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn bind(
+pub(crate) fn add(
     connection: &Connection,
     (a, b): (i64, i64),
     kind: LinkKind,
@@ -144,7 +144,7 @@ pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: UnixMicr
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RecordLinks {
     /// The records that it is associated with, the closest first.
-    pub(crate) neighbours: Vec<Neighbour>,
+    pub(crate) neighbors: Vec<Neighbor>,
     /// The records that it replaced, the last first.
     pub(crate) predecessors: Vec<i64>,
     /// Another record has replaced it.
@@ -157,13 +157,13 @@ pub(crate) struct RecordLinks {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn ties(connection: &Connection, seq: i64, now: UnixMicros) -> Result<RecordLinks, rusqlite::Error> {
+pub(crate) fn links_of(connection: &Connection, seq: i64, now: UnixMicros) -> Result<RecordLinks, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
          UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
     )?;
     let mut rows = read.query((seq, FAN))?;
-    let mut ties = RecordLinks::default();
+    let mut links = RecordLinks::default();
     let mut replaced: Vec<(i64, i64)> = Vec::new();
     while let Some(row) = rows.next()? {
         let Some(kind) = LinkKind::numbered(row.get(1)?) else { continue };
@@ -172,24 +172,24 @@ pub(crate) fn ties(connection: &Connection, seq: i64, now: UnixMicros) -> Result
             (LinkKind::Associated | LinkKind::Reinforced, _) => {
                 let weight = faded(kind, row.get(2)?, UnixMicros(used), now);
                 let is_stale = now.since(UnixMicros(used)) > STALE_AFTER;
-                match ties.neighbours.iter_mut().find(|one| one.seq == other) {
+                match links.neighbors.iter_mut().find(|one| one.seq == other) {
                     Some(known) => {
                         known.weight = (known.weight + weight).min(STRONGEST);
                         known.is_stale |= is_stale;
                     }
-                    None => ties.neighbours.push(Neighbour { seq: other, weight, is_stale }),
+                    None => links.neighbors.push(Neighbor { seq: other, weight, is_stale }),
                 }
             }
             (LinkKind::Contradicts, true) => replaced.push((used, other)),
-            (LinkKind::Contradicts, false) => ties.is_replaced = true,
-            (LinkKind::Evidence, false) => ties.has_evidence = true,
+            (LinkKind::Contradicts, false) => links.is_replaced = true,
+            (LinkKind::Evidence, false) => links.has_evidence = true,
             (LinkKind::Evidence, true) => {}
         }
     }
-    sort::sort_by_key(&mut ties.neighbours, |one| (-one.weight, -one.seq));
+    sort::sort_by_key(&mut links.neighbors, |one| (-one.weight, -one.seq));
     sort::sort_by(&mut replaced, |a, b| b.cmp(a));
-    ties.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
-    Ok(ties)
+    links.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
+    Ok(links)
 }
 
 /// The record that replaced this one; of several the last.
@@ -207,7 +207,7 @@ fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite:
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn successor_chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut seen = HashSet::from([seq]);
     let mut chain = vec![seq];
     let mut last = seq;
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn latest(connection: &Connection, seq: i64) -> Result<i64, rusqlite::Error> {
-        Ok(*chain(connection, seq)?.last().unwrap())
+        Ok(*successor_chain(connection, seq)?.last().unwrap())
     }
 
     fn later(days: i64) -> UnixMicros {
@@ -304,38 +304,38 @@ mod tests {
             more(60);
         }
         assert_eq!(more(60), STRONGEST);
-        assert!(bind(&connection, (2, 1), LinkKind::Associated, 300, later(60)).unwrap());
-        assert!(!bind(&connection, (1, 2), LinkKind::Associated, 200, later(60)).unwrap());
-        let neighbours = |seq, at| ties(&connection, seq, at).unwrap().neighbours;
-        let both = neighbours(1, later(60));
-        assert_eq!(both, [Neighbour { seq: 2, weight: STRONGEST, is_stale: false }]);
-        assert_eq!(neighbours(2, later(120)), [Neighbour { seq: 1, weight: 650, is_stale: true }]);
+        assert!(add(&connection, (2, 1), LinkKind::Associated, 300, later(60)).unwrap());
+        assert!(!add(&connection, (1, 2), LinkKind::Associated, 200, later(60)).unwrap());
+        let neighbors = |seq, at| links_of(&connection, seq, at).unwrap().neighbors;
+        let both = neighbors(1, later(60));
+        assert_eq!(both, [Neighbor { seq: 2, weight: STRONGEST, is_stale: false }]);
+        assert_eq!(neighbors(2, later(120)), [Neighbor { seq: 1, weight: 650, is_stale: true }]);
     }
 
     #[test]
     fn use_makes_a_link_new() {
         let (_bench, connection) = with_records(3);
-        bind(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
-        bind(&connection, (2, 3), LinkKind::Associated, 800, later(0)).unwrap();
+        add(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
+        add(&connection, (2, 3), LinkKind::Associated, 800, later(0)).unwrap();
         touch(&connection, &[(2, 1)], later(60)).unwrap();
-        let found = ties(&connection, 2, later(60)).unwrap().neighbours;
+        let found = links_of(&connection, 2, later(60)).unwrap().neighbors;
         assert_eq!(
             found,
-            [Neighbour { seq: 1, weight: 800, is_stale: false }, Neighbour { seq: 3, weight: 400, is_stale: true },]
+            [Neighbor { seq: 1, weight: 800, is_stale: false }, Neighbor { seq: 3, weight: 400, is_stale: true },]
         );
     }
 
     #[test]
     fn replacements_are_followed_to_the_last_and_circles_end() {
         let (_bench, connection) = with_records(4);
-        let replace = |a, b, days| bind(&connection, (a, b), LinkKind::Contradicts, STRONGEST, later(days)).unwrap();
+        let replace = |a, b, days| add(&connection, (a, b), LinkKind::Contradicts, STRONGEST, later(days)).unwrap();
         assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(None), Ok(1)));
         replace(1, 2, 0);
         replace(1, 3, 1);
         replace(3, 4, 2);
         assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(Some(3)), Ok(4)));
-        assert_eq!(ties(&connection, 3, later(2)).unwrap().predecessors, [1]);
-        let first = ties(&connection, 1, later(2)).unwrap();
+        assert_eq!(links_of(&connection, 3, later(2)).unwrap().predecessors, [1]);
+        let first = links_of(&connection, 1, later(2)).unwrap();
         assert!(first.is_replaced && !first.has_evidence && first.predecessors.is_empty(), "{first:?}");
         replace(4, 1, 3);
         assert_eq!((latest(&connection, 1), latest(&connection, 4)), (Ok(4), Ok(3)));
@@ -344,9 +344,9 @@ mod tests {
     #[test]
     fn degrees_are_counted_as_links_come_and_go() {
         let (bench, connection) = with_records(3);
-        bind(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
-        bind(&connection, (1, 2), LinkKind::Associated, 900, later(1)).unwrap();
-        bind(&connection, (1, 3), LinkKind::Evidence, 900, later(1)).unwrap();
+        add(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
+        add(&connection, (1, 2), LinkKind::Associated, 900, later(1)).unwrap();
+        add(&connection, (1, 3), LinkKind::Evidence, 900, later(1)).unwrap();
         let degree = |seq| bench.row::<i64>("SELECT degree FROM node WHERE record = ?1", seq);
         assert_eq!((degree(1), degree(2), degree(3)), (2, 1, 1));
         connection.execute("DELETE FROM link WHERE b = 2", []).unwrap();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::memory::store::meta;
 
-/// Records whose neighbours are looked at for clustering.
+/// Records whose neighbors are looked at for clustering.
 const SAMPLE: i64 = 64;
 
 /// Records that paths are followed from, and records that each is followed to.
@@ -81,7 +81,7 @@ pub(crate) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
         figures.sigma = sigma(linked as f64, ends / linked as f64, figures.clustering, figures.path);
     }
     let text = serde_json::to_string(&figures).unwrap_or_default();
-    meta::keep(connection, KEY, text)
+    meta::write(connection, KEY, text)
 }
 
 pub(crate) fn kept(connection: &Connection) -> Result<Figures, rusqlite::Error> {
@@ -149,12 +149,12 @@ fn sample(connection: &Connection) -> Result<Vec<i64>, rusqlite::Error> {
     Ok(sample)
 }
 
-/// Of the pairs of a record's neighbours, the share that are linked themselves, on average.
+/// Of the pairs of a record's neighbors, the share that are linked themselves, on average.
 fn clustering(links: &mut Links<'_>, sample: &[i64]) -> Result<f64, rusqlite::Error> {
     let mut sum = 0.0;
     for &seq in sample {
-        let neighbours = links.of(seq)?;
-        sum += density(links, &neighbours)?;
+        let neighbors = links.of(seq)?;
+        sum += density(links, &neighbors)?;
     }
     Ok(sum / sample.len().max(1) as f64)
 }
@@ -163,10 +163,10 @@ fn clustering(links: &mut Links<'_>, sample: &[i64]) -> Result<f64, rusqlite::Er
 fn density(links: &mut Links<'_>, records: &[i64]) -> Result<f64, rusqlite::Error> {
     let (mut pairs, mut linked) = (0, 0);
     for (i, &one) in records.iter().enumerate() {
-        let neighbours = links.of(one)?;
+        let neighbors = links.of(one)?;
         for other in &records[i + 1..] {
             pairs += 1;
-            linked += u32::from(neighbours.binary_search(other).is_ok());
+            linked += u32::from(neighbors.binary_search(other).is_ok());
         }
     }
     Ok(f64::from(linked) / f64::from(pairs.max(1)))
@@ -205,7 +205,7 @@ mod tests {
         }
         let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap();
         for &pair in pairs {
-            links::bind(&connection, pair, LinkKind::Associated, 500, Bench::NOW).unwrap();
+            links::add(&connection, pair, LinkKind::Associated, 500, Bench::NOW).unwrap();
         }
         measure(&connection).unwrap();
         bench
@@ -223,7 +223,7 @@ mod tests {
     fn a_triangle_with_a_tail_is_measured() {
         let got = bound(5, &[(1, 2), (2, 3), (1, 3), (3, 4)]).ok("topology", json!({}));
         assert_eq!((&got["N"], &got["sigma"]), (&json!(5), &json!(null)));
-        // Of the neighbours' pairs: 1/1, 1/1, 1/3 and none.
+        // Of the neighbors' pairs: 1/1, 1/1, 1/3 and none.
         assert!((got["C"].as_f64().unwrap() - (1.0 + 1.0 + 1.0 / 3.0) / 4.0).abs() < 1e-9, "{got}");
         // From 1: 1, 1, 2; from 3: 1, 1, 1.
         assert!((got["L"].as_f64().unwrap() - 7.0 / 6.0).abs() < 1e-9, "{got}");

@@ -36,7 +36,7 @@ pub(crate) fn newest(
     most: usize,
 ) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut schemas = Vec::new();
-    for seq in tags::with(connection, tags::PATTERN, most)? {
+    for seq in tags::newest_with(connection, tags::PATTERN, most)? {
         schemas.extend(one(connection, seq, project)?);
     }
     sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));

@@ -763,7 +763,7 @@ mod tests {
             Ok((first.inserted, second, there.exists()))
         };
         let done = move |done: Result<_, CallError>| sender.send(done.unwrap()).unwrap();
-        spool.bench.memory.maintenance().follow.submit(task(0, work, done));
+        spool.bench.memory.maintenance().writer.submit(task(0, work, done));
         let (inserted, second, is_there) = outcome.recv().unwrap();
         assert_eq!((inserted, second.inserted, second.next, is_there), (1, 0, NextRun::Now, true));
         assert_eq!(spool.drain().told.len(), 1);

@@ -42,10 +42,10 @@ enum Came {
 
 impl Call {
     fn begin(self) {
-        let Maintenance { follow, news, .. } = self.maintenance.clone();
-        follow.submit(task(
+        let Maintenance { writer, changes, .. } = self.maintenance.clone();
+        writer.submit(task(
             0,
-            move |transaction| Cycle::begin(transaction, &news),
+            move |transaction| Cycle::begin(transaction, &changes),
             move |outcome| match outcome {
                 Ok(course) => self.next(course),
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -55,12 +55,12 @@ impl Call {
 
     /// Hands in the next chunk; behind the last one, the end.
     fn next(self, mut course: Cycle) {
-        let Maintenance { follow, folder, news, clock, .. } = self.maintenance.clone();
+        let Maintenance { writer, folder, changes, clock, .. } = self.maintenance.clone();
         let now = clock();
         let session = self.session.clone();
-        follow.submit(task(
+        writer.submit(task(
             0,
-            move |transaction| match course.chunk(transaction, &news, &folder, now)? {
+            move |transaction| match course.chunk(transaction, &changes, &folder, now)? {
                 Some(ran) => Ok((course, Came::Chunk(ran))),
                 None => {
                     course.end(transaction, &session, now)?;
@@ -74,7 +74,7 @@ impl Call {
                     self.next(course);
                 }
                 Ok((course, Came::End(result))) => {
-                    course.ended(&self.maintenance.news, &self.maintenance.session_state.digest);
+                    course.ended(&self.maintenance.changes, &self.maintenance.session_state.digest);
                     self.reply.send(Ok(result));
                 }
                 Err(error) => self.reply.send::<()>(Err(error)),
@@ -88,7 +88,7 @@ fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
     let induced = count("induced");
     let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
     let mut candidates = Vec::new();
-    for seq in tags::with(connection, tags::PATTERN, most)? {
+    for seq in tags::newest_with(connection, tags::PATTERN, most)? {
         let text = records::text_of(connection, seq)?;
         let pattern = text.strip_prefix(patterns::PATTERN_PREFIX).unwrap_or(&text);
         candidates.push(json!({"pattern": pattern, "schema_id": records::id_of(connection, seq)?.to_string()}));
@@ -118,7 +118,7 @@ mod tests {
             ("a", "my guitar lessons are on Monday evening"),
             ("a", "the weather was bad on the whole"),
             ("b", "bought new strings before the guitar lessons"),
-            ("b", "the neighbour's Zwetschgenkuchen was wonderful"),
+            ("b", "the neighbor's Zwetschgenkuchen was wonderful"),
             ("c", "guitar lessons are expensive this year"),
             ("c", "I want the recipe of that Zwetschgenkuchen"),
             ("c", "something else altogether happened then"),
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_words_and_neighbours_are_linked_and_patterns_induced() {
+    fn rare_words_and_neighbors_are_linked_and_patterns_induced() {
         let bench = Bench::new();
         told(&bench);
         let got = bench.ok("memory_consolidate", json!({"session_id": "c"}));

@@ -89,14 +89,14 @@ fn replace(
     now: UnixMicros,
 ) -> Result<Value, CallError> {
     let connection = transaction.connection;
-    let end = links::chain(connection, asked.seq)?.last().copied().unwrap_or(asked.seq);
+    let end = links::successor_chain(connection, asked.seq)?.last().copied().unwrap_or(asked.seq);
     for seq in [asked.seq, end] {
         connection
             .prepare_cached("UPDATE record SET valid_to = ?2 WHERE seq = ?1 AND valid_to IS NULL")?
             .execute((seq, now.0))?;
     }
     let (seq, id) = asked.new.insert_again(transaction)?;
-    links::bind(connection, (end, seq), LinkKind::Contradicts, links::STRONGEST, now)?;
+    links::add(connection, (end, seq), LinkKind::Contradicts, links::STRONGEST, now)?;
     tags::add(connection, seq, tags::CONTRADICT)?;
     let draft = &asked.new.draft;
     let replaced = records::id_of(connection, end)?;
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(row(1), format!("the server listens on port 80|3|1|s|/p|1704067200000000|{now}"));
         assert_eq!(row(2), format!(" port 443 |3|1|s|/p|{now}"));
         let connection = reading(&bench);
-        assert_eq!(links::chain(&connection, 1), Ok(vec![1, 2]));
+        assert_eq!(links::successor_chain(&connection, 1), Ok(vec![1, 2]));
         assert_eq!(bench.row::<String>("SELECT name FROM tag WHERE record = ?1", 2), "contradict");
         let event = &bench.ok("events_query", json!({"kind": "s4_contradiction"}))["events"][0];
         assert_eq!(event["source_ids"], json!([id, new]));
@@ -184,7 +184,7 @@ mod tests {
         replaced(&bench, &first, "fact number 1 of the chain");
         replaced(&bench, again["new_record_id"].as_str().unwrap(), "fact number 1 of the chain");
         let connection = reading(&bench);
-        assert_eq!(links::chain(&connection, 1), Ok(vec![1, 2, 3, 4, 5, 6]));
+        assert_eq!(links::successor_chain(&connection, 1), Ok(vec![1, 2, 3, 4, 5, 6]));
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE valid_to IS NULL AND ?1", 1), 1);
         assert_eq!(unsettled(&connection, None, 9), Ok(vec![OpenContradiction { old: 5, new: 6 }]));
     }

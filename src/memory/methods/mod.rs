@@ -296,7 +296,7 @@ static METHODS: &[Method] = &[
         result: &["bytes"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            reply.send(memory.gate.enter().and_then(|_in| backup::backup(&memory.path, params)));
+            reply.send(memory.maintenance_lock.enter().and_then(|_in| backup::backup(&memory.path, params)));
         },
     },
     Method {
@@ -307,7 +307,7 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, _, _, reply| {
             let began = Instant::now();
-            reply.send(memory.gate.enter().and_then(|_in| check::check(&memory.path, memory.now(), began)));
+            reply.send(memory.maintenance_lock.enter().and_then(|_in| check::check(&memory.path, memory.now(), began)));
         },
     },
     Method {
@@ -347,7 +347,7 @@ static METHODS: &[Method] = &[
         params: &[],
         result: &["records"],
         pace: Pace::Ordered,
-        run: |memory, _, _, reply| match memory.gate.enter() {
+        run: |memory, _, _, reply| match memory.maintenance_lock.enter() {
             Ok(_in) => reindex::mend(&memory.path, memory.maintenance(), Instant::now(), reply),
             Err(error) => reply.send::<()>(Err(error)),
         },
@@ -359,7 +359,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.news.records())));
+            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.changes.records())));
         },
     },
 ];

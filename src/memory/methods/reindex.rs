@@ -36,14 +36,14 @@ pub(crate) fn mend(store: &Path, maintenance: Maintenance, began: Instant, reply
         Ok(false) => RebuildPlace::Beside,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let (follow, reply) = (maintenance.follow.clone(), reply.later());
-    follow.submit(task(
+    let (writer, reply) = (maintenance.writer.clone(), reply.later());
+    writer.submit(task(
         0,
         move |transaction| {
             match (place, RebuildState::read(transaction.connection)?) {
                 (RebuildPlace::Same, _) => {
-                    transaction.want_new_index();
-                    transaction.index_is(IndexStatus::Due);
+                    transaction.request_index_replacement();
+                    transaction.set_index_status(IndexStatus::Due);
                 }
                 (RebuildPlace::Beside, RebuildState::Growing(_)) => {}
                 (RebuildPlace::Beside, _) => drop(reindex::begin(transaction, place)?),
@@ -66,8 +66,8 @@ struct Call {
 impl Call {
     /// Has it come to grow?
     fn begin(self) {
-        let follow = self.maintenance.follow.clone();
-        follow.submit(task(
+        let writer = self.maintenance.writer.clone();
+        writer.submit(task(
             0,
             |transaction| {
                 if fulltext::is_due(transaction.connection)? { Ok(()) } else { Err(CallError::failed(STAYS)) }
@@ -81,9 +81,9 @@ impl Call {
 
     /// Hands in the next chunk.
     fn next(mut self) {
-        let Maintenance { follow, folder, clock, .. } = self.maintenance.clone();
+        let Maintenance { writer, folder, clock, .. } = self.maintenance.clone();
         let now = clock();
-        follow.submit(task(
+        writer.submit(task(
             0,
             move |transaction| {
                 cycle::run_chunk(Step::Reindex, transaction, &mut CooccurrenceLearner::default(), &folder, now)

@@ -22,7 +22,7 @@ use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::{spawn_background, task};
+use crate::memory::store::writer::job::{background_task, task};
 
 /// Tokens of each part (of the last one where the depth is standard), and of all: a token is four
 /// characters.
@@ -95,7 +95,7 @@ pub(crate) fn start(
         };
         if is_stale {
             let project = project.clone();
-            writer.submit(spawn_background("a session's start", move |transaction| {
+            writer.submit(background_task("a session's start", move |transaction| {
                 Ok(briefing::keep(transaction.connection, &project)?)
             }));
         }
@@ -109,7 +109,7 @@ pub(crate) fn start(
         "wake_depth": payload.wake_depth,
         "timestamp": now.to_string(),
     });
-    writer.submit(spawn_background("the start of a session", move |transaction| {
+    writer.submit(background_task("the start of a session", move |transaction| {
         let domain = Some(project.as_str()).filter(|name| !name.is_empty());
         let (kind, severity) = ("session_started", Severity::Info);
         Ok(events::add(

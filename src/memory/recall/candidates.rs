@@ -25,11 +25,11 @@ use crate::memory::store::tags;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::QueryTerm;
 
-/// The heaviest of them, whose neighbours in the session are read too.
-const WITH_NEIGHBOURS: usize = 40;
+/// The heaviest of them, whose neighbors in the session are read too.
+const WITH_NEIGHBORS: usize = 40;
 
 /// Neighbours on either side.
-const NEIGHBOURS: usize = 2;
+const NEIGHBORS: usize = 2;
 
 /// A question, taken apart.
 #[derive(Debug)]
@@ -88,14 +88,14 @@ pub(crate) fn search(
     let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
     let mut companions = Vec::new();
     for (at, list) in lists.iter().enumerate() {
-        let of_one = cooccurrence::of(connection, &list.asked.term)?;
+        let of_one = cooccurrence::associated_terms(connection, &list.asked.term)?;
         companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
     }
     let scorer =
         Scorer::new(WeightedQuery::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
     let mut reading = Reading::new(connection, query, &scorer, deadline)?;
     reading.candidates(postings::candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
-    reading.neighbours()?;
+    reading.neighbors()?;
     let found = scorer.rank(&reading.read, &reading.talk, limit);
     Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
 }
@@ -190,15 +190,15 @@ impl<'r> Reading<'r> {
     }
 
     /// Reads what was said just before and after the heaviest of them.
-    fn neighbours(&mut self) -> Result<(), StoreError> {
+    fn neighbors(&mut self) -> Result<(), StoreError> {
         let heaviest: Vec<(i64, i64)> =
-            self.read.iter().take(WITH_NEIGHBOURS).map(|one| (one.session, one.seq)).collect();
+            self.read.iter().take(WITH_NEIGHBORS).map(|one| (one.session, one.seq)).collect();
         for (session, seq) in heaviest {
             if self.is_late() {
                 break;
             }
             let mut first = seq;
-            for _ in 0..NEIGHBOURS {
+            for _ in 0..NEIGHBORS {
                 let Some(before) = self.beside(session, first, Side::Before)? else {
                     self.talk.openings.insert(first);
                     break;
@@ -207,7 +207,7 @@ impl<'r> Reading<'r> {
                 first = before;
             }
             let mut last = seq;
-            for _ in 0..NEIGHBOURS {
+            for _ in 0..NEIGHBORS {
                 let Some(after) = self.beside(session, last, Side::After)? else { break };
                 self.talk.next.insert(last, after);
                 last = after;

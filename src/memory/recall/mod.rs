@@ -34,7 +34,7 @@ use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::spawn_background;
+use crate::memory::store::writer::job::background_task;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
@@ -57,7 +57,7 @@ pub(crate) fn answer(
         Ok((recalled, taken)) => {
             reply.send(Ok(recalled));
             if !taken.is_nothing() {
-                writer.submit(spawn_background("what a recall took", move |transaction| {
+                writer.submit(background_task("what a recall took", move |transaction| {
                     Ok(taken.keep(transaction.connection, now)?)
                 }));
             }

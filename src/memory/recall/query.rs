@@ -2,7 +2,7 @@
 //!
 //! A question is made once and then reads every candidate's text, so it is made for fast reading:
 //! most words of a text begin like no word of the question, and are not even stemmed. It knows
-//! nothing of other records; what a record's neighbours add is `rank.rs`'s.
+//! nothing of other records; what a record's neighbors add is `rank.rs`'s.
 //!
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and
 //! Beyond", 2009.

@@ -1,7 +1,7 @@
 //! How well records answer a question: by their own words, and by what was said around them.
 //!
 //! A talk is told in turns: one asks, the next answers without repeating the words, and a third adds
-//! the date. So a record is scored by its own words (BM25), and by those of its neighbours in the
+//! the date. So a record is scored by its own words (BM25), and by those of its neighbors in the
 //! session, of a question it may answer, and of the session as a whole. Each rule counts what [`RULES`]
 //! says; zero switches it off. What each of them earns stands in `docs/recall.md`.
 //!
@@ -98,7 +98,7 @@ pub(crate) struct RankedHit {
     /// How well, over 0 and under 1, among those of the same phrase and place.
     pub(crate) score: f64,
     /// Which of the question's terms it has, by their place in the scorer; none where it was found by
-    /// its neighbours.
+    /// its neighbors.
     pub(crate) terms: Vec<usize>,
     /// Which of the others it has a word of that begins alike.
     pub(crate) alike: Vec<usize>,

@@ -59,7 +59,7 @@ impl Related {
     ) -> Result<Related, rusqlite::Error> {
         let mut bonds = Related::none(Vec::with_capacity(found.len()));
         for one in &found {
-            bonds.ties.insert(one.seq, links::ties(connection, one.seq, now)?);
+            bonds.ties.insert(one.seq, links::links_of(connection, one.seq, now)?);
         }
         let found = bonds.without_patterns(connection, found)?;
         bonds.place(connection, found, now)?;
@@ -111,7 +111,7 @@ impl Related {
         let mut placed = HashSet::new();
         for one in &found {
             let is_replaced = self.ties[&one.seq].is_replaced;
-            let chain = if is_replaced { links::chain(connection, one.seq)? } else { vec![one.seq] };
+            let chain = if is_replaced { links::successor_chain(connection, one.seq)? } else { vec![one.seq] };
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
                 let known = by_seq.get(&seq).copied();
@@ -131,7 +131,7 @@ impl Related {
                 };
                 if known.is_none() {
                     self.added.insert(seq);
-                    self.ties.insert(seq, links::ties(connection, seq, now)?);
+                    self.ties.insert(seq, links::links_of(connection, seq, now)?);
                 }
                 self.found.push(RankedHit {
                     score: one.score,
@@ -160,15 +160,15 @@ impl Related {
         let found: HashSet<i64> = self.found.iter().map(|one| one.seq).collect();
         let mut activated: HashMap<i64, i64> = HashMap::new();
         for one in &self.found {
-            let neighbours = &self.ties[&one.seq].neighbours;
-            for neighbour in neighbours {
-                if !found.contains(&neighbour.seq) {
-                    *activated.entry(neighbour.seq).or_default() += neighbour.weight;
-                } else if neighbour.is_stale && one.seq < neighbour.seq {
-                    self.used.push((one.seq, neighbour.seq));
+            let neighbors = &self.ties[&one.seq].neighbors;
+            for neighbor in neighbors {
+                if !found.contains(&neighbor.seq) {
+                    *activated.entry(neighbor.seq).or_default() += neighbor.weight;
+                } else if neighbor.is_stale && one.seq < neighbor.seq {
+                    self.used.push((one.seq, neighbor.seq));
                 }
             }
-            let closest = neighbours.iter().take(ADJACENT).map(|neighbour| neighbour.seq).collect();
+            let closest = neighbors.iter().take(ADJACENT).map(|neighbor| neighbor.seq).collect();
             self.adjacent.insert(one.seq, closest);
         }
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();

@@ -105,7 +105,7 @@ pub(crate) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite:
 pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing, rusqlite::Error> {
     let view = ProjectView { connection, project };
     let recent = view.recent()?;
-    let identity = tags::with(connection, tags::IDENTITY, 1)?.first().copied();
+    let identity = tags::newest_with(connection, tags::IDENTITY, 1)?.first().copied();
     Ok(Briefing {
         identity_id: identity.map(|seq| records::id_of(connection, seq)).transpose()?.map(|id| id.to_string()),
         identity: match identity {
@@ -196,14 +196,14 @@ impl ProjectView<'_> {
 
     /// What is pinned, then what was corrected, then what is no episode, the project's first.
     fn facts(&self) -> Result<Vec<String>, rusqlite::Error> {
-        let mut seqs = tags::with(self.connection, tags::PINNED, FACTS)?;
+        let mut seqs = tags::newest_with(self.connection, tags::PINNED, FACTS)?;
         let pinned = seqs.len();
         // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
         let mut facts = self
             .connection
             .prepare_cached("SELECT seq FROM record WHERE tier > 1 ORDER BY ts DESC, seq DESC LIMIT ?1")?;
         let facts = facts.query_map([LOOKED_AT], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-        for seq in tags::with(self.connection, tags::CONTRADICT, FACTS)?.into_iter().chain(facts) {
+        for seq in tags::newest_with(self.connection, tags::CONTRADICT, FACTS)?.into_iter().chain(facts) {
             if !seqs.contains(&seq) && !tags::has(self.connection, seq, tags::PATTERN)? {
                 seqs.push(seq);
             }

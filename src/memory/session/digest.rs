@@ -140,7 +140,7 @@ pub(crate) fn keep_ended(connection: &Connection, more: CycleTotals) -> Result<(
         episodes_processed: old.episodes_processed + more.episodes_processed,
         schemas_induced_tier0: old.schemas_induced_tier0 + more.schemas_induced_tier0,
     };
-    meta::keep(connection, DIGEST, json!(sum).to_string())
+    meta::write(connection, DIGEST, json!(sum).to_string())
 }
 
 /// Keeps that this was shown. What was brought since then waits on.
@@ -154,8 +154,8 @@ pub(crate) fn keep_shown(connection: &Connection, shown: CycleTotals, at: UnixMi
         episodes_processed: old.episodes_processed.saturating_sub(shown.episodes_processed),
         schemas_induced_tier0: old.schemas_induced_tier0.saturating_sub(shown.schemas_induced_tier0),
     };
-    meta::keep(connection, DIGEST, json!(rest).to_string())?;
-    meta::keep(connection, DIGEST_SHOWN, at.0)
+    meta::write(connection, DIGEST, json!(rest).to_string())?;
+    meta::write(connection, DIGEST_SHOWN, at.0)
 }
 
 fn kept(connection: &Connection) -> Result<CycleTotals, rusqlite::Error> {
@@ -164,7 +164,7 @@ fn kept(connection: &Connection) -> Result<CycleTotals, rusqlite::Error> {
 }
 
 fn newest_pattern(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
-    let Some(seq) = tags::with(connection, tags::PATTERN, 1)?.pop() else { return Ok(None) };
+    let Some(seq) = tags::newest_with(connection, tags::PATTERN, 1)?.pop() else { return Ok(None) };
     let text = records::text_of(connection, seq).optional()?;
     Ok(text.map(|text| text.strip_prefix(patterns::PATTERN_PREFIX).map_or(text.clone(), str::to_owned)))
 }

@@ -65,28 +65,28 @@ impl ChangeTracker {
     }
 
     /// The index has come to be so.
-    pub(crate) fn index_is(&self, index: IndexStatus) {
+    pub(crate) fn set_index_status(&self, index: IndexStatus) {
         self.is_index_due.store(index == IndexStatus::Due, Ordering::Relaxed);
     }
 
     /// So many records were committed, of which somebody told this one last.
-    pub(crate) fn committed(&self, records: u64, newest_told: Option<i64>) {
+    pub(crate) fn record_commit(&self, records: u64, newest_external: Option<i64>) {
         self.records.fetch_add(records, Ordering::Relaxed);
-        if let Some(newest) = newest_told {
+        if let Some(newest) = newest_external {
             self.newest.fetch_max(newest, Ordering::Relaxed);
         }
     }
 
-    /// Keeps that a cycle has seen what somebody told up to `mark`. It counts from [`ChangeTracker::seen`] on.
+    /// Keeps that a cycle has seen what somebody told up to `mark`. It counts from [`ChangeTracker::advance_mark`] on.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) fn keep_seen(connection: &Connection, mark: i64) -> Result<(), rusqlite::Error> {
-        meta::keep(connection, MARK, mark)
+    pub(crate) fn store_mark(connection: &Connection, mark: i64) -> Result<(), rusqlite::Error> {
+        meta::write(connection, MARK, mark)
     }
 
     /// That is committed.
-    pub(crate) fn seen(&self, mark: i64) {
+    pub(crate) fn advance_mark(&self, mark: i64) {
         self.mark.fetch_max(mark, Ordering::Relaxed);
     }
 }

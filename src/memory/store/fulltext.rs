@@ -23,22 +23,22 @@ use crate::memory::store::{meta, records};
 use crate::memory::text::tokenizer;
 
 /// The last record that the index in the making has; there is none where nothing is being made.
-pub(crate) const CURSOR: &str = "step_reindex";
+pub(crate) const REBUILD_CURSOR: &str = "step_reindex";
 
 /// The rules that made the index in use.
 pub(crate) const RULES: &str = "terms_version";
 
 /// Those of the index in the making.
-pub(crate) const RULES_THEN: &str = "reindex_rules";
+pub(crate) const REBUILD_RULES: &str = "reindex_rules";
 
 /// Of an index that grows in its place: the last record that does not come to it by itself.
-pub(crate) const UNTIL: &str = "reindex_until";
+pub(crate) const REBUILD_UNTIL: &str = "reindex_until";
 
 /// The index in use.
 pub(crate) const TABLE: &str = "term_index";
 
 /// The one that grows beside it.
-pub(crate) const BESIDE: &str = "term_index_beside";
+pub(crate) const NEW_TABLE: &str = "term_index_beside";
 
 /// How the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,9 +94,9 @@ impl RebuildState {
     /// The database's.
     pub(crate) fn read(connection: &Connection) -> Result<RebuildState, rusqlite::Error> {
         let (cursor, until): (Option<i64>, Option<i64>) =
-            (meta::read(connection, CURSOR)?, meta::read(connection, UNTIL)?);
+            (meta::read(connection, REBUILD_CURSOR)?, meta::read(connection, REBUILD_UNTIL)?);
         let (rules, then): (Option<i64>, Option<i64>) =
-            (meta::read(connection, RULES)?, meta::read(connection, RULES_THEN)?);
+            (meta::read(connection, RULES)?, meta::read(connection, REBUILD_RULES)?);
         let place = if until.is_some() { RebuildPlace::Same } else { RebuildPlace::Beside };
         Ok(match cursor {
             // A release with other rules may have begun it.
@@ -110,7 +110,7 @@ impl RebuildState {
     }
 
     /// Is a record to be found in the index in use by the present rules' terms?
-    pub(crate) fn promises(self, seq: i64) -> bool {
+    pub(crate) fn covers(self, seq: i64) -> bool {
         match self {
             RebuildState::Current => true,
             RebuildState::Growing(GrowingIndex { place: RebuildPlace::Same, cursor, until }) => {
@@ -123,26 +123,26 @@ impl RebuildState {
 }
 
 /// Makes the empty index. Those from `unindexed` on come to the one in use by themselves.
-pub(crate) fn begun(
+pub(crate) fn begin_rebuild(
     connection: &Connection,
     place: RebuildPlace,
     unindexed: Option<i64>,
 ) -> Result<GrowingIndex, rusqlite::Error> {
-    connection.execute_batch(&definition(if place == RebuildPlace::Same { TABLE } else { BESIDE }))?;
+    connection.execute_batch(&definition(if place == RebuildPlace::Same { TABLE } else { NEW_TABLE }))?;
     let until = match place {
         RebuildPlace::Beside => {
-            meta::forget(connection, UNTIL)?;
+            meta::remove(connection, REBUILD_UNTIL)?;
             i64::MAX
         }
         RebuildPlace::Same => {
             let newest = records::last_seq(connection)?;
             let until = unindexed.map_or(newest, |first| first - 1);
-            meta::keep(connection, UNTIL, until)?;
+            meta::write(connection, REBUILD_UNTIL, until)?;
             until
         }
     };
-    meta::keep(connection, RULES_THEN, tokenizer::VERSION)?;
-    meta::keep(connection, CURSOR, 0)?;
+    meta::write(connection, REBUILD_RULES, tokenizer::VERSION)?;
+    meta::write(connection, REBUILD_CURSOR, 0)?;
     Ok(GrowingIndex { place, cursor: 0, until })
 }
 
@@ -171,7 +171,7 @@ fn forget_and_begin(connection: &Connection) -> Result<(), StoreError> {
     // Also where that failed.
     connection.execute_batch("PRAGMA writable_schema = RESET")?;
     forgotten?;
-    begun(connection, RebuildPlace::Same, None)?;
+    begin_rebuild(connection, RebuildPlace::Same, None)?;
     Ok(transaction.commit()?)
 }
 
@@ -187,7 +187,12 @@ fn definition(table: &str) -> String {
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn holders(connection: &Connection, term: &str, last: i64, most: i64) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn newest_with_term(
+    connection: &Connection,
+    term: &str,
+    last: i64,
+    most: i64,
+) -> Result<Vec<i64>, rusqlite::Error> {
     let mut find = connection.prepare_cached(
         "SELECT rowid FROM term_index WHERE term_index MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3",
     )?;

@@ -16,7 +16,7 @@ pub(crate) fn read<T: FromSql>(connection: &Connection, key: &str) -> Result<Opt
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn keep(connection: &Connection, key: &str, value: impl ToSql) -> Result<(), rusqlite::Error> {
+pub(crate) fn write(connection: &Connection, key: &str, value: impl ToSql) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE value IS NOT excluded.value";
     connection.prepare_cached(sql)?.execute((key, value))?;
@@ -27,7 +27,7 @@ pub(crate) fn keep(connection: &Connection, key: &str, value: impl ToSql) -> Res
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn forget(connection: &Connection, key: &str) -> Result<(), rusqlite::Error> {
+pub(crate) fn remove(connection: &Connection, key: &str) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key])?;
     Ok(())
 }

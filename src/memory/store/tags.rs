@@ -36,7 +36,7 @@ pub(crate) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool,
 ///
 /// # Errors
 /// The database's.
-pub(crate) fn with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn newest_with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT record FROM tag WHERE name = ?1 ORDER BY record DESC LIMIT ?2";
     connection.prepare_cached(sql)?.query_map((name, most as i64), |row| row.get(0))?.collect()
 }

@@ -2,7 +2,7 @@
 //! asked alike.
 //!
 //! Pure. Words are folded (`fold.rs`) and stemmed (`stem.rs`); a run of a script without spaces
-//! gives the pairs of its neighbouring clusters and its last cluster alone, so that every cluster
+//! gives the pairs of its neighboring clusters and its last cluster alone, so that every cluster
 //! begins some term and a single one can be asked for by prefix. A sign (emoji) is a term.
 //!
 //! A term holds ASCII letters and digits and any non-ASCII character, nothing else: no space, no
@@ -30,7 +30,7 @@ const TERM_BYTES: usize = 64;
 pub(crate) enum TokenKind {
     /// A word, or a sign.
     Word,
-    /// Two neighbouring clusters of a script without spaces.
+    /// Two neighboring clusters of a script without spaces.
     Pair,
     /// The last cluster of a run of several.
     Last,

@@ -218,7 +218,7 @@ impl Checked {
                     format!("record {id}: its text is not the one that its fingerprint was made of"),
                 );
             }
-            if !index.promises(seq) || self.is_index_torn {
+            if !index.covers(seq) || self.is_index_torn {
                 continue;
             }
             match is_indexed(connection, seq, &cue, &text) {

@@ -32,7 +32,7 @@ struct Probed {
 /// Answers once the row has gone again. An error where the disk takes nothing or nothing comes back.
 pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
     let token = Uuid::now_v7();
-    let (store, follow, reply) = (store.clone(), writer.follow(), reply.later());
+    let (store, handle, reply) = (store.clone(), writer.handle(), reply.later());
     writer.submit(task(
         0,
         move |transaction| {
@@ -50,7 +50,7 @@ pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: R
                 write_us: micros(began, written),
                 read_us: micros(written, Instant::now()),
             });
-            take_out(&follow, token, probed, reply);
+            take_out(&handle, token, probed, reply);
         },
     ));
 }
@@ -65,8 +65,8 @@ fn read(store: &Path, token: Uuid) -> Result<(), CallError> {
     found.map(drop).ok_or_else(|| CallError::failed("what was written and committed cannot be read back"))
 }
 
-fn take_out(follow: &WriterHandle, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
-    follow.submit(task(
+fn take_out(writer: &WriterHandle, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
+    writer.submit(task(
         0,
         move |transaction| {
             let sql = "DELETE FROM meta WHERE key = ?1 AND value <= ?2";

@@ -13,9 +13,9 @@ use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms,
 /// What a transaction did beside its jobs' own.
 pub(crate) struct Written {
     pub(crate) new_records: u64,
-    pub(crate) newest_told: Option<i64>,
+    pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
-    pub(crate) upkeep: PostCommit,
+    pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
 }
 
@@ -35,14 +35,14 @@ pub(crate) fn write(
     }
     index(connection, &transaction.terms)?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let WriteTransaction { new_records, newest_told, index, upkeep, handover, .. } = transaction;
-    Ok(Written { new_records, newest_told, index, upkeep, handover })
+    let WriteTransaction { new_records, newest_external, index, post_commit, handover, .. } = transaction;
+    Ok(Written { new_records, newest_external, index, post_commit, handover })
 }
 
 /// Runs one job in a savepoint. The outer error is the whole transaction's.
 fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result<Result<(), CallError>, CallError> {
     let connection = transaction.connection;
-    let before = (transaction.terms.len(), transaction.new_records, transaction.newest_told, transaction.index);
+    let before = (transaction.terms.len(), transaction.new_records, transaction.newest_external, transaction.index);
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
@@ -54,7 +54,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
         connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
         transaction.terms.truncate(before.0);
         transaction.new_records = before.1;
-        transaction.newest_told = before.2;
+        transaction.newest_external = before.2;
         transaction.index = before.3;
         transaction.origin = Origin::External;
     }

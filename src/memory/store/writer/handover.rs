@@ -14,9 +14,9 @@ const STACK_BYTES: usize = 256 << 10;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// A successor of the writer's thread that waits for its work. See [`WriteTransaction::want_handover`].
+/// A successor of the writer's thread that waits for its work. See [`WriteTransaction::request_handover`].
 ///
-/// [`WriteTransaction::want_handover`]: crate::memory::store::writer::transaction::WriteTransaction::want_handover
+/// [`WriteTransaction::request_handover`]: crate::memory::store::writer::transaction::WriteTransaction::request_handover
 pub(crate) struct WriterHandover {
     successor: Option<Sender<Work>>,
     /// Dropped when the work has been handed over, or never will be.

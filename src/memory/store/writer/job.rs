@@ -24,7 +24,7 @@ pub(crate) fn task<T: Send + 'static>(
 }
 
 /// A job that nobody waits for; what goes wrong with it is logged as that of `what`.
-pub(crate) fn spawn_background(
+pub(crate) fn background_task(
     what: &'static str,
     work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<(), CallError> + Send + 'static,
 ) -> Box<dyn WriteJob> {

@@ -27,7 +27,7 @@ use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::fulltext;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
-use crate::memory::store::writer::queue::{Queue, Room};
+use crate::memory::store::writer::queue::{Queue, WhenFull};
 use crate::memory::store::writer::transaction::PostCommit;
 
 /// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
@@ -39,7 +39,7 @@ impl WriterHandle {
     /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
     /// would be for ever. Who calls it has one job there at a time.
     pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
-        if let Err(job) = self.0.push(job, Room::Made) {
+        if let Err(job) = self.0.push(job, WhenFull::Exceed) {
             job.done(Err(closing()));
         }
     }
@@ -61,34 +61,34 @@ pub(crate) struct Writer {
 /// the connection closed.
 struct WriterThread {
     connection: Connection,
-    news: Arc<ChangeTracker>,
+    changes: Arc<ChangeTracker>,
     queue: CloseAtEnd,
     _working: Sender<Infallible>,
 }
 
 impl Writer {
-    /// Starts the thread on `connection`, which nobody else writes through. `news` is told of
+    /// Starts the thread on `connection`, which nobody else writes through. `changes` is told of
     /// each record that was committed, before its job is answered.
     ///
     /// # Errors
     /// The system's, where it gives no thread.
-    pub(crate) fn start(connection: Connection, news: Arc<ChangeTracker>) -> io::Result<Writer> {
+    pub(crate) fn start(connection: Connection, changes: Arc<ChangeTracker>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
-        let desk = WriterThread { connection, news, queue: CloseAtEnd(queue.clone()), _working: alive };
+        let desk = WriterThread { connection, changes, queue: CloseAtEnd(queue.clone()), _working: alive };
         handover::spawn(move || desk.work())?;
         Ok(Writer { queue, working: Mutex::new(working) })
     }
 
     /// Hands a job over; waits while the queue is full.
     pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
-        if let Err(job) = self.queue.push(job, Room::Awaited) {
+        if let Err(job) = self.queue.push(job, WhenFull::Wait) {
             job.done(Err(closing()));
         }
     }
 
     /// For jobs that follow from this writer's jobs.
-    pub(crate) fn follow(&self) -> WriterHandle {
+    pub(crate) fn handle(&self) -> WriterHandle {
         WriterHandle(self.queue.clone())
     }
 }
@@ -108,7 +108,7 @@ impl Drop for Writer {
 impl WriterThread {
     fn work(self) {
         while let Some(jobs) = self.queue.0.take_group() {
-            if let Some(handover) = commit(&self.connection, jobs, &self.news)
+            if let Some(handover) = commit(&self.connection, jobs, &self.changes)
                 && handover.has_successor()
             {
                 return handover.hand_over(move || self.work());
@@ -133,17 +133,21 @@ impl Drop for CloseAtEnd {
 }
 
 /// Commits the jobs and answers them. Returns the handover that was asked for; the caches are released by then.
-fn commit(connection: &Connection, mut jobs: Vec<Box<dyn WriteJob>>, news: &ChangeTracker) -> Option<WriterHandover> {
+fn commit(
+    connection: &Connection,
+    mut jobs: Vec<Box<dyn WriteJob>>,
+    changes: &ChangeTracker,
+) -> Option<WriterHandover> {
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = commit::write(connection, &mut jobs, &mut outcomes);
-    let (mut upkeep, mut handover) = (PostCommit::None, None);
+    let (mut post_commit, mut handover) = (PostCommit::None, None);
     let committed = match committed {
         Ok(written) => {
-            news.committed(written.new_records, written.newest_told);
+            changes.record_commit(written.new_records, written.newest_external);
             if let Some(index) = written.index {
-                news.index_is(index);
+                changes.set_index_status(index);
             }
-            (upkeep, handover) = (written.upkeep, written.handover);
+            (post_commit, handover) = (written.post_commit, written.handover);
             Ok(())
         }
         Err(error) => {
@@ -160,12 +164,12 @@ fn commit(connection: &Connection, mut jobs: Vec<Box<dyn WriteJob>>, news: &Chan
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         answer(job, committed.clone().and(outcome));
     }
-    if upkeep == PostCommit::NewIndex
+    if post_commit == PostCommit::ReplaceIndex
         && let Err(fault) = fulltext::replace(connection)
     {
         log::warn!("the damaged index could not be taken out of the store altogether: {fault}");
     }
-    if upkeep != PostCommit::None
+    if post_commit != PostCommit::None
         && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
     {
         log::warn!("the store could not be looked after: {error}");
@@ -233,7 +237,7 @@ mod tests {
 
     struct Bench {
         writer: Writer,
-        news: Arc<ChangeTracker>,
+        changes: Arc<ChangeTracker>,
         path: PathBuf,
         _lock: FileLock,
         _folder: TempDir,
@@ -243,9 +247,9 @@ mod tests {
         fn new() -> Bench {
             let folder = tempfile::tempdir().unwrap();
             let opened = open::open(folder.path()).unwrap();
-            let news = Arc::new(ChangeTracker::default());
-            let writer = Writer::start(opened.connection, news.clone()).unwrap();
-            Bench { writer, news, path: opened.path, _lock: opened.lock, _folder: folder }
+            let changes = Arc::new(ChangeTracker::default());
+            let writer = Writer::start(opened.connection, changes.clone()).unwrap();
+            Bench { writer, changes, path: opened.path, _lock: opened.lock, _folder: folder }
         }
 
         fn submit(&self, step: impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send + 'static) -> Receiver<Outcome> {
@@ -298,7 +302,7 @@ mod tests {
             assert_eq!(answer.recv().unwrap(), Ok(()));
         }
         assert_eq!(bench.knobs(), ["a", "b", "c"]);
-        assert_eq!(bench.news.records().load(Ordering::Relaxed), 5);
+        assert_eq!(bench.changes.records().load(Ordering::Relaxed), 5);
         let reader = open::connect(&bench.path, Access::Read).unwrap();
         let number = |sql: &str| reader.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
         assert_eq!(number("SELECT count(DISTINCT segid) FROM term_index_idx"), 1);
@@ -328,7 +332,7 @@ mod tests {
         assert_eq!(refused.recv().unwrap(), Err(CallError::missing("x")));
         assert!(panicked.recv().unwrap().unwrap_err().message.contains("panicked"));
         assert_eq!(bench.knobs(), ["a", "d"]);
-        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
+        assert_eq!(bench.changes.records().load(Ordering::Relaxed), 0);
         let reader = open::connect(&bench.path, Access::Read).unwrap();
         let sql = "SELECT count(*) FROM term_index WHERE term_index MATCH 'word'";
         assert_eq!(reader.query_row(sql, [], |row| row.get::<_, i64>(0)), Ok(0));
@@ -373,7 +377,7 @@ mod tests {
             assert!(error.message.contains("free some space"), "{error}");
         }
         assert_eq!(bench.knobs(), ["before"]);
-        assert_eq!(bench.news.records().load(Ordering::Relaxed), 0);
+        assert_eq!(bench.changes.records().load(Ordering::Relaxed), 0);
     }
 
     impl Bench {
@@ -420,7 +424,7 @@ mod tests {
         let (handover, is_finished) = WriterHandover::new();
         let mut handover = Some(handover);
         bench.submit(move |transaction| {
-            transaction.want_handover(handover.take().unwrap());
+            transaction.request_handover(handover.take().unwrap());
             Ok(())
         });
         let waits = bench.submit(put("b"));

@@ -44,11 +44,11 @@ impl std::fmt::Debug for State {
 
 /// What to do while the queue is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
+pub(crate) enum WhenFull {
     /// Wait.
-    Awaited,
+    Wait,
     /// Go over: the job takes the place of one that is done.
-    Made,
+    Exceed,
 }
 
 impl Queue {
@@ -58,9 +58,9 @@ impl Queue {
     }
 
     /// Hands a job over, or back where the queue is closed.
-    pub(crate) fn push(&self, job: Box<dyn WriteJob>, room: Room) -> Result<(), Box<dyn WriteJob>> {
+    pub(crate) fn push(&self, job: Box<dyn WriteJob>, when_full: WhenFull) -> Result<(), Box<dyn WriteJob>> {
         let mut state = self.state();
-        while room == Room::Awaited && state.bytes >= QUEUE_BYTES && !state.closed {
+        while when_full == WhenFull::Wait && state.bytes >= QUEUE_BYTES && !state.closed {
             state = self.drained.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.closed {
@@ -138,17 +138,17 @@ mod tests {
         let queue = Queue::default();
         let heavy = |weight| Box::new(Heavy(weight));
         for _ in 0..QUEUE_BYTES / GROUP_BYTES {
-            assert!(queue.push(heavy(GROUP_BYTES), Room::Awaited).is_ok());
+            assert!(queue.push(heavy(GROUP_BYTES), WhenFull::Wait).is_ok());
         }
         thread::scope(|scope| {
-            assert!(queue.push(heavy(0), Room::Made).is_ok());
-            let late = scope.spawn(|| queue.push(heavy(1), Room::Awaited).is_ok());
+            assert!(queue.push(heavy(0), WhenFull::Exceed).is_ok());
+            let late = scope.spawn(|| queue.push(heavy(1), WhenFull::Wait).is_ok());
             assert_eq!(queue.take_group().map(|transaction| transaction.len()), Some(1));
             assert!(late.join().unwrap());
         });
         assert!(queue.state().bytes <= QUEUE_BYTES);
         for _ in 0..2 * GROUP_JOBS {
-            assert!(queue.push(heavy(0), Room::Awaited).is_ok());
+            assert!(queue.push(heavy(0), WhenFull::Wait).is_ok());
         }
         let sizes: Vec<_> = std::iter::from_fn(|| {
             queue.close();

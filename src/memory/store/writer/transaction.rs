@@ -12,10 +12,10 @@ pub(crate) struct WriteTransaction<'c> {
     pub(crate) terms: Vec<RecordTerms>,
     pub(crate) new_records: u64,
     pub(crate) origin: Origin,
-    pub(crate) newest_told: Option<i64>,
+    pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
     has_drained: bool,
-    pub(crate) upkeep: PostCommit,
+    pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
 }
 
@@ -33,9 +33,9 @@ pub(crate) enum Origin {
 pub(crate) enum PostCommit {
     None,
     /// Statistics and the log.
-    Usual,
+    Optimize,
     /// A damaged index makes room for a new one, too.
-    NewIndex,
+    ReplaceIndex,
 }
 
 pub(crate) struct RecordTerms {
@@ -52,10 +52,10 @@ impl<'c> WriteTransaction<'c> {
             terms: Vec::new(),
             new_records: 0,
             origin: Origin::External,
-            newest_told: None,
+            newest_external: None,
             index: None,
             has_drained: false,
-            upkeep: PostCommit::None,
+            post_commit: PostCommit::None,
             handover: None,
         }
     }
@@ -69,22 +69,22 @@ impl<'c> WriteTransaction<'c> {
     }
 
     /// The index is so from this group on.
-    pub(crate) fn index_is(&mut self, index: IndexStatus) {
+    pub(crate) fn set_index_status(&mut self, index: IndexStatus) {
         self.index = Some(index);
     }
 
     /// Has SQLite look after its statistics and its log once the group is committed and answered.
-    pub(crate) fn want_upkeep(&mut self) {
-        self.upkeep = self.upkeep.max(PostCommit::Usual);
+    pub(crate) fn request_optimize(&mut self) {
+        self.post_commit = self.post_commit.max(PostCommit::Optimize);
     }
 
     /// Has a damaged index make room for a new one once the group is committed and answered.
-    pub(crate) fn want_new_index(&mut self) {
-        self.upkeep = PostCommit::NewIndex;
+    pub(crate) fn request_index_replacement(&mut self) {
+        self.post_commit = PostCommit::ReplaceIndex;
     }
 
     /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
-    pub(crate) fn want_handover(&mut self, handover: WriterHandover) {
+    pub(crate) fn request_handover(&mut self, handover: WriterHandover) {
         self.handover = Some(handover);
     }
 
@@ -103,7 +103,7 @@ impl<'c> WriteTransaction<'c> {
     pub(crate) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
         if self.origin == Origin::External {
-            self.newest_told = Some(seq);
+            self.newest_external = Some(seq);
         }
         self.terms.push(RecordTerms { seq, text: text_terms, cue: cue_terms });
     }
