@@ -3,7 +3,8 @@
 //! A file that nothing else has changed since becomes what it was before, byte for byte. From any other file only our
 //! entry is removed. The store is not touched.
 
-use crate::cli::install::{ConfigPaths, InstallOptions, InstallPlan, InstallTarget};
+use crate::cli::install::options::{InstallOptions, InstallTarget};
+use crate::cli::install::{ConfigPaths, InstallPlan};
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 

@@ -4,7 +4,9 @@
 //! marked as its own, the prompts and answers of subagents, and the output of commands. Of a slash command only its
 //! arguments are taken.
 
-use super::{Assistant, LONE_SURROGATE, TranscriptTurn, blocks, injected, owned};
+use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
+use crate::transcript::injected;
+use crate::transcript::turn::{Assistant, TranscriptTurn};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 

@@ -7,29 +7,31 @@
 
 use serde_json::value::RawValue;
 
-use super::{Assistant, LONE_SURROGATE, TranscriptReader, TranscriptTurn, blocks, injected, owned};
+use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
+use crate::transcript::injected;
+use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 
-/// Returns the turns of a line. Session and folder that the line sets for later lines are kept in `reader`.
+/// Returns the turns of a line. Session and folder that the line sets for later lines are kept in `defaults`.
 ///
 /// # Errors
 /// A message if a text has a lone surrogate, which UTF-8 cannot represent.
 pub(crate) fn turns(
     line: &Members<'_>,
     payload: &RawValue,
-    reader: &mut TranscriptReader,
+    defaults: &mut TurnDefaults,
 ) -> Result<Vec<TranscriptTurn>, String> {
     let Ok(payload) = Members::read(payload.get()) else { return Ok(Vec::new()) };
     let (kind, type_) = (line.string("type"), payload.string("type"));
     let (role, texts) = match (kind.as_deref(), type_.as_deref()) {
         (Some("session_meta"), _) => {
-            reader.session = owned(&payload, "id").or_else(|| reader.session.take());
-            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
+            defaults.session = owned(&payload, "id").or_else(|| defaults.session.take());
+            defaults.project = owned(&payload, "cwd").or_else(|| defaults.project.take());
             return Ok(Vec::new());
         }
         (Some("turn_context"), _) => {
-            reader.project = owned(&payload, "cwd").or_else(|| reader.project.take());
+            defaults.project = owned(&payload, "cwd").or_else(|| defaults.project.take());
             return Ok(Vec::new());
         }
         (Some("event_msg"), Some("user_message")) => {
@@ -59,6 +61,7 @@ pub(crate) fn turns(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::transcript::TranscriptReader;
     use serde_json::{Value, json};
 
     fn line(kind: &str, payload: Value) -> String {

@@ -1,21 +1,21 @@
 //! Checks of the assistants: the MCP server entry and its program, the hooks, a run of one hook, and the last capture.
 
-use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
+use std::{env, fs};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::files::listed;
 use super::finding::Findings;
 use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
 use crate::cli::install::entries::{ConfigEntry, EVENTS, HOOK_SECONDS, words};
-use crate::cli::install::{InstallTarget, service};
+use crate::cli::install::options::InstallTarget;
+use crate::cli::install::service;
 use crate::cli::support::files;
 use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{micros_in_words, time_in_words};

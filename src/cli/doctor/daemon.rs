@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::files::json_file;
 use super::finding::{Findings, Fix};
 use crate::cli::install::service::ServiceManager;
 use crate::cli::recall::local_time;
-use crate::cli::status::state_in_words;
+use crate::cli::status::rows::state_in_words;
 use crate::cli::support::files;
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::client::{Client, ClientError, Policy, UnreachableReason};

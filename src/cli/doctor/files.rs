@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::finding::{Findings, Fix};
-use crate::cli::hook::CAPTURE_STATE_DIR;
+use crate::cli::hook::last_capture::CAPTURE_STATE_DIR;
 use crate::cli::support::files::text;
 use crate::cli::support::values::{counted, size_in_words};
 use crate::lifecycle::heartbeats::{self, Liveness};

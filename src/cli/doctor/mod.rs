@@ -4,6 +4,7 @@
 //! time limit, so the command always ends. The checks that need no daemon run without one.
 
 mod assistants;
+mod context;
 mod daemon;
 mod files;
 mod finding;
@@ -14,20 +15,17 @@ use std::env;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use serde::Serialize;
-use serde_json::Value;
 
+use self::context::DoctorContext;
+use self::finding::{CheckVerdict, Finding, Findings, Fix};
 use crate::cli::install::ConfigPaths;
-use crate::cli::install::service::ServiceManager;
 use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
-
-use self::finding::{CheckVerdict, Finding, Findings, Fix};
 
 /// Check the installation and show how to fix problems
 ///
@@ -40,27 +38,6 @@ pub(crate) struct DoctorArgs {
     /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-}
-
-/// What the checks share.
-struct DoctorContext {
-    client: Client,
-    store: PathBuf,
-    /// Paths of the settings, if HOME is set.
-    paths: Option<ConfigPaths>,
-    /// The daemon's reply to `status`, if it answers.
-    status: Option<Value>,
-    /// The daemon answers `status`, but no calls.
-    is_stuck: bool,
-    now: Timestamp,
-    zone: TimeZone,
-}
-
-impl DoctorContext {
-    fn has_service(&self) -> bool {
-        let paths = self.paths.as_ref();
-        paths.is_some_and(|paths| ServiceManager::found().is_some_and(|manager| manager.program(&paths.home).is_some()))
-    }
 }
 
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));

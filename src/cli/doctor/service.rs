@@ -1,6 +1,6 @@
 //! Check of the service: whether it is set up and listening, enabled for the next login, and kept after logout.
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::finding::Findings;
 use crate::cli::install::service::{ServiceManager, ends_at_logout};
 

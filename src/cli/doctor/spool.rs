@@ -3,7 +3,7 @@
 use std::fs::Metadata;
 use std::time::Duration;
 
-use super::DoctorContext;
+use super::context::DoctorContext;
 use super::files::listed;
 use super::finding::{Findings, Fix};
 use crate::cli::support::values::{counted, size_in_words, time_in_words};

@@ -13,8 +13,7 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::CAPTURE_STATE_DIR;
-use super::last_capture::LastCapture;
+use super::last_capture::{CAPTURE_STATE_DIR, LastCapture};
 use super::log::HookLog;
 use super::offset::{self, TranscriptOffset};
 use super::spool;

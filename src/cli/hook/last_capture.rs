@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::CAPTURE_STATE_DIR;
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::transcript::Assistant;
 use crate::wire::members::Members;
@@ -50,3 +49,6 @@ impl LastCapture {
 fn path(store: &Path, assistant: Assistant) -> PathBuf {
     store.join(CAPTURE_STATE_DIR).join(format!("last-{}.json", assistant.name()))
 }
+
+/// Folder of transcript offsets and last captures, in the store's folder.
+pub(crate) const CAPTURE_STATE_DIR: &str = ".capture-state";

@@ -13,35 +13,28 @@ mod offset;
 mod rollout;
 mod spool;
 
-use std::env;
 use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, process, thread};
 
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::support::console::Console;
-use crate::cli::support::control_message;
-use crate::cli::support::paths;
-use crate::client::{Client, Policy};
-use crate::transcript::{Assistant, TranscriptTurn};
-
 use self::capture::TranscriptCapture;
 use self::input::{CHECK_KEY, HookInput};
 use self::log::HookLog;
+use crate::cli::support::console::Console;
+use crate::cli::support::{control_message, paths};
+use crate::client::{Client, Policy};
+use crate::transcript::{Assistant, TranscriptTurn};
 
 /// Time after which a hook exits in any case, because the assistant waits for it. Twice the sum of the socket's timeouts.
 const MAX_RUN_TIME: Duration = Duration::from_secs(5);
 
 /// Most bytes read of standard input. 16 MiB: longer than any prompt.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
-
-/// Folder of transcript offsets and last captures, in the store's folder.
-pub(crate) const CAPTURE_STATE_DIR: &str = ".capture-state";
 
 /// Stack size of the timeout thread.
 const TIMER_STACK_BYTES: usize = 64 << 10;

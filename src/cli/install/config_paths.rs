@@ -3,8 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use super::InstallTarget;
 use super::entries::ConfigEntry;
+use super::options::InstallTarget;
 use super::service::{self, ServiceManager};
 use crate::cli::support::error::CliError;
 

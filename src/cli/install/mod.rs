@@ -8,7 +8,7 @@ mod config_paths;
 mod diff;
 pub(crate) mod entries;
 mod json_edit;
-
+pub(crate) mod options;
 mod plan;
 pub(crate) mod service;
 mod toml_block;
@@ -22,6 +22,7 @@ use crate::cli::support::paths;
 
 pub(crate) use self::config_paths::ConfigPaths;
 use self::entries::Invocation;
+use self::options::{InstallOptions, InstallTarget};
 pub(crate) use self::plan::InstallPlan;
 
 /// Set up Claude Code, Codex and the service manager to use this program
@@ -35,34 +36,6 @@ pub(crate) struct InstallArgs {
     /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-}
-
-/// The options that install and uninstall share.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct InstallOptions {
-    /// Claude Code: its MCP server entry and hooks
-    #[arg(long)]
-    claude_code: bool,
-    /// Codex: its MCP server entry and hooks
-    #[arg(long)]
-    codex: bool,
-    /// The daemon as a systemd or launchd service, started on first use
-    #[arg(long)]
-    service: bool,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
-    /// Show the changes without applying them
-    #[arg(long)]
-    dry_run: bool,
-}
-
-/// Something that install can set up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InstallTarget {
-    ClaudeCode,
-    Codex,
-    Service,
 }
 
 pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
@@ -95,18 +68,6 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
     match console.format {
         OutputFormat::Text => console.say("done; it takes effect in new sessions").map_err(CliError::Output),
         OutputFormat::Json => Ok(()),
-    }
-}
-
-impl InstallOptions {
-    /// Returns the targets that were chosen.
-    pub(crate) fn targets(&self) -> Vec<InstallTarget> {
-        let named = [
-            (self.claude_code, InstallTarget::ClaudeCode),
-            (self.codex, InstallTarget::Codex),
-            (self.service, InstallTarget::Service),
-        ];
-        named.into_iter().filter(|(is_named, _)| *is_named).map(|(_, part)| part).collect()
     }
 }
 

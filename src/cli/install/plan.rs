@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::change::{BackupAction, FileChange};
 use super::config_paths::ConfigPaths;
+use super::diff;
 use super::entries::Invocation;
+use super::options::{InstallOptions, InstallTarget};
 use super::service::{self, Sandbox, ServiceManager};
-use super::{InstallOptions, InstallTarget, diff};
 use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;

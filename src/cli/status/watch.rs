@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{list, rows, state_in_words};
+use super::rows::{list, rows, state_in_words};
 use crate::cli::hook::last_capture::{ASSISTANTS, LastCapture};
 use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;

@@ -19,9 +19,9 @@ use serde_json::value::RawValue;
 
 use crate::dispatch::{Pace, Params, Reply};
 use crate::memory::recall::{self, structural};
-use crate::memory::service::Memory;
+use crate::memory::service::{Memory, Worker};
+use crate::memory::sort;
 use crate::memory::transfer::{backup, check, export, import, probe};
-use crate::memory::{Worker, sort};
 
 /// A method.
 #[derive(Serialize)]

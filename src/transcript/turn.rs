@@ -1,0 +1,82 @@
+//! A turn of a session as a transcript tells it. Pure.
+
+use crate::transcript::injected;
+use crate::transcript::row::RecordMetadata;
+
+/// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
+pub const MIN_TEXT_CHARS: usize = 12;
+
+/// The assistant that wrote a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assistant {
+    /// Anthropic's Claude Code.
+    ClaudeCode,
+    /// OpenAI's Codex.
+    Codex,
+}
+
+impl Assistant {
+    /// Returns the name used in file names and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Assistant::ClaudeCode => "claude-code",
+            Assistant::Codex => "codex",
+        }
+    }
+}
+
+/// A text of the user or the assistant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TranscriptTurn {
+    /// The assistant that recorded it.
+    pub assistant: Assistant,
+    /// `user` or `assistant`.
+    pub role: &'static str,
+    /// The session.
+    pub session: Option<String>,
+    /// The working folder of the session.
+    pub project: Option<String>,
+    /// The time, as written in the transcript.
+    pub ts: Option<String>,
+    /// The exact text.
+    pub text: String,
+}
+
+impl TranscriptTurn {
+    /// Returns a turn of this text, or `None` if less than [`MIN_TEXT_CHARS`] is left without injected text.
+    pub fn from_text(
+        assistant: Assistant,
+        role: &'static str,
+        text: &str,
+        session: String,
+        project: Option<String>,
+        ts: String,
+    ) -> Option<TranscriptTurn> {
+        let text = injected::without(text.to_owned());
+        let turn = TranscriptTurn { assistant, role, session: Some(session), project, ts: Some(ts), text };
+        Some(turn).filter(TranscriptTurn::is_long_enough)
+    }
+
+    /// Returns true if the text has at least [`MIN_TEXT_CHARS`] characters.
+    pub(crate) fn is_long_enough(&self) -> bool {
+        self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
+    }
+
+    /// Returns the fields of its records.
+    pub fn metadata(&self) -> RecordMetadata<'_> {
+        RecordMetadata {
+            role: self.role,
+            session_id: self.session.as_deref(),
+            project: self.project.as_deref(),
+            ts: self.ts.as_deref(),
+            ..RecordMetadata::default()
+        }
+    }
+}
+
+/// Session and folder of the lines that name none.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TurnDefaults {
+    pub(crate) session: Option<String>,
+    pub(crate) project: Option<String>,
+}
