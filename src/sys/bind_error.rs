@@ -18,7 +18,7 @@ pub enum BindError {
         fault: PathFault,
     },
     /// The socket's directory does not exist and cannot be created.
-    Folder {
+    Directory {
         /// The directory.
         path: PathBuf,
         /// The error of creating it.
@@ -60,7 +60,7 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BindError::Path { path, fault } => write!(f, "socket path {} {fault}", path.display()),
-            BindError::Folder { path, source } => write!(
+            BindError::Directory { path, source } => write!(
                 f,
                 "cannot create the socket's directory {}: {source}; create it or choose another socket path",
                 path.display()
@@ -95,7 +95,7 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            BindError::Folder { source, .. } | BindError::Io { source, .. } => Some(source),
+            BindError::Directory { source, .. } | BindError::Io { source, .. } => Some(source),
             BindError::Lock(error) => Some(error),
             _ => None,
         }

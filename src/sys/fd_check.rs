@@ -41,28 +41,28 @@ pub enum FdFault {
 /// # Errors
 /// The first fault found: all but [`FdFault::Negative`], [`FdFault::Standard`] and [`FdFault::Closed`].
 pub(crate) fn check(fd: impl AsFd, number: RawFd) -> Result<(), InvalidFd> {
-    let unfit = |why| InvalidFd { fd: number, why };
+    let invalid = |why| InvalidFd { fd: number, why };
     let fd = fd.as_fd();
     // EBADF: opened with O_PATH.
     let kind = socket::option(fd, libc::SO_TYPE).map_err(|e| match e.raw_os_error() {
-        Some(libc::ENOTSOCK | libc::EBADF) => unfit(FdFault::NotSocket),
-        _ => unfit(FdFault::os(&e)),
+        Some(libc::ENOTSOCK | libc::EBADF) => invalid(FdFault::NotSocket),
+        _ => invalid(FdFault::os(&e)),
     })?;
-    if socket::family(fd).map_err(|e| unfit(FdFault::os(&e)))? != libc::AF_UNIX {
-        return Err(unfit(FdFault::NotUnix));
+    if socket::family(fd).map_err(|e| invalid(FdFault::os(&e)))? != libc::AF_UNIX {
+        return Err(invalid(FdFault::NotUnix));
     }
     if kind != libc::SOCK_STREAM {
-        return Err(unfit(FdFault::NotStream));
+        return Err(invalid(FdFault::NotStream));
     }
     match socket::option(fd, libc::SO_ACCEPTCONN) {
-        Ok(0) => Err(unfit(FdFault::NotListening)),
+        Ok(0) => Err(invalid(FdFault::NotListening)),
         Ok(_) => Ok(()),
         // macOS has the constant but not the option. A connected socket can be recognized there; one on which
         // listen(2) was not called fails at the first accept(2), with EINVAL.
         Err(e) if cfg!(target_os = "macos") && e.raw_os_error() == Some(libc::ENOPROTOOPT) => {
-            if socket::is_connected(fd) { Err(unfit(FdFault::NotListening)) } else { Ok(()) }
+            if socket::is_connected(fd) { Err(invalid(FdFault::NotListening)) } else { Ok(()) }
         }
-        Err(e) => Err(unfit(FdFault::os(&e))),
+        Err(e) => Err(invalid(FdFault::os(&e))),
     }
 }
 
@@ -134,9 +134,9 @@ mod tests {
         for (fd, fault) in cases {
             let got = check(&fd, 7).err();
             assert_eq!(got, fault.map(|why| InvalidFd { fd: 7, why }));
-            if let Some(unfit) = got {
-                assert!(unfit.to_string().starts_with("descriptor 7 is "), "{unfit}");
-                said.insert(unfit.to_string());
+            if let Some(invalid) = got {
+                assert!(invalid.to_string().starts_with("descriptor 7 is "), "{invalid}");
+                said.insert(invalid.to_string());
             }
         }
         assert_eq!(said.len(), 4);

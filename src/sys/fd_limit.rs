@@ -112,7 +112,7 @@ mod tests {
     fn a_low_limit_is_raised_and_returned() {
         match testing::role("sys::fd_limit::tests::a_low_limit_is_raised_and_returned") {
             // The limit is the whole process's, so a separate child lowers it.
-            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["raised"]),
+            TestProcess::Parent(child) => assert_eq!(child.run(&mut child.command()), ["raised"]),
             TestProcess::Child => {
                 let before = current().unwrap();
                 set(&libc::rlimit { rlim_cur: 64, rlim_max: before.rlim_max }).unwrap();
@@ -120,7 +120,7 @@ mod tests {
                 assert_eq!(in_descriptors(current().unwrap().rlim_cur), raised);
                 assert_eq!(raised, in_descriptors(target(64, before.rlim_max, ceiling())));
                 assert_eq!(raise().unwrap(), raised);
-                testing::say("raised");
+                testing::report("raised");
             }
         }
     }

@@ -218,9 +218,9 @@ fn launchd() -> Inherited {
         return Inherited::default();
     }
     let mut passed = Vec::with_capacity(count);
-    for place in 0..count {
+    for index in 0..count {
         // SAFETY: the array has `count` elements.
-        let fd = unsafe { *fds.add(place) };
+        let fd = unsafe { *fds.add(index) };
         // SAFETY: launchd passes each descriptor once, so this process owns it.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         if let Err(e) = socket::set_close_on_exec(fd.as_raw_fd()) {
@@ -373,7 +373,7 @@ mod tests {
                 None => command.env_remove("LISTEN_FDNAMES"),
             };
             testing::hand_over(&mut command, &fds);
-            let said = child.said(&mut command);
+            let said = child.run(&mut command);
             assert_eq!(said, [state, "no variables", "second: none", took], "{pid} {count} {names:?}");
         }
     }
@@ -387,15 +387,15 @@ mod tests {
             unsafe { std::env::set_var("LISTEN_PID", std::process::id().to_string()) };
         }
         let inherited = take();
-        testing::say(&format!("{} {}", testing::state_of(3), testing::state_of(4)));
+        testing::report(&format!("{} {}", testing::state_of(3), testing::state_of(4)));
         let left = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with("LISTEN_"));
-        testing::say(if left { "variables left" } else { "no variables" });
+        testing::report(if left { "variables left" } else { "no variables" });
         let tell = |inherited: Inherited| match inherited.listener() {
             Ok(None) => "none".to_owned(),
             Ok(Some(listener)) => file_name(listener).unwrap(),
             Err(error) => error.to_string(),
         };
-        testing::say(&format!("second: {}", tell(take())));
-        testing::say(&tell(inherited));
+        testing::report(&format!("second: {}", tell(take())));
+        testing::report(&tell(inherited));
     }
 }

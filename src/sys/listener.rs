@@ -73,28 +73,28 @@ impl Listener {
     /// # Errors
     /// [`InvalidFd`] if the descriptor is not open, is 0 to 2, or is not a listening Unix stream socket.
     pub fn from_fd(fd: RawFd) -> Result<Listener, InvalidFd> {
-        let unfit = |why| InvalidFd { fd, why };
+        let invalid = |why| InvalidFd { fd, why };
         match fd {
-            ..0 => return Err(unfit(FdFault::Negative)),
-            0..=2 => return Err(unfit(FdFault::Standard)),
+            ..0 => return Err(invalid(FdFault::Negative)),
+            0..=2 => return Err(invalid(FdFault::Standard)),
             _ => {}
         }
         let ours = socket::duplicate(fd, 3).map_err(|e| match e.raw_os_error() {
-            Some(libc::EBADF) => unfit(FdFault::Closed),
-            _ => unfit(FdFault::os(&e)),
+            Some(libc::EBADF) => invalid(FdFault::Closed),
+            _ => invalid(FdFault::os(&e)),
         })?;
         let listener = Listener::adopt(ours, fd)?;
-        socket::set_close_on_exec(fd).map_err(|e| unfit(FdFault::os(&e)))?;
+        socket::set_close_on_exec(fd).map_err(|e| invalid(FdFault::os(&e)))?;
         Ok(listener)
     }
 
     /// Listens on a descriptor that was inherited as `number`.
     pub(crate) fn adopt(fd: OwnedFd, number: RawFd) -> Result<Listener, InvalidFd> {
-        let unfit = |e: io::Error| InvalidFd { fd: number, why: FdFault::os(&e) };
+        let invalid = |e: io::Error| InvalidFd { fd: number, why: FdFault::os(&e) };
         fd_check::check(&fd, number)?;
-        socket::set_close_on_exec(fd.as_raw_fd()).map_err(unfit)?;
+        socket::set_close_on_exec(fd.as_raw_fd()).map_err(invalid)?;
         let socket = UnixListener::from(fd);
-        socket.set_nonblocking(true).map_err(unfit)?;
+        socket.set_nonblocking(true).map_err(invalid)?;
         Ok(Listener { guard: None, socket })
     }
 
@@ -182,7 +182,7 @@ fn make_parent(path: &Path) -> Result<(), BindError> {
         .recursive(true)
         .mode(0o700)
         .create(parent)
-        .map_err(|source| BindError::Folder { path: parent.into(), source })
+        .map_err(|source| BindError::Directory { path: parent.into(), source })
 }
 
 /// Returns `Ok` once nothing is at `path`: removes a socket of user `own` that refuses connections. The caller must
@@ -332,7 +332,7 @@ mod tests {
         let _listener = Listener::bind(&there.join("a.sock")).unwrap();
         assert_eq!(fs::metadata(&there).unwrap().mode() & 0o7777, 0o751);
         fs::write(there.join("file"), "").unwrap();
-        assert!(matches!(Listener::bind(&there.join("file/a.sock")), Err(BindError::Folder { .. })));
+        assert!(matches!(Listener::bind(&there.join("file/a.sock")), Err(BindError::Directory { .. })));
     }
 
     #[test]
@@ -461,13 +461,13 @@ mod tests {
             TestProcess::Parent(child) => child,
             TestProcess::Child => {
                 let mut word = [0; 2];
-                testing::say("here");
+                testing::report("here");
                 io::stdin().read_exact(&mut word).unwrap();
                 let outcome = Listener::bind(Path::new(&std::env::var_os(PATH).unwrap()));
                 match &outcome {
-                    Ok(_) => testing::say("won"),
-                    Err(BindError::Lock(LockError::Held { pid, .. })) => testing::say(&format!("lost to {pid:?}")),
-                    Err(error) => testing::say(&error.to_string()),
+                    Ok(_) => testing::report("won"),
+                    Err(BindError::Lock(LockError::Held { pid, .. })) => testing::report(&format!("lost to {pid:?}")),
+                    Err(error) => testing::report(&error.to_string()),
                 }
                 // Waits until the parent kills this process or exits.
                 let _ = io::stdin().read(&mut word);
@@ -483,7 +483,7 @@ mod tests {
                     command.env(PATH, &path).stdin(Stdio::piped()).stdout(Stdio::piped());
                     let mut process = command.spawn().unwrap();
                     let lines = BufReader::new(process.stdout.take().unwrap()).lines().map(Result::unwrap);
-                    (process, lines.flat_map(|line| testing::said(&line)))
+                    (process, lines.flat_map(|line| testing::reported(&line)))
                 })
                 .collect();
             for (_, said) in &mut starters {

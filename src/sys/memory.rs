@@ -92,7 +92,7 @@ mod tests {
     fn released_code_still_runs() {
         match testing::role("sys::memory::tests::released_code_still_runs") {
             // The size is the whole process's, so it is measured in a process where nothing else runs.
-            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Parent(child) => assert_eq!(child.run(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 let resident = Resident::open();
                 let (before, text) = (resident.bytes(), format!("{:?}", resident));
@@ -100,7 +100,7 @@ mod tests {
                 let after = resident.bytes();
                 assert!(after + (256 << 10) < before, "{before} before, {after} after");
                 assert_eq!(format!("{resident:?}"), text, "released pages are mapped again");
-                testing::say("measured");
+                testing::report("measured");
             }
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     fn freed_large_allocations_are_unmapped() {
         match testing::role("sys::memory::tests::freed_large_allocations_are_unmapped") {
-            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Parent(child) => assert_eq!(child.run(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 keep_little();
                 let resident = Resident::open();
@@ -121,7 +121,7 @@ mod tests {
                 let after = resident.bytes();
                 // Less than one allocation; code that runs for the first time is mapped, too.
                 assert!(after < before + (4 << 20), "{before} before, {after} after");
-                testing::say("measured");
+                testing::report("measured");
             }
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         const MIB: u64 = 1 << 20;
         match testing::role("sys::memory::tests::allocated_memory_is_counted_and_freed_memory_can_be_returned") {
             // The size is the whole process's, so it is measured in a process where nothing else runs.
-            TestProcess::Parent(child) => assert_eq!(child.said(&mut child.command()), ["measured"]),
+            TestProcess::Parent(child) => assert_eq!(child.run(&mut child.command()), ["measured"]),
             TestProcess::Child => {
                 let resident = Resident::open();
                 let before = resident.bytes();
@@ -147,7 +147,7 @@ mod tests {
                 let given = resident.bytes();
                 assert!(given < taken - 24 * MIB, "{taken} {given}");
                 drop(last);
-                testing::say("measured");
+                testing::report("measured");
             }
         }
     }

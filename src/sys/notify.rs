@@ -186,7 +186,7 @@ mod tests {
                 manager.set_nonblocking(true).unwrap();
                 let mut command = child.command();
                 command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000").env_remove("WATCHDOG_PID");
-                assert_eq!(child.said(&mut command), ["Some(1s)", "no variables", "sent"]);
+                assert_eq!(child.run(&mut command), ["Some(1s)", "no variables", "sent"]);
                 let received = || {
                     let mut room = [0; 64];
                     manager.recv(&mut room).map(|length| String::from_utf8_lossy(&room[..length]).into_owned())
@@ -198,13 +198,13 @@ mod tests {
             }
             TestProcess::Child => testing::alone(|| {
                 let notifier = Notifier::from_env();
-                testing::say(&format!("{:?}", notifier.watchdog_interval()));
+                testing::report(&format!("{:?}", notifier.watchdog_interval()));
                 let left = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"].map(std::env::var_os);
-                testing::say(if left.iter().all(Option::is_none) { "no variables" } else { "variables left" });
+                testing::report(if left.iter().all(Option::is_none) { "no variables" } else { "variables left" });
                 notifier.ready().unwrap();
                 notifier.watchdog().unwrap();
                 notifier.stopping().unwrap();
-                testing::say("sent");
+                testing::report("sent");
             }),
         }
     }

@@ -35,7 +35,7 @@ mod tests {
         match testing::role("sys::signals::tests::the_first_signal_writes_a_byte_and_the_second_ends_the_process") {
             TestProcess::Parent(child) => {
                 let output = child.command().output().unwrap();
-                assert_eq!(testing::said(&String::from_utf8_lossy(&output.stdout)), ["a byte"]);
+                assert_eq!(testing::reported(&String::from_utf8_lossy(&output.stdout)), ["a byte"]);
                 assert_eq!(output.status.code(), Some(1));
             }
             TestProcess::Child => {
@@ -45,7 +45,7 @@ mod tests {
                 let send = |signal: &str| Command::new("kill").args([signal, &own]).status().unwrap();
                 send("-TERM");
                 readable.read_exact(&mut [0]).unwrap();
-                testing::say("a byte");
+                testing::report("a byte");
                 send("-HUP");
                 // The process has ended, or will while this waits.
                 let _ = readable.read(&mut [0]);

@@ -72,8 +72,8 @@ impl Address {
         {
             raw.sun_len = size_of::<libc::sockaddr_un>() as u8;
         }
-        for (place, byte) in raw.sun_path.iter_mut().zip(bytes) {
-            *place = *byte as libc::c_char;
+        for (slot, byte) in raw.sun_path.iter_mut().zip(bytes) {
+            *slot = *byte as libc::c_char;
         }
         Ok(Address { raw })
     }

@@ -143,9 +143,9 @@ unsafe fn close_passed(message: &libc::msghdr) {
             // SAFETY: only arithmetic.
             let (data, head) = unsafe { (libc::CMSG_DATA(header), libc::CMSG_LEN(0) as usize) };
             let count = (about.cmsg_len as usize).saturating_sub(head) / size_of::<RawFd>();
-            for place in 0..count {
+            for index in 0..count {
                 // SAFETY: the header is followed by `count` descriptors, by its length.
-                let fd = unsafe { data.cast::<RawFd>().add(place).read_unaligned() };
+                let fd = unsafe { data.cast::<RawFd>().add(index).read_unaligned() };
                 // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
                 drop(unsafe { OwnedFd::from_raw_fd(fd) });
             }

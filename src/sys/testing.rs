@@ -30,7 +30,7 @@ pub(crate) fn role(test: &'static str) -> TestProcess {
 }
 
 /// Prints a line from the child for the parent.
-pub(crate) fn say(line: &str) {
+pub(crate) fn report(line: &str) {
     println!("\n{MARK}{line}");
 }
 
@@ -43,16 +43,16 @@ impl Child {
     }
 
     /// Runs the command and returns the lines for the parent. Panics if the child fails.
-    pub(crate) fn said(&self, command: &mut Command) -> Vec<String> {
+    pub(crate) fn run(&self, command: &mut Command) -> Vec<String> {
         let output = command.output().unwrap();
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{}: {out}\n{err}", self.test);
-        said(&out)
+        reported(&out)
     }
 }
 
 /// Returns the lines for the parent out of a child's output.
-pub(crate) fn said(printed: &str) -> Vec<String> {
+pub(crate) fn reported(printed: &str) -> Vec<String> {
     printed.lines().filter_map(|line| line.strip_prefix(MARK)).map(String::from).collect()
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn alone(body: fn()) {
 pub(crate) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
     // Moved to high numbers first, so that none is overwritten by another.
     let moved: Vec<OwnedFd> = fds.iter().map(|fd| socket::duplicate(fd.as_raw_fd(), 64).unwrap()).collect();
-    let place = move || {
+    let install = move || {
         for (number, fd) in (3..).zip(&moved) {
             // SAFETY: takes numbers alone.
             checked(unsafe { libc::dup2(fd.as_raw_fd(), number) })?;
@@ -89,7 +89,7 @@ pub(crate) fn hand_over(command: &mut Command, fds: &[OwnedFd]) {
         Ok(())
     };
     // SAFETY: between fork and exec it makes only system calls.
-    unsafe { command.pre_exec(place) };
+    unsafe { command.pre_exec(install) };
 }
 
 /// Returns whether descriptor `fd` is `closed`, `inheritable` or `close-on-exec`.
