@@ -73,13 +73,12 @@ impl RemCycleRunner {
         let maintenance = self.maintenance.clone();
         let Some(cycle) = self.cycle.take() else {
             let panicked = |panic| TaskResult::CycleBegun(Err(CallError::failed(panic)));
-            return (guarded(move || TaskResult::CycleBegun(maintenance.begin()), panicked), None);
+            return (guarded(move || TaskResult::CycleBegun(maintenance.begin_cycle()), panicked), None);
         };
         let (new_step, step) = (cycle.new_step(), cycle.step().unwrap_or("end"));
-        let panicked = move |panic| {
-            TaskResult::ChunkRan(ChunkOutcome::Failed(StepReport::nothing(step), CallError::failed(panic)))
-        };
-        (guarded(move || TaskResult::ChunkRan(maintenance.chunk(cycle)), panicked), new_step)
+        let panicked =
+            move |panic| TaskResult::ChunkRan(ChunkOutcome::Failed(StepReport::empty(step), CallError::failed(panic)));
+        (guarded(move || TaskResult::ChunkRan(maintenance.run_chunk(cycle)), panicked), new_step)
     }
 
     /// Applies the result of beginning a cycle.
@@ -90,16 +89,16 @@ impl RemCycleRunner {
                 self.keep_cycle(cycle);
                 ChunkEffects::default()
             }
-            Err(error) => self.fail(StepReport::nothing("begin"), &error),
+            Err(error) => self.fail(StepReport::empty("begin"), &error),
         }
     }
 
     /// Applies the result of a chunk.
     pub(crate) fn ran(&mut self, outcome: ChunkOutcome) -> ChunkEffects {
         match outcome {
-            ChunkOutcome::Ran { cycle, completed, told } => {
+            ChunkOutcome::Ran { cycle, completed, files } => {
                 self.keep_cycle(cycle);
-                ChunkEffects { step: completed.map(|report| (report, None)), files: told, event: None }
+                ChunkEffects { step: completed.map(|report| (report, None)), files, event: None }
             }
             ChunkOutcome::Ended(totals) => {
                 self.drop_cycle();

@@ -29,7 +29,7 @@ mod transfer;
 pub use consolidation::cycle::Cycle;
 pub use consolidation::maintenance::{ChunkOutcome, Maintenance};
 pub use consolidation::step::{StepCounts, StepReport};
-pub use ingest::drain::{DrainReport, FileOutcome, NextRun};
+pub use ingest::drain_report::{DrainReport, FileOutcome, NextRun};
 pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;

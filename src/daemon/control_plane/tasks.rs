@@ -134,7 +134,7 @@ impl DaemonControlPlane {
         }
         let maintenance = self.rem_cycle.maintenance().clone();
         let release = move || {
-            if let Err(error) = maintenance.give_back() {
+            if let Err(error) = maintenance.release_memory() {
                 log::debug!("the store's memory cannot be released: {}", error.message);
             }
             memory::give_back();
@@ -240,10 +240,10 @@ impl DaemonControlPlane {
         match outcome {
             Ok(drained) => {
                 self.spool.ended(drained.next, now);
-                if !drained.told.is_empty() {
+                if !drained.files.is_empty() {
                     self.idle_release.restart(now.instant);
                 }
-                for file in drained.told {
+                for file in drained.files {
                     self.journal.push(at, spool_entry(file));
                 }
             }
@@ -256,7 +256,7 @@ impl DaemonControlPlane {
 
     /// Returns what the finished cycles did since the last digest, as the state file and `status` show it.
     pub(crate) fn pending_digest(&self) -> Option<Digest> {
-        self.rem_cycle.maintenance().brought().map(|totals| Digest {
+        self.rem_cycle.maintenance().pending_totals().map(|totals| Digest {
             rem_cycles_completed: totals.rem_cycles_completed,
             episodes_processed: totals.episodes_processed,
             schemas_induced_tier0: totals.schemas_induced_tier0,

@@ -1,8 +1,8 @@
-//! A step of the cycle: links among records that share rare words or stand side by side in a session, and
-//! what words keep company (`companions.rs`).
+//! The step Associate: links records that share rare terms or are neighbors in a session, and learns which terms
+//! co-occur (`cooccurrence.rs`).
 //!
-//! Its cursor is the last record that has its links; what was learned has one of its own. Each record is linked to earlier ones only, so
-//! each pair is looked at once, and an index that grows meanwhile changes nothing.
+//! The step's cursor is the last record that has been linked; learning has its own cursor. Each record is linked to
+//! earlier records only, so each pair is examined once, and records that are added meanwhile change nothing.
 
 use std::time::Instant;
 
@@ -10,61 +10,63 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::cooccurrence::{CooccurrenceLearner, LearningScope};
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::cooccurrence;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
+use crate::memory::store::records::{self, Side};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::tokenizer;
 
-/// Words of a record that are looked up: its longest, as long words are rare. Picked: some 0.3 ms.
-const WORDS: usize = 8;
+/// Terms of a record that are looked up: the longest, because long terms are rare. Picked: some 0.3 ms.
+const LOOKUP_TERMS: usize = 8;
 
-/// A word is rare if at most so many earlier records have it.
-const RARE: i64 = 16;
+/// A term is rare if at most this many earlier records have it.
+const RARE_RECORDS: i64 = 16;
 
-/// In a small store less is rare: one record of so many.
+/// In a small store the limit is lower: one record in this many.
 const RARE_SHARE: i64 = 8;
 
-/// Links made of one record by its words. With the one by nearness it makes three: links are to take
-/// less room than texts.
-const BY_WORDS: usize = 2;
+/// Links of one record by shared terms. With the link to its neighbor that is three, so that links take less space
+/// than texts.
+const MAX_TERM_LINKS: usize = 2;
 
-/// What one word weighs that a single earlier record has, in thousandths; of more, less.
-const WORD_WEIGHT: f64 = 500.0;
+/// Weight, in thousandths, of a shared term that one earlier record has. It falls with the square root of the number of
+/// records.
+const TERM_WEIGHT_MILLI: f64 = 500.0;
 
-/// Least weight of a link by words: a word that four have, or several that more have.
-const LEAST: i64 = 250;
+/// Least weight of a link by shared terms, in thousandths: one term that four records have, or several that more have.
+const MIN_TERM_WEIGHT_MILLI: i64 = 250;
 
-/// Most weight of a link by words: stronger ones somebody has asked for.
-const MOST: i64 = 950;
+/// Greatest weight of an associative link, in thousandths. Above it are only links that a client asked for.
+const MAX_WEIGHT_MILLI: i64 = 950;
 
-/// The weight of standing side by side.
-const NEAR: i64 = 200;
+/// Weight of a link between neighbors in a session, in thousandths.
+const NEIGHBOR_WEIGHT_MILLI: i64 = 200;
 
-/// One chunk, from the record after `linked` on.
+/// Runs one chunk, from the record after `linked` on.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn chunk(
     transaction: &mut WriteTransaction<'_>,
     linked: i64,
-    learning: &mut CooccurrenceLearner,
+    learner: &mut CooccurrenceLearner,
     now: UnixMicros,
     deadline: Instant,
 ) -> Result<StepOutcome, CallError> {
     let connection = transaction.connection;
     let end = transaction.first_unindexed().unwrap_or(i64::MAX);
-    let span = LearningScope::until(deadline, connection)?;
+    let scope = LearningScope::until(deadline, connection)?;
     let mut next = connection.prepare_cached(
         "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
-    // What was learned is forgotten when the rules of terms change, and links are not.
+    // A change of the tokenizer's rules discards what was learned, but not the links: hence two cursors.
     let (mut linked, mut learned) = (linked, cooccurrence::cursor(connection, linked)?);
-    let (mut links, mut examined, mut words) = (0, 0, 0);
+    let (mut links, mut examined, mut terms) = (0, 0, 0);
     let mut progress = Progress::More;
     while progress == Progress::More {
         let mut rows = next.query((linked.min(learned), end))?;
@@ -76,9 +78,9 @@ pub(crate) fn chunk(
         if tier != Tier::Semantic as i64 || !tags::has(connection, seq, tags::PATTERN)? {
             let text = row.get_ref(3)?.as_str().unwrap_or_default();
             if seq > learned {
-                let (some, all) = learning.learn(span, (seq, text))?;
-                words += some;
-                if all == Progress::More {
+                let (updated, record_progress) = learner.learn_record(scope, (seq, text))?;
+                terms += updated;
+                if record_progress == Progress::More {
                     break;
                 }
             }
@@ -93,15 +95,11 @@ pub(crate) fn chunk(
         }
     }
     cooccurrence::set_cursor(connection, learned)?;
-    Ok(StepOutcome {
-        cursor: Some(linked),
-        progress,
-        counts: StepCounts::from([("examined", examined), ("learned", words), ("linked", links)]),
-        told: Vec::new(),
-    })
+    let counts = [("examined", examined), ("learned", terms), ("linked", links)];
+    Ok(StepOutcome::new(Some(linked), progress, counts))
 }
 
-/// Links one record to earlier ones; gives the number of new links.
+/// Links one record to earlier ones. Returns the number of new links.
 fn associate(
     connection: &Connection,
     seq: i64,
@@ -109,35 +107,34 @@ fn associate(
     text: &str,
     now: UnixMicros,
 ) -> Result<u64, rusqlite::Error> {
-    let mut partners = by_words(connection, seq, text)?;
-    let before = "SELECT max(seq) FROM record WHERE session = ?1 AND seq < ?2";
-    let before: Option<i64> = connection.prepare_cached(before)?.query_row((session, seq), |row| row.get(0))?;
+    let mut partners = partners_by_terms(connection, seq, text)?;
+    let before = records::neighbor_in_session(connection, session, seq, Side::Before)?;
     if let Some(&(closest, _)) = partners.first() {
-        join(connection, seq, closest)?;
+        join_community(connection, seq, closest)?;
     }
     if let Some(before) = before {
         match partners.iter_mut().find(|partner| partner.0 == before) {
-            Some(known) => known.1 = (known.1 + NEAR).min(MOST),
-            None => partners.push((before, NEAR)),
+            Some(known) => known.1 = (known.1 + NEIGHBOR_WEIGHT_MILLI).min(MAX_WEIGHT_MILLI),
+            None => partners.push((before, NEIGHBOR_WEIGHT_MILLI)),
         }
     }
-    let mut made = 0;
+    let mut new_links = 0;
     for (other, weight) in partners {
-        made += u64::from(links::add(connection, (other, seq), LinkKind::Associated, weight, now)?);
+        new_links += u64::from(links::add(connection, (other, seq), LinkKind::Associated, weight, now)?);
     }
-    Ok(made)
+    Ok(new_links)
 }
 
-/// The earlier records with the most and rarest words in common, and how much, the closest first.
-fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    let most = RARE.min(1 + seq / RARE_SHARE);
+/// Returns the earlier records that share the most and rarest terms, each with its weight, the greatest first.
+fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    let most = RARE_RECORDS.min(1 + seq / RARE_SHARE);
     let mut partners: Vec<(i64, f64)> = Vec::new();
-    for term in tokenizer::longest_terms(text, WORDS) {
+    for term in tokenizer::longest_terms(text, LOOKUP_TERMS) {
         let holders = fulltext::newest_with_term(connection, &term.term, seq - 1, most + 1)?;
         if holders.len() as i64 > most {
             continue;
         }
-        let weight = WORD_WEIGHT / (holders.len() as f64).sqrt();
+        let weight = TERM_WEIGHT_MILLI / (holders.len() as f64).sqrt();
         for holder in holders {
             match partners.iter_mut().find(|partner| partner.0 == holder) {
                 Some(known) => known.1 += weight,
@@ -146,12 +143,12 @@ fn by_words(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i
         }
     }
     sort::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
-    let weighed = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MOST)));
-    Ok(weighed.filter(|&(_, weight)| weight >= LEAST).take(BY_WORDS).collect())
+    let weighted = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MAX_WEIGHT_MILLI)));
+    Ok(weighted.filter(|&(_, weight)| weight >= MIN_TERM_WEIGHT_MILLI).take(MAX_TERM_LINKS).collect())
 }
 
-/// A record comes to the group of the one that it is closest to.
-fn join(connection: &Connection, seq: i64, closest: i64) -> Result<(), rusqlite::Error> {
+/// Adds a record that has no community to the community of `closest`, which is created if that has none.
+fn join_community(connection: &Connection, seq: i64, closest: i64) -> Result<(), rusqlite::Error> {
     let read = "SELECT community FROM node WHERE record = ?1";
     let community = |seq: i64| -> Result<Option<i64>, rusqlite::Error> {
         Ok(connection.prepare_cached(read)?.query_row([seq], |row| row.get(0)).optional()?.flatten())

@@ -1,11 +1,10 @@
-//! Words that keep company: which others a word is said with more often than by chance, in one breath
-//! or the next.
+//! Learns term co-occurrence: for each term, the terms found within ±1 record of it more often than by chance.
 //!
-//! They are learned from the user's own records while the memory sleeps ([`CooccurrenceLearner`]). Recall, asked for
-//! a word, listens for its companions too ([`of`], and `question.rs`), so that an answer is found that
-//! has none of the question's words. How much two words keep company is their normalized pointwise
-//! mutual information: 0 by chance, 1 always (G. Bouma, "Normalized (Pointwise) Mutual Information in
-//! Collocation Extraction", 2009).
+//! The step Associate runs a [`CooccurrenceLearner`] over new records and stores the result in the table `companion`.
+//! Recall expands a query by it (`graph/cooccurrence.rs`, `recall/query.rs`), so that it finds records that have none of
+//! the query's words. The association of two terms is their normalized pointwise mutual information (NPMI): 0 by
+//! chance, 1 if they always occur together (G. Bouma, "Normalized (Pointwise) Mutual Information in Collocation
+//! Extraction", 2009). A context window is a record with the record before and the record after it in its session.
 
 use std::cmp::Reverse;
 use std::time::Instant;
@@ -18,219 +17,241 @@ use crate::memory::sort;
 use crate::memory::store::fulltext;
 use crate::memory::store::records::{self, Side};
 
-/// The newest records with a word that are read. Picked: some 1 ms.
-const SAMPLE: i64 = 32;
+/// Newest records of a term whose windows are counted. Picked: some 1 ms.
+const SAMPLE_RECORDS: i64 = 32;
 
-/// Least number of those in or beside which another word is said: once is chance.
-const TOGETHER: usize = 2;
+/// Least number of windows that two terms share: one may be chance.
+const MIN_SHARED_WINDOWS: usize = 2;
 
-/// Words whose rarity is looked up for one word: those said with it most, and of these the longest, as
-/// long words are rare. Picked: some 0.4 ms.
-const CONSIDERED: usize = 64;
+/// Candidate terms whose frequency is looked up for one term: those that share the most windows with it, the longer
+/// first among equals, because long terms are rare. Picked: some 0.4 ms.
+const MAX_CANDIDATE_TERMS: usize = 64;
 
-/// A word that more than one record of so many has keeps company with everybody.
+/// A term that more than one record in this many has is too common to be associated with others.
 const COMMON_SHARE: i64 = 20;
 
-/// The same in a large store: records. Picked: counting them takes 50 microseconds.
-const COMMON: u16 = 600;
+/// The same limit in a large store, in records. Picked: counting them takes 50 µs.
+const COMMON_RECORDS: u16 = 600;
 
-/// Companions kept of a word.
-const KEPT: usize = 8;
+/// Co-occurring terms that are stored for a term.
+const MAX_STORED_TERMS: usize = 8;
 
-/// Least company that is kept. Less than this is no help, and takes a third of the room (`docs/recall.md`).
-const LEAST: f64 = 0.4;
+/// Least association (NPMI) that is stored. Lower ones do not help recall, and take a third of the space
+/// (`docs/recall.md`).
+const MIN_ASSOCIATION: f64 = 0.4;
 
-/// Shortest word, in bytes: shorter ones are no subject.
-const SHORTEST: usize = 3;
+/// Length of the shortest term that is learned, in bytes: shorter ones name no subject.
+const MIN_TERM_BYTES: usize = 3;
 
-/// A word is looked at anew once so many times as many records have it, in quarters.
-const GROWN_QUARTERS: i64 = 5;
+/// A term is learned again when its number of records has grown to this many quarters of what it was.
+const GROWTH_QUARTERS: i64 = 5;
 
-/// What a cycle knows of words while it learns: nothing that would have to be kept.
+/// Records of a context window.
+const WINDOW_RECORDS: f64 = 3.0;
+
+/// The state of learning during one cycle: caches and scratch counters, none of which is stored.
 #[derive(Debug, Default)]
 pub(crate) struct CooccurrenceLearner {
-    lexicon: TermCache,
-    /// Texts that were taken apart.
-    texts: u32,
-    /// By a word's number: the last breath that had it, and in how many of the present word's it was.
-    heard: Vec<(u32, u16)>,
-    breaths: u32,
+    terms: TermCache,
+    /// Number of the last text that was tokenized.
+    text_number: u32,
+    /// Number of the last window that was counted.
+    window_number: u32,
+    /// The window counts of each term, by the term's number.
+    counts: Vec<WindowCount>,
 }
 
-/// What is looked at together: a chunk's.
+/// The windows of the current term that have another term.
+#[derive(Clone, Copy, Debug, Default)]
+struct WindowCount {
+    /// Number of the last window that was counted for it.
+    last_window: u32,
+    windows: u16,
+}
+
+/// What the records of one chunk share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LearningScope<'c> {
     connection: &'c Connection,
-    /// Records there are.
-    total: i64,
+    /// Number of records in the store.
+    total_records: i64,
     deadline: Instant,
 }
 
 impl<'c> LearningScope<'c> {
-    /// All there is now, until the deadline.
+    /// Creates the scope of a chunk that ends at `deadline`, with all records that the store has now.
     ///
     /// # Errors
-    /// The database's.
+    /// Any error of SQLite.
     pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<LearningScope<'c>, rusqlite::Error> {
-        let total = records::last_seq(connection)?;
-        Ok(LearningScope { connection, total, deadline })
+        Ok(LearningScope { connection, total_records: records::last_seq(connection)?, deadline })
     }
 
-    /// More records than this have a word that keeps company with everybody.
-    fn most(self) -> u16 {
-        (self.total / COMMON_SHARE).min(i64::from(COMMON)) as u16
+    /// Returns the greatest number of records that a term may have: a more frequent one is associated with none.
+    fn max_term_records(self) -> u16 {
+        (self.total_records / COMMON_SHARE).min(i64::from(COMMON_RECORDS)) as u16
     }
 }
 
 impl CooccurrenceLearner {
-    /// Learns the companions of the words whose last record is the one at `seq`; gives how many words were
-    /// looked at, and whether that was all before the deadline. Those looked at need not be looked at again,
-    /// so a record that takes long is gone on with later.
+    /// Learns the co-occurring terms of each term of the record at `seq` that no newer record has. Returns the number
+    /// of terms that were learned, and whether the record was completed before the deadline. Completed terms are
+    /// skipped when the same record is given again, so a record that takes long is continued in the next chunk.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn learn(
+    /// Any error of SQLite.
+    pub(crate) fn learn_record(
         &mut self,
-        span: LearningScope<'_>,
+        scope: LearningScope<'_>,
         (seq, text): (i64, &str),
     ) -> Result<(u64, Progress), rusqlite::Error> {
-        self.make_room();
-        let mut looked_at = 0;
-        self.texts += 1;
-        for number in self.lexicon.subjects(text, self.texts, SHORTEST).to_vec() {
-            if self.lexicon.newest(span.connection, number, seq, COMMON)? != seq {
+        self.limit_memory();
+        let mut learned = 0;
+        self.text_number += 1;
+        for number in self.terms.subjects(text, self.text_number, MIN_TERM_BYTES).to_vec() {
+            if self.terms.newest_record(scope.connection, number, seq, COMMON_RECORDS)? != seq {
                 continue;
             }
-            if looked_at > 0 && Instant::now() >= span.deadline {
-                return Ok((looked_at, Progress::More));
+            if learned > 0 && Instant::now() >= scope.deadline {
+                return Ok((learned, Progress::More));
             }
-            looked_at += u64::from(self.learn_word(span, number)?);
+            learned += u64::from(self.learn_term(scope, number)?);
         }
-        Ok((looked_at, Progress::Done))
+        Ok((learned, Progress::Done))
     }
 
-    fn make_room(&mut self) {
-        self.lexicon.make_room();
-        // Texts and breaths are told apart by their numbers.
-        if self.lexicon.len() == 0 || self.texts > u32::MAX / 2 {
+    fn limit_memory(&mut self) {
+        self.terms.limit_memory();
+        // The window counts are indexed by the cache's term numbers. Texts and windows are told apart by their numbers,
+        // which must not wrap.
+        if self.terms.len() == 0 || self.text_number > u32::MAX / 2 {
             *self = CooccurrenceLearner::default();
         }
     }
 
-    /// Was there anything to learn?
-    fn learn_word(&mut self, span: LearningScope<'_>, number: u32) -> Result<bool, rusqlite::Error> {
-        let connection = span.connection;
-        let count = self.lexicon.count(connection, number, COMMON)?;
-        if count > span.most() || usize::from(count) < TOGETHER {
+    /// Returns true if the term was learned; false if it is too rare or too common, or has hardly more records than when
+    /// it was learned last.
+    fn learn_term(&mut self, scope: LearningScope<'_>, number: u32) -> Result<bool, rusqlite::Error> {
+        let connection = scope.connection;
+        let records = self.terms.record_count(connection, number, COMMON_RECORDS)?;
+        if records > scope.max_term_records() || usize::from(records) < MIN_SHARED_WINDOWS {
             return Ok(false);
         }
         let mut read = connection.prepare_cached("SELECT seen FROM companion WHERE term = ?1")?;
-        let seen: Option<i64> = read.query_row([self.lexicon.term(number)], |row| row.get(0)).optional()?;
-        if seen.is_some_and(|seen| i64::from(count) * 4 < seen * GROWN_QUARTERS) {
+        let seen: Option<i64> = read.query_row([self.terms.term(number)], |row| row.get(0)).optional()?;
+        if seen.is_some_and(|seen| i64::from(records) * 4 < seen * GROWTH_QUARTERS) {
             return Ok(false);
         }
-        let companions = self.companions(span, number, count)?;
-        // Nine tenths and more are as good as always.
-        let field =
-            |&(other, company): &(u32, f64)| format!("{}{:.0}", self.lexicon.term(other), (company * 10.0).min(9.0));
-        let others: Vec<String> = companions.iter().map(field).collect();
-        // Without others too: it says that the word need not be looked at again so soon.
+        let cooccurring = self.cooccurring_terms(scope, number, records)?;
+        // The association is stored as one digit, in tenths: 1.0 is stored as 9.
+        let field = |&(other, association): &(u32, f64)| {
+            format!("{}{:.0}", self.terms.term(other), (association * 10.0).min(9.0))
+        };
+        let others: Vec<String> = cooccurring.iter().map(field).collect();
+        // A row without others is stored too: it records that the term was learned.
         let put = "INSERT INTO companion (term, seen, others) VALUES (?1, ?2, ?3)
                    ON CONFLICT (term) DO UPDATE SET seen = excluded.seen, others = excluded.others";
-        connection.prepare_cached(put)?.execute((self.lexicon.term(number), count, others.join(" ")))?;
+        connection.prepare_cached(put)?.execute((self.terms.term(number), records, others.join(" ")))?;
         Ok(true)
     }
 
-    /// The closest companions of a word that so many records have.
-    fn companions(
+    /// Returns the terms with the greatest association to a term that `records` records have.
+    fn cooccurring_terms(
         &mut self,
-        span: LearningScope<'_>,
+        scope: LearningScope<'_>,
         number: u32,
-        count: u16,
+        records: u16,
     ) -> Result<Vec<(u32, f64)>, rusqlite::Error> {
-        let sample = fulltext::newest_with_term(span.connection, self.lexicon.term(number), i64::MAX, SAMPLE)?;
-        let mut heard = Vec::new();
+        let sample = fulltext::newest_with_term(scope.connection, self.terms.term(number), i64::MAX, SAMPLE_RECORDS)?;
+        let mut counted = Vec::new();
         for &seq in &sample {
-            self.listen(span.connection, seq, &mut heard)?;
+            self.count_window(scope.connection, seq, &mut counted)?;
         }
-        let mut considered: Vec<(u32, u16)> = heard
+        let mut candidates: Vec<(u32, u16)> = counted
             .into_iter()
-            .map(|other| (other, std::mem::take(&mut self.heard[other as usize].1)))
-            .filter(|&(other, times)| usize::from(times) >= TOGETHER && other != number)
+            .map(|other| (other, std::mem::take(&mut self.counts[other as usize].windows)))
+            .filter(|&(other, shared)| usize::from(shared) >= MIN_SHARED_WINDOWS && other != number)
             .collect();
-        sort::sort_by_key(&mut considered, |&(other, times)| {
-            let term = self.lexicon.term(other);
-            (Reverse((times, term.len())), term)
+        sort::sort_by_key(&mut candidates, |&(other, shared)| {
+            let term = self.terms.term(other);
+            (Reverse((shared, term.len())), term)
         });
-        considered.truncate(CONSIDERED);
-        // As if the store held no more records than the sample stands for.
+        candidates.truncate(MAX_CANDIDATE_TERMS);
+        // The number of records is scaled down by the part of the term's records that is in the sample.
         let sampled = sample.len() as f64;
-        let total = span.total as f64 * sampled / f64::from(count);
-        let mut companions = Vec::new();
-        for (other, times) in considered {
-            let others = self.lexicon.count(span.connection, other, COMMON)?;
-            if others > span.most() {
+        let total = scope.total_records as f64 * sampled / f64::from(records);
+        let mut cooccurring = Vec::new();
+        for (other, shared) in candidates {
+            let other_records = self.terms.record_count(scope.connection, other, COMMON_RECORDS)?;
+            if other_records > scope.max_term_records() {
                 continue;
             }
-            // A breath is three records.
-            let chance = (3.0 * f64::from(others) / span.total as f64).min(1.0) * sampled;
-            let times = f64::from(times);
-            let company = (times / chance).ln() / -(times / total).ln();
-            if company >= LEAST {
-                companions.push((other, company.min(1.0)));
+            let probability = (WINDOW_RECORDS * f64::from(other_records) / scope.total_records as f64).min(1.0);
+            let expected = probability * sampled;
+            let shared = f64::from(shared);
+            let association = (shared / expected).ln() / -(shared / total).ln();
+            if association >= MIN_ASSOCIATION {
+                cooccurring.push((other, association.min(1.0)));
             }
         }
-        let term = |number| self.lexicon.term(number);
-        sort::sort_by(&mut companions, |a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
-        companions.truncate(KEPT);
-        Ok(companions)
+        let term = |number| self.terms.term(number);
+        sort::sort_by(&mut cooccurring, |a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
+        cooccurring.truncate(MAX_STORED_TERMS);
+        Ok(cooccurring)
     }
 
-    /// Hears the telling words of a record and of those said just before and after it, each once; those that
-    /// were not heard before come to `heard`.
-    fn listen(&mut self, connection: &Connection, seq: i64, heard: &mut Vec<u32>) -> Result<(), rusqlite::Error> {
-        self.breaths += 1;
+    /// Counts the subjects of the window around the record at `seq`, each once. Appends those that no earlier window of
+    /// the sample has to `counted`.
+    fn count_window(
+        &mut self,
+        connection: &Connection,
+        seq: i64,
+        counted: &mut Vec<u32>,
+    ) -> Result<(), rusqlite::Error> {
+        self.window_number += 1;
         let mut read = connection.prepare_cached("SELECT text, session FROM record WHERE seq = ?1")?;
-        let Some(session) = self.hear(&mut read, seq, None, heard)? else { return Ok(()) };
+        let Some(session) = self.add_record(&mut read, seq, None, counted)? else { return Ok(()) };
         for side in [Side::Before, Side::After] {
-            if self.hear(&mut read, side.adjacent(seq), Some(session), heard)?.is_some() {
+            // The neighbor in the session usually is the neighbor in the store.
+            if self.add_record(&mut read, side.adjacent(seq), Some(session), counted)?.is_some() {
                 continue;
             }
             if let Some(found) = records::neighbor_in_session(connection, session, seq, side)? {
-                self.hear(&mut read, found, None, heard)?;
+                self.add_record(&mut read, found, None, counted)?;
             }
         }
         Ok(())
     }
 
-    /// Hears one record, if it is of the session, where that matters; gives its session, if it was heard.
-    fn hear(
+    /// Adds the subjects of one record to the current window, unless the record is of another session than `required`.
+    /// Returns the record's session, or `None` if nothing was added.
+    fn add_record(
         &mut self,
         read: &mut CachedStatement<'_>,
         seq: i64,
-        of: Option<i64>,
-        heard: &mut Vec<u32>,
+        required: Option<i64>,
+        counted: &mut Vec<u32>,
     ) -> Result<Option<i64>, rusqlite::Error> {
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let session: i64 = row.get(1)?;
-        if of.is_some_and(|of| of != session) {
+        if required.is_some_and(|required| required != session) {
             return Ok(None);
         }
-        self.texts += 1;
+        self.text_number += 1;
         let text = row.get_ref(0)?.as_str().unwrap_or_default();
-        for &number in self.lexicon.subjects(text, self.texts, SHORTEST) {
+        for &number in self.terms.subjects(text, self.text_number, MIN_TERM_BYTES) {
             let at = number as usize;
-            if self.heard.len() <= at {
-                self.heard.resize(at + 1, (0, 0));
+            if self.counts.len() <= at {
+                self.counts.resize(at + 1, WindowCount::default());
             }
-            let (breath, times) = &mut self.heard[at];
-            if *breath != self.breaths {
-                *breath = self.breaths;
-                if *times == 0 {
-                    heard.push(number);
+            let count = &mut self.counts[at];
+            if count.last_window != self.window_number {
+                count.last_window = self.window_number;
+                if count.windows == 0 {
+                    counted.push(number);
                 }
-                *times += 1;
+                count.windows += 1;
             }
         }
         Ok(Some(session))
@@ -246,7 +267,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn words_said_together_are_companions_and_find_what_has_none_of_the_words_asked_for() {
+    fn terms_of_neighboring_records_co_occur_and_expand_a_query() {
         let bench = Bench::new();
         for n in 0..300 {
             let session = format!("s{}", n / 5);
@@ -258,20 +279,23 @@ mod tests {
             bench.capture(&text, json!({"session_id": session}));
         }
         let id = bench.capture("left the starter in the fridge again", json!({"session_id": "later"}));
-        let asked = json!({"cue": "sourdough", "limit": 100});
-        let place = |bench: &Bench| {
-            let got = bench.ok("memory_recall", asked.clone());
+        let query = json!({"cue": "sourdough", "limit": 100});
+        let position = |bench: &Bench| {
+            let got = bench.ok("memory_recall", query.clone());
             let hits = got["hits"].as_array().unwrap().clone();
             hits.iter().position(|hit| hit["record_id"] == json!(id))
         };
-        assert_eq!(place(&bench), None);
+        assert_eq!(position(&bench), None);
         bench.ok("memory_consolidate", json!({}));
         let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap();
-        let companions = associated_terms(&connection, "sourdough").unwrap();
-        let names: Vec<&str> = companions.iter().map(|(other, _)| other.as_str()).collect();
-        assert!(names.contains(&"oven") && names.contains(&"starter") && names.contains(&"rise"), "{companions:?}");
-        assert!(companions.iter().all(|(_, company)| (LEAST..=1.0).contains(company)), "{companions:?}");
+        let cooccurring = associated_terms(&connection, "sourdough").unwrap();
+        let names: Vec<&str> = cooccurring.iter().map(|(other, _)| other.as_str()).collect();
+        assert!(names.contains(&"oven") && names.contains(&"starter") && names.contains(&"rise"), "{cooccurring:?}");
+        assert!(
+            cooccurring.iter().all(|(_, association)| (MIN_ASSOCIATION..=1.0).contains(association)),
+            "{cooccurring:?}"
+        );
         assert_eq!(associated_terms(&connection, "topic7").unwrap(), []);
-        assert_eq!(associated_terms(&connection, "number").unwrap(), [], "everybody says it");
+        assert_eq!(associated_terms(&connection, "number").unwrap(), [], "every record has it");
     }
 }

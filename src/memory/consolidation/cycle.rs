@@ -1,14 +1,13 @@
-//! A cycle under way: which step it is at, what its steps did, and what it will have seen at its end.
+//! A consolidation cycle in progress: the current step, what the steps did, and up to which record it processes.
 //!
-//! Which step that is stands in the store as the steps' own cursors do, so a cycle that was cut short is
-//! taken up where it stopped; but if something new has come meanwhile it begins with the first step
-//! again, where a step that has nothing to do is at its end at once.
+//! The current step is stored as the steps' cursors are, so a cycle that was interrupted is resumed where it stopped. If
+//! records were added meanwhile it begins with the first step, where a step that has nothing to do completes at once.
 //!
-//! What its caller keeps: [`Cycle::ran`] and [`Cycle::ended`] are told of what was committed, and of
-//! nothing else.
+//! Caller's contract: a [`Cycle`] whose chunk failed, or was not committed, is dropped. [`Cycle::end_committed`] is
+//! called once the transaction of [`Cycle::end`] is committed.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 use serde_json::json;
@@ -16,9 +15,10 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
-use crate::memory::consolidation::step::{CHUNK, Progress, Step, StepOutcome, StepReport};
+use crate::memory::consolidation::step::{CHUNK_TIME, Progress, Step, StepOutcome, StepReport};
 use crate::memory::consolidation::{associate, decay, induce, optimize, precompute, reindex};
-use crate::memory::ingest::drain::{self, FileOutcome};
+use crate::memory::ingest::drain;
+use crate::memory::ingest::drain_report::FileOutcome;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::{self, CycleTotals, DigestState};
 use crate::memory::store::changes::ChangeTracker;
@@ -27,51 +27,57 @@ use crate::memory::store::fulltext::{self, IndexStatus};
 use crate::memory::store::meta;
 use crate::memory::store::writer::transaction::{Origin, WriteTransaction};
 
-/// The step that the cycle is at.
-const STEP: &str = "cycle_step";
+/// Key of the current step in the table `meta`.
+const STEP_KEY: &str = "cycle_step";
 
-/// What it will have seen at its end.
-const SEEN: &str = "cycle_seen";
+/// Key of the last record that the cycle processes in the table `meta`.
+const PROCESSED_KEY: &str = "cycle_seen";
 
-/// A cycle.
+/// A cycle in progress.
 #[derive(Debug)]
 pub struct Cycle {
     steps: &'static [Step],
-    at: usize,
-    seen: i64,
-    learning: Box<CooccurrenceLearner>,
-    /// Of the steps that have begun, the present one last.
+    /// Index of the current step; `steps.len()` if all are complete.
+    current: usize,
+    /// The last record, not counting derived ones, that the cycle has processed at its end.
+    processed: i64,
+    learner: Box<CooccurrenceLearner>,
+    /// Reports of the steps that have begun, the current one last.
     reports: Vec<StepReport>,
 }
 
-/// One chunk, not committed yet.
+/// What one chunk did.
 #[derive(Debug)]
 pub(crate) struct ChunkRun {
-    chunk: StepOutcome,
-    time: Duration,
-    seen: i64,
+    /// The report of the chunk's step, if this chunk completed the step.
+    pub(crate) completed: Option<StepReport>,
+    /// The outcomes of files of deferred captures.
+    pub(crate) files: Vec<FileOutcome>,
 }
 
 impl Cycle {
-    /// Takes up the cycle that was cut short, if there is one, nothing new has come and no index is to be
-    /// made; else a new one.
+    /// Resumes the cycle that was interrupted. Begins a new one if there is none, if records were added since, or if the
+    /// index must be rebuilt.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn begin(transaction: &WriteTransaction<'_>, changes: &ChangeTracker) -> Result<Cycle, CallError> {
+    /// -32001 if the store cannot be read.
+    pub(crate) fn resume_or_begin(
+        transaction: &WriteTransaction<'_>,
+        changes: &ChangeTracker,
+    ) -> Result<Cycle, CallError> {
         let newest = changes.newest();
-        let step: Option<String> = meta::read(transaction.connection, STEP)?;
-        let seen: Option<i64> = meta::read(transaction.connection, SEEN)?;
-        let steps = if fulltext::is_due(transaction.connection)? { &Step::ALL } else { Step::USUAL };
-        let at = steps.iter().position(|one| Some(one.name()) == step.as_deref());
-        let (at, seen) = match (at, seen) {
-            (Some(at), Some(seen)) if seen >= newest && !steps.contains(&Step::Reindex) => (at, seen),
+        let step: Option<String> = meta::read(transaction.connection, STEP_KEY)?;
+        let processed: Option<i64> = meta::read(transaction.connection, PROCESSED_KEY)?;
+        let steps = if fulltext::is_due(transaction.connection)? { &Step::ALL } else { Step::WITHOUT_REINDEX };
+        let current = steps.iter().position(|one| Some(one.name()) == step.as_deref());
+        let (current, processed) = match (current, processed) {
+            (Some(at), Some(processed)) if processed >= newest && !steps.contains(&Step::Reindex) => (at, processed),
             _ => (0, newest),
         };
-        Ok(Cycle { steps, at, seen, learning: Box::default(), reports: Vec::new() })
+        Ok(Cycle { steps, current, processed, learner: Box::default(), reports: Vec::new() })
     }
 
-    /// Returns the name of the next step if that has not begun yet.
+    /// Returns the name of the current step if it has not begun yet.
     pub fn new_step(&self) -> Option<&'static str> {
         if self.has_begun() { None } else { self.step() }
     }
@@ -83,77 +89,71 @@ impl Cycle {
 
     /// Returns the number of completed steps.
     pub fn steps_done(&self) -> usize {
-        self.at
+        self.current
     }
 
     /// Returns the name of the current step, or `None` if all steps are complete and only [`Cycle::end`] is left.
     pub fn step(&self) -> Option<&'static str> {
-        self.current().map(Step::name)
+        self.current_step().map(Step::name)
     }
 
-    /// Returns the current step, or `None` if all steps are complete.
-    fn current(&self) -> Option<Step> {
-        self.steps.get(self.at).copied()
+    fn current_step(&self) -> Option<Step> {
+        self.steps.get(self.current).copied()
     }
 
-    /// Has the present step had a chunk already?
+    /// Returns true if a chunk of the current step has run.
     pub(crate) fn has_begun(&self) -> bool {
         self.step().is_some_and(|step| self.reports.last().is_some_and(|report| report.step == step))
     }
 
-    /// What the steps did, those that have begun.
+    /// Returns the reports of the steps that have begun.
     pub(crate) fn reports(&self) -> &[StepReport] {
         &self.reports
     }
 
-    /// Runs one chunk of the present step; nothing at the end. `store` is the store's folder.
+    /// Runs one chunk of the current step. Returns `None` if all steps are complete. `store` is the store's folder.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn chunk(
+    /// -32001 if the store cannot be read or written.
+    pub(crate) fn run_chunk(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
         changes: &ChangeTracker,
         store: &Path,
         now: UnixMicros,
     ) -> Result<Option<ChunkRun>, CallError> {
-        let Some(step) = self.current() else { return Ok(None) };
+        let Some(step) = self.current_step() else { return Ok(None) };
         let start = Instant::now();
-        // What the steps before this one brought is seen by those that follow; what came in this very
-        // transaction is not in the index yet, and is the next cycle's.
-        let seen = if step == Step::Associate { changes.newest() } else { self.seen };
-        let chunk = run_chunk(step, transaction, &mut self.learning, store, now)?;
-        let at = self.at + usize::from(chunk.progress == Progress::Done);
-        if let Some(next) = self.steps.get(at) {
-            meta::write(transaction.connection, STEP, next.name())?;
-            meta::write(transaction.connection, SEEN, seen)?;
+        // The steps after this one process what the steps before it have added. Records of this transaction are not in
+        // the index yet, and are left to the next cycle.
+        let processed = if step == Step::Associate { changes.newest() } else { self.processed };
+        let outcome = run_step_chunk(step, transaction, &mut self.learner, store, now)?;
+        let is_complete = outcome.progress == Progress::Done;
+        if let Some(next) = self.steps.get(self.current + usize::from(is_complete)) {
+            meta::write(transaction.connection, STEP_KEY, next.name())?;
+            meta::write(transaction.connection, PROCESSED_KEY, processed)?;
         }
-        Ok(Some(ChunkRun { chunk, time: start.elapsed(), seen }))
+        self.processed = processed;
+        let mut report = match self.has_begun().then(|| self.reports.pop()).flatten() {
+            Some(report) => report,
+            None => StepReport::empty(step.name()),
+        };
+        report.add(&outcome, start.elapsed());
+        let completed = is_complete.then(|| report.clone());
+        self.reports.push(report);
+        if is_complete {
+            if step == Step::Associate {
+                *self.learner = CooccurrenceLearner::default();
+            }
+            self.current += 1;
+        }
+        Ok(Some(ChunkRun { completed, files: outcome.files }))
     }
 
-    /// That is committed. Gives the step's report, if the step is at its end.
-    pub(crate) fn ran(&mut self, ran: &ChunkRun) -> Option<&StepReport> {
-        let step = self.current()?;
-        if !self.has_begun() {
-            self.reports.push(StepReport::nothing(step.name()));
-        }
-        self.seen = ran.seen;
-        let report = self.reports.last_mut()?;
-        report.add(&ran.chunk, ran.time);
-        if ran.chunk.progress == Progress::More {
-            return None;
-        }
-        if step == Step::Associate {
-            *self.learning = CooccurrenceLearner::default();
-        }
-        self.at += 1;
-        self.reports.last()
-    }
-
-    /// Keeps that it is at its end, and its event.
+    /// Records the end of the cycle in the store, with its events and totals.
     ///
     /// # Errors
-    /// The database's.
+    /// Any error of SQLite.
     pub(crate) fn end(
         &self,
         transaction: &mut WriteTransaction<'_>,
@@ -162,11 +162,12 @@ impl Cycle {
     ) -> Result<(), rusqlite::Error> {
         let connection = transaction.connection;
         record_events(connection, &self.reports, session, now)?;
-        digest::keep_ended(connection, totals(&self.reports))?;
-        ChangeTracker::store_mark(connection, self.seen)?;
-        meta::remove(connection, STEP)?;
-        meta::remove(connection, SEEN)?;
-        // Whatever was said of it meanwhile: else a cycle could follow that has nothing to do, for ever.
+        digest::keep_ended(connection, self.totals())?;
+        ChangeTracker::store_mark(connection, self.processed)?;
+        meta::remove(connection, STEP_KEY)?;
+        meta::remove(connection, PROCESSED_KEY)?;
+        // Read again from the store: with a stale status, cycles that have nothing to do would follow one another for
+        // ever.
         transaction.set_index_status(if fulltext::is_due(connection)? {
             IndexStatus::Due
         } else {
@@ -175,38 +176,48 @@ impl Cycle {
         Ok(())
     }
 
-    /// That is committed.
-    pub(crate) fn ended(&self, changes: &ChangeTracker, digest: &DigestState) {
-        changes.advance_mark(self.seen);
-        digest.ended(totals(&self.reports));
+    /// Applies the committed end to the state in memory.
+    pub(crate) fn end_committed(&self, changes: &ChangeTracker, digest: &DigestState) {
+        changes.advance_mark(self.processed);
+        digest.ended(self.totals());
+    }
+
+    /// Returns what the cycle adds to the digest.
+    pub(crate) fn totals(&self) -> CycleTotals {
+        let of_step = |step, name| {
+            let mut steps = self.reports.iter().filter(|report| report.step == step);
+            steps.next().map_or(0, |report| report.counts.get(name))
+        };
+        CycleTotals {
+            rem_cycles_completed: 1,
+            episodes_processed: of_step("associate", "examined"),
+            schemas_induced_tier0: self.count("induced"),
+        }
+    }
+
+    /// Returns the sum of all steps' counts of this name.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        sum(&self.reports, name)
     }
 }
 
-impl ChunkRun {
-    /// Takes what became of hooks' files.
-    pub(crate) fn take_told(&mut self) -> Vec<FileOutcome> {
-        std::mem::take(&mut self.chunk.told)
-    }
-}
-
-/// Runs one chunk of a step from where its cursor is, and keeps where it has come to. `store` is the
-/// store's folder.
+/// Runs one chunk of a step from its stored cursor on, and stores the new cursor. `store` is the store's folder.
 ///
 /// # Errors
-/// The database's; the cursor is then where it was.
-pub(crate) fn run_chunk(
+/// -32001 if the store cannot be read or written. The cursor is unchanged then.
+pub(crate) fn run_step_chunk(
     step: Step,
     transaction: &mut WriteTransaction<'_>,
-    learning: &mut CooccurrenceLearner,
+    learner: &mut CooccurrenceLearner,
     store: &Path,
     now: UnixMicros,
 ) -> Result<StepOutcome, CallError> {
-    let deadline = Instant::now() + CHUNK;
-    let cursor = meta::read(transaction.connection, step.cursor())?.unwrap_or(0);
-    let chunk = match step {
+    let deadline = Instant::now() + CHUNK_TIME;
+    let cursor = meta::read(transaction.connection, step.cursor_key())?.unwrap_or(0);
+    let outcome = match step {
         Step::Reindex => reindex::chunk(transaction, deadline)?,
         Step::Drain => drain::chunk(transaction, store, now, deadline)?.into(),
-        Step::Associate => associate::chunk(transaction, cursor, learning, now, deadline)?,
+        Step::Associate => associate::chunk(transaction, cursor, learner, now, deadline)?,
         Step::Induce => {
             transaction.with_origin(Origin::Derived, |transaction| induce::chunk(transaction, cursor, now, deadline))?
         }
@@ -214,24 +225,21 @@ pub(crate) fn run_chunk(
         Step::Optimize => optimize::chunk(transaction, deadline)?,
         Step::Precache => precompute::chunk(transaction.connection, cursor, deadline)?,
     };
-    match chunk.cursor {
-        Some(cursor) => meta::write(transaction.connection, step.cursor(), cursor)?,
-        None => meta::remove(transaction.connection, step.cursor())?,
+    match outcome.cursor {
+        Some(cursor) => meta::write(transaction.connection, step.cursor_key(), cursor)?,
+        None => meta::remove(transaction.connection, step.cursor_key())?,
     }
-    Ok(chunk)
+    Ok(outcome)
 }
 
-/// Stores the event of a cycle that has ended.
-///
-/// # Errors
-/// The database's.
+/// Stores the events of a cycle that has ended.
 fn record_events(
     connection: &Connection,
     reports: &[StepReport],
     session: &str,
     now: UnixMicros,
 ) -> Result<(), rusqlite::Error> {
-    let of = |data, kind, sources: &[Uuid]| {
+    let add = |data, kind, sources: &[Uuid]| {
         events::add(
             connection,
             &MemoryEvent { kind, severity: Severity::Info, domain: None, ts: now, data, session, sources },
@@ -239,25 +247,15 @@ fn record_events(
     };
     let seconds: f64 = reports.iter().map(|report| report.duration_sec).sum();
     let data = json!({"mode": "heavy", "tier": "tier0", "duration_sec": seconds, "steps": reports});
-    of(data, "cls_consolidation_run", &[])?;
-    let induced: u64 = reports.iter().map(|report| report.counts.of("induced")).sum();
+    add(data, "cls_consolidation_run", &[])?;
+    let induced = sum(reports, "induced");
     if induced > 0 {
-        let evidence: u64 = reports.iter().map(|report| report.counts.of("evidence")).sum();
-        of(json!({"induced": induced, "evidence": evidence}), "schema_induction_run", &[])?;
+        let data = json!({"induced": induced, "evidence": sum(reports, "evidence")});
+        add(data, "schema_induction_run", &[])?;
     }
     Ok(())
 }
 
-/// What a finished cycle adds to the digest.
-pub(crate) fn totals(reports: &[StepReport]) -> CycleTotals {
-    let count = |name| reports.iter().map(|report| report.counts.of(name)).sum();
-    let of = |step, name| {
-        let mut steps = reports.iter().filter(|report| report.step == step);
-        steps.next().map_or(0, |report| report.counts.of(name))
-    };
-    CycleTotals {
-        rem_cycles_completed: 1,
-        episodes_processed: of("associate", "examined"),
-        schemas_induced_tier0: count("induced"),
-    }
+fn sum(reports: &[StepReport], name: &str) -> u64 {
+    reports.iter().map(|report| report.counts.get(name)).sum()
 }

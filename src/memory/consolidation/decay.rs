@@ -1,30 +1,31 @@
-//! A step of the cycle: links that have faded under the floor go. Records never do.
+//! The step Decay: removes links whose decayed weight is below a minimum. Records are never removed.
 //!
-//! Weights are kept as they were at the last use, so nothing is rewritten: a link either stands or
-//! goes. Its cursor is the last record whose links were looked at; at the end it starts anew.
+//! A link stores its weight at its last use, so decay rewrites nothing. The step's cursor is the last record whose links
+//! were read. It returns to 0 when the step is complete.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::time::UnixMicros;
 
-/// The weight under which a link goes, in thousandths: a pair reinforced once stands for 60 days.
-const FLOOR: i64 = 50;
+/// The decayed weight below which a link is removed, in thousandths: a pair that was reinforced once is kept for 60
+/// days.
+const MIN_WEIGHT_MILLI: i64 = 50;
 
-/// Links looked at between two looks at the clock.
-const BATCH: usize = 500;
+/// Links read between two checks of the deadline.
+const BATCH_LINKS: usize = 500;
 
-/// Links removed in a chunk: some 15 ms, since each is counted out and leaves two trees.
-const REMOVED: usize = 1000;
+/// Links removed in a chunk: some 15 ms, because each removal updates the degrees and two B-trees.
+const MAX_REMOVED_LINKS: usize = 1000;
 
-/// One chunk, from the links of the record after `cursor` on.
+/// Runs one chunk, from the links of the record after `cursor` on.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn chunk(
     connection: &Connection,
     cursor: i64,
@@ -34,39 +35,34 @@ pub(crate) fn chunk(
     let mut next =
         connection.prepare_cached("SELECT a, b, kind, weight, used FROM link WHERE a > ?1 ORDER BY a, b, kind")?;
     let mut remove = connection.prepare_cached("DELETE FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;
-    let (mut decayed, mut seen) = (0, 0);
-    let mut gone = Vec::new();
+    let (mut decayed, mut read) = (0, 0);
+    let mut expired = Vec::new();
     let (mut last, mut progress) = (cursor, Progress::Done);
     let mut rows = next.query([cursor])?;
     while let Some(row) = rows.next()? {
         let (a, weight): (i64, i64) = (row.get(0)?, row.get(3)?);
-        // The links of one record are not cut in two: the cursor would not find the rest.
-        if a != last && (seen >= BATCH || gone.len() >= REMOVED) {
-            seen = 0;
-            if gone.len() >= REMOVED || Instant::now() >= deadline {
+        // A chunk does not end between two links of one record: the cursor is a record.
+        if a != last && (read >= BATCH_LINKS || expired.len() >= MAX_REMOVED_LINKS) {
+            read = 0;
+            if expired.len() >= MAX_REMOVED_LINKS || Instant::now() >= deadline {
                 progress = Progress::More;
                 break;
             }
         }
-        (last, seen) = (a, seen + 1);
+        (last, read) = (a, read + 1);
         let Some(kind) = LinkKind::numbered(row.get(2)?) else { continue };
-        let left = links::faded(kind, weight, UnixMicros(row.get(4)?), now);
-        if left < FLOOR && left < weight {
-            gone.push((a, row.get::<_, i64>(1)?, kind as i64));
-        } else if left < weight {
+        let decayed_weight = links::faded(kind, weight, UnixMicros(row.get(4)?), now);
+        if decayed_weight < MIN_WEIGHT_MILLI && decayed_weight < weight {
+            expired.push((a, row.get::<_, i64>(1)?, kind as i64));
+        } else if decayed_weight < weight {
             decayed += 1;
         }
     }
     drop(rows);
-    let pruned = gone.len() as u64;
-    for link in gone {
+    let pruned = expired.len() as u64;
+    for link in expired {
         remove.execute(link)?;
     }
     let cursor = if progress == Progress::More { last } else { 0 };
-    Ok(StepOutcome {
-        cursor: Some(cursor),
-        progress,
-        counts: StepCounts::from([("decayed", decayed), ("pruned", pruned)]),
-        told: Vec::new(),
-    })
+    Ok(StepOutcome::new(Some(cursor), progress, [("decayed", decayed), ("pruned", pruned)]))
 }

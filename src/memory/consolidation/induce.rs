@@ -1,8 +1,8 @@
-//! A step of the cycle: what comes up again over sessions becomes a semantic record, linked to the
-//! records that show it, which stay as they are.
+//! The step Induce: stores patterns that recur over sessions as semantic records, linked to the records that show them.
+//! Those records are not changed.
 //!
-//! A pattern is two telling words that records of several sessions have in common. Its cursor is the
-//! last record that was looked at; a record is compared with earlier ones only.
+//! A pattern is a pair of words that records of several sessions have in common. The step's cursor is the last record
+//! that was examined. A record is compared with earlier ones only.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::graph::patterns::PATTERN_PREFIX;
 use crate::memory::model::record::{Role, Tier};
@@ -20,41 +20,40 @@ use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::tokenizer;
 
-/// The session of patterns: one of their own, since what stands beside them was not said beside them.
+/// The session of all patterns. A pattern has no neighbors in a conversation.
 const SESSION: &str = "-patterns-";
 
-/// Words of a record that are looked up: its longest.
-const WORDS: usize = 6;
+/// Words of a record that are looked up: the longest.
+const LOOKUP_WORDS: usize = 6;
 
-/// Shortest word that can be of a pattern, in bytes: shorter ones say little.
-const WORD_BYTES: usize = 4;
+/// Length of the shortest word of a pattern, in bytes: shorter ones are rarely specific.
+const MIN_WORD_BYTES: usize = 4;
 
 /// Newest records of each word that are compared.
-const POSTINGS: i64 = 64;
+const MAX_WORD_RECORDS: i64 = 64;
 
-/// A word that more than this share of records has says nothing: a name, a thank-you.
-const COMMON: f64 = 0.05;
+/// A word that more than this share of the records has is too common for a pattern, such as a name or a thank-you.
+const COMMON_SHARE: f64 = 0.05;
 
-/// Records that a word may have even so, while there are few.
-const FEW: usize = 8;
+/// Records that any word may have, so that the share does not exclude every word of a small store.
+const MIN_COMMON_RECORDS: usize = 8;
 
-/// Sessions that a pattern must have come up in.
-const SESSIONS: usize = 3;
+/// Sessions in which a pattern must occur.
+const MIN_SESSIONS: usize = 3;
 
-/// Of the records that have the rarer word, at least this share must have both: what comes together
-/// by chance does so seldom.
-const TOGETHER: f64 = 0.3;
+/// Least share of the records with the rarer word that have both words: words that meet by chance have a lower one.
+const MIN_SHARED_SHARE: f64 = 0.3;
 
 /// Records that a new pattern is linked to, the newest.
-const EVIDENCE: usize = 16;
+const MAX_EVIDENCE_LINKS: usize = 16;
 
-/// Records that two patterns may share before they are one.
-const SHARED: usize = 2;
+/// A pattern that shares this many records with a known one is taken for the known one.
+const SAME_PATTERN_RECORDS: usize = 2;
 
-/// One chunk, from the record after `cursor` on.
+/// Runs one chunk, from the record after `cursor` on.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn chunk(
     transaction: &mut WriteTransaction<'_>,
     cursor: i64,
@@ -77,12 +76,12 @@ pub(crate) fn chunk(
         let is_episode = row.get::<_, i64>(1)? == Tier::Episodic as i64 && row.get::<_, Option<i64>>(3)?.is_none();
         if is_episode {
             examined += 1;
-            if let Some(recurring) =
-                recurring(transaction.connection, seq, row.get_ref(2)?.as_str().unwrap_or_default())?
+            if let Some(pair) =
+                recurring_pair(transaction.connection, seq, row.get_ref(2)?.as_str().unwrap_or_default())?
             {
-                match keep(transaction, recurring, now)? {
-                    Kept::New(links) => (induced, evidence) = (induced + 1, evidence + links),
-                    Kept::Known(links) => evidence += links,
+                match store_pattern(transaction, pair, now)? {
+                    StoredPattern::New(links) => (induced, evidence) = (induced + 1, evidence + links),
+                    StoredPattern::Known(links) => evidence += links,
                 }
             }
         }
@@ -91,52 +90,51 @@ pub(crate) fn chunk(
             break;
         }
     }
-    let counts = StepCounts::from([("examined", examined), ("induced", induced), ("evidence", evidence)]);
-    Ok(StepOutcome { cursor: Some(cursor), progress, counts, told: Vec::new() })
+    let counts = [("examined", examined), ("induced", induced), ("evidence", evidence)];
+    Ok(StepOutcome::new(Some(cursor), progress, counts))
 }
 
 /// Two words and the records that have both, the newest first.
-struct Recurring {
+struct RecurringPair {
     words: [String; 2],
     records: Vec<i64>,
 }
 
-enum Kept {
-    /// A new pattern, with so many links.
+/// A pattern in the store, with the number of its new links.
+enum StoredPattern {
     New(u64),
-    /// A known one, with so many more.
     Known(u64),
 }
 
-/// What recurs in a record: the pair of its words that came up in the most sessions.
-fn recurring(connection: &Connection, seq: i64, text: &str) -> Result<Option<Recurring>, rusqlite::Error> {
+/// Returns the pair of a record's words that occurs in the most sessions, if it occurs in enough.
+fn recurring_pair(connection: &Connection, seq: i64, text: &str) -> Result<Option<RecurringPair>, rusqlite::Error> {
     let mut lists = Vec::new();
-    for asked in tokenizer::longest_terms(text, WORDS) {
-        let list = fulltext::newest_with_term(connection, &asked.term, seq, POSTINGS)?;
+    for asked in tokenizer::longest_terms(text, LOOKUP_WORDS) {
+        let list = fulltext::newest_with_term(connection, &asked.term, seq, MAX_WORD_RECORDS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
-        let is_common = list.len() > FEW && list.len() as f64 > span as f64 * COMMON;
-        if asked.word.len() >= WORD_BYTES && list.len() >= SESSIONS && !is_common {
+        let is_common = list.len() > MIN_COMMON_RECORDS && list.len() as f64 > span as f64 * COMMON_SHARE;
+        if asked.word.len() >= MIN_WORD_BYTES && list.len() >= MIN_SESSIONS && !is_common {
             lists.push((asked.word, list));
         }
     }
     let mut sessions = HashMap::new();
-    let mut best: Option<(usize, Recurring)> = None;
+    let mut best: Option<(usize, RecurringPair)> = None;
     for (i, (word, list)) in lists.iter().enumerate() {
         for (other_word, other) in &lists[i + 1..] {
             let records: Vec<i64> = list.iter().filter(|seq| other.contains(seq)).copied().collect();
-            let least = list.len().min(other.len()) as f64 * TOGETHER;
-            if records.len() < SESSIONS || (records.len() as f64) < least {
+            let least = list.len().min(other.len()) as f64 * MIN_SHARED_SHARE;
+            if records.len() < MIN_SESSIONS || (records.len() as f64) < least {
                 continue;
             }
             let count = count_sessions(connection, &records, &mut sessions)?;
-            if count >= SESSIONS && best.as_ref().is_none_or(|(most, _)| count > *most) {
+            if count >= MIN_SESSIONS && best.as_ref().is_none_or(|(most, _)| count > *most) {
                 let mut words = [word.clone(), other_word.clone()];
                 words.sort_unstable();
-                best = Some((count, Recurring { words, records }));
+                best = Some((count, RecurringPair { words, records }));
             }
         }
     }
-    Ok(best.map(|(_, recurring)| recurring))
+    Ok(best.map(|(_, pair)| pair))
 }
 
 fn count_sessions(
@@ -157,22 +155,27 @@ fn count_sessions(
     Ok(sessions.len())
 }
 
-/// Links the pattern to its records; one that shares them with a known pattern is that pattern.
-fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixMicros) -> Result<Kept, CallError> {
+/// Stores a pattern and links it to its records. If a known pattern shares them, only a link of that one to the newest
+/// record is added.
+fn store_pattern(
+    transaction: &mut WriteTransaction<'_>,
+    pair: RecurringPair,
+    now: UnixMicros,
+) -> Result<StoredPattern, CallError> {
     let connection = transaction.connection;
-    let newest = recurring.records.first().copied().unwrap_or_default();
-    if let Some((known, is_valid)) = alike(connection, &recurring.records)? {
-        // One that somebody has refuted gathers nothing more, and does not come back.
+    let newest = pair.records.first().copied().unwrap_or_default();
+    if let Some((known, is_valid)) = known_pattern(connection, &pair.records)? {
+        // A pattern that was contradicted gets no more links, and is not stored again.
         let links = is_valid && links::add(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
-        return Ok(Kept::Known(u64::from(links)));
+        return Ok(StoredPattern::Known(u64::from(links)));
     }
     let draft = Draft {
-        text: format!("{PATTERN_PREFIX}{}", recurring.words.join(", ")),
+        text: format!("{PATTERN_PREFIX}{}", pair.words.join(", ")),
         cue: String::new(),
         tier: Tier::Semantic,
         role: Role::System,
         session: SESSION.into(),
-        project: project(connection, &recurring.records)?,
+        project: common_project(connection, &pair.records)?,
         ts: now,
         part: None,
     };
@@ -182,14 +185,14 @@ fn keep(transaction: &mut WriteTransaction<'_>, recurring: Recurring, now: UnixM
     };
     tags::add(connection, seq, tags::PATTERN)?;
     let mut links = 0;
-    for &record in recurring.records.iter().take(EVIDENCE) {
+    for &record in pair.records.iter().take(MAX_EVIDENCE_LINKS) {
         links += u64::from(links::add(connection, (seq, record), LinkKind::Evidence, links::STRONGEST, now)?);
     }
-    Ok(if is_new { Kept::New(links) } else { Kept::Known(links) })
+    Ok(if is_new { StoredPattern::New(links) } else { StoredPattern::Known(links) })
 }
 
-/// The pattern with the most of these records, if it has enough, and whether it holds.
-fn alike(connection: &Connection, records: &[i64]) -> Result<Option<(i64, bool)>, rusqlite::Error> {
+/// Returns the pattern that is linked to the most of these records, if to enough of them, and whether it is valid.
+fn known_pattern(connection: &Connection, records: &[i64]) -> Result<Option<(i64, bool)>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2")?;
     let mut shared: HashMap<i64, usize> = HashMap::new();
     for seq in records {
@@ -199,13 +202,13 @@ fn alike(connection: &Connection, records: &[i64]) -> Result<Option<(i64, bool)>
         }
     }
     let most = shared.into_iter().max_by_key(|&(seq, count)| (count, -seq));
-    let Some((pattern, _)) = most.filter(|&(_, count)| count >= SHARED) else { return Ok(None) };
+    let Some((pattern, _)) = most.filter(|&(_, count)| count >= SAME_PATTERN_RECORDS) else { return Ok(None) };
     let mut read = connection.prepare_cached("SELECT valid_to IS NULL FROM record WHERE seq = ?1")?;
     Ok(Some((pattern, read.query_row([pattern], |row| row.get(0))?)))
 }
 
-/// The project of all these records; none where they are of several.
-fn project(connection: &Connection, records: &[i64]) -> Result<String, rusqlite::Error> {
+/// Returns the project of these records; an empty name if they are of several projects.
+fn common_project(connection: &Connection, records: &[i64]) -> Result<String, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT project.name FROM record JOIN project ON project.number = record.project WHERE seq = ?1",
     )?;

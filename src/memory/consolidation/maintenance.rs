@@ -1,7 +1,7 @@
-//! What whoever puts the memory to sleep needs of it: is there anything new, one chunk of the cycle
-//! after the other, a batch of what hooks have left, and giving memory back.
+//! The handle by which the daemon maintains an open memory: it runs consolidation cycles a chunk at a time, drains
+//! deferred captures and releases memory.
 //!
-//! When a cycle runs, and what becomes of a step that fails, is not known here.
+//! The daemon decides when a cycle runs and what follows a failed step.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use std::time::Instant;
 
 use crate::dispatch::CallError;
 
-use crate::memory::consolidation::cycle::{Cycle, totals};
-use crate::memory::consolidation::step::{CHUNK, Step, StepReport};
-use crate::memory::ingest::drain::{self, DrainReport, FileOutcome};
+use crate::memory::consolidation::cycle::Cycle;
+use crate::memory::consolidation::step::{CHUNK_TIME, Step, StepReport};
+use crate::memory::ingest::drain;
+use crate::memory::ingest::drain_report::{DrainReport, FileOutcome};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::CycleTotals;
 use crate::memory::session::{SessionState, first_turn};
@@ -22,11 +23,11 @@ use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// The session that a maintenance's cycle is told of as: nobody asked for it.
+/// The session in the events of a cycle that no client requested.
 const SESSION: &str = "-";
 
-/// A way to an open memory, see [`Memory::maintenance`](super::Memory::maintenance). All but
-/// [`Maintenance::has_changes`] and [`Maintenance::brought`] wait for the store's writer: they are for a worker.
+/// A handle to an open memory, see [`Memory::maintenance`](crate::memory::Memory::maintenance). All methods but
+/// [`Maintenance::has_changes`] and [`Maintenance::pending_totals`] wait for the store's writer, so call them on a worker.
 #[derive(Clone, Debug)]
 pub struct Maintenance {
     pub(crate) writer: WriterHandle,
@@ -37,135 +38,134 @@ pub struct Maintenance {
     pub(crate) clock: fn() -> UnixMicros,
 }
 
-/// What came of a chunk.
+/// The outcome of a chunk.
 #[derive(Debug)]
 pub enum ChunkOutcome {
-    /// It is done.
+    /// The chunk is committed.
     Ran {
-        /// To be gone on with.
+        /// The cycle, for the next chunk.
         cycle: Cycle,
-        /// Its step, if that is done with it.
+        /// The report of the chunk's step, if this chunk completed the step.
         completed: Option<StepReport>,
-        /// What became of hooks' files.
-        told: Vec<FileOutcome>,
+        /// The outcomes of files of deferred captures.
+        files: Vec<FileOutcome>,
     },
-    /// The cycle is at its end, and this is what it has brought.
+    /// The cycle has ended, with these totals.
     Ended(CycleTotals),
-    /// Nothing of it was stored; the next cycle goes on from there.
+    /// The chunk failed and nothing of it was stored. The next cycle continues at this step.
     Failed(StepReport, CallError),
 }
 
 impl Maintenance {
-    /// Steps of a cycle that has no index to make.
-    pub const STEPS: usize = Step::USUAL.len();
+    /// Number of steps of a cycle that need not rebuild the index.
+    pub const STEPS: usize = Step::WITHOUT_REINDEX.len();
 
-    /// Is there anything to sleep on: something told that the last finished cycle has not seen, or an index
-    /// that is to be made anew? From any thread, at once.
+    /// Returns true if there are records that no finished cycle has processed, or if the index must be rebuilt. Derived
+    /// records do not count. Never blocks.
     pub fn has_changes(&self) -> bool {
         self.changes.has_changes()
     }
 
-    /// Takes up the cycle that was cut short, or begins one.
+    /// Resumes the cycle that was interrupted, or begins one.
     ///
     /// # Errors
-    /// The store's.
-    pub fn begin(&self) -> Result<Cycle, CallError> {
+    /// -32001 if the store cannot be read, or is closing.
+    pub fn begin_cycle(&self) -> Result<Cycle, CallError> {
         let changes = self.changes.clone();
-        self.ask(move |transaction| Cycle::begin(transaction, &changes))
+        self.run_job(move |transaction| Cycle::resume_or_begin(transaction, &changes))
     }
 
-    /// Runs the cycle's next chunk, after which the writer is free for others; behind the last one, its end.
-    pub fn chunk(&self, cycle: Cycle) -> ChunkOutcome {
+    /// Runs the cycle's next chunk, or the end of the cycle if all steps are complete. Other writes run between two
+    /// chunks.
+    pub fn run_chunk(&self, cycle: Cycle) -> ChunkOutcome {
         let mut cycle = cycle;
         let (changes, folder, now) = (self.changes.clone(), self.folder.clone(), (self.clock)());
-        // What the job holds when it fails is gone with it.
+        // A job that fails drops the cycle.
         let (step, so_far) = (cycle.step(), cycle.has_begun().then(|| cycle.reports().last().cloned()).flatten());
-        let outcome = self.ask(move |transaction| {
-            let ran = cycle.chunk(transaction, &changes, &folder, now)?;
-            if ran.is_none() {
+        let outcome = self.run_job(move |transaction| {
+            let run = cycle.run_chunk(transaction, &changes, &folder, now)?;
+            if run.is_none() {
                 cycle.end(transaction, SESSION, now)?;
             }
-            Ok((cycle, ran))
+            Ok((cycle, run))
         });
         match outcome {
-            Ok((mut cycle, Some(mut ran))) => {
-                let told = ran.take_told();
-                let completed = cycle.ran(&ran).cloned();
-                ChunkOutcome::Ran { cycle, completed, told }
-            }
+            Ok((cycle, Some(run))) => ChunkOutcome::Ran { cycle, completed: run.completed, files: run.files },
             Ok((cycle, None)) => {
-                cycle.ended(&self.changes, &self.session_state.digest);
-                ChunkOutcome::Ended(totals(cycle.reports()))
+                cycle.end_committed(&self.changes, &self.session_state.digest);
+                ChunkOutcome::Ended(cycle.totals())
             }
             Err(error) => {
                 let step = step.unwrap_or("end");
-                ChunkOutcome::Failed(so_far.unwrap_or_else(|| StepReport::nothing(step)), error)
+                ChunkOutcome::Failed(so_far.unwrap_or_else(|| StepReport::empty(step)), error)
             }
         }
     }
 
-    /// Takes in a small batch of what hooks have left, at `now_us` microseconds since 1970 in UTC.
+    /// Stores a batch of deferred captures. `now_us` is the current time in microseconds since 1970 UTC.
     ///
     /// # Errors
-    /// The database's; nothing was taken then. What is wrong with a file is no error.
+    /// -32001 if the store cannot be read or written; nothing of the batch was stored then. A file that cannot be read is
+    /// no error but a [`FileOutcome`].
     pub fn drain(&self, now_us: i64) -> Result<DrainReport, CallError> {
         let now = UnixMicros(now_us);
-        if let Some(next) = drain::idle(&self.folder, now) {
+        if let Some(next) = drain::next_if_idle(&self.folder, now) {
             return Ok(DrainReport { next, ..DrainReport::default() });
         }
         let folder = self.folder.clone();
-        self.ask(move |transaction| drain::chunk(transaction, &folder, now, Instant::now() + CHUNK))
+        self.run_job(move |transaction| drain::chunk(transaction, &folder, now, Instant::now() + CHUNK_TIME))
     }
 
-    /// A session was opened, at `at_us` microseconds since 1970 in UTC: its first recall brings what was
-    /// said last elsewhere, and the quiet window is learned from it.
+    /// Records that a session was opened at `at_us`, in microseconds since 1970 UTC. The session's first recall then
+    /// returns what was said last in other sessions, and the quiet window is learned from the time.
     ///
     /// # Errors
-    /// The database's; nothing is remembered of it then.
+    /// -32001 if the store cannot be written; the session is not recorded then.
     pub fn session_opened(&self, session_id: &str, at_us: i64) -> Result<(), CallError> {
         let (session, at) = (session_id.to_owned(), UnixMicros(at_us));
-        self.ask(move |transaction| Ok(first_turn::keep_opened(transaction.connection, &session, at)?))?;
+        self.run_job(move |transaction| Ok(first_turn::keep_opened(transaction.connection, &session, at)?))?;
         self.session_state.first_turns.opened(session_id, at);
         Ok(())
     }
 
-    /// When sessions were opened since `since_us`, in microseconds since 1970 in UTC, the first one first.
+    /// Returns the times since `since_us` at which sessions were opened, in ascending order. All times are in microseconds
+    /// since 1970 UTC.
     ///
     /// # Errors
-    /// The database's.
+    /// -32001 if the store cannot be read.
     pub fn session_starts(&self, since_us: i64) -> Result<Vec<i64>, CallError> {
-        self.ask(move |transaction| Ok(first_turn::opened_since(transaction.connection, UnixMicros(since_us))?))
+        self.run_job(move |transaction| Ok(first_turn::opened_since(transaction.connection, UnixMicros(since_us))?))
     }
 
-    /// What finished cycles have brought that no digest has shown yet. From any thread, at once.
-    pub fn brought(&self) -> Option<CycleTotals> {
+    /// Returns the totals of the finished cycles that no digest has shown yet. Never blocks.
+    pub fn pending_totals(&self) -> Option<CycleTotals> {
         self.session_state.digest.brought()
     }
 
-    /// Has the writer let go of the memory that it keeps for later, and waits until it has, or never will.
+    /// Makes the writer release its caches, and waits until it has, or until the store is closed.
     ///
     /// # Errors
-    /// The store's.
-    pub fn give_back(&self) -> Result<(), CallError> {
-        let (rest, rested) = WriterHandover::new();
-        self.ask(move |transaction| {
-            transaction.request_handover(rest);
+    /// -32001 if the store is closing.
+    pub fn release_memory(&self) -> Result<(), CallError> {
+        let (handover, released) = WriterHandover::new();
+        self.run_job(move |transaction| {
+            transaction.request_handover(handover);
             Ok(())
         })?;
-        // Nothing is ever sent: this waits for the other end to go.
-        rested.recv().ok();
+        // Nothing is sent: `recv` returns when the writer drops the other end.
+        released.recv().ok();
         Ok(())
     }
 
-    /// Has the writer do something, and waits until it is committed.
-    fn ask<T: Send + 'static>(
+    /// Runs `work` as a job on the writer, and waits until it is committed.
+    fn run_job<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, CallError> {
         let (sender, outcome) = channel();
-        // Nobody listens any more only where nobody is left to.
+        // The receiver lives until the outcome is sent.
         self.writer.submit(task(0, work, move |outcome| drop(sender.send(outcome))));
-        outcome.recv().unwrap_or_else(|_| Err(CallError::failed("the store's writer has gone")))
+        outcome.recv().unwrap_or_else(|_| Err(CallError::failed("the store's writer has ended")))
     }
 }
 
@@ -175,42 +175,42 @@ mod tests {
     use crate::memory::test_support::Bench;
     use serde_json::json;
 
-    /// Runs a whole cycle; gives its steps and what it has brought.
-    fn sleep(maintenance: &Maintenance) -> (Vec<&'static str>, CycleTotals) {
-        let mut cycle = maintenance.begin().unwrap();
+    /// Runs a whole cycle. Returns its steps and totals.
+    fn run_cycle(maintenance: &Maintenance) -> (Vec<&'static str>, CycleTotals) {
+        let mut cycle = maintenance.begin_cycle().unwrap();
         let mut steps = Vec::new();
         loop {
-            match maintenance.chunk(cycle) {
+            match maintenance.run_chunk(cycle) {
                 ChunkOutcome::Ran { cycle: next, completed, .. } => {
                     steps.extend(completed.map(|report| report.step));
                     cycle = next;
                 }
-                ChunkOutcome::Ended(brought) => return (steps, brought),
+                ChunkOutcome::Ended(totals) => return (steps, totals),
                 ChunkOutcome::Failed(report, error) => panic!("{report:?} {error}"),
             }
         }
     }
 
-    fn told(bench: &Bench) {
+    fn capture_lessons(bench: &Bench) {
         for session in ["a", "b", "c"] {
             bench.capture(&format!("guitar lessons in session {session}"), json!({"session_id": session}));
         }
     }
 
     #[test]
-    fn what_a_cycle_makes_is_no_news_and_what_is_told_is() {
+    fn derived_records_are_no_changes_and_captured_ones_are() {
         let mut bench = Bench::new();
         assert!(!bench.memory.maintenance().has_changes());
-        told(&bench);
+        capture_lessons(&bench);
         assert!(bench.memory.maintenance().has_changes());
-        let (steps, brought) = sleep(&bench.memory.maintenance());
+        let (steps, totals) = run_cycle(&bench.memory.maintenance());
         assert_eq!(steps, ["drain", "associate", "induce", "decay", "optimize", "precache"]);
-        assert_eq!((brought.episodes_processed, brought.schemas_induced_tier0), (3, 1));
+        assert_eq!((totals.episodes_processed, totals.schemas_induced_tier0), (3, 1));
         assert!(!bench.memory.maintenance().has_changes());
         bench.restart();
         assert!(!bench.memory.maintenance().has_changes(), "after a restart");
         bench.capture("guitar lessons in session a", json!({"session_id": "a"}));
-        assert!(!bench.memory.maintenance().has_changes(), "it was there already");
+        assert!(!bench.memory.maintenance().has_changes(), "the text is known");
         bench.capture("something that is new", json!({}));
         assert!(bench.memory.maintenance().has_changes());
         bench.restart();
@@ -220,65 +220,65 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_cut_short_is_taken_up_and_begins_anew_where_news_came() {
+    fn an_interrupted_cycle_is_resumed_unless_records_were_added() {
         let mut bench = Bench::new();
-        told(&bench);
+        capture_lessons(&bench);
         let maintenance = bench.memory.maintenance();
-        let mut cycle = maintenance.begin().unwrap();
+        let mut cycle = maintenance.begin_cycle().unwrap();
         while cycle.step() != Some("decay") {
-            let ChunkOutcome::Ran { cycle: next, .. } = maintenance.chunk(cycle) else {
-                panic!("it is not at its end")
+            let ChunkOutcome::Ran { cycle: next, .. } = maintenance.run_chunk(cycle) else {
+                panic!("the cycle has not ended")
             };
             cycle = next;
         }
         bench.restart();
         let maintenance = bench.memory.maintenance();
         assert!(maintenance.has_changes());
-        assert_eq!(maintenance.begin().unwrap().step(), Some("decay"));
+        assert_eq!(maintenance.begin_cycle().unwrap().step(), Some("decay"));
         bench.capture("something that is new", json!({}));
-        assert_eq!(sleep(&maintenance).0.len(), 6);
+        assert_eq!(run_cycle(&maintenance).0.len(), 6);
         assert!(!maintenance.has_changes());
-        assert_eq!(maintenance.begin().unwrap().step(), Some("drain"));
+        assert_eq!(maintenance.begin_cycle().unwrap().step(), Some("drain"));
     }
 
     #[test]
-    fn news_that_come_while_a_cycle_runs_are_the_next_ones() {
+    fn records_added_during_a_cycle_are_left_to_the_next_one() {
         let bench = Bench::new();
-        told(&bench);
+        capture_lessons(&bench);
         let maintenance = bench.memory.maintenance();
-        let mut cycle = maintenance.begin().unwrap();
+        let mut cycle = maintenance.begin_cycle().unwrap();
         while cycle.step() != Some("optimize") {
-            let ChunkOutcome::Ran { cycle: next, .. } = maintenance.chunk(cycle) else {
-                panic!("it is not at its end")
+            let ChunkOutcome::Ran { cycle: next, .. } = maintenance.run_chunk(cycle) else {
+                panic!("the cycle has not ended")
             };
             cycle = next;
         }
         bench.capture("something that is new", json!({}));
-        while let ChunkOutcome::Ran { cycle: next, .. } = maintenance.chunk(cycle) {
+        while let ChunkOutcome::Ran { cycle: next, .. } = maintenance.run_chunk(cycle) {
             cycle = next;
         }
         assert!(maintenance.has_changes());
     }
 
     #[test]
-    fn a_step_that_fails_says_which_and_a_closed_store_too() {
+    fn a_failed_step_is_named_and_a_closed_store_is_an_error() {
         let bench = Bench::new();
-        told(&bench);
+        capture_lessons(&bench);
         bench.sql("INSERT INTO meta VALUES ('step_induce', 'no number')");
         let maintenance = bench.memory.maintenance();
-        let mut cycle = maintenance.begin().unwrap();
+        let mut cycle = maintenance.begin_cycle().unwrap();
         let (report, error) = loop {
-            match maintenance.chunk(cycle) {
+            match maintenance.run_chunk(cycle) {
                 ChunkOutcome::Ran { cycle: next, .. } => cycle = next,
                 ChunkOutcome::Failed(report, error) => break (report, error),
-                ChunkOutcome::Ended(_) => panic!("it was to fail"),
+                ChunkOutcome::Ended(_) => panic!("the step must fail"),
             }
         };
         assert_eq!(report.step, "induce");
         assert!(error.message.contains("value"), "{error}");
-        assert_eq!(maintenance.begin().unwrap().step(), Some("induce"));
-        assert!(maintenance.give_back().is_ok());
+        assert_eq!(maintenance.begin_cycle().unwrap().step(), Some("induce"));
+        assert!(maintenance.release_memory().is_ok());
         drop(bench);
-        assert!(maintenance.begin().unwrap_err().message.contains("closing"));
+        assert!(maintenance.begin_cycle().unwrap_err().message.contains("closing"));
     }
 }

@@ -1,6 +1,8 @@
-//! Consolidation: the steps of a cycle, run in short chunks on the writer while the memory is not used.
+//! Consolidation: the steps of a cycle, run on the writer in chunks of at most 20 ms so that other writes are not
+//! delayed.
 
 pub(crate) mod associate;
+pub(crate) mod chunks;
 pub(crate) mod cooccurrence;
 pub(crate) mod cycle;
 pub(crate) mod decay;

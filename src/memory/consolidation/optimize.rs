@@ -1,23 +1,23 @@
-//! A step of the cycle: the full-text index is merged a few pages at a time, and at the end SQLite
-//! looks after its statistics and its log.
+//! The step Optimize: merges the segments of the full-text index a few pages at a time, then requests `PRAGMA optimize`
+//! and a WAL checkpoint.
 //!
-//! It has no cursor of its own: the index knows what is left to merge.
+//! It has no cursor: FTS5 knows what remains to be merged.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// Pages of the index written between two looks at the clock: some 2 ms.
-const PAGES: i64 = 16;
+/// Pages of the index that are merged between two checks of the deadline: some 2 ms.
+const MERGE_PAGES: i64 = 16;
 
-/// One chunk.
+/// Runs one chunk.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the index cannot be read or written.
 pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<StepOutcome, CallError> {
     let connection = transaction.connection;
     let mut merged = 0;
@@ -32,13 +32,15 @@ pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -
     if progress == Progress::Done {
         transaction.request_optimize();
     }
-    Ok(StepOutcome { cursor: None, progress, counts: StepCounts::from([("merged", merged)]), told: Vec::new() })
+    Ok(StepOutcome::new(None, progress, [("merged", merged)]))
 }
 
-/// Merges some pages of segments that are many of a size; was there anything to merge? SQLite says so
-/// by the rows that it changes (<https://sqlite.org/fts5.html#the_merge_command>).
+/// Merges pages of segments of the same level. Returns true if anything was merged, which FTS5 shows by the number of
+/// changed rows (<https://sqlite.org/fts5.html#the_merge_command>).
 fn merge(connection: &Connection) -> Result<bool, rusqlite::Error> {
     let before = connection.total_changes();
-    connection.prepare_cached("INSERT INTO term_index (term_index, rank) VALUES ('merge', ?1)")?.execute([PAGES])?;
+    connection
+        .prepare_cached("INSERT INTO term_index (term_index, rank) VALUES ('merge', ?1)")?
+        .execute([MERGE_PAGES])?;
     Ok(connection.total_changes() - before >= 2)
 }

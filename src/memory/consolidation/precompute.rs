@@ -1,21 +1,21 @@
-//! A step of the cycle: the links' figures are taken, and what sessions start with is rendered for
-//! each project that was asked for.
+//! The step Precache: measures the link graph, and renders the session briefing of each project for which one was
+//! requested.
 //!
-//! Its cursor counts what is done: the figures, no project's point of view, then each project's.
+//! Its cursor counts what is done: first the metrics, then the briefing without a project, then that of each project.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::metrics;
 use crate::memory::session::briefing;
 
-/// One chunk.
+/// Runs one chunk.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> Result<StepOutcome, CallError> {
     let mut rendered = 0;
     let mut at = cursor;
@@ -26,16 +26,10 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
     let projects = briefing::projects(connection)?;
     loop {
         let Some(project) = usize::try_from(at - 1).ok().and_then(|at| projects.get(at)) else {
-            return Ok(StepOutcome {
-                cursor: None,
-                progress: Progress::Done,
-                counts: StepCounts::from([("rendered", rendered)]),
-                told: Vec::new(),
-            });
+            return Ok(StepOutcome::new(None, Progress::Done, [("rendered", rendered)]));
         };
         if Instant::now() >= deadline {
-            let counts = StepCounts::from([("rendered", rendered)]);
-            return Ok(StepOutcome { cursor: Some(at), progress: Progress::More, counts, told: Vec::new() });
+            return Ok(StepOutcome::new(Some(at), Progress::More, [("rendered", rendered)]));
         }
         if briefing::cached(connection, project)?.is_none() {
             briefing::keep(connection, project)?;

@@ -1,11 +1,11 @@
-//! The step that rebuilds the full-text index, a chunk at a time.
+//! The step Reindex: rebuilds the full-text index (`store/fulltext.rs`) in chunks.
 
 use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::step::{Progress, StepCounts, StepOutcome};
+use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::cooccurrence;
 use crate::memory::store::fulltext::{
     GrowingIndex, IndexStatus, NEW_TABLE, REBUILD_RULES, REBUILD_UNTIL, RULES, RebuildPlace, RebuildState, TABLE,
@@ -15,35 +15,33 @@ use crate::memory::store::meta;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
-/// One chunk of the step; nothing where nothing is due.
+/// Runs one chunk. Does nothing if no rebuild is due.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<StepOutcome, CallError> {
-    let counted = |cursor, progress, indexed| {
-        Ok(StepOutcome { cursor, progress, counts: StepCounts::from([("indexed", indexed)]), told: Vec::new() })
-    };
+    let outcome = |cursor, progress, indexed| Ok(StepOutcome::new(cursor, progress, [("indexed", indexed)]));
     let growing = match RebuildState::read(transaction.connection)? {
-        RebuildState::Current => return counted(None, Progress::Done, 0),
+        RebuildState::Current => return outcome(None, Progress::Done, 0),
         RebuildState::Due(place) => begin(transaction, place)?,
         RebuildState::Growing(growing) => growing,
     };
-    // The others of this transaction come to the index in use when all of its jobs are done.
+    // The records of this transaction are added to the index in use at its end.
     let last = transaction.first_unindexed().map_or(growing.until, |first| growing.until.min(first - 1));
-    let (cursor, indexed) = feed(transaction.connection, growing, last, deadline)?;
+    let (cursor, indexed) = index_records(transaction.connection, growing, last, deadline)?;
     match cursor {
-        Some(cursor) => counted(Some(cursor), Progress::More, indexed),
+        Some(cursor) => outcome(Some(cursor), Progress::More, indexed),
         None => {
             finish(transaction, growing.place)?;
-            counted(None, Progress::Done, indexed)
+            outcome(None, Progress::Done, indexed)
         }
     }
 }
 
-/// Begins it, whatever was begun before.
+/// Begins a rebuild. Discards one that is in progress.
 ///
 /// # Errors
-/// The database's.
+/// -32001 if the store cannot be read or written.
 pub(crate) fn begin(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<GrowingIndex, CallError> {
     let connection = transaction.connection;
     connection.execute_batch(&format!("DROP TABLE IF EXISTS {NEW_TABLE}"))?;
@@ -55,9 +53,9 @@ pub(crate) fn begin(transaction: &mut WriteTransaction<'_>, place: RebuildPlace)
     Ok(begun)
 }
 
-/// Indexes records up to `last` until the deadline; gives the last one that is indexed, none where that were
-/// all, and how many it were.
-fn feed(
+/// Indexes records up to `last` until the deadline. Returns the last record that was indexed, or `None` if all were, and
+/// the number of records that were indexed.
+fn index_records(
     connection: &Connection,
     growing: GrowingIndex,
     last: i64,
@@ -71,8 +69,9 @@ fn feed(
     let mut indexed = 0;
     while let Some(row) = rows.next()? {
         let seq: i64 = row.get(0)?;
-        let line = |at| Ok::<_, rusqlite::Error>(tokenizer::index_terms(row.get_ref(at)?.as_str().unwrap_or_default()));
-        put.execute((seq, line(1)?, line(2)?))?;
+        let terms =
+            |at| Ok::<_, rusqlite::Error>(tokenizer::index_terms(row.get_ref(at)?.as_str().unwrap_or_default()));
+        put.execute((seq, terms(1)?, terms(2)?))?;
         indexed += 1;
         if Instant::now() >= deadline {
             return Ok((Some(seq), indexed));
@@ -81,7 +80,7 @@ fn feed(
     Ok((None, indexed))
 }
 
-/// The new index takes the old one's place.
+/// Puts the new index in the place of the old one. Discards what was learned of terms if their rules have changed.
 fn finish(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<(), CallError> {
     let connection = transaction.connection;
     if place == RebuildPlace::Beside {

@@ -1,67 +1,64 @@
-//! The steps by which the memory is put in order while nobody asks, in chunks short enough that
-//! others hardly wait: the order of the steps, their cursors, and one chunk of one.
+//! The steps of a consolidation cycle in their order, and what a chunk of a step returns.
 //!
-//! Each step's cursor is kept in the store, in the same transaction as what the step wrote, so that a
-//! cycle that is cut short goes on where it stopped. How far a cycle is is known to `course.rs`, who runs
-//! it to `consolidate.rs` and `maintenance.rs`.
+//! Each step's cursor is stored in the transaction of what the step wrote, so a cycle that is interrupted continues
+//! where it stopped. `cycle.rs` runs the chunks.
 //!
-//! What its caller keeps: chunks run on the writer, one a job, so that others' writes get in between.
+//! Caller's contract: chunks run on the writer, one a job, so that other writes run between them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::memory::ingest::drain::{DrainReport, FileOutcome, NextRun};
+use crate::memory::ingest::drain_report::{DrainReport, FileOutcome, NextRun};
 use crate::memory::store::fulltext;
 
-/// How long a chunk works before it hands back: less than half of the 50 ms that others may wait, since
-/// what it wrote must be committed too.
-pub(crate) const CHUNK: Duration = Duration::from_millis(20);
+/// The time after which a chunk returns: less than half of the 50 ms for which other writes may be delayed, since what
+/// the chunk wrote must be committed too.
+pub(crate) const CHUNK_TIME: Duration = Duration::from_millis(20);
 
 /// A step of the cycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The full-text index is made anew, where that is due. Before the others: what they learn, they learn
-    /// by its terms.
+    /// Rebuilds the full-text index if that is due. It is the first step, because the others read the index's terms.
     Reindex,
-    /// What hooks have left is taken in.
+    /// Stores the deferred captures.
     Drain,
-    /// Links among records by shared rare terms and by nearness in a session.
+    /// Links records that share rare terms or are neighbors in a session, and learns co-occurring terms.
     Associate,
-    /// Recurring patterns over sessions become semantic records.
+    /// Stores patterns that recur over sessions as semantic records.
     Induce,
-    /// Links that have faded go.
+    /// Removes links whose weight has decayed.
     Decay,
-    /// The index is merged, the log checkpointed.
+    /// Merges the full-text index and checkpoints the WAL.
     Optimize,
-    /// What sessions start with is rendered, the links' figures are taken.
+    /// Measures the link graph and renders the session briefings.
     Precache,
 }
 
-/// What was done, by name.
+/// Counts by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct StepCounts(BTreeMap<&'static str, u64>);
 
-/// Is a step at its end?
+/// Whether a step is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    /// There is more to do.
+    /// Another chunk is needed.
     More,
-    /// There is nothing left.
+    /// The step is complete.
     Done,
 }
 
-/// One chunk of a step.
+/// The outcome of one chunk of a step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepOutcome {
-    /// Where the next one goes on; what it means is the step's own. None where there is no such place.
+    /// Where the next chunk continues. Each step defines its meaning. `None` removes the stored cursor.
     pub(crate) cursor: Option<i64>,
     pub(crate) progress: Progress,
     pub(crate) counts: StepCounts,
-    /// What became of hooks' files.
-    pub(crate) told: Vec<FileOutcome>,
+    /// The outcomes of files of deferred captures.
+    pub(crate) files: Vec<FileOutcome>,
 }
 
 /// Metrics of a step in one cycle.
@@ -69,23 +66,23 @@ pub(crate) struct StepOutcome {
 pub struct StepReport {
     /// Name of the step.
     pub step: &'static str,
-    /// Chunks that it ran.
+    /// Number of chunks.
     pub chunks: u64,
-    /// Time that its chunks took, in seconds.
+    /// Duration of the chunks, in seconds.
     pub duration_sec: f64,
-    /// Its counts by name.
+    /// Counts, summed over the chunks.
     pub counts: StepCounts,
 }
 
 impl Step {
-    /// In the order of the cycle.
+    /// All steps, in the order of the cycle.
     pub(crate) const ALL: [Step; 7] =
         [Step::Reindex, Step::Drain, Step::Associate, Step::Induce, Step::Decay, Step::Optimize, Step::Precache];
 
-    /// Those of a cycle that finds the index as it is to be.
-    pub(crate) const USUAL: &'static [Step] = Step::ALL.split_at(1).1;
+    /// The steps of a cycle that need not rebuild the index.
+    pub(crate) const WITHOUT_REINDEX: &'static [Step] = Step::ALL.split_at(1).1;
 
-    /// Its name in events.
+    /// Returns the step's name in events, reports and the journal.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Step::Reindex => "reindex",
@@ -98,8 +95,8 @@ impl Step {
         }
     }
 
-    /// The key of its cursor in the table `meta`.
-    pub(crate) fn cursor(self) -> &'static str {
+    /// Returns the key of the step's cursor in the table `meta`.
+    pub(crate) fn cursor_key(self) -> &'static str {
         match self {
             Step::Reindex => fulltext::REBUILD_CURSOR,
             Step::Drain => "step_drain",
@@ -113,18 +110,18 @@ impl Step {
 }
 
 impl StepCounts {
-    /// No counts but these.
+    /// Creates counts from names and values.
     pub(crate) fn from<const N: usize>(counts: [(&'static str, u64); N]) -> StepCounts {
         StepCounts(counts.into())
     }
 
-    /// All of them.
+    /// Returns all counts by name.
     pub fn by_name(&self) -> &BTreeMap<&'static str, u64> {
         &self.0
     }
 
-    /// One of them.
-    pub(crate) fn of(&self, name: &str) -> u64 {
+    /// Returns the count of this name; 0 if there is none.
+    pub(crate) fn get(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or(0)
     }
 
@@ -135,25 +132,37 @@ impl StepCounts {
     }
 }
 
+impl StepOutcome {
+    /// Creates the outcome of a chunk that read no files.
+    pub(crate) fn new<const N: usize>(
+        cursor: Option<i64>,
+        progress: Progress,
+        counts: [(&'static str, u64); N],
+    ) -> StepOutcome {
+        StepOutcome { cursor, progress, counts: StepCounts::from(counts), files: Vec::new() }
+    }
+}
+
 impl StepReport {
     /// Returns the report of a step that has run no chunk.
-    pub fn nothing(step: &'static str) -> StepReport {
+    pub fn empty(step: &'static str) -> StepReport {
         StepReport { step, chunks: 0, duration_sec: 0.0, counts: StepCounts::default() }
     }
 
-    /// Adds a chunk.
-    pub(crate) fn add(&mut self, chunk: &StepOutcome, time: Duration) {
+    /// Adds a chunk that took `duration`.
+    pub(crate) fn add(&mut self, chunk: &StepOutcome, duration: Duration) {
         self.chunks += 1;
-        self.duration_sec += time.as_secs_f64();
+        self.duration_sec += duration.as_secs_f64();
         self.counts.add(&chunk.counts);
     }
 }
 
 impl From<DrainReport> for StepOutcome {
-    fn from(drained: DrainReport) -> StepOutcome {
-        let DrainReport { inserted, reinforced, skipped, refused, next, told } = drained;
+    /// A file that is not ready yet does not keep the step from completing: the next cycle reads it.
+    fn from(report: DrainReport) -> StepOutcome {
+        let DrainReport { inserted, reinforced, skipped, refused, next, files } = report;
         let progress = if next == NextRun::Now { Progress::More } else { Progress::Done };
         let counts = [("inserted", inserted), ("reinforced", reinforced), ("skipped", skipped), ("refused", refused)];
-        StepOutcome { cursor: None, progress, counts: StepCounts::from(counts), told }
+        StepOutcome { files, ..StepOutcome::new(None, progress, counts) }
     }
 }

@@ -1,10 +1,10 @@
-//! Words by numbers, for a pass over many texts: each form of a word is stemmed once and each term's records
-//! are counted once, however often they are met.
+//! A cache of terms for a pass over many texts: each form of a word is stemmed once and each term's records are counted
+//! once, however often they occur.
 //!
-//! It is a cache and nothing of it is kept. What it knows of the index is as old as its entry, and a word that a
-//! newer record has is looked up again when that record is met ([`TermCache::newest`]).
+//! Nothing of it is stored. An entry's record count is as old as the entry, and is read again when a record that is
+//! newer than the entry has the term ([`TermCache::newest_record`]).
 //!
-//! What its caller keeps: numbers hold until [`TermCache::make_room`].
+//! Caller's contract: term numbers are valid until [`TermCache::limit_memory`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,137 +15,140 @@ use rusqlite::Connection;
 use crate::memory::store::fulltext;
 use crate::memory::text::tokenizer::{self, TokenKind};
 
-/// Forms of words that are known at a time. Picked: with their terms 8 MiB at the most, and more than a hundred
-/// thousand records have of any language.
-const FORMS: usize = 1 << 17;
+/// Forms of words in the cache, at most. Picked: they take 8 MiB with their terms, and are more forms than a hundred
+/// thousand records have in any language.
+const MAX_FORMS: usize = 1 << 17;
 
-/// Bytes of terms that are known at a time. Half of what [`FORMS`] of common length take.
-const TERM_BYTES: usize = 1 << 20;
+/// Bytes of terms in the cache, at most. Half of what [`MAX_FORMS`] of common length take.
+const MAX_TERM_BYTES: usize = 1 << 20;
 
-/// Nobody has counted yet.
-const UNKNOWN: u16 = u16::MAX;
+/// The records of the term have not been counted yet.
+const UNKNOWN_COUNT: u16 = u16::MAX;
 
-/// What a form of a word is to a text that has it.
+/// Whether a form of a word can be a subject of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sense {
+enum TermClass {
     /// A subject.
-    Telling,
-    /// Too short for a subject, or only the beginning of a word.
-    Slight,
-    /// A stop word: a subject only where a text has no other words.
+    Subject,
+    /// Too short for a subject, or only a part of a word.
+    Minor,
+    /// A stop word: a subject only of a text that has no other words.
     Stop,
 }
 
-/// Words that were met.
+/// Terms by number.
 #[derive(Debug, Default)]
 pub(crate) struct TermCache {
-    /// By the hash of a folded word and its kind: the number of its term. Two forms in 2^64 that are taken for
-    /// each other are no matter for what is learned of many.
-    forms: HashMap<u64, (u32, Sense), RandomState>,
-    /// By the hash of a term: its number.
+    /// The number of a form's term, by the hash of the folded word and its kind. Collisions of the 64-bit hash are
+    /// accepted: the figures that are learned are approximate.
+    forms: HashMap<u64, (u32, TermClass), RandomState>,
+    /// The number of a term, by the term's hash.
     numbers: HashMap<u64, u32>,
-    /// By number.
-    terms: Vec<Term>,
-    /// Their letters, one after the other.
-    letters: String,
-    /// A text's numbers, for the next text.
-    telling: Vec<u32>,
+    /// The terms by number.
+    terms: Vec<CachedTerm>,
+    /// The texts of the terms, concatenated.
+    term_text: String,
+    /// Buffers of [`TermCache::subjects`], kept for the next text.
+    subjects: Vec<u32>,
     stops: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Term {
-    /// The last record that has it.
+struct CachedTerm {
+    /// The newest record that has the term.
     newest: i64,
-    /// Its first byte.
-    at: u32,
-    /// The text that had it last.
+    /// Offset of the term in `term_text`.
+    start: u32,
+    /// Number of the last text that has the term.
     text: u32,
-    /// How many records have it, up to the most that are counted, or [`UNKNOWN`].
-    count: u16,
+    /// Number of records that have the term, up to the limit of the count, or [`UNKNOWN_COUNT`].
+    records: u16,
+    /// Length of the term.
     bytes: u8,
 }
 
 impl TermCache {
-    /// Forgets everything where it has become too much.
-    pub(crate) fn make_room(&mut self) {
-        if self.forms.len() >= FORMS || self.letters.len() >= TERM_BYTES {
+    /// Empties the cache if it has reached its limits.
+    pub(crate) fn limit_memory(&mut self) {
+        if self.forms.len() >= MAX_FORMS || self.term_text.len() >= MAX_TERM_BYTES {
             *self = TermCache::default();
         }
     }
 
-    /// How many words it knows.
+    /// Returns the number of terms.
     pub(crate) fn len(&self) -> usize {
         self.terms.len()
     }
 
-    /// The term of this number.
+    /// Returns the term of this number; an empty string if there is none.
     pub(crate) fn term(&self, number: u32) -> &str {
-        self.terms.get(number as usize).map_or("", |term| &self.letters[term.at as usize..][..usize::from(term.bytes)])
+        let text = |term: &CachedTerm| &self.term_text[term.start as usize..][..usize::from(term.bytes)];
+        self.terms.get(number as usize).map_or("", text)
     }
 
-    /// The subjects of a text: its telling terms of at least `shortest` bytes, each once and in its order; stop
-    /// words where there is nothing else (those of [`tokenizer::query_terms`] that are looked for whole). Each text has a
-    /// number of its own.
+    /// Returns the numbers of a text's subjects: its terms of at least `shortest` bytes, each once and in the text's
+    /// order. Stop words are included only if the text has no other words. These are the terms of
+    /// [`tokenizer::query_terms`] that are matched exactly. `number` must be another one for each text.
     pub(crate) fn subjects(&mut self, text: &str, number: u32, shortest: usize) -> &[u32] {
-        let (mut telling, mut stops) = (std::mem::take(&mut self.telling), std::mem::take(&mut self.stops));
-        telling.clear();
+        let (mut subjects, mut stops) = (std::mem::take(&mut self.subjects), std::mem::take(&mut self.stops));
+        subjects.clear();
         stops.clear();
-        let mut is_telling = false;
+        let mut has_words = false;
         tokenizer::for_each_token(text, |mut token| {
             if token.kind == TokenKind::Last {
                 return;
             }
-            let (at, sense) = self.number(&mut token, shortest);
+            let (at, class) = self.number(&mut token, shortest);
             let Some(term) = self.terms.get_mut(at as usize).filter(|term| term.text != number) else { return };
             term.text = number;
             let is_long = usize::from(term.bytes) >= shortest;
-            match sense {
-                Sense::Stop if is_long => stops.push(at),
-                Sense::Stop => {}
-                Sense::Telling | Sense::Slight => is_telling = true,
+            match class {
+                TermClass::Stop if is_long => stops.push(at),
+                TermClass::Stop => {}
+                TermClass::Subject | TermClass::Minor => has_words = true,
             }
-            if sense == Sense::Telling {
-                telling.push(at);
+            if class == TermClass::Subject {
+                subjects.push(at);
             }
         });
-        if !is_telling {
-            telling.extend_from_slice(&stops);
+        if !has_words {
+            subjects.extend_from_slice(&stops);
         }
-        (self.telling, self.stops) = (telling, stops);
-        &self.telling
+        (self.subjects, self.stops) = (subjects, stops);
+        &self.subjects
     }
 
-    fn number(&mut self, token: &mut tokenizer::Token<'_>, shortest: usize) -> (u32, Sense) {
+    fn number(&mut self, token: &mut tokenizer::Token<'_>, shortest: usize) -> (u32, TermClass) {
         let form = self.forms.hasher().hash_one((token.word, token.kind == TokenKind::Lone));
         if let Some(&known) = self.forms.get(&form) {
             return known;
         }
-        let sense = match token.kind {
-            _ if tokenizer::is_stop_word(token.word) => Sense::Stop,
-            TokenKind::Lone => Sense::Slight,
-            _ => Sense::Telling,
+        let class = match token.kind {
+            _ if tokenizer::is_stop_word(token.word) => TermClass::Stop,
+            TokenKind::Lone => TermClass::Minor,
+            _ => TermClass::Subject,
         };
         let term = token.term();
-        let sense = if sense == Sense::Telling && term.len() < shortest { Sense::Slight } else { sense };
+        let class = if class == TermClass::Subject && term.len() < shortest { TermClass::Minor } else { class };
         let number = match self.numbers.entry(self.forms.hasher().hash_one(term)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(free) => {
-                let at = self.letters.len() as u32;
-                self.letters.push_str(term);
-                self.terms.push(Term { newest: 0, at, text: 0, count: UNKNOWN, bytes: term.len() as u8 });
+                let start = self.term_text.len() as u32;
+                self.term_text.push_str(term);
+                let bytes = term.len() as u8;
+                self.terms.push(CachedTerm { newest: 0, start, text: 0, records: UNKNOWN_COUNT, bytes });
                 *free.insert(self.terms.len() as u32 - 1)
             }
         };
-        self.forms.insert(form, (number, sense));
-        (number, sense)
+        self.forms.insert(form, (number, class));
+        (number, class)
     }
 
-    /// The last record with a term that the record at `seq` has; at `most` + 1 records the counting ends.
+    /// Returns the newest record that has a term, which the record at `seq` has. At most `most` + 1 records are counted.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn newest(
+    /// Any error of SQLite.
+    pub(crate) fn newest_record(
         &mut self,
         connection: &Connection,
         number: u32,
@@ -153,31 +156,37 @@ impl TermCache {
         most: u16,
     ) -> Result<i64, rusqlite::Error> {
         match self.terms.get(number as usize) {
-            Some(term) if term.count != UNKNOWN && term.newest >= seq => Ok(term.newest),
-            _ => Ok(self.find(connection, number, most)?.1),
+            Some(term) if term.records != UNKNOWN_COUNT && term.newest >= seq => Ok(term.newest),
+            _ => Ok(self.read_records(connection, number, most)?.1),
         }
     }
 
-    /// How many records have a term, up to `most` + 1.
+    /// Returns the number of records that have a term, up to `most` + 1.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn count(&mut self, connection: &Connection, number: u32, most: u16) -> Result<u16, rusqlite::Error> {
+    /// Any error of SQLite.
+    pub(crate) fn record_count(
+        &mut self,
+        connection: &Connection,
+        number: u32,
+        most: u16,
+    ) -> Result<u16, rusqlite::Error> {
         match self.terms.get(number as usize) {
-            Some(term) if term.count != UNKNOWN => Ok(term.count),
-            _ => Ok(self.find(connection, number, most)?.0),
+            Some(term) if term.records != UNKNOWN_COUNT => Ok(term.records),
+            _ => Ok(self.read_records(connection, number, most)?.0),
         }
     }
 
-    fn find(&mut self, connection: &Connection, number: u32, most: u16) -> Result<(u16, i64), rusqlite::Error> {
-        let (count, newest) = {
+    /// Reads the number of records that have a term, up to `most` + 1, and the newest of them.
+    fn read_records(&mut self, connection: &Connection, number: u32, most: u16) -> Result<(u16, i64), rusqlite::Error> {
+        let (records, newest) = {
             let holders = fulltext::newest_with_term(connection, self.term(number), i64::MAX, i64::from(most) + 1)?;
             (holders.len() as u16, holders.first().copied().unwrap_or(0))
         };
         if let Some(term) = self.terms.get_mut(number as usize) {
-            (term.count, term.newest) = (count, newest);
+            (term.records, term.newest) = (records, newest);
         }
-        Ok((count, newest))
+        Ok((records, newest))
     }
 }
 
@@ -187,8 +196,8 @@ mod tests {
     use crate::memory::text::tokenizer::MatchMode;
 
     #[test]
-    fn subjects_are_the_words_that_are_asked_for_whole() {
-        let mut lexicon = TermCache::default();
+    fn subjects_are_the_query_terms_that_are_matched_exactly() {
+        let mut cache = TermCache::default();
         for (number, text) in [
             "The baker's baking bakes bread, and being is to be",
             "is it the same that we are",
@@ -204,22 +213,22 @@ mod tests {
             let mut want = tokenizer::query_terms(text);
             want.retain(|asked| asked.look == MatchMode::Exact && asked.term.len() >= 3);
             let want: Vec<String> = want.into_iter().map(|asked| asked.term).collect();
-            let got = lexicon.subjects(text, number as u32 + 1, 3).to_vec();
-            let got: Vec<&str> = got.into_iter().map(|number| lexicon.term(number)).collect();
+            let got = cache.subjects(text, number as u32 + 1, 3).to_vec();
+            let got: Vec<&str> = got.into_iter().map(|number| cache.term(number)).collect();
             assert_eq!(got, want, "{text}");
         }
     }
 
     #[test]
-    fn it_does_not_grow_for_ever() {
-        let mut lexicon = TermCache::default();
+    fn the_cache_stays_within_its_limits() {
+        let mut cache = TermCache::default();
         let mut most = 0;
         for n in 0..20_000_u32 {
-            lexicon.make_room();
+            cache.limit_memory();
             let text: String = (0..12).map(|word| format!("hash{n}of{word}words ")).collect();
-            assert_eq!(lexicon.subjects(&text, n + 1, 3).len(), 12);
-            most = most.max(lexicon.forms.len());
+            assert_eq!(cache.subjects(&text, n + 1, 3).len(), 12);
+            most = most.max(cache.forms.len());
         }
-        assert!(most <= FORMS + 12 && lexicon.len() < 20_000 * 12, "{most}");
+        assert!(most <= MAX_FORMS + 12 && cache.len() < 20_000 * 12, "{most}");
     }
 }

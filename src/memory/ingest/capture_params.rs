@@ -1,4 +1,4 @@
-//! Reads the params of a capture (`memory_capture`, a line of a spool file, an imported row) into a draft.
+//! Parses the params of a capture (of `memory_capture`, a line of a spool file or an imported row) into a draft.
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
@@ -6,13 +6,13 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
 use crate::memory::store::new_record::Draft;
 
-/// Characters that a text needs, white space at its ends not counted.
-const LEAST_CHARS: usize = 12;
+/// Length of the shortest text that is stored, in characters without white space at its ends.
+const MIN_TEXT_CHARS: usize = 12;
 
-/// Most pieces of one turn. Picked: 64 GiB of text.
-const MOST_PARTS: i64 = 1 << 20;
+/// Most parts of one turn. Picked: 64 GiB of text.
+const MAX_PARTS: i64 = 1 << 20;
 
-/// What holds of a text where nothing is said about it.
+/// The values of params that are not given.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CaptureDefaults<'a> {
     pub(crate) session: &'a str,
@@ -20,42 +20,43 @@ pub(crate) struct CaptureDefaults<'a> {
     pub(crate) ts: UnixMicros,
 }
 
-/// A text with what is said about it.
+/// The params of a capture, checked.
 pub(crate) enum ParsedCapture {
-    /// It can be a record, but that it may be too long for one.
-    Enough(Draft),
-    /// It is too short to be kept.
+    /// The text can be stored. It may be too long for one record.
+    Accepted(Draft),
+    /// The text is too short to be stored.
     TooShort,
-    /// Its tier is none.
+    /// There is no tier of this name.
     UnknownTier(String),
 }
 
 /// Reads the params of `memory_capture`.
 ///
 /// # Errors
-/// -32602 that names the param.
-pub(crate) fn said(params: &Params<'_>, about: &CaptureDefaults<'_>) -> Result<ParsedCapture, CallError> {
+/// -32602 if a param is missing, of a wrong type, out of range or too long; the message names the param. A text of any
+/// length is accepted.
+pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>) -> Result<ParsedCapture, CallError> {
     let text = params.string("text")?;
     let cue = bounded_string(params, "cue", "", TEXT_BYTES)?;
-    let session = bounded_string(params, "session_id", about.session, SESSION_BYTES)?;
-    let project = bounded_string(params, "project", about.project, PROJECT_BYTES)?;
+    let session = bounded_string(params, "session_id", defaults.session, SESSION_BYTES)?;
+    let project = bounded_string(params, "project", defaults.project, PROJECT_BYTES)?;
     let tier_name = params.string_or("tier", "episodic")?;
     let role = Role::named(&params.string_or("role", "user")?)
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
-    let ts = said_at(params)?.unwrap_or(about.ts);
-    let part = part(params)?;
-    if text.trim().chars().nth(LEAST_CHARS - 1).is_none() {
+    let ts = parse_ts(params)?.unwrap_or(defaults.ts);
+    let part = parse_part(params)?;
+    if text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_none() {
         return Ok(ParsedCapture::TooShort);
     }
     let Some(tier) = Tier::named(&tier_name) else { return Ok(ParsedCapture::UnknownTier(tier_name.into_owned())) };
-    Ok(ParsedCapture::Enough(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
+    Ok(ParsedCapture::Accepted(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
 }
 
-/// When it was said, if that is given.
+/// Reads the param `ts`, the time at which the text was said; `None` if it is not given.
 ///
 /// # Errors
-/// -32602 where it is no time, or not one that something was said at.
-pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<UnixMicros>, CallError> {
+/// -32602 if it is not a time, or not in the years 1900 to 2199.
+pub(crate) fn parse_ts(params: &Params<'_>) -> Result<Option<UnixMicros>, CallError> {
     let ts = params::time(params, "ts", DateBound::Start)?;
     match ts {
         Some(ts) if !ts.is_plausible() => Err(CallError::invalid("ts", "a time from 1900 to 2199")),
@@ -63,13 +64,13 @@ pub(crate) fn said_at(params: &Params<'_>) -> Result<Option<UnixMicros>, CallErr
     }
 }
 
-/// Which piece of a longer turn, of how many.
+/// Reads the params `part` and `parts`: which part of a longer turn the text is, from 1, and of how many.
 ///
 /// # Errors
-/// -32602 where one of the two is missing or out of range.
-pub(crate) fn part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
-    let parts = params.integer_opt("parts", 1..=MOST_PARTS)?;
-    let part = params.integer_opt("part", 1..=parts.unwrap_or(MOST_PARTS))?;
+/// -32602 if only one of the two is given, or if one is out of range.
+pub(crate) fn parse_part(params: &Params<'_>) -> Result<Option<(i64, i64)>, CallError> {
+    let parts = params.integer_opt("parts", 1..=MAX_PARTS)?;
+    let part = params.integer_opt("part", 1..=parts.unwrap_or(MAX_PARTS))?;
     match (part, parts) {
         (Some(part), Some(parts)) => Ok(Some((part, parts))),
         (None, None) => Ok(None),

@@ -1,13 +1,13 @@
-//! Deferred captures into the store, exactly once, whatever is killed when: one small batch.
+//! Stores deferred captures exactly once, even if the process is killed at any point: one batch.
 //!
-//! How far a file is taken in stands in the store and is written in the transaction of its records, so a
-//! batch that is done again begins behind what is there, even where that has been contradicted since. A
-//! file goes, or is given up on, only in a transaction after that of its last line. Nothing is taken that
-//! may still be being written: a line without its end waits until nobody has touched the file for a while.
-//! A line that is no capture costs nobody but itself: the others are taken, and the file stays, given up
-//! on, with an event that says which line it is kept for.
+//! The position up to which a file is stored is kept in the store and is written in the transaction of the file's
+//! records. A batch that is run again therefore continues after those records, even if they have been contradicted
+//! since. A file is removed or given up on only in a transaction after that of its last line. A last line without a line
+//! feed may still be in writing: it is not read until the file has not been written to for a while. A line that is not a
+//! capture does not affect the others: they are stored, and the file is kept as given up on, with an event that names
+//! the line.
 //!
-//! What its caller keeps: it runs on the writer, and is called again while there is more.
+//! Caller's contract: a batch runs on the writer, and another one is run while [`DrainReport::next`] is [`NextRun::Now`].
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,7 +20,8 @@ use serde_json::json;
 
 use crate::dispatch::CallError;
 use crate::memory::ingest::capture_params::ParsedCapture;
-use crate::memory::ingest::spool::{self, Folder, PendingFile};
+use crate::memory::ingest::drain_report::{DrainReport, FileOutcome, NextRun};
+use crate::memory::ingest::spool::{self, PendingFile, SpoolFolder};
 use crate::memory::ingest::spool_file::{self, FilePosition, HeaderRead, LineCounts, LineRead, SpoolReader};
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::model::time::UnixMicros;
@@ -29,82 +30,20 @@ use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::transcript::pieces::pieces;
 
-/// Most texts in a batch: their terms are in memory until the commit.
-const TEXTS: usize = 256;
+/// Most texts of a batch: their terms are in memory until the commit.
+const BATCH_TEXTS: usize = 256;
 
-/// A file is finished once nobody has written to it for this long.
+/// A file is complete once it has not been written to for this long.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
-/// What cannot be read, renamed or removed is tried again after this long.
+/// A file or folder that cannot be read, renamed or removed is tried again after this long.
 const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// What a batch did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DrainReport {
-    /// Texts that are new in the store.
-    pub inserted: u64,
-    /// Texts that were there already.
-    pub reinforced: u64,
-    /// Texts that are too short to be kept.
-    pub skipped: u64,
-    /// Lines that are no captures.
-    pub refused: u64,
-    /// What is to be done next.
-    pub next: NextRun,
-    /// What became of files, to be told.
-    pub told: Vec<FileOutcome>,
-}
-
-/// When there is more to be done.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum NextRun {
-    /// Nothing is left that will be ready by itself.
-    #[default]
-    Nothing,
-    /// At once.
-    Now,
-    /// At this time, in microseconds since 1970 in UTC.
-    At(i64),
-}
-
-/// What became of a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileOutcome {
-    /// All of it is in the store, and it is gone.
-    Finished {
-        /// Its name.
-        file: String,
-        /// Texts of it that were new.
-        inserted: u64,
-        /// Texts of it that were there already.
-        reinforced: u64,
-        /// Texts of it that were too short.
-        skipped: u64,
-    },
-    /// It could not be read and is tried again.
-    SetAside {
-        /// Its name until now.
-        file: String,
-        /// How often it has failed.
-        attempt: u32,
-        /// When it is tried again, in microseconds since 1970 in UTC.
-        retry_us: i64,
-        /// Why.
-        reason: String,
-    },
-    /// It stays, for somebody to look at.
-    GivenUp {
-        /// Its name now.
-        file: String,
-        /// Why.
-        reason: String,
-    },
-}
-
-/// Takes in what waits in the `store`'s folder, until `deadline`.
+/// Stores deferred captures of the folder in `store`, until `deadline`.
 ///
 /// # Errors
-/// The database's; nothing was taken then. What is wrong with a file is no error.
+/// -32001 if the store cannot be read or written, or if the position of a file cannot be saved. Nothing of the batch was
+/// stored then. A file that cannot be read is no error but a [`FileOutcome`].
 pub(crate) fn chunk(
     transaction: &mut WriteTransaction<'_>,
     store: &Path,
@@ -114,283 +53,292 @@ pub(crate) fn chunk(
     if !transaction.claim_drain() {
         return Ok(DrainReport { next: NextRun::Now, ..DrainReport::default() });
     }
-    let mut batch = Batch { now, deadline, texts: 0, folder_changed: false, done: DrainReport::default() };
-    let found = match spool::look(store, now) {
-        Ok(found) => found,
+    let mut batch = Batch { now, deadline, texts: 0, folder_changed: false, report: DrainReport::default() };
+    let folder = match spool::read_folder(store, now) {
+        Ok(folder) => folder,
         Err(error) => {
             log::warn!("{} cannot be read: {error}", store.join(spool::FOLDER).display());
-            batch.done.next = NextRun::At((now + RETRY_AFTER).0);
-            return Ok(batch.done);
+            batch.report.next = NextRun::At((now + RETRY_AFTER).0);
+            return Ok(batch.report);
         }
     };
-    forget_gone(transaction.connection, &found)?;
-    batch.done.next = found.next.map_or(NextRun::Nothing, |next| NextRun::At(next.0));
-    for (at, file) in found.now.iter().enumerate() {
-        // Each batch gets on, however late it is.
-        let next = if at > 0 && batch.is_full() { NextRun::Now } else { batch.file(transaction, file)? };
-        batch.done.next = batch.done.next.sooner(next);
+    forget_removed(transaction.connection, &folder)?;
+    batch.report.next = next_of(&folder);
+    for (at, file) in folder.now.iter().enumerate() {
+        // The first file is read even after the deadline, so that every batch makes progress.
+        let next = if at > 0 && batch.is_full() { NextRun::Now } else { batch.process_file(transaction, file)? };
+        batch.report.next = batch.report.next.earlier(next);
     }
     if batch.folder_changed {
-        // Before the commit, after which nothing remembers what is gone.
+        // Synced before the commit, because the commit drops the positions of the files that were removed.
         let synced = File::open(store.join(spool::FOLDER)).and_then(|folder| folder.sync_all());
         synced.unwrap_or_else(|error| log::warn!("{} cannot be synced: {error}", spool::FOLDER));
     }
-    Ok(batch.done)
+    Ok(batch.report)
 }
 
-/// When there will be something to do, where there is nothing now. Without the writer.
-pub(crate) fn idle(store: &Path, now: UnixMicros) -> Option<NextRun> {
-    // An error is said where it is met again.
-    let found = spool::look(store, now).ok().filter(|found| found.now.is_empty())?;
-    Some(found.next.map_or(NextRun::Nothing, |next| NextRun::At(next.0)))
+/// Returns when the next batch is due if no file is ready now; `None` if a batch is needed. Does not use the store.
+pub(crate) fn next_if_idle(store: &Path, now: UnixMicros) -> Option<NextRun> {
+    // If the folder cannot be read, the batch logs the error.
+    spool::read_folder(store, now).ok().filter(|folder| folder.now.is_empty()).map(|folder| next_of(&folder))
 }
 
-/// Drops what is remembered of files that are gone.
-fn forget_gone(connection: &Connection, found: &Folder) -> Result<(), rusqlite::Error> {
+/// Returns when the next file that is not ready becomes ready.
+fn next_of(folder: &SpoolFolder) -> NextRun {
+    folder.next.map_or(NextRun::Nothing, |next| NextRun::At(next.0))
+}
+
+/// Drops the positions of files that are no longer in the folder.
+fn forget_removed(connection: &Connection, folder: &SpoolFolder) -> Result<(), rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT name FROM spool")?;
     let names: Vec<String> = read.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     names
         .into_iter()
-        .filter(|name| !found.names.contains(name))
+        .filter(|name| !folder.names.contains(name))
         .try_for_each(|name| spool_file::forget(connection, &name))
 }
 
-/// As a step of the cycle: what is not ready yet is the next cycle's.
-impl NextRun {
-    fn sooner(self, other: NextRun) -> NextRun {
-        match (self, other) {
-            (NextRun::Now, _) | (_, NextRun::Now) => NextRun::Now,
-            (NextRun::Nothing, one) | (one, NextRun::Nothing) => one,
-            (NextRun::At(one), NextRun::At(other)) => NextRun::At(one.min(other)),
-        }
-    }
-}
-
+/// A batch in progress.
 struct Batch {
     now: UnixMicros,
     deadline: Instant,
+    /// Number of texts that were stored.
     texts: usize,
+    /// A file was removed or renamed.
     folder_changed: bool,
-    done: DrainReport,
+    report: DrainReport,
 }
 
 impl Batch {
     fn is_full(&self) -> bool {
-        self.texts >= TEXTS || Instant::now() >= self.deadline
+        self.texts >= BATCH_TEXTS || Instant::now() >= self.deadline
     }
 
-    /// Does what is to be done with a file next.
-    fn file(&mut self, transaction: &mut WriteTransaction<'_>, about: &PendingFile) -> Result<NextRun, CallError> {
-        let connection = transaction.connection;
-        if let Some(reason) = spool_file::given_up(connection, &about.name.base)? {
-            return self.put_away(connection, about, reason);
-        }
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = match OpenOptions::new().read(true).custom_flags(flags).open(&about.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(NextRun::Nothing),
-            Err(error) => return self.fail(connection, about, &FilePosition::default(), &error.to_string()),
-        };
-        let known = spool_file::load(connection, &about.name.base, &file)?;
-        let before = known.clone().unwrap_or_default();
-        let mut reading = SpoolReader::new(&file, self.now);
-        let ended = match self.lines(transaction, &mut reading, known, about)? {
-            Ok(ended) => ended,
-            Err(error) => ReadEnd::Failed(error.to_string()),
-        };
-        let place = &reading.place;
-        self.count(place.state.counts.since(before.state.counts));
-        let has_moved = *place != before && place.is_begun();
-        if has_moved && let Err(error) = spool_file::save(connection, &about.name.base, &file, place)? {
-            // Without that place the lines would be taken again: nothing of this batch is.
-            return Err(CallError::failed(format!("{} cannot be read: {error}", about.path.display())));
-        }
-        match ended {
-            ReadEnd::Left => Ok(NextRun::Nothing),
-            ReadEnd::Failed(reason) => self.fail(connection, about, place, &reason),
-            ReadEnd::Unfinished(at) => Ok(NextRun::At(at.0)),
-            ReadEnd::Full => Ok(NextRun::Now),
-            // Its lines are to be on disk before it goes.
-            ReadEnd::AtEnd(_) if has_moved => Ok(NextRun::Now),
-            ReadEnd::AtEnd(written) if written + SETTLED_AFTER > self.now => {
-                Ok(NextRun::At((written + SETTLED_AFTER).0))
-            }
-            ReadEnd::AtEnd(_) => self.finish(connection, about, place),
-        }
-    }
-
-    /// Takes the lines that come. The outer error is the database's, the inner one the file's.
-    fn lines(
+    /// Reads and stores lines of a file, or removes or renames it if all of its lines are stored. Returns when the file
+    /// must be processed again.
+    fn process_file(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
-        reading: &mut SpoolReader<'_>,
-        known: Option<FilePosition>,
-        about: &PendingFile,
-    ) -> Result<io::Result<ReadEnd>, CallError> {
-        let begun = match known {
-            Some(place) => reading.resume(place).map(|()| HeaderRead::Captures),
-            None => reading.begin(about),
+        pending: &PendingFile,
+    ) -> Result<NextRun, CallError> {
+        let connection = transaction.connection;
+        if let Some(reason) = spool_file::given_up(connection, &pending.name.base)? {
+            return self.rename_given_up(connection, pending, reason);
+        }
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(&pending.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(NextRun::Nothing),
+            Err(error) => return self.set_aside(connection, pending, &FilePosition::default(), &error.to_string()),
         };
-        match begun {
-            Ok(HeaderRead::Captures | HeaderRead::Nothing) => {}
-            Ok(HeaderRead::Newer) => return Ok(Ok(ReadEnd::Left)),
-            Ok(HeaderRead::Unfinished) => return Ok(reading.abandoned_at().map(ReadEnd::Unfinished)),
-            Ok(HeaderRead::Bad(reason)) => return Ok(Ok(ReadEnd::Failed(reason))),
+        let known = spool_file::load(connection, &pending.name.base, &file)?;
+        let before = known.clone().unwrap_or_default();
+        let mut reader = SpoolReader::new(&file, self.now);
+        let end = match self.store_lines(transaction, &mut reader, known, pending)? {
+            Ok(end) => end,
+            Err(error) => ReadEnd::Failed(error.to_string()),
+        };
+        let position = &reader.position;
+        self.count(position.state.counts.since(before.state.counts));
+        let has_moved = *position != before && position.is_begun();
+        if has_moved && let Err(error) = spool_file::save(connection, &pending.name.base, &file, position)? {
+            // Without the position the lines would be stored a second time, so the whole batch fails.
+            return Err(CallError::failed(format!("{} cannot be read: {error}", pending.path.display())));
+        }
+        match end {
+            ReadEnd::NewerVersion => Ok(NextRun::Nothing),
+            ReadEnd::Failed(reason) => self.set_aside(connection, pending, position, &reason),
+            ReadEnd::Unfinished(at) => Ok(NextRun::At(at.0)),
+            ReadEnd::BatchFull => Ok(NextRun::Now),
+            // The lines must be committed before the file is removed.
+            ReadEnd::EndOfFile(_) if has_moved => Ok(NextRun::Now),
+            ReadEnd::EndOfFile(written) if written + SETTLED_AFTER > self.now => {
+                Ok(NextRun::At((written + SETTLED_AFTER).0))
+            }
+            ReadEnd::EndOfFile(_) => self.finish(connection, pending, position),
+        }
+    }
+
+    /// Reads and stores lines until the end of the file, or until the batch is full. The outer error is the store's,
+    /// the inner one is the file's.
+    fn store_lines(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        reader: &mut SpoolReader<'_>,
+        known: Option<FilePosition>,
+        pending: &PendingFile,
+    ) -> Result<io::Result<ReadEnd>, CallError> {
+        let header = match known {
+            Some(position) => reader.resume(position).map(|()| HeaderRead::Captures),
+            None => reader.read_header(pending),
+        };
+        match header {
+            Ok(HeaderRead::Captures | HeaderRead::Empty) => {}
+            Ok(HeaderRead::NewerVersion) => return Ok(Ok(ReadEnd::NewerVersion)),
+            Ok(HeaderRead::Unfinished) => return Ok(reader.abandoned_at().map(ReadEnd::Unfinished)),
+            Ok(HeaderRead::Invalid(reason)) => return Ok(Ok(ReadEnd::Failed(reason))),
             Err(error) => return Ok(Err(error)),
         }
         loop {
-            match reading.line() {
-                Ok(LineRead::End) => return Ok(reading.written_until().map(ReadEnd::AtEnd)),
-                Ok(LineRead::Unfinished) => return Ok(reading.abandoned_at().map(ReadEnd::Unfinished)),
-                Ok(LineRead::Passed) => {}
-                Ok(LineRead::Whole(line)) => self.line(transaction, reading, &line)?,
+            match reader.next_line() {
+                Ok(LineRead::EndOfFile) => return Ok(reader.last_write().map(ReadEnd::EndOfFile)),
+                Ok(LineRead::Unfinished) => return Ok(reader.abandoned_at().map(ReadEnd::Unfinished)),
+                Ok(LineRead::Skipped) => {}
+                Ok(LineRead::Line(line)) => self.store_line(transaction, reader, &line)?,
                 Err(error) => return Ok(Err(error)),
             }
             if self.is_full() {
-                return Ok(Ok(ReadEnd::Full));
+                return Ok(Ok(ReadEnd::BatchFull));
             }
         }
     }
 
-    /// Takes a line, or as many parts of it as there is time for.
-    fn line(
+    /// Stores the text of a line. A text that is too long for one record is stored in parts, of which the batch stores
+    /// as many as it has time for.
+    fn store_line(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
-        reading: &mut SpoolReader<'_>,
+        reader: &mut SpoolReader<'_>,
         line: &[u8],
     ) -> Result<(), CallError> {
-        let said = reading.said(line);
-        let place = &mut reading.place;
-        match said {
+        let capture = reader.parse_line(line);
+        let position = &mut reader.position;
+        match capture {
             Ok(None) => {}
-            Ok(Some(ParsedCapture::Enough(mut draft))) => {
+            Ok(Some(ParsedCapture::Accepted(mut draft))) => {
                 let text = mem::take(&mut draft.text);
                 let parts = pieces(&text, TEXT_BYTES);
-                while let Some(text) = parts.get(place.state.part) {
-                    let part = (parts.len() > 1).then_some((place.state.part as i64 + 1, parts.len() as i64));
+                while let Some(text) = parts.get(position.state.part) {
+                    let part = (parts.len() > 1).then_some((position.state.part as i64 + 1, parts.len() as i64));
                     let draft = Draft { text: (*text).to_owned(), part: part.or(draft.part), ..draft.clone() };
                     match NewRecord::prepare(draft).insert_once(transaction)? {
-                        InsertOutcome::New { .. } => place.state.counts.inserted += 1,
-                        InsertOutcome::Known { .. } => place.state.counts.reinforced += 1,
+                        InsertOutcome::New { .. } => position.state.counts.inserted += 1,
+                        InsertOutcome::Known { .. } => position.state.counts.reinforced += 1,
                     }
                     self.texts += 1;
-                    place.state.part += 1;
-                    if place.state.part < parts.len() && self.is_full() {
+                    position.state.part += 1;
+                    if position.state.part < parts.len() && self.is_full() {
                         return Ok(());
                     }
                 }
             }
-            Ok(Some(ParsedCapture::TooShort)) => place.state.counts.skipped += 1,
-            Ok(Some(ParsedCapture::UnknownTier(name))) => place.refuse(&format!("invalid tier '{name}'")),
-            Err(reason) => place.refuse(&reason),
+            Ok(Some(ParsedCapture::TooShort)) => position.state.counts.skipped += 1,
+            Ok(Some(ParsedCapture::UnknownTier(name))) => position.refuse(&format!("invalid tier '{name}'")),
+            Err(reason) => position.refuse(&reason),
         }
-        place.took(line);
+        position.advance(line);
         Ok(())
     }
 
     fn count(&mut self, counts: LineCounts) {
-        self.done.inserted += counts.inserted;
-        self.done.reinforced += counts.reinforced;
-        self.done.skipped += counts.skipped;
-        self.done.refused += counts.refused;
+        self.report.inserted += counts.inserted;
+        self.report.reinforced += counts.reinforced;
+        self.report.skipped += counts.skipped;
+        self.report.refused += counts.refused;
     }
 
-    /// All of it is in the store: it goes, or stays for what is none.
+    /// Removes a file whose lines are all stored. Gives up on it if it has lines that are not captures.
     fn finish(
         &mut self,
         connection: &Connection,
-        about: &PendingFile,
-        place: &FilePosition,
+        pending: &PendingFile,
+        position: &FilePosition,
     ) -> Result<NextRun, CallError> {
-        if let Some(reason) = place.complaint() {
-            return self.give_up(connection, about, place, reason);
+        if let Some(reason) = position.refusal() {
+            return self.give_up(connection, pending, position, reason);
         }
-        if let Err(error) = fs::remove_file(&about.path) {
-            log::warn!("{} is done and cannot be removed: {error}", about.path.display());
+        if let Err(error) = fs::remove_file(&pending.path) {
+            log::warn!("{} is stored and cannot be removed: {error}", pending.path.display());
             return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
-        spool_file::forget(connection, &about.name.base)?;
-        let LineCounts { inserted, reinforced, skipped, .. } = place.state.counts;
-        if place.is_begun() {
-            self.done.told.push(FileOutcome::Finished { file: file_name(&about.path), inserted, reinforced, skipped });
+        spool_file::forget(connection, &pending.name.base)?;
+        let LineCounts { inserted, reinforced, skipped, .. } = position.state.counts;
+        if position.is_begun() {
+            let file = file_name(&pending.path);
+            self.report.files.push(FileOutcome::Finished { file, inserted, reinforced, skipped });
         }
         Ok(NextRun::Nothing)
     }
 
-    /// It could not be read: later again, or never.
-    fn fail(
+    /// Renames a file that cannot be read, so that it is tried again later. Gives up on it after the last attempt.
+    fn set_aside(
         &mut self,
         connection: &Connection,
-        about: &PendingFile,
-        place: &FilePosition,
+        pending: &PendingFile,
+        position: &FilePosition,
         reason: &str,
     ) -> Result<NextRun, CallError> {
-        let Some((name, attempt, retry)) = about.name.failed_again(self.now) else {
-            return self.give_up(connection, about, place, reason.to_owned());
+        let Some((name, attempt, retry)) = pending.name.after_failure(self.now) else {
+            return self.give_up(connection, pending, position, reason.to_owned());
         };
-        let file = file_name(&about.path);
-        if let Err(error) = rename(&about.path, &name) {
-            log::warn!("{file} cannot be taken in ({reason}) and not be set aside: {error}");
+        let file = file_name(&pending.path);
+        if let Err(error) = rename(&pending.path, &name) {
+            log::warn!("{file} cannot be read ({reason}), and cannot be renamed: {error}");
             return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
-        log::warn!("{file} cannot be taken in and is set aside (attempt {attempt}): {reason}");
-        self.done.told.push(FileOutcome::SetAside { file, attempt, retry_us: retry.0, reason: reason.to_owned() });
+        log::warn!("{file} cannot be read (attempt {attempt}), and is tried again later: {reason}");
+        self.report.files.push(FileOutcome::SetAside { file, attempt, retry_us: retry.0, reason: reason.to_owned() });
         Ok(NextRun::At(retry.0))
     }
 
-    /// Says that it stays, once; its name is changed when that is on disk.
+    /// Stores the event that a file is given up on. The next batch renames the file, once that is committed.
     fn give_up(
         &mut self,
         connection: &Connection,
-        about: &PendingFile,
-        place: &FilePosition,
+        pending: &PendingFile,
+        position: &FilePosition,
         reason: String,
     ) -> Result<NextRun, CallError> {
-        let data = json!({"file": file_name(&about.path), "reason": reason, "lines": place.state.counts.refused});
+        let data = json!({"file": file_name(&pending.path), "reason": reason, "lines": position.state.counts.refused});
         let (kind, severity) = ("deferred_capture_failed", Severity::Critical);
         let event = MemoryEvent { kind, severity, domain: None, ts: self.now, data, session: "-", sources: &[] };
         events::add(connection, &event)?;
-        spool_file::give_up(connection, &about.name.base, &reason)?;
+        spool_file::give_up(connection, &pending.name.base, &reason)?;
         Ok(NextRun::Now)
     }
 
-    /// Gives the file the name of one that stays.
-    fn put_away(&mut self, connection: &Connection, about: &PendingFile, reason: String) -> Result<NextRun, CallError> {
-        let name = about.name.given_up(self.now);
-        let file = file_name(&about.path);
-        if let Err(error) = rename(&about.path, &name) {
-            log::warn!("{file} is given up on ({reason}) and cannot be renamed: {error}");
+    /// Renames a file that was given up on.
+    fn rename_given_up(
+        &mut self,
+        connection: &Connection,
+        pending: &PendingFile,
+        reason: String,
+    ) -> Result<NextRun, CallError> {
+        let name = pending.name.after_giving_up(self.now);
+        let file = file_name(&pending.path);
+        if let Err(error) = rename(&pending.path, &name) {
+            log::warn!("{file} is given up on ({reason}), and cannot be renamed: {error}");
             return Ok(NextRun::At((self.now + RETRY_AFTER).0));
         }
         self.folder_changed = true;
-        spool_file::forget(connection, &about.name.base)?;
+        spool_file::forget(connection, &pending.name.base)?;
         log::error!("{file} is given up on and kept as {name}: {reason}");
-        self.done.told.push(FileOutcome::GivenUp { file: name, reason });
+        self.report.files.push(FileOutcome::GivenUp { file: name, reason });
         Ok(NextRun::Nothing)
     }
 }
 
-/// Where the reading of a file ended.
+/// Where the reading of a file ended in this batch.
 enum ReadEnd {
-    /// Nobody's business.
-    Left,
-    /// It cannot be read.
+    /// At the header, which is of a newer version. The file is left alone.
+    NewerVersion,
+    /// At an error.
     Failed(String),
-    /// Before a line without its end, which is taken as it is from this moment on.
+    /// Before a last line without a line feed. It is read as it is from this time on.
     Unfinished(UnixMicros),
-    /// The batch is full.
-    Full,
-    /// At its end, which was written then.
-    AtEnd(UnixMicros),
+    /// Between two lines, or two parts of one, because the batch is full.
+    BatchFull,
+    /// At the end of the file, which was last written to at this time.
+    EndOfFile(UnixMicros),
 }
 
-/// Within the folder, and over nothing that is there.
+/// Renames a file within its folder. Fails if there is a file of the new name.
 fn rename(path: &Path, name: &str) -> io::Result<()> {
     let to = path.with_file_name(name);
     match fs::symlink_metadata(&to) {
-        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} is there", to.display()))),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{} exists", to.display()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(path, to),
         Err(error) => Err(error),
     }
@@ -403,7 +351,6 @@ fn file_name(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::consolidation::step::CHUNK;
     use crate::memory::store::writer::job::task;
     use crate::memory::test_support::Bench;
     use serde_json::Value;
@@ -411,6 +358,8 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::mpsc;
     use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    const BATCH_TIME: Duration = Duration::from_millis(20);
 
     const HEADER: &str =
         "{\"version\":1,\"deferred_at\":\"2024-05-01T10:00:00Z\",\"session_id\":\"s-1\",\"cwd\":\"/p\"}\n";
@@ -431,7 +380,7 @@ mod tests {
             self.bench.folder.path().join(spool::FOLDER).join(name)
         }
 
-        /// A file that was written an hour ago.
+        /// Writes a file, as of an hour ago.
         fn put(&self, name: &str, text: &[u8]) {
             fs::write(self.path(name), text).unwrap();
             self.touch(name, self.now.0 / 1_000_000 - 3600);
@@ -446,7 +395,7 @@ mod tests {
             self.bench.memory.maintenance().drain(self.now.0).unwrap()
         }
 
-        /// Batches until nothing is left to be done at once.
+        /// Runs batches until none is due at once.
         fn drain(&self) -> DrainReport {
             let mut all = DrainReport::default();
             for _ in 0..1000 {
@@ -455,13 +404,13 @@ mod tests {
                 all.reinforced += one.reinforced;
                 all.skipped += one.skipped;
                 all.refused += one.refused;
-                all.told.extend(one.told);
+                all.files.extend(one.files);
                 all.next = one.next;
                 if all.next != NextRun::Now {
                     return all;
                 }
             }
-            panic!("there is no end to it: {all:?}");
+            panic!("the batches do not end: {all:?}");
         }
 
         fn names(&self) -> Vec<String> {
@@ -477,15 +426,15 @@ mod tests {
             rows.iter().filter_map(|row| row["text"].as_str().map(str::to_owned)).collect()
         }
 
-        fn remembered(&self) -> i64 {
+        fn stored_positions(&self) -> i64 {
             self.bench.row("SELECT count(*) FROM spool WHERE ?1", 1)
         }
 
-        fn critical(&self) -> i64 {
+        fn critical_events(&self) -> i64 {
             self.bench.row("SELECT count(*) FROM event WHERE severity = 'critical' AND ?1", 1)
         }
 
-        /// What a kill leaves: another process, with what is on disk.
+        /// Opens the store again, as another process does after a kill.
         fn restart(&mut self) {
             self.bench.restart();
         }
@@ -508,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_taken_in_and_goes() {
+    fn a_file_is_stored_and_removed() {
         let spool = Spool::new();
         let extra = "{\"text\":\"a line with other keys\",\"role\":\"assistant\",\"unknown\":[1],\"ts\":null,\"project\":\"/q\"}\r\n";
         let mut text = file(&["the first of the texts", "short", "the first of the texts"]);
@@ -517,10 +466,10 @@ mod tests {
         spool.put("s-1.live-1717000000.jsonl", &text);
         let done = spool.drain();
         assert_eq!((counts(&done), done.next), ((2, 1, 1, 0), NextRun::Nothing));
-        let told =
+        let finished =
             FileOutcome::Finished { file: "s-1.live-1717000000.jsonl".into(), inserted: 2, reinforced: 1, skipped: 1 };
-        assert_eq!(done.told, [told]);
-        assert_eq!((spool.names().len(), spool.remembered()), (0, 0));
+        assert_eq!(done.files, [finished]);
+        assert_eq!((spool.names().len(), spool.stored_positions()), (0, 0));
         let row: String = spool.bench.row(
             "SELECT group_concat(concat_ws('|', ts, role, s.name, p.name, text), ';') FROM record
              JOIN session s ON s.number = session JOIN project p ON p.number = project WHERE ?1",
@@ -534,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_elses_files_are_left_alone() {
+    fn files_of_other_kinds_or_in_writing_are_left_alone() {
         let spool = Spool::new();
         spool.put("a.live.jsonl", &file(&["is being written now"]));
         spool.put("b.permanent-failed-17.jsonl", &file(&["was given up on before"]));
@@ -547,7 +496,7 @@ mod tests {
         fs::create_dir(spool.path("f.jsonl")).unwrap();
         spool.put("g.jsonl", b"");
         let done = spool.drain();
-        assert_eq!((counts(&done), done.next, done.told.len()), ((0, 0, 0, 0), NextRun::Nothing, 0));
+        assert_eq!((counts(&done), done.next, done.files.len()), ((0, 0, 0, 0), NextRun::Nothing, 0));
         assert_eq!(
             spool.names(),
             ["a.live.jsonl", "b.permanent-failed-17.jsonl", "c.jsonl", "d.txt", "e.jsonl", "f.jsonl"]
@@ -555,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_still_written_is_waited_for() {
+    fn a_file_in_writing_is_read_once_it_is_complete() {
         let spool = Spool::new();
         let now = spool.now.0 / 1_000_000;
         let half = line("the third of the texts");
@@ -569,7 +518,7 @@ mod tests {
         spool.put("c-1.jsonl", b"");
         spool.touch("c-1.jsonl", now);
         let done = spool.drain();
-        // The empty one may be a file that was made just now.
+        // The empty file may have been created just now.
         assert_eq!((counts(&done), done.next), ((1, 0, 0, 0), NextRun::At((now + 1) * 1_000_000)));
         let mut more = File::options().append(true).open(spool.path("a-1.jsonl")).unwrap();
         io::Write::write_all(&mut more, end.as_bytes()).unwrap();
@@ -580,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_line_without_its_end_is_taken_once_nobody_writes_it() {
+    fn a_last_line_without_a_line_feed_is_read_after_ten_seconds() {
         let spool = Spool::new();
         let mut text = file(&["the first of the texts"]);
         text.extend_from_slice(line("the last of the texts").trim_end().as_bytes());
@@ -595,7 +544,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_line_costs_nobody_but_itself() {
+    fn a_bad_line_does_not_affect_the_others() {
         let spool = Spool::new();
         let bad: [&[u8]; 7] = [
             b"no JSON at all\n",
@@ -616,15 +565,15 @@ mod tests {
         assert_eq!(spool.names(), std::slice::from_ref(&kept));
         assert_eq!(fs::read(spool.path(&kept)).unwrap(), text, "nothing is lost");
         let reason = "7 lines are no captures, the first: line 3: it is no JSON object".to_owned();
-        assert_eq!(done.told, [FileOutcome::GivenUp { file: kept, reason: reason.clone() }]);
-        assert_eq!((spool.critical(), spool.remembered()), (1, 0));
+        assert_eq!(done.files, [FileOutcome::GivenUp { file: kept, reason: reason.clone() }]);
+        assert_eq!((spool.critical_events(), spool.stored_positions()), (1, 0));
         let data: String = spool.bench.row("SELECT data FROM event WHERE severity = 'critical' AND ?1", 1);
         let data: Value = serde_json::from_str(&data).unwrap();
         assert_eq!(data, json!({"file": "a-1.jsonl", "reason": reason, "lines": 7}));
     }
 
     #[test]
-    fn a_file_that_is_none_is_tried_three_times_more() {
+    fn a_file_that_is_no_spool_file_is_retried_three_times() {
         for text in [&b"rubbish\n"[..], b"{}\n", b"{\"version\":\"1\"}\n", b"{\"version\":0}\n", b"[]\n", b"\n"] {
             let mut spool = Spool::new();
             spool.put("a-1.jsonl", text);
@@ -632,10 +581,10 @@ mod tests {
                 let done = spool.drain();
                 let due = spool.now.0 + wait * 1_000_000;
                 assert_eq!(done.next, NextRun::At(due));
-                let [FileOutcome::SetAside { attempt: told, retry_us, .. }] = &done.told[..] else {
+                let [FileOutcome::SetAside { attempt: reported, retry_us, .. }] = &done.files[..] else {
                     panic!("{done:?}")
                 };
-                assert_eq!((*told, *retry_us), (attempt, due));
+                assert_eq!((*reported, *retry_us), (attempt, due));
                 assert_eq!(spool.names(), [format!("a-1.failed-{}-attempt-{attempt}.jsonl", spool.now.0 / 1_000_000)]);
                 spool.now = UnixMicros(due - 1);
                 assert_eq!(spool.drain(), DrainReport { next: NextRun::At(due), ..DrainReport::default() });
@@ -643,15 +592,15 @@ mod tests {
             }
             let done = spool.drain();
             assert_eq!(done.next, NextRun::Nothing);
-            assert!(matches!(&done.told[..], [FileOutcome::GivenUp { .. }]), "{done:?}");
+            assert!(matches!(&done.files[..], [FileOutcome::GivenUp { .. }]), "{done:?}");
             assert_eq!(spool.names(), [format!("a-1.permanent-failed-{}.jsonl", spool.now.0 / 1_000_000)]);
-            assert_eq!((spool.critical(), spool.remembered()), (1, 0));
+            assert_eq!((spool.critical_events(), spool.stored_positions()), (1, 0));
             assert_eq!(spool.drain(), DrainReport::default());
         }
     }
 
     #[test]
-    fn a_file_that_is_mended_is_taken_at_its_next_turn() {
+    fn a_corrected_file_is_stored_at_its_next_attempt() {
         let mut spool = Spool::new();
         spool.put("a-1.jsonl", b"rubbish\n");
         spool.drain();
@@ -662,7 +611,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_first_line_of_its_own_has_its_names_session() {
+    fn a_file_without_a_header_takes_the_session_of_its_name() {
         let spool = Spool::new();
         spool.put("s-7-1717000000.jsonl", line("the first of the texts").as_bytes());
         assert_eq!(counts(&spool.drain()), (1, 0, 0, 0));
@@ -670,7 +619,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_turn_comes_in_parts_and_too_long_a_line_not() {
+    fn a_long_turn_is_stored_in_parts_and_too_long_a_line_is_refused() {
         let spool = Spool::new();
         let long: String = (0..3 * TEXT_BYTES / 16 + 1).map(|n| format!("line {n:010}\n")).collect();
         let huge = line(&"x".repeat(5 << 20));
@@ -685,12 +634,12 @@ mod tests {
         let parts: String = spool.bench.row("SELECT group_concat(part || '/' || parts) FROM record WHERE ?1", 1);
         assert_eq!(parts, "1/4,2/4,3/4,4/4");
         assert!(spool.names()[0].starts_with("a-1.permanent-failed-"));
-        let FileOutcome::GivenUp { reason, .. } = &done.told[0] else { panic!("{done:?}") };
+        let FileOutcome::GivenUp { reason, .. } = &done.files[0] else { panic!("{done:?}") };
         assert_eq!(reason, "a line is no capture: line 4: it is longer than 4194304 bytes");
     }
 
     #[test]
-    fn wherever_it_is_killed_nothing_is_taken_twice() {
+    fn a_kill_after_any_batch_stores_nothing_twice() {
         let many: Vec<String> = (0..600).map(|n| format!("text number {n} of many")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         for kill_after in 0..6 {
@@ -699,7 +648,7 @@ mod tests {
             for _ in 0..kill_after {
                 spool.batch();
             }
-            // What is contradicted is new when it comes back: a redo would show.
+            // A contradicted text would be stored as a new record if its line were read again.
             spool.bench.sql("UPDATE record SET valid_to = 5");
             spool.restart();
             spool.drain();
@@ -708,28 +657,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undone_is_taken_again() {
+    fn a_batch_that_is_rolled_back_is_run_again() {
         let spool = Spool::new();
         spool.put("a-1.jsonl", &file(&["the first of the texts"]));
         let store = spool.bench.folder.path().to_owned();
         let now = spool.now;
         let (sender, outcome) = mpsc::channel();
         let work = move |transaction: &mut WriteTransaction<'_>| {
-            chunk(transaction, &store, now, Instant::now() + CHUNK)?;
+            chunk(transaction, &store, now, Instant::now() + BATCH_TIME)?;
             Err::<(), _>(CallError::failed("a test's"))
         };
         spool.bench.memory.writer.submit(task(0, work, move |done| sender.send(done).unwrap()));
         assert!(outcome.recv().unwrap().is_err());
-        assert_eq!((spool.texts().len(), spool.remembered()), (0, 0));
+        assert_eq!((spool.texts().len(), spool.stored_positions()), (0, 0));
         assert_eq!((counts(&spool.drain()), spool.names().len()), ((1, 0, 0, 0), 0));
     }
 
     #[test]
-    fn another_file_of_the_same_name_is_taken_from_its_beginning() {
+    fn another_file_of_the_same_name_is_read_from_its_beginning() {
         let spool = Spool::new();
         spool.put("a-1.jsonl", &file(&["the first of the texts"]));
         spool.batch();
-        assert_eq!(spool.remembered(), 1);
+        assert_eq!(spool.stored_positions(), 1);
         spool.put("a-1.jsonl", &file(&["another text of another file"]));
         assert_eq!(counts(&spool.drain()), (1, 0, 0, 0));
         spool.put("b-1.jsonl", &file(&["the second of the texts"]));
@@ -737,11 +686,11 @@ mod tests {
         fs::remove_file(spool.path("b-1.jsonl")).unwrap();
         spool.put("c-1.jsonl", &file(&["the third of the texts"]));
         spool.drain();
-        assert_eq!((spool.remembered(), spool.texts().len()), (0, 4));
+        assert_eq!((spool.stored_positions(), spool.texts().len()), (0, 4));
     }
 
     #[test]
-    fn a_clock_that_was_set_back_holds_nothing_up() {
+    fn a_clock_that_was_set_back_delays_nothing() {
         let spool = Spool::new();
         fs::write(spool.path("a-1.jsonl"), file(&["the first of the texts"])).unwrap();
         assert!(SystemTime::now() > UNIX_EPOCH + Duration::from_micros(spool.now.0 as u64));
@@ -749,7 +698,7 @@ mod tests {
     }
 
     #[test]
-    fn two_batches_of_one_transaction_remove_no_file_that_is_not_on_disk() {
+    fn a_second_batch_of_a_transaction_removes_no_file() {
         let spool = Spool::new();
         let line = "{\"text\":\"The tea is at five today.\"}\n";
         spool.put("s-1-1.jsonl", (HEADER.to_owned() + line).as_bytes());
@@ -757,7 +706,7 @@ mod tests {
         let (sender, outcome) = mpsc::channel();
         let there = spool.path("s-1-1.jsonl");
         let work = move |transaction: &mut WriteTransaction<'_>| {
-            let deadline = Instant::now() + CHUNK;
+            let deadline = Instant::now() + BATCH_TIME;
             let first = chunk(transaction, &store, now, deadline)?;
             let second = chunk(transaction, &store, now, deadline)?;
             Ok((first.inserted, second, there.exists()))
@@ -766,7 +715,7 @@ mod tests {
         spool.bench.memory.maintenance().writer.submit(task(0, work, done));
         let (inserted, second, is_there) = outcome.recv().unwrap();
         assert_eq!((inserted, second.inserted, second.next, is_there), (1, 0, NextRun::Now, true));
-        assert_eq!(spool.drain().told.len(), 1);
+        assert_eq!(spool.drain().files.len(), 1);
         assert!(!spool.path("s-1-1.jsonl").exists());
     }
 }

@@ -1,6 +1,7 @@
-//! From what is handed in to records: the params of a capture, and the files that hooks leave for the daemon.
+//! Turns input into records: the params of a capture, and the files of deferred captures that hooks leave.
 
 pub(crate) mod capture_params;
 pub(crate) mod drain;
+pub(crate) mod drain_report;
 pub mod spool;
 pub(crate) mod spool_file;

@@ -1,15 +1,15 @@
-//! `.deferred-captures`: the folder in which hooks leave what they could not hand over, and what the
-//! names of its files say. What is in a file is `drain.rs`'s business.
+//! `.deferred-captures`: the folder in which hooks leave captures that they could not deliver, and the state that a file's
+//! name tells. `spool_file.rs` reads the files.
 //!
-//! | name | what |
+//! | name | state |
 //! |---|---|
-//! | `NAME.live.jsonl` | is being written: nobody else's |
-//! | `NAME.jsonl` | to be taken in |
-//! | `NAME.failed-SECONDS-attempt-N.jsonl` | failed N times, the last time then; to be tried again |
-//! | `NAME.permanent-failed-SECONDS.jsonl` | failed too often, or holds lines that are none: stays |
+//! | `NAME.live.jsonl` | being written; only its writer touches it |
+//! | `NAME.jsonl` | to be drained |
+//! | `NAME.failed-SECONDS-attempt-N.jsonl` | failed N times, last at SECONDS; tried again later |
+//! | `NAME.permanent-failed-SECONDS.jsonl` | failed too often, or has lines that are not captures; kept |
 //!
-//! A file: `{"version":1,"session_id":…,"deferred_at":…,"cwd":…}`, then a line a text with the params of
-//! `memory_capture`; what a line does not say the first one does.
+//! A file begins with the line `{"version":1,"session_id":…,"deferred_at":…,"cwd":…}`. Each further line has the params
+//! of one `memory_capture`; the first line gives the defaults.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -22,37 +22,37 @@ use crate::memory::sort;
 /// The folder in the store's folder.
 pub const FOLDER: &str = ".deferred-captures";
 
-/// The version of the files that are read and written.
+/// The version of the file format that is read and written.
 pub const VERSION: u64 = 1;
 
-/// What a file that is still being written ends in.
+/// The suffix of a file that is being written.
 pub const LIVE: &str = ".live.jsonl";
 
 const SUFFIX: &str = ".jsonl";
 
-/// Time until the first retry; each further one waits twice as long.
+/// The time until the first retry. It doubles with each further one.
 const FIRST_RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Retries before a file is given up on.
-const RETRIES: u32 = 3;
+/// Number of retries before a file is given up on.
+const MAX_RETRIES: u32 = 3;
 
-/// What a file's name says of it, to who looks at the folder from outside.
+/// The state of a file, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SpoolFileKind {
-    /// It is still being written.
+    /// The file is being written.
     Live,
-    /// It is to be taken in.
+    /// The file waits to be drained.
     Waiting,
-    /// It has failed. Under this name it is tried again at once.
+    /// Reading the file failed. If it is renamed to this name, it is tried again at once.
     Failed(String),
-    /// It is nobody's to try again: somebody has to look at it.
+    /// The file is not tried again: a person must look at it.
     GivenUp,
 }
 
-/// What this name says; `None` where it is no name of the folder's.
+/// Returns the state of the file of this name; `None` if it is not the name of a spool file.
 pub fn kind(name: &str) -> Option<SpoolFileKind> {
     name.strip_suffix(SUFFIX)?;
-    Some(match SpoolFileName::read(name) {
+    Some(match SpoolFileName::parse(name) {
         Some(SpoolFileName { base, failed: Some(_) }) => SpoolFileKind::Failed(base + SUFFIX),
         Some(_) => SpoolFileKind::Waiting,
         None if name.ends_with(LIVE) => SpoolFileKind::Live,
@@ -60,38 +60,38 @@ pub fn kind(name: &str) -> Option<SpoolFileKind> {
     })
 }
 
-/// A file's name, taken apart.
+/// The name of a file that is to be drained, parsed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpoolFileName {
-    /// Without what its failures have added.
+    /// The name without the suffix and what failures have added.
     pub(crate) base: String,
-    /// How often it has failed, and when the last time was, where that can be read.
+    /// The number of failures, and the time of the last one if it can be parsed; `None` if there was none.
     pub(crate) failed: Option<(u32, Option<UnixMicros>)>,
 }
 
-/// A file to be taken in.
+/// A file to be drained.
 #[derive(Clone, Debug)]
 pub(crate) struct PendingFile {
     pub(crate) path: PathBuf,
     pub(crate) name: SpoolFileName,
-    /// When it was written to last.
+    /// When the file was last written to.
     pub(crate) written: UnixMicros,
 }
 
-/// What there is in the folder.
+/// The files of the folder.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Folder {
-    /// What can be taken in now, the oldest first.
+pub(crate) struct SpoolFolder {
+    /// The files that can be drained now, the oldest first.
     pub(crate) now: Vec<PendingFile>,
-    /// When the next one can be.
+    /// When the next of the other files can be drained.
     pub(crate) next: Option<UnixMicros>,
-    /// All that are to be taken in at some time, without what their failures have added.
+    /// The base names of all files that are to be drained, now or later.
     pub(crate) names: Vec<String>,
 }
 
 impl SpoolFileName {
-    /// `None` for what is not to be taken in.
-    pub(crate) fn read(name: &str) -> Option<SpoolFileName> {
+    /// Parses a file's name. Returns `None` if the file is not to be drained.
+    pub(crate) fn parse(name: &str) -> Option<SpoolFileName> {
         let stem = name.strip_suffix(SUFFIX)?;
         if name.ends_with(LIVE) || stem.contains(".permanent-failed-") {
             return None;
@@ -109,7 +109,7 @@ impl SpoolFileName {
         })
     }
 
-    /// The session that its writer named it after: `SESSION.live-SECONDS` or `SESSION-SECONDS`.
+    /// Returns the session in the name, which is `SESSION.live-SECONDS` or `SESSION-SECONDS`.
     pub(crate) fn session(&self) -> &str {
         let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let stem = self.base.strip_suffix(".partial").unwrap_or(&self.base);
@@ -119,60 +119,60 @@ impl SpoolFileName {
         }
     }
 
-    /// What it is called after one more failure, and when it is tried again; `None` where it has failed
-    /// too often.
-    pub(crate) fn failed_again(&self, now: UnixMicros) -> Option<(String, u32, UnixMicros)> {
+    /// Returns the file's name after one more failure, the number of failures, and the time of the next attempt; `None`
+    /// if that was the last one.
+    pub(crate) fn after_failure(&self, now: UnixMicros) -> Option<(String, u32, UnixMicros)> {
         let attempt = self.failed.map_or(0, |(attempt, _)| attempt) + 1;
-        let wait = wait(attempt).filter(|_| attempt <= RETRIES)?;
+        let delay = retry_delay(attempt).filter(|_| attempt <= MAX_RETRIES)?;
         let name = format!("{}.failed-{}-attempt-{attempt}{SUFFIX}", self.base, now.as_seconds());
-        Some((name, attempt, now + wait))
+        Some((name, attempt, now + delay))
     }
 
-    /// What it is called once it is given up on.
-    pub(crate) fn given_up(&self, now: UnixMicros) -> String {
+    /// Returns the file's name after it was given up on.
+    pub(crate) fn after_giving_up(&self, now: UnixMicros) -> String {
         format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.as_seconds())
     }
 
-    /// When it can be taken in; `None` is at once. A failure in the future, as after a clock was set
-    /// back, is no reason to wait.
+    /// Returns when the file can be drained; `None` means now. A failure in the future, as after the clock was set back,
+    /// is ignored.
     fn due(&self, written: UnixMicros, now: UnixMicros) -> Option<UnixMicros> {
         let (attempt, when) = self.failed?;
         let when = when.unwrap_or(written);
-        let due = when + wait(attempt.min(RETRIES))?;
+        let due = when + retry_delay(attempt.min(MAX_RETRIES))?;
         (when <= now && due > now).then_some(due)
     }
 }
 
-/// Time until a file that has failed so often is tried again.
-fn wait(attempt: u32) -> Option<Duration> {
-    (attempt > 0).then(|| FIRST_RETRY_AFTER * (1 << (attempt - 1).min(RETRIES)))
+/// Returns the time between a file's failure of this number and the next attempt.
+fn retry_delay(attempt: u32) -> Option<Duration> {
+    (attempt > 0).then(|| FIRST_RETRY_AFTER * (1 << (attempt - 1).min(MAX_RETRIES)))
 }
 
-/// Looks at the folder in the `store`'s folder. Plain files count, and no links. A folder that is not
-/// there is empty.
+/// Reads the folder in `store`. Regular files count, symbolic links do not. A folder that does not exist, or is not a
+/// directory, is empty.
 ///
 /// # Errors
-/// The system's.
-pub(crate) fn look(store: &Path, now: UnixMicros) -> io::Result<Folder> {
+/// Any error of reading the folder or a file's metadata.
+pub(crate) fn read_folder(store: &Path, now: UnixMicros) -> io::Result<SpoolFolder> {
     let folder = store.join(FOLDER);
-    let is_folder = |about: fs::Metadata| about.is_dir();
+    let is_folder = |metadata: fs::Metadata| metadata.is_dir();
     match fs::symlink_metadata(&folder).map(is_folder) {
         Ok(true) => {}
-        Ok(false) => return Ok(Folder::default()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Folder::default()),
+        Ok(false) => return Ok(SpoolFolder::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(SpoolFolder::default()),
         Err(error) => return Err(error),
     }
-    let mut found = Folder::default();
+    let mut found = SpoolFolder::default();
     for entry in fs::read_dir(&folder)? {
         let entry = entry?;
-        let Some(name) = entry.file_name().to_str().and_then(SpoolFileName::read) else { continue };
-        let about = match entry.metadata() {
-            Ok(about) if about.is_file() => about,
+        let Some(name) = entry.file_name().to_str().and_then(SpoolFileName::parse) else { continue };
+        let metadata = match entry.metadata() {
+            Ok(metadata) if metadata.is_file() => metadata,
             Ok(_) => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let written = written(&about);
+        let written = last_write(&metadata);
         found.names.push(name.base.clone());
         match name.due(written, now) {
             Some(due) => found.next = [found.next, Some(due)].into_iter().flatten().min(),
@@ -183,9 +183,9 @@ pub(crate) fn look(store: &Path, now: UnixMicros) -> io::Result<Folder> {
     Ok(found)
 }
 
-/// When a file was written to last.
-pub(crate) fn written(about: &fs::Metadata) -> UnixMicros {
-    UnixMicros::from_seconds(about.mtime()) + Duration::from_nanos(about.mtime_nsec().unsigned_abs())
+/// Returns when a file was last written to.
+pub(crate) fn last_write(metadata: &fs::Metadata) -> UnixMicros {
+    UnixMicros::from_seconds(metadata.mtime()) + Duration::from_nanos(metadata.mtime_nsec().unsigned_abs())
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_what_became_of_a_file() {
+    fn a_files_name_tells_its_state_and_session() {
         let fresh = |base: &str| Some(SpoolFileName { base: base.into(), failed: None });
         let failed =
             |base: &str, attempt, when| Some(SpoolFileName { base: base.into(), failed: Some((attempt, when)) });
@@ -215,7 +215,7 @@ mod tests {
             ("s.json", None, ""),
             ("s.jsonl.tmp-1", None, ""),
         ] {
-            let got = SpoolFileName::read(name);
+            let got = SpoolFileName::parse(name);
             assert_eq!(got, want, "{name}");
             assert_eq!(got.as_ref().map_or("", SpoolFileName::session), session, "{name}");
         }
@@ -231,36 +231,36 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_waits_and_the_fourth_is_the_last() {
-        let mut name = SpoolFileName::read("s-9.jsonl").unwrap();
+    fn a_failed_file_is_retried_three_times_with_growing_delays() {
+        let mut name = SpoolFileName::parse("s-9.jsonl").unwrap();
         let mut now = seconds(1000);
         for (attempt, wait) in [(1, 60), (2, 120), (3, 240)] {
-            let (next, count, due) = name.failed_again(now).unwrap();
+            let (next, count, due) = name.after_failure(now).unwrap();
             assert_eq!(
                 (next.as_str(), count),
                 (&*format!("s-9.failed-{}-attempt-{attempt}.jsonl", now.as_seconds()), attempt)
             );
             assert_eq!(due, now + Duration::from_secs(wait));
-            name = SpoolFileName::read(&next).unwrap();
+            name = SpoolFileName::parse(&next).unwrap();
             assert_eq!(name.due(seconds(0), now), Some(due));
             assert_eq!(name.due(seconds(0), UnixMicros(due.0 - 1)), Some(due));
             assert_eq!(name.due(seconds(0), due), None);
             assert_eq!(name.due(seconds(0), seconds(0)), None, "the clock was set back");
             now = due;
         }
-        assert_eq!(name.failed_again(now), None);
-        let last = name.given_up(now);
+        assert_eq!(name.after_failure(now), None);
+        let last = name.after_giving_up(now);
         assert_eq!(last, format!("s-9.permanent-failed-{}.jsonl", now.as_seconds()));
-        assert_eq!(SpoolFileName::read(&last), None);
-        let undated = SpoolFileName::read("s-9.failed-x-attempt-1.jsonl").unwrap();
+        assert_eq!(SpoolFileName::parse(&last), None);
+        let undated = SpoolFileName::parse("s-9.failed-x-attempt-1.jsonl").unwrap();
         assert_eq!(undated.due(seconds(100), seconds(101)), Some(seconds(160)));
     }
 
     #[test]
-    fn the_oldest_come_first_and_links_never() {
+    fn the_oldest_file_comes_first_and_links_are_ignored() {
         let store = tempfile::tempdir().unwrap();
         let now = seconds(4_000_000_000);
-        assert!(look(store.path(), now).unwrap().now.is_empty());
+        assert!(read_folder(store.path(), now).unwrap().now.is_empty());
         let folder = store.path().join(FOLDER);
         fs::create_dir(&folder).unwrap();
         for (name, age) in [("a.jsonl", 10), ("b.jsonl", 30), ("c.live.jsonl", 20), ("d.jsonl", 20)] {
@@ -271,12 +271,12 @@ mod tests {
         fs::create_dir(folder.join("e.jsonl")).unwrap();
         std::os::unix::fs::symlink(folder.join("c.live.jsonl"), folder.join("f.jsonl")).unwrap();
         fs::write(folder.join("g.failed-3999999950-attempt-1.jsonl"), "").unwrap();
-        let found = look(store.path(), now).unwrap();
+        let found = read_folder(store.path(), now).unwrap();
         let names: Vec<_> = found.now.iter().map(|one| one.name.base.as_str()).collect();
         assert_eq!((names, found.next), (vec!["b", "d", "a"], Some(seconds(4_000_000_010))));
         assert_eq!(found.names.len(), 4);
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(&folder, elsewhere.path().join(FOLDER)).unwrap();
-        assert!(look(elsewhere.path(), now).unwrap().names.is_empty());
+        assert!(read_folder(elsewhere.path(), now).unwrap().names.is_empty());
     }
 }

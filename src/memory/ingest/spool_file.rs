@@ -1,7 +1,4 @@
-//! A file of deferred captures, from where it is taken in to: its lines, and how that place is kept in the
-//! store.
-//!
-//! It says what a line is, and inserts nothing.
+//! Reads a spool file line by line from a position on, and stores that position. It inserts no records.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -18,101 +15,100 @@ use crate::memory::ingest::spool::{self, PendingFile, VERSION};
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::{DateBound, UnixMicros};
 
-/// Longest line. 4 MiB, picked: a turn of a thousand pages, and a quarter of what the daemon may need.
-const LINE_BYTES: u64 = 4 << 20;
+/// Length of the longest line. 4 MiB, picked: a turn of a thousand pages, and a quarter of the daemon's memory budget.
+const MAX_LINE_BYTES: u64 = 4 << 20;
 
-/// Bytes at a file's beginning, and before the place that it is taken in to, by which it is known again.
-const MARK_BYTES: u64 = 4096;
+/// Bytes at a file's beginning, and as many before its position, whose digest identifies the file.
+const FINGERPRINT_BYTES: u64 = 4096;
 
-/// A last line without its end is all there will be once nobody has written to its file for this long.
+/// A last line without a line feed is complete once the file has not been written to for this long.
 const ABANDONED_AFTER: Duration = Duration::from_secs(10);
 
-/// Characters of a reason that is kept.
+/// Characters of a reason that are stored.
 const REASON_CHARS: usize = 300;
 
-/// How far a file is taken in.
+/// Up to where a file is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FilePosition {
-    /// Bytes that are taken.
-    position: u64,
+    /// Offset of the first byte that is not stored.
+    offset: u64,
     pub(crate) state: FileState,
 }
 
-/// What else is to be remembered of a file between two batches.
+/// What is stored of a file between two batches, besides its position. The names of the fields are stored as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct FileState {
-    /// What its first line said, or its name.
+    /// The defaults of the header, or of the file's name and time.
     session: String,
     project: String,
     ts: i64,
-    /// Lines before the position.
+    /// Number of lines before the position.
     lines: u64,
     /// The position is inside a line that is too long.
     is_inside: bool,
-    /// Parts of the line at the position that are taken.
+    /// Parts of the line at the position that are stored.
     pub(crate) part: usize,
     pub(crate) counts: LineCounts,
-    /// The first line that was refused, and why.
+    /// The number and the error of the first line that was refused.
     first_refused: String,
 }
 
-/// What became of a file's lines.
+/// The outcomes of a file's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LineCounts {
     /// Texts that were new.
     pub(crate) inserted: u64,
-    /// Texts that were there already.
+    /// Texts that the store had.
     pub(crate) reinforced: u64,
-    /// Texts that are too short to be kept.
+    /// Texts that are too short to be stored.
     pub(crate) skipped: u64,
-    /// Lines that are no captures.
+    /// Lines that are not captures.
     pub(crate) refused: u64,
 }
 
-/// A file that is being read.
+/// Reads a file from a position on.
 pub(crate) struct SpoolReader<'f> {
     input: BufReader<&'f File>,
     file: &'f File,
     now: UnixMicros,
-    pub(crate) place: FilePosition,
+    pub(crate) position: FilePosition,
 }
 
-/// What a file's first line says.
+/// The outcome of reading a file's header.
 pub(crate) enum HeaderRead {
-    /// Captures come, from here on.
+    /// The reader is at the first capture.
     Captures,
-    /// Nothing is in it.
-    Nothing,
-    /// It is still being written.
+    /// The file is empty.
+    Empty,
+    /// The first line may still be in writing.
     Unfinished,
-    /// It is of a newer version.
-    Newer,
-    /// It is no such file.
-    Bad(String),
+    /// The file is of a newer version.
+    NewerVersion,
+    /// The file is not a spool file.
+    Invalid(String),
 }
 
-/// A file's next line.
+/// The outcome of reading a line.
 pub(crate) enum LineRead {
-    /// There is none.
-    End,
-    /// It has no end, and may still get one.
+    EndOfFile,
+    /// The last line has no line feed, and may still be in writing.
     Unfinished,
-    /// It, and its end.
-    Whole(Vec<u8>),
-    /// A piece of one that is too long, which is passed over.
-    Passed,
+    /// A line with its line feed, if it has one.
+    Line(Vec<u8>),
+    /// A part of a line that is too long. The reader is behind it.
+    Skipped,
 }
 
 impl FilePosition {
-    /// A whole line was taken.
-    pub(crate) fn took(&mut self, line: &[u8]) {
-        self.position += line.len() as u64;
+    /// Moves behind a line that was processed.
+    pub(crate) fn advance(&mut self, line: &[u8]) {
+        self.offset += line.len() as u64;
         self.state.lines += 1;
         self.state.part = 0;
     }
 
-    /// The line at the position is no capture.
+    /// Counts the line at the position as refused.
     pub(crate) fn refuse(&mut self, reason: &str) {
         if self.state.counts.refused == 0 {
             let reason: String = reason.chars().take(REASON_CHARS).collect();
@@ -121,8 +117,8 @@ impl FilePosition {
         self.state.counts.refused += 1;
     }
 
-    /// Why the file is to be kept though all of it was looked at, if it is.
-    pub(crate) fn complaint(&self) -> Option<String> {
+    /// Returns the reason for which the file must be kept; `None` if no line was refused.
+    pub(crate) fn refusal(&self) -> Option<String> {
         let FileState { counts, first_refused, .. } = &self.state;
         match counts.refused {
             0 => None,
@@ -131,14 +127,14 @@ impl FilePosition {
         }
     }
 
-    /// Is anything to be remembered?
+    /// Returns true if anything of the file was processed.
     pub(crate) fn is_begun(&self) -> bool {
-        self.position > 0 || self.state.part > 0
+        self.offset > 0 || self.state.part > 0
     }
 }
 
 impl LineCounts {
-    /// What came since `before`.
+    /// Returns the difference to an earlier count.
     pub(crate) fn since(self, before: LineCounts) -> LineCounts {
         LineCounts {
             inserted: self.inserted - before.inserted,
@@ -150,143 +146,151 @@ impl LineCounts {
 }
 
 impl<'f> SpoolReader<'f> {
-    /// From the beginning.
+    /// Creates a reader at the beginning of the file.
     pub(crate) fn new(file: &'f File, now: UnixMicros) -> SpoolReader<'f> {
-        SpoolReader { input: BufReader::with_capacity(64 << 10, file), file, now, place: FilePosition::default() }
+        SpoolReader { input: BufReader::with_capacity(64 << 10, file), file, now, position: FilePosition::default() }
     }
 
-    /// Goes on from a place that it was taken in to.
+    /// Moves to a position.
     ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn resume(&mut self, place: FilePosition) -> io::Result<()> {
-        self.input.seek(SeekFrom::Start(place.position))?;
-        self.place = place;
+    /// Any error of seeking.
+    pub(crate) fn resume(&mut self, position: FilePosition) -> io::Result<()> {
+        self.input.seek(SeekFrom::Start(position.offset))?;
+        self.position = position;
         Ok(())
     }
 
-    /// Reads the first line. A file whose first line is a capture has none that says more than its name.
+    /// Reads the first line. A file whose first line is a capture has no header: its name gives the session.
     ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn begin(&mut self, about: &PendingFile) -> io::Result<HeaderRead> {
-        let line = match self.line()? {
-            LineRead::End => return Ok(HeaderRead::Nothing),
+    /// Any error of reading the file.
+    pub(crate) fn read_header(&mut self, pending: &PendingFile) -> io::Result<HeaderRead> {
+        let line = match self.next_line()? {
+            LineRead::EndOfFile => return Ok(HeaderRead::Empty),
             LineRead::Unfinished => return Ok(HeaderRead::Unfinished),
-            LineRead::Passed => {
-                return Ok(HeaderRead::Bad(format!("its first line is longer than {LINE_BYTES} bytes")));
+            LineRead::Skipped => {
+                return Ok(HeaderRead::Invalid(format!("its first line is longer than {MAX_LINE_BYTES} bytes")));
             }
-            LineRead::Whole(line) => line,
+            LineRead::Line(line) => line,
         };
-        let header = match header(&line) {
+        let header = match parse_header(&line) {
             Ok(header) => header,
             Err(reason) => {
-                return Ok(HeaderRead::Bad(format!("its first line is not that of deferred captures: {reason}")));
+                return Ok(HeaderRead::Invalid(format!("its first line is not that of deferred captures: {reason}")));
             }
         };
         if header.version > VERSION {
-            return Ok(HeaderRead::Newer);
+            return Ok(HeaderRead::NewerVersion);
         }
-        let written = about.written.min(self.now);
-        let state = &mut self.place.state;
-        state.session = header.session.unwrap_or_else(|| about.name.session().to_owned());
+        let written = pending.written.min(self.now);
+        let state = &mut self.position.state;
+        state.session = header.session.unwrap_or_else(|| pending.name.session().to_owned());
         state.project = header.project.unwrap_or_default();
         state.ts = header.ts.filter(|ts| ts.is_plausible()).unwrap_or(written).0;
         if state.session.len() > SESSION_BYTES || state.project.len() > PROJECT_BYTES {
             let limits = format!("{SESSION_BYTES} bytes, or its folder more than {PROJECT_BYTES}");
-            return Ok(HeaderRead::Bad(format!("its session has more than {limits}")));
+            return Ok(HeaderRead::Invalid(format!("its session has more than {limits}")));
         }
-        match header.kind {
-            Kind::Header => self.place.took(&line),
-            Kind::Capture => self.resume(self.place.clone())?,
+        match header.first_line {
+            FirstLine::Header => self.position.advance(&line),
+            FirstLine::Capture => self.resume(self.position.clone())?,
         }
         Ok(HeaderRead::Captures)
     }
 
-    /// The next line; what is passed over is counted at once.
+    /// Reads the next line. A line that is too long is refused and skipped in parts. The position is behind a line only
+    /// after [`FilePosition::advance`].
     ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn line(&mut self) -> io::Result<LineRead> {
+    /// Any error of reading the file.
+    pub(crate) fn next_line(&mut self) -> io::Result<LineRead> {
         let mut line = Vec::new();
-        (&mut self.input).take(LINE_BYTES + 1).read_until(b'\n', &mut line)?;
+        (&mut self.input).take(MAX_LINE_BYTES + 1).read_until(b'\n', &mut line)?;
         if line.is_empty() {
-            self.place.state.is_inside = false;
-            return Ok(LineRead::End);
+            self.position.state.is_inside = false;
+            return Ok(LineRead::EndOfFile);
         }
         let has_end = line.last() == Some(&b'\n');
-        let is_too_long = !has_end && line.len() as u64 > LINE_BYTES;
-        if !self.place.state.is_inside {
+        let is_too_long = !has_end && line.len() as u64 > MAX_LINE_BYTES;
+        if !self.position.state.is_inside {
             if !has_end && !is_too_long && self.abandoned_at()? > self.now {
                 return Ok(LineRead::Unfinished);
             }
             if !is_too_long {
-                return Ok(LineRead::Whole(line));
+                return Ok(LineRead::Line(line));
             }
-            self.place.refuse(&format!("it is longer than {LINE_BYTES} bytes"));
-            self.place.state.lines += 1;
+            self.position.refuse(&format!("it is longer than {MAX_LINE_BYTES} bytes"));
+            self.position.state.lines += 1;
         }
-        self.place.state.is_inside = !has_end;
-        self.place.position += line.len() as u64;
-        Ok(LineRead::Passed)
+        self.position.state.is_inside = !has_end;
+        self.position.offset += line.len() as u64;
+        Ok(LineRead::Skipped)
     }
 
-    /// When the file was written to last. A time to come, as after a clock was set back, is long ago.
+    /// Returns when the file was last written to. A time in the future, as after the clock was set back, is replaced by
+    /// 1970-01-01.
     ///
     /// # Errors
-    /// The system's.
-    pub(crate) fn written_until(&self) -> io::Result<UnixMicros> {
-        let written = spool::written(&self.file.metadata()?);
+    /// Any error of reading the metadata.
+    pub(crate) fn last_write(&self) -> io::Result<UnixMicros> {
+        let written = spool::last_write(&self.file.metadata()?);
         Ok(if written > self.now { UnixMicros(0) } else { written })
     }
 
-    /// When a last line without its end is all there will be.
+    /// Returns the time from which on a last line without a line feed is complete.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of reading the metadata.
     pub(crate) fn abandoned_at(&self) -> io::Result<UnixMicros> {
-        Ok(self.written_until()? + ABANDONED_AFTER)
+        Ok(self.last_write()? + ABANDONED_AFTER)
     }
 
-    /// What a line says; `None` where it is blank.
+    /// Parses a line; `None` if it is blank.
     ///
     /// # Errors
-    /// Why it is no capture.
-    pub(crate) fn said(&self, line: &[u8]) -> Result<Option<ParsedCapture>, String> {
+    /// The reason for which the line is not a capture.
+    pub(crate) fn parse_line(&self, line: &[u8]) -> Result<Option<ParsedCapture>, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
         if line.is_empty() {
             return Ok(None);
         }
-        let FileState { session, project, ts, .. } = &self.place.state;
-        let about = CaptureDefaults { session, project, ts: UnixMicros(*ts) };
-        capture_params::said(&params(line)?, &about).map(Some).map_err(|error| error.message)
+        let FileState { session, project, ts, .. } = &self.position.state;
+        let defaults = CaptureDefaults { session, project, ts: UnixMicros(*ts) };
+        capture_params::parse_capture(&parse_params(line)?, &defaults).map(Some).map_err(|error| error.message)
     }
 }
 
-/// What a file's first line is.
-enum Kind {
+/// The kind of a file's first line.
+enum FirstLine {
     Header,
     Capture,
 }
 
-struct Header {
-    kind: Kind,
+struct SpoolHeader {
+    first_line: FirstLine,
     version: u64,
     session: Option<String>,
     project: Option<String>,
     ts: Option<UnixMicros>,
 }
 
-fn header(line: &[u8]) -> Result<Header, String> {
+fn parse_header(line: &[u8]) -> Result<SpoolHeader, String> {
     let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
-    let params = params(line)?;
+    let params = parse_params(line)?;
     if params.raw("version").is_none() && params.raw("text").is_some() {
-        return Ok(Header { kind: Kind::Capture, version: VERSION, session: None, project: None, ts: None });
+        return Ok(SpoolHeader {
+            first_line: FirstLine::Capture,
+            version: VERSION,
+            session: None,
+            project: None,
+            ts: None,
+        });
     }
-    read_header(&params).map_err(|error| error.message)
+    header_of(&params).map_err(|error| error.message)
 }
 
-fn read_header(params: &Params<'_>) -> Result<Header, CallError> {
+fn header_of(params: &Params<'_>) -> Result<SpoolHeader, CallError> {
     let string = |name| -> Result<Option<String>, CallError> {
         Ok(params.string_opt(name)?.filter(|text| !text.is_empty()).map(Cow::into_owned))
     };
@@ -296,59 +300,66 @@ fn read_header(params: &Params<'_>) -> Result<Header, CallError> {
         None => string("cwd")?,
     };
     let ts = string("deferred_at")?.and_then(|text| UnixMicros::parse(&text, DateBound::Start));
-    Ok(Header { kind: Kind::Header, version: version.unsigned_abs(), session: string("session_id")?, project, ts })
+    Ok(SpoolHeader {
+        first_line: FirstLine::Header,
+        version: version.unsigned_abs(),
+        session: string("session_id")?,
+        project,
+        ts,
+    })
 }
 
-fn params(line: &str) -> Result<Params<'_>, String> {
+fn parse_params(line: &str) -> Result<Params<'_>, String> {
     if !line.starts_with('{') {
         return Err("it is no JSON object".into());
     }
     Params::read(Some(line)).map_err(|error| format!("it is no JSON object: {}", error.message))
 }
 
-/// How far a file of this name is taken in, if it is still the same one.
+/// Returns the stored position of the file of this name; `None` if there is none, if another file has the name now, or if
+/// the file cannot be read.
 ///
 /// # Errors
-/// The database's. A file that cannot be read is another one.
+/// Any error of SQLite.
 pub(crate) fn load(connection: &Connection, name: &str, file: &File) -> Result<Option<FilePosition>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT position, mark, state FROM spool WHERE name = ?1")?;
     let row = read
         .query_row([name], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, [u8; 16]>(1)?, row.get::<_, String>(2)?)))
         .optional()?;
-    Ok(row.and_then(|(position, known, state)| {
-        let position = position.unsigned_abs();
-        let is_same = mark(file, position).is_ok_and(|mark| mark == known);
+    Ok(row.and_then(|(offset, known, state)| {
+        let offset = offset.unsigned_abs();
+        let is_same = fingerprint(file, offset).is_ok_and(|fingerprint| fingerprint == known);
         let state = serde_json::from_str(&state).ok()?;
-        is_same.then_some(FilePosition { position, state })
+        is_same.then_some(FilePosition { offset, state })
     }))
 }
 
-/// Remembers how far a file is taken in.
+/// Stores a file's position.
 ///
 /// # Errors
-/// The database's, or the system's in words.
+/// The outer error is any of SQLite, the inner one any of reading the file.
 pub(crate) fn save(
     connection: &Connection,
     name: &str,
     file: &File,
-    place: &FilePosition,
+    position: &FilePosition,
 ) -> Result<io::Result<()>, rusqlite::Error> {
-    let mark = match mark(file, place.position) {
-        Ok(mark) => mark,
+    let fingerprint = match fingerprint(file, position.offset) {
+        Ok(fingerprint) => fingerprint,
         Err(error) => return Ok(Err(error)),
     };
-    let state =
-        serde_json::to_string(&place.state).map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
+    let state = serde_json::to_string(&position.state)
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.into()))?;
     let sql = "INSERT INTO spool (name, position, mark, state) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (name) DO UPDATE SET position = excluded.position, mark = excluded.mark, state = excluded.state";
-    connection.prepare_cached(sql)?.execute((name, place.position.cast_signed(), mark, state))?;
+    connection.prepare_cached(sql)?.execute((name, position.offset.cast_signed(), fingerprint, state))?;
     Ok(Ok(()))
 }
 
-/// Remembers that a file stays, and why.
+/// Records that a file is given up on, with the reason.
 ///
 /// # Errors
-/// The database's.
+/// Any error of SQLite.
 pub(crate) fn give_up(connection: &Connection, name: &str, reason: &str) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO spool (name, position, mark, state, given_up) VALUES (?1, 0, zeroblob(16), '{}', ?2)
                ON CONFLICT (name) DO UPDATE SET given_up = excluded.given_up";
@@ -356,30 +367,30 @@ pub(crate) fn give_up(connection: &Connection, name: &str, reason: &str) -> Resu
     Ok(())
 }
 
-/// Why a file of this name stays, if it was given up on.
+/// Returns the reason for which the file of this name was given up on; `None` if it was not.
 ///
 /// # Errors
-/// The database's.
+/// Any error of SQLite.
 pub(crate) fn given_up(connection: &Connection, name: &str) -> Result<Option<String>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT given_up FROM spool WHERE name = ?1")?;
     Ok(read.query_row([name], |row| row.get(0)).optional()?.flatten())
 }
 
-/// Drops what is remembered of a file.
+/// Drops what is stored of a file's reading.
 ///
 /// # Errors
-/// The database's.
+/// Any error of SQLite.
 pub(crate) fn forget(connection: &Connection, name: &str) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM spool WHERE name = ?1")?.execute([name])?;
     Ok(())
 }
 
-/// By what a file is known again that was taken in to `position`.
-fn mark(file: &File, position: u64) -> io::Result<[u8; 16]> {
-    let length = position.min(MARK_BYTES);
+/// Returns the digest by which a file is recognized that was read up to `offset`.
+fn fingerprint(file: &File, offset: u64) -> io::Result<[u8; 16]> {
+    let length = offset.min(FINGERPRINT_BYTES);
     let mut bytes = vec![0; 2 * length as usize];
     let (first, last) = bytes.split_at_mut(length as usize);
     file.read_exact_at(first, 0)?;
-    file.read_exact_at(last, position - length)?;
+    file.read_exact_at(last, offset - length)?;
     Ok(digest(&bytes).to_be_bytes())
 }

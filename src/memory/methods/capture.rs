@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::ingest::capture_params::{CaptureDefaults, ParsedCapture, said};
+use crate::memory::ingest::capture_params::{CaptureDefaults, ParsedCapture, parse_capture};
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::check_len;
@@ -37,9 +37,9 @@ struct Captured {
 }
 
 fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallError> {
-    let about = CaptureDefaults { session: "-", project: "", ts: now };
-    match said(params, &about)? {
-        ParsedCapture::Enough(draft) => {
+    let defaults = CaptureDefaults { session: "-", project: "", ts: now };
+    match parse_capture(params, &defaults)? {
+        ParsedCapture::Accepted(draft) => {
             check_len("text", &draft.text, TEXT_BYTES)?;
             Ok(CaptureRequest::Store(NewRecord::prepare(draft)))
         }

@@ -1,92 +1,61 @@
-//! `memory_consolidate`: the whole cycle at once, a chunk at a time, so that no other client waits on it.
-//!
-//! Each chunk is a job of its own; the next one is handed in when the last one is committed, behind
-//! whatever others have brought meanwhile. The reply comes when every step is at its end.
+//! `memory_consolidate`: runs a whole consolidation cycle, a chunk at a time, so that other writes are not delayed.
+
+use std::ops::ControlFlow;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::consolidation::cycle::{ChunkRun, Cycle};
+use crate::dispatch::{CallError, Params, Reply};
+use crate::memory::consolidation::chunks::run_chunks;
+use crate::memory::consolidation::cycle::Cycle;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::graph::patterns;
 use crate::memory::model::record::SESSION_BYTES;
 use crate::memory::params::bounded_string;
-use crate::memory::store::writer::job::task;
 use crate::memory::store::{records, tags};
 
-/// Candidates that a reply lists.
-const CANDIDATES: usize = 32;
+/// New patterns that a reply lists, at most.
+const MAX_LISTED_PATTERNS: usize = 32;
 
-/// Answers `memory_consolidate` once the cycle is at its end; where a chunk fails, with why. What was
-/// done until then is kept, and the next cycle goes on from there.
+/// Answers `memory_consolidate` at the end of the cycle, or with the error of a chunk that failed. The chunks before that
+/// one are kept, and the next cycle continues there.
 pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: Reply<'_>) {
-    match bounded_string(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => Call { maintenance, session, reply: reply.later() }.begin(),
-        Err(error) => reply.send::<()>(Err(error)),
-    }
+    let session = match bounded_string(params, "session_id", "-", SESSION_BYTES) {
+        Ok(session) => session,
+        Err(error) => return reply.send::<()>(Err(error)),
+    };
+    let reply = reply.later();
+    let Maintenance { writer, session_state, folder, changes, clock } = maintenance;
+    let committed_changes = changes.clone();
+    let mut in_progress: Option<Cycle> = None;
+    run_chunks(
+        writer,
+        move |transaction| {
+            let Some(mut cycle) = in_progress.take() else {
+                in_progress = Some(Cycle::resume_or_begin(transaction, &changes)?);
+                return Ok(ControlFlow::Continue(()));
+            };
+            let now = clock();
+            if cycle.run_chunk(transaction, &changes, &folder, now)?.is_some() {
+                in_progress = Some(cycle);
+                return Ok(ControlFlow::Continue(()));
+            }
+            cycle.end(transaction, &session, now)?;
+            let result = result(transaction.connection, &cycle)?;
+            Ok(ControlFlow::Break((cycle, result)))
+        },
+        move |outcome| {
+            reply.send(outcome.map(|(cycle, result)| {
+                cycle.end_committed(&committed_changes, &session_state.digest);
+                result
+            }));
+        },
+    );
 }
 
-struct Call {
-    maintenance: Maintenance,
-    session: String,
-    reply: LateReply,
-}
-
-/// What came of a job.
-enum Came {
-    Chunk(ChunkRun),
-    /// The reply's result.
-    End(Value),
-}
-
-impl Call {
-    fn begin(self) {
-        let Maintenance { writer, changes, .. } = self.maintenance.clone();
-        writer.submit(task(
-            0,
-            move |transaction| Cycle::begin(transaction, &changes),
-            move |outcome| match outcome {
-                Ok(course) => self.next(course),
-                Err(error) => self.reply.send::<()>(Err(error)),
-            },
-        ));
-    }
-
-    /// Hands in the next chunk; behind the last one, the end.
-    fn next(self, mut course: Cycle) {
-        let Maintenance { writer, folder, changes, clock, .. } = self.maintenance.clone();
-        let now = clock();
-        let session = self.session.clone();
-        writer.submit(task(
-            0,
-            move |transaction| match course.chunk(transaction, &changes, &folder, now)? {
-                Some(ran) => Ok((course, Came::Chunk(ran))),
-                None => {
-                    course.end(transaction, &session, now)?;
-                    let result = result(transaction.connection, &course)?;
-                    Ok((course, Came::End(result)))
-                }
-            },
-            move |outcome| match outcome {
-                Ok((mut course, Came::Chunk(ran))) => {
-                    course.ran(&ran);
-                    self.next(course);
-                }
-                Ok((course, Came::End(result))) => {
-                    course.ended(&self.maintenance.changes, &self.maintenance.session_state.digest);
-                    self.reply.send(Ok(result));
-                }
-                Err(error) => self.reply.send::<()>(Err(error)),
-            },
-        ));
-    }
-}
-
-fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
-    let count = |name: &str| course.reports().iter().map(|report| report.counts.of(name)).sum::<u64>();
-    let induced = count("induced");
-    let most = usize::try_from(induced).unwrap_or(CANDIDATES).min(CANDIDATES);
+fn result(connection: &Connection, cycle: &Cycle) -> Result<Value, CallError> {
+    let induced = cycle.count("induced");
+    let most = usize::try_from(induced).unwrap_or(MAX_LISTED_PATTERNS).min(MAX_LISTED_PATTERNS);
     let mut candidates = Vec::new();
     for seq in tags::newest_with(connection, tags::PATTERN, most)? {
         let text = records::text_of(connection, seq)?;
@@ -97,7 +66,7 @@ fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
         "mode": "heavy",
         "tier": "tier0",
         "summaries_created": induced,
-        "decay_result": {"decayed": count("decayed"), "pruned": count("pruned")},
+        "decay_result": {"decayed": cycle.count("decayed"), "pruned": cycle.count("pruned")},
         "schema_candidates": candidates,
     }))
 }
@@ -105,7 +74,7 @@ fn result(connection: &Connection, course: &Cycle) -> Result<Value, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dispatch::{CallOutcome, ReplySink, Runner};
+    use crate::dispatch::{CallOutcome, LateReply, ReplySink, Runner};
     use crate::memory::model::time::UnixMicros;
     use crate::memory::test_support::{Bench, call, call_on};
     use std::sync::Arc;
@@ -113,7 +82,7 @@ mod tests {
 
     const LATER: UnixMicros = UnixMicros(Bench::NOW.0 + 400 * 24 * 3600 * 1_000_000);
 
-    fn told(bench: &Bench) {
+    fn capture_texts(bench: &Bench) {
         for (session, text) in [
             ("a", "my guitar lessons are on Monday evening"),
             ("a", "the weather was bad on the whole"),
@@ -132,9 +101,9 @@ mod tests {
     }
 
     #[test]
-    fn rare_words_and_neighbors_are_linked_and_patterns_induced() {
+    fn rare_terms_and_neighbors_are_linked_and_patterns_induced() {
         let bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         let got = bench.ok("memory_consolidate", json!({"session_id": "c"}));
         let id = got["schema_candidates"][0]["schema_id"].clone();
         let want = json!({"mode": "heavy", "tier": "tier0", "summaries_created": 1,
@@ -147,7 +116,7 @@ mod tests {
                 1,
             )
         };
-        // Beside each other; a rare word in common; nothing in common.
+        // Neighbors; a rare term in common; nothing in common.
         assert_eq!((weight(1, 2), weight(4, 6), weight(2, 4)), (Some(200), Some(500), None));
         assert_eq!((links(&bench, 3), links(&bench, 0)), (3, 6));
         let schemas = bench.ok("schema_list", json!({}));
@@ -167,9 +136,9 @@ mod tests {
     }
 
     #[test]
-    fn a_run_leaves_an_event_and_a_second_one_has_nothing_to_do() {
+    fn a_cycle_stores_an_event_and_a_second_one_changes_nothing() {
         let bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         bench.ok("memory_consolidate", json!({"session_id": "c"}));
         let before = (links(&bench, 0), links(&bench, 3));
         assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
@@ -182,15 +151,15 @@ mod tests {
         assert_eq!(runs["events"][1]["session_id"], "c");
         let linked = |run: usize| steps(&runs["events"][run])[1]["counts"].clone();
         assert_eq!(linked(1), json!({"examined": 7, "learned": 0, "linked": 6}));
-        // Of the second run's: the pattern is no record to look at.
+        // In the second run: the pattern itself is not examined.
         assert_eq!(linked(0), json!({"examined": 0, "learned": 0, "linked": 0}));
         assert_eq!(bench.ok("events_query", json!({"kind": "schema_induction_run"}))["count"], 1);
     }
 
     #[test]
-    fn evidence_grows_and_a_refuted_pattern_stays_refuted() {
+    fn evidence_grows_and_a_contradicted_pattern_is_not_stored_again() {
         let bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         bench.ok("memory_consolidate", json!({}));
         bench.capture("no guitar lessons in August", json!({"session_id": "d"}));
         assert_eq!(bench.ok("memory_consolidate", json!({}))["summaries_created"], 0);
@@ -204,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn faded_links_go_and_facts_stay() {
+    fn decayed_links_are_removed_and_facts_are_kept() {
         let mut bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         let id = bench.capture("the gate code is 1234 today", json!({}));
         bench.ok("memory_contradict", json!({"id": id, "new_fact": "the gate code is 4321"}));
         bench.ok("memory_consolidate", json!({}));
@@ -220,9 +189,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_that_was_cut_short_goes_on_where_it_stopped() {
+    fn an_interrupted_cycle_continues_at_its_cursors() {
         let bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         bench.sql("INSERT INTO meta VALUES ('step_associate', 5), ('step_induce', 7)");
         bench.ok("memory_consolidate", json!({}));
         let run = &bench.ok("events_query", json!({"kind": "cls_consolidation_run"}))["events"][0];
@@ -232,10 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn words_that_meet_by_chance_are_no_pattern() {
+    fn words_that_meet_by_chance_form_no_pattern() {
         let bench = Bench::new();
         for n in 0..40 {
-            // Both words are everywhere, and together in three sessions alone.
+            // Both words are common, and occur together in three sessions only.
             let word = if n % 2 == 0 { "breakfast" } else { "telephone" };
             let text = if [20, 30, 39].contains(&n) {
                 "breakfast and telephone".to_owned()
@@ -248,9 +217,9 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_answered_when_the_store_closes() {
+    fn a_cycle_is_answered_if_the_store_closes() {
         let bench = Bench::new();
-        told(&bench);
+        capture_texts(&bench);
         let (sender, answer) = channel();
         let sink: Arc<dyn ReplySink> = Arc::new(Sink(sender));
         let mut runner = Runner::default();
@@ -258,7 +227,7 @@ mod tests {
         let given = runner.run(&bench.memory, "memory_consolidate", None, &later);
         assert!(matches!(given, CallOutcome::Later), "{given:?}");
         drop((sink, bench));
-        // Whether it was at its end by then is the machine's business.
+        // The cycle may have ended before the store closes.
         if let Err(error) = answer.recv().unwrap() {
             assert_eq!(error.message, "the store is closing: nothing was stored");
         }
@@ -274,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn others_write_between_the_chunks() {
+    fn other_writes_run_between_the_chunks() {
         let bench = Bench::new();
         for n in 0..300 {
             let text = format!("topic{} with subject{} and matter{} number{n}", n % 7, n % 31, n % 53);

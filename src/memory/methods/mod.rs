@@ -348,7 +348,7 @@ static METHODS: &[Method] = &[
         result: &["records"],
         pace: Pace::Ordered,
         run: |memory, _, _, reply| match memory.maintenance_lock.enter() {
-            Ok(_in) => reindex::mend(&memory.path, memory.maintenance(), Instant::now(), reply),
+            Ok(_in) => reindex::rebuild(&memory.path, memory.maintenance(), Instant::now(), reply),
             Err(error) => reply.send::<()>(Err(error)),
         },
     },

@@ -1,103 +1,88 @@
-//! `store_reindex`: the full-text index made anew because somebody asks for it, at once instead of while the
-//! memory sleeps.
+//! `store_reindex`: rebuilds the full-text index now instead of in the next consolidation cycle.
 //!
-//! Each chunk is a job of its own, behind whatever others have brought meanwhile, as those of a cycle are; one
-//! that ends in between (a kill, a full disk) is gone on with by the next call or the next sleep.
+//! The rebuild runs in chunks, between which other writes run. If it is interrupted (by a kill or a full disk), the next
+//! call or the next cycle continues it.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::dispatch::{CallError, LateReply, Reply};
+use crate::dispatch::{CallError, Reply};
+use crate::memory::consolidation::chunks::run_chunks;
 use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{Progress, Step};
 use crate::memory::consolidation::{cycle, reindex};
 use crate::memory::store::fulltext::{self, IndexStatus, RebuildPlace, RebuildState};
-use crate::memory::store::writer::job::task;
+use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::transfer::check;
 
-/// Where the damaged index is still there: what its pages say of the schema may be wrong, too.
-const STAYS: &str = "the damaged index could not be taken out of the store (the daemon's log says why): stop the daemon, \
-                     keep the file, and restore a backup";
+/// The error if the damaged index is still in the store: its pages may have damaged the schema, too.
+const NOT_REPLACED: &str = "the damaged index could not be removed from the store (the daemon's log has the error): stop \
+                            the daemon, keep the file, and restore a backup";
 
-/// What was made.
+/// The result of `store_reindex`.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Mended {
+struct ReindexResult {
     /// Records that were indexed.
     records: u64,
 }
 
-/// Answers once the index of the database at `store` is made.
-pub(crate) fn mend(store: &Path, maintenance: Maintenance, began: Instant, reply: Reply<'_>) {
-    let place = match check::is_index_damaged(store, began) {
+/// What the next chunk does.
+#[derive(Clone, Copy)]
+enum Phase {
+    Begin,
+    /// A damaged index is replaced after the commit of [`Phase::Begin`]. This phase checks that it was.
+    Verify,
+    Index,
+}
+
+/// Answers `store_reindex` once the index of the database at `store` is complete. `start` is when the call began.
+pub(crate) fn rebuild(store: &Path, maintenance: Maintenance, start: Instant, reply: Reply<'_>) {
+    let place = match check::is_index_damaged(store, start) {
         Ok(true) => RebuildPlace::Same,
         Ok(false) => RebuildPlace::Beside,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let (writer, reply) = (maintenance.writer.clone(), reply.later());
-    writer.submit(task(
-        0,
+    let reply = reply.later();
+    let Maintenance { writer, folder, clock, .. } = maintenance;
+    let (mut phase, mut records) = (Phase::Begin, 0);
+    run_chunks(
+        writer,
         move |transaction| {
-            match (place, RebuildState::read(transaction.connection)?) {
-                (RebuildPlace::Same, _) => {
-                    transaction.request_index_replacement();
-                    transaction.set_index_status(IndexStatus::Due);
+            match phase {
+                Phase::Begin => {
+                    begin(transaction, place)?;
+                    phase = Phase::Verify;
                 }
-                (RebuildPlace::Beside, RebuildState::Growing(_)) => {}
-                (RebuildPlace::Beside, _) => drop(reindex::begin(transaction, place)?),
-            }
-            Ok(())
-        },
-        move |outcome| match outcome {
-            Ok(()) => Call { maintenance, records: 0, reply }.begin(),
-            Err(error) => reply.send::<()>(Err(error)),
-        },
-    ));
-}
-
-struct Call {
-    maintenance: Maintenance,
-    records: u64,
-    reply: LateReply,
-}
-
-impl Call {
-    /// Has it come to grow?
-    fn begin(self) {
-        let writer = self.maintenance.writer.clone();
-        writer.submit(task(
-            0,
-            |transaction| {
-                if fulltext::is_due(transaction.connection)? { Ok(()) } else { Err(CallError::failed(STAYS)) }
-            },
-            move |outcome| match outcome {
-                Ok(()) => self.next(),
-                Err(error) => self.reply.send::<()>(Err(error)),
-            },
-        ));
-    }
-
-    /// Hands in the next chunk.
-    fn next(mut self) {
-        let Maintenance { writer, folder, clock, .. } = self.maintenance.clone();
-        let now = clock();
-        writer.submit(task(
-            0,
-            move |transaction| {
-                cycle::run_chunk(Step::Reindex, transaction, &mut CooccurrenceLearner::default(), &folder, now)
-            },
-            move |outcome| match outcome {
-                Ok(chunk) => {
-                    self.records += chunk.counts.of("indexed");
-                    match chunk.progress {
-                        Progress::More => self.next(),
-                        Progress::Done => self.reply.send(Ok(Mended { records: self.records })),
+                Phase::Verify if fulltext::is_due(transaction.connection)? => phase = Phase::Index,
+                Phase::Verify => return Err(CallError::failed(NOT_REPLACED)),
+                Phase::Index => {
+                    let mut learner = CooccurrenceLearner::default();
+                    let outcome = cycle::run_step_chunk(Step::Reindex, transaction, &mut learner, &folder, clock())?;
+                    records += outcome.counts.get("indexed");
+                    if outcome.progress == Progress::Done {
+                        return Ok(ControlFlow::Break(ReindexResult { records }));
                     }
                 }
-                Err(error) => self.reply.send::<()>(Err(error)),
-            },
-        ));
+            }
+            Ok(ControlFlow::Continue(()))
+        },
+        move |outcome| reply.send(outcome),
+    );
+}
+
+/// Begins a rebuild, or lets one that is in progress continue.
+fn begin(transaction: &mut WriteTransaction<'_>, place: RebuildPlace) -> Result<(), CallError> {
+    match (place, RebuildState::read(transaction.connection)?) {
+        (RebuildPlace::Same, _) => {
+            transaction.request_index_replacement();
+            transaction.set_index_status(IndexStatus::Due);
+        }
+        (RebuildPlace::Beside, RebuildState::Growing(_)) => {}
+        (RebuildPlace::Beside, _) => drop(reindex::begin(transaction, place)?),
     }
+    Ok(())
 }

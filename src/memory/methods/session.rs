@@ -190,9 +190,9 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
         session.len(),
         move |transaction| {
             let linked =
-                cycle::run_chunk(Step::Associate, transaction, &mut CooccurrenceLearner::default(), &store, now)?
+                cycle::run_step_chunk(Step::Associate, transaction, &mut CooccurrenceLearner::default(), &store, now)?
                     .counts
-                    .of("linked");
+                    .get("linked");
             let records = count(transaction.connection, &session)?;
             if records > 0 {
                 metric(transaction.connection, &session, records, linked, now)?;

@@ -207,7 +207,7 @@ mod tests {
         let mut bench = Bench::new();
         let maintenance = bench.memory.maintenance();
         let digest = |bench: &Bench| recall(bench, "s")["overnight_digest"].clone();
-        assert_eq!((digest(&bench), maintenance.brought()), (nothing(), None));
+        assert_eq!((digest(&bench), maintenance.pending_totals()), (nothing(), None));
         for (session, text) in [("a", "guitar lessons on Monday"), ("b", "no guitar lessons"), ("c", "guitar lessons")]
         {
             bench.capture(text, json!({"session_id": session}));
@@ -215,9 +215,9 @@ mod tests {
         bench.ok("memory_consolidate", json!({}));
         bench.ok("memory_consolidate", json!({}));
         let brought = CycleTotals { rem_cycles_completed: 2, episodes_processed: 3, schemas_induced_tier0: 1 };
-        assert_eq!(maintenance.brought(), Some(brought));
+        assert_eq!(maintenance.pending_totals(), Some(brought));
         bench.restart_at(|| at(2));
-        assert_eq!(bench.memory.maintenance().brought(), Some(brought), "it is kept");
+        assert_eq!(bench.memory.maintenance().pending_totals(), Some(brought), "it is kept");
         let got = digest(&bench);
         for (key, want) in [
             ("rem_cycles_completed", json!(2)),
@@ -229,7 +229,7 @@ mod tests {
         ] {
             assert_eq!(got[key], want, "{key}");
         }
-        assert_eq!((digest(&bench), bench.memory.maintenance().brought()), (nothing(), None));
+        assert_eq!((digest(&bench), bench.memory.maintenance().pending_totals()), (nothing(), None));
         bench.ok("memory_consolidate", json!({}));
         for (clock, cycles) in [((|| at(19)) as fn() -> UnixMicros, 0), (|| at(20), 1), (|| at(40), 0)] {
             bench.restart_at(clock);

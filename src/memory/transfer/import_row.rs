@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::{self, LinkKind};
-use crate::memory::ingest::capture_params::{part, said_at};
+use crate::memory::ingest::capture_params::{parse_part, parse_ts};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string, check_len};
@@ -100,8 +100,8 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
         role,
         session: bounded_string(row, "session_id", "-", SESSION_BYTES)?,
         project: bounded_string(row, "project", "", PROJECT_BYTES)?,
-        ts: said_at(row)?.unwrap_or(now),
-        part: part(row)?,
+        ts: parse_ts(row)?.unwrap_or(now),
+        part: parse_part(row)?,
     };
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
     let valid_to = params::time(row, "valid_to", DateBound::Start)?;
