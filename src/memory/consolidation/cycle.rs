@@ -162,7 +162,7 @@ impl Cycle {
     ) -> Result<(), rusqlite::Error> {
         let connection = transaction.connection;
         record_events(connection, &self.reports, session, now)?;
-        digest::keep_ended(connection, self.totals())?;
+        digest::add_stored(connection, self.totals())?;
         ChangeTracker::store_mark(connection, self.processed)?;
         meta::remove(connection, STEP_KEY)?;
         meta::remove(connection, PROCESSED_KEY)?;
@@ -179,7 +179,7 @@ impl Cycle {
     /// Applies the committed end to the state in memory.
     pub(crate) fn end_committed(&self, changes: &ChangeTracker, digest: &DigestState) {
         changes.advance_mark(self.processed);
-        digest.ended(self.totals());
+        digest.add(self.totals());
     }
 
     /// Returns what the cycle adds to the digest.

@@ -123,8 +123,8 @@ impl Maintenance {
     /// -32001 if the store cannot be written; the session is not recorded then.
     pub fn session_opened(&self, session_id: &str, at_us: i64) -> Result<(), CallError> {
         let (session, at) = (session_id.to_owned(), UnixMicros(at_us));
-        self.run_job(move |transaction| Ok(first_turn::keep_opened(transaction.connection, &session, at)?))?;
-        self.session_state.first_turns.opened(session_id, at);
+        self.run_job(move |transaction| Ok(first_turn::record_opened(transaction.connection, &session, at)?))?;
+        self.session_state.first_turns.add(session_id, at);
         Ok(())
     }
 
@@ -139,7 +139,7 @@ impl Maintenance {
 
     /// Returns the totals of the finished cycles that no digest has shown yet. Never blocks.
     pub fn pending_totals(&self) -> Option<CycleTotals> {
-        self.session_state.digest.brought()
+        self.session_state.digest.pending()
     }
 
     /// Makes the writer release its caches, and waits until it has, or until the store is closed.

@@ -32,7 +32,7 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
             return Ok(StepOutcome::new(Some(at), Progress::More, [("rendered", rendered)]));
         }
         if briefing::cached(connection, project)?.is_none() {
-            briefing::keep(connection, project)?;
+            briefing::cache(connection, project)?;
             rendered += 1;
         }
         at += 1;

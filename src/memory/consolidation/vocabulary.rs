@@ -211,7 +211,7 @@ mod tests {
         .enumerate()
         {
             let mut want = tokenizer::query_terms(text);
-            want.retain(|asked| asked.look == MatchMode::Exact && asked.term.len() >= 3);
+            want.retain(|asked| asked.mode == MatchMode::Exact && asked.term.len() >= 3);
             let want: Vec<String> = want.into_iter().map(|asked| asked.term).collect();
             let got = cache.subjects(text, number as u32 + 1, 3).to_vec();
             let got: Vec<&str> = got.into_iter().map(|number| cache.term(number)).collect();

@@ -96,7 +96,7 @@ pub(crate) fn start(
         if is_stale {
             let project = project.clone();
             writer.submit(background_task("a session's start", move |transaction| {
-                Ok(briefing::keep(transaction.connection, &project)?)
+                Ok(briefing::cache(transaction.connection, &project)?)
             }));
         }
         let pending = contradictions::unsettled(connection, None, PENDING)?.len();

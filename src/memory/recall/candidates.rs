@@ -1,9 +1,8 @@
-//! Which records answer a question: candidates from the index, then their texts themselves.
+//! Candidate generation: finds the records that may answer a query, reads their texts and has them ranked.
 //!
-//! Two steps, so that the work is bounded whatever the store's size. First the newest records of each
-//! term's posting list are taken, the total bounded, and weighed by the rarity of the terms they have
-//! in common with the question. Then the texts of the heaviest few are read and scored (`rank.rs`). It
-//! knows nothing of replies: `recall.rs` makes hits of what is found.
+//! Two steps bound the work for a store of any size. First, `postings.rs` reads the newest records of each term, up to
+//! a bound in total, and weighs each record by the rarity of the terms it shares with the query. Then the texts of the
+//! heaviest are read, with their neighbors in the session, and scored by `rank.rs`. `reply.rs` renders the hits.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -13,8 +12,8 @@ use rusqlite::{Connection, Row};
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::recall::postings::{self, CANDIDATES};
-use crate::memory::recall::preferences::{Preferences, Projects};
+use crate::memory::recall::postings::{self, CANDIDATE_COUNT};
+use crate::memory::recall::preferences::{Preferences, ProjectDepths};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
 use crate::memory::sort;
@@ -25,88 +24,90 @@ use crate::memory::store::tags;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::QueryTerm;
 
-/// The heaviest of them, whose neighbors in the session are read too.
-const WITH_NEIGHBORS: usize = 40;
+/// The heaviest candidates, whose neighbors in the session are read too.
+const WITH_NEIGHBORS_COUNT: usize = 40;
 
-/// Neighbours on either side.
-const NEIGHBORS: usize = 2;
+/// Neighbors read on either side.
+const NEIGHBOR_COUNT: usize = 2;
 
-/// A question, taken apart.
+/// The parts of a cue, and what restricts its answer.
 #[derive(Debug)]
-pub(crate) struct Query<'q> {
-    /// All of it.
+pub(crate) struct RecallQuery<'q> {
+    /// The whole cue.
     pub(crate) cue: &'q str,
     /// Its terms, at least one.
     pub(crate) terms: Vec<QueryTerm>,
-    /// What it wants word for word.
+    /// The phrases that it quotes.
     pub(crate) phrases: Vec<QuotedPhrase<'q>>,
-    /// What may answer it.
-    pub(crate) filter: Filter<'q>,
-    /// What the profile makes of it.
-    pub(crate) leaning: &'q Preferences,
+    pub(crate) filter: RecallFilter<'q>,
+    pub(crate) preferences: &'q Preferences,
 }
 
-/// Which records may answer, and which come first.
+/// Which records may be hits, and which are ranked first.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Filter<'q> {
-    /// Said then or later.
+pub(crate) struct RecallFilter<'q> {
+    /// The earliest time, inclusive.
     pub(crate) since: Option<UnixMicros>,
-    /// Said then or earlier.
+    /// The latest time, inclusive.
     pub(crate) until: Option<UnixMicros>,
-    /// Of this tier alone.
+    /// Only this tier.
     pub(crate) tier: Option<Tier>,
-    /// This project's come first.
+    /// Records of this project are ranked first.
     pub(crate) project: Option<&'q str>,
 }
 
-/// What was found.
+/// What [`search`] found.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct SearchResult {
     /// The terms that were looked up.
     pub(crate) terms: Vec<QueryTerm>,
-    /// The best first.
-    pub(crate) found: Vec<RankedHit>,
+    /// The hits, the best first.
+    pub(crate) hits: Vec<RankedHit>,
 }
 
-/// The best `limit` records for `query`; what was found by the `deadline`, if that comes first.
+/// Returns the best `limit` records for `query`, out of what was read by the `deadline`.
 ///
 /// # Errors
-/// See [`StoreError`].
+/// Any [`StoreError`] of reading the index or records, except [`StoreError::Interrupted`] at the deadline.
 pub(crate) fn search(
     snapshot: &Snapshot<'_>,
-    query: &Query<'_>,
+    query: &RecallQuery<'_>,
     deadline: Instant,
     limit: usize,
-) -> Result<Answer, StoreError> {
+) -> Result<SearchResult, StoreError> {
     let connection = snapshot.connection();
     let total = records::last_seq(connection)?;
-    let (lists, alike, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
+    let (lists, similar, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
         let lists = postings::rarest(connection, &query.terms, total)?;
-        let alike = postings::begun_alike(connection, &lists)?;
-        Ok((lists, alike, postings::with_phrases(connection, &query.phrases)?))
+        let similar = postings::prefix_matches(connection, &lists)?;
+        Ok((lists, similar, postings::phrase_matches(connection, &query.phrases)?))
     })?;
-    let weighed = lists.iter().map(|list| (list.asked.clone(), list.idf, list.seqs.len())).collect();
-    let mut companions = Vec::new();
+    let weighed = lists.iter().map(|list| (list.query_term.clone(), list.idf, list.seqs.len())).collect();
+    let mut cooccurring = Vec::new();
     for (at, list) in lists.iter().enumerate() {
-        let of_one = cooccurrence::associated_terms(connection, &list.asked.term)?;
-        companions.extend(of_one.into_iter().map(|(word, company)| (word, at, company)));
+        let of_one = cooccurrence::associated_terms(connection, &list.query_term.term)?;
+        cooccurring.extend(of_one.into_iter().map(|(term, association)| (term, at, association)));
     }
-    let scorer =
-        Scorer::new(WeightedQuery::new(query.cue, weighed).with_companions(companions), RULES, query.leaning.literal);
-    let mut reading = Reading::new(connection, query, &scorer, deadline)?;
-    reading.candidates(postings::candidates(&lists, &alike, &phrases), limit.max(CANDIDATES))?;
-    reading.neighbors()?;
-    let found = scorer.rank(&reading.read, &reading.talk, limit);
-    Ok(Answer { found, terms: lists.into_iter().map(|list| list.asked).collect() })
+    let weighted_query = WeightedQuery::new(query.cue, weighed).with_cooccurring(cooccurring);
+    let scorer = Scorer::new(weighted_query, RULES, query.preferences.literal);
+    let mut reader = CandidateReader::new(connection, query, &scorer, deadline)?;
+    reader.read_candidates(postings::candidates(&lists, &similar, &phrases), limit.max(CANDIDATE_COUNT))?;
+    reader.read_neighbors()?;
+    let hits = scorer.rank(&reader.read, &reader.order, limit);
+    Ok(SearchResult { hits, terms: lists.into_iter().map(|list| list.query_term).collect() })
 }
 
-/// The newest `limit` records.
+/// Returns the newest `limit` records that the filter's times admit, those of its project first.
 ///
 /// # Errors
-/// See [`StoreError`].
-pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize) -> Result<Vec<RankedHit>, StoreError> {
+/// Any [`StoreError`] of reading tables `project` and `record`.
+pub(crate) fn newest(
+    snapshot: &Snapshot<'_>,
+    filter: &RecallFilter<'_>,
+    limit: usize,
+) -> Result<Vec<RankedHit>, StoreError> {
     let connection = snapshot.connection();
-    let here = project_number(connection, filter.project)?;
+    let own_project = project_number(connection, filter.project)?;
     let (since, until) = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
     let mut projects = connection.prepare_cached("SELECT number FROM project")?;
     let projects: Vec<i64> = projects.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -115,121 +116,116 @@ pub(crate) fn newest(snapshot: &Snapshot<'_>, filter: &Filter<'_>, limit: usize)
     )?;
     let mut all = Vec::new();
     for project in projects {
-        let place = if Some(project) == here { ProjectMatch::Same } else { ProjectMatch::Other };
+        let project_match = project_match(project, own_project);
         let mut rows = last.query((project, since, until, limit as i64))?;
         while let Some(row) = rows.next()? {
-            all.push((place, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+            all.push((project_match, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
         }
     }
     sort::sort_by(&mut all, |a, b| b.cmp(a));
     all.truncate(limit);
-    let found = |(i, &(place, _, seq)): (usize, &(ProjectMatch, i64, i64))| RankedHit {
-        seq,
-        score: 1.0 / (i + 1) as f64,
-        terms: Vec::new(),
-        alike: Vec::new(),
-        phrase: PhraseMatch::None,
-        quotes: PhraseMatch::None,
-        place,
+    let hit = |(i, &(project_match, _, seq)): (usize, &(ProjectMatch, i64, i64))| {
+        RankedHit::plain(seq, 1.0 / (i + 1) as f64, project_match)
     };
-    Ok(all.iter().enumerate().map(found).collect())
+    Ok(all.iter().enumerate().map(hit).collect())
 }
 
-/// Records being read and scored.
-struct Reading<'r> {
+/// Reads candidates and their neighbors.
+struct CandidateReader<'r> {
     connection: &'r Connection,
-    query: &'r Query<'r>,
+    query: &'r RecallQuery<'r>,
     scorer: &'r Scorer,
     deadline: Instant,
-    here: Option<i64>,
-    domains: Projects,
+    /// The number of the filter's project.
+    project: Option<i64>,
+    depths: ProjectDepths,
     read: Vec<Candidate>,
-    /// The session of each that was read.
+    /// The session of each record that was read.
     sessions: HashMap<i64, i64>,
-    talk: ConversationOrder,
+    order: ConversationOrder,
 }
 
-impl<'r> Reading<'r> {
+impl<'r> CandidateReader<'r> {
     fn new(
         connection: &'r Connection,
-        query: &'r Query<'r>,
+        query: &'r RecallQuery<'r>,
         scorer: &'r Scorer,
         deadline: Instant,
-    ) -> Result<Reading<'r>, StoreError> {
-        let here = project_number(connection, query.filter.project)?;
-        Ok(Reading {
+    ) -> Result<CandidateReader<'r>, StoreError> {
+        Ok(CandidateReader {
             connection,
             query,
             scorer,
             deadline,
-            here,
-            domains: query.leaning.projects(connection)?,
+            project: project_number(connection, query.filter.project)?,
+            depths: query.preferences.project_depths(connection)?,
             read: Vec::new(),
             sessions: HashMap::new(),
-            talk: ConversationOrder::default(),
+            order: ConversationOrder::default(),
         })
     }
 
-    /// Reads the first `most` of these that the question's filter admits, of either place.
-    fn candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
+    /// Reads the first `most` of these records that the filter admits, and as many again of the filter's project.
+    fn read_candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
         let mut find = self.connection.prepare_cached(READ)?;
-        let mut room = if self.here.is_some() { [most; 2] } else { [most, 0] };
+        // Indexed by `ProjectMatch`.
+        let mut left = if self.project.is_some() { [most; 2] } else { [most, 0] };
         for seq in seqs {
-            if self.is_late() || room == [0; 2] {
+            if self.is_late() || left == [0; 2] {
                 break;
             }
             let mut rows = find.query([seq])?;
             let Some(row) = rows.next()? else { continue };
-            let place = self.place(row)?;
-            if room[place as usize] > 0 && self.admits(row)? && !self.is_pattern(seq, row)? {
-                room[place as usize] -= 1;
+            let project_match = self.project_match(row)?;
+            if left[project_match as usize] > 0 && self.admits(row)? && !self.is_pattern(seq, row)? {
+                left[project_match as usize] -= 1;
                 self.take(seq, row)?;
             }
         }
         Ok(())
     }
 
-    /// Reads what was said just before and after the heaviest of them.
-    fn neighbors(&mut self) -> Result<(), StoreError> {
+    /// Reads the neighbors of the heaviest candidates.
+    fn read_neighbors(&mut self) -> Result<(), StoreError> {
         let heaviest: Vec<(i64, i64)> =
-            self.read.iter().take(WITH_NEIGHBORS).map(|one| (one.session, one.seq)).collect();
+            self.read.iter().take(WITH_NEIGHBORS_COUNT).map(|one| (one.session, one.seq)).collect();
         for (session, seq) in heaviest {
             if self.is_late() {
                 break;
             }
             let mut first = seq;
-            for _ in 0..NEIGHBORS {
-                let Some(before) = self.beside(session, first, Side::Before)? else {
-                    self.talk.openings.insert(first);
+            for _ in 0..NEIGHBOR_COUNT {
+                let Some(before) = self.read_neighbor(session, first, Side::Before)? else {
+                    self.order.openings.insert(first);
                     break;
                 };
-                self.talk.next.insert(before, first);
+                self.order.next.insert(before, first);
                 first = before;
             }
             let mut last = seq;
-            for _ in 0..NEIGHBORS {
-                let Some(after) = self.beside(session, last, Side::After)? else { break };
-                self.talk.next.insert(last, after);
+            for _ in 0..NEIGHBOR_COUNT {
+                let Some(after) = self.read_neighbor(session, last, Side::After)? else { break };
+                self.order.next.insert(last, after);
                 last = after;
             }
         }
         Ok(())
     }
 
-    /// Reads the record that was said just before or after one of a session, if there is one.
-    fn beside(&mut self, session: i64, seq: i64, side: Side) -> Result<Option<i64>, StoreError> {
+    /// Reads the record just before or after another of the session. Returns its `seq`, if there is one.
+    fn read_neighbor(&mut self, session: i64, seq: i64, side: Side) -> Result<Option<i64>, StoreError> {
         let adjacent = side.adjacent(seq);
-        if self.is_of(session, adjacent)? {
+        if self.read_if_of(session, adjacent)? {
             return Ok(Some(adjacent));
         }
         match records::neighbor_in_session(self.connection, session, seq, side)? {
-            Some(found) => Ok(self.is_of(session, found)?.then_some(found)),
+            Some(found) => Ok(self.read_if_of(session, found)?.then_some(found)),
             None => Ok(None),
         }
     }
 
-    /// Is there a record of this session at this place? If so, it is read.
-    fn is_of(&mut self, session: i64, seq: i64) -> Result<bool, StoreError> {
+    /// Reads the record of this `seq` if it belongs to the session. Returns true if it does.
+    fn read_if_of(&mut self, session: i64, seq: i64) -> Result<bool, StoreError> {
         if let Some(known) = self.sessions.get(&seq) {
             return Ok(*known == session);
         }
@@ -251,10 +247,10 @@ impl<'r> Reading<'r> {
             seq,
             session,
             said: UnixMicros(row.get(0)?),
-            reading: self.scorer.question.read(text, cue),
+            text_match: self.scorer.query.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(PhraseMatch::None),
-            place: self.place(row)?,
-            gain: self.query.leaning.gain(self.connection, seq, text, self.domains.depth(row.get(2)?))?,
+            project_match: self.project_match(row)?,
+            boost: self.query.preferences.boost(self.connection, seq, text, self.depths.of(row.get(2)?))?,
             is_admitted: self.admits(row)?,
         });
         Ok(())
@@ -264,30 +260,36 @@ impl<'r> Reading<'r> {
         Ok(self.query.filter.admits(UnixMicros(row.get(0)?), row.get(1)?))
     }
 
-    /// Was it made of others? It is shown as what they have in common, not as an answer.
+    /// Returns true if the record is a pattern: replies name patterns beside the hits, never as hits.
     fn is_pattern(&self, seq: i64, row: &Row<'_>) -> Result<bool, StoreError> {
         Ok(row.get::<_, i64>(1)? == Tier::Semantic as i64 && tags::has(self.connection, seq, tags::PATTERN)?)
     }
 
-    fn place(&self, row: &Row<'_>) -> Result<ProjectMatch, StoreError> {
-        Ok(if Some(row.get(2)?) == self.here { ProjectMatch::Same } else { ProjectMatch::Other })
+    fn project_match(&self, row: &Row<'_>) -> Result<ProjectMatch, StoreError> {
+        Ok(project_match(row.get(2)?, self.project))
     }
 
-    /// Something is there to answer with, and the time is up.
+    /// Returns true if the deadline has passed and at least one record was read.
     fn is_late(&self) -> bool {
         !self.read.is_empty() && Instant::now() >= self.deadline
     }
 }
 
-/// What is read of a record.
+/// The columns of a candidate.
 const READ: &str = "SELECT ts, tier, project, session, cue, text FROM record WHERE seq = ?1";
 
-/// The string in a column, borrowed.
+/// Returns the string in a column, borrowed.
 ///
 /// # Errors
-/// [`StoreError::Damaged`] where it is none.
+/// [`StoreError::Damaged`] if the column holds no UTF-8 text.
 pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, StoreError> {
-    row.get_ref(at)?.as_str().map_err(|error| StoreError::Damaged(format!("a record's text is no text: {error}")))
+    row.get_ref(at)?
+        .as_str()
+        .map_err(|error| StoreError::Damaged(format!("a record's column {at} is not text: {error}")))
+}
+
+fn project_match(project: i64, own: Option<i64>) -> ProjectMatch {
+    if Some(project) == own { ProjectMatch::Same } else { ProjectMatch::Other }
 }
 
 fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, StoreError> {
@@ -295,7 +297,7 @@ fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<
     Ok(records::project_number(connection, name)?)
 }
 
-impl Filter<'_> {
+impl RecallFilter<'_> {
     fn admits(&self, ts: UnixMicros, tier: i64) -> bool {
         self.since.is_none_or(|since| ts >= since)
             && self.until.is_none_or(|until| ts <= until)

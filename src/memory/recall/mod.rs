@@ -1,8 +1,7 @@
-//! `memory_recall`: a cue becomes hits, word for word as they were stored.
+//! `memory_recall`: finds the records that match a cue and returns their texts as they were stored.
 //!
-//! It reads the params, decides how literally the cue is meant, has `search.rs` find the records, and
-//! makes the reply within its bounds. It writes nothing: what it took is its caller's to write, once it is
-//! answered.
+//! Reads the params, determines the cue mode, has `candidates.rs` find the records, and renders the reply within its
+//! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
 pub(crate) mod candidates;
 pub(crate) mod mode;
@@ -24,10 +23,10 @@ use crate::memory::model::record::Tier;
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
-use crate::memory::recall::candidates::{Filter, Query};
-use crate::memory::recall::mode::{Mode, quoted};
+use crate::memory::recall::candidates::{RecallFilter, RecallQuery};
+use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::preferences::Preferences;
-use crate::memory::recall::related::{Related, SPARE};
+use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::reply::{MatchReason, RecallResponse};
 use crate::memory::session::SessionState;
 use crate::memory::session::digest::{self, CycleTotals};
@@ -38,11 +37,11 @@ use crate::memory::store::writer::job::background_task;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
-/// How long a recall looks for more before it answers with what it has. Longer in unit tests, whose results must not
-/// depend on the machine's speed.
-const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
+/// Time after which a recall answers with what it has read so far. Longer in unit tests, whose results must not depend on
+/// the machine's speed.
+const TIME_LIMIT: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
 
-/// Answers `memory_recall`, and hands what is to be written of it to the writer afterwards.
+/// Answers `memory_recall`, then submits its deferred writes to the writer.
 pub(crate) fn answer(
     reader: Result<&Reader, CallError>,
     profile: &Profile,
@@ -52,13 +51,13 @@ pub(crate) fn answer(
     now: UnixMicros,
     reply: Reply<'_>,
 ) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     match reader.and_then(|reader| recall(reader, profile, state, params, now, deadline)) {
-        Ok((recalled, taken)) => {
-            reply.send(Ok(recalled));
-            if !taken.is_nothing() {
-                writer.submit(background_task("what a recall took", move |transaction| {
-                    Ok(taken.keep(transaction.connection, now)?)
+        Ok((response, deferred)) => {
+            reply.send(Ok(response));
+            if !deferred.is_empty() {
+                writer.submit(background_task("deferred writes of a recall", move |transaction| {
+                    Ok(deferred.write(transaction.connection, now)?)
                 }));
             }
         }
@@ -66,10 +65,10 @@ pub(crate) fn answer(
     }
 }
 
-/// Carries out `memory_recall`; what is found by `deadline`, if that comes first.
+/// Returns the response out of what was read by `deadline`, and the writes to submit.
 ///
 /// # Errors
-/// -32602 for a wrong param, -32001 where the store cannot be read.
+/// -32602 for an invalid param, -32001 if the store cannot be read.
 fn recall(
     reader: &Reader,
     profile: &Profile,
@@ -84,55 +83,55 @@ fn recall(
     let session = params.string_or("session_id", "unknown")?;
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
-    let mode = Mode::of(&cue);
-    let leaning = Preferences::of(profile);
-    let filter = Filter {
+    let mode = CueMode::of(&cue);
+    let preferences = Preferences::of(profile);
+    let filter = RecallFilter {
         since: params::time(params, "since", DateBound::Start)?,
         until: params::time(params, "until", DateBound::End)?,
-        tier: (mode == Mode::Verbatim && leaning.literal == Literalness::Strong).then_some(Tier::Episodic),
+        tier: (mode == CueMode::Verbatim && preferences.literal == Literalness::Strong).then_some(Tier::Episodic),
         project: (!project.is_empty()).then_some(&*project),
     };
-    let query = Query {
+    let query = RecallQuery {
         cue: &cue,
         terms: tokenizer::query_terms(&cue),
         phrases: quoted(&cue).into_iter().filter_map(QuotedPhrase::new).collect(),
         filter,
-        leaning: &leaning,
+        preferences: &preferences,
     };
     let snapshot = reader.snapshot()?;
-    let (found, why) = if query.terms.is_empty() {
-        // Nothing that a word could be found by: as an empty cue.
-        (candidates::newest(&snapshot, &filter, limit + SPARE)?, MatchReason::Newest)
+    let (hits, match_reason) = if query.terms.is_empty() {
+        // A cue without a term is treated as an empty one.
+        (candidates::newest(&snapshot, &filter, limit + SPARE_HIT_COUNT)?, MatchReason::Newest)
     } else {
-        let answer = candidates::search(&snapshot, &query, deadline, limit + SPARE)?;
-        (answer.found, MatchReason::Terms(answer.terms))
+        let result = candidates::search(&snapshot, &query, deadline, limit + SPARE_HIT_COUNT)?;
+        (result.hits, MatchReason::Terms(result.terms))
     };
     let connection = snapshot.connection();
-    let bonds = Related::of(connection, found, limit, now)?;
+    let related = Related::of(connection, hits, limit, now)?;
     let mut reply = RecallResponse::new(mode);
-    reply.add(connection, &bonds, &why, budget, profile)?;
-    reply.add_around(connection, &bonds)?;
-    let taken = DeferredWrites {
-        used: bonds.used.clone(),
+    reply.add_hits(connection, &related, &match_reason, budget, profile)?;
+    reply.add_related(connection, &related)?;
+    let deferred = DeferredWrites {
+        used: related.used.clone(),
         first_turn: state.first_turns.take(&session, now),
-        digest: state.digest.take_digest(now),
+        digest: state.digest.take(now),
     };
     let mut add = || {
-        if taken.digest.is_some() {
-            reply.overnight_digest = state.digest.digest(connection, taken.digest, now)?;
+        if let Some(totals) = deferred.digest {
+            reply.overnight_digest = state.digest.render(connection, totals, now)?;
         }
-        match taken.first_turn {
-            Some(_) => reply.add_first_turn(&snapshot, &bonds, &filter, &session, profile),
+        match deferred.first_turn {
+            Some(_) => reply.add_first_turn(&snapshot, &related, &filter, &session, profile),
             None => Ok(()),
         }
     };
     match add() {
-        Ok(()) => Ok((reply, taken)),
+        Ok(()) => Ok((reply, deferred)),
         Err(error) => {
-            if let Some(turn) = taken.first_turn {
+            if let Some(turn) = deferred.first_turn {
                 state.first_turns.put_back(turn);
             }
-            if let Some(totals) = taken.digest {
+            if let Some(totals) = deferred.digest {
                 state.digest.put_back(totals);
             }
             Err(error)
@@ -140,31 +139,32 @@ fn recall(
     }
 }
 
-/// What a recall took, to be written when it is answered.
+/// What a recall writes after its reply.
 #[derive(Debug, Default)]
 struct DeferredWrites {
-    /// Pairs of records whose link was of use and is to be made new.
+    /// Pairs of hits whose link is to be renewed.
     used: Vec<(i64, i64)>,
+    /// The first turn that was shown.
     first_turn: Option<FirstTurn>,
+    /// The totals that the digest has shown.
     digest: Option<CycleTotals>,
 }
 
 impl DeferredWrites {
-    /// Is there nothing to be written?
-    fn is_nothing(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
     }
 
-    /// Writes it.
+    /// Writes all to the store.
     ///
     /// # Errors
-    /// The database's.
-    fn keep(&self, connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
+    /// Any error of writing to the store.
+    fn write(&self, connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
         if let Some(turn) = &self.first_turn {
-            turn.forget(connection)?;
+            turn.delete(connection)?;
         }
-        if let Some(brought) = self.digest {
-            digest::keep_shown(connection, brought, now)?;
+        if let Some(totals) = self.digest {
+            digest::record_shown(connection, totals, now)?;
         }
         links::touch(connection, &self.used, now)
     }
@@ -181,7 +181,7 @@ mod tests {
         got["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap()).collect()
     }
 
-    /// Every reply has all its keys, and scores that fall.
+    /// Recalls, and checks that the reply has all keys and falling scores.
     fn recalled(bench: &Bench, params: Value) -> Value {
         let got = bench.ok("memory_recall", params);
         let keys: Vec<_> = got.as_object().unwrap().keys().cloned().collect();
@@ -205,7 +205,7 @@ mod tests {
         got
     }
 
-    fn tongues() -> Bench {
+    fn multilingual() -> Bench {
         let bench = Bench::new();
         for (i, text) in [
             "Anna: we went camping in the mountains last summer",
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn words_are_found_in_every_language() {
-        let bench = tongues();
+        let bench = multilingual();
         for (cue, part) in [
             ("When did Anna go camping?", "camping in the mountains"),
             ("What is the name of the cat?", "Momo"),
@@ -308,8 +308,8 @@ mod tests {
     }
 
     #[test]
-    fn any_cue_is_only_text() {
-        let bench = tongues();
+    fn no_character_of_a_cue_is_an_operator() {
+        let bench = multilingual();
         let nested = "(".repeat(5000);
         let open = "«".repeat(50_000);
         let words = |count: u32| (0..count).map(|n| format!("word{n} ")).collect::<String>();
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cue_without_a_word_gives_the_newest() {
+    fn a_cue_without_a_word_returns_the_newest_records() {
         let bench = Bench::new();
         for (text, ts, project) in [
             ("the first of all texts", "2024-03-01", "p"),
@@ -361,14 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn stop_words_alone_are_words() {
-        let bench = tongues();
+    fn a_cue_of_stop_words_is_searched_by_them() {
+        let bench = multilingual();
         bench.capture("what it was is what it is", json!({}));
         assert_eq!(texts(&recalled(&bench, json!({"cue": "what is it?", "limit": 1}))), ["what it was is what it is"]);
     }
 
     #[test]
-    fn dates_and_projects_choose() {
+    fn dates_filter_and_projects_rank_first() {
         let bench = Bench::new();
         for (text, ts, project) in [
             ("garden: planted tomatoes", "2024-05-01T10:00:00Z", ""),
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quotation_asks_for_the_words_themselves() {
+    fn a_quoted_phrase_asks_for_exact_words() {
         let bench = Bench::new();
         for (text, tier) in [
             ("the meeting is to be moved, or not", "episodic"),
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn budget_and_limit_end_the_list_but_one_hit_always_fits() {
+    fn budget_and_limit_bound_the_hits_but_one_is_always_returned() {
         let bench = Bench::new();
         for n in 1..=5 {
             bench.capture(&format!("pear number {n} {}", "я".repeat(86)), json!({}));
@@ -474,8 +474,8 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_by_the_deadline_is_answered() {
-        let bench = tongues();
+    fn a_recall_past_its_deadline_returns_what_it_has_read() {
+        let bench = multilingual();
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
         let reader = runner.worker.as_mut().unwrap().reader().unwrap();
@@ -487,9 +487,9 @@ mod tests {
         };
         let now = Instant::now();
         assert_eq!(
-            (hits(now), hits(now + PATIENCE)),
+            (hits(now), hits(now + TIME_LIMIT)),
             (1, 4),
-            "the first that was read; both, and what was said next to them"
+            "past the deadline: the first record read; before it: both matches and their neighbors"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! How literally a cue is meant, and what it quotes.
+//! Cue mode: whether a cue asks for exact words, and which phrases it quotes.
 //!
 //! Pure.
 
@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::tokenizer;
 
-/// Most quoted spans of a cue that are looked for. Picked.
-const PHRASES: usize = 8;
+/// Most quoted spans of a cue that count. Picked.
+const MAX_PHRASE_COUNT: usize = 8;
 
-/// Words by which a cue asks for the words themselves.
+/// Words by which a cue asks for exact words.
 const LITERAL_WORDS: [&str; 6] = ["exact", "verbatim", "quote", "quoted", "said", "wrote"];
 
 /// The same in Russian, where the verb alone would be too common.
@@ -18,34 +18,34 @@ const LITERAL_PHRASES: [&str; 4] = ["найди дословно", "точная
 
 const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('„', '“'), ('「', '」'), ('『', '』')];
 
-/// How literally a cue is meant.
+/// Whether a cue asks for exact words (`cue_mode` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Mode {
+pub(crate) enum CueMode {
     Verbatim,
     Concept,
 }
 
-impl Mode {
-    /// By its words and its quotation marks.
-    pub(crate) fn of(cue: &str) -> Mode {
+impl CueMode {
+    /// Returns the mode of a cue, by its words and its quotation marks.
+    pub(crate) fn of(cue: &str) -> CueMode {
         let mut asks = quoted(cue).into_iter().any(|span| QuotedPhrase::new(span).is_some());
         tokenizer::for_each_token(cue, |token| asks |= LITERAL_WORDS.contains(&token.word));
         if !asks {
             let lower = cue.to_lowercase();
             asks = LITERAL_PHRASES.iter().any(|phrase| lower.contains(phrase));
         }
-        if asks { Mode::Verbatim } else { Mode::Concept }
+        if asks { CueMode::Verbatim } else { CueMode::Concept }
     }
 }
 
-/// The first spans of a cue between quotation marks.
+/// Returns the spans of a cue between quotation marks, at most [`MAX_PHRASE_COUNT`], the first ones.
 pub(crate) fn quoted(cue: &str) -> Vec<&str> {
     let mut spans = Vec::new();
-    // A mark that is never closed is looked for to the end once, not once for each that opens.
+    // A mark without a closing one is dropped, so that the cue is searched for it once.
     let mut marks = QUOTES.to_vec();
     let mut rest = cue;
-    while spans.len() < PHRASES {
+    while spans.len() < MAX_PHRASE_COUNT {
         let opening =
             rest.char_indices().find_map(|(at, c)| marks.iter().find(|mark| mark.0 == c).map(|mark| (at, *mark)));
         let Some((at, mark)) = opening else { break };
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotations_are_found_whatever_their_marks() {
+    fn quoted_spans_are_found_for_all_kinds_of_marks() {
         let many = "\"a\" ".repeat(20);
         for (cue, want) in [
             ("a \"b\" c «d e» \"f", &["b", "d e"][..]),
@@ -74,7 +74,7 @@ mod tests {
             ("5« disk and \"one\", “two”", &["one", "two"]),
             ("\"\" «?»", &["", "?"]),
             ("„so“ und «so» und » so « und 「so」", &["so", "so", "so"]),
-            (&many, &["a"; PHRASES]),
+            (&many, &["a"; MAX_PHRASE_COUNT]),
         ] {
             assert_eq!(quoted(cue), want, "{cue}");
         }

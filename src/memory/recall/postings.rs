@@ -1,95 +1,98 @@
-//! What the index knows of a question: the newest records of each of its terms, and which records to read first.
+//! Posting lists: reads the newest records of each query term from the full-text index, and orders records by the
+//! rarity of their terms.
 //!
-//! Each list is bounded, and all of them together, whatever the store's size.
+//! Each list is bounded, and so are all lists together, for a store of any size.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
-use crate::memory::recall::query::{beginnings, idf};
+use crate::memory::recall::query::{idf, prefixes};
 use crate::memory::sort;
 use crate::memory::store::error::StoreError;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::{MatchMode, QueryTerm};
 
-/// Candidates whose texts are read and scored; more where more are wanted.
-pub(crate) const CANDIDATES: usize = 60;
+/// Least candidates whose texts are read and scored; a larger limit raises it.
+pub(crate) const CANDIDATE_COUNT: usize = 60;
 
-/// Most terms of a question that are looked up: the rarest. An OR of thousands takes SQLite seconds.
-const TERMS: usize = 32;
+/// Most terms of a query that are looked up: the rarest. An OR of thousands takes SQLite seconds.
+const MAX_TERM_COUNT: usize = 32;
 
-/// Most terms of a question whose rarity is looked at, before the rarest are chosen: its longest
-/// words, as long words are rare.
-const TERMS_WEIGHED: usize = 512;
+/// Most terms whose rarity is sampled to choose the rarest: the longest words, since long words are rare.
+const MAX_SAMPLED_TERM_COUNT: usize = 512;
 
-/// Postings read to judge a term's rarity among many.
-const SAMPLE: usize = 64;
+/// Postings read to estimate a term's rarity.
+const SAMPLE_POSTING_COUNT: usize = 64;
 
-/// Postings read for a question, shared by its terms: about half a millisecond.
-const POSTINGS: usize = 6_000;
+/// Postings read for a query, divided among its terms: about half a millisecond.
+const MAX_POSTING_COUNT: usize = 6_000;
 
-/// Least share of a term in [`POSTINGS`].
-const TERM_POSTINGS: usize = 300;
+/// Least postings read for one term, whatever its share of [`MAX_POSTING_COUNT`].
+const MIN_TERM_POSTING_COUNT: usize = 300;
 
-/// A term that fewer records have is looked for by its beginning too: a compound, another ending.
-const FEW: usize = 8;
+/// A term that fewer records have is rare: it is searched as a prefix too, for compounds and other endings.
+const RARE_RECORD_COUNT: usize = 8;
 
-/// Most terms of a question that are.
-const FEW_TERMS: usize = 8;
+/// Most rare terms of a query that are searched as prefixes.
+const MAX_PREFIX_TERM_COUNT: usize = 8;
 
-/// What such a record weighs among the candidates, against one that has the term itself.
-const ALIKE_WEIGHT: f64 = 0.5;
+/// Weight of a prefix match among the candidates, as a share of the term's own weight.
+const PREFIX_WEIGHT: f64 = 0.5;
 
-/// Candidates looked at where a filter or a project may refuse some.
-const LOOKED_AT: usize = 4000;
+/// Most records in the order of candidates; a filter may reject many of them.
+const MAX_RANKED_COUNT: usize = 4000;
 
-/// Records with all words of a phrase, the newest first, in which it is looked for: some 5 ms.
-const PHRASE_LOOKED_AT: usize = 1000;
+/// Most records with all words of a phrase that are read to find the phrase, the newest first: some 5 ms.
+const MAX_PHRASE_READ_COUNT: usize = 1000;
 
 /// The newest records of one term.
 pub(crate) struct PostingList {
-    pub(crate) asked: QueryTerm,
+    pub(crate) query_term: QueryTerm,
+    /// The newest first.
     pub(crate) seqs: Vec<i64>,
-    /// How rare the term is.
+    /// The term's [`idf`], estimated if the list was not read to its end.
     pub(crate) idf: f64,
 }
 
-/// Did a question run to its end?
+/// Whether an SQL query ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
-    Whole,
-    CutShort,
+enum Completion {
+    Complete,
+    /// The deadline came first.
+    Interrupted,
 }
 
-/// The lists of the question's rarest terms, 32 at most. Cut short where the time is up.
+/// Returns the posting lists of the query's rarest terms, 32 at most; fewer, or a shorter last list, if the deadline
+/// comes first.
 ///
 /// # Errors
-/// See [`StoreError`].
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
 pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
-    if chosen.len() > TERMS {
-        sort::sort_by_key(&mut chosen, |asked| Reverse(asked.word.len()));
-        chosen.truncate(TERMS_WEIGHED);
+    if chosen.len() > MAX_TERM_COUNT {
+        sort::sort_by_key(&mut chosen, |term| Reverse(term.word.len()));
+        chosen.truncate(MAX_SAMPLED_TERM_COUNT);
         let mut sampled = Vec::new();
-        for asked in chosen {
-            let (list, run) = postings(connection, asked, SAMPLE, total)?;
+        for term in chosen {
+            let (list, completion) = postings(connection, term, SAMPLE_POSTING_COUNT, total)?;
             if !list.seqs.is_empty() {
-                sampled.push((asked, list.idf));
+                sampled.push((term, list.idf));
             }
-            if run == Run::CutShort {
+            if completion == Completion::Interrupted {
                 break;
             }
         }
         sort::sort_by(&mut sampled, |a, b| b.1.total_cmp(&a.1));
-        chosen = sampled.into_iter().map(|(asked, _)| asked).take(TERMS).collect();
+        chosen = sampled.into_iter().map(|(term, _)| term).take(MAX_TERM_COUNT).collect();
     }
-    let share = (POSTINGS / chosen.len().max(1)).max(TERM_POSTINGS);
+    let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);
     let mut lists = Vec::with_capacity(chosen.len());
-    for asked in chosen {
-        let (list, run) = postings(connection, asked, share, total)?;
+    for term in chosen {
+        let (list, completion) = postings(connection, term, share, total)?;
         lists.push(list);
-        if run == Run::CutShort {
+        if completion == Completion::Interrupted {
             break;
         }
     }
@@ -98,58 +101,60 @@ pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -
 
 fn postings(
     connection: &Connection,
-    asked: &QueryTerm,
+    term: &QueryTerm,
     most: usize,
     total: i64,
-) -> Result<(PostingList, Run), StoreError> {
-    let pattern = pattern(&asked.term, asked.look);
-    let (seqs, run) = newest_matches(connection, &pattern, most)?;
+) -> Result<(PostingList, Completion), StoreError> {
+    let pattern = pattern(&term.term, term.mode);
+    let (seqs, completion) = newest_matches(connection, &pattern, most)?;
     let read = seqs.len() as f64;
     let total = total as f64;
-    // A list that was not read to its end goes on as densely as it began.
+    // The rest of an incomplete list is assumed to be as dense as what was read.
     let frequency = match seqs.last() {
         Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
         _ => read,
     };
-    Ok((PostingList { asked: asked.clone(), seqs, idf: idf(total, frequency) }, run))
+    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total, frequency) }, completion))
 }
 
-/// The newest records with a word that begins as a rare term does, each with what it weighs. Where no record
-/// has the term, as many of its letters count as some record has: *Krankenkasse* is asked for, *Krankenkassen*
-/// was said.
+/// Returns the newest records that have a rare term as a prefix of a word, each with its weight. If none has the whole
+/// term, the longest of its [`prefixes`] that some record has is searched: the cue has *Krankenkasse*, a record
+/// *Krankenkassen*.
 ///
 /// # Errors
-/// See [`StoreError`].
-pub(crate) fn begun_alike(connection: &Connection, lists: &[PostingList]) -> Result<Vec<(i64, f64)>, StoreError> {
-    let mut alike = Vec::new();
-    for list in lists.iter().filter(|list| list.seqs.len() < FEW && list.asked.look == MatchMode::Exact).take(FEW_TERMS)
-    {
-        for beginning in beginnings(&list.asked.term) {
-            let (seqs, run) = newest_matches(connection, &pattern(beginning, MatchMode::Prefix), TERM_POSTINGS)?;
-            if run == Run::CutShort {
-                return Ok(alike);
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
+pub(crate) fn prefix_matches(connection: &Connection, lists: &[PostingList]) -> Result<Vec<(i64, f64)>, StoreError> {
+    let mut matches = Vec::new();
+    let is_rare = |list: &&PostingList| list.seqs.len() < RARE_RECORD_COUNT && list.query_term.mode == MatchMode::Exact;
+    for list in lists.iter().filter(is_rare).take(MAX_PREFIX_TERM_COUNT) {
+        for prefix in prefixes(&list.query_term.term) {
+            let pattern = pattern(prefix, MatchMode::Prefix);
+            let (seqs, completion) = newest_matches(connection, &pattern, MIN_TERM_POSTING_COUNT)?;
+            if completion == Completion::Interrupted {
+                return Ok(matches);
             }
-            alike.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, list.idf * ALIKE_WEIGHT)));
+            let weight = list.idf * PREFIX_WEIGHT;
+            matches.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, weight)));
             if !seqs.is_empty() {
                 break;
             }
         }
     }
-    Ok(alike)
+    Ok(matches)
 }
 
-/// The newest records that have one of the phrases, in order.
+/// Returns the newest records that have one of the phrases, by rising `seq`.
 ///
 /// # Errors
-/// See [`StoreError`].
-pub(crate) fn with_phrases(connection: &Connection, phrases: &[QuotedPhrase<'_>]) -> Result<Vec<i64>, StoreError> {
+/// Any [`StoreError`] of reading the index or a text, except [`StoreError::Interrupted`].
+pub(crate) fn phrase_matches(connection: &Connection, phrases: &[QuotedPhrase<'_>]) -> Result<Vec<i64>, StoreError> {
     let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
     for phrase in phrases {
-        let patterns: Vec<String> = phrase.terms().map(|(term, look)| pattern(term, look)).collect();
-        let (all_words, _) = newest_matches(connection, &patterns.join(" AND "), PHRASE_LOOKED_AT)?;
-        let most = seqs.len() + CANDIDATES;
-        for seq in all_words {
+        let patterns: Vec<String> = phrase.terms().map(|(term, mode)| pattern(term, mode)).collect();
+        let (with_all_words, _) = newest_matches(connection, &patterns.join(" AND "), MAX_PHRASE_READ_COUNT)?;
+        let most = seqs.len() + CANDIDATE_COUNT;
+        for seq in with_all_words {
             let has_it =
                 read.query_row([seq], |row| Ok(phrase.found_in(row.get_ref(0)?.as_str()?) != PhraseMatch::None));
             match has_it.map_err(StoreError::from) {
@@ -168,15 +173,16 @@ pub(crate) fn with_phrases(connection: &Connection, phrases: &[QuotedPhrase<'_>]
     Ok(seqs)
 }
 
-/// A term as FTS5 reads it: a string, so that nothing in it is an operator.
-fn pattern(term: &str, look: MatchMode) -> String {
-    match look {
+/// Returns a term as an FTS5 string, in which no character is an operator.
+fn pattern(term: &str, mode: MatchMode) -> String {
+    match mode {
         MatchMode::Exact => format!("\"{term}\""),
         MatchMode::Prefix => format!("\"{term}\" *"),
     }
 }
 
-fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Run), StoreError> {
+/// Returns the newest `most` records that match an FTS5 pattern; those read so far if the deadline comes first.
+fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Completion), StoreError> {
     let mut find = connection
         .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = find.query((pattern, most as i64))?;
@@ -184,21 +190,21 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
     loop {
         match rows.next().map_err(StoreError::from) {
             Ok(Some(row)) => seqs.push(row.get(0)?),
-            Ok(None) => return Ok((seqs, Run::Whole)),
-            Err(StoreError::Interrupted) => return Ok((seqs, Run::CutShort)),
+            Ok(None) => return Ok((seqs, Completion::Complete)),
+            Err(StoreError::Interrupted) => return Ok((seqs, Completion::Interrupted)),
             Err(fault) => return Err(fault),
         }
     }
 }
 
-/// The records of the lists, the one with the rarest terms first; before them those with a phrase. At most
-/// [`LOOKED_AT`].
-pub(crate) fn candidates(lists: &[PostingList], alike: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
+/// Returns the records in the order to read them, at most [`MAX_RANKED_COUNT`]: those with a phrase first, then by the
+/// summed rarity of their terms, then the newest.
+pub(crate) fn candidates(lists: &[PostingList], similar: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
     let with_weight = |list: &PostingList| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
     let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
-    weighed.extend(alike);
+    weighed.extend(similar);
     weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
-    // Of runs that are in order, as the lists are, the stable sort makes use.
+    // The lists are sorted runs, which the standard library's stable sort merges.
     weighed.sort_by_key(|&(seq, _)| seq);
     weighed.dedup_by(|next, kept| {
         let is_same = next.0 == kept.0;
@@ -207,9 +213,9 @@ pub(crate) fn candidates(lists: &[PostingList], alike: &[(i64, f64)], phrases: &
         }
         is_same
     });
-    // Most often a few are asked for. No weight is under 0, so their bits are ordered as they are.
+    // A heap, since usually only a few are taken. The weights are at least 0, so their bits sort as they do.
     let mut heap: BinaryHeap<(u64, i64)> = weighed.into_iter().map(|(seq, weight)| (weight.to_bits(), seq)).collect();
-    std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(LOOKED_AT)
+    std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(MAX_RANKED_COUNT)
 }
 
 #[cfg(test)]
@@ -222,13 +228,13 @@ mod tests {
     use std::time::{Duration, Instant};
 
     fn list(idf: f64, seqs: &[i64]) -> PostingList {
-        PostingList { asked: tokenizer::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
+        PostingList { query_term: tokenizer::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
     }
 
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
-        let all = |lists: &[PostingList], alike: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
-            candidates(lists, alike, phrases).collect()
+        let all = |lists: &[PostingList], similar: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
+            candidates(lists, similar, phrases).collect()
         };
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
         assert_eq!(all(&lists, &[], &[]), [9, 5, 7, 8]);
@@ -236,11 +242,11 @@ mod tests {
         assert_eq!(all(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
         assert_eq!(all(&[], &[], &[]), [0; 0]);
         let newest_first: Vec<i64> = (0..10_000).rev().collect();
-        assert_eq!(all(&[list(1.0, &newest_first)], &[], &[]), newest_first[..LOOKED_AT]);
+        assert_eq!(all(&[list(1.0, &newest_first)], &[], &[]), newest_first[..MAX_RANKED_COUNT]);
     }
 
     #[test]
-    fn a_pattern_is_one_string() {
+    fn a_pattern_is_one_fts5_string() {
         assert_eq!(
             (pattern("a", MatchMode::Exact), pattern("b", MatchMode::Prefix)),
             ("\"a\"".into(), "\"b\" *".into())
@@ -248,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rarest_terms_are_chosen_and_their_lists_bounded() {
+    fn the_rarest_terms_are_chosen_and_their_lists_are_bounded() {
         let bench = Bench::new();
         for n in 0..600 {
             bench.capture(&format!("common word{} unique{n}", n % 50), json!({"session_id": (n / 9).to_string()}));
@@ -258,30 +264,31 @@ mod tests {
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
-        let asked = tokenizer::query_terms(&format!("{every} common"));
-        let chosen = rarest(connection, &asked, 600).unwrap();
-        assert_eq!(chosen.len(), TERMS);
-        assert!(chosen.iter().all(|list| list.asked.term.starts_with("unique") && list.seqs.len() == 1));
+        let terms = tokenizer::query_terms(&format!("{every} common"));
+        let chosen = rarest(connection, &terms, 600).unwrap();
+        assert_eq!(chosen.len(), MAX_TERM_COUNT);
+        assert!(chosen.iter().all(|list| list.query_term.term.starts_with("unique") && list.seqs.len() == 1));
         let common = tokenizer::query_terms("common").remove(0);
         let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
         let (part, _) = postings(connection, &common, 100, 600).unwrap();
         assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));
-        assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is guessed: {} {}", whole.idf, part.idf);
+        assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is estimated: {} {}", whole.idf, part.idf);
         assert!(whole.seqs.is_sorted_by(|a, b| a > b));
     }
 
     #[test]
-    fn a_cut_list_is_what_was_read_by_then() {
+    fn an_interrupted_list_has_what_was_read() {
         let bench = Bench::new();
-        // The clock is looked at every so many steps of SQLite's machine, some of them for each row.
+        // SQLite checks the deadline every so many virtual-machine steps, of which each row takes several.
         let rows: String = (1..=2000).map(|n| format!("({n}, 'common'),")).collect();
         bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let past = Instant::now() - Duration::from_millis(1);
-        let (seqs, run) = snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
-        assert_eq!(run, Run::CutShort);
+        let (seqs, completion) =
+            snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
+        assert_eq!(completion, Completion::Interrupted);
         assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
     }
 }

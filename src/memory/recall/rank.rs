@@ -1,11 +1,11 @@
-//! How well records answer a question: by their own words, and by what was said around them.
+//! Reranking: scores each candidate by its own words and by those of the records around it.
 //!
-//! A talk is told in turns: one asks, the next answers without repeating the words, and a third adds
-//! the date. So a record is scored by its own words (BM25), and by those of its neighbors in the
-//! session, of a question it may answer, and of the session as a whole. Each rule counts what [`RULES`]
-//! says; zero switches it off. What each of them earns stands in `docs/recall.md`.
+//! In conversation one turn asks, the next answers without repeating the words, and a third adds the date. A record is
+//! therefore scored by its own words (BM25), by its neighbors in the session, by a question just before it, and by the
+//! session as a whole. [`RULES`] has one weight a rule; zero disables the rule. `docs/recall.md` says what each is
+//! worth.
 //!
-//! Pure: no database, no clock. What a single text says to a question is `question.rs`'s.
+//! Pure. `query.rs` matches a single text against the query.
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
@@ -17,56 +17,55 @@ use crate::memory::recall::query::{TermSet, TextMatch, WeightedQuery};
 use crate::memory::sort;
 use crate::memory::text::phrase::PhraseMatch;
 
-/// What each rule counts. A question's terms share out 1 by their rarity, so "of the question" is a
-/// number from 0 to 1.
+/// The weight of each rule. A query's terms have shares that sum to 1, so "the share of the query" is a number from 0
+/// to 1.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
-    /// BM25 of the record's own words.
+    /// BM25 of the record's own text.
     pub(crate) own: f64,
-    /// The share of the question that it has.
+    /// The share of the query that the text has.
     pub(crate) coverage: f64,
-    /// The share that it has by the beginning of a word alone: *photo* for *photography*.
+    /// The share that it has by the start of a word only: *photo* for *photography*.
     pub(crate) beginnings: f64,
-    /// Of each two words of the question that stand side by side in it too.
+    /// Each pair of adjacent query words that are adjacent in the text too.
     pub(crate) pairs: f64,
     /// The share that it has as two words for one, or one for two: *road trip* for *roadtrip*.
     pub(crate) joined: f64,
-    /// The share whose companions it has instead: words that the user's own records have them with.
-    pub(crate) company: f64,
-    /// BM25 of the record said just before, the one just after, the one before the first.
+    /// The share that it has by co-occurring terms only, each multiplied by its association.
+    pub(crate) association: f64,
+    /// BM25 of the record just before, of the one just after, and of the one two before.
     pub(crate) before: f64,
     pub(crate) after: f64,
     pub(crate) two_before: f64,
-    /// BM25 of the record said just before, where that one asks: this one may be the answer.
+    /// BM25 of the record just before if that one is a question: this record may be its answer.
     pub(crate) answers: f64,
-    /// The share of the question that it and those four have together.
+    /// The share of the query that the record and the two before and after it have together.
     pub(crate) window: f64,
-    /// The share of the question that its session has.
+    /// The share of the query that the session has.
     pub(crate) session: f64,
-    /// It opens its session: nothing before it could speak for it.
+    /// The record opens its session, so it has no context before it.
     pub(crate) opens: f64,
-    /// It is said by somebody whom the question names.
+    /// The query names the record's speaker.
     pub(crate) speaker: f64,
-    /// It asks itself.
+    /// The record is a question.
     pub(crate) asks: f64,
-    /// It tells a time, and the question asks for one.
+    /// The query asks for a time and the text mentions one.
     pub(crate) when: f64,
-    /// The share of the question that names its date.
+    /// The share of the query that names the record's date.
     pub(crate) date: f64,
-    /// The logarithm of its length in words: who says more tells more.
+    /// The logarithm of the length in words plus one: longer texts hold more information.
     pub(crate) length: f64,
 }
 
-/// What the rules count: the weights under which the right answers of many questions are likeliest, each
-/// checked to be of use on talks that it was not found on (`docs/recall.md`). A word itself counts more
-/// than one that only begins alike.
+/// The weights in use. They maximize the likelihood of the right answers over many questions, and each improves results
+/// on conversations it was not fitted on (`docs/recall.md`). A whole word weighs more than a prefix match.
 pub(crate) const RULES: Rules = Rules {
     own: 0.06,
     coverage: 0.39,
     beginnings: 0.38,
     pairs: 0.034,
     joined: 0.38,
-    company: 0.22,
+    association: 0.22,
     before: 0.065,
     after: 0.025,
     two_before: 0.11,
@@ -81,33 +80,49 @@ pub(crate) const RULES: Rules = Rules {
     length: 0.044,
 };
 
-/// Does a record belong to the project that was asked from?
+/// Whether a record belongs to the project of the recall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProjectMatch {
-    /// No, or none was named.
+    /// It belongs to another project, or the recall names none.
     Other,
-    /// Yes.
+    /// It belongs to the recall's project.
     Same,
 }
 
-/// A record that answers.
+/// A record found, with what it was found by.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct RankedHit {
-    /// Its place in the store.
+    /// The record's row in the store.
     pub(crate) seq: i64,
-    /// How well, over 0 and under 1, among those of the same phrase and place.
+    /// Over 0 and under 1; comparable among hits of the same `phrase` and `project_match`. 1 for the best hit of a
+    /// list that has no terms ([`RankedHit::plain`]).
     pub(crate) score: f64,
-    /// Which of the question's terms it has, by their place in the scorer; none where it was found by
-    /// its neighbors.
+    /// The query's terms that the text has, by their position in the scorer; empty if the record was found by its
+    /// neighbors.
     pub(crate) terms: Vec<usize>,
-    /// Which of the others it has a word of that begins alike.
-    pub(crate) alike: Vec<usize>,
-    /// The phrase by which it comes before others.
+    /// The other terms that it has by the start of a word.
+    pub(crate) prefix_terms: Vec<usize>,
+    /// The phrase match that ranks the hit before others.
     pub(crate) phrase: PhraseMatch,
-    /// How it has a phrase.
+    /// How the text has a quoted phrase.
     pub(crate) quotes: PhraseMatch,
-    /// Whether it is of the project asked from.
-    pub(crate) place: ProjectMatch,
+    /// Whether the record is of the recall's project.
+    pub(crate) project_match: ProjectMatch,
+}
+
+impl RankedHit {
+    /// Returns a hit that no term and no phrase was matched for.
+    pub(crate) fn plain(seq: i64, score: f64, project_match: ProjectMatch) -> RankedHit {
+        RankedHit {
+            seq,
+            score,
+            terms: Vec::new(),
+            prefix_terms: Vec::new(),
+            phrase: PhraseMatch::None,
+            quotes: PhraseMatch::None,
+            project_match,
+        }
+    }
 }
 
 /// A record that was read.
@@ -117,98 +132,102 @@ pub(crate) struct Candidate {
     pub(crate) session: i64,
     /// When it was said.
     pub(crate) said: UnixMicros,
-    pub(crate) reading: TextMatch,
+    pub(crate) text_match: TextMatch,
     pub(crate) phrase: PhraseMatch,
-    pub(crate) place: ProjectMatch,
-    /// What it gains by the profile (`leaning.rs`).
-    pub(crate) gain: f64,
-    /// May it be given as an answer, or does it only stand beside others?
+    pub(crate) project_match: ProjectMatch,
+    /// The boost by the profile (`preferences.rs`).
+    pub(crate) boost: f64,
+    /// The record may be a hit; otherwise it is context of others only.
     pub(crate) is_admitted: bool,
 }
 
-/// The order in which records were said, as far as it is known.
+/// The order in which records were said, as far as it was read.
 #[derive(Debug, Default)]
 pub(crate) struct ConversationOrder {
-    /// From a record to the one said after it in its session.
+    /// From a record to the next one of its session.
     pub(crate) next: HashMap<i64, i64>,
-    /// The first ones of sessions.
+    /// The first records of sessions.
     pub(crate) openings: HashSet<i64>,
 }
 
-/// Ranks what was read for a question.
+/// Ranks the candidates of a query.
 #[derive(Debug)]
 pub(crate) struct Scorer {
-    pub(crate) question: WeightedQuery,
+    pub(crate) query: WeightedQuery,
     rules: Rules,
     literal: Literalness,
 }
 
 impl Scorer {
-    /// By these rules.
-    pub(crate) fn new(question: WeightedQuery, rules: Rules, literal: Literalness) -> Scorer {
-        Scorer { question, rules, literal }
+    pub(crate) fn new(query: WeightedQuery, rules: Rules, literal: Literalness) -> Scorer {
+        Scorer { query, rules, literal }
     }
 
-    /// The best `limit`, by phrase, place, score and age in this order.
-    pub(crate) fn rank(&self, read: &[Candidate], talk: &ConversationOrder, limit: usize) -> Vec<RankedHit> {
-        let around = Context::of(self, read, talk);
-        let mut found: Vec<(RankedHit, UnixMicros)> = read
+    /// Returns the best `limit` hits, ordered by phrase, project, score and time.
+    pub(crate) fn rank(&self, read: &[Candidate], order: &ConversationOrder, limit: usize) -> Vec<RankedHit> {
+        let all = Context::of(self, read, order);
+        let mut hits: Vec<(RankedHit, UnixMicros)> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
             .filter_map(|(at, one)| {
-                let context = around.of_one(at);
-                let places = |terms: TermSet| (0..self.question.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
-                let (terms, alike) = (places(one.reading.has), places(one.reading.kin.without(around.names)));
-                if terms.is_empty() && alike.is_empty() && one.phrase == PhraseMatch::None && context.is_nothing() {
+                let context = all.of_one(at);
+                let positions = |terms: TermSet| (0..self.query.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
+                let terms = positions(one.text_match.has);
+                let prefix_terms = positions(one.text_match.prefix_match.without(all.names));
+                if terms.is_empty()
+                    && prefix_terms.is_empty()
+                    && one.phrase == PhraseMatch::None
+                    && !context.has_match()
+                {
                     return None;
                 }
-                // Any order-keeping way from a sum without an end to under 1.
-                let sum = self.sum(one, &context, around.names).max(f64::MIN_POSITIVE);
-                let found = RankedHit {
+                // Maps the unbounded sum to a score under 1 and keeps the order.
+                let sum = self.sum(one, &context, all.names).max(f64::MIN_POSITIVE);
+                let hit = RankedHit {
                     seq: one.seq,
                     score: sum / (1.0 + sum),
                     terms,
-                    alike,
+                    prefix_terms,
                     phrase: leading_phrase(self.literal, one.phrase),
                     quotes: one.phrase,
-                    place: one.place,
+                    project_match: one.project_match,
                 };
-                Some((found, one.said))
+                Some((hit, one.said))
             })
             .collect();
-        sort::sort_by(&mut found, best_first);
-        found.truncate(limit);
-        found.into_iter().map(|(found, _)| found).collect()
+        sort::sort_by(&mut hits, best_first);
+        hits.truncate(limit);
+        hits.into_iter().map(|(hit, _)| hit).collect()
     }
 
     fn sum(&self, one: &Candidate, context: &ScoringContext, names: TermSet) -> f64 {
-        let (rules, question, reading) = (&self.rules, &self.question, &one.reading);
+        let (rules, query, text) = (&self.rules, &self.query, &one.text_match);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
         rules.own * context.own
-            + rules.coverage * question.share(reading.has)
-            + rules.beginnings * question.share(reading.kin.without(names))
-            + rules.pairs * f64::from(reading.pairs)
-            + rules.joined * question.share(reading.joined)
-            + rules.company * question.company(reading)
+            + rules.coverage * query.share(text.has)
+            + rules.beginnings * query.share(text.prefix_match.without(names))
+            + rules.pairs * f64::from(text.pairs)
+            + rules.joined * query.share(text.joined)
+            + rules.association * query.association(text)
             + rules.before * context.before
             + rules.after * context.after
             + rules.two_before * context.two_before
-            + rules.window * question.share(context.window)
-            + rules.session * question.share(context.session)
-            + rules.date * question.share(question.dated(one.said.day()).without(reading.has))
-            + rules.length * (1.0 + reading.length).ln()
+            + rules.window * query.share(context.window)
+            + rules.session * query.share(context.session)
+            + rules.date * query.share(query.dated(one.said.day()).without(text.has))
+            + rules.length * (1.0 + text.length).ln()
             + flag(context.follows_question, rules.answers * context.before)
             + flag(context.opens, rules.opens)
-            + flag(!reading.speaker.is_empty(), rules.speaker)
-            + flag(reading.asks, rules.asks)
-            + flag(reading.tells_time, rules.when)
+            + flag(!text.speaker.is_empty(), rules.speaker)
+            + flag(text.asks, rules.asks)
+            + flag(text.tells_time, rules.when)
             + phrase_boost(self.literal, one.phrase)
-            + one.gain
+            + one.boost
     }
 }
 
-/// What stands around a record.
+/// What one record's score takes from the records around it.
 #[derive(Debug)]
 struct ScoringContext {
     own: f64,
@@ -223,54 +242,50 @@ struct ScoringContext {
 }
 
 impl ScoringContext {
-    fn is_nothing(&self) -> bool {
-        self.before + self.after + self.two_before + self.two_after <= 0.0
+    /// Returns true if one of the four neighbors matches.
+    fn has_match(&self) -> bool {
+        self.before + self.after + self.two_before + self.two_after > 0.0
     }
 }
 
-/// All records that were read, by what they are to each other.
+/// All candidates, with how they stand to each other.
 struct Context<'r> {
     read: &'r [Candidate],
-    talk: &'r ConversationOrder,
-    /// BM25 of each record, and without the names of speakers.
+    order: &'r ConversationOrder,
+    /// BM25 of each record.
     own: Vec<f64>,
+    /// BM25 of each record without the speakers' names.
     bare: Vec<f64>,
-    /// The terms that name somebody who speaks: each of their records has them.
+    /// The terms that name a speaker: each record of that speaker has them.
     names: TermSet,
-    /// The place of the record said just before and just after each.
+    /// The index of the record just before and just after each.
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
+    /// The terms that each session has, without the speakers' names.
     sessions: HashMap<i64, TermSet>,
 }
 
 impl<'r> Context<'r> {
-    fn of(scorer: &Scorer, read: &'r [Candidate], talk: &'r ConversationOrder) -> Context<'r> {
-        let average = (read.iter().map(|one| one.reading.length).sum::<f64>() / read.len().max(1) as f64).max(1.0);
-        let names = read.iter().fold(TermSet::default(), |names, one| names.union(one.reading.speaker));
+    fn of(scorer: &Scorer, read: &'r [Candidate], order: &'r ConversationOrder) -> Context<'r> {
+        let words = read.iter().map(|one| one.text_match.length).sum::<f64>();
+        let average = (words / read.len().max(1) as f64).max(1.0);
+        let names = read.iter().fold(TermSet::default(), |names, one| names.union(one.text_match.speaker));
         let mut sessions: HashMap<i64, TermSet> = HashMap::new();
         for one in read {
             let terms = sessions.entry(one.session).or_default();
-            *terms = terms.union(one.reading.has.without(names));
+            *terms = terms.union(one.text_match.has.without(names));
         }
-        let places: HashMap<i64, usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
+        let index: HashMap<i64, usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
         let after: Vec<Option<usize>> =
-            read.iter().map(|one| talk.next.get(&one.seq).and_then(|seq| places.get(seq).copied())).collect();
+            read.iter().map(|one| order.next.get(&one.seq).and_then(|seq| index.get(seq).copied())).collect();
         let mut before = vec![None; read.len()];
         for (at, after) in after.iter().enumerate() {
             if let Some(after) = after {
                 before[*after] = Some(at);
             }
         }
-        Context {
-            own: read.iter().map(|one| scorer.question.bm25(&one.reading, average, TermSet::default())).collect(),
-            bare: read.iter().map(|one| scorer.question.bm25(&one.reading, average, names)).collect(),
-            read,
-            talk,
-            names,
-            before,
-            after,
-            sessions,
-        }
+        let bm25 = |without| read.iter().map(|one| scorer.query.bm25(&one.text_match, average, without)).collect();
+        Context { own: bm25(TermSet::default()), bare: bm25(names), read, order, names, before, after, sessions }
     }
 
     fn of_one(&self, at: usize) -> ScoringContext {
@@ -278,25 +293,27 @@ impl<'r> Context<'r> {
         let two_before = before.and_then(|at| self.before[at]);
         let two_after = after.and_then(|at| self.after[at]);
         let bare = |at: Option<usize>| at.map_or(0.0, |at| self.bare[at]);
-        let has = |at: Option<usize>| at.map_or(TermSet::default(), |at| self.read[at].reading.has.without(self.names));
+        let has =
+            |at: Option<usize>| at.map_or(TermSet::default(), |at| self.read[at].text_match.has.without(self.names));
         ScoringContext {
             own: self.own[at],
             before: bare(before),
             after: bare(after),
             two_before: bare(two_before),
             two_after: bare(two_after),
-            follows_question: before.is_some_and(|at| self.read[at].reading.asks),
-            opens: self.talk.openings.contains(&self.read[at].seq),
+            follows_question: before.is_some_and(|at| self.read[at].text_match.asks),
+            opens: self.order.openings.contains(&self.read[at].seq),
             window: has(Some(at)).union(has(before)).union(has(after)).union(has(two_before)).union(has(two_after)),
             session: self.sessions.get(&self.read[at].session).copied().unwrap_or_default(),
         }
     }
 }
 
-/// Of equals the one said last; that it was stored last tells less, as what is moved in is old.
+/// Orders equals by the time they were said, the latest first; the order of insertion comes last, since imported
+/// records are old.
 fn best_first((a, a_said): &(RankedHit, UnixMicros), (b, b_said): &(RankedHit, UnixMicros)) -> Ordering {
-    (b.phrase, b.place)
-        .cmp(&(a.phrase, a.place))
+    (b.phrase, b.project_match)
+        .cmp(&(a.phrase, a.project_match))
         .then(b.score.total_cmp(&a.score))
         .then((b_said, b.seq).cmp(&(a_said, a.seq)))
 }
@@ -314,7 +331,7 @@ mod tests {
         beginnings: 0.0,
         pairs: 0.0,
         joined: 0.0,
-        company: 0.0,
+        association: 0.0,
         before: 0.0,
         after: 0.0,
         two_before: 0.0,
@@ -332,14 +349,14 @@ mod tests {
     /// 2023-05-01
     const SAID: UnixMicros = UnixMicros(1_682_899_200_000_000);
 
-    /// The order of records that were said one after the other in a session.
+    /// Ranks records that were said in this order in one session.
     fn ranked(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<RankedHit> {
         let total = records.len() as f64;
-        let has = |asked: &QueryTerm| {
-            let question = WeightedQuery::new("", vec![(asked.clone(), 1.0, 1)]);
-            records.iter().filter(|(text, cue)| !question.read(text, cue).has.is_empty()).count()
+        let has = |term: &QueryTerm| {
+            let one_term = WeightedQuery::new("", vec![(term.clone(), 1.0, 1)]);
+            records.iter().filter(|(text, cue)| !one_term.read(text, cue).has.is_empty()).count()
         };
-        let weigh = |asked: QueryTerm| (asked.clone(), idf(total, has(&asked) as f64), has(&asked));
+        let weigh = |term: QueryTerm| (term.clone(), idf(total, has(&term) as f64), has(&term));
         let scorer = Scorer::new(
             WeightedQuery::new(cue, tokenizer::query_terms(cue).into_iter().map(weigh).collect()),
             rules,
@@ -349,10 +366,10 @@ mod tests {
             seq: at as i64,
             session: 1,
             said: UnixMicros::parse(&format!("2023-{:02}-01", at + 1), DateBound::Start).unwrap(),
-            reading: scorer.question.read(text, cue),
+            text_match: scorer.query.read(text, cue),
             phrase: PhraseMatch::None,
-            place: ProjectMatch::Other,
-            gain: 0.0,
+            project_match: ProjectMatch::Other,
+            boost: 0.0,
             is_admitted: true,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
@@ -389,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn each_rule_moves_what_it_is_for() {
+    fn each_rule_ranks_the_record_it_is_for_first() {
         let filler = ("nothing to see here", "");
         for (what, rules, cue, records, first) in [
             (
@@ -407,7 +424,7 @@ mod tests {
                 3,
             ),
             (
-                "joined in the question",
+                "joined in the query",
                 Rules { joined: 9.0, ..PLAIN },
                 "roadtrip apple",
                 vec![filler, ("apple apple", ""), filler, ("road trip apple", ""), filler],
@@ -492,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_admitted_stands_beside_but_is_not_found() {
+    fn a_record_not_admitted_is_context_but_no_hit() {
         let scorer = Scorer::new(
             WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             RULES,
@@ -502,10 +519,10 @@ mod tests {
             seq,
             session: 1,
             said: SAID,
-            reading: scorer.question.read(text, ""),
+            text_match: scorer.query.read(text, ""),
             phrase: PhraseMatch::None,
-            place: ProjectMatch::Other,
-            gain: 0.0,
+            project_match: ProjectMatch::Other,
+            boost: 0.0,
             is_admitted,
         };
         let read =
@@ -523,20 +540,20 @@ mod tests {
     }
 
     #[test]
-    fn phrase_comes_before_place_and_place_before_score() {
+    fn phrase_ranks_before_project_and_project_before_score() {
         let scorer = Scorer::new(
             WeightedQuery::new("apple", vec![(tokenizer::query_terms("apple").remove(0), 1.0, 1)]),
             PLAIN,
             Literalness::Strong,
         );
-        let one = |seq, text: &str, phrase, place| Candidate {
+        let one = |seq, text: &str, phrase, project_match| Candidate {
             seq,
             session: seq,
             said: SAID,
-            reading: scorer.question.read(text, ""),
+            text_match: scorer.query.read(text, ""),
             phrase,
-            place,
-            gain: 0.0,
+            project_match,
+            boost: 0.0,
             is_admitted: true,
         };
         let all = [

@@ -1,7 +1,7 @@
-//! What hangs on the records that a recall has found: the ones that replaced them come before them,
-//! the ones that they are linked to are named, and patterns are told apart from what was said.
+//! Result expansion along links: puts records before those that they supersede, names linked records, and takes
+//! patterns out of the hits.
 //!
-//! It reads; which links were of use it only says ([`Related::used`]).
+//! Only reads. The links to renew are returned in [`Related::used`].
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,105 +12,105 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::rank::RankedHit;
 use crate::memory::sort;
 use crate::memory::store::tags;
-use crate::memory::text::phrase::PhraseMatch;
 
-/// RankedHit records that may have to make room: patterns, and what their replacement pushes down.
-pub(crate) const SPARE: usize = 8;
+/// Hits to search beyond the limit: patterns are taken out, and superseding records push others down.
+pub(crate) const SPARE_HIT_COUNT: usize = 8;
 
-/// Replaced records that are shown apart. Picked.
-const ANTI: usize = 10;
+/// Most superseded records in a reply. Picked.
+const MAX_SUPERSEDED_COUNT: usize = 10;
 
-/// Linked records that are named with one hit, and with all together. Picked.
-const ADJACENT: usize = 3;
-const ACTIVATED: usize = 10;
+/// Most linked records named with one hit, and with all hits together. Picked.
+const MAX_ADJACENT_COUNT: usize = 3;
+const MAX_ACTIVATED_COUNT: usize = 10;
 
-/// Records found, and what hangs on them.
+/// Hits, and the records that links connect with them.
 #[derive(Debug, Default)]
 pub(crate) struct Related {
-    /// The best first, each under the one that replaced it.
-    pub(crate) found: Vec<RankedHit>,
-    /// Records that were replaced by what was found, or were found and have been replaced.
-    pub(crate) anti: Vec<i64>,
-    /// Records that are linked to those found and were not found, the closest first.
+    /// The best first, each after the records that supersede it.
+    pub(crate) hits: Vec<RankedHit>,
+    /// The superseded hits, then the records that hits supersede (`anti_hits` on the wire).
+    pub(crate) superseded: Vec<i64>,
+    /// Records linked to hits that are no hits, the most strongly linked first.
     pub(crate) activated: Vec<i64>,
-    /// Pairs of records found whose link has not been used for a while.
+    /// Pairs of hits whose link is to be renewed.
     pub(crate) used: Vec<(i64, i64)>,
-    ties: HashMap<i64, RecordLinks>,
+    links: HashMap<i64, RecordLinks>,
     adjacent: HashMap<i64, Vec<i64>>,
-    replaced: HashSet<i64>,
+    superseded_hits: HashSet<i64>,
+    /// Hits that were added because they supersede others.
     added: HashSet<i64>,
 }
 
 impl Related {
-    /// No bonds are looked for: what was found stands as it is.
-    pub(crate) fn none(found: Vec<RankedHit>) -> Related {
-        Related { found, ..Related::default() }
+    /// Returns the hits as they are, without reading links.
+    pub(crate) fn none(hits: Vec<RankedHit>) -> Related {
+        Related { hits, ..Related::default() }
     }
 
-    /// Of the best `limit` of what was found.
+    /// Expands the hits along their links and keeps the best `limit`.
     ///
     /// # Errors
-    /// The database's.
+    /// Any error of reading links, tags or records.
     pub(crate) fn of(
         connection: &Connection,
-        found: Vec<RankedHit>,
+        hits: Vec<RankedHit>,
         limit: usize,
         now: UnixMicros,
     ) -> Result<Related, rusqlite::Error> {
-        let mut bonds = Related::none(Vec::with_capacity(found.len()));
-        for one in &found {
-            bonds.ties.insert(one.seq, links::links_of(connection, one.seq, now)?);
+        let mut related = Related::none(Vec::with_capacity(hits.len()));
+        for one in &hits {
+            related.links.insert(one.seq, links::links_of(connection, one.seq, now)?);
         }
-        let found = bonds.without_patterns(connection, found)?;
-        bonds.place(connection, found, now)?;
-        bonds.found.truncate(limit);
-        bonds.look_back();
-        bonds.look_around();
-        Ok(bonds)
+        let hits = related.without_patterns(connection, hits)?;
+        related.order_by_succession(connection, hits, now)?;
+        related.hits.truncate(limit);
+        related.collect_superseded();
+        related.collect_neighbors();
+        Ok(related)
     }
 
-    /// The records that a hit is linked to, the closest first.
+    /// Returns the records that a hit is linked to, the most strongly linked first.
     pub(crate) fn adjacent(&self, seq: i64) -> &[i64] {
         self.adjacent.get(&seq).map_or(&[], Vec::as_slice)
     }
 
-    /// Why a hit is one, from why its words make it one.
+    /// Returns a hit's reason, given the reason by its words.
     pub(crate) fn reason(&self, seq: i64, own: String) -> String {
         if self.added.contains(&seq) {
             "replaces what matches".into()
-        } else if self.replaced.contains(&seq) {
+        } else if self.superseded_hits.contains(&seq) {
             own + " · stale"
         } else {
             own
         }
     }
 
-    /// Patterns are shown as such, by the records that have them; unless nothing else was found.
+    /// Returns the hits without patterns, unless all hits are patterns.
     fn without_patterns(
         &self,
         connection: &Connection,
-        found: Vec<RankedHit>,
+        hits: Vec<RankedHit>,
     ) -> Result<Vec<RankedHit>, rusqlite::Error> {
-        let mut said = Vec::with_capacity(found.len());
-        for one in &found {
-            if !(self.ties[&one.seq].has_evidence && tags::has(connection, one.seq, tags::PATTERN)?) {
+        let mut said = Vec::with_capacity(hits.len());
+        for one in &hits {
+            if !(self.links[&one.seq].has_evidence && tags::has(connection, one.seq, tags::PATTERN)?) {
                 said.push(one.clone());
             }
         }
-        Ok(if said.is_empty() { found } else { said })
+        Ok(if said.is_empty() { hits } else { said })
     }
 
-    /// Puts each record under all that replaced it; the last of them is added if it was not found.
-    fn place(
+    /// Orders each hit after all records that supersede it; the last of them is added if it is no hit.
+    fn order_by_succession(
         &mut self,
         connection: &Connection,
-        found: Vec<RankedHit>,
+        hits: Vec<RankedHit>,
         now: UnixMicros,
     ) -> Result<(), rusqlite::Error> {
-        let by_seq: HashMap<i64, &RankedHit> = found.iter().map(|one| (one.seq, one)).collect();
+        let by_seq: HashMap<i64, &RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
         let mut placed = HashSet::new();
-        for one in &found {
-            let is_replaced = self.ties[&one.seq].is_replaced;
+        for one in &hits {
+            let is_replaced = self.links[&one.seq].is_replaced;
             let chain = if is_replaced { links::successor_chain(connection, one.seq)? } else { vec![one.seq] };
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
@@ -119,24 +119,18 @@ impl Related {
                     continue;
                 }
                 if last.is_some_and(|last| last != seq) {
-                    self.replaced.insert(seq);
+                    self.superseded_hits.insert(seq);
                 }
-                // As good as the one it replaces, whatever words it has.
-                let added = || RankedHit {
-                    seq,
-                    terms: Vec::new(),
-                    alike: Vec::new(),
-                    quotes: PhraseMatch::None,
-                    ..one.clone()
-                };
+                // An added record ranks as the one it supersedes, whatever its words.
+                let added = || RankedHit::plain(seq, one.score, one.project_match);
                 if known.is_none() {
                     self.added.insert(seq);
-                    self.ties.insert(seq, links::links_of(connection, seq, now)?);
+                    self.links.insert(seq, links::links_of(connection, seq, now)?);
                 }
-                self.found.push(RankedHit {
+                self.hits.push(RankedHit {
                     score: one.score,
                     phrase: one.phrase,
-                    place: one.place,
+                    project_match: one.project_match,
                     ..known.cloned().unwrap_or_else(added)
                 });
             }
@@ -144,36 +138,38 @@ impl Related {
         Ok(())
     }
 
-    fn look_back(&mut self) {
-        self.anti = self.found.iter().map(|one| one.seq).filter(|seq| self.replaced.contains(seq)).collect();
-        for one in &self.found {
-            for seq in &self.ties[&one.seq].predecessors {
-                if !self.anti.contains(seq) {
-                    self.anti.push(*seq);
+    fn collect_superseded(&mut self) {
+        self.superseded =
+            self.hits.iter().map(|one| one.seq).filter(|seq| self.superseded_hits.contains(seq)).collect();
+        for one in &self.hits {
+            for seq in &self.links[&one.seq].predecessors {
+                if !self.superseded.contains(seq) {
+                    self.superseded.push(*seq);
                 }
             }
         }
-        self.anti.truncate(ANTI);
+        self.superseded.truncate(MAX_SUPERSEDED_COUNT);
     }
 
-    fn look_around(&mut self) {
-        let found: HashSet<i64> = self.found.iter().map(|one| one.seq).collect();
+    /// Collects linked records and the links to renew.
+    fn collect_neighbors(&mut self) {
+        let hits: HashSet<i64> = self.hits.iter().map(|one| one.seq).collect();
         let mut activated: HashMap<i64, i64> = HashMap::new();
-        for one in &self.found {
-            let neighbors = &self.ties[&one.seq].neighbors;
+        for one in &self.hits {
+            let neighbors = &self.links[&one.seq].neighbors;
             for neighbor in neighbors {
-                if !found.contains(&neighbor.seq) {
+                if !hits.contains(&neighbor.seq) {
                     *activated.entry(neighbor.seq).or_default() += neighbor.weight;
                 } else if neighbor.is_stale && one.seq < neighbor.seq {
                     self.used.push((one.seq, neighbor.seq));
                 }
             }
-            let closest = neighbors.iter().take(ADJACENT).map(|neighbor| neighbor.seq).collect();
+            let closest = neighbors.iter().take(MAX_ADJACENT_COUNT).map(|neighbor| neighbor.seq).collect();
             self.adjacent.insert(one.seq, closest);
         }
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();
         sort::sort_by_key(&mut activated, |&(seq, weight)| (-weight, -seq));
-        self.activated = activated.into_iter().take(ACTIVATED).map(|(seq, _)| seq).collect();
+        self.activated = activated.into_iter().take(MAX_ACTIVATED_COUNT).map(|(seq, _)| seq).collect();
     }
 }
 
@@ -216,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_replaced_a_match_comes_before_it_whatever_its_words() {
+    fn a_superseding_record_ranks_before_the_match_it_supersedes() {
         let bench = Bench::new();
         let id = bench.capture("the password of the router is swordfish", json!({}));
         for n in 0..9 {
@@ -230,14 +226,14 @@ mod tests {
             assert_eq!(recalled["hits"][0]["reason"], "replaces what matches");
             assert_eq!(texts(&recalled["anti_hits"]), ["the password of the router is swordfish"], "{limit}");
         }
-        // What was replaced is told, even if it was not found.
+        // A superseded record is named even if its words do not match.
         let recalled = bench.ok("memory_recall", json!({"cue": "halibut"}));
         assert_eq!(texts(&recalled["hits"])[0], "it was changed to halibut");
         assert_eq!(recalled["anti_hits"][0]["record_id"], json!(id));
     }
 
     #[test]
-    fn linked_records_are_named_and_patterns_are_told_apart() {
+    fn linked_records_and_patterns_are_named_beside_the_hits() {
         let bench = Bench::new();
         let ids: Vec<String> = ["a", "b", "c"]
             .map(|session| bench.capture(&format!("guitar lessons, part {session}"), json!({"session_id": session})))
@@ -260,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn use_makes_links_new_and_nothing_else_is_written() {
+    fn a_recall_renews_the_links_between_its_hits_and_writes_nothing_else() {
         let mut bench = Bench::new();
         let ids = ["the first of two things", "the second of two things"].map(|text| bench.capture(text, json!({})));
         bench.ok("memory_reinforce", json!({ "ids": ids }));

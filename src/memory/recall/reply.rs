@@ -1,4 +1,4 @@
-//! The reply of a recall: hits, what is linked to them, and why each was found.
+//! The reply of a recall: renders hits with their reasons, superseded records, linked records and patterns.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -11,8 +11,8 @@ use crate::memory::graph::patterns;
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
-use crate::memory::recall::candidates::{self, Filter};
-use crate::memory::recall::mode::Mode;
+use crate::memory::recall::candidates::{self, RecallFilter};
+use crate::memory::recall::mode::CueMode;
 use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::related::Related;
 use crate::memory::session::digest;
@@ -21,28 +21,31 @@ use crate::memory::store::records;
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::tokenizer::QueryTerm;
 
-/// Most bytes of the hits in a reply, as JSON: 1 MiB less what stands around them.
-const HITS_BYTES: usize = (1 << 20) - (16 << 10);
+/// Most bytes of the hits in a reply, as JSON: 1 MiB less 16 KiB for the rest of the reply.
+const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);
 
-/// Tokens of what a session's first recall brings beside its hits (the contract).
+/// Most tokens of the records that a session's first recall adds beside its hits (the contract).
 const FIRST_TURN_TOKENS: usize = 400;
 
-/// Records looked at for it. Picked.
-const FIRST_TURN_LOOKS: usize = 64;
+/// Records read to fill [`FIRST_TURN_TOKENS`]. Picked.
+const FIRST_TURN_READ_COUNT: usize = 64;
 
 /// Characters of a token, the usual estimate.
-const TOKEN_CHARS: usize = 4;
+pub(crate) const TOKEN_CHARS: usize = 4;
 
 /// Most patterns that a reply names.
-const PATTERNS: usize = 3;
+const MAX_PATTERN_COUNT: usize = 3;
 
 /// Most words that a hit's reason lists. Picked.
-const REASON_WORDS: usize = 8;
+const MAX_REASON_WORD_COUNT: usize = 8;
 
-/// MatchReason records were found.
+/// What hits were found by.
 pub(crate) enum MatchReason {
+    /// The cue has no terms: the newest records.
     Newest,
+    /// The roles of a structural recall.
     Structure,
+    /// The terms of the cue that were looked up.
     Terms(Vec<QueryTerm>),
 }
 
@@ -53,18 +56,18 @@ pub(crate) struct RecallResponse {
     anti_hits: Vec<Box<RawValue>>,
     activation_trace: Vec<String>,
     budget_used: usize,
-    cue_mode: Mode,
+    cue_mode: CueMode,
     patterns_observed: Vec<Value>,
     pub(crate) overnight_digest: Value,
     truncated: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_turn_recall: Option<FirstTurnRecall>,
-    /// Bytes of all hits.
+    /// Bytes of all hits as JSON.
     #[serde(skip)]
     bytes: usize,
 }
 
-/// Where things stood: what was said last in other sessions.
+/// The newest records of other sessions, shown on a session's first recall.
 #[derive(Serialize)]
 struct FirstTurnRecall {
     hits: Vec<Box<RawValue>>,
@@ -90,6 +93,7 @@ struct Hit<'r> {
     scene_hint: Option<SceneHint<'r>>,
 }
 
+/// Advice to the assistant on how to present a hit.
 #[derive(Serialize)]
 struct SceneHint<'r> {
     session_id: &'r str,
@@ -98,7 +102,8 @@ struct SceneHint<'r> {
 }
 
 impl RecallResponse {
-    pub(crate) fn new(cue_mode: Mode) -> RecallResponse {
+    /// Returns a reply without hits.
+    pub(crate) fn new(cue_mode: CueMode) -> RecallResponse {
         RecallResponse {
             hits: Vec::new(),
             anti_hits: Vec::new(),
@@ -106,53 +111,56 @@ impl RecallResponse {
             budget_used: 0,
             cue_mode,
             patterns_observed: Vec::new(),
-            overnight_digest: digest::nothing(),
+            overnight_digest: digest::empty(),
             truncated: 0,
             first_turn_recall: None,
             bytes: 0,
         }
     }
 
-    /// Of records that were found by what they are, in the order given.
+    /// Returns the reply of a structural recall, with the hits in the order given.
     ///
     /// # Errors
-    /// -32001 where the store cannot be read.
-    pub(crate) fn of_structure(
+    /// -32001 if the store cannot be read.
+    pub(crate) fn structural(
         connection: &Connection,
-        found: Vec<RankedHit>,
+        hits: Vec<RankedHit>,
         budget: usize,
         profile: &Profile,
     ) -> Result<RecallResponse, CallError> {
-        let mut reply = RecallResponse::new(Mode::Concept);
-        reply.add(connection, &Related::none(found), &MatchReason::Structure, budget, profile)?;
+        let mut reply = RecallResponse::new(CueMode::Concept);
+        reply.add_hits(connection, &Related::none(hits), &MatchReason::Structure, budget, profile)?;
         Ok(reply)
     }
 
-    /// Makes hits of the records, the best first, as far as budget and reply have room; the first
-    /// fits any budget.
-    pub(crate) fn add(
+    /// Adds the hits, the best first, up to `budget` tokens and the size of a reply. The first hit is exempt from the
+    /// budget.
+    ///
+    /// # Errors
+    /// -32001 if the store cannot be read.
+    pub(crate) fn add_hits(
         &mut self,
         connection: &Connection,
-        bonds: &Related,
-        why: &MatchReason,
+        related: &Related,
+        match_reason: &MatchReason,
         budget: usize,
         profile: &Profile,
     ) -> Result<(), CallError> {
-        let (found, scores) = (&bonds.found, scores(&bonds.found));
-        for (i, (one, score)) in found.iter().zip(scores).enumerate() {
-            let adjacent = if profile.adjacent { bonds.adjacent(one.seq) } else { &[] };
-            let shown = HitParts {
+        let (hits, scores) = (&related.hits, scores(&related.hits));
+        for (i, (one, score)) in hits.iter().zip(scores).enumerate() {
+            let adjacent = if profile.adjacent { related.adjacent(one.seq) } else { &[] };
+            let parts = HitParts {
                 score,
-                reason: bonds.reason(one.seq, reason(one, why)),
+                reason: related.reason(one.seq, reason(one, match_reason)),
                 adjacent_suggestions: as_ids(connection, adjacent)?,
-                has_scene: profile.scene_hints,
+                has_scene_hint: profile.scene_hints,
             };
-            let Some((hit, tokens)) = shown.hit(connection, one.seq)? else { continue };
+            let Some((hit, tokens)) = parts.render(connection, one.seq)? else { continue };
             if i > 0 && self.budget_used + tokens > budget {
                 break;
             }
-            if !self.has_room(&hit) {
-                self.truncated = found.len() - i;
+            if !self.reserve(&hit) {
+                self.truncated = hits.len() - i;
                 break;
             }
             self.budget_used += tokens;
@@ -161,52 +169,58 @@ impl RecallResponse {
         Ok(())
     }
 
-    /// Adds what hangs on the hits.
-    pub(crate) fn add_around(&mut self, connection: &Connection, bonds: &Related) -> Result<(), CallError> {
-        for &seq in &bonds.anti {
+    /// Adds superseded records, linked records and patterns of the hits.
+    ///
+    /// # Errors
+    /// -32001 if the store cannot be read.
+    pub(crate) fn add_related(&mut self, connection: &Connection, related: &Related) -> Result<(), CallError> {
+        for &seq in &related.superseded {
             let reason = "has been replaced by a newer fact".to_owned();
-            let shown = HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene: false };
-            let Some((hit, _)) = shown.hit(connection, seq)? else { continue };
-            if self.has_room(&hit) {
+            let parts = HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene_hint: false };
+            let Some((hit, _)) = parts.render(connection, seq)? else { continue };
+            if self.reserve(&hit) {
                 self.anti_hits.push(hit);
             }
         }
-        self.activation_trace = as_ids(connection, &bonds.activated)?;
-        if self.cue_mode == Mode::Concept {
-            let seqs: Vec<i64> = bonds.found.iter().map(|one| one.seq).collect();
-            let patterns = patterns::shown_by(connection, &seqs, PATTERNS)?;
+        self.activation_trace = as_ids(connection, &related.activated)?;
+        if self.cue_mode == CueMode::Concept {
+            let seqs: Vec<i64> = related.hits.iter().map(|one| one.seq).collect();
+            let patterns = patterns::shown_by(connection, &seqs, MAX_PATTERN_COUNT)?;
             let observed = |one: &patterns::Schema| json!({"pattern": one.pattern, "evidence_count": one.evidence_count, "schema_id": one.id});
             self.patterns_observed = patterns.iter().map(observed).collect();
         }
         Ok(())
     }
 
-    /// Adds what was said last in other sessions, of this project first, that is not among the hits.
+    /// Adds the newest records of other sessions that are not among the hits, those of the filter's project first.
+    ///
+    /// # Errors
+    /// -32001 if the store cannot be read.
     pub(crate) fn add_first_turn(
         &mut self,
         snapshot: &Snapshot<'_>,
-        bonds: &Related,
-        filter: &Filter<'_>,
+        related: &Related,
+        filter: &RecallFilter<'_>,
         session: &str,
         profile: &Profile,
     ) -> Result<(), CallError> {
         let connection = snapshot.connection();
-        let all = Filter { since: None, until: None, tier: None, ..*filter };
-        let mut last = candidates::newest(snapshot, &all, FIRST_TURN_LOOKS)?;
+        let all = RecallFilter { since: None, until: None, tier: None, ..*filter };
+        let newest = candidates::newest(snapshot, &all, FIRST_TURN_READ_COUNT)?;
         let mut fits = connection.prepare_cached(
             "SELECT 1 FROM record WHERE seq = ?1 AND valid_to IS NULL AND length(text) <= ?2
              AND session IS NOT (SELECT number FROM session WHERE name = ?3)",
         )?;
         let mut kept = Vec::new();
-        for one in last.drain(..) {
-            let is_hit = bonds.found.iter().any(|hit| hit.seq == one.seq);
+        for one in newest {
+            let is_hit = related.hits.iter().any(|hit| hit.seq == one.seq);
             if !is_hit && fits.exists((one.seq, (FIRST_TURN_TOKENS * TOKEN_CHARS) as i64, session))? {
                 kept.push(one);
             }
         }
         let mut first = RecallResponse::new(self.cue_mode);
         first.bytes = self.bytes;
-        first.add(connection, &Related::none(kept), &MatchReason::Newest, FIRST_TURN_TOKENS, profile)?;
+        first.add_hits(connection, &Related::none(kept), &MatchReason::Newest, FIRST_TURN_TOKENS, profile)?;
         let warm_lru_source = if first.hits.is_empty() { "none" } else { "daemon" };
         self.first_turn_recall = Some(FirstTurnRecall {
             budget_tokens: FIRST_TURN_TOKENS,
@@ -218,8 +232,9 @@ impl RecallResponse {
         Ok(())
     }
 
-    fn has_room(&mut self, hit: &RawValue) -> bool {
-        let fits = self.bytes + hit.get().len() <= HITS_BYTES;
+    /// Counts a hit's bytes if it fits. Returns true if it does.
+    fn reserve(&mut self, hit: &RawValue) -> bool {
+        let fits = self.bytes + hit.get().len() <= MAX_HITS_BYTES;
         if fits {
             self.bytes += hit.get().len() + 1;
         }
@@ -231,17 +246,17 @@ fn as_ids(connection: &Connection, seqs: &[i64]) -> Result<Vec<String>, rusqlite
     seqs.iter().map(|&seq| Ok(records::id_of(connection, seq)?.to_string())).collect()
 }
 
-/// How a record is shown.
+/// What a rendered hit has beside its record.
 struct HitParts {
     score: f64,
     reason: String,
     adjacent_suggestions: Vec<String>,
-    has_scene: bool,
+    has_scene_hint: bool,
 }
 
 impl HitParts {
-    /// The hit as JSON, and the tokens of its text.
-    fn hit(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
+    /// Returns the hit as JSON and the tokens of its text; `None` if there is no such record.
+    fn render(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
         let mut read = connection.prepare_cached(
             "SELECT id, ts, valid_to, role, session.name, text
              FROM record JOIN session ON session.number = record.session WHERE seq = ?1",
@@ -263,57 +278,58 @@ impl HitParts {
             session_id,
             role: Role::numbered(row.get(3)?).name(),
             ts: ts.clone(),
-            scene_hint: self.has_scene.then_some(SceneHint { session_id, captured_at: ts, advice }),
+            scene_hint: self.has_scene_hint.then_some(SceneHint { session_id, captured_at: ts, advice }),
         };
         let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
-        let hit = to_raw_value(&hit).map_err(|error| CallError::failed(format!("a hit is no JSON: {error}")))?;
+        let hit = to_raw_value(&hit)
+            .map_err(|error| CallError::failed(format!("a hit could not be written as JSON: {error}")))?;
         Ok(Some((hit, tokens)))
     }
 }
 
-/// Scores over 0 up to 1 that fall from hit to hit: in steps of a millionth, phrases and places in
-/// bands of their own where there are any.
-fn scores(found: &[RankedHit]) -> Vec<f64> {
+/// Returns the scores on the wire: over 0, at most 1, multiples of a millionth, strictly falling. Hits that differ in
+/// phrase or project have scores in separate bands.
+fn scores(hits: &[RankedHit]) -> Vec<f64> {
     const STEPS: f64 = 1e6;
-    let band = |one: &RankedHit| (one.phrase as u32, one.place as u32);
-    let (phrases, places) = found.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
-    let bands = f64::from((phrases + 1) * (places + 1));
-    let mut left = found.len() as f64;
+    let band = |one: &RankedHit| (one.phrase as u32, one.project_match as u32);
+    let (phrases, projects) = hits.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));
+    let bands = f64::from((phrases + 1) * (projects + 1));
+    let mut left = hits.len() as f64;
     let mut ceiling = STEPS;
     let score = |one: &RankedHit| {
-        let (phrase, place) = band(one);
-        let share = (f64::from(phrase * (places + 1) + place) + one.score) / bands;
+        let (phrase, project) = band(one);
+        let share = (f64::from(phrase * (projects + 1) + project) + one.score) / bands;
         let step = (share * STEPS).round().min(ceiling).max(left);
         ceiling = step - 1.0;
         left -= 1.0;
         step / STEPS
     };
-    found.iter().map(score).collect()
+    hits.iter().map(score).collect()
 }
 
-fn reason(found: &RankedHit, why: &MatchReason) -> String {
-    let terms = match why {
+fn reason(hit: &RankedHit, match_reason: &MatchReason) -> String {
+    let terms = match match_reason {
         MatchReason::Newest => return "among the most recent".into(),
         MatchReason::Structure => return "is what was asked for".into(),
         MatchReason::Terms(terms) => terms,
     };
-    let mut reason = match found.quotes {
+    let mut reason = match hit.quotes {
         PhraseMatch::Exact => "has the quoted words exactly; ".to_owned(),
         PhraseMatch::Alike => "has the quoted words in another spelling; ".to_owned(),
         PhraseMatch::None => String::new(),
     };
-    if found.place == ProjectMatch::Same {
+    if hit.project_match == ProjectMatch::Same {
         reason.push_str("of this project; ");
     }
-    let words = |places: &[usize]| {
-        let words: Vec<&str> = places.iter().take(REASON_WORDS).map(|&i| terms[i].word.as_str()).collect();
-        let more = if places.len() > REASON_WORDS { ", …" } else { "" };
+    let words = |positions: &[usize]| {
+        let words: Vec<&str> = positions.iter().take(MAX_REASON_WORD_COUNT).map(|&i| terms[i].word.as_str()).collect();
+        let more = if positions.len() > MAX_REASON_WORD_COUNT { ", …" } else { "" };
         words.join(", ") + more
     };
-    match (&found.terms[..], &found.alike[..]) {
+    match (&hit.terms[..], &hit.prefix_terms[..]) {
         ([], []) => reason.push_str("said next to what matches"),
-        ([], alike) => reason.push_str(&format!("has words that begin like {}", words(alike))),
-        (same, _) => reason.push_str(&format!("matches {} of {} words: {}", same.len(), terms.len(), words(same))),
+        ([], prefix) => reason.push_str(&format!("has words that begin like {}", words(prefix))),
+        (own, _) => reason.push_str(&format!("matches {} of {} words: {}", own.len(), terms.len(), words(own))),
     }
     reason
 }

@@ -1,8 +1,6 @@
-//! `memory_recall_structural`: records by what they are, not by their words: who said them, in which
-//! session, of which tier, with which tag, in which language, on which day.
+//! `memory_recall_structural`: finds records by speaker, session, tier, tag, language and day instead of words.
 //!
-//! All roles given must hold. A role that is unknown is refused rather than passed over: whoever asks
-//! for what cannot be told would otherwise be given everything.
+//! A record must match all roles given. An unknown role is an error: if it were ignored, every record would match.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -12,101 +10,94 @@ use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
 use crate::memory::recall::rank::{ProjectMatch, RankedHit};
-use crate::memory::recall::reply::RecallResponse;
+use crate::memory::recall::reply::{RecallResponse, TOKEN_CHARS};
 use crate::memory::sort;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
-use crate::memory::text::phrase::PhraseMatch;
 
-/// Most records that a call may look at.
-const MOST: i64 = 50_000;
+/// Most records that a call may read.
+const MAX_READ_COUNT: i64 = 50_000;
 
-/// The result of `memory_recall_structural`: as that of `memory_recall`, and the roles asked for.
+/// The result of `memory_recall_structural`: that of `memory_recall`, and the number of roles given.
 #[derive(Serialize)]
-pub(crate) struct Structural {
+pub(crate) struct StructuralResponse {
     #[serde(flatten)]
     recalled: RecallResponse,
     structural_query_size: usize,
 }
 
-/// What was asked for; a role that is `None` was not.
+/// The roles given.
 #[derive(Debug, Default)]
-struct Query {
-    who: Option<Who>,
+struct StructuralQuery {
+    who: Option<Speaker>,
     session: Option<String>,
     tier: Option<Tier>,
     tag: Option<String>,
     language: Option<String>,
+    /// The first and the last microsecond of the day.
     day: Option<(UnixMicros, UnixMicros)>,
+    /// The number of roles.
     size: usize,
 }
 
+/// The role `who`.
 #[derive(Debug)]
-enum Who {
+enum Speaker {
     Role(Role),
-    /// Lower case, with the colon: a speaker whom the text begins with.
+    /// The speaker label that the text begins with: lower case, with the colon.
     Named(String),
 }
 
-/// Answers `memory_recall_structural`, the newest first.
+/// Answers `memory_recall_structural`; hits are ordered by time, the newest first.
 ///
 /// # Errors
-/// -32602 for a wrong param, -32001 where the store cannot be read.
-pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Structural, CallError> {
-    let query = Query::read(params)?;
+/// -32602 for an invalid param, -32001 if the store cannot be read.
+pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<StructuralResponse, CallError> {
+    let query = StructuralQuery::read(params)?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 2000)? as usize;
-    let most = params.integer_or("max_records", 1..=MOST, 5000)? as usize;
+    let most = params.integer_or("max_records", 1..=MAX_READ_COUNT, 5000)? as usize;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut candidates = query.candidates(connection, most)?;
     sort::sort_by(&mut candidates, |a, b| b.cmp(a));
     candidates.truncate(most);
     let mut tokens = 0;
-    let mut found = Vec::new();
+    let mut hits = Vec::new();
     for (_, seq) in candidates {
-        // One more than fits, so that the reply's own bounds decide.
-        if tokens > budget && !found.is_empty() {
+        // Reads one hit more than fits: the exact bounds are those of the reply.
+        if tokens > budget && !hits.is_empty() {
             break;
         }
         if let Some(length) = query.admits(connection, seq)? {
-            tokens += length / 4;
-            let score = 1.0 / (found.len() + 1) as f64;
-            found.push(RankedHit {
-                seq,
-                score,
-                terms: Vec::new(),
-                alike: Vec::new(),
-                phrase: PhraseMatch::None,
-                quotes: PhraseMatch::None,
-                place: ProjectMatch::Other,
-            });
+            tokens += length / TOKEN_CHARS;
+            hits.push(RankedHit::plain(seq, 1.0 / (hits.len() + 1) as f64, ProjectMatch::Other));
         }
     }
-    let recalled = RecallResponse::of_structure(connection, found, budget, profile)?;
-    Ok(Structural { recalled, structural_query_size: query.size })
+    let recalled = RecallResponse::structural(connection, hits, budget, profile)?;
+    Ok(StructuralResponse { recalled, structural_query_size: query.size })
 }
 
-impl Query {
-    fn read(params: &Params<'_>) -> Result<Query, CallError> {
+impl StructuralQuery {
+    fn read(params: &Params<'_>) -> Result<StructuralQuery, CallError> {
         let name = "structure_query";
         let raw = params.raw(name).filter(|raw| *raw != "null").unwrap_or("{}");
         let expected = "an object of the roles who, session, tier, tag, language, day, each with a string";
         let roles: std::collections::BTreeMap<String, String> =
             serde_json::from_str(raw).map_err(|_| CallError::invalid(name, expected))?;
-        let mut query = Query { size: roles.len(), ..Query::default() };
+        let mut query = StructuralQuery { size: roles.len(), ..StructuralQuery::default() };
         for (role, value) in roles {
             match &*role {
-                "who" => query.who = Some(Who::of(&value)),
+                "who" => query.who = Some(Speaker::of(&value)),
                 "session" => query.session = Some(value),
                 "tag" => query.tag = Some(value),
                 "language" => query.language = Some(value.to_lowercase()),
                 "tier" => {
-                    let expected = "known: tier is one of working, episodic, semantic, procedural, parametric";
+                    let expected = "an object whose tier is one of working, episodic, semantic, procedural, parametric";
                     query.tier = Some(Tier::named(&value).ok_or_else(|| CallError::invalid(name, expected))?);
                 }
                 "day" => {
-                    let expected = "a date: day is one such as 2024-05-07";
+                    let expected = "an object whose day is a date such as 2024-05-07";
                     let (first, last) =
                         (UnixMicros::parse(&value, DateBound::Start), UnixMicros::parse(&value, DateBound::End));
                     let (Some(first), Some(last)) = (first, last) else {
@@ -116,14 +107,14 @@ impl Query {
                 }
                 _ => {
                     let role: String = role.chars().take(64).collect();
-                    return Err(CallError::invalid(name, format_args!("{expected}: '{role}' is none of them")));
+                    return Err(CallError::invalid(name, format_args!("{expected}; '{role}' is unknown")));
                 }
             }
         }
         Ok(query)
     }
 
-    /// The newest records that may be meant, with their times, by the role that leaves the fewest.
+    /// Returns the newest records, with their times, that match the most selective role that has an index.
     fn candidates(&self, connection: &Connection, most: usize) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
         let most = most as i64;
         let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -162,7 +153,7 @@ impl Query {
         Ok(all)
     }
 
-    /// The characters of the record's text if it is what was asked for.
+    /// Returns the number of characters of the record's text if the record matches all roles.
     fn admits(&self, connection: &Connection, seq: i64) -> Result<Option<usize>, rusqlite::Error> {
         let mut read = connection.prepare_cached(
             "SELECT record.ts, record.tier, record.role, session.name, record.text FROM record
@@ -172,12 +163,12 @@ impl Query {
         let Some(row) = rows.next()? else { return Ok(None) };
         let (ts, tier, role) = (UnixMicros(row.get(0)?), row.get::<_, i64>(1)?, Role::numbered(row.get(2)?));
         let text = row.get_ref(4)?.as_str()?;
-        let is_meant = self.day.is_none_or(|(first, last)| (first..=last).contains(&ts))
+        let is_match = self.day.is_none_or(|(first, last)| (first..=last).contains(&ts))
             && self.tier.is_none_or(|only| only as i64 == tier)
             && self.session.as_deref().is_none_or(|only| row.get_ref(3).is_ok_and(|name| name.as_str() == Ok(only)))
             && self.who.as_ref().is_none_or(|who| who.said(role, text))
             && self.language.as_deref().is_none_or(|only| language::of(text) == only);
-        if !is_meant {
+        if !is_match {
             return Ok(None);
         }
         match &self.tag {
@@ -187,18 +178,18 @@ impl Query {
     }
 }
 
-impl Who {
-    fn of(value: &str) -> Who {
+impl Speaker {
+    fn of(value: &str) -> Speaker {
         match Role::named(value) {
-            Some(role) => Who::Role(role),
-            None => Who::Named(format!("{}:", value.trim().to_lowercase())),
+            Some(role) => Speaker::Role(role),
+            None => Speaker::Named(format!("{}:", value.trim().to_lowercase())),
         }
     }
 
     fn said(&self, role: Role, text: &str) -> bool {
         match self {
-            Who::Role(only) => *only == role,
-            Who::Named(name) => {
+            Speaker::Role(only) => *only == role,
+            Speaker::Named(name) => {
                 let start: String = text.trim_start().chars().take(name.chars().count()).collect();
                 start.to_lowercase() == *name
             }
@@ -211,14 +202,14 @@ mod tests {
     use crate::memory::test_support::Bench;
     use serde_json::{Value, json};
 
-    fn asked(bench: &Bench, roles: &Value) -> Vec<String> {
+    fn found(bench: &Bench, roles: &Value) -> Vec<String> {
         let got = bench.ok("memory_recall_structural", json!({"structure_query": roles}));
         assert_eq!(got["structural_query_size"], roles.as_object().unwrap().len());
         let hits = got["hits"].as_array().unwrap();
         hits.iter().map(|hit| hit["literal_surface"].as_str().unwrap()[..6].to_owned()).collect()
     }
 
-    fn told() -> Bench {
+    fn sea_records() -> Bench {
         let bench = Bench::new();
         for (text, session, role, tier, ts, project) in [
             ("one 11 Anna was at the sea", "s", "user", "episodic", "2024-05-01T10:00:00Z", "p"),
@@ -233,8 +224,8 @@ mod tests {
     }
 
     #[test]
-    fn all_roles_must_hold_and_the_newest_comes_first() {
-        let bench = told();
+    fn records_match_all_roles_the_newest_first() {
+        let bench = sea_records();
         for (roles, want) in [
             (json!({}), &["two 22", "four 4", "drei 3", "one 11"][..]),
             (json!({"who": "user"}), &["four 4", "drei 3", "one 11"]),
@@ -252,17 +243,17 @@ mod tests {
             (json!({"day": "2024-05-01", "tier": "semantic", "who": "user", "language": "DE"}), &["drei 3"]),
             (json!({"session": "s", "who": "assistant", "day": "2024-05-01"}), &[]),
         ] {
-            assert_eq!(asked(&bench, &roles), want, "{roles}");
+            assert_eq!(found(&bench, &roles), want, "{roles}");
         }
         let id = bench.capture("five 5 is to be replaced", json!({}));
         bench.ok("memory_contradict", json!({"id": id, "new_fact": "six 66 has replaced it"}));
-        assert_eq!(asked(&bench, &json!({"tag": "contradict"})), ["six 66"]);
-        assert_eq!(asked(&bench, &json!({"tag": "contradict", "session": "s"})), [""; 0]);
+        assert_eq!(found(&bench, &json!({"tag": "contradict"})), ["six 66"]);
+        assert_eq!(found(&bench, &json!({"tag": "contradict", "session": "s"})), [""; 0]);
     }
 
     #[test]
-    fn it_has_the_keys_of_a_recall_and_its_bounds() {
-        let bench = told();
+    fn the_reply_has_the_keys_and_bounds_of_a_recall() {
+        let bench = sea_records();
         let params = json!({"structure_query": {"who": "user"}, "budget_tokens": 12});
         let got = bench.ok("memory_recall_structural", params);
         let mut keys: Vec<_> =
@@ -282,22 +273,25 @@ mod tests {
     }
 
     #[test]
-    fn wrong_roles_and_values_are_refused() {
-        let bench = told();
+    fn unknown_roles_and_invalid_values_are_errors() {
+        let bench = sea_records();
         let roles = "param 'structure_query' must be an object of the roles who, session, tier, tag, language, day, \
                      each with a string";
         for (query, message) in [
             (json!([]), roles.to_owned()),
             (json!("who"), roles.into()),
             (json!({"who": 1}), roles.into()),
-            (json!({"topic": "sea"}), format!("{roles}: 'topic' is none of them")),
+            (json!({"topic": "sea"}), format!("{roles}; 'topic' is unknown")),
             (
                 json!({"tier": "best"}),
-                "param 'structure_query' must be known: tier is one of working, episodic, semantic, procedural, \
-                 parametric"
+                "param 'structure_query' must be an object whose tier is one of working, episodic, semantic, \
+                 procedural, parametric"
                     .into(),
             ),
-            (json!({"day": "Monday"}), "param 'structure_query' must be a date: day is one such as 2024-05-07".into()),
+            (
+                json!({"day": "Monday"}),
+                "param 'structure_query' must be an object whose day is a date such as 2024-05-07".into(),
+            ),
         ] {
             assert_eq!(bench.err("memory_recall_structural", json!({"structure_query": query})).message, message);
         }

@@ -1,9 +1,9 @@
-//! What a session starts with: who the user is, what holds, what the last sessions were about, and
-//! the records that much else hangs on; rendered beforehand and kept, so that a start reads one row.
+//! The session briefing: the user's identity, current facts, recent sessions and patterns, and the best-connected
+//! records; rendered ahead and cached, so that a session start reads one row.
 //!
-//! Rendered from one project's point of view its own matters come first. What is kept is good as long
-//! as no record has come since; who finds it stale renders it anew, which is bounded work
-//! (`session.rs` decides how much of it a session is given).
+//! Table `wake` has one briefing per project, in which the project's own records come first. A cached briefing is valid
+//! until a record is inserted; a stale one is rendered again, which is bounded work. `methods/session.rs` decides how
+//! much of it a session is given.
 
 use std::cmp::Reverse;
 
@@ -18,90 +18,93 @@ use crate::memory::store::{records, tags};
 use crate::memory::text::excerpt::beginning;
 use crate::memory::text::tokenizer;
 
-/// Facts that are rendered, and the characters of each.
-const FACTS: usize = 10;
+/// Most facts, and the characters of each.
+const MAX_FACT_COUNT: usize = 10;
 const FACT_CHARS: usize = 100;
 
-/// Facts and records that are looked at to find them, the newest.
-const LOOKED_AT: i64 = 300;
+/// Records read to find facts, and to find recent records; the newest.
+const READ_COUNT: i64 = 300;
 
-/// Lines about patterns and sessions, and the characters of each.
-const TOPICS: usize = 7;
+/// Most lines about patterns and sessions, and the characters of each.
+const MAX_TOPIC_COUNT: usize = 7;
 const TOPIC_CHARS: usize = 200;
 
-/// Patterns among these lines.
-const PATTERNS: usize = 3;
+/// Most patterns among these lines.
+const MAX_PATTERN_COUNT: usize = 3;
 
-/// Patterns that these are chosen from, the newest.
-const PATTERNS_SEEN: usize = 50;
+/// Patterns from which they are chosen, the newest.
+const PATTERN_READ_COUNT: usize = 50;
 
-/// Records that much hangs on, or that are the newest, and the characters of each: 2000 tokens.
-const RICH: usize = 27;
+/// Most records of the rich club and newest records together, and the characters of each: 2000 tokens.
+const MAX_RICH_COUNT: usize = 27;
 const RICH_CHARS: usize = 300;
 
 /// Characters of the identity record's text.
 const IDENTITY_CHARS: usize = 160;
 
-/// Projects that are kept. Picked: those that somebody works on in one week.
-const PROJECTS: i64 = 16;
+/// Most cached projects. Picked: the projects that one user works on in a week.
+const MAX_PROJECT_COUNT: i64 = 16;
 
-/// What was rendered.
+/// Newest records whose words are counted for the label. Picked.
+const LABEL_RECORD_COUNT: usize = 30;
+
+/// A rendered briefing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Briefing {
-    /// The id of the record that says who the user is.
+    /// The id of the record that describes the user.
     pub(crate) identity_id: Option<String>,
-    /// The beginning of its text.
+    /// The start of that record's text.
     pub(crate) identity: String,
-    /// A line a fact.
+    /// One line per fact.
     pub(crate) facts: Vec<String>,
-    /// A line a pattern or session.
+    /// One line per pattern or session.
     pub(crate) topics: Vec<String>,
-    /// A line a record.
+    /// One line per record.
     pub(crate) rich: Vec<String>,
-    /// The word that tells most of the newest records.
+    /// The word that most of the newest records share; empty if no two share one.
     pub(crate) label: String,
 }
 
-/// What was rendered from a project's point of view, if no record has come since.
+/// Returns the cached briefing of a project, if no record was inserted since it was rendered.
 ///
 /// # Errors
-/// The database's.
+/// Any error of reading table `wake`.
 pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Briefing>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT payload FROM wake WHERE project = ?1 AND newest = ?2")?;
     let newest = records::last_seq(connection)?;
     let text: Option<String> = read.query_row((project, newest), |row| row.get(0)).optional()?;
-    // Another release's rendering is none.
+    // A briefing that another release wrote in another format counts as not cached.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Renders from a project's point of view and keeps it.
+/// Renders the briefing of a project and caches it.
 ///
 /// # Errors
-/// The database's.
-pub(crate) fn keep(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
+/// Any error of reading records or writing table `wake`.
+pub(crate) fn cache(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
     let text = serde_json::to_string(&render(connection, project)?).unwrap_or_default();
     let sql = "INSERT INTO wake (project, newest, payload) VALUES (?1, ?2, ?3)
                ON CONFLICT (project) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
     connection.prepare_cached(sql)?.execute((project, records::last_seq(connection)?, text))?;
     let sql = "DELETE FROM wake WHERE project IN (
                    SELECT project FROM wake WHERE project <> ?2 ORDER BY newest DESC, project LIMIT -1 OFFSET ?1)";
-    connection.prepare_cached(sql)?.execute((PROJECTS, project))?;
+    connection.prepare_cached(sql)?.execute((MAX_PROJECT_COUNT, project))?;
     Ok(())
 }
 
-/// The points of view that are kept, that of no project first.
+/// Returns the projects to render briefings for: `''`, which is no project, then the cached ones.
 ///
 /// # Errors
-/// The database's.
+/// Any error of reading table `wake`.
 pub(crate) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT '' UNION SELECT project FROM wake ORDER BY 1")?;
     read.query_map([], |row| row.get(0))?.collect()
 }
 
-/// Renders from a project's point of view; `''` is none.
+/// Renders the briefing of a project; `''` is no project.
 ///
 /// # Errors
-/// The database's.
+/// Any error of reading the store.
 pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing, rusqlite::Error> {
     let view = ProjectView { connection, project };
     let recent = view.recent()?;
@@ -119,22 +122,24 @@ pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing,
     })
 }
 
+/// The store as read for one project.
 struct ProjectView<'c> {
     connection: &'c Connection,
     project: &'c str,
 }
 
-/// A record as it is rendered.
+/// A record to render.
 struct BriefingRecord {
     seq: i64,
     ts: UnixMicros,
     role: Role,
     session: String,
-    /// Is it an episode?
-    is_said: bool,
-    /// Is it of the project?
-    here: bool,
-    holds: bool,
+    /// The record is of tier working or episodic.
+    is_episode: bool,
+    /// The record is of the project.
+    is_own: bool,
+    /// The record is not superseded.
+    is_current: bool,
     text: String,
 }
 
@@ -151,28 +156,28 @@ impl ProjectView<'_> {
                 ts: UnixMicros(row.get(0)?),
                 role: Role::numbered(row.get(1)?),
                 session: row.get(2)?,
-                here: row.get(3)?,
-                holds: row.get(4)?,
-                is_said: row.get(5)?,
+                is_own: row.get(3)?,
+                is_current: row.get(4)?,
+                is_episode: row.get(5)?,
                 text: row.get(6)?,
             })
         });
         one.optional()
     }
 
-    /// These records in their order, those of the project first.
+    /// Returns these records in the order given, but those of the project first.
     fn records(&self, seqs: &[i64]) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
         let mut records = Vec::with_capacity(seqs.len());
         for &seq in seqs {
             records.extend(self.record(seq)?);
         }
-        sort::sort_by_key(&mut records, |one| !one.here);
+        sort::sort_by_key(&mut records, |one| !one.is_own);
         Ok(records)
     }
 
-    /// What was said last in the project, then what was said last at all.
+    /// Returns the newest current episodes, those of the project first.
     fn recent(&self) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
-        let mut here = self.connection.prepare_cached(
+        let mut own = self.connection.prepare_cached(
             "SELECT seq FROM record WHERE project = ?1
              ORDER BY ts DESC, seq DESC LIMIT ?2",
         )?;
@@ -180,53 +185,54 @@ impl ProjectView<'_> {
         let mut seqs: Vec<i64> = Vec::new();
         if !self.project.is_empty() {
             let project = records::project_number(self.connection, self.project)?;
-            seqs = here.query_map((project, LOOKED_AT / 2), |row| row.get(0))?.collect::<Result<_, _>>()?;
+            seqs = own.query_map((project, READ_COUNT / 2), |row| row.get(0))?.collect::<Result<_, _>>()?;
         }
-        for seq in all.query_map([LOOKED_AT / 2], |row| row.get(0))? {
+        for seq in all.query_map([READ_COUNT / 2], |row| row.get(0))? {
             let seq = seq?;
             if !seqs.contains(&seq) {
                 seqs.push(seq);
             }
         }
         let mut records = self.records(&seqs)?;
-        records.retain(|one| one.holds && one.is_said);
-        sort::sort_by_key(&mut records, |one| (!one.here, Reverse((one.ts, one.seq))));
+        records.retain(|one| one.is_current && one.is_episode);
+        sort::sort_by_key(&mut records, |one| (!one.is_own, Reverse((one.ts, one.seq))));
         Ok(records)
     }
 
-    /// What is pinned, then what was corrected, then what is no episode, the project's first.
+    /// Returns the current facts: pinned records, then corrections and other records that are no episodes; each group
+    /// has the project's first.
     fn facts(&self) -> Result<Vec<String>, rusqlite::Error> {
-        let mut seqs = tags::newest_with(self.connection, tags::PINNED, FACTS)?;
+        let mut seqs = tags::newest_with(self.connection, tags::PINNED, MAX_FACT_COUNT)?;
         let pinned = seqs.len();
         // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
         let mut facts = self
             .connection
             .prepare_cached("SELECT seq FROM record WHERE tier > 1 ORDER BY ts DESC, seq DESC LIMIT ?1")?;
-        let facts = facts.query_map([LOOKED_AT], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-        for seq in tags::newest_with(self.connection, tags::CONTRADICT, FACTS)?.into_iter().chain(facts) {
+        let facts = facts.query_map([READ_COUNT], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+        for seq in tags::newest_with(self.connection, tags::CONTRADICT, MAX_FACT_COUNT)?.into_iter().chain(facts) {
             if !seqs.contains(&seq) && !tags::has(self.connection, seq, tags::PATTERN)? {
                 seqs.push(seq);
             }
         }
         let mut lines: Vec<BriefingRecord> = self.records(&seqs[..pinned])?;
         lines.extend(self.records(&seqs[pinned..])?);
-        let held = lines.into_iter().filter(|one| one.holds).take(FACTS);
-        Ok(held.map(|one| format!("- {}", beginning(&one.text, FACT_CHARS - 2))).collect())
+        let current = lines.into_iter().filter(|one| one.is_current).take(MAX_FACT_COUNT);
+        Ok(current.map(|one| format!("- {}", beginning(&one.text, FACT_CHARS - 2))).collect())
     }
 
-    /// The surest patterns, then the newest sessions, each by the first words of its newest turn that a
-    /// user said.
+    /// Returns the most confident patterns, then the newest sessions, each by the start of its newest record of role
+    /// user.
     fn topics(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
         let own = Some(self.project).filter(|project| !project.is_empty());
-        let patterns = patterns::newest(self.connection, own, PATTERNS_SEEN)?;
+        let patterns = patterns::newest(self.connection, own, PATTERN_READ_COUNT)?;
         let mut topics: Vec<String> = patterns
             .iter()
-            .take(PATTERNS)
+            .take(MAX_PATTERN_COUNT)
             .map(|one| format!("{} (in {} records)", beginning(&one.pattern, TOPIC_CHARS - 24), one.evidence_count))
             .collect();
         let mut sessions: Vec<&str> = Vec::new();
         for one in recent.iter().filter(|one| one.role == Role::User) {
-            if topics.len() < TOPICS && !sessions.contains(&one.session.as_str()) {
+            if topics.len() < MAX_TOPIC_COUNT && !sessions.contains(&one.session.as_str()) {
                 sessions.push(&one.session);
                 topics.push(format!("{}: {}", day(one.ts), beginning(&one.text, TOPIC_CHARS - 12)));
             }
@@ -234,15 +240,15 @@ impl ProjectView<'_> {
         Ok(topics)
     }
 
-    /// The project's newest records, then the best-connected ones, then the newest of all.
+    /// Returns the project's newest records, then the best-connected ones, then the newest of all.
     fn rich(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
         let club = metrics::rich_club(self.connection)?;
         let club = self.records(&club)?;
-        let here = recent.iter().filter(|one| one.here).take(RICH / 2);
-        let held = club.iter().filter(|one| one.holds && one.is_said);
+        let own = recent.iter().filter(|one| one.is_own).take(MAX_RICH_COUNT / 2);
+        let connected = club.iter().filter(|one| one.is_current && one.is_episode);
         let (mut seen, mut lines) = (Vec::new(), Vec::new());
-        for one in here.chain(held.take(RICH / 2)).chain(recent) {
-            if lines.len() < RICH && !seen.contains(&one.seq) {
+        for one in own.chain(connected.take(MAX_RICH_COUNT / 2)).chain(recent) {
+            if lines.len() < MAX_RICH_COUNT && !seen.contains(&one.seq) {
                 seen.push(one.seq);
                 let start = format!("- {} {}: ", day(one.ts), one.role.name());
                 lines.push(format!("{start}{}", beginning(&one.text, RICH_CHARS - start.len())));
@@ -256,13 +262,13 @@ fn day(ts: UnixMicros) -> String {
     ts.to_string().chars().take(10).collect()
 }
 
-/// The telling word that most of the newest records share, the longest of several; none where no two
-/// share one.
+/// Returns the word, no stop word, that most of the newest records share, the longest of several; empty if no two share
+/// one.
 fn label(recent: &[BriefingRecord]) -> String {
     let mut counts: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
-    for one in recent.iter().take(30) {
-        for asked in tokenizer::query_terms(&one.text) {
-            *counts.entry(asked.word).or_default() += 1;
+    for one in recent.iter().take(LABEL_RECORD_COUNT) {
+        for term in tokenizer::query_terms(&one.text) {
+            *counts.entry(term.word).or_default() += 1;
         }
     }
     let most = counts.into_iter().max_by(|a, b| (a.1, a.0.len(), &b.0).cmp(&(b.1, b.0.len(), &a.0)));

@@ -1,9 +1,7 @@
-//! What waits for somebody who comes back: sessions whose first recall is still to come, and what the
-//! nights since the last digest have brought.
+//! The digest: totals of the consolidation cycles since the last digest, shown by one recall at most every 18 hours.
 //!
-//! The store keeps both. What a recall has to know of them before its reply, and must not write, stands
-//! in memory beside it: so each is taken once, also by two recalls at the same time, and what was taken is
-//! written afterwards. A kill in between lets it be shown again.
+//! The totals are held in table `meta` and in memory. A recall takes them in memory, so concurrent recalls take them
+//! once, and the store is written after the reply. If the process is killed in between, they are shown again.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,44 +17,45 @@ use crate::memory::store::{meta, records, tags};
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// Least time between two digests.
-const DIGEST_EVERY: Duration = Duration::from_secs(18 * 3600);
+const DIGEST_INTERVAL: Duration = Duration::from_secs(18 * 3600);
 
-/// Names in the store.
-const DIGEST: &str = "digest";
-const DIGEST_SHOWN: &str = "digest_shown";
+/// Keys in table `meta`: the totals that no digest has shown, and when a digest was last shown.
+const TOTALS_KEY: &str = "digest";
+const SHOWN_KEY: &str = "digest_shown";
 
-/// What nights have brought.
+/// Totals of completed consolidation cycles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CycleTotals {
-    /// Cycles that were finished.
+    /// Cycles completed.
     pub rem_cycles_completed: u64,
-    /// Records that they looked at.
+    /// Records processed by them.
     pub episodes_processed: u64,
-    /// Patterns that they found.
+    /// Patterns induced by them.
     pub schemas_induced_tier0: u64,
 }
 
-/// Totals of the cycles since the last digest, and when that was shown. Any thread may use it.
+/// Totals of the cycles since the last digest, and the time of that digest. Shared by all threads.
 #[derive(Debug)]
 pub(crate) struct DigestState {
-    began: UnixMicros,
+    /// When the daemon opened the store.
+    loaded: UnixMicros,
     cycles: AtomicU64,
     episodes: AtomicU64,
     schemas: AtomicU64,
-    /// When a digest was shown last; `i64::MIN` is never.
+    /// When a digest was last shown, in microseconds since 1970; `i64::MIN` if never.
     shown: AtomicI64,
 }
 
 impl DigestState {
-    /// Reads what no digest has shown yet from the store.
+    /// Loads the totals that no digest has shown.
     ///
     /// # Errors
-    /// Any error of the database.
+    /// Any error of reading table `meta`.
     pub(crate) fn load(connection: &Connection, now: UnixMicros) -> Result<DigestState, rusqlite::Error> {
-        let totals = kept(connection)?;
-        let shown: Option<i64> = meta::read(connection, DIGEST_SHOWN)?;
+        let totals = stored_totals(connection)?;
+        let shown: Option<i64> = meta::read(connection, SHOWN_KEY)?;
         Ok(DigestState {
-            began: now,
+            loaded: now,
             cycles: AtomicU64::new(totals.rem_cycles_completed),
             episodes: AtomicU64::new(totals.episodes_processed),
             schemas: AtomicU64::new(totals.schemas_induced_tier0),
@@ -64,30 +63,31 @@ impl DigestState {
         })
     }
 
-    /// What waits to be shown; `None` where no cycle was finished since the last digest. Never waits.
-    pub(crate) fn brought(&self) -> Option<CycleTotals> {
-        let brought = CycleTotals {
+    /// Returns the totals that no digest has shown; `None` if no cycle completed since the last digest. Never blocks.
+    pub(crate) fn pending(&self) -> Option<CycleTotals> {
+        let totals = CycleTotals {
             rem_cycles_completed: self.cycles.load(Ordering::Relaxed),
             episodes_processed: self.episodes.load(Ordering::Relaxed),
             schemas_induced_tier0: self.schemas.load(Ordering::Relaxed),
         };
-        (brought.rem_cycles_completed > 0).then_some(brought)
+        (totals.rem_cycles_completed > 0).then_some(totals)
     }
 
-    /// A cycle's end, with what it brought, is committed.
-    pub(crate) fn ended(&self, brought: CycleTotals) {
-        self.episodes.fetch_add(brought.episodes_processed, Ordering::Relaxed);
-        self.schemas.fetch_add(brought.schemas_induced_tier0, Ordering::Relaxed);
-        self.cycles.fetch_add(brought.rem_cycles_completed, Ordering::Relaxed);
+    /// Adds the totals of a completed cycle. Call after [`add_stored`] has committed.
+    pub(crate) fn add(&self, totals: CycleTotals) {
+        self.episodes.fetch_add(totals.episodes_processed, Ordering::Relaxed);
+        self.schemas.fetch_add(totals.schemas_induced_tier0, Ordering::Relaxed);
+        self.cycles.fetch_add(totals.rem_cycles_completed, Ordering::Relaxed);
     }
 
-    /// Takes the digest, if there is one and none was shown for 18 hours.
-    pub(crate) fn take_digest(&self, now: UnixMicros) -> Option<CycleTotals> {
-        self.brought()?;
+    /// Takes the pending totals, if there are any and no digest was shown in the last 18 hours.
+    pub(crate) fn take(&self, now: UnixMicros) -> Option<CycleTotals> {
+        self.pending()?;
         let shown = self.shown.load(Ordering::Relaxed);
-        // One that was shown in the future, but for two recalls side by side, is a clock's that was set back.
+        // If the last digest lies more than an hour in the future, the clock was set back, and the digest is shown; less
+        // is two recalls side by side.
         let at = UnixMicros(shown);
-        if at <= now + HOUR && now.since(at) < DIGEST_EVERY {
+        if at <= now + HOUR && now.since(at) < DIGEST_INTERVAL {
             return None;
         }
         self.shown.compare_exchange(shown, now.0, Ordering::Relaxed, Ordering::Relaxed).ok()?;
@@ -98,68 +98,67 @@ impl DigestState {
         })
     }
 
-    /// Undoes [`DigestState::take_digest`]: the totals were not shown.
+    /// Undoes [`DigestState::take`]: the totals were not shown.
     pub(crate) fn put_back(&self, totals: CycleTotals) {
         self.shown.store(i64::MIN, Ordering::Relaxed);
-        self.ended(totals);
+        self.add(totals);
     }
 
-    /// The digest as a reply has it; with nothing in it where `brought` is none.
+    /// Returns the digest of a reply.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn digest(
+    /// Any error of reading tags, records or metrics.
+    pub(crate) fn render(
         &self,
         connection: &Connection,
-        brought: Option<CycleTotals>,
+        totals: CycleTotals,
         now: UnixMicros,
     ) -> Result<Value, rusqlite::Error> {
-        let Some(brought) = brought else { return Ok(digest(CycleTotals::default(), None, None, 0)) };
-        let insight = match brought.schemas_induced_tier0 {
+        let insight = match totals.schemas_induced_tier0 {
             0 => None,
             _ => newest_pattern(connection)?,
         };
-        let hours = now.since(self.began).as_secs() / HOUR.as_secs();
-        Ok(digest(brought, insight, metrics::last_sigma(connection)?, hours))
+        let hours = now.since(self.loaded).as_secs() / HOUR.as_secs();
+        Ok(digest(totals, insight, metrics::last_sigma(connection)?, hours))
     }
 }
 
-/// The digest of a reply.
-pub(crate) fn nothing() -> Value {
+/// Returns the digest of a reply that shows no totals.
+pub(crate) fn empty() -> Value {
     digest(CycleTotals::default(), None, None, 0)
 }
 
-/// Adds what a finished cycle has brought.
+/// Adds the totals of a completed cycle to the stored ones.
 ///
 /// # Errors
-/// The database's.
-pub(crate) fn keep_ended(connection: &Connection, more: CycleTotals) -> Result<(), rusqlite::Error> {
-    let old = kept(connection)?;
+/// Any error of reading or writing table `meta`.
+pub(crate) fn add_stored(connection: &Connection, more: CycleTotals) -> Result<(), rusqlite::Error> {
+    let old = stored_totals(connection)?;
     let sum = CycleTotals {
         rem_cycles_completed: old.rem_cycles_completed + more.rem_cycles_completed,
         episodes_processed: old.episodes_processed + more.episodes_processed,
         schemas_induced_tier0: old.schemas_induced_tier0 + more.schemas_induced_tier0,
     };
-    meta::write(connection, DIGEST, json!(sum).to_string())
+    meta::write(connection, TOTALS_KEY, json!(sum).to_string())
 }
 
-/// Keeps that this was shown. What was brought since then waits on.
+/// Subtracts the totals that a digest has shown from the stored ones, and stores the time of the digest.
 ///
 /// # Errors
-/// The database's.
-pub(crate) fn keep_shown(connection: &Connection, shown: CycleTotals, at: UnixMicros) -> Result<(), rusqlite::Error> {
-    let old = kept(connection)?;
+/// Any error of reading or writing table `meta`.
+pub(crate) fn record_shown(connection: &Connection, shown: CycleTotals, at: UnixMicros) -> Result<(), rusqlite::Error> {
+    let old = stored_totals(connection)?;
     let rest = CycleTotals {
         rem_cycles_completed: old.rem_cycles_completed.saturating_sub(shown.rem_cycles_completed),
         episodes_processed: old.episodes_processed.saturating_sub(shown.episodes_processed),
         schemas_induced_tier0: old.schemas_induced_tier0.saturating_sub(shown.schemas_induced_tier0),
     };
-    meta::write(connection, DIGEST, json!(rest).to_string())?;
-    meta::write(connection, DIGEST_SHOWN, at.0)
+    meta::write(connection, TOTALS_KEY, json!(rest).to_string())?;
+    meta::write(connection, SHOWN_KEY, at.0)
 }
 
-fn kept(connection: &Connection) -> Result<CycleTotals, rusqlite::Error> {
-    let text: Option<String> = meta::read(connection, DIGEST)?;
+fn stored_totals(connection: &Connection) -> Result<CycleTotals, rusqlite::Error> {
+    let text: Option<String> = meta::read(connection, TOTALS_KEY)?;
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
@@ -169,11 +168,11 @@ fn newest_pattern(connection: &Connection) -> Result<Option<String>, rusqlite::E
     Ok(text.map(|text| text.strip_prefix(patterns::PATTERN_PREFIX).map_or(text.clone(), str::to_owned)))
 }
 
-fn digest(brought: CycleTotals, insight: Option<String>, sigma: Option<f64>, hours: u64) -> Value {
+fn digest(totals: CycleTotals, insight: Option<String>, sigma: Option<f64>, hours: u64) -> Value {
     json!({
-        "rem_cycles_completed": brought.rem_cycles_completed,
-        "episodes_processed": brought.episodes_processed,
-        "schemas_induced_tier0": brought.schemas_induced_tier0,
+        "rem_cycles_completed": totals.rem_cycles_completed,
+        "episodes_processed": totals.episodes_processed,
+        "schemas_induced_tier0": totals.schemas_induced_tier0,
         "claude_call_used": false,
         "quota_used_pct": 0.0,
         "main_insight_text": insight,
@@ -197,27 +196,27 @@ mod tests {
         bench.ok("memory_recall", json!({"cue": "tea", "session_id": session, "project": "/p"}))
     }
 
-    /// A job behind what the last recall has handed in.
-    fn settled(bench: &Bench) {
+    /// Waits for the deferred writes of the last recall, by a write behind them.
+    fn settle(bench: &Bench) {
         bench.ok("memory_reinforce", json!({"ids": []}));
     }
 
     #[test]
-    fn the_digest_comes_once_and_not_again_for_eighteen_hours() {
+    fn the_digest_is_shown_once_in_18_hours() {
         let mut bench = Bench::new();
         let maintenance = bench.memory.maintenance();
         let digest = |bench: &Bench| recall(bench, "s")["overnight_digest"].clone();
-        assert_eq!((digest(&bench), maintenance.pending_totals()), (nothing(), None));
+        assert_eq!((digest(&bench), maintenance.pending_totals()), (empty(), None));
         for (session, text) in [("a", "guitar lessons on Monday"), ("b", "no guitar lessons"), ("c", "guitar lessons")]
         {
             bench.capture(text, json!({"session_id": session}));
         }
         bench.ok("memory_consolidate", json!({}));
         bench.ok("memory_consolidate", json!({}));
-        let brought = CycleTotals { rem_cycles_completed: 2, episodes_processed: 3, schemas_induced_tier0: 1 };
-        assert_eq!(maintenance.pending_totals(), Some(brought));
+        let totals = CycleTotals { rem_cycles_completed: 2, episodes_processed: 3, schemas_induced_tier0: 1 };
+        assert_eq!(maintenance.pending_totals(), Some(totals));
         bench.restart_at(|| at(2));
-        assert_eq!(bench.memory.maintenance().pending_totals(), Some(brought), "it is kept");
+        assert_eq!(bench.memory.maintenance().pending_totals(), Some(totals), "the totals survive a restart");
         let got = digest(&bench);
         for (key, want) in [
             ("rem_cycles_completed", json!(2)),
@@ -229,12 +228,12 @@ mod tests {
         ] {
             assert_eq!(got[key], want, "{key}");
         }
-        assert_eq!((digest(&bench), bench.memory.maintenance().pending_totals()), (nothing(), None));
+        assert_eq!((digest(&bench), bench.memory.maintenance().pending_totals()), (empty(), None));
         bench.ok("memory_consolidate", json!({}));
         for (clock, cycles) in [((|| at(19)) as fn() -> UnixMicros, 0), (|| at(20), 1), (|| at(40), 0)] {
             bench.restart_at(clock);
             assert_eq!(digest(&bench)["rem_cycles_completed"], cycles, "{}", clock());
-            settled(&bench);
+            settle(&bench);
         }
         bench.ok("memory_consolidate", json!({}));
         bench.restart_at(|| at(5));
@@ -242,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_recalls_at_once_one_has_the_digest() {
+    fn one_of_concurrent_recalls_shows_the_digest() {
         let bench = Bench::new();
         bench.ok("memory_consolidate", json!({}));
         let shown: u64 = std::thread::scope(|scope| {

@@ -1,7 +1,8 @@
-//! Sessions that were opened and have not recalled yet: their first recall is given the newest records of other sessions.
+//! First turns: sessions that were opened and have not recalled yet. The first recall of such a session also shows the
+//! newest records of other sessions.
 //!
-//! The store keeps them, and memory beside it: so each is taken once, also by two recalls at the same time, and the
-//! store is written after the reply. A kill in between lets it be shown again.
+//! They are held in table `first_turn` and in memory. A recall takes its turn in memory, so concurrent recalls take it
+//! once, and the store is written after the reply. If the process is killed in between, the turn is shown again.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,53 +14,53 @@ use serde_json::json;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::events::{self, MemoryEvent, Severity};
 
-/// A first turn that nobody has taken for this long is forgotten.
-const FIRST_TURN_KEPT: Duration = Duration::from_secs(3600);
+/// Age at which a first turn expires.
+const FIRST_TURN_TTL: Duration = Duration::from_secs(3600);
 
-/// First turns that are kept: more sessions than anybody opens in an hour.
-const FIRST_TURNS: i64 = 256;
+/// Most first turns: more sessions than one user opens in an hour.
+const MAX_FIRST_TURN_COUNT: i64 = 256;
 
-/// How long it is kept when a session was opened: what the quiet window is learned from, and a week.
-const OPENED_KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
+/// Age at which the event of an opened session is deleted: the days that the quiet window is learned from, and a week.
+const OPENED_TTL: Duration = Duration::from_secs(35 * 24 * 3600);
 
-/// Longest session id that is kept, in characters (the contract of `session_open`).
+/// Longest session id, in characters (the contract of `session_open`); a longer one is cut.
 const SESSION_CHARS: usize = 128;
 
-/// The event of a session that was opened.
-const OPENED: &str = "session_opened";
+/// The event kind of an opened session.
+const OPENED_KIND: &str = "session_opened";
 
-/// Sessions that were opened and have not recalled yet, by session id, each with the time it was opened. Any thread
-/// may use it; the lock is held for moments.
+/// The sessions that were opened and have not recalled yet, by id, each with the time it was opened. Shared by all
+/// threads; the lock is held for no longer than a map operation.
 #[derive(Debug)]
 pub(crate) struct FirstTurns(Mutex<BTreeMap<String, UnixMicros>>);
 
 impl FirstTurns {
-    /// Reads the pending first turns from the store.
+    /// Loads the pending first turns from the store.
     ///
     /// # Errors
-    /// Any error of the database.
+    /// Any error of reading table `first_turn`.
     pub(crate) fn load(connection: &Connection) -> Result<FirstTurns, rusqlite::Error> {
         let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
         let turns = read.query_map([], |row| Ok((row.get(0)?, UnixMicros(row.get(1)?))))?.collect::<Result<_, _>>()?;
         Ok(FirstTurns(Mutex::new(turns)))
     }
 
-    /// That a session was opened is committed.
-    pub(crate) fn opened(&self, session: &str, at: UnixMicros) {
+    /// Adds the first turn of a session. Call after [`record_opened`] has committed.
+    pub(crate) fn add(&self, session: &str, at: UnixMicros) {
         let mut turns = self.turns();
-        turns.retain(|_, since| is_kept(*since, at));
+        turns.retain(|_, since| is_valid(*since, at));
         turns.insert(cut(session), at);
-        while turns.len() > FIRST_TURNS as usize {
+        while turns.len() > MAX_FIRST_TURN_COUNT as usize {
             let oldest = turns.iter().min_by_key(|(_, since)| **since).map(|(session, _)| session.clone());
             oldest.and_then(|session| turns.remove(&session));
         }
     }
 
-    /// Takes the first turn of a session, if it is still to come.
+    /// Takes the first turn of a session, if it is pending and has not expired.
     pub(crate) fn take(&self, session: &str, now: UnixMicros) -> Option<FirstTurn> {
         let session = cut(session);
         let since = self.turns().remove(&session)?;
-        is_kept(since, now).then_some(FirstTurn { session, since })
+        is_valid(since, now).then_some(FirstTurn { session, since })
     }
 
     /// Undoes [`FirstTurns::take`]: the turn was not shown.
@@ -68,12 +69,12 @@ impl FirstTurns {
     }
 
     fn turns(&self) -> MutexGuard<'_, BTreeMap<String, UnixMicros>> {
-        // Nothing panics between two consistent states.
+        // No code panics while the map is inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A session's first turn, taken.
+/// A first turn that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FirstTurn {
     session: String,
@@ -81,53 +82,54 @@ pub(crate) struct FirstTurn {
 }
 
 impl FirstTurn {
-    /// Keeps that it is taken.
+    /// Deletes the turn from the store.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn forget(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
-        // A session that was opened again meanwhile has another one.
+    /// Any error of writing table `first_turn`.
+    pub(crate) fn delete(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        // If the session was opened again since, its new turn stays.
         let sql = "DELETE FROM first_turn WHERE session = ?1 AND since <= ?2";
         connection.prepare_cached(sql)?.execute((&self.session, self.since.0))?;
         Ok(())
     }
 }
 
-/// Keeps that a session was opened: for its first turn, and for the quiet window.
+/// Records that a session was opened: a row for its first turn, and an event from which the quiet window is learned.
+/// Deletes expired rows and events.
 ///
 /// # Errors
-/// The database's.
-pub(crate) fn keep_opened(connection: &Connection, session: &str, at: UnixMicros) -> Result<(), rusqlite::Error> {
+/// Any error of writing tables `first_turn` and `event`.
+pub(crate) fn record_opened(connection: &Connection, session: &str, at: UnixMicros) -> Result<(), rusqlite::Error> {
     let session = cut(session);
     let sql = "INSERT INTO first_turn (session, since) VALUES (?1, ?2)
                ON CONFLICT (session) DO UPDATE SET since = excluded.since";
     connection.prepare_cached(sql)?.execute((&session, at.0))?;
     let sql = "DELETE FROM first_turn WHERE since < ?1 OR session IN (
                    SELECT session FROM first_turn ORDER BY since DESC, session LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute(((at - FIRST_TURN_KEPT).0, FIRST_TURNS))?;
+    connection.prepare_cached(sql)?.execute(((at - FIRST_TURN_TTL).0, MAX_FIRST_TURN_COUNT))?;
     let data = json!({"session_id": session});
-    let (kind, severity) = (OPENED, Severity::Info);
+    let (kind, severity) = (OPENED_KIND, Severity::Info);
     events::add(
         connection,
         &MemoryEvent { kind, severity, domain: None, ts: at, data, session: &session, sources: &[] },
     )?;
     let sql = "DELETE FROM event WHERE kind = ?1 AND ts < ?2";
-    connection.prepare_cached(sql)?.execute((OPENED, (at - OPENED_KEPT).0))?;
+    connection.prepare_cached(sql)?.execute((OPENED_KIND, (at - OPENED_TTL).0))?;
     Ok(())
 }
 
-/// When sessions were opened since then, the first one first.
+/// Returns the times at which sessions were opened since `since`, in microseconds since 1970, rising.
 ///
 /// # Errors
-/// The database's.
+/// Any error of reading table `event`.
 pub(crate) fn opened_since(connection: &Connection, since: UnixMicros) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT ts FROM event WHERE kind = ?1 AND ts >= ?2 ORDER BY ts";
-    connection.prepare_cached(sql)?.query_map((OPENED, since.0), |row| row.get(0))?.collect()
+    connection.prepare_cached(sql)?.query_map((OPENED_KIND, since.0), |row| row.get(0))?.collect()
 }
 
-/// Times to come, as after a clock was set back, are just now.
-fn is_kept(since: UnixMicros, now: UnixMicros) -> bool {
-    now.since(since) <= FIRST_TURN_KEPT
+/// Returns true if a turn has not expired. A time in the future, as after the clock was set back, is valid.
+fn is_valid(since: UnixMicros, now: UnixMicros) -> bool {
+    now.since(since) <= FIRST_TURN_TTL
 }
 
 fn cut(session: &str) -> String {
@@ -152,13 +154,13 @@ mod tests {
         bench.ok("memory_recall", json!({"cue": "tea", "session_id": session, "project": "/p"}))
     }
 
-    /// A job behind what the last recall has handed in.
-    fn settled(bench: &Bench) {
+    /// Waits for the deferred writes of the last recall, by a write behind them.
+    fn settle(bench: &Bench) {
         bench.ok("memory_reinforce", json!({"ids": []}));
     }
 
     #[test]
-    fn the_first_recall_of_a_session_says_where_things_stood() {
+    fn the_first_recall_of_a_session_shows_the_newest_records_of_others() {
         let mut bench = Bench::new();
         let texts = [
             ("a", "the tea is at five in the garden", "/p"),
@@ -173,7 +175,7 @@ mod tests {
         assert_eq!(recall(&bench, "new").get("first_turn_recall"), None);
         opened(&bench, "new", Bench::NOW);
         assert_eq!(recall(&bench, "other").get("first_turn_recall"), None);
-        // Over a restart, too.
+        // The first turn survives a restart.
         bench.restart();
         let first = recall(&bench, "new")["first_turn_recall"].clone();
         let hits = first["hits"].as_array().unwrap();
@@ -184,15 +186,19 @@ mod tests {
             assert_eq!(&first[key], want, "{key}");
         }
         assert_eq!(recall(&bench, "new").get("first_turn_recall"), None);
-        settled(&bench);
+        settle(&bench);
         bench.restart();
-        assert_eq!(recall(&bench, "new").get("first_turn_recall"), None, "that it was taken is kept");
+        assert_eq!(
+            recall(&bench, "new").get("first_turn_recall"),
+            None,
+            "a taken first turn stays taken after a restart"
+        );
         opened(&bench, "new", at(0));
         assert!(recall(&bench, "new").get("first_turn_recall").is_some(), "opened again");
     }
 
     #[test]
-    fn of_many_recalls_at_once_one_has_it() {
+    fn one_of_concurrent_recalls_takes_the_first_turn() {
         let bench = Bench::new();
         bench.ok("memory_consolidate", json!({}));
         for _ in 0..20 {
@@ -209,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_first_turn_is_forgotten_after_an_hour_and_there_are_not_too_many() {
+    fn first_turns_expire_after_an_hour_and_their_number_is_bounded() {
         let bench = Bench::new();
         let turns = &bench.memory.session_state.first_turns;
         let long = "é".repeat(200);
@@ -219,16 +225,16 @@ mod tests {
         assert_eq!(turns.take("s", UnixMicros(at(1).0 + 1)), None);
         opened(&bench, "s", at(1));
         assert!(turns.take("s", at(0)).is_some(), "the clock was set back");
-        for n in 0..FIRST_TURNS + 10 {
+        for n in 0..MAX_FIRST_TURN_COUNT + 10 {
             opened(&bench, &n.to_string(), UnixMicros(at(2).0 + n));
         }
-        assert_eq!(bench.row::<i64>("SELECT count(*) FROM first_turn WHERE ?1", 1), FIRST_TURNS);
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM first_turn WHERE ?1", 1), MAX_FIRST_TURN_COUNT);
         let turns = turns.turns();
-        assert_eq!((turns.len() as i64, turns.contains_key("9")), (FIRST_TURNS, false));
+        assert_eq!((turns.len() as i64, turns.contains_key("9")), (MAX_FIRST_TURN_COUNT, false));
     }
 
     #[test]
-    fn starts_are_kept_for_a_while() {
+    fn session_starts_are_kept_for_35_days() {
         let bench = Bench::new();
         let maintenance = bench.memory.maintenance();
         for hours in [-36 * 24, -35 * 24, -24, 0] {
@@ -236,7 +242,7 @@ mod tests {
         }
         assert_eq!(maintenance.session_starts(i64::MIN), Ok(vec![at(-35 * 24).0, at(-24).0, at(0).0]));
         assert_eq!(maintenance.session_starts(at(-24).0), Ok(vec![at(-24).0, at(0).0]));
-        let hidden = bench.ok("events_query", json!({"kind": OPENED}));
+        let hidden = bench.ok("events_query", json!({"kind": OPENED_KIND}));
         assert!(hidden["error"].as_str().unwrap().contains("not user-visible"));
         drop(bench);
         assert!(maintenance.session_opened("s", 0).is_err() && maintenance.session_starts(0).is_err());

@@ -1,4 +1,4 @@
-//! What a session is given when it starts or returns: the briefing, the digest, its first turn.
+//! What recalls and session starts show once beside their results: the briefing, the digest and the first turn.
 
 pub(crate) mod briefing;
 pub(crate) mod digest;
@@ -10,7 +10,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::DigestState;
 use crate::memory::session::first_turn::FirstTurns;
 
-/// What recalls show once beside their hits. Any thread may use it.
+/// What recalls show once beside their hits. Shared by all threads.
 #[derive(Debug)]
 pub(crate) struct SessionState {
     pub(crate) digest: DigestState,
@@ -18,10 +18,10 @@ pub(crate) struct SessionState {
 }
 
 impl SessionState {
-    /// Reads it from the store.
+    /// Loads the state from the store.
     ///
     /// # Errors
-    /// Any error of the database.
+    /// Any error of reading tables `meta` and `first_turn`.
     pub(crate) fn load(connection: &Connection, now: UnixMicros) -> Result<SessionState, rusqlite::Error> {
         Ok(SessionState { digest: DigestState::load(connection, now)?, first_turns: FirstTurns::load(connection)? })
     }

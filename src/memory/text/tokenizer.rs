@@ -79,7 +79,7 @@ pub(crate) struct QueryTerm {
     /// The word it was made of, for people.
     pub(crate) word: String,
     /// How it is looked for.
-    pub(crate) look: MatchMode,
+    pub(crate) mode: MatchMode,
 }
 
 /// The terms of a text in its order, each followed by one space: what the index is fed.
@@ -102,8 +102,8 @@ pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
         if kind == TokenKind::Last || !seen.insert(term.to_owned()) {
             return;
         }
-        let look = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
-        let asked = QueryTerm { term: term.to_owned(), word: word.to_owned(), look };
+        let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
+        let asked = QueryTerm { term: term.to_owned(), word: word.to_owned(), mode };
         if is_stop_word(word) { stops.push(asked) } else { telling.push(asked) }
     });
     if telling.is_empty() { stops } else { telling }
@@ -323,7 +323,7 @@ const STOP_WORDS: &[&str] = &[
 /// The longest telling words of a text.
 pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<tokenizer::QueryTerm> {
     let mut words = tokenizer::query_terms(text);
-    words.retain(|asked| asked.look == MatchMode::Exact);
+    words.retain(|asked| asked.mode == MatchMode::Exact);
     sort::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
     words.truncate(most);
     words
@@ -407,7 +407,7 @@ mod tests {
         ] {
             assert_eq!(words(cue), want, "{cue}");
         }
-        assert_eq!(query_terms("猫")[0].look, MatchMode::Prefix);
+        assert_eq!(query_terms("猫")[0].mode, MatchMode::Prefix);
         assert_eq!(query_terms("Camping")[0].word, "camping");
     }
 
