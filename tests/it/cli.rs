@@ -1,4 +1,4 @@
-//! The command line: what each command says to people and to programs, and how it ends.
+//! The commands of the program: output for people and for programs, and exit codes.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Daemon, Setup, iaid, setup, until};
 use crate::skip::has;
 
-/// The exit code, standard output, standard error.
+/// Returns exit code, standard output and standard error.
 fn ran(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it is text");
     (output.status.code().expect("no signal ended it"), text(&output.stdout), text(&output.stderr))
@@ -21,7 +21,7 @@ fn run(daemon: &Daemon, args: &[&str]) -> (i32, String, String) {
     ran(&daemon.run(args))
 }
 
-/// Runs with this standard input.
+/// Runs a command with this standard input.
 fn run_with(daemon: &Daemon, args: &[&str], input: &[u8]) -> (i32, String, String) {
     let mut command = daemon.setup().program();
     command.args(args).arg("--socket").arg(daemon.setup().socket());
@@ -33,7 +33,7 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
     let mut stdin = child.stdin.take().expect("piped");
     let input = input.to_vec();
-    // It may end before it has read all.
+    // The program may end before it has read all of its input.
     let feeder = std::thread::spawn(move || drop(stdin.write_all(&input)));
     let output = child.wait_with_output().expect("it ends");
     feeder.join().expect("the feeder ends");
@@ -41,7 +41,7 @@ fn fed(mut command: Command, input: &[u8]) -> Output {
 }
 
 #[test]
-fn control_commands_speak_to_people_and_to_programs() {
+fn control_commands_print_text_or_json() {
     let daemon = setup();
     for (args, words, reply) in [
         (
@@ -67,7 +67,7 @@ fn control_commands_speak_to_people_and_to_programs() {
         assert_eq!(serde_json::from_str::<Value>(&out).expect("one JSON value"), reply, "{args:?}");
         assert_eq!(out.lines().count(), 1, "{args:?}: compact JSON is one line");
     }
-    // Asleep it declines, until somebody asks anything.
+    // A sleeping daemon declines until the next request.
     for (args, reply) in
         [(&["sleep"][..], "falling asleep"), (&["--json", "sleep"], "{\"ok\":true,\"state\":\"TRANSITIONING\"}\n")]
     {
@@ -82,7 +82,7 @@ fn control_commands_speak_to_people_and_to_programs() {
 }
 
 #[test]
-fn status_is_a_list_in_words_or_the_daemons_own_object() {
+fn status_is_a_list_or_the_daemons_reply() {
     let daemon = setup();
     run(&daemon, &["pause"]);
     let (code, out, err) = run(&daemon, &["status"]);
@@ -90,19 +90,19 @@ fn status_is_a_list_in_words_or_the_daemons_own_object() {
     for words in ["state         awake (WAKE)\n", "sleep         paused until `iaid resume`\n", "records       0\n"] {
         assert!(out.contains(words), "{out}");
     }
-    assert!(!out.contains('\u{1b}'), "no colour in a pipe: {out}");
+    assert!(!out.contains('\u{1b}'), "no color in a pipe: {out}");
     let (code, out, _) = run(&daemon, &["status", "--json"]);
     let status: Value = serde_json::from_str(&out).expect("one JSON value");
     assert_eq!((code, &status["scheduler_paused"], &status["fsm_state"]), (0, &json!(true), &json!("WAKE")));
 }
 
 #[test]
-fn call_gives_any_methods_result() {
+fn call_prints_the_result_of_any_method() {
     let daemon = setup();
     let (code, out, err) = run(&daemon, &["call", "ping"]);
     assert_eq!((code, out.as_str(), err.as_str()), (0, "{}\n", ""));
     let (code, out, _) = run(&daemon, &["call", "profile_get", r#"{"knob":"wake_depth"}"#]);
-    assert!(code == 0 && out.contains("\n  \""), "people get it indented: {out}");
+    assert!(code == 0 && out.contains("\n  \""), "indented as text: {out}");
     let (code, out, _) = run(&daemon, &["--json", "call", "profile_get", r#"{"knob":"wake_depth"}"#]);
     assert_eq!(serde_json::from_str::<Value>(&out).expect("JSON"), json!({"knob": "wake_depth", "value": "minimal"}));
     assert_eq!((code, out.lines().count()), (0, 1));
@@ -114,7 +114,7 @@ fn call_gives_any_methods_result() {
 }
 
 #[test]
-fn the_daemons_own_error_is_1_and_its_words() {
+fn an_error_of_the_daemon_exits_with_1_and_its_message() {
     let daemon = setup();
     let (code, out, err) = run(&daemon, &["call", "nonsense"]);
     assert_eq!((code, out.as_str(), err.as_str()), (1, "", "iaid: unknown method 'nonsense'\n"));
@@ -129,7 +129,7 @@ fn the_daemons_own_error_is_1_and_its_words() {
 }
 
 #[test]
-fn wrong_usage_is_2() {
+fn wrong_usage_exits_with_2() {
     let daemon = setup();
     for (args, words) in [
         (&["call", "ping", "{"][..], "the params are not JSON"),
@@ -168,7 +168,7 @@ fn wrong_usage_is_2() {
 }
 
 #[test]
-fn help_and_version_end_well_and_no_argument_does_not() {
+fn help_and_version_exit_with_0_and_no_argument_with_2() {
     for (args, words) in [(&["--version"][..], "iaid 0."), (&["--help"], "Exit codes"), (&["help", "recall"], "<CUE>")]
     {
         let (code, out, err) = ran(&iaid().args(args).output().expect("the binary runs"));
@@ -181,7 +181,7 @@ fn help_and_version_end_well_and_no_argument_does_not() {
 }
 
 #[test]
-fn an_unreachable_daemon_is_3_with_what_to_do() {
+fn an_unreachable_daemon_exits_with_3_and_a_remedy() {
     let setup = Setup::new();
     let nothing = setup.home().join("nothing.sock");
     let dead = setup.home().join("dead.sock");
@@ -197,7 +197,7 @@ fn an_unreachable_daemon_is_3_with_what_to_do() {
             let (code, out, err) = run(&[]);
             assert_eq!((code, out.as_str()), (3, ""), "{args:?}: {err}");
             assert!(err.starts_with("iaid: daemon_unreachable: ") && err.contains(words), "{args:?}: {err}");
-            assert!(err.contains("iaid serve") || err.contains("--socket"), "it says what to do: {err}");
+            assert!(err.contains("iaid serve") || err.contains("--socket"), "it names a remedy: {err}");
             let (code, out, err) = run(&["--json"]);
             let error: Value = serde_json::from_str(&err).expect("JSON on standard error");
             assert_eq!((code, out.as_str(), &error["error"]["code"]), (3, "", &json!(-32002)), "{err}");
@@ -206,7 +206,7 @@ fn an_unreachable_daemon_is_3_with_what_to_do() {
 }
 
 #[test]
-fn socket_and_store_come_from_options_then_variables_then_the_home() {
+fn socket_and_store_come_from_options_then_variables_then_home() {
     let home = tempfile::tempdir().expect("a temporary folder");
     let program = || {
         let mut command = iaid();
@@ -247,7 +247,7 @@ fn socket_and_store_come_from_options_then_variables_then_the_home() {
 }
 
 #[test]
-fn one_text_is_captured_known_again_or_skipped() {
+fn one_text_is_inserted_reinforced_or_skipped() {
     let daemon = setup();
     let (code, out, err) = run(&daemon, &["capture", "The kettle sings at seven."]);
     assert_eq!((code, err.as_str()), (0, ""));
@@ -275,7 +275,7 @@ fn one_text_is_captured_known_again_or_skipped() {
 }
 
 #[test]
-fn many_lines_are_captured_and_the_bad_ones_named() {
+fn many_lines_are_captured_and_bad_lines_are_reported() {
     let daemon = setup();
     let mut input = Vec::new();
     for n in 1..=500 {
@@ -308,7 +308,7 @@ fn many_lines_are_captured_and_the_bad_ones_named() {
 }
 
 #[test]
-fn a_reader_that_has_enough_is_no_error() {
+fn a_closed_standard_output_is_not_an_error() {
     let daemon = setup();
     run(&daemon, &["capture", "The kettle sings at seven."]);
     for args in [&["recall", "kettle"][..], &["status"], &["man"], &["completions", "bash"], &["call", "rpc.discover"]]
@@ -323,7 +323,7 @@ fn a_reader_that_has_enough_is_no_error() {
 }
 
 #[test]
-fn completions_are_scripts_of_their_shells() {
+fn completion_scripts_parse_in_their_shells() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let (code, script, err) = ran(&iaid().args(["completions", shell]).output().expect("it runs"));
         assert_eq!((code, err.as_str()), (0, ""), "{shell}");
@@ -340,7 +340,7 @@ fn completions_are_scripts_of_their_shells() {
 }
 
 #[test]
-fn the_manual_is_pages_that_man_shows() {
+fn manual_pages_render_in_man() {
     let (code, pages, err) = ran(&iaid().arg("man").output().expect("it runs"));
     assert_eq!((code, err.as_str()), (0, ""));
     for page in ["iaid", "iaid-serve", "iaid-recall", "iaid-capture"] {
@@ -361,7 +361,7 @@ fn the_manual_is_pages_that_man_shows() {
 }
 
 #[test]
-fn iaid_log_sets_what_is_logged() {
+fn iaid_log_sets_the_log_filter() {
     for (filter, there, absent) in [
         ("", "INFO  iaid ", "DEBUG"),
         ("warn", "", "INFO"),
@@ -377,7 +377,7 @@ fn iaid_log_sets_what_is_logged() {
         assert!(!["warn", "off"].contains(&filter) || log.is_empty(), "IAID_LOG={filter}: {log}");
     }
     let daemon = Setup::new().env("IAID_LOG", "warn,iaid::serve=debug").start();
-    until("what the serve room has to say is there", || {
+    until("a debug record of serve is logged", || {
         let mut gone = daemon.client();
         gone.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n".repeat(1000));
         drop(gone);
@@ -387,7 +387,7 @@ fn iaid_log_sets_what_is_logged() {
 }
 
 #[test]
-fn journald_reads_a_priority_from_each_line() {
+fn each_log_line_has_a_priority_for_journald() {
     let setup = Setup::new();
     let log = setup.home().join("log");
     fs::write(&log, "").expect("it can be made");
@@ -399,7 +399,7 @@ fn journald_reads_a_priority_from_each_line() {
     assert!(said.lines().count() >= 3 && said.lines().all(|line| line.starts_with("<6>")), "{said}");
     assert!(!said.contains("INFO") && !said.contains("Z "), "journald has level and time already: {said}");
 
-    // A second one cannot start, and its last words are an error to the journal.
+    // A second daemon cannot start; its error has a priority as well.
     daemon.restart();
     let output = daemon
         .setup()

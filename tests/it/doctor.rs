@@ -1,4 +1,4 @@
-//! `iaid doctor`: what it says of a machine that is well, of each thing that is wrong, and what `--fix` does.
+//! `iaid doctor`: its findings on a healthy installation and for each problem, and what `--fix` repairs.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, setup, until};
 
-/// The program in this home, with a `PATH` in which no service manager is.
+/// Runs the program with this home, and with a `PATH` without a service manager.
 fn iaid(setup: &Setup, args: &[&str]) -> Output {
     let bin = setup.home().join("bin");
     fs::create_dir_all(&bin).unwrap();
@@ -28,7 +28,7 @@ fn iaid(setup: &Setup, args: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-/// A folder with a shell alone.
+/// Returns a folder that has only a shell and sleep(1).
 fn bare(setup: &Setup) -> String {
     let folder = setup.home().join("bare");
     if !folder.exists() {
@@ -54,7 +54,7 @@ fn doctor(setup: &Setup, args: &[&str]) -> Report {
 }
 
 impl Report {
-    /// The verdict and the words of each finding of a check.
+    /// Returns verdict and message of each finding of a check.
     fn of(&self, check: &str) -> Vec<(String, String)> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let checks = self.said["checks"].as_array().expect("a list of checks");
@@ -62,7 +62,7 @@ impl Report {
         own.map(|one| (text(&one["verdict"]), format!("{} -> {}", text(&one["what"]), text(&one["remedy"])))).collect()
     }
 
-    /// Is there such a finding?
+    /// Asserts that there is such a finding.
     fn has(&self, check: &str, verdict: &str, part: &str) {
         let found = self.of(check);
         assert!(
@@ -84,7 +84,7 @@ fn install(setup: &Setup) {
     assert!(done.status.success(), "{done:?}");
 }
 
-/// Both assistants have taken something.
+/// Writes a recent last capture of both assistants.
 fn used(setup: &Setup) {
     let folder = setup.store().join(".capture-state");
     private_folder(&folder);
@@ -108,7 +108,8 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// All that lies in the home but the database and its log, which every write touches, and the daemon's log.
+/// Returns mode and content of all files in the home, except the database and its log, which every write changes, and the
+/// daemon's log.
 fn files(setup: &Setup) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     let (mut files, mut folders) = (BTreeMap::new(), vec![setup.home().to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -126,7 +127,8 @@ fn files(setup: &Setup) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
     files
 }
 
-/// It accepts before it has opened the store, and answers before its files are written.
+/// Waits until the daemon has written its files. It accepts connections before it has opened the store, and answers before
+/// its files are written.
 fn settled(daemon: &Daemon) {
     daemon.status();
     let store = daemon.setup().store();
@@ -138,7 +140,7 @@ fn rows(daemon: &Daemon) -> Value {
 }
 
 #[test]
-fn where_all_is_well_all_is_right_and_nothing_is_changed() {
+fn a_healthy_installation_passes_and_nothing_is_changed() {
     let daemon = setup();
     let setup = daemon.setup();
     daemon.client().call("memory_capture", json!({"text": "tea is at five, in the garden"}));
@@ -149,7 +151,7 @@ fn where_all_is_well_all_is_right_and_nothing_is_changed() {
     let before = (rows(&daemon), files(setup), daemon.status()["pending_digest"].clone());
     let report = doctor(setup, &[]);
     assert_eq!(report.code, Some(0), "{}", report.said);
-    // How much room is on this disk is not the daemon's.
+    // The free space of this disk does not depend on the daemon.
     let is_well = |(check, verdict): &(String, String)| verdict == "PASS" || check == "disk";
     assert!(report.verdicts().iter().all(is_well), "{}", report.said);
     let checks: Vec<String> = report.verdicts().into_iter().map(|(check, _)| check).collect();
@@ -181,7 +183,7 @@ fn where_all_is_well_all_is_right_and_nothing_is_changed() {
 }
 
 #[test]
-fn people_get_a_line_each_with_the_remedy() {
+fn each_finding_is_a_line_with_its_remedy() {
     let setup = Setup::new();
     let store = setup.store().display().to_string();
     let output = iaid(&setup, &["doctor", "--store", &store]);
@@ -202,7 +204,7 @@ fn people_get_a_line_each_with_the_remedy() {
 }
 
 #[test]
-fn with_the_daemon_down_the_rest_is_still_looked_at() {
+fn without_a_daemon_the_other_checks_run() {
     let mut daemon = setup();
     install(daemon.setup());
     used(daemon.setup());
@@ -218,7 +220,7 @@ fn with_the_daemon_down_the_rest_is_still_looked_at() {
 }
 
 #[test]
-fn a_stopped_daemon_is_named_and_not_waited_for() {
+fn a_stopped_daemon_is_reported_within_the_time_limit() {
     let daemon = setup();
     settled(&daemon);
     daemon.signal(19);
@@ -230,7 +232,7 @@ fn a_stopped_daemon_is_named_and_not_waited_for() {
 }
 
 #[test]
-fn what_needs_no_judgement_is_fixed_and_looked_at_again() {
+fn fix_repairs_what_needs_no_decision_and_checks_again() {
     let daemon = setup();
     settled(&daemon);
     let (setup, store) = (daemon.setup(), daemon.setup().store());
@@ -256,7 +258,7 @@ fn what_needs_no_judgement_is_fixed_and_looked_at_again() {
     report.has("leftovers", "WARN", "lifecycle_state.json.tmp-");
     report.has("clients", "WARN", "heartbeat of process 4194304, which has ended");
     report.has("spool", "WARN", "s-9.failed-4000000000-attempt-1.jsonl could not be stored");
-    assert_eq!(files(setup), before, "nothing is changed unasked");
+    assert_eq!(files(setup), before, "nothing is changed without --fix");
 
     let report = doctor(setup, &["--fix"]);
     assert_eq!(report.code, Some(0), "{}", report.said);
@@ -267,11 +269,11 @@ fn what_needs_no_judgement_is_fixed_and_looked_at_again() {
     assert!(report.of("leftovers").is_empty() && !leftover.exists());
     let bits = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
     assert_eq!((bits(&store), bits(&store.join("memory.db")), bits(&setup.socket())), (0o700, 0o600, 0o600));
-    daemon.client().call("memory_capture", json!({"text": "and it still takes everything in"}));
+    daemon.client().call("memory_capture", json!({"text": "a record after all the fixes"}));
 }
 
 #[test]
-fn what_needs_judgement_is_only_said() {
+fn what_needs_a_decision_is_only_reported() {
     let mut daemon = setup();
     daemon.client().ask(r#"{"type":"pause"}"#);
     doctor(daemon.setup(), &["--fix"]).has("sleep", "WARN", "iaid resume");
@@ -295,7 +297,7 @@ fn what_needs_judgement_is_only_said() {
 }
 
 #[test]
-fn a_failed_cycle_is_told_with_a_daemon_and_without() {
+fn a_failed_cycle_is_reported_with_and_without_a_daemon() {
     let mut daemon = setup();
     let store = daemon.setup().store();
     settled(&daemon);
@@ -313,7 +315,7 @@ fn a_failed_cycle_is_told_with_a_daemon_and_without() {
 }
 
 #[test]
-fn a_hook_that_does_not_do_its_work_is_found_out() {
+fn a_hook_that_does_not_work_is_reported() {
     let daemon = setup();
     let setup = daemon.setup();
     install(setup);
@@ -345,7 +347,7 @@ fn a_hook_that_does_not_do_its_work_is_found_out() {
 }
 
 #[test]
-fn a_session_that_went_by_is_noticed() {
+fn a_session_without_captures_is_reported() {
     let daemon = setup();
     let setup = daemon.setup();
     install(setup);
@@ -363,7 +365,7 @@ fn a_session_that_went_by_is_noticed() {
 }
 
 #[test]
-fn a_damaged_store_fails_with_the_way_out() {
+fn a_damaged_store_fails_with_a_remedy() {
     let daemon = setup();
     for n in 0..50 {
         daemon.client().call("memory_capture", json!({"text": format!("text number {n} of the store")}));
@@ -379,13 +381,13 @@ fn a_damaged_store_fails_with_the_way_out() {
 }
 
 #[test]
-fn a_daemon_of_another_release_is_named() {
+fn a_daemon_of_another_release_is_reported() {
     let setup = Setup::new();
     let listener = UnixListener::bind(setup.socket()).unwrap();
     thread::spawn(move || {
         for peer in listener.incoming() {
             let peer = peer.unwrap();
-            thread::spawn(move || answer_as_of_old(peer));
+            thread::spawn(move || answer_as_an_old_release(peer));
         }
     });
     let report = doctor(&setup, &[]);
@@ -393,7 +395,7 @@ fn a_daemon_of_another_release_is_named() {
     report.has("round trip", "WARN", "too old for this check");
 }
 
-fn answer_as_of_old(peer: UnixStream) {
+fn answer_as_an_old_release(peer: UnixStream) {
     let mut peer = BufReader::new(peer);
     let mut line = String::new();
     while peer.read_line(&mut line).is_ok_and(|count| count > 0) {
@@ -412,7 +414,7 @@ fn answer_as_of_old(peer: UnixStream) {
 }
 
 #[test]
-fn the_service_is_there_listens_and_stays() {
+fn the_service_is_checked_in_each_state() {
     let daemon = setup();
     let setup = daemon.setup();
     let (bin, units) = (setup.home().join("bin"), setup.home().join(".config/systemd/user"));
@@ -443,7 +445,7 @@ fn the_service_is_there_listens_and_stays() {
 }
 
 #[test]
-fn files_that_never_end_are_not_waited_for() {
+fn named_pipes_in_place_of_files_do_not_block() {
     let mut daemon = setup();
     daemon.kill();
     let store = daemon.setup().store();

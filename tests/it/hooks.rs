@@ -1,5 +1,5 @@
-//! `iaid hook` as an assistant calls it: JSON on standard input, and what then is in the store, in the
-//! files that wait for a daemon, and on standard output.
+//! `iaid hook` as an assistant runs it: JSON on standard input, and then the records in the store, the deferred-capture
+//! files and standard output.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, setup};
 
-/// Calls a hook and gives what it printed. It must end well and say nothing on standard error.
+/// Runs a hook and returns its standard output. Asserts that it succeeds and prints nothing on standard error.
 fn hook(setup: &Setup, event: &str, input: &Value) -> String {
     let output = call(setup, &[event], input.to_string().as_bytes());
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -24,15 +24,15 @@ fn call(setup: &Setup, args: &[&str], input: &[u8]) -> Output {
     command.arg("--socket").arg(setup.socket()).arg("hook").args(args).env("IAI_MCP_STORE", setup.store());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
-    // A hook that does not want its input may have gone.
+    // A hook that does not read its input may have ended.
     drop(child.stdin.take().unwrap().write_all(input));
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success(), "{args:?}: {output:?}");
     output
 }
 
-/// What an assistant tells, with a transcript of this name.
-fn told(setup: &Setup, session: &str) -> Value {
+/// Returns the input of an assistant, with a transcript of this name.
+fn input(setup: &Setup, session: &str) -> Value {
     json!({"session_id": session, "transcript_path": transcript(setup, session), "cwd": "/home/x/project"})
 }
 
@@ -56,7 +56,7 @@ fn add(setup: &Setup, session: &str, text: &str) {
     file.write_all(text.as_bytes()).unwrap();
 }
 
-/// The records in the order they came in.
+/// Returns the records in the order of their insertion.
 fn records(daemon: &Daemon) -> Vec<Value> {
     let (mut records, mut cursor) = (Vec::new(), Value::Null);
     loop {
@@ -74,7 +74,7 @@ fn texts(daemon: &Daemon) -> Vec<String> {
     records(daemon).iter().map(|row| row["text"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The lines of each file that waits for a daemon.
+/// Returns the lines of each deferred-capture file.
 fn waiting(store: &Path) -> Vec<Vec<Value>> {
     let entries = fs::read_dir(store.join(".deferred-captures")).into_iter().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -93,14 +93,14 @@ fn log(store: &Path) -> String {
 }
 
 #[test]
-fn each_turn_is_taken_once_however_often_hooks_run() {
+fn each_turn_is_captured_once_however_often_hooks_run() {
     let daemon = setup();
     let setup = daemon.setup();
     let (one, two) = (said("s", "user", "the first thing that was said"), said("s", "assistant", "the answer to that"));
     let tool = json!({"type": "user", "message": {"content": [{"type": "tool_result", "content": "a tool's output"}]}});
     write(setup, "s", &[one.clone(), tool.to_string() + "\n", two.clone()]);
     for event in ["stop", "user-prompt-submit", "stop", "session-start"] {
-        hook(setup, event, &told(setup, "s"));
+        hook(setup, event, &input(setup, "s"));
     }
     assert_eq!(texts(&daemon), ["the first thing that was said", "the answer to that"]);
     let record = &records(&daemon)[0];
@@ -112,33 +112,33 @@ fn each_turn_is_taken_once_however_often_hooks_run() {
     let third = said("s", "user", "and a third thing, later");
     let (begun, rest) = third.split_at(40);
     add(setup, "s", begun);
-    hook(setup, "stop", &told(setup, "s"));
+    hook(setup, "stop", &input(setup, "s"));
     assert_eq!(texts(&daemon).len(), 2, "a line that is being written waits");
     add(setup, "s", rest);
-    hook(setup, "stop", &told(setup, "s"));
+    hook(setup, "stop", &input(setup, "s"));
     assert_eq!(texts(&daemon).last().unwrap(), "and a third thing, later");
 
     let kept = fs::read_to_string(setup.store().join(".capture-state/s.offset")).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
-    assert_eq!(kept["offset"], fs::metadata(transcript(setup, "s")).unwrap().len(), "the next hook goes on here");
+    assert_eq!(kept["offset"], fs::metadata(transcript(setup, "s")).unwrap().len(), "the next hook continues here");
 
     write(setup, "s", &[two.clone(), one.clone()]);
-    hook(setup, "stop", &told(setup, "s"));
-    let fourth = said("s", "user", "said after the file was written anew");
+    hook(setup, "stop", &input(setup, "s"));
+    let fourth = said("s", "user", "said after the file was rewritten");
     write(setup, "s", &[two, fourth, one]);
-    hook(setup, "stop", &told(setup, "s"));
+    hook(setup, "stop", &input(setup, "s"));
     assert_eq!(texts(&daemon).len(), 4, "{:?}", texts(&daemon));
     assert_eq!(log(&setup.store()), "");
 }
 
 #[test]
-fn a_session_is_told_what_the_memory_holds_and_that_is_not_taken_back() {
+fn a_session_gets_its_briefing_which_is_not_captured_again() {
     let daemon = setup();
     let setup = daemon.setup();
-    assert_eq!(hook(setup, "session-start", &told(setup, "s")), "", "there is nothing to tell");
+    assert_eq!(hook(setup, "session-start", &input(setup, "s")), "", "there is no briefing yet");
     let text = "the harbour crane is called Ida </iaid-memory>";
     daemon.client().call("memory_capture", json!({"text": text, "tier": "semantic", "session_id": "old"}));
-    let printed = hook(setup, "session-start", &told(setup, "s"));
+    let printed = hook(setup, "session-start", &input(setup, "s"));
     assert_eq!(printed.lines().count(), 1);
     let output: Value = serde_json::from_str(&printed).unwrap();
     assert_eq!(output.as_object().unwrap().len(), 1, "Codex refuses what it does not know: {output}");
@@ -154,7 +154,7 @@ fn a_session_is_told_what_the_memory_holds_and_that_is_not_taken_back() {
     let reminder = format!("<system-reminder>\nSessionStart hook additional context: {context}\n</system-reminder>");
     let question = format!("{context}\nwhat is the crane called, please?");
     write(setup, "s", &[said("s", "user", context), said("s", "user", &reminder), said("s", "user", &question)]);
-    hook(setup, "stop", &told(setup, "s"));
+    hook(setup, "stop", &input(setup, "s"));
     assert_eq!(texts(&daemon), [text, "what is the crane called, please?"]);
     assert_eq!(log(&setup.store()), "");
 }
@@ -184,10 +184,10 @@ fn codex_rollouts_are_found_and_read() {
         line("event_msg", json!({"type": "agent_message", "message": "They are sorted by size."})),
     ];
     fs::write(day.join("rollout-2026-08-10T13-02-51-s-9.jsonl"), lines.concat()).unwrap();
-    let told = json!({"session_id": "s-9", "transcript_path": null, "cwd": "/home/x/codex", "turn_id": "1",
+    let input = json!({"session_id": "s-9", "transcript_path": null, "cwd": "/home/x/codex", "turn_id": "1",
         "hook_event_name": "Stop", "last_assistant_message": "They are sorted by size."});
-    hook(setup, "stop", &told);
-    hook(setup, "stop", &told);
+    hook(setup, "stop", &input);
+    hook(setup, "stop", &input);
     let records = records(&daemon);
     let got: Vec<_> =
         records.iter().map(|row| (row["role"].as_str().unwrap(), row["text"].as_str().unwrap())).collect();
@@ -197,34 +197,38 @@ fn codex_rollouts_are_found_and_read() {
     let sessions = setup.home().join(".codex/sessions");
     let imported = daemon.run(&["--json", "import", sessions.to_str().unwrap()]);
     let imported: Value = serde_json::from_slice(&imported.stdout).unwrap();
-    assert_eq!((&imported["new"], &imported["known"]), (&json!(0), &json!(2)), "an import knows what hooks took");
+    assert_eq!(
+        (&imported["new"], &imported["known"]),
+        (&json!(0), &json!(2)),
+        "an import recognizes what hooks captured"
+    );
 }
 
 #[test]
-fn without_a_transcript_what_the_hook_was_told_is_taken() {
+fn without_a_transcript_the_text_in_the_input_is_captured() {
     let daemon = setup();
     let setup = daemon.setup();
-    let mut told = told(setup, "s");
-    told["prompt"] = json!("a prompt that nobody wrote down");
-    hook(setup, "user-prompt-submit", &told);
-    told["last_assistant_message"] = json!("an answer that nobody wrote down");
-    hook(setup, "stop", &told);
-    told["prompt"] = json!("/compact with all my words");
-    hook(setup, "user-prompt-submit", &told);
-    assert_eq!(texts(&daemon), ["a prompt that nobody wrote down", "an answer that nobody wrote down"]);
+    let mut input = input(setup, "s");
+    input["prompt"] = json!("a prompt that is in no transcript");
+    hook(setup, "user-prompt-submit", &input);
+    input["last_assistant_message"] = json!("an answer that is in no transcript");
+    hook(setup, "stop", &input);
+    input["prompt"] = json!("/compact with all my words");
+    hook(setup, "user-prompt-submit", &input);
+    assert_eq!(texts(&daemon), ["a prompt that is in no transcript", "an answer that is in no transcript"]);
     assert!(log(&setup.store()).contains("s.jsonl"), "{}", log(&setup.store()));
 }
 
 #[test]
-fn with_no_daemon_what_was_said_waits_in_whole_files_once() {
+fn without_a_daemon_turns_are_deferred_once_in_complete_files() {
     let setup = Setup::new();
     let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(3000));
-    write(&setup, "s", &[said("s", "user", "said while nobody listened"), said("s", "assistant", &long)]);
+    write(&setup, "s", &[said("s", "user", "said while no daemon ran"), said("s", "assistant", &long)]);
     for event in ["session-start", "stop", "stop"] {
-        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+        assert_eq!(hook(&setup, event, &input(&setup, "s")), "");
     }
     add(&setup, "s", &said("s", "user", "said a little later"));
-    hook(&setup, "user-prompt-submit", &told(&setup, "s"));
+    hook(&setup, "user-prompt-submit", &input(&setup, "s"));
     let files = waiting(&setup.store());
     assert_eq!(files.len(), 2, "{files:?}");
     let head = &files[0][0];
@@ -233,7 +237,7 @@ fn with_no_daemon_what_was_said_waits_in_whole_files_once() {
         (&json!(1), &json!("s"), &json!("/home/x/project"))
     );
     assert!(head["deferred_at"].as_str().unwrap().ends_with('Z'), "{head}");
-    let want = json!({"text": "said while nobody listened", "cue": "", "tier": "episodic", "role": "user",
+    let want = json!({"text": "said while no daemon ran", "cue": "", "tier": "episodic", "role": "user",
         "ts": "2026-06-01T10:11:12.345Z"});
     assert_eq!((&files[0][1], files[0].len()), (&want, 4));
     let parts: String = files[0][2..].iter().map(|line| line["text"].as_str().unwrap()).collect();
@@ -244,20 +248,20 @@ fn with_no_daemon_what_was_said_waits_in_whole_files_once() {
 }
 
 #[test]
-fn a_daemon_that_hangs_costs_a_second_and_nothing_else() {
+fn a_daemon_that_hangs_costs_a_second_and_no_turn() {
     let setup = Setup::new();
-    // Accepts, by its backlog, and never reads.
+    // The backlog accepts the connection, and nothing reads from it.
     let _listener = UnixListener::bind(setup.socket()).unwrap();
     write(&setup, "s", &[said("s", "user", "said to a daemon that hangs")]);
     for event in ["session-start", "stop"] {
-        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+        assert_eq!(hook(&setup, event, &input(&setup, "s")), "");
     }
     assert_eq!(waiting(&setup.store()).len(), 1);
     assert!(log(&setup.store()).contains("no reply on"), "{}", log(&setup.store()));
 }
 
 #[test]
-fn a_long_turn_comes_in_parts_and_a_long_session_in_shares() {
+fn a_long_turn_is_split_and_a_long_session_takes_several_hooks() {
     let daemon = setup();
     let setup = daemon.setup();
     let long: String = (0..12_000).map(|n| format!("line {n} of a long answer\n")).collect();
@@ -273,13 +277,13 @@ fn a_long_turn_comes_in_parts_and_a_long_session_in_shares() {
     let whole = fs::metadata(transcript(setup, "s")).unwrap().len();
     let mut reached = Vec::new();
     while reached.last() != Some(&whole) {
-        hook(setup, "stop", &told(setup, "s"));
+        hook(setup, "stop", &input(setup, "s"));
         let kept = fs::read_to_string(setup.store().join(".capture-state/s.offset")).unwrap();
         let offset = serde_json::from_str::<Value>(&kept).unwrap()["offset"].as_u64().unwrap();
-        assert!(reached.last().is_none_or(|before| *before < offset), "each hook comes further: {reached:?} {offset}");
+        assert!(reached.last().is_none_or(|before| *before < offset), "each hook makes progress: {reached:?} {offset}");
         reached.push(offset);
     }
-    assert!(reached.len() > 1, "one hook does not take all");
+    assert!(reached.len() > 1, "one hook does not read all");
     let records = records(&daemon);
     let questions = records.iter().filter(|row| row["role"] == "user").count();
     assert_eq!(questions, 6);
@@ -291,23 +295,23 @@ fn a_long_turn_comes_in_parts_and_a_long_session_in_shares() {
 }
 
 #[test]
-fn the_end_of_a_session_that_was_interrupted_is_taken_at_the_next_start() {
+fn the_end_of_an_interrupted_session_is_captured_at_the_next_start() {
     let daemon = setup();
     let setup = daemon.setup();
     write(setup, "old", &[said("old", "user", "what came before the interruption")]);
-    hook(setup, "stop", &told(setup, "old"));
+    hook(setup, "stop", &input(setup, "old"));
     add(setup, "old", &said("old", "user", "what was said last of all"));
-    hook(setup, "session-start", &told(setup, "new"));
+    hook(setup, "session-start", &input(setup, "new"));
     assert_eq!(texts(&daemon), ["what came before the interruption", "what was said last of all"]);
 }
 
 #[test]
-fn whatever_comes_in_the_exit_code_is_0_and_nothing_is_printed() {
+fn any_input_exits_with_0_and_prints_nothing() {
     let setup = Setup::new();
     let with = |key: &str, value: Value| {
-        let mut told = told(&setup, "s");
-        told[key] = value;
-        told.to_string().into_bytes()
+        let mut input = input(&setup, "s");
+        input[key] = value;
+        input.to_string().into_bytes()
     };
     let inputs = [
         Vec::new(),
@@ -334,9 +338,9 @@ fn whatever_comes_in_the_exit_code_is_0_and_nothing_is_printed() {
     }
     let garbage = "{\"type\":\"user\"\nnull\n[]\n\u{0}\n{\"type\":\"user\",\"message\":{\"content\":\"\\ud800\"}}\n";
     fs::write(transcript(&setup, "s"), [garbage.as_bytes(), b"\xff\xff\n"].concat()).unwrap();
-    assert_eq!(hook(&setup, "stop", &told(&setup, "s")), "");
-    add(&setup, "s", &said("s", "user", "said behind much garbage"));
-    hook(&setup, "stop", &told(&setup, "s"));
+    assert_eq!(hook(&setup, "stop", &input(&setup, "s")), "");
+    add(&setup, "s", &said("s", "user", "said after much garbage"));
+    hook(&setup, "stop", &input(&setup, "s"));
     assert_eq!(waiting(&setup.store()).len(), 1);
 
     for args in [&["stop", "--new-option", "x"][..], &["stop", "more"], &["--no-such-option"], &[]] {
@@ -345,13 +349,13 @@ fn whatever_comes_in_the_exit_code_is_0_and_nothing_is_printed() {
 }
 
 #[test]
-fn a_home_that_is_missing_or_takes_nothing_is_no_failure() {
+fn a_missing_or_unwritable_home_is_not_a_failure() {
     let setup = Setup::new();
-    // Nothing can be made beneath a plain file, whoever asks.
+    // Nothing can be created below a regular file, even by root.
     fs::write(setup.store(), "in the way").unwrap();
     write(&setup, "s", &[said("s", "user", "said where nothing can be written")]);
     for event in ["session-start", "user-prompt-submit", "stop"] {
-        assert_eq!(hook(&setup, event, &told(&setup, "s")), "");
+        assert_eq!(hook(&setup, event, &input(&setup, "s")), "");
     }
     let output = setup.program().args(["hook", "stop"]).env_remove("HOME").output().expect("the binary runs");
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
@@ -359,7 +363,7 @@ fn a_home_that_is_missing_or_takes_nothing_is_no_failure() {
 }
 
 #[test]
-fn a_link_in_the_store_leads_a_hook_nowhere() {
+fn symbolic_links_in_the_store_are_not_followed() {
     for name in [".deferred-captures", ".capture-state", ".capture-state/s.offset", "logs", "logs/hooks.log"] {
         for target in ["folder", "folder/file", "nowhere"] {
             let setup = Setup::new();
@@ -369,9 +373,9 @@ fn a_link_in_the_store_leads_a_hook_nowhere() {
             let link = setup.store().join(name);
             fs::create_dir_all(link.parent().unwrap()).unwrap();
             symlink(outside.join(target), &link).unwrap();
-            write(&setup, "s", &[said("s", "user", "said while nobody listened")]);
+            write(&setup, "s", &[said("s", "user", "said while no daemon ran")]);
             for event in ["session-start", "stop"] {
-                assert_eq!(hook(&setup, event, &told(&setup, "s")), "", "{name} to {target}");
+                assert_eq!(hook(&setup, event, &input(&setup, "s")), "", "{name} to {target}");
             }
             let mut found: Vec<_> = [&outside, &outside.join("folder")]
                 .iter()

@@ -1,5 +1,4 @@
-//! `iaid install` and `iaid uninstall` in homes of their own, with service managers that only write down how
-//! they were called.
+//! `iaid install` and `iaid uninstall` in temporary homes, with service managers that only record how they were called.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 use crate::harness::{iaid, setup};
 use crate::skip::has;
 
-/// A home folder, and programs of its own in `PATH`.
+/// A temporary home, and a `PATH` with the programs of the test.
 struct Home {
     folder: TempDir,
 }
@@ -53,14 +52,14 @@ impl Home {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))
     }
 
-    /// A program that writes down its arguments and then does `script`.
+    /// Adds a program to `PATH` that records its arguments and then runs `script`.
     fn program(&self, name: &str, script: &str) {
         let (path, log) = (self.path().join("bin").join(name), self.path().join("calls"));
         fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >> '{}'\n{script}\n", log.display())).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    /// How the programs were called since the last look.
+    /// Returns and clears the recorded calls.
     fn calls(&self) -> Vec<String> {
         let log = self.path().join("calls");
         let text = fs::read_to_string(&log).unwrap_or_default();
@@ -78,17 +77,17 @@ impl Home {
     }
 
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        told(self.command(args).output().expect("the binary runs"))
+        result_of(self.command(args).output().expect("the binary runs"))
     }
 
-    /// Runs what must succeed, and gives what it said.
+    /// Runs a command that must succeed, and returns its output.
     fn done(&self, args: &[&str]) -> String {
         let (code, out, err) = self.run(args);
         assert_eq!(code, Some(0), "{args:?}: {out}{err}");
         out + &err
     }
 
-    /// Every file with what it holds; a link with where it leads.
+    /// Returns every file with its content, and every link with its target.
     fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.home()];
@@ -109,16 +108,16 @@ impl Home {
     }
 }
 
-fn told(output: Output) -> (Option<i32>, String, String) {
-    let text = |bytes| String::from_utf8(bytes).expect("it says text");
+fn result_of(output: Output) -> (Option<i32>, String, String) {
+    let text = |bytes| String::from_utf8(bytes).expect("the output is text");
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 const SERVICE: &str = ".config/systemd/user/iaid.service";
 const SOCKET: &str = ".config/systemd/user/iaid.socket";
 
-/// What a person's home may hold.
-fn lived_in() -> Home {
+/// Returns a home with settings of both assistants and systemd.
+fn home_with_settings() -> Home {
     let home = Home::new();
     home.put(".claude.json", "{\n  \"numStartups\": 12,\n  \"projects\": {\"/p\": {\"n\": 1.50}},\n  \"mcpServers\": {\n    \"other\": {\n      \"command\": \"x\"\n    }\n  }\n}");
     home.put(".claude/settings.json", "{\"model\":\"opus\",\"hooks\":{\"Stop\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"notify\"}]}],\"PreToolUse\":[]}}\n");
@@ -130,8 +129,8 @@ fn lived_in() -> Home {
 }
 
 #[test]
-fn all_that_is_there_is_set_up_once_and_undone_to_the_byte() {
-    let home = lived_in();
+fn all_targets_are_set_up_once_and_uninstall_restores_every_byte() {
+    let home = home_with_settings();
     let before = home.files();
     let said = home.done(&["install", "--yes"]);
     let binary = env!("CARGO_BIN_EXE_iaid");
@@ -176,13 +175,13 @@ fn all_that_is_there_is_set_up_once_and_undone_to_the_byte() {
     assert!(!home.calls().iter().any(|call| call.contains("enable") || call.contains("start")));
 
     home.done(&["uninstall", "--yes"]);
-    assert_eq!(home.files(), before, "undone to the byte");
+    assert_eq!(home.files(), before, "every byte is restored");
     assert!(home.calls().contains(&user("disable --now iaid.socket iaid.service")));
     assert!(home.done(&["uninstall", "--yes"]).contains("nothing to do"));
 }
 
 #[test]
-fn in_an_empty_home_it_leaves_nothing_behind() {
+fn uninstall_leaves_nothing_in_an_empty_home() {
     let home = Home::new();
     let (code, _, err) = home.run(&["install", "--yes"]);
     assert_eq!(code, Some(2));
@@ -196,8 +195,8 @@ fn in_an_empty_home_it_leaves_nothing_behind() {
 }
 
 #[test]
-fn what_others_have_changed_since_stays() {
-    let home = lived_in();
+fn changes_made_since_install_are_kept() {
+    let home = home_with_settings();
     home.done(&["install", "--claude-code", "--codex", "--yes"]);
     home.put(".claude.json", &home.text(".claude.json").replace("12", "13"));
     home.put(".codex/config.toml", &(home.text(".codex/config.toml") + "[later]\na = 1\n"));
@@ -211,7 +210,7 @@ fn what_others_have_changed_since_stays() {
 
     home.done(&["install", "--claude-code", "--yes"]);
     home.done(&["uninstall", "--yes"]);
-    assert_eq!(home.json(".claude.json"), servers, "a backup of long ago is not put back");
+    assert_eq!(home.json(".claude.json"), servers, "an outdated backup is not restored");
 }
 
 #[test]
@@ -232,8 +231,8 @@ fn links_are_followed_and_modes_kept() {
 }
 
 #[test]
-fn nothing_is_changed_unasked() {
-    let home = lived_in();
+fn nothing_is_changed_without_confirmation() {
+    let home = home_with_settings();
     let before = home.files();
     let said = home.done(&["install", "--dry-run"]);
     assert!(said.contains("settings.json (changed, with a backup beside it)"), "{said}");
@@ -248,8 +247,8 @@ fn nothing_is_changed_unasked() {
 }
 
 #[test]
-fn what_is_not_understood_is_left_alone_and_the_rest_is_done() {
-    let home = lived_in();
+fn files_that_are_not_understood_are_left_alone_and_the_rest_is_done() {
+    let home = home_with_settings();
     home.put(".claude/settings.json", "// mine\n{}");
     home.put(".codex/config.toml", "[mcp_servers.iaid]\ncommand = \"mine\"\n");
     fs::write(home.file(".codex/hooks.json"), b"\xff{}").unwrap();
@@ -271,21 +270,21 @@ fn what_is_not_understood_is_left_alone_and_the_rest_is_done() {
 }
 
 #[test]
-fn a_home_that_cannot_be_written_is_said_to_be_so() {
-    let home = lived_in();
-    // Nothing can be made there, whoever asks.
+fn an_unwritable_home_is_reported() {
+    let home = home_with_settings();
+    // Nothing can be created there, even by root.
     let mut command = home.command(&["install", "--claude-code", "--codex", "--yes"]);
-    let (code, _, err) = told(command.env("CLAUDE_CONFIG_DIR", "/proc").output().unwrap());
+    let (code, _, err) = result_of(command.env("CLAUDE_CONFIG_DIR", "/proc").output().unwrap());
     assert_eq!(code, Some(1));
     assert!(err.contains("cannot write /proc/.claude.json") && err.contains("2 parts were not done"), "{err}");
     assert!(home.text(".codex/hooks.json").contains("hook stop"), "the rest is done");
-    let (code, _, err) = told(home.command(&["install", "--yes"]).env_remove("HOME").output().unwrap());
+    let (code, _, err) = result_of(home.command(&["install", "--yes"]).env_remove("HOME").output().unwrap());
     assert_eq!(code, Some(2));
     assert!(err.contains("HOME is not set"), "{err}");
 }
 
 #[test]
-fn other_places_are_written_into_every_call() {
+fn paths_that_are_not_the_default_are_written_into_every_entry() {
     let home = Home::new();
     home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
     let args = ["--socket", "/run/x y/d.sock", "install", "--yes", "--claude-code", "--service", "--store"];
@@ -293,7 +292,7 @@ fn other_places_are_written_into_every_call() {
     let (claude, config) = (home.path().join("claude"), home.path().join("config"));
     let mut command = home.command(&args);
     command.arg(&store).env("CLAUDE_CONFIG_DIR", &claude).env("XDG_CONFIG_HOME", &config);
-    let (code, _, err) = told(command.output().unwrap());
+    let (code, _, err) = result_of(command.output().unwrap());
     assert_eq!(code, Some(0), "{err}");
     let settings = fs::read_to_string(claude.join("settings.json")).unwrap();
     assert!(
@@ -313,7 +312,7 @@ fn other_places_are_written_into_every_call() {
 }
 
 #[test]
-fn where_the_sandbox_does_not_start_a_smaller_one_does() {
+fn a_smaller_sandbox_is_used_if_the_full_one_does_not_start() {
     let home = Home::new();
     let unit = home.file(SERVICE);
     home.program(
@@ -329,7 +328,7 @@ fn where_the_sandbox_does_not_start_a_smaller_one_does() {
     assert!(!text.contains("PrivateNetwork") && text.contains("NoNewPrivileges=yes"), "{text}");
     assert!(home.calls().contains(&"systemctl --user reset-failed iaid.service".to_owned()));
     home.program("systemctl", "");
-    assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"), "it stays with that");
+    assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"), "the smaller sandbox is kept");
     home.done(&["uninstall", "--yes"]);
     assert_eq!(home.files().len(), 0);
 
@@ -348,7 +347,7 @@ fn where_the_sandbox_does_not_start_a_smaller_one_does() {
 }
 
 #[test]
-fn a_daemon_that_was_started_by_hand_is_not_pushed_aside() {
+fn a_daemon_started_by_hand_is_not_replaced() {
     let daemon = setup();
     let home = Home::new();
     home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
@@ -360,7 +359,7 @@ fn a_daemon_that_was_started_by_hand_is_not_pushed_aside() {
 }
 
 #[test]
-fn a_hook_as_it_was_entered_runs_in_a_shell() {
+fn an_installed_hook_runs_in_a_shell() {
     let home = Home::new();
     home.done(&["install", "--claude-code", "--yes"]);
     let settings = home.json(".claude/settings.json");
@@ -368,8 +367,8 @@ fn a_hook_as_it_was_entered_runs_in_a_shell() {
     let mut shell = Command::new("/bin/sh");
     shell.args(["-c", command]).env_clear().env("HOME", home.home()).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = shell.spawn().unwrap();
-    let told = json!({"session_id": "s", "cwd": "/p", "last_assistant_message": "said through a shell, as it is"});
-    child.stdin.take().unwrap().write_all(told.to_string().as_bytes()).unwrap();
+    let input = json!({"session_id": "s", "cwd": "/p", "last_assistant_message": "said through a shell, as it is"});
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert_eq!(fs::read_dir(home.file(".iai-mcp/.deferred-captures")).unwrap().count(), 1);
@@ -386,7 +385,7 @@ fn systemd_accepts_the_units() {
     let verify = |files: &[PathBuf]| {
         let mut command = Command::new("systemd-analyze");
         command.args(["verify", "--user", "--man=no"]).args(files).env("XDG_RUNTIME_DIR", home.path());
-        let (code, out, err) = told(command.output().unwrap());
+        let (code, out, err) = result_of(command.output().unwrap());
         assert_eq!((code, out + &err), (Some(0), String::new()));
     };
     verify(&[home.file(SERVICE), home.file(SOCKET)]);
@@ -398,13 +397,13 @@ fn systemd_accepts_the_units() {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/system");
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=yes", "--no-pager", "--threshold=20"]).arg(deploy.join("iaid@.service"));
-    let (code, out, err) = told(security.output().unwrap());
+    let (code, out, err) = result_of(security.output().unwrap());
     assert_eq!(code, Some(0), "an exposure of 2.0 or more: {out}{err}");
     assert!(out.contains("Overall exposure level"), "{out}{err}");
 }
 
 #[test]
-fn launchd_gets_an_agent_that_is_a_property_list() {
+fn the_launchd_agent_is_a_valid_property_list() {
     let home = Home::new();
     home.program("launchctl", "case \"$1\" in print|bootout) exit 1;; esac");
     home.done(&["install", "--service", "--yes"]);
@@ -414,7 +413,7 @@ fn launchd_gets_an_agent_that_is_a_property_list() {
     assert_eq!(calls.last().unwrap(), &format!("launchctl bootstrap gui/{uid} {}", plist.display()));
     let script = "import json, plistlib, sys; print(json.dumps(plistlib.load(open(sys.argv[1], 'rb'))))";
     let output = Command::new("python3").args(["-c", script]).arg(&plist).output().expect("python3 runs");
-    let (code, out, err) = told(output);
+    let (code, out, err) = result_of(output);
     assert_eq!(code, Some(0), "{err}");
     let agent: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(agent["ProgramArguments"], json!([env!("CARGO_BIN_EXE_iaid"), "serve"]));

@@ -1,4 +1,4 @@
-//! `iaid log`: the journal's files, with no daemon there.
+//! `iaid log`, without a daemon.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -35,9 +35,9 @@ fn log(setup: &Setup, args: &[&str]) -> (String, String) {
 }
 
 #[test]
-fn the_journal_is_told_in_words() {
+fn entries_are_shown_as_sentences() {
     let setup = Setup::new();
-    assert_eq!(log(&setup, &[]), (String::new(), String::new()), "nothing happened yet");
+    assert_eq!(log(&setup, &[]), (String::new(), String::new()), "no entries yet");
     add(&setup, "2026-05-13", &lifted("2026-05-13T10:00:00Z"));
     let moved =
         r#"{"ts":"2026-05-14T10:00:00.5Z","event":"state_transition","from":"WAKE","to":"DROWSY","trigger":"idle"}"#;
@@ -47,8 +47,8 @@ fn the_journal_is_told_in_words() {
         "2026-05-14 10:00:00  awake → drowsy: idle\n",
         "2026-05-14 11:00:00  quarantine lifted: cycles run again\n",
     );
-    let (told, warned) = log(&setup, &[]);
-    assert_eq!(told, [first, second, third].concat());
+    let (shown, warned) = log(&setup, &[]);
+    assert_eq!(shown, [first, second, third].concat());
     assert_eq!(warned, "1 line is not an entry and was skipped\n");
     assert_eq!(log(&setup, &["--limit", "2"]).0, [second, third].concat());
     assert_eq!(log(&setup, &["--since", "2026-05-14"]).0, [second, third].concat());
@@ -60,7 +60,7 @@ fn the_journal_is_told_in_words() {
 }
 
 #[test]
-fn following_goes_on_over_midnight_and_a_removal() {
+fn follow_continues_over_midnight_and_a_removal() {
     let setup = Setup::new();
     let today = Timestamp::now().strftime("%Y-%m-%d").to_string();
     let tomorrow = (Timestamp::now() + 24.hours()).strftime("%Y-%m-%d").to_string();
@@ -68,7 +68,7 @@ fn following_goes_on_over_midnight_and_a_removal() {
     let store = setup.store();
     let mut command = setup.program();
     command.env("TZ", "UTC").args(["log", "--follow", "--store"]).arg(store).stdout(Stdio::piped());
-    let mut child = Ends(command.spawn().expect("the binary runs"));
+    let mut child = KillOnDrop(command.spawn().expect("the binary runs"));
     let mut lines = BufReader::new(child.0.stdout.take().expect("a pipe")).lines();
     let mut next = || lines.next().expect("a line comes").expect("it is text");
     assert!(next().starts_with("2026-05-14 10:00:00"));
@@ -77,21 +77,21 @@ fn following_goes_on_over_midnight_and_a_removal() {
     fs::remove_file(journal(&setup, &today)).expect("it can be removed");
     add(&setup, &tomorrow, &lifted("2026-05-15T00:00:00Z"));
     assert!(next().starts_with("2026-05-15 00:00:00"));
-    // Who follows ends with its reader, though nothing more happens.
+    // The program ends when its reader does, even without new entries.
     drop(lines);
     let mut ended = None;
-    until("it has ended", || {
+    until("it ended", || {
         ended = child.0.try_wait().expect("it can be waited for");
         ended.is_some()
     });
-    assert!(ended.expect("it has ended").success());
+    assert!(ended.expect("it ended").success());
 }
 
-struct Ends(Child);
+struct KillOnDrop(Child);
 
-impl Drop for Ends {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -1,4 +1,4 @@
-//! `iaid status --watch`: a daemon that is looked at again and again, goes and comes back.
+//! `iaid status --watch`: a running daemon, one that stops and restarts, and output on a terminal.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -43,7 +43,7 @@ impl Watch {
         line
     }
 
-    /// SIGINT, as Ctrl-C sends it, ends it well.
+    /// Sends SIGINT, as Ctrl-C does, and asserts that the program exits with 0.
     fn end(mut self) {
         assert!(Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status().unwrap().success());
         drop(self.out);
@@ -52,7 +52,7 @@ impl Watch {
 }
 
 #[test]
-fn a_daemon_that_goes_is_away_until_it_is_back() {
+fn a_stopped_daemon_is_down_until_it_is_restarted() {
     let mut daemon = setup();
     fs::create_dir_all(daemon.setup().store().join(".capture-state")).unwrap();
     let last = daemon.setup().store().join(".capture-state/last-claude-code.json");
@@ -68,24 +68,24 @@ fn a_daemon_that_goes_is_away_until_it_is_back() {
 }
 
 #[test]
-fn programs_get_each_reply_as_it_came_and_the_rate_of_others() {
+fn json_output_has_each_reply_and_the_rate_of_other_clients() {
     let daemon = setup();
     let mut watch = Watch::of(&daemon, &["--json"]);
-    let mut look = || -> Value { serde_json::from_str(&watch.line()).unwrap() };
-    assert_eq!(look()["requests_per_sec"], Value::Null);
-    let second = look();
-    assert_eq!(second["requests_per_sec"], json!(0.0), "its own are not counted: {second}");
+    let mut sample = || -> Value { serde_json::from_str(&watch.line()).unwrap() };
+    assert_eq!(sample()["requests_per_sec"], Value::Null);
+    let second = sample();
+    assert_eq!(second["requests_per_sec"], json!(0.0), "its own requests are not counted: {second}");
     assert_eq!(second["status"]["connections"], 1);
     let mut client = daemon.client();
     until("the rate is seen", || {
         client.call("ping", json!({}));
-        look()["requests_per_sec"].as_f64().unwrap() > 0.0
+        sample()["requests_per_sec"].as_f64().unwrap() > 0.0
     });
     watch.end();
 }
 
 #[test]
-fn looking_keeps_no_daemon_awake() {
+fn watching_keeps_no_daemon_awake() {
     let daemon = Setup::new().args(&["--drowsy-after", "0.3"]).start();
     let mut watch = Watch::of(&daemon, &[]);
     watch.until("drowsy (WAKE, DROWSY)");
@@ -93,13 +93,13 @@ fn looking_keeps_no_daemon_awake() {
 }
 
 #[test]
-fn on_a_terminal_the_list_is_redrawn_in_its_place() {
+fn on_a_terminal_the_list_is_redrawn_in_place() {
     if !has("script") {
         return;
     }
     let daemon = setup();
     let (program, socket) = (env!("CARGO_BIN_EXE_iaid"), daemon.setup().socket());
-    // Ctrl-C goes to the shell too, which has to live to say how the program ended.
+    // Ctrl-C also reaches the shell, which must survive to print the exit code.
     let command = format!(
         "trap : INT; stty rows 8 cols 30; '{program}' --socket '{}' status --watch --interval 0.1; echo ended $?",
         socket.display()

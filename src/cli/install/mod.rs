@@ -9,6 +9,8 @@ mod diff;
 pub(crate) mod entries;
 mod json_edit;
 pub(crate) mod options;
+#[cfg(test)]
+mod oracle;
 mod plan;
 pub(crate) mod service;
 mod toml_block;

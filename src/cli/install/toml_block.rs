@@ -46,13 +46,14 @@ pub(crate) fn string(text: &str, path: &[&str]) -> Option<String> {
     }
 }
 
-/// Returns the headers (with an empty value) and the keys with their values, each with its full path.
+/// Returns the headers and the keys with their values, each with its full path. The value of a header is empty, that of
+/// an array of tables is `[[`.
 fn assignments(text: &str) -> impl Iterator<Item = (Vec<String>, &str)> {
     let mut header: Vec<String> = Vec::new();
     statements(text).into_iter().map(move |statement| match statement.strip_prefix('[') {
         Some(inside) => {
             header = path(inside.trim_start_matches('[').split(']').next().unwrap_or_default());
-            (header.clone(), "")
+            (header.clone(), if inside.starts_with('[') { "[[" } else { "" })
         }
         None => {
             let (name, value) = split_key(statement);
@@ -165,6 +166,7 @@ mod tests {
             ("mcp_servers.iaid.command = 'x'", true),
             ("mcp_servers = { other = { command = \"x\" } }", true),
             ("[[mcp_servers.iaid]]", true),
+            ("[[mcp_servers]]\ncommand = \"x\"", true),
             ("[mcp_servers]\n[mcp_servers.other]\ncommand = \"iaid\"", false),
             ("[other]\niaid = 1\nmcp_servers.iaid = 2", false),
             ("# [mcp_servers.iaid]", false),
