@@ -54,7 +54,7 @@ pub struct Thresholds {
     pub back_off: Duration,
     /// The longest back-off. 3600 s by default.
     pub max_back_off: Duration,
-    /// How long no cycle starts by itself after a step failed [`QUARANTINE_FAILURE_COUNT`] times in a row. 24 h
+    /// How long no cycle starts by itself after a step failed `QUARANTINE_FAILURE_COUNT` times in a row. 24 h
     /// by default.
     pub quarantine: Duration,
 }
