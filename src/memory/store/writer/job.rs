@@ -30,7 +30,7 @@ pub(crate) fn background_task(
 ) -> Box<dyn WriteJob> {
     task(0, work, move |outcome| {
         if let Err(error) = outcome {
-            log::warn!("{what} was not stored: {}", error.message);
+            log::warn!("could not store {what}: {}", error.message);
         }
     })
 }
