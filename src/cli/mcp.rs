@@ -13,7 +13,7 @@ use crate::mcp::{self, BridgeOptions, Host};
 /// Serve the memory to an assistant over MCP, on standard input and output
 #[derive(Debug, clap::Args)]
 pub(crate) struct McpArgs {
-    /// The store's folder, for the heartbeat [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store, for the heartbeat [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }

@@ -28,7 +28,7 @@ pub(crate) struct RecallArgs {
     #[arg(long = "budget", value_name = "TOKENS")]
     #[serde(rename = "budget_tokens", skip_serializing_if = "Option::is_none")]
     budget: Option<u32>,
-    /// Session that asks
+    /// Session of the caller
     #[arg(long = "session", value_name = "ID")]
     #[serde(rename = "session_id", skip_serializing_if = "Option::is_none")]
     session: Option<String>,

@@ -1,4 +1,4 @@
-//! A turn of a session as a transcript tells it. Pure.
+//! A turn of a session, as recorded in a transcript. Pure.
 
 use crate::transcript::injected;
 use crate::transcript::row::RecordMetadata;

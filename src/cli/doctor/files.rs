@@ -20,7 +20,7 @@ use crate::memory::spool;
 use crate::sys::peer::own_uid;
 use crate::sys::{disk, process};
 
-/// Files that are checked at most per folder; more than ever wait.
+/// Files that are checked at most per folder: ten times the bound of the deferred-capture folder.
 const MAX_FILES: usize = 20_000;
 
 /// Largest state file that is read.

@@ -46,7 +46,7 @@ const BATCH_ROWS: usize = 500;
 /// Longest line of a file. 64 MiB: a line of a transcript holds the images of a whole turn.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 
-/// Lines after which a file of no known format is given up. Picked.
+/// Lines after which a file of unknown format is skipped. Picked.
 const UNKNOWN_LINES: u64 = 100;
 
 /// Import records: an export, transcripts of Claude Code and Codex, a memory.jsonl

@@ -12,7 +12,7 @@ pub(crate) struct InstallOptions {
     /// The daemon as a systemd or launchd service, started on first use
     #[arg(long)]
     pub(crate) service: bool,
-    /// Do not ask
+    /// Apply the changes without asking
     #[arg(long, short)]
     pub(crate) yes: bool,
     /// Show the changes without applying them

@@ -23,7 +23,8 @@ pub(crate) const PRIVATE_MODE: u32 = 0o600;
 /// Writes `bytes` to a file of this mode, replacing an existing one.
 ///
 /// # Errors
-/// Any error of creating, writing, syncing or renaming the file; an existing file is then unchanged.
+/// Any error of creating, writing, syncing or renaming the file. An existing file is then unchanged, unless only the
+/// sync of its folder failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
