@@ -1,7 +1,7 @@
-//! `memory_capture`: a text becomes a record, or is found to be one already, or is too little.
+//! `memory_capture`: stores a text as a record, unless the same text is stored already or it is too short.
 //!
-//! The worker checks the params and makes the index terms; the writer looks for the same words and
-//! inserts (`insert.rs`). The text is stored byte for byte: nothing is trimmed, cut or cleaned.
+//! The worker checks the params and analyzes the text. The writer looks for a record with the same text and inserts a new
+//! one if there is none. The text is stored byte for byte.
 
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// Answers `memory_capture`, at once or after the commit.
+/// Answers `memory_capture`: after the commit if the text is stored, else at once.
 pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: UnixMicros, reply: Reply<'_>) {
     match read(params, now) {
         Ok(CaptureRequest::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
@@ -87,7 +87,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_text_is_kept_byte_for_byte() {
+    fn a_text_is_stored_byte_for_byte() {
         let bench = Bench::new();
         let texts = [
             "  white space \t at both ends \r\n ",
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_and_unknown_tiers_are_skipped() {
+    fn short_texts_and_unknown_tiers_are_skipped() {
         let bench = Bench::new();
         for (params, reason) in [
             (json!({"text": ""}), "too short"),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_params_are_named() {
+    fn invalid_params_are_named() {
         let bench = Bench::new();
         let with = |name: &str, value: Value| {
             let mut params = json!({"text": "a text that is long enough"});
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_words_are_one_record_while_it_holds() {
+    fn the_same_text_is_one_record_while_that_is_valid() {
         let bench = Bench::new();
         let text = "the cat is called Momo";
         let first = bench.ok("memory_capture", json!({"text": text, "session_id": "a"}));

@@ -1,8 +1,7 @@
-//! `memory_contradict`: a record is replaced by a new fact and stays as it was, with the time set at
-//! which it ceased to hold.
+//! `memory_contradict`: replaces a record by a new fact. The record is kept, with the time at which it ceased to be valid.
 //!
-//! A record that has been replaced before is replaced at the end of its chain: the newest fact takes
-//! the place of the one that held until now, so that chains have one end and no circle.
+//! If the record was replaced before, the new fact replaces the last record of its chain too, so every chain has one end
+//! and no circle.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -21,7 +20,7 @@ use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// Answers `memory_contradict`: at once if it is refused, else after the commit.
+/// Answers `memory_contradict`: at once if a param is invalid, else after the commit.
 pub(crate) fn contradict(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
@@ -48,7 +47,8 @@ struct ContradictRequest {
     new: NewRecord,
 }
 
-/// What the new record takes over never changes, so it is read before the writer's turn.
+/// Reads the params, and the columns that the new record copies from the original. They never change, so they are read
+/// before the write transaction.
 fn read(
     reader: Result<&Reader, CallError>,
     params: &Params<'_>,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn the_new_fact_takes_the_originals_place() {
+    fn the_new_fact_replaces_the_original() {
         let bench = Bench::new();
         let from = json!({"tier": "procedural", "session_id": "s", "role": "assistant", "project": "/p",
             "ts": "2024-01-01"});
@@ -173,14 +173,14 @@ mod tests {
     }
 
     #[test]
-    fn chains_go_on_from_their_end() {
+    fn a_chain_is_extended_at_its_end() {
         let bench = Bench::new();
         let first = bench.capture("fact number 1 of the chain", json!({}));
         let second = replaced(&bench, &first, "fact number 2 of the chain");
         replaced(&bench, &second, "fact number 3 of the chain");
         let again = bench.ok("memory_contradict", json!({"id": first, "new_fact": "fact number 4"}));
         assert_eq!(again["original_id"], json!(first));
-        // The words of the first and of the last itself: each is a record of its own.
+        // The texts of the first and of the last record: each becomes a new record.
         replaced(&bench, &first, "fact number 1 of the chain");
         replaced(&bench, again["new_record_id"].as_str().unwrap(), "fact number 1 of the chain");
         let connection = reading(&bench);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_hold_elsewhere_are_inserted_again() {
+    fn a_text_that_another_record_has_is_inserted_again() {
         let bench = Bench::new();
         let known = bench.capture("the meeting is on Monday", json!({}));
         let other = bench.capture("the meeting is on Friday", json!({}));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_params_are_named() {
+    fn invalid_params_are_named() {
         let bench = Bench::new();
         let id = bench.capture("a text that is long enough", json!({}));
         let unknown = Uuid::from_u128(9).to_string();

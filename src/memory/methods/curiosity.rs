@@ -1,4 +1,4 @@
-//! `curiosity_pending`: what the memory would like to ask, which is which of two facts holds.
+//! `curiosity_pending`: questions to the user, one for each contradiction that is not settled.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -9,8 +9,8 @@ use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::text::excerpt::beginning;
 
-/// Most questions at once. Picked: more than anybody answers.
-const MOST: usize = 100;
+/// Most questions in a reply. Picked: more than a user answers.
+const MAX_QUESTIONS: usize = 100;
 
 /// Characters of each fact in a question.
 const FACT_CHARS: usize = 200;
@@ -24,25 +24,25 @@ pub(crate) struct Pending {
 
 #[derive(Serialize)]
 struct Question {
-    /// That of the new fact.
+    /// The id of the new fact.
     id: String,
     text: String,
     tier: &'static str,
-    /// In bits, of two facts that may hold.
+    /// In bits: 1 for two facts of which either may be valid.
     entropy: f64,
     triggered_by_record_ids: [String; 2],
 }
 
-/// Answers `curiosity_pending`, the newest first.
+/// Answers `curiosity_pending`, with the newest contradiction first.
 ///
 /// # Errors
-/// -32602 for a param of a wrong type, -32001 where the store cannot be read.
+/// -32602 if a param has a wrong type, -32001 if the store cannot be read.
 pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<Pending, CallError> {
     let session = params.string_opt("session_id")?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut questions = Vec::new();
-    for open in contradictions::unsettled(connection, session.as_deref(), MOST)? {
+    for open in contradictions::unsettled(connection, session.as_deref(), MAX_QUESTIONS)? {
         questions.push(question(connection, open)?);
     }
     Ok(Pending { count: questions.len(), questions })
@@ -70,7 +70,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn a_replacement_is_asked_about_until_it_is_settled() {
+    fn a_contradiction_is_listed_until_it_is_settled() {
         let bench = Bench::new();
         assert_eq!(bench.ok("curiosity_pending", json!({})), json!({"questions": [], "count": 0}));
         let old = bench.capture("the cat is called Momo", json!({"session_id": "s"}));

@@ -1,6 +1,6 @@
-//! `events_query`: the events that users may see.
+//! `events_query`: the events of one kind, of those that users may see.
 //!
-//! A wrong kind or date is a result with an `error`, not an error, as existing clients expect it.
+//! An unknown kind or an invalid date is answered by a result with the key `error`, as existing clients expect.
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -10,11 +10,11 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::store::reader::Reader;
 
-/// Most bytes of all events in a reply: 1 MiB less what stands around them.
-const REPLY_BYTES: usize = (1 << 20) - (16 << 10);
+/// Most bytes of the events of a reply: 1 MiB less what surrounds them.
+const MAX_REPLY_BYTES: usize = (1 << 20) - (16 << 10);
 
-/// What `events_query` tells of, sorted.
-const VISIBLE: [&str; 8] = [
+/// The kinds that `events_query` returns, sorted.
+const VISIBLE_KINDS: [&str; 8] = [
     "cls_consolidation_run",
     "crypto_key_rotated",
     "curiosity_question",
@@ -28,7 +28,7 @@ const VISIBLE: [&str; 8] = [
 /// Answers `events_query`.
 ///
 /// # Errors
-/// -32602 for a param of a wrong type, -32001 where the store cannot be read.
+/// -32602 if a param has a wrong type or is out of range, -32001 if the store cannot be read.
 pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
     let kind = params.string("kind")?;
     let since = params.string_opt("since")?;
@@ -40,8 +40,8 @@ pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value
     if kind.is_empty() {
         return Ok(json!({"error": "kind parameter is required"}));
     }
-    if !VISIBLE.contains(&&*kind) {
-        let error = format!("kind '{kind}' is not user-visible; allowed: [{}]", VISIBLE.join(", "));
+    if !VISIBLE_KINDS.contains(&&*kind) {
+        let error = format!("kind '{kind}' is not user-visible; allowed: [{}]", VISIBLE_KINDS.join(", "));
         return Ok(json!({ "error": error }));
     }
     let since = match since.as_deref().map(|text| (text, UnixMicros::parse(text, DateBound::Start))) {
@@ -71,7 +71,7 @@ fn read(
         let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
         let session: String = row.get(5)?;
         bytes += data.len() + sources.len() + session.len() + 256;
-        if bytes > REPLY_BYTES {
+        if bytes > MAX_REPLY_BYTES {
             break;
         }
         events.push(json!({
@@ -80,17 +80,17 @@ fn read(
             "severity": row.get::<_, Option<String>>(1)?,
             "domain": row.get::<_, Option<String>>(2)?,
             "ts": UnixMicros(row.get(3)?).to_string(),
-            "data": parsed(&data)?,
+            "data": parse_json(&data)?,
             "session_id": session,
-            "source_ids": parsed(&sources)?,
+            "source_ids": parse_json(&sources)?,
         }));
     }
     Ok(events)
 }
 
-fn parsed(text: &str) -> Result<Value, CallError> {
+fn parse_json(text: &str) -> Result<Value, CallError> {
     serde_json::from_str(text)
-        .map_err(|error| CallError::failed(format!("the store is damaged (an event is no JSON: {error})")))
+        .map_err(|error| CallError::failed(format!("the store is damaged (an event is not JSON: {error})")))
 }
 
 #[cfg(test)]
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_kind_or_date_is_a_result() {
+    fn an_unknown_kind_or_date_is_a_result_with_an_error() {
         let bench = Bench::new();
         let allowed = "cls_consolidation_run, crypto_key_rotated, curiosity_question, curiosity_silent_log, \
                        llm_health, s4_contradiction, schema_induction_run, trajectory_metric";

@@ -1,4 +1,4 @@
-//! The table of the methods: name, params, result, pace and who carries it out.
+//! The table of the methods: name, params, result, pace and handler. The look-up of a call and `rpc.discover` read it.
 
 pub(crate) mod capture;
 pub(crate) mod consolidate;
@@ -23,7 +23,7 @@ use crate::memory::service::{Memory, Worker};
 use crate::memory::sort;
 use crate::memory::transfer::{backup, check, export, import, probe};
 
-/// A method.
+/// A method of the memory.
 #[derive(Serialize)]
 pub(crate) struct Method {
     name: &'static str,
@@ -33,7 +33,7 @@ pub(crate) struct Method {
     result: &'static [&'static str],
     #[serde(skip)]
     pub(crate) pace: Pace,
-    /// Carries it out, on a worker.
+    /// Answers a call, on a worker.
     #[serde(skip)]
     pub(crate) run: fn(&Memory, &mut Worker, &Params<'_>, Reply<'_>),
 }
@@ -49,11 +49,12 @@ struct Param {
     description: &'static str,
 }
 
+/// Creates a required param.
 const fn required(name: &'static str, kind: &'static str, description: &'static str) -> Param {
     Param { name, kind, required: true, default: "null", description }
 }
 
-/// `default` is JSON.
+/// Creates an optional param. `default` is JSON.
 const fn optional(name: &'static str, kind: &'static str, default: &'static str, description: &'static str) -> Param {
     Param { name, kind, required: false, default, description }
 }
@@ -62,8 +63,9 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 static METHODS: &[Method] = &[
     Method {
         name: "curiosity_pending",
-        description: "Which of two facts holds: the contradictions that nobody has settled, the newest first.",
-        params: &[optional("session_id", "string", "null", "only those of this conversation")],
+        description: "Lists the contradictions that are not settled, as questions which of two facts is valid. The \
+                      newest comes first.",
+        params: &[optional("session_id", "string", "null", "only contradictions of this session")],
         result: &["questions", "count"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
@@ -72,12 +74,16 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "events_query",
-        description: "What happened of one kind, the newest first.",
+        description: "Lists the events of one kind, the newest first.",
         params: &[
-            required("kind", "string", "such as s4_contradiction; another one is answered with those there are"),
-            optional("since", "string", "null", "then or later, ISO 8601"),
-            optional("severity", "string", "null", "info, warning or critical"),
-            optional("limit", "integer", "100", "most events, 1 to 1000"),
+            required(
+                "kind",
+                "string",
+                "kind of the events, such as s4_contradiction; an unknown kind is answered with the list of kinds",
+            ),
+            optional("since", "string", "null", "only events at this time or later, ISO 8601"),
+            optional("severity", "string", "null", "only events of this severity: info, warning or critical"),
+            optional("limit", "integer", "100", "maximum number of events, 1 to 1000"),
         ],
         result: &["events", "count", "error"],
         pace: Pace::Ordered,
@@ -87,17 +93,17 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_capture",
-        description: "Stores a text, word for word and for good.",
+        description: "Stores a text unchanged and permanently.",
         params: &[
-            required("text", "string", "what was said, up to 65536 bytes; under 12 characters it is skipped"),
-            optional("cue", "string", "\"\"", "words to find it by, beside its own"),
+            required("text", "string", "the text, at most 65536 bytes; a text under 12 characters is skipped"),
+            optional("cue", "string", "\"\"", "additional words by which recall finds the text"),
             optional("tier", "string", "\"episodic\"", "working, episodic, semantic, procedural or parametric"),
-            optional("session_id", "string", "\"-\"", "the conversation it belongs to"),
-            optional("role", "string", "\"user\"", "who said it: user, assistant or system"),
-            optional("ts", "string", "null", "when it was said, ISO 8601, without an offset UTC; by default now"),
-            optional("project", "string", "\"\"", "a folder or a name"),
-            optional("part", "integer", "null", "which piece of a longer turn, from 1"),
-            optional("parts", "integer", "null", "how many pieces that turn has"),
+            optional("session_id", "string", "\"-\"", "session of the text"),
+            optional("role", "string", "\"user\"", "author of the text: user, assistant or system"),
+            optional("ts", "string", "null", "time of the text, ISO 8601, UTC if it has no offset; null means now"),
+            optional("project", "string", "\"\"", "project of the text: a folder or a name"),
+            optional("part", "integer", "null", "number of this part of a longer turn, from 1; requires parts"),
+            optional("parts", "integer", "null", "number of parts of that turn; requires part"),
         ],
         result: &["status", "record_id", "reason"],
         pace: Pace::Pipelined,
@@ -105,8 +111,9 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_consolidate",
-        description: "Puts the memory in order, in chunks that nobody else waits on: links, patterns, decay, index.",
-        params: &[optional("session_id", "string", "\"-\"", "the conversation that asks")],
+        description: "Runs a consolidation cycle: linking, pattern induction, link decay, index optimization. It runs \
+                      in chunks, so other calls are not delayed.",
+        params: &[optional("session_id", "string", "\"-\"", "session of the caller")],
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
@@ -115,10 +122,14 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_contradict",
-        description: "Stores a new fact in the place of a record, which stays, marked as no longer holding.",
+        description: "Replaces a record by a new fact. The record is kept and marked as no longer valid.",
         params: &[
-            required("id", "string", "the record that does not hold; the last that replaced it is replaced too"),
-            required("new_fact", "string", "what holds, up to 65536 bytes"),
+            required(
+                "id",
+                "string",
+                "id of the record that is not valid; the last record that replaced it is replaced, too",
+            ),
+            required("new_fact", "string", "the fact that is valid, at most 65536 bytes"),
         ],
         result: &["original_id", "new_record_id", "edge_type", "ts"],
         pace: Pace::Pipelined,
@@ -128,25 +139,30 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_recall",
-        description: "Finds records by their words and gives their exact texts, the best first.",
+        description: "Finds records by their words and returns their exact texts, the best match first.",
         params: &[
             required(
                 "cue",
                 "string",
-                "any text; an empty one gives the most recent, \"quoted\" words are looked for exactly",
+                "any text; an empty one returns the most recent records; \"quoted\" words are matched exactly",
             ),
             optional(
                 "budget_tokens",
                 "integer",
                 "1500",
-                "most tokens (4 characters each) of all texts; one hit always fits",
+                "maximum tokens (4 characters each) of all texts; the first hit is returned in any case",
             ),
-            optional("session_id", "string", "\"unknown\"", "the conversation that asks"),
-            optional("language", "string", "null", "accepted and not needed"),
-            optional("limit", "integer", "10", "most hits, 1 to 100"),
-            optional("since", "string", "null", "said then or later, ISO 8601"),
-            optional("until", "string", "null", "said then or earlier, ISO 8601; a date is its whole day"),
-            optional("project", "string", "\"\"", "its records come first"),
+            optional("session_id", "string", "\"unknown\"", "session of the caller"),
+            optional("language", "string", "null", "accepted and ignored"),
+            optional("limit", "integer", "10", "maximum number of hits, 1 to 100"),
+            optional("since", "string", "null", "only texts of this time or later, ISO 8601"),
+            optional(
+                "until",
+                "string",
+                "null",
+                "only texts of this time or earlier, ISO 8601; a date includes its whole day",
+            ),
+            optional("project", "string", "\"\"", "project whose records are ranked first"),
         ],
         result: &[
             "hits",
@@ -167,17 +183,27 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_recall_structural",
-        description: "Finds records by what they are: all roles given must hold; the newest first.",
+        description: "Finds records by their attributes: all given ones must match. The newest record comes first.",
         params: &[
             optional(
                 "structure_query",
                 "object",
                 "{}",
-                "any of who (user, assistant, system, or the name a text begins with), session, tier, tag, language \
-                 (two letters), day (a date), each with a string; another role is refused",
+                "any of who (user, assistant, system, or the name that a text begins with), session, tier, tag, \
+                 language (two letters), day (a date), each with a string; any other key is an error",
             ),
-            optional("budget_tokens", "integer", "2000", "most tokens of all texts; one hit always fits"),
-            optional("max_records", "integer", "5000", "most records looked at, the newest, 1 to 50000"),
+            optional(
+                "budget_tokens",
+                "integer",
+                "2000",
+                "maximum tokens of all texts; the first hit is returned in any case",
+            ),
+            optional(
+                "max_records",
+                "integer",
+                "5000",
+                "maximum number of records examined, from the newest on, 1 to 50000",
+            ),
         ],
         result: &[
             "hits",
@@ -198,8 +224,8 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "memory_reinforce",
-        description: "Binds records more strongly, each with each: 0.1 a call, up to 1.",
-        params: &[required("ids", "array", "the records, 64 at most; fewer than two are no pair")],
+        description: "Strengthens the link of each pair of records by 0.1, up to 1.",
+        params: &[required("ids", "array", "ids of the records, at most 64; fewer than two change nothing")],
         result: &["edges_boosted", "new_weights"],
         pace: Pace::Pipelined,
         run: |memory, worker, params, reply| {
@@ -208,8 +234,8 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "profile_get",
-        description: "One knob, or all of them.",
-        params: &[optional("knob", "string", "null", "its name; by default all")],
+        description: "Returns one knob of the profile, or all of them.",
+        params: &[optional("knob", "string", "null", "name of the knob; null means all")],
         result: &["live", "deferred", "total_knobs", "knob", "value", "status"],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
@@ -218,10 +244,10 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "profile_set",
-        description: "Sets a knob for good.",
+        description: "Sets a knob of the profile permanently.",
         params: &[
-            required("knob", "string", "its name; what each does stands in docs/protocol.md"),
-            required("value", "any", "what to set it to"),
+            required("knob", "string", "name of the knob; docs/protocol.md describes each"),
+            required("value", "any", "the new value"),
         ],
         result: &["status", "knob", "value", "reason", "schema"],
         pace: Pace::Pipelined,
@@ -229,7 +255,7 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "rpc.discover",
-        description: "Every method with its params and the keys of its result.",
+        description: "Lists all methods with their params and the keys of their results.",
         params: &[],
         result: &["service", "version", "methods"],
         pace: Pace::Ordered,
@@ -237,10 +263,10 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "schema_list",
-        description: "The patterns that recur over sessions, the surest first.",
+        description: "Lists the patterns that recur over sessions, the highest confidence first.",
         params: &[
-            optional("domain", "string", "null", "only those of this project"),
-            optional("confidence_min", "number", "0.0", "only those that are as sure, 0 to 1"),
+            optional("domain", "string", "null", "only patterns of this project"),
+            optional("confidence_min", "number", "0.0", "only patterns with at least this confidence, 0 to 1"),
         ],
         result: &["schemas", "total"],
         pace: Pace::Ordered,
@@ -250,23 +276,24 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "session_exit",
-        description: "Ends a session: what was said in it is linked.",
-        params: &[optional("session_id", "string", "\"-\"", "the conversation")],
+        description: "Ends a session: links its newest records.",
+        params: &[optional("session_id", "string", "\"-\"", "the session")],
         result: &["mode", "fsrs_ticked", "cooccurrence_updates", "trajectory_metrics_emitted"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| session::exit(&memory.writer, &memory.folder, params, memory.now(), reply),
     },
     Method {
         name: "session_start_payload",
-        description: "What an assistant should know first, 2000 tokens at most; the knob wake_depth says how much.",
+        description: "Returns a briefing of at most 2000 tokens for the start of a session. The knob wake_depth \
+                      determines its length.",
         params: &[
-            optional("session_id", "string", "\"-\"", "the conversation that starts"),
-            optional("project", "string", "\"\"", "its matters come first"),
+            optional("session_id", "string", "\"-\"", "the session that starts"),
+            optional("project", "string", "\"\"", "project whose records come first"),
             optional(
                 "wake_depth",
                 "string",
                 "\"minimal\"",
-                "at least this much, whatever the knob says: minimal, standard or deep",
+                "minimum depth, if that of the knob is lower: minimal, standard or deep",
             ),
         ],
         result: &[
@@ -291,8 +318,8 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_backup",
-        description: "Copies the store to a file, as it is now, while others write.",
-        params: &[required("path", "string", "where to: an absolute path at which nothing is yet")],
+        description: "Copies the present state of the store to a file. Other calls are not blocked.",
+        params: &[required("path", "string", "absolute path of the new file; nothing may exist there")],
         result: &["bytes"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
@@ -301,7 +328,7 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_check",
-        description: "Looks whether the store is sound; changes nothing.",
+        description: "Checks the integrity of the store. Changes nothing.",
         params: &[],
         result: &["ok", "mendable", "index", "problems", "skipped", "records", "checked"],
         pace: Pace::Ordered,
@@ -312,10 +339,15 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_export",
-        description: "Gives everything as rows, some at a time: records, tags, links, events, knobs.",
+        description: "Returns all records, tags, links, events and knobs as rows, a page at a time.",
         params: &[
-            optional("cursor", "string", "null", "where the last reply ended; null begins"),
-            optional("limit", "integer", "1000", "most rows, 1 to 10000; a reply has at most 1 MiB of them"),
+            optional("cursor", "string", "null", "cursor of the last reply; null for the first page"),
+            optional(
+                "limit",
+                "integer",
+                "1000",
+                "maximum number of rows, 1 to 10000; a reply has at most 1 MiB of rows",
+            ),
         ],
         result: &["rows", "cursor"],
         pace: Pace::Ordered,
@@ -325,8 +357,8 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_import",
-        description: "Takes rows as store_export gives them; a record without an id gets one. What is there stays.",
-        params: &[required("rows", "array", "at most 1000 objects, each with a kind")],
+        description: "Stores rows of store_export. A record without an id gets one. Existing records are kept.",
+        params: &[required("rows", "array", "at most 1000 objects, each with the key kind")],
         result: &["new", "known", "refused"],
         pace: Pace::Pipelined,
         run: |memory, _, params, reply| {
@@ -335,7 +367,7 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_probe",
-        description: "Writes something, reads it back and takes it out again: does the disk do its work?",
+        description: "Tests the disk: writes a row, reads it back and deletes it.",
         params: &[],
         result: &["ok", "write_us", "read_us"],
         pace: Pace::Ordered,
@@ -343,7 +375,8 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "store_reindex",
-        description: "Makes the full-text index anew, in chunks that nobody else waits on; no record is touched.",
+        description: "Rebuilds the full-text index. It runs in chunks, so other calls are not delayed. Records are \
+                      not changed.",
         params: &[],
         result: &["records"],
         pace: Pace::Ordered,
@@ -354,7 +387,7 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "topology",
-        description: "How the records hang together, as of the last consolidation.",
+        description: "Returns metrics of the link graph, as of the last consolidation.",
         params: &[],
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
@@ -364,19 +397,19 @@ static METHODS: &[Method] = &[
     },
 ];
 
-/// Answered by the server's event loop, before any look-up here.
+/// `ping`. The server's event loop answers it, so this entry is for `rpc.discover` only.
 static PING: Method = Method {
     name: "ping",
-    description: "Answers {}: the daemon is there.",
+    description: "Returns {} at once, as a sign that the daemon answers.",
     params: &[],
     result: &[],
     pace: Pace::Ordered,
     run: |_, _, _, reply| reply.send(Ok(serde_json::Map::new())),
 };
 
-/// The method of this name.
+/// Returns the method of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Method> {
-    // Lengths tell nearly all of them apart, so this is quicker than to search by halves.
+    // A linear search: most names differ in length, so a comparison is cheap, and it is faster than a binary search.
     METHODS.iter().find(|method| method.name == name)
 }
 
@@ -407,7 +440,7 @@ mod tests {
     use serde_json::{Value, json};
 
     #[test]
-    fn every_method_is_found_by_its_name_alone() {
+    fn a_method_is_found_by_its_exact_name_only() {
         let bench = Bench::new();
         for method in METHODS {
             assert_eq!(bench.memory.method(method.name), Some(method.pace), "{}", method.name);
@@ -420,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn discovery_lists_the_table_and_ping() {
+    fn rpc_discover_lists_the_table_and_ping() {
         let got = Bench::new().ok("rpc.discover", json!({}));
         assert_eq!((&got["service"], &got["version"]), (&json!("iaid"), &json!(env!("CARGO_PKG_VERSION"))));
         let methods = got["methods"].as_array().unwrap();
@@ -435,7 +468,7 @@ mod tests {
         );
     }
 
-    /// Params that each method can be called with, and the keys of its result that are then missing.
+    /// Returns valid params for each method, and the keys of the table that the result then lacks.
     fn calls(bench: &Bench) -> Vec<(&'static str, Value, &'static [&'static str])> {
         let id = bench.capture("a text that is long enough", json!({}));
         let other = bench.capture("another text of some length", json!({}));
@@ -465,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_tells_the_truth_about_params_and_results() {
+    fn params_and_results_are_as_the_table_says() {
         let bench = Bench::new();
         let calls = calls(&bench);
         assert_eq!(calls.len(), METHODS.len());
@@ -482,7 +515,7 @@ mod tests {
                     let message = format!("missing required param: '{}'", param.name);
                     assert_eq!(bench.err(name, others).message, message, "{name}");
                 } else {
-                    // A default given is as good as none.
+                    // An explicit default value is accepted.
                     others[param.name] = serde_json::from_str(param.default).unwrap();
                     bench.ok(name, others);
                 }

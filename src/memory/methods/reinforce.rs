@@ -1,4 +1,4 @@
-//! `memory_reinforce`: records that belong together are bound more strongly, each with each.
+//! `memory_reinforce`: strengthens the links among records, for each pair of them.
 
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
@@ -13,13 +13,13 @@ use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::{params, sort};
 
-/// Most records at once: 2016 pairs, some 10 ms of writing.
-const MOST: usize = 64;
+/// Most records in a call: 2016 pairs, some 10 ms of writing.
+const MAX_RECORDS: usize = 64;
 
-/// What a call adds to each pair's weight, in thousandths.
-const STEP: i64 = 100;
+/// The weight that a call adds to each pair, in thousandths.
+const WEIGHT_STEP_MILLI: i64 = 100;
 
-/// Answers `memory_reinforce`: at once if it is refused or has no pair, else after the commit.
+/// Answers `memory_reinforce`: at once if a param is invalid or there is no pair, else after the commit.
 pub(crate) fn reinforce(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
@@ -42,9 +42,9 @@ pub(crate) fn reinforce(
     }
 }
 
-/// The records by their ids' texts, sorted.
+/// Returns the id and the seq of each record, sorted by id.
 fn read(reader: Result<&Reader, CallError>, params: &Params<'_>) -> Result<Vec<(String, i64)>, CallError> {
-    let ids = params::ids(params, "ids", MOST)?;
+    let ids = params::ids(params, "ids", MAX_RECORDS)?;
     let snapshot = reader?.snapshot()?;
     let mut records = Vec::with_capacity(ids.len());
     for id in ids {
@@ -58,7 +58,7 @@ fn strengthen(connection: &Connection, records: &[(String, i64)], now: UnixMicro
     let mut weights = Map::new();
     for (i, (id, seq)) in records.iter().enumerate() {
         for (other_id, other) in &records[i + 1..] {
-            let weight = links::strengthen(connection, (*seq, *other), LinkKind::Reinforced, STEP, now)?;
+            let weight = links::strengthen(connection, (*seq, *other), LinkKind::Reinforced, WEIGHT_STEP_MILLI, now)?;
             weights.insert(format!("{id}|{other_id}"), json!(weight as f64 / links::STRONGEST as f64));
         }
     }
@@ -71,7 +71,7 @@ mod tests {
     use crate::memory::test_support::Bench;
 
     #[test]
-    fn each_pair_gains_a_tenth_a_call_up_to_one() {
+    fn a_call_adds_a_tenth_to_each_pair_up_to_one() {
         let bench = Bench::new();
         let mut ids = ["a first text to bind", "a second text to bind", "a third text to bind"]
             .map(|text| bench.capture(text, json!({})));
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn none_or_one_is_no_pair() {
+    fn fewer_than_two_records_have_no_pair() {
         let bench = Bench::new();
         let id = bench.capture("a text that stands alone", json!({}));
         for ids in [json!([]), json!([id]), json!([id, id])] {
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_id_is_named_and_nothing_is_bound() {
+    fn an_unknown_id_is_named_and_no_link_is_added() {
         let bench = Bench::new();
         let id = bench.capture("a text that stands alone", json!({}));
         let other = bench.capture("another text beside it", json!({}));

@@ -6,8 +6,9 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::graph::patterns::{Schema, newest};
 use crate::memory::store::reader::Reader;
 
-/// Most patterns that are looked at, the newest: more than a lifetime's memory has shown.
-const MOST: usize = 1000;
+/// Most patterns that are read, the newest ones. Picked: more than many years of use are expected
+/// to show.
+const MAX_PATTERNS: usize = 1000;
 
 /// The result of `schema_list`.
 #[derive(Serialize)]
@@ -16,15 +17,15 @@ pub(crate) struct Schemas {
     total: usize,
 }
 
-/// Answers `schema_list`, the surest first.
+/// Answers `schema_list`.
 ///
 /// # Errors
-/// -32602 for a wrong param, -32001 where the store cannot be read.
+/// -32602 if a param is invalid, -32001 if the store cannot be read.
 pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
     let domain = params.string_opt("domain")?;
     let least = confidence_min(params)?;
     let snapshot = reader.snapshot()?;
-    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MOST)?;
+    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MAX_PATTERNS)?;
     schemas.retain(|schema| schema.confidence >= least);
     Ok(Schemas { total: schemas.len(), schemas })
 }

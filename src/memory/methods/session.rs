@@ -1,5 +1,5 @@
-//! `session_start_payload` and `session_exit`: what an assistant is told at the start of a session,
-//! within 2000 tokens, and what is done at its end.
+//! `session_start_payload` and `session_exit`: the briefing of at most 2000 tokens that an assistant gets at the start of a
+//! session, and the linking of the session's records at its end.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,23 +24,28 @@ use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::{background_task, task};
 
-/// Tokens of each part (of the last one where the depth is standard), and of all: a token is four
-/// characters.
+/// Most tokens of `l0`. A token is counted as four characters.
 const IDENTITY_TOKENS: usize = 80;
+
+/// Most tokens of `l1`.
 const FACTS_TOKENS: usize = 200;
+
+/// Most tokens of `rich_club` at the depth `standard`. At the depth `deep` it has what is left of all.
 const STANDARD_TOKENS: usize = 1000;
+
+/// Most tokens of the payload.
 const ALL_TOKENS: usize = 2000;
 
-/// Tokens that a host keeps for what changes during the session.
+/// Tokens that a host reserves for what changes during the session.
 const DYNAMIC_TOKENS: usize = 1000;
 
 const BREAKPOINT: &str = "--<cache-breakpoint>--";
 
-/// Contradictions that are counted.
-const PENDING: usize = 100;
+/// Contradictions that are counted, at most.
+const MAX_PENDING: usize = 100;
 
-/// Records of a session that are counted at its end.
-const COUNTED: i64 = 1000;
+/// Records of a session that are counted at its end, at most.
+const MAX_COUNTED_RECORDS: i64 = 1000;
 
 /// The result of `session_start_payload`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -65,10 +70,10 @@ fn least_depth(params: &Params<'_>) -> Result<WakeDepth, CallError> {
     WakeDepth::named(&name).ok_or_else(|| CallError::invalid("wake_depth", "one of minimal, standard, deep"))
 }
 
-/// Answers `session_start_payload`; that the session has started is written afterwards.
+/// Answers `session_start_payload`. The event of the start is stored after the reply.
 ///
 /// # Errors
-/// -32602 for a wrong param, -32001 where the store cannot be read.
+/// -32602 if a param is invalid, -32001 if the store cannot be read.
 pub(crate) fn start(
     reader: Result<&Reader, CallError>,
     writer: &Writer,
@@ -89,18 +94,18 @@ pub(crate) fn start(
     } else {
         let cached = briefing::cached(connection, &project)?;
         let is_stale = cached.is_none();
-        let wake = match cached {
-            Some(wake) => wake,
+        let briefing = match cached {
+            Some(briefing) => briefing,
             None => briefing::render(connection, &project)?,
         };
         if is_stale {
             let project = project.clone();
-            writer.submit(background_task("a session's start", move |transaction| {
+            writer.submit(background_task("a session briefing", move |transaction| {
                 Ok(briefing::cache(transaction.connection, &project)?)
             }));
         }
-        let pending = contradictions::unsettled(connection, None, PENDING)?.len();
-        payload(&wake, (profile, depth), &session, pending)
+        let pending = contradictions::unsettled(connection, None, MAX_PENDING)?.len();
+        payload(&briefing, (profile, depth), &session, pending)
     };
     let data = json!({
         "session_id": session,
@@ -109,7 +114,7 @@ pub(crate) fn start(
         "wake_depth": payload.wake_depth,
         "timestamp": now.to_string(),
     });
-    writer.submit(background_task("the start of a session", move |transaction| {
+    writer.submit(background_task("the event session_started", move |transaction| {
         let domain = Some(project.as_str()).filter(|name| !name.is_empty());
         let (kind, severity) = ("session_started", Severity::Info);
         Ok(events::add(
@@ -120,45 +125,48 @@ pub(crate) fn start(
     Ok(payload)
 }
 
-fn payload(wake: &Briefing, (profile, depth): (&Profile, WakeDepth), session: &str, pending: usize) -> Payload {
-    let identity: String = wake.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
+fn payload(briefing: &Briefing, (profile, depth): (&Profile, WakeDepth), session: &str, pending: usize) -> Payload {
+    let identity: String = briefing.identity_id.iter().flat_map(|id| id.chars()).take(8).collect();
     let session: String = session.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).take(8).collect();
-    let handle = digest([&*identity, &session, &wake.label, &pending.to_string()].join("\u{1f}").as_bytes());
+    let handle = digest([&*identity, &session, &briefing.label, &pending.to_string()].join("\u{1f}").as_bytes());
     let mut payload = Payload {
         total_dynamic_tokens: DYNAMIC_TOKENS,
         breakpoint_marker: BREAKPOINT,
         identity_pointer: if identity.is_empty() { String::new() } else { format!("<id:{identity}>") },
         brain_handle: format!("<sess:{session} pend:{pending}>"),
-        topic_cluster_hint: if wake.label.is_empty() { String::new() } else { format!("<topic:{}>", wake.label) },
+        topic_cluster_hint: if briefing.label.is_empty() {
+            String::new()
+        } else {
+            format!("<topic:{}>", briefing.label)
+        },
         compact_handle: format!("<iai:{:016x}>", (handle >> 64) as u64),
         wake_depth: depth.name(),
         ..Payload::default()
     };
     if depth != WakeDepth::Minimal {
-        payload.l0 = within(&identity_lines(wake, profile), IDENTITY_TOKENS, &mut 0);
-        payload.l1 = within(&wake.facts, FACTS_TOKENS, &mut 0);
-        payload.l2.clone_from(&wake.topics);
+        payload.l0 = fitting(&identity_lines(briefing, profile), IDENTITY_TOKENS);
+        payload.l1 = fitting(&briefing.facts, FACTS_TOKENS);
+        payload.l2.clone_from(&briefing.topics);
         let l2 = payload.l2.iter().map(|line| tokens(line)).sum::<usize>();
         let used = tokens(&payload.l0) + tokens(&payload.l1) + l2;
         let left = ALL_TOKENS.saturating_sub(used);
-        let mut rich = 0;
-        payload.rich_club =
-            within(&wake.rich, if depth == WakeDepth::Deep { left } else { left.min(STANDARD_TOKENS) }, &mut rich);
-        payload.total_cached_tokens = used + rich;
+        let most = if depth == WakeDepth::Deep { left } else { left.min(STANDARD_TOKENS) };
+        payload.rich_club = fitting(&briefing.rich, most);
+        payload.total_cached_tokens = used + tokens(&payload.rich_club);
     }
     payload
 }
 
-fn identity_lines(wake: &Briefing, profile: &Profile) -> Vec<String> {
+fn identity_lines(briefing: &Briefing, profile: &Profile) -> Vec<String> {
     let mut lines = vec![profile.assistant_line.clone()];
-    if !wake.identity.is_empty() {
-        lines.insert(0, wake.identity.clone());
+    if !briefing.identity.is_empty() {
+        lines.insert(0, briefing.identity.clone());
     }
     lines
 }
 
-/// As many of the lines as fit; `used` is raised by their tokens.
-fn within(lines: &[String], most: usize, used: &mut usize) -> String {
+/// Returns as many of the lines as have at most `most` tokens together.
+fn fitting(lines: &[String], most: usize) -> String {
     let mut text = String::new();
     for line in lines {
         let before = text.len();
@@ -171,7 +179,6 @@ fn within(lines: &[String], most: usize, used: &mut usize) -> String {
             break;
         }
     }
-    *used += tokens(&text);
     text
 }
 
@@ -179,7 +186,7 @@ fn tokens(text: &str) -> usize {
     text.chars().count().div_ceil(4)
 }
 
-/// Answers `session_exit` after a chunk of association, so that what was just said is linked.
+/// Answers `session_exit` after one chunk of the step Associate, which links the newest records.
 pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now: UnixMicros, reply: Reply<'_>) {
     let session: Arc<str> = match bounded_string(params, "session_id", "-", SESSION_BYTES) {
         Ok(session) => session.into(),
@@ -193,9 +200,9 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
                 cycle::run_step_chunk(Step::Associate, transaction, &mut CooccurrenceLearner::default(), &store, now)?
                     .counts
                     .get("linked");
-            let records = count(transaction.connection, &session)?;
+            let records = count_records(transaction.connection, &session)?;
             if records > 0 {
-                metric(transaction.connection, &session, records, linked, now)?;
+                add_metric_event(transaction.connection, &session, records, linked, now)?;
             }
             Ok(json!({
                 "mode": "light",
@@ -209,14 +216,14 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
     writer.submit(work);
 }
 
-/// The records of a session, counted up to [`COUNTED`].
-fn count(connection: &Connection, session: &str) -> Result<i64, rusqlite::Error> {
+/// Returns the number of records of a session, up to [`MAX_COUNTED_RECORDS`].
+fn count_records(connection: &Connection, session: &str) -> Result<i64, rusqlite::Error> {
     let Some(session) = records::session_number(connection, session)? else { return Ok(0) };
     let sql = "SELECT count(*) FROM (SELECT 1 FROM record WHERE session = ?1 LIMIT ?2)";
-    connection.prepare_cached(sql)?.query_row((session, COUNTED), |row| row.get(0))
+    connection.prepare_cached(sql)?.query_row((session, MAX_COUNTED_RECORDS), |row| row.get(0))
 }
 
-fn metric(
+fn add_metric_event(
     connection: &Connection,
     session: &str,
     records: i64,
@@ -248,8 +255,8 @@ mod tests {
         bench.ok("profile_set", json!({"knob": "wake_depth", "value": depth}));
     }
 
-    /// What was written aside is there once a later write is answered.
-    fn settle(bench: &Bench) {
+    /// Waits for the background writes: a later write is answered after they are committed.
+    fn wait_for_writes(bench: &Bench) {
         bench.ok("profile_set", json!({"knob": "masking_off", "value": true}));
     }
 
@@ -261,7 +268,7 @@ mod tests {
             "total_dynamic_tokens": 1000, "breakpoint_marker": "--<cache-breakpoint>--", "identity_pointer": "",
             "brain_handle": "", "topic_cluster_hint": "", "compact_handle": "", "wake_depth": "minimal"});
         assert_eq!(started(&bench, json!({"session_id": "s"})), want);
-        settle(&bench);
+        wait_for_writes(&bench);
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM event WHERE kind = 'session_started' AND ?1", 1), 1);
     }
 
@@ -284,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn minimal_has_the_handles_alone() {
+    fn the_depth_minimal_has_the_handles_only() {
         let bench = full();
         let got = started(&bench, json!({"session_id": "12345678-9abc"}));
         for key in ["l0", "l1", "rich_club", "identity_pointer"] {
@@ -300,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn standard_and_deep_fill_it_within_the_budget() {
+    fn the_depths_standard_and_deep_stay_within_the_budget() {
         let bench = full();
         depth(&bench, "standard");
         let standard = started(&bench, json!({}));
@@ -321,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_projects_own_matters_come_first() {
+    fn records_of_the_project_come_first() {
         let bench = full();
         depth(&bench, "standard");
         let got = started(&bench, json!({"project": "/home/garden"}));
@@ -332,16 +339,16 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_from_its_row_until_a_record_comes() {
+    fn the_briefing_is_cached_until_a_record_is_added() {
         let bench = full();
         depth(&bench, "standard");
         started(&bench, json!({}));
-        settle(&bench);
+        wait_for_writes(&bench);
         bench.sql("UPDATE wake SET payload = replace(payload, 'gate', 'door')");
         assert!(started(&bench, json!({}))["l1"].as_str().unwrap().contains("door's code"));
         bench.capture("something new to be known", json!({}));
         assert!(started(&bench, json!({}))["l1"].as_str().unwrap().contains("gate's code"));
-        settle(&bench);
+        wait_for_writes(&bench);
         bench.sql("UPDATE wake SET newest = 1, payload = replace(payload, 'gate', 'door')");
         bench.ok("memory_consolidate", json!({}));
         bench.sql("UPDATE wake SET payload = replace(payload, 'gate', 'fence')");
@@ -349,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_session_links_what_was_said() {
+    fn the_end_of_a_session_links_its_records() {
         let bench = Bench::new();
         let none = json!({"mode": "light", "fsrs_ticked": 0, "cooccurrence_updates": 0,
             "trajectory_metrics_emitted": 0});

@@ -1,4 +1,4 @@
-//! `topology`: the figures of the link graph, as the last consolidation measured them.
+//! `topology`: the metrics of the link graph, as of the last consolidation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,10 +23,10 @@ pub(crate) struct Topology {
     regime: &'static str,
 }
 
-/// Answers `topology`: the figures of the last consolidation.
+/// Answers `topology`.
 ///
 /// # Errors
-/// -32001 where the store cannot be read.
+/// -32001 if the store cannot be read.
 pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
