@@ -3,16 +3,16 @@
 
 use std::cell::RefCell;
 
-use iaid::memory::properties::Shelf;
+use iaid::memory::properties::CueStore;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
-    static SHELF: RefCell<Shelf> = RefCell::new({
+    static STORE: RefCell<CueStore> = RefCell::new({
         let folder = std::env::temp_dir().join(format!("iaid-fuzz-cue-{}", std::process::id()));
         // A crashed run with the same process id may have left files.
         let _ = std::fs::remove_dir_all(&folder);
-        Shelf::new(&folder)
+        CueStore::new(&folder)
     });
 }
 
-fuzz_target!(|data: &[u8]| SHELF.with_borrow_mut(|shelf| shelf.cue_is_only_text(data)));
+fuzz_target!(|data: &[u8]| STORE.with_borrow_mut(|store| store.check_cue_is_plain_text(data)));

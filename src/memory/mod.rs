@@ -1,10 +1,9 @@
-//! The memory service: what `iaid` remembers, and the methods that put it in and get it out.
+//! The memory: records in a SQLite database, and the methods that store and recall them.
 //!
-//! [`Memory`] implements [`Dispatch`]; what a method takes and gives stands in one table
-//! (`methods.rs`), of which its look-up, its call and `rpc.discover` are made. One thread writes
-//! (`writer.rs`), each worker reads on its own connection (`reader.rs`), and a record once written
-//! never changes (`schema.sql` refuses it). This room is the only one that knows SQL, and knows
-//! neither sockets nor the lifecycle.
+//! [`Memory`] implements [`Dispatch`]. One table (`methods/mod.rs`) describes every method; look-up, calls and
+//! `rpc.discover` are made from it. One thread writes (`store/writer/mod.rs`), each worker reads on its own connection
+//! (`store/reader.rs`), and triggers of the database (`store/schema/v1.sql`) refuse any change of a record but its end
+//! of validity. Only this module has SQL; it has neither sockets nor the lifecycle.
 
 mod consolidation;
 mod graph;
@@ -33,7 +32,7 @@ pub use ingest::drain_report::{DrainReport, FileOutcome, NextRun};
 pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;
-pub use store::open::OpenError;
+pub use store::open_error::OpenError;
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};
 
@@ -66,7 +65,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     #[test]
-    fn records_are_counted_and_found_again_after_a_restart() {
+    fn records_are_counted_and_found_after_a_restart() {
         let mut bench = Bench::new();
         let records = bench.memory.records();
         for n in 0..3 {
@@ -84,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_opens_its_connection_at_the_first_question() {
+    fn a_worker_opens_its_connection_at_the_first_read() {
         let bench = Bench::new();
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "profile_get", None).unwrap();
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_opened_once() {
+    fn a_second_open_of_a_folder_is_refused() {
         let bench = Bench::new();
         let error = Memory::open(bench.folder.path()).unwrap_err();
         assert!(matches!(error, OpenError::Locked { pid: Some(_), .. }), "{error}");

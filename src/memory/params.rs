@@ -1,22 +1,22 @@
-//! Records' ids: as params, and the places in the store that they stand for.
+//! Params that several methods share: record ids, times and strings of limited length.
 
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::time::{DateBound, UnixMicros};
 
-/// Reads a required id.
+/// Returns the required record id.
 ///
 /// # Errors
-/// -32602 where it is missing or no UUID.
+/// -32602 if the param is missing or no UUID.
 pub(crate) fn id(params: &Params<'_>, name: &str) -> Result<Uuid, CallError> {
     parse(name, &params.string(name)?)
 }
 
-/// Reads a required array of at most `most` ids, each once, in the order given.
+/// Returns the required record ids of an array, in its order without duplicates.
 ///
 /// # Errors
-/// -32602 where it is missing, no array of UUIDs, or longer.
+/// -32602 if the param is missing, no array of UUIDs, or has more than `most` different ones.
 pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uuid>, CallError> {
     let raw = params.raw(name).ok_or_else(|| CallError::missing(name))?;
     let texts: Vec<String> = serde_json::from_str(raw)
@@ -35,10 +35,10 @@ pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uu
     Ok(ids)
 }
 
-/// The date param of this name, if it is there.
+/// Returns the optional time.
 ///
 /// # Errors
-/// -32602 where it is there and no date.
+/// -32602 if the param is present and no date or time.
 pub(crate) fn time(params: &Params<'_>, name: &str, end: DateBound) -> Result<Option<UnixMicros>, CallError> {
     let expected = "an ISO 8601 date or time, such as 2024-05-07 or 2024-05-07T14:30:00Z";
     let Some(text) = params.string_opt(name)? else { return Ok(None) };
@@ -50,10 +50,10 @@ fn parse(name: &str, text: &str) -> Result<Uuid, CallError> {
     Uuid::parse_str(text).map_err(|_| CallError::invalid(name, format_args!("a record's id: '{start}' is no UUID")))
 }
 
-/// A string with a default, of at most `limit` bytes.
+/// Returns the optional string of at most `limit` bytes, or `default`.
 ///
 /// # Errors
-/// -32602 that names the param and the limit.
+/// -32602 if the param is no string or longer; the message names the param and the limit.
 pub(crate) fn bounded_string(
     params: &Params<'_>,
     name: &str,
@@ -65,19 +65,19 @@ pub(crate) fn bounded_string(
     Ok(value.into_owned())
 }
 
-/// Is this value of a param no longer than `limit` bytes?
+/// Checks that the value of param `name` has at most `limit` bytes.
 ///
 /// # Errors
-/// -32602 that names the param and the limit.
+/// -32602 if it is longer; the message names the param and the limit.
 pub(crate) fn check_len(name: &str, value: &str, limit: usize) -> Result<(), CallError> {
     if value.len() <= limit {
         return Ok(());
     }
-    let way_out = if name == "text" { "; send it in parts" } else { "" };
+    let hint = if name == "text" { "; send it in parts" } else { "" };
     let length = value.len();
     Err(CallError::invalid(
         name,
-        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{way_out}"),
+        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{hint}"),
     ))
 }
 
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_once_each() {
+    fn duplicate_ids_are_returned_once() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let text = format!(r#"{{"ids":["{b}","{a}","{b}","{}"],"none":[]}}"#, a.simple());
         let params = Params::read(Some(&text)).unwrap();
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_id_is_refused() {
+    fn values_that_are_no_ids_are_refused() {
         for (text, message) in [
             ("{}", "missing required param: 'ids'"),
             (r#"{"ids":null}"#, "param 'ids' must be an array of record ids (UUIDs, as strings)"),

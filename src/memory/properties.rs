@@ -1,5 +1,5 @@
-//! What the fuzz target `cue` states, as a function that a unit test runs too, and how both call a memory.
-//! Only built for those.
+//! The property that the fuzz target `cue` checks, as a function that a unit test runs too. Built for tests and fuzzing
+//! only.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, ReplySink, Runner};
 use crate::memory::service::{Memory, Worker};
 
-/// What is said to the store: several scripts, quotes, figures, dates, and what looks like query syntax.
-const SAID: [&str; 14] = [
+/// The records' texts: several scripts, quotes, numbers, dates, and text that looks like query syntax.
+const TEXTS: [&str; 14] = [
     "The harbour master keeps the tide tables in the blue folder.",
     "My sister Ana moved to Lisbon in March 2024 and likes it there.",
     "Use `cargo build --release` before the benchmark, never the debug build.",
@@ -29,18 +29,18 @@ const SAID: [&str; 14] = [
     "Ordinary words that occur again: the folder, the harbour, the build, the room.",
 ];
 
-/// A store with a few records, which recalls are made on.
+/// A store with a record for each of [`TEXTS`].
 #[derive(Debug)]
-pub struct Shelf {
+pub struct CueStore {
     memory: Memory,
     runner: Runner<Worker>,
-    /// The texts by their records' ids.
-    said: HashMap<String, &'static str>,
+    /// The texts by record id.
+    texts: HashMap<String, &'static str>,
 }
 
-impl Shelf {
-    /// A new one in this empty folder.
-    pub fn new(folder: &Path) -> Shelf {
+impl CueStore {
+    /// Creates the store in an empty folder.
+    pub fn new(folder: &Path) -> CueStore {
         let memory = Memory::open(folder).unwrap();
         let mut runner = Runner::default();
         let capture = |(at, text): (usize, &'static str)| {
@@ -48,30 +48,33 @@ impl Shelf {
             let captured = call_on(&memory, &mut runner, "memory_capture", Some(&params.to_string())).unwrap();
             (captured["record_id"].as_str().unwrap_or_else(|| panic!("{text}: {captured}")).to_owned(), text)
         };
-        let said = SAID.into_iter().enumerate().map(capture).collect();
-        Shelf { memory, runner, said }
+        let texts = TEXTS.into_iter().enumerate().map(capture).collect();
+        CueStore { memory, runner, texts }
     }
 
-    /// Whatever a cue holds, it is only text: recall answers, with records that are there, word for word,
-    /// each once, the best first, and the store is as it was. The first byte says how many are wanted.
-    pub fn cue_is_only_text(&mut self, input: &[u8]) {
+    /// Checks that recall treats any cue as plain text: it returns stored records with their exact text, each once, in
+    /// descending order of score, and stores nothing. The first byte of `input` gives the limit, the rest is the cue.
+    ///
+    /// # Panics
+    /// If the property does not hold.
+    pub fn check_cue_is_plain_text(&mut self, input: &[u8]) {
         let Some((&first, cue)) = input.split_first() else { return };
         let (cue, limit) = (String::from_utf8_lossy(cue), usize::from(first % 20) + 1);
         let params = json!({"cue": cue, "limit": limit, "budget_tokens": 100_000});
         let recalled = call_on(&self.memory, &mut self.runner, "memory_recall", Some(&params.to_string()));
         let recalled = recalled.unwrap_or_else(|error| panic!("{cue:?} was refused: {error}"));
         let hits = recalled["hits"].as_array().unwrap();
-        assert!(hits.len() <= limit, "{} hits, {limit} were wanted", hits.len());
+        assert!(hits.len() <= limit, "{} hits for a limit of {limit}", hits.len());
         let (mut before, mut seen) = (f64::INFINITY, Vec::new());
         for hit in hits {
             let (id, score) = (hit["record_id"].as_str().unwrap(), hit["score"].as_f64().unwrap());
-            assert_eq!(hit["literal_surface"].as_str(), self.said.get(id).copied(), "{cue:?}");
-            assert!((0.0..=1.0).contains(&score) && score <= before, "{cue:?}: {score} behind {before}");
+            assert_eq!(hit["literal_surface"].as_str(), self.texts.get(id).copied(), "{cue:?}");
+            assert!((0.0..=1.0).contains(&score) && score <= before, "{cue:?}: {score} after {before}");
             assert!(!seen.contains(&id), "{cue:?}: {id} twice");
             before = score;
             seen.push(id);
         }
-        assert_eq!(self.memory.records().load(std::sync::atomic::Ordering::Relaxed), SAID.len() as u64);
+        assert_eq!(self.memory.records().load(std::sync::atomic::Ordering::Relaxed), TEXTS.len() as u64);
     }
 }
 
@@ -83,7 +86,7 @@ impl ReplySink for Sink {
     }
 }
 
-/// Makes one call on a worker and waits for its answer.
+/// Makes one call on `runner`'s worker and returns its reply.
 pub(crate) fn call_on(
     memory: &Memory,
     runner: &mut Runner<Worker>,
@@ -93,9 +96,9 @@ pub(crate) fn call_on(
     memory.method(method).ok_or_else(|| CallError::unknown_method(method))?;
     let (sender, answers) = channel();
     let sink: Arc<dyn ReplySink> = Arc::new(Sink(sender));
-    let given = runner.run(memory, method, params, &|| LateReply::new(Arc::clone(&sink), 7));
+    let outcome = runner.run(memory, method, params, &|| LateReply::new(Arc::clone(&sink), 7));
     drop(sink);
-    let answer = match given {
+    let answer = match outcome {
         CallOutcome::Now(answer) => answer.map(<[u8]>::to_vec),
         CallOutcome::Later => {
             let (slot, answer) = answers.recv().unwrap();
@@ -113,9 +116,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_looks_like_a_query_is_only_text() {
+    fn query_syntax_in_a_cue_is_plain_text() {
         let folder = tempfile::tempdir().unwrap();
-        let mut shelf = Shelf::new(folder.path());
+        let mut store = CueStore::new(folder.path());
         for cue in [
             "",
             " ",
@@ -135,23 +138,23 @@ mod tests {
             "\u{202e}harbour\u{feff}",
         ] {
             for first in [0, 19] {
-                shelf.cue_is_only_text(&[&[first], cue.as_bytes()].concat());
+                store.check_cue_is_plain_text(&[&[first], cue.as_bytes()].concat());
             }
         }
-        shelf.cue_is_only_text(&[b"\x05".as_slice(), &b"harbour ".repeat(2000)].concat());
-        shelf.cue_is_only_text(&[b"\x05".as_slice(), &b"x".repeat(5000)].concat());
+        store.check_cue_is_plain_text(&[b"\x05".as_slice(), &b"harbour ".repeat(2000)].concat());
+        store.check_cue_is_plain_text(&[b"\x05".as_slice(), &b"x".repeat(5000)].concat());
     }
 
     #[test]
-    fn any_cue_is_only_text() {
+    fn any_cue_is_plain_text() {
         let folder = tempfile::tempdir().unwrap();
-        let shelf = std::cell::RefCell::new(Shelf::new(folder.path()));
+        let store = std::cell::RefCell::new(CueStore::new(folder.path()));
         proptest!(ProptestConfig::with_cases(128), |(cue in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..80),
             "\\PC{0,60}".prop_map(String::into_bytes),
             "[\"'*:^()a-c ,.0-9-]{0,40}".prop_map(String::into_bytes),
         ])| {
-            shelf.borrow_mut().cue_is_only_text(&cue);
+            store.borrow_mut().check_cue_is_plain_text(&cue);
         });
     }
 }

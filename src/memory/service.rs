@@ -1,4 +1,4 @@
-//! The open store ([`Memory`]) and what each worker thread has of its own ([`Worker`]).
+//! The open store ([`Memory`]) and the state of each worker thread ([`Worker`]).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,30 +11,31 @@ use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::error::StoreError;
-use crate::memory::store::open::{self, OpenError};
+use crate::memory::store::open;
+use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
 use crate::memory::transfer::gate::MaintenanceLock;
 use crate::sys::lock::FileLock;
 
-/// An open store with its methods. Dropping it commits what waits and closes the store.
+/// An open store with its methods. Dropping it commits the jobs in the writer's queue and closes the store.
 #[derive(Debug)]
 pub struct Memory {
     /// The store's folder.
     pub(crate) folder: Arc<Path>,
-    /// The database in it.
+    /// The database file in the folder.
     pub(crate) path: Arc<Path>,
     clock: fn() -> UnixMicros,
     pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
     pub(crate) changes: Arc<ChangeTracker>,
     pub(crate) maintenance_lock: MaintenanceLock,
-    // In this order: the lock goes once the writer has ended.
+    // Dropped in this order: the lock is released after the writer has ended.
     pub(crate) writer: Writer,
     _lock: FileLock,
 }
 
-/// What a worker thread has of its own: a connection for reading, opened at its first question, and the
+/// The state of one worker thread: a connection for reading, opened by the first call that needs it, and a copy of the
 /// profile.
 #[derive(Debug)]
 pub struct Worker {
@@ -44,17 +45,17 @@ pub struct Worker {
 }
 
 impl Memory {
-    /// Opens the store in `folder`, which is made (0700) if it is missing, and starts its writer.
+    /// Opens the store in `folder` and starts its writer. Creates the folder, with mode 0700, if it is missing.
     ///
     /// # Errors
-    /// See [`OpenError`]: what is there was left as it was.
+    /// See [`OpenError`]; existing files are unchanged.
     pub fn open(folder: &Path) -> Result<Memory, OpenError> {
         Memory::open_with(folder, UnixMicros::now)
     }
 
     pub(crate) fn open_with(folder: &Path, clock: fn() -> UnixMicros) -> Result<Memory, OpenError> {
         let store = open::open(folder)?;
-        let failed = |fault: StoreError| OpenError::from_fault(&store.path, fault);
+        let failed = |fault: StoreError| OpenError::from_store(&store.path, fault);
         let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let changes = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
@@ -74,13 +75,13 @@ impl Memory {
         })
     }
 
-    /// The number of records, kept current by the writer: to be read at any time from any thread.
+    /// Returns the number of records, kept current by the writer. Any thread may read it at any time.
     pub fn records(&self) -> Arc<AtomicU64> {
         self.changes.records().clone()
     }
 
-    /// What whoever puts this memory to sleep needs of it. It keeps nothing open: once the memory is
-    /// dropped, what it asks fails.
+    /// Returns the handle by which the daemon runs consolidation, ingests the spool and releases memory. The handle does
+    /// not keep the store open: its calls fail once this `Memory` is dropped.
     pub fn maintenance(&self) -> Maintenance {
         Maintenance {
             writer: self.writer.handle(),

@@ -1,4 +1,4 @@
-//! For the tests of this room: a store of their own, called as a server calls it.
+//! A temporary store for unit tests, called the way a server calls it.
 
 use rusqlite::types::FromSql;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use crate::memory::store::open::{self, Access, FILE_NAME};
 
 pub(crate) use crate::memory::properties::call_on;
 
-/// A store in a folder of its own, whose clock stands still.
+/// A store in a temporary folder, with a clock that always returns [`Bench::NOW`].
 pub(crate) struct Bench {
     pub(crate) memory: Memory,
     pub(crate) folder: TempDir,
@@ -32,45 +32,45 @@ impl Bench {
         self.restart_at(|| Bench::NOW);
     }
 
-    /// The same, with another clock.
+    /// Closes the store and opens it again with another clock.
     pub(crate) fn restart_at(&mut self, clock: fn() -> UnixMicros) {
         let elsewhere = tempfile::tempdir().unwrap();
         self.memory = Memory::open(elsewhere.path()).unwrap();
         self.memory = Memory::open_with(self.folder.path(), clock).unwrap();
     }
 
-    /// The result of a call.
+    /// Returns the result of a call.
     pub(crate) fn ok(&self, method: &str, params: Value) -> Value {
         call(&self.memory, method, Some(&params.to_string()))
             .unwrap_or_else(|error| panic!("{method} {params}: {error}"))
     }
 
-    /// The error of a call.
+    /// Returns the error of a call.
     pub(crate) fn err(&self, method: &str, params: Value) -> CallError {
         call(&self.memory, method, Some(&params.to_string())).expect_err(method)
     }
 
-    /// Captures a text, and gives the record's id.
+    /// Captures a text and returns the record's id.
     pub(crate) fn capture(&self, text: &str, more: Value) -> String {
         let mut params = more;
         params["text"] = text.into();
         self.ok("memory_capture", params)["record_id"].as_str().unwrap().to_owned()
     }
 
-    /// Runs SQL behind the store's back.
+    /// Runs SQL on a connection of its own.
     pub(crate) fn sql(&self, sql: &str) {
         let connection = open::connect(&self.folder.path().join(FILE_NAME), Access::Write).unwrap();
         connection.execute_batch(sql).unwrap();
     }
 
-    /// The one value that a query with one number in it gives.
+    /// Returns the single value of a query with one integer parameter.
     pub(crate) fn row<T: FromSql>(&self, sql: &str, number: i64) -> T {
         let connection = open::connect(&self.folder.path().join(FILE_NAME), Access::Read).unwrap();
         connection.query_row(sql, [number], |row| row.get(0)).unwrap()
     }
 }
 
-/// Makes one call on a worker of its own and waits for its answer.
+/// Makes one call on a new worker and returns its reply.
 pub(crate) fn call(memory: &Memory, method: &str, params: Option<&str>) -> Result<Value, CallError> {
     call_on(memory, &mut Runner::default(), method, params)
 }

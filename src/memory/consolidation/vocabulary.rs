@@ -13,6 +13,7 @@ use std::hash::{BuildHasher, RandomState};
 use rusqlite::Connection;
 
 use crate::memory::store::fulltext;
+use crate::memory::text::stop_words;
 use crate::memory::text::tokenizer::{self, TokenKind};
 
 /// Forms of words in the cache, at most. Picked: they take 8 MiB with their terms, and are more forms than a hundred
@@ -124,7 +125,7 @@ impl TermCache {
             return known;
         }
         let class = match token.kind {
-            _ if tokenizer::is_stop_word(token.word) => TermClass::Stop,
+            _ if stop_words::is_stop_word(token.word) => TermClass::Stop,
             TokenKind::Lone => TermClass::Minor,
             _ => TermClass::Subject,
         };

@@ -1,4 +1,4 @@
-//! Pure values: what a record is made of, its limits, and points in time.
+//! Values without I/O: the fields of a record, their limits, and timestamps.
 
 pub(crate) mod record;
 pub(crate) mod time;

@@ -1,7 +1,8 @@
-//! A record's fields as types, and the fingerprint by which the same words of the same speaker in the
-//! same session are known again.
+//! The types of a record's fields, and the fingerprint that identifies equal text of one role in one session.
+//!
+//! Pure.
 
-/// Longest text and longest cue, in bytes of UTF-8. 64 KiB: longer turns come in parts.
+/// Longest text and longest cue, in bytes of UTF-8. A longer turn is captured in parts.
 pub(crate) const TEXT_BYTES: usize = 64 << 10;
 
 /// Longest session id, in bytes of UTF-8. Picked: ten UUIDs.
@@ -10,7 +11,7 @@ pub(crate) const SESSION_BYTES: usize = 512;
 /// Longest project, in bytes of UTF-8: Linux' longest path.
 pub(crate) const PROJECT_BYTES: usize = 4096;
 
-/// What kind of memory a record is. The numbers stand in the store.
+/// The kind of memory that a record is. The store keeps the numbers, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
     Working = 0,
@@ -24,14 +25,14 @@ pub(crate) enum Tier {
 const _: () = assert!(Tier::Episodic as i64 == 1);
 
 impl Tier {
-    /// The tier of this name.
+    /// Returns the tier with this name.
     pub(crate) fn named(name: &str) -> Option<Tier> {
         [Tier::Working, Tier::Episodic, Tier::Semantic, Tier::Procedural, Tier::Parametric]
             .into_iter()
             .find(|tier| tier.name() == name)
     }
 
-    /// The tier that the store knows by this number; what no release has written is an episode.
+    /// Returns the tier with this number in the store; `Episodic` for a number that no release has written.
     pub(crate) fn numbered(number: i64) -> Tier {
         match number {
             0 => Tier::Working,
@@ -42,7 +43,7 @@ impl Tier {
         }
     }
 
-    /// Its name in calls and results.
+    /// Returns its name in calls and results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Tier::Working => "working",
@@ -54,7 +55,7 @@ impl Tier {
     }
 }
 
-/// Who said it. The numbers stand in the store.
+/// The author of a record's text. The store keeps the numbers, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     User = 0,
@@ -63,12 +64,12 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role of this name.
+    /// Returns the role with this name.
     pub(crate) fn named(name: &str) -> Option<Role> {
         [Role::User, Role::Assistant, Role::System].into_iter().find(|role| role.name() == name)
     }
 
-    /// The role that the store knows by this number; what no release has written is the user's.
+    /// Returns the role with this number in the store; `User` for a number that no release has written.
     pub(crate) fn numbered(number: i64) -> Role {
         match number {
             1 => Role::Assistant,
@@ -77,7 +78,7 @@ impl Role {
         }
     }
 
-    /// Its name in calls and results.
+    /// Returns its name in calls and results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Role::User => "user",
@@ -87,17 +88,17 @@ impl Role {
     }
 }
 
-/// 128 bits that the same session, role and text always give, on every platform and in every release:
-/// FNV-1a (Fowler, Noll, Vo; RFC 9923) over the session, a 0xFF byte (which no UTF-8 holds), the
-/// role's number and the text, big-endian. Two texts may share it, by bad luck or by design: whoever
-/// finds it compares the texts.
+/// Returns the fingerprint of a session, role and text, the same on every platform and in every release: 128-bit FNV-1a
+/// (Fowler, Noll, Vo; RFC 9923) of the session, a 0xFF byte (which UTF-8 never contains), the role's number and the
+/// text, in big-endian order. Not collision resistant: two texts may share a fingerprint, by chance or on purpose, so
+/// compare the texts, too.
 pub(crate) fn fingerprint(session: &str, role: Role, text: &str) -> [u8; 16] {
     let hash = fnv_1a(FNV_OFFSET, session.as_bytes());
     let hash = fnv_1a(hash, &[0xFF, role as u8]);
     fnv_1a(hash, text.as_bytes()).to_be_bytes()
 }
 
-/// A hash of bytes that tells states apart; no secret, no proof.
+/// Returns the 128-bit FNV-1a hash of `bytes`. Not cryptographic.
 pub(crate) fn digest(bytes: &[u8]) -> u128 {
     fnv_1a(FNV_OFFSET, bytes)
 }
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fnv_1a_gives_the_published_values() {
+    fn fnv_1a_matches_the_published_values() {
         for (text, want) in [
             ("", 0x6c62272e07bb014262b821756295c58d),
             ("a", 0xd228cb696f1a8caf78912b704e4a8964),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fingerprint_tells_its_three_parts_apart() {
+    fn fingerprints_differ_by_session_role_and_text() {
         let all = [
             fingerprint("s", Role::User, "text"),
             fingerprint("s", Role::Assistant, "text"),

@@ -1,5 +1,4 @@
-//! Points in time: ISO 8601 in, RFC 3339 in UTC out, whole microseconds since 1970 in between (as
-//! the store keeps them).
+//! Timestamps: microseconds since 1970, parsed from ISO 8601 and displayed as RFC 3339 in UTC.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -15,7 +14,7 @@ pub(crate) const MICROS_PER_SECOND: i64 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UnixMicros(pub(crate) i64);
 
-/// A day of the calendar, as its parts are named. In UTC.
+/// A calendar day in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CalendarDay {
     /// Of the common era.
@@ -26,17 +25,17 @@ pub(crate) struct CalendarDay {
     pub(crate) weekday: i8,
 }
 
-/// Which end of a day a date without a time of day stands for.
+/// The end of the day that a date without a time of day means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DateBound {
-    /// Its first microsecond.
+    /// The day's first microsecond.
     Start,
-    /// Its last microsecond.
+    /// The day's last microsecond.
     End,
 }
 
 impl UnixMicros {
-    /// The system's clock.
+    /// Returns the present time of the system's clock.
     pub(crate) fn now() -> UnixMicros {
         UnixMicros(Timestamp::now().as_microsecond())
     }
@@ -57,8 +56,8 @@ impl UnixMicros {
         if self <= earlier { Duration::ZERO } else { Duration::from_micros(self.0.abs_diff(earlier.0)) }
     }
 
-    /// Reads an ISO 8601 date or date and time; without an offset it is UTC. `None` where it is none, or
-    /// out of the years -9999 to 9999.
+    /// Parses an ISO 8601 date or date and time; without an offset it is in UTC. Returns `None` if `text` is neither, or
+    /// lies outside of the years -9999 to 9999.
     pub(crate) fn parse(text: &str, end: DateBound) -> Option<UnixMicros> {
         let text = text.trim();
         let moment = if let Ok(timestamp) = text.parse::<Timestamp>() {
@@ -78,14 +77,14 @@ impl UnixMicros {
         Some(UnixMicros(moment.as_microsecond()))
     }
 
-    /// The day it is on.
+    /// Returns the day that contains this time.
     pub(crate) fn day(self) -> CalendarDay {
         let timestamp = Timestamp::from_microsecond(self.0).unwrap_or(Timestamp::UNIX_EPOCH);
         let date = timestamp.to_zoned(TimeZone::UTC).date();
         CalendarDay { year: date.year(), month: date.month(), weekday: date.weekday().to_monday_one_offset() }
     }
 
-    /// Is it a time that something said to a program can have been said at: 1900 to 2199?
+    /// Returns true if the year is 1900 to 2199. Other times are refused as those of a record.
     pub(crate) fn is_plausible(self) -> bool {
         (-2_208_988_800_000_000..7_258_118_400_000_000).contains(&self.0)
     }
@@ -113,7 +112,7 @@ fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// A text with an offset that could not be read must not be taken for one without.
+/// Returns true if `text` has no UTC offset. An offset that could not be parsed must not be read as none.
 fn is_offsetless(text: &str) -> bool {
     let time = text.find(['T', 't', ' ']).map_or("", |at| &text[at..]);
     !time.contains(['+', '-', 'Z', 'z', '['])
@@ -158,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn texts_that_are_no_dates_are_refused() {
         for text in [
             "",
             "now",
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn plausible_is_from_1900_to_2199() {
+    fn plausible_years_are_1900_to_2199() {
         for (text, want) in [
             ("1899-12-31T23:59:59Z", false),
             ("1900-01-01T00:00:00Z", true),
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn no_number_is_without_a_text() {
+    fn every_timestamp_can_be_displayed() {
         for n in [i64::MIN, -1, 0, i64::MAX] {
             assert!(UnixMicros(n).to_string().ends_with('Z'), "{n}");
         }

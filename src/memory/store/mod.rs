@@ -8,6 +8,7 @@ pub(crate) mod fulltext;
 pub(crate) mod meta;
 pub(crate) mod new_record;
 pub(crate) mod open;
+pub(crate) mod open_error;
 pub(crate) mod reader;
 pub(crate) mod records;
 pub(crate) mod tags;

@@ -7,7 +7,6 @@
 //! while leaves come from the system's page cache at a microsecond each), and `mmap_size` is 0,
 //! since each mapped page that was touched would count as the daemon's own.
 
-use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -18,6 +17,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::memory::store::error::StoreError;
+use crate::memory::store::open_error::OpenError;
 use crate::memory::text::tokenizer;
 use crate::sys::lock::{FileLock, LockError};
 
@@ -39,69 +39,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// A WAL that a large transaction has grown is cut back to this at the next checkpoint: SQLite's
 /// own 1000 pages.
 const WAL_BYTES: i64 = 4 << 20;
-
-/// Why a store does not open. The sentence says what to do; whatever is there is left as it was.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The folder cannot be made or used.
-    Folder {
-        /// The store's folder.
-        path: PathBuf,
-        /// The system's words.
-        detail: String,
-    },
-    /// Another process has the store open.
-    Locked {
-        /// The lock file.
-        path: PathBuf,
-        /// Its holder, where that is known.
-        pid: Option<u32>,
-    },
-    /// The file is no database.
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is another program's database.
-    NotOurs {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file was written by a newer release.
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-        /// The newest version that this release knows.
-        known: i64,
-    },
-    /// The file contradicts itself.
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The file, its folder or its disk cannot be written.
-    ReadOnly {
-        /// The file or folder.
-        path: PathBuf,
-    },
-    /// The disk is full.
-    Full {
-        /// The file or folder.
-        path: PathBuf,
-    },
-    /// Anything else.
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        detail: String,
-    },
-}
 
 /// An open store: its lock and the one connection that writes.
 #[derive(Debug)]
@@ -132,16 +69,16 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     make_folder(folder)?;
     let lock = FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
         LockError::Held { path, pid } => OpenError::Locked { path, pid },
-        LockError::Io { path, source, .. } => from_io(&path, &source),
+        LockError::Io { path, source, .. } => OpenError::from_io(&path, &source),
         foreign @ LockError::Foreign { .. } => {
             OpenError::Failed { path: folder.join(LOCK_NAME), detail: foreign.to_string() }
         }
     })?;
     let path = folder.join(FILE_NAME);
     prepare_file(&path)?;
-    let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_fault(&path, fault))?;
+    let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
-    bring_up_to_date(&connection).map_err(|fault| OpenError::from_fault(&path, fault))?;
+    bring_up_to_date(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, lock })
 }
 
@@ -191,7 +128,7 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
         Err(error) => Err(error),
     }
     .and_then(|()| sync_parent(folder))
-    .map_err(|error| from_io(folder, &error))
+    .map_err(|error| OpenError::from_io(folder, &error))
 }
 
 /// Makes an empty file where there is none, looks at the one that is there before SQLite does, and
@@ -208,12 +145,12 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
         return Err(OpenError::Failed { path: link.clone(), detail: detail.into() });
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => sync_parent(path).map_err(|error| from_io(path, &error))?,
+        Ok(_) => sync_parent(path).map_err(|error| OpenError::from_io(path, &error))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => look_at_header(path)?,
-        Err(error) => return Err(from_io(path, &error)),
+        Err(error) => return Err(OpenError::from_io(path, &error)),
     }
     for file in &files {
-        close_to_others(file).map_err(|error| from_io(path, &error))?;
+        close_to_others(file).map_err(|error| OpenError::from_io(path, &error))?;
     }
     Ok(())
 }
@@ -231,7 +168,7 @@ fn close_to_others(path: &Path) -> io::Result<()> {
 /// Refuses what is no SQLite database, is another program's, or is cut short. The offsets are those
 /// of <https://sqlite.org/fileformat2.html#the_database_header>.
 fn look_at_header(path: &Path) -> Result<(), OpenError> {
-    let io_error = |error: io::Error| from_io(path, &error);
+    let io_error = |error: io::Error| OpenError::from_io(path, &error);
     let mut file = File::open(path).map_err(io_error)?;
     let found = file.metadata().map_err(io_error)?;
     if !found.is_file() {
@@ -268,7 +205,7 @@ fn look_at_header(path: &Path) -> Result<(), OpenError> {
 
 fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError> {
     let number = |sql: &str| -> Result<i64, OpenError> {
-        connection.query_row(sql, [], |row| row.get(0)).map_err(|error| OpenError::from_fault(path, error.into()))
+        connection.query_row(sql, [], |row| row.get(0)).map_err(|error| OpenError::from_store(path, error.into()))
     };
     let objects = number("SELECT count(*) FROM sqlite_schema")?;
     let application = number("SELECT application_id FROM pragma_application_id")?;
@@ -318,75 +255,6 @@ fn sync_parent(path: &Path) -> io::Result<()> {
         None => File::open(".")?.sync_all(),
     }
 }
-
-fn from_io(path: &Path, error: &io::Error) -> OpenError {
-    let path = path.to_owned();
-    match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => OpenError::ReadOnly { path },
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path },
-        _ => OpenError::Folder { path, detail: error.to_string() },
-    }
-}
-
-impl OpenError {
-    /// What a fault means to the one who opens the database at `path`.
-    pub(crate) fn from_fault(path: &Path, fault: StoreError) -> OpenError {
-        let path = path.to_owned();
-        match fault {
-            StoreError::Full => OpenError::Full { path },
-            StoreError::ReadOnly => OpenError::ReadOnly { path },
-            StoreError::Damaged(detail) => OpenError::Damaged { path, detail },
-            StoreError::NotADatabase => OpenError::NotADatabase { path },
-            other => OpenError::Failed { path, detail: other.to_string() },
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            OpenError::Folder { path, detail } => {
-                write!(f, "cannot use {}: {detail}; give another folder for the store", path.display())
-            }
-            OpenError::Locked { path, pid: Some(pid) } => write!(
-                f,
-                "the store is in use: process {pid} has {} locked; stop it or give another folder",
-                path.display()
-            ),
-            OpenError::Locked { path, pid: None } => {
-                write!(f, "the store is in use: {} is locked; stop its holder or give another folder", path.display())
-            }
-            OpenError::NotADatabase { path } => write!(
-                f,
-                "{} is not a database and was left alone; move it away, restore a backup, or give another folder",
-                path.display()
-            ),
-            OpenError::NotOurs { path } => {
-                write!(f, "{} is a database of another program and was left alone; give another folder", path.display())
-            }
-            OpenError::Newer { path, found, known } => write!(
-                f,
-                "{} was written by a newer release (version {found}, this one knows {known}) and was left alone; \
-                 install that release",
-                path.display()
-            ),
-            OpenError::Damaged { path, detail } => write!(
-                f,
-                "{} is damaged ({detail}) and was left alone; keep a copy of it and restore a backup",
-                path.display()
-            ),
-            OpenError::ReadOnly { path } => {
-                write!(f, "{} cannot be written; make it writable or give another folder", path.display())
-            }
-            OpenError::Full { path } => {
-                write!(f, "no space is left on the disk of {}; free some and start again", path.display())
-            }
-            OpenError::Failed { path, detail } => write!(f, "cannot open {}: {detail}", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 #[cfg(test)]
 mod tests {
@@ -557,19 +425,6 @@ mod tests {
         }
         fs::create_dir(parent.path().join(FILE_NAME)).unwrap();
         assert!(matches!(error(parent.path()), OpenError::Failed { .. }));
-    }
-
-    #[test]
-    fn the_systems_refusals_have_their_own_sentences() {
-        let path = Path::new("/s");
-        for (code, want) in [
-            (libc::EROFS, OpenError::ReadOnly { path: path.into() }),
-            (libc::EACCES, OpenError::ReadOnly { path: path.into() }),
-            (libc::ENOSPC, OpenError::Full { path: path.into() }),
-            (libc::EDQUOT, OpenError::Full { path: path.into() }),
-        ] {
-            assert_eq!(from_io(path, &io::Error::from_raw_os_error(code)), want);
-        }
     }
 
     #[test]

@@ -7,4 +7,5 @@ pub(crate) mod irregular_forms;
 pub(crate) mod language;
 pub(crate) mod phrase;
 pub(crate) mod stemmer;
+pub(crate) mod stop_words;
 pub(crate) mod tokenizer;
