@@ -155,12 +155,12 @@ const HARMS: &[Harm] = &[
         "was written by a newer release (version 999, this one knows ",
     ),
     (
-        "cut short",
+        "truncated",
         |path| {
             let file = fs::File::options().write(true).open(path).expect("it opens");
             file.set_len(8192).expect("it can be cut");
         },
-        "is damaged (it is cut short: 8192 of ",
+        "is damaged (truncated to 8192 of ",
     ),
     (
         "its schema overwritten",
@@ -177,7 +177,7 @@ const HARMS: &[Harm] = &[
             fs::remove_file(path).expect("it can be removed");
             fs::create_dir(path).expect("a folder can be made");
         },
-        "it is no plain file",
+        "not a regular file",
     ),
 ];
 

@@ -65,7 +65,7 @@ impl Cycle {
         transaction: &WriteTransaction<'_>,
         changes: &ChangeTracker,
     ) -> Result<Cycle, CallError> {
-        let newest = changes.newest();
+        let newest = changes.newest_external();
         let step: Option<String> = meta::read(transaction.connection, STEP_KEY)?;
         let processed: Option<i64> = meta::read(transaction.connection, PROCESSED_KEY)?;
         let steps = if fulltext::is_due(transaction.connection)? { &Step::ALL } else { Step::WITHOUT_REINDEX };
@@ -126,7 +126,7 @@ impl Cycle {
         let start = Instant::now();
         // The steps after this one process what the steps before it have added. Records of this transaction are not in
         // the index yet, and are left to the next cycle.
-        let processed = if step == Step::Associate { changes.newest() } else { self.processed };
+        let processed = if step == Step::Associate { changes.newest_external() } else { self.processed };
         let outcome = run_step_chunk(step, transaction, &mut self.learner, store, now)?;
         let is_complete = outcome.progress == Progress::Done;
         if let Some(next) = self.steps.get(self.current + usize::from(is_complete)) {

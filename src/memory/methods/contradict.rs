@@ -210,7 +210,7 @@ mod tests {
             (json!({"id": "x", "new_fact": "x"}), "param 'id' must be a record's id: 'x' is no UUID".into()),
             (
                 json!({"id": unknown, "new_fact": "x"}),
-                format!("param 'id' must be the id of a record: there is none with {unknown}"),
+                format!("param 'id' must be the id of a record: no record has the id {unknown}"),
             ),
             (json!({"id": id, "new_fact": " "}), "param 'new_fact' must be a text that is not empty".into()),
             (

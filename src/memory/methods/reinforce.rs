@@ -109,7 +109,7 @@ mod tests {
         let other = bench.capture("another text beside it", json!({}));
         let unknown = Uuid::from_u128(7);
         let error = bench.err("memory_reinforce", json!({"ids": [id, other, unknown.to_string()]}));
-        assert_eq!(error.message, format!("param 'ids' must be the id of a record: there is none with {unknown}"));
+        assert_eq!(error.message, format!("param 'ids' must be the id of a record: no record has the id {unknown}"));
         assert_eq!(error.code, crate::dispatch::code::INVALID_PARAMS);
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM link WHERE ?1", 1), 0);
         assert_eq!(bench.err("memory_reinforce", json!({})).message, "missing required param: 'ids'");

@@ -1,8 +1,8 @@
-//! What the last finished cycle has not seen, and whether the index is to be made anew: known from the start on,
-//! and without a question to the database.
+//! Tracks whether there are records that the last completed cycle did not process, and whether the full-text index needs
+//! a rebuild, so that both are known without a query.
 //!
-//! The writer tells it of each commit. Records that a cycle made of others are no news: else each
-//! night would bring the next one's work.
+//! The writer reports each commit. Records derived by a cycle do not count: otherwise each cycle would be a reason for
+//! the next one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -12,26 +12,29 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::memory::store::fulltext::{self, IndexStatus};
 use crate::memory::store::{meta, records, tags};
 
-/// The last record that somebody told before the last finished cycle looked.
-const MARK: &str = "cycle_mark";
+/// The meta key of the mark: the last external record that the last completed cycle has processed.
+const MARK_KEY: &str = "cycle_mark";
 
-/// To be read at any time from any thread.
+/// Counters that any thread may read at any time.
 #[derive(Debug, Default)]
 pub(crate) struct ChangeTracker {
+    /// The number of records.
     records: Arc<AtomicU64>,
-    newest: AtomicI64,
+    /// The seq of the newest external record; at least `mark`.
+    newest_external: AtomicI64,
+    /// The seq up to which the last completed cycle has processed external records.
     mark: AtomicI64,
     is_index_due: AtomicBool,
 }
 
 impl ChangeTracker {
-    /// Reads how the store is.
+    /// Reads the counters from the store.
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn load(connection: &Connection) -> Result<ChangeTracker, rusqlite::Error> {
         let count = records::last_seq(connection)?;
-        let mark: i64 = meta::read(connection, MARK)?.unwrap_or(0);
+        let mark: i64 = meta::read(connection, MARK_KEY)?.unwrap_or(0);
         let newest = connection
             .query_row(
                 "SELECT seq FROM record
@@ -43,49 +46,49 @@ impl ChangeTracker {
             .optional()?;
         Ok(ChangeTracker {
             records: Arc::new(AtomicU64::new(count.unsigned_abs())),
-            newest: AtomicI64::new(newest.unwrap_or(mark)),
+            newest_external: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
             is_index_due: AtomicBool::new(fulltext::is_due(connection)?),
         })
     }
 
-    /// The number of records.
+    /// Returns the counter of records.
     pub(crate) fn records(&self) -> &Arc<AtomicU64> {
         &self.records
     }
 
-    /// The last record that somebody told.
-    pub(crate) fn newest(&self) -> i64 {
-        self.newest.load(Ordering::Relaxed)
+    /// Returns the seq of the newest external record; the mark if there is none after it.
+    pub(crate) fn newest_external(&self) -> i64 {
+        self.newest_external.load(Ordering::Relaxed)
     }
 
-    /// Is there anything that the last finished cycle has not seen, or an index to be made?
+    /// Returns true if there are external records after the mark or if the index needs a rebuild.
     pub(crate) fn has_changes(&self) -> bool {
-        self.newest() > self.mark.load(Ordering::Relaxed) || self.is_index_due.load(Ordering::Relaxed)
+        self.newest_external() > self.mark.load(Ordering::Relaxed) || self.is_index_due.load(Ordering::Relaxed)
     }
 
-    /// The index has come to be so.
+    /// Call after the change of the index's status has committed.
     pub(crate) fn set_index_status(&self, index: IndexStatus) {
         self.is_index_due.store(index == IndexStatus::Due, Ordering::Relaxed);
     }
 
-    /// So many records were committed, of which somebody told this one last.
+    /// Call after a commit: it added `records` records, the last external one at `newest_external`.
     pub(crate) fn record_commit(&self, records: u64, newest_external: Option<i64>) {
         self.records.fetch_add(records, Ordering::Relaxed);
         if let Some(newest) = newest_external {
-            self.newest.fetch_max(newest, Ordering::Relaxed);
+            self.newest_external.fetch_max(newest, Ordering::Relaxed);
         }
     }
 
-    /// Keeps that a cycle has seen what somebody told up to `mark`. It counts from [`ChangeTracker::advance_mark`] on.
+    /// Stores the mark of a completed cycle. After the commit, call [`ChangeTracker::advance_mark`].
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn store_mark(connection: &Connection, mark: i64) -> Result<(), rusqlite::Error> {
-        meta::write(connection, MARK, mark)
+        meta::write(connection, MARK_KEY, mark)
     }
 
-    /// That is committed.
+    /// Call after [`ChangeTracker::store_mark`] has committed.
     pub(crate) fn advance_mark(&self, mark: i64) {
         self.mark.fetch_max(mark, Ordering::Relaxed);
     }

@@ -1,7 +1,6 @@
-//! SQLite's errors → the few kinds that a person can do something about, each with its sentence.
+//! Maps SQLite's error codes to the few kinds that a user can act on, each with its message.
 //!
-//! Every call that touches the database says its failures through here, so that one cause has one
-//! wording wherever it strikes.
+//! Every call that uses the database reports its failures through [`StoreError`], so one cause has one wording.
 
 use std::fmt;
 
@@ -9,24 +8,24 @@ use rusqlite::ErrorCode;
 
 use crate::dispatch::CallError;
 
-/// Why the database did not do what it was asked.
+/// Why an operation on the database failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreError {
-    /// No space is left on the disk.
+    /// The disk is full. `SQLITE_FULL`.
     Full,
-    /// File, folder or disk cannot be written.
+    /// The file, its folder or its disk is read-only. `SQLITE_READONLY`.
     ReadOnly,
-    /// The file's content contradicts itself.
+    /// The file is corrupt. `SQLITE_CORRUPT`, or a value that no release has written.
     Damaged(String),
-    /// The file is no SQLite database.
+    /// The file is no SQLite database. `SQLITE_NOTADB`.
     NotADatabase,
-    /// Another program has the database locked.
+    /// Another program holds the database's lock. `SQLITE_BUSY` or `SQLITE_LOCKED`.
     Busy,
-    /// The time for a question ran out.
+    /// The query ran past its deadline. `SQLITE_INTERRUPT`.
     Interrupted,
-    /// The disk failed, or memory ran out.
+    /// An I/O error, a file that cannot be opened, or no memory left.
     Device(String),
-    /// Anything else; a mistake of this program.
+    /// Anything else: a defect of this program.
     Other(String),
 }
 
@@ -49,8 +48,8 @@ impl From<rusqlite::Error> for StoreError {
 }
 
 impl From<StoreError> for CallError {
-    fn from(fault: StoreError) -> CallError {
-        CallError::failed(fault.to_string())
+    fn from(error: StoreError) -> CallError {
+        CallError::failed(error.to_string())
     }
 }
 
@@ -71,17 +70,17 @@ impl fmt::Display for StoreError {
             StoreError::Damaged(detail) => {
                 write!(
                     f,
-                    "the store is damaged ({detail}): where it is the index alone, iaid doctor --fix makes that anew; else \
-                     stop the daemon, keep the file, and restore a backup"
+                    "the store is damaged ({detail}): if only the full-text index is, iaid doctor --fix rebuilds it; \
+                     otherwise stop the daemon, keep the file and restore a backup"
                 )
             }
-            StoreError::NotADatabase => f.write_str("the store's file is not a database any more: restore a backup"),
+            StoreError::NotADatabase => f.write_str("the store's file is no longer a database: restore a backup"),
             StoreError::Busy => f.write_str(
-                "another program has the store locked: nothing was stored; send it again when that program is done",
+                "another program has the store locked: nothing was stored; send it again when that program has finished",
             ),
-            StoreError::Interrupted => f.write_str("the question took too long: ask for less"),
+            StoreError::Interrupted => f.write_str("query exceeded its deadline; use a smaller limit or a shorter cue"),
             StoreError::Device(detail) => {
-                write!(f, "the store's disk failed ({detail}): nothing was stored; look after the disk, then send it again")
+                write!(f, "the store's disk failed ({detail}): nothing was stored; check the disk, then send it again")
             }
             StoreError::Other(detail) => write!(f, "the store failed: {detail}"),
         }
@@ -96,15 +95,15 @@ mod tests {
     use rusqlite::ffi;
 
     #[test]
-    fn codes_become_kinds_that_say_the_way_out() {
+    fn each_code_has_a_message_that_says_what_to_do() {
         for (code, part) in [
             (ffi::SQLITE_FULL, "free some space"),
             (ffi::SQLITE_READONLY, "make it writable"),
             (ffi::SQLITE_CORRUPT, "restore a backup"),
             (ffi::SQLITE_NOTADB, "restore a backup"),
             (ffi::SQLITE_BUSY, "another program"),
-            (ffi::SQLITE_INTERRUPT, "ask for less"),
-            (ffi::SQLITE_IOERR_FSYNC, "look after the disk"),
+            (ffi::SQLITE_INTERRUPT, "exceeded its deadline"),
+            (ffi::SQLITE_IOERR_FSYNC, "check the disk"),
             (ffi::SQLITE_MISUSE, "the store failed"),
         ] {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);

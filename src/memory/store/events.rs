@@ -1,7 +1,4 @@
-//! Events: what happened to the memory, and `events_query`, which tells those that users may see.
-//!
-//! The newest [`KEPT`] of each kind are kept. A wrong kind or date is a result with an `error`, not an
-//! error, as existing clients expect it.
+//! The event log: what happened to the memory, the newest [`KEPT_COUNT`] events of each kind.
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -10,12 +7,12 @@ use uuid::Uuid;
 use crate::memory::model::time::UnixMicros;
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
-const KEPT: i64 = 4096;
+const KEPT_COUNT: i64 = 4096;
 
-/// Most events between two looks at what is too many.
+/// Events beyond [`KEPT_COUNT`] are removed once every so many insertions.
 const TRIM_EVERY: i64 = 64;
 
-/// How much an event matters.
+/// An event's severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Severity {
     Info,
@@ -23,18 +20,18 @@ pub(crate) enum Severity {
     Critical,
 }
 
-/// Something that happened.
+/// An event.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryEvent<'e> {
     pub(crate) kind: &'static str,
     pub(crate) severity: Severity,
-    /// The project that it is about.
+    /// The project that it concerns.
     pub(crate) domain: Option<&'e str>,
     pub(crate) ts: UnixMicros,
     /// A JSON object.
     pub(crate) data: Value,
     pub(crate) session: &'e str,
-    /// The records that it is about.
+    /// The ids of the records that it concerns.
     pub(crate) sources: &'e [Uuid],
 }
 
@@ -51,7 +48,7 @@ impl Severity {
 /// Stores an event.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn add(connection: &Connection, event: &MemoryEvent<'_>) -> Result<(), rusqlite::Error> {
     let sources: Vec<String> = event.sources.iter().map(Uuid::to_string).collect();
     connection
@@ -75,11 +72,11 @@ pub(crate) fn add(connection: &Connection, event: &MemoryEvent<'_>) -> Result<()
     Ok(())
 }
 
-/// Removes what is too many of a kind.
+/// Removes the oldest events of a kind beyond [`KEPT_COUNT`].
 fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
     let sql = "DELETE FROM event WHERE seq IN (
                    SELECT seq FROM event WHERE kind = ?1 ORDER BY ts DESC, seq DESC LIMIT -1 OFFSET ?2)";
-    connection.prepare_cached(sql)?.execute((kind, KEPT))?;
+    connection.prepare_cached(sql)?.execute((kind, KEPT_COUNT))?;
     Ok(())
 }
 
@@ -108,17 +105,17 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_of_a_kind_go() {
+    fn the_oldest_events_of_a_kind_are_removed() {
         let bench = Bench::new();
         let connection = writing(&bench);
         connection.execute_batch("BEGIN").unwrap();
         add(&connection, &MemoryEvent { kind: "s4_contradiction", ..event(0, 0) }).unwrap();
-        for n in 0..KEPT + 2 * TRIM_EVERY {
+        for n in 0..KEPT_COUNT + 2 * TRIM_EVERY {
             add(&connection, &event(n, n)).unwrap();
         }
         connection.execute_batch("COMMIT").unwrap();
         let count: i64 = bench.row("SELECT count(*) FROM event WHERE kind = 'llm_health' AND ?1", 1);
-        assert!((KEPT..KEPT + TRIM_EVERY).contains(&count), "{count}");
+        assert!((KEPT_COUNT..KEPT_COUNT + TRIM_EVERY).contains(&count), "{count}");
         assert!(bench.row::<i64>("SELECT min(ts) FROM event WHERE kind = 'llm_health' AND ?1", 1) > 0);
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM event WHERE kind = 's4_contradiction' AND ?1", 1), 1);
     }

@@ -1,19 +1,18 @@
-//! The full-text index made anew: where other rules made it (`terms.rs`), or where somebody asks because it
-//! is damaged.
+//! The status of the full-text index, and its replacement by a new one: if other tokenizer rules made it
+//! (`text/tokenizer.rs`), or if a damaged one is to be rebuilt.
 //!
-//! An index that can be read is used on while the new one grows beside it, and is dropped in the transaction
-//! that gives the new one its name; so a reader sees the one or the other, and the store then is as if it
-//! had always been so. One that is damaged is put out of the way first, and grows again where it was: what
-//! is in it already is found meanwhile.
+//! A readable index stays in use while the new one grows beside it ([`RebuildPlace::Beside`]). The transaction that
+//! renames the new one also drops the old one, so a reader sees one of the two. A damaged index is removed first and
+//! the new one grows in its place ([`RebuildPlace::Same`]); a recall meanwhile finds what is in it already.
 //!
-//! Records are taken in their order, and where that has come to is kept in the transaction of what was
-//! indexed. Beside the old index it runs until there is no further record, so what is told meanwhile goes
-//! to the old one and is reached in its turn: no record has to be written twice, and no writer has to know.
+//! Records are indexed in order of seq, and the cursor is stored in the transaction of what was indexed. Beside the old
+//! index the rebuild runs until no record is left: records captured meanwhile go to the old index and are reached in
+//! their turn, so no record is indexed twice and the writer needs no special case.
 //!
-//! A damaged one is not dropped, since SQLite reads what it drops: the schema forgets it, and the file is
-//! written anew without its pages ([`replace`]).
+//! SQLite cannot drop a damaged index, since it reads what it drops. Instead its tables are deleted from the schema and
+//! the file is rewritten without their pages ([`replace`]).
 //!
-//! Nothing here decides when: `course.rs` and `moving/mend.rs` do.
+//! The records themselves are indexed by `consolidation/reindex.rs`, one chunk at a time.
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
@@ -22,76 +21,77 @@ use crate::memory::store::error::StoreError;
 use crate::memory::store::{meta, records};
 use crate::memory::text::tokenizer;
 
-/// The last record that the index in the making has; there is none where nothing is being made.
+/// Meta key: the last record in the growing index. Absent if none grows.
 pub(crate) const REBUILD_CURSOR: &str = "step_reindex";
 
-/// The rules that made the index in use.
+/// Meta key: the version of the tokenizer rules that made the index in use.
 pub(crate) const RULES: &str = "terms_version";
 
-/// Those of the index in the making.
+/// Meta key: the version of the tokenizer rules of the growing index.
 pub(crate) const REBUILD_RULES: &str = "reindex_rules";
 
-/// Of an index that grows in its place: the last record that does not come to it by itself.
+/// Meta key, if the index grows in place: the last record that the rebuild has to index; newer ones are indexed as they
+/// are stored.
 pub(crate) const REBUILD_UNTIL: &str = "reindex_until";
 
-/// The index in use.
+/// The table of the index in use.
 pub(crate) const TABLE: &str = "term_index";
 
-/// The one that grows beside it.
+/// The table of the index that grows beside it.
 pub(crate) const NEW_TABLE: &str = "term_index_beside";
 
-/// How the index is.
+/// Whether the index needs a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IndexStatus {
-    /// Made by the present rules.
+    /// Made by the present tokenizer rules.
     Current,
-    /// To be made anew, or being made.
+    /// It needs a rebuild, or one is under way.
     Due,
 }
 
-/// Where an index is made.
+/// Where the new index grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RebuildPlace {
-    /// Beside the one in use.
+    /// Beside the index in use.
     Beside,
-    /// Where the one in use was.
+    /// In place of the index in use.
     Same,
 }
 
-/// How far it is.
+/// The state of a rebuild.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RebuildState {
-    /// There is nothing to do.
+    /// None is needed.
     Current,
-    /// It has not begun.
+    /// It is needed and has not begun.
     Due(RebuildPlace),
-    /// It is being made.
+    /// It is under way.
     Growing(GrowingIndex),
 }
 
-/// An index being made.
+/// A growing index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GrowingIndex {
     pub(crate) place: RebuildPlace,
-    /// The last record that it has.
+    /// The last record in it.
     pub(crate) cursor: i64,
-    /// The last record that it is to have so; the newer ones come to it by themselves.
+    /// The last record that the rebuild has to index.
     pub(crate) until: i64,
 }
 
-/// Is the index to be made anew, or being made?
+/// Returns true if the index needs a rebuild or one is under way.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn is_due(connection: &Connection) -> Result<bool, rusqlite::Error> {
     Ok(RebuildState::read(connection)? != RebuildState::Current)
 }
 
 impl RebuildState {
-    /// How it is now.
+    /// Reads the state from the store.
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn read(connection: &Connection) -> Result<RebuildState, rusqlite::Error> {
         let (cursor, until): (Option<i64>, Option<i64>) =
             (meta::read(connection, REBUILD_CURSOR)?, meta::read(connection, REBUILD_UNTIL)?);
@@ -99,7 +99,7 @@ impl RebuildState {
             (meta::read(connection, RULES)?, meta::read(connection, REBUILD_RULES)?);
         let place = if until.is_some() { RebuildPlace::Same } else { RebuildPlace::Beside };
         Ok(match cursor {
-            // A release with other rules may have begun it.
+            // Otherwise a release with other rules began it.
             Some(cursor) if then == Some(tokenizer::VERSION) => {
                 RebuildState::Growing(GrowingIndex { place, cursor, until: until.unwrap_or(i64::MAX) })
             }
@@ -109,20 +109,24 @@ impl RebuildState {
         })
     }
 
-    /// Is a record to be found in the index in use by the present rules' terms?
+    /// Returns true if the index in use must have the record under the terms of the present rules.
     pub(crate) fn covers(self, seq: i64) -> bool {
         match self {
             RebuildState::Current => true,
             RebuildState::Growing(GrowingIndex { place: RebuildPlace::Same, cursor, until }) => {
                 seq <= cursor || seq > until
             }
-            // Other rules made the one in use, or somebody asked because it is not to be trusted.
+            // Other rules made the index in use, or the rebuild was requested because it may be damaged.
             RebuildState::Growing(_) | RebuildState::Due(_) => false,
         }
     }
 }
 
-/// Makes the empty index. Those from `unindexed` on come to the one in use by themselves.
+/// Creates the empty index. `unindexed` is the first record of the present transaction, if it has any: that record and
+/// later ones are indexed at the commit.
+///
+/// # Errors
+/// Any SQLite error.
 pub(crate) fn begin_rebuild(
     connection: &Connection,
     place: RebuildPlace,
@@ -146,18 +150,18 @@ pub(crate) fn begin_rebuild(
     Ok(GrowingIndex { place, cursor: 0, until })
 }
 
-/// Puts an empty index, which is then to grow, in the place of one that cannot even be dropped, and writes the
-/// file anew without the old one's pages. Outside of any transaction: others' writes wait until it is over, and the
-/// disk needs room for the file once more.
+/// Replaces an index that cannot be dropped by an empty one, which the rebuild then fills, and rewrites the file without
+/// the old one's pages. Call it outside of any transaction; other writes wait until it returns, and the disk needs free
+/// space for a second copy of the file.
 ///
 /// # Errors
-/// See [`StoreError`]. Where the file could not be written anew the pages stay in it, and nobody uses them.
+/// See [`StoreError`]. If the rewrite failed, the new index is in use and the old pages stay in the file, unused.
 pub(crate) fn replace(connection: &Connection) -> Result<(), StoreError> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     let replaced = forget_and_begin(connection);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     replaced?;
-    // A copy of the whole store is no matter for memory.
+    // The temporary copy of the whole store must not be held in memory.
     connection.pragma_update(None, "temp_store", "file")?;
     let written = connection.execute_batch("VACUUM");
     connection.pragma_update(None, "temp_store", "memory")?;
@@ -168,14 +172,14 @@ fn forget_and_begin(connection: &Connection) -> Result<(), StoreError> {
     let transaction = connection.unchecked_transaction()?;
     connection.pragma_update(None, "writable_schema", true)?;
     let forgotten = connection.execute("DELETE FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'", []);
-    // Also where that failed.
+    // Even if the deletion failed.
     connection.execute_batch("PRAGMA writable_schema = RESET")?;
     forgotten?;
     begin_rebuild(connection, RebuildPlace::Same, None)?;
     Ok(transaction.commit()?)
 }
 
-/// What makes an index of this name: that of the schema.
+/// Returns the statement that creates an index of this name, taken from the schema.
 fn definition(table: &str) -> String {
     let schema = include_str!("schema/v1.sql");
     let made = schema.split_once("CREATE VIRTUAL TABLE term_index ").map_or("", |(_, rest)| rest);
@@ -183,10 +187,10 @@ fn definition(table: &str) -> String {
     format!("CREATE VIRTUAL TABLE {table} {made}")
 }
 
-/// The newest records with a term up to the one at `last`, `most` at most.
+/// Returns up to `most` records that contain `term` and have a seq up to `last`, the newest first.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn newest_with_term(
     connection: &Connection,
     term: &str,

@@ -11,7 +11,7 @@ use crate::memory::store::records::{project_number, session_number};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
-/// What a record is made of.
+/// The fields of a record that the caller gives.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) text: String,
@@ -21,11 +21,12 @@ pub(crate) struct Draft {
     pub(crate) session: String,
     pub(crate) project: String,
     pub(crate) ts: UnixMicros,
-    /// Which piece, of how many.
+    /// The number of this part, from 1, and the number of parts.
     pub(crate) part: Option<(i64, i64)>,
 }
 
-/// A record that is not stored yet.
+/// A record that is ready to be inserted, with the fingerprint of its draft. Each of the insert methods is called at
+/// most once: it moves the index terms out.
 #[derive(Debug)]
 pub(crate) struct NewRecord {
     pub(crate) draft: Draft,
@@ -34,71 +35,61 @@ pub(crate) struct NewRecord {
     cue_terms: String,
 }
 
-/// Where the words of a new record are.
+/// The result of [`NewRecord::insert_once`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InsertOutcome {
-    /// Stored now.
-    New {
-        /// Its place in the store.
-        seq: i64,
-        /// Its id.
-        id: Uuid,
-    },
-    /// In a record that holds.
-    Known {
-        /// Its place in the store.
-        seq: i64,
-        /// Its id.
-        id: Uuid,
-    },
+    /// It was stored.
+    New { seq: i64, id: Uuid },
+    /// A valid record has the same session, role and text already.
+    Known { seq: i64, id: Uuid },
 }
 
-/// What a record brings along that is moved in, and what a new one gets.
+/// The fields of a record that an import gives and that a capture makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ImportedIdentity {
-    /// Its id.
+    /// The record's id.
     pub(crate) id: Uuid,
-    /// When it ceased to hold.
+    /// The end of its validity, if it is over.
     pub(crate) valid_to: Option<UnixMicros>,
 }
 
 impl NewRecord {
-    /// Makes fingerprint and terms.
+    /// Computes the fingerprint and the index terms.
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
         NewRecord { draft, hash, text_terms, cue_terms }
     }
 
-    /// What it holds in memory, in bytes, roughly.
+    /// Returns its approximate size in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let Draft { text, cue, .. } = &self.draft;
         size_of::<NewRecord>() + text.len() + cue.len() + self.text_terms.len() + self.cue_terms.len()
     }
 
-    /// Stores it, unless the same words of the same speaker in the same session hold already. Once.
+    /// Inserts the record unless a valid one has the same session, role and text.
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn insert_once(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<InsertOutcome, rusqlite::Error> {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
-        match self.same_words(transaction.connection, session)? {
+        match self.find_same_text(transaction.connection, session)? {
             SameText::Same { seq, id } => Ok(InsertOutcome::Known { seq, id }),
-            SameText::Twins(twin) => {
+            SameText::Different(twin) => {
                 let id = Uuid::now_v7();
-                let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
+                let seq = self.insert(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
                 Ok(InsertOutcome::New { seq, id })
             }
         }
     }
 
-    /// Stores it, whatever is there already. Once.
+    /// Inserts the record even if a valid one has the same session, role and text.
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn insert_again(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
@@ -106,36 +97,36 @@ impl NewRecord {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
         let twin = self.free_twin(transaction.connection)?;
         let id = Uuid::now_v7();
-        let seq = self.place(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
+        let seq = self.insert(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
         Ok((seq, id))
     }
 
-    /// Stores it under an id that is free and with an end of its own, whatever is there already. A `twin`
-    /// that is free is kept, too. Once.
+    /// Inserts the record with the given identity, whose id must be free, even if a valid record has the same session,
+    /// role and text. Uses `twin` unless a valid record with this fingerprint has that number.
     ///
     /// # Errors
-    /// The database's.
+    /// Any SQLite error.
     pub(crate) fn insert_as(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
-        own: ImportedIdentity,
+        identity: ImportedIdentity,
         twin: i64,
     ) -> Result<i64, rusqlite::Error> {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
         let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
         let is_taken =
-            own.valid_to.is_none() && transaction.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
+            identity.valid_to.is_none() && transaction.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
         let twin = if is_taken { self.free_twin(transaction.connection)? } else { twin };
-        self.place(transaction, session, twin, own)
+        self.insert(transaction, session, twin, identity)
     }
 
-    /// Do the same words of the same speaker in the same session hold already?
+    /// Returns true if a valid record has the same session, role and text.
     ///
     /// # Errors
-    /// The database's.
-    pub(crate) fn holds_already(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+    /// Any SQLite error.
+    pub(crate) fn is_stored(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
         let session = session_number_or_new(connection, &self.draft.session)?;
-        Ok(matches!(self.same_words(connection, session)?, SameText::Same { .. }))
+        Ok(matches!(self.find_same_text(connection, session)?, SameText::Same { .. }))
     }
 
     fn free_twin(&self, connection: &Connection) -> Result<i64, rusqlite::Error> {
@@ -143,7 +134,7 @@ impl NewRecord {
         connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
     }
 
-    fn same_words(&self, connection: &Connection, session: i64) -> Result<SameText, rusqlite::Error> {
+    fn find_same_text(&self, connection: &Connection, session: i64) -> Result<SameText, rusqlite::Error> {
         let mut find = connection.prepare_cached(
             "SELECT seq, id, twin, session, role, text FROM record
              WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
@@ -159,10 +150,10 @@ impl NewRecord {
             }
             twin = row.get::<_, i64>(2)? + 1;
         }
-        Ok(SameText::Twins(twin))
+        Ok(SameText::Different(twin))
     }
 
-    fn place(
+    fn insert(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
         session: i64,
@@ -199,10 +190,10 @@ impl NewRecord {
 }
 
 enum SameText {
-    /// The record that holds these words.
+    /// The valid record with the same session, role and text.
     Same { seq: i64, id: Uuid },
-    /// The number that tells the new record from those with its fingerprint and other words.
-    Twins(i64),
+    /// No record has the same text. The number distinguishes the new record from valid ones with its fingerprint.
+    Different(i64),
 }
 
 fn session_number_or_new(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
@@ -231,7 +222,7 @@ mod tests {
     use crate::memory::test_support::Bench;
 
     #[test]
-    fn other_words_with_the_same_fingerprint_are_stored_too() {
+    fn another_text_with_the_same_fingerprint_is_stored() {
         let folder = tempfile::tempdir().unwrap();
         let opened = open::open(folder.path()).unwrap();
         let store_one = |text: &str, session: &str| {
@@ -250,7 +241,7 @@ mod tests {
         for (text, placed) in texts.iter().zip(first) {
             assert_eq!(store_one(text, "a"), known(placed), "{text}");
         }
-        // With the first one gone the others are still found, and it is new when it comes back.
+        // Once the first one is no longer valid, the others are still found, and its text counts as new.
         opened.connection.execute("UPDATE record SET valid_to = 5 WHERE twin = 0", []).unwrap();
         assert_eq!(store_one(texts[2], "a"), known(first[2]));
         assert!(is_new(&store_one(texts[0], "a")));
@@ -258,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inserted_again_stands_beside_what_is_there() {
+    fn insert_again_stores_a_duplicate() {
         let folder = tempfile::tempdir().unwrap();
         let opened = open::open(folder.path()).unwrap();
         let mut transaction = WriteTransaction::of(&opened.connection);

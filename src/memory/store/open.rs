@@ -1,11 +1,12 @@
-//! The store's file: found or made, checked, brought to the present version, and connections to it.
+//! Opens the store: creates or checks the database file, migrates it to the present version, and makes connections to
+//! it.
 //!
-//! It opens; what is written and read is others' business. Nothing that it finds wrong is repaired,
-//! renamed or overwritten: the start fails with a sentence, and the file is as it was.
+//! It never repairs, renames or overwrites a file that is wrong: opening fails with a message and the file is
+//! unchanged.
 //!
-//! Memory is small by choice. Page caches are 256 KiB a connection (the upper levels of every tree,
-//! while leaves come from the system's page cache at a microsecond each), and `mmap_size` is 0,
-//! since each mapped page that was touched would count as the daemon's own.
+//! Memory use is kept small. The page cache of a connection is 256 KiB, enough for the upper levels of every tree;
+//! leaf pages come from the system's page cache at about 1 µs each. `mmap_size` is 0, since every mapped page that is
+//! touched would count as resident memory of the daemon.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -21,50 +22,48 @@ use crate::memory::store::open_error::OpenError;
 use crate::memory::text::tokenizer;
 use crate::sys::lock::{FileLock, LockError};
 
-/// The database's name in the store's folder.
+/// The name of the database file in the store's folder.
 pub(crate) const FILE_NAME: &str = "memory.db";
 
-/// The lock's name in the store's folder.
+/// The name of the lock file in the store's folder.
 const LOCK_NAME: &str = ".lock";
 
-/// "iaid" in the header's application id.
+/// The application id in the database header: "iaid".
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"iaid");
 
-/// Step n leads from version n to n + 1. Never changed once released, only added to.
+/// Step n migrates version n to n + 1. A released step is never changed; new ones are appended.
 const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 
-/// How long a connection waits for another program's lock (a backup, a shell).
+/// How long a connection waits for the lock of another program, such as a backup or a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A WAL that a large transaction has grown is cut back to this at the next checkpoint: SQLite's
-/// own 1000 pages.
+/// The next checkpoint truncates a larger WAL to this size: 1000 pages, as SQLite's own autocheckpoint.
 const WAL_BYTES: i64 = 4 << 20;
 
-/// An open store: its lock and the one connection that writes.
+/// An open store: its lock and its one writing connection.
 #[derive(Debug)]
 pub(crate) struct OpenedStore {
     /// The database file.
     pub(crate) path: PathBuf,
-    /// For the writer alone.
+    /// The writer's connection.
     pub(crate) connection: Connection,
-    /// Held as long as the store is used.
+    /// Held while the store is in use.
     pub(crate) lock: FileLock,
 }
 
-/// What a connection is for.
+/// What a connection is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// It writes, alone.
+    /// Reading and writing, by the writer only.
     Write,
-    /// It refuses to write.
+    /// Reading; writes fail.
     Read,
 }
 
-/// Opens the store in `folder`, which is made (0700) if it is missing.
+/// Opens the store in `folder`. Creates the folder, with mode 0700, if it is missing.
 ///
 /// # Errors
-/// See [`OpenError`]; nothing was changed then, but for a folder, a lock file and an empty database
-/// made new.
+/// See [`OpenError`]. Existing files are unchanged; a new folder, lock file and empty database may remain.
 pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     make_folder(folder)?;
     let lock = FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
@@ -78,13 +77,16 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     prepare_file(&path)?;
     let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
-    bring_up_to_date(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
+    migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, lock })
 }
 
-/// A connection to the database at `path`, which exists.
+/// Returns a connection to the existing database at `path`.
+///
+/// # Errors
+/// [`StoreError::ReadOnly`] if the file cannot be written and `purpose` is [`Access::Write`]; otherwise as SQLite.
 pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreError> {
-    // Each connection stays with one thread at a time: no mutex of SQLite's own.
+    // A connection is used by one thread at a time, so SQLite needs no mutex.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -93,7 +95,7 @@ pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreE
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
-    // A plan that may depend on what is bound (any LIMIT) would be made anew each time something is.
+    // Otherwise a statement whose plan may depend on a bound value (any LIMIT) is planned again for each value.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "cache_size", -256)?;
@@ -103,7 +105,7 @@ pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreE
         Access::Read => connection.pragma_update(None, "query_only", true)?,
         Access::Write => {
             connection.pragma_update(None, "synchronous", "full")?;
-            // macOS: fsync alone leaves the data in the disk's own cache.
+            // On macOS, fsync leaves the data in the disk's write cache.
             connection.pragma_update(None, "fullfsync", true)?;
             connection.pragma_update(None, "checkpoint_fullfsync", true)?;
             connection.pragma_update(None, "foreign_keys", true)?;
@@ -122,7 +124,7 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
     }
     let made = DirBuilder::new().mode(0o700).create(folder);
     match made {
-        // The umask may have taken even the owner's bits away.
+        // The umask may have removed even the owner's bits.
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o700)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
@@ -131,8 +133,8 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
     .map_err(|error| OpenError::from_io(folder, &error))
 }
 
-/// Makes an empty file where there is none, looks at the one that is there before SQLite does, and
-/// closes both to others.
+/// Creates an empty file if there is none, otherwise checks the header of the existing one before SQLite reads it. Sets
+/// the mode of all files of the database to 0600.
 fn prepare_file(path: &Path) -> Result<(), OpenError> {
     let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
@@ -140,23 +142,24 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
         PathBuf::from(name)
     });
     if let Some(link) = files.iter().find(|file| file.is_symlink()) {
-        let detail = "it is a symbolic link, and none is followed in the store's folder; move the file itself there, or \
-                      make the whole folder a link";
+        let detail = "symbolic links in the store's folder are not followed; move the file itself there, or make the \
+                      whole folder a link";
         return Err(OpenError::Failed { path: link.clone(), detail: detail.into() });
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => sync_parent(path).map_err(|error| OpenError::from_io(path, &error))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => look_at_header(path)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_header(path)?,
         Err(error) => return Err(OpenError::from_io(path, &error)),
     }
     for file in &files {
-        close_to_others(file).map_err(|error| OpenError::from_io(path, &error))?;
+        restrict_mode(file).map_err(|error| OpenError::from_io(path, &error))?;
     }
     Ok(())
 }
 
-/// SQLite gives its WAL and shared memory the database's own mode, past any umask.
-fn close_to_others(path: &Path) -> io::Result<()> {
+/// Sets the mode 0600. SQLite creates the WAL and shared memory files with the mode of the database file, whatever the
+/// umask.
+fn restrict_mode(path: &Path) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(found) if found.permissions().mode() & 0o777 == 0o600 => Ok(()),
         Ok(_) => fs::set_permissions(path, Permissions::from_mode(0o600)),
@@ -165,18 +168,18 @@ fn close_to_others(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Refuses what is no SQLite database, is another program's, or is cut short. The offsets are those
-/// of <https://sqlite.org/fileformat2.html#the_database_header>.
-fn look_at_header(path: &Path) -> Result<(), OpenError> {
+/// Checks that the file is empty or a database of this program, and complete. Header offsets are those of
+/// <https://sqlite.org/fileformat2.html#the_database_header>.
+fn check_header(path: &Path) -> Result<(), OpenError> {
     let io_error = |error: io::Error| OpenError::from_io(path, &error);
     let mut file = File::open(path).map_err(io_error)?;
     let found = file.metadata().map_err(io_error)?;
     if !found.is_file() {
-        return Err(OpenError::Failed { path: path.to_owned(), detail: "it is no plain file".into() });
+        return Err(OpenError::Failed { path: path.to_owned(), detail: "not a regular file".into() });
     }
     let mut header = Vec::with_capacity(100);
     (&mut file).take(100).read_to_end(&mut header).map_err(io_error)?;
-    // An empty file is a database that was never written to.
+    // An empty file is a new database.
     if header.is_empty() {
         return Ok(());
     }
@@ -195,9 +198,9 @@ fn look_at_header(path: &Path) -> Result<(), OpenError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let has_wal = fs::metadata(Path::new(&wal)).is_ok_and(|wal| wal.len() > 0);
-    // The count holds where both counters agree; pages that are missing may still be in the WAL.
+    // The page count is valid if both counters agree. Missing pages may be in the WAL.
     if number(24) == number(92) && wanted > found.len() && !has_wal {
-        let detail = format!("it is cut short: {} of {wanted} bytes are there", found.len());
+        let detail = format!("truncated to {} of {wanted} bytes", found.len());
         return Err(OpenError::Damaged { path: path.to_owned(), detail });
     }
     Ok(())
@@ -221,10 +224,11 @@ fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError>
     Ok(())
 }
 
-fn bring_up_to_date(connection: &Connection) -> Result<(), StoreError> {
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
-        let detail = format!("the disk takes no write-ahead log (journal mode {mode}); use a local disk");
+        let detail =
+            format!("the file system does not support a write-ahead log (journal mode {mode}); use a local disk");
         return Err(StoreError::Other(detail));
     }
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_store_is_closed_to_others_and_durable() {
+    fn a_new_store_is_private_and_durable() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("a/b");
         let store = open(&folder).unwrap();
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn loose_files_of_an_old_store_are_closed_again() {
+    fn an_open_restricts_the_modes_of_existing_files() {
         let folder = tempfile::tempdir().unwrap();
         let path = open(folder.path()).unwrap().path;
         fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
@@ -317,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_start_says_who_has_the_store() {
+    fn a_second_open_names_the_process_that_holds_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let first = open(folder.path()).unwrap();
         let found = error(folder.path());
@@ -328,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_of_an_earlier_version_is_brought_up_to_date() {
+    fn a_store_of_an_earlier_version_is_migrated() {
         for version in 1..MIGRATIONS.len() {
             let folder = tempfile::tempdir().unwrap();
             let earlier = Connection::open(folder.path().join(FILE_NAME)).unwrap();
@@ -345,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_our_present_store_is_refused_and_left_alone() {
+    fn files_that_are_no_present_store_are_refused_and_unchanged() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(FILE_NAME);
         drop(open(folder.path()).unwrap());
@@ -370,7 +374,7 @@ mod tests {
                 ours[..whole - 4096].to_vec(),
                 OpenError::Damaged {
                     path: path.clone(),
-                    detail: format!("it is cut short: {} of {whole} bytes are there", whole - 4096),
+                    detail: format!("truncated to {} of {whole} bytes", whole - 4096),
                 },
             ),
         ] {
@@ -380,7 +384,7 @@ mod tests {
             assert!(found.to_string().contains("left alone"), "{found}");
             assert_eq!(fs::read(&path).unwrap(), bytes, "{want}");
         }
-        // The tree of page 1 itself.
+        // The root page of the schema.
         fs::write(&path, patched(100, &[0xFF; 16])).unwrap();
         assert!(matches!(error(folder.path()), OpenError::Damaged { .. }));
         assert_eq!(fs::read(&path).unwrap(), patched(100, &[0xFF; 16]));
@@ -402,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_that_died_early_is_begun_again() {
+    fn an_interrupted_first_open_can_be_repeated() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE_NAME), "").unwrap();
         drop(open(folder.path()).unwrap());
@@ -414,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_cannot_be_used_are_named() {
+    fn errors_name_the_unusable_folder() {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         fs::write(&file, "x").unwrap();
@@ -482,7 +486,7 @@ mod tests {
         };
         let before = all(&store.connection);
         assert_eq!(before.len(), 3);
-        // A shell that somebody opens the file with has its own settings.
+        // A shell has settings of its own.
         for recursive in [true, false] {
             store.connection.pragma_update(None, "recursive_triggers", recursive).unwrap();
             for sql in &statements {

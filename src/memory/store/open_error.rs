@@ -1,29 +1,29 @@
-//! Why a store does not open, with the sentence for each cause.
+//! Why a store cannot be opened, with a message for each cause.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use crate::memory::store::error::StoreError;
 
-/// Why a store does not open. The sentence says what to do; whatever is there is left as it was.
+/// Why a store cannot be opened. The message says what to do. Existing files are unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The folder cannot be made or used.
+    /// The folder cannot be created or used.
     Folder {
         /// The store's folder.
         path: PathBuf,
-        /// The system's words.
+        /// The system's message.
         detail: String,
     },
     /// Another process has the store open.
     Locked {
         /// The lock file.
         path: PathBuf,
-        /// Its holder, where that is known.
+        /// The process that holds the lock, if known.
         pid: Option<u32>,
     },
-    /// The file is no database.
+    /// The file is no SQLite database.
     NotADatabase {
         /// The file.
         path: PathBuf,
@@ -37,19 +37,19 @@ pub enum OpenError {
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The file's version.
         found: i64,
         /// The newest version that this release knows.
         known: i64,
     },
-    /// The file contradicts itself.
+    /// The file is corrupt.
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         detail: String,
     },
-    /// The file, its folder or its disk cannot be written.
+    /// The file, its folder or its disk is read-only.
     ReadOnly {
         /// The file or folder.
         path: PathBuf,

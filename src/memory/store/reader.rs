@@ -1,6 +1,6 @@
-//! A worker's own connection for reading, and the alarm that ends a question that takes too long.
+//! A worker's read-only connection, its snapshots, and a deadline for their queries.
 //!
-//! What its caller keeps: it stays on one thread, as the connection inside it does.
+//! Caller's contract: a reader is used by one thread at a time, as the connection inside it is.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,21 +12,21 @@ use rusqlite::{Connection, Transaction};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, Access};
 
-/// Steps of SQLite's machine between two looks at the clock: some 50 microseconds.
-const STEPS: i32 = 1000;
+/// Virtual machine instructions of SQLite between two checks of the deadline: about 50 µs.
+const DEADLINE_CHECK_INSTRUCTIONS: i32 = 1000;
 
-/// A connection that reads.
+/// A read-only connection.
 #[derive(Debug)]
 pub(crate) struct Reader {
     connection: Connection,
-    alarm: Arc<QueryDeadline>,
+    query_deadline: Arc<QueryDeadline>,
 }
 
-/// When running statements are to end, in microseconds after `start`; `u64::MAX` is never.
+/// The time at which running statements are interrupted: `at_us` microseconds after `start`; `u64::MAX` is never.
 #[derive(Debug)]
 struct QueryDeadline {
     start: Instant,
-    at: AtomicU64,
+    at_us: AtomicU64,
 }
 
 impl Reader {
@@ -36,55 +36,56 @@ impl Reader {
     /// See [`StoreError`].
     pub(crate) fn open(path: &Path) -> Result<Reader, StoreError> {
         let mut connection = open::connect(path, Access::Read)?;
-        let alarm = Arc::new(QueryDeadline { start: Instant::now(), at: AtomicU64::new(u64::MAX) });
-        let watched = alarm.clone();
-        connection.progress_handler(STEPS, Some(move || watched.rings()))?;
-        Ok(Reader { connection, alarm })
+        let query_deadline = Arc::new(QueryDeadline { start: Instant::now(), at_us: AtomicU64::new(u64::MAX) });
+        let watched = query_deadline.clone();
+        connection.progress_handler(DEADLINE_CHECK_INSTRUCTIONS, Some(move || watched.has_passed()))?;
+        Ok(Reader { connection, query_deadline })
     }
 
-    /// The present state of the store, the same for all statements until it is dropped.
+    /// Returns a snapshot of the present state of the store.
     ///
     /// # Errors
     /// See [`StoreError`].
     pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
-        Ok(Snapshot { transaction: self.connection.unchecked_transaction()?, alarm: &self.alarm })
+        Ok(Snapshot { transaction: self.connection.unchecked_transaction()?, query_deadline: &self.query_deadline })
     }
 }
 
-/// One state of the store.
+/// A read transaction: all its statements see the same state of the store.
 #[derive(Debug)]
 pub(crate) struct Snapshot<'r> {
     transaction: Transaction<'r>,
-    alarm: &'r QueryDeadline,
+    query_deadline: &'r QueryDeadline,
 }
 
 impl Snapshot<'_> {
-    /// What statements are prepared on.
+    /// Returns the connection to prepare statements on.
     pub(crate) fn connection(&self) -> &Connection {
         &self.transaction
     }
 
-    /// Runs `work`; statements in it end with [`StoreError::Interrupted`] once `deadline` has passed.
+    /// Runs `work`. Statements in it fail with [`StoreError::Interrupted`] once `deadline` has passed.
     pub(crate) fn until<T>(&self, deadline: Instant, work: impl FnOnce(&Connection) -> T) -> T {
-        let at = deadline.saturating_duration_since(self.alarm.start).as_micros();
-        self.alarm.at.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
-        let _off = Off(self.alarm);
+        let at = deadline.saturating_duration_since(self.query_deadline.start).as_micros();
+        self.query_deadline.at_us.store(u64::try_from(at).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let _clear = ClearOnDrop(self.query_deadline);
         work(&self.transaction)
     }
 }
 
 impl QueryDeadline {
-    fn rings(&self) -> bool {
-        let at = self.at.load(Ordering::Relaxed);
+    fn has_passed(&self) -> bool {
+        let at = self.at_us.load(Ordering::Relaxed);
         at != u64::MAX && self.start.elapsed().as_micros() >= u128::from(at)
     }
 }
 
-struct Off<'a>(&'a QueryDeadline);
+/// Clears the deadline when dropped.
+struct ClearOnDrop<'a>(&'a QueryDeadline);
 
-impl Drop for Off<'_> {
+impl Drop for ClearOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.at.store(u64::MAX, Ordering::Relaxed);
+        self.0.at_us.store(u64::MAX, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +95,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_question_ends_at_its_deadline_and_the_next_one_runs() {
+    fn a_query_is_interrupted_at_its_deadline_and_the_next_one_runs() {
         let folder = tempfile::tempdir().unwrap();
         let store = open::open(folder.path()).unwrap();
         let reader = Reader::open(&store.path).unwrap();

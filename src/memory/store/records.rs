@@ -8,7 +8,7 @@ use crate::dispatch::CallError;
 /// Returns the number of a session's name; `None` if the store does not know the name.
 ///
 /// # Errors
-/// Any error of SQLite.
+/// Any SQLite error.
 pub(crate) fn session_number(connection: &Connection, name: &str) -> Result<Option<i64>, rusqlite::Error> {
     find_number(connection, "SELECT number FROM session WHERE name = ?1", name)
 }
@@ -16,7 +16,7 @@ pub(crate) fn session_number(connection: &Connection, name: &str) -> Result<Opti
 /// Returns the number of a project's name; `None` if the store does not know the name.
 ///
 /// # Errors
-/// Any error of SQLite.
+/// Any SQLite error.
 pub(crate) fn project_number(connection: &Connection, name: &str) -> Result<Option<i64>, rusqlite::Error> {
     find_number(connection, "SELECT number FROM project WHERE name = ?1", name)
 }
@@ -29,7 +29,7 @@ fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<
 /// deleted, so this is their number, too.
 ///
 /// # Errors
-/// Any error of SQLite.
+/// Any SQLite error.
 pub(crate) fn last_seq(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?.query_row([], |row| row.get(0))
 }
@@ -37,7 +37,7 @@ pub(crate) fn last_seq(connection: &Connection) -> Result<i64, rusqlite::Error> 
 /// Returns the text of a record.
 ///
 /// # Errors
-/// [`rusqlite::Error::QueryReturnedNoRows`] if there is no such record, or any error of SQLite.
+/// [`rusqlite::Error::QueryReturnedNoRows`] if there is no such record, or any SQLite error.
 pub(crate) fn text_of(connection: &Connection, seq: i64) -> Result<String, rusqlite::Error> {
     connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?.query_row([seq], |row| row.get(0))
 }
@@ -63,7 +63,7 @@ impl Side {
 /// Returns the seq of the record of this session that comes just before or after `seq`, if there is one.
 ///
 /// # Errors
-/// Any error of SQLite.
+/// Any SQLite error.
 pub(crate) fn neighbor_in_session(
     connection: &Connection,
     session: i64,
@@ -77,20 +77,20 @@ pub(crate) fn neighbor_in_session(
     connection.prepare_cached(sql)?.query_row((session, seq), |row| row.get(0))
 }
 
-/// The place of the record with this id.
+/// Returns the seq of the record with this id.
 ///
 /// # Errors
-/// -32602 that names the id where no record has it; the database's.
+/// -32602 that names param `name` and the id if no record has the id; -32001 for any SQLite error.
 pub(crate) fn seq_of(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
     let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
     let seq = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
-    seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: there is none with {id}")))
+    seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: no record has the id {id}")))
 }
 
-/// The id of the record at this place.
+/// Returns the id of the record with this seq.
 ///
 /// # Errors
-/// The database's; also where there is no record at this place.
+/// [`rusqlite::Error::QueryReturnedNoRows`] if there is no such record, or any SQLite error.
 pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
     let mut find = connection.prepare_cached("SELECT id FROM record WHERE seq = ?1")?;
     find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)

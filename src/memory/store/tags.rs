@@ -1,41 +1,41 @@
-//! Tags: what of a record is structural, beside its text.
+//! Table `tag`: a record's structural properties beside its text.
 
 use rusqlite::Connection;
 
 /// A record that replaced another one.
 pub(crate) const CONTRADICT: &str = "contradict";
 
-/// A record that says who the user is.
+/// A record that describes the user's identity.
 pub(crate) const IDENTITY: &str = "identity";
 
-/// A record that each session starts with.
+/// A record that is part of every session briefing.
 pub(crate) const PINNED: &str = "pinned";
 
 /// A record that consolidation made of a recurring pattern.
 pub(crate) const PATTERN: &str = "pattern";
 
-/// Gives a record a tag; it may have it already.
+/// Adds a tag to a record; does nothing if the record has it.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn add(connection: &Connection, seq: i64, name: &str) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
     connection.prepare_cached(sql)?.execute((seq, name))?;
     Ok(())
 }
 
-/// Has a record this tag?
+/// Returns true if the record has the tag.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool, rusqlite::Error> {
     connection.prepare_cached("SELECT 1 FROM tag WHERE name = ?2 AND record = ?1")?.exists((seq, name))
 }
 
-/// The newest records with this tag, `most` at most, the newest first.
+/// Returns up to `most` records with the tag, the newest first.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn newest_with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT record FROM tag WHERE name = ?1 ORDER BY record DESC LIMIT ?2";
     connection.prepare_cached(sql)?.query_map((name, most as i64), |row| row.get(0))?.collect()

@@ -189,7 +189,7 @@ fn take_record(mut record: ImportedRecord, transaction: &mut WriteTransaction<'_
     };
     // A twin says that these words are to stand beside themselves.
     let may_stand_alone = record.valid_to.is_none() && record.twin == 0;
-    if may_stand_alone && record.new.holds_already(transaction.connection)? {
+    if may_stand_alone && record.new.is_stored(transaction.connection)? {
         return Ok(Taken::Known);
     }
     record.new.insert_as(transaction, ImportedIdentity { id, valid_to: record.valid_to }, record.twin)?;

@@ -2,10 +2,10 @@
 
 PRAGMA application_id = 1767991652; -- "iaid"
 
--- terms_version: the rules that made term_index. step_…: where a step of the consolidation goes on.
--- cycle_step, cycle_seen: where a cycle that was cut short goes on, and what it will have seen; cycle_mark: what
--- the last finished one has. digest, digest_shown: what cycles have brought since the last digest, as JSON, and
--- when that was. topology: the figures of the links, as JSON.
+-- terms_version: the version of the tokenizer rules that made term_index. step_…: the cursor of a consolidation step.
+-- cycle_step, cycle_seen: the next step of an interrupted cycle, and the mark that it will set; cycle_mark: the mark of
+-- the last completed cycle, the last record that it processed. digest, digest_shown: totals of the cycles since the
+-- last digest, as JSON, and the time of that digest. topology: the metrics of the link graph, as JSON.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -13,7 +13,7 @@ CREATE TABLE profile (knob TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOU
 CREATE TABLE session (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 CREATE TABLE project (number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
 
--- The long columns come last, so that the others are read without their overflow pages.
+-- The long columns are last, so that reading the others needs no overflow pages.
 CREATE TABLE record (
     seq      INTEGER PRIMARY KEY,                              -- order of arrival, from 1, no gaps
     id       BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),  -- UUID, version 7
@@ -31,12 +31,12 @@ CREATE TABLE record (
     text     TEXT    NOT NULL
 ) STRICT;
 
--- The same words of the same speaker in the same session hold once.
+-- Text of one role in one session is valid in one record at a time.
 CREATE UNIQUE INDEX record_living ON record (hash, twin) WHERE valid_to IS NULL;
--- The newest of a project, and project by project the newest of all.
+-- For the newest records of a project, and of all projects, merged project by project.
 CREATE INDEX record_by_project ON record (project, ts);
 CREATE INDEX record_by_session ON record (session);
--- What is no episode: few among many.
+-- Facts and other records that are no episodes; few compared to the table.
 CREATE INDEX record_facts ON record (ts) WHERE tier > 1;
 
 CREATE TRIGGER record_is_written_once BEFORE UPDATE OF
@@ -45,13 +45,13 @@ BEGIN
     SELECT RAISE(ABORT, 'a record never changes: only valid_to can be set');
 END;
 
--- SET rowid = … names no column, so the list above does not see it.
+-- SET rowid = … names no column, so the trigger above does not fire.
 CREATE TRIGGER record_keeps_its_place BEFORE UPDATE ON record WHEN new.seq IS NOT old.seq
 BEGIN
     SELECT RAISE(ABORT, 'a record never changes: only valid_to can be set');
 END;
 
--- Back to null, it could push out (OR REPLACE) the record that holds since.
+-- With valid_to null again, OR REPLACE could delete the record that is valid since.
 CREATE TRIGGER record_is_not_revived BEFORE UPDATE OF valid_to ON record
     WHEN old.valid_to IS NOT NULL AND new.valid_to IS NULL
 BEGIN
@@ -63,8 +63,8 @@ BEGIN
     SELECT RAISE(ABORT, 'a record is never deleted');
 END;
 
--- Without recursive_triggers, which is a setting of each connection, OR REPLACE deletes what is in
--- its way past the trigger above; so what is in the way is looked for first.
+-- Without recursive_triggers, a setting of each connection, OR REPLACE deletes conflicting rows without firing the
+-- trigger above; so this one looks for them first.
 CREATE TRIGGER record_is_not_replaced BEFORE INSERT ON record
     WHEN EXISTS (SELECT 1 FROM record WHERE id = new.id)
         OR EXISTS (SELECT 1 FROM record WHERE seq = new.seq)
@@ -74,14 +74,14 @@ BEGIN
     SELECT RAISE(ABORT, 'a record with this id exists: records are never replaced');
 END;
 
--- Fed with terms, one column's separated by spaces; rowid is the record's seq. It keeps no text, and of
--- each term only which records have it: how often and where is read from the texts of the few that
--- matter, for a third of the size. Terms hold no ASCII punctuation but '_', and only that separates
--- them here.
+-- The full-text index. A column is given terms separated by spaces; rowid is the record's seq. It stores no text, and
+-- for each term only the records that contain it, a third of the size of an index with positions: frequency and
+-- positions are read from the texts of the few candidates. Terms contain no ASCII punctuation but '_', so the ascii
+-- tokenizer splits only between them.
 CREATE VIRTUAL TABLE term_index USING fts5(
     text, cue, content='', detail=none, columnsize=0, tokenize="ascii tokenchars '_'");
 
--- What of a record is structural: 'identity', 'pinned', 'pattern', 'contradict'.
+-- Structural properties of a record: 'identity', 'pinned', 'pattern', 'contradict'.
 CREATE TABLE tag (
     record INTEGER NOT NULL REFERENCES record (seq),
     name   TEXT    NOT NULL,
@@ -89,8 +89,8 @@ CREATE TABLE tag (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tag_by_record ON tag (record);
 
--- Two records and what binds them. Associated and reinforced go both ways and stand once, with a < b;
--- the others lead from a to b: what is contradicted to what replaced it, a pattern to its evidence.
+-- Links between two records. Associated and reinforced links are undirected and stored once, with a < b; the others
+-- lead from a to b: from a contradicted record to its replacement, from a pattern to its evidence.
 CREATE TABLE link (
     a      INTEGER NOT NULL REFERENCES record (seq),
     b      INTEGER NOT NULL REFERENCES record (seq),
@@ -103,14 +103,14 @@ CREATE TABLE link (
 CREATE INDEX link_back ON link (b);
 CREATE INDEX link_contradicts ON link (used) WHERE kind = 2;
 
--- A record that has links: how many, and the group of records that it came to stand in.
+-- The number of links of a record that has any, and its community.
 CREATE TABLE node (
     record    INTEGER PRIMARY KEY REFERENCES record (seq),
     degree    INTEGER NOT NULL,
     community INTEGER                                          -- the seq of its first record
 ) STRICT;
 
--- Groups of two and more.
+-- Communities of at least two records.
 CREATE TABLE community (number INTEGER PRIMARY KEY, size INTEGER NOT NULL) STRICT;
 
 CREATE TRIGGER link_is_counted AFTER INSERT ON link
@@ -124,7 +124,7 @@ BEGIN
     UPDATE node SET degree = degree - 1 WHERE record IN (old.a, old.b);
 END;
 
--- What happened, the newest 4096 of each kind.
+-- The event log, the newest 4096 of each kind.
 CREATE TABLE event (
     seq      INTEGER PRIMARY KEY,
     id       BLOB    NOT NULL UNIQUE CHECK (length(id) = 16),  -- UUID, version 7
@@ -138,7 +138,7 @@ CREATE TABLE event (
 ) STRICT;
 CREATE INDEX event_by_kind ON event (kind, ts);
 
--- What a session starts with, rendered beforehand: of one project's point of view, or of none ('').
+-- Session briefings, rendered in advance: for one project, or for none ('').
 CREATE TABLE wake (
     project TEXT    PRIMARY KEY,
     newest  INTEGER NOT NULL,                                  -- the last record that was there then

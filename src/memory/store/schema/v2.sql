@@ -1,7 +1,7 @@
 -- The store, version 2.
 
--- How far a file of deferred captures is in the store: kept in the transaction of its records, so that
--- nothing of it is taken twice or left out, whenever the process ends.
+-- How far each spool file has been ingested. Written in the transaction of its records, so that every line is ingested
+-- exactly once, whenever the process ends.
 CREATE TABLE spool (
     name     TEXT    PRIMARY KEY,                                -- without what its failures add
     position INTEGER NOT NULL CHECK (position >= 0),             -- bytes that are taken
@@ -10,9 +10,9 @@ CREATE TABLE spool (
     given_up TEXT                                                -- why it stays; its name is then still to be changed
 ) STRICT, WITHOUT ROWID;
 
--- Sessions that were opened and have not asked anything yet.
+-- Sessions that were opened and have not recalled yet.
 CREATE TABLE first_turn (session TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 
--- A term that keeps company with others: how many records had it when that was last looked at, and the
--- others, each with how much in tenths behind it.
+-- Co-occurring terms of a term: the number of records that had it when they were last learned, and the others
+-- separated by spaces, each followed by one digit: the association in tenths.
 CREATE TABLE companion (term TEXT PRIMARY KEY, seen INTEGER NOT NULL, others TEXT NOT NULL) STRICT, WITHOUT ROWID;

@@ -1,4 +1,4 @@
-//! Runs the jobs that wait in one transaction, a savepoint for each, and commits it.
+//! Runs jobs in one transaction, each in a savepoint, and commits it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,7 +10,7 @@ use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteTransaction};
 
-/// What a transaction did beside its jobs' own.
+/// What the writer has to do after a commit.
 pub(crate) struct Written {
     pub(crate) new_records: u64,
     pub(crate) newest_external: Option<i64>,
@@ -22,7 +22,7 @@ pub(crate) struct Written {
 /// Runs the jobs and commits.
 ///
 /// # Errors
-/// The whole transaction's: nothing of it is there then. Those of single jobs are in `outcomes`.
+/// The transaction's error; nothing of it was stored. Errors of single jobs are in `outcomes`.
 pub(crate) fn write(
     connection: &Connection,
     jobs: &mut [Box<dyn WriteJob>],
@@ -39,7 +39,7 @@ pub(crate) fn write(
     Ok(Written { new_records, newest_external, index, post_commit, handover })
 }
 
-/// Runs one job in a savepoint. The outer error is the whole transaction's.
+/// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.
 fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result<Result<(), CallError>, CallError> {
     let connection = transaction.connection;
     let before = (transaction.terms.len(), transaction.new_records, transaction.newest_external, transaction.index);
@@ -47,7 +47,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
     if let Err(error) = &outcome {
-        // SQLite itself ends a transaction that the disk has failed, with the others' jobs in it.
+        // After a disk error SQLite itself rolls the transaction back, with all jobs in it.
         if connection.is_autocommit() {
             return Err(error.clone());
         }
@@ -62,15 +62,15 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
     Ok(outcome)
 }
 
-/// Feeds the index after all savepoints are gone: each one that is opened while the index has
-/// something pending makes FTS5 write that out as a segment of its own.
+/// Adds the terms to the full-text index, after the last savepoint: FTS5 writes its pending terms as a new segment
+/// whenever a savepoint is opened.
 fn index(connection: &Connection, terms: &[RecordTerms]) -> Result<(), CallError> {
     if terms.is_empty() {
         return Ok(());
     }
-    let mut feed = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
+    let mut insert = connection.prepare_cached("INSERT INTO term_index (rowid, text, cue) VALUES (?1, ?2, ?3)")?;
     for one in terms {
-        feed.execute((one.seq, &one.text, &one.cue))?;
+        insert.execute((one.seq, &one.text, &one.cue))?;
     }
     Ok(())
 }

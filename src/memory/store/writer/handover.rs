@@ -1,4 +1,4 @@
-//! The writer's threads: how one is started, and how one hands its work to another.
+//! The writer's threads: starts one, and hands the work of one to another.
 //!
 //! An allocator keeps some of what a thread has freed for that thread. So when the daemon is idle the writer's thread
 //! ends and another one goes on, which begins with nothing.

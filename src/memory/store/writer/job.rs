@@ -1,29 +1,29 @@
-//! A writer's job of two functions, for methods that need no more of it.
+//! Jobs of the writer: the trait, and a job made of two closures.
 
 use crate::dispatch::CallError;
 use crate::memory::store::writer::transaction::WriteTransaction;
 
-/// What a task holds in memory apart from what it captured, in bytes, roughly.
-const WEIGHT: usize = 256;
+/// Approximate size of a task without what its closures hold.
+const TASK_BYTES: usize = 256;
 
 struct Task<W, D, T> {
     weight: usize,
     work: Option<W>,
     done: D,
-    made: Option<T>,
+    result: Option<T>,
 }
 
-/// A job that runs `work` and, after the commit, tells `done` what it made. `weight` is what both hold
-/// in memory, in bytes, roughly.
+/// Returns a job that runs `work` in the transaction and calls `done` with its result after the commit. `weight` is the
+/// approximate number of bytes that both closures hold.
 pub(crate) fn task<T: Send + 'static>(
     weight: usize,
     work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, CallError> + Send + 'static,
     done: impl FnOnce(Result<T, CallError>) + Send + 'static,
 ) -> Box<dyn WriteJob> {
-    Box::new(Task { weight: WEIGHT + weight, work: Some(work), done, made: None })
+    Box::new(Task { weight: TASK_BYTES + weight, work: Some(work), done, result: None })
 }
 
-/// A job that nobody waits for; what goes wrong with it is logged as that of `what`.
+/// Returns a job without a reply. A failure is logged with the name `what`.
 pub(crate) fn background_task(
     what: &'static str,
     work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<(), CallError> + Send + 'static,
@@ -47,29 +47,29 @@ where
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
         if let Some(work) = self.work.take() {
-            self.made = Some(work(transaction)?);
+            self.result = Some(work(transaction)?);
         }
         Ok(())
     }
 
     fn done(self: Box<Self>, outcome: Result<(), CallError>) {
-        let Task { done, made, .. } = *self;
-        done(outcome.and_then(|()| made.ok_or_else(|| CallError::failed("nothing was stored"))));
+        let Task { done, result, .. } = *self;
+        done(outcome.and_then(|()| result.ok_or_else(|| CallError::failed("nothing was stored"))));
     }
 }
 
-/// Something to be written.
+/// A write operation.
 pub(crate) trait WriteJob: Send {
-    /// What it holds in memory, in bytes, roughly.
+    /// Returns its approximate size in memory, in bytes.
     fn weight(&self) -> usize;
 
-    /// Writes, inside a transaction that others share. Run once. What it did is undone if it fails.
+    /// Writes, inside a transaction that other jobs share. Called at most once.
     ///
     /// # Errors
-    /// What its caller is to be answered.
+    /// The error for the caller; what the job wrote is rolled back.
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError>;
 
-    /// Called once, after the transaction: with `Ok` once all that [`WriteJob::run`] wrote is durable, with
-    /// why where nothing of it is.
+    /// Completes the job. Called once, after the transaction: with `Ok` if all that [`WriteJob::run`] wrote is durable,
+    /// with the error if none of it is.
     fn done(self: Box<Self>, outcome: Result<(), CallError>);
 }

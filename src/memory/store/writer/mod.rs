@@ -1,12 +1,11 @@
-//! The one thread that writes: it commits all jobs that wait in one transaction and answers them
-//! after the commit.
+//! The writer: one thread that runs all queued jobs in one transaction and completes them after the commit (group
+//! commit).
 //!
-//! A job that fails or panics is undone alone (a savepoint) and answered alone; a transaction that
-//! fails (full disk, I/O error, a file made read-only) is undone whole and each of its jobs answered
-//! with why, and the next one is tried as if nothing had been. It knows no method: what is written
-//! is the jobs' business, when and together with what is its own.
+//! Each job runs in a savepoint: if it fails or panics, only it is rolled back and gets the error. If the transaction
+//! fails (disk full, I/O error, file made read-only), all of it is rolled back and each of its jobs gets the error; the
+//! next transaction is tried as usual.
 //!
-//! What its caller keeps: a job never waits for another job, or the thread would wait for itself.
+//! Caller's contract: a job never waits for another job, since both run on this thread.
 
 pub(crate) mod commit;
 pub(crate) mod handover;
@@ -30,14 +29,15 @@ use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::queue::{Queue, WhenFull};
 use crate::memory::store::writer::transaction::PostCommit;
 
-/// A way to the writer that outlives no thread: for jobs that follow from a job, and for one after the
-/// other.
+/// Submits jobs to the writer without keeping it running. For a job that the end of another one submits, and for jobs
+/// that are submitted one after the other.
 #[derive(Clone, Debug)]
 pub(crate) struct WriterHandle(Arc<Queue>);
 
 impl WriterHandle {
-    /// Hands a job over without waiting for room: from the writer's own thread (a job's end) waiting
-    /// would be for ever. Who calls it has one job there at a time.
+    /// Submits a job even if the queue is full: on the writer's own thread, waiting would never end.
+    ///
+    /// Caller's contract: each caller has at most one job in the queue.
     pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
         if let Err(job) = self.0.push(job, WhenFull::Exceed) {
             job.done(Err(closing()));
@@ -49,16 +49,16 @@ fn closing() -> CallError {
     CallError::failed("the store is closing: nothing was stored")
 }
 
-/// The thread and its queue. Dropping it commits what waits, then ends the thread.
+/// The writer's thread and queue. Dropping it commits the queued jobs and ends the thread.
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Arc<Queue>,
-    /// Closed when the thread has ended. The lock is never taken: a receiver alone may not be shared.
+    /// Disconnected when the thread has ended. Never locked: the mutex makes the receiver `Sync`.
     working: Mutex<Receiver<Infallible>>,
 }
 
-/// What the thread works with. The fields go in this order, so whoever has seen the last one go finds
-/// the connection closed.
+/// The state of the thread. The fields are dropped in this order, so the connection is closed before `_working`
+/// disconnects.
 struct WriterThread {
     connection: Connection,
     changes: Arc<ChangeTracker>,
@@ -67,27 +67,27 @@ struct WriterThread {
 }
 
 impl Writer {
-    /// Starts the thread on `connection`, which nobody else writes through. `changes` is told of
-    /// each record that was committed, before its job is answered.
+    /// Starts the thread with `connection`, the only one that writes. Commits are reported to `changes` before their jobs
+    /// complete.
     ///
     /// # Errors
-    /// The system's, where it gives no thread.
+    /// The system's, if it cannot start a thread.
     pub(crate) fn start(connection: Connection, changes: Arc<ChangeTracker>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
-        let desk = WriterThread { connection, changes, queue: CloseAtEnd(queue.clone()), _working: alive };
-        handover::spawn(move || desk.work())?;
+        let thread = WriterThread { connection, changes, queue: CloseAtEnd(queue.clone()), _working: alive };
+        handover::spawn(move || thread.work())?;
         Ok(Writer { queue, working: Mutex::new(working) })
     }
 
-    /// Hands a job over; waits while the queue is full.
+    /// Submits a job. Waits while the queue is full.
     pub(crate) fn submit(&self, job: Box<dyn WriteJob>) {
         if let Err(job) = self.queue.push(job, WhenFull::Wait) {
             job.done(Err(closing()));
         }
     }
 
-    /// For jobs that follow from this writer's jobs.
+    /// Returns a handle that does not keep the writer running.
     pub(crate) fn handle(&self) -> WriterHandle {
         WriterHandle(self.queue.clone())
     }
@@ -96,18 +96,18 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.queue.close();
-        // A job's end may have held the last share of the store: the thread would wait for itself.
-        if self.queue.is_takers_thread() {
+        // A job's completion may drop the last reference to the store; the thread must not wait for itself.
+        if self.queue.is_consumer_thread() {
             return;
         }
-        // Nothing is ever sent: this waits for the other end to go.
+        // Nothing is ever sent; this returns when the sender is dropped.
         self.working.get_mut().unwrap_or_else(PoisonError::into_inner).recv().ok();
     }
 }
 
 impl WriterThread {
     fn work(self) {
-        while let Some(jobs) = self.queue.0.take_group() {
+        while let Some(jobs) = self.queue.0.take_transaction() {
             if let Some(handover) = commit(&self.connection, jobs, &self.changes)
                 && handover.has_successor()
             {
@@ -117,14 +117,14 @@ impl WriterThread {
     }
 }
 
-/// However the thread ends, nobody waits for it any more.
+/// Closes the queue when the thread ends, and fails the jobs that are left.
 struct CloseAtEnd(Arc<Queue>);
 
 impl Drop for CloseAtEnd {
     fn drop(&mut self) {
         self.0.close();
         if thread::panicking() {
-            log::error!("the store's writer panicked; what it had committed is safe");
+            log::error!("the store's writer thread panicked; committed records are safe");
         }
         for job in self.0.take_rest() {
             answer(job, Err(CallError::failed("the store's writer has stopped: nothing was stored")));
@@ -132,7 +132,7 @@ impl Drop for CloseAtEnd {
     }
 }
 
-/// Commits the jobs and answers them. Returns the handover that was asked for; the caches are released by then.
+/// Commits the jobs and completes them. If a job requested a handover, releases the caches and returns it.
 fn commit(
     connection: &Connection,
     mut jobs: Vec<Box<dyn WriteJob>>,
@@ -151,11 +151,11 @@ fn commit(
             Ok(())
         }
         Err(error) => {
-            log::error!("{} writes failed together: {}", jobs.len(), error.message);
+            log::error!("a transaction of {} jobs failed: {}", jobs.len(), error.message);
             if !connection.is_autocommit()
                 && let Err(error) = connection.execute_batch("ROLLBACK")
             {
-                log::error!("and could not be undone: {error}");
+                log::error!("ROLLBACK failed: {error}");
             }
             Err(error)
         }
@@ -165,19 +165,19 @@ fn commit(
         answer(job, committed.clone().and(outcome));
     }
     if post_commit == PostCommit::ReplaceIndex
-        && let Err(fault) = fulltext::replace(connection)
+        && let Err(error) = fulltext::replace(connection)
     {
-        log::warn!("the damaged index could not be taken out of the store altogether: {fault}");
+        log::warn!("replacing the damaged full-text index failed: {error}");
     }
     if post_commit != PostCommit::None
         && let Err(error) = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(PASSIVE)")
     {
-        log::warn!("the store could not be looked after: {error}");
+        log::warn!("PRAGMA optimize or WAL checkpoint failed: {error}");
     }
     if handover.is_some() {
         connection.flush_prepared_statement_cache();
         if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
-            log::warn!("the store's writer keeps its caches: {error}");
+            log::warn!("PRAGMA shrink_memory failed: {error}");
         }
     }
     handover
@@ -185,7 +185,7 @@ fn commit(
 
 fn answer(job: Box<dyn WriteJob>, outcome: Result<(), CallError>) {
     if catch_unwind(AssertUnwindSafe(|| job.done(outcome))).is_err() {
-        log::error!("an answer of the store's writer panicked");
+        log::error!("the completion of a write job panicked");
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
         }
 
         fn done(self: Box<Self>, outcome: Outcome) {
-            // Not every test looks at every answer.
+            // Not every test reads every result.
             self.answers.send(outcome).ok();
         }
     }
@@ -258,7 +258,7 @@ mod tests {
             answer
         }
 
-        /// Holds the writer until what it gives is dropped, so that what follows waits together.
+        /// Blocks the writer until the returned sender is dropped, so that jobs submitted meanwhile share a transaction.
         fn hold(&self) -> Sender<()> {
             let (go, wait) = channel::<()>();
             let (started, running) = channel();
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_wait_are_one_transaction_and_one_segment() {
+    fn queued_jobs_share_one_transaction_and_one_index_segment() {
         let bench = Bench::new();
         let hold = bench.hold();
         let mut answers: Vec<_> = ["a", "b", "c"].map(|knob| bench.submit(put(knob))).into();
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_job_is_undone_alone() {
+    fn a_failed_job_is_rolled_back_alone() {
         let bench = Bench::new();
         let hold = bench.hold();
         let good = bench.submit(put("a"));
@@ -353,11 +353,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_answered_to_each_and_the_next_write_is_tried_anew() {
+    fn a_full_disk_fails_every_job_and_the_next_transaction_is_tried() {
         let bench = Bench::new();
         bench.submit(put("before")).recv().unwrap().unwrap();
         bench.submit(limit_pages(0)).recv().unwrap().unwrap();
-        // Full in a job, and full when the index is written at the end.
+        // The disk is full in a job, and when the index is written before the commit.
         let terms = (0..20_000).map(|n| format!("w{n} ")).collect::<String>();
         let index_large = move |transaction: &mut WriteTransaction<'_>| {
             transaction.record_added(1, terms.clone(), String::new());
@@ -381,7 +381,7 @@ mod tests {
     }
 
     impl Bench {
-        /// A small write, this one and another small one, together.
+        /// Submits a small write, `step` and another small write in one transaction.
         fn submit_after(
             &self,
             step: impl FnMut(&mut WriteTransaction<'_>) -> Outcome + Send + 'static,
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_is_committed_before_the_end() {
+    fn dropping_the_writer_commits_queued_jobs() {
         let mut bench = Bench::new();
         let hold = bench.hold();
         let answers = ["a", "b"].map(|knob| bench.submit(put(knob)));
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_rest_another_thread_goes_on_with_what_waits() {
+    fn a_handover_continues_the_queue_on_another_thread() {
         let bench = Bench::new();
         let on = || {
             let (told, thread) = channel();
@@ -429,7 +429,7 @@ mod tests {
         });
         let waits = bench.submit(put("b"));
         drop(hold);
-        assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the group of the rest");
+        assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the transaction that requested the handover");
         is_finished.recv().unwrap_err();
         assert_ne!(on(), first);
         let last = bench.submit(put("c"));
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_answers() {
+    fn a_closed_queue_fails_new_jobs() {
         let bench = Bench::new();
         bench.writer.queue.close();
         let error = bench.submit(put("a")).recv().unwrap().unwrap_err();

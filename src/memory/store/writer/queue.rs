@@ -1,4 +1,4 @@
-//! Jobs that wait for the writer, bounded by what they hold in memory.
+//! The writer's job queue, bounded by the memory that the jobs hold.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -7,23 +7,23 @@ use std::thread::{self, ThreadId};
 use crate::memory::store::writer::job::WriteJob;
 
 /// Most jobs in one transaction. Picked: ten times the clients that write at once on one machine.
-const GROUP_JOBS: usize = 256;
+const TRANSACTION_JOBS: usize = 256;
 
-/// A group that weighs this much takes no more jobs. 1 MiB: sixteen of the largest records, and
-/// less than a WAL checkpoint's worth of pages.
-const GROUP_BYTES: usize = 1 << 20;
+/// A transaction whose jobs weigh this much takes no more. 1 MiB: sixteen of the largest records, and less than the pages
+/// between two WAL checkpoints.
+const TRANSACTION_BYTES: usize = 1 << 20;
 
-/// A queue that weighs this much makes those who bring more wait. 4 MiB: what is written while the
-/// disk takes a breath of 100 ms.
+/// While the queued jobs weigh this much, [`Queue::push`] waits. 4 MiB: what is written while the disk stalls for
+/// 100 ms.
 const QUEUE_BYTES: usize = 4 << 20;
 
-/// The queue.
+/// A queue with several producers and one consumer.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
-    /// There is a job, or the queue was closed.
+    /// Signaled when a job was added or the queue was closed.
     filled: Condvar,
-    /// There is room, or the queue was closed.
+    /// Signaled when jobs were taken or the queue was closed.
     drained: Condvar,
 }
 
@@ -32,8 +32,8 @@ struct State {
     jobs: VecDeque<Box<dyn WriteJob>>,
     bytes: usize,
     closed: bool,
-    /// The thread that takes the jobs.
-    taker: Option<ThreadId>,
+    /// The consumer's thread.
+    consumer: Option<ThreadId>,
 }
 
 impl std::fmt::Debug for State {
@@ -45,9 +45,9 @@ impl std::fmt::Debug for State {
 /// What to do while the queue is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenFull {
-    /// Wait.
+    /// Wait until jobs are taken.
     Wait,
-    /// Go over: the job takes the place of one that is done.
+    /// Exceed the bound: the job replaces one that is complete.
     Exceed,
 }
 
@@ -57,7 +57,10 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a job over, or back where the queue is closed.
+    /// Adds a job.
+    ///
+    /// # Errors
+    /// The job itself, if the queue is closed.
     pub(crate) fn push(&self, job: Box<dyn WriteJob>, when_full: WhenFull) -> Result<(), Box<dyn WriteJob>> {
         let mut state = self.state();
         while when_full == WhenFull::Wait && state.bytes >= QUEUE_BYTES && !state.closed {
@@ -73,43 +76,43 @@ impl Queue {
         Ok(())
     }
 
-    /// The next jobs to commit together, or `None` once the queue is closed and empty.
-    pub(crate) fn take_group(&self) -> Option<Vec<Box<dyn WriteJob>>> {
+    /// Waits for jobs and takes those of the next transaction; `None` once the queue is closed and empty.
+    pub(crate) fn take_transaction(&self) -> Option<Vec<Box<dyn WriteJob>>> {
         let mut state = self.state();
-        state.taker = Some(thread::current().id());
+        state.consumer = Some(thread::current().id());
         while state.jobs.is_empty() {
             if state.closed {
                 return None;
             }
             state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        let (mut transaction, mut bytes) = (Vec::new(), 0);
-        while bytes < GROUP_BYTES && transaction.len() < GROUP_JOBS {
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
+        while bytes < TRANSACTION_BYTES && jobs.len() < TRANSACTION_JOBS {
             let Some(job) = state.jobs.pop_front() else { break };
             bytes += job.weight();
-            transaction.push(job);
+            jobs.push(job);
         }
         state.bytes -= bytes;
         drop(state);
         self.drained.notify_all();
-        Some(transaction)
+        Some(jobs)
     }
 
-    /// Takes no more, and gives what is there.
+    /// Closes the queue: no job can be added; those in it can still be taken.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.filled.notify_all();
         self.drained.notify_all();
     }
 
-    /// Takes all that is left.
+    /// Takes all jobs that are left.
     pub(crate) fn take_rest(&self) -> VecDeque<Box<dyn WriteJob>> {
         std::mem::take(&mut self.state().jobs)
     }
 
-    /// Is this the thread that takes the jobs?
-    pub(crate) fn is_takers_thread(&self) -> bool {
-        self.state().taker == Some(thread::current().id())
+    /// Returns true on the consumer's thread.
+    pub(crate) fn is_consumer_thread(&self) -> bool {
+        self.state().consumer == Some(thread::current().id())
     }
 }
 
@@ -134,28 +137,28 @@ mod tests {
     }
 
     #[test]
-    fn groups_and_the_queue_are_bounded() {
+    fn transactions_and_the_queue_are_bounded() {
         let queue = Queue::default();
         let heavy = |weight| Box::new(Heavy(weight));
-        for _ in 0..QUEUE_BYTES / GROUP_BYTES {
-            assert!(queue.push(heavy(GROUP_BYTES), WhenFull::Wait).is_ok());
+        for _ in 0..QUEUE_BYTES / TRANSACTION_BYTES {
+            assert!(queue.push(heavy(TRANSACTION_BYTES), WhenFull::Wait).is_ok());
         }
         thread::scope(|scope| {
             assert!(queue.push(heavy(0), WhenFull::Exceed).is_ok());
             let late = scope.spawn(|| queue.push(heavy(1), WhenFull::Wait).is_ok());
-            assert_eq!(queue.take_group().map(|transaction| transaction.len()), Some(1));
+            assert_eq!(queue.take_transaction().map(|jobs| jobs.len()), Some(1));
             assert!(late.join().unwrap());
         });
         assert!(queue.state().bytes <= QUEUE_BYTES);
-        for _ in 0..2 * GROUP_JOBS {
+        for _ in 0..2 * TRANSACTION_JOBS {
             assert!(queue.push(heavy(0), WhenFull::Wait).is_ok());
         }
         let sizes: Vec<_> = std::iter::from_fn(|| {
             queue.close();
-            queue.take_group().map(|transaction| transaction.len())
+            queue.take_transaction().map(|jobs| jobs.len())
         })
         .collect();
-        assert_eq!(sizes, [1, 1, 1, GROUP_JOBS, GROUP_JOBS, 2]);
+        assert_eq!(sizes, [1, 1, 1, TRANSACTION_JOBS, TRANSACTION_JOBS, 2]);
         assert_eq!(queue.state().bytes, 0);
     }
 }

@@ -1,13 +1,13 @@
-//! One transaction for many jobs, a savepoint for each.
+//! The state of a transaction that several jobs share.
 
 use rusqlite::Connection;
 
 use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::writer::handover::WriterHandover;
 
-/// The transaction in the making.
+/// A transaction in progress.
 pub(crate) struct WriteTransaction<'c> {
-    /// The writing connection.
+    /// The writer's connection.
     pub(crate) connection: &'c Connection,
     pub(crate) terms: Vec<RecordTerms>,
     pub(crate) new_records: u64,
@@ -19,22 +19,22 @@ pub(crate) struct WriteTransaction<'c> {
     pub(crate) handover: Option<WriterHandover>,
 }
 
-/// Who brings the records that come now.
+/// The origin of new records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Somebody told them: a capture, an import, the drain.
+    /// From outside: a capture, an import or the spool.
     External,
-    /// A step of the cycle made them of others.
+    /// Made from other records by a step of the consolidation cycle.
     Derived,
 }
 
-/// What is done after the commit, outside of any transaction.
+/// Work after the commit, outside of any transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PostCommit {
     None,
-    /// Statistics and the log.
+    /// Update the planner's statistics and checkpoint the WAL.
     Optimize,
-    /// A damaged index makes room for a new one, too.
+    /// Replace a damaged full-text index by an empty one, then as `Optimize`.
     ReplaceIndex,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct RecordTerms {
 }
 
 impl<'c> WriteTransaction<'c> {
-    /// A transaction on `connection`, with nothing in it.
+    /// Returns an empty transaction on `connection`.
     pub(crate) fn of(connection: &'c Connection) -> WriteTransaction<'c> {
         WriteTransaction {
             connection,
@@ -60,7 +60,7 @@ impl<'c> WriteTransaction<'c> {
         }
     }
 
-    /// Runs `work`, whose records are of this origin.
+    /// Runs `work`, whose new records have this origin.
     pub(crate) fn with_origin<T>(&mut self, origin: Origin, work: impl FnOnce(&mut WriteTransaction<'c>) -> T) -> T {
         let before = std::mem::replace(&mut self.origin, origin);
         let made = work(self);
@@ -68,38 +68,39 @@ impl<'c> WriteTransaction<'c> {
         made
     }
 
-    /// The index is so from this group on.
+    /// Sets the status that the full-text index has once the transaction has committed.
     pub(crate) fn set_index_status(&mut self, index: IndexStatus) {
         self.index = Some(index);
     }
 
-    /// Has SQLite look after its statistics and its log once the group is committed and answered.
+    /// Requests `PRAGMA optimize` and a WAL checkpoint after the commit, once the jobs are complete.
     pub(crate) fn request_optimize(&mut self) {
         self.post_commit = self.post_commit.max(PostCommit::Optimize);
     }
 
-    /// Has a damaged index make room for a new one once the group is committed and answered.
+    /// Requests that an empty full-text index replaces a damaged one after the commit, once the jobs are complete.
     pub(crate) fn request_index_replacement(&mut self) {
         self.post_commit = PostCommit::ReplaceIndex;
     }
 
-    /// Has the writer let go of the memory that it keeps for later, once the group is committed and answered.
+    /// Requests that the writer releases its caches and hands over to another thread after the commit, once the jobs are
+    /// complete.
     pub(crate) fn request_handover(&mut self, handover: WriterHandover) {
         self.handover = Some(handover);
     }
 
-    /// Deferred captures are taken in by at most one job of a group: the next one would believe on disk what
-    /// is not yet, and remove their file. Was it this one?
+    /// Returns true for the first caller of a transaction only. At most one job of a transaction may drain the spool: a
+    /// second one would take uncommitted records for durable ones and remove their file.
     pub(crate) fn claim_drain(&mut self) -> bool {
         !std::mem::replace(&mut self.has_drained, true)
     }
 
-    /// The first record of this group: from it on nothing is in the index yet.
+    /// Returns the first new record of this transaction. The full-text index has neither it nor later ones yet.
     pub(crate) fn first_unindexed(&self) -> Option<i64> {
         self.terms.iter().map(|one| one.seq).min()
     }
 
-    /// Counts a new record and has its terms (see `terms.rs`) indexed with the others of this group.
+    /// Counts a new record, and adds its terms (see `text/tokenizer.rs`) to those that are indexed before the commit.
     pub(crate) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
         self.new_records += 1;
         if self.origin == Origin::External {
