@@ -60,7 +60,7 @@ pub(crate) fn chunk(
 ) -> Result<StepOutcome, CallError> {
     let connection = transaction.connection;
     let end = transaction.first_unindexed().unwrap_or(i64::MAX);
-    let scope = LearningScope::until(deadline, connection)?;
+    let scope = LearningScope::new(connection, deadline)?;
     let mut next = connection.prepare_cached(
         "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;

@@ -83,7 +83,7 @@ impl<'c> LearningScope<'c> {
     ///
     /// # Errors
     /// Any error of SQLite.
-    pub(crate) fn until(deadline: Instant, connection: &'c Connection) -> Result<LearningScope<'c>, rusqlite::Error> {
+    pub(crate) fn new(connection: &'c Connection, deadline: Instant) -> Result<LearningScope<'c>, rusqlite::Error> {
         Ok(LearningScope { connection, total_records: records::last_seq(connection)?, deadline })
     }
 

@@ -109,12 +109,12 @@ enum StoredPattern {
 /// Returns the pair of a record's words that occurs in the most sessions, if it occurs in enough.
 fn recurring_pair(connection: &Connection, seq: i64, text: &str) -> Result<Option<RecurringPair>, rusqlite::Error> {
     let mut lists = Vec::new();
-    for asked in tokenizer::longest_terms(text, LOOKUP_WORDS) {
-        let list = fulltext::newest_with_term(connection, &asked.term, seq, MAX_WORD_RECORDS)?;
+    for term in tokenizer::longest_terms(text, LOOKUP_WORDS) {
+        let list = fulltext::newest_with_term(connection, &term.term, seq, MAX_WORD_RECORDS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
         let is_common = list.len() > MIN_COMMON_RECORDS && list.len() as f64 > span as f64 * COMMON_SHARE;
-        if asked.word.len() >= MIN_WORD_BYTES && list.len() >= MIN_SESSIONS && !is_common {
-            lists.push((asked.word, list));
+        if term.word.len() >= MIN_WORD_BYTES && list.len() >= MIN_SESSIONS && !is_common {
+            lists.push((term.word, list));
         }
     }
     let mut sessions = HashMap::new();

@@ -29,11 +29,11 @@ pub(crate) fn contradict(
     reply: Reply<'_>,
 ) {
     match read(reader, params, now) {
-        Ok(mut asked) => {
+        Ok(mut request) => {
             let reply = reply.later();
             writer.submit(task(
-                asked.new.weight(),
-                move |transaction| replace(&mut asked, transaction, now),
+                request.new.weight(),
+                move |transaction| replace(&mut request, transaction, now),
                 |outcome| reply.send(outcome),
             ));
         }
@@ -84,21 +84,21 @@ fn read(
 }
 
 fn replace(
-    asked: &mut ContradictRequest,
+    request: &mut ContradictRequest,
     transaction: &mut WriteTransaction<'_>,
     now: UnixMicros,
 ) -> Result<Value, CallError> {
     let connection = transaction.connection;
-    let end = links::successor_chain(connection, asked.seq)?.last().copied().unwrap_or(asked.seq);
-    for seq in [asked.seq, end] {
+    let end = links::successor_chain(connection, request.seq)?.last().copied().unwrap_or(request.seq);
+    for seq in [request.seq, end] {
         connection
             .prepare_cached("UPDATE record SET valid_to = ?2 WHERE seq = ?1 AND valid_to IS NULL")?
             .execute((seq, now.0))?;
     }
-    let (seq, id) = asked.new.insert_again(transaction)?;
+    let (seq, id) = request.new.insert_again(transaction)?;
     links::add(connection, (end, seq), LinkKind::Contradicts, links::STRONGEST, now)?;
     tags::add(connection, seq, tags::CONTRADICT)?;
-    let draft = &asked.new.draft;
+    let draft = &request.new.draft;
     let replaced = records::id_of(connection, end)?;
     events::add(
         connection,
@@ -108,7 +108,7 @@ fn replace(
             domain: Some(draft.project.as_str()).filter(|name| !name.is_empty()),
             ts: now,
             data: json!({
-                "original_id": asked.id.to_string(),
+                "original_id": request.id.to_string(),
                 "replaced_id": replaced.to_string(),
                 "new_record_id": id.to_string(),
             }),
@@ -117,7 +117,7 @@ fn replace(
         },
     )?;
     Ok(json!({
-        "original_id": asked.id.to_string(),
+        "original_id": request.id.to_string(),
         "new_record_id": id.to_string(),
         "edge_type": LinkKind::Contradicts.name(),
         "ts": now.to_string(),
