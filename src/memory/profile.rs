@@ -73,7 +73,7 @@ const fn knob(name: &'static str, kind: KnobKind, default: &'static str) -> Knob
 /// The knob `literal_preservation`: how literally quoted words of a cue are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Literalness {
-    /// A cue that quotes is answered by episodic records alone; those with the quoted words come first.
+    /// A verbatim cue finds episodic records only; those with the quoted words come first.
     Strong,
     /// Records with the quoted words come first, whatever their tier.
     Medium,

@@ -94,8 +94,8 @@ pub(crate) enum ProjectMatch {
 pub(crate) struct RankedHit {
     /// The record's row in the store.
     pub(crate) seq: i64,
-    /// Over 0 and under 1; comparable among hits of the same `phrase` and `project_match`. 1 for the best hit of a
-    /// list that has no terms ([`RankedHit::plain`]).
+    /// Over 0 and under 1; comparable among hits of the same `phrase` and `project_match`. In a list that was found
+    /// without terms, 1 divided by the hit's position.
     pub(crate) score: f64,
     /// The query's terms that the text has, by their position in the scorer; empty if the record was found by its
     /// neighbors.
