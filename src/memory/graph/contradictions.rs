@@ -1,24 +1,25 @@
-//! Contradictions that are not settled yet.
+//! Contradictions that the user has not settled.
 
 use rusqlite::Connection;
 
 use crate::memory::graph::links::LinkKind;
 use crate::memory::store::records;
 
-/// A replacement that nobody has settled: neither were the two bound together since
-/// (`memory_reinforce`), nor has the new fact been replaced in turn.
+/// A replacement of one record by another that is not settled: neither have the two been reinforced together since
+/// (`memory_reinforce`), nor has the replacement been replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OpenContradiction {
-    /// What held before.
+    /// The seq of the replaced record.
     pub(crate) old: i64,
-    /// What holds since.
+    /// The seq of its replacement.
     pub(crate) new: i64,
 }
 
-/// The newest replacements that are not settled, `most` at most; of one session where one is given.
+/// Returns up to `most` contradictions that are not settled, the newest first; only those whose replacement is of
+/// `session` if it is given.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn unsettled(
     connection: &Connection,
     session: Option<&str>,

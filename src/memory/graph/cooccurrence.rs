@@ -4,46 +4,47 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::store::meta;
 
-/// A word's companions, each with how much they keep company.
+/// Returns the terms that co-occur with `term`, each with its association from 0.0 to 0.9, in tenths.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn associated_terms(connection: &Connection, term: &str) -> Result<Vec<(String, f64)>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT others FROM companion WHERE term = ?1")?;
     let others: Option<String> = read.query_row([term], |row| row.get(0)).optional()?;
     let others = others.unwrap_or_default();
-    let companion = |field: &str| {
+    let parse = |field: &str| {
         let tenths = field.chars().next_back()?.to_digit(10)?;
         Some((field[..field.len() - 1].to_owned(), f64::from(tenths) / 10.0))
     };
-    Ok(others.split(' ').filter_map(companion).collect())
+    Ok(others.split(' ').filter_map(parse).collect())
 }
 
-/// Where learning goes on: the last record whose words were looked at.
-const CURSOR: &str = "step_learn";
+/// Meta key: the last record whose terms were learned.
+const CURSOR_KEY: &str = "step_learn";
 
-/// Forgets what was learned, to learn it again: it is made of terms, whose rules have changed.
+/// Deletes the table's rows and resets the cursor, so that everything is learned again: for use after a change of the
+/// tokenizer rules.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn clear(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM companion")?.execute([])?;
-    meta::write(connection, CURSOR, 0)
+    meta::write(connection, CURSOR_KEY, 0)
 }
 
-/// The last record whose words were looked at; `linked`, the last one that has its links, where nothing is kept
-/// of it, as by earlier releases, which did both together.
+/// Returns the last record whose terms were learned. If the store has no such cursor, returns `linked`, the last record
+/// with its links: earlier releases did both in one step.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn cursor(connection: &Connection, linked: i64) -> Result<i64, rusqlite::Error> {
-    Ok(meta::read(connection, CURSOR)?.unwrap_or(linked))
+    Ok(meta::read(connection, CURSOR_KEY)?.unwrap_or(linked))
 }
 
-/// Keeps the last record whose words were looked at.
+/// Stores the last record whose terms were learned.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn set_cursor(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
-    meta::write(connection, CURSOR, seq)
+    meta::write(connection, CURSOR_KEY, seq)
 }

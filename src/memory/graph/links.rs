@@ -1,8 +1,7 @@
-//! Links: what binds two records, how strongly, and how that fades.
+//! Weighted links between two records, and how their weights decay.
 //!
-//! A link keeps its weight as it was at its last use; what it weighs now follows from its age
-//! ([`faded`]), so that fading writes nothing. It knows neither why links are made (`associate.rs`,
-//! `induce.rs`, `reinforce.rs`, `contradict.rs`) nor what recall does with them.
+//! A link is stored with its weight at its last use. The present weight follows from the time since ([`faded`]), so
+//! decay needs no writes.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,32 +11,31 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::sort;
 
-/// The weight of a link at its strongest: 1. Weights are whole thousandths, so that ten times 0.1 is 1.
+/// The largest weight, 1. Weights are in whole thousandths, so that ten times 0.1 is 1.
 pub(crate) const STRONGEST: i64 = 1000;
 
-/// Time in which a link loses half its weight. 60 days: picked.
+/// Time in which a link loses half of its weight. 60 days: picked.
 const HALF_LIFE: Duration = Duration::from_secs(60 * 24 * 3600);
 
 /// A link that has not been used for longer than this is stale.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 
-/// Links read of one record each way. Picked: a few more than any but the best-connected has.
-const FAN: i64 = 64;
+/// Links of one record that are read, in each direction. Picked: more than all but the best-connected records have.
+const MAX_LINKS: i64 = 64;
 
-/// Replacements followed from one record. Picked: longer chains of corrections are a mistake of some
-/// program.
-const CHAIN: usize = 1000;
+/// Successive replacements that are followed. Picked: a longer chain is a client's defect.
+const MAX_CHAIN: usize = 1000;
 
-/// What binds two records. The numbers stand in the store.
+/// The kind of a link. The store keeps the numbers, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LinkKind {
-    /// They share rare words, or stand side by side in a session.
+    /// The records share rare terms, or are neighbors in a session. Undirected.
     Associated = 0,
-    /// Somebody said that they belong together.
+    /// A client reported that they belong together. Undirected.
     Reinforced = 1,
-    /// The second replaced the first.
+    /// From a record to its replacement.
     Contradicts = 2,
-    /// The first is a pattern, the second has it.
+    /// From a pattern to a record that shows it.
     Evidence = 3,
 }
 
@@ -48,21 +46,21 @@ const LAST_FADING: LinkKind = LinkKind::Reinforced;
 // for a literal.
 const _: () = assert!(LinkKind::Contradicts as i64 == 2);
 
-/// A record that another one is linked to.
+/// A record at the other end of an undirected link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Neighbor {
-    /// Its place in the store.
+    /// The record's seq.
     pub(crate) seq: i64,
-    /// The link's weight now, in thousandths.
+    /// The present weight, in thousandths; the sum over the kinds of link, at most [`STRONGEST`].
     pub(crate) weight: i64,
-    /// Has it not been used for a day?
+    /// True if a link has not been used for longer than [`STALE_AFTER`].
     pub(crate) is_stale: bool,
 }
 
 impl LinkKind {
     const ALL: [LinkKind; 4] = [LinkKind::Associated, LinkKind::Reinforced, LinkKind::Contradicts, LinkKind::Evidence];
 
-    /// Its name in calls and results.
+    /// Returns its name in calls and results.
     pub(crate) fn name(self) -> &'static str {
         match self {
             LinkKind::Associated => "associated",
@@ -72,18 +70,18 @@ impl LinkKind {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the kind with this name.
     pub(crate) fn named(name: &str) -> Option<LinkKind> {
         LinkKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The kind that the store knows by this number.
+    /// Returns the kind with this number in the store.
     pub(crate) fn numbered(number: i64) -> Option<LinkKind> {
         LinkKind::ALL.into_iter().find(|kind| *kind as i64 == number)
     }
 }
 
-/// What a link weighs now that weighed `weight` at its last use. Only what associates fades.
+/// Returns the present weight of a link that had `weight` when it was `used` last. Only undirected kinds decay.
 pub(crate) fn faded(kind: LinkKind, weight: i64, used: UnixMicros, now: UnixMicros) -> i64 {
     if matches!(kind, LinkKind::Contradicts | LinkKind::Evidence) {
         return weight;
@@ -92,10 +90,11 @@ pub(crate) fn faded(kind: LinkKind, weight: i64, used: UnixMicros, now: UnixMicr
     (weight as f64 * (-half_lives).exp2()).round() as i64
 }
 
-/// Makes a link, or raises it to `weight` thousandths and makes it new; is it a new one?
+/// Adds a link, or raises its present weight to at least `weight` thousandths and sets its last use to `now`. Returns
+/// true if the link is new.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn add(
     connection: &Connection,
     (a, b): (i64, i64),
@@ -109,10 +108,11 @@ pub(crate) fn add(
     Ok(before.is_none())
 }
 
-/// Adds `more` thousandths to what a link weighs now, up to [`STRONGEST`], and gives the sum.
+/// Adds `more` thousandths to the present weight of a link, up to [`STRONGEST`], and returns the sum. Adds the link if
+/// there is none.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn strengthen(
     connection: &Connection,
     (a, b): (i64, i64),
@@ -127,10 +127,10 @@ pub(crate) fn strengthen(
     Ok(weight)
 }
 
-/// Makes the links of these pairs new: they were of use.
+/// Sets the last use of the undirected links of these pairs to `now`.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: UnixMicros) -> Result<(), rusqlite::Error> {
     let sql = "UPDATE link SET used = ?3 WHERE a = ?1 AND b = ?2 AND kind <= ?4 AND used < ?3";
     let mut renew = connection.prepare_cached(sql)?;
@@ -140,29 +140,29 @@ pub(crate) fn touch(connection: &Connection, pairs: &[(i64, i64)], now: UnixMicr
     Ok(())
 }
 
-/// All that a record is bound to.
+/// The links of one record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RecordLinks {
-    /// The records that it is associated with, the closest first.
+    /// The records linked to it without direction, the heaviest link first.
     pub(crate) neighbors: Vec<Neighbor>,
-    /// The records that it replaced, the last first.
+    /// The records that it replaced, the latest first.
     pub(crate) predecessors: Vec<i64>,
-    /// Another record has replaced it.
+    /// True if another record has replaced it.
     pub(crate) is_replaced: bool,
-    /// It is a pattern that others show.
+    /// True if it is a pattern with evidence.
     pub(crate) has_evidence: bool,
 }
 
-/// What binds this record.
+/// Returns the links of a record.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn links_of(connection: &Connection, seq: i64, now: UnixMicros) -> Result<RecordLinks, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT * FROM (SELECT b, kind, weight, used, 0 FROM link WHERE a = ?1 LIMIT ?2)
          UNION ALL SELECT * FROM (SELECT a, kind, weight, used, 1 FROM link WHERE b = ?1 LIMIT ?2)",
     )?;
-    let mut rows = read.query((seq, FAN))?;
+    let mut rows = read.query((seq, MAX_LINKS))?;
     let mut links = RecordLinks::default();
     let mut replaced: Vec<(i64, i64)> = Vec::new();
     while let Some(row) = rows.next()? {
@@ -192,27 +192,27 @@ pub(crate) fn links_of(connection: &Connection, seq: i64, now: UnixMicros) -> Re
     Ok(links)
 }
 
-/// The record that replaced this one; of several the last.
+/// Returns the record that replaced this one, the latest of several.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 fn successor(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
     let sql = "SELECT b FROM link WHERE a = ?1 AND kind = ?2 ORDER BY used DESC, b DESC LIMIT 1";
     let mut find = connection.prepare_cached(sql)?;
     find.query_row((seq, LinkKind::Contradicts as i64), |row| row.get(0)).optional()
 }
 
-/// This record, the one that replaced it, and so on to the one that holds. An import may have brought
-/// a circle; it ends before it closes.
+/// Returns this record, its replacement, the replacement of that, and so on. If an import has made a cycle, the chain
+/// ends before its first record would repeat.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn successor_chain(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::Error> {
     let mut seen = HashSet::from([seq]);
     let mut chain = vec![seq];
     let mut last = seq;
     while let Some(next) = successor(connection, last)? {
-        if seen.len() > CHAIN || !seen.insert(next) {
+        if seen.len() > MAX_CHAIN || !seen.insert(next) {
             break;
         }
         chain.push(next);
@@ -221,7 +221,7 @@ pub(crate) fn successor_chain(connection: &Connection, seq: i64) -> Result<Vec<i
     Ok(chain)
 }
 
-/// The order in which a link between two records stands in the store.
+/// Returns the order in which the store has the two records of a link.
 pub(crate) fn ordered(a: i64, b: i64, kind: LinkKind) -> (i64, i64) {
     match kind {
         LinkKind::Associated | LinkKind::Reinforced => (a.min(b), a.max(b)),
@@ -236,9 +236,9 @@ fn weight_now(
     now: UnixMicros,
 ) -> Result<Option<i64>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT weight, used FROM link WHERE a = ?1 AND b = ?2 AND kind = ?3")?;
-    let then: Option<(i64, i64)> =
+    let stored: Option<(i64, i64)> =
         read.query_row((a, b, kind as i64), |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    Ok(then.map(|(weight, used)| faded(kind, weight, UnixMicros(used), now)))
+    Ok(stored.map(|(weight, used)| faded(kind, weight, UnixMicros(used), now)))
 }
 
 fn put(
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_fade_by_half_in_sixty_days_and_facts_do_not() {
+    fn weights_of_undirected_links_halve_in_sixty_days() {
         for (kind, days, want) in [
             (LinkKind::Associated, 0, 800),
             (LinkKind::Associated, 1, 791),
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn links_grow_from_what_they_weigh_now() {
+    fn strengthening_adds_to_the_present_weight() {
         let (_bench, connection) = with_records(2);
         let more = |days| strengthen(&connection, (2, 1), LinkKind::Reinforced, 100, later(days)).unwrap();
         assert_eq!([more(0), more(0), more(60)], [100, 200, 200]);
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn use_makes_a_link_new() {
+    fn touch_restores_the_weight_of_a_link() {
         let (_bench, connection) = with_records(3);
         add(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
         add(&connection, (2, 3), LinkKind::Associated, 800, later(0)).unwrap();
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn replacements_are_followed_to_the_last_and_circles_end() {
+    fn replacements_are_followed_to_the_last_and_cycles_end() {
         let (_bench, connection) = with_records(4);
         let replace = |a, b, days| add(&connection, (a, b), LinkKind::Contradicts, STRONGEST, later(days)).unwrap();
         assert_eq!((successor(&connection, 1), latest(&connection, 1)), (Ok(None), Ok(1)));
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn degrees_are_counted_as_links_come_and_go() {
+    fn degrees_follow_added_and_removed_links() {
         let (bench, connection) = with_records(3);
         add(&connection, (1, 2), LinkKind::Associated, 800, later(0)).unwrap();
         add(&connection, (1, 2), LinkKind::Associated, 900, later(1)).unwrap();

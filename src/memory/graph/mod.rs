@@ -1,4 +1,4 @@
-//! What connects records: links, contradictions, patterns, co-occurring terms, and the figures of the whole.
+//! Relations between records: links, contradictions, patterns, co-occurring terms, and metrics of the link graph.
 
 pub(crate) mod contradictions;
 pub(crate) mod cooccurrence;

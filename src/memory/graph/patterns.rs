@@ -1,4 +1,4 @@
-//! `schema_list`: the patterns that consolidation has found, with how well they stand.
+//! Patterns that consolidation has induced, with their evidence and confidence.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -8,28 +8,30 @@ use crate::memory::sort;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
 
-/// From this confidence on a pattern stands by itself.
-const SURE: f64 = 0.7;
+/// The least confidence of a pattern that needs no approval by the user.
+const AUTO_CONFIDENCE: f64 = 0.7;
 
-/// A pattern.
+/// A pattern, as a result lists it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Schema {
     pub(crate) id: String,
-    /// Its words.
+    /// The pattern's terms.
     pub(crate) pattern: String,
-    /// 0..1: from how many records show it, against those that were refuted.
+    /// From 0 to 1: the share of valid records among those that show it (see [`confidence`]).
     pub(crate) confidence: f64,
+    /// The number of records that show it.
     pub(crate) evidence_count: u64,
-    /// Of these records, those that have ceased to hold.
+    /// The number of these records that are no longer valid.
     pub(crate) exceptions_count: u64,
     pub(crate) status: &'static str,
     pub(crate) language: &'static str,
 }
 
-/// Of the newest `most` patterns those that hold, of one project where one is given, the surest first.
+/// Returns the valid ones of the newest `most` patterns, only those of `project` if it is given, sorted by descending
+/// confidence.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn newest(
     connection: &Connection,
     project: Option<&str>,
@@ -37,16 +39,16 @@ pub(crate) fn newest(
 ) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut schemas = Vec::new();
     for seq in tags::newest_with(connection, tags::PATTERN, most)? {
-        schemas.extend(one(connection, seq, project)?);
+        schemas.extend(read_pattern(connection, seq, project)?);
     }
     sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 
-/// The patterns that these records show, the first record's first, `most` at most.
+/// Returns up to `most` valid patterns that these records show, those of the first record first.
 ///
 /// # Errors
-/// The database's.
+/// Any SQLite error.
 pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
@@ -55,14 +57,14 @@ pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Re
         for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
             if schemas.len() < most && !seen.contains(&pattern) {
                 seen.push(pattern);
-                schemas.extend(one(connection, pattern, None)?);
+                schemas.extend(read_pattern(connection, pattern, None)?);
             }
         }
     }
     Ok(schemas)
 }
 
-fn one(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Option<Schema>, rusqlite::Error> {
+fn read_pattern(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Option<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT text, valid_to IS NULL, project.name,
                 (SELECT count(*) FROM link WHERE a = ?1 AND kind = ?2),
@@ -85,19 +87,19 @@ fn one(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Optio
         confidence,
         evidence_count: evidence.unsigned_abs(),
         exceptions_count: exceptions.unsigned_abs(),
-        status: if confidence >= SURE { "auto" } else { "pending_user_approval" },
+        status: if confidence >= AUTO_CONFIDENCE { "auto" } else { "pending_user_approval" },
         language: language::of(pattern),
     }))
 }
 
-/// Laplace's rule of succession, rounded to a thousandth: three records give 0.8, one refuted of four
-/// 0.667.
+/// Returns the confidence by Laplace's rule of succession, rounded to thousandths: 0.8 for three valid records, 0.667
+/// for three valid and one refuted.
 fn confidence(shown: i64, refuted: i64) -> f64 {
     let share = (shown + 1) as f64 / (shown + refuted + 2) as f64;
     (share * 1000.0).round() / 1000.0
 }
 
-/// What a pattern's text begins with; its words follow.
+/// The beginning of a pattern's text. Its terms follow.
 pub(crate) const PATTERN_PREFIX: &str = "Recurring pattern: ";
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 
 use crate::dispatch::CallError;
-use crate::memory::graph::metrics::{kept, regime};
+use crate::memory::graph::metrics::{regime, stored};
 use crate::memory::store::reader::Reader;
 
 /// The result of `topology`.
@@ -30,15 +30,15 @@ pub(crate) struct Topology {
 pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology, CallError> {
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let figures = kept(connection)?;
+    let metrics = stored(connection)?;
     let communities: i64 = connection.query_row("SELECT count(*) FROM community", [], |row| row.get(0))?;
     Ok(Topology {
         records: records.load(Ordering::Relaxed),
-        clustering: figures.clustering,
-        path: figures.path,
-        sigma: figures.sigma,
+        clustering: metrics.clustering,
+        path: metrics.path,
+        sigma: metrics.sigma,
         community_count: communities.unsigned_abs(),
-        rich_club_ratio: figures.club_ratio,
-        regime: regime(&figures),
+        rich_club_ratio: metrics.club_ratio,
+        regime: regime(&metrics),
     })
 }
