@@ -1,7 +1,10 @@
 //! Excerpts: the beginning of a text on one line.
+//!
+//! Pure.
 
-/// The first `most` characters of a text on one line.
-pub(crate) fn beginning(text: &str, most: usize) -> String {
+/// Returns at most `max_chars` characters of `text` on one line, white space collapsed. An `…` ends a text that was cut;
+/// a text of exactly `max_chars` is cut, too.
+pub(crate) fn beginning(text: &str, max_chars: usize) -> String {
     let mut line = String::new();
     let mut count = 0;
     for word in text.split_whitespace() {
@@ -10,7 +13,7 @@ pub(crate) fn beginning(text: &str, most: usize) -> String {
             count += 1;
         }
         for c in word.chars() {
-            if count + 1 >= most {
+            if count + 1 >= max_chars {
                 line.push('…');
                 return line;
             }
@@ -26,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beginnings_are_one_line() {
+    fn excerpts_are_one_line_of_bounded_length() {
         for (text, most, want) in
             [("", 5, ""), (" a \n\t b ", 5, "a b"), ("abcdef", 4, "abc…"), ("abc", 4, "abc"), ("ab cd ef", 5, "ab c…")]
         {

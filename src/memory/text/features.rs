@@ -1,23 +1,25 @@
-//! Signs that a text gives beside its words: it asks, it tells a time, it names who speaks.
+//! Text features: ends in a question, mentions a time, starts with a speaker label.
 //!
-//! Pure. The lists hold the plainest words of a few languages, folded, and nothing of any subject.
+//! Pure. The word lists have the commonest words of a few languages, folded.
 
 use crate::memory::model::time::CalendarDay;
 
-/// Longest label, in bytes, and in words: *Anna:*, *Dr. Anna Weber:*.
+/// Longest speaker label, in bytes.
 const LABEL_BYTES: usize = 40;
+
+/// Longest speaker label, in words: *Dr. Anna Weber:*.
 const LABEL_WORDS: usize = 3;
 
-/// Does a text end in a question? A remark in brackets at its end does not count.
+/// Returns true if the text ends in a question mark, ignoring a remark in square brackets at its end.
 pub(crate) fn asks(text: &str) -> bool {
-    let mut said = text.trim_end();
-    if let Some((before, _)) = said.strip_suffix(']').and_then(|inside| inside.rsplit_once('[')) {
-        said = before.trim_end();
+    let mut rest = text.trim_end();
+    if let Some((before, _)) = rest.strip_suffix(']').and_then(|inside| inside.rsplit_once('[')) {
+        rest = before.trim_end();
     }
-    said.ends_with(['?', '？', '؟'])
+    rest.ends_with(['?', '？', '؟'])
 }
 
-/// Who speaks, where a text begins with a name and a colon, as transcripts do.
+/// Returns the speaker label of a text that begins with a name and a colon, as in a transcript.
 pub(crate) fn label(text: &str) -> Option<&str> {
     let (label, _) = text.split_once(':')?;
     let is_name = !label.is_empty()
@@ -27,7 +29,7 @@ pub(crate) fn label(text: &str) -> Option<&str> {
     is_name.then_some(label)
 }
 
-/// Is this word (folded) of a question one that asks for a time?
+/// Returns true if the folded word asks for a time when a question contains it.
 pub(crate) fn asks_when(word: &str) -> bool {
     matches!(
         word,
@@ -64,7 +66,7 @@ pub(crate) fn asks_when(word: &str) -> bool {
     )
 }
 
-/// Does this word (folded) of a text tell a time?
+/// Returns true if the folded word mentions a time.
 pub(crate) fn tells_time(word: &str) -> bool {
     DatePart::named(word).is_some()
         || matches!(
@@ -146,7 +148,7 @@ pub(crate) fn tells_time(word: &str) -> bool {
         )
 }
 
-/// A part of a date that a word can name.
+/// A part of a date that one word names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatePart {
     /// 1 is January.
@@ -158,7 +160,7 @@ pub(crate) enum DatePart {
 }
 
 impl DatePart {
-    /// The part that this word (folded) names.
+    /// Returns the part that the folded word names.
     pub(crate) fn named(word: &str) -> Option<DatePart> {
         let place = |lists: &[&[&str]]| {
             lists.iter().find_map(|list| list.iter().position(|name| *name == word)).map(|at| at as i8 + 1)
@@ -169,7 +171,7 @@ impl DatePart {
         place(MONTHS).map(DatePart::Month).or_else(|| place(WEEKDAYS).map(DatePart::Weekday))
     }
 
-    /// Is it a part of this day's date?
+    /// Returns true if it is a part of the date of `day`.
     pub(crate) fn is_of(self, day: CalendarDay) -> bool {
         match self {
             DatePart::Month(month) => day.month == month,
@@ -179,7 +181,7 @@ impl DatePart {
     }
 }
 
-/// In English, German, French, Spanish and Russian, folded.
+/// The months in English, German, French, Spanish and Russian, folded.
 #[rustfmt::skip]
 const MONTHS: &[&[&str]] = &[
     &["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
@@ -194,6 +196,7 @@ const MONTHS: &[&[&str]] = &[
       "декабре"],
 ];
 
+/// The weekdays in the same languages, folded.
 #[rustfmt::skip]
 const WEEKDAYS: &[&[&str]] = &[
     &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
@@ -208,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn questions_end_in_a_mark() {
+    fn questions_end_in_a_question_mark() {
         for (text, want) in [
             ("Where is it?", true),
             ("Where is it? ", true),

@@ -1,27 +1,25 @@
-//! One character of text → the characters the index knows it by: lower case, no diacritics, one
-//! width, one way to write a letter.
+//! Character folding for the index: lower case, no diacritics, one width, one spelling of each letter.
 //!
-//! Pure, and not Unicode normalization: only what people leave out, or what keyboards and file
-//! systems write in two ways (ё and е, é and e + U+0301, ﾃ and テ, Arabic vowel marks). The caller
-//! keeps the text itself; what comes out of here is never shown.
+//! Pure. It is not Unicode normalization: it unites only spellings that people mix (ё and е, é and e + U+0301, ﾃ and テ,
+//! with and without Arabic vowel marks). Folded text is never shown.
 
-/// How a folded character takes part in the words of a text.
+/// The role of a folded character in word segmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Part of a word of a script that puts spaces between words.
+    /// Part of a word, in a script with spaces between words.
     Word,
-    /// Starts a cluster of a script without spaces (or, as Korean, with endings glued on): such
-    /// runs are indexed as pairs of clusters.
+    /// The first character of a cluster, in a script without spaces (or with suffixed particles, such as Korean). Runs of
+    /// clusters are indexed as pairs.
     Gram,
-    /// Belongs to the cluster before it.
+    /// A mark that belongs to the preceding cluster.
     GramMark,
-    /// A word of its own: emoji and pictures.
+    /// An emoji or pictograph: a word by itself.
     Sign,
-    /// Between words.
+    /// A separator of words.
     Gap,
 }
 
-/// Gives each character that `c` folds to; none for marks that are dropped.
+/// Calls `out` with each character that `c` folds to; never for a mark that is dropped.
 pub(crate) fn fold(c: char, out: &mut impl FnMut(char)) {
     if c.is_ascii() {
         return out(c.to_ascii_lowercase());
@@ -38,18 +36,18 @@ pub(crate) fn fold(c: char, out: &mut impl FnMut(char)) {
     }
 }
 
-/// The one character that `c`, following `before`, makes with it, both already folded: kana with
-/// its voice mark, and Korean letters that were written apart.
+/// Returns the composed character of `before` and the following `c`, both folded: of a kana and its voicing mark, or of
+/// decomposed Korean letters.
 pub(crate) fn compose(before: char, c: char) -> Option<char> {
     let (b, n) = (before as u32, c as u32);
     let composed = match (b, n) {
         (0x3046, 0x3099) => 0x3094,
-        // The voiced form of か to ぢ stands right after it; from つ on, small っ shifts the parity.
+        // The voiced form of か to ぢ is the next code point; from つ on, small っ shifts the parity.
         (0x304B..=0x3061, 0x3099) if b % 2 == 1 => b + 1,
         (0x3064..=0x3068, 0x3099) if b.is_multiple_of(2) => b + 1,
         (0x306F..=0x307B, 0x3099) if b.is_multiple_of(3) => b + 1,
         (0x306F..=0x307B, 0x309A) if b.is_multiple_of(3) => b + 2,
-        // The Unicode Standard, section 3.12: 19 first, 21 middle and 27 last letters.
+        // The Unicode Standard, section 3.12: 19 leading, 21 vowel and 27 trailing letters.
         (0x1100..=0x1112, 0x1161..=0x1175) => 0xAC00 + ((b - 0x1100) * 21 + (n - 0x1161)) * 28,
         (0xAC00..=0xD7A3, 0x11A8..=0x11C2) if (b - 0xAC00).is_multiple_of(28) => b + (n - 0x11A7),
         _ => return None,
@@ -57,7 +55,7 @@ pub(crate) fn compose(before: char, c: char) -> Option<char> {
     char::from_u32(composed)
 }
 
-/// What a folded character is to the splitting of words.
+/// Returns the class of a folded character.
 pub(crate) fn class(c: char) -> Class {
     match c {
         'a'..='z' | '0'..='9' => Class::Word,
@@ -71,12 +69,12 @@ pub(crate) fn class(c: char) -> Class {
         '\u{AC00}'..='\u{D7A3}' | '\u{1100}'..='\u{11FF}' | '\u{3131}'..='\u{318E}' => Class::Gram,
         '\u{0E00}'..='\u{0EFF}' | '\u{1000}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' => south_east(c),
         '\u{2600}'..='\u{27BF}' | '\u{1F000}'..='\u{1FAFF}' => match c {
-            // Skin tones say nothing on their own.
+            // Skin tones carry no meaning by themselves.
             '\u{1F3FB}'..='\u{1F3FF}' => Class::Gap,
             _ => Class::Sign,
         },
-        // Vowel signs and viramas of India's scripts and Tibet's: inside words, and not all of them
-        // alphabetic to Unicode.
+        // Vowel signs and viramas of Indic scripts and Tibetan are inside words; Unicode does not list all of them as
+        // alphabetic.
         '\u{0900}'..='\u{0DFF}' | '\u{0F71}'..='\u{0FBC}' if !matches!(c, '\u{0964}' | '\u{0965}' | '\u{0970}') => {
             Class::Word
         }
@@ -98,7 +96,7 @@ fn south_east(c: char) -> Class {
     }
 }
 
-/// Marks that people leave out, and characters without a shape.
+/// Returns true for marks that are often left out, and for invisible characters.
 fn is_dropped(c: char) -> bool {
     matches!(c,
         '\u{00AD}' | '\u{034F}' | '\u{200C}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}'
@@ -111,7 +109,7 @@ fn is_dropped(c: char) -> bool {
         | '\u{08D3}'..='\u{08FF}')
 }
 
-/// Letters that are written out as several, or `""`.
+/// Returns the letters that `c` is spelled out as; `""` if it is not.
 fn spelled(c: char) -> &'static str {
     match c {
         'ß' | 'ẞ' => "ss",
@@ -129,7 +127,7 @@ fn spelled(c: char) -> &'static str {
     }
 }
 
-/// The plain letter or digit of a character that has one.
+/// Returns the plain letter or digit of a character that has one.
 fn letter(c: char) -> Option<char> {
     let n = c as u32;
     match c {
@@ -183,7 +181,7 @@ fn polytonic(n: u32) -> Option<char> {
     })
 }
 
-/// U+00C0 to U+024F: the letter without its mark; `.` where there is none or it is spelled out.
+/// U+00C0 to U+024F: the letter without its mark; `.` if there is none or it is spelled out.
 const LATIN: &[u8; 400] = b"\
 aaaaaa.ceeeeiiii.nooooo..uuuuy..aaaaaa.ceeeeiiiidnooooo.ouuuuy.yaaaaaaccccccccdd.deeeeeeeeeegggg\
 gggghh.hiiiiiiiiii..jjkkkllllll.l.lnnnnnnn.noooooo..rrrrrrsssssssstttt.tuuuuuuuuuuuuwwyyyzzzzzzs\
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn every_character_is_folded_to_itself_the_second_time() {
+    fn folding_is_idempotent() {
         for c in '\0'..=char::MAX {
             let mut once = String::new();
             fold(c, &mut |f| once.push(f));
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn the_tables_are_as_long_as_their_ranges() {
+    fn the_tables_cover_their_ranges() {
         assert_eq!(HALF_WIDTH.chars().count(), 0xFF9F - 0xFF66 + 1);
         assert_eq!((letter('\u{00C0}'), letter('\u{024F}')), (Some('a'), Some('y')));
         assert_eq!((letter('\u{1E00}'), letter('\u{1EF9}')), (Some('a'), Some('y')));

@@ -1,14 +1,13 @@
-//! English forms that no rule of endings makes, and the words they are forms of.
+//! Irregular English verb and noun forms, and their base words.
 //!
-//! Pure. Those alone whose form is no telling word of its own (*rose* the flower stays), since a text
-//! of any language goes through here.
+//! Pure. A form that is also another word (*rose*) is left out, since texts of every language are looked up here.
 
-/// The word that `form` (folded) is an irregular form of.
+/// Returns the base word of the folded `form`, if it is irregular.
 pub(crate) fn base(form: &str) -> Option<&'static str> {
     FORMS.binary_search_by_key(&form, |(form, _)| form).ok().map(|at| FORMS[at].1)
 }
 
-/// Each irregular form with its word.
+/// Returns each irregular form with its base word.
 pub(crate) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
     FORMS.iter().copied()
 }
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn forms_are_found_and_lead_no_further() {
+    fn a_base_word_is_no_irregular_form() {
         assert!(FORMS.is_sorted_by(|a, b| a.0 < b.0));
         for (form, word) in [("went", Some("go")), ("bought", Some("buy")), ("children", Some("child")), ("rose", None)]
         {

@@ -1,8 +1,9 @@
-//! Which language a text is in, by its script and its commonest words. Pure, and a guess: it serves to
-//! choose among records, never to keep one out of the index.
+//! Language detection by script and frequent words.
+//!
+//! Pure. The result is a guess: it is used to filter records, never to index them.
 
-/// Characters of a text that are looked at.
-const LOOKED_AT: usize = 400;
+/// Characters of a text that are examined.
+const MAX_CHARS: usize = 400;
 
 /// Languages of the Latin script, each with words that are common in it and rare in the others.
 const LATIN: [(&str, &[&str]); 6] = [
@@ -17,17 +18,17 @@ const LATIN: [(&str, &[&str]); 6] = [
     ("pt", &["o", "os", "uma", "não", "é", "para", "com", "do", "da", "em", "meu", "que", "você", "na", "um"]),
 ];
 
-/// The language's two letters (ISO 639-1); English where nothing tells.
+/// Returns the ISO 639-1 code of the text's language; `en` if there is no indication.
 pub(crate) fn of(text: &str) -> &'static str {
     let mut counts = [0_u32; SCRIPTS.len()];
-    for c in text.chars().take(LOOKED_AT) {
+    for c in text.chars().take(MAX_CHARS) {
         if let Some(at) =
             SCRIPTS.iter().position(|(_, ranges)| ranges.iter().any(|&(from, to)| (from..=to).contains(&c)))
         {
             counts[at] += 1;
         }
     }
-    // Japanese is written with Chinese characters too; kana tell.
+    // Japanese text has Chinese characters, too; kana identify it.
     if counts[KANA] > 0 {
         return SCRIPTS[KANA].0;
     }
@@ -37,7 +38,7 @@ pub(crate) fn of(text: &str) -> &'static str {
 
 fn latin(text: &str) -> &'static str {
     let mut counts = [0_u32; LATIN.len()];
-    let start: String = text.chars().take(LOOKED_AT).collect::<String>().to_lowercase();
+    let start: String = text.chars().take(MAX_CHARS).collect::<String>().to_lowercase();
     for word in start.split(|c: char| !c.is_alphabetic()) {
         for (at, (_, words)) in LATIN.iter().enumerate() {
             counts[at] += u32::from(words.contains(&word));
@@ -50,7 +51,7 @@ fn latin(text: &str) -> &'static str {
 const LATIN_AT: usize = 0;
 const KANA: usize = 1;
 
-/// Scripts by the language that is mostly written in them, as ranges of Unicode's blocks.
+/// Scripts as Unicode ranges, each with the language that is mostly written in it.
 const SCRIPTS: [(&str, &[(char, char)]); 10] = [
     ("en", &[('a', 'z'), ('A', 'Z'), ('À', 'ɏ')]),
     ("ja", &[('ぁ', 'ヿ')]),
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scripts_and_common_words_tell() {
+    fn languages_are_detected_by_script_and_frequent_words() {
         for (text, want) in [
             ("", "en"),
             ("12:30 ...", "en"),

@@ -1,4 +1,5 @@
-//! Pure text analysis: from a text to the terms that the full-text index holds, and what a text says beside its words.
+//! Text analysis without I/O: index terms (tokenizer, stemmer, folding), and features of a text (language, speaker
+//! label, dates).
 
 pub(crate) mod excerpt;
 pub(crate) mod features;

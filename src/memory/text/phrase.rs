@@ -1,25 +1,26 @@
-//! Does a text have a phrase: byte for byte, or in another spelling?
+//! Phrase matching: finds a quoted phrase in a text, byte for byte or in another spelling.
 //!
-//! Pure. The index keeps no positions (they would triple it), so phrases are looked for in the texts.
+//! Pure. The index has no positions (they would triple its size), so phrases are matched against the texts.
 
 use crate::memory::text::tokenizer::{self, MatchMode};
 
-/// Words of a phrase that are compared one by one; the bits of a `u64`. Of a longer one the beginning
-/// decides.
+/// Words of a phrase that are compared: the bits of a `u64`. The rest of a longer phrase is ignored in [`Alike`] matches.
+///
+/// [`Alike`]: PhraseMatch::Alike
 const WORDS: usize = u64::BITS as usize;
 
-/// How a text has a phrase.
+/// How a text matches a phrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum PhraseMatch {
-    /// Not at all, or none was asked for.
+    /// No match, or no phrase in the query.
     None,
-    /// In another spelling: case, accents, punctuation, endings.
+    /// A match but for case, accents, punctuation or word endings.
     Alike,
-    /// Byte for byte.
+    /// A byte-for-byte match.
     Exact,
 }
 
-/// A phrase that is asked for.
+/// A phrase of a query.
 #[derive(Debug)]
 pub(crate) struct QuotedPhrase<'q> {
     text: &'q str,
@@ -28,7 +29,7 @@ pub(crate) struct QuotedPhrase<'q> {
 }
 
 impl<'q> QuotedPhrase<'q> {
-    /// The phrase of this text, white space at its ends aside; `None` where it has no word.
+    /// Returns the phrase of this text, trimmed; `None` if it has no word.
     pub(crate) fn new(text: &'q str) -> Option<QuotedPhrase<'q>> {
         let (mut terms, mut last) = tokenizer::phrase_terms(text)?;
         if terms.len() > WORDS {
@@ -38,7 +39,7 @@ impl<'q> QuotedPhrase<'q> {
         Some(QuotedPhrase { text: text.trim(), terms, last })
     }
 
-    /// Its terms, each with how it is looked for; at least one.
+    /// Returns its terms, at least one, each with its match mode.
     pub(crate) fn terms(&self) -> impl Iterator<Item = (&str, MatchMode)> {
         let last = self.terms.len() - 1;
         self.terms
@@ -47,26 +48,27 @@ impl<'q> QuotedPhrase<'q> {
             .map(move |(i, term)| (term.as_str(), if i == last { self.last } else { MatchMode::Exact }))
     }
 
-    /// How `text` has it.
+    /// Matches the phrase against `text`.
     pub(crate) fn found_in(&self, text: &str) -> PhraseMatch {
         if text.contains(self.text) {
             return PhraseMatch::Exact;
         }
-        // Bit i is set while the last words read are the phrase's first i + 1.
-        let mut read = 0_u64;
+        // Bit i is set if the last i + 1 words read are the first i + 1 words of the phrase.
+        let mut matched = 0_u64;
         let whole = 1 << (self.terms.len() - 1);
-        let mut has_it = false;
+        let mut is_found = false;
         tokenizer::for_each_token(text, |mut token| {
-            let here = token.term();
-            let fits = |(term, look): (&str, MatchMode)| match look {
-                MatchMode::Exact => term == here,
-                MatchMode::Prefix => here.starts_with(term),
+            let word = token.term();
+            let fits = |(term, mode): (&str, MatchMode)| match mode {
+                MatchMode::Exact => term == word,
+                MatchMode::Prefix => word.starts_with(term),
             };
-            let here = self.terms().enumerate().filter(|&(_, term)| fits(term)).fold(0, |bits, (i, _)| bits | 1 << i);
-            read = (read << 1 | 1) & here;
-            has_it |= read & whole != 0;
+            let fitting =
+                self.terms().enumerate().filter(|&(_, term)| fits(term)).fold(0, |bits, (i, _)| bits | 1 << i);
+            matched = (matched << 1 | 1) & fitting;
+            is_found |= matched & whole != 0;
         });
-        if has_it { PhraseMatch::Alike } else { PhraseMatch::None }
+        if is_found { PhraseMatch::Alike } else { PhraseMatch::None }
     }
 }
 
@@ -75,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_phrase_is_found_in_its_order_and_place() {
+    fn a_phrase_matches_consecutive_words_in_order() {
         for (phrase, text, want) in [
             ("to be or not", "To be, or not to be", PhraseMatch::Alike),
             ("to be or not", "he said to be or nothing", PhraseMatch::Exact),
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_phrase_is_known_by_its_beginning() {
+    fn a_long_phrase_matches_by_its_first_words() {
         let words = |range: std::ops::Range<u32>| range.map(|n| format!("w{n} ")).collect::<String>();
         let text = words(0..200);
         let wanted = QuotedPhrase::new(&text).unwrap();

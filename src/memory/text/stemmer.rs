@@ -1,10 +1,8 @@
-//! A folded word → its stem, by the script it is written in: Porter's English rules for words in
-//! plain Latin letters, Snowball's Russian rules for Cyrillic ones, a light Arabic stemmer, and
-//! nothing for the rest.
+//! Stemming of folded words, by script: Porter's English rules for plain Latin letters, Snowball's Russian rules for
+//! Cyrillic, a light Arabic stemmer; other words are unchanged.
 //!
-//! Pure. A stem is a key of the index, not a word: it need not exist in any language. Latin words of
-//! other languages go through the English rules too, which is harmless (the same word has the same
-//! stem) and unites their plurals in -s.
+//! Pure. A stem is an index key and need not be a word. The English rules apply to Latin words of other languages, too:
+//! that is harmless (the same word has the same stem) and unites their plurals in -s.
 //!
 //! Sources: M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980;
 //! snowballstem.org, "Russian stemming algorithm"; L. Larkey et al., "Light stemming for Arabic
@@ -12,13 +10,13 @@
 
 use crate::memory::text::irregular_forms;
 
-/// Cuts the ending off `word`, which is folded (lower case, no marks).
+/// Replaces `word`, which is folded (lower case, no marks), by its stem.
 pub(crate) fn stem(word: &mut String) {
     if word.bytes().all(|b| b.is_ascii_lowercase()) {
         if let Some(base) = irregular_forms::base(word) {
             base.clone_into(word);
         }
-        // Porter leaves words of one and two letters alone.
+        // Porter leaves words of one and two letters unchanged.
         if word.len() > 2 {
             english(word);
         }
@@ -37,7 +35,7 @@ fn english(word: &mut String) {
     if word.ends_with('y') && has_vowel(&word.as_bytes()[..word.len() - 1]) {
         replace(word, 1, "i");
     }
-    // Of each list the first suffix that fits decides, even if what is left is too short.
+    // In each list only the first matching suffix counts, even if the rest of the word is too short to remove it.
     long_suffix(word, STEP_2, 1);
     long_suffix(word, STEP_3, 1);
     residue(word);
@@ -79,7 +77,7 @@ fn plural(word: &mut String) {
     if word.ends_with("sses") || word.ends_with("ies") {
         cut(word, 2);
     } else if word.ends_with("eaux") {
-        // Not Porter's: French, in English too (bureaux).
+        // Not in Porter's rules: French plurals, used in English, too (bureaux).
         cut(word, 1);
     } else if word.ends_with('s') && !word.ends_with("ss") {
         cut(word, 1);
@@ -138,7 +136,8 @@ fn tidy(word: &mut String) {
     }
 }
 
-/// Most suffixes differ in their last letter already, and this runs for every word of every text.
+/// Returns true if `word` ends with `suffix`. Compares the last byte first, which rejects most suffixes: this runs for
+/// every word of every text.
 fn ends_with(word: &str, suffix: &str) -> bool {
     word.as_bytes().last() == suffix.as_bytes().last() && word.ends_with(suffix)
 }
@@ -151,7 +150,7 @@ fn is_consonant(w: &[u8], i: usize) -> bool {
     }
 }
 
-/// Porter's m: how many times a vowel is followed by a consonant.
+/// Returns Porter's measure m: the number of times a consonant follows a vowel.
 fn measure(w: &[u8]) -> usize {
     (1..w.len()).filter(|&i| is_consonant(w, i) && !is_consonant(w, i - 1)).count()
 }
@@ -164,7 +163,7 @@ fn is_doubled(w: &[u8]) -> bool {
     w.len() > 1 && w[w.len() - 1] == w[w.len() - 2] && is_consonant(w, w.len() - 1)
 }
 
-/// Consonant, vowel, consonant at the end, the last not w, x or y.
+/// Returns true if the word ends in consonant, vowel, consonant, the last not w, x or y.
 fn ends_short(w: &[u8]) -> bool {
     let n = w.len();
     n > 2
@@ -174,12 +173,12 @@ fn ends_short(w: &[u8]) -> bool {
         && !matches!(w[n - 1], b'w' | b'x' | b'y')
 }
 
-/// The endings are Snowball's with й written as и, as the words come folded; longest first.
+/// Applies Snowball's Russian rules. Their endings are written with и for й, as in folded words, the longest first.
 fn russian(word: &mut String) {
     let vowel = |c: char| "аеиоуыэюя".contains(c);
     let Some((first, c)) = word.char_indices().find(|(_, c)| vowel(*c)) else { return };
     let region = first + c.len_utf8();
-    // R2: behind the second change from vowel to consonant.
+    // R2: the part after the second change from vowel to consonant.
     let second = after_vowel_consonant(word, 0, vowel).and_then(|r1| after_vowel_consonant(word, r1, vowel));
     let strip = |word: &mut String, ending: &str| {
         let fits = word.len() >= region + ending.len() && word.ends_with(ending);
@@ -289,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn english_words_as_in_porters_paper() {
+    fn english_stems_are_those_of_porters_paper() {
         for (word, want) in [
             ("caresses", "caress"),
             ("ponies", "poni"),
@@ -376,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_other_shapes_stay_whole_and_none_is_emptied() {
+    fn other_words_are_unchanged_and_no_stem_is_empty() {
         for word in ["", "x86", "2023", "αθηνα", "漢字", "ы", "и", "ну", "в", "و", "ال"] {
             assert_eq!(stemmed(word), word);
         }

@@ -1,13 +1,12 @@
-//! Text → index terms: the one place that says what a word is, for what is stored and for what is
-//! asked alike.
+//! Tokenizer: splits a text into index terms, the same way for records and for cues.
 //!
-//! Pure. Words are folded (`fold.rs`) and stemmed (`stem.rs`); a run of a script without spaces
-//! gives the pairs of its neighboring clusters and its last cluster alone, so that every cluster
-//! begins some term and a single one can be asked for by prefix. A sign (emoji) is a term.
+//! Pure. Words are folded (`folding.rs`) and stemmed (`stemmer.rs`). A run of a script without spaces gives the pairs of
+//! adjacent clusters and its last cluster alone, so that every cluster begins some term and a single cluster can be
+//! searched for by prefix. An emoji is a term.
 //!
-//! A term holds ASCII letters and digits and any non-ASCII character, nothing else: no space, no
-//! quote, no NUL, so it is one token to an index that splits at ASCII punctuation, and text to a
-//! query language. `_` in a term is kept for marks that no text can make.
+//! A term consists of ASCII letters and digits and of non-ASCII characters: no space, quote or NUL. So it is one token
+//! to an index that splits at ASCII punctuation, and plain text to a query language. `_` is reserved for terms that no
+//! text can contain.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -17,40 +16,39 @@ use crate::memory::text::folding::{Class, class, compose, fold};
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::is_stop_word;
 
-/// The version of these rules. A store whose index was made by others must be indexed anew: raise
-/// it with any change of what [`index_terms`] gives for any text.
+/// The version of these rules. Raise it with any change of the result of [`index_terms`] for any text: a store whose
+/// index has another version is indexed again.
 pub(crate) const VERSION: i64 = 1;
 
-/// Bytes of a term; longer words are known by their beginning. Picked: the longest words of
-/// languages are shorter, and hashes and base64 differ within it.
+/// Longest term, in bytes; longer words are cut. Picked: natural words are shorter, and hashes and base64 differ within
+/// it.
 const TERM_BYTES: usize = 64;
 
-/// What a token of a text is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenKind {
-    /// A word, or a sign.
+    /// A word or an emoji.
     Word,
-    /// Two neighboring clusters of a script without spaces.
+    /// Two adjacent clusters of a script without spaces.
     Pair,
-    /// The last cluster of a run of several.
+    /// The last cluster of a run of at least two.
     Last,
     /// A run of one cluster.
     Lone,
 }
 
-/// One token, as [`each`] gives it.
+/// A token, as passed by [`for_each_token`].
 #[derive(Debug)]
 pub(crate) struct Token<'t> {
-    /// The folded word before its stem is taken.
+    /// The folded word, not stemmed.
     pub(crate) word: &'t str,
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: TokenKind,
     stemmed: &'t mut String,
 }
 
 impl Token<'_> {
-    /// What stands in the index. Made when asked for: stemming is most of the work of taking a text
-    /// apart.
+    /// Returns the index term. Computed on demand: stemming is most of the work of tokenizing.
     pub(crate) fn term(&mut self) -> &str {
         if self.kind != TokenKind::Word {
             return self.word;
@@ -62,27 +60,27 @@ impl Token<'_> {
     }
 }
 
-/// How a term is looked for.
+/// How a query term matches index terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatchMode {
-    /// The term itself.
+    /// Only the equal term.
     Exact,
-    /// Any term that begins so.
+    /// Any term that starts with it.
     Prefix,
 }
 
-/// A term of a question.
+/// A term of a cue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueryTerm {
     /// The term.
     pub(crate) term: String,
-    /// The word it was made of, for people.
+    /// The folded word that it is the stem of, for display.
     pub(crate) word: String,
-    /// How it is looked for.
+    /// Its match mode.
     pub(crate) mode: MatchMode,
 }
 
-/// The terms of a text in its order, each followed by one space: what the index is fed.
+/// Returns the terms of a text in order, each followed by one space: a column's value for the full-text index.
 pub(crate) fn index_terms(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     for_each_token(text, |mut token| {
@@ -92,10 +90,10 @@ pub(crate) fn index_terms(text: &str) -> String {
     line
 }
 
-/// The distinct terms of a question without its stop words; with them where it has nothing else.
+/// Returns the distinct terms of a cue without stop words; the stop words if it has no other terms.
 pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
     let mut seen = HashSet::new();
-    let (mut telling, mut stops) = (Vec::new(), Vec::new());
+    let (mut content, mut stops) = (Vec::new(), Vec::new());
     for_each_token(cue, |mut token| {
         let (word, kind) = (token.word, token.kind);
         let term = token.term();
@@ -103,23 +101,23 @@ pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
             return;
         }
         let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
-        let asked = QueryTerm { term: term.to_owned(), word: word.to_owned(), mode };
-        if is_stop_word(word) { stops.push(asked) } else { telling.push(asked) }
+        let query_term = QueryTerm { term: term.to_owned(), word: word.to_owned(), mode };
+        if is_stop_word(word) { stops.push(query_term) } else { content.push(query_term) }
     });
-    if telling.is_empty() { stops } else { telling }
+    if content.is_empty() { stops } else { content }
 }
 
-/// The terms of a phrase in its order, stop words and all, and how the last one is looked for;
-/// `None` where there are none.
+/// Returns the terms of a phrase in order, with stop words, and the match mode of the last one; `None` if it has no
+/// terms.
 pub(crate) fn phrase_terms(text: &str) -> Option<(Vec<String>, MatchMode)> {
     let mut terms = Vec::new();
-    let mut look = MatchMode::Exact;
+    let mut mode = MatchMode::Exact;
     for_each_token(text, |mut token| {
         terms.push(token.term().to_owned());
-        look =
+        mode =
             if matches!(token.kind, TokenKind::Last | TokenKind::Lone) { MatchMode::Prefix } else { MatchMode::Exact };
     });
-    (!terms.is_empty()).then_some((terms, look))
+    (!terms.is_empty()).then_some((terms, mode))
 }
 
 /// Calls `sink` with each token of `text`, in order.
@@ -151,16 +149,16 @@ pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
     splitter.flush(Edge::Other);
 }
 
-/// What the run in the making is.
+/// The kind of the run that is being collected.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Word,
-    /// A word behind an apostrophe: *s* of *Anna's*, *homme* of *l'homme*.
+    /// A word after an apostrophe: *s* of *Anna's*, *homme* of *l'homme*.
     Tail,
     Grams,
 }
 
-/// What ended a run.
+/// The character that ended a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edge {
     Apostrophe,
@@ -177,7 +175,7 @@ struct Splitter<F> {
     sink: F,
     /// The folded characters of the run.
     run: String,
-    /// Of a run of grams: where each cluster starts.
+    /// The byte offsets of the clusters in a run of grams.
     starts: Vec<usize>,
     stemmed: String,
     shape: Shape,
@@ -214,7 +212,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         }
     }
 
-    /// Takes a run of ASCII letters and digits at once: most texts are made of them.
+    /// Appends a run of ASCII letters and digits at once: most texts consist of them.
     fn push_plain(&mut self, part: &str) {
         if self.shape == Shape::Grams {
             self.flush(Edge::Other);
@@ -229,7 +227,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         if self.shape == Shape::Grams {
             self.flush(Edge::Other);
         }
-        // Beyond the longest term the rest of a word tells nothing more.
+        // Longer words are cut.
         if self.run.len() < TERM_BYTES {
             self.run.push(c);
         }
@@ -270,11 +268,12 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
     }
 }
 
-/// The longest telling words of a text.
+/// Returns the terms of the `most` longest words of a text without stop words; those that need a prefix match are left
+/// out.
 pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<QueryTerm> {
     let mut words = query_terms(text);
-    words.retain(|asked| asked.mode == MatchMode::Exact);
-    sort::sort_by_key(&mut words, |asked| Reverse(asked.word.len()));
+    words.retain(|query_term| query_term.mode == MatchMode::Exact);
+    sort::sort_by_key(&mut words, |query_term| Reverse(query_term.word.len()));
     words.truncate(most);
     words
 }
@@ -289,7 +288,7 @@ mod tests {
     }
 
     fn words(cue: &str) -> Vec<String> {
-        query_terms(cue).into_iter().map(|asked| asked.term).collect()
+        query_terms(cue).into_iter().map(|query_term| query_term.term).collect()
     }
 
     #[test]
@@ -320,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_term_is_one_token_of_bounded_length_whatever_the_text() {
+    fn any_text_gives_terms_of_one_token_and_bounded_length() {
         let mut text = String::new();
         for c in '\0'..=char::MAX {
             text.push(c);
@@ -343,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_keeps_its_telling_words_once_each() {
+    fn a_cue_has_distinct_terms_without_stop_words() {
         for (cue, want) in [
             ("When did Anna go camping, and where did Anna camp?", &["anna", "go", "camp"][..]),
             ("Where is it?", &["where", "is", "it"]),
@@ -363,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_phrase_keeps_every_word() {
+    fn a_phrase_has_all_its_terms() {
         assert_eq!(
             phrase_terms("to be, or not"),
             Some((["to", "be", "or", "not"].map(String::from).to_vec(), MatchMode::Exact))
