@@ -79,10 +79,10 @@ mod tests {
     #[test]
     fn a_refusal_of_the_daemon_is_returned() {
         let (mut console, out, _) = console(OutputFormat::Text, b"");
-        let answer = |call: &_| error(call, -32602, "param 'path' must be a file that is not there yet");
+        let answer = |call: &_| error(call, -32602, "param 'path' must be a file that does not exist yet");
         let args = BackupArgs { file: "/a".into() };
         let (outcome, _) = with_daemon(answer, |client| run(&args, client, &mut console));
-        assert!(outcome.unwrap_err().to_string().contains("not there yet"));
+        assert!(outcome.unwrap_err().to_string().contains("does not exist yet"));
         assert_eq!(out.text(), "");
     }
 }

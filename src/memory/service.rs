@@ -15,7 +15,7 @@ use crate::memory::store::open;
 use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
-use crate::memory::transfer::gate::MaintenanceLock;
+use crate::memory::transfer::maintenance_lock::MaintenanceLock;
 use crate::sys::lock::FileLock;
 
 /// An open store with its methods. Dropping it commits the jobs in the writer's queue and closes the store.

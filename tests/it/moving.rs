@@ -256,7 +256,7 @@ fn a_backup_made_under_load_has_every_acknowledged_capture() {
         (last, before)
     });
     let refused = daemon.run(&["backup", path(&target)]);
-    assert!(!refused.status.success() && said(&refused).contains("not there yet"), "{}", said(&refused));
+    assert!(!refused.status.success() && said(&refused).contains("does not exist yet"), "{}", said(&refused));
 
     let other = copy.start();
     let (last, before) = acknowledged;

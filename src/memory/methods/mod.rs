@@ -323,7 +323,7 @@ static METHODS: &[Method] = &[
         result: &["bytes"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            reply.send(memory.maintenance_lock.enter().and_then(|_in| backup::backup(&memory.path, params)));
+            reply.send(memory.maintenance_lock.try_acquire().and_then(|_in| backup::backup(&memory.path, params)));
         },
     },
     Method {
@@ -334,7 +334,9 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, _, _, reply| {
             let began = Instant::now();
-            reply.send(memory.maintenance_lock.enter().and_then(|_in| check::check(&memory.path, memory.now(), began)));
+            reply.send(
+                memory.maintenance_lock.try_acquire().and_then(|_in| check::check(&memory.path, memory.now(), began)),
+            );
         },
     },
     Method {
@@ -380,7 +382,7 @@ static METHODS: &[Method] = &[
         params: &[],
         result: &["records"],
         pace: Pace::Ordered,
-        run: |memory, _, _, reply| match memory.maintenance_lock.enter() {
+        run: |memory, _, _, reply| match memory.maintenance_lock.try_acquire() {
             Ok(_in) => reindex::rebuild(&memory.path, memory.maintenance(), Instant::now(), reply),
             Err(error) => reply.send::<()>(Err(error)),
         },

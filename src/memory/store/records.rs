@@ -77,14 +77,22 @@ pub(crate) fn neighbor_in_session(
     connection.prepare_cached(sql)?.query_row((session, seq), |row| row.get(0))
 }
 
+/// Returns the seq of the record with this id; `None` if no record has it.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn find_seq(connection: &Connection, id: Uuid) -> Result<Option<i64>, rusqlite::Error> {
+    let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
+    find.query_row([id.as_bytes()], |row| row.get(0)).optional()
+}
+
 /// Returns the seq of the record with this id.
 ///
 /// # Errors
 /// -32602 that names param `name` and the id if no record has the id; -32001 for any SQLite error.
 pub(crate) fn seq_of(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
-    let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
-    let seq = find.query_row([id.as_bytes()], |row| row.get(0)).optional()?;
-    seq.ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: no record has the id {id}")))
+    find_seq(connection, id)?
+        .ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: no record has the id {id}")))
 }
 
 /// Returns the id of the record with this seq.

@@ -1,9 +1,8 @@
-//! `store_backup`: the store as one file, as it was when the call began, made while others write.
+//! `store_backup`: copies the store to one file, in the state at the beginning of the call, while others write.
 //!
-//! The copy goes page by page out of one read transaction on a connection of its own. Nobody waits for
-//! it; only the write-ahead log cannot be emptied before its end. It takes two page caches of 256 KiB,
-//! whatever the store's size. The file appears under its name once it is whole and on the disk; until
-//! then it is `.NAME.iaid-backup` beside it.
+//! The pages are copied in one read transaction on a separate connection. It blocks no other call, but the WAL cannot be
+//! reset before its end. It needs two page caches of 256 KiB, whatever the store's size. The copy is written as
+//! `.NAME.iaid-backup` in the target's folder and gets its name once it is complete and synced.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -20,27 +19,29 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, Access, FILE_NAME};
 
-/// Pages copied at once: 256 KiB, what the page cache holds.
+/// Pages copied in one step: 256 KiB, the size of the page cache.
 const STEP_PAGES: i32 = 64;
 
-/// How often a step that another program's lock stops is tried again, and after which pause: 5 s in all,
-/// as any connection of the store's waits.
-const BUSY_STEPS: u32 = 500;
+/// Attempts at a step while another program holds the lock. With [`BUSY_PAUSE`] 5 s in all, as every connection of the
+/// store waits.
+const BUSY_ATTEMPTS: u32 = 500;
+
+/// Pause between two attempts.
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
-/// What a backup gives.
+/// The result of `store_backup`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Copied {
-    /// The file's size.
+pub(crate) struct BackupResult {
+    /// The size of the file.
     bytes: u64,
 }
 
-/// Copies the store at `store` to the file that the param `path` names.
+/// Copies the store at `store` to the file that param `path` names.
 ///
 /// # Errors
-/// -32602 where the path is relative, taken, or no place for a file; -32001 where the copy failed.
-/// Nothing of it is left then.
-pub(crate) fn backup(store: &Path, params: &Params<'_>) -> Result<Copied, CallError> {
+/// -32602 if the path is relative, exists, or cannot be that of a new file; -32001 if the copy failed; no partial copy
+/// is left.
+pub(crate) fn backup(store: &Path, params: &Params<'_>) -> Result<BackupResult, CallError> {
     let target = target(store, params)?;
     let failed = |error: io::Error| CallError::failed(format!("no backup was made: {}: {error}", target.display()));
     let partial = Partial::create(&target).map_err(failed)?;
@@ -49,77 +50,77 @@ pub(crate) fn backup(store: &Path, params: &Params<'_>) -> Result<Copied, CallEr
     file.sync_all().map_err(failed)?;
     let bytes = file.metadata().map_err(failed)?.len();
     partial.publish(&target).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => taken(&target),
+        io::ErrorKind::AlreadyExists => exists_already(&target),
         _ => failed(error),
     })?;
-    Ok(Copied { bytes })
+    Ok(BackupResult { bytes })
 }
 
 fn target(store: &Path, params: &Params<'_>) -> Result<PathBuf, CallError> {
     let path = PathBuf::from(params.string("path")?.into_owned());
     let refused = |expected: &str| CallError::invalid("path", expected);
     if !path.is_absolute() {
-        return Err(refused("an absolute path, since the daemon has a folder of its own"));
+        return Err(refused("an absolute path, since the daemon has another working directory"));
     }
-    // `file_name` and `parent` overlook a slash at the end.
+    // `file_name` and `parent` ignore a trailing slash.
     let is_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let (Some(folder), Some(name), false) = (path.parent(), path.file_name(), is_folder) else {
         return Err(refused("the path of a file"));
     };
     if path.symlink_metadata().is_ok() {
-        return Err(taken(&path));
+        return Err(exists_already(&path));
     }
     if !folder.is_dir() {
-        return Err(refused("the path of a file in a folder that is there"));
+        return Err(refused("the path of a file in an existing folder"));
     }
-    // SQLite would take it for a journal of the store's.
+    // SQLite might read it as the journal of the store.
     let is_beside = store.parent().and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();
     if is_beside && name.as_encoded_bytes().starts_with(FILE_NAME.as_bytes()) {
-        return Err(refused("a file that does not begin with the store's own name"));
+        return Err(refused("a file whose name does not begin with that of the store's database"));
     }
     Ok(path)
 }
 
-fn taken(path: &Path) -> CallError {
+fn exists_already(path: &Path) -> CallError {
     let path = path.display();
-    CallError::invalid("path", format_args!("a file that is not there yet ({path} is, and is left alone)"))
+    CallError::invalid("path", format_args!("a file that does not exist yet: {path} exists and was not changed"))
 }
 
-/// Why the copy at `target` cannot be made. The store's own faults have their own words, but for a full
-/// disk: it is the copy's.
-fn about(error: rusqlite::Error, target: &Path) -> CallError {
+/// Converts an error of the copy to `target`. Damage of the store keeps its own message; a full disk is that of the
+/// copy.
+fn copy_error(error: rusqlite::Error, target: &Path) -> CallError {
     let target = target.display();
     match StoreError::from(error) {
         StoreError::Full => CallError::failed(format!(
             "no backup was made: the disk of {target} is full; free some space or give another path"
         )),
-        fault @ (StoreError::Damaged(_) | StoreError::NotADatabase) => fault.into(),
-        fault => CallError::failed(format!("no backup was made to {target}: {fault}")),
+        error @ (StoreError::Damaged(_) | StoreError::NotADatabase) => error.into(),
+        error => CallError::failed(format!("no backup was made to {target}: {error}")),
     }
 }
 
 fn copy(store: &Path, partial: &Path, target: &Path) -> Result<(), CallError> {
-    let failed = |error| about(error, target);
+    let failed = |error| copy_error(error, target);
     let source = open::connect(store, Access::Read)?;
-    // A transaction has a snapshot from its first read on. Held, it keeps the copy from starting over at
-    // each commit of the writer's.
+    // A transaction has a snapshot from its first read on. Without one the copy would start over at each commit of the
+    // writer.
     let snapshot = source.unchecked_transaction().map_err(failed)?;
     snapshot.query_row("SELECT count(*) FROM meta", [], |_| Ok(())).map_err(failed)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut copy = Connection::open_with_flags(partial, flags).map_err(failed)?;
-    // A file that is thrown away if it is not whole needs neither a journal nor order on the disk.
+    // An incomplete file is deleted, so it needs neither a journal nor syncs.
     for (pragma, value) in [("journal_mode", "off"), ("synchronous", "off"), ("cache_size", "-256")] {
         copy.pragma_update(None, pragma, value).map_err(failed)?;
     }
     let work = Backup::new(&snapshot, &mut copy).map_err(failed)?;
-    let mut patience = BUSY_STEPS;
+    let mut attempts_left = BUSY_ATTEMPTS;
     loop {
         match work.step(STEP_PAGES).map_err(failed)? {
             StepResult::Done => break,
-            StepResult::More => patience = BUSY_STEPS,
-            _ if patience == 0 => return Err(StoreError::Busy.into()),
+            StepResult::More => attempts_left = BUSY_ATTEMPTS,
+            _ if attempts_left == 0 => return Err(StoreError::Busy.into()),
             _ => {
-                patience -= 1;
+                attempts_left -= 1;
                 std::thread::sleep(BUSY_PAUSE);
             }
         }
@@ -128,11 +129,12 @@ fn copy(store: &Path, partial: &Path, target: &Path) -> Result<(), CallError> {
     copy.close().map_err(|(_, error)| failed(error))
 }
 
-/// The file in the making. Dropped before it was published, it goes.
+/// The partial file. It is removed when dropped, unless it was renamed.
 struct Partial(PathBuf);
 
 impl Partial {
-    /// Makes it beside `target`. What another attempt has left there goes: only one is made at a time.
+    /// Creates the file in the folder of `target`. Replaces one that an earlier attempt has left: only one backup runs at a
+    /// time.
     fn create(target: &Path) -> io::Result<Partial> {
         let mut name = OsString::from(".");
         name.push(target.file_name().unwrap_or_default());
@@ -144,16 +146,16 @@ impl Partial {
         }
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         let partial = Partial(path);
-        // The umask may have taken even the owner's bits away.
+        // The umask may have removed even the owner's bits.
         fs::set_permissions(&partial.0, Permissions::from_mode(0o600))?;
         Ok(partial)
     }
 
-    /// Gives it its name for good, never over another file.
+    /// Renames it to `target`, without replacing another file.
     fn publish(self, target: &Path) -> io::Result<()> {
         match fs::hard_link(&self.0, target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // A file system without hard links: the name was free a moment ago.
+            // A file system without hard links. The name was free just now.
             Err(_) if target.symlink_metadata().is_err() => fs::rename(&self.0, target)?,
             Err(error) => return Err(error),
             Ok(()) => {}
@@ -167,7 +169,7 @@ impl Drop for Partial {
     fn drop(&mut self) {
         match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("{} is left over from a backup and can be removed: {error}", self.0.display());
+                log::warn!("cannot remove the partial backup {}: {error}", self.0.display());
             }
             _ => {}
         }
@@ -183,7 +185,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_copy_is_a_store() {
+    fn a_backup_is_a_store() {
         let bench = Bench::new();
         let ids: Vec<_> = (0..50).map(|n| bench.capture(&format!("text number {n} of many"), json!({}))).collect();
         let elsewhere = tempfile::tempdir().unwrap();
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_free_absolute_path_is_taken() {
+    fn the_target_must_be_a_new_absolute_path() {
         let bench = Bench::new();
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -212,11 +214,11 @@ mod tests {
             ("/".into(), "path of a file"),
             (at("new/"), "path of a file"),
             (at(".."), "path of a file"),
-            (at("no/folder"), "in a folder that is there"),
-            (at("there"), "not there yet"),
-            (at("there/x"), "in a folder that is there"),
-            (at("dangling"), "not there yet"),
-            (own, "store's own name"),
+            (at("no/folder"), "in an existing folder"),
+            (at("there"), "does not exist yet"),
+            (at("there/x"), "in an existing folder"),
+            (at("dangling"), "does not exist yet"),
+            (own, "the store's database"),
         ] {
             let error = bench.err("store_backup", json!({"path": path}));
             assert_eq!(error.code, code::INVALID_PARAMS, "{path}");
@@ -227,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broken_backup_left_is_in_nobodys_way_and_a_failed_one_leaves_nothing() {
+    fn a_left_partial_file_is_replaced_and_a_failed_backup_leaves_none() {
         let bench = Bench::new();
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(".copy.iaid-backup"), "half").unwrap();

@@ -1,10 +1,10 @@
-//! `store_check`: is the store sound? It reads and changes nothing.
+//! `store_check`: an integrity check that only reads.
 //!
-//! First SQLite's own look at every page, index and constraint (the full-text index checks itself in
-//! it), then the links between tables, then record by record what SQLite cannot know: that the text is
-//! the one that its fingerprint was made of, and that the index knows the record by its words. Records
-//! are looked at in short transactions, from a place that is another one each time, until all were seen
-//! or the time is over. What the time did not suffice for is said and is no problem.
+//! SQLite's `integrity_check` covers pages, indexes and constraints, and includes the check of the full-text index;
+//! `foreign_key_check` covers references between tables. Then each record is checked for what SQLite cannot know: that
+//! its fingerprint matches its text, and that the full-text index finds it by its terms. Records are read in short
+//! transactions, from a different starting point each time, until all are checked or the time is up. What was not
+//! checked for lack of time is reported and is no problem.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,70 +21,71 @@ use crate::memory::store::fulltext::RebuildState;
 use crate::memory::store::reader::Reader;
 use crate::memory::text::tokenizer;
 
-/// Longest look of SQLite's own. With the next it stays under the 30 s that clients wait for a reply.
-const TABLES_PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit of SQLite's checks, from the beginning of the call. With [`RECORDS_TIME`] the call stays below the 30 s that
+/// clients wait for a reply.
+const TABLES_TIME: Duration = Duration::from_secs(15);
 
-/// From the beginning on until no further record is looked at.
-const RECORDS_PATIENCE: Duration = Duration::from_secs(22);
+/// Time after the beginning of the call at which no further records are checked.
+const RECORDS_TIME: Duration = Duration::from_secs(22);
 
-/// Records of one transaction: some milliseconds.
-const CHUNK: i64 = 256;
+/// Records checked in one transaction: some milliseconds.
+const CHUNK_RECORDS: i64 = 256;
 
-/// Most problems named. Who has more restores a backup, whatever the others are.
-const MOST_PROBLEMS: usize = 100;
+/// Problems that are listed. A store with more needs a backup restored, whatever the others are.
+const MAX_PROBLEMS: usize = 100;
 
-/// What a check found.
+/// The result of `store_check`.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Checked {
+pub(crate) struct CheckResult {
     ok: bool,
-    /// Does `store_reindex` take all of the problems away?
+    /// True if there are problems and `store_reindex` solves all of them.
     mendable: bool,
-    /// How the full-text index is: current, due, growing or damaged.
+    /// The state of the full-text index: `current`, `due`, `growing` or `damaged`.
     index: &'static str,
-    /// A sentence each.
+    /// The problems, a message each.
     problems: Vec<String>,
-    /// What there was no time for, a sentence each.
+    /// What was not checked for lack of time, a message each.
     skipped: Vec<String>,
-    /// Records there are.
+    /// The number of records.
     records: i64,
-    /// Records that were looked at one by one.
+    /// The number of records that were checked.
     checked: i64,
-    /// Problems of the index alone.
+    /// The number of problems that concern only the full-text index.
     #[serde(skip)]
-    of_index: usize,
-    /// It cannot be asked.
+    index_problems: usize,
+    /// True if the full-text index cannot be queried.
     #[serde(skip)]
-    is_index_torn: bool,
+    is_index_unreadable: bool,
 }
 
-/// Whose a problem is.
+/// The part of the store that a problem concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Part {
-    /// The full-text index's, which can be made anew.
+    /// The full-text index, which can be rebuilt.
     Index,
-    /// That of anything else.
+    /// Anything else.
     Other,
 }
 
-/// Looks at the store whose database is at `store`. `now` says where among the records to begin.
+/// Checks the store whose database is at `store`. `now` determines the chunk of records to start with.
 ///
 /// # Errors
-/// -32001 where the store cannot be read at all.
-pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<Checked, CallError> {
-    // On a connection that has asked the index before, FTS5's check of itself goes by what it remembers
-    // of the index's segments and takes later merges for damage.
+/// -32001 if the store cannot be read at all.
+pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
+    // A new connection: on one that has queried the index before, FTS5's integrity check uses its cached list of segments
+    // and reports later merges as damage.
     let reader = &Reader::open(store)?;
-    let mut found = Checked { ok: true, ..Checked::default() };
+    let mut found = CheckResult { ok: true, ..CheckResult::default() };
     let snapshot = reader.snapshot()?;
-    let looks: [(&str, Look); 2] = [("pages and indexes", pages), ("links between tables", references)];
-    for (what, look) in looks {
-        match snapshot.until(began + TABLES_PATIENCE, |connection| look(connection, &mut found)) {
+    let checks: [(&str, Check); 2] = [("pages and indexes", pages), ("links between tables", references)];
+    for (what, check) in checks {
+        match snapshot.until(began + TABLES_TIME, |connection| check(connection, &mut found)) {
             Err(StoreError::Interrupted) => {
-                found.skipped.push(format!("{what}: the store is too large to look at all"))
+                found.skipped.push(format!("{what}: the store is too large to check completely"))
             }
             Err(StoreError::Damaged(detail)) => {
-                // What ended the look is what it has just named.
-                let part = if found.is_of_index_alone() { Part::Index } else { Part::Other };
+                // The error that ended the check is the problem that it has just listed.
+                let part = if found.has_only_index_problems() { Part::Index } else { Part::Other };
                 found.problem(part, format!("{what}: {detail}"));
             }
             outcome => outcome?,
@@ -92,58 +93,58 @@ pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<Che
     }
     let index = RebuildState::read(snapshot.connection())?;
     drop(snapshot);
-    match found.each_record(reader, now, began + RECORDS_PATIENCE) {
+    match found.check_records(reader, now, began + RECORDS_TIME) {
         Err(StoreError::Damaged(detail)) => found.problem(Part::Other, format!("records: {detail}")),
         outcome => outcome?,
     }
     found.index = match index {
-        _ if found.of_index > 0 => "damaged",
+        _ if found.index_problems > 0 => "damaged",
         RebuildState::Current => "current",
         RebuildState::Due(_) => "due",
         RebuildState::Growing(_) => "growing",
     };
-    found.mendable = found.is_of_index_alone();
+    found.mendable = found.has_only_index_problems();
     if found.checked < found.records && found.ok {
         found.skipped.push(format!("{} of {} records", found.records - found.checked, found.records));
     }
     Ok(found)
 }
 
-/// Is anything wrong that a new index takes away?
+/// Returns true if the check of pages finds a problem of the full-text index.
 ///
 /// # Errors
-/// -32001 where the store cannot be read at all.
+/// -32001 if the store cannot be read at all.
 pub(crate) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, CallError> {
     let reader = &Reader::open(store)?;
-    let mut found = Checked::default();
+    let mut found = CheckResult::default();
     let snapshot = reader.snapshot()?;
-    match snapshot.until(began + TABLES_PATIENCE, |connection| pages(connection, &mut found)) {
-        // What is found by then counts.
-        Ok(()) | Err(StoreError::Interrupted | StoreError::Damaged(_)) => Ok(found.of_index > 0),
-        Err(fault) => Err(fault.into()),
+    match snapshot.until(began + TABLES_TIME, |connection| pages(connection, &mut found)) {
+        // Problems found until then count.
+        Ok(()) | Err(StoreError::Interrupted | StoreError::Damaged(_)) => Ok(found.index_problems > 0),
+        Err(error) => Err(error.into()),
     }
 }
 
-type Look = fn(&Connection, &mut Checked) -> Result<(), StoreError>;
+type Check = fn(&Connection, &mut CheckResult) -> Result<(), StoreError>;
 
-fn pages(connection: &Connection, found: &mut Checked) -> Result<(), StoreError> {
+fn pages(connection: &Connection, found: &mut CheckResult) -> Result<(), StoreError> {
     let mut trees = connection.prepare("SELECT rootpage FROM sqlite_schema WHERE tbl_name LIKE 'term_index%'")?;
     let trees: Vec<i64> = trees.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut look = connection.prepare(&format!("PRAGMA integrity_check({MOST_PROBLEMS})"))?;
+    let mut look = connection.prepare(&format!("PRAGMA integrity_check({MAX_PROBLEMS})"))?;
     let mut rows = look.query([])?;
     while let Some(row) = rows.next()? {
         let text: String = row.get(0)?;
         for line in text.lines().filter(|line| *line != "ok" && !line.starts_with("***")) {
-            let part = if is_of_index(line, &trees) { Part::Index } else { Part::Other };
+            let part = if concerns_index(line, &trees) { Part::Index } else { Part::Other };
             found.problem(part, line.to_owned());
         }
     }
     Ok(())
 }
 
-/// Is this line of SQLite's about the full-text index, whose tables have their roots on the pages `trees`? Pages
-/// that nobody uses are what is left of one, and no harm to anything else.
-fn is_of_index(line: &str, trees: &[i64]) -> bool {
+/// Returns true if this line of `integrity_check` concerns the full-text index, whose tables have their roots on the
+/// pages `trees`. Unused pages are the rest of a replaced index and harm nothing else.
+fn concerns_index(line: &str, trees: &[i64]) -> bool {
     let number = |text: &str| text.split(' ').next().and_then(|number| number.parse().ok());
     match line.strip_prefix("Tree ") {
         Some(rest) => number(rest).is_some_and(|tree: i64| trees.contains(&tree)),
@@ -151,31 +152,31 @@ fn is_of_index(line: &str, trees: &[i64]) -> bool {
     }
 }
 
-fn references(connection: &Connection, found: &mut Checked) -> Result<(), StoreError> {
+fn references(connection: &Connection, found: &mut CheckResult) -> Result<(), StoreError> {
     let mut look = connection.prepare(r#"SELECT "table", rowid, parent FROM pragma_foreign_key_check LIMIT ?1"#)?;
-    let mut rows = look.query([MOST_PROBLEMS as i64])?;
+    let mut rows = look.query([MAX_PROBLEMS as i64])?;
     while let Some(row) = rows.next()? {
         let (table, number, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
-        found.problem(Part::Other, format!("{table}{number} names a {parent} that is not there"));
+        found.problem(Part::Other, format!("{table}{number} refers to a missing {parent}"));
     }
     Ok(())
 }
 
-impl Checked {
+impl CheckResult {
     fn problem(&mut self, part: Part, what: String) {
         self.ok = false;
-        if self.problems.len() < MOST_PROBLEMS {
+        if self.problems.len() < MAX_PROBLEMS {
             self.problems.push(what);
-            self.of_index += usize::from(part == Part::Index);
+            self.index_problems += usize::from(part == Part::Index);
         }
     }
 
-    fn is_of_index_alone(&self) -> bool {
-        self.of_index > 0 && self.of_index == self.problems.len()
+    fn has_only_index_problems(&self) -> bool {
+        self.index_problems > 0 && self.index_problems == self.problems.len()
     }
 
-    fn each_record(&mut self, reader: &Reader, now: UnixMicros, deadline: Instant) -> Result<(), StoreError> {
+    fn check_records(&mut self, reader: &Reader, now: UnixMicros, deadline: Instant) -> Result<(), StoreError> {
         let snapshot = reader.snapshot()?;
         let (count, last): (i64, i64) =
             snapshot.connection().query_row("SELECT count(*), coalesce(max(seq), 0) FROM record", [], |row| {
@@ -186,26 +187,26 @@ impl Checked {
         if count != last {
             self.problem(Part::Other, format!("the records are numbered up to {last}, but there are {count}"));
         }
-        let chunks = last.div_euclid(CHUNK) + 1;
+        let chunks = last.div_euclid(CHUNK_RECORDS) + 1;
         let first = now.0.rem_euclid(chunks);
         for chunk in (first..chunks).chain(0..first) {
-            if Instant::now() >= deadline || self.problems.len() >= MOST_PROBLEMS {
+            if Instant::now() >= deadline || self.problems.len() >= MAX_PROBLEMS {
                 break;
             }
             let snapshot = reader.snapshot()?;
-            self.some_records(snapshot.connection(), chunk * CHUNK + 1, last)?;
+            self.check_chunk(snapshot.connection(), chunk * CHUNK_RECORDS + 1, last)?;
         }
         Ok(())
     }
 
-    /// Looks at the records from `first` on, as many as make a chunk, up to `last`.
-    fn some_records(&mut self, connection: &Connection, first: i64, last: i64) -> Result<(), StoreError> {
+    /// Checks a chunk of records from `first` on, up to `last`.
+    fn check_chunk(&mut self, connection: &Connection, first: i64, last: i64) -> Result<(), StoreError> {
         let mut read = connection.prepare_cached(
             "SELECT seq, id, role, session.name, hash, cue, text FROM record
              JOIN session ON session.number = record.session WHERE seq BETWEEN ?1 AND ?2",
         )?;
         let index = RebuildState::read(connection)?;
-        let mut rows = read.query([first, last.min(first + CHUNK - 1)])?;
+        let mut rows = read.query([first, last.min(first + CHUNK_RECORDS - 1)])?;
         while let Some(row) = rows.next()? {
             let (seq, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
             let (role, session, hash): (i64, String, [u8; 16]) = (row.get(2)?, row.get(3)?, row.get(4)?);
@@ -213,31 +214,31 @@ impl Checked {
             self.checked += 1;
             let id = Uuid::from_bytes(id);
             if fingerprint(&session, Role::numbered(role), &text) != hash {
-                self.problem(
-                    Part::Other,
-                    format!("record {id}: its text is not the one that its fingerprint was made of"),
-                );
+                self.problem(Part::Other, format!("record {id}: the fingerprint does not match the text"));
             }
-            if !index.covers(seq) || self.is_index_torn {
+            if !index.covers(seq) || self.is_index_unreadable {
                 continue;
             }
             match is_indexed(connection, seq, &cue, &text) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.problem(Part::Index, format!("record {id}: the index does not know it by its words"));
+                    self.problem(
+                        Part::Index,
+                        format!("record {id}: the full-text index does not find it by its terms"),
+                    );
                 }
                 Err(StoreError::Damaged(detail)) => {
                     self.problem(Part::Index, format!("full-text index: {detail}"));
-                    self.is_index_torn = true;
+                    self.is_index_unreadable = true;
                 }
-                Err(fault) => return Err(fault),
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 }
 
-/// Does the index have the record by the first term of its text and of its cue?
+/// Returns true if the index finds the record by the first term of its text and that of its cue.
 fn is_indexed(connection: &Connection, seq: i64, cue: &str, text: &str) -> Result<bool, StoreError> {
     let mut find = connection.prepare_cached("SELECT 1 FROM term_index WHERE term_index MATCH ?1 AND rowid = ?2")?;
     for line in [text, cue].map(tokenizer::index_terms) {
@@ -262,13 +263,13 @@ mod tests {
             bench
                 .capture(&format!("text number {n} in 日本語 and English"), json!({"cue": "a cue", "session_id": "s"}));
         }
-        // A text without any word, in a session of its own.
+        // A text without words, in another session.
         bench.capture("!!!!!!!!!!!!!!!", json!({"session_id": ""}));
         bench
     }
 
     #[test]
-    fn a_sound_store_is_ok() {
+    fn an_intact_store_is_ok() {
         for (bench, records) in [(Bench::new(), 0), (filled(), 601)] {
             let got = bench.ok("store_check", json!({}));
             let want = json!({"ok": true, "mendable": false, "index": "current", "problems": [], "skipped": [], "records": records, "checked": records});
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_written_to_between_two_checks_stays_sound() {
+    fn writes_between_checks_are_no_problems() {
         let bench = filled();
         let mut runner = Runner::default();
         for round in 0..4 {
@@ -291,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn problems_are_named() {
         let id = |bench: &Bench, seq| -> String {
             let id: [u8; 16] = bench.row("SELECT id FROM record WHERE seq = ?1", seq);
             uuid::Uuid::from_bytes(id).to_string()
@@ -306,12 +307,12 @@ mod tests {
                 "INSERT INTO record (id, ts, tier, role, session, project, hash, twin, cue, text)
                  SELECT randomblob(16), ts, tier, role, session, project, hash, 1, cue, text FROM record WHERE seq = 5",
                 602,
-                "index does not know it",
+                "index does not find it",
             ),
             (
                 "PRAGMA foreign_keys = OFF; DROP TRIGGER record_is_written_once; UPDATE record SET project = 77 WHERE seq = 9",
                 0,
-                "record 9 names a project that is not there",
+                "record 9 refers to a missing project",
             ),
             ("DROP TRIGGER record_stays; DELETE FROM record WHERE seq = 300", 0, "up to 601, but there are 600"),
             ("DELETE FROM term_index_data WHERE id = (SELECT max(id) FROM term_index_data)", 0, "term_index"),

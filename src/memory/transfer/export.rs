@@ -1,12 +1,12 @@
-//! `store_export`: the store as rows, some at a time.
+//! `store_export`: the store as rows, one page a call.
 //!
-//! Records come first, in the order in which they were stored, then what names them (tags, links), then
-//! events and knobs; so each row names only what came before it. The cursor carries where the last
-//! call ended and how many records there were at the first one: what is stored meanwhile is left out,
-//! with all that names it, and nothing is given twice.
+//! Records come first, in the order in which they were stored, then what refers to them (tags, links), then events and
+//! knobs, so each row refers only to rows before it. The cursor has the position where the last page ended and the last
+//! record at the first call: later records are left out, with the tags and links that refer to them, and no row is given
+//! twice.
 
 use rusqlite::types::ToSql;
-use rusqlite::{Connection, Row as Found};
+use rusqlite::{Connection, Row};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
@@ -20,17 +20,17 @@ use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::transfer::export_row::{ExportRow, ExportedEvent, ExportedRecord};
 
-/// A reply that has this many bytes of rows takes no more. 256 KiB, as much output as a connection may
-/// hold at ease. A larger row goes alone: the longest text and cue, all escaped, are 768 KiB.
+/// Most bytes of rows on a page. 256 KiB, the output that a connection may buffer before back-pressure. A larger row is
+/// alone on its page: the longest text and cue, all escaped, are 768 KiB.
 const PAGE_BYTES: usize = 256 << 10;
 
-/// Most rows of a reply.
-const MOST_ROWS: i64 = 10_000;
+/// Most rows of a page.
+const MAX_ROWS: i64 = 10_000;
 
-/// Rows of a reply, unless the caller says how many.
+/// Rows of a page by default.
 const DEFAULT_ROWS: i64 = 1000;
 
-/// The kinds of rows, in their order.
+/// The kinds of rows, in the order of the export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     Records,
@@ -48,17 +48,17 @@ const SECTIONS: [(Section, &str); 5] = [
     (Section::Knobs, "knob"),
 ];
 
-/// Where the next reply begins. To callers a text that means nothing.
+/// The position where the next page begins. An opaque string to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Cursor {
     section: Section,
-    /// The last record there is, to this export.
+    /// The last record of this export.
     top: i64,
-    /// The key of the last row that was given; the first two numbers are 0 for none.
+    /// The key of the last row of the previous page; the first two numbers are 0 if there is none.
     after: Key,
 }
 
-/// What rows of one section are sorted by. A section uses what it needs.
+/// The sort key of a section's rows. A section uses the fields that it needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Key {
     numbers: [i64; 3],
@@ -68,9 +68,9 @@ struct Key {
 /// Answers `store_export`, as JSON.
 ///
 /// # Errors
-/// -32602 where the cursor is none of an export's, -32001 where the store cannot be read.
+/// -32602 if the cursor is none that an export has returned; -32001 if the store cannot be read.
 pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, CallError> {
-    let limit = params.integer_or("limit", 1..=MOST_ROWS, DEFAULT_ROWS)?;
+    let limit = params.integer_or("limit", 1..=MAX_ROWS, DEFAULT_ROWS)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let cursor = match params.string_opt("cursor")? {
@@ -106,7 +106,7 @@ impl Cursor {
         let top = number()?;
         let numbers = [number()?, number()?, number()?];
         let cursor = Cursor { section, top, after: Key { numbers, name: parts.next()?.to_owned() } };
-        // `parse` reads more ways to write a number than there are.
+        // `parse` accepts numbers in other spellings, too.
         (cursor.to_string() == text).then_some(cursor)
     }
 }
@@ -119,15 +119,15 @@ impl std::fmt::Display for Cursor {
     }
 }
 
-/// A reply in the making.
+/// A page in progress.
 struct Page {
     rows: Vec<u8>,
-    /// How many more rows may come.
+    /// Rows that may still be added.
     left: i64,
 }
 
 impl Page {
-    /// Takes rows from `cursor` on; gives where the next page begins, unless this is the last.
+    /// Adds rows from `cursor` on. Returns the cursor of the next page, unless this one is the last.
     fn fill(&mut self, connection: &Connection, cursor: Cursor) -> Result<Option<Cursor>, StoreError> {
         let Cursor { section: first, top, mut after } = cursor;
         for (section, _) in &SECTIONS[first as usize..] {
@@ -146,7 +146,7 @@ impl Page {
         Ok(None)
     }
 
-    /// Takes a row, if there is room for it.
+    /// Adds a row. Returns false if the page is full.
     fn push(&mut self, row: &ExportRow<'_>) -> Result<bool, StoreError> {
         let (before, is_first) = (self.rows.len(), self.rows.ends_with(b"["));
         if self.left == 0 {
@@ -165,11 +165,11 @@ impl Page {
     }
 }
 
-/// Puts a row on the page, and gives its key if it found room.
-type Read = fn(&Found<'_>, &mut Page) -> Result<Option<Key>, StoreError>;
+/// Adds a row to the page. Returns its key, or `None` if the page is full.
+type ReadRow = fn(&Row<'_>, &mut Page) -> Result<Option<Key>, StoreError>;
 
 impl Section {
-    fn query<'a>(self, after: &'a Key, top: &'a i64) -> (&'static str, Vec<&'a dyn ToSql>, Read) {
+    fn query<'a>(self, after: &'a Key, top: &'a i64) -> (&'static str, Vec<&'a dyn ToSql>, ReadRow) {
         let Key { numbers: [a, b, c], name } = after;
         match self {
             Section::Records => (
@@ -205,7 +205,7 @@ impl Section {
     }
 }
 
-fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+fn record(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let out = ExportRow::Record(ExportedRecord {
         id: id(row, 1)?,
         ts: UnixMicros(row.get(2)?).to_string(),
@@ -224,13 +224,13 @@ fn record(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
 }
 
-fn tag(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+fn tag(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let (record, name) = (row.get(0)?, text(row, 1)?);
     let out = ExportRow::Tag { record: id(row, 2)?, name };
     Ok(page.push(&out)?.then(|| Key { numbers: [record, 0, 0], name: name.to_owned() }))
 }
 
-fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+fn link(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let numbers = [row.get(0)?, row.get(1)?, row.get(2)?];
     let kind =
         LinkKind::numbered(numbers[2]).ok_or_else(|| StoreError::Damaged(format!("a link of kind {}", numbers[2])))?;
@@ -240,7 +240,7 @@ fn link(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     Ok(page.push(&out)?.then(|| Key { numbers, name: String::new() }))
 }
 
-fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+fn event(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let out = ExportRow::Event(ExportedEvent {
         id: id(row, 1)?,
         ts: UnixMicros(row.get(2)?).to_string(),
@@ -255,26 +255,26 @@ fn event(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
 }
 
-fn knob(row: &Found<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+fn knob(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     let knob = text(row, 0)?;
     let out = ExportRow::Knob { knob, value: json(text(row, 1)?)? };
     Ok(page.push(&out)?.then(|| Key { numbers: [0; 3], name: knob.to_owned() }))
 }
 
-fn id(row: &Found<'_>, column: usize) -> Result<String, StoreError> {
+fn id(row: &Row<'_>, column: usize) -> Result<String, StoreError> {
     Ok(Uuid::from_bytes(row.get(column)?).to_string())
 }
 
-fn text<'r>(row: &'r Found<'_>, column: usize) -> Result<&'r str, StoreError> {
+fn text<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r str, StoreError> {
     Ok(text_or_null(row, column)?.unwrap_or_default())
 }
 
-fn text_or_null<'r>(row: &'r Found<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
+fn text_or_null<'r>(row: &'r Row<'_>, column: usize) -> Result<Option<&'r str>, StoreError> {
     row.get_ref(column)?.as_str_or_null().map_err(|error| StoreError::Damaged(error.to_string()))
 }
 
 fn json(text: &str) -> Result<&RawValue, StoreError> {
-    serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("a value that is no JSON: {error}")))
+    serde_json::from_str(text).map_err(|error| StoreError::Damaged(format!("a value is no JSON: {error}")))
 }
 
 #[cfg(test)]
@@ -284,7 +284,7 @@ mod tests {
     use crate::memory::test_support::Bench;
 
     #[test]
-    fn every_section_is_read_along_an_index_from_where_it_was_left() {
+    fn every_section_is_searched_and_sorted_by_an_index() {
         let bench = Bench::new();
         let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Read).unwrap();
         let (key, top) = (Key::default(), 5);
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_read_as_it_was_written() {
+    fn cursors_are_parsed_as_displayed() {
         for (section, name) in SECTIONS {
             for tail in ["", "a.b.c", "..", "\u{1f600} \""] {
                 let cursor = Cursor { section, top: 7, after: Key { numbers: [1, 2, 3], name: tail.into() } };

@@ -1,45 +1,45 @@
-//! A row as it leaves: one JSON object, whose `kind` says which of five it is.
+//! The rows of an export: JSON objects, of one of five values of `kind`.
 //!
-//! Its other keys are those of the calls that put such things in. What is null, and a `twin` of 0, is
-//! left out. Ids and times are text, other numbers are numbers, and a knob's value and an event's data
-//! are the JSON that the store has, as it is.
+//! The other keys are the params of the methods that store such rows. Nulls, and a `twin` of 0, are left out. Ids and
+//! times are strings, other numbers are numbers, and a knob's value and an event's data are the JSON in the store,
+//! unchanged.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// A row.
+/// A row of an export.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum ExportRow<'a> {
     /// A record.
     Record(ExportedRecord<'a>),
-    /// What a record is beside its tier.
+    /// A tag of a record.
     Tag {
         /// The record's id.
         record: String,
         /// The tag.
         name: &'a str,
     },
-    /// What binds two records.
+    /// A link between two records.
     Link {
-        /// The id of the one it leads from, or of the earlier one.
+        /// The id of the record that the link leads from; of the earlier one if it is undirected.
         from: String,
-        /// The id of the other one.
+        /// The id of the other record.
         to: String,
-        /// What binds them.
+        /// The kind of link.
         relation: &'static str,
-        /// In thousandths, at its last use.
+        /// The weight at its last use, in thousandths.
         weight: i64,
-        /// Its last use.
+        /// The time of its last use.
         used: String,
     },
-    /// Something that happened.
+    /// An event.
     Event(ExportedEvent<'a>),
-    /// A setting that was changed.
+    /// A knob of the profile that was set.
     Knob {
         /// Its name.
         knob: &'a str,
-        /// What it was set to.
+        /// Its value.
         value: &'a RawValue,
     },
 }

@@ -1,12 +1,11 @@
-//! `store_import`: rows become what they say, where it is not there yet.
+//! `store_import`: stores the rows that the store does not have.
 //!
-//! The worker reads each row and makes the index terms; the writer then takes all rows of a call in one
-//! job. What is there stays as it is, but that a record which ceased to hold elsewhere ceases here, too. A
-//! row that is wrong, names what is not there, or says something else than the store is refused alone,
-//! with its place among the rows and the reason.
+//! The worker parses the rows and computes the index terms; the writer then stores all rows of a call in one job.
+//! Existing rows are unchanged, except that a record whose row has an end of validity gets it. A row that is invalid,
+//! refers to a missing record, or differs from the store's is refused alone, with its index and the reason.
 //!
-//! A record without an id gets one that is made of its fingerprint, so that the same words of the same
-//! speaker in the same session are known again on every machine, even once they hold no longer.
+//! A record without an id gets one derived from its fingerprint, so that equal text of one role in one session has the
+//! same id on every machine, even once it is no longer valid.
 
 use std::sync::Arc;
 
@@ -21,35 +20,36 @@ use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
 use crate::memory::store::new_record::{Draft, ImportedIdentity};
+use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
-/// Most rows of a call: the writer is done with so many before anybody feels it.
-const MOST_ROWS: usize = 1000;
+/// Most rows of a call, so that the writer's other jobs are not delayed noticeably.
+const MAX_ROWS: usize = 1000;
 
-/// Most characters of a reason.
+/// Longest reason of a refusal, in characters.
 const REASON_CHARS: usize = 300;
 
-/// What became of a row.
-enum Taken {
+/// The outcome of a row.
+enum RowOutcome {
     New,
     Known,
     Refused(String),
 }
 
-/// What became of the rows of a call.
+/// The result of `store_import`.
 #[derive(Debug, Default, Serialize)]
-struct Imported {
+struct ImportResult {
     new: u64,
     known: u64,
-    refused: Vec<Refused>,
+    refused: Vec<RefusedRow>,
 }
 
 #[derive(Debug, Serialize)]
-struct Refused {
-    /// Its place among the rows, from 0.
+struct RefusedRow {
+    /// Its index among the rows of the call.
     row: usize,
     reason: String,
 }
@@ -68,8 +68,8 @@ pub(crate) fn import(
     };
     let weight = rows.iter().map(|row| row.as_ref().map_or(0, ImportRow::weight)).sum();
     let (profiles, reply) = (profiles.clone(), reply.later());
-    let work = move |transaction: &mut WriteTransaction<'_>| take_all(rows, transaction);
-    writer.submit(task(weight, work, move |outcome: Result<(Imported, Knobs), CallError>| {
+    let work = move |transaction: &mut WriteTransaction<'_>| import_rows(rows, transaction);
+    writer.submit(task(weight, work, move |outcome: Result<(ImportResult, Knobs), CallError>| {
         reply.send(outcome.map(|(imported, knobs)| {
             for (knob, value) in knobs {
                 profiles.set(knob, value);
@@ -79,55 +79,56 @@ pub(crate) fn import(
     }));
 }
 
-/// Knobs that were set.
+/// The knobs that were set.
 type Knobs = Vec<(&'static str, Value)>;
 
 fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<Result<ImportRow, String>>, CallError> {
     let text = params.raw("rows").ok_or_else(|| CallError::missing("rows"))?;
     let rows: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|_| CallError::invalid("rows", "an array of objects"))?;
-    if rows.len() > MOST_ROWS {
+    if rows.len() > MAX_ROWS {
         let count = rows.len();
-        return Err(CallError::invalid(
-            "rows",
-            format_args!("at most {MOST_ROWS} rows: these are {count}; send fewer"),
-        ));
+        return Err(CallError::invalid("rows", format_args!("at most {MAX_ROWS} rows: these are {count}; send fewer")));
     }
     Ok(rows.iter().map(|row| read_row(row.get(), now).map_err(|error| error.message)).collect())
 }
 
-fn take_all(
+fn import_rows(
     rows: Vec<Result<ImportRow, String>>,
     transaction: &mut WriteTransaction<'_>,
-) -> Result<(Imported, Knobs), CallError> {
-    let (mut imported, mut knobs) = (Imported::default(), Knobs::new());
+) -> Result<(ImportResult, Knobs), CallError> {
+    let (mut imported, mut knobs) = (ImportResult::default(), Knobs::new());
     for (at, row) in rows.into_iter().enumerate() {
-        let taken = match row {
-            Ok(row) => take(row, transaction, &mut knobs)?,
-            Err(reason) => Taken::Refused(reason),
+        let outcome = match row {
+            Ok(row) => import_row(row, transaction, &mut knobs)?,
+            Err(reason) => RowOutcome::Refused(reason),
         };
-        match taken {
-            Taken::New => imported.new += 1,
-            Taken::Known => imported.known += 1,
-            Taken::Refused(reason) => {
-                imported.refused.push(Refused { row: at, reason: reason.chars().take(REASON_CHARS).collect() });
+        match outcome {
+            RowOutcome::New => imported.new += 1,
+            RowOutcome::Known => imported.known += 1,
+            RowOutcome::Refused(reason) => {
+                imported.refused.push(RefusedRow { row: at, reason: reason.chars().take(REASON_CHARS).collect() });
             }
         }
     }
     Ok((imported, knobs))
 }
 
-fn take(row: ImportRow, transaction: &mut WriteTransaction<'_>, knobs: &mut Knobs) -> Result<Taken, rusqlite::Error> {
+fn import_row(
+    row: ImportRow,
+    transaction: &mut WriteTransaction<'_>,
+    knobs: &mut Knobs,
+) -> Result<RowOutcome, rusqlite::Error> {
     match row {
-        ImportRow::Record(record) => take_record(*record, transaction),
+        ImportRow::Record(record) => import_record(*record, transaction),
         ImportRow::Tag { record, name } => {
-            let Some(seq) = place(transaction, record)? else { return Ok(missing(record)) };
+            let Some(seq) = records::find_seq(transaction.connection, record)? else { return Ok(missing(record)) };
             let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((seq, name)).map(inserted)
         }
         ImportRow::Link { from, to, kind, weight, used } => {
-            let Some(a) = place(transaction, from)? else { return Ok(missing(from)) };
-            let Some(b) = place(transaction, to)? else { return Ok(missing(to)) };
+            let Some(a) = records::find_seq(transaction.connection, from)? else { return Ok(missing(from)) };
+            let Some(b) = records::find_seq(transaction.connection, to)? else { return Ok(missing(to)) };
             let (a, b) = links::ordered(a, b, kind);
             let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used.0)).map(inserted)
@@ -139,35 +140,32 @@ fn take(row: ImportRow, transaction: &mut WriteTransaction<'_>, knobs: &mut Knob
             let values = (id.as_bytes(), kind, severity, domain, ts.0, data, session, sources);
             transaction.connection.prepare_cached(sql)?.execute(values).map(inserted)
         }
-        ImportRow::Knob { knob, value } => take_knob(knob, value, transaction, knobs),
+        ImportRow::Knob { knob, value } => import_knob(knob, value, transaction, knobs),
     }
 }
 
-fn inserted(count: usize) -> Taken {
-    if count > 0 { Taken::New } else { Taken::Known }
+fn inserted(count: usize) -> RowOutcome {
+    if count > 0 { RowOutcome::New } else { RowOutcome::Known }
 }
 
-fn missing(id: Uuid) -> Taken {
-    Taken::Refused(format!("there is no record {id}: import it first"))
+fn missing(id: Uuid) -> RowOutcome {
+    RowOutcome::Refused(format!("no record has the id {id}: import it first"))
 }
 
-fn place(transaction: &WriteTransaction<'_>, id: Uuid) -> Result<Option<i64>, rusqlite::Error> {
-    let mut find = transaction.connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
-    find.query_row([id.as_bytes()], |row| row.get(0)).optional()
-}
-
-fn take_knob(
+fn import_knob(
     knob: &'static str,
     value: Value,
     transaction: &mut WriteTransaction<'_>,
     knobs: &mut Knobs,
-) -> Result<Taken, rusqlite::Error> {
+) -> Result<RowOutcome, rusqlite::Error> {
     let mut find = transaction.connection.prepare_cached("SELECT value FROM profile WHERE knob = ?1")?;
     let text = value.to_string();
     let there: Option<String> = find.query_row([knob], |row| row.get(0)).optional()?;
     match there {
-        Some(there) if there == text => return Ok(Taken::Known),
-        Some(_) => return Ok(Taken::Refused(format!("the knob {knob} is set to something else here, and stays so"))),
+        Some(there) if there == text => return Ok(RowOutcome::Known),
+        Some(_) => {
+            return Ok(RowOutcome::Refused(format!("the knob {knob} has another value here, which was not changed")));
+        }
         None => {}
     }
     transaction
@@ -175,67 +173,72 @@ fn take_knob(
         .prepare_cached("INSERT INTO profile (knob, value) VALUES (?1, ?2)")?
         .execute((knob, text))?;
     knobs.push((knob, value));
-    Ok(Taken::New)
+    Ok(RowOutcome::New)
 }
 
-fn take_record(mut record: ImportedRecord, transaction: &mut WriteTransaction<'_>) -> Result<Taken, rusqlite::Error> {
-    // The bits of a UUID's version and variant are lost to it: 122 are left.
-    let made = Builder::from_custom_bytes(record.new.hash).into_uuid();
-    let id = match (record.id, known(record.id.unwrap_or(made), transaction)?) {
-        (Some(id), Some(there)) => return settle(&record, id, &there, transaction),
-        (None, Some(there)) if there.words == Words::of(&record.new.draft) => return Ok(Taken::Known),
+fn import_record(
+    mut record: ImportedRecord,
+    transaction: &mut WriteTransaction<'_>,
+) -> Result<RowOutcome, rusqlite::Error> {
+    // The version and variant of a UUID take 6 of the 128 bits.
+    let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
+    let id = match (record.id, stored_record(record.id.unwrap_or(derived), transaction)?) {
+        (Some(id), Some(there)) => return compare(&record, id, &there, transaction),
+        (None, Some(there)) if there.fingerprinted == Fingerprinted::of(&record.new.draft) => {
+            return Ok(RowOutcome::Known);
+        }
         (None, Some(_)) => Uuid::now_v7(),
-        (id, None) => id.unwrap_or(made),
+        (id, None) => id.unwrap_or(derived),
     };
-    // A twin says that these words are to stand beside themselves.
-    let may_stand_alone = record.valid_to.is_none() && record.twin == 0;
-    if may_stand_alone && record.new.is_stored(transaction.connection)? {
-        return Ok(Taken::Known);
+    // A twin number says that the record is to be stored beside others with its text.
+    let is_unique = record.valid_to.is_none() && record.twin == 0;
+    if is_unique && record.new.is_stored(transaction.connection)? {
+        return Ok(RowOutcome::Known);
     }
     record.new.insert_as(transaction, ImportedIdentity { id, valid_to: record.valid_to }, record.twin)?;
-    Ok(Taken::New)
+    Ok(RowOutcome::New)
 }
 
-/// A record with the id of the row's is there: are they the same?
-fn settle(
+/// Compares the row with the record that has its id.
+fn compare(
     record: &ImportedRecord,
     id: Uuid,
-    there: &Known,
+    there: &StoredRecord,
     transaction: &WriteTransaction<'_>,
-) -> Result<Taken, rusqlite::Error> {
+) -> Result<RowOutcome, rusqlite::Error> {
     let draft = &record.new.draft;
-    let differs = if there.words != Words::of(draft) {
-        "other words"
-    } else if there.about != About::of(draft) {
+    let differs = if there.fingerprinted != Fingerprinted::of(draft) {
+        "another text, role or session"
+    } else if there.other != OtherFields::of(draft) {
         "another time, tier, project, cue or part"
     } else {
         if let (Some(at), None) = (record.valid_to, there.valid_to) {
             let sql = "UPDATE record SET valid_to = ?2 WHERE id = ?1 AND valid_to IS NULL";
             transaction.connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
         }
-        return Ok(Taken::Known);
+        return Ok(RowOutcome::Known);
     };
-    Ok(Taken::Refused(format!("the record {id} is here with {differs}, and a record never changes")))
+    Ok(RowOutcome::Refused(format!("the record {id} exists with {differs}, and records cannot be changed")))
 }
 
-/// What the store has under an id.
-struct Known {
-    words: Words,
-    about: About,
+/// A record of the store, for comparison.
+struct StoredRecord {
+    fingerprinted: Fingerprinted,
+    other: OtherFields,
     valid_to: Option<i64>,
 }
 
-/// By what a record is known again.
+/// The fields of the fingerprint.
 #[derive(PartialEq, Eq)]
-struct Words {
+struct Fingerprinted {
     session: String,
     role: i64,
     text: String,
 }
 
-/// What else is said about it.
+/// The other fields that never change.
 #[derive(PartialEq, Eq)]
-struct About {
+struct OtherFields {
     ts: i64,
     tier: i64,
     project: String,
@@ -244,15 +247,15 @@ struct About {
     cue: String,
 }
 
-impl Words {
-    fn of(draft: &Draft) -> Words {
-        Words { session: draft.session.clone(), role: draft.role as i64, text: draft.text.clone() }
+impl Fingerprinted {
+    fn of(draft: &Draft) -> Fingerprinted {
+        Fingerprinted { session: draft.session.clone(), role: draft.role as i64, text: draft.text.clone() }
     }
 }
 
-impl About {
-    fn of(draft: &Draft) -> About {
-        About {
+impl OtherFields {
+    fn of(draft: &Draft) -> OtherFields {
+        OtherFields {
             ts: draft.ts.0,
             tier: draft.tier as i64,
             project: draft.project.clone(),
@@ -263,16 +266,16 @@ impl About {
     }
 }
 
-fn known(id: Uuid, transaction: &WriteTransaction<'_>) -> Result<Option<Known>, rusqlite::Error> {
+fn stored_record(id: Uuid, transaction: &WriteTransaction<'_>) -> Result<Option<StoredRecord>, rusqlite::Error> {
     let mut find = transaction.connection.prepare_cached(
         "SELECT session.name, role, text, ts, tier, project.name, part, parts, cue, valid_to
          FROM record JOIN session ON session.number = record.session JOIN project ON project.number = record.project
          WHERE id = ?1",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
-        Ok(Known {
-            words: Words { session: row.get(0)?, role: row.get(1)?, text: row.get(2)? },
-            about: About {
+        Ok(StoredRecord {
+            fingerprinted: Fingerprinted { session: row.get(0)?, role: row.get(1)?, text: row.get(2)? },
+            other: OtherFields {
                 ts: row.get(3)?,
                 tier: row.get(4)?,
                 project: row.get(5)?,
@@ -312,7 +315,7 @@ mod tests {
         }
     }
 
-    /// A store with everything in it.
+    /// Returns a store with every kind of row.
     fn filled() -> Bench {
         let bench = Bench::new();
         let texts = [
@@ -338,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_gives_another_takes_and_gives_again() {
+    fn an_export_is_imported_and_exported_unchanged() {
         let bench = filled();
         let rows = export(&bench, 1000);
         for kind in ["record", "tag", "link", "event", "knob"] {
@@ -361,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_the_first_page_is_left_out_with_what_names_it() {
+    fn records_after_the_first_page_are_left_out_with_their_links() {
         let bench = filled();
         let first = bench.ok("store_export", json!({"limit": 1}));
         let before = export(&bench, 1000);
@@ -386,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_bounded_and_a_large_row_goes_alone() {
+    fn pages_are_bounded_and_a_large_row_is_alone() {
         let bench = Bench::new();
         for n in 0..8 {
             let text = format!("{n}{}", "\u{1}".repeat(65535));
@@ -403,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_an_id_is_known_by_its_words_alive_or_not() {
+    fn a_record_without_an_id_is_recognized_by_its_text_valid_or_not() {
         let bench = Bench::new();
         let rows = json!([
             {"kind": "record", "text": "yes", "session_id": "s", "ts": "2024-01-01"},
@@ -418,7 +421,7 @@ mod tests {
         let elsewhere = Bench::new();
         import(&elsewhere, &rows);
         assert_eq!(export(&elsewhere, 9)[0]["id"], export(&bench, 9)[0]["id"]);
-        // What was captured here is known, too.
+        // Captured records are recognized, too.
         bench.capture("a text that is long enough", json!({"session_id": "s"}));
         assert_eq!(
             import(&bench, &json!([{"kind": "record", "text": "a text that is long enough", "session_id": "s"}])),
@@ -427,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_other_words_have_taken_is_left_to_them() {
+    fn a_derived_id_of_another_text_is_not_reused() {
         let bench = Bench::new();
         let row = json!({"kind": "record", "text": "the words themselves"});
         let made = {
@@ -441,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ceased_to_hold_elsewhere_ceases_here_and_nothing_else_changes() {
+    fn an_import_ends_validity_and_changes_nothing_else() {
         let bench = Bench::new();
         let id = bench.capture("the earth is flat and still", json!({}));
         let mut row = export(&bench, 1)[0].clone();
@@ -472,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_row_is_refused_alone_and_with_its_reason() {
+    fn an_invalid_row_is_refused_alone_with_a_reason() {
         let bench = Bench::new();
         let id = bench.capture("a text that is long enough", json!({}));
         let gone = "0192f0c1-2345-7890-abcd-ef0123456789";

@@ -1,5 +1,5 @@
-//! A row as it comes in: read, checked and made ready for the writer, on a worker. The database is not
-//! asked: whether what a row names is there is `import.rs`' business.
+//! The rows of an import: parsed, checked and prepared for the writer, on a worker and without the database.
+//! `import.rs` checks that the records that a row refers to exist.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -14,16 +14,17 @@ use crate::memory::params::{self, bounded_string, check_len};
 use crate::memory::profile;
 use crate::memory::store::new_record::{Draft, NewRecord};
 
-/// Longest name of a tag or of a kind of event, in bytes. Picked: a short sentence.
+/// Longest name of a tag or of a kind of event, in bytes. Picked.
 const NAME_BYTES: usize = 128;
 
-/// Longest data and longest list of sources of an event, in bytes of JSON: a longest text's worth.
+/// Longest data and longest list of sources of an event, in bytes of JSON: the longest text.
 const JSON_BYTES: usize = TEXT_BYTES;
 
-/// Most records of one fingerprint that hold side by side. Picked: beyond any accident.
-const MOST_TWINS: i64 = 1 << 20;
+/// Largest number that distinguishes valid records with one fingerprint. Picked: more than accidental collisions can
+/// reach.
+const MAX_TWIN: i64 = 1 << 20;
 
-/// A row that can be taken.
+/// A row of an import, with valid fields.
 pub(crate) enum ImportRow {
     Record(Box<ImportedRecord>),
     Tag { record: Uuid, name: String },
@@ -51,7 +52,7 @@ pub(crate) struct ImportedEvent {
 }
 
 impl ImportRow {
-    /// What it holds in memory, in bytes, roughly.
+    /// Returns its approximate size in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
         size_of::<ImportRow>()
             + match self {
@@ -62,10 +63,10 @@ impl ImportRow {
     }
 }
 
-/// Reads a row.
+/// Parses a row. `now` is the time of a record without one.
 ///
 /// # Errors
-/// What is wrong with it.
+/// A message that says what is wrong with it.
 pub(crate) fn read_row(row: &str, now: UnixMicros) -> Result<ImportRow, CallError> {
     if !row.starts_with('{') {
         return Err(CallError::failed("a row must be an object"));
@@ -105,7 +106,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
     };
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
     let valid_to = params::time(row, "valid_to", DateBound::Start)?;
-    let twin = row.integer_or("twin", 0..=MOST_TWINS, 0)?;
+    let twin = row.integer_or("twin", 0..=MAX_TWIN, 0)?;
     Ok(ImportedRecord { new: NewRecord::prepare(draft), id, valid_to, twin })
 }
 
@@ -140,7 +141,7 @@ fn read_event(row: &Params<'_>) -> Result<ImportedEvent, CallError> {
     })
 }
 
-/// A string that is not empty.
+/// Returns the required string, which must not be empty.
 fn required(row: &Params<'_>, name: &str, limit: usize) -> Result<String, CallError> {
     let value = row.string(name)?;
     if value.is_empty() {
@@ -150,7 +151,7 @@ fn required(row: &Params<'_>, name: &str, limit: usize) -> Result<String, CallEr
     Ok(value.into_owned())
 }
 
-/// A value of this type, as it is written.
+/// Returns the JSON text of a value, which must be of type `T`.
 fn json<T: DeserializeOwned>(
     row: &Params<'_>,
     name: &str,

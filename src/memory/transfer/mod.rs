@@ -1,14 +1,14 @@
-//! Moving in and out: the store as rows, a copy of its file, and a look at whether it is sound.
+//! Export and import of the store as rows, backup of its file, integrity check, and a write probe.
 //!
-//! Rows carry everything that was given in (`row.rs` says how each looks) and nothing that can be made
-//! anew: no index, no hash, no number of the store's own. What a store gave, an empty one takes and
-//! gives again byte for byte. Nothing here changes what is already there.
+//! Rows (`export_row.rs`) have all that was stored and nothing that is derived: no index, no hash, no row number. An
+//! empty store that imports an export gives the same export again, byte for byte. An import changes no existing row
+//! except that it ends a record's validity.
 
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod export;
 pub(crate) mod export_row;
-pub(crate) mod gate;
 pub(crate) mod import;
 pub(crate) mod import_row;
+pub(crate) mod maintenance_lock;
 pub(crate) mod probe;

@@ -1,8 +1,7 @@
-//! `store_probe`: does a write reach the disk and come back? It leaves nothing behind.
+//! `store_probe`: writes a row, reads it back, and deletes it.
 //!
-//! A row of the store's own table is committed as a capture is, read through a connection that was opened
-//! since, and taken out again by a second commit. What a kill in between leaves is one row that nobody reads,
-//! and the next probe takes it.
+//! A row of table `meta` is committed as a capture is, read on a new connection, and deleted by a second commit. A kill
+//! in between leaves one row, which nothing reads and the next probe deletes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,26 +16,27 @@ use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::{Writer, WriterHandle};
 
+/// The meta key of the row.
 const KEY: &str = "probe";
 
-/// What came of it.
+/// The result of `store_probe`.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Probed {
+struct ProbeResult {
     ok: bool,
-    /// From the call to the commit.
+    /// Microseconds from the call to the commit.
     write_us: u64,
-    /// From there to the row.
+    /// Microseconds from the commit until the row was read.
     read_us: u64,
 }
 
-/// Answers once the row has gone again. An error where the disk takes nothing or nothing comes back.
+/// Answers `store_probe`, after the row has been deleted. The reply is an error if the row cannot be written or read.
 pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
     let token = Uuid::now_v7();
     let (store, handle, reply) = (store.clone(), writer.handle(), reply.later());
     writer.submit(task(
         0,
         move |transaction| {
-            // Tokens may be submitted in another order than they were made in.
+            // Tokens may be submitted in another order than they were made.
             let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2) \
                        ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)";
             transaction.connection.prepare_cached(sql)?.execute((KEY, token.as_bytes()))?;
@@ -45,27 +45,27 @@ pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: R
         move |outcome| {
             let written = Instant::now();
             let read = outcome.and_then(|()| read(&store, token));
-            let probed = read.map(|()| Probed {
+            let probed = read.map(|()| ProbeResult {
                 ok: true,
                 write_us: micros(began, written),
                 read_us: micros(written, Instant::now()),
             });
-            take_out(&handle, token, probed, reply);
+            delete_row(&handle, token, probed, reply);
         },
     ));
 }
 
-/// Of two probes at once the later token stands there for both.
+/// Reads the row. Of two simultaneous probes, the row has the later token for both.
 fn read(store: &Path, token: Uuid) -> Result<(), CallError> {
     let reader = Reader::open(store)?;
     let snapshot = reader.snapshot()?;
     let sql = "SELECT 1 FROM meta WHERE key = ?1 AND value >= ?2";
     let found: Option<i64> =
         snapshot.connection().query_row(sql, (KEY, token.as_bytes()), |row| row.get(0)).optional()?;
-    found.map(drop).ok_or_else(|| CallError::failed("what was written and committed cannot be read back"))
+    found.map(drop).ok_or_else(|| CallError::failed("the row was committed but cannot be read back"))
 }
 
-fn take_out(writer: &WriterHandle, token: Uuid, probed: Result<Probed, CallError>, reply: LateReply) {
+fn delete_row(writer: &WriterHandle, token: Uuid, probed: Result<ProbeResult, CallError>, reply: LateReply) {
     writer.submit(task(
         0,
         move |transaction| {
@@ -91,11 +91,11 @@ mod tests {
     }
 
     #[test]
-    fn it_comes_back_and_leaves_nothing() {
+    fn a_probe_leaves_no_row() {
         let bench = Bench::new();
         bench.capture("a text that is long enough", json!({}));
         let before = rows(&bench);
-        // As a killed one has left it.
+        // The row of a probe that was killed.
         bench.sql("INSERT INTO meta (key, value) VALUES ('probe', x'00')");
         assert_eq!(bench.ok("store_probe", json!({}))["ok"], true);
         assert_eq!(rows(&bench), before);
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn many_at_once_do_not_take_each_others_rows() {
+    fn simultaneous_probes_do_not_disturb_each_other() {
         let bench = Bench::new();
         std::thread::scope(|scope| {
             for _ in 0..8 {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_takes_nothing_says_so() {
+    fn a_failed_write_is_an_error() {
         let bench = Bench::new();
         bench.sql("CREATE TRIGGER full BEFORE INSERT ON meta BEGIN SELECT RAISE(ABORT, 'the disk is full'); END");
         let error = bench.err("store_probe", json!({}));

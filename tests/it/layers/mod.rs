@@ -93,7 +93,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "memory::store",
             "memory::profile",
             "memory::session",
-            "memory::transfer::gate",
+            "memory::transfer::maintenance_lock",
             "memory::consolidation::maintenance",
         ],
     ),
