@@ -16,20 +16,20 @@ pub(crate) fn id(params: &Params<'_>, name: &str) -> Result<Uuid, CallError> {
 /// Returns the required record ids of an array, in its order without duplicates.
 ///
 /// # Errors
-/// -32602 if the param is missing, no array of UUIDs, or has more than `most` different ones.
-pub(crate) fn ids(params: &Params<'_>, name: &str, most: usize) -> Result<Vec<Uuid>, CallError> {
+/// -32602 if the param is missing, no array of UUIDs, or has more than `max_count` different ones.
+pub(crate) fn ids(params: &Params<'_>, name: &str, max_count: usize) -> Result<Vec<Uuid>, CallError> {
     let raw = params.raw(name).ok_or_else(|| CallError::missing(name))?;
-    let texts: Vec<String> = serde_json::from_str(raw)
-        .map_err(|_| CallError::invalid(name, "an array of record ids (UUIDs, as strings)"))?;
+    let texts: Vec<String> =
+        serde_json::from_str(raw).map_err(|_| CallError::invalid(name, "an array of record ids (UUIDs as strings)"))?;
     let mut ids = Vec::new();
     for text in &texts {
         let id = parse(name, text)?;
         if !ids.contains(&id) {
             ids.push(id);
         }
-        if ids.len() > most {
+        if ids.len() > max_count {
             let count = texts.len();
-            return Err(CallError::invalid(name, format_args!("at most {most} ids: these are {count}; send fewer")));
+            return Err(CallError::invalid(name, format_args!("at most {max_count} ids: it has {count}; send fewer")));
         }
     }
     Ok(ids)
@@ -47,7 +47,7 @@ pub(crate) fn time(params: &Params<'_>, name: &str, end: DateBound) -> Result<Op
 
 fn parse(name: &str, text: &str) -> Result<Uuid, CallError> {
     let start: String = text.chars().take(64).collect();
-    Uuid::parse_str(text).map_err(|_| CallError::invalid(name, format_args!("a record's id: '{start}' is no UUID")))
+    Uuid::parse_str(text).map_err(|_| CallError::invalid(name, format_args!("a record's id: '{start}' is not a UUID")))
 }
 
 /// Returns the optional string of at most `limit` bytes, or `default`.
@@ -75,10 +75,7 @@ pub(crate) fn check_len(name: &str, value: &str, limit: usize) -> Result<(), Cal
     }
     let hint = if name == "text" { "; send it in parts" } else { "" };
     let length = value.len();
-    Err(CallError::invalid(
-        name,
-        format_args!("at most {limit} bytes of UTF-8: this one has {length}, and nothing is ever cut{hint}"),
-    ))
+    Err(CallError::invalid(name, format_args!("at most {limit} bytes of UTF-8: it has {length}{hint}")))
 }
 
 #[cfg(test)]
@@ -93,18 +90,18 @@ mod tests {
         assert_eq!(ids(&params, "ids", 2), Ok(vec![b, a]));
         assert_eq!(ids(&params, "none", 2), Ok(vec![]));
         let error = ids(&params, "ids", 1).unwrap_err();
-        assert_eq!(error.message, "param 'ids' must be at most 1 ids: these are 4; send fewer");
+        assert_eq!(error.message, "param 'ids' must be at most 1 ids: it has 4; send fewer");
     }
 
     #[test]
     fn values_that_are_no_ids_are_refused() {
         for (text, message) in [
             ("{}", "missing required param: 'ids'"),
-            (r#"{"ids":null}"#, "param 'ids' must be an array of record ids (UUIDs, as strings)"),
-            (r#"{"ids":"x"}"#, "param 'ids' must be an array of record ids (UUIDs, as strings)"),
-            (r#"{"ids":[1]}"#, "param 'ids' must be an array of record ids (UUIDs, as strings)"),
-            (r#"{"ids":["\ud800"]}"#, "param 'ids' must be an array of record ids (UUIDs, as strings)"),
-            (r#"{"ids":["x"]}"#, "param 'ids' must be a record's id: 'x' is no UUID"),
+            (r#"{"ids":null}"#, "param 'ids' must be an array of record ids (UUIDs as strings)"),
+            (r#"{"ids":"x"}"#, "param 'ids' must be an array of record ids (UUIDs as strings)"),
+            (r#"{"ids":[1]}"#, "param 'ids' must be an array of record ids (UUIDs as strings)"),
+            (r#"{"ids":["\ud800"]}"#, "param 'ids' must be an array of record ids (UUIDs as strings)"),
+            (r#"{"ids":["x"]}"#, "param 'ids' must be a record's id: 'x' is not a UUID"),
         ] {
             assert_eq!(ids(&Params::read(Some(text)).unwrap(), "ids", 9).unwrap_err().message, message, "{text}");
         }

@@ -1,15 +1,15 @@
-//! Sorting by one copy of the code. The standard library's sorts are compiled anew for each type and order, some
-//! 6 KB each time, and the binary has a budget (`docs/performance.md`).
+//! Sorting with one copy of the code. Each use of the standard library's sorts with another type or order adds about
+//! 6 KB to the binary, which has a budget (`docs/performance.md`).
 //!
-//! Where thousands are sorted for each question (`search.rs`), the standard library's own is used.
+//! Where a call sorts thousands of items (`recall/postings.rs`), it uses the standard library's sorts directly.
 
 use std::cmp::Ordering;
 
-/// Sorts; equals stay in their order.
+/// Sorts stably.
 pub(crate) fn sort_by<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
     let mut places: Vec<usize> = (0..items.len()).collect();
     sort_places(&mut places, &|a, b| order(&items[a], &items[b]));
-    // Where the item that belongs to a place stands: brought there along the cycles of that permutation.
+    // places[i] is the index of the item that belongs at i. Move the items along the cycles of that permutation.
     for start in 0..places.len() {
         let mut at = start;
         loop {
@@ -23,7 +23,7 @@ pub(crate) fn sort_by<T>(items: &mut [T], order: impl Fn(&T, &T) -> Ordering) {
     }
 }
 
-/// Sorts by a key that is made for each comparison; equals stay in their order.
+/// Sorts stably by a key that is computed for each comparison.
 pub(crate) fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
     sort_by(items, |a, b| key(a).cmp(&key(b)));
 }

@@ -15,7 +15,7 @@ pub(crate) struct OpenContradiction {
     pub(crate) new: i64,
 }
 
-/// Returns up to `most` contradictions that are not settled, the newest first; only those whose replacement is of
+/// Returns up to `limit` contradictions that are not settled, the newest first; only those whose replacement is of
 /// `session` if it is given.
 ///
 /// # Errors
@@ -23,7 +23,7 @@ pub(crate) struct OpenContradiction {
 pub(crate) fn unsettled(
     connection: &Connection,
     session: Option<&str>,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<OpenContradiction>, rusqlite::Error> {
     let session: Option<i64> = match session {
         None => None,
@@ -41,7 +41,7 @@ pub(crate) fn unsettled(
                              AND settled.kind = ?3)
          ORDER BY link.used DESC LIMIT ?2",
     )?;
-    read.query_map((session, most as i64, LinkKind::Reinforced as i64), |row| {
+    read.query_map((session, limit as i64, LinkKind::Reinforced as i64), |row| {
         Ok(OpenContradiction { old: row.get(0)?, new: row.get(1)? })
     })?
     .collect()

@@ -19,7 +19,7 @@ const PATH_SOURCES: usize = 2;
 /// Records that are visited from each of them, at most.
 const MAX_VISITED: usize = 500;
 
-/// Neighbours of one record that are looked at.
+/// Links of one record that are read, in each direction.
 const MAX_LINKS: i64 = 16;
 
 /// Records in the rich club: those with the most links.

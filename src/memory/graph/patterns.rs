@@ -27,7 +27,7 @@ pub(crate) struct Schema {
     pub(crate) language: &'static str,
 }
 
-/// Returns the valid ones of the newest `most` patterns, only those of `project` if it is given, sorted by descending
+/// Returns the valid ones of the newest `limit` patterns, only those of `project` if it is given, sorted by descending
 /// confidence.
 ///
 /// # Errors
@@ -35,27 +35,27 @@ pub(crate) struct Schema {
 pub(crate) fn newest(
     connection: &Connection,
     project: Option<&str>,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut schemas = Vec::new();
-    for seq in tags::newest_with(connection, tags::PATTERN, most)? {
+    for seq in tags::newest_with(connection, tags::PATTERN, limit)? {
         schemas.extend(read_pattern(connection, seq, project)?);
     }
     sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 
-/// Returns up to `most` valid patterns that these records show, those of the first record first.
+/// Returns up to `limit` valid patterns that these records show, those of the first record first.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], most: usize) -> Result<Vec<Schema>, rusqlite::Error> {
+pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], limit: usize) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
     for &seq in seqs {
         let patterns = read.query_map((seq, LinkKind::Evidence as i64), |row| row.get(0))?;
         for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
-            if schemas.len() < most && !seen.contains(&pattern) {
+            if schemas.len() < limit && !seen.contains(&pattern) {
                 seen.push(pattern);
                 schemas.extend(read_pattern(connection, pattern, None)?);
             }

@@ -164,16 +164,12 @@ mod tests {
             (with("text", json!(null)), "param 'text' must be a string"),
             (
                 with("text", json!("x".repeat(TEXT_BYTES + 1))),
-                "param 'text' must be at most 65536 bytes of UTF-8: this one has 65537, and nothing is ever cut; \
-                 send it in parts",
+                "param 'text' must be at most 65536 bytes of UTF-8: it has 65537; send it in parts",
             ),
-            (
-                with("cue", json!("x".repeat(70000))),
-                "param 'cue' must be at most 65536 bytes of UTF-8: this one has 70000, and nothing is ever cut",
-            ),
+            (with("cue", json!("x".repeat(70000))), "param 'cue' must be at most 65536 bytes of UTF-8: it has 70000"),
             (
                 with("session_id", json!("x".repeat(513))),
-                "param 'session_id' must be at most 512 bytes of UTF-8: this one has 513, and nothing is ever cut",
+                "param 'session_id' must be at most 512 bytes of UTF-8: it has 513",
             ),
             (with("role", json!("tool")), "param 'role' must be one of user, assistant, system"),
             (with("tier", json!(1)), "param 'tier' must be a string"),

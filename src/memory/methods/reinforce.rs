@@ -115,6 +115,6 @@ mod tests {
         assert_eq!(bench.err("memory_reinforce", json!({})).message, "missing required param: 'ids'");
         let many: Vec<_> = (0..65).map(|n| Uuid::from_u128(n).to_string()).collect();
         let error = bench.err("memory_reinforce", json!({ "ids": many }));
-        assert_eq!(error.message, "param 'ids' must be at most 64 ids: these are 65; send fewer");
+        assert_eq!(error.message, "param 'ids' must be at most 64 ids: it has 65; send fewer");
     }
 }

@@ -187,7 +187,7 @@ fn definition(table: &str) -> String {
     format!("CREATE VIRTUAL TABLE {table} {made}")
 }
 
-/// Returns up to `most` records that contain `term` and have a seq up to `last`, the newest first.
+/// Returns up to `limit` records that contain `term` and have a seq up to `last`, the newest first.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -195,10 +195,10 @@ pub(crate) fn newest_with_term(
     connection: &Connection,
     term: &str,
     last: i64,
-    most: i64,
+    limit: i64,
 ) -> Result<Vec<i64>, rusqlite::Error> {
     let mut find = connection.prepare_cached(
         "SELECT rowid FROM term_index WHERE term_index MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC LIMIT ?3",
     )?;
-    find.query_map((format!("\"{term}\""), last, most), |row| row.get(0))?.collect()
+    find.query_map((format!("\"{term}\""), last, limit), |row| row.get(0))?.collect()
 }

@@ -84,13 +84,13 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
 /// Returns a connection to the existing database at `path`.
 ///
 /// # Errors
-/// [`StoreError::ReadOnly`] if the file cannot be written and `purpose` is [`Access::Write`]; otherwise as SQLite.
-pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreError> {
+/// [`StoreError::ReadOnly`] if the file cannot be written and `access` is [`Access::Write`]; otherwise as SQLite.
+pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, StoreError> {
     // A connection is used by one thread at a time, so SQLite needs no mutex.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    if purpose == Access::Write && connection.is_readonly("main")? {
+    if access == Access::Write && connection.is_readonly("main")? {
         return Err(StoreError::ReadOnly);
     }
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -101,7 +101,7 @@ pub(crate) fn connect(path: &Path, purpose: Access) -> Result<Connection, StoreE
     connection.pragma_update(None, "cache_size", -256)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "temp_store", "memory")?;
-    match purpose {
+    match access {
         Access::Read => connection.pragma_update(None, "query_only", true)?,
         Access::Write => {
             connection.pragma_update(None, "synchronous", "full")?;

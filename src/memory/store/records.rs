@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 
-/// Returns the number of a session's name; `None` if the store does not know the name.
+/// Returns the number of the session with this name; `None` if the store has no such name.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -13,7 +13,7 @@ pub(crate) fn session_number(connection: &Connection, name: &str) -> Result<Opti
     find_number(connection, "SELECT number FROM session WHERE name = ?1", name)
 }
 
-/// Returns the number of a project's name; `None` if the store does not know the name.
+/// Returns the number of the project with this name; `None` if the store has no such name.
 ///
 /// # Errors
 /// Any SQLite error.

@@ -32,11 +32,11 @@ pub(crate) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool,
     connection.prepare_cached("SELECT 1 FROM tag WHERE name = ?2 AND record = ?1")?.exists((seq, name))
 }
 
-/// Returns up to `most` records with the tag, the newest first.
+/// Returns up to `limit` records with the tag, the newest first.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn newest_with(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+pub(crate) fn newest_with(connection: &Connection, name: &str, limit: usize) -> Result<Vec<i64>, rusqlite::Error> {
     let sql = "SELECT record FROM tag WHERE name = ?1 ORDER BY record DESC LIMIT ?2";
-    connection.prepare_cached(sql)?.query_map((name, most as i64), |row| row.get(0))?.collect()
+    connection.prepare_cached(sql)?.query_map((name, limit as i64), |row| row.get(0))?.collect()
 }

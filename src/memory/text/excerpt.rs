@@ -30,10 +30,10 @@ mod tests {
 
     #[test]
     fn excerpts_are_one_line_of_bounded_length() {
-        for (text, most, want) in
+        for (text, max_chars, want) in
             [("", 5, ""), (" a \n\t b ", 5, "a b"), ("abcdef", 4, "abc…"), ("abc", 4, "abc"), ("ab cd ef", 5, "ab c…")]
         {
-            assert_eq!(beginning(text, most), want, "{text:?}");
+            assert_eq!(beginning(text, max_chars), want, "{text:?}");
         }
     }
 }

@@ -268,13 +268,13 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
     }
 }
 
-/// Returns the terms of the `most` longest words of a text without stop words; those that need a prefix match are left
+/// Returns the terms of the `limit` longest words of a text without stop words; those that need a prefix match are left
 /// out.
-pub(crate) fn longest_terms(text: &str, most: usize) -> Vec<QueryTerm> {
+pub(crate) fn longest_terms(text: &str, limit: usize) -> Vec<QueryTerm> {
     let mut words = query_terms(text);
     words.retain(|query_term| query_term.mode == MatchMode::Exact);
     sort::sort_by_key(&mut words, |query_term| Reverse(query_term.word.len()));
-    words.truncate(most);
+    words.truncate(limit);
     words
 }
 

@@ -88,7 +88,7 @@ fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<Result<ImportRow, St
         serde_json::from_str(text).map_err(|_| CallError::invalid("rows", "an array of objects"))?;
     if rows.len() > MAX_ROWS {
         let count = rows.len();
-        return Err(CallError::invalid("rows", format_args!("at most {MAX_ROWS} rows: these are {count}; send fewer")));
+        return Err(CallError::invalid("rows", format_args!("at most {MAX_ROWS} rows: it has {count}; send fewer")));
     }
     Ok(rows.iter().map(|row| read_row(row.get(), now).map_err(|error| error.message)).collect())
 }

@@ -1,7 +1,7 @@
 //! The writer's threads: starts one, and hands the work of one to another.
 //!
-//! An allocator keeps some of what a thread has freed for that thread. So when the daemon is idle the writer's thread
-//! ends and another one goes on, which begins with nothing.
+//! The allocator caches freed memory per thread. So when the daemon is idle, the writer's thread ends and a new one
+//! continues without such a cache.
 
 use std::convert::Infallible;
 use std::sync::mpsc::{Receiver, SendError, Sender, channel};
@@ -24,8 +24,8 @@ pub(crate) struct WriterHandover {
 }
 
 impl WriterHandover {
-    /// Starts the successor. The receiver is disconnected once the handover is over. If the system gives no thread,
-    /// the present one goes on.
+    /// Starts the successor. The receiver is disconnected once the handover is over. If the system
+    /// cannot start a thread, the present one continues.
     pub(crate) fn new() -> (WriterHandover, Receiver<Infallible>) {
         let (sender, receiver) = channel::<Work>();
         let (finished, is_finished) = channel();
@@ -44,7 +44,7 @@ impl WriterHandover {
         self.successor.is_some()
     }
 
-    /// Gives `work` to the successor. If there is none, or if it has gone, runs `work` here.
+    /// Passes `work` to the successor. Runs it here if there is none or if its thread has ended.
     pub(crate) fn hand_over(self, work: impl FnOnce() + Send + 'static) {
         let work: Work = Box::new(work);
         let left = match &self.successor {
@@ -61,7 +61,7 @@ impl WriterHandover {
 /// Starts a thread of the writer, scheduled so that waking it interrupts no other thread.
 ///
 /// # Errors
-/// The system gives no thread.
+/// The system's, if it cannot start a thread.
 pub(crate) fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let work = move || {
         process::set_batch_scheduling();
