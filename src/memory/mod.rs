@@ -18,7 +18,6 @@ pub mod properties;
 mod recall;
 mod service;
 mod session;
-mod sort;
 mod store;
 #[cfg(test)]
 mod test_support;

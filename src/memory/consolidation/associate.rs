@@ -15,7 +15,6 @@ use crate::memory::graph::cooccurrence;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::sort;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
@@ -142,7 +141,7 @@ fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Ve
             }
         }
     }
-    sort::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+    partners.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let weighted = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MAX_WEIGHT_MILLI)));
     Ok(weighted.filter(|&(_, weight)| weight >= MIN_TERM_WEIGHT_MILLI).take(MAX_TERM_LINKS).collect())
 }

@@ -4,7 +4,6 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::memory::graph::links::LinkKind;
-use crate::memory::sort;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
 
@@ -41,7 +40,7 @@ pub(crate) fn newest(
     for seq in tags::newest_with(connection, tags::PATTERN, limit)? {
         schemas.extend(read_pattern(connection, seq, project)?);
     }
-    sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
+    schemas.sort_by(|a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 

@@ -20,7 +20,6 @@ use serde_json::value::RawValue;
 use crate::dispatch::{Pace, Params, Reply};
 use crate::memory::recall::{self, structural};
 use crate::memory::service::{Memory, Worker};
-use crate::memory::sort;
 use crate::memory::transfer::{backup, check, export, import, probe};
 
 /// A method of the memory.
@@ -425,7 +424,7 @@ struct Discovery {
 impl Discovery {
     fn new() -> Discovery {
         let mut methods: Vec<_> = METHODS.iter().chain([&PING]).collect();
-        sort::sort_by_key(&mut methods, |method| method.name);
+        methods.sort_by_key(|method| method.name);
         Discovery { service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), methods }
     }
 }

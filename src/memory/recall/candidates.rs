@@ -16,7 +16,6 @@ use crate::memory::recall::postings::{self, CANDIDATE_COUNT};
 use crate::memory::recall::preferences::{Preferences, ProjectDepths};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
-use crate::memory::sort;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Side};
@@ -122,7 +121,7 @@ pub(crate) fn newest(
             all.push((project_match, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
         }
     }
-    sort::sort_by(&mut all, |a, b| b.cmp(a));
+    all.sort_by(|a, b| b.cmp(a));
     all.truncate(limit);
     let hit = |(i, &(project_match, _, seq)): (usize, &(ProjectMatch, i64, i64))| {
         RankedHit::plain(seq, 1.0 / (i + 1) as f64, project_match)

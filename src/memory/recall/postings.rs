@@ -9,7 +9,6 @@ use std::collections::BinaryHeap;
 use rusqlite::Connection;
 
 use crate::memory::recall::query::{idf, prefixes};
-use crate::memory::sort;
 use crate::memory::store::error::StoreError;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::{MatchMode, QueryTerm};
@@ -72,7 +71,7 @@ enum Completion {
 pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
     if chosen.len() > MAX_TERM_COUNT {
-        sort::sort_by_key(&mut chosen, |term| Reverse(term.word.len()));
+        chosen.sort_by_key(|term| Reverse(term.word.len()));
         chosen.truncate(MAX_SAMPLED_TERM_COUNT);
         let mut sampled = Vec::new();
         for term in chosen {
@@ -84,7 +83,7 @@ pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -
                 break;
             }
         }
-        sort::sort_by(&mut sampled, |a, b| b.1.total_cmp(&a.1));
+        sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
         chosen = sampled.into_iter().map(|(term, _)| term).take(MAX_TERM_COUNT).collect();
     }
     let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);

@@ -7,7 +7,6 @@
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 
 use crate::memory::model::time::CalendarDay;
-use crate::memory::sort;
 use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::irregular_forms;
 use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm, Token, TokenKind};
@@ -149,7 +148,7 @@ impl WeightedQuery {
     /// Adds co-occurring terms, each with the position of the query's term and their association.
     pub(crate) fn with_cooccurring(mut self, mut cooccurring: Vec<(String, usize, f64)>) -> WeightedQuery {
         cooccurring.iter().for_each(|(term, _, _)| self.initials.add(term));
-        sort::sort_by(&mut cooccurring, |a, b| a.0.cmp(&b.0));
+        cooccurring.sort_by(|a, b| a.0.cmp(&b.0));
         self.cooccurring = cooccurring;
         self
     }

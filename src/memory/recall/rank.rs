@@ -14,7 +14,6 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Literalness;
 use crate::memory::recall::preferences::{leading_phrase, phrase_boost};
 use crate::memory::recall::query::{TermSet, TextMatch, WeightedQuery};
-use crate::memory::sort;
 use crate::memory::text::phrase::PhraseMatch;
 
 /// The weight of each rule. A query's terms have shares that sum to 1, so "the share of the query" is a number from 0
@@ -196,7 +195,7 @@ impl Scorer {
                 Some((hit, one.said))
             })
             .collect();
-        sort::sort_by(&mut hits, best_first);
+        hits.sort_by(best_first);
         hits.truncate(limit);
         hits.into_iter().map(|(hit, _)| hit).collect()
     }

@@ -10,7 +10,6 @@ use rusqlite::Connection;
 use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::rank::RankedHit;
-use crate::memory::sort;
 use crate::memory::store::tags;
 
 /// Hits to search beyond the limit: patterns are taken out, and superseding records push others down.
@@ -168,7 +167,7 @@ impl Related {
             self.adjacent.insert(one.seq, closest);
         }
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();
-        sort::sort_by_key(&mut activated, |&(seq, weight)| (-weight, -seq));
+        activated.sort_by_key(|&(seq, weight)| (-weight, -seq));
         self.activated = activated.into_iter().take(MAX_ACTIVATED_COUNT).map(|(seq, _)| seq).collect();
     }
 }

@@ -11,7 +11,6 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
 use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::reply::{RecallResponse, TOKEN_CHARS};
-use crate::memory::sort;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
@@ -60,7 +59,7 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut candidates = query.candidates(connection, most)?;
-    sort::sort_by(&mut candidates, |a, b| b.cmp(a));
+    candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(most);
     let mut tokens = 0;
     let mut hits = Vec::new();

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::sort;
 use crate::memory::store::{records, tags};
 use crate::memory::text::excerpt::beginning;
 use crate::memory::text::tokenizer;
@@ -171,7 +170,7 @@ impl ProjectView<'_> {
         for &seq in seqs {
             records.extend(self.record(seq)?);
         }
-        sort::sort_by_key(&mut records, |one| !one.is_own);
+        records.sort_by_key(|one| !one.is_own);
         Ok(records)
     }
 
@@ -195,7 +194,7 @@ impl ProjectView<'_> {
         }
         let mut records = self.records(&seqs)?;
         records.retain(|one| one.is_current && one.is_episode);
-        sort::sort_by_key(&mut records, |one| (!one.is_own, Reverse((one.ts, one.seq))));
+        records.sort_by_key(|one| (!one.is_own, Reverse((one.ts, one.seq))));
         Ok(records)
     }
 

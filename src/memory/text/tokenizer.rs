@@ -11,7 +11,6 @@
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use crate::memory::sort;
 use crate::memory::text::folding::{Class, class, compose, fold};
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::is_stop_word;
@@ -273,7 +272,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
 pub(crate) fn longest_terms(text: &str, limit: usize) -> Vec<QueryTerm> {
     let mut words = query_terms(text);
     words.retain(|query_term| query_term.mode == MatchMode::Exact);
-    sort::sort_by_key(&mut words, |query_term| Reverse(query_term.word.len()));
+    words.sort_by_key(|query_term| Reverse(query_term.word.len()));
     words.truncate(limit);
     words
 }

@@ -18,29 +18,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ("dispatch/", &["wire", "dispatch"]),
     ("lifecycle/", &["lifecycle"]),
     ("transcript/", &["wire", "transcript"]),
-    ("memory/sort.rs", &[]),
     ("memory/model/", &["memory::model"]),
     ("memory/params.rs", &["dispatch", "memory::model"]),
-    ("memory/text/", &["memory::sort", "memory::model", "memory::text"]),
+    ("memory/text/", &["memory::model", "memory::text"]),
     ("memory/store/", &["dispatch", "sys", "memory::model", "memory::text", "memory::store"]),
-    ("memory/graph/", &["memory::sort", "memory::model", "memory::text", "memory::store", "memory::graph"]),
+    ("memory/graph/", &["memory::model", "memory::text", "memory::store", "memory::graph"]),
     ("memory/profile.rs", &["memory::store"]),
     (
         "memory/ingest/",
-        &[
-            "dispatch",
-            "transcript",
-            "memory::sort",
-            "memory::params",
-            "memory::model",
-            "memory::store",
-            "memory::ingest",
-        ],
+        &["dispatch", "transcript", "memory::params", "memory::model", "memory::store", "memory::ingest"],
     ),
-    (
-        "memory/session/",
-        &["memory::sort", "memory::model", "memory::text", "memory::store", "memory::graph", "memory::session"],
-    ),
+    ("memory/session/", &["memory::model", "memory::text", "memory::store", "memory::graph", "memory::session"]),
     (
         "memory/transfer/",
         &[
@@ -59,7 +47,6 @@ const MODULES: &[(&str, &[&str])] = &[
         "memory/recall/",
         &[
             "dispatch",
-            "memory::sort",
             "memory::params",
             "memory::model",
             "memory::text",
@@ -74,7 +61,6 @@ const MODULES: &[(&str, &[&str])] = &[
         "memory/consolidation/",
         &[
             "dispatch",
-            "memory::sort",
             "memory::model",
             "memory::text",
             "memory::store",
@@ -237,7 +223,7 @@ fn each_rule_finds_a_planted_violation() {
             imports_outside_the_table,
             "memory/text/stemmer.rs imports crate::memory::store::open",
             &[
-                ("memory/text/stemmer.rs", "use crate::{memory::{sort, store::open as o}};"),
+                ("memory/text/stemmer.rs", "use crate::{memory::{model, store::open as o}};"),
                 ("memory/store/open.rs", ""),
             ],
         ),
