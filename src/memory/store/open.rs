@@ -142,8 +142,8 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
         PathBuf::from(name)
     });
     if let Some(link) = files.iter().find(|file| file.is_symlink()) {
-        let detail = "symbolic links in the store's folder are not followed; move the file itself there, or make the \
-                      whole folder a link";
+        let detail = "it is a symbolic link, and links in the store's folder are not followed; move the file itself \
+                      there, or make the whole folder a link";
         return Err(OpenError::Failed { path: link.clone(), detail: detail.into() });
     }
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
