@@ -22,7 +22,7 @@ impl IdleRelease {
         self.due = now.checked_add(self.after);
     }
 
-    /// Makes a running timer due at once: asleep the daemon wakes for no timer of its own.
+    /// Makes a running timer due at once: while it sleeps, the daemon sets no timers.
     pub(crate) fn hasten(&mut self, now: Instant) {
         self.due = self.due.map(|due| due.min(now));
     }

@@ -237,7 +237,7 @@ impl Batch {
         self.report.refused += counts.refused;
     }
 
-    /// Removes a file whose lines are all stored. Gives up on it if it has lines that are not captures.
+    /// Removes a file whose lines are all stored. Renames it to `.permanent-failed-…` if it has lines that are not captures.
     fn finish(
         &mut self,
         connection: &Connection,
@@ -261,7 +261,7 @@ impl Batch {
         Ok(NextRun::Nothing)
     }
 
-    /// Renames a file that cannot be read, so that it is tried again later. Gives up on it after the last attempt.
+    /// Renames a file that cannot be read, so that it is tried again later. After the last attempt it is renamed to `.permanent-failed-…`.
     fn set_aside(
         &mut self,
         connection: &Connection,

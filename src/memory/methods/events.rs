@@ -96,27 +96,9 @@ fn parse_json(text: &str) -> Result<Value, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::events::{MemoryEvent, Severity, add};
-    use crate::memory::store::open::{self, Access, FILE_NAME};
+    use crate::memory::store::events::tests::{event, writing};
+    use crate::memory::store::events::{MemoryEvent, add};
     use crate::memory::test_support::Bench;
-
-    fn writing(bench: &Bench) -> Connection {
-        open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap()
-    }
-
-    fn event(ts: i64, n: i64) -> MemoryEvent<'static> {
-        let severity = if n % 2 == 0 { Severity::Info } else { Severity::Warning };
-        let ts = UnixMicros(ts);
-        MemoryEvent {
-            kind: "llm_health",
-            severity,
-            domain: None,
-            ts,
-            data: json!({"n": n}),
-            session: "s",
-            sources: &[],
-        }
-    }
 
     #[test]
     fn an_event_has_every_key_and_the_newest_comes_first() {

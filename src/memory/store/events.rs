@@ -81,16 +81,16 @@ fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::memory::store::open::{self, Access, FILE_NAME};
     use crate::memory::test_support::Bench;
 
-    fn writing(bench: &Bench) -> Connection {
+    pub(crate) fn writing(bench: &Bench) -> Connection {
         open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap()
     }
 
-    fn event(ts: i64, n: i64) -> MemoryEvent<'static> {
+    pub(crate) fn event(ts: i64, n: i64) -> MemoryEvent<'static> {
         let severity = if n % 2 == 0 { Severity::Info } else { Severity::Warning };
         let ts = UnixMicros(ts);
         MemoryEvent {
