@@ -2,6 +2,7 @@
 //! modules use.
 
 pub(crate) mod changes;
+pub(crate) mod commit_mark;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod fulltext;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open_error::OpenError;
 use crate::memory::text::tokenizer;
@@ -32,7 +33,8 @@ const LOCK_NAME: &str = ".lock";
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"iaid");
 
 /// Step n migrates version n to n + 1. A released step is never changed; new ones are appended.
-const MIGRATIONS: &[&str] = &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")];
 
 /// How long a connection waits for the lock of another program, such as a backup or a shell.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -239,6 +241,9 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
             if at == 0 {
                 let sql = "INSERT INTO meta (key, value) VALUES ('terms_version', ?1)";
                 connection.execute(sql, [tokenizer::VERSION])?;
+            }
+            if at == 2 {
+                Marker::new().mark_commit(connection)?;
             }
             connection.pragma_update(None, "user_version", at as i64 + 1)?;
             connection.execute_batch("COMMIT")

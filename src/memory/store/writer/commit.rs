@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
+use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
@@ -25,15 +26,21 @@ pub(crate) struct Written {
 /// The transaction's error; nothing of it was stored. Errors of single jobs are in `outcomes`.
 pub(crate) fn write(
     connection: &Connection,
+    marker: Marker,
     jobs: &mut [Box<dyn WriteJob>],
     outcomes: &mut Vec<Result<(), CallError>>,
 ) -> Result<Written, CallError> {
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+    let changes_before = connection.total_changes();
     let mut transaction = WriteTransaction::of(connection);
     for job in jobs {
         outcomes.push(run(job.as_mut(), &mut transaction)?);
     }
     index(connection, &transaction.terms)?;
+    // Without changes the commit writes nothing.
+    if connection.total_changes() != changes_before {
+        marker.mark_commit(connection)?;
+    }
     connection.prepare_cached("COMMIT")?.execute([])?;
     let WriteTransaction { new_records, newest_external, index, post_commit, handover, .. } = transaction;
     Ok(Written { new_records, newest_external, index, post_commit, handover })

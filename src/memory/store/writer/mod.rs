@@ -23,6 +23,7 @@ use rusqlite::Connection;
 
 use crate::dispatch::CallError;
 use crate::memory::store::changes::ChangeTracker;
+use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::fulltext;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
@@ -61,6 +62,7 @@ pub(crate) struct Writer {
 /// disconnects.
 struct WriterThread {
     connection: Connection,
+    marker: Marker,
     changes: Arc<ChangeTracker>,
     queue: CloseAtEnd,
     _working: Sender<Infallible>,
@@ -75,7 +77,13 @@ impl Writer {
     pub(crate) fn start(connection: Connection, changes: Arc<ChangeTracker>) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
         let (alive, working) = channel();
-        let thread = WriterThread { connection, changes, queue: CloseAtEnd(queue.clone()), _working: alive };
+        let thread = WriterThread {
+            connection,
+            marker: Marker::new(),
+            changes,
+            queue: CloseAtEnd(queue.clone()),
+            _working: alive,
+        };
         handover::spawn(move || thread.work())?;
         Ok(Writer { queue, working: Mutex::new(working) })
     }
@@ -108,7 +116,7 @@ impl Drop for Writer {
 impl WriterThread {
     fn work(self) {
         while let Some(jobs) = self.queue.0.take_transaction() {
-            if let Some(handover) = commit(&self.connection, jobs, &self.changes)
+            if let Some(handover) = commit(&self.connection, self.marker, jobs, &self.changes)
                 && handover.has_successor()
             {
                 return handover.hand_over(move || self.work());
@@ -135,11 +143,12 @@ impl Drop for CloseAtEnd {
 /// Commits the jobs and completes them. If a job requested a handover, releases the caches and returns it.
 fn commit(
     connection: &Connection,
+    marker: Marker,
     mut jobs: Vec<Box<dyn WriteJob>>,
     changes: &ChangeTracker,
 ) -> Option<WriterHandover> {
     let mut outcomes = Vec::with_capacity(jobs.len());
-    let committed = commit::write(connection, &mut jobs, &mut outcomes);
+    let committed = commit::write(connection, marker, &mut jobs, &mut outcomes);
     let (mut post_commit, mut handover) = (PostCommit::None, None);
     let committed = match committed {
         Ok(written) => {
