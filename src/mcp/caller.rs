@@ -275,7 +275,7 @@ mod tests {
             seen
         });
         let state = state(folder.path().join("s"));
-        let mut translator = Translator::new(Host { session: "s".into(), project: None });
+        let mut translator = Translator::new(Host { session: "s".into(), is_session_fixed: false, project: None });
         let job = state.queue.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();
         assert_eq!(state.queue.push(job), CallerDemand::Another);
         state.queue.caller_not_started();

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
-/// Environment variables with the session's id, in order of precedence: iaid's, Claude Code's and
-/// Codex's.
-const SESSION_VARIABLES: [&str; 3] = ["IAI_MCP_SESSION_ID", "CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID"];
+/// The environment variable in which the user sets the session's id. It has precedence over the id of a call.
+const OWN_SESSION_VARIABLE: &str = "IAI_MCP_SESSION_ID";
+
+/// Environment variables with the session's id, in order of precedence: Claude Code's and Codex's.
+const SESSION_VARIABLES: [&str; 2] = ["CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID"];
 
 /// The environment variable in which Claude Code passes the project's folder.
 const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
@@ -20,6 +22,8 @@ const MAX_SESSION_BYTES: usize = 128;
 pub struct Host {
     /// The session's id.
     pub session: String,
+    /// The user has set the session's id, so the id that a call has in its `_meta` is not used.
+    pub is_session_fixed: bool,
     /// The project's folder, if the host has a project.
     pub project: Option<String>,
 }
@@ -30,17 +34,20 @@ impl Host {
     /// programs start there.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>, cwd: Option<PathBuf>) -> Host {
         let named = |name: &&str| env(name).and_then(|id| id.into_string().ok()).filter(|id| is_session(id));
-        let session = SESSION_VARIABLES.iter().find_map(named).unwrap_or_else(|| Uuid::now_v7().to_string());
+        let own = named(&OWN_SESSION_VARIABLE);
+        let is_session_fixed = own.is_some();
+        let session = own.or_else(|| SESSION_VARIABLES.iter().find_map(named));
+        let session = session.unwrap_or_else(|| Uuid::now_v7().to_string());
         let folder = env(PROJECT_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from).or(cwd);
         let home = env("HOME").map(PathBuf::from);
         let is_project = |folder: &PathBuf| folder != Path::new("/") && Some(folder) != home.as_ref();
         let project = folder.filter(is_project).and_then(|folder| folder.into_os_string().into_string().ok());
-        Host { session, project }
+        Host { session, is_session_fixed, project }
     }
 }
 
 /// Returns true if `id` has 1 to 128 graphic ASCII characters.
-fn is_session(id: &str) -> bool {
+pub(crate) fn is_session(id: &str) -> bool {
     !id.is_empty() && id.len() <= MAX_SESSION_BYTES && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
@@ -65,7 +72,8 @@ mod tests {
             (&[("IAI_MCP_SESSION_ID", &long)], None),
             (&[], None),
         ] {
-            let got = host(pairs, "/p").session;
+            let Host { session: got, is_session_fixed, .. } = host(pairs, "/p");
+            assert_eq!(is_session_fixed, got == "own");
             match session {
                 Some(session) => assert_eq!(got, session),
                 None => assert!(Uuid::parse_str(&got).is_ok(), "{got}"),

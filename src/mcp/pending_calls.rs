@@ -144,7 +144,7 @@ mod tests {
 
     /// Returns the jobs of these lines.
     fn jobs(calls: &mut PendingCalls, lines: &[&str]) -> Vec<Option<LineJob>> {
-        let mut translator = Translator::new(Host { session: "s".into(), project: None });
+        let mut translator = Translator::new(Host { session: "s".into(), is_session_fixed: false, project: None });
         translator.take(AGREE.as_bytes());
         lines.iter().map(|line| calls.job(translator.take(line.as_bytes()), line.len())).collect()
     }

@@ -1,12 +1,14 @@
 //! Decides what to do about a message: reply at once, call the daemon, cancel a call, or nothing. Pure.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::builtin::Builtin;
 use super::daemon_call::DaemonCall;
-use super::host::Host;
+use super::host::{Host, is_session};
 use super::message::{self, Id, Incoming, McpMessage, McpRequest};
 use super::reply;
 use super::tool::{Effect, Tool, ToolMethod};
@@ -27,6 +29,10 @@ const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 
 /// The key of the client's capabilities in `_meta`. It is required, and its value is not used.
 const CAPABILITIES_KEY: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// The key in `_meta` with the id of the conversation that a call belongs to. Codex starts its servers once for all
+/// conversations, without an id in their environment.
+const THREAD_KEY: &str = "threadId";
 
 /// What to do about a message.
 #[derive(Debug)]
@@ -181,16 +187,31 @@ impl Translator {
             id,
             version,
             method,
-            params: self.daemon_params(tool, &arguments)?,
+            params: self.daemon_params(tool, &arguments, self.call_session(params).as_deref())?,
             delivery,
         }))
     }
 
-    /// Returns the params for the daemon: the arguments that the tool has, as they were written, and the
-    /// host's values for those that are absent.
-    fn daemon_params(&self, tool: &Tool, arguments: &Params<'_>) -> Result<Box<RawValue>, CallError> {
+    /// Returns the session that a call names in its `_meta`, unless the user has set one.
+    fn call_session<'a>(&self, params: &Params<'a>) -> Option<Cow<'a, str>> {
+        if self.host.is_session_fixed {
+            return None;
+        }
+        let meta = params.raw("_meta").filter(|meta| meta.starts_with('{'))?;
+        let thread = Params::read(Some(meta)).ok()?.string_opt(THREAD_KEY).ok()??;
+        Some(thread).filter(|thread| is_session(thread))
+    }
+
+    /// Returns the params for the daemon: the arguments that the tool has, as they were written, and the values of the
+    /// call's session and of the host for those that are absent.
+    fn daemon_params(
+        &self,
+        tool: &Tool,
+        arguments: &Params<'_>,
+        session: Option<&str>,
+    ) -> Result<Box<RawValue>, CallError> {
         let host_value = |name: &str| match name {
-            "session_id" => Some(self.host.session.as_str()),
+            "session_id" => Some(session.unwrap_or(&self.host.session)),
             "project" => self.host.project.as_deref(),
             _ => None,
         };
@@ -283,7 +304,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn translator() -> Translator {
-        Translator::new(Host { session: "host-session".into(), project: Some("/host/project".into()) })
+        let project = Some("/host/project".into());
+        Translator::new(Host { session: "host-session".into(), is_session_fixed: false, project })
     }
 
     fn negotiated(version: &str) -> Translator {
@@ -377,6 +399,32 @@ mod tests {
             };
             let sent: Value = serde_json::from_str(got.params.get()).unwrap();
             assert_eq!((got.method, sent, got.delivery), (method, params, delivery), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_thread_that_its_meta_names() {
+        let long = "x".repeat(129);
+        for (meta, arguments, is_session_fixed, want) in [
+            (json!({"threadId": "t-1", "progressToken": 1}), json!({}), false, "t-1"),
+            (json!({"threadId": "t-1"}), json!({"session_id": null}), false, "t-1"),
+            (json!({"threadId": "t-1"}), json!({"session_id": "theirs"}), false, "theirs"),
+            (json!({"threadId": "t-1"}), json!({}), true, "host-session"),
+            (json!({"threadId": ""}), json!({}), false, "host-session"),
+            (json!({"threadId": "two words"}), json!({}), false, "host-session"),
+            (json!({"threadId": long}), json!({}), false, "host-session"),
+            (json!({"threadId": 7}), json!({}), false, "host-session"),
+            (json!({"threadId": null}), json!({}), false, "host-session"),
+            (json!({}), json!({}), false, "host-session"),
+            (json!([1]), json!({}), false, "host-session"),
+        ] {
+            let mut translator =
+                Translator::new(Host { session: "host-session".into(), is_session_fixed, project: None });
+            let mut message = call("memory_capture", arguments);
+            message["params"]["_meta"] = meta;
+            let MessageAction::Call(got) = action(&mut translator, &message) else { panic!("{message}: no call") };
+            let sent: Value = serde_json::from_str(got.params.get()).unwrap();
+            assert_eq!(sent["session_id"], want, "{message}");
         }
     }
 

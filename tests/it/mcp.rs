@@ -252,6 +252,25 @@ fn without_a_daemon_tools_are_listed_and_calls_fail() {
 }
 
 #[test]
+fn a_capture_belongs_to_the_thread_that_the_call_names() {
+    let daemon = setup();
+    let mut command = command(daemon.setup());
+    command.env_remove("IAI_MCP_SESSION_ID");
+    let mut bridge = Bridge::start_by(&mut command);
+    bridge.request("initialize", initialize("2025-06-18"));
+    for (text, thread) in [("tea is at five", "t-1"), ("supper is at eight", "t-2")] {
+        let meta = json!({"threadId": thread, "progressToken": 1});
+        let params = json!({"name": "memory_capture", "arguments": {"text": text}, "_meta": meta});
+        assert_eq!(bridge.request("tools/call", params)["result"]["isError"], false);
+    }
+    for (thread, text) in [("t-1", "tea is at five"), ("t-2", "supper is at eight")] {
+        let query = json!({"structure_query": {"session": thread}});
+        let hits = daemon.client().call("memory_recall_structural", query)["hits"].take();
+        assert_eq!((&hits[0]["literal_surface"], hits.as_array().map(Vec::len)), (&json!(text), Some(1)), "{thread}");
+    }
+}
+
+#[test]
 fn each_tool_accepts_and_returns_what_its_schemas_say() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
