@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt}
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::fd_check;
@@ -111,8 +112,12 @@ impl Listener {
     /// Returns the bound path with what it takes to check it from another thread; `None` if the socket was inherited.
     pub fn bound_path(&self) -> Option<BoundPath> {
         let guard = self.guard.as_ref()?;
-        let (made, lock) = guard.parts();
-        Some(BoundPath { path: guard.path().into(), made: made?, lock })
+        Some(BoundPath {
+            path: guard.path().into(),
+            made: guard.made()?,
+            is_removed: Arc::clone(guard.is_removed()),
+            lock: Arc::clone(guard.lock()),
+        })
     }
 
     /// Returns the socket, and the guard of its path unless it was inherited. At the end remove the path
@@ -134,6 +139,7 @@ impl AsFd for Listener {
 pub struct BoundPath {
     path: PathBuf,
     made: FileId,
+    is_removed: Arc<AtomicBool>,
     lock: Arc<FileLock>,
 }
 
@@ -143,14 +149,19 @@ impl BoundPath {
         &self.path
     }
 
-    /// Returns `None` if the path is still the socket that was bound. If the path is gone, which no new client can
-    /// reach, listens there again as [`Listener::bind`] does, and returns the new listener; the old one is not changed.
+    /// Returns `None` if the path is still the socket that was bound, or if the daemon itself has removed it because
+    /// it stops. If the path is gone otherwise, which no new client can reach, listens there again as
+    /// [`Listener::bind`] does, and returns the new listener; the old one is not changed.
     ///
     /// # Errors
     /// [`BindError`] if another file is at the path, or if the path cannot be examined or bound. The file is left alone.
     pub fn rebind_if_gone(&self) -> Result<Option<Listener>, BindError> {
         let stat_failed = |source| self.failed("stat", source);
         if FileId::at(&self.path).map_err(stat_failed)? == Some(self.made) {
+            return Ok(None);
+        }
+        // Set before the path is removed, so it is read after the path was examined.
+        if self.is_removed.load(Ordering::SeqCst) {
             return Ok(None);
         }
         let address = Address::new(&self.path).map_err(|fault| BindError::Path { path: self.path.clone(), fault })?;
@@ -160,7 +171,9 @@ impl BoundPath {
             true => Arc::clone(&self.lock),
             false => Arc::new(FileLock::acquire(&lock_path(&self.path))?),
         };
-        Listener::bind_locked(&self.path, &address, lock).map(Some)
+        let again = Listener::bind_locked(&self.path, &address, lock)?;
+        // A daemon that began to stop meanwhile has no use for it; dropping it removes the path.
+        Ok((!self.is_removed.load(Ordering::SeqCst)).then_some(again))
     }
 
     /// Returns the error of attempting `doing` at this path.
@@ -365,6 +378,18 @@ mod tests {
         leave_stale(&path);
         let _listener = Listener::bind(&path).unwrap();
         UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_its_daemon_has_removed_is_not_bound_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.sock");
+        let listener = Listener::bind(&path).unwrap();
+        let checked = listener.bound_path().unwrap();
+        let (_socket, guard) = listener.into_parts();
+        guard.unwrap().remove().unwrap();
+        assert!(checked.rebind_if_gone().unwrap().is_none());
+        assert!(!path.exists());
     }
 
     #[test]

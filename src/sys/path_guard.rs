@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lock::FileLock;
 
@@ -21,6 +22,8 @@ pub(crate) struct PathGuard {
     path: PathBuf,
     /// The file that this process made; `None` once [`PathGuard::remove`] was called.
     made: Option<FileId>,
+    /// True from [`PathGuard::remove`] on: a check in another thread must not bind the path again.
+    is_removed: Arc<AtomicBool>,
     lock: Arc<FileLock>,
 }
 
@@ -44,7 +47,7 @@ impl PathGuard {
     /// Guards `path`, at which the file `made` is. `path` should be absolute, since the working
     /// directory may change.
     pub(crate) fn new(path: PathBuf, made: FileId, lock: Arc<FileLock>) -> PathGuard {
-        PathGuard { path, made: Some(made), lock }
+        PathGuard { path, made: Some(made), is_removed: Arc::default(), lock }
     }
 
     /// Returns the path, absolute.
@@ -52,9 +55,19 @@ impl PathGuard {
         &self.path
     }
 
-    /// Returns the file that was made, unless [`PathGuard::remove`] was called, and the path's lock.
-    pub(crate) fn parts(&self) -> (Option<FileId>, Arc<FileLock>) {
-        (self.made, Arc::clone(&self.lock))
+    /// Returns the file that was made, unless [`PathGuard::remove`] was called.
+    pub(crate) fn made(&self) -> Option<FileId> {
+        self.made
+    }
+
+    /// Returns the flag that [`PathGuard::remove`] sets before it removes the path.
+    pub(crate) fn is_removed(&self) -> &Arc<AtomicBool> {
+        &self.is_removed
+    }
+
+    /// Returns the path's lock.
+    pub(crate) fn lock(&self) -> &Arc<FileLock> {
+        &self.lock
     }
 
     /// Returns true if the path is still the bound socket. If not, new clients cannot reach the daemon.
@@ -72,6 +85,7 @@ impl PathGuard {
     /// Those of lstat(2) and unlink(2), [`io::ErrorKind::NotFound`] excepted.
     pub(crate) fn remove(&mut self) -> io::Result<Removal> {
         let Some(made) = self.made.take() else { return Ok(Removal::NotOurs) };
+        self.is_removed.store(true, Ordering::SeqCst);
         made.remove_at(&self.path)
     }
 }

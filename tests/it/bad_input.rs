@@ -56,7 +56,8 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
     }
 }
 
-/// Returns the exported rows, the profile, and the names of the files beside the store.
+/// Returns the exported rows, the profile, and the names of the files beside the store. The daemon's own status file
+/// and its journal's folder may appear at any time.
 fn snapshot(daemon: &Daemon) -> (Vec<Value>, Value, Vec<std::ffi::OsString>) {
     let mut client = daemon.client();
     let exported = client.call("store_export", json!({"limit": 10_000}));
@@ -64,6 +65,7 @@ fn snapshot(daemon: &Daemon) -> (Vec<Value>, Value, Vec<std::ffi::OsString>) {
     let rows = exported["rows"].as_array().expect("rows").clone();
     let files = |folder| std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<_> = files(daemon.setup().store()).chain(files(daemon.setup().home().to_owned())).collect();
+    names.retain(|name| name != "logs" && !name.to_string_lossy().starts_with("lifecycle_state.json"));
     names.sort();
     (rows, client.call("profile_get", json!({})), names)
 }

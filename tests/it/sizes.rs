@@ -21,7 +21,7 @@ const WORD_COUNT: usize = 40_000;
 const RECORDS_PER_SESSION: usize = 40;
 
 /// Waited for the consolidation of each record, beside [`PATIENCE`].
-const CONSOLIDATION_PER_RECORD: Duration = Duration::from_millis(20);
+const CONSOLIDATION_PER_RECORD: Duration = Duration::from_millis(100);
 
 /// Pseudo-random numbers that are the same in every run (xorshift, after Marsaglia, 2003).
 struct Random(u64);
