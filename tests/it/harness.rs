@@ -296,8 +296,10 @@ impl Client {
 /// Returns the built binary, without the inherited environment variables that change how it runs.
 pub fn iaid() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iaid"));
-    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"]
-    {
+    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "CLAUDE_PROJECT_DIR"] {
+        command.env_remove(name);
+    }
+    for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"] {
         command.env_remove(name);
     }
     command

@@ -204,6 +204,145 @@ fn codex_rollouts_are_found_and_read() {
     );
 }
 
+/// Returns who said what, in the order of its capture.
+fn said_by(daemon: &Daemon) -> Vec<(String, String)> {
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    records(daemon).iter().map(|row| (text(row, "role"), text(row, "text"))).collect()
+}
+
+#[test]
+fn what_the_transcript_lacks_is_taken_from_the_input_once() {
+    let (prompt, answer) = ("where is the blue kettle, please?", "It stands in the hall.\n\nOn the left.");
+    let line = |role: &str, text: &str| said("s", role, text);
+    let codex = |payload: Value| {
+        json!({"timestamp": "2026-08-10T20:05:52.101Z", "type": "event_msg", "payload": payload}).to_string() + "\n"
+    };
+    // What the transcript has at the prompt, at the end of the answer, and in the end.
+    for (what, transcripts) in [
+        ("flushed late", [vec![], vec![line("user", prompt)], vec![line("user", prompt), line("assistant", answer)]]),
+        (
+            "flushed in time",
+            [
+                vec![],
+                vec![line("user", prompt), line("assistant", answer)],
+                vec![line("user", prompt), line("assistant", answer)],
+            ],
+        ),
+        (
+            "flushed before the prompt",
+            [
+                vec![line("user", prompt)],
+                vec![line("user", prompt)],
+                vec![line("user", prompt), line("assistant", answer)],
+            ],
+        ),
+        ("never flushed", [vec![], vec![], vec![]]),
+        (
+            "an unknown form",
+            [
+                vec![codex(json!({"type": "x"}))],
+                vec![codex(json!({"type": "y", "words": prompt}))],
+                vec![codex(json!({"type": "z"}))],
+            ],
+        ),
+        ("not JSON", [vec!["<p>\n".into()], vec!["<p>\n\u{0}\n".into()], vec!["<p>\n".into()]]),
+    ] {
+        let daemon = setup();
+        let setup = daemon.setup();
+        let mut told = input(setup, "s");
+        for (at, event) in ["user-prompt-submit", "stop", "session-end"].into_iter().enumerate() {
+            write(setup, "s", &transcripts[at]);
+            told["prompt"] = if at == 0 { json!(prompt) } else { Value::Null };
+            told["last_assistant_message"] = if at == 1 { json!(answer) } else { Value::Null };
+            assert_eq!(hook(setup, event, &told), "", "{what}");
+        }
+        assert_eq!(
+            said_by(&daemon),
+            [("user".into(), prompt.to_owned()), ("assistant".into(), answer.to_owned())],
+            "{what}"
+        );
+        assert!(records(&daemon).iter().all(|row| row["project"] == "/home/x/project" && row["session_id"] == "s"));
+        let file = transcript(setup, "s");
+        if what.starts_with("flushed") {
+            let imported = daemon.run(&["--json", "import", file.to_str().unwrap()]);
+            let imported: Value = serde_json::from_slice(&imported.stdout).unwrap();
+            assert_eq!(imported["new"], 0, "{what}: {imported}");
+        }
+    }
+}
+
+#[test]
+fn what_a_model_tells_its_subagent_is_not_the_users() {
+    let daemon = setup();
+    let mut input = input(daemon.setup(), "s");
+    input["agent_id"] = json!("a-1");
+    input["prompt"] = json!("look through all the kettles and report");
+    input["last_assistant_message"] = json!("there are three kettles in the house");
+    for event in ["user-prompt-submit", "stop"] {
+        hook(daemon.setup(), event, &input);
+    }
+    assert_eq!(texts(&daemon), [""; 0]);
+}
+
+#[test]
+fn a_session_keeps_the_project_that_it_began_in() {
+    let moved = |text: &str, cwd: &str| said("s", "user", text).replace("/home/x/project", cwd);
+    for (variable, want) in
+        [(Some("/home/x/named"), "/home/x/named"), (Some(""), "/home/x/first"), (None, "/home/x/first")]
+    {
+        let daemon = setup();
+        let setup = daemon.setup();
+        let hook = |event: &str, input: &Value| {
+            let mut command = setup.program();
+            command.arg("--socket").arg(setup.socket()).args(["hook", event]).env("IAI_MCP_STORE", setup.store());
+            command.env_remove("CLAUDE_PROJECT_DIR").stdin(Stdio::piped()).stdout(Stdio::null());
+            command.envs(variable.map(|folder| ("CLAUDE_PROJECT_DIR", folder)));
+            let mut child = command.spawn().expect("the binary runs");
+            child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+            assert!(child.wait().unwrap().success());
+        };
+        let mut told = input(setup, "s");
+        write(setup, "s", &[moved("said where the session began", "/home/x/first")]);
+        told["cwd"] = json!("/home/x/second");
+        hook("stop", &told);
+        add(setup, "s", &moved("said after a change of folder", "/home/x/second"));
+        told["cwd"] = json!("/home/x/third");
+        told["prompt"] = json!("said in a third folder");
+        hook("user-prompt-submit", &told);
+        let records = records(&daemon);
+        assert_eq!(records.len(), 3);
+        assert!(records.iter().all(|row| row["project"] == want), "{variable:?}: {records:?}");
+        // Codex that was started by Claude Code inherits the variable.
+        let rollout = setup.home().join("rollout-c.jsonl");
+        let input = json!({"session_id": "c", "turn_id": "1", "cwd": "/home/x/codex", "prompt": "a prompt to the other assistant", "transcript_path": rollout});
+        hook("user-prompt-submit", &input);
+        assert_eq!(self::records(&daemon)[3]["project"], "/home/x/codex");
+    }
+}
+
+#[test]
+fn a_pipe_or_a_device_as_transcript_loses_no_words() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let pipe = setup.home().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let folder = setup.home().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let paths = [pipe, "/dev/zero".into(), "/dev/null".into(), folder, "/nowhere/t.jsonl".into()];
+    let mut want = Vec::new();
+    for (at, path) in paths.iter().enumerate() {
+        let prompt = format!("prompt number {at} to a session without words");
+        hook(
+            setup,
+            "user-prompt-submit",
+            &json!({"session_id": "s", "transcript_path": path, "cwd": "/p", "prompt": prompt}),
+        );
+        want.push(prompt);
+    }
+    assert_eq!(texts(&daemon), want);
+    assert_eq!(log(&setup.store()).matches("not a regular file").count(), 4, "{}", log(&setup.store()));
+}
+
 #[test]
 fn without_a_transcript_the_text_in_the_input_is_captured() {
     let daemon = setup();
@@ -216,7 +355,7 @@ fn without_a_transcript_the_text_in_the_input_is_captured() {
     input["prompt"] = json!("/compact with all my words");
     hook(setup, "user-prompt-submit", &input);
     assert_eq!(texts(&daemon), ["a prompt that is in no transcript", "an answer that is in no transcript"]);
-    assert!(log(&setup.store()).contains("s.jsonl"), "{}", log(&setup.store()));
+    assert!(log(&setup.store()).contains("session s has no transcript"), "{}", log(&setup.store()));
 }
 
 #[test]
@@ -301,8 +440,9 @@ fn the_end_of_an_interrupted_session_is_captured_at_the_next_start() {
     write(setup, "old", &[said("old", "user", "what came before the interruption")]);
     hook(setup, "stop", &input(setup, "old"));
     add(setup, "old", &said("old", "user", "what was said last of all"));
-    hook(setup, "session-start", &input(setup, "new"));
+    let printed = hook(setup, "session-start", &input(setup, "new"));
     assert_eq!(texts(&daemon), ["what came before the interruption", "what was said last of all"]);
+    assert!(printed.contains("what was said last of all"), "it is taken before the briefing is made: {printed}");
 }
 
 #[test]
@@ -329,7 +469,7 @@ fn any_input_exits_with_0_and_prints_nothing() {
         with("transcript_path", json!(5)),
         with("cwd", json!({"a": 1})),
     ];
-    for event in ["session-start", "user-prompt-submit", "stop", "no-such-event"] {
+    for event in ["session-start", "user-prompt-submit", "stop", "session-end", "no-such-event"] {
         for input in &inputs {
             let output = call(&setup, &[event], input);
             let said = (output.stdout, output.stderr);

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Seek, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,9 +14,10 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::heard::HeardTurn;
 use super::last_capture::{CAPTURE_STATE_DIR, LastCapture};
 use super::log::HookLog;
-use super::offset::{self, TranscriptOffset};
+use super::offset::{self, SessionTranscript, TranscriptOffset};
 use super::spool;
 use crate::cli::import::MAX_LINE_BYTES;
 use crate::cli::support::lines::{InputLine, LineReader};
@@ -52,7 +54,7 @@ pub(crate) struct TranscriptCapture<'a> {
     pub(crate) client: &'a mut Client,
     pub(crate) log: &'a HookLog,
     /// The daemon did not answer: turns go to deferred-capture files.
-    is_down: bool,
+    pub(crate) is_down: bool,
     left: u64,
     end: Instant,
 }
@@ -77,26 +79,67 @@ impl<'a> TranscriptCapture<'a> {
         TranscriptCapture { store, client, log, is_down: false, left: MAX_READ_BYTES, end: now + WORK_TIME }
     }
 
-    /// Captures what the transcript of `session` gained since its last hook.
+    /// Captures what the transcript of a session gained since its last hook, and then the turn that the hook's input has,
+    /// unless the transcript had it. `cwd` is the project if neither the session nor the transcript names one.
     ///
     /// # Errors
-    /// Any error of reading the transcript, of saving its offset, or of writing deferred captures.
-    pub(crate) fn session(&mut self, session: &str, transcript: &Path, cwd: Option<&str>) -> io::Result<()> {
-        let kept = self.offset_path(session);
-        let file = File::open(transcript)?;
+    /// A message for any error of reading the transcript, of saving its offset, or of writing deferred captures. The turn
+    /// of the input is captured nevertheless.
+    pub(crate) fn session(
+        &mut self,
+        mut of: SessionTranscript,
+        cwd: Option<&str>,
+        heard: &HeardTurn,
+    ) -> Result<(), String> {
+        let read = self.transcript(&mut of, cwd, heard).map_err(|error| format!("{}: {error}", of.path.display()));
+        match (read, self.heard(heard, of.project)) {
+            (Err(what), Err(error)) => Err(format!("{what}; and {error}")),
+            (read, kept) => read.and(kept.map_err(|error| error.to_string())),
+        }
+    }
+
+    /// Captures the turn that the hook's input has, if it is still pending. Its project is the session's, if that is known.
+    ///
+    /// # Errors
+    /// Any error of writing deferred captures.
+    pub(crate) fn heard(&mut self, heard: &HeardTurn, project: Option<String>) -> io::Result<()> {
+        let Some(mut turn) = heard.pending() else { return Ok(()) };
+        turn.project = project.or(turn.project);
+        self.hand_over(&[turn])?;
+        heard.set(None);
+        Ok(())
+    }
+
+    /// Captures what a transcript gained since its last hook. The session's project becomes that of its first turn if it
+    /// is not known.
+    ///
+    /// # Errors
+    /// `InvalidInput` if it is not a regular file; otherwise any error of reading it, of saving its offset, or of writing
+    /// deferred captures.
+    fn transcript(&mut self, of: &mut SessionTranscript, cwd: Option<&str>, heard: &HeardTurn) -> io::Result<()> {
+        let kept = self.offset_path(&of.session);
+        // Neither a pipe nor a device may make the hook wait.
+        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&of.path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        let start =
-            TranscriptOffset::load(&kept).filter(|saved| saved.transcript == transcript).map_or(0, |p| p.start(&file));
+        let saved = TranscriptOffset::load(&kept).filter(|saved| saved.of.path == of.path);
+        let start = saved.as_ref().map_or(0, |saved| saved.start(&file));
+        of.project = of.project.take().or_else(|| saved.and_then(|saved| saved.of.project));
         let mut input = file.try_clone()?;
         input.seek(SeekFrom::Start(start))?;
-        let reader = TranscriptReader::new(Some(session.into()), cwd.map(str::to_owned));
+        let project = of.project.clone().or_else(|| cwd.map(str::to_owned));
+        let reader = TranscriptReader::new(Some(of.session.clone()), project);
         let mut source =
             OpenTranscript { lines: LineReader::new(Box::new(input), MAX_LINE_BYTES), reader, start, end: start };
         let (mut reached, mut outcome) = (start, Ok(()));
         loop {
-            outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|turns| self.hand_over(&turns));
+            outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|mut turns| {
+                of.project = of.project.take().or_else(|| turns.first().and_then(|turn| turn.project.clone()));
+                turns.iter_mut().for_each(|turn| turn.project.clone_from(&of.project));
+                heard.recognize(&turns);
+                self.hand_over(&turns)
+            });
             if outcome.is_err() || source.end == reached {
                 break;
             }
@@ -107,7 +150,7 @@ impl<'a> TranscriptCapture<'a> {
             }
         }
         if reached != start || !kept.exists() {
-            TranscriptOffset::at(reached, &file, session, transcript, cwd)?.save(&kept)?;
+            TranscriptOffset::at(reached, &file, of.clone())?.save(&kept)?;
         }
         outcome
     }
@@ -123,13 +166,13 @@ impl<'a> TranscriptCapture<'a> {
                 continue;
             }
             let Some(saved) = TranscriptOffset::load(&path) else { continue };
-            let length = fs::metadata(&saved.transcript).map(|found| found.len());
+            let mut of = saved.of;
+            let length = fs::metadata(&of.path).map(|found| found.len());
             match length {
                 Ok(length) if length != saved.offset => {
                     has_worked = true;
-                    let outcome = self.session(&saved.session, &saved.transcript, saved.cwd.as_deref());
-                    if let Err(error) = outcome {
-                        self.log.say(format_args!("{}: {error}", saved.transcript.display()));
+                    if let Err(error) = self.transcript(&mut of, None, &HeardTurn::default()) {
+                        self.log.say(format_args!("{}: {error}", of.path.display()));
                     }
                 }
                 Err(error)
@@ -160,14 +203,6 @@ impl<'a> TranscriptCapture<'a> {
         }
         self.remember(last);
         Ok(())
-    }
-
-    /// Captures a turn that is in no transcript.
-    ///
-    /// # Errors
-    /// Any error of writing the deferred-capture files.
-    pub(crate) fn single_turn(&mut self, turn: TranscriptTurn) -> io::Result<()> {
-        self.hand_over(&[turn])
     }
 
     fn send(&mut self, turns: &[TranscriptTurn]) -> Result<(), String> {

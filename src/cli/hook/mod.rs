@@ -1,11 +1,13 @@
-//! `iaid hook`: runs at the start of an assistant's session, at each prompt and after each answer.
+//! `iaid hook`: runs at the start and the end of an assistant's session, at each prompt and after each answer.
 //!
-//! It prints the briefing for the session and captures new text of the transcript. It must never disturb the session:
+//! It captures the prompt or the answer in its input and new text of the transcript, and prints the briefing for a
+//! session that starts. It must never disturb the session:
 //! standard output has nothing but the expected JSON, errors go to a log, the exit code is always 0, and the process
 //! ends within [`MAX_RUN_TIME`], whatever the input is and whatever the daemon does.
 
 mod capture;
 mod context;
+mod heard;
 pub(crate) mod input;
 pub(crate) mod last_capture;
 mod log;
@@ -17,14 +19,16 @@ use std::io::{self, Read};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use std::{env, process, thread};
+use std::{env, fs, process, thread};
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use self::capture::TranscriptCapture;
+use self::heard::HeardTurn;
 use self::input::{CHECK_KEY, HookInput};
 use self::log::HookLog;
+use self::offset::SessionTranscript;
 use crate::cli::support::console::Console;
 use crate::cli::support::{control_message, paths};
 use crate::client::{Client, Policy};
@@ -36,15 +40,19 @@ const MAX_RUN_TIME: Duration = Duration::from_secs(5);
 /// Most bytes read of standard input. 16 MiB: longer than any prompt.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
 
-/// Stack size of the timeout thread.
-const TIMER_STACK_BYTES: usize = 64 << 10;
+/// Stack size of the timeout thread, which may have to write a deferred capture.
+const TIMER_STACK_BYTES: usize = 256 << 10;
+
+/// The environment variable in which Claude Code passes the project's folder. It stays the same when the session changes
+/// its working folder.
+const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
 
 /// Run as an assistant's hook, with the hook's JSON on standard input; set up by `iaid install`
 ///
 /// The exit code is always 0. Errors are logged to logs/hooks.log in the store's folder.
 #[derive(Debug, clap::Args)]
 pub(crate) struct HookArgs {
-    /// Event of the assistant: session-start, user-prompt-submit or stop
+    /// Event of the assistant: session-start, user-prompt-submit, stop or session-end
     event: String,
     /// Folder of the store, for captures while no daemon runs [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
@@ -60,6 +68,7 @@ enum HookEvent {
     SessionStart,
     UserPromptSubmit,
     Stop,
+    SessionEnd,
 }
 
 impl HookEvent {
@@ -68,6 +77,7 @@ impl HookEvent {
             "session-start" => Some(HookEvent::SessionStart),
             "user-prompt-submit" => Some(HookEvent::UserPromptSubmit),
             "stop" => Some(HookEvent::Stop),
+            "session-end" => Some(HookEvent::SessionEnd),
             _ => None,
         }
     }
@@ -75,12 +85,7 @@ impl HookEvent {
 
 /// Runs the hook. Never fails or panics; errors go to the hook log.
 pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Console) {
-    let timer = thread::Builder::new().stack_size(TIMER_STACK_BYTES);
-    // If the thread cannot start, the socket's timeouts and the assistant's own still apply.
-    drop(timer.spawn(|| {
-        thread::sleep(MAX_RUN_TIME);
-        process::exit(0);
-    }));
+    let began = Instant::now();
     let env = |name: &str| env::var_os(name);
     let (socket, store) = match (paths::socket(socket, &env), paths::store(args.store.clone(), &env)) {
         (Ok(socket), Ok(store)) => (socket, store),
@@ -89,9 +94,12 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     if console.input_kind.is_terminal() {
         return console.warn("iaid hook: run by an assistant, with a JSON object on standard input");
     }
+    let heard = HeardTurn::default();
+    start_timer(store.clone(), heard.clone());
     let log = HookLog::new(&store, args.event.clone());
+    let run = HookRun { began, socket: &socket, store: &store, log: &log, heard: &heard };
     panic::set_hook(Box::new(|_| {}));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| print_and_capture(args, &socket, &store, &log, console)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run.print_and_capture(&args.event, console)));
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(what)) => log.say(what),
@@ -103,46 +111,72 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     }
 }
 
-fn print_and_capture(
-    args: &HookArgs,
-    socket: &Path,
-    store: &Path,
-    log: &HookLog,
-    console: &mut Console,
-) -> Result<(), String> {
-    let began = Instant::now();
-    let event = HookEvent::named(&args.event).ok_or_else(|| format!("unknown event '{}'", args.event))?;
-    let mut bytes = Vec::new();
-    console.input.by_ref().take(MAX_INPUT_BYTES).read_to_end(&mut bytes).map_err(|e| format!("standard input: {e}"))?;
-    let input = HookInput::read(&bytes)?;
-    let mut client = Client::new(socket, policy());
-    if input.is_check {
-        return check(socket, store, &mut client, console).map_err(|error| error.to_string());
-    }
-    if event == HookEvent::SessionStart
-        && let Err(what) = print_briefing(&input, &mut client, console)
-    {
-        log.say(what);
-    }
-    let mut capture = TranscriptCapture::new(store, &mut client, log, began);
-    let transcript = transcript(&input);
-    let taken = transcript
-        .as_deref()
-        .ok_or_else(|| "the input names no transcript".to_owned())
-        .and_then(|path| {
-            let cwd = input.cwd.as_deref();
-            capture.session(&input.session, path, cwd).map_err(|error| format!("{}: {error}", path.display()))
-        })
-        .or_else(|what| match turn_of(event, &input) {
-            Some(turn) => capture.single_turn(turn).map_err(|error| format!("{what}; and {error}")),
-            // A new session has no transcript yet.
-            None if event == HookEvent::SessionStart => Ok(()),
-            None => Err(what),
-        });
-    if event == HookEvent::SessionStart {
+/// Ends the process after [`MAX_RUN_TIME`]. A turn of the input that is not stored by then is deferred.
+fn start_timer(store: PathBuf, heard: HeardTurn) {
+    let timer = thread::Builder::new().stack_size(TIMER_STACK_BYTES);
+    // If the thread cannot start, the socket's timeouts and the assistant's own still apply.
+    drop(timer.spawn(move || {
+        thread::sleep(MAX_RUN_TIME);
+        if let Some(turn) = heard.pending() {
+            // There is no time left to report an error.
+            drop(spool::write(&store, &[turn], Timestamp::now()));
+        }
+        process::exit(0);
+    }));
+}
+
+/// What one run of a hook works with.
+struct HookRun<'a> {
+    began: Instant,
+    socket: &'a Path,
+    store: &'a Path,
+    log: &'a HookLog,
+    heard: &'a HeardTurn,
+}
+
+impl HookRun<'_> {
+    fn print_and_capture(&self, event: &str, console: &mut Console) -> Result<(), String> {
+        let event = HookEvent::named(event).ok_or_else(|| format!("unknown event '{event}'"))?;
+        let mut bytes = Vec::new();
+        let mut input = console.input.by_ref().take(MAX_INPUT_BYTES);
+        input.read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"))?;
+        let input = HookInput::read(&bytes)?;
+        let mut client = Client::new(self.socket, policy());
+        if input.is_check {
+            return check(self.socket, self.store, &mut client, console).map_err(|error| error.to_string());
+        }
+        let project = project(&input);
+        self.heard.set(heard_turn(event, &input, project.as_ref()));
+        let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
+        let taken = match transcript(&input).filter(|path| fs::symlink_metadata(path).is_ok()) {
+            Some(path) => {
+                let of = SessionTranscript { session: input.session.clone(), path, project: project.clone() };
+                capture.session(of, input.cwd.as_deref(), self.heard)
+            }
+            // A session that has just begun has no transcript yet.
+            None => {
+                if event == HookEvent::Stop {
+                    self.log.say(format_args!(
+                        "session {} has no transcript: only its last answer is captured",
+                        input.session
+                    ));
+                }
+                capture.heard(self.heard, None).map_err(|error| error.to_string())
+            }
+        };
+        if event != HookEvent::SessionStart {
+            return taken;
+        }
+        if let Err(what) = taken {
+            self.log.say(what);
+        }
+        // What other sessions ended with belongs into the briefing.
         capture.others(&input.session);
+        match capture.is_down {
+            true => Ok(()),
+            false => print_briefing(&input.session, project.or(input.cwd).as_deref(), &mut client, console),
+        }
     }
-    taken
 }
 
 /// Answers `iaid doctor`: prints the version, socket and store of this hook, and the error of a `ping`. Changes nothing.
@@ -159,12 +193,15 @@ fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console
 ///
 /// # Errors
 /// The message of the failed call or write.
-fn print_briefing(input: &HookInput, client: &mut Client, console: &mut Console) -> Result<(), String> {
-    let HookInput { session, cwd, .. } = input;
+fn print_briefing(
+    session: &str,
+    project: Option<&str>,
+    client: &mut Client,
+    console: &mut Console,
+) -> Result<(), String> {
     let open = json!({"type": "session_open", "session_id": session, "ts": control_message::now()});
     client.control(&open).map_err(|error| error.to_string())?;
-    let project = cwd.as_deref().unwrap_or_default();
-    let params = json!({"session_id": session, "project": project, "wake_depth": "standard"});
+    let params = json!({"session_id": session, "project": project.unwrap_or_default(), "wake_depth": "standard"});
     let payload = capture::call(client, "session_start_payload", &params)?;
     match context::output(payload.get()) {
         Some(line) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
@@ -199,23 +236,23 @@ fn transcript(input: &HookInput) -> Option<PathBuf> {
     }
 }
 
-/// Returns the turn that the input itself has, for a session without a transcript. Slash commands are not captured.
-fn turn_of(event: HookEvent, input: &HookInput) -> Option<TranscriptTurn> {
+/// Returns the folder of the session's project if the assistant names it.
+fn project(input: &HookInput) -> Option<String> {
+    // A Codex that Claude Code started inherits the variable.
+    let folder = env::var_os(PROJECT_VARIABLE).filter(|_| input.assistant == Assistant::ClaudeCode)?;
+    folder.into_string().ok().filter(|folder| !folder.is_empty())
+}
+
+/// Returns the turn that the input itself has. Slash commands and what a model says to its subagents are no turns.
+fn heard_turn(event: HookEvent, input: &HookInput, project: Option<&String>) -> Option<TranscriptTurn> {
     let (role, text) = match event {
         HookEvent::UserPromptSubmit => ("user", input.prompt.as_ref().filter(|prompt| !prompt.starts_with('/'))?),
         HookEvent::Stop => ("assistant", input.answer.as_ref()?),
-        HookEvent::SessionStart => return None,
+        HookEvent::SessionStart | HookEvent::SessionEnd => return None,
     };
-    let assistant = match &input.transcript {
-        Some(_) => Assistant::ClaudeCode,
-        None => Assistant::Codex,
-    };
-    TranscriptTurn::from_text(
-        assistant,
-        role,
-        text,
-        input.session.clone(),
-        input.cwd.clone(),
-        Timestamp::now().to_string(),
-    )
+    if input.is_subagent {
+        return None;
+    }
+    let (session, project) = (input.session.clone(), project.or(input.cwd.as_ref()).cloned());
+    TranscriptTurn::from_text(input.assistant, role, text, session, project, Timestamp::now().to_string())
 }

@@ -24,12 +24,19 @@ const MAX_BYTES: u64 = 64 << 10;
 /// Suffix of an offset file.
 pub(crate) const SUFFIX: &str = ".offset";
 
+/// A session and its transcript.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SessionTranscript {
+    pub(crate) session: String,
+    pub(crate) path: PathBuf,
+    /// The folder in which the session began, once it is known. A later change of folder does not change it.
+    pub(crate) project: Option<String>,
+}
+
 /// The offset up to which a transcript has been captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TranscriptOffset {
-    pub(crate) session: String,
-    pub(crate) transcript: PathBuf,
-    pub(crate) cwd: Option<String>,
+    pub(crate) of: SessionTranscript,
     /// Bytes from the start of the transcript; always at the end of a line.
     pub(crate) offset: u64,
     /// Hash of up to [`HASHED_BYTES`] before the offset.
@@ -43,9 +50,11 @@ impl TranscriptOffset {
         let kept = Members::read(&text).ok()?;
         let number = |key| kept.value(key)?.get().parse().ok();
         Some(TranscriptOffset {
-            session: kept.string("session")?.into_owned(),
-            transcript: PathBuf::from(kept.string("transcript")?.as_ref()),
-            cwd: kept.string("cwd").map(Cow::into_owned),
+            of: SessionTranscript {
+                session: kept.string("session")?.into_owned(),
+                path: PathBuf::from(kept.string("transcript")?.as_ref()),
+                project: kept.string("cwd").map(Cow::into_owned),
+            },
             offset: number("offset")?,
             check: number("check")?,
         })
@@ -61,16 +70,8 @@ impl TranscriptOffset {
     ///
     /// # Errors
     /// `UnexpectedEof` if the file is shorter than `offset`; otherwise any read error.
-    pub(crate) fn at(
-        offset: u64,
-        file: &File,
-        session: &str,
-        transcript: &Path,
-        cwd: Option<&str>,
-    ) -> io::Result<TranscriptOffset> {
-        let check = check(file, offset)?;
-        let (session, transcript, cwd) = (session.to_owned(), transcript.to_owned(), cwd.map(str::to_owned));
-        Ok(TranscriptOffset { session, transcript, cwd, offset, check })
+    pub(crate) fn at(offset: u64, file: &File, of: SessionTranscript) -> io::Result<TranscriptOffset> {
+        Ok(TranscriptOffset { of, offset, check: check(file, offset)? })
     }
 
     /// Writes the offset file. It need not survive a power failure: text is then captured again and deduplicated.
@@ -78,9 +79,10 @@ impl TranscriptOffset {
     /// # Errors
     /// `InvalidInput` if the path of the transcript is not UTF-8; otherwise any error of writing the file.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
-        let TranscriptOffset { session, transcript, cwd, offset, check } = self;
+        let TranscriptOffset { of: SessionTranscript { session, path: transcript, project }, offset, check } = self;
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
-        let kept = json!({"session": session, "transcript": transcript, "cwd": cwd, "offset": offset, "check": check});
+        let kept =
+            json!({"session": session, "transcript": transcript, "cwd": project, "offset": offset, "check": check});
         if let Some(folder) = path.parent() {
             files::make_own_folder(folder)?;
         }
@@ -131,15 +133,17 @@ mod tests {
         };
         fs::write(&transcript, &text).unwrap();
         let file = File::open(&transcript).unwrap();
-        TranscriptOffset::at(3001, &file, "s", &transcript, Some("/p")).unwrap().save(&kept).unwrap();
+        let of = SessionTranscript { session: "s".into(), path: transcript.clone(), project: Some("/p".into()) };
+        TranscriptOffset::at(3001, &file, of.clone()).unwrap().save(&kept).unwrap();
+        assert_eq!(TranscriptOffset::load(&kept).unwrap().of, of);
         assert_eq!(start(&text), 3001);
         assert_eq!(start(&(text.clone() + "more\n")), 3001);
         assert_eq!(start(&text[..2000]), 0, "truncated");
         assert_eq!(start(&text.replace("x\n", "y\n")), 0, "rewritten");
         assert_eq!(start(""), 0);
-        TranscriptOffset::at(0, &file, "s", &transcript, None).unwrap().save(&kept).unwrap();
+        TranscriptOffset::at(0, &file, of.clone()).unwrap().save(&kept).unwrap();
         assert_eq!(start(""), 0);
-        assert!(TranscriptOffset::at(10, &file, "s", &transcript, None).is_err());
+        assert!(TranscriptOffset::at(10, &file, of).is_err());
     }
 
     #[test]

@@ -4,6 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Prefix of the name of a transcript.
+const PREFIX: &str = "rollout-";
+
 /// Day folders that are searched, newest first. Picked: longer sessions name their transcript.
 const MAX_DAYS: usize = 60;
 
@@ -16,7 +19,7 @@ pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
                 let end = format!("-{session}.jsonl");
                 let is_it = |path: &PathBuf| {
                     let name = path.file_name().unwrap_or_default().to_string_lossy();
-                    name.starts_with("rollout-") && name.ends_with(&end)
+                    name.starts_with(PREFIX) && name.ends_with(&end)
                 };
                 if let Some(path) = newest(&day).into_iter().find(is_it) {
                     return Some(path);
@@ -29,6 +32,11 @@ pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
         }
     }
     None
+}
+
+/// Returns true if the file is named as a transcript of Codex is.
+pub(crate) fn is_rollout(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
 }
 
 /// Returns the entries of a folder, in descending order of their names.
