@@ -40,6 +40,10 @@ pub(crate) struct RecallArgs {
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
+    /// Further words that a record may use instead, separated by commas
+    #[arg(long, value_name = "W,…", value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also: Vec<String>,
     /// Project whose records are ranked first
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -193,9 +197,14 @@ mod tests {
                 "--since",
                 "2026-01-01",
                 "--project",
-                "p"
+                "p",
+                "--also",
+                "dog,golden retriever",
+                "--also",
+                "cat"
             ]),
-            json!({"cue": "", "limit": 3, "budget_tokens": 200, "session_id": "s", "since": "2026-01-01", "project": "p"})
+            json!({"cue": "", "limit": 3, "budget_tokens": 200, "session_id": "s", "since": "2026-01-01", "project": "p",
+                "also": ["dog", "golden retriever", "cat"]})
         );
         for limit in ["0", "101"] {
             let said = Cli::try_parse_from(["iaid", "recall", "x", "--limit", limit]).unwrap_err().to_string();

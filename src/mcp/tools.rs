@@ -11,7 +11,8 @@ pub(crate) const INSTRUCTIONS: &str = "\
 A memory that all of the user's assistants share. It keeps texts word for word, across sessions and projects.
 
 Recall first: at the start of a task, and whenever the user refers to something said earlier, call memory_recall with \
-the words the answer would contain. Trust a hit's literal_surface over your own paraphrase; a hit with valid_to set no \
+the question as cue and, in `also`, 5 to 16 other words that the answer may contain. Records are found by their words: \
+\"what pets do we have?\" finds \"Rex is our golden retriever\" only by an `also` such as dog, retriever, cat, vet. Trust a hit's literal_surface over your own paraphrase; a hit with valid_to set no \
 longer holds.
 
 Capture what will matter later: decisions and their reasons, preferences, corrections, facts about the user's people, \
@@ -54,6 +55,8 @@ const HIT: JsonSchema = Object(&[
     SchemaField::required("session_id", Text, ""),
     SchemaField::required("role", Choice(&["user", "assistant", "system"]), "who said it"),
     SchemaField::required("ts", Text, "when it was said"),
+    SchemaField::optional("copies", Count, "records with this text, if more than one"),
+    SchemaField::optional("first_ts", Text, "when the first of them was said"),
     SchemaField::optional("_scene_hint", Map(&Any), ""),
 ]);
 
@@ -71,6 +74,8 @@ const CUE_MODE: SchemaField = SchemaField::required("cue_mode", Choice(&["verbat
 const PATTERNS: SchemaField = SchemaField::required("patterns_observed", List(&PATTERN), "patterns the hits belong to");
 const DIGEST: SchemaField = SchemaField::required("overnight_digest", Map(&Any), "what the last consolidation did");
 const TRUNCATED: SchemaField = SchemaField::required("truncated", Count, "hits left out because the reply was full");
+const LEFT_OUT: SchemaField =
+    SchemaField::optional("also_left_out", Count, "words of also that are empty, repeated or too many");
 const FIRST_TURN: SchemaField =
     SchemaField::optional("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
 
@@ -81,25 +86,42 @@ pub(crate) const TOOLS: &[Tool] = &[
         title: "Recall",
         description: "Searches the memory and returns exact texts, best first. Use it before you answer anything that \
             earlier conversations may have settled: names, decisions, preferences, how something was done, \"as we \
-            said\". Give words that the text itself would contain, not a question about it; put a span in double \
-            quotes to find it literally; an empty cue returns the most recent. Do not use it for what is in this \
-            conversation or in files you can read.",
+            said\". Records are found by their words, so fill also; put a span in double quotes to find it literally; an \
+            empty cue returns the most recent. Do not use it for what is in this conversation or in files you can \
+            read.",
         input: Object(&[
-            SchemaField::required("cue", Text, "any text; rarer words count more"),
+            SchemaField::required("cue", Text, "any text"),
+            SchemaField::optional(
+                "also",
+                List(&Text),
+                "5 to 16 words the text may use instead: synonyms, kinds, examples, other languages; for \"our pets\": \
+                 dog, cat, vet",
+            ),
             SchemaField::with_default("limit", Integer(1, 100), "10", "max hits"),
             SchemaField::with_default(
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "1500",
-                "max tokens (4 characters each) of all texts; one hit always fits",
+                "max tokens (4 characters) of all texts; one hit always fits",
             ),
             SchemaField::optional("since", Text, "said at or after, ISO 8601"),
             SchemaField::optional("until", Text, "said at or before, ISO 8601; a date includes the whole day"),
             SchemaField::optional("project", Text, "a folder or a name whose records come first; by default this one"),
             SESSION,
-            SchemaField::optional("language", Text, "accepted, not needed"),
+            SchemaField::optional("language", Text, "unused"),
         ]),
-        output: Object(&[HITS, ANTI_HITS, TRACE, BUDGET_USED, CUE_MODE, PATTERNS, DIGEST, TRUNCATED, FIRST_TURN]),
+        output: Object(&[
+            HITS,
+            ANTI_HITS,
+            TRACE,
+            BUDGET_USED,
+            CUE_MODE,
+            PATTERNS,
+            DIGEST,
+            TRUNCATED,
+            LEFT_OUT,
+            FIRST_TURN,
+        ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &["session_id", "project"],
@@ -124,12 +146,7 @@ pub(crate) const TOOLS: &[Tool] = &[
                 "{}",
                 "all given must match",
             ),
-            SchemaField::with_default(
-                "budget_tokens",
-                Integer(0, 4_294_967_295),
-                "2000",
-                "max tokens of all texts; one hit always fits",
-            ),
+            SchemaField::with_default("budget_tokens", Integer(0, 4_294_967_295), "2000", "max tokens of all texts"),
             SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "max records searched, newest first"),
         ]),
         output: Object(&[

@@ -24,6 +24,12 @@ const MAX_BATCH_MESSAGES: usize = 64;
 /// The argument that chooses the method. It is not passed on.
 const OPERATION: &str = "operation";
 
+/// The argument that may be one string of words instead of an array: models write it so.
+const WORD_LIST: &str = "also";
+
+/// What separates the words of such a string, in several scripts.
+const WORD_SEPARATORS: [char; 7] = [',', ';', '\n', '，', '、', '；', '،'];
+
 /// The key of a request's protocol version in `_meta`.
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
 
@@ -220,8 +226,9 @@ impl Translator {
             let given = arguments.raw(field.name).filter(|raw| *raw != "null" || !tool.from_host.contains(&field.name));
             match given {
                 Some(text) => {
+                    let words = if field.name == WORD_LIST { arguments.string(field.name).ok() } else { None };
                     let raw = serde_json::from_str(text).map_err(|e| CallError::invalid(field.name, e))?;
-                    named.push((field.name, Argument::Given(raw)));
+                    named.push((field.name, words.map_or(Argument::Given(raw), Argument::Words)));
                 }
                 None if tool.from_host.contains(&field.name) => {
                     named.extend(host_value(field.name).map(|text| (field.name, Argument::FromHost(text))));
@@ -279,6 +286,8 @@ fn refused(id: Option<&Id>, error: &CallError) -> MessageAction {
 enum Argument<'a> {
     Given(&'a RawValue),
     FromHost(&'a str),
+    /// Words in one string, separated by commas or lines.
+    Words(Cow<'a, str>),
 }
 
 struct Named<'a>(Vec<(&'static str, Argument<'a>)>);
@@ -288,6 +297,9 @@ impl Serialize for Argument<'_> {
         match self {
             Argument::Given(raw) => raw.serialize(serializer),
             Argument::FromHost(text) => text.serialize(serializer),
+            Argument::Words(text) => {
+                serializer.collect_seq(text.split(WORD_SEPARATORS).filter(|word| !word.is_empty()))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 // No crate imports a test.
 #![allow(unreachable_pub)]
 
+mod also;
 mod bad_input;
 mod cli;
 mod clock;

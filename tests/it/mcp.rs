@@ -308,6 +308,20 @@ fn each_tool_accepts_and_returns_what_its_schemas_say() {
 }
 
 #[test]
+fn further_words_may_be_one_string() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
+    bridge.succeed("memory_capture", json!({"text": "Rex, our golden retriever, turned three."}));
+    for also in [json!(["dog", "retriever", " "]), json!("dog, retriever、 "), json!("dog\nretriever\n,,\n ")] {
+        let found = bridge.succeed("memory_recall", json!({"cue": "which animals are there?", "also": also}));
+        assert_eq!(found["hits"][0]["reason"], "of this project; matches further words: retriever", "{also}");
+        assert_eq!(found["also_left_out"], 1, "{also}");
+    }
+    let refused = bridge.tool("memory_recall", json!({"cue": "x", "also": 5}));
+    assert_eq!(refused["result"]["isError"], true, "{refused}");
+}
+
+#[test]
 fn tools_have_the_params_of_their_methods() {
     let daemon = setup();
     let methods = daemon.client().call("rpc.discover", json!({}))["methods"].take();

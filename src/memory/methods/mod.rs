@@ -162,6 +162,13 @@ static METHODS: &[Method] = &[
                 "only texts of this time or earlier, ISO 8601; a date includes its whole day",
             ),
             optional("project", "string", "\"\"", "project whose records are ranked first"),
+            optional(
+                "also",
+                "array",
+                "[]",
+                "further words or phrases that a record may use instead of the cue's, at most 16 of 64 characters; what \
+                 is more, empty, longer or repeated is left out and counted",
+            ),
         ],
         result: &[
             "hits",
@@ -172,6 +179,7 @@ static METHODS: &[Method] = &[
             "patterns_observed",
             "overnight_digest",
             "truncated",
+            "also_left_out",
             "first_turn_recall",
         ],
         pace: Pace::Ordered,
@@ -479,7 +487,7 @@ mod tests {
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
-            ("memory_recall", json!({"cue": "text"}), &["first_turn_recall"]),
+            ("memory_recall", json!({"cue": "text", "also": [""]}), &["first_turn_recall"]),
             ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("profile_get", json!({}), &["knob", "value", "status"]),

@@ -12,7 +12,9 @@ use rusqlite::{Connection, Row};
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::recall::postings::{self, CANDIDATE_COUNT};
+use crate::memory::recall::postings::{
+    self, CANDIDATE_COUNT, MAX_CUE_TERM_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights,
+};
 use crate::memory::recall::preferences::{Preferences, ProjectDepths};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
@@ -29,6 +31,14 @@ const WITH_NEIGHBORS_COUNT: usize = 40;
 /// Neighbors read on either side.
 const NEIGHBOR_COUNT: usize = 2;
 
+/// Candidates read for the further terms alone, beside those for all terms.
+const FURTHER_CANDIDATE_COUNT: usize = 20;
+
+/// Weight of a further term beside a term of the cue that is as rare: the least, if one record has the whole cue, and the
+/// most, if none has a term of it.
+const MIN_FURTHER_WEIGHT: f64 = 0.2;
+const MAX_FURTHER_WEIGHT: f64 = 1.0;
+
 /// The parts of a cue, and what restricts its answer.
 #[derive(Debug)]
 pub(crate) struct RecallQuery<'q> {
@@ -36,6 +46,8 @@ pub(crate) struct RecallQuery<'q> {
     pub(crate) cue: &'q str,
     /// Its terms, at least one.
     pub(crate) terms: Vec<QueryTerm>,
+    /// Terms that a record may have instead, none of them a term of the cue.
+    pub(crate) further: &'q [QueryTerm],
     /// The phrases that it quotes.
     pub(crate) phrases: Vec<QuotedPhrase<'q>>,
     pub(crate) filter: RecallFilter<'q>,
@@ -58,8 +70,10 @@ pub(crate) struct RecallFilter<'q> {
 /// What [`search`] found.
 #[derive(Debug)]
 pub(crate) struct SearchResult {
-    /// The terms that were looked up.
+    /// The terms of the cue that were looked up.
     pub(crate) terms: Vec<QueryTerm>,
+    /// The further terms that were looked up.
+    pub(crate) further: Vec<QueryTerm>,
     /// The hits, the best first.
     pub(crate) hits: Vec<RankedHit>,
 }
@@ -76,24 +90,47 @@ pub(crate) fn search(
 ) -> Result<SearchResult, StoreError> {
     let connection = snapshot.connection();
     let total = records::last_seq(connection)?;
-    let (lists, similar, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
-        let lists = postings::rarest(connection, &query.terms, total)?;
+    let (lists, further, similar, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
+        let lists = postings::rarest(connection, &query.terms, MAX_CUE_TERM_COUNT, total)?;
         let similar = postings::prefix_matches(connection, &lists)?;
-        Ok((lists, similar, postings::phrase_matches(connection, &query.phrases)?))
+        let further = postings::rarest(connection, query.further, MAX_FURTHER_TERM_COUNT, total)?;
+        Ok((lists, further, similar, postings::phrase_matches(connection, &query.phrases)?))
     })?;
+    let mut weights = RecordWeights::of(&lists);
+    let further_weights = RecordWeights::of(&further);
+    let cue_rarity: f64 = lists.iter().map(|list| list.idf).sum();
+    let factor = further_weight(weights.largest() / cue_rarity);
+    weights.add(similar.into_iter());
+    weights.add_scaled(&further_weights, factor);
+    weights.prefer(&phrases);
+    let share = |list: &PostingList| (list.query_term.clone(), factor * list.idf / cue_rarity);
+    let weighted_query = weigh(connection, query.cue, &lists)?.with_further(further.iter().map(share).collect());
+    let scorer = Scorer::new(weighted_query, RULES, query.preferences.literal);
+    let mut reader = CandidateReader::new(connection, query, &scorer, deadline)?;
+    let most = limit.max(CANDIDATE_COUNT);
+    reader.read_candidates(weights.heaviest(), most)?;
+    reader.read_candidates(further_weights.heaviest(), FURTHER_CANDIDATE_COUNT)?;
+    reader.read_neighbors()?;
+    let hits = scorer.rank(&reader.read, &reader.order, limit);
+    let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
+    Ok(SearchResult { hits, terms: terms(lists), further: terms(further) })
+}
+
+/// Returns the query of a cue's terms and their co-occurring terms.
+fn weigh(connection: &Connection, cue: &str, lists: &[PostingList]) -> Result<WeightedQuery, StoreError> {
     let weighed = lists.iter().map(|list| (list.query_term.clone(), list.idf, list.seqs.len())).collect();
     let mut cooccurring = Vec::new();
     for (at, list) in lists.iter().enumerate() {
         let of_one = cooccurrence::associated_terms(connection, &list.query_term.term)?;
         cooccurring.extend(of_one.into_iter().map(|(term, association)| (term, at, association)));
     }
-    let weighted_query = WeightedQuery::new(query.cue, weighed).with_cooccurring(cooccurring);
-    let scorer = Scorer::new(weighted_query, RULES, query.preferences.literal);
-    let mut reader = CandidateReader::new(connection, query, &scorer, deadline)?;
-    reader.read_candidates(postings::candidates(&lists, &similar, &phrases), limit.max(CANDIDATE_COUNT))?;
-    reader.read_neighbors()?;
-    let hits = scorer.rank(&reader.read, &reader.order, limit);
-    Ok(SearchResult { hits, terms: lists.into_iter().map(|list| list.query_term).collect() })
+    Ok(WeightedQuery::new(cue, weighed).with_cooccurring(cooccurring))
+}
+
+/// Returns the weight of a further term, given the largest share of the cue that any one record has: the more of the cue
+/// is known, the less it needs other words.
+fn further_weight(known: f64) -> f64 {
+    MAX_FURTHER_WEIGHT - (MAX_FURTHER_WEIGHT - MIN_FURTHER_WEIGHT) * known.min(1.0)
 }
 
 /// Returns the newest `limit` records that the filter's times admit, those of its project first.
@@ -172,6 +209,9 @@ impl<'r> CandidateReader<'r> {
         for seq in seqs {
             if self.is_late() || left == [0; 2] {
                 break;
+            }
+            if self.sessions.contains_key(&seq) {
+                continue;
             }
             let mut rows = find.query([seq])?;
             let Some(row) = rows.next()? else { continue };

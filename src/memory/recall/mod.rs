@@ -4,6 +4,7 @@
 //! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
 pub(crate) mod candidates;
+pub(crate) mod further;
 pub(crate) mod mode;
 pub(crate) mod postings;
 pub(crate) mod preferences;
@@ -24,6 +25,7 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::candidates::{RecallFilter, RecallQuery};
+use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
@@ -83,6 +85,8 @@ fn recall(
     let session = params.string_or("session_id", "unknown")?;
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
+    let terms = tokenizer::query_terms(&cue);
+    let also = FurtherWords::read(params, &terms)?;
     let mode = CueMode::of(&cue);
     let preferences = Preferences::of(profile);
     let filter = RecallFilter {
@@ -93,7 +97,8 @@ fn recall(
     };
     let query = RecallQuery {
         cue: &cue,
-        terms: tokenizer::query_terms(&cue),
+        terms,
+        further: &also.terms,
         phrases: quoted(&cue).into_iter().filter_map(QuotedPhrase::new).collect(),
         filter,
         preferences: &preferences,
@@ -104,11 +109,12 @@ fn recall(
         (candidates::newest(&snapshot, &filter, limit + SPARE_HIT_COUNT)?, MatchReason::Newest)
     } else {
         let result = candidates::search(&snapshot, &query, deadline, limit + SPARE_HIT_COUNT)?;
-        (result.hits, MatchReason::Terms(result.terms))
+        (result.hits, MatchReason::Terms { cue: result.terms, further: result.further })
     };
     let connection = snapshot.connection();
     let related = Related::of(connection, hits, limit, now)?;
     let mut reply = RecallResponse::new(mode);
+    reply.also_left_out = also.left_out;
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
     reply.add_related(connection, &related)?;
     let deferred = DeferredWrites {

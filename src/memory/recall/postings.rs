@@ -16,8 +16,11 @@ use crate::memory::text::tokenizer::{MatchMode, QueryTerm};
 /// Least candidates whose texts are read and scored; a larger limit raises it.
 pub(crate) const CANDIDATE_COUNT: usize = 60;
 
-/// Most terms of a query that are looked up: the rarest. An OR of thousands takes SQLite seconds.
-const MAX_TERM_COUNT: usize = 32;
+/// Most terms of a cue that are looked up: the rarest. An OR of thousands takes SQLite seconds.
+pub(crate) const MAX_CUE_TERM_COUNT: usize = 32;
+
+/// Most further terms that are looked up beside those of the cue: the rarest.
+pub(crate) const MAX_FURTHER_TERM_COUNT: usize = 16;
 
 /// Most terms whose rarity is sampled to choose the rarest: the longest words, since long words are rare.
 const MAX_SAMPLED_TERM_COUNT: usize = 512;
@@ -63,14 +66,19 @@ enum Completion {
     Interrupted,
 }
 
-/// Returns the posting lists of the query's rarest terms, 32 at most; fewer, or a shorter last list, if the deadline
-/// comes first.
+/// Returns the posting lists of the rarest `most` of these terms; fewer, or a shorter last list, if the deadline comes
+/// first.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -> Result<Vec<PostingList>, StoreError> {
+pub(crate) fn rarest(
+    connection: &Connection,
+    terms: &[QueryTerm],
+    most: usize,
+    total: i64,
+) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
-    if chosen.len() > MAX_TERM_COUNT {
+    if chosen.len() > most {
         chosen.sort_by_key(|term| Reverse(term.word.len()));
         chosen.truncate(MAX_SAMPLED_TERM_COUNT);
         let mut sampled = Vec::new();
@@ -84,7 +92,7 @@ pub(crate) fn rarest(connection: &Connection, terms: &[QueryTerm], total: i64) -
             }
         }
         sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
-        chosen = sampled.into_iter().map(|(term, _)| term).take(MAX_TERM_COUNT).collect();
+        chosen = sampled.into_iter().map(|(term, _)| term).take(most).collect();
     }
     let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);
     let mut lists = Vec::with_capacity(chosen.len());
@@ -196,25 +204,55 @@ fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result
     }
 }
 
-/// Returns the records in the order to read them, at most [`MAX_RANKED_COUNT`]: those with a phrase first, then by the
-/// summed rarity of their terms, then the newest.
-pub(crate) fn candidates(lists: &[PostingList], similar: &[(i64, f64)], phrases: &[i64]) -> impl Iterator<Item = i64> {
-    let with_weight = |list: &PostingList| list.seqs.iter().map(|&seq| (seq, list.idf)).collect::<Vec<_>>();
-    let mut weighed: Vec<(i64, f64)> = lists.iter().flat_map(with_weight).collect();
-    weighed.extend(similar);
-    weighed.extend(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
-    // The lists are sorted runs, which the standard library's stable sort merges.
-    weighed.sort_by_key(|&(seq, _)| seq);
-    weighed.dedup_by(|next, kept| {
-        let is_same = next.0 == kept.0;
-        if is_same {
-            kept.1 += next.1;
-        }
-        is_same
-    });
-    // A heap, since usually only a few are taken. The weights are at least 0, so their bits sort as they do.
-    let mut heap: BinaryHeap<(u64, i64)> = weighed.into_iter().map(|(seq, weight)| (weight.to_bits(), seq)).collect();
-    std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(MAX_RANKED_COUNT)
+/// Records, each with the summed rarity of the terms that it has, by rising `seq`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct RecordWeights(Vec<(i64, f64)>);
+
+impl RecordWeights {
+    /// Weighs the records of these lists.
+    pub(crate) fn of(lists: &[PostingList]) -> RecordWeights {
+        let mut weights = RecordWeights::default();
+        weights.add(lists.iter().flat_map(|list| list.seqs.iter().map(|&seq| (seq, list.idf))));
+        weights
+    }
+
+    /// Adds to the weights of records.
+    pub(crate) fn add(&mut self, more: impl Iterator<Item = (i64, f64)>) {
+        self.0.extend(more);
+        // The lists are sorted runs, which the standard library's stable sort merges.
+        self.0.sort_by_key(|&(seq, _)| seq);
+        self.0.dedup_by(|next, kept| {
+            let is_same = next.0 == kept.0;
+            if is_same {
+                kept.1 += next.1;
+            }
+            is_same
+        });
+    }
+
+    /// Adds the weights of other records, each multiplied by `factor`.
+    pub(crate) fn add_scaled(&mut self, other: &RecordWeights, factor: f64) {
+        self.add(other.0.iter().map(|&(seq, weight)| (seq, weight * factor)));
+    }
+
+    /// Ranks records with a quoted phrase before all others.
+    pub(crate) fn prefer(&mut self, phrases: &[i64]) {
+        self.add(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
+    }
+
+    /// Returns the largest weight, 0 if there are no records.
+    pub(crate) fn largest(&self) -> f64 {
+        self.0.iter().map(|&(_, weight)| weight).fold(0.0, f64::max)
+    }
+
+    /// Returns the records in the order to read them, the heaviest first, then the newest, at most
+    /// [`MAX_RANKED_COUNT`].
+    pub(crate) fn heaviest(self) -> impl Iterator<Item = i64> {
+        // A heap, since usually only a few are taken. The weights are at least 0, so their bits sort as they do.
+        let mut heap: BinaryHeap<(u64, i64)> =
+            self.0.into_iter().map(|(seq, weight)| (weight.to_bits(), seq)).collect();
+        std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(MAX_RANKED_COUNT)
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +271,10 @@ mod tests {
     #[test]
     fn candidates_are_the_heaviest_then_the_newest() {
         let all = |lists: &[PostingList], similar: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
-            candidates(lists, similar, phrases).collect()
+            let mut weights = RecordWeights::of(lists);
+            weights.add(similar.iter().copied());
+            weights.prefer(phrases);
+            weights.heaviest().collect()
         };
         let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
         assert_eq!(all(&lists, &[], &[]), [9, 5, 7, 8]);
@@ -264,8 +305,8 @@ mod tests {
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let terms = tokenizer::query_terms(&format!("{every} common"));
-        let chosen = rarest(connection, &terms, 600).unwrap();
-        assert_eq!(chosen.len(), MAX_TERM_COUNT);
+        let chosen = rarest(connection, &terms, MAX_CUE_TERM_COUNT, 600).unwrap();
+        assert_eq!(chosen.len(), MAX_CUE_TERM_COUNT);
         assert!(chosen.iter().all(|list| list.query_term.term.starts_with("unique") && list.seqs.len() == 1));
         let common = tokenizer::query_terms("common").remove(0);
         let (whole, _) = postings(connection, &common, 1000, 600).unwrap();

@@ -34,9 +34,9 @@ pub(crate) fn idf(total: f64, frequency: f64) -> f64 {
     (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
 }
 
-/// A set of a query's terms, at most 32.
+/// A set of a query's terms, at most 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TermSet(u32);
+pub(crate) struct TermSet(u64);
 
 impl TermSet {
     fn only(at: usize) -> TermSet {
@@ -90,9 +90,12 @@ pub(crate) struct TextMatch {
 /// number from 0 to 1.
 #[derive(Debug)]
 pub(crate) struct WeightedQuery {
-    /// A query has few terms: a linear search beats hashing every word of every text.
+    /// The terms of the cue, then the further ones. A query has few terms: a linear search beats hashing every word of
+    /// every text.
     terms: Vec<QueryTerm>,
-    /// Each term's share of the query.
+    /// The number of terms of the cue.
+    cue_term_count: usize,
+    /// Each term's share of the query. Those of further terms are added to the sum of 1.
     shares: Vec<f64>,
     /// The terms that name a part of a date.
     dates: Vec<(usize, DatePart)>,
@@ -119,6 +122,7 @@ impl WeightedQuery {
         let mut query = WeightedQuery {
             dates: terms.iter().enumerate().filter_map(date).collect(),
             initials: Initials::of(&terms),
+            cue_term_count: terms.len(),
             terms,
             shares,
             pairs: Vec::new(),
@@ -145,6 +149,23 @@ impl WeightedQuery {
         query
     }
 
+    /// Adds further terms that a record may have instead of the cue's, each with its weight as a share of the cue. Only
+    /// whole words match them, and they name no speaker. The shares of the cue's terms then sum to 1 whether a record has
+    /// them or not: a further term stands for one that no record has.
+    pub(crate) fn with_further(mut self, further: Vec<(QueryTerm, f64)>) -> WeightedQuery {
+        if further.is_empty() {
+            return self;
+        }
+        let sum = self.shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
+        self.shares.iter_mut().for_each(|share| *share /= sum);
+        for (term, share) in further {
+            self.initials.add_term(&term);
+            self.terms.push(term);
+            self.shares.push(share);
+        }
+        self
+    }
+
     /// Adds co-occurring terms, each with the position of the query's term and their association.
     pub(crate) fn with_cooccurring(mut self, mut cooccurring: Vec<(String, usize, f64)>) -> WeightedQuery {
         cooccurring.iter().for_each(|(term, _, _)| self.initials.add(term));
@@ -153,9 +174,14 @@ impl WeightedQuery {
         self
     }
 
-    /// Returns the number of terms.
+    /// Returns the number of terms, further ones included.
     pub(crate) fn len(&self) -> usize {
         self.terms.len()
+    }
+
+    /// Returns the terms of the cue.
+    fn cue_terms(&self) -> &[QueryTerm] {
+        &self.terms[..self.cue_term_count]
     }
 
     /// Matches a record's text and cue against the query.
@@ -211,7 +237,7 @@ impl WeightedQuery {
             if is_match {
                 found.counts[at] += weight;
                 matched = matched.union(TermSet::only(at));
-            } else if share_prefix(&own.term, term) {
+            } else if at < self.cue_term_count && share_prefix(&own.term, term) {
                 found.prefix_match = found.prefix_match.union(TermSet::only(at));
             }
         }
@@ -249,7 +275,7 @@ impl WeightedQuery {
                 && own.word.starts_with(&previous.word)
                 && own.word.ends_with(word)
         };
-        for (at, _) in self.terms.iter().enumerate().filter(|(_, own)| is_both(own)) {
+        for (at, _) in self.cue_terms().iter().enumerate().filter(|(_, own)| is_both(own)) {
             found.joined = found.joined.union(TermSet::only(at));
         }
     }
@@ -259,7 +285,7 @@ impl WeightedQuery {
             true => terms.union(TermSet::only(at)),
             false => terms,
         };
-        self.terms.iter().enumerate().fold(TermSet::default(), at)
+        self.cue_terms().iter().enumerate().fold(TermSet::default(), at)
     }
 
     /// Returns the terms that name a part of this date.
@@ -312,16 +338,15 @@ const THREE_LETTER_BYTES: usize = 6;
 impl Initials {
     fn of(terms: &[QueryTerm]) -> Initials {
         let mut initials = Initials(Box::new([0; 26 * 26]));
-        for own in terms {
-            initials.add(&own.word);
-            initials.add(&own.term);
-        }
-        for (form, base) in irregular_forms::forms() {
-            if terms.iter().any(|own| own.term.starts_with(&base[..base.len().min(2)])) {
-                initials.add(form);
-            }
-        }
+        terms.iter().for_each(|own| initials.add_term(own));
         initials
+    }
+
+    fn add_term(&mut self, own: &QueryTerm) {
+        self.add(&own.word);
+        self.add(&own.term);
+        let begins_alike = |base: &str| own.term.starts_with(&base[..base.len().min(2)]);
+        irregular_forms::forms().filter(|(_, base)| begins_alike(base)).for_each(|(form, _)| self.add(form));
     }
 
     fn add(&mut self, word: &str) {

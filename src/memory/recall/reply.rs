@@ -45,8 +45,8 @@ pub(crate) enum MatchReason {
     Newest,
     /// The roles of a structural recall.
     Structure,
-    /// The terms of the cue that were looked up.
-    Terms(Vec<QueryTerm>),
+    /// The terms of the cue and the further terms that were looked up.
+    Terms { cue: Vec<QueryTerm>, further: Vec<QueryTerm> },
 }
 
 /// The result of `memory_recall`.
@@ -60,11 +60,20 @@ pub(crate) struct RecallResponse {
     patterns_observed: Vec<Value>,
     pub(crate) overnight_digest: Value,
     truncated: usize,
+    /// The number of words in `also` that were not searched for.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) also_left_out: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_turn_recall: Option<FirstTurnRecall>,
     /// Bytes of all hits as JSON.
     #[serde(skip)]
     bytes: usize,
+}
+
+/// Returns true for 0; the signature is serde's.
+#[expect(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The newest records of other sessions, shown on a session's first recall.
@@ -113,6 +122,7 @@ impl RecallResponse {
             patterns_observed: Vec::new(),
             overnight_digest: digest::empty(),
             truncated: 0,
+            also_left_out: 0,
             first_turn_recall: None,
             bytes: 0,
         }
@@ -308,10 +318,10 @@ fn scores(hits: &[RankedHit]) -> Vec<f64> {
 }
 
 fn reason(hit: &RankedHit, match_reason: &MatchReason) -> String {
-    let terms = match match_reason {
+    let (cue, further) = match match_reason {
         MatchReason::Newest => return "among the most recent".into(),
         MatchReason::Structure => return "is what was asked for".into(),
-        MatchReason::Terms(terms) => terms,
+        MatchReason::Terms { cue, further } => (cue, further),
     };
     let mut reason = match hit.quotes {
         PhraseMatch::Exact => "has the quoted words exactly; ".to_owned(),
@@ -322,14 +332,25 @@ fn reason(hit: &RankedHit, match_reason: &MatchReason) -> String {
         reason.push_str("of this project; ");
     }
     let words = |positions: &[usize]| {
-        let words: Vec<&str> = positions.iter().take(MAX_REASON_WORD_COUNT).map(|&i| terms[i].word.as_str()).collect();
+        let word = |&at: &usize| cue.get(at).or_else(|| further.get(at - cue.len())).map(|term| term.word.as_str());
+        let words: Vec<&str> = positions.iter().take(MAX_REASON_WORD_COUNT).filter_map(word).collect();
         let more = if positions.len() > MAX_REASON_WORD_COUNT { ", …" } else { "" };
         words.join(", ") + more
     };
-    match (&hit.terms[..], &hit.prefix_terms[..]) {
-        ([], []) => reason.push_str("said next to what matches"),
-        ([], prefix) => reason.push_str(&format!("has words that begin like {}", words(prefix))),
-        (own, _) => reason.push_str(&format!("matches {} of {} words: {}", own.len(), terms.len(), words(own))),
+    // The further terms come after those of the cue.
+    let (own, more) = hit.terms.split_at(hit.terms.partition_point(|&at| at < cue.len()));
+    match (own, more, &hit.prefix_terms[..]) {
+        ([], [], []) => reason.push_str("said next to what matches"),
+        ([], [], prefix) => reason.push_str(&format!("has words that begin like {}", words(prefix))),
+        ([], more, _) => reason.push_str(&format!("matches further words: {}", words(more))),
+        (own, [], _) => reason.push_str(&format!("matches {} of {} words: {}", own.len(), cue.len(), words(own))),
+        (own, more, _) => reason.push_str(&format!(
+            "matches {} of {} words: {}; further words: {}",
+            own.len(),
+            cue.len(),
+            words(own),
+            words(more)
+        )),
     }
     reason
 }
