@@ -6,7 +6,7 @@
 
 use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
 use crate::transcript::injected;
-use crate::transcript::turn::{Assistant, TranscriptTurn};
+use crate::transcript::turn::{Assistant, TranscriptTurn, TurnOrigin};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 
@@ -53,6 +53,8 @@ pub(crate) fn turns(line: &Members<'_>) -> Result<Vec<TranscriptTurn>, String> {
         session: owned(line, "sessionId"),
         project: owned(line, "cwd"),
         ts: owned(line, "timestamp"),
+        cue: None,
+        origin: TurnOrigin { id: owned(line, "uuid"), ..TurnOrigin::default() },
         text,
     };
     Ok(texts.into_iter().filter_map(spoken_part).map(turn).collect())
@@ -96,6 +98,8 @@ mod tests {
             session: Some("s-1".into()),
             project: Some("/home/x/p".into()),
             ts: Some("2025-06-01T10:11:12.345Z".into()),
+            cue: None,
+            origin: TurnOrigin { id: Some("u".into()), ..TurnOrigin::default() },
             text: " How do I\n sort this?\t".into(),
         };
         assert_eq!(TranscriptReader::new(Some("other".into()), None).turns(&line).unwrap(), [want]);

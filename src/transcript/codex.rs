@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
 use crate::transcript::injected;
-use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults};
+use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults, TurnOrigin};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 
@@ -53,6 +53,8 @@ pub(crate) fn turns(
         session: None,
         project: None,
         ts: owned(line, "timestamp"),
+        cue: None,
+        origin: TurnOrigin::default(),
         text: injected::without(text),
     };
     Ok(texts.into_iter().map(turn).collect())

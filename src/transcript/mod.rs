@@ -13,7 +13,7 @@ pub mod pieces;
 pub mod row;
 mod turn;
 
-pub use self::turn::{Assistant, MIN_TEXT_CHARS, TranscriptTurn};
+pub use self::turn::{Assistant, MIN_TEXT_CHARS, TranscriptTurn, TurnOrigin, TurnSource, same_words};
 
 use self::turn::TurnDefaults;
 use crate::wire::members::Members;

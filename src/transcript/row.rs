@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::pieces::pieces;
+use super::turn::TurnOrigin;
 
 /// Longest text of a record; `memory_capture` has the same limit.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -28,6 +29,33 @@ pub struct RecordMetadata<'a> {
     /// Additional text that the record is found by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cue: Option<&'a str>,
+    /// By what the daemon recognizes the turn, if it is one of a transcript.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "turn_as_json")]
+    pub turn: Option<&'a TurnOrigin>,
+}
+
+/// The key `turn` of a row, which the daemon reads.
+#[derive(Serialize)]
+struct TurnRow<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    parents: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+}
+
+/// Returns the value of the key `turn`, for rows and the lines of deferred captures.
+pub fn turn_json(origin: &TurnOrigin) -> serde_json::Value {
+    serde_json::to_value(turn_row(origin)).unwrap_or_default()
+}
+
+fn turn_row(origin: &TurnOrigin) -> TurnRow<'_> {
+    TurnRow { id: origin.id.as_deref(), parents: &origin.parents, source: origin.source.name() }
+}
+
+fn turn_as_json<S: serde::Serializer>(origin: &Option<&TurnOrigin>, to: S) -> Result<S::Ok, S::Error> {
+    origin.map(turn_row).serialize(to)
 }
 
 #[derive(Serialize)]

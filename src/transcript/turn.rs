@@ -25,6 +25,40 @@ impl Assistant {
     }
 }
 
+/// The place in which a turn was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TurnSource {
+    /// A line of a transcript that has the turn itself.
+    #[default]
+    Line,
+    /// A line that announces a turn: a line with the turn itself may follow, at another time.
+    Queue,
+    /// The input of a hook. The turn's line in the transcript has another time.
+    Hook,
+}
+
+impl TurnSource {
+    /// Returns the name used in rows; `None` for the default.
+    pub fn name(self) -> Option<&'static str> {
+        match self {
+            TurnSource::Line => None,
+            TurnSource::Queue => Some("queue"),
+            TurnSource::Hook => Some("hook"),
+        }
+    }
+}
+
+/// The data by which the daemon recognizes a turn that it meets again: in another file, form or hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnOrigin {
+    /// The assistant's id of the turn, the same in each copy of it.
+    pub id: Option<String>,
+    /// The sessions that this one is a fork of: it may have copies of their turns.
+    pub parents: Vec<String>,
+    /// The place in which it was found.
+    pub source: TurnSource,
+}
+
 /// A text of the user or the assistant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TranscriptTurn {
@@ -38,6 +72,10 @@ pub struct TranscriptTurn {
     pub project: Option<String>,
     /// The time, as written in the transcript.
     pub ts: Option<String>,
+    /// Text that is not part of the turn and by which it is found, too: the question that it answers.
+    pub cue: Option<String>,
+    /// By what it is recognized.
+    pub origin: TurnOrigin,
     /// The exact text.
     pub text: String,
 }
@@ -53,13 +91,20 @@ impl TranscriptTurn {
         ts: String,
     ) -> Option<TranscriptTurn> {
         let text = injected::without(text.to_owned());
-        let turn = TranscriptTurn { assistant, role, session: Some(session), project, ts: Some(ts), text };
+        let origin = TurnOrigin { source: TurnSource::Hook, ..TurnOrigin::default() };
+        let (session, ts) = (Some(session), Some(ts));
+        let turn = TranscriptTurn { assistant, role, session, project, ts, cue: None, origin, text };
         Some(turn).filter(TranscriptTurn::is_long_enough)
     }
 
     /// Returns true if the text has at least [`MIN_TEXT_CHARS`] characters.
     pub(crate) fn is_long_enough(&self) -> bool {
         self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
+    }
+
+    /// Returns true if the other turn has the same role and the same words. White space may differ.
+    pub fn has_same_words(&self, other: &TranscriptTurn) -> bool {
+        self.role == other.role && same_words(&self.text, &other.text)
     }
 
     /// Returns the fields of its records.
@@ -69,9 +114,16 @@ impl TranscriptTurn {
             session_id: self.session.as_deref(),
             project: self.project.as_deref(),
             ts: self.ts.as_deref(),
+            cue: self.cue.as_deref(),
+            turn: Some(&self.origin),
             ..RecordMetadata::default()
         }
     }
+}
+
+/// Returns true if the two texts have the same words. White space may differ.
+pub fn same_words(a: &str, b: &str) -> bool {
+    a == b || a.split_whitespace().eq(b.split_whitespace())
 }
 
 /// Session and folder of the lines that name none.

@@ -15,7 +15,7 @@ use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::memory::spool::FOLDER;
 use crate::transcript::TranscriptTurn;
 use crate::transcript::pieces::pieces;
-use crate::transcript::row::MAX_TEXT_BYTES;
+use crate::transcript::row::{MAX_TEXT_BYTES, turn_json};
 
 /// Most files in the folder, and bytes in them. Picked: a month without a daemon. Text that does not fit stays in its
 /// transcript.
@@ -70,7 +70,9 @@ fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -
         let parts = pieces.len();
         let ts = turn.ts.as_deref().unwrap_or(&now);
         for (at, text) in pieces.into_iter().enumerate() {
-            let mut line = json!({"text": text, "cue": "", "tier": "episodic", "role": turn.role, "ts": ts});
+            let cue = turn.cue.as_deref().unwrap_or_default();
+            let mut line = json!({"text": text, "cue": cue, "tier": "episodic", "role": turn.role, "ts": ts,
+                "turn": turn_json(&turn.origin)});
             if parts > 1 {
                 line["part"] = (at + 1).into();
                 line["parts"] = parts.into();
@@ -84,7 +86,7 @@ fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transcript::Assistant;
+    use crate::transcript::{Assistant, TurnOrigin};
     use serde_json::Value;
     use std::fs;
 
@@ -95,6 +97,8 @@ mod tests {
             session: Some(session.into()),
             project: project.map(str::to_owned),
             ts: Some("2025-06-01T10:11:12Z".into()),
+            cue: None,
+            origin: TurnOrigin { id: Some("u1".into()), ..TurnOrigin::default() },
             text: text.into(),
         }
     }
@@ -116,7 +120,7 @@ mod tests {
         };
         assert!(files.iter().all(|path| path.to_string_lossy().contains(".live-1767323045-")), "{files:?}");
         let head = |session: &str, cwd: &str| json!({"version": 1, "session_id": session, "cwd": cwd, "deferred_at": "2026-01-02T03:04:05Z"});
-        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z"});
+        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z", "turn": {"id": "u1"}});
         assert_eq!(lines(&files[0]), [head("s/1", "/p"), said("one"), said("two\nlines")]);
         let second = lines(&files[1]);
         assert_eq!((&second[0], second.len()), (&head("s2", ""), 3));

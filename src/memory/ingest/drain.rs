@@ -205,13 +205,18 @@ impl Batch {
         let position = &mut reader.position;
         match capture {
             Ok(None) => {}
-            Ok(Some(ParsedCapture::Accepted(mut draft))) => {
+            Ok(Some((ParsedCapture::Accepted(mut draft), key))) => {
                 let text = mem::take(&mut draft.text);
                 let parts = pieces(&text, TEXT_BYTES);
                 while let Some(text) = parts.get(position.state.part) {
                     let part = (parts.len() > 1).then_some((position.state.part as i64 + 1, parts.len() as i64));
                     let draft = Draft { text: (*text).to_owned(), part: part.or(draft.part), ..draft.clone() };
-                    match NewRecord::prepare(draft).insert_once(transaction)? {
+                    let mut new = NewRecord::prepare(draft);
+                    let outcome = match &key {
+                        Some(key) => key.insert_once(&mut new, transaction)?,
+                        None => new.insert_once(transaction)?,
+                    };
+                    match outcome {
                         InsertOutcome::New { .. } => position.state.counts.inserted += 1,
                         InsertOutcome::Known { .. } => position.state.counts.reinforced += 1,
                     }
@@ -222,8 +227,8 @@ impl Batch {
                     }
                 }
             }
-            Ok(Some(ParsedCapture::TooShort)) => position.state.counts.skipped += 1,
-            Ok(Some(ParsedCapture::UnknownTier(name))) => position.refuse(&format!("invalid tier '{name}'")),
+            Ok(Some((ParsedCapture::TooShort, _))) => position.state.counts.skipped += 1,
+            Ok(Some((ParsedCapture::UnknownTier(name), _))) => position.refuse(&format!("invalid tier '{name}'")),
             Err(reason) => position.refuse(&reason),
         }
         position.advance(line);

@@ -5,3 +5,4 @@ pub(crate) mod drain;
 pub(crate) mod drain_report;
 pub mod spool;
 pub(crate) mod spool_file;
+pub(crate) mod turn;

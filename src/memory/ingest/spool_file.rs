@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::dispatch::{CallError, Params};
 use crate::memory::ingest::capture_params::{self, CaptureDefaults, ParsedCapture};
 use crate::memory::ingest::spool::{self, PendingFile, VERSION};
+use crate::memory::ingest::turn::TurnKey;
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::{DateBound, UnixMicros};
 
@@ -250,14 +251,17 @@ impl<'f> SpoolReader<'f> {
     ///
     /// # Errors
     /// The reason for which the line is not a capture.
-    pub(crate) fn parse_line(&self, line: &[u8]) -> Result<Option<ParsedCapture>, String> {
+    pub(crate) fn parse_line(&self, line: &[u8]) -> Result<Option<(ParsedCapture, Option<TurnKey>)>, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
         if line.is_empty() {
             return Ok(None);
         }
         let FileState { session, project, ts, .. } = &self.position.state;
         let defaults = CaptureDefaults { session, project, ts: UnixMicros(*ts) };
-        capture_params::parse_capture(&parse_params(line)?, &defaults).map(Some).map_err(|error| error.message)
+        let params = parse_params(line)?;
+        let key = TurnKey::parse(&params).map_err(|error| error.message)?;
+        let capture = capture_params::parse_capture(&params, &defaults).map_err(|error| error.message)?;
+        Ok(Some((capture, key)))
     }
 }
 

@@ -350,6 +350,8 @@ mod tests {
             let number = |sql: &str| store.connection.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
             assert_eq!(number("SELECT user_version FROM pragma_user_version"), MIGRATIONS.len() as i64);
             assert_eq!((number("SELECT count(*) FROM record"), number("SELECT count(*) FROM spool")), (1, 0));
+            assert_eq!(number("SELECT value FROM meta WHERE key = 'last_without_turns'"), 1);
+            assert_eq!(number("SELECT count(*) FROM turn") + number("SELECT count(*) FROM early_turn"), 0);
         }
     }
 

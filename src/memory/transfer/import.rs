@@ -4,7 +4,8 @@
 //! Existing rows are unchanged, except that a record whose row has an end of validity gets it. A row that is invalid,
 //! refers to a missing record, or differs from the store's is refused alone, with its index and the reason.
 //!
-//! A record without an id gets one derived from its fingerprint, so that equal text of one role in one session has the
+//! A row with the key `turn` is a turn of a conversation, and is recognized as one (`ingest/turn.rs`). Another record
+//! without an id gets one derived from its fingerprint, so that equal text of one role in one session has the
 //! same id on every machine, even once it is no longer valid.
 
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
-use crate::memory::store::new_record::{Draft, ImportedIdentity};
+use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome};
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
@@ -180,6 +181,12 @@ fn import_record(
     mut record: ImportedRecord,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<RowOutcome, rusqlite::Error> {
+    if let (Some(key), None) = (&record.turn, record.id) {
+        return Ok(match key.insert_once(&mut record.new, transaction)? {
+            InsertOutcome::New { .. } => RowOutcome::New,
+            InsertOutcome::Known { .. } => RowOutcome::Known,
+        });
+    }
     // The version and variant of a UUID take 6 of the 128 bits.
     let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
     let id = match (record.id, stored_record(record.id.unwrap_or(derived), transaction)?) {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::ingest::capture_params::{parse_part, parse_ts};
+use crate::memory::ingest::turn::TurnKey;
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string, check_len};
@@ -38,6 +39,8 @@ pub(crate) struct ImportedRecord {
     pub(crate) id: Option<Uuid>,
     pub(crate) valid_to: Option<UnixMicros>,
     pub(crate) twin: i64,
+    /// Its turn, if it is one of a conversation.
+    pub(crate) turn: Option<TurnKey>,
 }
 
 pub(crate) struct ImportedEvent {
@@ -107,7 +110,8 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
     let valid_to = params::time(row, "valid_to", DateBound::Start)?;
     let twin = row.integer_or("twin", 0..=MAX_TWIN, 0)?;
-    Ok(ImportedRecord { new: NewRecord::prepare(draft), id, valid_to, twin })
+    let turn = TurnKey::parse(row)?;
+    Ok(ImportedRecord { new: NewRecord::prepare(draft), id, valid_to, twin, turn })
 }
 
 fn read_link(row: &Params<'_>) -> Result<ImportRow, CallError> {
