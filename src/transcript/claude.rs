@@ -6,7 +6,8 @@
 
 use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
 use crate::transcript::injected;
-use crate::transcript::turn::{Assistant, TranscriptTurn, TurnOrigin};
+use crate::transcript::origin::TurnOrigin;
+use crate::transcript::turn::{Assistant, TranscriptTurn};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 

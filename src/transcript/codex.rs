@@ -9,7 +9,8 @@ use serde_json::value::RawValue;
 
 use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
 use crate::transcript::injected;
-use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults, TurnOrigin};
+use crate::transcript::origin::TurnOrigin;
+use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 

@@ -9,11 +9,13 @@ mod claude;
 mod codex;
 mod content;
 pub mod injected;
+mod origin;
 pub mod pieces;
 pub mod row;
 mod turn;
 
-pub use self::turn::{Assistant, MIN_TEXT_CHARS, TranscriptTurn, TurnOrigin, TurnSource, same_words};
+pub use self::origin::{TurnOrigin, TurnSource, same_words};
+pub use self::turn::{Assistant, MIN_TEXT_CHARS, TranscriptTurn};
 
 use self::turn::TurnDefaults;
 use crate::wire::members::Members;

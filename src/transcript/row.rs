@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::origin::TurnOrigin;
 use super::pieces::pieces;
-use super::turn::TurnOrigin;
 
 /// Longest text of a record; `memory_capture` has the same limit.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;

@@ -1,6 +1,7 @@
 //! A turn of a session, as recorded in a transcript. Pure.
 
 use crate::transcript::injected;
+use crate::transcript::origin::{TurnOrigin, TurnSource, same_words};
 use crate::transcript::row::RecordMetadata;
 
 /// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
@@ -23,40 +24,6 @@ impl Assistant {
             Assistant::Codex => "codex",
         }
     }
-}
-
-/// The place in which a turn was found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TurnSource {
-    /// A line of a transcript that has the turn itself.
-    #[default]
-    Line,
-    /// A line that announces a turn: a line with the turn itself may follow, at another time.
-    Queue,
-    /// The input of a hook. The turn's line in the transcript has another time.
-    Hook,
-}
-
-impl TurnSource {
-    /// Returns the name used in rows; `None` for the default.
-    pub fn name(self) -> Option<&'static str> {
-        match self {
-            TurnSource::Line => None,
-            TurnSource::Queue => Some("queue"),
-            TurnSource::Hook => Some("hook"),
-        }
-    }
-}
-
-/// The data by which the daemon recognizes a turn that it meets again: in another file, form or hook.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TurnOrigin {
-    /// The assistant's id of the turn, the same in each copy of it.
-    pub id: Option<String>,
-    /// The sessions that this one is a fork of: it may have copies of their turns.
-    pub parents: Vec<String>,
-    /// The place in which it was found.
-    pub source: TurnSource,
 }
 
 /// A text of the user or the assistant.
@@ -119,11 +86,6 @@ impl TranscriptTurn {
             ..RecordMetadata::default()
         }
     }
-}
-
-/// Returns true if the two texts have the same words. White space may differ.
-pub fn same_words(a: &str, b: &str) -> bool {
-    a == b || a.split_whitespace().eq(b.split_whitespace())
 }
 
 /// Session and folder of the lines that name none.

@@ -161,7 +161,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("memory.db");
         let connection = Connection::open(&path).unwrap();
-        connection.execute_batch(include_str!("schema/v3.sql")).unwrap();
+        for step in [include_str!("schema/v1.sql"), include_str!("schema/v2.sql"), include_str!("schema/v3.sql")] {
+            connection.execute_batch(step).unwrap();
+        }
         let marker = Marker::new();
         let mut before: Option<CommitMark> = None;
         for _ in 0..300 {
