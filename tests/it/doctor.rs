@@ -89,8 +89,9 @@ fn used(setup: &Setup) {
     let folder = setup.store().join(".capture-state");
     private_folder(&folder);
     for name in ["claude-code", "codex"] {
-        let text = json!({"ts": jiff::Timestamp::now().to_string(), "session_id": "s", "spooled": false}).to_string();
-        put(&folder.join(format!("last-{name}.json")), &text);
+        let now = jiff::Timestamp::now().to_string();
+        let text = json!({"ts": now, "session_id": "s", "spooled": false, "user": now, "assistant": now});
+        put(&folder.join(format!("last-{name}.json")), &text.to_string());
     }
 }
 
@@ -346,22 +347,82 @@ fn a_hook_that_does_not_work_is_reported() {
     doctor(setup, &[]).has("claude-code", "FAIL", "which does not exist");
 }
 
+/// Returns a time this many hours ago.
+fn hours_ago(hours: i64) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() - hours * 3600).unwrap()
+}
+
 #[test]
-fn a_session_without_captures_is_reported() {
+fn the_captures_of_each_side_are_reported() {
     let daemon = setup();
     let setup = daemon.setup();
     install(setup);
     used(setup);
     let last = setup.store().join(".capture-state/last-claude-code.json");
-    put(&last, r#"{"ts":"2026-01-01T00:00:00Z","session_id":"s","spooled":true}"#);
-    doctor(setup, &[]).has("claude-code", "PASS", "deferred because no daemon was running");
-    let transcript = setup.home().join(".claude/projects/p/s.jsonl");
-    fs::create_dir_all(transcript.parent().unwrap()).unwrap();
-    fs::write(&transcript, "").unwrap();
-    doctor(setup, &[]).has("claude-code", "PASS", "the last capture was");
-    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600);
-    fs::File::open(&transcript).unwrap().set_modified(then).unwrap();
-    doctor(setup, &[]).has("claude-code", "WARN", "but a session continued until 2 h ago");
+    let long_ago = "2026-01-01T00:00:00Z";
+    let (now, hour, days) = (hours_ago(0).to_string(), hours_ago(2).to_string(), hours_ago(50).to_string());
+    for (user, assistant, verdict, part) in [
+        (Some(&*now), Some(&*now), "PASS", "last captured: the user's words"),
+        (Some(long_ago), Some(long_ago), "PASS", "last captured: the user's words"),
+        (None, Some(&*now), "FAIL", "the user's words never, the assistant's"),
+        (None, None, "WARN", "the user's words never, the assistant's never"),
+        (Some(&*now), None, "PASS", "the assistant's never"),
+        (Some(&*hour), None, "WARN", "the assistant's never"),
+        (Some(&*days), Some(&*now), "WARN", "the user's words 2 d 2 h ago, the assistant's"),
+        (Some(&*now), Some(&*days), "PASS", "the assistant's 2 d 2 h ago"),
+        (Some(&*hour), Some(&*days), "WARN", "the assistant's 2 d 2 h ago"),
+    ] {
+        let ts = assistant.max(user).unwrap_or(long_ago);
+        put(
+            &last,
+            &json!({"ts": ts, "session_id": "s", "spooled": true, "user": user, "assistant": assistant}).to_string(),
+        );
+        let report = doctor(setup, &[]);
+        report.has("claude-code", verdict, part);
+        report.has("claude-code", verdict, "deferred because no daemon was running");
+        assert_eq!(report.code, Some(i32::from(verdict == "FAIL")), "{}", report.said);
+    }
+}
+
+#[test]
+fn a_session_that_no_hook_has_seen_is_reported_until_it_is_imported() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    install(setup);
+    used(setup);
+    let last = setup.store().join(".capture-state/last-claude-code.json");
+    let (then, ago) = ("2026-01-01T00:00:00Z", std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3600));
+    put(&last, &json!({"ts": then, "session_id": "s", "spooled": false, "user": then, "assistant": then}).to_string());
+    let session = "01a22959-366b-7062-aef3-2b0db66be2e9";
+    let claude = setup.home().join(".claude/projects");
+    let codex = setup.home().join(".codex/sessions/2026/11/29");
+    let transcripts = [
+        (
+            claude.join("p").join(format!("{session}.jsonl")),
+            json!({"type": "user", "sessionId": session, "message": {"content": "said while no hook ran"}}),
+        ),
+        (claude.join("p").join(session).join("agent-1.jsonl"), json!({"type": "user"})),
+        (
+            codex.join(format!("rollout-2026-11-29T22-07-22-{session}.jsonl")),
+            json!({"type": "event_msg", "payload": {"type": "user_message", "message": "said to the other one"}}),
+        ),
+    ];
+    for (path, line) in &transcripts {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{line}\n")).unwrap();
+        fs::File::open(path).unwrap().set_modified(ago).unwrap();
+    }
+    let report = doctor(setup, &[]);
+    report.has("claude-code", "WARN", "but a session continued until 2 h ago");
+    report.has("claude-code", "WARN", "no hook has seen 1 of 1 session on disk, the newest from 2 h ago");
+    report.has("claude-code", "WARN", &format!("-> iaid import {}", claude.display()));
+    report.has("codex", "WARN", "no hook has seen 1 of 1 session on disk");
+    let seen = setup.store().join(".capture-state").join(format!("{session}.offset"));
+    put(&seen, "{}");
+    assert!(!doctor(setup, &[]).said.to_string().contains("no hook has seen"), "an offset shows that a hook has run");
+    fs::remove_file(seen).unwrap();
+    assert!(iaid(setup, &["import", claude.to_str().unwrap()]).status.success());
+    assert!(!doctor(setup, &[]).said.to_string().contains("no hook has seen"), "the session is in the memory");
 }
 
 #[test]

@@ -446,6 +446,23 @@ fn the_end_of_an_interrupted_session_is_captured_at_the_next_start() {
 }
 
 #[test]
+fn a_session_killed_in_its_first_turn_is_captured_at_the_next_start() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let mut first = input(setup, "old");
+    first["prompt"] = json!("the only prompt before the kill");
+    hook(setup, "user-prompt-submit", &first);
+    let lines =
+        [said("old", "user", "the only prompt before the kill"), said("old", "assistant", "half of the answer to it")];
+    write(setup, "old", &lines);
+    hook(setup, "session-start", &input(setup, "new"));
+    assert_eq!(texts(&daemon), ["the only prompt before the kill", "half of the answer to it"]);
+    let last = fs::read_to_string(setup.store().join(".capture-state/last-claude-code.json")).unwrap();
+    let last: Value = serde_json::from_str(&last).unwrap();
+    assert!(last["user"].is_string() && last["assistant"].is_string(), "{last}");
+}
+
+#[test]
 fn any_input_exits_with_0_and_prints_nothing() {
     let setup = Setup::new();
     let with = |key: &str, value: Value| {

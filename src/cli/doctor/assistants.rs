@@ -1,4 +1,5 @@
-//! Checks of the assistants: the MCP server entry and its program, the hooks, a run of one hook, and the last capture.
+//! Checks of the assistants: the MCP server entry and its program, the hooks, a run of one hook, the last captures, and
+//! the sessions that were missed.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,8 +10,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::context::DoctorContext;
-use super::files::listed;
 use super::finding::Findings;
+use super::sessions;
 use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
 use crate::cli::install::entries::{ConfigEntry, EVENTS, HOOK_SECONDS, words};
@@ -18,7 +19,7 @@ use crate::cli::install::options::InstallTarget;
 use crate::cli::install::service;
 use crate::cli::support::files;
 use crate::cli::support::program::{self, ProgramOutput};
-use crate::cli::support::values::{micros_in_words, time_in_words};
+use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::transcript::Assistant;
 
 /// Longest wait for `PROGRAM --version`.
@@ -27,16 +28,16 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest settings file that is read.
 const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
-/// Levels of folders that are searched for transcripts.
-const MAX_DEPTH: usize = 3;
-
 /// A transcript that was written this long after the last capture, and not since this long, means that the hooks do not
 /// run: a hook would have run in between.
 const MISSED_SECONDS: i64 = 3600;
 
+/// Time between the words of the user and the answer from which one of them is missing. Picked: a day of work.
+const LONGEST_TURN_SECONDS: i64 = 24 * 3600;
+
 /// The assistant that is checked.
 struct Subject<'c> {
-    context: &'c DoctorContext,
+    context: &'c mut DoctorContext,
     assistant: Assistant,
     target: InstallTarget,
 }
@@ -50,7 +51,7 @@ pub(crate) fn codex(context: &mut DoctorContext, findings: &mut Findings) {
 }
 
 impl Subject<'_> {
-    fn check(&self, findings: &mut Findings) {
+    fn check(&mut self, findings: &mut Findings) {
         let Some(paths) = &self.context.paths else { return };
         if !paths.assistants_found().contains(&self.target) {
             return findings.pass(format_args!("not installed"));
@@ -96,7 +97,7 @@ impl Subject<'_> {
     }
 
     /// Checks the hook entries, and runs the last one.
-    fn hooks(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
+    fn hooks(&mut self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
         let (file, install) = (path.display(), format_args!("{}", self.install()));
         let Some((_, command)) = commands.last() else {
             return findings.warn(format_args!("{file} has no hooks of iaid"), install);
@@ -151,45 +152,69 @@ impl Subject<'_> {
         }
     }
 
-    /// Checks when text was last captured, and whether a later session was missed.
-    fn last(&self, hooks: &Path, findings: &mut Findings) {
-        let (folder, trust) = match self.assistant {
-            Assistant::ClaudeCode => ("projects", ""),
-            Assistant::Codex => ("sessions", "; in Codex trust the hooks once: /hooks"),
-        };
-        let now = self.context.now;
-        let ago = |ts: Timestamp| time_in_words(u64::try_from(now.duration_since(ts).as_secs()).unwrap_or(0));
-        let remedy = format_args!("use a session that started after the installation{trust}");
-        let Some(last) = LastCapture::of(&self.context.store, self.assistant) else {
-            return findings.warn(format_args!("the hooks have captured nothing yet"), remedy);
-        };
-        let spooled = if last.is_spooled { ", deferred because no daemon was running" } else { "" };
-        let taken = ago(last.ts);
-        let what = format_args!("the last capture was {taken} ago{spooled}");
-        let newest = newest(&hooks.with_file_name(folder), MAX_DEPTH).and_then(|at| Timestamp::try_from(at).ok());
-        let is_missed = |newest: Timestamp| {
-            newest.duration_since(last.ts).as_secs() > MISSED_SECONDS
-                && now.duration_since(newest).as_secs() > MISSED_SECONDS
-        };
-        match newest.filter(|newest| is_missed(*newest)) {
-            Some(newest) => {
-                let what = format_args!("{what}, but a session continued until {} ago", ago(newest));
-                findings.warn(what, format_args!("{remedy}; see logs/hooks.log"));
+    /// Checks when each side's words were last captured, and whether sessions were missed.
+    fn last(&mut self, hooks: &Path, findings: &mut Findings) {
+        let folders = sessions::folders(self.assistant, hooks.parent().unwrap_or(hooks));
+        let on_disk = sessions::count(self.context, self.assistant, &folders);
+        let remedy = match self.assistant {
+            Assistant::ClaudeCode => "use a session that started after the installation",
+            Assistant::Codex => {
+                "use a session that started after the installation; in Codex trust the hooks once: /hooks"
             }
-            None => findings.pass(what),
+        };
+        match LastCapture::of(&self.context.store, self.assistant) {
+            Some(last) => self.last_captures(last, on_disk.newest, remedy, findings),
+            None => findings.warn(format_args!("the hooks have captured nothing yet"), format_args!("{remedy}")),
         }
+        let Some(newest) = on_disk.newest_missed.and_then(|at| Timestamp::try_from(at).ok()) else { return };
+        let (missed, all) = (on_disk.missed, counted(on_disk.count as u64, "session", "sessions"));
+        let what = format_args!(
+            "no hook has seen {missed} of {all} on disk, the newest from {} ago, and the memory has nothing of them",
+            self.ago(newest)
+        );
+        let named: Vec<String> =
+            folders.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect();
+        findings.warn(what, format_args!("iaid import {}", named.join(" ")));
+    }
+
+    fn last_captures(&self, last: LastCapture, newest: Option<SystemTime>, remedy: &str, findings: &mut Findings) {
+        let spooled = if last.is_spooled { ", deferred because no daemon was running" } else { "" };
+        let side = |ts: Option<Timestamp>| ts.map_or_else(|| "never".to_owned(), |ts| format!("{} ago", self.ago(ts)));
+        let (user, assistant) = (side(last.user), side(last.assistant));
+        let what = format_args!("last captured: the user's words {user}, the assistant's {assistant}{spooled}");
+        let newest = newest.and_then(|at| Timestamp::try_from(at).ok());
+        let quiet = |ts: Timestamp, since: Timestamp| ts.duration_since(since).as_secs() > MISSED_SECONDS;
+        let now = self.context.now;
+        if let Some(newest) = newest.filter(|newest| quiet(*newest, last.ts) && quiet(now, *newest)) {
+            let what = format_args!("{what}, but a session continued until {} ago", self.ago(newest));
+            return findings.warn(what, format_args!("{remedy}; see logs/hooks.log"));
+        }
+        let remedy =
+            "see logs/hooks.log; iaid import brings in what a transcript has; a newer iaid may read more of it";
+        match (last.user, last.assistant) {
+            (None, Some(_)) => findings.fail(what, format_args!("{remedy}")),
+            // A session has begun since the update from a release that did not tell the sides apart.
+            (None, None) => {
+                findings.warn(what, format_args!("none needed after an update: the next prompt settles it"))
+            }
+            (Some(user), None) if quiet(now, user) => findings.warn(what, format_args!("{remedy}")),
+            (Some(user), Some(assistant)) if is_one_sided(user, assistant, now) => {
+                findings.warn(what, format_args!("{remedy}"));
+            }
+            _ => findings.pass(what),
+        }
+    }
+
+    fn ago(&self, ts: Timestamp) -> String {
+        time_in_words(u64::try_from(self.context.now.duration_since(ts).as_secs()).unwrap_or(0))
     }
 }
 
-/// Returns the modification time of the newest transcript.
-fn newest(folder: &Path, depth: usize) -> Option<SystemTime> {
-    listed(folder)
-        .filter_map(|(path, about)| match about.is_dir() {
-            true if depth > 0 => newest(&path, depth - 1),
-            false if path.extension().is_some_and(|ext| ext == "jsonl") => about.modified().ok(),
-            _ => None,
-        })
-        .max()
+/// Returns true if one side's words are missing: answers go on without prompts, or a prompt got no answer.
+fn is_one_sided(user: Timestamp, assistant: Timestamp, now: Timestamp) -> bool {
+    let ahead = assistant.duration_since(user).as_secs();
+    let is_unanswered = now.duration_since(user).as_secs() > MISSED_SECONDS;
+    ahead > LONGEST_TURN_SECONDS || (-ahead > LONGEST_TURN_SECONDS && is_unanswered)
 }
 
 /// Reads a settings file; a missing one counts as empty.
@@ -214,4 +239,26 @@ fn other_version(program: &Path) -> Result<Option<String>, String> {
     let said = program::run(Command::new(program).arg("--version"), b"", VERSION_TIMEOUT)?;
     let version = said.out.trim().to_owned();
     Ok((version != concat!("iaid ", env!("CARGO_PKG_VERSION"))).then_some(version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_that_stays_behind_is_noticed() {
+        let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
+        for (user, assistant, now, want) in [
+            (100, 100, 100, false),
+            (100, 100, 900, false),
+            (100, 120, 120, false),
+            (100, 125, 125, true),
+            (100, 125, 900, true),
+            (200, 100, 200, false),
+            (200, 100, 202, true),
+            (200, 190, 900, false),
+        ] {
+            assert_eq!(is_one_sided(at(user), at(assistant), at(now)), want, "{user} {assistant} {now}");
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod daemon;
 mod files;
 mod finding;
 mod service;
+mod sessions;
 mod spool;
 
 use std::env;

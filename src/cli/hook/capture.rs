@@ -98,6 +98,16 @@ impl<'a> TranscriptCapture<'a> {
         }
     }
 
+    /// Notes a session whose transcript does not exist yet, so that [`others`](TranscriptCapture::others) reads it if no
+    /// further hook of the session runs.
+    ///
+    /// # Errors
+    /// Any error of writing the offset file.
+    pub(crate) fn expect(&self, of: SessionTranscript) -> io::Result<()> {
+        let path = self.offset_path(&of.session);
+        if path.exists() { Ok(()) } else { TranscriptOffset::beginning(of).save(&path) }
+    }
+
     /// Captures the turn that the hook's input has, if it is still pending. Its project is the session's, if that is known.
     ///
     /// # Errors
@@ -191,7 +201,9 @@ impl<'a> TranscriptCapture<'a> {
     /// # Errors
     /// Any error of writing the deferred-capture files.
     fn hand_over(&mut self, turns: &[TranscriptTurn]) -> io::Result<()> {
-        let Some(last) = turns.last() else { return Ok(()) };
+        if turns.is_empty() {
+            return Ok(());
+        }
         if !self.is_down
             && let Err(error) = self.send(turns)
         {
@@ -201,7 +213,9 @@ impl<'a> TranscriptCapture<'a> {
         if self.is_down {
             spool::write(self.store, turns, Timestamp::now())?;
         }
-        self.remember(last);
+        if let Err(error) = LastCapture::note(self.store, turns, Timestamp::now(), self.is_down) {
+            self.log.say(format_args!("{CAPTURE_STATE_DIR}: {error}"));
+        }
         Ok(())
     }
 
@@ -283,13 +297,6 @@ impl<'a> TranscriptCapture<'a> {
         offsets.truncate(MAX_OTHER_SESSIONS);
         offsets.extend(oldest);
         offsets
-    }
-
-    fn remember(&self, turn: &TranscriptTurn) {
-        let last = LastCapture { ts: Timestamp::now(), is_spooled: self.is_down };
-        if let Err(error) = last.save(self.store, turn.assistant, turn.session.as_deref()) {
-            self.log.say(format_args!("{CAPTURE_STATE_DIR}: {error}"));
-        }
     }
 }
 

@@ -11,8 +11,8 @@ mod heard;
 pub(crate) mod input;
 pub(crate) mod last_capture;
 mod log;
-mod offset;
-mod rollout;
+pub(crate) mod offset;
+pub(crate) mod rollout;
 mod spool;
 
 use std::io::{self, Read};
@@ -148,20 +148,16 @@ impl HookRun<'_> {
         let project = project(&input);
         self.heard.set(heard_turn(event, &input, project.as_ref()));
         let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
-        let taken = match transcript(&input).filter(|path| fs::symlink_metadata(path).is_ok()) {
-            Some(path) => {
-                let of = SessionTranscript { session: input.session.clone(), path, project: project.clone() };
-                capture.session(of, input.cwd.as_deref(), self.heard)
-            }
-            // A session that has just begun has no transcript yet.
-            None => {
+        let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
+        let taken = match transcript(&input).map(of) {
+            Some(of) if fs::symlink_metadata(&of.path).is_ok() => capture.session(of, input.cwd.as_deref(), self.heard),
+            of => {
                 if event == HookEvent::Stop {
-                    self.log.say(format_args!(
-                        "session {} has no transcript: only its last answer is captured",
-                        input.session
-                    ));
+                    let session = &input.session;
+                    self.log.say(format_args!("session {session} has no transcript: only its last answer is captured"));
                 }
-                capture.heard(self.heard, None).map_err(|error| error.to_string())
+                let noted = of.map_or(Ok(()), |of| capture.expect(of));
+                capture.heard(self.heard, None).and(noted).map_err(|error| error.to_string())
             }
         };
         if event != HookEvent::SessionStart {

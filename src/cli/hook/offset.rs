@@ -44,6 +44,11 @@ pub(crate) struct TranscriptOffset {
 }
 
 impl TranscriptOffset {
+    /// Returns the offset of a transcript of which nothing was read.
+    pub(crate) fn beginning(of: SessionTranscript) -> TranscriptOffset {
+        TranscriptOffset { of, offset: 0, check: fnv_1a(b"") }
+    }
+
     /// Reads an offset file; `None` if it is missing or cannot be used.
     pub(crate) fn load(path: &Path) -> Option<TranscriptOffset> {
         let text = files::own_text(path, MAX_BYTES).ok()??;
@@ -141,7 +146,8 @@ mod tests {
         assert_eq!(start(&text[..2000]), 0, "truncated");
         assert_eq!(start(&text.replace("x\n", "y\n")), 0, "rewritten");
         assert_eq!(start(""), 0);
-        TranscriptOffset::at(0, &file, of.clone()).unwrap().save(&kept).unwrap();
+        assert_eq!(TranscriptOffset::at(0, &file, of.clone()).unwrap(), TranscriptOffset::beginning(of.clone()));
+        TranscriptOffset::beginning(of.clone()).save(&kept).unwrap();
         assert_eq!(start(""), 0);
         assert!(TranscriptOffset::at(10, &file, of).is_err());
     }

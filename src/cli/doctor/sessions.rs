@@ -1,0 +1,119 @@
+//! Finds sessions on disk of which the memory has nothing: no hook has read their transcripts, and no import.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::context::DoctorContext;
+use super::files::listed;
+use crate::cli::hook::last_capture::CAPTURE_STATE_DIR;
+use crate::cli::hook::{offset, rollout};
+use crate::transcript::Assistant;
+
+/// Sessions that the daemon is asked about. Picked: some hundred milliseconds.
+const MAX_ASKED: usize = 500;
+
+/// Characters of a session's id at the end of the name of a Codex transcript: a UUID.
+const CODEX_ID_CHARS: usize = 36;
+
+/// The transcripts of an assistant.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct SessionsOnDisk {
+    pub(crate) count: usize,
+    /// When the newest was last written.
+    pub(crate) newest: Option<SystemTime>,
+    /// Sessions that no hook has seen and of which the memory has no record.
+    pub(crate) missed: usize,
+    /// When the newest of those was last written.
+    pub(crate) newest_missed: Option<SystemTime>,
+}
+
+/// Returns the folders with an assistant's transcripts. `home` is the folder of its settings.
+pub(crate) fn folders(assistant: Assistant, home: &Path) -> Vec<PathBuf> {
+    match assistant {
+        Assistant::ClaudeCode => vec![home.join("projects")],
+        Assistant::Codex => vec![home.join("sessions"), home.join("archived_sessions")],
+    }
+}
+
+/// Counts the sessions in these folders. Without a daemon, an import is not noticed.
+pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: &[PathBuf]) -> SessionsOnDisk {
+    let mut found = Vec::new();
+    // Below Claude Code's folder of a project are the transcripts of subagents.
+    let depth = match assistant {
+        Assistant::ClaudeCode => 1,
+        Assistant::Codex => 3,
+    };
+    folders.iter().for_each(|folder| list(folder, depth, assistant, &mut found));
+    let mut sessions = SessionsOnDisk {
+        count: found.len(),
+        newest: found.iter().map(|(written, _)| *written).max(),
+        ..SessionsOnDisk::default()
+    };
+    let state = context.store.join(CAPTURE_STATE_DIR);
+    found.retain(|(_, session)| !state.join(offset::file_name(session) + offset::SUFFIX).is_file());
+    found.sort_unstable_by(|a, b| b.cmp(a));
+    found.truncate(MAX_ASKED);
+    for (written, session) in found {
+        if context.status.is_none() || context.is_stuck || !is_stored(context, &session) {
+            sessions.missed += 1;
+            sessions.newest_missed = sessions.newest_missed.max(Some(written));
+        }
+    }
+    sessions
+}
+
+/// Appends time and session id of each transcript that is not empty.
+fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<(SystemTime, String)>) {
+    for (path, about) in listed(folder) {
+        if about.is_dir() && depth > 0 {
+            list(&path, depth - 1, assistant, found);
+        } else if about.is_file() && about.len() > 0 {
+            let session = session_of(&path, assistant);
+            found.extend(about.modified().ok().zip(session));
+        }
+    }
+}
+
+/// Returns the id of a transcript's session, which its name has.
+fn session_of(path: &Path, assistant: Assistant) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let stem = name.strip_suffix(".zst").unwrap_or(name).strip_suffix(".jsonl")?;
+    match assistant {
+        Assistant::ClaudeCode => (!stem.starts_with("agent-")).then(|| stem.to_owned()),
+        Assistant::Codex if !rollout::is_rollout(path) => None,
+        Assistant::Codex => stem.len().checked_sub(CODEX_ID_CHARS).and_then(|at| stem.get(at..)).map(str::to_owned),
+    }
+}
+
+/// Returns true if the memory has a record of this session, or cannot be asked.
+fn is_stored(context: &mut DoctorContext, session: &str) -> bool {
+    let query = json!({"structure_query": {"session": session}, "max_records": 1, "budget_tokens": 0});
+    let Ok(reply) = context.client.call("memory_recall_structural", &query) else { return true };
+    let reply: Value = serde_json::from_str(reply.get()).unwrap_or_default();
+    reply["hits"].as_array().is_some_and(|hits| !hits.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_transcript_has_the_session() {
+        let id = "01a22959-366b-7062-aef3-2b0db66be2e9";
+        let rollout = format!("rollout-2026-11-29T22-07-22-{id}.jsonl");
+        for (name, assistant, want) in [
+            (format!("{id}.jsonl"), Assistant::ClaudeCode, Some(id)),
+            ("agent-5f.jsonl".into(), Assistant::ClaudeCode, None),
+            ("notes.txt".into(), Assistant::ClaudeCode, None),
+            (rollout.clone(), Assistant::Codex, Some(id)),
+            (rollout + ".zst", Assistant::Codex, Some(id)),
+            ("rollout-x.jsonl".into(), Assistant::Codex, None),
+            (format!("{id}.jsonl"), Assistant::Codex, None),
+            ("history.jsonl".into(), Assistant::Codex, None),
+        ] {
+            assert_eq!(session_of(Path::new(&name), assistant).as_deref(), want, "{name}");
+        }
+    }
+}
