@@ -12,6 +12,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::dispatch::{CallError, Dispatch};
 use crate::limits::Limits;
+use crate::serve::connection_id::ConnectionId;
 use crate::serve::control_plane::{ControlPlane, LoopCommands, Now, TickInput, Ticket};
 use crate::serve::memory_budget::MemoryBudget;
 use crate::serve::metrics::Metrics;
@@ -45,6 +46,9 @@ pub(crate) struct Core<D: Dispatch, P: ControlPlane> {
 
 /// One connection.
 pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
+    /// Names it in results of workers and the control plane.
+    pub(crate) id: ConnectionId,
+    /// Names it in events.
     pub(crate) token: usize,
     pub(crate) stream: UnixStream,
     pub(crate) session: Session,
@@ -99,8 +103,9 @@ impl<D: Dispatch, P: ControlPlane> Core<D, P> {
 }
 
 impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
-    pub(crate) fn new(token: usize, stream: UnixStream, limits: &Limits) -> Connection<D, P> {
+    pub(crate) fn new(id: ConnectionId, token: usize, stream: UnixStream, limits: &Limits) -> Connection<D, P> {
         Connection {
+            id,
             token,
             stream,
             session: Session::new(limits),
@@ -243,7 +248,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
 
     /// Serves at most `lines` lines, and returns their number.
     fn serve(&mut self, lines: usize, building: &mut Option<BatchBuilder>, core: &mut Core<D, P>) -> usize {
-        let ticket = Ticket(self.token);
+        let ticket = Ticket(self.id.0);
         let arrived = self.session.held_input();
         for done in 0..lines {
             // The next line has to wait, whatever it is, so it is not parsed.

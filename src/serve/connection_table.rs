@@ -1,7 +1,7 @@
 //! The open connections by token, and the list of those that are ready for a turn.
 //!
-//! A token is a slab key with a generation above it, so that an event or a result for a closed connection does not
-//! reach the connection that has its key now.
+//! Connections are found by the slab key in their token or id, and the rest of it is compared: an event or a result for
+//! a closed connection does not reach the connection that has its key now.
 
 use std::collections::VecDeque;
 
@@ -9,25 +9,26 @@ use slab::Slab;
 
 use crate::dispatch::Dispatch;
 use crate::serve::connection::Connection;
+use crate::serve::connection_id::{ConnectionId, GENERATIONS, KEY_MASK};
 use crate::serve::control_plane::ControlPlane;
-use crate::serve::event::CONNECTION_TOKENS;
-
-/// Low bits of a token that are the slab key; the generation is above them. 2^15 keys are twice the most connections
-/// that can be configured; on 32 bits 2^16 generations remain.
-const KEY_BITS: u32 = 15;
-const KEY_MASK: usize = (1 << KEY_BITS) - 1;
-const GENERATIONS: usize = (CONNECTION_TOKENS >> KEY_BITS) + 1;
 
 /// All connections of the server.
 pub(crate) struct ConnectionTable<D: Dispatch, P: ControlPlane> {
     connections: Slab<Connection<D, P>>,
-    generation: usize,
+    /// The number of connections before the next one.
+    serial: u64,
+    /// The number of connections after which a token repeats.
+    generations: u64,
     ready: VecDeque<usize>,
 }
 
 impl<D: Dispatch, P: ControlPlane> ConnectionTable<D, P> {
     pub(crate) fn new() -> ConnectionTable<D, P> {
-        ConnectionTable { connections: Slab::new(), generation: 0, ready: VecDeque::new() }
+        ConnectionTable::with_generations(GENERATIONS)
+    }
+
+    fn with_generations(generations: u64) -> ConnectionTable<D, P> {
+        ConnectionTable { connections: Slab::new(), serial: 0, generations, ready: VecDeque::new() }
     }
 
     /// Returns the number of open connections.
@@ -40,14 +41,15 @@ impl<D: Dispatch, P: ControlPlane> ConnectionTable<D, P> {
         self.connections.is_empty()
     }
 
-    /// Returns an unused token for the next [`ConnectionTable::insert`].
-    pub(crate) fn next_token(&mut self) -> usize {
-        let token = self.generation << KEY_BITS | self.connections.vacant_key();
-        self.generation = (self.generation + 1) % GENERATIONS;
-        token
+    /// Returns the id and the token for the next [`ConnectionTable::insert`]. No other connection ever has the id, and no
+    /// open one has the token.
+    pub(crate) fn next_id(&mut self) -> (ConnectionId, usize) {
+        let id = ConnectionId::new(self.serial, self.connections.vacant_key());
+        self.serial += 1;
+        (id, id.token(self.generations))
     }
 
-    /// Inserts a connection whose token is the latest [`ConnectionTable::next_token`].
+    /// Inserts a connection whose id is the latest [`ConnectionTable::next_id`].
     pub(crate) fn insert(&mut self, connection: Connection<D, P>) {
         debug_assert_eq!(self.connections.vacant_key(), connection.token & KEY_MASK);
         self.connections.insert(connection);
@@ -70,6 +72,13 @@ impl<D: Dispatch, P: ControlPlane> ConnectionTable<D, P> {
         let connection = connections.get_mut(token & KEY_MASK).filter(|connection| connection.token == token)?;
         push_ready(ready, connection);
         Some(connection)
+    }
+
+    /// As [`ConnectionTable::enqueue`], for the connection of a result. Its id is compared and not its token, since
+    /// tokens repeat and a result may be late without a bound.
+    pub(crate) fn enqueue_id(&mut self, id: ConnectionId) -> Option<&mut Connection<D, P>> {
+        let token = self.connections.get(id.key()).filter(|connection| connection.id == id)?.token;
+        self.enqueue(token)
     }
 
     /// Calls `change` for each connection and puts it on the ready list.
@@ -98,5 +107,51 @@ fn push_ready<D: Dispatch, P: ControlPlane>(ready: &mut VecDeque<usize>, connect
     if !connection.queued {
         connection.queued = true;
         ready.push_back(connection.token);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mio::net::UnixStream;
+
+    use super::*;
+    use crate::dispatch::{Pace, Params, Reply};
+    use crate::limits::Limits;
+    use crate::serve::control_plane::Unwired;
+
+    struct NoMethods;
+
+    impl Dispatch for NoMethods {
+        type Worker = ();
+
+        fn worker(&self) {}
+
+        fn method(&self, _: &str) -> Option<Pace> {
+            None
+        }
+
+        fn call(&self, (): &mut (), _: &str, _: Params<'_>, _: Reply<'_>) {}
+    }
+
+    fn open(table: &mut ConnectionTable<NoMethods, Unwired>) -> (ConnectionId, usize) {
+        let (id, token) = table.next_id();
+        let (stream, _) = UnixStream::pair().unwrap();
+        table.insert(Connection::new(id, token, stream, &Limits::default()));
+        (id, token)
+    }
+
+    #[test]
+    fn a_late_result_does_not_reach_a_connection_that_has_its_token_again() {
+        let mut table = ConnectionTable::with_generations(4);
+        let (late, token) = open(&mut table);
+        table.remove(token);
+        let mut repeated = 0;
+        for _ in 0..12 {
+            let (id, next) = open(&mut table);
+            repeated += usize::from(next == token);
+            assert!(table.enqueue_id(late).is_none() && table.enqueue_id(id).is_some());
+            table.remove(next);
+        }
+        assert_eq!(repeated, 3);
     }
 }

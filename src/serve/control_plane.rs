@@ -64,7 +64,7 @@ impl Now {
 
 /// Identifies a control message whose reply is given later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket(pub(crate) usize);
+pub struct Ticket(pub(crate) u64);
 
 /// A task for a worker. Its value is handed to [`ControlPlane::done`].
 pub type Task<T> = Box<dyn FnOnce() -> T + Send>;

@@ -20,6 +20,7 @@ use crate::dispatch::Dispatch;
 use crate::serve::acceptor::{self, Accepted, Acceptor};
 use crate::serve::busy_poll::BusyPoll;
 use crate::serve::connection::{Connection, Core, READING, TurnOutcome};
+use crate::serve::connection_id::ConnectionId;
 use crate::serve::connection_table::ConnectionTable;
 use crate::serve::control_plane::{ControlPlane, Now, TickInput};
 use crate::serve::event::{LISTENER, LoopEvent, STOP};
@@ -238,14 +239,14 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             acceptor::refuse(stream, &format!("too many connections (limit {limit})"));
             return;
         }
-        let token = self.connections.next_token();
+        let (id, token) = self.connections.next_id();
         if let Err(e) = self.core.registry.register(&mut stream, Token(token), READING) {
             log::warn!("refused a connection: cannot register it for events: {e}");
             self.core.metrics.refused_connections += 1;
             acceptor::refuse(stream, "the connection cannot be registered for events");
             return;
         }
-        self.connections.insert(Connection::new(token, stream, &self.core.limits));
+        self.connections.insert(Connection::new(id, token, stream, &self.core.limits));
         self.core.metrics.connections += 1;
     }
 
@@ -262,7 +263,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             };
             self.core.metrics.answered(delivery.count, delivery.since, self.core.now.instant);
             self.core.metrics.errors += delivery.errors as u64;
-            match self.connections.enqueue(delivery.owner) {
+            match self.connections.enqueue_id(ConnectionId(delivery.owner)) {
                 Some(connection) => connection.delivered(delivery, &mut self.core),
                 None => self.core.metrics.late_results += delivery.count as u64,
             }
@@ -332,7 +333,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
     /// Runs the commands that the control plane gave in this turn.
     fn run_commands(&mut self) {
         for (ticket, line) in std::mem::take(&mut self.core.commands.replies) {
-            match self.connections.enqueue(ticket.0) {
+            match self.connections.enqueue_id(ConnectionId(ticket.0)) {
                 Some(connection) => connection.plane_answered(&line, &mut self.core),
                 None => self.core.metrics.late_results += 1,
             }

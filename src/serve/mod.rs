@@ -11,6 +11,7 @@
 mod acceptor;
 mod busy_poll;
 mod connection;
+mod connection_id;
 mod connection_table;
 pub mod control_plane;
 mod event;

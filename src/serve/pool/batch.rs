@@ -56,7 +56,7 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
 /// or until a call must wait for late replies; then the worker leaves. If calls remain, the batch itself, the loop, or
 /// the last late reply puts the batch back into the queue.
 pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
-    owner: usize,
+    owner: u64,
     since: Instant,
     text: String,
     calls: Vec<CallSpans>,

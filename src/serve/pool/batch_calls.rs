@@ -36,7 +36,7 @@ impl BatchBuffers {
 
 /// The calls of a batch while the loop collects them.
 pub(crate) struct BatchBuilder {
-    pub(crate) owner: usize,
+    pub(crate) owner: u64,
     pub(crate) since: Instant,
     pub(crate) text: String,
     pub(crate) calls: Vec<CallSpans>,
@@ -48,7 +48,7 @@ impl BatchBuilder {
     /// `bytes` bytes.
     pub(crate) fn new(
         buffers: BatchBuffers,
-        owner: usize,
+        owner: u64,
         since: Instant,
         bytes: usize,
         max_calls: usize,

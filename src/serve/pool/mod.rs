@@ -111,7 +111,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
     }
 
     /// Returns a builder for calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
-    pub(crate) fn builder(&mut self, owner: usize, since: Instant, bytes: usize) -> BatchBuilder {
+    pub(crate) fn builder(&mut self, owner: u64, since: Instant, bytes: usize) -> BatchBuilder {
         let buffers = self.spare.pop().unwrap_or_default();
         BatchBuilder::new(buffers, owner, since, bytes, self.shared().limits.batch_calls)
     }

@@ -14,8 +14,8 @@ pub(crate) enum Outcome<T> {
 
 /// Replies to one connection's calls, in order.
 pub(crate) struct Delivery {
-    /// The connection's token.
-    pub(crate) owner: usize,
+    /// The connection's id.
+    pub(crate) owner: u64,
     /// Reply lines.
     pub(crate) replies: Vec<u8>,
     /// Number of reply lines.
