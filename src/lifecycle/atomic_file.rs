@@ -5,9 +5,9 @@
 //!
 //! Caller's contract: one process writes, one write at a time.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -94,6 +94,8 @@ impl AtomicFile {
 fn write_new<T: HasUnknownKeys>(path: &Path, content: &T) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    // The umask may have removed even the owner's bits.
+    file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(&unknown_keys::to_json(content)?)?;
     file.write_all(b"\n")?;
     file.sync_all()

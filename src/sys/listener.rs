@@ -7,10 +7,10 @@
 //! Caller's contract: keep a bound listener, or its `PathGuard`, for as long as it is served.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use super::fd_check;
 use super::lock::FileLock;
 use super::path_guard::{FileId, PathGuard, Removal};
 use super::peer::own_uid;
+use super::private_folder;
 use super::socket::{self, Address};
 
 pub use super::bind_error::BindError;
@@ -191,11 +192,7 @@ fn lock_path(path: &Path) -> PathBuf {
 /// Creates the missing directories above `path` with mode 0700. Existing ones keep their mode.
 fn make_parent(path: &Path) -> Result<(), BindError> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(parent)
-        .map_err(|source| BindError::Directory { path: parent.into(), source })
+    private_folder::create(parent).map_err(|source| BindError::Directory { path: parent.into(), source })
 }
 
 /// Returns `Ok` once nothing is at `path`: removes a socket of user `own` that refuses connections. The caller must

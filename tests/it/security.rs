@@ -2,13 +2,16 @@
 //! daemon's user can read what it writes. Access to the socket, and the absence of network sockets, are in `sys.rs`.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Daemon, Setup, until};
+use crate::harness::{Daemon, Setup, finish, until};
 use crate::shell::behind;
+use crate::skip::{has, has_root};
 
 /// Returns all paths below a directory. Links are not followed.
 fn under(folder: &Path) -> Vec<PathBuf> {
@@ -24,7 +27,7 @@ fn under(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Has the daemon write every kind of file: the database, both state files, the journal, and a cycle's state.
-fn use_everything(daemon: &Daemon) {
+pub fn use_everything(daemon: &Daemon) {
     let mut client = daemon.client();
     client.ask(r#"{"type":"session_open","session_id":"s1"}"#);
     let text = "The harbour master keeps the tide tables.";
@@ -51,6 +54,52 @@ fn only_its_user_can_read_the_daemons_files_under_any_umask() {
             let Ok(about) = fs::symlink_metadata(&path) else { continue };
             let wanted = if about.is_dir() { 0o700 } else { 0o600 };
             assert_eq!(about.mode() & 0o7777, wanted, "umask {umask}: {}", path.display());
+        }
+    }
+}
+
+/// Umask 777 takes all rights away, even the owner's: new folders and files are usable all the same.
+#[test]
+fn a_umask_without_any_right_changes_nothing() {
+    if !has_root() || !has("setpriv") {
+        return;
+    }
+    let setup = Setup::new();
+    fs::set_permissions(setup.home(), fs::Permissions::from_mode(0o755)).expect("its mode can be set");
+    let home = setup.home().join("h");
+    fs::create_dir(&home).expect("a directory can be created");
+    std::os::unix::fs::chown(&home, Some(65534), Some(65534)).expect("root can give it away");
+    // Another process copies it: a child forked meanwhile would keep it open for writing.
+    let program = setup.home().join("iaid");
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_iaid")).arg(&program).status().expect("cp runs").success());
+    let as_nobody = |args: &str| {
+        let script = format!("umask 777; exec {} {args}", program.display());
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin"]);
+        command.arg(format!("HOME={}", home.display())).args(["sh", "-c", &script]).stdin(Stdio::null());
+        command
+    };
+    // A hook without a daemon makes the folders first, then the daemon uses them, twice.
+    let mut hook = as_nobody("hook user-prompt-submit").stdin(Stdio::piped()).spawn().expect("it runs");
+    let prompt = json!({"session_id": "s", "cwd": "/p", "prompt": "A prompt under a umask without rights."});
+    hook.stdin.take().expect("a pipe").write_all(prompt.to_string().as_bytes()).expect("it reads");
+    assert!(finish(hook).status.success());
+    let store = home.join(".iai-mcp");
+    for round in 0..2 {
+        let mut daemon = as_nobody("serve --look-every 0.1").stderr(Stdio::piped()).spawn().expect("it runs");
+        let ping = || as_nobody("call ping").output().is_ok_and(|output| output.status.success());
+        until("it answers", || ping() || daemon.try_wait().expect("it can be waited for").is_some());
+        let text = format!("capture --session s 'A capture of round {round} under this umask.'");
+        let captured = as_nobody(&text).output().expect("it runs");
+        assert!(captured.status.success(), "{captured:?}");
+        assert!(Command::new("kill").arg(daemon.id().to_string()).status().expect("kill runs").success());
+        let output = finish(daemon);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("cannot be"), "{said}");
+        for path in under(&store) {
+            let about = fs::symlink_metadata(&path).expect("it is there");
+            let wanted = if about.is_dir() { 0o700 } else { 0o600 };
+            assert_eq!(about.mode() & 0o7777, wanted, "{}", path.display());
         }
     }
 }

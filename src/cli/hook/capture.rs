@@ -4,9 +4,8 @@
 //! ends early, the next one continues there. Text that is read twice is stored once: the daemon deduplicates equal texts
 //! of the same session and role.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +19,7 @@ use super::log::HookLog;
 use super::offset::{self, SessionTranscript, TranscriptOffset};
 use super::spool;
 use crate::cli::import::MAX_LINE_BYTES;
+use crate::cli::support::files;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::client::Client;
 use crate::lifecycle::private_dir;
@@ -124,15 +124,11 @@ impl<'a> TranscriptCapture<'a> {
     /// is not known.
     ///
     /// # Errors
-    /// `InvalidInput` if it is not a regular file; otherwise any error of reading it, of saving its offset, or of writing
+    /// `Other` if it is not a regular file; otherwise any error of reading it, of saving its offset, or of writing
     /// deferred captures.
     fn transcript(&mut self, of: &mut SessionTranscript, cwd: Option<&str>, heard: &HeardTurn) -> io::Result<()> {
         let kept = self.offset_path(&of.session);
-        // Neither a pipe nor a device may make the hook wait.
-        let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(&of.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
+        let file = files::open_regular(&of.path)?;
         let saved = TranscriptOffset::load(&kept).filter(|saved| saved.of.path == of.path);
         let start = saved.as_ref().map_or(0, |saved| saved.start(&file));
         of.project = of.project.take().or_else(|| saved.and_then(|saved| saved.of.project));

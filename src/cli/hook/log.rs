@@ -2,14 +2,14 @@
 //! session.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use crate::cli::support::files;
+use crate::cli::support::files::{self, PRIVATE_MODE};
 
 /// Size at which the log is rotated; one older file is kept. Picked: some thousand lines.
 const MAX_BYTES: u64 = 256 << 10;
@@ -35,7 +35,7 @@ impl HookLog {
         drop(self.add(&what.to_string()));
     }
 
-    fn add(&self, what: &str) -> std::io::Result<()> {
+    fn add(&self, what: &str) -> io::Result<()> {
         if let Some(folder) = self.path.parent() {
             files::make_own_folder(folder)?;
         }
@@ -45,7 +45,17 @@ impl HookLog {
         let line = format!("{} {}: {what}", Timestamp::now(), self.prefix);
         let line: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LINE_CHARS).collect();
         let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let mut file = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(&self.path)?;
+        let mut options = File::options();
+        options.append(true).mode(PRIVATE_MODE).custom_flags(flags);
+        let mut file = match options.clone().create_new(true).open(&self.path) {
+            // The umask may have removed even the owner's bits.
+            Ok(file) => file.set_permissions(Permissions::from_mode(PRIVATE_MODE)).map(|()| file)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(&self.path)?,
+            Err(error) => return Err(error),
+        };
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("not a regular file"));
+        }
         file.write_all(format!("{line}\n").as_bytes())
     }
 }

@@ -1,12 +1,13 @@
 //! Small files, read and replaced as a whole. A replacement is written under a temporary name and renamed, so a
 //! reader sees the old or the new content. Reads never block on a pipe or device.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::lifecycle::private_dir;
+use crate::sys::private_folder;
 
 /// The failure that a written file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +62,10 @@ pub(crate) fn own_text(path: &Path, most_bytes: u64) -> io::Result<Option<String
 }
 
 fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<String>> {
-    let file = match File::options().read(true).custom_flags(flags).open(path) {
+    let file = match open_with(path, flags) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
     let mut text = String::new();
     file.take(most_bytes + 1).read_to_string(&mut text)?;
     if text.len() as u64 > most_bytes {
@@ -76,12 +74,26 @@ fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<S
     Ok(Some(text))
 }
 
-/// Creates a folder with mode 0700, and its missing parents.
+/// Opens a regular file for reading, such as an assistant's transcript; symbolic links are followed. Never blocks,
+/// whatever `path` is: the open of a pipe without a writer would.
 ///
 /// # Errors
-/// Any error of mkdir(2).
+/// `Other` if `path` is not a regular file; otherwise the error of opening.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    open_with(path, libc::O_NONBLOCK | libc::O_NOCTTY)
+}
+
+fn open_with(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
+}
+
+/// Creates a folder with mode 0700 under any umask, and its missing parents.
+///
+/// # Errors
+/// Any error of mkdir(2) or chmod(2).
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+    private_folder::create(path)
 }
 
 /// Creates one of our folders in the store, and the store's folder if it is missing.

@@ -143,11 +143,7 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
         name.push(suffix);
         PathBuf::from(name)
     });
-    if let Some(link) = files.iter().find(|file| file.is_symlink()) {
-        let detail = "it is a symbolic link, and links in the store's folder are not followed; move the file itself \
-                      there, or make the whole folder a link";
-        return Err(OpenError::Failed { path: link.clone(), detail: detail.into() });
-    }
+    files.iter().try_for_each(|file| check_kind(file))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => sync_parent(path).map_err(|error| OpenError::from_io(path, &error))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_header(path)?,
@@ -157,6 +153,22 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
         restrict_mode(file).map_err(|error| OpenError::from_io(path, &error))?;
     }
     Ok(())
+}
+
+/// Checks that the path is a regular file or does not exist. SQLite would follow a link, and wait for the writer of a
+/// pipe.
+fn check_kind(path: &Path) -> Result<(), OpenError> {
+    let detail = match fs::symlink_metadata(path) {
+        Ok(about) if about.is_symlink() => {
+            "it is a symbolic link, and links in the store's folder are not followed; move the file itself there, or \
+             make the whole folder a link"
+        }
+        Ok(about) if !about.is_file() => "it is not a regular file; move it away",
+        Ok(_) => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(OpenError::from_io(path, &error)),
+    };
+    Err(OpenError::Failed { path: path.to_owned(), detail: detail.into() })
 }
 
 /// Sets the mode 0600. SQLite creates the WAL and shared memory files with the mode of the database file, whatever the
@@ -174,10 +186,12 @@ fn restrict_mode(path: &Path) -> io::Result<()> {
 /// <https://sqlite.org/fileformat2.html#the_database_header>.
 fn check_header(path: &Path) -> Result<(), OpenError> {
     let io_error = |error: io::Error| OpenError::from_io(path, &error);
-    let mut file = File::open(path).map_err(io_error)?;
+    // The flags matter if the file has been replaced since it was checked.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io_error)?;
     let found = file.metadata().map_err(io_error)?;
     if !found.is_file() {
-        return Err(OpenError::Failed { path: path.to_owned(), detail: "not a regular file".into() });
+        return Err(OpenError::Failed { path: path.to_owned(), detail: "it is not a regular file; move it away".into() });
     }
     let mut header = Vec::with_capacity(100);
     (&mut file).take(100).read_to_end(&mut header).map_err(io_error)?;
