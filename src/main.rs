@@ -5,6 +5,10 @@ use std::process::ExitCode;
 
 use iaid::cli;
 use iaid::sys::inherited;
+use iaid::sys::reserve::ReservingAllocator;
+
+#[global_allocator]
+static ALLOCATOR: ReservingAllocator = ReservingAllocator;
 
 fn main() -> ExitCode {
     cli::run(inherited::take())

@@ -12,8 +12,8 @@ use crate::daemon::{self, DaemonOptions, Listen};
 use crate::lifecycle::machine::Thresholds;
 use crate::limits::{Limits, MAX_CONNECTIONS, MIN_WORKERS};
 use crate::sys::inherited::Inherited;
-use crate::sys::memory;
 use crate::sys::notify::Notifier;
+use crate::sys::{memory, reserve};
 
 /// Range of `--workers`. 64: more workers only wait for the single writer.
 const WORKERS: RangeInclusive<i64> = MIN_WORKERS as i64..=64;
@@ -138,6 +138,7 @@ pub(crate) fn run(
     notifier: Notifier,
 ) -> Result<(), CliError> {
     memory::share_arena();
+    reserve::hold();
     let limits = args.limits()?;
     let max_connections = args.max_connections.map(usize::from);
     let listen = args.listen(socket);

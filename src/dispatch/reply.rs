@@ -1,6 +1,7 @@
 //! The reply of a call: sent before its handler returns, or kept and sent later.
 
 use std::fmt;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -120,7 +121,31 @@ pub(crate) fn unanswered(panicked: bool) -> CallError {
 }
 
 fn json(text: &mut Vec<u8>, value: &impl Serialize) -> Result<(), CallError> {
-    serde_json::to_writer(text, value).map_err(|e| CallError::failed(format!("result does not serialize to JSON: {e}")))
+    serde_json::to_writer(ReplyText(text), value).map_err(|e| match e.is_io() {
+        true => CallError::failed("out of memory: the reply does not fit; ask for less"),
+        false => CallError::failed(format!("result does not serialize to JSON: {e}")),
+    })
+}
+
+/// Appends to a buffer. If there is no memory for it, that is an error.
+struct ReplyText<'a>(&'a mut Vec<u8>);
+
+impl Write for ReplyText<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        // A vector that is full asks for twice its size first.
+        let reserved = self.0.try_reserve(bytes.len()).or_else(|_| self.0.try_reserve_exact(bytes.len()));
+        reserved.map_err(|_| io::ErrorKind::OutOfMemory)?;
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -34,10 +34,12 @@ pub struct Panicked(pub String);
 
 impl Panicked {
     /// Returns the message of a payload that `catch_unwind` returned, or `no message` if the payload
-    /// is not a string.
+    /// is not a string. A formatted message may quote a record's text, as that of a string slice does, so it is cut
+    /// at its first quotation mark.
     pub(crate) fn of(panic: &(dyn Any + Send)) -> Panicked {
-        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        Panicked(text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into()))
+        let text = panic.downcast_ref::<&str>().copied();
+        let formatted = || panic.downcast_ref::<String>()?.split(['`', '"', '\'', '\n']).next().map(str::trim_end);
+        Panicked(text.or_else(formatted).filter(|text| !text.is_empty()).unwrap_or("no message").to_owned())
     }
 }
 
@@ -171,6 +173,21 @@ mod tests {
             ("count", (Ok("1".into()), false)),
         ] {
             assert_eq!(run(&mut runner, method, None), want, "{method}");
+        }
+    }
+
+    #[test]
+    fn the_message_of_a_panic_quotes_no_text() {
+        let of = |work: fn()| Panicked::of(&*catch_unwind(work).unwrap_err()).0;
+        for (work, want) in [
+            ((|| panic!("a `literal` message")) as fn(), "a `literal` message"),
+            (|| panic!("of {} bytes", 3), "of 3 bytes"),
+            (|| drop("\u{e9}secret"[1..].to_owned()), "start byte index 1 is not a char boundary; it is inside"),
+            (|| panic!("of {:?}", "secret"), "of"),
+            (|| std::panic::panic_any(5), "no message"),
+        ] {
+            let message = of(work);
+            assert!(message.starts_with(want.split(';').next().unwrap()) && !message.contains("secret"), "{message}");
         }
     }
 

@@ -7,10 +7,11 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{NoContext, Uuid};
 
 use crate::lifecycle::private_dir;
 
@@ -169,6 +170,13 @@ fn read_file(path: &Path, name: &Name) -> Option<(u32, Timestamp, Option<String>
     }
 }
 
+/// Returns a UUID of version 7 with the present time. A clock before 1970 counts as 1970, since the format has no earlier
+/// times.
+pub(crate) fn new_uuid() -> Uuid {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
+}
+
 impl HeartbeatWriter {
     /// Writes the first heartbeat of this process in the store's `folder`, which must exist.
     ///
@@ -177,7 +185,7 @@ impl HeartbeatWriter {
     pub fn start(folder: &Path, now: Timestamp) -> io::Result<HeartbeatWriter> {
         let wrappers = folder.join(FOLDER);
         private_dir::create(&wrappers)?;
-        let (pid, uuid) = (std::process::id(), Uuid::now_v7().to_string());
+        let (pid, uuid) = (std::process::id(), new_uuid().to_string());
         let path = wrappers.join(format!("{PREFIX}{pid}-{uuid}{SUFFIX}"));
         let file = Written {
             pid,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use uuid::Uuid;
+use crate::lifecycle::heartbeats::new_uuid;
 
 /// The environment variable in which the user sets the session's id. It has precedence over the id of a call.
 const OWN_SESSION_VARIABLE: &str = "IAI_MCP_SESSION_ID";
@@ -37,7 +37,7 @@ impl Host {
         let own = named(&OWN_SESSION_VARIABLE);
         let is_session_fixed = own.is_some();
         let session = own.or_else(|| SESSION_VARIABLES.iter().find_map(named));
-        let session = session.unwrap_or_else(|| Uuid::now_v7().to_string());
+        let session = session.unwrap_or_else(|| new_uuid().to_string());
         let folder = env(PROJECT_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from).or(cwd);
         let home = env("HOME").map(PathBuf::from);
         let is_project = |folder: &PathBuf| folder != Path::new("/") && Some(folder) != home.as_ref();
@@ -76,7 +76,7 @@ mod tests {
             assert_eq!(is_session_fixed, got == "own");
             match session {
                 Some(session) => assert_eq!(got, session),
-                None => assert!(Uuid::parse_str(&got).is_ok(), "{got}"),
+                None => assert!(uuid::Uuid::parse_str(&got).is_ok(), "{got}"),
             }
         }
         assert_ne!(host(&[], "/p").session, host(&[], "/p").session);

@@ -34,6 +34,7 @@ pub use session::digest::CycleTotals;
 pub use store::open_error::OpenError;
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};
+use crate::memory::store::error::StoreError;
 
 impl Dispatch for Memory {
     type Worker = Worker;
@@ -48,6 +49,7 @@ impl Dispatch for Memory {
 
     fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {
         match methods::find(method) {
+            Some(_) if !worker.has_memory() => reply.send::<()>(Err(StoreError::Memory.into())),
             Some(method) => (method.run)(self, worker, &params, reply),
             None => reply.send::<()>(Err(CallError::unknown_method(method))),
         }

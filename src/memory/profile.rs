@@ -201,7 +201,10 @@ impl SharedProfile {
             let taken = find(&name).and_then(|knob| check(knob.kind, serde_json::from_str(&value).ok()?).ok());
             match taken {
                 Some(value) => drop(live.insert(name, value)),
-                None => log::warn!("profile: ignored '{name}' = {value}: this release does not accept it"),
+                None if find(&name).is_some() => {
+                    log::warn!("profile: ignored the value of '{name}': this release does not accept it");
+                }
+                None => log::warn!("profile: ignored a knob that this release does not know"),
             }
         }
         Ok(SharedProfile { current: RwLock::new(Arc::new(Profile::new(live))), sets: AtomicU64::new(0) })

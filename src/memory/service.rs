@@ -10,13 +10,14 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
 use crate::memory::store::changes::ChangeTracker;
-use crate::memory::store::error::StoreError;
+use crate::memory::store::error::{StoreError, read_failed};
 use crate::memory::store::open;
 use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
 use crate::memory::transfer::maintenance_lock::MaintenanceLock;
 use crate::sys::lock::FileLock;
+use crate::sys::{memory, reserve};
 
 /// An open store with its methods. Dropping it commits the jobs in the writer's queue and closes the store.
 #[derive(Debug)]
@@ -98,6 +99,24 @@ impl Memory {
 }
 
 impl Worker {
+    /// Returns true if there is memory for another call. Otherwise the caller must refuse it: what this worker and the
+    /// allocator keep is released, and that was not enough.
+    pub(crate) fn has_memory(&mut self) -> bool {
+        if reserve::is_short() {
+            self.reader = None;
+            memory::give_back();
+        }
+        reserve::restore()
+    }
+
+    /// Answers a call that only reads.
+    ///
+    /// # Errors
+    /// The error of `work`, or of opening the reader.
+    pub(crate) fn read<T>(&mut self, work: impl FnOnce(&Reader) -> Result<T, CallError>) -> Result<T, CallError> {
+        self.reader().and_then(work).map_err(read_failed)
+    }
+
     pub(crate) fn reader(&mut self) -> Result<&Reader, CallError> {
         let reader = match self.reader.take() {
             Some(reader) => reader,

@@ -23,7 +23,7 @@ impl ConnectionId {
     /// a million a second, are 17 years.
     pub(crate) fn new(serial: u64, key: usize) -> ConnectionId {
         debug_assert!(key <= KEY_MASK && serial < 1 << (u64::BITS - KEY_BITS));
-        ConnectionId(serial << KEY_BITS | key as u64)
+        ConnectionId((serial << KEY_BITS) | key as u64)
     }
 
     /// Returns the slab key.
@@ -33,7 +33,7 @@ impl ConnectionId {
 
     /// Returns the token for events. It repeats after `generations` connections.
     pub(crate) fn token(self, generations: u64) -> usize {
-        ((self.0 >> KEY_BITS) % generations) as usize * (KEY_MASK + 1) | self.key()
+        (((self.0 >> KEY_BITS) % generations) as usize * (KEY_MASK + 1)) | self.key()
     }
 }
 

@@ -29,6 +29,13 @@ pub fn raise() -> io::Result<u64> {
     Ok(in_descriptors(current()?.rlim_cur))
 }
 
+/// Returns true if this process, or the system, has no descriptor left at this moment.
+#[cfg(feature = "daemon")]
+pub(crate) fn is_reached() -> bool {
+    let opened = std::fs::File::open("/dev/null");
+    opened.is_err_and(|error| matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)))
+}
+
 /// The limit that macOS always accepts (`<sys/syslimits.h>`).
 const OPEN_MAX: libc::rlim_t = 10_240;
 

@@ -10,6 +10,8 @@ pub mod fd_limit;
 pub mod inherited;
 pub mod listener;
 pub mod notify;
+#[cfg(feature = "daemon")]
+pub mod reserve;
 
 pub(crate) mod bind_error;
 #[cfg(feature = "daemon")]
@@ -23,6 +25,7 @@ pub(crate) mod path_guard;
 pub(crate) mod peer;
 #[cfg(feature = "daemon")]
 pub(crate) mod pipe;
+pub(crate) mod private_folder;
 pub(crate) mod process;
 pub(crate) mod resident;
 #[cfg(feature = "daemon")]

@@ -294,6 +294,8 @@ fn a_full_disk_is_reported_and_writes_go_on_after_space_is_freed() {
     assert!(said.contains("the store's disk is full: nothing was stored"), "{said}");
     assert!(taken > 10, "{taken} were stored");
     assert_eq!(client.call("ping", json!({})), json!({}));
+    let probed = client.request("store_probe", json!({}));
+    assert!(probed["error"]["message"].as_str().is_some_and(|said| said.contains("disk is full")), "{probed}");
     let recalled = client.call("memory_recall", json!({"cue": "words", "budget_tokens": 100_000}));
     assert_eq!(recalled["hits"].as_array().map(Vec::len), Some(10), "the stored records can be read");
     let inside = PathBuf::from(format!("/proc/{}/root", daemon.pid()));

@@ -13,8 +13,10 @@ use serde_json::{Value, json};
 use crate::harness::{Daemon, Setup, finish, setup};
 use crate::security::use_everything;
 
-/// The kinds, each with how it is made at a path.
-const KINDS: [(&str, fn(&Path)); 5] = [
+/// A name, and how a file of the kind is made at a path.
+type Kind = (&'static str, fn(&Path));
+
+const KINDS: [Kind; 5] = [
     ("pipe", |path| assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo runs").success())),
     ("socket", |path| drop(UnixListener::bind(path).expect("a socket can be bound"))),
     ("directory", |path| fs::create_dir(path).expect("a directory can be made")),
@@ -103,7 +105,9 @@ fn a_transcript_of_another_kind_loses_no_prompt() {
 
 #[test]
 fn state_of_hooks_of_another_kind_loses_no_prompt() {
-    for name in [".capture-state", ".capture-state/s.json", ".capture-state/last-claude-code.json", "logs/hooks.log", "logs"] {
+    for name in
+        [".capture-state", ".capture-state/s.json", ".capture-state/last-claude-code.json", "logs/hooks.log", "logs"]
+    {
         for (kind, make) in KINDS {
             let setup = Setup::new();
             put(&setup, name, make);

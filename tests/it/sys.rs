@@ -570,6 +570,22 @@ fn a_connection_of_another_user_is_closed_and_counted() {
 }
 
 #[test]
+fn connections_of_another_user_leave_a_bounded_number_of_lines_in_the_log() {
+    if !has_root() || !has("setpriv") {
+        return;
+    }
+    let daemon = setup();
+    open_to_all(&daemon);
+    for _ in 0..30 {
+        let mut command = program_as(NOBODY, daemon.setup().home());
+        command.arg("status").arg("--socket").arg(daemon.setup().socket());
+        assert_eq!(command.output().expect("it runs").status.code(), Some(3));
+    }
+    assert!(daemon.status()["refused_peers"].as_u64() >= Some(30));
+    assert_eq!(daemon.log().matches("closed a connection of uid").count(), 20, "{}", daemon.log());
+}
+
+#[test]
 fn root_may_use_the_daemon_of_any_user() {
     if !has_root() || !has("setpriv") {
         return;

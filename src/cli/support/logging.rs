@@ -10,10 +10,12 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::panic;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime};
 
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::cli::support::log_limit::{LogLimit, LogSite};
 use crate::cli::support::values::counted;
 use crate::sys::pipe;
 
@@ -59,8 +61,12 @@ pub(crate) fn start(default: LevelFilter, on_full: OnFullPipe) {
         OnFullPipe::Wait => None,
         OnFullPipe::Drop => {
             // The hook of std would wait for a full pipe.
-            panic::set_hook(Box::new(|panic| log::error!("{panic}")));
-            Some(Mutex::new(DroppingStderr { reader, dropped: 0, is_in_line: false }))
+            panic::set_hook(Box::new(|panic| match panic.location() {
+                // The message may quote a record's text.
+                Some(at) => log::error!("panicked at {at}"),
+                None => log::error!("panicked"),
+            }));
+            Some(Mutex::new(DroppingStderr { reader, dropped: 0, is_in_line: false, limit: LogLimit::default() }))
         }
     };
     // Fails only if the process has a logger already, which then stays.
@@ -79,11 +85,10 @@ impl Log for StderrLogger {
         if !self.enabled(record.metadata()) {
             return;
         }
-        let text = render(self.reader, record.level(), &record.args().to_string(), Timestamp::now());
         // If standard error cannot be written, there is nowhere to report that.
         drop(match &self.dropping {
-            Some(out) => out.lock().unwrap_or_else(PoisonError::into_inner).write_all(text.as_bytes()),
-            None => io::stderr().write_all(text.as_bytes()),
+            Some(out) => out.lock().unwrap_or_else(PoisonError::into_inner).log(record),
+            None => io::stderr().write_all(self.reader.render(record).as_bytes()),
         });
     }
 
@@ -97,6 +102,37 @@ struct DroppingStderr {
     dropped: u64,
     /// The last write ended within a line.
     is_in_line: bool,
+    limit: LogLimit,
+}
+
+impl DroppingStderr {
+    /// Writes a record, unless its line of code has logged too often.
+    fn log(&mut self, record: &Record<'_>) -> io::Result<()> {
+        let now = Instant::now();
+        let left_out = self.limit.end_windows(now);
+        if left_out > 0 {
+            let message = format!("{} of repeated kinds left out", counted(left_out, "log record", "log records"));
+            self.write_all(render(self.reader, Level::Warn, &message, wall_clock()).as_bytes())?;
+        }
+        // Those below are logged only if somebody asks for them.
+        let is_limited = record.level() <= Level::Info;
+        let site = record.file_static().zip(record.line()).filter(|_| is_limited);
+        if site.is_some_and(|(file, line)| !self.limit.admits(LogSite { file, line }, now)) {
+            return Ok(());
+        }
+        self.write_all(self.reader.render(record).as_bytes())
+    }
+}
+
+impl StderrReader {
+    fn render(self, record: &Record<'_>) -> String {
+        render(self, record.level(), &record.args().to_string(), wall_clock())
+    }
+}
+
+/// Returns the present time. A clock may show a year that jiff does not know.
+fn wall_clock() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX)
 }
 
 impl Write for DroppingStderr {
@@ -110,7 +146,7 @@ impl Write for DroppingStderr {
             let message = format!("log pipe full: {} dropped", counted(self.dropped, "record", "records"));
             let line_end = if self.is_in_line { "\n" } else { "" };
             (self.dropped, self.is_in_line) = (0, false);
-            let text = line_end.to_owned() + &render(self.reader, Level::Warn, &message, Timestamp::now());
+            let text = line_end.to_owned() + &render(self.reader, Level::Warn, &message, wall_clock());
             out.write_all(text.as_bytes())?;
             return self.write(record);
         }

@@ -5,6 +5,7 @@ pub(crate) mod control_message;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod lines;
+pub(crate) mod log_limit;
 pub(crate) mod logging;
 pub(crate) mod paths;
 pub(crate) mod pretty;

@@ -228,7 +228,8 @@ impl Batch {
                 }
             }
             Ok(Some((ParsedCapture::TooShort, _))) => position.state.counts.skipped += 1,
-            Ok(Some((ParsedCapture::UnknownTier(name), _))) => position.refuse(&format!("invalid tier '{name}'")),
+            // The reason is logged, so it does not quote the file.
+            Ok(Some((ParsedCapture::UnknownTier(_), _))) => position.refuse("its tier is unknown"),
             Err(reason) => position.refuse(&reason),
         }
         position.advance(line);

@@ -317,7 +317,8 @@ fn parse_params(line: &str) -> Result<Params<'_>, String> {
     if !line.starts_with('{') {
         return Err("it is no JSON object".into());
     }
-    Params::read(Some(line)).map_err(|error| format!("it is no JSON object: {}", error.message))
+    // The reason is logged, so it does not quote the file, as the message of a duplicate key would.
+    Params::read(Some(line)).map_err(|_| "it is no JSON object, or has a key twice".into())
 }
 
 /// Returns the stored position of the file of this name; `None` if there is none, if another file has the name now, or if

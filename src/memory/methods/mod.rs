@@ -20,6 +20,7 @@ use serde_json::value::RawValue;
 use crate::dispatch::{Pace, Params, Reply};
 use crate::memory::recall::{self, structural};
 use crate::memory::service::{Memory, Worker};
+use crate::memory::store::error::read_failed;
 use crate::memory::transfer::{backup, check, export, import, probe};
 
 /// A method of the memory.
@@ -68,7 +69,7 @@ static METHODS: &[Method] = &[
         result: &["questions", "count"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
-            reply.send(worker.reader().and_then(|reader| curiosity::curiosity_pending(reader, params)));
+            reply.send(worker.read(|reader| curiosity::curiosity_pending(reader, params)));
         },
     },
     Method {
@@ -87,7 +88,7 @@ static METHODS: &[Method] = &[
         result: &["events", "count", "error"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
-            reply.send(worker.reader().and_then(|reader| events::events_query(reader, params)));
+            reply.send(worker.read(|reader| events::events_query(reader, params)));
         },
     },
     Method {
@@ -226,7 +227,7 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let profile = memory.profiles.current();
-            reply.send(worker.reader().and_then(|reader| structural::recall(reader, &profile, params)));
+            reply.send(worker.read(|reader| structural::recall(reader, &profile, params)));
         },
     },
     Method {
@@ -278,7 +279,7 @@ static METHODS: &[Method] = &[
         result: &["schemas", "total"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
-            reply.send(worker.reader().and_then(|reader| schemas::schema_list(reader, params)));
+            reply.send(worker.read(|reader| schemas::schema_list(reader, params)));
         },
     },
     Method {
@@ -320,7 +321,8 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let profile = memory.profiles.current();
-            reply.send(session::start(worker.reader(), &memory.writer, &profile, params, memory.now()));
+            let started = session::start(worker.reader(), &memory.writer, &profile, params, memory.now());
+            reply.send(started.map_err(read_failed));
         },
     },
     Method {
@@ -361,7 +363,7 @@ static METHODS: &[Method] = &[
         result: &["rows", "cursor"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
-            reply.send_json(worker.reader().and_then(|reader| export::export(reader, params)));
+            reply.send_json(worker.read(|reader| export::export(reader, params)));
         },
     },
     Method {
@@ -401,7 +403,7 @@ static METHODS: &[Method] = &[
         result: &["N", "C", "L", "sigma", "community_count", "rich_club_ratio", "regime"],
         pace: Pace::Ordered,
         run: |memory, worker, _, reply| {
-            reply.send(worker.reader().and_then(|reader| topology::topology(reader, memory.changes.records())));
+            reply.send(worker.read(|reader| topology::topology(reader, memory.changes.records())));
         },
     },
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -37,7 +37,8 @@ pub(crate) enum DateBound {
 impl UnixMicros {
     /// Returns the present time of the system's clock.
     pub(crate) fn now() -> UnixMicros {
-        UnixMicros(Timestamp::now().as_microsecond())
+        // A clock may show a year that jiff does not know.
+        UnixMicros(Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX).as_microsecond())
     }
 
     /// Returns the point in time `seconds` after 1970-01-01T00:00:00Z.

@@ -33,6 +33,7 @@ use crate::memory::recall::reply::{MatchReason, RecallResponse};
 use crate::memory::session::SessionState;
 use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
+use crate::memory::store::error::read_failed;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::background_task;
@@ -63,7 +64,7 @@ pub(crate) fn answer(
                 }));
             }
         }
-        Err(error) => reply.send::<()>(Err(error)),
+        Err(error) => reply.send::<()>(Err(read_failed(error))),
     }
 }
 

@@ -10,9 +10,9 @@
 //! contains anything else has no mark.
 
 use rusqlite::Connection;
-use uuid::Uuid;
 
 use crate::memory::model::record::digest;
+use crate::memory::store::records::new_id;
 
 /// The length of an encoded mark.
 pub(crate) const MARK_BYTES: usize = 88;
@@ -127,7 +127,7 @@ fn part<const N: usize>(bytes: &[u8; MARK_BYTES], at: usize) -> [u8; N] {
 }
 
 fn random_id() -> [u8; 16] {
-    Uuid::now_v7().into_bytes()
+    new_id().into_bytes()
 }
 
 #[cfg(test)]

@@ -2,11 +2,12 @@
 //!
 //! Every call that uses the database reports its failures through [`StoreError`], so one cause has one wording.
 
-use std::fmt;
+use std::{fmt, io};
 
 use rusqlite::ErrorCode;
 
 use crate::dispatch::CallError;
+use crate::sys::fd_limit;
 
 /// Why an operation on the database failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +24,12 @@ pub(crate) enum StoreError {
     Busy,
     /// The query ran past its deadline. `SQLITE_INTERRUPT`.
     Interrupted,
-    /// An I/O error, a file that cannot be opened, or no memory left.
+    /// An I/O error, or a file that cannot be opened.
     Device(String),
+    /// A file cannot be opened because no descriptor is left. `SQLITE_CANTOPEN` or `SQLITE_IOERR`.
+    Descriptors,
+    /// No memory is left. `SQLITE_NOMEM`.
+    Memory,
     /// Anything else: a defect of this program.
     Other(String),
 }
@@ -39,10 +44,41 @@ impl From<rusqlite::Error> for StoreError {
             Some(ErrorCode::NotADatabase) => StoreError::NotADatabase,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
             Some(ErrorCode::OperationInterrupted) => StoreError::Interrupted,
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::OutOfMemory) => {
-                StoreError::Device(text)
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if fd_limit::is_reached() => {
+                StoreError::Descriptors
             }
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => StoreError::Device(text),
+            Some(ErrorCode::OutOfMemory) => StoreError::Memory,
             _ => StoreError::Other(text),
+        }
+    }
+}
+
+/// What every message of a failure to write says. [`read_failed`] removes it.
+const NOTHING_STORED: &str = "nothing was stored; ";
+
+/// Returns the error of a call that only reads: its message says nothing of storing.
+pub(crate) fn read_failed(mut error: CallError) -> CallError {
+    error.message = error.message.replacen(NOTHING_STORED, "", 1);
+    error
+}
+
+impl StoreError {
+    /// Returns the message of a failure before anything was to be stored.
+    pub(crate) fn without_storing(&self) -> String {
+        self.to_string().replacen(NOTHING_STORED, "", 1)
+    }
+}
+
+/// The error of an operation of the file system in the store's folder.
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::Full,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => StoreError::ReadOnly,
+            io::ErrorKind::OutOfMemory => StoreError::Memory,
+            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => StoreError::Descriptors,
+            _ => StoreError::Device(error.to_string()),
         }
     }
 }
@@ -82,6 +118,14 @@ impl fmt::Display for StoreError {
             StoreError::Device(detail) => {
                 write!(f, "the store's disk failed ({detail}): nothing was stored; check the disk, then send it again")
             }
+            StoreError::Descriptors => f.write_str(
+                "out of file descriptors: nothing was stored; raise the daemon's limit (LimitNOFILE=, ulimit -n) or close \
+                 connections, then send it again",
+            ),
+            StoreError::Memory => f.write_str(
+                "out of memory: nothing was stored; send less at a time or raise the daemon's memory limit, then send it \
+                 again",
+            ),
             StoreError::Other(detail) => write!(f, "the store failed: {detail}"),
         }
     }
@@ -104,12 +148,32 @@ mod tests {
             (ffi::SQLITE_BUSY, "another program"),
             (ffi::SQLITE_INTERRUPT, "exceeded its deadline"),
             (ffi::SQLITE_IOERR_FSYNC, "check the disk"),
+            (ffi::SQLITE_CANTOPEN, "check the disk"),
+            (ffi::SQLITE_NOMEM, "out of memory: nothing was stored; send less"),
             (ffi::SQLITE_MISUSE, "the store failed"),
         ] {
             let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
             let call = CallError::from(error);
             assert_eq!(call.code, crate::dispatch::code::FAILED);
             assert!(call.message.contains(part), "{code}: {}", call.message);
+            let read = read_failed(call);
+            assert!(!read.message.contains("stored;") && !read.message.contains(" ;"), "{code}: {}", read.message);
+        }
+    }
+
+    #[test]
+    fn errors_of_the_file_system_have_the_messages_of_sqlites() {
+        for (errno, want) in [
+            (libc::ENOSPC, StoreError::Full),
+            (libc::EDQUOT, StoreError::Full),
+            (libc::EROFS, StoreError::ReadOnly),
+            (libc::EACCES, StoreError::ReadOnly),
+            (libc::ENOMEM, StoreError::Memory),
+            (libc::EMFILE, StoreError::Descriptors),
+            (libc::ENFILE, StoreError::Descriptors),
+            (libc::EIO, StoreError::Device(io::Error::from_raw_os_error(libc::EIO).to_string())),
+        ] {
+            assert_eq!(StoreError::from(io::Error::from_raw_os_error(errno)), want);
         }
     }
 }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::memory::model::time::UnixMicros;
+use crate::memory::store::records::new_id;
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
 const KEPT_COUNT: i64 = 4096;
@@ -57,7 +58,7 @@ pub(crate) fn add(connection: &Connection, event: &MemoryEvent<'_>) -> Result<()
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute((
-            Uuid::now_v7().as_bytes(),
+            new_id().as_bytes(),
             event.kind,
             event.severity.name(),
             event.domain,

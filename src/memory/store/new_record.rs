@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::records::{project_number, session_number};
+use crate::memory::store::records::{new_id, project_number, session_number};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
@@ -79,7 +79,7 @@ impl NewRecord {
         match self.find_same_text(transaction.connection, session)? {
             SameText::Same { seq, id } => Ok(InsertOutcome::Known { seq, id }),
             SameText::Different(twin) => {
-                let id = Uuid::now_v7();
+                let id = new_id();
                 let seq = self.insert(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
                 Ok(InsertOutcome::New { seq, id })
             }
@@ -96,7 +96,7 @@ impl NewRecord {
     ) -> Result<(i64, Uuid), rusqlite::Error> {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
         let twin = self.free_twin(transaction.connection)?;
-        let id = Uuid::now_v7();
+        let id = new_id();
         let seq = self.insert(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
         Ok((seq, id))
     }

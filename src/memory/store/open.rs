@@ -191,7 +191,10 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(io_error)?;
     let found = file.metadata().map_err(io_error)?;
     if !found.is_file() {
-        return Err(OpenError::Failed { path: path.to_owned(), detail: "it is not a regular file; move it away".into() });
+        return Err(OpenError::Failed {
+            path: path.to_owned(),
+            detail: "it is not a regular file; move it away".into(),
+        });
     }
     let mut header = Vec::with_capacity(100);
     (&mut file).take(100).read_to_end(&mut header).map_err(io_error)?;

@@ -75,6 +75,10 @@ impl OpenError {
         match error.kind() {
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => OpenError::ReadOnly { path },
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OpenError::Full { path },
+            io::ErrorKind::OutOfMemory => OpenError::Failed { path, detail: StoreError::Memory.without_storing() },
+            _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                OpenError::Failed { path, detail: StoreError::Descriptors.without_storing() }
+            }
             _ => OpenError::Folder { path, detail: error.to_string() },
         }
     }
@@ -87,7 +91,7 @@ impl OpenError {
             StoreError::ReadOnly => OpenError::ReadOnly { path },
             StoreError::Damaged(detail) => OpenError::Damaged { path, detail },
             StoreError::NotADatabase => OpenError::NotADatabase { path },
-            other => OpenError::Failed { path, detail: other.to_string() },
+            other => OpenError::Failed { path, detail: other.without_storing() },
         }
     }
 }

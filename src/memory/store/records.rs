@@ -1,9 +1,23 @@
 //! Look-ups on records and on the names of sessions and projects.
 
+use std::sync::{Mutex, PoisonError};
+
 use rusqlite::{Connection, OptionalExtension};
-use uuid::Uuid;
+use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::dispatch::CallError;
+use crate::memory::model::time::UnixMicros;
+
+/// Orders the ids of one process by their creation.
+static ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
+
+/// Returns a new id, a UUID of version 7: later than all others of this process, whatever the clock does. A clock before
+/// 1970 counts as 1970, since the format has no earlier times.
+pub(crate) fn new_id() -> Uuid {
+    let micros = u64::try_from(UnixMicros::now().0).unwrap_or(0);
+    let order = ID_ORDER.lock().unwrap_or_else(PoisonError::into_inner);
+    Uuid::new_v7(Timestamp::from_unix(&*order, micros / 1_000_000, (micros % 1_000_000 * 1000) as u32))
+}
 
 /// Returns the number of the session with this name; `None` if the store has no such name.
 ///

@@ -194,7 +194,7 @@ fn import_record(
         (None, Some(there)) if there.fingerprinted == Fingerprinted::of(&record.new.draft) => {
             return Ok(RowOutcome::Known);
         }
-        (None, Some(_)) => Uuid::now_v7(),
+        (None, Some(_)) => records::new_id(),
         (id, None) => id.unwrap_or(derived),
     };
     // A twin number says that the record is to be stored beside others with its text.
