@@ -14,60 +14,60 @@ use crate::harness::{iaid, setup};
 use crate::skip::has;
 
 /// A temporary home, and a `PATH` with the programs of the test.
-struct Home {
+pub struct Home {
     folder: TempDir,
 }
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         let home = Home { folder: tempfile::tempdir().expect("a temporary folder") };
         fs::create_dir(home.path().join("home")).unwrap();
         fs::create_dir(home.path().join("bin")).unwrap();
         home
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    fn home(&self) -> PathBuf {
+    pub fn home(&self) -> PathBuf {
         self.path().join("home")
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.home().join(name)
     }
 
-    fn put(&self, name: &str, text: &str) {
+    pub fn put(&self, name: &str, text: &str) {
         fs::create_dir_all(self.file(name).parent().unwrap()).unwrap();
         fs::write(self.file(name), text).unwrap();
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn json(&self, name: &str) -> Value {
+    pub fn json(&self, name: &str) -> Value {
         let text = self.text(name);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}: {text}"))
     }
 
     /// Adds a program to `PATH` that records its arguments and then runs `script`.
-    fn program(&self, name: &str, script: &str) {
+    pub fn program(&self, name: &str, script: &str) {
         let (path, log) = (self.path().join("bin").join(name), self.path().join("calls"));
         fs::write(&path, format!("#!/bin/sh\necho {name} \"$@\" >> '{}'\n{script}\n", log.display())).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Returns and clears the recorded calls.
-    fn calls(&self) -> Vec<String> {
+    pub fn calls(&self) -> Vec<String> {
         let log = self.path().join("calls");
         let text = fs::read_to_string(&log).unwrap_or_default();
         drop(fs::remove_file(log));
         text.lines().map(str::to_owned).collect()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = iaid();
         for name in ["CLAUDE_CONFIG_DIR", "CODEX_HOME", "XDG_CONFIG_HOME", "DISPLAY", "WAYLAND_DISPLAY"] {
             command.env_remove(name);
@@ -76,19 +76,19 @@ impl Home {
         command
     }
 
-    fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
+    pub fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
         result_of(self.command(args).output().expect("the binary runs"))
     }
 
     /// Runs a command that must succeed, and returns its output.
-    fn done(&self, args: &[&str]) -> String {
+    pub fn done(&self, args: &[&str]) -> String {
         let (code, out, err) = self.run(args);
         assert_eq!(code, Some(0), "{args:?}: {out}{err}");
         out + &err
     }
 
     /// Returns every file with its content, and every link with its target.
-    fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+    pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
         let mut folders = vec![self.home()];
         while let Some(folder) = folders.pop() {
@@ -140,9 +140,12 @@ fn all_targets_are_set_up_once_and_uninstall_restores_every_byte() {
     let server = json!({"type": "stdio", "command": binary, "args": ["mcp"]});
     assert_eq!(home.json(".claude.json")["mcpServers"]["iaid"], server);
     for file in [".claude/settings.json", ".codex/hooks.json"] {
-        for (event, ours) in
-            [("SessionStart", "session-start"), ("UserPromptSubmit", "user-prompt-submit"), ("Stop", "stop")]
-        {
+        for (event, ours) in [
+            ("SessionStart", "session-start"),
+            ("UserPromptSubmit", "user-prompt-submit"),
+            ("Stop", "stop"),
+            ("SessionEnd", "session-end"),
+        ] {
             let groups = home.json(file)["hooks"][event].clone();
             let last = groups.as_array().unwrap().last().unwrap();
             let want =
@@ -152,10 +155,7 @@ fn all_targets_are_set_up_once_and_uninstall_restores_every_byte() {
     }
     assert_eq!(home.json(".claude/settings.json")["hooks"]["Stop"][0]["hooks"][0]["command"], "notify");
     let toml = home.text(".codex/config.toml");
-    assert!(
-        toml.ends_with(&format!("\n[mcp_servers.iaid]\ncommand = \"{binary}\"\nargs = [\"mcp\"]\n# <<< end of iaid\n")),
-        "{toml}"
-    );
+    assert!(toml.ends_with(&format!("\n[mcp_servers.iaid]\ncommand = \"{binary}\"\nargs = [\"mcp\"]\n")), "{toml}");
     assert!(home.text(SERVICE).contains(&format!("\nExecStart=\"{binary}\" serve\n")));
     assert!(home.text(SERVICE).contains("\nPrivateNetwork=yes\n"));
     for (file, text) in &before {
@@ -258,7 +258,7 @@ fn files_that_are_not_understood_are_left_alone_and_the_rest_is_done() {
     for part in [
         "settings.json: it is not JSON",
         "config.toml: it has an mcp_servers.iaid that iaid install did not write",
-        "hooks.json: not UTF-8",
+        "hooks.json: it is not UTF-8",
         "3 parts were not done",
     ] {
         assert!(err.contains(part), "{part}: {err}");

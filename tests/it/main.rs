@@ -16,6 +16,7 @@ mod footprint;
 mod harness;
 mod hooks;
 mod install;
+mod install_edits;
 mod json;
 mod knobs;
 mod languages;

@@ -1,15 +1,21 @@
 //! Changes of settings files: each with a backup beside the file, written as a whole, symbolic links followed.
 //!
 //! A backup is the file as it is without our entry. This lets uninstall restore it byte for byte: if the file without our
-//! entry equals the backup without one, nothing else has changed the file, and the backup is the original.
+//! entry equals the backup without one, nothing else has changed the file, and the backup is the original. If the file
+//! has changed, the backup still tells which objects that become empty were there before.
 
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use super::entries::{ConfigEntry, Invocation};
-use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
+use super::entries::ConfigEntry;
+use super::invocation::Invocation;
+use crate::cli::support::files::{self, Durability, FileOwner, PRIVATE_MODE};
+use crate::sys::peer::own_uid;
+
+/// Largest settings file that is edited. Picked: Claude Code's grows with every project, to a few MiB.
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Suffix of a backup's name.
 const SUFFIX: &str = ".iaid-backup";
@@ -48,9 +54,10 @@ impl FileChange {
         if before.is_some() && after == text {
             return Ok(None);
         }
-        let without = entry.remove(&text)?;
-        let backup = match (&before, kept(&path, &without, entry)) {
-            (_, Some(backup)) => BackupAction::Keep(backup),
+        let original = backup_of(&path);
+        let without = entry.remove(&text, original.as_deref())?;
+        let backup = match (&before, original.filter(|original| is_restored_by(original, &without, entry))) {
+            (_, Some(original)) => BackupAction::Keep(original),
             // The file had nothing but the entry of an earlier install.
             (Some(before), None) if *before != without && entry.is_empty(&without) => BackupAction::None,
             (Some(_), None) => BackupAction::Keep(without),
@@ -59,23 +66,32 @@ impl FileChange {
         Ok(Some(FileChange { path, before, after: Some(after), backup }))
     }
 
-    /// Returns the change that removes our entry from a file; `None` if it has none.
+    /// Returns the change that removes our entry from a file, and its backup; `None` if it has neither.
     ///
     /// # Errors
     /// A message if the file cannot be read or is not understood; it must then be left alone.
     pub(crate) fn remove(path: &Path, entry: ConfigEntry) -> Result<Option<FileChange>, String> {
-        let (path, before) = found(path)?;
-        let Some(text) = before else { return Ok(None) };
-        let without = entry.remove(&text)?;
-        if without == text {
-            return Ok(None);
-        }
-        let (after, backup) = match kept(&path, &without, entry) {
-            Some(original) => (Some(original), BackupAction::Drop),
-            None if entry.is_empty(&without) && !beside(&path).exists() => (None, BackupAction::None),
+        let Some((path, text)) = existing(path)? else { return Ok(None) };
+        let original = backup_of(&path);
+        let without = entry.remove(&text, original.as_deref())?;
+        let (after, backup) = match original {
+            None if without == text => return Ok(None),
+            None if entry.is_empty(&without) => (None, BackupAction::None),
             None => (Some(without), BackupAction::None),
+            Some(original) if without != text && is_restored_by(&original, &without, entry) => {
+                (Some(original), BackupAction::Drop)
+            }
+            Some(_) => (Some(without), BackupAction::Drop),
         };
         Ok(Some(FileChange { path, before: Some(text), after, backup }))
+    }
+
+    /// Returns a message on each entry for this program in a file that we did not write.
+    ///
+    /// # Errors
+    /// A message if the file cannot be read or is not understood.
+    pub(crate) fn foreign(path: &Path, entry: ConfigEntry) -> Result<Vec<String>, String> {
+        existing(path)?.map_or_else(|| Ok(Vec::new()), |(_, text)| entry.foreign(&text))
     }
 
     /// Returns the change that writes a file of which we own the whole content; `None` if it has this text already. A file
@@ -104,7 +120,7 @@ impl FileChange {
         let (path, before) = found(path)?;
         match before {
             Some(text) if is_ours(&text) => {
-                let after = fs::read_to_string(beside(&path)).ok();
+                let after = backup_of(&path);
                 let backup = if after.is_some() { BackupAction::Drop } else { BackupAction::None };
                 Ok(Some(FileChange { path, before: Some(text), after, backup }))
             }
@@ -119,47 +135,74 @@ impl FileChange {
     pub(crate) fn apply(&self) -> Result<(), String> {
         let fail = |path: &Path, error: io::Error| format!("cannot write {}: {error}", path.display());
         let backup = beside(&self.path);
-        if fs::read_to_string(&self.path).ok() != self.before {
+        if files::text(&self.path, MAX_FILE_BYTES).ok().flatten() != self.before {
             return Err(format!(
                 "{} was changed by another program in the meantime; run the command again",
                 self.path.display()
             ));
         }
         if let BackupAction::Keep(text) = &self.backup {
-            write(&backup, text, mode(&self.path)).map_err(|error| fail(&backup, error))?;
+            write(&backup, text, &self.path).map_err(|error| fail(&backup, error))?;
         }
         match &self.after {
-            Some(text) => write(&self.path, text, mode(&self.path)).map_err(|error| fail(&self.path, error))?,
+            after if *after == self.before => {}
+            Some(text) => write(&self.path, text, &self.path).map_err(|error| fail(&self.path, error))?,
             None => fs::remove_file(&self.path).map_err(|error| fail(&self.path, error))?,
         }
         if self.backup == BackupAction::Drop {
-            // The content has been restored; a leftover backup is harmless.
+            // The content is in place; a leftover backup is harmless.
             drop(fs::remove_file(&backup));
         }
         Ok(())
     }
 }
 
-/// Returns the backup of a file, if it is what the file was without our entry.
-fn kept(path: &Path, without: &str, entry: ConfigEntry) -> Option<String> {
-    let backup = fs::read_to_string(beside(path)).ok()?;
-    // The entry is added and removed again before the comparison, because removing also removes containers that were empty.
+/// Returns true if `without` is what the backup is without our entry.
+fn is_restored_by(original: &str, without: &str, entry: ConfigEntry) -> bool {
+    // The entry is added and removed again before the comparison, because adding may change white space beside it.
     let call = Invocation { program: "/iaid".into(), socket: None, store: None };
-    let again = entry.remove(&entry.enter(&backup, &call).ok()?).ok()?;
-    (again == without).then_some(backup)
+    let again = entry.enter(original, &call).and_then(|entered| entry.remove(&entered, Some(original)));
+    again.is_ok_and(|again| again == without)
+}
+
+/// Returns the backup of a file, if there is one.
+fn backup_of(path: &Path) -> Option<String> {
+    files::text(&beside(path), MAX_FILE_BYTES).ok().flatten()
 }
 
 /// Returns the resolved path of a file and its content, if it exists.
 fn found(path: &Path) -> Result<(PathBuf, Option<String>), String> {
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    match fs::read(&path) {
-        Ok(bytes) => match String::from_utf8(bytes) {
-            Ok(text) => Ok((path, Some(text))),
-            Err(_) => Err("not UTF-8".into()),
-        },
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok((path, None)),
+    let path = match fs::canonicalize(path) {
+        Ok(path) => path,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if let Some(link) = dangling_link(path) {
+                let link = link.display();
+                return Err(format!("{link} is a symbolic link to nothing; create what it names, or remove the link"));
+            }
+            path.to_owned()
+        }
+        Err(error) => return Err(format!("cannot read it: {error}")),
+    };
+    match files::text(&path, MAX_FILE_BYTES) {
+        Ok(text) => Ok((path, text)),
+        Err(error) if error.kind() == ErrorKind::InvalidData => Err("it is not UTF-8".into()),
         Err(error) => Err(format!("cannot read it: {error}")),
     }
+}
+
+/// Returns what [`found`] does of a file that exists.
+fn existing(path: &Path) -> Result<Option<(PathBuf, String)>, String> {
+    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let (path, text) = found(path)?;
+    Ok(text.map(|text| (path, text)))
+}
+
+/// Returns the part of a path that is a symbolic link to nothing.
+fn dangling_link(path: &Path) -> Option<&Path> {
+    let last = path.ancestors().find(|part| fs::symlink_metadata(part).is_ok())?;
+    (!last.exists()).then_some(last)
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -168,14 +211,27 @@ fn beside(path: &Path) -> PathBuf {
     name.into()
 }
 
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).map_or(PRIVATE_MODE, |found| found.permissions().mode() & 0o7777)
+/// Writes a whole file with mode and owner of `like`, and creates its missing parent folders.
+fn write(path: &Path, text: &str, like: &Path) -> io::Result<()> {
+    let (mode, owner) = match fs::metadata(like) {
+        Ok(about) => (about.permissions().mode() & 0o7777, Some(FileOwner::of(&about))),
+        Err(_) => (PRIVATE_MODE, path.parent().map_or(Ok(None), make_folders)?),
+    };
+    files::replace_as(path, text.as_bytes(), mode, owner, Durability::Synced)
 }
 
-/// Writes a whole file, and creates its missing parent folders.
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+/// Creates a folder and its missing parents. Returns the owner for what is created in it: if root works in the folder of
+/// another user, that user.
+fn make_folders(folder: &Path) -> io::Result<Option<FileOwner>> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+    let above = missing.last().map_or(Some(folder), |folder| folder.parent());
+    let owner = match above {
+        Some(above) if own_uid() == 0 => Some(FileOwner::of(&fs::metadata(above)?)),
+        _ => None,
+    };
+    fs::create_dir_all(folder)?;
+    if let Some(owner) = owner {
+        missing.iter().try_for_each(|folder| owner.take(folder))?;
     }
-    files::replace(path, text.as_bytes(), mode, Durability::Synced)
+    Ok(owner)
 }

@@ -6,10 +6,9 @@
 use std::fmt;
 use std::ops::Range;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-use crate::wire::members::Members;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +42,32 @@ struct Container {
     /// Including its braces or brackets.
     span: Range<usize>,
     items: Vec<Range<usize>>,
+}
+
+/// The members of an object as JSON texts.
+#[derive(Default)]
+struct Pairs<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Pairs<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Pairs<'a>, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Pairs<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Pairs<'de>, M::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
 }
 
 impl JsonDocument {
@@ -171,8 +196,10 @@ impl JsonDocument {
     }
 
     fn members(&self, span: Range<usize>) -> Vec<Member> {
-        let found = Members::read(&self.0[span]).unwrap_or_default().into_all();
-        found.into_iter().map(|(key, value)| Member { key, value: self.span_of(value) }).collect()
+        let found: Pairs = serde_json::from_str(&self.0[span]).unwrap_or_default();
+        // A key with half a surrogate pair is no string; as its JSON text it equals no key of ours.
+        let name = |key: &RawValue| serde_json::from_str(key.get()).unwrap_or_else(|_| key.get().to_owned());
+        found.0.into_iter().map(|(key, value)| Member { key: name(key), value: self.span_of(value) }).collect()
     }
 
     fn array(&self, span: Range<usize>) -> Vec<Range<usize>> {

@@ -7,23 +7,33 @@ mod change;
 mod config_paths;
 mod diff;
 pub(crate) mod entries;
+#[cfg(test)]
+mod histories;
+mod hook_entry;
+pub(crate) mod invocation;
 mod json_edit;
 pub(crate) mod options;
 #[cfg(test)]
 mod oracle;
 mod plan;
+mod server_entry;
 pub(crate) mod service;
-mod toml_block;
+pub(crate) mod shell_words;
+mod toml_document;
+mod toml_scalar;
+mod toml_syntax;
 
 use std::env;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
+use crate::client::{Client, Policy};
 
 pub(crate) use self::config_paths::ConfigPaths;
-use self::entries::Invocation;
+use self::invocation::Invocation;
 use self::options::{InstallOptions, InstallTarget};
 pub(crate) use self::plan::InstallPlan;
 
@@ -41,10 +51,11 @@ pub(crate) struct InstallArgs {
 }
 
 pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
-    let paths = ConfigPaths::from_env()?;
-    let call = invocation(socket, args.store.clone(), &paths)?;
+    let config = ConfigPaths::from_env()?;
+    let socket_path = paths::socket(socket.clone(), &|name| env::var_os(name))?;
+    let call = invocation(socket, args.store.clone(), &config)?;
     let targets = match args.choice.targets() {
-        targets if targets.is_empty() => paths.targets_found(),
+        targets if targets.is_empty() => config.targets_found(),
         targets => targets,
     };
     if targets.is_empty() {
@@ -56,12 +67,13 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
     }
     let mut plan = InstallPlan::default();
     for target in &targets {
-        plan.enter(&paths, *target, &call);
+        plan.enter(&config, *target, &call);
     }
+    plan.note_unreachable(&mut Client::new(socket_path, policy()));
     if !plan.confirm(&args.choice, console)? {
         return Ok(());
     }
-    plan.carry_out(&paths, console);
+    plan.carry_out(&config, console);
     plan.offer_linger(&args.choice, console);
     if targets.contains(&InstallTarget::Codex) && console.format == OutputFormat::Text {
         console.warn("Codex runs new hooks only after you trust them: open /hooks in Codex.");
@@ -71,6 +83,12 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
         OutputFormat::Text => console.say("done; it takes effect in new sessions").map_err(CliError::Output),
         OutputFormat::Json => Ok(()),
     }
+}
+
+/// Returns the policy for the question whether a daemon answers.
+fn policy() -> Policy {
+    let limit = Duration::from_secs(2);
+    Policy { connect_timeout: limit, reply_timeout: limit, wait_for_restart: Duration::ZERO, ..Policy::default() }
 }
 
 /// Returns how this program is to be started.

@@ -10,7 +10,9 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::change::FileChange;
-use super::entries::{ConfigEntry, EVENTS, HOOK_SECONDS, Invocation};
+use super::entries::ConfigEntry;
+use super::invocation::{EVENTS, HOOK_SECONDS, Invocation};
+use super::toml_document::TomlDocument;
 
 fn call() -> Invocation {
     Invocation { program: "/opt/it's \"é\"\\/iaid".into(), socket: Some("/run/a b".into()), store: None }
@@ -64,6 +66,59 @@ fn is_editable(document: &toml::Table) -> bool {
         None => true,
         Some(toml::Value::Table(servers)) => !servers.contains_key("iaid"),
         Some(_) => false,
+    }
+}
+
+/// Documents whose parts exercise the grammar and the rules on tables.
+const TOML_DOCUMENTS: [&str; 30] = [
+    "a = 1\nb.c = 2\nb.d.e = [1, 2, ]\n[b.f]\n[x]\n[x.y.z]\n[x.y]\n",
+    "a = { b = 1, c.d = { e = [\n{ f = '' } ] }, }\n[a.b]\n",
+    "[[a]]\nb = 1\n[a.c]\nd = 2\n[[a]]\n[a.c]\n[[a.e]]\nf = 1\n",
+    "[a.b]\nc = 1\n[a]\nb.d = 2\n",
+    "[a.b.c]\nz = 9\n[a]\nb.c.t = 1\n",
+    "a.b = 1\n[a.c]\nd = 1\n[a]\n",
+    "[a]\nb.c = 1\n[a.b]\n",
+    "[a]\nb.c = 1\n[a.b.d]\n[a.b.e]\n",
+    "[a]\n[a]\n",
+    "[[a]]\n[a]\n",
+    "a = []\n[[a]]\n",
+    "a = 1\na.b = 2\n",
+    "a = {}\na.b = 2\n",
+    "a = { b = 1, b = 2 }\n",
+    "a = { b.c = 1, b.d = 2, b.c.e = 3 }\n",
+    "\"a\\u00e9\\n\\x41\\e\" . 'b c'.-_0 = \"\\t\\\"\\\\\" # c\n",
+    "a = \"\"\"\nb \"\" c\\\n   d\"\"\"\"\"\nb = '''\n\\'''''\nc = 'x\\'\n",
+    "a = \"\"\"x\\ \n y\\  z\"\"\"\n",
+    "a = +1_000\nb = -0\nc = 0x_f\nd = 0xFf\ne = 0o17\nf = 0b1_0\ng = 01\nh = 1__0\n",
+    "a = 9223372036854775807\nb = 9223372036854775808\nc = 0x8000000000000000\n",
+    "a = 1.0\nb = 1e5\nc = -1.5E-3_0\nd = 1.\ne = .5\nf = +inf\ng = -nan\nh = 1e400\ni = 0e0\n",
+    "a = true\nb = false\nc = True\n",
+    "a = 2026-02-29\nb = 2024-02-29T24:00:00\n",
+    "a = 2026-11-29T16:21:28.919Z\nb = 2026-11-29 16:21:28+01:30\nc = 2026-11-29t16:21\nd = 16:21:28.5\ne = 07:32\n",
+    "a = 2026-11-29 # not a time\nb = [2026-11-29 , 1]\n",
+    "a = \r\nb = 1\r\n\tc = 2 \r\n\r\n# x\r\n",
+    "a = 1 b = 2\n[c] d = 3\n[e]# f\n",
+    "= 1\na\n[]\n[a.]\n[ a . b ]\n[[ a ]]\n[[a] ]\na.b. = 1\n",
+    "a = [ # x\n1 # y\n, 2\n]\nb = [1 2]\nc = [,]\n",
+    "\u{feff}a = 1\n# \u{7f}\nb = '\u{1}'\n",
+];
+
+/// Checks that a document is accepted if and only if the crate accepts it.
+fn check_acceptance(text: &str) {
+    let theirs = toml::from_str::<toml::Table>(text);
+    let ours = TomlDocument::read(text).map(drop);
+    assert_eq!(ours.is_ok(), theirs.is_ok(), "{text:?}: {ours:?}, {:?}", theirs.err().map(|error| error.to_string()));
+}
+
+#[test]
+fn toml_documents_are_accepted_as_the_crate_accepts_them() {
+    for document in TOML_DOCUMENTS {
+        check_acceptance(document);
+        // Each part for itself, and each with the parts before it.
+        for (at, _) in document.match_indices('\n') {
+            check_acceptance(&document[..=at]);
+            check_acceptance(document[..at].rsplit('\n').next().unwrap());
+        }
     }
 }
 
@@ -248,6 +303,32 @@ proptest! {
             check_toml(&text);
         } else {
             prop_assert!(round_trip(&text, ConfigEntry::CodexServer).is_err(), "{text}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutated_toml_documents_are_accepted_as_the_crate_accepts_them(
+        (one, other) in (0..TOML_DOCUMENTS.len(), 0..TOML_DOCUMENTS.len()),
+        mutations in proptest::collection::vec((any::<prop::sample::Index>(), 0..3_usize, "[ab.='\"\\[\\]{},#\n\r\t0-9_eTZ:+ \\\\-]"), 0..4),
+    ) {
+        let mut text: Vec<char> = TOML_DOCUMENTS[one].chars().chain(TOML_DOCUMENTS[other].chars()).collect();
+        for (at, kind, with) in mutations {
+            let at = at.index(text.len() + 1);
+            match kind {
+                0 => text.truncate(at),
+                1 => drop(text.splice(at..(at + 1).min(text.len()), [])),
+                _ => text.insert(at, with.chars().next().unwrap()),
+            }
+        }
+        // Lines are tried for themselves, because most documents have one that is refused.
+        let text: String = text.into_iter().collect();
+        check_acceptance(&text);
+        for line in text.lines() {
+            check_acceptance(line);
         }
     }
 }

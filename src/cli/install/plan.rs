@@ -9,12 +9,14 @@ use serde_json::json;
 use super::change::{BackupAction, FileChange};
 use super::config_paths::ConfigPaths;
 use super::diff;
-use super::entries::Invocation;
+use super::entries::ConfigEntry;
+use super::invocation::Invocation;
 use super::options::{InstallOptions, InstallTarget};
 use super::service::{self, Sandbox, ServiceManager};
 use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
+use crate::client::Client;
 
 /// The changes to make: of files, and of the service.
 #[derive(Default)]
@@ -23,6 +25,8 @@ pub(crate) struct InstallPlan {
     service: Option<Service>,
     /// Messages of parts that cannot be done.
     problems: Vec<String>,
+    /// Messages that need no action for the plan to succeed.
+    notes: Vec<String>,
 }
 
 /// What to do with the service, after its files are written.
@@ -43,6 +47,9 @@ impl InstallPlan {
     pub(crate) fn enter(&mut self, paths: &ConfigPaths, target: InstallTarget, call: &Invocation) {
         for (path, entry) in paths.entries(target) {
             let change = FileChange::enter(&path, entry, call);
+            if change.is_ok() {
+                self.note_foreign(&path, entry);
+            }
             self.add(&path, change);
         }
         if target == InstallTarget::Service {
@@ -54,10 +61,30 @@ impl InstallPlan {
     pub(crate) fn remove(&mut self, paths: &ConfigPaths, target: InstallTarget) {
         for (path, entry) in paths.entries(target) {
             let change = FileChange::remove(&path, entry);
+            if change.is_ok() {
+                self.note_foreign(&path, entry);
+            }
             self.add(&path, change);
         }
         if target == InstallTarget::Service {
             self.remove_service(paths);
+        }
+    }
+
+    /// Notes the entries for this program that we did not write.
+    fn note_foreign(&mut self, path: &Path, entry: ConfigEntry) {
+        let messages = FileChange::foreign(path, entry).unwrap_or_default();
+        self.notes.extend(messages.into_iter().map(|what| format!("{}: {what}; it is kept", path.display())));
+    }
+
+    /// Notes that no daemon answers, unless the plan starts one.
+    pub(crate) fn note_unreachable(&mut self, client: &mut Client) {
+        if self.service.is_none() && client.call("ping", &json!({})).is_err() {
+            let socket = client.path().display();
+            self.notes.push(format!(
+                "no daemon answers on {socket}; until one does, the tools fail and hooks keep what they capture in files; \
+                 start one with `iaid serve`, or as a service with `iaid install --service`"
+            ));
         }
     }
 
@@ -142,18 +169,19 @@ impl InstallPlan {
     }
 
     fn show(&self, console: &mut Console) -> Result<(), CliError> {
-        for problem in &self.problems {
-            console.warn(problem);
+        for message in self.problems.iter().chain(&self.notes) {
+            console.warn(message);
         }
         if console.format == OutputFormat::Json {
             return Ok(());
         }
         for change in &self.changes {
             let what = match (&change.before, &change.after, &change.backup) {
+                (before, after, BackupAction::Drop) if before == after => "unchanged; its backup is removed",
                 (None, ..) => "new",
                 (_, None, _) => "removed",
                 (.., BackupAction::Keep(_)) => "changed, with a backup beside it",
-                (.., BackupAction::Drop) => "restored from its backup",
+                (.., BackupAction::Drop) => "changed; its backup is removed",
                 (.., BackupAction::None) => "changed",
             };
             console.say(format_args!("{} ({what})", change.path.display())).map_err(CliError::Output)?;
@@ -235,7 +263,9 @@ impl InstallPlan {
     pub(crate) fn report(&self, console: &mut Console) -> Result<(), CliError> {
         if console.format == OutputFormat::Json {
             let changed: Vec<String> = self.changes.iter().map(|change| change.path.display().to_string()).collect();
-            console.say(json!({"changed": changed, "problems": self.problems})).map_err(CliError::Output)?;
+            console
+                .say(json!({"changed": changed, "problems": self.problems, "notes": self.notes}))
+                .map_err(CliError::Output)?;
         }
         if self.problems.is_empty() { Ok(()) } else { Err(CliError::PartialInstall(self.problems.len() as u64)) }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::entries::Invocation;
+use super::invocation::Invocation;
 use crate::cli::support::{files, program};
 
 const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");

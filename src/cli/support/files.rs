@@ -1,9 +1,9 @@
 //! Small files, read and replaced as a whole. A replacement is written under a temporary name and renamed, so a
 //! reader sees the old or the new content. Reads never block on a pipe or device.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{self as unix, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use crate::lifecycle::private_dir;
@@ -21,17 +21,55 @@ pub(crate) enum Durability {
 /// File mode: only the owner may read and write.
 pub(crate) const PRIVATE_MODE: u32 = 0o600;
 
+/// The user and group that a file belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileOwner {
+    uid: u32,
+    gid: u32,
+}
+
+impl FileOwner {
+    pub(crate) fn of(about: &Metadata) -> FileOwner {
+        FileOwner { uid: about.uid(), gid: about.gid() }
+    }
+
+    /// Gives a file or folder to this owner.
+    ///
+    /// # Errors
+    /// Any error of chown(2); `PermissionDenied` if this process may not do that.
+    pub(crate) fn take(self, path: &Path) -> io::Result<()> {
+        if FileOwner::of(&fs::symlink_metadata(path)?) == self {
+            return Ok(());
+        }
+        unix::lchown(path, Some(self.uid), Some(self.gid))
+    }
+}
+
 /// Writes `bytes` to a file of this mode, replacing an existing one.
 ///
 /// # Errors
 /// Any error of creating, writing, syncing or renaming the file. An existing file is then unchanged, unless only the
 /// sync of its folder failed.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+    replace_as(path, bytes, mode, None, durability)
+}
+
+/// Writes `bytes` to a file as [`replace`] does, and gives it to an owner.
+///
+/// # Errors
+/// As [`replace`], and any error of changing the owner; an existing file is then unchanged.
+pub(crate) fn replace_as(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<FileOwner>,
+    durability: Durability,
+) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     name.push(format!(".tmp-{}", std::process::id()));
     let temporary = folder.join(name);
-    let written = write(&temporary, bytes, mode, durability).and_then(|()| fs::rename(&temporary, path));
+    let written = write(&temporary, bytes, mode, owner, durability).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         drop(fs::remove_file(&temporary));
     } else if durability == Durability::Synced {
@@ -105,10 +143,13 @@ pub(crate) fn make_own_folder(path: &Path) -> io::Result<()> {
     private_dir::create(path)
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32, owner: Option<FileOwner>, durability: Durability) -> io::Result<()> {
     // A leftover of a killed process with the same id would make `create_new` fail.
     drop(fs::remove_file(path));
     let mut file = File::options().write(true).create_new(true).mode(mode).open(path)?;
+    if let Some(owner) = owner {
+        owner.take(path)?;
+    }
     // Restores the bits that the umask cleared.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     file.write_all(bytes)?;
