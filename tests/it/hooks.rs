@@ -212,7 +212,8 @@ fn said_by(daemon: &Daemon) -> Vec<(String, String)> {
 
 #[test]
 fn what_the_transcript_lacks_is_taken_from_the_input_once() {
-    let (prompt, answer) = ("where is the blue kettle, please?", "It stands in the hall.\n\nOn the left.");
+    let (first, second) = ("It stands in the hall.", "And the red one on the left.");
+    let (prompt, answer) = ("where is the blue kettle, please?", &*format!("{first}\n{second}"));
     let line = |role: &str, text: &str| said("s", role, text);
     let codex = |payload: Value| {
         json!({"timestamp": "2026-08-10T20:05:52.101Z", "type": "event_msg", "payload": payload}).to_string() + "\n"
@@ -238,6 +239,10 @@ fn what_the_transcript_lacks_is_taken_from_the_input_once() {
         ),
         ("never flushed", [vec![], vec![], vec![]]),
         (
+            "other white space",
+            [vec![], vec![], vec![line("user", &format!("{prompt}\n")), line("assistant", &format!("\n\n{answer}\n"))]],
+        ),
+        (
             "an unknown form",
             [
                 vec![codex(json!({"type": "x"}))],
@@ -246,6 +251,14 @@ fn what_the_transcript_lacks_is_taken_from_the_input_once() {
             ],
         ),
         ("not JSON", [vec!["<p>\n".into()], vec!["<p>\n\u{0}\n".into()], vec!["<p>\n".into()]]),
+        (
+            "blocks of one answer, flushed late",
+            [
+                vec![],
+                vec![line("user", prompt)],
+                vec![line("user", prompt), line("assistant", first), line("assistant", second)],
+            ],
+        ),
     ] {
         let daemon = setup();
         let setup = daemon.setup();
@@ -354,7 +367,8 @@ fn without_a_transcript_the_text_in_the_input_is_captured() {
     hook(setup, "stop", &input);
     input["prompt"] = json!("/compact with all my words");
     hook(setup, "user-prompt-submit", &input);
-    assert_eq!(texts(&daemon), ["a prompt that is in no transcript", "an answer that is in no transcript"]);
+    let want = ["a prompt that is in no transcript", "an answer that is in no transcript", "with all my words"];
+    assert_eq!(texts(&daemon), want);
     assert!(log(&setup.store()).contains("session s has no transcript"), "{}", log(&setup.store()));
 }
 

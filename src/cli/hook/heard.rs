@@ -20,11 +20,11 @@ impl HeardTurn {
         self.lock().clone()
     }
 
-    /// Drops the turn if it is among these turns of the transcript.
+    /// Drops the turn if it is among these turns of the transcript, as one of them or as several in a row: an answer of
+    /// several blocks is one text in the input.
     pub(crate) fn recognize(&self, turns: &[TranscriptTurn]) {
         let mut heard = self.lock();
-        let is_it = |turn: &TranscriptTurn, heard: &TranscriptTurn| turn.role == heard.role && same(turn, heard);
-        if heard.as_ref().is_some_and(|heard| turns.iter().any(|turn| is_it(turn, heard))) {
+        if heard.as_ref().is_some_and(|heard| (0..turns.len()).any(|at| begins_with(&turns[at..], heard))) {
             *heard = None;
         }
     }
@@ -34,6 +34,50 @@ impl HeardTurn {
     }
 }
 
-fn same(turn: &TranscriptTurn, heard: &TranscriptTurn) -> bool {
-    turn.text.trim() == heard.text.trim()
+/// Returns true if the words of the first turns of this role, taken together, are those of `whole`.
+fn begins_with(turns: &[TranscriptTurn], whole: &TranscriptTurn) -> bool {
+    let mut rest = whole.text.split_whitespace();
+    for turn in turns.iter().take_while(|turn| turn.role == whole.role) {
+        if !turn.text.split_whitespace().all(|word| rest.next() == Some(word)) {
+            return false;
+        }
+        if rest.clone().next().is_none() {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transcript::Assistant;
+
+    fn turn(role: &'static str, text: &str) -> TranscriptTurn {
+        let ts = "2026-01-02T03:04:05Z".to_owned();
+        TranscriptTurn::from_text(Assistant::ClaudeCode, role, text, "s".into(), None, ts).unwrap()
+    }
+
+    #[test]
+    fn a_turn_is_recognized_in_one_or_several_turns() {
+        let (one, two) = ("the first of two blocks", "the second of two blocks");
+        let both = format!("{one}\n{two}");
+        for (heard, turns, want) in [
+            (one, vec![("assistant", one)], true),
+            (one, vec![("assistant", "\n\nthe first of\ttwo blocks ")], true),
+            (two, vec![("user", "a question for both"), ("assistant", one), ("assistant", two)], true),
+            (&both, vec![("assistant", one), ("assistant", two)], true),
+            (&both, vec![("assistant", two), ("assistant", one), ("assistant", two), ("user", one)], true),
+            (&both, vec![("assistant", one), ("user", two)], false),
+            (&both, vec![("assistant", one)], false),
+            (one, vec![("user", one)], false),
+            (one, vec![("assistant", &both)], false),
+            (one, vec![], false),
+        ] {
+            let pending = HeardTurn::default();
+            pending.set(Some(turn("assistant", heard)));
+            pending.recognize(&turns.iter().map(|(role, text)| turn(role, text)).collect::<Vec<_>>());
+            assert_eq!(pending.pending().is_none(), want, "{heard}: {turns:?}");
+        }
+    }
 }
