@@ -12,6 +12,7 @@ use rusqlite::{Connection, Row};
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::further::identifier_terms;
 use crate::memory::recall::postings::{
     self, CANDIDATE_COUNT, MAX_CUE_TERM_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights,
 };
@@ -33,11 +34,6 @@ const NEIGHBOR_COUNT: usize = 2;
 
 /// Candidates read for the further terms alone, beside those for all terms.
 const FURTHER_CANDIDATE_COUNT: usize = 20;
-
-/// Weight of a further term beside a term of the cue that is as rare: the least, if one record has the whole cue, and the
-/// most, if none has a term of it.
-const MIN_FURTHER_WEIGHT: f64 = 0.2;
-const MAX_FURTHER_WEIGHT: f64 = 1.0;
 
 /// The parts of a cue, and what restricts its answer.
 #[derive(Debug)]
@@ -99,12 +95,14 @@ pub(crate) fn search(
     let mut weights = RecordWeights::of(&lists);
     let further_weights = RecordWeights::of(&further);
     let cue_rarity: f64 = lists.iter().map(|list| list.idf).sum();
-    let factor = further_weight(weights.largest() / cue_rarity);
+    let known = weights.largest() / cue_rarity;
     weights.add(similar.into_iter());
-    weights.add_scaled(&further_weights, factor);
+    weights.add_scaled(&further_weights, RULES.further(known));
     weights.prefer(&phrases);
-    let share = |list: &PostingList| (list.query_term.clone(), factor * list.idf / cue_rarity);
-    let weighted_query = weigh(connection, query.cue, &lists)?.with_further(further.iter().map(share).collect());
+    let share = |list: &PostingList| (list.query_term.clone(), list.idf / cue_rarity);
+    let weighted_query = weigh(connection, query.cue, &lists)?
+        .with_identifier(&identifier_terms(query.cue))
+        .with_further(further.iter().map(share).collect(), known);
     let scorer = Scorer::new(weighted_query, RULES, query.preferences.literal);
     let mut reader = CandidateReader::new(connection, query, &scorer, deadline)?;
     let most = limit.max(CANDIDATE_COUNT);
@@ -125,12 +123,6 @@ fn weigh(connection: &Connection, cue: &str, lists: &[PostingList]) -> Result<We
         cooccurring.extend(of_one.into_iter().map(|(term, association)| (term, at, association)));
     }
     Ok(WeightedQuery::new(cue, weighed).with_cooccurring(cooccurring))
-}
-
-/// Returns the weight of a further term, given the largest share of the cue that any one record has: the more of the cue
-/// is known, the less it needs other words.
-fn further_weight(known: f64) -> f64 {
-    MAX_FURTHER_WEIGHT - (MAX_FURTHER_WEIGHT - MIN_FURTHER_WEIGHT) * known.min(1.0)
 }
 
 /// Returns the newest `limit` records that the filter's times admit, those of its project first.

@@ -1,6 +1,7 @@
-//! The param `also`: further words that a record may use instead of those of the cue.
+//! The param `also`: further words that a record may use instead of those of the cue, and the identifiers of a cue, which
+//! no other word can stand for.
 //!
-//! An assistant fills it, so what is beyond a limit is left out and counted instead of refused.
+//! An assistant fills `also`, so what is beyond a limit is left out and counted instead of refused.
 //!
 //! Pure.
 
@@ -12,6 +13,9 @@ const MAX_WORD_COUNT: usize = 16;
 
 /// Longest further word or phrase, in characters (the contract).
 const MAX_WORD_CHARS: usize = 64;
+
+/// Longest unit or ordinal ending after a number: *18th*, *300km*.
+const MAX_UNIT_BYTES: usize = 3;
 
 /// The further words of a recall.
 #[derive(Debug, Default)]
@@ -60,6 +64,41 @@ impl FurtherWords {
     }
 }
 
+/// Returns the terms of the identifiers in a cue: *E0499*, *PAY-1128*, *parse_config*, *lib/net/retry.ts*, *--no-verify*.
+pub(crate) fn identifier_terms(cue: &str) -> Vec<QueryTerm> {
+    cue.split_whitespace().filter(|word| is_identifier(word)).flat_map(tokenizer::query_terms).collect()
+}
+
+/// Returns true if a word is written as no word of a language is: with digits inside, joined by other characters than
+/// hyphens and apostrophes, with two or more capitals inside, or as a long option. Numbers, ordinals and units (*18th*,
+/// *10-year*) and names with one capital inside (*YouTube*) are none.
+fn is_identifier(word: &str) -> bool {
+    let is_option = word.len() > 3 && word.starts_with("--");
+    let word = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let parts: Vec<&str> = word.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    let is_number = |part: &str| part.starts_with(|c: char| c.is_ascii_digit());
+    let has_digit = word.bytes().any(|byte| byte.is_ascii_digit());
+    let has_letter = word.chars().any(char::is_alphabetic);
+    let is_quantity = is_number(word)
+        && match parts[..] {
+            [one] => one.trim_start_matches(|c: char| c.is_ascii_digit()).len() <= MAX_UNIT_BYTES,
+            [number, ..] => number.bytes().all(|byte| byte.is_ascii_digit()),
+            [] => true,
+        };
+    let is_joined = |joint: char| word.contains(joint) && parts.len() > 1;
+    let capitals = word.chars().zip(word.chars().skip(1)).filter(|(a, b)| a.is_lowercase() && b.is_uppercase()).count();
+    let has_long_part = parts.iter().any(|part| part.chars().count() > 2);
+    is_option
+        || (has_digit && has_letter && !is_quantity)
+        || (has_letter && has_long_part && (is_joined('_') || is_joined('.') || is_joined(':') || is_joined('@')))
+        || (has_letter && is_joined('/') && parts.len() > 2)
+        || capitals > 1
+        || (capitals == 1
+            && word.starts_with(char::is_lowercase)
+            && word.chars().nth(1).is_some_and(char::is_lowercase))
+        || (has_letter && word.contains(['\\', '{', '[', '^', '$']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +120,18 @@ mod tests {
             let further = FurtherWords::of(words, &tokenizer::query_terms("what pets do we have?"));
             assert_eq!((further.terms.len(), further.left_out), (terms, left_out), "{:?}", further.terms);
         }
+    }
+
+    #[test]
+    fn identifiers_are_words_of_no_language() {
+        let identifiers = "E0499 PAY-1128 9f3ca1e parse_config MAX_OPEN_FILES lib/net/retry.ts retry.ts --no-verify \
+             StaleTokenError getUserById db-eu-west-3b v2.3.1 ^[A-Z]{2}\\d{6}$ 20240313_drop_legacy_ids std::mem H2O \
+             checkout.v2.express (E0382)? a@example.com";
+        let words = "what's YouTube iPhone eBay and/or artists/bands 18th 4th 70s 300km 10-year 2023-10-04 2.5 1,250 e.g. \
+             U.S. brother-in-law --- - ... ?! 42 LGBTQ+ naïve Änderung 東京 кошка";
+        let found = |text: &'static str| text.split_whitespace().filter(|word| is_identifier(word)).collect::<Vec<_>>();
+        assert_eq!(found(identifiers), identifiers.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(found(words), [""; 0]);
     }
 
     #[test]

@@ -95,8 +95,14 @@ pub(crate) struct WeightedQuery {
     terms: Vec<QueryTerm>,
     /// The number of terms of the cue.
     cue_term_count: usize,
-    /// Each term's share of the query. Those of further terms are added to the sum of 1.
+    /// Each term's share of the query; 0 for a further term.
     shares: Vec<f64>,
+    /// The share of each further term, beside the cue's.
+    further: Vec<f64>,
+    /// The largest share of the query that any one record has.
+    pub(crate) known: f64,
+    /// The terms of the identifiers in the cue.
+    identifier: TermSet,
     /// The terms that name a part of a date.
     dates: Vec<(usize, DatePart)>,
     /// Terms of adjacent words.
@@ -125,6 +131,9 @@ impl WeightedQuery {
             cue_term_count: terms.len(),
             terms,
             shares,
+            further: Vec::new(),
+            known: 1.0,
+            identifier: TermSet::default(),
             pairs: Vec::new(),
             joined: Vec::new(),
             cooccurring: Vec::new(),
@@ -149,21 +158,37 @@ impl WeightedQuery {
         query
     }
 
-    /// Adds further terms that a record may have instead of the cue's, each with its weight as a share of the cue. Only
-    /// whole words match them, and they name no speaker. The shares of the cue's terms then sum to 1 whether a record has
-    /// them or not: a further term stands for one that no record has.
-    pub(crate) fn with_further(mut self, further: Vec<(QueryTerm, f64)>) -> WeightedQuery {
+    /// Adds further terms that a record may have instead of the cue's, each with its rarity as a share of the cue's, and
+    /// the largest share of the cue that any one record has. Further terms count only in
+    /// [`WeightedQuery::further_bm25`], and only whole words match them. The shares of the cue's terms then sum to 1 whether
+    /// a record has them or not: a further term stands for one that no record has.
+    pub(crate) fn with_further(mut self, further: Vec<(QueryTerm, f64)>, known: f64) -> WeightedQuery {
         if further.is_empty() {
             return self;
         }
+        self.known = known;
         let sum = self.shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         self.shares.iter_mut().for_each(|share| *share /= sum);
         for (term, share) in further {
             self.initials.add_term(&term);
             self.terms.push(term);
-            self.shares.push(share);
+            self.shares.push(0.0);
+            self.further.push(share);
         }
         self
+    }
+
+    /// Marks the terms of the cue that are among those of its identifiers.
+    pub(crate) fn with_identifier(mut self, terms: &[QueryTerm]) -> WeightedQuery {
+        let is_part = |own: &QueryTerm| terms.iter().any(|part| part.term == own.term);
+        let parts = self.cue_terms().iter().enumerate().filter(|(_, own)| is_part(own));
+        self.identifier = parts.fold(TermSet::default(), |set, (at, _)| set.union(TermSet::only(at)));
+        self
+    }
+
+    /// Returns true if the cue has an identifier and the text has all of it.
+    pub(crate) fn has_identifier(&self, found: &TextMatch) -> bool {
+        !self.identifier.is_empty() && self.identifier.without(found.has).is_empty()
     }
 
     /// Adds co-occurring terms, each with the position of the query's term and their association.
@@ -315,6 +340,22 @@ impl WeightedQuery {
         };
         found.counts.iter().enumerate().map(weigh).sum()
     }
+
+    /// Returns BM25 of a text for the further terms only, with full length normalization (b = 1). Assistants guess these
+    /// words, so a long text has some of them by chance; one that is about them has them densely.
+    pub(crate) fn further_bm25(&self, found: &TextMatch, average: f64) -> f64 {
+        dense_bm25(&found.counts[self.cue_term_count..], &self.further, found.length / average)
+    }
+
+    /// Returns BM25 of a text for the terms of the cue, with full length normalization (b = 1).
+    pub(crate) fn dense_bm25(&self, found: &TextMatch, average: f64) -> f64 {
+        dense_bm25(&found.counts[..self.cue_term_count], &self.shares, found.length / average)
+    }
+}
+
+fn dense_bm25(counts: &[f64], shares: &[f64], length: f64) -> f64 {
+    let weigh = |(count, share): (&f64, &f64)| share * count * (K1 + 1.0) / (count + K1 * length);
+    counts.iter().zip(shares).filter(|(count, _)| **count > 0.0).map(weigh).sum()
 }
 
 /// The token before the current one.

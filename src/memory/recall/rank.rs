@@ -54,6 +54,25 @@ pub(crate) struct Rules {
     pub(crate) date: f64,
     /// The logarithm of the length in words plus one: longer texts hold more information.
     pub(crate) length: f64,
+    /// BM25 of the further terms in the record's own text: the weight if no record has a term of the cue, and the weight
+    /// if one has the whole cue, which then needs no other words.
+    pub(crate) further_if_unknown: f64,
+    pub(crate) further_if_known: f64,
+    /// The same if the cue has an identifier that a record has: the weight in records with it, among which the further
+    /// terms decide, and in others.
+    pub(crate) further_with_identifier: f64,
+    pub(crate) further_without_identifier: f64,
+    /// The record has the cue's identifier.
+    pub(crate) identifier: f64,
+    /// BM25 of the cue, normalized by the whole length, if the record has the cue's identifier.
+    pub(crate) identifier_density: f64,
+}
+
+impl Rules {
+    /// Returns the weight of further terms, given the largest share of the cue that any one record has.
+    pub(crate) fn further(&self, known: f64) -> f64 {
+        self.further_if_unknown + (self.further_if_known - self.further_if_unknown) * known.min(1.0)
+    }
 }
 
 /// The weights in use. They maximize the likelihood of the right answers over many questions, and each improves results
@@ -77,6 +96,12 @@ pub(crate) const RULES: Rules = Rules {
     when: 0.23,
     date: 0.68,
     length: 0.044,
+    further_if_unknown: 1.5,
+    further_if_known: 0.2,
+    further_with_identifier: 2.0,
+    further_without_identifier: 0.5,
+    identifier: 0.2,
+    identifier_density: 0.5,
 };
 
 /// Whether a record belongs to the project of the recall.
@@ -216,13 +241,23 @@ impl Scorer {
             + rules.session * query.share(context.session)
             + rules.date * query.share(query.dated(one.said.day()).without(text.has))
             + rules.length * (1.0 + text.length).ln()
+            + self.further_weight(context) * context.further
             + flag(context.follows_question, rules.answers * context.before)
-            + flag(context.opens, rules.opens)
+            + flag(context.opens && !context.has_identifier, rules.opens)
+            + flag(context.has_identifier, rules.identifier + rules.identifier_density * context.dense)
             + flag(!text.speaker.is_empty(), rules.speaker)
             + flag(text.asks, rules.asks)
             + flag(text.tells_time, rules.when)
             + phrase_boost(self.literal, one.phrase)
             + one.boost
+    }
+
+    fn further_weight(&self, context: &ScoringContext) -> f64 {
+        match (context.is_identified, context.has_identifier) {
+            (false, _) => self.rules.further(self.query.known),
+            (true, false) => self.rules.further_without_identifier,
+            (true, true) => self.rules.further_with_identifier,
+        }
     }
 }
 
@@ -230,6 +265,12 @@ impl Scorer {
 #[derive(Debug)]
 struct ScoringContext {
     own: f64,
+    further: f64,
+    dense: f64,
+    /// Some record has the cue's identifier.
+    is_identified: bool,
+    /// This record has it.
+    has_identifier: bool,
     before: f64,
     after: f64,
     two_before: f64,
@@ -249,6 +290,11 @@ impl ScoringContext {
 
 /// All candidates, with how they stand to each other.
 struct Context<'r> {
+    scorer: &'r Scorer,
+    /// The average length of a text in words.
+    average: f64,
+    /// Some record has the cue's identifier.
+    is_identified: bool,
     read: &'r [Candidate],
     order: &'r ConversationOrder,
     /// BM25 of each record.
@@ -265,7 +311,7 @@ struct Context<'r> {
 }
 
 impl<'r> Context<'r> {
-    fn of(scorer: &Scorer, read: &'r [Candidate], order: &'r ConversationOrder) -> Context<'r> {
+    fn of(scorer: &'r Scorer, read: &'r [Candidate], order: &'r ConversationOrder) -> Context<'r> {
         let words = read.iter().map(|one| one.text_match.length).sum::<f64>();
         let average = (words / read.len().max(1) as f64).max(1.0);
         let names = read.iter().fold(TermSet::default(), |names, one| names.union(one.text_match.speaker));
@@ -284,7 +330,19 @@ impl<'r> Context<'r> {
             }
         }
         let bm25 = |without| read.iter().map(|one| scorer.query.bm25(&one.text_match, average, without)).collect();
-        Context { own: bm25(TermSet::default()), bare: bm25(names), read, order, names, before, after, sessions }
+        Context {
+            own: bm25(TermSet::default()),
+            bare: bm25(names),
+            is_identified: read.iter().any(|one| scorer.query.has_identifier(&one.text_match)),
+            scorer,
+            average,
+            read,
+            order,
+            names,
+            before,
+            after,
+            sessions,
+        }
     }
 
     fn of_one(&self, at: usize) -> ScoringContext {
@@ -296,6 +354,10 @@ impl<'r> Context<'r> {
             |at: Option<usize>| at.map_or(TermSet::default(), |at| self.read[at].text_match.has.without(self.names));
         ScoringContext {
             own: self.own[at],
+            further: self.scorer.query.further_bm25(&self.read[at].text_match, self.average),
+            dense: self.scorer.query.dense_bm25(&self.read[at].text_match, self.average),
+            is_identified: self.is_identified,
+            has_identifier: self.scorer.query.has_identifier(&self.read[at].text_match),
             before: bare(before),
             after: bare(after),
             two_before: bare(two_before),
@@ -343,6 +405,12 @@ mod tests {
         when: 0.0,
         date: 0.0,
         length: 0.0,
+        further_if_unknown: 0.0,
+        further_if_known: 0.0,
+        further_with_identifier: 0.0,
+        further_without_identifier: 0.0,
+        identifier: 0.0,
+        identifier_density: 0.0,
     };
 
     /// 2023-05-01
