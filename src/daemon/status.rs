@@ -23,6 +23,9 @@ pub(crate) struct StatusReply<'a> {
     pub(crate) pending_digest: Option<Digest>,
     pub(crate) scheduler_paused: bool,
     pub(crate) records: u64,
+    /// What happened to the store's files, if nothing can be stored any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) store_error: Option<String>,
     pub(crate) quarantine: Option<&'a Quarantine>,
     pub(crate) rem_cycle: RemCycleStatus<'a>,
     #[serde(flatten)]

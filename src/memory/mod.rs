@@ -40,7 +40,7 @@ impl Dispatch for Memory {
     type Worker = Worker;
 
     fn worker(&self) -> Worker {
-        Worker { path: self.path.clone(), profile: None, reader: None }
+        Worker { profile: None, reader: None, file: self.file.clone() }
     }
 
     fn method(&self, name: &str) -> Option<Pace> {

@@ -14,6 +14,7 @@ use crate::memory::store::error::{StoreError, read_failed};
 use crate::memory::store::open;
 use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::Writer;
 use crate::memory::transfer::maintenance_lock::MaintenanceLock;
 use crate::sys::lock::FileLock;
@@ -24,8 +25,8 @@ use crate::sys::{memory, reserve};
 pub struct Memory {
     /// The store's folder.
     pub(crate) folder: Arc<Path>,
-    /// The database file in the folder.
-    pub(crate) path: Arc<Path>,
+    /// The database file in the folder, and its write-ahead log.
+    pub(crate) file: Arc<StoreFile>,
     clock: fn() -> UnixMicros,
     pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
@@ -40,9 +41,10 @@ pub struct Memory {
 /// profile.
 #[derive(Debug)]
 pub struct Worker {
-    pub(crate) path: Arc<Path>,
     pub(crate) profile: Option<ProfileCache>,
     pub(crate) reader: Option<Reader>,
+    /// Dropped after the reader.
+    pub(crate) file: Arc<StoreFile>,
 }
 
 impl Memory {
@@ -60,12 +62,12 @@ impl Memory {
         let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let changes = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
-        let path: Arc<Path> = store.path.as_path().into();
-        let writer = Writer::start(store.connection, changes.clone())
-            .map_err(|error| OpenError::Failed { path: path.to_path_buf(), detail: format!("no thread: {error}") })?;
+        let file = store.file;
+        let writer = Writer::start(store.connection, file.clone(), changes.clone())
+            .map_err(|error| OpenError::Failed { path: store.path, detail: format!("no thread: {error}") })?;
         Ok(Memory {
             folder: folder.into(),
-            path,
+            file,
             clock,
             profiles,
             session_state: Arc::new(session_state),
@@ -88,6 +90,7 @@ impl Memory {
             writer: self.writer.handle(),
             session_state: self.session_state.clone(),
             folder: self.folder.clone(),
+            file: self.file.clone(),
             changes: self.changes.clone(),
             clock: self.clock,
         }
@@ -119,8 +122,8 @@ impl Worker {
 
     pub(crate) fn reader(&mut self) -> Result<&Reader, CallError> {
         let reader = match self.reader.take() {
-            Some(reader) => reader,
-            None => Reader::open(&self.path)?,
+            Some(reader) => self.file.check_not_lost().map(|()| reader)?,
+            None => Reader::open(&self.file)?,
         };
         Ok(self.reader.insert(reader))
     }

@@ -23,6 +23,7 @@ mod languages;
 mod layers;
 mod lifecycle;
 mod log;
+mod lost_file;
 mod mcp;
 mod memory;
 mod methods;

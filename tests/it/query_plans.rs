@@ -23,6 +23,7 @@ const SMALL: &[&str] = &[
     "spool",
     "wake",
     "pragma_application_id",
+    "pragma_page_size",
     "pragma_user_version",
     "sqlite_master",
     "sqlite_schema",

@@ -111,6 +111,9 @@ pub(crate) fn store(context: &mut DoctorContext, findings: &mut Findings) {
     if context.status.is_none() || context.is_stuck {
         return skipped(context, findings);
     }
+    if let Some(error) = context.status.as_ref().and_then(|status| status["store_error"].as_str()) {
+        return findings.fail(format_args!("{error}"), format_args!("{}", restart(context)));
+    }
     let mut client = Client::new(context.client.path(), Policy { reply_timeout: STORE_CHECK_TIMEOUT, ..policy() });
     let checked: Value = match client.call("store_check", &json!({})) {
         Ok(reply) => serde_json::from_str(reply.get()).unwrap_or_default(),

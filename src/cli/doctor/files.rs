@@ -172,6 +172,10 @@ pub(crate) fn state(context: &mut DoctorContext, findings: &mut Findings) {
         if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-")) {
             let what = format_args!("{} was unusable and has been set aside", path.display());
             findings.warn(what, format_args!("inspect it, then remove it"));
+        } else if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".rescued-")) {
+            let shown = path.display();
+            let what = format_args!("{shown} has the records of a store whose files were removed or replaced");
+            findings.warn(what, format_args!("iaid restore {shown}, or remove it"));
         }
     }
     if findings.all.is_empty() {

@@ -43,6 +43,7 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
     let mut row = |label: &str, value: Option<String>| rows.extend(value.map(|value| (label.to_owned(), value)));
     status.0.remove("ok");
     row("state", state(&mut status));
+    row("store", status.text("store_error"));
     row("sleep", sleep(&mut status));
     row("quarantine", status.0.remove("quarantine").and_then(|value| quarantine(&value, zone)));
     row("REM cycle", status.0.remove("rem_cycle").map(|value| rem_cycle(&value)));

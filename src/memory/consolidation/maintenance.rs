@@ -18,6 +18,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::CycleTotals;
 use crate::memory::session::{SessionState, first_turn};
 use crate::memory::store::changes::ChangeTracker;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::WriterHandle;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::task;
@@ -34,6 +35,7 @@ pub struct Maintenance {
     pub(crate) session_state: Arc<SessionState>,
     /// The store's folder.
     pub(crate) folder: Arc<Path>,
+    pub(crate) file: Arc<StoreFile>,
     pub(crate) changes: Arc<ChangeTracker>,
     pub(crate) clock: fn() -> UnixMicros,
 }
@@ -109,6 +111,8 @@ impl Maintenance {
     /// no error but a [`FileOutcome`].
     pub fn drain(&self, now_us: i64) -> Result<DrainReport, CallError> {
         let now = UnixMicros(now_us);
+        // The call comes at regular intervals, so a lost file is noticed though nobody writes.
+        drop(self.file.verify());
         if let Some(next) = drain::next_if_idle(&self.folder, now) {
             return Ok(DrainReport { next, ..DrainReport::default() });
         }
@@ -135,6 +139,12 @@ impl Maintenance {
     /// -32001 if the store cannot be read.
     pub fn session_starts(&self, since_us: i64) -> Result<Vec<i64>, CallError> {
         self.run_job(move |transaction| Ok(first_turn::opened_since(transaction.connection, UnixMicros(since_us))?))
+    }
+
+    /// Returns a sentence about the store's files, if they were removed, replaced or overwritten while they were open:
+    /// nothing is stored any more then. Never blocks on the disk.
+    pub fn store_loss(&self) -> Option<String> {
+        self.file.loss_in_words()
     }
 
     /// Returns the totals of the finished cycles that no digest has shown yet. Never blocks.

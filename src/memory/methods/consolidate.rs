@@ -25,7 +25,7 @@ pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: 
         Err(error) => return reply.send::<()>(Err(error)),
     };
     let reply = reply.later();
-    let Maintenance { writer, session_state, folder, changes, clock } = maintenance;
+    let Maintenance { writer, session_state, folder, changes, clock, .. } = maintenance;
     let committed_changes = changes.clone();
     let mut in_progress: Option<Cycle> = None;
     run_chunks(

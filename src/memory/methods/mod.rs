@@ -332,7 +332,7 @@ static METHODS: &[Method] = &[
         result: &["bytes"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            reply.send(memory.maintenance_lock.try_acquire().and_then(|_in| backup::backup(&memory.path, params)));
+            reply.send(memory.maintenance_lock.try_acquire().and_then(|_in| backup::backup(&memory.file, params)));
         },
     },
     Method {
@@ -344,7 +344,7 @@ static METHODS: &[Method] = &[
         run: |memory, _, _, reply| {
             let began = Instant::now();
             reply.send(
-                memory.maintenance_lock.try_acquire().and_then(|_in| check::check(&memory.path, memory.now(), began)),
+                memory.maintenance_lock.try_acquire().and_then(|_in| check::check(&memory.file, memory.now(), began)),
             );
         },
     },
@@ -382,7 +382,7 @@ static METHODS: &[Method] = &[
         params: &[],
         result: &["ok", "write_us", "read_us"],
         pace: Pace::Ordered,
-        run: |memory, _, _, reply| probe::probe(&memory.path, &memory.writer, Instant::now(), reply),
+        run: |memory, _, _, reply| probe::probe(&memory.file, &memory.writer, Instant::now(), reply),
     },
     Method {
         name: "store_reindex",
@@ -392,7 +392,7 @@ static METHODS: &[Method] = &[
         result: &["records"],
         pace: Pace::Ordered,
         run: |memory, _, _, reply| match memory.maintenance_lock.try_acquire() {
-            Ok(_in) => reindex::rebuild(&memory.path, memory.maintenance(), Instant::now(), reply),
+            Ok(_in) => reindex::rebuild(&memory.file, memory.maintenance(), Instant::now(), reply),
             Err(error) => reply.send::<()>(Err(error)),
         },
     },

@@ -4,7 +4,6 @@
 //! call or the next cycle continues it.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -16,6 +15,7 @@ use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{Progress, Step};
 use crate::memory::consolidation::{cycle, reindex};
 use crate::memory::store::fulltext::{self, IndexStatus, RebuildPlace, RebuildState};
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::transfer::check;
 
@@ -40,7 +40,7 @@ enum Phase {
 }
 
 /// Answers `store_reindex` once the index of the database at `store` is complete. `start` is when the call began.
-pub(crate) fn rebuild(store: &Path, maintenance: Maintenance, start: Instant, reply: Reply<'_>) {
+pub(crate) fn rebuild(store: &StoreFile, maintenance: Maintenance, start: Instant, reply: Reply<'_>) {
     let place = match check::is_index_damaged(store, start) {
         Ok(true) => RebuildPlace::Same,
         Ok(false) => RebuildPlace::Beside,

@@ -9,7 +9,11 @@
 //! of one store that are written to separately have different ids from then on. A mark has a checksum: a page that
 //! contains anything else has no mark.
 
-use rusqlite::Connection;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::model::record::digest;
 use crate::memory::store::records::new_id;
@@ -86,9 +90,18 @@ impl CommitMark {
     /// # Errors
     /// Any SQLite error, such as a store of an earlier version, which has no such table.
     pub(crate) fn read(connection: &Connection) -> Result<Option<CommitMark>, rusqlite::Error> {
-        let mut read = connection.prepare_cached("SELECT mark FROM commit_mark")?;
+        let mut read = connection.prepare_cached("SELECT mark FROM commit_mark WHERE one = 1")?;
         let mut rows = read.query([])?;
         rows.next()?.map(|row| Ok(CommitMark::at_end_of(row.get_ref(0)?.as_blob()?))).transpose().map(Option::flatten)
+    }
+
+    /// Returns the number of the page that has the mark; `None` in a store of an earlier version.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn page(connection: &Connection) -> Result<Option<u32>, rusqlite::Error> {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE type = 'table' AND name = 'commit_mark'";
+        connection.query_row(sql, [], |row| row.get(0)).optional()
     }
 
     fn write(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
@@ -104,13 +117,29 @@ impl Marker {
         Marker { opening: random_id() }
     }
 
-    /// Marks the commit of the present transaction. A store without a mark gets its id.
+    /// Marks the commit of the present transaction and returns the mark. A store without a mark gets its id.
     ///
     /// # Errors
     /// Any SQLite error.
-    pub(crate) fn mark_commit(self, connection: &Connection) -> Result<(), rusqlite::Error> {
+    pub(crate) fn mark_commit(self, connection: &Connection) -> Result<CommitMark, rusqlite::Error> {
         let before = CommitMark::read(connection)?;
-        self.after(before, before.map_or_else(random_id, |mark| mark.store)).write(connection)
+        let mark = self.after(before, before.map_or_else(random_id, |mark| mark.store));
+        mark.write(connection)?;
+        Ok(mark)
+    }
+
+    /// Marks the database file `file`, whose mark is on page `page`, as a commit of its own that follows `parent`: what
+    /// is written to the file is then told from what is written to the database that it is a copy of. Does nothing if
+    /// the page has no mark.
+    ///
+    /// # Errors
+    /// Those of reading and writing the file, which no connection may have open.
+    pub(crate) fn fork(self, file: &File, page: u32, page_bytes: u64, parent: Option<CommitMark>) -> io::Result<()> {
+        let Some(at) = (u64::from(page) * page_bytes).checked_sub(MARK_BYTES as u64) else { return Ok(()) };
+        let mut bytes = [0; MARK_BYTES];
+        file.read_exact_at(&mut bytes, at)?;
+        let Some(mark) = CommitMark::at_end_of(&bytes) else { return Ok(()) };
+        file.write_all_at(&self.after(parent.or(Some(mark)), mark.store).encode(), at)
     }
 
     fn after(self, parent: Option<CommitMark>, store: StoreId) -> CommitMark {

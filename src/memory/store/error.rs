@@ -24,6 +24,8 @@ pub(crate) enum StoreError {
     Busy,
     /// The query ran past its deadline. `SQLITE_INTERRUPT`.
     Interrupted,
+    /// The file was removed, replaced or overwritten by another program while it was open. The text is the message.
+    Lost(String),
     /// An I/O error, or a file that cannot be opened.
     Device(String),
     /// A file cannot be opened because no descriptor is left. `SQLITE_CANTOPEN` or `SQLITE_IOERR`.
@@ -114,6 +116,7 @@ impl fmt::Display for StoreError {
             StoreError::Busy => f.write_str(
                 "another program has the store locked: nothing was stored; send it again when that program has finished",
             ),
+            StoreError::Lost(message) => f.write_str(message),
             StoreError::Interrupted => f.write_str("query exceeded its deadline; use a smaller limit or a shorter cue"),
             StoreError::Device(detail) => {
                 write!(f, "the store's disk failed ({detail}): nothing was stored; check the disk, then send it again")

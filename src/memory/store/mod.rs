@@ -3,8 +3,10 @@
 
 pub(crate) mod changes;
 pub(crate) mod commit_mark;
+pub(crate) mod copy;
 pub(crate) mod error;
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod fulltext;
 pub(crate) mod meta;
 pub(crate) mod new_record;
@@ -12,5 +14,8 @@ pub(crate) mod open;
 pub(crate) mod open_error;
 pub(crate) mod reader;
 pub(crate) mod records;
+pub(crate) mod rescue;
+pub(crate) mod stale_wal;
+pub(crate) mod store_file;
 pub(crate) mod tags;
 pub(crate) mod writer;

@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -19,7 +20,10 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::files::{self, HEADER_BYTES, is_database_header, wal_of};
 use crate::memory::store::open_error::OpenError;
+use crate::memory::store::stale_wal;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::text::tokenizer;
 use crate::sys::lock::{FileLock, LockError};
 
@@ -49,6 +53,8 @@ pub(crate) struct OpenedStore {
     pub(crate) path: PathBuf,
     /// The writer's connection.
     pub(crate) connection: Connection,
+    /// The files that the connection has open. Dropped after it.
+    pub(crate) file: Arc<StoreFile>,
     /// Held while the store is in use.
     pub(crate) lock: FileLock,
 }
@@ -77,10 +83,14 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     })?;
     let path = folder.join(FILE_NAME);
     prepare_file(&path)?;
+    let wal = wal_of(&path);
+    stale_wal::set_aside(&path, &wal).map_err(|error| OpenError::from_io(&wal, &error))?;
+    let file = File::open(&path).map_err(|error| OpenError::from_io(&path, &error))?;
     let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
-    Ok(OpenedStore { path, connection, lock })
+    let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
+    Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
 }
 
 /// Returns a connection to the existing database at `path`.
@@ -104,7 +114,11 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, StoreEr
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     match access {
-        Access::Read => connection.pragma_update(None, "query_only", true)?,
+        Access::Read => {
+            connection.pragma_update(None, "query_only", true)?;
+            // Only the writer, which knows whether the file is still its own, writes to it.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        }
         Access::Write => {
             connection.pragma_update(None, "synchronous", "full")?;
             // On macOS, fsync leaves the data in the disk's write cache.
@@ -117,7 +131,11 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, StoreEr
     Ok(connection)
 }
 
-fn make_folder(folder: &Path) -> Result<(), OpenError> {
+/// Creates the folder `folder`, with mode 0700, if it is missing.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
     if folder.is_dir() {
         return Ok(());
     }
@@ -131,7 +149,7 @@ fn make_folder(folder: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
-    .and_then(|()| sync_parent(folder))
+    .and_then(|()| files::sync_folder_of(folder))
     .map_err(|error| OpenError::from_io(folder, &error))
 }
 
@@ -145,7 +163,7 @@ fn prepare_file(path: &Path) -> Result<(), OpenError> {
     });
     files.iter().try_for_each(|file| check_kind(file))?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => sync_parent(path).map_err(|error| OpenError::from_io(path, &error))?,
+        Ok(_) => files::sync_folder_of(path).map_err(|error| OpenError::from_io(path, &error))?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_header(path)?,
         Err(error) => return Err(OpenError::from_io(path, &error)),
     }
@@ -196,13 +214,13 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
             detail: "it is not a regular file; move it away".into(),
         });
     }
-    let mut header = Vec::with_capacity(100);
-    (&mut file).take(100).read_to_end(&mut header).map_err(io_error)?;
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    (&mut file).take(HEADER_BYTES as u64).read_to_end(&mut header).map_err(io_error)?;
     // An empty file is a new database.
     if header.is_empty() {
         return Ok(());
     }
-    if header.len() < 100 || !header.starts_with(b"SQLite format 3\0") {
+    if !is_database_header(&header) {
         return Err(OpenError::NotADatabase { path: path.to_owned() });
     }
     let number = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
@@ -214,9 +232,7 @@ fn check_header(path: &Path) -> Result<(), OpenError> {
         bytes => u64::from(bytes),
     };
     let wanted = u64::from(number(28)) * page_bytes;
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    let has_wal = fs::metadata(Path::new(&wal)).is_ok_and(|wal| wal.len() > 0);
+    let has_wal = fs::metadata(wal_of(path)).is_ok_and(|wal| wal.len() > 0);
     // The page count is valid if both counters agree. Missing pages may be in the WAL.
     if number(24) == number(92) && wanted > found.len() && !has_wal {
         let detail = format!("truncated to {} of {wanted} bytes", found.len());
@@ -273,13 +289,6 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => File::open(".")?.sync_all(),
-    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use rusqlite::{Connection, Transaction};
 
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, Access};
+use crate::memory::store::store_file::StoreFile;
 
 /// Virtual machine instructions of SQLite between two checks of the deadline: about 50 µs.
 const DEADLINE_CHECK_INSTRUCTIONS: i32 = 1000;
@@ -30,11 +31,20 @@ struct QueryDeadline {
 }
 
 impl Reader {
+    /// Opens a connection to the store, if its files are still those at its paths.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub(crate) fn open(file: &StoreFile) -> Result<Reader, StoreError> {
+        file.verify()?;
+        Reader::at(file.path())
+    }
+
     /// Opens a connection to the database at `path`.
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub(crate) fn open(path: &Path) -> Result<Reader, StoreError> {
+    pub(crate) fn at(path: &Path) -> Result<Reader, StoreError> {
         let mut connection = open::connect(path, Access::Read)?;
         let query_deadline = Arc::new(QueryDeadline { start: Instant::now(), at_us: AtomicU64::new(u64::MAX) });
         let watched = query_deadline.clone();
@@ -98,7 +108,7 @@ mod tests {
     fn a_query_is_interrupted_at_its_deadline_and_the_next_one_runs() {
         let folder = tempfile::tempdir().unwrap();
         let store = open::open(folder.path()).unwrap();
-        let reader = Reader::open(&store.path).unwrap();
+        let reader = Reader::open(&store.file).unwrap();
         let snapshot = reader.snapshot().unwrap();
         let count = |connection: &Connection, to: i64| -> Result<i64, StoreError> {
             let sql =
@@ -116,7 +126,7 @@ mod tests {
     fn a_snapshot_does_not_see_later_writes() {
         let folder = tempfile::tempdir().unwrap();
         let store = open::open(folder.path()).unwrap();
-        let reader = Reader::open(&store.path).unwrap();
+        let reader = Reader::open(&store.file).unwrap();
         let count = |snapshot: &Snapshot<'_>| -> i64 {
             snapshot.connection().query_row("SELECT count(*) FROM profile", [], |row| row.get(0)).unwrap()
         };

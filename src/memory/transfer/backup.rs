@@ -1,33 +1,20 @@
 //! `store_backup`: copies the store to one file, in the state at the beginning of the call, while others write.
 //!
 //! The pages are copied in one read transaction on a separate connection. It blocks no other call, but the WAL cannot be
-//! reset before its end. It needs two page caches of 256 KiB, whatever the store's size. The copy is written as
+//! reset before its end. The copy is written as
 //! `.NAME.iaid-backup` in the target's folder and gets its name once it is complete and synced.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
+use crate::memory::store::copy::{self, PartialFile};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, Access, FILE_NAME};
-
-/// Pages copied in one step: 256 KiB, the size of the page cache.
-const STEP_PAGES: i32 = 64;
-
-/// Attempts at a step while another program holds the lock. With [`BUSY_PAUSE`] 5 s in all, as every connection of the
-/// store waits.
-const BUSY_ATTEMPTS: u32 = 500;
-
-/// Pause between two attempts.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+use crate::memory::store::store_file::StoreFile;
 
 /// The result of `store_backup`.
 #[derive(Debug, Serialize)]
@@ -41,15 +28,12 @@ pub(crate) struct BackupResult {
 /// # Errors
 /// -32602 if the path is relative, exists, or cannot be that of a new file; -32001 if the copy failed; no partial copy
 /// is left.
-pub(crate) fn backup(store: &Path, params: &Params<'_>) -> Result<BackupResult, CallError> {
-    let target = target(store, params)?;
+pub(crate) fn backup(store: &StoreFile, params: &Params<'_>) -> Result<BackupResult, CallError> {
+    let target = target(store.path(), params)?;
     let failed = |error: io::Error| CallError::failed(format!("no backup was made: {}: {error}", target.display()));
-    let partial = Partial::create(&target).map_err(failed)?;
-    copy(store, &partial.0, &target)?;
-    let file = File::open(&partial.0).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    let bytes = file.metadata().map_err(failed)?.len();
-    partial.publish(&target).map_err(|error| match error.kind() {
+    let partial = PartialFile::create(partial_path(&target)).map_err(failed)?;
+    copy(store, &partial, &target)?;
+    let bytes = partial.publish(&target).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists_already(&target),
         _ => failed(error),
     })?;
@@ -88,9 +72,9 @@ fn exists_already(path: &Path) -> CallError {
 
 /// Converts an error of the copy to `target`. Damage of the store keeps its own message; a full disk is that of the
 /// copy.
-fn copy_error(error: rusqlite::Error, target: &Path) -> CallError {
+fn copy_error(error: StoreError, target: &Path) -> CallError {
     let target = target.display();
-    match StoreError::from(error) {
+    match error {
         StoreError::Full => CallError::failed(format!(
             "no backup was made: the disk of {target} is full; free some space or give another path"
         )),
@@ -99,86 +83,31 @@ fn copy_error(error: rusqlite::Error, target: &Path) -> CallError {
     }
 }
 
-fn copy(store: &Path, partial: &Path, target: &Path) -> Result<(), CallError> {
-    let failed = |error| copy_error(error, target);
-    let source = open::connect(store, Access::Read)?;
+fn copy(store: &StoreFile, partial: &PartialFile, target: &Path) -> Result<(), CallError> {
+    store.verify()?;
+    let source = open::connect(store.path(), Access::Read)?;
     // A transaction has a snapshot from its first read on. Without one the copy would start over at each commit of the
     // writer.
-    let snapshot = source.unchecked_transaction().map_err(failed)?;
-    snapshot.query_row("SELECT count(*) FROM meta", [], |_| Ok(())).map_err(failed)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut copy = Connection::open_with_flags(partial, flags).map_err(failed)?;
-    // An incomplete file is deleted, so it needs neither a journal nor syncs.
-    for (pragma, value) in [("journal_mode", "off"), ("synchronous", "off"), ("cache_size", "-256")] {
-        copy.pragma_update(None, pragma, value).map_err(failed)?;
-    }
-    let work = Backup::new(&snapshot, &mut copy).map_err(failed)?;
-    let mut attempts_left = BUSY_ATTEMPTS;
-    loop {
-        match work.step(STEP_PAGES).map_err(failed)? {
-            StepResult::Done => break,
-            StepResult::More => attempts_left = BUSY_ATTEMPTS,
-            _ if attempts_left == 0 => return Err(StoreError::Busy.into()),
-            _ => {
-                attempts_left -= 1;
-                std::thread::sleep(BUSY_PAUSE);
-            }
-        }
-    }
-    drop(work);
-    copy.close().map_err(|(_, error)| failed(error))
+    let snapshot = source.unchecked_transaction()?;
+    snapshot.query_row("SELECT count(*) FROM meta", [], |_| Ok(()))?;
+    copy::database(&snapshot, partial.path()).map_err(|error| copy_error(error, target))
 }
 
-/// The partial file. It is removed when dropped, unless it was renamed.
-struct Partial(PathBuf);
-
-impl Partial {
-    /// Creates the file in the folder of `target`. Replaces one that an earlier attempt has left: only one backup runs at a
-    /// time.
-    fn create(target: &Path) -> io::Result<Partial> {
-        let mut name = OsString::from(".");
-        name.push(target.file_name().unwrap_or_default());
-        name.push(".iaid-backup");
-        let path = target.with_file_name(name);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        let partial = Partial(path);
-        // The umask may have removed even the owner's bits.
-        fs::set_permissions(&partial.0, Permissions::from_mode(0o600))?;
-        Ok(partial)
-    }
-
-    /// Renames it to `target`, without replacing another file.
-    fn publish(self, target: &Path) -> io::Result<()> {
-        match fs::hard_link(&self.0, target) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-            // A file system without hard links. The name was free just now.
-            Err(_) if target.symlink_metadata().is_err() => fs::rename(&self.0, target)?,
-            Err(error) => return Err(error),
-            Ok(()) => {}
-        }
-        drop(self);
-        target.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        match fs::remove_file(&self.0) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                log::warn!("cannot remove the partial backup {}: {error}", self.0.display());
-            }
-            _ => {}
-        }
-    }
+/// Returns the path of the partial file, in the folder of `target`. One that an earlier attempt has left is replaced:
+/// only one backup runs at a time.
+fn partial_path(target: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".iaid-backup");
+    target.with_file_name(name)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
     use crate::dispatch::code;
     use crate::memory::service::Memory;
     use crate::memory::test_support::Bench;
@@ -236,7 +165,7 @@ mod tests {
         bench.ok("store_backup", json!({"path": folder.path().join("copy")}));
         let names = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
         assert_eq!(names(), ["copy"]);
-        let partial = Partial::create(&folder.path().join("other")).unwrap();
+        let partial = PartialFile::create(partial_path(&folder.path().join("other"))).unwrap();
         let error = partial.publish(&folder.path().join("copy")).unwrap_err();
         assert_eq!((error.kind(), names()), (io::ErrorKind::AlreadyExists, vec!["copy".into()]));
         let long = folder.path().join("x".repeat(250));

@@ -6,7 +6,6 @@
 //! transactions, from a different starting point each time, until all are checked or the time is up. What was not
 //! checked for lack of time is reported and is no problem.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -19,6 +18,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::fulltext::RebuildState;
 use crate::memory::store::reader::Reader;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::text::tokenizer;
 
 /// Time limit of SQLite's checks, from the beginning of the call. With [`RECORDS_TIME`] the call stays below the 30 s that
@@ -71,7 +71,7 @@ enum Part {
 ///
 /// # Errors
 /// -32001 if the store cannot be read at all.
-pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
+pub(crate) fn check(store: &StoreFile, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
     // A new connection: on one that has queried the index before, FTS5's integrity check uses its cached list of segments
     // and reports later merges as damage.
     let reader = &Reader::open(store)?;
@@ -114,7 +114,7 @@ pub(crate) fn check(store: &Path, now: UnixMicros, began: Instant) -> Result<Che
 ///
 /// # Errors
 /// -32001 if the store cannot be read at all.
-pub(crate) fn is_index_damaged(store: &Path, began: Instant) -> Result<bool, CallError> {
+pub(crate) fn is_index_damaged(store: &StoreFile, began: Instant) -> Result<bool, CallError> {
     let reader = &Reader::open(store)?;
     let mut found = CheckResult::default();
     let snapshot = reader.snapshot()?;

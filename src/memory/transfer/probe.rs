@@ -21,6 +21,7 @@ use crate::dispatch::{CallError, LateReply, Reply};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records::new_id;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::{Writer, WriterHandle};
 
@@ -44,7 +45,7 @@ struct ProbeResult {
 }
 
 /// Answers `store_probe`, after the row has been deleted. The reply is an error if the row cannot be written or read.
-pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: Reply<'_>) {
+pub(crate) fn probe(store: &Arc<StoreFile>, writer: &Writer, began: Instant, reply: Reply<'_>) {
     let token = new_id();
     let (store, handle, reply) = (store.clone(), writer.handle(), reply.later());
     writer.submit(task(
@@ -60,7 +61,7 @@ pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: R
             let written = Instant::now();
             let read = outcome.and_then(|()| read(&store, token));
             let (write_us, read_us) = (micros(began, written), micros(written, Instant::now()));
-            let folder = store.parent().unwrap_or(Path::new("."));
+            let folder = store.path().parent().unwrap_or(Path::new("."));
             let has_room =
                 read.and_then(|()| write_file(folder, token).map_err(|error| StoreError::from(error).into()));
             let probed = has_room.map(|()| ProbeResult { ok: true, write_us, read_us });
@@ -70,7 +71,7 @@ pub(crate) fn probe(store: &Arc<Path>, writer: &Writer, began: Instant, reply: R
 }
 
 /// Reads the row. Of two simultaneous probes, the row has the later token for both.
-fn read(store: &Path, token: Uuid) -> Result<(), CallError> {
+fn read(store: &StoreFile, token: Uuid) -> Result<(), CallError> {
     let reader = Reader::open(store)?;
     let snapshot = reader.snapshot()?;
     let sql = "SELECT 1 FROM meta WHERE key = ?1 AND value >= ?2";

@@ -5,14 +5,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::store::commit_mark::Marker;
+use crate::memory::store::commit_mark::{CommitMark, Marker};
 use crate::memory::store::fulltext::IndexStatus;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteTransaction};
 
 /// What the writer has to do after a commit.
 pub(crate) struct Written {
+    /// `None` if nothing has changed.
+    pub(crate) mark: Option<CommitMark>,
     pub(crate) new_records: u64,
     pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
@@ -23,9 +26,10 @@ pub(crate) struct Written {
 /// Runs the jobs and commits.
 ///
 /// # Errors
-/// The transaction's error; nothing of it was stored. Errors of single jobs are in `outcomes`.
+/// The transaction's error, such as a lost file; nothing of it was stored. Errors of single jobs are in `outcomes`.
 pub(crate) fn write(
     connection: &Connection,
+    file: &StoreFile,
     marker: Marker,
     jobs: &mut [Box<dyn WriteJob>],
     outcomes: &mut Vec<Result<(), CallError>>,
@@ -38,12 +42,12 @@ pub(crate) fn write(
     }
     index(connection, &transaction.terms)?;
     // Without changes the commit writes nothing.
-    if connection.total_changes() != changes_before {
-        marker.mark_commit(connection)?;
-    }
+    let has_changes = connection.total_changes() != changes_before;
+    let mark = has_changes.then(|| marker.mark_commit(connection)).transpose()?;
+    file.verify()?;
     connection.prepare_cached("COMMIT")?.execute([])?;
     let WriteTransaction { new_records, newest_external, index, post_commit, handover, .. } = transaction;
-    Ok(Written { new_records, newest_external, index, post_commit, handover })
+    Ok(Written { mark, new_records, newest_external, index, post_commit, handover })
 }
 
 /// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.

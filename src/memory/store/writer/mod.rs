@@ -25,6 +25,8 @@ use crate::dispatch::CallError;
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::fulltext;
+use crate::memory::store::rescue;
+use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::queue::{Queue, WhenFull};
@@ -62,6 +64,7 @@ pub(crate) struct Writer {
 /// disconnects.
 struct WriterThread {
     connection: Connection,
+    file: Arc<StoreFile>,
     marker: Marker,
     changes: Arc<ChangeTracker>,
     queue: CloseAtEnd,
@@ -69,16 +72,24 @@ struct WriterThread {
 }
 
 impl Writer {
-    /// Starts the thread with `connection`, the only one that writes. Commits are reported to `changes` before their jobs
-    /// complete.
+    /// Starts the thread with `connection`, the only one that writes, to `file`. Commits are reported to `changes` before
+    /// their jobs complete.
     ///
     /// # Errors
     /// The system's, if it cannot start a thread.
-    pub(crate) fn start(connection: Connection, changes: Arc<ChangeTracker>) -> io::Result<Writer> {
+    pub(crate) fn start(
+        connection: Connection,
+        file: Arc<StoreFile>,
+        changes: Arc<ChangeTracker>,
+    ) -> io::Result<Writer> {
         let queue = Arc::new(Queue::default());
+        // The writer saves what it has open before it runs a job.
+        let handle = WriterHandle(queue.clone());
+        file.on_loss(move || handle.submit(job::task(0, |_| Ok(()), |_| ())));
         let (alive, working) = channel();
         let thread = WriterThread {
             connection,
+            file,
             marker: Marker::new(),
             changes,
             queue: CloseAtEnd(queue.clone()),
@@ -116,11 +127,15 @@ impl Drop for Writer {
 impl WriterThread {
     fn work(self) {
         while let Some(jobs) = self.queue.0.take_transaction() {
-            if let Some(handover) = commit(&self.connection, self.marker, jobs, &self.changes)
+            if let Some(handover) = commit(&self.connection, &self.file, self.marker, jobs, &self.changes)
                 && handover.has_successor()
             {
                 return handover.hand_over(move || self.work());
             }
+        }
+        // A restart would not find what the files have.
+        if self.file.verify().is_err() {
+            rescue::save(&self.file, &self.connection);
         }
     }
 }
@@ -143,15 +158,20 @@ impl Drop for CloseAtEnd {
 /// Commits the jobs and completes them. If a job requested a handover, releases the caches and returns it.
 fn commit(
     connection: &Connection,
+    file: &StoreFile,
     marker: Marker,
     mut jobs: Vec<Box<dyn WriteJob>>,
     changes: &ChangeTracker,
 ) -> Option<WriterHandover> {
     let mut outcomes = Vec::with_capacity(jobs.len());
-    let committed = commit::write(connection, marker, &mut jobs, &mut outcomes);
+    let committed = file
+        .verify()
+        .map_err(CallError::from)
+        .and_then(|()| commit::write(connection, file, marker, &mut jobs, &mut outcomes));
     let (mut post_commit, mut handover) = (PostCommit::None, None);
     let committed = match committed {
         Ok(written) => {
+            file.committed(written.mark);
             changes.record_commit(written.new_records, written.newest_external);
             if let Some(index) = written.index {
                 changes.set_index_status(index);
@@ -160,18 +180,25 @@ fn commit(
             Ok(())
         }
         Err(error) => {
-            log::error!("a transaction of {} jobs failed: {}", jobs.len(), error.message);
+            if file.loss().is_none() {
+                log::error!("a transaction of {} jobs failed: {}", jobs.len(), error.message);
+            }
             if !connection.is_autocommit()
                 && let Err(error) = connection.execute_batch("ROLLBACK")
             {
                 log::error!("ROLLBACK failed: {error}");
             }
-            Err(error)
+            rescue::save(file, connection);
+            Err(file.loss_in_words().map_or(error, CallError::failed))
         }
     };
     outcomes.resize(jobs.len(), Ok(()));
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         answer(job, committed.clone().and(outcome));
+    }
+    if post_commit != PostCommit::None && file.verify().is_err() {
+        rescue::save(file, connection);
+        return handover;
     }
     if post_commit == PostCommit::ReplaceIndex
         && let Err(error) = fulltext::replace(connection)
@@ -257,7 +284,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let opened = open::open(folder.path()).unwrap();
             let changes = Arc::new(ChangeTracker::default());
-            let writer = Writer::start(opened.connection, changes.clone()).unwrap();
+            let writer = Writer::start(opened.connection, opened.file, changes.clone()).unwrap();
             Bench { writer, changes, path: opened.path, _lock: opened.lock, _folder: folder }
         }
 
