@@ -96,3 +96,23 @@ fn a_clock_that_jumped_between_two_starts_loses_no_record_and_delays_no_cycle() 
     }
     assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
 }
+
+#[test]
+fn a_clock_beyond_the_calendar_stops_nothing() {
+    let Some((setup, faults)) = faulty(Setup::new()) else { return };
+    let mut daemon = setup.start();
+    // The year 10 240: most programs' calendars end with 9999.
+    faults.jump_to(3_000_000 * DAY_SECS);
+    for round in 0..2 {
+        let mut client = daemon.client();
+        let text = format!("In round{round} the clock showed a year of five digits.");
+        assert_eq!(client.call("memory_capture", json!({"text": text}))["status"], "inserted");
+        assert_eq!(client.call("memory_recall", json!({"cue": text}))["hits"][0]["literal_surface"], text);
+        assert_eq!(client.ask(r#"{"type":"session_open","session_id":"s"}"#)["ok"], true);
+        client.call("session_start_payload", json!({}));
+        client.call("memory_consolidate", json!({}));
+        assert_no_errors(&daemon);
+        daemon.kill_and_restart();
+    }
+    assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+}

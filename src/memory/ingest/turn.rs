@@ -129,7 +129,7 @@ fn free_id(new: &NewRecord, connection: &Connection) -> Result<Uuid, rusqlite::E
             return Ok(id);
         }
     }
-    Ok(Uuid::now_v7())
+    Ok(records::new_id())
 }
 
 /// Returns the hash of a turn's id, for one of its parts.
