@@ -11,6 +11,8 @@ pub mod journal;
 pub mod machine;
 #[cfg(feature = "daemon")]
 pub(crate) mod private_dir;
+#[cfg(feature = "daemon")]
+pub(crate) mod process_session;
 #[cfg(all(feature = "daemon", any(test, fuzzing)))]
 #[doc(hidden)]
 pub mod properties;

@@ -12,16 +12,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
 use super::bridge_state::BridgeState;
 use super::caller_pool::STACK_BYTES;
 use super::heartbeat::BridgeHeartbeat;
-use super::host::Host;
+use super::host::{Host, SessionSource};
 use super::output::ClientOutput;
-use super::reader::InputReader;
+use super::reader::{HostProcess, InputReader};
 use super::translate::Translator;
 use crate::sys::{memory, signals};
 
@@ -56,7 +56,9 @@ pub fn serve(
     signals::stop_into(&stop, &[signals::SIGTERM, signals::SIGINT, signals::SIGHUP])?;
     let output = ClientOutput::new(output, stop);
     let state = Arc::new(BridgeState::new(options.socket, options.host.session.clone(), output));
-    let reader = InputReader::new(Arc::clone(&state), Translator::new(options.host));
+    let process = options.store.clone().filter(|_| options.host.session_source == SessionSource::ClaudeCode);
+    let process = process.map(|store| HostProcess { store, pid: parent, since: SystemTime::now() });
+    let reader = InputReader::new(Arc::clone(&state), Translator::new(options.host), process);
     thread::Builder::new().name("iaid-mcp-reader".into()).stack_size(STACK_BYTES).spawn(move || reader.run(input))?;
     wait_for_stop(&state, stopped, parent, BridgeHeartbeat::new(options.store))?;
     state.queue.finish();

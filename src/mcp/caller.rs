@@ -244,7 +244,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::super::call_queue::{Announcement, CallerDemand};
-    use super::super::host::Host;
+    use super::super::host::{Host, SessionSource};
     use super::super::output::ClientOutput;
     use super::super::translate::Translator;
     use super::*;
@@ -275,7 +275,8 @@ mod tests {
             seen
         });
         let state = state(folder.path().join("s"));
-        let mut translator = Translator::new(Host { session: "s".into(), is_session_fixed: false, project: None });
+        let mut translator =
+            Translator::new(Host { session: "s".into(), session_source: SessionSource::Other, project: None });
         let job = state.queue.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();
         assert_eq!(state.queue.push(job), CallerDemand::Another);
         state.queue.caller_not_started();

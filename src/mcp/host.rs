@@ -8,8 +8,9 @@ use crate::lifecycle::heartbeats::new_uuid;
 /// The environment variable in which the user sets the session's id. It has precedence over the id of a call.
 const OWN_SESSION_VARIABLE: &str = "IAI_MCP_SESSION_ID";
 
-/// Environment variables with the session's id, in order of precedence: Claude Code's and Codex's.
-const SESSION_VARIABLES: [&str; 2] = ["CLAUDE_CODE_SESSION_ID", "CODEX_THREAD_ID"];
+/// Claude Code's and Codex's environment variables with the session's id.
+const CLAUDE_SESSION_VARIABLE: &str = "CLAUDE_CODE_SESSION_ID";
+const CODEX_SESSION_VARIABLE: &str = "CODEX_THREAD_ID";
 
 /// The environment variable in which Claude Code passes the project's folder.
 const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
@@ -17,13 +18,24 @@ const PROJECT_VARIABLE: &str = "CLAUDE_PROJECT_DIR";
 /// Longest session id, in ASCII characters. 128: the daemon's limit.
 const MAX_SESSION_BYTES: usize = 128;
 
+/// The source of a session's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionSource {
+    /// The user has set it: an id that a call has in its `_meta` is not used.
+    User,
+    /// Claude Code, which may begin or resume another session while the bridge runs.
+    ClaudeCode,
+    /// Another assistant, or a new id.
+    Other,
+}
+
 /// The values of session and project for tool calls that leave them out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// The session's id.
     pub session: String,
-    /// The user has set the session's id, so the id that a call has in its `_meta` is not used.
-    pub is_session_fixed: bool,
+    /// Where the session's id comes from.
+    pub session_source: SessionSource,
     /// The project's folder, if the host has a project.
     pub project: Option<String>,
 }
@@ -33,16 +45,21 @@ impl Host {
     /// without a project the working folder is used. The home folder and `/` are not projects: desktop
     /// programs start there.
     pub fn from_env(env: &dyn Fn(&str) -> Option<OsString>, cwd: Option<PathBuf>) -> Host {
-        let named = |name: &&str| env(name).and_then(|id| id.into_string().ok()).filter(|id| is_session(id));
-        let own = named(&OWN_SESSION_VARIABLE);
-        let is_session_fixed = own.is_some();
-        let session = own.or_else(|| SESSION_VARIABLES.iter().find_map(named));
-        let session = session.unwrap_or_else(|| new_uuid().to_string());
+        let named = |name: &str| env(name).and_then(|id| id.into_string().ok()).filter(|id| is_session(id));
+        let sources = [
+            (OWN_SESSION_VARIABLE, SessionSource::User),
+            (CLAUDE_SESSION_VARIABLE, SessionSource::ClaudeCode),
+            (CODEX_SESSION_VARIABLE, SessionSource::Other),
+        ];
+        let (session, session_source) = sources
+            .into_iter()
+            .find_map(|(variable, source)| Some((named(variable)?, source)))
+            .unwrap_or_else(|| (new_uuid().to_string(), SessionSource::Other));
         let folder = env(PROJECT_VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from).or(cwd);
         let home = env("HOME").map(PathBuf::from);
         let is_project = |folder: &PathBuf| folder != Path::new("/") && Some(folder) != home.as_ref();
         let project = folder.filter(is_project).and_then(|folder| folder.into_os_string().into_string().ok());
-        Host { session, is_session_fixed, project }
+        Host { session, session_source, project }
     }
 }
 
@@ -72,8 +89,13 @@ mod tests {
             (&[("IAI_MCP_SESSION_ID", &long)], None),
             (&[], None),
         ] {
-            let Host { session: got, is_session_fixed, .. } = host(pairs, "/p");
-            assert_eq!(is_session_fixed, got == "own");
+            let Host { session: got, session_source, .. } = host(pairs, "/p");
+            let source = match &*got {
+                "own" => SessionSource::User,
+                "c-1" => SessionSource::ClaudeCode,
+                _ => SessionSource::Other,
+            };
+            assert_eq!(session_source, source, "{pairs:?}");
             match session {
                 Some(session) => assert_eq!(got, session),
                 None => assert!(uuid::Uuid::parse_str(&got).is_ok(), "{got}"),

@@ -29,4 +29,4 @@ mod translate;
 mod version;
 
 pub use self::bridge::{BridgeOptions, serve};
-pub use self::host::Host;
+pub use self::host::{Host, SessionSource};

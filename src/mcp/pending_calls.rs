@@ -136,7 +136,7 @@ impl PendingCalls {
 
 #[cfg(test)]
 mod tests {
-    use super::super::host::Host;
+    use super::super::host::{Host, SessionSource};
     use super::super::translate::Translator;
     use super::*;
 
@@ -144,7 +144,8 @@ mod tests {
 
     /// Returns the jobs of these lines.
     fn jobs(calls: &mut PendingCalls, lines: &[&str]) -> Vec<Option<LineJob>> {
-        let mut translator = Translator::new(Host { session: "s".into(), is_session_fixed: false, project: None });
+        let mut translator =
+            Translator::new(Host { session: "s".into(), session_source: SessionSource::Other, project: None });
         translator.take(AGREE.as_bytes());
         lines.iter().map(|line| calls.job(translator.take(line.as_bytes()), line.len())).collect()
     }

@@ -1,14 +1,17 @@
 //! The thread that reads the client's lines.
 
 use std::io::{ErrorKind, Read, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::SystemTime;
 
 use super::bridge_state::BridgeState;
 use super::caller::write_ready;
 use super::caller_pool::CallerPool;
 use super::translate::Translator;
 use crate::dispatch::{CallError, code};
+use crate::lifecycle::process_session;
 use crate::limits::Limits;
 use crate::wire::line::{Line, LineBuffer};
 use crate::wire::reply;
@@ -16,16 +19,31 @@ use crate::wire::reply;
 /// Most bytes of one read.
 const READ_BYTES: usize = 16 << 10;
 
+/// The assistant's process, whose session hooks write to a file.
+#[derive(Debug)]
+pub(crate) struct HostProcess {
+    /// The store's folder.
+    pub(crate) store: PathBuf,
+    pub(crate) pid: u32,
+    /// When the bridge started.
+    pub(crate) since: SystemTime,
+}
+
 /// Reads lines, answers those that need no daemon, and queues the others.
 pub(crate) struct InputReader<W: Write + Send + 'static> {
     state: Arc<BridgeState<W>>,
     callers: CallerPool<W>,
     translator: Translator,
+    process: Option<HostProcess>,
 }
 
 impl<W: Write + Send + 'static> InputReader<W> {
-    pub(crate) fn new(state: Arc<BridgeState<W>>, translator: Translator) -> InputReader<W> {
-        InputReader { callers: CallerPool::new(Arc::clone(&state)), state, translator }
+    pub(crate) fn new(
+        state: Arc<BridgeState<W>>,
+        translator: Translator,
+        process: Option<HostProcess>,
+    ) -> InputReader<W> {
+        InputReader { callers: CallerPool::new(Arc::clone(&state)), state, translator, process }
     }
 
     /// Reads until `input` ends or fails, then stops the bridge.
@@ -70,6 +88,10 @@ impl<W: Write + Send + 'static> InputReader<W> {
 
     fn take(&mut self, line: &[u8]) {
         self.state.lines_read.fetch_add(1, Ordering::Relaxed);
+        let session = |of: &HostProcess| process_session::read(&of.store, of.pid, of.since);
+        if let Some(session) = self.process.as_ref().and_then(session) {
+            self.translator.set_session(session);
+        }
         let actions = self.translator.take(line);
         if self.translator.take_initialized() {
             self.callers.announce();

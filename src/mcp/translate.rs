@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::builtin::Builtin;
 use super::daemon_call::DaemonCall;
-use super::host::{Host, is_session};
+use super::host::{Host, SessionSource, is_session};
 use super::message::{self, Id, Incoming, McpMessage, McpRequest};
 use super::reply;
 use super::tool::{Effect, Tool, ToolMethod};
@@ -90,6 +90,13 @@ impl Translator {
             self.client = ClientState::Initialized;
         }
         just_now
+    }
+
+    /// Sets the session that the host has now. An invalid id is ignored.
+    pub(crate) fn set_session(&mut self, session: String) {
+        if is_session(&session) {
+            self.host.session = session;
+        }
     }
 
     /// Decides what to do about a line.
@@ -200,7 +207,7 @@ impl Translator {
 
     /// Returns the session that a call names in its `_meta`, unless the user has set one.
     fn call_session<'a>(&self, params: &Params<'a>) -> Option<Cow<'a, str>> {
-        if self.host.is_session_fixed {
+        if self.host.session_source == SessionSource::User {
             return None;
         }
         let meta = params.raw("_meta").filter(|meta| meta.starts_with('{'))?;
@@ -317,7 +324,7 @@ mod tests {
 
     fn translator() -> Translator {
         let project = Some("/host/project".into());
-        Translator::new(Host { session: "host-session".into(), is_session_fixed: false, project })
+        Translator::new(Host { session: "host-session".into(), session_source: SessionSource::Other, project })
     }
 
     fn negotiated(version: &str) -> Translator {
@@ -417,26 +424,35 @@ mod tests {
     #[test]
     fn a_call_belongs_to_the_thread_that_its_meta_names() {
         let long = "x".repeat(129);
-        for (meta, arguments, is_session_fixed, want) in [
-            (json!({"threadId": "t-1", "progressToken": 1}), json!({}), false, "t-1"),
-            (json!({"threadId": "t-1"}), json!({"session_id": null}), false, "t-1"),
-            (json!({"threadId": "t-1"}), json!({"session_id": "theirs"}), false, "theirs"),
-            (json!({"threadId": "t-1"}), json!({}), true, "host-session"),
-            (json!({"threadId": ""}), json!({}), false, "host-session"),
-            (json!({"threadId": "two words"}), json!({}), false, "host-session"),
-            (json!({"threadId": long}), json!({}), false, "host-session"),
-            (json!({"threadId": 7}), json!({}), false, "host-session"),
-            (json!({"threadId": null}), json!({}), false, "host-session"),
-            (json!({}), json!({}), false, "host-session"),
-            (json!([1]), json!({}), false, "host-session"),
+        use SessionSource::{ClaudeCode, Other, User};
+        for (meta, arguments, session_source, want) in [
+            (json!({"threadId": "t-1", "progressToken": 1}), json!({}), Other, "t-1"),
+            (json!({"threadId": "t-1"}), json!({"session_id": null}), Other, "t-1"),
+            (json!({"threadId": "t-1"}), json!({"session_id": "theirs"}), Other, "theirs"),
+            (json!({"threadId": "t-1"}), json!({}), User, "host-session"),
+            (json!({"threadId": ""}), json!({}), Other, "host-session"),
+            (json!({"threadId": "two words"}), json!({}), Other, "host-session"),
+            (json!({"threadId": long}), json!({}), Other, "host-session"),
+            (json!({"threadId": 7}), json!({}), Other, "host-session"),
+            (json!({"threadId": null}), json!({}), Other, "host-session"),
+            (json!({}), json!({}), ClaudeCode, "host-session"),
+            (json!([1]), json!({}), Other, "host-session"),
         ] {
             let mut translator =
-                Translator::new(Host { session: "host-session".into(), is_session_fixed, project: None });
+                Translator::new(Host { session: "host-session".into(), session_source, project: None });
             let mut message = call("memory_capture", arguments);
             message["params"]["_meta"] = meta;
             let MessageAction::Call(got) = action(&mut translator, &message) else { panic!("{message}: no call") };
             let sent: Value = serde_json::from_str(got.params.get()).unwrap();
             assert_eq!(sent["session_id"], want, "{message}");
+        }
+        let mut translator = translator();
+        for (session, want) in [("s-2", "s-2"), ("", "s-2"), ("two words", "s-2"), ("s-3", "s-3")] {
+            translator.set_session(session.into());
+            let MessageAction::Call(got) = action(&mut translator, &call("memory_capture", json!({}))) else {
+                panic!("no call")
+            };
+            assert_eq!(serde_json::from_str::<Value>(got.params.get()).unwrap()["session_id"], want);
         }
     }
 

@@ -296,7 +296,7 @@ impl Client {
 /// Returns the built binary, without the inherited environment variables that change how it runs.
 pub fn iaid() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iaid"));
-    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "CLAUDE_PROJECT_DIR"] {
+    for name in ["IAI_DAEMON_SOCKET_PATH", "IAI_MCP_STORE", "IAID_LOG", "CLAUDE_PROJECT_DIR", "CLAUDE_PID"] {
         command.env_remove(name);
     }
     for name in ["NOTIFY_SOCKET", "LISTEN_FDS", "JOURNAL_STREAM"] {

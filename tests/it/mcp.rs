@@ -271,6 +271,44 @@ fn a_capture_belongs_to_the_thread_that_the_call_names() {
 }
 
 #[test]
+fn a_capture_belongs_to_the_session_that_the_assistant_has_now() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let mut command = command(setup);
+    command.env_remove("IAI_MCP_SESSION_ID").env("CLAUDE_CODE_SESSION_ID", "s-1");
+    let mut bridge = Bridge::start_by(&mut command);
+    bridge.request("initialize", initialize("2025-06-18"));
+    let hook = |event: &str, session: &str, extra: Value| {
+        let mut hook = setup.program();
+        hook.arg("--socket").arg(setup.socket()).args(["hook", event]).env("IAI_MCP_STORE", setup.store());
+        hook.env("CLAUDE_PID", std::process::id().to_string()).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut input = json!({"session_id": session, "transcript_path": setup.home().join("none.jsonl")});
+        input.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        let mut hook = hook.spawn().expect("the binary runs");
+        hook.stdin.take().expect("it is piped").write_all(input.to_string().as_bytes()).expect("it reads");
+        assert!(hook.wait().expect("it ends").success());
+    };
+    let session_of = |bridge: &mut Bridge, text: &str| {
+        bridge.succeed("memory_capture", json!({"text": text}));
+        let found = daemon.client().call("memory_recall", json!({"cue": text}));
+        found["hits"][0]["session_id"].as_str().expect("a hit").to_owned()
+    };
+    assert_eq!(session_of(&mut bridge, "tea is at five"), "s-1");
+    hook("session-start", "s-1", json!({}));
+    assert_eq!(session_of(&mut bridge, "supper is at eight"), "s-1");
+    // The user begins another session in the same process; the hooks of the two may overlap.
+    hook("session-start", "s-2", json!({"source": "clear"}));
+    hook("session-end", "s-1", json!({"reason": "clear"}));
+    hook("user-prompt-submit", "s-3", json!({"agent_id": "a subagent"}));
+    hook("user-prompt-submit", "s-4", json!({"turn_id": "of a Codex that was started by it"}));
+    assert_eq!(session_of(&mut bridge, "breakfast is at six"), "s-2");
+    hook("session-end", "s-2", json!({"reason": "other"}));
+    let left = fs::read_dir(setup.store().join(".capture-state")).expect("it exists");
+    let left: Vec<_> = left.map(|entry| entry.expect("it is readable").file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with("process-")), "{left:?}");
+}
+
+#[test]
 fn each_tool_accepts_and_returns_what_its_schemas_say() {
     let daemon = setup();
     let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");

@@ -11,10 +11,10 @@ use serde_json::Value;
 
 use super::context::DoctorContext;
 use super::finding::{Findings, Fix};
-use crate::cli::hook::last_capture::CAPTURE_STATE_DIR;
 use crate::cli::support::files::text;
 use crate::cli::support::values::{counted, size_in_words};
 use crate::lifecycle::heartbeats::{self, Liveness};
+use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::lifecycle::{state_file, status_file};
 use crate::memory::spool;
 use crate::sys::peer::own_uid;

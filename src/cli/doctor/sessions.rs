@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::context::DoctorContext;
 use super::files::listed;
-use crate::cli::hook::last_capture::CAPTURE_STATE_DIR;
 use crate::cli::hook::{offset, rollout};
+use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::transcript::Assistant;
 
 /// Sessions that the daemon is asked about. Picked: some hundred milliseconds.

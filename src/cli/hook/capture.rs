@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::heard::HeardTurn;
-use super::last_capture::{CAPTURE_STATE_DIR, LastCapture};
+use super::last_capture::LastCapture;
 use super::log::HookLog;
 use super::offset::{self, SessionTranscript, TranscriptOffset};
 use super::spool;
@@ -23,6 +23,7 @@ use crate::cli::support::files;
 use crate::cli::support::lines::{InputLine, LineReader};
 use crate::client::Client;
 use crate::lifecycle::private_dir;
+use crate::lifecycle::process_session::{self, CAPTURE_STATE_DIR};
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
 use crate::transcript::{TranscriptReader, TranscriptTurn};
@@ -45,7 +46,7 @@ const MAX_CALL_ROWS: usize = 500;
 /// Other sessions that the start of a session catches up on.
 const MAX_OTHER_SESSIONS: usize = 16;
 
-/// Time after which the offset of a transcript that no longer exists is removed.
+/// Time after which the offset of a transcript that no longer exists, and the session of a process, is removed.
 const OFFSET_EXPIRY: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The work of one hook on transcripts.
@@ -181,10 +182,7 @@ impl<'a> TranscriptCapture<'a> {
                         self.log.say(format_args!("{}: {error}", of.path.display()));
                     }
                 }
-                Err(error)
-                    if error.kind() == io::ErrorKind::NotFound
-                        && changed.elapsed().is_ok_and(|age| age > OFFSET_EXPIRY) =>
-                {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_expired(changed) => {
                     drop(fs::remove_file(&path));
                 }
                 _ => {}
@@ -283,10 +281,19 @@ impl<'a> TranscriptCapture<'a> {
         let folder = self.store.join(CAPTURE_STATE_DIR);
         let is_ours = private_dir::exists(&folder).unwrap_or(false);
         let entries = is_ours.then(|| fs::read_dir(folder)).into_iter().flatten().flatten().flatten();
-        let mut offsets: Vec<(PathBuf, SystemTime)> = entries
-            .filter(|entry| entry.file_name().to_string_lossy().ends_with(offset::SUFFIX))
-            .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?.modified().ok()?)))
-            .collect();
+        let (mut offsets, mut processes) = (Vec::new(), Vec::new());
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let Ok(changed) = entry.metadata().and_then(|about| about.modified()) else { continue };
+            if name.ends_with(offset::SUFFIX) {
+                offsets.push((entry.path(), changed));
+            } else if name.starts_with(process_session::PREFIX) && is_expired(changed) {
+                processes.push(entry.path());
+            }
+        }
+        // Processes that were killed.
+        processes.iter().for_each(|path| drop(fs::remove_file(path)));
         offsets.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
         // The newest are caught up on. Of the rest, the oldest is included too, so that expired offsets are removed over time.
         let oldest = offsets.pop();
@@ -294,6 +301,10 @@ impl<'a> TranscriptCapture<'a> {
         offsets.extend(oldest);
         offsets
     }
+}
+
+fn is_expired(changed: SystemTime) -> bool {
+    changed.elapsed().is_ok_and(|age| age > OFFSET_EXPIRY)
 }
 
 /// Calls a method and returns its result.

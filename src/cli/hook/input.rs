@@ -14,6 +14,28 @@ use crate::wire::members::Members;
 /// Key that `iaid doctor` adds to the input, and the only key of the answer to it.
 pub(crate) const CHECK_KEY: &str = "iaid_check";
 
+/// An event of an assistant's session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HookEvent {
+    SessionStart,
+    UserPromptSubmit,
+    Stop,
+    SessionEnd,
+}
+
+impl HookEvent {
+    /// Returns the event with this name on the command line.
+    pub(crate) fn named(name: &str) -> Option<HookEvent> {
+        match name {
+            "session-start" => Some(HookEvent::SessionStart),
+            "user-prompt-submit" => Some(HookEvent::UserPromptSubmit),
+            "stop" => Some(HookEvent::Stop),
+            "session-end" => Some(HookEvent::SessionEnd),
+            _ => None,
+        }
+    }
+}
+
 /// The input of a hook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HookInput {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
+use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::transcript::{Assistant, TranscriptTurn};
 use crate::wire::members::Members;
 
@@ -63,6 +64,3 @@ impl LastCapture {
 fn path(store: &Path, assistant: Assistant) -> PathBuf {
     store.join(CAPTURE_STATE_DIR).join(format!("last-{}.json", assistant.name()))
 }
-
-/// Folder of transcript offsets and last captures, in the store's folder.
-pub(crate) const CAPTURE_STATE_DIR: &str = ".capture-state";

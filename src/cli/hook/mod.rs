@@ -7,6 +7,7 @@
 
 mod capture;
 mod context;
+mod current_session;
 mod heard;
 pub(crate) mod input;
 pub(crate) mod last_capture;
@@ -26,7 +27,7 @@ use serde_json::json;
 
 use self::capture::TranscriptCapture;
 use self::heard::HeardTurn;
-use self::input::{CHECK_KEY, HookInput};
+use self::input::{CHECK_KEY, HookEvent, HookInput};
 use self::log::HookLog;
 use self::offset::SessionTranscript;
 use crate::cli::support::console::Console;
@@ -60,27 +61,6 @@ pub(crate) struct HookArgs {
     /// Ignored; for options of later releases
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<String>,
-}
-
-/// An event of an assistant's session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HookEvent {
-    SessionStart,
-    UserPromptSubmit,
-    Stop,
-    SessionEnd,
-}
-
-impl HookEvent {
-    fn named(name: &str) -> Option<HookEvent> {
-        match name {
-            "session-start" => Some(HookEvent::SessionStart),
-            "user-prompt-submit" => Some(HookEvent::UserPromptSubmit),
-            "stop" => Some(HookEvent::Stop),
-            "session-end" => Some(HookEvent::SessionEnd),
-            _ => None,
-        }
-    }
 }
 
 /// Runs the hook. Never fails or panics; errors go to the hook log.
@@ -144,6 +124,9 @@ impl HookRun<'_> {
         let mut client = Client::new(self.socket, policy());
         if input.is_check {
             return check(self.socket, self.store, &mut client, console).map_err(|error| error.to_string());
+        }
+        if let Err(error) = current_session::note(self.store, event, &input) {
+            self.log.say(format_args!("the session of the assistant's process cannot be noted: {error}"));
         }
         let project = project(&input);
         self.heard.set(heard_turn(event, &input, project.as_ref()));
