@@ -20,10 +20,11 @@ pub struct Limits {
     pub workers: usize,
     /// Stack size of a worker. 256 KiB: SQLite's deepest parse needs under 100 KiB.
     pub worker_stack_bytes: usize,
-    /// Most input and output buffered for all connections. Above it only connections that hold less than
-    /// [`Limits::small_holder_bytes`] are read.
+    /// Most input and output buffered for all connections, replies under construction included; beyond it one reply a
+    /// worker and one small reply a connection. `serve/memory_budget.rs` divides it. 16 MiB: sixteen of the longest
+    /// lines.
     pub max_memory_bytes: usize,
-    /// A connection that holds less than this is read even above [`Limits::max_memory_bytes`]. 64 KiB, so that
+    /// Most input of a connection that is read while memory is short, less if there are many. 64 KiB, so that
     /// ordinary requests are served while large ones wait.
     pub small_holder_bytes: usize,
     /// Waiting output of one connection from which no more of its input is served. 256 KiB:
@@ -32,6 +33,11 @@ pub struct Limits {
     /// A connection is closed if its peer reads none of the waiting output for this long. 30 s: picked, as
     /// longer than any pause of a busy machine.
     pub stalled_reader_after: Duration,
+    /// The same while memory is short and other connections wait for it. 5 s: picked.
+    pub short_memory_reader_after: Duration,
+    /// While memory is short and other connections wait for it, a connection is closed if its incomplete line makes no
+    /// progress for this long. 1 s: longer than any pause of a peer that is sending.
+    pub stalled_line_after: Duration,
     /// Longest time from the request to stop until the server ends. 5 s: well under the
     /// 90 s after which systemd kills a service.
     pub drain_timeout: Duration,
@@ -50,8 +56,8 @@ pub struct Limits {
     pub brief_call: Duration,
     /// Most connections accepted in one turn, so that many at once do not starve the open ones.
     pub turn_accepts: usize,
-    /// How long one connection that holds much is read above [`Limits::max_memory_bytes`] before the next one is:
-    /// without it, many half-sent large lines would wait for each other for ever.
+    /// How long one connection is read, or its calls are started, while memory is short before the next one is: without
+    /// it, many half-sent large lines would wait for each other for ever.
     pub memory_pass: Duration,
     /// The last part of [`Limits::drain_timeout`], reserved for refusing the remaining requests and flushing output.
     pub drain_grace: Duration,
@@ -90,6 +96,8 @@ impl Default for Limits {
             small_holder_bytes: 64 << 10,
             output_mark_bytes: 256 << 10,
             stalled_reader_after: Duration::from_secs(30),
+            short_memory_reader_after: Duration::from_secs(5),
+            stalled_line_after: Duration::from_secs(1),
             drain_timeout: Duration::from_secs(5),
             turn_bytes: 64 << 10,
             turn_lines: 100,

@@ -61,6 +61,15 @@ impl Client {
         self.all(std::slice::from_ref(&request(method, params))).remove(0)
     }
 
+    /// Sends a line and waits for its reply, which may be an error.
+    #[allow(dead_code)]
+    pub(crate) fn exchange(&mut self, line: &str) -> String {
+        self.stream.get_mut().write_all(line.as_bytes()).expect("the daemon reads");
+        let mut reply = String::new();
+        self.stream.read_line(&mut reply).expect("the daemon answers");
+        reply
+    }
+
     /// Sends all these lines at once and returns their results.
     pub(crate) fn all(&mut self, requests: &[String]) -> Vec<Value> {
         self.stream.get_mut().write_all(requests.concat().as_bytes()).expect("the daemon reads");

@@ -30,6 +30,14 @@ pub trait Dispatch: Send + Sync + 'static {
     /// neither block nor panic.
     fn method(&self, name: &str) -> Option<Pace>;
 
+    /// Returns true if every reply to this method is at most a few kilobytes long, apart from the id. Such calls are
+    /// started before others, and even while memory is short. Runs on the event loop's thread and on workers for each
+    /// call, so it must neither block nor panic.
+    fn has_small_replies(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
     /// Carries out one call. `method` is a name for which [`Dispatch::method`] returned a pace.
     ///
     /// The call is answered through `reply`: before this function returns, or later with
@@ -63,6 +71,10 @@ impl<D: Dispatch> Dispatch for Arc<D> {
 
     fn method(&self, name: &str) -> Option<Pace> {
         D::method(self, name)
+    }
+
+    fn has_small_replies(&self, name: &str) -> bool {
+        D::has_small_replies(self, name)
     }
 
     fn call(&self, worker: &mut D::Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {

@@ -1,10 +1,11 @@
 //! Reading the named params of a call.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use crate::wire::json;
-use crate::wire::reply::{CallError, code};
+use crate::wire::reply::{CallError, code, excerpt};
 use crate::wire::scan::{self, Top};
 
 /// The named params of a call, borrowed from its line. Names that are never read are ignored. The readers
@@ -34,13 +35,13 @@ impl<'a> Params<'a> {
             let message = "params must be a JSON object".into();
             return Err(CallError { code: code::INVALID_PARAMS, message });
         }
-        for (i, (name, _)) in named.iter().enumerate() {
-            if named[..i].iter().any(|(earlier, _)| earlier == name) {
-                let message = format!("duplicate param '{name}'");
-                return Err(CallError { code: code::INVALID_PARAMS, message });
+        match first_duplicate(&named) {
+            Some(name) => {
+                let message = format!("duplicate param '{}'", excerpt(name));
+                Err(CallError { code: code::INVALID_PARAMS, message })
             }
+            None => Ok(Params { named }),
         }
-        Ok(Params { named })
     }
 
     /// Returns the JSON text of a param, `null` included, or `None` if it is absent.
@@ -97,6 +98,20 @@ impl<'a> Params<'a> {
     }
 }
 
+/// Names up to this number are compared with each other, which takes less time than a set of them.
+const MAX_COMPARED_COUNT: usize = 16;
+
+/// Returns the first name that an earlier one is equal to.
+fn first_duplicate<'n>(named: &'n [(Cow<'_, str>, &str)]) -> Option<&'n str> {
+    let mut names = named.iter().map(|(name, _)| &**name);
+    if named.len() <= MAX_COMPARED_COUNT {
+        let is_duplicate = |&(at, name): &(usize, &str)| named[..at].iter().any(|(earlier, _)| earlier == name);
+        return names.enumerate().find(is_duplicate).map(|(_, name)| name);
+    }
+    let mut seen = HashSet::with_capacity(named.len());
+    names.find(|name| !seen.insert(*name))
+}
+
 fn text<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, CallError> {
     json::string(raw).ok_or_else(|| {
         let expected =
@@ -149,10 +164,19 @@ mod tests {
         for (text, message) in [
             ("[1]", "params must be an object of named params, not an array"),
             (r#"{"a":1,"\u0061":2}"#, "duplicate param 'a'"),
+            (r#"{"a":1,"b":2,"c":3,"c":4,"b":5}"#, "duplicate param 'c'"),
+            (&format!("{{{},\"c\":3,\"c\":4,\"a7\":5}}", numbered(17)), "duplicate param 'c'"),
+            (&format!("{{{},\"\\u0061\\u0039\":5}}", numbered(1000)), "duplicate param 'a9'"),
         ] {
             let error = Params::read(Some(text)).unwrap_err();
             assert_eq!((error.code, error.message.as_str()), (code::INVALID_PARAMS, message));
         }
         assert!(Params::read(None).unwrap().raw("a").is_none());
+        assert!(Params::read(Some(&format!("{{{}}}", numbered(1000)))).unwrap().raw("a999").is_some());
+    }
+
+    /// Returns as many members with names of their own.
+    fn numbered(count: usize) -> String {
+        (0..count).map(|n| format!("\"a{n}\":{n}")).collect::<Vec<_>>().join(",")
     }
 }

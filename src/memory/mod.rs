@@ -47,6 +47,10 @@ impl Dispatch for Memory {
         methods::find(name).map(|method| method.pace)
     }
 
+    fn has_small_replies(&self, name: &str) -> bool {
+        name == "memory_capture"
+    }
+
     fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {
         match methods::find(method) {
             Some(_) if !worker.has_memory() => reply.send::<()>(Err(StoreError::Memory.into())),

@@ -65,8 +65,12 @@ impl Bench {
 
     /// Returns the single value of a query with one integer parameter.
     pub(crate) fn row<T: FromSql>(&self, sql: &str, number: i64) -> T {
-        let connection = open::connect(&self.folder.path().join(FILE_NAME), Access::Read).unwrap();
-        connection.query_row(sql, [number], |row| row.get(0)).unwrap()
+        self.connection().query_row(sql, [number], |row| row.get(0)).unwrap()
+    }
+
+    /// Returns a connection of its own that reads.
+    pub(crate) fn connection(&self) -> rusqlite::Connection {
+        open::connect(&self.folder.path().join(FILE_NAME), Access::Read).unwrap()
     }
 }
 

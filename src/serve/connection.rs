@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
@@ -14,13 +14,13 @@ use crate::dispatch::{CallError, Dispatch};
 use crate::limits::Limits;
 use crate::serve::connection_id::ConnectionId;
 use crate::serve::control_plane::{ControlPlane, LoopCommands, Now, TickInput, Ticket};
-use crate::serve::memory_budget::MemoryBudget;
+use crate::serve::memory_budget::{LineProgress, MemoryBudget};
 use crate::serve::metrics::Metrics;
-use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool};
+use crate::serve::pool::{Batch, BatchBuilder, Delivery, Pool, Remainder};
 use crate::serve::route::{Route, route};
 use crate::sys::stream;
 use crate::wire::reply;
-use crate::wire::session::{Disposition, Served, Session, Storage, Turn};
+use crate::wire::session::{Disposition, ReplyBounds, Served, Session, Storage, Turn};
 
 /// The events that every connection is registered for. PRIORITY reports out-of-band data, on systems that have it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -65,8 +65,11 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) stalled_since: Option<Instant>,
     /// When the loop checks whether the peer has stalled.
     pub(crate) stall_check_at: Option<Instant>,
+    /// The progress of its incomplete line, unless it waits to be read.
+    pub(crate) line_progress: Option<LineProgress>,
     /// Bytes that the memory budget counts for it.
-    accounted: usize,
+    counted_input: usize,
+    counted_output: usize,
     batch: Option<InFlight<D, P>>,
 }
 
@@ -74,8 +77,16 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
 struct InFlight<D: Dispatch, P: ControlPlane> {
     batch: Arc<Batch<D, P::Done>>,
     answered: usize,
-    /// It continues once the peer has taken its replies.
-    paused: bool,
+    /// Whether it continues by itself.
+    remainder: Remainder,
+}
+
+impl Delivery {
+    /// Drops the replies, since their connection has closed or has refused the calls.
+    pub(crate) fn forget<D: Dispatch, P: ControlPlane>(&self, core: &mut Core<D, P>) {
+        core.metrics.late_results += self.count as u64;
+        core.budget.replies().subtract(self.replies.len());
+    }
 }
 
 /// What a connection needs after its turn.
@@ -115,7 +126,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             writable: false,
             stalled_since: None,
             stall_check_at: None,
-            accounted: 0,
+            line_progress: None,
+            counted_input: 0,
+            counted_output: 0,
             batch: None,
         }
     }
@@ -126,14 +139,20 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.ragged |= ragged;
     }
 
+    /// Returns true if the peer has read none of the waiting output for `time`.
+    pub(crate) fn has_stalled_for(&self, time: Duration, now: Instant) -> bool {
+        self.stalled_since.is_some_and(|since| since + time <= now)
+    }
+
     /// Takes replies to some of its calls from a worker.
     pub(crate) fn delivered(&mut self, delivery: Delivery, core: &mut Core<D, P>) {
         let Some(in_flight) = &mut self.batch else {
-            core.metrics.late_results += delivery.count as u64;
+            delivery.forget(core);
             return;
         };
+        self.counted_output += delivery.replies.len();
         in_flight.answered += delivery.count;
-        in_flight.paused = delivery.paused;
+        in_flight.remainder = delivery.remainder;
         if in_flight.answered == in_flight.batch.len()
             && let Some(in_flight) = self.batch.take()
         {
@@ -163,6 +182,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         match self.batch.take() {
             Some(in_flight) => {
                 let (ready, count, failed) = in_flight.batch.cancel(in_flight.answered);
+                self.counted_output += ready.len();
                 replies = ready;
                 errors -= count - failed;
                 for id in in_flight.batch.ids_after(in_flight.answered + count) {
@@ -186,15 +206,17 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.session.lend(&mut core.storage);
         loop {
             lines -= self.serve(lines, &mut building, core);
-            if lines == 0 || bytes == 0 || !self.may_read(core) {
+            if lines == 0 || bytes == 0 {
                 break;
             }
-            let Some(count) = self.read(bytes, core) else { break };
+            let room = self.readable_bytes(core);
+            let Some(count) = self.read(bytes.min(room), core) else { break };
             bytes -= count;
         }
         if let Some(building) = building {
             let out = core.storage.spare.pop().unwrap_or_default();
-            self.batch = Some(InFlight { batch: core.pool.submit(building, out), answered: 0, paused: false });
+            let batch = core.pool.submit(building, out);
+            self.batch = Some(InFlight { batch, answered: 0, remainder: Remainder::Continues });
         }
         self.flush(core);
         self.resume(core);
@@ -204,15 +226,24 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
 
     /// Removes the connection from the memory budget and the metrics. Called when it is closed.
     pub(crate) fn forget(&mut self, core: &mut Core<D, P>) {
-        core.budget.account(self.accounted, 0);
-        core.budget.remove(self.token);
+        core.budget.count_input(self.id.0, &mut self.counted_input, 0);
+        core.budget.count_output(&mut self.counted_output, 0);
+        core.budget.remove(self.id.0);
         core.metrics.in_flight -= self.session.pending();
     }
 
-    fn may_read(&self, core: &Core<D, P>) -> bool {
-        self.readable
-            && self.session.wants_input(&core.limits)
-            && core.budget.allows(self.token, self.session.held(), &core.limits)
+    /// Returns how many bytes may be read now.
+    fn readable_bytes(&mut self, core: &mut Core<D, P>) -> usize {
+        if !self.readable || !self.session.wants_input(self.reply_bounds(core), &core.limits) {
+            return 0;
+        }
+        let held = self.session.held_input();
+        core.budget.count_input(self.id.0, &mut self.counted_input, held);
+        core.budget.input_room(self.id.0, held, core.metrics.connections, &core.limits)
+    }
+
+    fn reply_bounds(&self, core: &Core<D, P>) -> ReplyBounds {
+        core.budget.reply_bounds(self.id.0, core.metrics.connections, &core.limits)
     }
 
     /// Reads once, at most `max_bytes`. Returns `None` if there was no input or no space for it.
@@ -255,8 +286,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             if building.is_none() && self.session.pending() > 0 {
                 return done;
             }
-            let served =
-                self.session.serve(&core.limits, |request, turn| match (route(&*core.dispatch, &request), turn) {
+            let bounds = self.reply_bounds(core);
+            let served = self.session.serve(bounds, &core.limits, |request, turn| {
+                match (route(&*core.dispatch, &request), turn) {
                     (Route::Worker(call, pace), _) => {
                         if building.as_ref().is_some_and(BatchBuilder::is_full) {
                             return Disposition::NotNow;
@@ -309,7 +341,8 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                             }
                         }
                     }
-                });
+                }
+            });
             match served {
                 None => return done,
                 Some(Served::Blank) => {}
@@ -323,14 +356,20 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         lines
     }
 
-    /// Resumes a paused batch once enough of its replies are written.
+    /// Resumes a waiting batch once enough of its replies are written and it may start a call.
     fn resume(&mut self, core: &mut Core<D, P>) {
-        if let Some(in_flight) = &mut self.batch
-            && in_flight.paused
-            && self.session.output().len() < core.limits.output_mark_bytes
-        {
-            in_flight.paused = false;
+        let bounds = self.reply_bounds(core);
+        let Some(in_flight) = &mut self.batch else { return };
+        let is_ready = match in_flight.remainder {
+            Remainder::Continues => return,
+            Remainder::WaitsForReader => self.session.waiting_output() < bounds.output_mark_bytes,
+            Remainder::WaitsForMemory => core.budget.replies().may_start(self.id.0),
+        };
+        if is_ready {
+            in_flight.remainder = Remainder::Continues;
             core.pool.resume(&in_flight.batch);
+        } else if in_flight.remainder == Remainder::WaitsForMemory {
+            core.budget.wait_to_call(self.id.0);
         }
     }
 
@@ -374,24 +413,37 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
 
     /// Updates the memory budget, and returns what the connection needs next.
     fn settle(&mut self, core: &mut Core<D, P>) -> TurnOutcome {
-        let held = self.session.held();
-        core.budget.account(self.accounted, held);
-        self.accounted = held;
-        if held < core.limits.small_holder_bytes {
-            core.budget.release(self.token);
-        }
+        let held = self.session.held_input();
+        core.budget.count_input(self.id.0, &mut self.counted_input, held);
+        core.budget.count_output(&mut self.counted_output, self.session.waiting_output());
         if self.session.finished() {
             return TurnOutcome::Close;
         }
-        let wants_input = self.readable && self.session.wants_input(&core.limits);
-        let allowed = core.budget.allows(self.token, held, &core.limits);
-        if wants_input && !allowed {
-            core.budget.wait(self.token);
+        self.end_call_pass(core);
+        let bounds = self.reply_bounds(core);
+        let wants_input =
+            self.readable && self.session.wants_input(bounds, &core.limits) && self.session.has_room(&core.limits);
+        let may_read =
+            wants_input && core.budget.input_room(self.id.0, held, core.metrics.connections, &core.limits) > 0;
+        if !may_read || self.session.incomplete_line() == 0 {
+            core.budget.end_reading(self.id.0);
         }
-        if self.session.may_serve(&core.limits) || (wants_input && allowed && self.session.has_room(&core.limits)) {
-            TurnOutcome::Again
+        if wants_input && !may_read {
+            core.budget.wait_to_be_read(self.id.0);
+            self.line_progress = None;
         } else {
-            TurnOutcome::Wait
+            let bytes = self.session.incomplete_line();
+            self.line_progress = LineProgress::update(self.line_progress, bytes, core.now.instant);
+        }
+        if self.session.may_serve(bounds) || may_read { TurnOutcome::Again } else { TurnOutcome::Wait }
+    }
+
+    /// Ends the pass to call if no call runs that needs it, and waits for it if one has to start.
+    fn end_call_pass(&mut self, core: &mut Core<D, P>) {
+        if self.session.is_postponed() {
+            core.budget.wait_to_call(self.id.0);
+        } else if self.batch.as_ref().is_none_or(|in_flight| in_flight.remainder != Remainder::Continues) {
+            core.budget.end_calling(self.id.0);
         }
     }
 }

@@ -89,6 +89,11 @@ impl<D: Dispatch, P: ControlPlane> ConnectionTable<D, P> {
         }
     }
 
+    /// Returns all connections.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Connection<D, P>> {
+        self.connections.iter().map(|(_, connection)| connection)
+    }
+
     /// Returns the length of the ready list; connections in it may be closed.
     pub(crate) fn ready_len(&self) -> usize {
         self.ready.len()

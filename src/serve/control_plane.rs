@@ -184,10 +184,17 @@ pub struct Counters {
     pub refused_peers: u64,
     /// Connections refused because of the limit or for lack of descriptors.
     pub refused_connections: u64,
-    /// Connections closed because the peer read no output for [`Limits::stalled_reader_after`].
+    /// Connections closed because the peer read no output for [`Limits::stalled_reader_after`], or for
+    /// [`Limits::short_memory_reader_after`] while memory was short.
     ///
     /// [`Limits::stalled_reader_after`]: crate::limits::Limits::stalled_reader_after
+    /// [`Limits::short_memory_reader_after`]: crate::limits::Limits::short_memory_reader_after
     pub cut_readers: u64,
+    /// Connections closed because an incomplete line made no progress for [`Limits::stalled_line_after`] while memory
+    /// was short.
+    ///
+    /// [`Limits::stalled_line_after`]: crate::limits::Limits::stalled_line_after
+    pub cut_lines: u64,
     /// Replies dropped because their connection had closed.
     pub late_results: u64,
     /// Latency of the latest calls that workers answered.

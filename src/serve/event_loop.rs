@@ -5,6 +5,7 @@
 //! the list. The loop blocks only in `poll`, and without a timeout unless something is due. If calls follow each other
 //! closely, it polls without blocking for a short time first, see [`BusyPoll`].
 
+use std::collections::BinaryHeap;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use crate::serve::connection_id::ConnectionId;
 use crate::serve::connection_table::ConnectionTable;
 use crate::serve::control_plane::{ControlPlane, Now, TickInput};
 use crate::serve::event::{LISTENER, LoopEvent, STOP};
+use crate::serve::memory_budget::Relief;
 use crate::serve::pool::Outcome;
 use crate::serve::timers::Timers;
 use crate::sys::listener::Listener;
@@ -112,7 +114,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             }
             self.on_timers();
             self.serve_ready();
-            self.admit_readers();
+            self.admit_waiting();
             self.run_commands();
             self.tick();
             self.run_commands();
@@ -195,14 +197,69 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if self.drain.as_mut().is_some_and(|drain| drain.refuse_at.take_if(|at| *at <= now.instant).is_some()) {
             self.refuse_remaining();
         }
+        if let Some(relief) = self.core.budget.relief(now.instant) {
+            self.relieve(relief);
+        }
+    }
+
+    /// Closes connections that hold memory and make no progress, those that hold the most first, until the accounts that
+    /// others wait for are below their marks: peers that read no output, and incomplete lines.
+    fn relieve(&mut self, relief: Relief) {
+        let now = self.core.now.instant;
+        if relief.output {
+            let limit = self.core.limits.short_memory_reader_after;
+            let held = |connection: &Connection<D, P>| {
+                connection.has_stalled_for(limit, now).then(|| connection.session.waiting_output())
+            };
+            let cut = self.cut_while(held, |needed| needed.output, |connection| connection.has_stalled_for(limit, now));
+            self.core.metrics.cut_readers += cut;
+            log_cut(cut, "peer read nothing", limit);
+        }
+        if relief.input {
+            let limit = self.core.limits.stalled_line_after;
+            let has_stalled = |connection: &Connection<D, P>| {
+                connection.line_progress.is_some_and(|line| line.has_stalled_for(limit, now))
+            };
+            let held = |connection: &Connection<D, P>| has_stalled(connection).then(|| connection.session.held_input());
+            let cut = self.cut_while(held, |needed| needed.input, has_stalled);
+            self.core.metrics.cut_lines += cut;
+            log_cut(cut, "an incomplete line made no progress", limit);
+        }
+    }
+
+    /// Closes the connections that `held` returns bytes for, the most first, while `is_needed`. Each is flushed before,
+    /// and spared if `has_stalled` is false then. Returns their number.
+    fn cut_while(
+        &mut self,
+        held: impl Fn(&Connection<D, P>) -> Option<usize>,
+        is_needed: impl Fn(Relief) -> bool,
+        has_stalled: impl Fn(&Connection<D, P>) -> bool,
+    ) -> u64 {
+        let with_token = |connection: &Connection<D, P>| Some((held(connection)?, connection.token));
+        let mut holders: BinaryHeap<(usize, usize)> = self.connections.iter().filter_map(with_token).collect();
+        let mut cut = 0;
+        while self.core.budget.needed_relief().is_some_and(&is_needed)
+            && let Some((_, token)) = holders.pop()
+            && let Some(connection) = self.connections.find(token)
+        {
+            // A socket is reported writable only when most of its buffer is free.
+            connection.flush(&mut self.core);
+            if has_stalled(connection) {
+                self.close(token);
+                cut += 1;
+            } else {
+                self.connections.enqueue(token);
+            }
+        }
+        cut
     }
 
     /// Puts connections that waited for memory on the ready list. Runs after the connections' turns, which may have
     /// freed memory: no other event need follow.
-    fn admit_readers(&mut self) {
+    fn admit_waiting(&mut self) {
         let EventLoop { core, connections, .. } = self;
-        core.budget.admit_readers(core.now.instant, &core.limits, |token| {
-            connections.enqueue(token);
+        core.budget.admit(core.now.instant, &core.limits, |id| {
+            connections.enqueue_id(ConnectionId(id));
         });
     }
 
@@ -265,7 +322,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             self.core.metrics.errors += delivery.errors as u64;
             match self.connections.enqueue_id(ConnectionId(delivery.owner)) {
                 Some(connection) => connection.delivered(delivery, &mut self.core),
-                None => self.core.metrics.late_results += delivery.count as u64,
+                None => delivery.forget(&mut self.core),
             }
         }
         self.results = results;
@@ -315,7 +372,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         // some output without such an event.
         connection.flush(&mut self.core);
         let limit = self.core.limits.stalled_reader_after;
-        if connection.stalled_since.is_none_or(|since| since + limit > self.core.now.instant) {
+        if !connection.has_stalled_for(limit, self.core.now.instant) {
             self.connections.enqueue(token);
             return;
         }
@@ -395,5 +452,12 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         self.take_results();
         let EventLoop { core, connections, .. } = self;
         connections.enqueue_all(|connection| connection.refuse_remaining(STOPPING, core));
+    }
+}
+
+/// Logs that connections were closed while memory was short.
+fn log_cut(count: u64, why: &str, limit: Duration) {
+    if count > 0 {
+        log::info!("closed {count} connections: {why} for {} s while memory was short", limit.as_secs_f64());
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     pub(crate) refused_peers: u64,
     pub(crate) refused_connections: u64,
     pub(crate) cut_readers: u64,
+    pub(crate) cut_lines: u64,
     pub(crate) late_results: u64,
     /// Requests handed to workers or the control plane and not answered yet.
     pub(crate) in_flight: usize,
@@ -39,6 +40,7 @@ impl Metrics {
             refused_peers: 0,
             refused_connections: 0,
             cut_readers: 0,
+            cut_lines: 0,
             late_results: 0,
             in_flight: 0,
             latencies: Latencies::default(),
@@ -65,6 +67,7 @@ impl Metrics {
             refused_peers: self.refused_peers,
             refused_connections: self.refused_connections,
             cut_readers: self.cut_readers,
+            cut_lines: self.cut_lines,
             late_results: self.late_results,
             latency_us: self.latency(),
         }

@@ -136,13 +136,14 @@ impl<D: Dispatch, P: ControlPlane> Server<D, P> {
                 log::error!("cannot wake the event loop: {e}");
             }
         };
+        let budget = MemoryBudget::new(&self.limits);
         let core = Core {
-            pool: Pool::start(Arc::clone(&self.dispatch), &self.limits, notify)?,
+            pool: Pool::start(Arc::clone(&self.dispatch), &self.limits, Arc::clone(budget.replies()), notify)?,
             dispatch: self.dispatch,
             plane: self.plane,
             commands: LoopCommands::new(),
             registry: self.poll.registry().try_clone()?,
-            budget: MemoryBudget::default(),
+            budget,
             metrics: Metrics::new(),
             now: Now::read(),
             storage: Storage::default(),

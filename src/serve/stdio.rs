@@ -14,7 +14,7 @@ use crate::serve::control_plane;
 use crate::serve::route::{Route, route};
 use crate::wire::message::Call;
 use crate::wire::reply;
-use crate::wire::session::{Disposition, Session, Turn};
+use crate::wire::session::{Disposition, ReplyBounds, Session, Turn};
 
 /// Serves until `input` ends or `output` reports a broken pipe.
 ///
@@ -27,6 +27,7 @@ pub fn serve<D: Dispatch>(
     mut output: impl Write,
 ) -> io::Result<()> {
     let mut session = Session::new(limits);
+    let bounds = ReplyBounds::of(limits);
     let mut runner = Runner::default();
     while !session.finished() {
         let room = session.room(limits.turn_bytes, limits);
@@ -36,8 +37,8 @@ pub fn serve<D: Dispatch>(
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
         }
-        while session.may_serve(limits) {
-            session.serve(limits, |request, turn| {
+        while session.may_serve(bounds) {
+            session.serve(bounds, limits, |request, turn| {
                 let Turn::First(out) = turn else { return Disposition::NotNow };
                 match route(dispatch, &request) {
                     Route::Worker(call, _) => run_call(dispatch, &mut runner, call, out),

@@ -46,6 +46,17 @@ pub struct InvalidMessage<'a> {
     pub error: CallError,
 }
 
+impl Message<'_> {
+    /// Returns the JSON text of the id, if the line has one that its reply echoes.
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Message::Call(call) => Some(call.id),
+            Message::Invalid(invalid) => invalid.id,
+            Message::Control(_) | Message::InvalidControl(_) => None,
+        }
+    }
+}
+
 /// Parses one line, without its newline. JSON nested deeper than `max_depth` is refused.
 pub fn read(line: &[u8], max_depth: usize) -> Message<'_> {
     let text = match std::str::from_utf8(line) {

@@ -9,7 +9,7 @@ use crate::wire::members::Members;
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
 use crate::wire::scan::{self, Top};
-use crate::wire::session::{Disposition, Request, Session, Turn};
+use crate::wire::session::{Disposition, ReplyBounds, Request, Session, Turn};
 
 /// The line limit of [`line_any_split`], in bytes.
 pub const LIMIT_BYTES: usize = 12;
@@ -248,7 +248,7 @@ impl Model {
 
     /// Feeds as much as the session accepts; the rest is not part of the input.
     fn feed(&mut self, bytes: &[u8]) {
-        if !self.session.wants_input(&self.limits) {
+        if !self.session.wants_input(ReplyBounds::of(&self.limits), &self.limits) {
             return;
         }
         let room = self.session.room(bytes.len(), &self.limits);
@@ -261,7 +261,7 @@ impl Model {
     fn serve(&mut self, lines: usize) {
         for _ in 0..lines {
             let deferred = &mut self.deferred;
-            let served = self.session.serve(&self.limits, |request, turn| {
+            let served = self.session.serve(ReplyBounds::of(&self.limits), &self.limits, |request, turn| {
                 let reply = expected(&request);
                 match turn {
                     Turn::First(out) if !is_deferred(&request) => {
@@ -300,7 +300,10 @@ impl Model {
 
     fn check(&self) {
         assert_eq!(self.session.pending(), self.deferred.len());
-        assert!(self.session.held() <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + 5 * 100);
+        assert!(
+            self.session.held_input() + self.session.waiting_output()
+                <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + 5 * 100
+        );
     }
 
     fn finish(mut self) {

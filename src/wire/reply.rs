@@ -3,6 +3,7 @@
 //! The id and the result are passed as JSON text and written unchanged, so an id is echoed byte for byte
 //! and a result is serialized once, by its handler.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -35,6 +36,17 @@ pub struct CallError {
     pub message: String,
 }
 
+/// Longest part of a client's text that a message repeats, in characters: no reply to an error is large.
+const EXCERPT_CHARS: usize = 200;
+
+/// Returns the text, or its beginning with an ellipsis if it is longer than [`EXCERPT_CHARS`].
+pub(crate) fn excerpt(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(EXCERPT_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
+}
+
 impl CallError {
     /// Creates the error of a call that failed (-32001).
     pub fn failed(message: impl Into<String>) -> CallError {
@@ -43,7 +55,7 @@ impl CallError {
 
     /// Creates the error for an unknown method (-32601).
     pub fn unknown_method(name: &str) -> CallError {
-        CallError { code: code::UNKNOWN_METHOD, message: format!("unknown method '{name}'") }
+        CallError { code: code::UNKNOWN_METHOD, message: format!("unknown method '{}'", excerpt(name)) }
     }
 
     /// Creates the error for a missing param (-32602).
@@ -122,6 +134,12 @@ fn json(out: &mut Vec<u8>, value: &impl Serialize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn messages_repeat_the_beginning_of_a_long_text() {
+        let (long, whole) = ("я".repeat(EXCERPT_CHARS + 1), "я".repeat(EXCERPT_CHARS));
+        assert_eq!((excerpt(&whole), excerpt(&long)), (Cow::Borrowed(&*whole), Cow::Owned(format!("{whole}…"))));
+    }
 
     #[test]
     fn replies_are_compact_and_echo_the_id() {

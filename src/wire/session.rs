@@ -31,6 +31,8 @@ pub(crate) struct Session {
     pending_bytes: usize,
     phase: Phase,
     peer: Peer,
+    /// The next line waits until its reply may be large.
+    postponed: bool,
     /// Replies dropped since the last call of [`Session::take_dropped`].
     dropped: usize,
 }
@@ -49,6 +51,18 @@ pub(crate) struct Storage {
 /// Most buffers in [`Storage::spare`], and the largest capacity of each.
 const SPARE_COUNT: usize = 64;
 const SPARE_BYTES: usize = 4 << 10;
+
+/// Bounds on the replies to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReplyBounds {
+    /// Waiting output from which no more input is served.
+    pub(crate) output_mark_bytes: usize,
+    /// A line whose id is longer than [`SMALL_ID_BYTES`], and would be echoed, waits.
+    pub(crate) has_small_replies: bool,
+}
+
+/// Longest id, in bytes, of a line whose reply counts as small.
+pub(crate) const SMALL_ID_BYTES: usize = 256;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -106,6 +120,13 @@ pub(crate) enum Served {
     Invalid,
 }
 
+impl ReplyBounds {
+    /// Returns the bounds while memory is not short.
+    pub(crate) fn of(limits: &Limits) -> ReplyBounds {
+        ReplyBounds { output_mark_bytes: limits.output_mark_bytes, has_small_replies: false }
+    }
+}
+
 impl Session {
     /// Creates the session of a new connection.
     pub(crate) fn new(limits: &Limits) -> Session {
@@ -117,15 +138,16 @@ impl Session {
             pending_bytes: 0,
             phase: Phase::Open,
             peer: Peer::Reading,
+            postponed: false,
             dropped: 0,
         }
     }
 
     /// Returns true if more input should be read. It should not be while the waiting output is over its
     /// mark, while requests are deferred and much input is held, or after the end of the input.
-    pub(crate) fn wants_input(&self, limits: &Limits) -> bool {
+    pub(crate) fn wants_input(&self, bounds: ReplyBounds, limits: &Limits) -> bool {
         self.phase == Phase::Open
-            && self.waiting_output() < limits.output_mark_bytes
+            && self.waiting_output() < bounds.output_mark_bytes
             && (self.pending == 0 || self.held_input() < limits.small_holder_bytes)
     }
 
@@ -158,14 +180,15 @@ impl Session {
         self.drop_replies();
     }
 
-    /// Consumes the next line if the output is under its mark, passing a request to `take`. Returns `None`
+    /// Consumes the next line if the bounds on its reply allow it, passing a request to `take`. Returns `None`
     /// if there is no line or it has to wait.
     pub(crate) fn serve(
         &mut self,
+        bounds: ReplyBounds,
         limits: &Limits,
         take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
     ) -> Option<Served> {
-        self.consume_line(limits.output_mark_bytes, limits, take)
+        self.consume_line(bounds, limits, take)
     }
 
     /// Answers the oldest `requests` deferred requests with these reply lines, in order.
@@ -189,7 +212,8 @@ impl Session {
     /// returns their number. No request may be deferred.
     pub(crate) fn refuse_rest(&mut self, why: &str, limits: &Limits) -> usize {
         let mut refused = 0;
-        while let Some(served) = self.consume_line(usize::MAX, limits, |request, turn| {
+        let bounds = ReplyBounds { output_mark_bytes: usize::MAX, has_small_replies: false };
+        while let Some(served) = self.consume_line(bounds, limits, |request, turn| {
             let Turn::First(out) = turn else { return Disposition::NotNow };
             refuse(out, &request, why);
             Disposition::Answered
@@ -248,14 +272,20 @@ impl Session {
         self.pending
     }
 
-    /// Returns the number of bytes of input and output held, deferred requests included.
-    pub(crate) fn held(&self) -> usize {
-        self.held_input() + self.waiting_output()
+    /// Returns true if [`Session::serve`] would consume a line.
+    pub(crate) fn may_serve(&mut self, bounds: ReplyBounds) -> bool {
+        self.pending == 0 && self.waiting_output() < bounds.output_mark_bytes && !self.postponed && self.has_line()
     }
 
-    /// Returns true if [`Session::serve`] would consume a line.
-    pub(crate) fn may_serve(&mut self, limits: &Limits) -> bool {
-        self.pending == 0 && self.waiting_output() < limits.output_mark_bytes && self.has_line()
+    /// Returns true if the next line waits until its reply may be large.
+    pub(crate) fn is_postponed(&self) -> bool {
+        self.postponed
+    }
+
+    /// Returns the bytes that have arrived of a line that is incomplete, and the only input held; 0 if there is none.
+    pub(crate) fn incomplete_line(&mut self) -> usize {
+        let held = self.input.held();
+        if held == 0 || self.pending > 0 || self.phase != Phase::Open || self.has_line() { 0 } else { held }
     }
 
     /// Returns true if [`Session::room`] would return free space.
@@ -275,11 +305,12 @@ impl Session {
 
     fn consume_line(
         &mut self,
-        mark: usize,
+        bounds: ReplyBounds,
         limits: &Limits,
         take: impl FnOnce(Request<'_>, Turn<'_>) -> Disposition,
     ) -> Option<Served> {
-        if self.waiting_output() >= mark {
+        self.postponed = false;
+        if self.waiting_output() >= bounds.output_mark_bytes {
             return None;
         }
         let line = self.input.line()?;
@@ -287,7 +318,12 @@ impl Session {
         let (served, verdict) = match line {
             Line::Whole(line) if is_blank(line) => (Served::Blank, Disposition::Answered),
             Line::Whole(line) => {
-                let (served, verdict) = offer(message::read(line, limits.max_depth), turn, take);
+                let message = message::read(line, limits.max_depth);
+                if bounds.has_small_replies && message.id().is_some_and(|id| id.len() > SMALL_ID_BYTES) {
+                    self.postponed = true;
+                    return None;
+                }
+                let (served, verdict) = offer(message, turn, take);
                 if verdict == Disposition::Later {
                     self.pending += 1;
                     self.pending_bytes += line.len();
@@ -316,7 +352,8 @@ impl Session {
         self.input.held() + self.pending_bytes
     }
 
-    fn waiting_output(&self) -> usize {
+    /// Returns the number of reply bytes that are not written yet.
+    pub(crate) fn waiting_output(&self) -> usize {
         self.output.len() - self.written
     }
 
@@ -406,15 +443,15 @@ mod tests {
         let mut session = Session::new(&limits);
         feed(&mut session, &ping(1), &limits);
         feed(&mut session, b"nonsense\n", &limits);
-        let served = session.serve(&limits, |_, turn| {
+        let served = session.serve(ReplyBounds::of(&limits), &limits, |_, turn| {
             assert!(matches!(turn, Turn::First(_)));
             Disposition::Later
         });
         assert_eq!(served, Some(Served::Request));
-        assert_eq!(session.serve(&limits, answer), None);
+        assert_eq!(session.serve(ReplyBounds::of(&limits), &limits, answer), None);
         assert_eq!((session.pending(), session.output()), (1, &b""[..]));
         session.answered(1, b"first\n".to_vec());
-        assert_eq!(session.serve(&limits, answer), Some(Served::Invalid));
+        assert_eq!(session.serve(ReplyBounds::of(&limits), &limits, answer), Some(Served::Invalid));
         assert!(session.output().starts_with(b"first\n{\"jsonrpc\":\"2.0\",\"id\":null,\"error\""));
     }
 
@@ -424,16 +461,16 @@ mod tests {
         let mut session = Session::new(&limits);
         for id in 0..5 {
             feed(&mut session, &ping(id), &limits);
-            session.serve(&limits, answer);
+            session.serve(ReplyBounds::of(&limits), &limits, answer);
         }
-        assert!(!session.wants_input(&limits));
-        assert!(!session.may_serve(&limits));
-        assert_eq!(session.serve(&limits, answer), None);
+        assert!(!session.wants_input(ReplyBounds::of(&limits), &limits));
+        assert!(!session.may_serve(ReplyBounds::of(&limits)));
+        assert_eq!(session.serve(ReplyBounds::of(&limits), &limits, answer), None);
         let waiting = session.output().len();
         assert!(waiting < limits.output_mark_bytes + 60);
         session.wrote(waiting);
-        assert!(session.wants_input(&limits) && session.may_serve(&limits));
-        assert_eq!(session.serve(&limits, answer), Some(Served::Request));
+        assert!(session.wants_input(ReplyBounds::of(&limits), &limits) && session.may_serve(ReplyBounds::of(&limits)));
+        assert_eq!(session.serve(ReplyBounds::of(&limits), &limits, answer), Some(Served::Request));
     }
 
     #[test]
@@ -443,7 +480,7 @@ mod tests {
         let mut taken = 0;
         for id in 0..1000 {
             feed(&mut session, &ping(id % 10), &limits);
-            session.serve(&limits, answer);
+            session.serve(ReplyBounds::of(&limits), &limits, answer);
             if id > 0 {
                 let reply = session.output().iter().position(|byte| *byte == b'\n').unwrap() + 1;
                 session.wrote(reply);
@@ -467,8 +504,8 @@ mod tests {
             } else {
                 session.drain()
             }
-            assert!(!session.wants_input(&limits));
-            let served = std::iter::from_fn(|| session.serve(&limits, answer)).count();
+            assert!(!session.wants_input(ReplyBounds::of(&limits), &limits));
+            let served = std::iter::from_fn(|| session.serve(ReplyBounds::of(&limits), &limits, answer)).count();
             assert_eq!(served, replies);
             assert!(!session.finished());
             session.wrote(session.output().len());
@@ -481,10 +518,10 @@ mod tests {
         let limits = limits();
         let mut session = Session::new(&limits);
         feed(&mut session, &[ping(1), ping(2)].concat(), &limits);
-        session.serve(&limits, |_, _| Disposition::Later);
+        session.serve(ReplyBounds::of(&limits), &limits, |_, _| Disposition::Later);
         session.peer_gone();
         session.answered(1, b"late\n".to_vec());
-        assert_eq!(session.serve(&limits, answer), Some(Served::Request));
+        assert_eq!(session.serve(ReplyBounds::of(&limits), &limits, answer), Some(Served::Request));
         assert_eq!(session.output(), b"");
         assert_eq!((session.take_dropped(), session.take_dropped()), (2, 0));
         session.input_ended();
@@ -514,7 +551,7 @@ mod tests {
         let mut session = Session::new(&limits);
         let line = ping(1);
         feed(&mut session, &line, &limits);
-        session.serve(&limits, |_, _| Disposition::Later);
+        session.serve(ReplyBounds::of(&limits), &limits, |_, _| Disposition::Later);
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1 - (line.len() - 1));
         session.answered(1, Vec::new());
         assert_eq!(session.room(1000, &limits).len(), limits.max_line_bytes + 1);

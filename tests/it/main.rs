@@ -5,6 +5,8 @@
 
 mod also;
 mod bad_input;
+#[cfg(target_os = "linux")]
+mod bounds;
 mod cli;
 mod clock;
 mod disk;

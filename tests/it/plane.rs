@@ -80,6 +80,7 @@ fn status_has_every_key_of_the_contract() {
         ("refused_peers", json!(0)),
         ("refused_connections", json!(0)),
         ("cut_readers", json!(0)),
+        ("cut_lines", json!(0)),
         ("late_results", json!(0)),
     ] {
         assert_eq!(status.get(key), Some(&like), "{key} of {status}");

@@ -123,6 +123,10 @@ impl Dispatch for TestDispatch {
         }
     }
 
+    fn has_small_replies(&self, name: &str) -> bool {
+        name == "either"
+    }
+
     fn call(&self, worker: &mut WorkerState, method: &str, params: Params<'_>, reply: Reply<'_>) {
         worker.calls += 1;
         let name = params.string_or("name", "").unwrap_or_default().into_owned();

@@ -6,6 +6,7 @@
 
 mod ending;
 mod harness;
+mod memory;
 mod order;
 #[path = "../it/os.rs"]
 #[allow(dead_code)]

@@ -84,7 +84,8 @@ mod tests {
             "quiet_window": [45, 12], "pending_digest": null, "scheduler_paused": false, "connections": 3,
             "requests": 1234, "errors": 5, "in_flight": 0, "queued": 0, "workers": 2, "rss_bytes": 5_033_165,
             "buffered_bytes": 512, "records": 10_000, "quarantine": null, "refused_peers": 0, "refused_connections": 0,
-            "cut_readers": 1, "late_results": 0, "latency_us": {"p50": 12, "p99": 1200, "max": 3_000_000},
+            "cut_readers": 1, "cut_lines": 0, "late_results": 0,
+            "latency_us": {"p50": 12, "p99": 1200, "max": 3_000_000},
             "brand_new": {"a": 1}
         });
         assert_eq!(

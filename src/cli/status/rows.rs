@@ -206,6 +206,7 @@ fn turned_away(status: &mut Status) -> Option<String> {
         ("refused_peers", "peer of another user", "peers of other users"),
         ("refused_connections", "connection over the limit", "connections over the limit"),
         ("cut_readers", "peer that read nothing", "peers that read nothing"),
+        ("cut_lines", "line that stood still", "lines that stood still"),
     ];
     let parts = kinds.into_iter().filter_map(|(key, one, many)| {
         status.count(key).filter(|count| *count > 0).map(|count| counted(count, one, many))

@@ -1,6 +1,6 @@
 //! Parses the params of a capture (of `memory_capture`, a line of a spool file or an imported row) into a draft.
 
-use crate::dispatch::{CallError, Params};
+use crate::dispatch::{CallError, Params, excerpt};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
@@ -48,7 +48,9 @@ pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>)
     if text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_none() {
         return Ok(ParsedCapture::TooShort);
     }
-    let Some(tier) = Tier::named(&tier_name) else { return Ok(ParsedCapture::UnknownTier(tier_name.into_owned())) };
+    let Some(tier) = Tier::named(&tier_name) else {
+        return Ok(ParsedCapture::UnknownTier(excerpt(&tier_name).into_owned()));
+    };
     Ok(ParsedCapture::Accepted(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
 }
 

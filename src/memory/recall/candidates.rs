@@ -136,26 +136,16 @@ pub(crate) fn newest(
 ) -> Result<Vec<RankedHit>, StoreError> {
     let connection = snapshot.connection();
     let own_project = project_number(connection, filter.project)?;
-    let (since, until) = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
-    let mut projects = connection.prepare_cached("SELECT number FROM project")?;
-    let projects: Vec<i64> = projects.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut last = connection.prepare_cached(
-        "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3 ORDER BY ts DESC, seq DESC LIMIT ?4",
-    )?;
-    let mut all = Vec::new();
-    for project in projects {
-        let project_match = project_match(project, own_project);
-        let mut rows = last.query((project, since, until, limit as i64))?;
-        while let Some(row) = rows.next()? {
-            all.push((project_match, row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-        }
-    }
-    all.sort_by(|a, b| b.cmp(a));
-    all.truncate(limit);
-    let hit = |(i, &(project_match, _, seq)): (usize, &(ProjectMatch, i64, i64))| {
-        RankedHit::plain(seq, 1.0 / (i + 1) as f64, project_match)
+    let times = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
+    let own = match own_project {
+        Some(project) => records::of_project(connection, project, times, i64::MAX, limit)?,
+        None => Vec::new(),
     };
-    Ok(all.iter().enumerate().map(hit).collect())
+    let others = records::newest(connection, times, own_project, limit - own.len())?;
+    let own = own.into_iter().map(|(_, seq)| (seq, ProjectMatch::Same));
+    let all = own.chain(others.into_iter().map(|(_, seq)| (seq, ProjectMatch::Other)));
+    let hit = |(i, (seq, project_match))| RankedHit::plain(seq, 1.0 / (i + 1) as f64, project_match);
+    Ok(all.enumerate().map(hit).collect())
 }
 
 /// Reads candidates and their neighbors.

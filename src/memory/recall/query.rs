@@ -6,6 +6,8 @@
 //!
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 
+use std::collections::BTreeMap;
+
 use crate::memory::model::time::CalendarDay;
 use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::irregular_forms;
@@ -53,6 +55,11 @@ impl TermSet {
 
     pub(crate) fn union(self, other: TermSet) -> TermSet {
         TermSet(self.0 | other.0)
+    }
+
+    /// Returns true if a term is in both.
+    fn meets(self, other: TermSet) -> bool {
+        self.0 & other.0 != 0
     }
 
     pub(crate) fn without(self, other: TermSet) -> TermSet {
@@ -105,10 +112,10 @@ pub(crate) struct WeightedQuery {
     identifier: TermSet,
     /// The terms that name a part of a date.
     dates: Vec<(usize, DatePart)>,
-    /// Terms of adjacent words.
-    pairs: Vec<(usize, usize)>,
+    /// For each term, the terms of the words that follow it. As large as the terms are many, however long the cue is.
+    followers: Vec<TermSet>,
     /// Adjacent words written as one, and their terms.
-    joined: Vec<(String, TermSet)>,
+    joined: BTreeMap<String, TermSet>,
     /// Co-occurring terms, sorted, each with the term of the query and their association (NPMI, 0 to 1).
     cooccurring: Vec<(String, usize, f64)>,
     initials: Initials,
@@ -129,13 +136,13 @@ impl WeightedQuery {
             dates: terms.iter().enumerate().filter_map(date).collect(),
             initials: Initials::of(&terms),
             cue_term_count: terms.len(),
+            followers: vec![TermSet::default(); terms.len()],
             terms,
             shares,
             further: Vec::new(),
             known: 1.0,
             identifier: TermSet::default(),
-            pairs: Vec::new(),
-            joined: Vec::new(),
+            joined: BTreeMap::new(),
             cooccurring: Vec::new(),
             asks_when: false,
         };
@@ -146,11 +153,12 @@ impl WeightedQuery {
             let term = token.term();
             let at = query.terms.iter().position(|known| known.term == term);
             if let (Some((other, Some(a))), Some(b)) = (&previous, at) {
-                query.pairs.push((*a, b));
+                query.followers[*a] = query.followers[*a].union(TermSet::only(b));
                 if kind == TokenKind::Word {
                     let joined = format!("{other}{word}");
                     query.initials.add(&joined);
-                    query.joined.push((joined, TermSet::only(*a).union(TermSet::only(b))));
+                    let both = query.joined.entry(joined).or_default();
+                    *both = both.union(TermSet::only(*a)).union(TermSet::only(b));
                 }
             }
             previous = Some((word.to_owned(), at));
@@ -279,13 +287,14 @@ impl WeightedQuery {
         if previous.terms.is_empty() || terms.is_empty() || found.pairs == MAX_PAIR_COUNT {
             return;
         }
-        let is_pair = self.pairs.iter().any(|&(a, b)| previous.terms.has(a) && terms.has(b));
+        let is_pair =
+            self.followers.iter().enumerate().any(|(a, followers)| previous.terms.has(a) && followers.meets(terms));
         found.pairs += u32::from(is_pair);
     }
 
     /// Adds the terms of two adjacent query words that this word joins.
     fn match_joined(&self, word: &str, found: &mut TextMatch) {
-        for (_, terms) in self.joined.iter().filter(|(joined, _)| joined == word) {
+        if let Some(terms) = self.joined.get(word) {
             found.joined = found.joined.union(*terms);
         }
     }

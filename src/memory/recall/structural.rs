@@ -115,20 +115,20 @@ impl StructuralQuery {
 
     /// Returns the newest records, with their times, that match the most selective role that has an index.
     fn candidates(&self, connection: &Connection, most: usize) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-        let most = most as i64;
+        let limit = most as i64;
         let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         if let Some(tag) = &self.tag {
             let mut of_tag = connection.prepare_cached(
                 "SELECT record.ts, record.seq FROM tag JOIN record ON record.seq = tag.record
                  WHERE tag.name = ?1 ORDER BY tag.record DESC LIMIT ?2",
             )?;
-            return of_tag.query_map((tag, most), pair)?.collect();
+            return of_tag.query_map((tag, limit), pair)?.collect();
         }
         if let Some(session) = &self.session {
             let number = records::session_number(connection, session)?;
             let mut of_session = connection
                 .prepare_cached("SELECT ts, seq FROM record WHERE session = ?1 ORDER BY seq DESC LIMIT ?2")?;
-            return of_session.query_map((number, most), pair)?.collect();
+            return of_session.query_map((number, limit), pair)?.collect();
         }
         let (first, last) = self.day.map_or((i64::MIN, i64::MAX), |(first, last)| (first.0, last.0));
         if self.tier.is_some_and(|tier| tier as i64 > Tier::Episodic as i64) {
@@ -136,20 +136,9 @@ impl StructuralQuery {
             let mut facts = connection.prepare_cached(
                 "SELECT ts, seq FROM record WHERE tier > 1 AND ts BETWEEN ?1 AND ?2 ORDER BY ts DESC LIMIT ?3",
             )?;
-            return facts.query_map((first, last, most), pair)?.collect();
+            return facts.query_map((first, last, limit), pair)?.collect();
         }
-        let mut projects = connection.prepare_cached("SELECT number FROM project")?;
-        let mut of_project = connection.prepare_cached(
-            "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3
-             ORDER BY ts DESC, seq DESC LIMIT ?4",
-        )?;
-        let mut all = Vec::new();
-        for project in projects.query_map([], |row| row.get::<_, i64>(0))? {
-            for one in of_project.query_map((project?, first, last, most), pair)? {
-                all.push(one?);
-            }
-        }
-        Ok(all)
+        records::newest(connection, (first, last), None, most)
     }
 
     /// Returns the number of characters of the record's text if the record matches all roles.

@@ -1,5 +1,6 @@
 //! Look-ups on records and on the names of sessions and projects.
 
+use std::collections::BinaryHeap;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension};
@@ -46,6 +47,84 @@ fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<
 /// Any SQLite error.
 pub(crate) fn last_seq(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?.query_row([], |row| row.get(0))
+}
+
+/// Records of a project that are read at first for [`newest`]; each further read takes twice as many.
+const FIRST_PAGE_COUNT: usize = 4;
+
+/// The newest record of a project that [`newest`] has not returned, with what was read of the project.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ProjectHead {
+    ts: i64,
+    /// [`i64::MAX`] if no record was read yet.
+    seq: i64,
+    project: i64,
+    /// How many records were read last.
+    page: usize,
+    /// Those that follow, the oldest first.
+    rest: Vec<(i64, i64)>,
+}
+
+/// Returns the time and the seq of the newest `most` records from `since` to `until`, in microseconds, the newest first;
+/// none of the project `except`.
+///
+/// Only the records of one project have an index in the order of time, so the projects are merged: of however many
+/// projects, the newest record of each is looked up, and then about as many records are read as are returned.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn newest(
+    connection: &Connection,
+    (since, until): (i64, i64),
+    except: Option<i64>,
+    most: usize,
+) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    let mut projects = connection.prepare_cached(
+        "SELECT (SELECT max(ts) FROM record WHERE project = number AND ts BETWEEN ?1 AND ?2) AS newest, number
+         FROM project WHERE newest IS NOT NULL AND number IS NOT ?3",
+    )?;
+    let unread = |row: &rusqlite::Row<'_>| {
+        let (ts, project) = (row.get(0)?, row.get(1)?);
+        Ok(ProjectHead { ts, seq: i64::MAX, project, page: FIRST_PAGE_COUNT, rest: Vec::new() })
+    };
+    let mut heads: BinaryHeap<ProjectHead> =
+        projects.query_map((since, until, except), unread)?.collect::<Result<_, _>>()?;
+    let mut all = Vec::new();
+    while all.len() < most
+        && let Some(mut head) = heads.pop()
+    {
+        if head.seq < i64::MAX {
+            all.push((head.ts, head.seq));
+        }
+        if head.rest.is_empty() {
+            head.rest = of_project(connection, head.project, (since, head.ts), head.seq, head.page.min(most))?;
+            head.rest.reverse();
+            head.page *= 2;
+        }
+        if let Some((ts, seq)) = head.rest.pop() {
+            heads.push(ProjectHead { ts, seq, ..head });
+        }
+    }
+    Ok(all)
+}
+
+/// Returns the time and the seq of the newest `most` records of a project from `since` to `until`, in microseconds, the
+/// newest first; of those at `until` only the ones before the record `before`.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn of_project(
+    connection: &Connection,
+    project: i64,
+    (since, until): (i64, i64),
+    before: i64,
+    most: usize,
+) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    let mut read = connection.prepare_cached(
+        "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3 AND (ts < ?3 OR seq < ?4)
+         ORDER BY ts DESC, seq DESC LIMIT ?5",
+    )?;
+    read.query_map((project, since, until, before, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Returns the text of a record.
@@ -116,4 +195,38 @@ pub(crate) fn seq_of(connection: &Connection, name: &str, id: Uuid) -> Result<i6
 pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite::Error> {
     let mut find = connection.prepare_cached("SELECT id FROM record WHERE seq = ?1")?;
     find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::test_support::Bench;
+    use serde_json::json;
+
+    #[test]
+    fn the_newest_records_of_many_projects_are_merged() {
+        let bench = Bench::new();
+        for n in 0..60 {
+            // Projects of 1, 2, 4, 8 … records, times in no order, some of them equal.
+            let (project, minute) = ((n + 1_i32).ilog2(), n * 37 % 50);
+            let ts = format!("2024-03-01T10:{minute:02}:00Z");
+            bench.capture(&format!("record number {n}"), json!({"project": format!("p{project}"), "ts": ts}));
+        }
+        let connection = bench.connection();
+        let every = "SELECT ts, seq FROM record WHERE ts BETWEEN ?1 AND ?2 AND project IS NOT ?3
+                     ORDER BY ts DESC, seq DESC LIMIT ?4";
+        let times =
+            |from: i64, to: i64| (1_709_287_200_000_000 + from * 60_000_000, 1_709_287_200_000_000 + to * 60_000_000);
+        for (since, until) in [(i64::MIN, i64::MAX), times(0, 49), times(10, 20), times(50, 60)] {
+            for (except, most) in [(None, 1), (None, 7), (Some(3), 20), (None, 60), (Some(99), 1000), (None, 0)] {
+                let mut read = connection.prepare_cached(every).unwrap();
+                let want: Vec<(i64, i64)> = read
+                    .query_map((since, until, except, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))
+                    .unwrap()
+                    .collect::<Result<_, _>>()
+                    .unwrap();
+                assert_eq!(newest(&connection, (since, until), except, most).unwrap(), want, "{most} from {since}");
+            }
+        }
+    }
 }

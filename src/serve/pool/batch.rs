@@ -12,12 +12,14 @@ use std::time::Instant;
 use super::batch_calls::{BatchBuffers, BatchBuilder, CallSpans, KEPT_BUFFER_BYTES};
 use super::batch_clock::BatchClock;
 use super::completions::{Completions, Followup};
-use super::outcome::{Delivery, Outcome};
-use super::queue::JobQueue;
+use super::outcome::{Delivery, Outcome, Remainder};
+use super::queue::{JobQueue, QueuedJob};
+use super::reply_budget::ReplyBudget;
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, Pace, ReplySink, Runner};
 use crate::limits::Limits;
 use crate::serve::control_plane::Task;
 use crate::wire::reply;
+use crate::wire::session::SMALL_ID_BYTES;
 
 /// Length of a short reply with its envelope. A batch reserves this much for each call.
 const REPLY_BYTES: usize = 96;
@@ -28,10 +30,22 @@ pub(crate) enum Job<D: Dispatch, T: Send + 'static> {
     Task(Task<T>),
 }
 
+impl<D: Dispatch, T: Send + 'static> QueuedJob for Job<D, T> {
+    fn is_urgent(&self) -> bool {
+        match self {
+            Job::Batch(batch) => batch.has_small_replies,
+            // Replies to control messages wait for them.
+            Job::Task(_) => true,
+        }
+    }
+}
+
 /// The part of the pool that workers and batches share.
 pub(crate) struct Shared<D: Dispatch, T: Send + 'static> {
     pub(crate) dispatch: Arc<D>,
     pub(crate) limits: Limits,
+    /// The bytes of all replies, which decide whether calls may start.
+    pub(crate) replies: Arc<ReplyBudget>,
     pub(crate) queue: JobQueue<Job<D, T>>,
     pub(crate) results: Completions<Outcome<T>>,
     /// Runs after the last worker has been recycled.
@@ -53,13 +67,15 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
 /// Calls of one connection, run one after the other.
 ///
 /// A worker runs them until all are started, until the batch's time is up, until the replies reach the output mark,
-/// or until a call must wait for late replies; then the worker leaves. If calls remain, the batch itself, the loop, or
+/// until the next call may not start while memory is short, or until a call must wait for late replies; then the worker leaves. If calls remain, the batch itself, the loop, or
 /// the last late reply puts the batch back into the queue.
 pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     owner: u64,
     since: Instant,
     text: String,
     calls: Vec<CallSpans>,
+    /// All of its calls have small replies.
+    has_small_replies: bool,
     shared: Arc<Shared<D, T>>,
     /// No more of its calls may start. Set with the lock held.
     cancelled: AtomicBool,
@@ -113,15 +129,13 @@ struct Progress {
     /// No worker runs the batch and no queue holds it: it waits for late replies.
     parked: bool,
     ready: RenderedReplies,
+    /// Bytes of `ready` that are counted in [`Shared::replies`].
+    counted: usize,
 }
 
-/// What happens to the calls after those whose replies are delivered.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Remainder {
-    /// They continue, if there are any.
-    Continues,
-    /// They are paused until the peer has taken the replies.
-    Paused,
+/// Returns true if the reply to this call of a batch with this text is small.
+fn has_small_reply(call: &CallSpans, text: &str, dispatch: &impl Dispatch) -> bool {
+    call.id().len() <= SMALL_ID_BYTES && dispatch.has_small_replies(&text[call.method()])
 }
 
 /// What a worker does next with a batch.
@@ -139,7 +153,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         out.reserve(calls.len() * REPLY_BYTES);
         let ready = RenderedReplies { lines: out, ..RenderedReplies::default() };
         let state = Mutex::new(Progress { ready, ..Progress::default() });
-        Batch { owner, since, text, calls, shared, cancelled: AtomicBool::new(false), state }
+        let has_small_replies = calls.iter().all(|call| has_small_reply(call, &text, &*shared.dispatch));
+        Batch { owner, since, text, calls, has_small_replies, shared, cancelled: AtomicBool::new(false), state }
     }
 
     /// Returns the batch's buffers, emptied.
@@ -158,7 +173,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
     }
 
     /// Starts no more calls, and takes the replies after the first `answered` ones that are rendered and not
-    /// delivered. Returns their lines, their number, and how many of them are errors. Returns none if other replies
+    /// delivered. Returns their lines, which stay counted as replies, their number, and how many of them are errors.
+    /// Returns none if other replies
     /// are on their way to the loop, since these would overtake them. Replies that come later, and those of a run of
     /// brief calls that is in progress, are delivered as usual.
     pub(crate) fn cancel(&self, answered: usize) -> (Vec<u8>, usize, usize) {
@@ -167,6 +183,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         if state.rendered - state.ready.count != answered {
             return Default::default();
         }
+        self.count(&mut state);
+        state.counted = 0;
         let RenderedReplies { lines, count, errors } = std::mem::take(&mut state.ready);
         (lines, count, errors)
     }
@@ -214,6 +232,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
                 CallOutcome::Now(answer) => self.take(&mut state, at, answer),
                 CallOutcome::Later => self.take_early(&mut state),
             }
+            self.count(&mut state);
             step = self.step(state, time_up);
         }
     }
@@ -229,7 +248,7 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         if must_wait {
             state.parked = true;
             self.deliver(&mut state, Remainder::Continues, self.followup());
-        } else if time_up || self.is_full(&state) {
+        } else if time_up || self.remainder(&state) != Remainder::Continues {
             self.hand_back(state, self.followup());
         } else {
             let (at, alone) = (state.started, state.open == 0);
@@ -239,11 +258,10 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         BatchStep::Leave
     }
 
-    /// Delivers the rendered replies and requeues the batch if calls remain. If the replies reach the output mark, the
-    /// loop requeues it once the peer has taken them: nothing else bounds the replies of a batch.
+    /// Delivers the rendered replies and requeues the batch if calls remain that may start; the others the loop requeues.
     fn hand_back(self: &Arc<Self>, mut state: MutexGuard<'_, Progress>, followup: Followup) {
         let more = state.started < self.calls.len() && !self.is_cancelled();
-        let remainder = if more && self.is_full(&state) { Remainder::Paused } else { Remainder::Continues };
+        let remainder = if more { self.remainder(&state) } else { Remainder::Continues };
         self.deliver(&mut state, remainder, followup);
         drop(state);
         if more && remainder == Remainder::Continues {
@@ -256,9 +274,22 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         if self.shared.queue.waiting() > 0 { Followup::More } else { Followup::Last }
     }
 
-    /// Returns true if the rendered replies reach the output mark.
-    fn is_full(&self, state: &Progress) -> bool {
-        state.ready.lines.len() >= self.shared.limits.output_mark_bytes
+    /// Returns whether the next call may start. It may not if the rendered replies reach the output mark (nothing else
+    /// bounds the replies of a batch), or while memory is short, unless its own reply is small.
+    fn remainder(&self, state: &Progress) -> Remainder {
+        if state.ready.lines.len() >= self.shared.limits.output_mark_bytes {
+            return Remainder::WaitsForReader;
+        }
+        let waits = |call: &CallSpans| {
+            !self.shared.replies.may_start(self.owner) && !has_small_reply(call, &self.text, &*self.shared.dispatch)
+        };
+        if self.calls.get(state.started).is_some_and(waits) { Remainder::WaitsForMemory } else { Remainder::Continues }
+    }
+
+    /// Counts the replies that were rendered since the last time.
+    fn count(&self, state: &mut Progress) {
+        self.shared.replies.add(state.ready.lines.len() - state.counted);
+        state.counted = state.ready.lines.len();
     }
 
     /// Returns true if a call of this pace may start while others are open.
@@ -273,20 +304,14 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         LateReply::new(Arc::clone(self) as Arc<dyn ReplySink>, at)
     }
 
-    /// Sends the rendered replies to the loop.
+    /// Sends the rendered replies, which are counted, to the loop.
     fn deliver(&self, state: &mut Progress, remainder: Remainder, followup: Followup) {
-        if state.ready.count == 0 {
+        if state.ready.count == 0 && remainder != Remainder::WaitsForMemory {
             return;
         }
+        state.counted = 0;
         let RenderedReplies { lines, count, errors } = std::mem::take(&mut state.ready);
-        let delivery = Delivery {
-            owner: self.owner,
-            replies: lines,
-            count,
-            errors,
-            since: self.since,
-            paused: remainder == Remainder::Paused,
-        };
+        let delivery = Delivery { owner: self.owner, replies: lines, count, errors, since: self.since, remainder };
         self.shared.results.put(Outcome::Replies(delivery), followup);
     }
 
@@ -319,6 +344,7 @@ impl<D: Dispatch, T: Send + 'static> ReplySink for Batch<D, T> {
         let mut state = self.lock();
         state.open -= 1;
         self.take(&mut state, slot, answer);
+        self.count(&mut state);
         if state.parked && state.open == 0 {
             state.parked = state.started == self.calls.len();
             self.hand_back(state, Followup::Last);

@@ -19,6 +19,7 @@ mod completions;
 mod models;
 mod outcome;
 mod queue;
+mod reply_budget;
 mod sync;
 mod worker;
 
@@ -40,7 +41,8 @@ use crate::serve::control_plane::Task;
 
 pub(crate) use self::batch::Batch;
 pub(crate) use self::batch_calls::BatchBuilder;
-pub(crate) use self::outcome::{Delivery, Outcome};
+pub(crate) use self::outcome::{Delivery, Outcome, Remainder};
+pub(crate) use self::reply_budget::ReplyBudget;
 
 /// How long an estimate is trusted: the shortest timeout that both epoll(7) and kqueue(2) can wait for.
 const ESTIMATE_TIMEOUT: Duration = Duration::from_millis(1);
@@ -75,19 +77,21 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
-    /// Starts the workers. `notify` is called, from any thread, to end the loop's sleep.
+    /// Starts the workers, which add to `replies` what they render. `notify` is called, from any thread, to end the loop's sleep.
     ///
     /// # Errors
     /// Those of [`std::thread::Builder::spawn`].
     pub(crate) fn start(
         dispatch: Arc<D>,
         limits: &Limits,
+        replies: Arc<ReplyBudget>,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Pool<D, T>> {
         let (living, alive) = channel();
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
+            replies,
             queue: JobQueue::new(),
             results: Completions::new(notify),
             after_recycle: Mutex::new(None),
@@ -110,10 +114,12 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         Ok(pool)
     }
 
-    /// Returns a builder for calls of the connection `owner`, which arrived at `since` in about `bytes` bytes.
+    /// Returns a builder for calls of the connection `owner`, which arrived at `since` in about `bytes` bytes. While
+    /// memory is short it takes one call, so that a batch's replies are no more than a small one.
     pub(crate) fn builder(&mut self, owner: u64, since: Instant, bytes: usize) -> BatchBuilder {
         let buffers = self.spare.pop().unwrap_or_default();
-        BatchBuilder::new(buffers, owner, since, bytes, self.shared().limits.batch_calls)
+        let max_calls = if self.shared().replies.is_short() { 1 } else { self.shared().limits.batch_calls };
+        BatchBuilder::new(buffers, owner, since, bytes, max_calls)
     }
 
     /// Keeps the buffers of a batch whose replies have all arrived.

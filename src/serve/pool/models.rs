@@ -12,7 +12,13 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::completions::{Completions, Followup, ReaderState};
-use super::queue::{JobQueue, Recycled, WorkerStep};
+use super::queue::{JobQueue, QueuedJob, Recycled, WorkerStep};
+
+impl QueuedJob for usize {
+    fn is_urgent(&self) -> bool {
+        false
+    }
+}
 
 /// Stands in for mio's `Waker` and poll: remembers one notification.
 #[derive(Default)]

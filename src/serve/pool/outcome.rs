@@ -12,7 +12,7 @@ pub(crate) enum Outcome<T> {
     Task(Result<T, Panicked>),
 }
 
-/// Replies to one connection's calls, in order.
+/// Replies to one connection's calls, in order; there may be none if the rest waits for memory.
 pub(crate) struct Delivery {
     /// The connection's id.
     pub(crate) owner: u64,
@@ -24,6 +24,17 @@ pub(crate) struct Delivery {
     pub(crate) errors: usize,
     /// When the calls were handed over.
     pub(crate) since: Instant,
-    /// The rest of the batch waits for [`Pool::resume`](super::Pool::resume).
-    pub(crate) paused: bool,
+    /// What happens to the rest of the batch.
+    pub(crate) remainder: Remainder,
+}
+
+/// What happens to the calls after those whose replies are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remainder {
+    /// They continue, if there are any.
+    Continues,
+    /// They wait for [`Pool::resume`](super::Pool::resume), since the replies reach the output mark.
+    WaitsForReader,
+    /// They wait for [`Pool::resume`](super::Pool::resume), since the next one may not start while memory is short.
+    WaitsForMemory,
 }

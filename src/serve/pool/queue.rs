@@ -9,6 +9,12 @@ use std::sync::atomic::Ordering;
 
 use super::sync::{AtomicUsize, Condvar, Mutex, MutexGuard};
 
+/// What is queued.
+pub(crate) trait QueuedJob {
+    /// Returns true if the job is taken before the others. They are taken in turn, so none is delayed for ever.
+    fn is_urgent(&self) -> bool;
+}
+
 /// A queue with many takers.
 pub(crate) struct JobQueue<J> {
     state: Mutex<State<J>>,
@@ -19,6 +25,9 @@ pub(crate) struct JobQueue<J> {
 
 struct State<J> {
     jobs: VecDeque<J>,
+    urgent: VecDeque<J>,
+    /// The last job taken was an urgent one.
+    took_urgent: bool,
     /// Workers that sleep and have not been woken.
     sleeping: usize,
     /// Workers that have been woken and do not run yet.
@@ -53,15 +62,28 @@ pub(crate) struct Recycled {
 impl<J> State<J> {
     /// Returns true if there is something to do for a worker that was recycled up to `generation`.
     fn has_work(&self, generation: u64) -> bool {
-        self.closed || self.generation > generation || !self.jobs.is_empty()
+        self.closed || self.generation > generation || self.len() > 0
+    }
+
+    fn len(&self) -> usize {
+        self.jobs.len() + self.urgent.len()
+    }
+
+    /// Takes the next job: an urgent one, unless the last one was and another waits.
+    fn pop(&mut self) -> Option<J> {
+        let takes_urgent = !self.urgent.is_empty() && (self.jobs.is_empty() || !self.took_urgent);
+        self.took_urgent = takes_urgent;
+        if takes_urgent { self.urgent.pop_front() } else { self.jobs.pop_front() }
     }
 }
 
-impl<J> JobQueue<J> {
+impl<J: QueuedJob> JobQueue<J> {
     pub(crate) fn new() -> JobQueue<J> {
         JobQueue {
             state: Mutex::new(State {
                 jobs: VecDeque::new(),
+                urgent: VecDeque::new(),
+                took_urgent: false,
                 sleeping: 0,
                 woken: 0,
                 closed: false,
@@ -80,16 +102,19 @@ impl<J> JobQueue<J> {
         if state.closed {
             return;
         }
-        state.jobs.extend(jobs);
-        self.waiting.store(state.jobs.len(), Ordering::Relaxed);
-        let workers = workers.min(state.jobs.len());
+        for job in jobs {
+            let lane = if job.is_urgent() { &mut state.urgent } else { &mut state.jobs };
+            lane.push_back(job);
+        }
+        self.waiting.store(state.len(), Ordering::Relaxed);
+        let workers = workers.min(state.len());
         self.wake(state, workers);
     }
 
     /// Wakes one sleeping worker for each job in the queue, as far as there are any.
     pub(crate) fn wake_for_all_jobs(&self) {
         let state = self.lock();
-        let workers = state.jobs.len();
+        let workers = state.len();
         self.wake(state, workers);
     }
 
@@ -104,8 +129,8 @@ impl<J> JobQueue<J> {
             *generation = state.generation;
             return Some(WorkerStep::Recycle);
         }
-        let job = state.jobs.pop_front()?;
-        self.waiting.store(state.jobs.len(), Ordering::Relaxed);
+        let job = state.pop()?;
+        self.waiting.store(state.len(), Ordering::Relaxed);
         Some(WorkerStep::Job(job))
     }
 
@@ -159,7 +184,8 @@ impl<J> JobQueue<J> {
     pub(crate) fn close(&self) -> VecDeque<J> {
         let mut state = self.lock();
         state.closed = true;
-        let jobs = std::mem::take(&mut state.jobs);
+        let mut jobs = std::mem::take(&mut state.jobs);
+        jobs.append(&mut state.urgent);
         self.waiting.store(0, Ordering::Relaxed);
         self.wake(state, usize::MAX);
         jobs
@@ -187,5 +213,31 @@ impl<J> JobQueue<J> {
 
     fn lock(&self) -> MutexGuard<'_, State<J>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    impl QueuedJob for &str {
+        fn is_urgent(&self) -> bool {
+            self.starts_with('u')
+        }
+    }
+
+    #[test]
+    fn urgent_jobs_and_others_are_taken_in_turn() {
+        let queue = JobQueue::new();
+        queue.push(["a", "b", "c", "u1", "u2", "u3", "u4", "u5"], 0);
+        let mut taken = Vec::new();
+        while let Some(WorkerStep::Job(job)) = queue.take(&mut 0) {
+            taken.push(job);
+            if job == "u4" {
+                queue.push(["d", "u6"], 0);
+            }
+        }
+        assert_eq!(taken, ["u1", "a", "u2", "b", "u3", "c", "u4", "d", "u5", "u6"]);
+        assert_eq!(queue.waiting(), 0);
     }
 }

@@ -1,0 +1,225 @@
+//! Measures how the cost of the worst requests grows with their bytes, and with the projects and sessions of the store.
+//!
+//! `cargo bench --bench bounds`. Each request is sent at a quarter, a half and all of the longest line; the stores have
+//! 2 500, 5 000 and 10 000 projects and as many sessions. The cost is the daemon's processor time, of three runs the
+//! least. A ratio of 2 is in proportion to the bytes, one of 4 would be quadratic. Costs under a millisecond say
+//! nothing and have no ratio.
+
+mod load;
+
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::{Value, json};
+
+use load::{Client, Daemon};
+
+/// Longest line of a daemon with the default options, less the envelopes below.
+const LONGEST_BYTES: usize = (1 << 20) - 1000;
+
+/// Nanoseconds under which a cost has no ratio.
+const NOTABLE_NS: u64 = 1_000_000;
+
+const RUNS: usize = 3;
+
+const RECORD_ID: &str = "00000000-0000-7000-8000-000000000000";
+
+fn main() {
+    let daemon = Daemon::start();
+    fill(&mut daemon.client(), 200);
+    println!("cost at the longest line, and its ratio to that of a half and of the half to a quarter");
+    let [quarter, half, whole] =
+        [LONGEST_BYTES / 4, LONGEST_BYTES / 2, LONGEST_BYTES].map(|bytes| lines(&daemon, bytes));
+    for ((what, quarter), ((_, half), (_, whole))) in quarter.iter().zip(half.iter().zip(&whole)) {
+        print(what, [quarter, half, whole].map(|line| cost(&daemon, line)));
+    }
+    println!("cost with 10 000 projects and sessions, and its ratio to 5 000 and of those to 2 500");
+    let stores = [2500, 5000, 10_000].map(|projects| {
+        let daemon = Daemon::start();
+        fill(&mut daemon.client(), projects);
+        daemon
+    });
+    for line in store_lines() {
+        print(&line[..line.len().min(80)], stores.each_ref().map(|daemon| cost(daemon, &line)));
+    }
+}
+
+fn print(what: &str, [quarter, half, whole]: [u64; 3]) {
+    let ratio = |large: u64, small: u64| match small {
+        NOTABLE_NS.. => format!("{:4.1}", large as f64 / small as f64),
+        _ => "   –".into(),
+    };
+    let what = what.trim_end().replace("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":", "");
+    println!("{:9.2} ms {} {}  {what}", whole as f64 / 1e6, ratio(whole, half), ratio(half, quarter));
+}
+
+/// Stores records, each of a project and a session of its own.
+fn fill(client: &mut Client, projects: usize) {
+    for first in (0..projects).step_by(500) {
+        let row = |n: usize| {
+            json!({"kind": "record", "text": format!("the harbour lantern number {n} is lit"), "project": format!("/p/{n}"),
+                "session_id": format!("s{n}"), "ts": format!("2024-03-{:02}T10:00:00Z", n % 28 + 1)})
+        };
+        client.call(
+            "store_import",
+            &json!({"rows": (first..projects.min(first + 500)).map(row).collect::<Vec<Value>>()}),
+        );
+    }
+}
+
+/// Returns the processor time that a request takes, in nanoseconds.
+fn cost(daemon: &Daemon, line: &str) -> u64 {
+    let run = |_| {
+        let before = processor_time(daemon);
+        daemon.client().exchange(line);
+        processor_time(daemon) - before
+    };
+    (0..RUNS).map(run).min().expect("there are runs")
+}
+
+fn processor_time(daemon: &Daemon) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.child.id())).expect("Linux has proc(5)").flatten();
+    let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();
+    tasks.filter_map(of).filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+fn call(method: &str, params: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{{{params}}}}}\n")
+}
+
+/// Returns a line of about `bytes` bytes for each input, by what it has many of.
+fn lines(daemon: &Daemon, bytes: usize) -> Vec<(String, String)> {
+    let all = numbered(bytes, |n| format!("\"k{n}\":1,"));
+    let members = all.trim_end_matches(',');
+    let nested = format!("{0}{1}", "[".repeat(100), "]".repeat(100));
+    let repeated = |piece: &str| piece.repeat(bytes / piece.len());
+    let words = numbered(bytes, |n| format!("w{n} "));
+    let mut lines: Vec<(String, String)> = Vec::new();
+    let discovered = daemon.client().call("rpc.discover", &json!({}));
+    let skipped = ["store_backup", "store_check", "store_reindex", "memory_consolidate"];
+    for method in
+        discovered["methods"].as_array().expect("a list").iter().map(|method| method["name"].as_str().expect("a name"))
+    {
+        if skipped.contains(&method) {
+            continue;
+        }
+        lines.push((format!("{method}: params"), call(method, members)));
+        let required =
+            r#""text":"long enough to be stored","cue":"harbour","kind":"session_started","knob":"wake_depth","#;
+        lines.push((format!("{method}: params beside its own"), call(method, &format!("{required}{members}"))));
+    }
+    for kind in ["status", "user_initiated_sleep", "force_wake", "force_rem", "pause", "resume", "session_open"] {
+        lines.push((format!("{kind}: keys"), format!("{{\"type\":\"{kind}\",{members}}}\n")));
+        let text = format!("\"ts\":\"{0}\",\"reason\":\"x\",\"session_id\":\"{0}\"", "é".repeat(bytes / 4));
+        lines.push((format!("{kind}: long strings"), format!("{{\"type\":\"{kind}\",{text}}}\n")));
+    }
+    for (what, line) in [
+        ("ping: keys", format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",{members}}}\n")),
+        (
+            "ping: escaped keys",
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"{}}}\n", repeated(",\"\\u0069e\":1")),
+        ),
+        ("ping: id", format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{}\",\"method\":\"ping\"}}\n", repeated("i"))),
+        ("unknown method", call(&repeated("m"), "")),
+        ("unclosed brackets", format!("{}\n", repeated("["))),
+        ("no JSON", format!("{{\"a\":[{}\n", repeated("1,"))),
+        ("nesting", call("profile_get", &format!("\"x\":[{}1]", repeated(&format!("{nested},"))))),
+        ("duplicate params", call("profile_get", &format!("{members},\"k0\":1"))),
+        (
+            "escaped params",
+            call("profile_get", numbered(bytes, |n| format!("\"\\u006b{n}\":1,")).trim_end_matches(',')),
+        ),
+        ("memory_capture: text", call("memory_capture", &format!("\"text\":\"{}\"", repeated("\\u0001")))),
+        (
+            "memory_capture: tier",
+            call("memory_capture", &format!("\"text\":\"long enough a text\",\"tier\":\"{}\"", repeated("t"))),
+        ),
+        ("memory_recall: words", call("memory_recall", &format!("\"cue\":\"{words}\""))),
+        (
+            "memory_recall: pairs of words",
+            call("memory_recall", &format!("\"cue\":\"{}\"", repeated("harbour lantern "))),
+        ),
+        ("memory_recall: quotes", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("«harbour lantern» ")))),
+        ("memory_recall: open quotes", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("«„「『“")))),
+        ("memory_recall: one word", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("h")))),
+        ("memory_recall: ideographs", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("猫犬鳥魚")))),
+        (
+            "memory_recall: project",
+            call("memory_recall", &format!("\"cue\":\"harbour\",\"project\":\"{}\"", repeated("p"))),
+        ),
+        (
+            "memory_recall_structural: roles",
+            call("memory_recall_structural", &format!("\"structure_query\":{{{members}}}")),
+        ),
+        (
+            "memory_recall_structural: who",
+            call("memory_recall_structural", &format!("\"structure_query\":{{\"who\":\"{}\"}}", repeated("w"))),
+        ),
+        (
+            "memory_reinforce: ids",
+            call(
+                "memory_reinforce",
+                &format!("\"ids\":[{}\"\"]", numbered(bytes, |n| format!("\"{n:08}-0000-7000-8000-000000000000\","))),
+            ),
+        ),
+        (
+            "memory_reinforce: one id",
+            call("memory_reinforce", &format!("\"ids\":[{}\"{RECORD_ID}\"]", repeated(&format!("\"{RECORD_ID}\",")))),
+        ),
+        ("memory_reinforce: elements", call("memory_reinforce", &format!("\"ids\":[{}1]", repeated("1,")))),
+        (
+            "profile_set: domains",
+            call("profile_set", &format!("\"knob\":\"monotropism_depth\",\"value\":{{{members}}}")),
+        ),
+        ("store_import: rows", call("store_import", &format!("\"rows\":[{}{{}}]", repeated("{},")))),
+        ("store_import: members", call("store_import", &format!("\"rows\":[{{\"kind\":\"tag\",{members}}}]"))),
+        ("store_import: tags", call("store_import", &format!("\"rows\":[{}]", tags(bytes)))),
+    ] {
+        lines.push((what.into(), line));
+    }
+    lines
+}
+
+/// Requests whose cost depends on the store.
+fn store_lines() -> Vec<String> {
+    let mut lines: Vec<String> = [
+        ("memory_recall", r#""cue":"""#),
+        ("memory_recall", r#""cue":"","limit":100"#),
+        ("memory_recall", r#""cue":"","project":"/p/77""#),
+        ("memory_recall", r#""cue":"","since":"2024-03-05","until":"2024-03-05""#),
+        ("memory_recall", r#""cue":"harbour lantern""#),
+        ("memory_recall", r#""cue":"harbour lantern","project":"/p/77","session_id":"s77""#),
+        ("memory_recall_structural", r#""structure_query":{}"#),
+        ("memory_recall_structural", r#""structure_query":{"day":"2024-03-05"}"#),
+        ("memory_recall_structural", r#""structure_query":{"session":"s77"}"#),
+        ("memory_recall_structural", r#""structure_query":{"who":"nobody"},"max_records":50000"#),
+        ("session_start_payload", r#""project":"/p/77","wake_depth":"deep""#),
+        ("session_exit", r#""session_id":"s77""#),
+        ("curiosity_pending", ""),
+        ("schema_list", ""),
+        ("topology", ""),
+        ("profile_get", ""),
+        ("events_query", r#""kind":"session_started""#),
+        ("store_export", r#""limit":1000"#),
+    ]
+    .map(|(method, params)| call(method, params))
+    .into();
+    lines.push("{\"type\":\"status\"}\n".into());
+    lines
+}
+
+fn numbered(bytes: usize, piece: impl Fn(usize) -> String) -> String {
+    let mut text = String::with_capacity(bytes + 64);
+    let mut n = 0;
+    while text.len() < bytes {
+        write!(text, "{}", piece(n)).expect("a string takes it");
+        n += 1;
+    }
+    text
+}
+
+/// Returns a thousand rows, each of a tag with a long name.
+fn tags(bytes: usize) -> String {
+    let name = "t".repeat(bytes / 1000);
+    vec![format!("{{\"kind\":\"tag\",\"record\":\"{RECORD_ID}\",\"name\":\"{name}\"}}"); 900].join(",")
+}

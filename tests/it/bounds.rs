@@ -1,0 +1,152 @@
+//! No request costs more than in proportion to its bytes, and no client makes the daemon hold more memory than it may.
+//!
+//! Costs are processor times of the daemon, compared with each other. `benches/bounds.rs` has more inputs, and prints
+//! the ratios.
+
+#![cfg(target_os = "linux")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::net::UnixStream;
+use std::thread;
+
+use serde_json::json;
+
+use crate::harness::{Daemon, Setup, setup, until};
+
+const MIB: usize = 1 << 20;
+
+/// Returns the processor time that the daemon has used so far, in nanoseconds.
+fn processor_time(daemon: &Daemon) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
+    let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();
+    tasks.filter_map(of).filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+/// Returns the daemon's anonymous memory, in bytes.
+fn anonymous(daemon: &Daemon) -> usize {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux reports it");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+}
+
+fn buffered(daemon: &Daemon) -> usize {
+    daemon.status()["buffered_bytes"].as_u64().expect("a number") as usize
+}
+
+/// Returns about `bytes` of members with names of their own.
+fn members(bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes + 16);
+    for n in 0.. {
+        if text.len() >= bytes {
+            break;
+        }
+        write!(text, "\"k{n}\":1,").expect("a string takes it");
+    }
+    text
+}
+
+fn repeated(piece: &str, bytes: usize) -> String {
+    piece.repeat(bytes / piece.len())
+}
+
+/// Params and control messages of about this many bytes each, by what they have many of.
+fn worst_lines(bytes: usize) -> Vec<(&'static str, String)> {
+    let call = |method: &str, params: String| {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{{{params}}}}}\n")
+    };
+    let all = members(bytes);
+    let members = all.trim_end_matches(',');
+    let id = "\"00000000-0000-7000-8000-000000000000\",";
+    vec![
+        ("params", call("profile_get", members.into())),
+        ("params of a capture", call("memory_capture", format!("\"text\":\"long enough to be stored\",{members}"))),
+        ("duplicate params", call("profile_get", format!("{members},\"k0\":1"))),
+        ("keys of a control message", format!("{{\"type\":\"pause\",{members}}}\n")),
+        ("keys of a request", format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",{members}}}\n")),
+        ("ids", call("memory_reinforce", format!("\"ids\":[{}\"\"]", repeated(id, bytes)))),
+        ("pairs of words", call("memory_recall", format!("\"cue\":\"{}\"", repeated("harbour lantern ", bytes)))),
+        ("rows", call("store_import", format!("\"rows\":[{}{{}}]", repeated("{},", bytes)))),
+        ("members of a row", call("store_import", format!("\"rows\":[{{\"kind\":\"tag\",{members}}}]"))),
+        ("roles", call("memory_recall_structural", format!("\"structure_query\":{{{members}}}"))),
+        ("unclosed brackets", format!("{}\n", repeated("[", bytes))),
+    ]
+}
+
+#[test]
+fn the_cost_of_a_request_is_in_proportion_to_its_bytes() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    for n in 0..20 {
+        client.call("memory_capture", json!({"text": format!("number {n}: {}", "the harbour lantern ".repeat(300))}));
+    }
+    let (small, large) = (worst_lines(MIB / 8), worst_lines(MIB / 2));
+    let mut cost = |line: &str| {
+        let before = processor_time(&daemon);
+        client.send(line);
+        assert!(!client.line().is_empty());
+        processor_time(&daemon) - before
+    };
+    for ((what, small), (_, large)) in small.iter().zip(&large) {
+        cost(small);
+        // What is used beside the request counts little against a few milliseconds.
+        let (small, large) = (cost(small).max(5_000_000), cost(large));
+        assert!(large < small * 10, "{what}: four times the bytes take {large} ns instead of {small}");
+    }
+}
+
+#[test]
+fn no_client_makes_the_daemon_exceed_its_memory() {
+    const LIMIT_BYTES: usize = 4 << 20;
+    const CONNECTIONS: usize = 30;
+    let daemon = Setup::new().args(&["--max-memory", "4M", "--max-line", "256K"]).start();
+    let mut client = daemon.client();
+    for n in 0..24 {
+        client.call("memory_capture", json!({"text": format!("buoy {n} {}", "x".repeat(60_000))}));
+    }
+    let call = |method: &str, params: &str| {
+        format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"{method}\",\"params\":{params}}}\n")
+    };
+    let structural = call("memory_recall_structural", r#"{"budget_tokens":1000000}"#);
+    for (what, line) in [
+        ("half a line", format!("{{\"x\":\"{}", "x".repeat(63 << 10))),
+        ("half a large line", format!("{{\"x\":\"{}", "x".repeat(200 << 10))),
+        ("rpc.discover", call("rpc.discover", "{}").repeat(25)),
+        ("memory_recall_structural", structural),
+        ("memory_recall", call("memory_recall", r#"{"cue":"buoy","budget_tokens":1000000,"limit":100}"#)),
+        ("store_export", call("store_export", r#"{"limit":1000}"#).repeat(2)),
+        (
+            "long ids",
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":\"{}\",\"method\":\"ping\"}}\n", "i".repeat(200 << 10)).repeat(4),
+        ),
+        ("short replies", call("ping", "{}").repeat(8000)),
+    ] {
+        let never_read: Vec<UnixStream> = (0..CONNECTIONS).map(|_| daemon.connect()).collect();
+        let (mut most, mut held) = (0, 0);
+        thread::scope(|scope| {
+            for stream in &never_read {
+                // The daemon may close the connection instead of reading all.
+                let line = line.as_bytes();
+                scope.spawn(move || {
+                    let mut stream = stream;
+                    drop(stream.write_all(line));
+                });
+            }
+            for n in 0..20 {
+                let captured = client.call("memory_capture", json!({"text": format!("beside {what}, number {n}")}));
+                assert_eq!(captured["status"], "inserted");
+                client.call("ping", json!({}));
+                most = most.max(anonymous(&daemon));
+                held = held.max(buffered(&daemon));
+            }
+            never_read.iter().for_each(|stream| drop(stream.shutdown(std::net::Shutdown::Both)));
+        });
+        assert!(held > 0, "{what}: nothing was held");
+        // Beyond the limit: one reply a worker, and a small one a connection.
+        assert!(held <= LIMIT_BYTES + 2 * (MIB + 4096) + CONNECTIONS * 4096, "{what}: {held} bytes are held");
+        assert!(most <= 2 * LIMIT_BYTES + 16 * MIB, "{what}: {most} bytes are used");
+        drop(never_read);
+        until("nothing is held", || buffered(&daemon) == 0);
+    }
+}
