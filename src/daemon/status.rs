@@ -7,6 +7,7 @@ use crate::daemon::rem_cycle::CycleMetrics;
 use crate::lifecycle::state_file::{Digest, StateChange};
 use crate::lifecycle::status_file::Quarantine;
 use crate::serve::control_plane::Counters;
+use crate::wire::reply;
 
 /// The reply to `status`.
 #[derive(Serialize)]
@@ -56,6 +57,17 @@ impl ControlReply<'static> {
     /// The refusal of a sleep command while asleep.
     pub(crate) const ALREADY_SLEEPING: ControlReply<'static> =
         ControlReply { ok: false, state: None, reason: Some("already_sleeping"), paused: None };
+
+    /// The reply to `embed_cue`: that of a daemon whose embedder does not run. Clients then recall without an embedding.
+    pub(crate) const NO_EMBEDDER: ControlReply<'static> =
+        ControlReply { ok: false, state: None, reason: Some("daemon_not_ready"), paused: None };
+
+    /// Returns the reply as a line.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut line = Vec::new();
+        reply::object(&mut line, self);
+        line
+    }
 
     /// Returns the reply to the request for a change that is on disk.
     pub(crate) fn to(change: &StateChange) -> ControlReply<'static> {

@@ -1,4 +1,4 @@
-//! The seven control messages: their types and the validation of their fields.
+//! The eight control messages: their types and the validation of their fields.
 //!
 //! What a control message does is decided by the control plane.
 
@@ -45,6 +45,8 @@ pub enum Control<'a> {
         /// The client's timestamp.
         ts: Option<Cow<'a, str>>,
     },
+    /// `embed_cue`: return the embedding of `cue`, a string. No embedder runs here, so it is always refused.
+    EmbedCue,
 }
 
 /// The type of a control message.
@@ -64,6 +66,8 @@ pub enum ControlKind {
     Resume,
     /// `session_open`
     SessionOpen,
+    /// `embed_cue`
+    EmbedCue,
 }
 
 /// Why a control message is invalid, for example `ts must be a string`.
@@ -81,6 +85,8 @@ pub struct ControlFields<'a> {
     pub seconds: Option<&'a str>,
     /// `session_id`
     pub session_id: Option<&'a str>,
+    /// `cue`
+    pub cue: Option<&'a str>,
     /// A field that is given twice.
     pub duplicate: Option<&'static str>,
 }
@@ -96,6 +102,7 @@ impl ControlKind {
             "pause" => ControlKind::Pause,
             "resume" => ControlKind::Resume,
             "session_open" => ControlKind::SessionOpen,
+            "embed_cue" => ControlKind::EmbedCue,
             _ => return None,
         })
     }
@@ -124,6 +131,7 @@ impl<'a> Control<'a> {
                 session_id: optional("session_id", fields.session_id)?,
                 ts: optional("ts", fields.ts)?,
             },
+            ControlKind::EmbedCue => required("cue", fields.cue).map(|_| Control::EmbedCue)?,
         })
     }
 }
@@ -157,7 +165,8 @@ mod tests {
     fn each_kind_validates_its_fields() {
         let text = Some("\"x\"");
         let number = Some("5");
-        let all = ControlFields { reason: text, ts: text, seconds: number, session_id: text, duplicate: None };
+        let all =
+            ControlFields { reason: text, ts: text, seconds: number, session_id: text, cue: text, duplicate: None };
         let none = ControlFields::default();
         let x = || Cow::Borrowed("x");
         for (name, fields, want) in [
@@ -190,6 +199,9 @@ mod tests {
             ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
             ("session_open", ControlFields { session_id: number, ..all }, Err("session_id must be a string")),
             ("session_open", ControlFields { ts: Some("{}"), ..all }, Err("ts must be a string")),
+            ("embed_cue", all, Ok(Control::EmbedCue)),
+            ("embed_cue", none, Err("cue must be a string")),
+            ("embed_cue", ControlFields { cue: number, ..all }, Err("cue must be a string")),
             ("pause", ControlFields { duplicate: Some("seconds"), ..all }, Err("duplicate field 'seconds'")),
         ] {
             let got = Control::check(ControlKind::named(name).unwrap(), &fields);

@@ -151,6 +151,7 @@ pub fn control_reads(input: &[u8]) {
         "status" => true,
         "user_initiated_sleep" => text("reason") && text("ts"),
         "force_wake" | "force_rem" => text("ts"),
+        "embed_cue" => text("cue"),
         "session_open" => ["session_id", "ts"].iter().all(|key| absent(key) || text(key)),
         // `serde_json::Value` reads `-0` and integers of twenty digits as floats.
         _ if is_unclear => return,
@@ -160,17 +161,27 @@ pub fn control_reads(input: &[u8]) {
         Message::Control(_) => assert!(is_valid, "{} was accepted", String::from_utf8_lossy(&line)),
         Message::InvalidControl(invalid) => {
             assert!(!is_valid, "{} was refused: {}", String::from_utf8_lossy(&line), invalid.0);
-            assert!(["reason", "ts", "seconds", "session_id"].iter().any(|field| invalid.0.starts_with(field)));
+            assert!(["reason", "ts", "seconds", "session_id", "cue"].iter().any(|field| invalid.0.starts_with(field)));
         }
         other => panic!("{} is {other:?}", String::from_utf8_lossy(&line)),
     }
 }
 
-const KINDS: [&str; 9] =
-    ["status", "user_initiated_sleep", "force_wake", "force_rem", "pause", "resume", "session_open", "Status", ""];
+const KINDS: [&str; 10] = [
+    "status",
+    "user_initiated_sleep",
+    "force_wake",
+    "force_rem",
+    "pause",
+    "resume",
+    "session_open",
+    "embed_cue",
+    "Status",
+    "",
+];
 
 /// The keys that may be given once.
-const KEYS: [&str; 9] = ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id"];
+const KEYS: [&str; 10] = ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id", "cue"];
 
 /// Returns true if one of them is given twice in the top-level object.
 fn has_duplicate(line: &[u8]) -> bool {

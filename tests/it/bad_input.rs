@@ -47,7 +47,8 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
             json!({"text": "A text that would be stored, if the rest were valid.", "part": 1, "parts": 2})
         }
         "memory_contradict" => json!({"id": id, "new_fact": "What would hold now, if the rest were valid."}),
-        "memory_recall" => json!({"cue": "record"}),
+        "claim_check" | "memory_recall" => json!({"cue": "record"}),
+        "memory_search" => json!({"query": "record"}),
         "memory_reinforce" => json!({"ids": [id, id]}),
         "profile_set" => json!({"knob": "masking_off", "value": false}),
         "store_backup" => json!({"path": format!("{home}/copy.db")}),
@@ -208,7 +209,7 @@ fn meaningless_values_of_the_right_type_are_refused() {
         ("memory_contradict", json!({"id": id, "new_fact": long}), "new_fact"),
         ("memory_contradict", json!({"id": id, "new_fact": ""}), "new_fact"),
         ("memory_recall_structural", json!({"structure_query": {"who": 5}}), "structure_query"),
-        ("memory_recall_structural", json!({"structure_query": {"colour": "red"}}), "colour"),
+        ("memory_recall_structural", json!({"structure_query": {"tier": "red"}}), "structure_query"),
         ("session_start_payload", json!({"wake_depth": "deepest"}), "wake_depth"),
         ("session_start_payload", json!({"session_id": long}), "session_id"),
         ("session_exit", json!({"session_id": long}), "session_id"),

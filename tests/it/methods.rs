@@ -24,13 +24,15 @@ fn every_listed_method_returns_the_listed_keys() {
         "events_query" => json!({"kind": "s4_contradiction"}),
         "memory_capture" => json!({"text": "a text that is long enough"}),
         "memory_contradict" => json!({"id": one, "new_fact": "the first of the facts"}),
-        "memory_recall" => json!({"cue": "records"}),
+        "claim_check" | "memory_recall" => json!({"cue": "records"}),
+        "memory_search" => json!({"query": "records"}),
         "memory_reinforce" => json!({"ids": [one, two]}),
         "profile_set" => json!({"knob": "masking_off", "value": true}),
         _ => json!({}),
     };
     // Keys that not every outcome has.
-    let optional = ["error", "knob", "value", "status", "reason", "schema", "first_turn_recall"];
+    let optional =
+        ["error", "knob", "value", "status", "reason", "schema", "first_turn_recall", "also_left_out", "_scope"];
     let listed = client.call("rpc.discover", json!({}));
     let mut called = 0;
     for method in listed["methods"].as_array().expect("methods") {
@@ -119,7 +121,7 @@ fn refused_calls_leave_the_store_unchanged() {
         ("memory_contradict", json!({"id": unknown, "new_fact": "something else"}), unknown),
         ("memory_contradict", json!({"id": id, "new_fact": ""}), "'new_fact'"),
         ("memory_contradict", json!({"id": id, "new_fact": "x".repeat(65537)}), "65536"),
-        ("memory_recall_structural", json!({"structure_query": {"colour": "red"}}), "'colour'"),
+        ("memory_recall_structural", json!({"structure_query": {"tier": "red"}}), "tier"),
         ("memory_recall_structural", json!({"budget_tokens": -1}), "'budget_tokens'"),
         ("events_query", json!({"kind": "s4_contradiction", "limit": 0}), "'limit'"),
         ("schema_list", json!({"confidence_min": "high"}), "'confidence_min'"),

@@ -1,4 +1,4 @@
-//! The seven control messages: their replies, what they write, and what survives a kill.
+//! The eight control messages: their replies, what they write, and what survives a kill.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

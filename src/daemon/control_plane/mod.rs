@@ -296,10 +296,9 @@ impl ControlPlane for DaemonControlPlane {
         let change = match control {
             Control::Status => return None,
             Control::Sleep { .. } if self.machine.state().is_sleeping() => {
-                let mut line = Vec::new();
-                reply::object(&mut line, &ControlReply::ALREADY_SLEEPING);
-                return Some(line);
+                return Some(ControlReply::ALREADY_SLEEPING.line());
             }
+            Control::EmbedCue => return Some(ControlReply::NO_EMBEDDER.line()),
             Control::Sleep { reason, ts } => StateChange::Sleep { reason: reason.to_string(), ts: ts.to_string() },
             Control::Wake { ts } => StateChange::Wake { ts: ts.to_string() },
             Control::Rem { ts } => StateChange::Rem { ts: ts.to_string() },
@@ -418,7 +417,7 @@ mod tests {
 
         fn control(&mut self, kind: u8) {
             let text = || "x".into();
-            let control = match kind % 7 {
+            let control = match kind % 8 {
                 0 => {
                     self.plane.status(&Counters::default(), self.now);
                     return;
@@ -428,6 +427,7 @@ mod tests {
                 3 => Control::Rem { ts: text() },
                 4 => Control::Pause { seconds: None },
                 5 => Control::Resume { seconds: Some(1) },
+                6 => Control::EmbedCue,
                 _ => Control::SessionOpen { session_id: Some(text()), ts: None },
             };
             self.plane.control(&control, Ticket(1), self.now, &mut self.commands);

@@ -178,6 +178,7 @@ fn store_pattern(
         project: common_project(connection, &pair.records)?,
         ts: now,
         part: None,
+        tags: Vec::new(),
     };
     let (seq, is_new) = match NewRecord::prepare(draft).insert_once(transaction)? {
         InsertOutcome::New { seq, .. } => (seq, true),

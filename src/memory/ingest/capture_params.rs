@@ -1,6 +1,7 @@
 //! Parses the params of a capture (of `memory_capture`, a line of a spool file or an imported row) into a draft.
 
 use crate::dispatch::{CallError, Params, excerpt};
+use crate::memory::model::annotation::{ANNOTATION_BYTES, ANNOTATION_KEYS};
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
@@ -45,13 +46,32 @@ pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>)
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
     let ts = parse_ts(params)?.unwrap_or(defaults.ts);
     let part = parse_part(params)?;
+    let tags = parse_annotations(params)?;
     if text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_none() {
         return Ok(ParsedCapture::TooShort);
     }
     let Some(tier) = Tier::named(&tier_name) else {
         return Ok(ParsedCapture::UnknownTier(excerpt(&tier_name).into_owned()));
     };
-    Ok(ParsedCapture::Accepted(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part }))
+    Ok(ParsedCapture::Accepted(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part, tags }))
+}
+
+/// Reads the params that annotate a text. Returns the tags that keep them.
+///
+/// # Errors
+/// -32602 if one is no string, too long, or not one of its values.
+pub(crate) fn parse_annotations(params: &Params<'_>) -> Result<Vec<String>, CallError> {
+    let mut tags = Vec::new();
+    for key in &ANNOTATION_KEYS {
+        let value = bounded_string(params, key.name, key.neutral, ANNOTATION_BYTES)?;
+        if !key.values.is_empty() && !key.values.contains(&&*value) {
+            return Err(CallError::invalid(key.name, format_args!("one of {}", key.values.join(", "))));
+        }
+        if value != key.neutral {
+            tags.push(key.tag(&value));
+        }
+    }
+    Ok(tags)
 }
 
 /// Reads the param `ts`, the time at which the text was said; `None` if it is not given.

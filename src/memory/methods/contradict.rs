@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links::{self, LinkKind};
+use crate::memory::ingest::capture_params::parse_annotations;
 use crate::memory::model::record::{Role, TEXT_BYTES, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::{self, check_len};
@@ -60,6 +61,7 @@ fn read(
     if text.trim().is_empty() {
         return Err(CallError::invalid("new_fact", "a text that is not empty"));
     }
+    let tags = parse_annotations(params)?;
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
     let seq = records::seq_of(connection, "id", id)?;
@@ -78,6 +80,7 @@ fn read(
             project: row.get(3)?,
             ts: now,
             part: None,
+            tags,
         })
     })?;
     Ok(ContradictRequest { id, seq, new: NewRecord::prepare(draft) })

@@ -2,28 +2,12 @@
 //!
 //! An unknown kind or an invalid date is answered by a result with the key `error`, as existing clients expect.
 
-use rusqlite::Connection;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::time::{DateBound, UnixMicros};
+use crate::memory::store::events::{self, VISIBLE_KINDS};
 use crate::memory::store::reader::Reader;
-
-/// Most bytes of the events of a reply: 1 MiB less what surrounds them.
-const MAX_REPLY_BYTES: usize = (1 << 20) - (16 << 10);
-
-/// The kinds that `events_query` returns, sorted.
-const VISIBLE_KINDS: [&str; 8] = [
-    "cls_consolidation_run",
-    "crypto_key_rotated",
-    "curiosity_question",
-    "curiosity_silent_log",
-    "llm_health",
-    "s4_contradiction",
-    "schema_induction_run",
-    "trajectory_metric",
-];
 
 /// Answers `events_query`.
 ///
@@ -50,47 +34,9 @@ pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value
         None => i64::MIN,
     };
     let snapshot = reader.snapshot()?;
-    let events = read(snapshot.connection(), &kind, since, severity.as_deref(), limit)?;
+    let newest = events::newest(snapshot.connection(), &kind, since, severity.as_deref(), limit)?;
+    let events: Vec<Value> = newest.into_iter().map(|(_, event)| event).collect();
     Ok(json!({"count": events.len(), "events": events}))
-}
-
-fn read(
-    connection: &Connection,
-    kind: &str,
-    since: i64,
-    severity: Option<&str>,
-    limit: i64,
-) -> Result<Vec<Value>, CallError> {
-    let mut read = connection.prepare_cached(
-        "SELECT id, severity, domain, ts, data, session, sources FROM event
-         WHERE kind = ?1 AND ts >= ?2 AND (?3 IS NULL OR severity = ?3) ORDER BY ts DESC, seq DESC LIMIT ?4",
-    )?;
-    let mut rows = read.query((kind, since, severity, limit))?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
-        let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
-        let session: String = row.get(5)?;
-        bytes += data.len() + sources.len() + session.len() + 256;
-        if bytes > MAX_REPLY_BYTES {
-            break;
-        }
-        events.push(json!({
-            "id": Uuid::from_bytes(row.get(0)?).to_string(),
-            "kind": kind,
-            "severity": row.get::<_, Option<String>>(1)?,
-            "domain": row.get::<_, Option<String>>(2)?,
-            "ts": UnixMicros(row.get(3)?).to_string(),
-            "data": parse_json(&data)?,
-            "session_id": session,
-            "source_ids": parse_json(&sources)?,
-        }));
-    }
-    Ok(events)
-}
-
-fn parse_json(text: &str) -> Result<Value, CallError> {
-    serde_json::from_str(text)
-        .map_err(|error| CallError::failed(format!("the store is damaged (an event is not JSON: {error})")))
 }
 
 #[cfg(test)]
@@ -99,6 +45,7 @@ mod tests {
     use crate::memory::store::events::tests::{event, writing};
     use crate::memory::store::events::{MemoryEvent, add};
     use crate::memory::test_support::Bench;
+    use uuid::Uuid;
 
     #[test]
     fn an_event_has_every_key_and_the_newest_comes_first() {
@@ -149,13 +96,12 @@ mod tests {
     #[test]
     fn an_unknown_kind_or_date_is_a_result_with_an_error() {
         let bench = Bench::new();
-        let allowed = "cls_consolidation_run, crypto_key_rotated, curiosity_question, curiosity_silent_log, \
-                       llm_health, s4_contradiction, schema_induction_run, trajectory_metric";
+        let allowed = VISIBLE_KINDS.join(", ");
         for (params, error) in [
             (json!({"kind": ""}), "kind parameter is required".to_owned()),
             (
-                json!({"kind": "session_started"}),
-                format!("kind 'session_started' is not user-visible; allowed: [{allowed}]"),
+                json!({"kind": "spool_drained"}),
+                format!("kind 'spool_drained' is not user-visible; allowed: [{allowed}]"),
             ),
             (json!({"kind": "llm_health", "since": "soon"}), "since must be ISO-8601, got 'soon'".into()),
         ] {

@@ -4,6 +4,7 @@ pub(crate) mod capture;
 pub(crate) mod consolidate;
 pub(crate) mod contradict;
 pub(crate) mod curiosity;
+pub(crate) mod episodes;
 pub(crate) mod events;
 pub(crate) mod profile;
 pub(crate) mod reindex;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::dispatch::{Pace, Params, Reply};
-use crate::memory::recall::{self, structural};
+use crate::memory::recall::{self, search, structural, temporal};
 use crate::memory::service::{Memory, Worker};
 use crate::memory::store::error::read_failed;
 use crate::memory::transfer::{backup, check, export, import, probe};
@@ -62,6 +63,27 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 /// Sorted by name.
 static METHODS: &[Method] = &[
     Method {
+        name: "claim_check",
+        description: "Checks a claim: the records about it, those that were replaced, and a verdict on whether the best \
+                      match is still valid.",
+        params: &[
+            required("cue", "string", "the claim, such as: the gate is painted green"),
+            optional("session_id", "string", "\"-\"", "session of the caller"),
+            optional(
+                "budget_tokens",
+                "integer",
+                "1500",
+                "maximum tokens (4 characters each) of all texts; the first hit is returned in any case",
+            ),
+        ],
+        result: &["hits", "anti_hits", "verdict", "verdict_reason", "_source"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| search::claim_check(reader, &profile, params, memory.now())));
+        },
+    },
+    Method {
         name: "curiosity_pending",
         description: "Lists the contradictions that are not settled, as questions which of two facts is valid. The \
                       newest comes first.",
@@ -70,6 +92,19 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
             reply.send(worker.read(|reader| curiosity::curiosity_pending(reader, params)));
+        },
+    },
+    Method {
+        name: "episodes_recent",
+        description: "Returns what users said, the newest first.",
+        params: &[
+            optional("n", "integer", "10", "maximum number of turns, 0 to 1000; a reply has at most 1 MiB"),
+            optional("session_id", "string", "null", "only turns of this session"),
+        ],
+        result: &["turns", "count", "truncated"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.read(|reader| episodes::episodes_recent(reader, params)));
         },
     },
     Method {
@@ -104,6 +139,16 @@ static METHODS: &[Method] = &[
             optional("project", "string", "\"\"", "project of the text: a folder or a name"),
             optional("part", "integer", "null", "number of this part of a longer turn, from 1; requires parts"),
             optional("parts", "integer", "null", "number of parts of that turn; requires part"),
+            optional(
+                "epistemic_status",
+                "string",
+                "\"unknown\"",
+                "fact, estimate, hypothesis, opinion or unknown; kept as a tag",
+            ),
+            optional("salience_level", "string", "\"unflagged\"", "unflagged, notable or critical; kept as a tag"),
+            optional("next_action", "string", "\"\"", "what is to be done next, at most 200 bytes; kept as a tag"),
+            optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag"),
+            optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag"),
         ],
         result: &["status", "record_id", "reason"],
         pace: Pace::Pipelined,
@@ -130,6 +175,16 @@ static METHODS: &[Method] = &[
                 "id of the record that is not valid; the last record that replaced it is replaced, too",
             ),
             required("new_fact", "string", "the fact that is valid, at most 65536 bytes"),
+            optional(
+                "epistemic_status",
+                "string",
+                "\"unknown\"",
+                "fact, estimate, hypothesis, opinion or unknown; kept as a tag",
+            ),
+            optional("salience_level", "string", "\"unflagged\"", "unflagged, notable or critical; kept as a tag"),
+            optional("next_action", "string", "\"\"", "what is to be done next, at most 200 bytes; kept as a tag"),
+            optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag"),
+            optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag"),
         ],
         result: &["original_id", "new_record_id", "edge_type", "ts"],
         pace: Pace::Pipelined,
@@ -198,7 +253,7 @@ static METHODS: &[Method] = &[
                 "object",
                 "{}",
                 "any of who (user, assistant, system, or the name that a text begins with), session, tier, tag, \
-                 language (two letters), day (a date), each with a string; any other key is an error",
+                 language (two letters), day (a date), each with a string; no record has any other key",
             ),
             optional(
                 "budget_tokens",
@@ -238,6 +293,36 @@ static METHODS: &[Method] = &[
         pace: Pace::Pipelined,
         run: |memory, worker, params, reply| {
             reinforce::reinforce(worker.reader(), &memory.writer, params, memory.now(), reply);
+        },
+    },
+    Method {
+        name: "memory_search",
+        description: "Finds records by their words and returns the first 500 characters of each, the best match first.",
+        params: &[
+            required("query", "string", "words, names or a question"),
+            optional("k", "integer", "8", "maximum number of hits, 1 to 24"),
+        ],
+        result: &["hits", "frame"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| search::memory_search(reader, &profile, params)));
+        },
+    },
+    Method {
+        name: "memory_temporal_recall",
+        description: "Finds the records that were valid at a time, and lists the events since a time.",
+        params: &[
+            optional("cue", "string", "\"\"", "as for memory_recall"),
+            optional("as_of", "string", "null", "the time, ISO 8601; a date is the end of its day; null means now"),
+            optional("changed_since", "string", "null", "only events after this time, ISO 8601; null means no events"),
+            optional("limit", "integer", "10", "maximum number of hits and of events, 1 to 100"),
+        ],
+        result: &["hits", "changed_since_events", "truncated", "_scope", "error"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| temporal::recall(reader, &profile, params, memory.now())));
         },
     },
     Method {
@@ -291,6 +376,24 @@ static METHODS: &[Method] = &[
         run: |memory, _, params, reply| session::exit(&memory.writer, &memory.folder, params, memory.now(), reply),
     },
     Method {
+        name: "session_refresh_if_stale",
+        description: "Returns what other sessions have stored since a time, in at most 500 tokens.",
+        params: &[
+            optional(
+                "watermark",
+                "string",
+                "null",
+                "the time that an earlier call returned as new_max_ts, ISO 8601; without one nothing is rendered",
+            ),
+            optional("session_id", "string", "\"-\"", "session of the caller, whose records are left out"),
+        ],
+        result: &["rendered", "new_max_ts", "caught_up"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send(worker.read(|reader| episodes::session_refresh(reader, params)));
+        },
+    },
+    Method {
         name: "session_start_payload",
         description: "Returns a briefing of at most 2000 tokens for the start of a session. The knob wake_depth \
                       determines its length.",
@@ -323,6 +426,16 @@ static METHODS: &[Method] = &[
             let profile = memory.profiles.current();
             let started = session::start(worker.reader(), &memory.writer, &profile, params, memory.now());
             reply.send(started.map_err(read_failed));
+        },
+    },
+    Method {
+        name: "status_light",
+        description: "Returns the number of records and the state of the link graph, without counting.",
+        params: &[],
+        result: &["N", "regime", "sigma", "topology_cached"],
+        pace: Pace::Ordered,
+        run: |memory, worker, _, reply| {
+            reply.send(worker.read(|reader| topology::status_light(reader, memory.changes.records())));
         },
     },
     Method {
@@ -484,7 +597,9 @@ mod tests {
         let id = bench.capture("a text that is long enough", json!({}));
         let other = bench.capture("another text of some length", json!({}));
         vec![
+            ("claim_check", json!({"cue": "text"}), &[]),
             ("curiosity_pending", json!({}), &[]),
+            ("episodes_recent", json!({}), &[]),
             ("events_query", json!({"kind": "llm_health"}), &["error"]),
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
@@ -492,12 +607,16 @@ mod tests {
             ("memory_recall", json!({"cue": "text", "also": [""]}), &["first_turn_recall"]),
             ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
+            ("memory_search", json!({"query": "text"}), &[]),
+            ("memory_temporal_recall", json!({"cue": "text", "as_of": "2999-01-01"}), &["error"]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
             ("rpc.discover", json!({}), &[]),
             ("schema_list", json!({}), &[]),
             ("session_exit", json!({}), &[]),
+            ("session_refresh_if_stale", json!({}), &[]),
             ("session_start_payload", json!({}), &[]),
+            ("status_light", json!({}), &[]),
             ("store_backup", json!({"path": bench.folder.path().join("copy")}), &[]),
             ("store_check", json!({}), &[]),
             ("store_export", json!({}), &[]),

@@ -30,6 +30,9 @@ const IDENTITY_TOKENS: usize = 80;
 /// Most tokens of `l1`.
 const FACTS_TOKENS: usize = 200;
 
+/// Most facts of `l1` at the depth `minimal` (the contract).
+const MINIMAL_FACT_COUNT: usize = 3;
+
 /// Most tokens of `rich_club` at the depth `standard`. At the depth `deep` it has what is left of all.
 const STANDARD_TOKENS: usize = 1000;
 
@@ -143,7 +146,11 @@ fn payload(briefing: &Briefing, (profile, depth): (&Profile, WakeDepth), session
         wake_depth: depth.name(),
         ..Payload::default()
     };
-    if depth != WakeDepth::Minimal {
+    if depth == WakeDepth::Minimal {
+        payload.l0.clone_from(&briefing.identity);
+        payload.l1 = fitting(&briefing.facts[..briefing.facts.len().min(MINIMAL_FACT_COUNT)], FACTS_TOKENS);
+        payload.total_cached_tokens = tokens(&payload.l0) + tokens(&payload.l1);
+    } else {
         payload.l0 = fitting(&identity_lines(briefing, profile), IDENTITY_TOKENS);
         payload.l1 = fitting(&briefing.facts, FACTS_TOKENS);
         payload.l2.clone_from(&briefing.topics);
@@ -291,13 +298,18 @@ mod tests {
     }
 
     #[test]
-    fn the_depth_minimal_has_the_handles_only() {
+    fn the_depth_minimal_has_the_identity_three_facts_and_the_handles() {
         let bench = full();
         let got = started(&bench, json!({"session_id": "12345678-9abc"}));
-        for key in ["l0", "l1", "rich_club", "identity_pointer"] {
+        for key in ["l0", "rich_club", "identity_pointer"] {
             assert_eq!(got[key], "", "{key}");
         }
-        assert_eq!((&got["l2"], &got["total_cached_tokens"]), (&json!([]), &json!(0)));
+        let facts: Vec<&str> = got["l1"].as_str().unwrap().lines().collect();
+        assert_eq!((facts.len(), facts[0]), (3, "- the gate's code is 4321"));
+        assert_eq!(
+            (&got["l2"], &got["total_cached_tokens"]),
+            (&json!([]), &json!(tokens(got["l1"].as_str().unwrap())))
+        );
         assert_eq!(got["brain_handle"], "<sess:12345678 pend:1>");
         assert_eq!(got["wake_depth"], "minimal");
         let handle = got["compact_handle"].as_str().unwrap();

@@ -1,4 +1,4 @@
-//! `topology`: the metrics of the link graph, as of the last consolidation.
+//! `topology` and `status_light`: the metrics of the link graph, as of the last consolidation.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -41,4 +41,47 @@ pub(crate) fn topology(reader: &Reader, records: &AtomicU64) -> Result<Topology,
         rich_club_ratio: metrics.club_ratio,
         regime: regime(&metrics),
     })
+}
+
+/// The result of `status_light`.
+#[derive(Serialize)]
+pub(crate) struct StatusLight {
+    #[serde(rename = "N")]
+    records: u64,
+    regime: &'static str,
+    sigma: Option<f64>,
+    topology_cached: bool,
+}
+
+/// Answers `status_light`: a part of `topology` that takes the time of one row.
+///
+/// # Errors
+/// -32001 if the store cannot be read.
+pub(crate) fn status_light(reader: &Reader, records: &AtomicU64) -> Result<StatusLight, CallError> {
+    let snapshot = reader.snapshot()?;
+    let metrics = stored(snapshot.connection())?;
+    Ok(StatusLight {
+        records: records.load(Ordering::Relaxed),
+        regime: regime(&metrics),
+        sigma: metrics.sigma,
+        topology_cached: metrics.linked > 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::memory::test_support::Bench;
+    use serde_json::json;
+
+    #[test]
+    fn status_light_is_a_part_of_topology() {
+        let bench = Bench::new();
+        bench.capture("one record that is stored", json!({}));
+        let (light, whole) = (bench.ok("status_light", json!({})), bench.ok("topology", json!({})));
+        assert_eq!(light["topology_cached"], false);
+        for key in ["N", "regime", "sigma"] {
+            assert_eq!(light[key], whole[key], "{key}");
+        }
+        assert_eq!(light["N"], 1);
+    }
 }

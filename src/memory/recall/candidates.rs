@@ -63,6 +63,11 @@ pub(crate) struct RecallFilter<'q> {
     pub(crate) project: Option<&'q str>,
 }
 
+impl RecallFilter<'_> {
+    /// The filter that all records pass.
+    pub(crate) const NONE: RecallFilter<'static> = RecallFilter { since: None, until: None, tier: None, project: None };
+}
+
 /// What [`search`] found.
 #[derive(Debug)]
 pub(crate) struct SearchResult {

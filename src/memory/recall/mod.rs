@@ -12,7 +12,9 @@ pub(crate) mod query;
 pub(crate) mod rank;
 pub(crate) mod related;
 pub(crate) mod reply;
+pub(crate) mod search;
 pub(crate) mod structural;
+pub(crate) mod temporal;
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +44,7 @@ use crate::memory::text::tokenizer;
 
 /// Time after which a recall answers with what it has read so far. Longer in unit tests, whose results must not depend on
 /// the machine's speed.
-const TIME_LIMIT: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
+pub(crate) const TIME_LIMIT: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
 
 /// Answers `memory_recall`, then submits its deferred writes to the writer.
 pub(crate) fn answer(

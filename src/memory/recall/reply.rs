@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 use crate::memory::graph::patterns;
+use crate::memory::model::annotation;
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
@@ -17,12 +18,12 @@ use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::related::Related;
 use crate::memory::session::digest;
 use crate::memory::store::reader::Snapshot;
-use crate::memory::store::records;
+use crate::memory::store::{records, tags};
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::tokenizer::QueryTerm;
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less 16 KiB for the rest of the reply.
-const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);
+pub(crate) const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);
 
 /// Most tokens of the records that a session's first recall adds beside its hits (the contract).
 const FIRST_TURN_TOKENS: usize = 400;
@@ -98,6 +99,16 @@ struct Hit<'r> {
     session_id: &'r str,
     role: &'static str,
     ts: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    epistemic_status: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salience_level: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_action: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    focus: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    goal: Option<String>,
     #[serde(rename = "_scene_hint", skip_serializing_if = "Option::is_none")]
     scene_hint: Option<SceneHint<'r>>,
 }
@@ -242,6 +253,11 @@ impl RecallResponse {
         Ok(())
     }
 
+    /// Returns the hits and the superseded records.
+    pub(crate) fn into_hits(self) -> (Vec<Box<RawValue>>, Vec<Box<RawValue>>) {
+        (self.hits, self.anti_hits)
+    }
+
     /// Counts a hit's bytes if it fits. Returns true if it does.
     fn reserve(&mut self, hit: &RawValue) -> bool {
         let fits = self.bytes + hit.get().len() <= MAX_HITS_BYTES;
@@ -277,6 +293,8 @@ impl HitParts {
         let session_id = candidates::string(row, 4)?;
         let ts = UnixMicros(row.get(1)?).to_string();
         let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
+        let [epistemic_status, salience_level, next_action, focus, goal] =
+            annotation::from_tags(&tags::of(connection, seq)?);
         let hit = Hit {
             record_id: Uuid::from_bytes(row.get(0)?).to_string(),
             score: self.score,
@@ -288,6 +306,11 @@ impl HitParts {
             session_id,
             role: Role::numbered(row.get(3)?).name(),
             ts: ts.clone(),
+            epistemic_status,
+            salience_level,
+            next_action,
+            focus,
+            goal,
             scene_hint: self.has_scene_hint.then_some(SceneHint { session_id, captured_at: ts, advice }),
         };
         let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
@@ -299,7 +322,7 @@ impl HitParts {
 
 /// Returns the scores on the wire: over 0, at most 1, multiples of a millionth, strictly falling. Hits that differ in
 /// phrase or project have scores in separate bands.
-fn scores(hits: &[RankedHit]) -> Vec<f64> {
+pub(crate) fn scores(hits: &[RankedHit]) -> Vec<f64> {
     const STEPS: f64 = 1e6;
     let band = |one: &RankedHit| (one.phrase as u32, one.project_match as u32);
     let (phrases, projects) = hits.iter().map(band).fold((0, 0), |most, one| (most.0.max(one.0), most.1.max(one.1)));

@@ -1,6 +1,7 @@
 //! `memory_recall_structural`: finds records by speaker, session, tier, tag, language and day instead of words.
 //!
-//! A record must match all roles given. An unknown role is an error: if it were ignored, every record would match.
+//! A record must match all roles given. No record has a role of another name, so a query with one has no hits: clients
+//! may use roles of their own.
 
 use rusqlite::Connection;
 use serde::Serialize;
@@ -36,6 +37,8 @@ struct StructuralQuery {
     language: Option<String>,
     /// The first and the last microsecond of the day.
     day: Option<(UnixMicros, UnixMicros)>,
+    /// A role was given that no record has.
+    has_unknown: bool,
     /// The number of roles.
     size: usize,
 }
@@ -58,7 +61,7 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let most = params.integer_or("max_records", 1..=MAX_READ_COUNT, 5000)? as usize;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let mut candidates = query.candidates(connection, most)?;
+    let mut candidates = if query.has_unknown { Vec::new() } else { query.candidates(connection, most)? };
     candidates.sort_by(|a, b| b.cmp(a));
     candidates.truncate(most);
     let mut tokens = 0;
@@ -81,7 +84,7 @@ impl StructuralQuery {
     fn read(params: &Params<'_>) -> Result<StructuralQuery, CallError> {
         let name = "structure_query";
         let raw = params.raw(name).filter(|raw| *raw != "null").unwrap_or("{}");
-        let expected = "an object of the roles who, session, tier, tag, language, day, each with a string";
+        let expected = "an object of roles such as who, session, tier, tag, language, day, each with a string";
         let roles: std::collections::BTreeMap<String, String> =
             serde_json::from_str(raw).map_err(|_| CallError::invalid(name, expected))?;
         let mut query = StructuralQuery { size: roles.len(), ..StructuralQuery::default() };
@@ -104,10 +107,7 @@ impl StructuralQuery {
                     };
                     query.day = Some((first, last));
                 }
-                _ => {
-                    let role: String = role.chars().take(64).collect();
-                    return Err(CallError::invalid(name, format_args!("{expected}; '{role}' is unknown")));
-                }
+                _ => query.has_unknown = true,
             }
         }
         Ok(query)
@@ -220,6 +220,8 @@ mod tests {
             (json!({"who": "assistant"}), &["two 22"]),
             (json!({"who": "Four 4"}), &["four 4"]),
             (json!({"who": "nobody"}), &[]),
+            (json!({"agent": "planner"}), &[]),
+            (json!({"role": "user", "who": "user"}), &[]),
             (json!({"session": "s"}), &["two 22", "one 11"]),
             (json!({"session": "none"}), &[]),
             (json!({"tier": "semantic"}), &["drei 3"]),
@@ -261,15 +263,14 @@ mod tests {
     }
 
     #[test]
-    fn unknown_roles_and_invalid_values_are_errors() {
+    fn invalid_values_are_errors() {
         let bench = sea_records();
-        let roles = "param 'structure_query' must be an object of the roles who, session, tier, tag, language, day, \
-                     each with a string";
+        let roles = "param 'structure_query' must be an object of roles such as who, session, tier, tag, language, \
+                     day, each with a string";
         for (query, message) in [
             (json!([]), roles.to_owned()),
             (json!("who"), roles.into()),
             (json!({"who": 1}), roles.into()),
-            (json!({"topic": "sea"}), format!("{roles}; 'topic' is unknown")),
             (
                 json!({"tier": "best"}),
                 "param 'structure_query' must be an object whose tier is one of working, episodic, semantic, \

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::dispatch::CallError;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::records::new_id;
 
@@ -12,6 +13,31 @@ const KEPT_COUNT: i64 = 4096;
 
 /// Events beyond [`KEPT_COUNT`] are removed once every so many insertions.
 const TRIM_EVERY: i64 = 64;
+
+/// Most bytes of the events of a reply: 1 MiB less what surrounds them.
+const MAX_REPLY_BYTES: usize = (1 << 20) - (16 << 10);
+
+/// The kinds that clients may read, sorted. Some are of the other daemon of this protocol only; there are none of them.
+pub(crate) const VISIBLE_KINDS: [&str; 18] = [
+    "cls_consolidation_run",
+    "crypto_key_rotated",
+    "curiosity_question",
+    "curiosity_silent_log",
+    "embed_construct",
+    "embed_nonfinite_rejected",
+    "first_turn_recall",
+    "hippo_compacted",
+    "llm_health",
+    "profile_tuned",
+    "recall_source",
+    "recall_timing",
+    "rem_cycle_completed",
+    "retrieval_weight_tuned",
+    "s4_contradiction",
+    "schema_induction_run",
+    "session_started",
+    "trajectory_metric",
+];
 
 /// An event's severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +105,51 @@ fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
                    SELECT seq FROM event WHERE kind = ?1 ORDER BY ts DESC, seq DESC LIMIT -1 OFFSET ?2)";
     connection.prepare_cached(sql)?.execute((kind, KEPT_COUNT))?;
     Ok(())
+}
+
+/// Returns the newest events of a kind with their times, at most `limit`, as they are in a reply.
+///
+/// # Errors
+/// -32001 if the store cannot be read or an event is damaged.
+pub(crate) fn newest(
+    connection: &Connection,
+    kind: &str,
+    since: i64,
+    severity: Option<&str>,
+    limit: i64,
+) -> Result<Vec<(UnixMicros, Value)>, CallError> {
+    let mut read = connection.prepare_cached(
+        "SELECT id, severity, domain, ts, data, session, sources FROM event
+         WHERE kind = ?1 AND ts >= ?2 AND (?3 IS NULL OR severity = ?3) ORDER BY ts DESC, seq DESC LIMIT ?4",
+    )?;
+    let mut rows = read.query((kind, since, severity, limit))?;
+    let (mut events, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
+        let session: String = row.get(5)?;
+        bytes += data.len() + sources.len() + session.len() + 256;
+        if bytes > MAX_REPLY_BYTES {
+            break;
+        }
+        let ts = UnixMicros(row.get(3)?);
+        let event = json!({
+            "id": Uuid::from_bytes(row.get(0)?).to_string(),
+            "kind": kind,
+            "severity": row.get::<_, Option<String>>(1)?,
+            "domain": row.get::<_, Option<String>>(2)?,
+            "ts": ts.to_string(),
+            "data": parse_json(&data)?,
+            "session_id": session,
+            "source_ids": parse_json(&sources)?,
+        });
+        events.push((ts, event));
+    }
+    Ok(events)
+}
+
+fn parse_json(text: &str) -> Result<Value, CallError> {
+    serde_json::from_str(text)
+        .map_err(|error| CallError::failed(format!("the store is damaged (an event is not JSON: {error})")))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::records::{new_id, project_number, session_number};
+use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
 
@@ -23,6 +24,8 @@ pub(crate) struct Draft {
     pub(crate) ts: UnixMicros,
     /// The number of this part, from 1, and the number of parts.
     pub(crate) part: Option<(i64, i64)>,
+    /// Tags that it gets.
+    pub(crate) tags: Vec<String>,
 }
 
 /// A record that is ready to be inserted, with the fingerprint of its draft. Each of the insert methods is called at
@@ -63,8 +66,13 @@ impl NewRecord {
 
     /// Returns its approximate size in memory, in bytes.
     pub(crate) fn weight(&self) -> usize {
-        let Draft { text, cue, .. } = &self.draft;
-        size_of::<NewRecord>() + text.len() + cue.len() + self.text_terms.len() + self.cue_terms.len()
+        let Draft { text, cue, tags, .. } = &self.draft;
+        size_of::<NewRecord>()
+            + text.len()
+            + cue.len()
+            + tags.iter().map(String::len).sum::<usize>()
+            + self.text_terms.len()
+            + self.cue_terms.len()
     }
 
     /// Inserts the record unless a valid one has the same session, role and text.
@@ -184,6 +192,9 @@ impl NewRecord {
                 draft.text,
             ])?;
         let seq = connection.last_insert_rowid();
+        for tag in &draft.tags {
+            tags::add(connection, seq, tag)?;
+        }
         transaction.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
         Ok(seq)
     }
@@ -269,6 +280,7 @@ mod tests {
             project: String::new(),
             ts: Bench::NOW,
             part: None,
+            tags: Vec::new(),
         }
     }
 }

@@ -32,6 +32,15 @@ pub(crate) fn has(connection: &Connection, seq: i64, name: &str) -> Result<bool,
     connection.prepare_cached("SELECT 1 FROM tag WHERE name = ?2 AND record = ?1")?.exists((seq, name))
 }
 
+/// Returns the tags of a record, sorted.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn of(connection: &Connection, seq: i64) -> Result<Vec<String>, rusqlite::Error> {
+    let sql = "SELECT name FROM tag WHERE record = ?1 ORDER BY name";
+    connection.prepare_cached(sql)?.query_map([seq], |row| row.get(0))?.collect()
+}
+
 /// Returns up to `limit` records with the tag, the newest first.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use crate::memory::profile;
 use crate::memory::store::new_record::{Draft, NewRecord};
 
 /// Longest name of a tag or of a kind of event, in bytes. Picked.
-const NAME_BYTES: usize = 128;
+const NAME_BYTES: usize = 256;
 
 /// Longest data and longest list of sources of an event, in bytes of JSON: the longest text.
 const JSON_BYTES: usize = TEXT_BYTES;
@@ -106,6 +106,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
         project: bounded_string(row, "project", "", PROJECT_BYTES)?,
         ts: parse_ts(row)?.unwrap_or(now),
         part: parse_part(row)?,
+        tags: Vec::new(),
     };
     let id = row.string_opt("id")?.map(|_| params::id(row, "id")).transpose()?;
     let valid_to = params::time(row, "valid_to", DateBound::Start)?;
