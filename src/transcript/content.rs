@@ -10,19 +10,41 @@ use crate::wire::members::Members;
 /// Message for a text that is not valid Unicode.
 pub(crate) const LONE_SURROGATE: &str = "the text has a lone surrogate";
 
-/// Returns the texts of the blocks whose type is `kind`. Nested blocks are not searched, and malformed blocks are
-/// skipped.
-pub(crate) fn blocks(content: &RawValue, kind: &str) -> Result<Vec<String>, String> {
+/// A block of a message's content.
+pub(crate) struct ContentBlock<'a> {
+    /// Its index among the message's blocks.
+    pub(crate) at: usize,
+    pub(crate) members: Members<'a>,
+    kind: Option<String>,
+}
+
+impl ContentBlock<'_> {
+    /// Returns its type.
+    pub(crate) fn kind(&self) -> Option<&str> {
+        self.kind.as_deref()
+    }
+
+    /// Returns its text, if it has one.
+    ///
+    /// # Errors
+    /// [`LONE_SURROGATE`].
+    pub(crate) fn text(&self) -> Result<Option<String>, String> {
+        let text = self.members.value("text").filter(|text| text.get().starts_with('"'));
+        text.map(|text| string(text.get()).map(Cow::into_owned).ok_or_else(|| LONE_SURROGATE.into())).transpose()
+    }
+}
+
+/// Returns the blocks of a message's content. Nested blocks are not searched, and what is no object is skipped.
+pub(crate) fn blocks(content: &RawValue) -> Vec<ContentBlock<'_>> {
     let blocks: Vec<&RawValue> = serde_json::from_str(content.get()).unwrap_or_default();
-    let mut texts = Vec::new();
-    for block in blocks {
-        let Ok(block) = Members::read(block.get()) else { continue };
-        let text = block.value("text").filter(|text| text.get().starts_with('"'));
-        if let (Some(text), true) = (text, block.string("type").as_deref() == Some(kind)) {
-            texts.push(string(text.get()).ok_or(LONE_SURROGATE)?.into_owned());
+    let mut found = Vec::new();
+    for (at, block) in blocks.into_iter().enumerate() {
+        if let Ok(members) = Members::read(block.get()) {
+            let kind = owned(&members, "type");
+            found.push(ContentBlock { at, members, kind });
         }
     }
-    Ok(texts)
+    found
 }
 
 /// Returns the string of this key, if there is one.

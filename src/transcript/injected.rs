@@ -5,20 +5,69 @@ pub const OPEN_TAG: &str = "<iaid-memory>";
 /// Tag after the text that this program gives to an assistant.
 pub const CLOSE_TAG: &str = "</iaid-memory>";
 
-/// Pairs of tags around injected text. An opening tag counts only at the beginning of a line.
-const TAGS: [(&str, &str); 2] = [(OPEN_TAG, CLOSE_TAG), ("<system-reminder>", "</system-reminder>")];
+/// Names of tags around injected text. An opening tag counts only at the beginning of a line.
+const NAMES: [&str; 19] = [
+    "iaid-memory",
+    "INSTRUCTIONS",
+    "apps_instructions",
+    "bash-input",
+    "browser",
+    "browser_instruction",
+    "channel",
+    "collaboration_mode",
+    "fetched-web-content",
+    "model_switch",
+    "persisted-output",
+    "personality_spec",
+    "skill",
+    "terminal",
+    "tick",
+    "turn_aborted",
+    "untrusted-widget-state",
+    "user_action",
+    "user_shell_command",
+];
 
-/// Returns `text` without injected text: from an opening tag to its closing tag, or to the end of the text if that is
-/// missing. If anything was removed, white space at both ends is trimmed.
+/// Beginnings and ends of further names: each release of an assistant has more of these kinds.
+const NAME_PREFIXES: [&str; 2] = ["ide_", "ide-"];
+const NAME_SUFFIXES: [&str; 22] = [
+    "-caveat",
+    "-diagnostics",
+    "-hook",
+    "-message",
+    "-notification",
+    "-ping",
+    "-relay",
+    "-reminder",
+    "-stderr",
+    "-stdout",
+    "-update",
+    "_aborted",
+    "_agents",
+    "_context",
+    "_hook",
+    "_instructions",
+    "_message",
+    "_notification",
+    "_permissions",
+    "_plugins",
+    "_prompt",
+    "_reminder",
+];
+
+/// Names of tags whose text runs to the end if the closing tag is missing.
+const ENDLESS: [&str; 2] = ["iaid-memory", "system-reminder"];
+
+/// Returns `text` without injected text: from an opening tag to its closing tag. If the closing tag is missing, to the
+/// end of the text if the tag begins the text or is of this program or a reminder; otherwise the tag is part of the
+/// text. If anything was removed, white space at both ends is trimmed.
 pub(crate) fn without(text: String) -> String {
-    let Some(mut next) = first(&text) else { return text };
+    let Some(mut next) = first(&text, true) else { return text };
     let (mut left, mut rest) = (String::with_capacity(text.len()), text.as_str());
     loop {
-        let (at, open, close) = next;
-        left.push_str(&rest[..at]);
-        let inside = &rest[at + open.len()..];
-        rest = inside.find(close).map_or("", |end| &inside[end + close.len()..]);
-        match first(rest) {
+        left.push_str(&rest[..next.start]);
+        rest = &rest[next.end..];
+        match first(rest, left.trim().is_empty()) {
             Some(found) => next = found,
             None => break,
         }
@@ -32,13 +81,35 @@ pub fn quoted(text: &str) -> String {
     text.replace(OPEN_TAG, "‹iaid-memory›").replace(CLOSE_TAG, "‹/iaid-memory›")
 }
 
-fn first(text: &str) -> Option<(usize, &'static str, &'static str)> {
-    let found = TAGS.iter().filter_map(|(open, close)| {
-        let begins = |at: &usize| text[..*at].rsplit('\n').next().is_none_or(|line| line.trim().is_empty());
-        let at = text.match_indices(open).map(|(at, _)| at).find(begins)?;
-        Some((at, *open, *close))
-    });
-    found.min_by_key(|(at, ..)| *at)
+/// Returns the range of the first injected text. `is_start`: nothing precedes `text`.
+fn first(text: &str, is_start: bool) -> Option<std::ops::Range<usize>> {
+    for (at, _) in text.match_indices('<') {
+        let before = &text[..at];
+        if !before.rsplit('\n').next().is_none_or(|line| line.trim().is_empty()) {
+            continue;
+        }
+        let Some((name, inside)) = opening_tag(&text[at..]) else { continue };
+        let close = format!("</{name}>");
+        match text[at + inside..].find(&close) {
+            Some(end) => return Some(at..at + inside + end + close.len()),
+            None if ENDLESS.contains(&name) || (is_start && before.trim().is_empty()) => return Some(at..text.len()),
+            None => {}
+        }
+    }
+    None
+}
+
+/// Returns the name of the tag that `text` begins with, and the tag's length, if it is one around injected text.
+fn opening_tag(text: &str) -> Option<(&str, usize)> {
+    let end = text.find('>')?;
+    let inside = text[1..end].lines().next()?;
+    let name = inside.split(' ').next()?;
+    let is_name =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let is_ours = NAMES.contains(&name)
+        || NAME_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || NAME_SUFFIXES.iter().any(|suffix| name.ends_with(suffix) && name.len() > suffix.len());
+    (is_name && is_ours && inside.len() == end - 1).then_some((name, end + 1))
 }
 
 #[cfg(test)]
@@ -56,6 +127,15 @@ mod tests {
             ("<system-reminder><iaid-memory>a</iaid-memory></system-reminder>said", "said"),
             ("what does <system-reminder> mean?", "what does <system-reminder> mean?"),
             ("the mark is `<iaid-memory>`\n", "the mark is `<iaid-memory>`\n"),
+            ("<ide_selection>lines 1 to 3</ide_selection>\nwhat is this?", "what is this?"),
+            ("<ide_opened_file>without an end", ""),
+            ("<teammate-message teammate_id=\"lead\">take 14\nand 15</teammate-message>", ""),
+            ("<channel source=\"x\">hello</channel>", ""),
+            ("said\n<task-notification>without an end", "said\n<task-notification>without an end"),
+            ("<my-element>kept</my-element>", "<my-element>kept</my-element>"),
+            ("<div>\n<b>kept</b></div>", "<div>\n<b>kept</b></div>"),
+            ("1 < 2 and <-message> > 0", "1 < 2 and <-message> > 0"),
+            ("<", "<"),
             ("", ""),
         ] {
             assert_eq!(without(text.to_owned()), want, "{text:?}");

@@ -3,6 +3,7 @@
 use crate::transcript::injected;
 use crate::transcript::origin::{TurnOrigin, TurnSource, same_words};
 use crate::transcript::row::RecordMetadata;
+use crate::transcript::speech;
 
 /// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
 pub const MIN_TEXT_CHARS: usize = 12;
@@ -48,7 +49,8 @@ pub struct TranscriptTurn {
 }
 
 impl TranscriptTurn {
-    /// Returns a turn of this text, or `None` if less than [`MIN_TEXT_CHARS`] is left without injected text.
+    /// Returns the turn that a hook was given: a prompt as the user typed it, or an answer. `None` if it is no speech, or
+    /// shorter than [`MIN_TEXT_CHARS`].
     pub fn from_text(
         assistant: Assistant,
         role: &'static str,
@@ -57,15 +59,22 @@ impl TranscriptTurn {
         project: Option<String>,
         ts: String,
     ) -> Option<TranscriptTurn> {
-        let text = injected::without(text.to_owned());
+        let text = match (role, assistant) {
+            ("user", Assistant::ClaudeCode) => speech::claude_user(speech::typed(text)?.to_owned())?,
+            ("user", Assistant::Codex) => speech::codex_user(speech::typed(text)?.to_owned())?,
+            _ => injected::without(text.to_owned()),
+        };
         let origin = TurnOrigin { source: TurnSource::Hook, ..TurnOrigin::default() };
         let (session, ts) = (Some(session), Some(ts));
         let turn = TranscriptTurn { assistant, role, session, project, ts, cue: None, origin, text };
         Some(turn).filter(TranscriptTurn::is_long_enough)
     }
 
-    /// Returns true if the text has at least [`MIN_TEXT_CHARS`] characters.
+    /// Returns true if the text has at least [`MIN_TEXT_CHARS`] characters. An answer to a question may be shorter.
     pub(crate) fn is_long_enough(&self) -> bool {
+        if self.cue.is_some() {
+            return !self.text.trim().is_empty();
+        }
         self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
     }
 
