@@ -153,6 +153,11 @@ impl TranscriptReader {
     }
 }
 
+/// Returns the first whole record of a line, which may be damaged.
+pub(crate) fn first_record(line: &[u8]) -> Option<&str> {
+    fragments::split(line, is_record).records.into_iter().next()
+}
+
 /// Returns true if the object is a record of a transcript, and not one that is a part of a record.
 fn is_record(object: &str) -> bool {
     let Ok(record) = Members::read(object) else { return false };

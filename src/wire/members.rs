@@ -38,7 +38,7 @@ impl<'a> Members<'a> {
     }
 
     /// Returns all members.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(feature = "daemon", test, fuzzing))]
     pub(crate) fn into_all(self) -> Vec<(String, &'a RawValue)> {
         self.0
     }

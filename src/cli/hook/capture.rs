@@ -20,13 +20,14 @@ use super::offset::{self, SessionTranscript, TranscriptOffset};
 use super::spool;
 use crate::cli::import::MAX_LINE_BYTES;
 use crate::cli::support::files;
-use crate::cli::support::lines::{InputLine, LineReader};
+use crate::cli::support::lines::{LineReader, RawLine};
+use crate::cli::support::transcript_file;
 use crate::client::Client;
 use crate::lifecycle::private_dir;
 use crate::lifecycle::process_session::{self, CAPTURE_STATE_DIR};
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
-use crate::transcript::{TranscriptReader, TranscriptTurn};
+use crate::transcript::{TranscriptLine, TranscriptReader, TranscriptTurn};
 use crate::wire::members::Members;
 
 /// Bytes of transcripts that one hook reads at most; the next hook continues. 4 MiB: several hours of a session, read in
@@ -136,7 +137,8 @@ impl<'a> TranscriptCapture<'a> {
         let mut input = file.try_clone()?;
         input.seek(SeekFrom::Start(start))?;
         let project = of.project.clone().or_else(|| cwd.map(str::to_owned));
-        let reader = TranscriptReader::new(Some(of.session.clone()), project);
+        let mut reader = TranscriptReader::new(Some(of.session.clone()), project);
+        transcript_file::prime(&mut reader, &file, start)?;
         let mut source =
             OpenTranscript { lines: LineReader::new(Box::new(input), MAX_LINE_BYTES), reader, start, end: start };
         let (mut reached, mut outcome) = (start, Ok(()));
@@ -246,7 +248,7 @@ impl<'a> TranscriptCapture<'a> {
     fn read(&mut self, source: &mut OpenTranscript) -> io::Result<Vec<TranscriptTurn>> {
         let (mut turns, mut bytes) = (Vec::new(), 0);
         while self.left > 0 && (self.is_down || bytes < MAX_CALL_BYTES) {
-            let Some(line) = source.lines.next()? else { break };
+            let Some(line) = source.lines.next_raw()? else { break };
             // The assistant is still writing this line.
             if source.lines.is_cut_off {
                 break;
@@ -254,19 +256,18 @@ impl<'a> TranscriptCapture<'a> {
             let end = source.start + source.lines.bytes;
             self.left = self.left.saturating_sub(end - source.end);
             source.end = end;
-            let said = match line {
-                InputLine::Text(text) => source.reader.turns(&text),
-                InputLine::TooLong => Err(format!("a line is longer than {MAX_LINE_BYTES} bytes")),
-                InputLine::NotUtf8 => Err("a line is not UTF-8".into()),
+            let TranscriptLine { turns: said, damage } = match line {
+                RawLine::Bytes(bytes) => source.reader.read(&bytes),
+                RawLine::TooLong => {
+                    let damage = Some(format!("a line is longer than {MAX_LINE_BYTES} bytes"));
+                    TranscriptLine { turns: Vec::new(), damage }
+                }
             };
-            match said {
-                Ok(said) => {
-                    bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
-                    turns.extend(said);
-                }
-                Err(what) => {
-                    self.log.say(format_args!("skipped a line that ends at byte {end} of the transcript: {what}"))
-                }
+            bytes += said.iter().map(|turn| turn.text.len()).sum::<usize>();
+            turns.extend(said);
+            if let Some(what) = damage {
+                self.log
+                    .say(format_args!("skipped a part of the line that ends at byte {end} of the transcript: {what}"));
             }
         }
         Ok(turns)

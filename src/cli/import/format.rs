@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::reference;
-use crate::transcript::TranscriptReader;
 use crate::transcript::row::records;
+use crate::transcript::{TranscriptLine, TranscriptReader, TranscriptTurn, first_record};
 use crate::wire::json;
 
 /// The format of a file.
@@ -17,6 +17,13 @@ pub(crate) enum ImportFormat {
     Transcript,
     /// `memory.jsonl` of the reference MCP memory server.
     MemoryServer,
+}
+
+/// The rows of a line.
+pub(crate) struct LineRows {
+    pub(crate) rows: Vec<Box<RawValue>>,
+    /// What is wrong with the line, of which a part or all was not taken.
+    pub(crate) damage: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,27 +57,44 @@ impl ImportFormat {
         }
     }
 
-    /// Returns the rows of a line; `reader` is that of the file.
-    ///
-    /// # Errors
-    /// A message if the line is not a JSON object, or not a valid one of this format.
-    pub(crate) fn rows(self, line: &str, reader: &mut TranscriptReader) -> Result<Vec<Box<RawValue>>, String> {
+    /// Returns the format of a line that may be damaged: a damaged line shows only that it is of a transcript.
+    pub(crate) fn of_bytes(line: &[u8]) -> Option<ImportFormat> {
+        let whole = str::from_utf8(line).ok().and_then(ImportFormat::of);
+        let record = || first_record(line).and_then(ImportFormat::of);
+        whole.or_else(|| record().filter(|format| *format == ImportFormat::Transcript))
+    }
+
+    /// Returns the rows of a line; `reader` is that of the file. Of a damaged line of a transcript, the whole records are
+    /// taken.
+    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader) -> LineRows {
+        if self == ImportFormat::Transcript {
+            let TranscriptLine { turns, damage } = reader.read(line);
+            return LineRows { rows: turn_rows(&turns), damage };
+        }
+        let rows = str::from_utf8(line).map_err(|_| "not UTF-8".into()).and_then(|line| self.whole_rows(line.trim()));
+        match rows {
+            Ok(rows) => LineRows { rows, damage: None },
+            Err(what) => LineRows { rows: Vec::new(), damage: Some(what) },
+        }
+    }
+
+    fn whole_rows(self, line: &str) -> Result<Vec<Box<RawValue>>, String> {
         let whole: &RawValue = serde_json::from_str(line).map_err(|error| format!("not JSON: {error}"))?;
         if !whole.get().starts_with('{') {
             return Err("not a JSON object".into());
         }
         match self {
-            ImportFormat::Export => Ok(vec![whole.to_owned()]),
-            ImportFormat::Transcript => {
-                let mut rows = Vec::new();
-                for turn in reader.turns(whole.get())? {
-                    records(&turn.text, &turn.metadata(), &mut rows);
-                }
-                Ok(rows)
-            }
             ImportFormat::MemoryServer => reference::read(whole.get()),
+            ImportFormat::Export | ImportFormat::Transcript => Ok(vec![whole.to_owned()]),
         }
     }
+}
+
+/// Returns the rows of turns.
+pub(crate) fn turn_rows(turns: &[TranscriptTurn]) -> Vec<Box<RawValue>> {
+    let mut rows = Vec::new();
+    turns.iter().for_each(|turn| records(&turn.text, &turn.metadata(), &mut rows));
+    rows
 }
 
 #[cfg(test)]
@@ -103,11 +127,14 @@ mod tests {
     #[test]
     fn a_line_that_is_not_an_object_is_refused() {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
-            for line in ["[1]", "5", "null", "{", "{} {}", "text", r#"{"a":"#] {
-                assert!(format.rows(line, &mut TranscriptReader::default()).unwrap_err().starts_with("not "), "{line}");
+            for line in ["[1]", "5", "null", "{", "text", r#"{"a":"#, "\u{feff}"] {
+                let LineRows { rows, damage } = format.rows(line.as_bytes(), &mut TranscriptReader::default());
+                assert!(rows.is_empty() && damage.unwrap().starts_with("not "), "{line}");
             }
+            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default());
+            assert_eq!(bad.damage.as_deref(), Some("not UTF-8"));
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
-        assert_eq!(ImportFormat::Export.rows(row, &mut TranscriptReader::default()).unwrap()[0].get(), row);
+        assert_eq!(ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default()).rows[0].get(), row);
     }
 }

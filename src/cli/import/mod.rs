@@ -7,6 +7,7 @@
 mod format;
 mod reference;
 mod walk;
+mod zstd;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -22,16 +23,16 @@ use serde_json::value::RawValue;
 
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
-use crate::cli::support::lines::{InputLine, LineReader};
+use crate::cli::support::lines::{LineReader, RawLine};
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, grouped, short_size};
 use crate::client::{
     Client, ClientError, DeliveryGuarantee, FAILED, Pipeline, PipelineReply, RemoteError, WINDOW_BYTES,
 };
-use crate::transcript::TranscriptReader;
+use crate::transcript::{ReadTally, TranscriptReader};
 use crate::wire::reply::code;
 
-use self::format::ImportFormat;
+use self::format::{ImportFormat, LineRows};
 use self::walk::{FileList, ImportFile};
 
 const METHOD: &str = "store_import";
@@ -123,18 +124,31 @@ struct Tally {
     new: u64,
     known: u64,
     refused: u64,
+    /// Lines of transcripts of unknown kinds that have text.
+    unknown_lines: u64,
+    /// Transcripts with turns of the user or of the assistant only.
+    one_sided: u64,
 }
 
 impl Tally {
     fn as_json(&self) -> serde_json::Value {
-        let Tally { files, unreadable, new, known, refused } = self;
-        json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused})
+        let Tally { files, unreadable, new, known, refused, unknown_lines, one_sided } = self;
+        json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused,
+            "unknown_lines": unknown_lines, "one_sided": one_sided})
     }
 
     fn in_words(&self) -> String {
-        let Tally { files, new, known, refused, .. } = self;
+        let Tally { files, new, known, refused, unknown_lines, one_sided, .. } = self;
         let files = counted(*files, "file", "files");
-        format!("{files}: {} new, {} known, {} refused", grouped(*new), grouped(*known), grouped(*refused))
+        let mut words =
+            format!("{files}: {} new, {} known, {} refused", grouped(*new), grouped(*known), grouped(*refused));
+        if *unknown_lines > 0 {
+            words += &format!(", {} of unknown kind with text", counted(*unknown_lines, "line", "lines"));
+        }
+        if *one_sided > 0 {
+            words += &format!(", {} with one side of a conversation only", counted(*one_sided, "file", "files"));
+        }
+        words
     }
 
     fn unreadable(&mut self, path: &Path, what: &str, console: &mut Console) {
@@ -191,8 +205,8 @@ impl Importer<'_> {
             let input: Box<dyn Read> = if source.path.as_os_str() == "-" {
                 mem::replace(&mut console.input, Box::new(io::empty()))
             } else {
-                match File::open(&source.path) {
-                    Ok(file) => Box::new(file),
+                match File::open(&source.path).and_then(|file| zstd::decompressed(Box::new(file))) {
+                    Ok(input) => input,
                     Err(error) => {
                         self.unreadable(&source.path, &error.to_string(), console);
                         continue;
@@ -211,66 +225,81 @@ impl Importer<'_> {
     fn file(&mut self, path: Rc<Path>, mut lines: LineReader, console: &mut Console) -> Result<(), CliError> {
         let (mut format, mut unknown, mut reader) = (None, 0, TranscriptReader::default());
         loop {
-            let line = match lines.next() {
+            let line = match lines.next_raw() {
                 Ok(Some(line)) => line,
                 Ok(None) => break,
                 Err(error) => {
                     self.unreadable(&path, &error.to_string(), console);
-                    return Ok(());
+                    break;
                 }
             };
             self.bytes = lines.bytes;
-            self.progress.show(
-                self.bytes_before + self.bytes,
-                self.tally.new + self.tally.known,
-                Instant::now(),
-                console,
-            );
-            let text = match &line {
+            let stored = self.tally.new + self.tally.known;
+            self.progress.show(self.bytes_before + self.bytes, stored, Instant::now(), console);
+            let bytes = match &line {
                 // A byte order mark is not part of the text.
-                InputLine::Text(text) if lines.number == 1 => text.trim_start_matches('\u{feff}').trim(),
-                InputLine::Text(text) => text.trim(),
-                InputLine::TooLong | InputLine::NotUtf8 => "",
-            };
-            if text.is_empty() && matches!(line, InputLine::Text(_)) {
+                RawLine::Bytes(bytes) if lines.number == 1 => bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes),
+                RawLine::Bytes(bytes) => bytes,
+                RawLine::TooLong => b"",
+            }
+            .trim_ascii();
+            if bytes.is_empty() && line != RawLine::TooLong {
                 continue;
             }
-            format = format.or_else(|| ImportFormat::of(text));
+            format = format.or_else(|| ImportFormat::of_bytes(bytes));
             let Some(format) = format else {
                 unknown += 1;
-                if unknown >= UNKNOWN_LINES || !matches!(line, InputLine::Text(_)) {
+                if unknown >= UNKNOWN_LINES {
                     break;
                 }
                 continue;
             };
             let origin = RowOrigin { path: path.clone(), line: lines.number };
-            let rows = match line {
-                InputLine::Text(_) => format.rows(text, &mut reader),
-                InputLine::TooLong => Err(format!("longer than {} bytes", short_size(MAX_LINE_BYTES))),
-                InputLine::NotUtf8 => Err("not UTF-8".into()),
+            let LineRows { rows, damage } = match line {
+                RawLine::Bytes(_) => format.rows(bytes, &mut reader),
+                RawLine::TooLong => {
+                    let damage = Some(format!("longer than {} bytes", short_size(MAX_LINE_BYTES)));
+                    LineRows { rows: Vec::new(), damage }
+                }
             };
-            match rows {
-                Ok(rows) => self.add(rows, &origin, console)?,
-                // The assistant is still writing this line.
-                Err(_) if format == ImportFormat::Transcript && lines.is_cut_off => {}
-                Err(what) => self.refuse(&origin, &what, console),
+            self.add(rows, &origin, console)?;
+            // The assistant is still writing the last line.
+            let is_unfinished = format == ImportFormat::Transcript && lines.is_cut_off;
+            if let Some(what) = damage.filter(|_| !is_unfinished) {
+                self.refuse(&origin, &what, console);
             }
         }
-        match (format, unknown) {
-            (None, 1..) => {
+        let origin = RowOrigin { path, line: lines.number };
+        self.add(format::turn_rows(&reader.finish()), &origin, console)?;
+        self.file_ended(origin.path, format.is_some(), unknown, reader.tally(), console);
+        Ok(())
+    }
+
+    /// Counts a file, and reports what was not taken from it.
+    fn file_ended(&mut self, path: Rc<Path>, is_known: bool, unknown: u64, tally: ReadTally, console: &mut Console) {
+        match (is_known, unknown) {
+            (false, 1..) => {
                 let what = "unknown format; known are iaid export, Claude Code, Codex and the reference \
                             memory server";
-                self.unreadable(&path, what, console);
+                return self.unreadable(&path, what, console);
             }
             (_, 1..) => {
-                self.tally.files += 1;
                 let what = format!("{} before the format of this file was detected", counted(unknown, "line", "lines"));
                 self.tally.refused += unknown - 1;
-                self.refuse(&RowOrigin { path, line: 1 }, &what, console);
+                self.refuse(&RowOrigin { path: path.clone(), line: 1 }, &what, console);
             }
-            _ => self.tally.files += 1,
+            _ => {}
         }
-        Ok(())
+        self.tally.files += 1;
+        self.tally.unknown_lines += tally.unknown_lines;
+        self.tally.one_sided += u64::from(tally.is_one_sided());
+        if let Some(what) = tally.warning() {
+            self.progress.clear(console);
+            match console.format {
+                OutputFormat::Text => console.warn(format_args!("{}: {what}", name(&path))),
+                OutputFormat::Json => console.warn(json!({"file": name(&path), "warning": what})),
+            }
+        }
     }
 
     fn add(&mut self, rows: Vec<Box<RawValue>>, origin: &RowOrigin, console: &mut Console) -> Result<(), CliError> {

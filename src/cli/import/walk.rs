@@ -1,12 +1,16 @@
 //! Lists the files of an import: the named file, or those of a folder, in the order of their names.
 //!
-//! In a folder the files that end in `.jsonl` or `.ndjson` are listed. Symbolic links within it are not followed: their
+//! In a folder the files that end in `.jsonl`, `.ndjson` or `.jsonl.zst` are listed. With Codex's folder `sessions`, the
+//! sessions that were moved to `archived_sessions` beside it are listed, too. Symbolic links within it are not followed: their
 //! targets are listed anyway if they are in the tree, and were not named if they are outside. The named path itself may
 //! be a link.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+/// Endings of the names of files that are listed.
+const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".jsonl.zst"];
 
 /// A file to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub(crate) fn files(root: &Path) -> io::Result<FileList> {
     }
     let FileList { mut files, mut failed } = FileList::default();
     let mut folders = vec![root.to_owned()];
+    if root.file_name().is_some_and(|name| name == "sessions") {
+        let archived = root.with_file_name("archived_sessions");
+        folders.extend(Some(archived).filter(|path| fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())));
+    }
     while let Some(folder) = folders.pop() {
         match fs::read_dir(&folder) {
             Ok(entries) => {
@@ -65,7 +73,9 @@ fn classify(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
     if kind.is_dir() {
         return Ok(Some(Entry::Folder(path)));
     }
-    let is_importable = path.extension().is_some_and(|end| end == "jsonl" || end == "ndjson");
+    let name = entry.file_name();
+    let is_importable =
+        ENDINGS.iter().any(|end| name.len() > end.len() && name.as_encoded_bytes().ends_with(end.as_bytes()));
     if !kind.is_file() || !is_importable {
         return Ok(None);
     }
@@ -87,7 +97,15 @@ mod tests {
         let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(outside.path().join("x.jsonl"), "12345").unwrap();
         fs::create_dir_all(inside.path().join("-home-x/deep")).unwrap();
-        for name in ["b.jsonl", "-home-x/a.jsonl", "-home-x/deep/c.ndjson", "notes.json", "d.jsonl.bak", ".jsonl"] {
+        for name in [
+            "b.jsonl",
+            "-home-x/a.jsonl",
+            "-home-x/deep/c.ndjson",
+            "c.jsonl.zst",
+            "notes.json",
+            "d.jsonl.bak",
+            ".jsonl",
+        ] {
             fs::write(inside.path().join(name), "123").unwrap();
         }
         symlink(outside.path(), inside.path().join("link")).unwrap();
@@ -96,12 +114,24 @@ mod tests {
         let FileList { files: found, failed } = files(inside.path()).unwrap();
         let names: Vec<_> =
             found.iter().map(|f| f.path.strip_prefix(inside.path()).unwrap().to_str().unwrap()).collect();
-        assert_eq!(names, ["-home-x/a.jsonl", "-home-x/deep/c.ndjson", "b.jsonl"]);
+        assert_eq!(names, ["-home-x/a.jsonl", "-home-x/deep/c.ndjson", "b.jsonl", "c.jsonl.zst"]);
         assert!(failed.is_empty() && found.iter().all(|file| file.bytes == 3));
         let FileList { files: found, .. } = files(&inside.path().join("y.jsonl")).unwrap();
         assert_eq!(found, [ImportFile { path: inside.path().join("y.jsonl"), bytes: 5 }]);
         assert!(files(&inside.path().join("gone")).is_err());
         let FileList { files: found, .. } = files(Path::new("/dev/null")).unwrap();
         assert_eq!(found[0].bytes, 0);
+    }
+
+    #[test]
+    fn archived_sessions_are_listed_with_the_others() {
+        let codex = tempfile::tempdir().unwrap();
+        for name in ["sessions/2026", "archived_sessions"] {
+            fs::create_dir_all(codex.path().join(name)).unwrap();
+            fs::write(codex.path().join(name).join("rollout.jsonl"), "").unwrap();
+        }
+        assert_eq!(files(&codex.path().join("sessions")).unwrap().files.len(), 2);
+        assert_eq!(files(&codex.path().join("sessions/2026")).unwrap().files.len(), 1);
+        assert_eq!(files(codex.path()).unwrap().files.len(), 2);
     }
 }

@@ -18,6 +18,15 @@ pub(crate) enum InputLine {
     NotUtf8,
 }
 
+/// A line without its line end, as bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum RawLine {
+    /// The bytes of the line.
+    Bytes(Vec<u8>),
+    /// The line has more bytes than the limit.
+    TooLong,
+}
+
 /// Reads lines; holds at most `limit` bytes of a line.
 pub(crate) struct LineReader {
     input: BufReader<Box<dyn Read>>,
@@ -48,6 +57,17 @@ impl LineReader {
     /// # Errors
     /// Any read error except `Interrupted`, which is retried.
     pub(crate) fn next(&mut self) -> io::Result<Option<InputLine>> {
+        Ok(self.next_raw()?.map(|line| match line {
+            RawLine::Bytes(bytes) => String::from_utf8(bytes).map_or(InputLine::NotUtf8, InputLine::Text),
+            RawLine::TooLong => InputLine::TooLong,
+        }))
+    }
+
+    /// Returns the next line as bytes, or `None` at the end of the input.
+    ///
+    /// # Errors
+    /// Any read error except `Interrupted`, which is retried.
+    pub(crate) fn next_raw(&mut self) -> io::Result<Option<RawLine>> {
         // One more than the longest line, for the `\r` of a line end.
         let room = self.limit + 1;
         let mut line = Vec::new();
@@ -81,14 +101,14 @@ impl LineReader {
         }
     }
 
-    fn finished(&self, mut line: Vec<u8>, too_long: bool) -> InputLine {
+    fn finished(&self, mut line: Vec<u8>, too_long: bool) -> RawLine {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
         if too_long || line.len() > self.limit {
-            return InputLine::TooLong;
+            return RawLine::TooLong;
         }
-        String::from_utf8(line).map_or(InputLine::NotUtf8, InputLine::Text)
+        RawLine::Bytes(line)
     }
 }
 

@@ -13,4 +13,5 @@ pub(crate) mod program;
 pub(crate) mod progress;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod transcript_file;
 pub(crate) mod values;
