@@ -133,8 +133,14 @@ struct Tally {
 impl Tally {
     fn as_json(&self) -> serde_json::Value {
         let Tally { files, unreadable, new, known, refused, unknown_lines, one_sided } = self;
-        json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused,
-            "unknown_lines": unknown_lines, "one_sided": one_sided})
+        let mut counts =
+            json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused});
+        for (key, count) in [("unknown_lines", *unknown_lines), ("one_sided", *one_sided)] {
+            if count > 0 {
+                counts[key] = count.into();
+            }
+        }
+        counts
     }
 
     fn in_words(&self) -> String {
