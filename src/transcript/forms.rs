@@ -118,7 +118,7 @@ impl TurnForms {
         let words = hash_of_words(&turn.text);
         let is_it = |known: &Remembered| known.role == turn.role && known.words == words;
         let known = self.remembered.iter().position(is_it).and_then(|at| self.remembered.remove(at));
-        let known = known.unwrap_or_else(|| Remembered { role: turn.role, words, counts: [0; 3], returned: 0 });
+        let known = known.unwrap_or(Remembered { role: turn.role, words, counts: [0; 3], returned: 0 });
         if self.remembered.len() >= MAX_REMEMBERED {
             self.remembered.pop_front();
         }
