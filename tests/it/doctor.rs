@@ -385,6 +385,35 @@ fn the_captures_of_each_side_are_reported() {
 }
 
 #[test]
+fn transcripts_that_hooks_did_not_understand_are_reported() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    install(setup);
+    used(setup);
+    let put_offset = |name: &str, transcript: &str, (user, assistant, unknown): (u64, u64, u64)| {
+        let text = json!({"session": name, "transcript": transcript, "cwd": null, "offset": 9, "check": 1,
+            "user_turns": user, "assistant_turns": assistant, "unknown_lines": unknown});
+        let path = setup.store().join(".capture-state").join(format!("{name}.offset"));
+        put(&path, &text.to_string());
+        path
+    };
+    put_offset("a", "/p/a.jsonl", (3, 2, 0));
+    put_offset("b", "/p/b.jsonl", (1, 0, 0));
+    assert!(!doctor(setup, &[]).said.to_string().contains("read by hooks"), "an answer may still be written");
+    put_offset("c", "/p/c.jsonl", (1, 1, 2));
+    put_offset("d", "/p/d.jsonl", (0, 4, 5));
+    put_offset("e", "/p/rollout-e.jsonl", (0, 1, 0));
+    let old = put_offset("f", "/p/f.jsonl", (0, 1, 1));
+    let month_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(31 * 24 * 3600);
+    fs::File::open(old).unwrap().set_modified(month_ago).unwrap();
+    let report = doctor(setup, &[]);
+    report.has("claude-code", "WARN", "2 transcripts read by hooks with 7 lines of unknown kinds that have text");
+    report.has("claude-code", "WARN", "1 transcript read by hooks with turns of one side only");
+    report.has("codex", "WARN", "1 transcript read by hooks with turns of one side only -> a newer iaid may know");
+    assert!(!report.of("codex").iter().any(|(_, what)| what.contains("unknown kind")), "{}", report.said);
+}
+
+#[test]
 fn a_session_that_no_hook_has_seen_is_reported_until_it_is_imported() {
     let daemon = setup();
     let setup = daemon.setup();

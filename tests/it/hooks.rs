@@ -460,6 +460,46 @@ fn the_end_of_an_interrupted_session_is_captured_at_the_next_start() {
 }
 
 #[test]
+fn what_a_transcript_has_of_unknown_kinds_is_logged_once() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let unknown = |text: &str| json!({"type": "mystery", "sessionId": "s", "text": text}).to_string() + "\n";
+    let stop = |text: &str| {
+        add(setup, "s", text);
+        hook(setup, "stop", &input(setup, "s"));
+        log(&setup.store())
+    };
+    let (question, answer) = (said("s", "user", "where is the kettle?"), said("s", "assistant", "it is in the hall"));
+    assert_eq!(stop(&question), "", "the answer may not be written yet");
+    assert_eq!(stop(&answer), "");
+    let text = stop(&unknown("words of a kind that is not known"));
+    assert_eq!(text.matches("s.jsonl: 1 line of unknown kind with text").count(), 1, "{text}");
+    assert_eq!(stop(&question), text, "it is logged when it is found");
+    let text = stop(&unknown("more words of a kind that is not known"));
+    assert_eq!(text.matches("2 lines of unknown kind with text").count(), 1, "{text}");
+    // A rewritten file is counted anew.
+    write(setup, "s", &[answer]);
+    let text = stop("");
+    assert!(text.ends_with("none of the user: this release may not know the format\n"), "{text}");
+}
+
+#[test]
+fn what_waits_in_a_transcript_is_captured_at_the_end_of_the_session() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let queued = json!({"type": "queue-operation", "operation": "enqueue", "timestamp": "2026-09-01T10:00:01Z",
+        "sessionId": "s", "content": "also rename the helper to tern"});
+    let lines = [said("s", "assistant", "the helper is renamed soon"), queued.to_string() + "\n"];
+    write(setup, "s", &lines);
+    hook(setup, "stop", &input(setup, "s"));
+    assert_eq!(texts(&daemon), ["the helper is renamed soon"], "it may still be sent");
+    for _ in 0..2 {
+        hook(setup, "session-end", &input(setup, "s"));
+        assert_eq!(texts(&daemon), ["the helper is renamed soon", "also rename the helper to tern"]);
+    }
+}
+
+#[test]
 fn a_session_killed_in_its_first_turn_is_captured_at_the_next_start() {
     let daemon = setup();
     let setup = daemon.setup();

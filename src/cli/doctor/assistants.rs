@@ -168,15 +168,33 @@ impl Subject<'_> {
             Some(last) => self.last_captures(last, on_disk.newest, remedy, findings),
             None => findings.warn(format_args!("the hooks have captured nothing yet"), format_args!("{remedy}")),
         }
+        let named: Vec<String> =
+            folders.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect();
+        let import = format!("iaid import {}", named.join(" "));
+        self.unknown(&import, findings);
         let Some(newest) = on_disk.newest_missed.and_then(|at| Timestamp::try_from(at).ok()) else { return };
         let (missed, all) = (on_disk.missed, counted(on_disk.count as u64, "session", "sessions"));
         let what = format_args!(
             "no hook has seen {missed} of {all} on disk, the newest from {} ago, and the memory has nothing of them",
             self.ago(newest)
         );
-        let named: Vec<String> =
-            folders.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect();
-        findings.warn(what, format_args!("iaid import {}", named.join(" ")));
+        findings.warn(what, format_args!("{import}"));
+    }
+
+    /// Warns of transcripts that hooks did not understand.
+    fn unknown(&self, import: &str, findings: &mut Findings) {
+        let read = sessions::read_transcripts(&self.context.store, self.assistant);
+        let remedy = format_args!("a newer iaid may know the format; then {import}");
+        let count = |count: u64| counted(count, "transcript", "transcripts");
+        if read.one_sided > 0 {
+            let what = format_args!("{} read by hooks with turns of one side only", count(read.one_sided));
+            findings.warn(what, remedy);
+        }
+        if read.unknown.0 > 0 {
+            let lines = counted(read.unknown.1, "line of unknown kind", "lines of unknown kinds");
+            let what = format_args!("{} read by hooks with {lines} that have text", count(read.unknown.0));
+            findings.warn(what, remedy);
+        }
     }
 
     fn last_captures(&self, last: LastCapture, newest: Option<SystemTime>, remedy: &str, findings: &mut Findings) {

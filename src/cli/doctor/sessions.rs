@@ -1,15 +1,23 @@
-//! Finds sessions on disk of which the memory has nothing: no hook has read their transcripts, and no import.
+//! Finds sessions on disk of which the memory has nothing: no hook has read their transcripts, and no import. And sums up
+//! what hooks found in the transcripts that they read.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::context::DoctorContext;
 use super::files::listed;
-use crate::cli::hook::{offset, rollout};
+use crate::cli::hook::offset::{self, TranscriptOffset};
+use crate::cli::hook::rollout;
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::transcript::Assistant;
+
+/// Age of an offset from which its transcript is not reported any more: a warning has been seen by then. Picked.
+const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Time in which an assistant answers. Picked.
+const ANSWER_TIME: Duration = Duration::from_secs(3600);
 
 /// Sessions that the daemon is asked about. Picked: some hundred milliseconds.
 const MAX_ASKED: usize = 500;
@@ -27,6 +35,37 @@ pub(crate) struct SessionsOnDisk {
     pub(crate) missed: usize,
     /// When the newest of those was last written.
     pub(crate) newest_missed: Option<SystemTime>,
+}
+
+/// What hooks found in the transcripts of an assistant that they have read lately.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ReadTranscripts {
+    /// Transcripts with lines of unknown kinds that have text, and the number of these lines.
+    pub(crate) unknown: (u64, u64),
+    /// Transcripts with turns of one side only.
+    pub(crate) one_sided: u64,
+}
+
+/// Sums up the offsets of an assistant's transcripts.
+pub(crate) fn read_transcripts(store: &Path, assistant: Assistant) -> ReadTranscripts {
+    let mut found = ReadTranscripts::default();
+    for (path, about) in listed(&store.join(CAPTURE_STATE_DIR)) {
+        let age = about.modified().ok().and_then(|written| written.elapsed().ok()).unwrap_or_default();
+        if age > MAX_AGE || !path.to_string_lossy().ends_with(offset::SUFFIX) {
+            continue;
+        }
+        let Some(TranscriptOffset { of, tally, .. }) = TranscriptOffset::load(&path) else { continue };
+        if rollout::is_rollout(&of.path) != (assistant == Assistant::Codex) {
+            continue;
+        }
+        if tally.unknown_lines > 0 {
+            found.unknown = (found.unknown.0 + 1, found.unknown.1 + tally.unknown_lines);
+        }
+        // The answer to a prompt may still be written.
+        let is_settled = tally.assistant_turns > 0 || age > ANSWER_TIME;
+        found.one_sided += u64::from(tally.is_one_sided() && is_settled);
+    }
+    found
 }
 
 /// Returns the folders with an assistant's transcripts. `home` is the folder of its settings.

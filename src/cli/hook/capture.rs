@@ -27,7 +27,7 @@ use crate::lifecycle::private_dir;
 use crate::lifecycle::process_session::{self, CAPTURE_STATE_DIR};
 use crate::memory::spool::FOLDER;
 use crate::transcript::row::records;
-use crate::transcript::{TranscriptLine, TranscriptReader, TranscriptTurn};
+use crate::transcript::{ReadTally, TranscriptLine, TranscriptReader, TranscriptTurn};
 use crate::wire::members::Members;
 
 /// Bytes of transcripts that one hook reads at most; the next hook continues. 4 MiB: several hours of a session, read in
@@ -61,6 +61,14 @@ pub(crate) struct TranscriptCapture<'a> {
     end: Instant,
 }
 
+/// Whether the assistant may still write to a transcript.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TranscriptEnd {
+    Open,
+    /// The session has ended: turns that wait for further lines are certain.
+    Complete,
+}
+
 /// A transcript that is being read.
 struct OpenTranscript {
     lines: LineReader,
@@ -90,10 +98,11 @@ impl<'a> TranscriptCapture<'a> {
     pub(crate) fn session(
         &mut self,
         mut of: SessionTranscript,
+        end: TranscriptEnd,
         cwd: Option<&str>,
         heard: &HeardTurn,
     ) -> Result<(), String> {
-        let read = self.transcript(&mut of, cwd, heard).map_err(|error| format!("{}: {error}", of.path.display()));
+        let read = self.transcript(&mut of, end, cwd, heard).map_err(|error| format!("{}: {error}", of.path.display()));
         match (read, self.heard(heard, of.project)) {
             (Err(what), Err(error)) => Err(format!("{what}; and {error}")),
             (read, kept) => read.and(kept.map_err(|error| error.to_string())),
@@ -128,11 +137,18 @@ impl<'a> TranscriptCapture<'a> {
     /// # Errors
     /// `Other` if it is not a regular file; otherwise any error of reading it, of saving its offset, or of writing
     /// deferred captures.
-    fn transcript(&mut self, of: &mut SessionTranscript, cwd: Option<&str>, heard: &HeardTurn) -> io::Result<()> {
+    fn transcript(
+        &mut self,
+        of: &mut SessionTranscript,
+        end: TranscriptEnd,
+        cwd: Option<&str>,
+        heard: &HeardTurn,
+    ) -> io::Result<()> {
         let kept = self.offset_path(&of.session);
         let file = files::open_regular(&of.path)?;
         let saved = TranscriptOffset::load(&kept).filter(|saved| saved.of.path == of.path);
         let start = saved.as_ref().map_or(0, |saved| saved.start(&file));
+        let before = saved.as_ref().filter(|_| start > 0).map(|saved| saved.tally).unwrap_or_default();
         of.project = of.project.take().or_else(|| saved.and_then(|saved| saved.of.project));
         let mut input = file.try_clone()?;
         input.seek(SeekFrom::Start(start))?;
@@ -141,27 +157,45 @@ impl<'a> TranscriptCapture<'a> {
         transcript_file::prime(&mut reader, &file, start)?;
         let mut source =
             OpenTranscript { lines: LineReader::new(Box::new(input), MAX_LINE_BYTES), reader, start, end: start };
-        let (mut reached, mut outcome) = (start, Ok(()));
-        loop {
-            outcome = outcome.and_then(|()| self.read(&mut source)).and_then(|mut turns| {
-                of.project = of.project.take().or_else(|| turns.first().and_then(|turn| turn.project.clone()));
-                turns.iter_mut().for_each(|turn| turn.project.clone_from(&of.project));
-                heard.recognize(&turns);
-                self.hand_over(&turns)
-            });
+        let (mut reached, mut tally) = (start, before);
+        let outcome = loop {
+            let outcome = self.read(&mut source).and_then(|turns| self.take(turns, of, heard));
             if outcome.is_err() || source.end == reached {
-                break;
+                break outcome;
             }
             reached = source.end;
+            tally = before;
+            tally.add(source.reader.tally());
             // Without a daemon there are no replies to wait for, so the time limit does not apply.
             if self.left == 0 || (!self.is_down && Instant::now() >= self.end) {
-                break;
+                break outcome;
             }
-        }
+        };
+        let is_complete = end == TranscriptEnd::Complete && file.metadata()?.len() == reached;
+        let outcome = outcome.and_then(|()| match is_complete {
+            true => self.take(source.reader.finish(), of, heard),
+            false => Ok(()),
+        });
         if reached != start || !kept.exists() {
-            TranscriptOffset::at(reached, &file, of.clone())?.save(&kept)?;
+            TranscriptOffset::at(reached, &file, of.clone(), tally)?.save(&kept)?;
+        }
+        if let Some(what) = live_warning(tally).filter(|what| live_warning(before).as_ref() != Some(what)) {
+            self.log.say(format_args!("{}: {what}", of.path.display()));
         }
         outcome
+    }
+
+    /// Hands turns over as turns of the session's project.
+    fn take(
+        &mut self,
+        mut turns: Vec<TranscriptTurn>,
+        of: &mut SessionTranscript,
+        heard: &HeardTurn,
+    ) -> io::Result<()> {
+        of.project = of.project.take().or_else(|| turns.first().and_then(|turn| turn.project.clone()));
+        turns.iter_mut().for_each(|turn| turn.project.clone_from(&of.project));
+        heard.recognize(&turns);
+        self.hand_over(&turns)
     }
 
     /// Captures what the transcripts of other sessions gained since their last hook. No hook runs at the end of a session
@@ -180,7 +214,7 @@ impl<'a> TranscriptCapture<'a> {
             match length {
                 Ok(length) if length != saved.offset => {
                     has_worked = true;
-                    if let Err(error) = self.transcript(&mut of, None, &HeardTurn::default()) {
+                    if let Err(error) = self.transcript(&mut of, TranscriptEnd::Open, None, &HeardTurn::default()) {
                         self.log.say(format_args!("{}: {error}", of.path.display()));
                     }
                 }
@@ -302,6 +336,12 @@ impl<'a> TranscriptCapture<'a> {
         offsets.extend(oldest);
         offsets
     }
+}
+
+/// Returns the warning about a transcript that is still written. An answer may be missing because it is not there yet.
+fn live_warning(tally: ReadTally) -> Option<String> {
+    let unanswered = ReadTally { user_turns: 0, ..tally };
+    if tally.assistant_turns == 0 { unanswered.warning() } else { tally.warning() }
 }
 
 fn is_expired(changed: SystemTime) -> bool {

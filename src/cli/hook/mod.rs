@@ -25,7 +25,7 @@ use std::{env, fs, process, thread};
 use jiff::Timestamp;
 use serde_json::json;
 
-use self::capture::TranscriptCapture;
+use self::capture::{TranscriptCapture, TranscriptEnd};
 use self::heard::HeardTurn;
 use self::input::{CHECK_KEY, HookEvent, HookInput};
 use self::log::HookLog;
@@ -133,7 +133,13 @@ impl HookRun<'_> {
         let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
         let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
         let taken = match transcript(&input).map(of) {
-            Some(of) if fs::symlink_metadata(&of.path).is_ok() => capture.session(of, input.cwd.as_deref(), self.heard),
+            Some(of) if fs::symlink_metadata(&of.path).is_ok() => {
+                let end = match event {
+                    HookEvent::SessionEnd => TranscriptEnd::Complete,
+                    _ => TranscriptEnd::Open,
+                };
+                capture.session(of, end, input.cwd.as_deref(), self.heard)
+            }
             of => {
                 if event == HookEvent::Stop {
                     let session = &input.session;
@@ -225,7 +231,7 @@ fn project(input: &HookInput) -> Option<String> {
 /// Returns the turn that the input itself has. What a model says to its subagents is no turn.
 fn heard_turn(event: HookEvent, input: &HookInput, project: Option<&String>) -> Option<TranscriptTurn> {
     let (role, text) = match event {
-        HookEvent::UserPromptSubmit => ("user", without_command(input.prompt.as_ref()?)),
+        HookEvent::UserPromptSubmit => ("user", input.prompt.as_deref()?),
         HookEvent::Stop => ("assistant", input.answer.as_deref()?),
         HookEvent::SessionStart | HookEvent::SessionEnd => return None,
     };
@@ -234,33 +240,4 @@ fn heard_turn(event: HookEvent, input: &HookInput, project: Option<&String>) -> 
     }
     let (session, project) = (input.session.clone(), project.or(input.cwd.as_ref()).cloned());
     TranscriptTurn::from_text(input.assistant, role, text, session, project, Timestamp::now().to_string())
-}
-
-/// Returns the arguments of a slash command, or all of another prompt: a path is no command.
-fn without_command(prompt: &str) -> &str {
-    let is_name = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || "-_:.".contains(c));
-    let Some(command) = prompt.trim_start().strip_prefix('/') else { return prompt };
-    let (name, arguments) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
-    if is_name(name) { arguments } else { prompt }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_slash_command_its_arguments_are_taken() {
-        for (prompt, want) in [
-            ("/tern look at the nests", "look at the nests"),
-            (" /my-plugin:tern_2\nlook at\nthe nests ", "look at\nthe nests "),
-            ("/compact", ""),
-            ("/home/x/file.rs is broken", "/home/x/file.rs is broken"),
-            ("/ is the root", "/ is the root"),
-            ("// a comment", "// a comment"),
-            ("look at /tern", "look at /tern"),
-            ("", ""),
-        ] {
-            assert_eq!(without_command(prompt), want, "{prompt}");
-        }
-    }
 }

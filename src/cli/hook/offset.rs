@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
+use crate::transcript::ReadTally;
 use crate::wire::members::Members;
 
 /// Bytes before the offset that are hashed. A line has its time and id near its end. Picked.
@@ -37,6 +38,8 @@ pub(crate) struct SessionTranscript {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TranscriptOffset {
     pub(crate) of: SessionTranscript,
+    /// What the lines before the offset were.
+    pub(crate) tally: ReadTally,
     /// Bytes from the start of the transcript; always at the end of a line.
     pub(crate) offset: u64,
     /// Hash of up to [`HASHED_BYTES`] before the offset.
@@ -46,7 +49,7 @@ pub(crate) struct TranscriptOffset {
 impl TranscriptOffset {
     /// Returns the offset of a transcript of which nothing was read.
     pub(crate) fn beginning(of: SessionTranscript) -> TranscriptOffset {
-        TranscriptOffset { of, offset: 0, check: fnv_1a(b"") }
+        TranscriptOffset { of, tally: ReadTally::default(), offset: 0, check: fnv_1a(b"") }
     }
 
     /// Reads an offset file; `None` if it is missing or cannot be used.
@@ -59,6 +62,11 @@ impl TranscriptOffset {
                 session: kept.string("session")?.into_owned(),
                 path: PathBuf::from(kept.string("transcript")?.as_ref()),
                 project: kept.string("cwd").map(Cow::into_owned),
+            },
+            tally: ReadTally {
+                user_turns: number("user_turns").unwrap_or(0),
+                assistant_turns: number("assistant_turns").unwrap_or(0),
+                unknown_lines: number("unknown_lines").unwrap_or(0),
             },
             offset: number("offset")?,
             check: number("check")?,
@@ -75,8 +83,13 @@ impl TranscriptOffset {
     ///
     /// # Errors
     /// `UnexpectedEof` if the file is shorter than `offset`; otherwise any read error.
-    pub(crate) fn at(offset: u64, file: &File, of: SessionTranscript) -> io::Result<TranscriptOffset> {
-        Ok(TranscriptOffset { of, offset, check: check(file, offset)? })
+    pub(crate) fn at(
+        offset: u64,
+        file: &File,
+        of: SessionTranscript,
+        tally: ReadTally,
+    ) -> io::Result<TranscriptOffset> {
+        Ok(TranscriptOffset { of, tally, offset, check: check(file, offset)? })
     }
 
     /// Writes the offset file. It need not survive a power failure: text is then captured again and deduplicated.
@@ -84,10 +97,11 @@ impl TranscriptOffset {
     /// # Errors
     /// `InvalidInput` if the path of the transcript is not UTF-8; otherwise any error of writing the file.
     pub(crate) fn save(&self, path: &Path) -> io::Result<()> {
-        let TranscriptOffset { of: SessionTranscript { session, path: transcript, project }, offset, check } = self;
+        let TranscriptOffset { of: SessionTranscript { session, path: transcript, project }, tally, .. } = self;
         let transcript = transcript.to_str().ok_or(io::ErrorKind::InvalidInput)?;
-        let kept =
-            json!({"session": session, "transcript": transcript, "cwd": project, "offset": offset, "check": check});
+        let kept = json!({"session": session, "transcript": transcript, "cwd": project, "offset": self.offset,
+            "check": self.check, "user_turns": tally.user_turns, "assistant_turns": tally.assistant_turns,
+            "unknown_lines": tally.unknown_lines});
         if let Some(folder) = path.parent() {
             files::make_own_folder(folder)?;
         }
@@ -139,17 +153,20 @@ mod tests {
         fs::write(&transcript, &text).unwrap();
         let file = File::open(&transcript).unwrap();
         let of = SessionTranscript { session: "s".into(), path: transcript.clone(), project: Some("/p".into()) };
-        TranscriptOffset::at(3001, &file, of.clone()).unwrap().save(&kept).unwrap();
-        assert_eq!(TranscriptOffset::load(&kept).unwrap().of, of);
+        let tally = ReadTally { user_turns: 1, assistant_turns: 2, unknown_lines: 3 };
+        let saved = TranscriptOffset::at(3001, &file, of.clone(), tally).unwrap();
+        saved.save(&kept).unwrap();
+        assert_eq!(TranscriptOffset::load(&kept), Some(saved));
         assert_eq!(start(&text), 3001);
         assert_eq!(start(&(text.clone() + "more\n")), 3001);
         assert_eq!(start(&text[..2000]), 0, "truncated");
         assert_eq!(start(&text.replace("x\n", "y\n")), 0, "rewritten");
         assert_eq!(start(""), 0);
-        assert_eq!(TranscriptOffset::at(0, &file, of.clone()).unwrap(), TranscriptOffset::beginning(of.clone()));
+        let none = ReadTally::default();
+        assert_eq!(TranscriptOffset::at(0, &file, of.clone(), none).unwrap(), TranscriptOffset::beginning(of.clone()));
         TranscriptOffset::beginning(of.clone()).save(&kept).unwrap();
         assert_eq!(start(""), 0);
-        assert!(TranscriptOffset::at(10, &file, of).is_err());
+        assert!(TranscriptOffset::at(10, &file, of, none).is_err());
     }
 
     #[test]
