@@ -24,7 +24,7 @@ fn entries_of_our_name_that_are_not_ours_are_kept_and_named() {
     assert_eq!(code, Some(1));
     for part in [
         ".claude.json: it has an mcpServers.iaid that iaid install did not write (it runs ssh); rename or remove that",
-        "config.toml: it has an mcp_servers.iaid that iaid install did not write (it runs https://example.org)",
+        "config.toml: it has an mcp_servers.iaid that iaid install did not write (it is at https://example.org)",
         "settings.json: it has a hook that iaid install did not write (iaid hook stop || true); it is kept",
     ] {
         assert!(err.contains(part), "{part}: {err}");
@@ -215,4 +215,11 @@ fn an_outdated_backup_is_removed_and_objects_that_were_empty_before_stay() {
     assert_eq!(home.json(".claude.json"), json!({"mcpServers": {}, "later": 1}));
     assert_eq!(home.text(".claude/settings.json"), "{\"later\": 1}");
     assert_eq!(home.files().len(), 2, "{:?}", home.files().keys());
+
+    // A backup of a file that the user has removed since is no backup of the new one.
+    home.done(&["install", "--claude-code", "--yes"]);
+    fs::remove_file(home.file(".claude.json")).unwrap();
+    home.done(&["install", "--claude-code", "--yes"]);
+    home.done(&["uninstall", "--claude-code", "--yes"]);
+    assert_eq!(home.files().keys().collect::<Vec<_>>(), [&home.file(".claude/settings.json")]);
 }

@@ -56,12 +56,14 @@ impl FileChange {
         }
         let original = backup_of(&path);
         let without = entry.remove(&text, original.as_deref())?;
-        let backup = match (&before, original.filter(|original| is_restored_by(original, &without, entry))) {
-            (_, Some(original)) => BackupAction::Keep(original),
-            // The file had nothing but the entry of an earlier install.
-            (Some(before), None) if *before != without && entry.is_empty(&without) => BackupAction::None,
-            (Some(_), None) => BackupAction::Keep(without),
+        let backup = match (&before, original) {
+            // The file that it is of has been removed.
+            (None, Some(_)) => BackupAction::Drop,
             (None, None) => BackupAction::None,
+            (Some(_), Some(original)) if is_restored_by(&original, &without, entry) => BackupAction::Keep(original),
+            // The file had nothing but the entry of an earlier install.
+            (Some(before), _) if *before != without && entry.is_empty(&without) => BackupAction::None,
+            (Some(_), _) => BackupAction::Keep(without),
         };
         Ok(Some(FileChange { path, before, after: Some(after), backup }))
     }

@@ -90,7 +90,9 @@ impl ConfigEntry {
             ConfigEntry::CodexServer => ("mcp_servers.iaid", server_entry::in_toml(text)?),
         };
         Ok(match server {
-            Some(ServerEntry::Foreign(command)) => vec![server_entry::foreign(name, command.as_deref())],
+            Some(ServerEntry::Foreign { command, url }) => {
+                vec![server_entry::foreign(name, command.as_deref(), url.as_deref())]
+            }
             _ => Vec::new(),
         })
     }

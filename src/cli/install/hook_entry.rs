@@ -168,3 +168,40 @@ fn edit(
     json.replace_element(&path, at, &group.into_text());
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Invocation {
+        Invocation { program: "/b/iaid".into(), socket: None, store: None }
+    }
+
+    #[test]
+    fn our_handlers_are_updated_in_place_and_doubles_go() {
+        let text = r#"{"hooks": {
+  "Stop": [ {"matcher": "", "hooks": [ {"type": "command", "timeout": 30, "command": "'/o ld/iaid' hook stop"} ]},
+            {"hooks": [ {"command": "notify"}, {"command": "/other/iaid-0.1 hook stop"} ]} ],
+  "SessionStart": [{"hooks": [{"command": "/b/iaid hook session-start"}]}],
+  "UserPromptSubmit": [{"hooks": [{"command": "/b/iaid hook user-prompt-submit"}]}],
+  "SessionEnd": [{"hooks": [{"command": "/b/iaid hook session-end"}]}],
+  "PreToolUse": [{"hooks": [{"command": "iaid hook stop"}]}, {"hooks": [{"command": "iaid-like hook x"}]}]
+}}"#;
+        let want = text
+            .replace("'/o ld/iaid' hook stop", "/b/iaid hook stop")
+            .replace(r#", {"command": "/other/iaid-0.1 hook stop"}"#, "")
+            .replace(r#"{"hooks": [{"command": "iaid hook stop"}]}, "#, "");
+        assert_eq!(enter(text, &call()).as_deref(), Ok(&*want));
+        assert_eq!(enter(&want, &call()).as_deref(), Ok(&*want));
+    }
+
+    #[test]
+    fn a_handler_of_the_user_is_kept_and_gets_no_second_one() {
+        let text = r#"{"hooks":{"Stop":[{"hooks":[{"command":"/b/iaid hook stop 2>/dev/null"}]}]}}"#;
+        let entered = enter(text, &call()).unwrap();
+        let events: Vec<String> = commands(&entered).unwrap().into_iter().map(|(event, _)| event).collect();
+        assert_eq!(events, ["SessionStart", "UserPromptSubmit", "SessionEnd"]);
+        assert_eq!(variants(&entered), Ok(vec!["/b/iaid hook stop 2>/dev/null".into()]));
+        assert_eq!(remove(&entered, None).as_deref(), Ok(text));
+    }
+}

@@ -15,6 +15,8 @@ use super::toml_syntax::{StatementKind, TomlStatement, TomlValue, ValueKind};
 
 const JSON_SERVERS: &str = "mcpServers";
 const JSON_ENTRY: [&str; 2] = [JSON_SERVERS, NAME];
+const JSON_COMMAND: [&str; 3] = [JSON_SERVERS, NAME, "command"];
+const JSON_ARGS: [&str; 3] = [JSON_SERVERS, NAME, "args"];
 const TOML_SERVERS: &str = "mcp_servers";
 const TOML_ENTRY: [&str; 2] = [TOML_SERVERS, NAME];
 
@@ -28,20 +30,24 @@ pub(crate) enum ServerEntry {
         command: String,
         args: Vec<String>,
     },
-    /// An entry that install did not write, with its command or address if it can be read.
-    Foreign(Option<String>),
+    /// An entry that install did not write, with its command and address if they can be read.
+    Foreign {
+        command: Option<String>,
+        url: Option<String>,
+    },
 }
 
 impl ServerEntry {
-    fn new(kind: Option<String>, command: Option<String>, args: Option<Vec<String>>) -> ServerEntry {
-        match (command, args) {
+    /// Returns the entry with these strings and arguments; `string` returns that of a key.
+    fn new(string: impl Fn(&str) -> Option<String>, args: Option<Vec<String>>) -> ServerEntry {
+        let is_stdio = string("type").is_none_or(|kind| kind == "stdio");
+        match (string("command"), args) {
             (Some(command), Some(args))
-                if kind.is_none_or(|kind| kind == "stdio")
-                    && arguments(&command, &args).is_some_and(|args| args == ["mcp"]) =>
+                if is_stdio && arguments(&command, &args).is_some_and(|args| args == ["mcp"]) =>
             {
                 ServerEntry::Ours { command, args }
             }
-            (command, _) => ServerEntry::Foreign(command),
+            (command, _) => ServerEntry::Foreign { command, url: string("url") },
         }
     }
 
@@ -49,15 +55,21 @@ impl ServerEntry {
     pub(crate) fn into_command(self) -> Option<String> {
         match self {
             ServerEntry::Ours { command, .. } => Some(command),
-            ServerEntry::Foreign(command) => command,
+            ServerEntry::Foreign { command, .. } => command,
         }
     }
 }
 
 /// Returns the message about an entry of our name that is not ours.
-pub(crate) fn foreign(entry: &str, command: Option<&str>) -> String {
-    let runs = command.map(|command| format!(" (it runs {command})")).unwrap_or_default();
-    format!("it has an {entry} that iaid install did not write{runs}")
+pub(crate) fn foreign(entry: &str, command: Option<&str>, url: Option<&str>) -> String {
+    let runs = command.map(|command| format!(" (it runs {command})"));
+    let what = runs.or_else(|| url.map(|url| format!(" (it is at {url})"))).unwrap_or_default();
+    format!("it has an {entry} that iaid install did not write{what}")
+}
+
+/// Returns the message with which install refuses to replace such an entry.
+fn refusal(entry: &str, command: Option<&str>, url: Option<&str>) -> String {
+    format!("{}; rename or remove that entry, then install again", foreign(entry, command, url))
 }
 
 /// Returns the entry in `.claude.json`.
@@ -74,7 +86,7 @@ fn entry_in(json: &JsonDocument) -> Option<ServerEntry> {
     let member = |key: &str| json.at(&[JSON_SERVERS, NAME, key]);
     let string = |key: &str| member(key).and_then(|text| serde_json::from_str::<String>(text).ok());
     let args = member("args").and_then(|text| serde_json::from_str(text).ok());
-    Some(ServerEntry::new(string("type"), string("command").or_else(|| string("url")), args))
+    Some(ServerEntry::new(string, args))
 }
 
 /// Returns the text of `.claude.json` with our entry.
@@ -84,24 +96,25 @@ fn entry_in(json: &JsonDocument) -> Option<ServerEntry> {
 pub(crate) fn enter_json(text: &str, call: &Invocation) -> Result<String, String> {
     let mut json = JsonDocument::read(text).map_err(|error| error.to_string())?;
     let (wanted, wanted_args) = (call.command(), call.server_args());
-    let entered =
-        match entry_in(&json) {
-            Some(ServerEntry::Foreign(command)) => {
-                let what = foreign("mcpServers.iaid", command.as_deref());
-                return Err(format!("{what}; rename or remove that entry, then install again"));
+    let mut edits: Vec<(&[&str], Value)> = Vec::new();
+    match entry_in(&json) {
+        Some(ServerEntry::Foreign { command, url }) => {
+            return Err(refusal("mcpServers.iaid", command.as_deref(), url.as_deref()));
+        }
+        Some(ServerEntry::Ours { command, args }) => {
+            // Only what differs is written, so that the entry keeps its form.
+            if command != wanted {
+                edits.push((&JSON_COMMAND, wanted.into()));
             }
-            Some(ServerEntry::Ours { command, args }) => {
-                // Only what differs is written, so that the entry keeps its form.
-                let is_set =
-                    |key: &str, value: Value, json: &mut JsonDocument| json.set(&[JSON_SERVERS, NAME, key], &value);
-                let command = if command == wanted { Ok(()) } else { is_set("command", wanted.into(), &mut json) };
-                command.and_then(|()| {
-                    if args == wanted_args { Ok(()) } else { is_set("args", wanted_args.into(), &mut json) }
-                })
+            if args != wanted_args {
+                edits.push((&JSON_ARGS, wanted_args.into()));
             }
-            None => json.set(&JSON_ENTRY, &json!({"type": "stdio", "command": wanted, "args": wanted_args})),
-        };
-    entered.map_err(|error| error.to_string())?;
+        }
+        None => edits.push((&JSON_ENTRY, json!({"type": "stdio", "command": wanted, "args": wanted_args}))),
+    }
+    for (path, value) in edits {
+        json.set(path, &value).map_err(|error| error.to_string())?;
+    }
     Ok(json.into_text())
 }
 
@@ -149,7 +162,7 @@ fn entry_of(toml: &TomlDocument) -> Option<ServerEntry> {
         Some(ValueKind::Array(elements)) => elements.iter().map(string_of).collect(),
         _ => None,
     };
-    Some(ServerEntry::new(None, string("command").or_else(|| string("url")), args))
+    Some(ServerEntry::new(string, args))
 }
 
 fn string_of(value: &TomlValue) -> Option<String> {
@@ -159,6 +172,11 @@ fn string_of(value: &TomlValue) -> Option<String> {
     }
 }
 
+/// Returns a string or an array of strings as TOML. It is that of JSON, but for one control character.
+fn toml_text(value: &Value) -> String {
+    value.to_string().replace('\u{7f}', "\\u007f")
+}
+
 /// Returns the text of `config.toml` with our entry.
 ///
 /// # Errors
@@ -166,12 +184,10 @@ fn string_of(value: &TomlValue) -> Option<String> {
 pub(crate) fn enter_toml(text: &str, call: &Invocation) -> Result<String, String> {
     let mut text = without_marks(text)?;
     let toml = read_toml(&text)?;
-    // A JSON string is a valid TOML string, and so is an array of them.
-    let (command, args) = (json!(call.command()).to_string(), json!(call.server_args()).to_string());
+    let (command, args) = (toml_text(&call.command().into()), toml_text(&call.server_args().into()));
     match entry_of(&toml) {
-        Some(ServerEntry::Foreign(command)) => {
-            let what = foreign("mcp_servers.iaid", command.as_deref());
-            Err(format!("{what}; rename or remove that entry, then install again"))
+        Some(ServerEntry::Foreign { command, url }) => {
+            Err(refusal("mcp_servers.iaid", command.as_deref(), url.as_deref()))
         }
         Some(ServerEntry::Ours { command: there, args: there_args }) => {
             let mut edits = Vec::new();
@@ -316,6 +332,14 @@ mod tests {
         for text in ["mcp_servers = 5\n", "[[mcp_servers]]\na = 1\n"] {
             assert_eq!(enter_toml(text, &call("/b/iaid")).unwrap_err(), "its mcp_servers is not a table");
         }
+    }
+
+    #[test]
+    fn any_path_makes_a_valid_toml_entry() {
+        let program = "/a \"b\" \\ \u{7f}\u{1}\té/iaid";
+        let text = enter_toml("", &call(program)).unwrap();
+        let want = ServerEntry::Ours { command: program.into(), args: vec!["mcp".into()] };
+        assert_eq!(in_toml(&text), Ok(Some(want)));
     }
 
     #[test]
