@@ -76,6 +76,10 @@ struct Hit<'a> {
     role: Option<String>,
     #[serde(default)]
     session_id: Option<String>,
+    #[serde(default)]
+    copies: Option<u64>,
+    #[serde(default)]
+    first_ts: Option<String>,
 }
 
 pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
@@ -126,6 +130,9 @@ fn about(hit: &Hit<'_>, zone: &TimeZone) -> String {
     let mut parts = vec![when.map_or_else(|| "undated".into(), |ts| local_time(ts, zone))];
     parts.extend(hit.role.clone());
     parts.extend(hit.session_id.as_ref().filter(|id| *id != "-").map(|id| format!("session {id}")));
+    if let (Some(copies), Some(first)) = (hit.copies, hit.first_ts.as_deref()) {
+        parts.push(format!("{copies} copies since {}", local_time(first, zone)));
+    }
     parts.extend(hit.valid_to.as_deref().map(|ts| format!("superseded {}", local_time(ts, zone))));
     parts.join("  ")
 }

@@ -16,6 +16,7 @@ mod ending;
 mod faults;
 mod footprint;
 mod harness;
+mod hits;
 mod hooks;
 mod install;
 mod install_edits;

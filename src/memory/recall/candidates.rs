@@ -10,8 +10,9 @@ use std::time::Instant;
 use rusqlite::{Connection, Row};
 
 use crate::memory::graph::cooccurrence;
-use crate::memory::model::record::Tier;
+use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
 use crate::memory::recall::postings::{
     self, CANDIDATE_COUNT, MAX_CUE_TERM_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights,
@@ -23,6 +24,7 @@ use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::tags;
+use crate::memory::text::non_answer;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::tokenizer::QueryTerm;
 
@@ -31,6 +33,9 @@ const WITH_NEIGHBORS_COUNT: usize = 40;
 
 /// Neighbors read on either side.
 const NEIGHBOR_COUNT: usize = 2;
+
+/// Records read for each of the newest hits, since some may be copies. Picked.
+const COPIES_PER_HIT: usize = 4;
 
 /// Candidates read for the further terms alone, beside those for all terms.
 const FURTHER_CANDIDATE_COUNT: usize = 20;
@@ -114,7 +119,7 @@ pub(crate) fn search(
     reader.read_candidates(weights.heaviest(), most)?;
     reader.read_candidates(further_weights.heaviest(), FURTHER_CANDIDATE_COUNT)?;
     reader.read_neighbors()?;
-    let hits = scorer.rank(&reader.read, &reader.order, limit);
+    let hits = scorer.rank(&reader.read, &reader.order, &reader.copies, limit);
     let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
     Ok(SearchResult { hits, terms: terms(lists), further: terms(further) })
 }
@@ -130,7 +135,8 @@ fn weigh(connection: &Connection, cue: &str, lists: &[PostingList]) -> Result<We
     Ok(WeightedQuery::new(cue, weighed).with_cooccurring(cooccurring))
 }
 
-/// Returns the newest `limit` records that the filter's times admit, those of its project first.
+/// Returns the newest `limit` records that the filter's times admit, those of its project first. Of records with equal
+/// texts only the newest is returned.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading tables `project` and `record`.
@@ -142,15 +148,46 @@ pub(crate) fn newest(
     let connection = snapshot.connection();
     let own_project = project_number(connection, filter.project)?;
     let times = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
+    let most = limit * COPIES_PER_HIT;
     let own = match own_project {
-        Some(project) => records::of_project(connection, project, times, i64::MAX, limit)?,
+        Some(project) => records::of_project(connection, project, times, i64::MAX, most)?,
         None => Vec::new(),
     };
-    let others = records::newest(connection, times, own_project, limit - own.len())?;
-    let own = own.into_iter().map(|(_, seq)| (seq, ProjectMatch::Same));
-    let all = own.chain(others.into_iter().map(|(_, seq)| (seq, ProjectMatch::Other)));
-    let hit = |(i, (seq, project_match))| RankedHit::plain(seq, 1.0 / (i + 1) as f64, project_match);
-    Ok(all.enumerate().map(hit).collect())
+    let others = records::newest(connection, times, own_project, most - own.len())?;
+    let own = own.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Same));
+    grouped(connection, own.chain(others.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Other))), limit)
+}
+
+/// Returns the hits for records in this order, `limit` at most: the first record with each text.
+fn grouped(
+    connection: &Connection,
+    records: impl Iterator<Item = (i64, i64, ProjectMatch)>,
+    limit: usize,
+) -> Result<Vec<RankedHit>, StoreError> {
+    let mut groups = CopyGroups::default();
+    let mut hits: Vec<RankedHit> = Vec::with_capacity(limit);
+    let mut find = connection.prepare_cached(READ)?;
+    for (ts, seq, project_match) in records {
+        let mut rows = find.query([seq])?;
+        let Some(row) = rows.next()? else { continue };
+        let hash = groups.hash(string(row, 5)?);
+        let is_new = !holds(row)? || groups.get(hash).is_none();
+        if is_new && hits.len() == limit {
+            break;
+        }
+        if holds(row)? {
+            groups.add(hash, seq, UnixMicros(ts), project_match == ProjectMatch::Same);
+        }
+        if is_new {
+            let score = 1.0 / (hits.len() + 1) as f64;
+            hits.push(RankedHit { text_hash: Some(hash), ..RankedHit::plain(seq, score, project_match) });
+        }
+    }
+    let with_copies = |hit: RankedHit| {
+        let group = hit.text_hash.and_then(|hash| groups.get(hash)).filter(|group| group.seqs.contains(&hit.seq));
+        RankedHit { copies: group.cloned(), ..hit }
+    };
+    Ok(hits.into_iter().map(with_copies).collect())
 }
 
 /// Reads candidates and their neighbors.
@@ -165,6 +202,7 @@ struct CandidateReader<'r> {
     read: Vec<Candidate>,
     /// The session of each record that was read.
     sessions: HashMap<i64, i64>,
+    copies: CopyGroups,
     order: ConversationOrder,
 }
 
@@ -184,11 +222,13 @@ impl<'r> CandidateReader<'r> {
             depths: query.preferences.project_depths(connection)?,
             read: Vec::new(),
             sessions: HashMap::new(),
+            copies: CopyGroups::default(),
             order: ConversationOrder::default(),
         })
     }
 
-    /// Reads the first `most` of these records that the filter admits, and as many again of the filter's project.
+    /// Reads the first `most` of these records that the filter admits, and as many again of the filter's project. A record
+    /// with the text of another is counted as its copy, and read no further.
     fn read_candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
         let mut find = self.connection.prepare_cached(READ)?;
         // Indexed by `ProjectMatch`.
@@ -203,7 +243,13 @@ impl<'r> CandidateReader<'r> {
             let mut rows = find.query([seq])?;
             let Some(row) = rows.next()? else { continue };
             let project_match = self.project_match(row)?;
-            if left[project_match as usize] > 0 && self.admits(row)? && !self.is_pattern(seq, row)? {
+            if left[project_match as usize] == 0 || !self.admits(row)? || self.is_pattern(seq, row)? {
+                continue;
+            }
+            let hash = self.copies.hash(string(row, 5)?);
+            if holds(row)? && self.copies.get(hash).is_some() {
+                self.copies.add(hash, seq, UnixMicros(row.get(0)?), project_match == ProjectMatch::Same);
+            } else {
                 left[project_match as usize] -= 1;
                 self.take(seq, row)?;
             }
@@ -267,17 +313,24 @@ impl<'r> CandidateReader<'r> {
 
     fn take(&mut self, seq: i64, row: &Row<'_>) -> Result<(), StoreError> {
         let (cue, text) = (string(row, 4)?, string(row, 5)?);
-        let session = row.get(3)?;
+        let (said, session, project_match) = (UnixMicros(row.get(0)?), row.get(3)?, self.project_match(row)?);
+        let (is_admitted, holds, text_hash) = (self.admits(row)?, holds(row)?, self.copies.hash(text));
+        if is_admitted && holds {
+            self.copies.add(text_hash, seq, said, project_match == ProjectMatch::Same);
+        }
         self.sessions.insert(seq, session);
         self.read.push(Candidate {
             seq,
             session,
-            said: UnixMicros(row.get(0)?),
+            said,
             text_match: self.scorer.query.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(PhraseMatch::None),
-            project_match: self.project_match(row)?,
+            project_match,
             boost: self.query.preferences.boost(self.connection, seq, text, self.depths.of(row.get(2)?))?,
-            is_admitted: self.admits(row)?,
+            is_admitted,
+            is_non_answer: Role::numbered(row.get(6)?) == Role::Assistant && non_answer::is_non_answer(text),
+            holds,
+            text_hash,
         });
         Ok(())
     }
@@ -302,7 +355,12 @@ impl<'r> CandidateReader<'r> {
 }
 
 /// The columns of a candidate.
-const READ: &str = "SELECT ts, tier, project, session, cue, text FROM record WHERE seq = ?1";
+const READ: &str = "SELECT ts, tier, project, session, cue, text, role, valid_to FROM record WHERE seq = ?1";
+
+/// Returns true if the record has not been superseded.
+fn holds(row: &Row<'_>) -> Result<bool, StoreError> {
+    Ok(row.get::<_, Option<i64>>(7)?.is_none())
+}
 
 /// Returns the string in a column, borrowed.
 ///

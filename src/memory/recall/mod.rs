@@ -4,6 +4,7 @@
 //! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
 pub(crate) mod candidates;
+pub(crate) mod copies;
 pub(crate) mod further;
 pub(crate) mod mode;
 pub(crate) mod postings;

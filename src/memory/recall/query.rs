@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use crate::memory::model::time::CalendarDay;
 use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::irregular_forms;
+use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm, Token, TokenKind};
 
 /// BM25's usual constants: how soon repetition of a term saturates, and how much the text's length counts.
@@ -25,6 +26,9 @@ const PREFIX_CHARS: usize = 5;
 
 /// Pairs of adjacent query words that count in one text. Picked: a third adds no information.
 const MAX_PAIR_COUNT: u32 = 2;
+
+/// Most words beside those of the cue that are counted. Picked: a text with as many says something.
+const MAX_NEW_WORD_COUNT: u32 = 3;
 
 /// Most that co-occurring terms add, as a share of the query: they are weaker evidence than the terms themselves.
 const MAX_ASSOCIATION: f64 = 0.3;
@@ -87,6 +91,9 @@ pub(crate) struct TextMatch {
     pub(crate) pairs: u32,
     /// Words of the text.
     pub(crate) length: f64,
+    /// Words of the text after its speaker label that are neither in the cue nor stop words, at most
+    /// [`MAX_NEW_WORD_COUNT`].
+    pub(crate) new_words: u32,
     /// The text is a question.
     pub(crate) asks: bool,
     /// The text mentions a time. False unless the query asks for one.
@@ -212,6 +219,11 @@ impl WeightedQuery {
         self.terms.len()
     }
 
+    /// Returns true if one of these terms is a term of the cue.
+    fn is_of_cue(&self, terms: TermSet) -> bool {
+        terms.0 & ((1 << self.cue_term_count) - 1) != 0
+    }
+
     /// Returns the terms of the cue.
     fn cue_terms(&self) -> &[QueryTerm] {
         &self.terms[..self.cue_term_count]
@@ -224,14 +236,24 @@ impl WeightedQuery {
         if !self.cooccurring.is_empty() {
             found.associations = vec![0.0; self.terms.len()];
         }
+        let label = features::label(text);
+        let mut label_words = 0.0;
+        if let Some(label) = label {
+            tokenizer::for_each_token(label, |mut token| {
+                label_words += 1.0;
+                found.speaker = found.speaker.union(self.equal_to(token.term()));
+            });
+        }
         let mut previous = PreviousToken::default();
         tokenizer::for_each_token(text, |mut token| {
             found.length += 1.0;
+            let may_be_new = found.length > label_words && found.new_words < MAX_NEW_WORD_COUNT;
             found.tells_time |= self.asks_when && features::tells_time(token.word);
             self.match_split(&previous, token.word, &mut found);
             previous.word.clear();
             if !self.initials.may_begin(token.word) {
                 previous.terms = TermSet::default();
+                found.new_words += u32::from(may_be_new && !is_stop_word(token.word));
                 return;
             }
             self.match_joined(token.word, &mut found);
@@ -240,6 +262,7 @@ impl WeightedQuery {
                 previous.word.push_str(token.word);
             }
             let terms = self.count(&mut token, 1.0, &mut found);
+            found.new_words += u32::from(may_be_new && !self.is_of_cue(terms) && !is_stop_word(token.word));
             self.count_pair(&previous, terms, &mut found);
             previous.terms = terms;
         });
@@ -250,11 +273,6 @@ impl WeightedQuery {
         });
         found.prefix_match = found.prefix_match.without(found.has);
         found.joined = found.joined.without(found.has);
-        if let Some(label) = features::label(text) {
-            tokenizer::for_each_token(label, |mut token| {
-                found.speaker = found.speaker.union(self.equal_to(token.term()))
-            });
-        }
         found
     }
 

@@ -12,6 +12,7 @@ use std::collections::{HashMap, HashSet};
 
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Literalness;
+use crate::memory::recall::copies::{CopyGroup, CopyGroups, TextHash};
 use crate::memory::recall::preferences::{leading_phrase, phrase_boost};
 use crate::memory::recall::query::{TermSet, TextMatch, WeightedQuery};
 use crate::memory::text::phrase::PhraseMatch;
@@ -54,6 +55,10 @@ pub(crate) struct Rules {
     pub(crate) date: f64,
     /// The logarithm of the length in words plus one: longer texts hold more information.
     pub(crate) length: f64,
+    /// The factor of the score of a record that only repeats the cue's words; halfway to 1 if it asks with one other word.
+    pub(crate) repeats: f64,
+    /// The factor of the score of an assistant's reply that it does not know.
+    pub(crate) non_answer: f64,
     /// BM25 of the further terms in the record's own text: the weight if no record has a term of the cue, and the weight
     /// if one has the whole cue, which then needs no other words.
     pub(crate) further_if_unknown: f64,
@@ -96,6 +101,8 @@ pub(crate) const RULES: Rules = Rules {
     when: 0.23,
     date: 0.68,
     length: 0.044,
+    repeats: 0.35,
+    non_answer: 0.2,
     further_if_unknown: 1.5,
     further_if_known: 0.2,
     further_with_identifier: 2.0,
@@ -132,6 +139,11 @@ pub(crate) struct RankedHit {
     pub(crate) quotes: PhraseMatch,
     /// Whether the record is of the recall's project.
     pub(crate) project_match: ProjectMatch,
+    /// The hash of its text; `None` if the text was not read.
+    pub(crate) text_hash: Option<TextHash>,
+    /// The records with this text that hold, of which this is the newest; `None` if it is superseded or they were not
+    /// looked for.
+    pub(crate) copies: Option<CopyGroup>,
 }
 
 impl RankedHit {
@@ -145,7 +157,15 @@ impl RankedHit {
             phrase: PhraseMatch::None,
             quotes: PhraseMatch::None,
             project_match,
+            text_hash: None,
+            copies: None,
         }
+    }
+
+    /// Returns the hit for all records of a group.
+    pub(crate) fn of_group(self, group: &CopyGroup) -> RankedHit {
+        let project_match = if group.is_of_project { ProjectMatch::Same } else { self.project_match };
+        RankedHit { seq: group.newest(), project_match, copies: Some(group.clone()), ..self }
     }
 }
 
@@ -163,6 +183,11 @@ pub(crate) struct Candidate {
     pub(crate) boost: f64,
     /// The record may be a hit; otherwise it is context of others only.
     pub(crate) is_admitted: bool,
+    /// The record is an assistant's reply that it does not know.
+    pub(crate) is_non_answer: bool,
+    /// The record has not been superseded.
+    pub(crate) holds: bool,
+    pub(crate) text_hash: TextHash,
 }
 
 /// The order in which records were said, as far as it was read.
@@ -188,9 +213,17 @@ impl Scorer {
     }
 
     /// Returns the best `limit` hits, ordered by phrase, project, score and time.
-    pub(crate) fn rank(&self, read: &[Candidate], order: &ConversationOrder, limit: usize) -> Vec<RankedHit> {
+    ///
+    /// Of records with equal texts only the one that ranks first is a hit, in the place of the newest of its `copies`.
+    pub(crate) fn rank(
+        &self,
+        read: &[Candidate],
+        order: &ConversationOrder,
+        copies: &CopyGroups,
+        limit: usize,
+    ) -> Vec<RankedHit> {
         let all = Context::of(self, read, order);
-        let mut hits: Vec<(RankedHit, UnixMicros)> = read
+        let mut hits: Vec<(RankedHit, &Candidate)> = read
             .iter()
             .enumerate()
             .filter(|(_, one)| one.is_admitted)
@@ -216,11 +249,16 @@ impl Scorer {
                     phrase: leading_phrase(self.literal, one.phrase),
                     quotes: one.phrase,
                     project_match: one.project_match,
+                    text_hash: Some(one.text_hash),
+                    copies: None,
                 };
-                Some((hit, one.said))
+                let group = if one.holds { copies.get(one.text_hash) } else { None };
+                Some((if let Some(group) = group { hit.of_group(group) } else { hit }, one))
             })
             .collect();
         hits.sort_by(best_first);
+        let mut seen = HashSet::new();
+        hits.retain(|(_, one)| !one.holds || seen.insert(one.text_hash));
         hits.truncate(limit);
         hits.into_iter().map(|(hit, _)| hit).collect()
     }
@@ -228,7 +266,7 @@ impl Scorer {
     fn sum(&self, one: &Candidate, context: &ScoringContext, names: TermSet) -> f64 {
         let (rules, query, text) = (&self.rules, &self.query, &one.text_match);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
-        rules.own * context.own
+        let sum = rules.own * context.own
             + rules.coverage * query.share(text.has)
             + rules.beginnings * query.share(text.prefix_match.without(names))
             + rules.pairs * f64::from(text.pairs)
@@ -242,14 +280,21 @@ impl Scorer {
             + rules.date * query.share(query.dated(one.said.day()).without(text.has))
             + rules.length * (1.0 + text.length).ln()
             + self.further_weight(context) * context.further
-            + flag(context.follows_question, rules.answers * context.before)
+            + flag(context.follows_question && !one.is_non_answer, rules.answers * context.before)
             + flag(context.opens && !context.has_identifier, rules.opens)
             + flag(context.has_identifier, rules.identifier + rules.identifier_density * context.dense)
             + flag(!text.speaker.is_empty(), rules.speaker)
             + flag(text.asks, rules.asks)
             + flag(text.tells_time, rules.when)
             + phrase_boost(self.literal, one.phrase)
-            + one.boost
+            + one.boost;
+        // Talk is not knowledge, whatever words surround it.
+        let factor = match text.new_words {
+            0 => rules.repeats,
+            1 if text.asks => f64::midpoint(rules.repeats, 1.0),
+            _ => 1.0,
+        };
+        sum * if one.is_non_answer { rules.non_answer.min(factor) } else { factor }
     }
 
     fn further_weight(&self, context: &ScoringContext) -> f64 {
@@ -372,11 +417,11 @@ impl<'r> Context<'r> {
 
 /// Orders equals by the time they were said, the latest first; the order of insertion comes last, since imported
 /// records are old.
-fn best_first((a, a_said): &(RankedHit, UnixMicros), (b, b_said): &(RankedHit, UnixMicros)) -> Ordering {
+fn best_first((a, a_read): &(RankedHit, &Candidate), (b, b_read): &(RankedHit, &Candidate)) -> Ordering {
     (b.phrase, b.project_match)
         .cmp(&(a.phrase, a.project_match))
         .then(b.score.total_cmp(&a.score))
-        .then((b_said, b.seq).cmp(&(a_said, a.seq)))
+        .then((b_read.said, b.seq).cmp(&(a_read.said, a.seq)))
 }
 
 #[cfg(test)]
@@ -405,6 +450,8 @@ mod tests {
         when: 0.0,
         date: 0.0,
         length: 0.0,
+        repeats: 1.0,
+        non_answer: 1.0,
         further_if_unknown: 0.0,
         further_if_known: 0.0,
         further_with_identifier: 0.0,
@@ -438,10 +485,13 @@ mod tests {
             project_match: ProjectMatch::Other,
             boost: 0.0,
             is_admitted: true,
+            is_non_answer: false,
+            holds: false,
+            text_hash: CopyGroups::default().hash(""),
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
         let next = (1..records.len() as i64).map(|seq| (seq - 1, seq)).collect();
-        scorer.rank(&read, &ConversationOrder { next, openings: HashSet::from([0]) }, 10)
+        scorer.rank(&read, &ConversationOrder { next, openings: HashSet::from([0]) }, &CopyGroups::default(), 10)
     }
 
     fn order(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<i64> {
@@ -591,12 +641,16 @@ mod tests {
             project_match: ProjectMatch::Other,
             boost: 0.0,
             is_admitted,
+            is_non_answer: false,
+            holds: false,
+            text_hash: CopyGroups::default().hash(""),
         };
         let read =
             [one(1, "an apple?", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
         let found = scorer.rank(
             &read,
             &ConversationOrder { next: HashMap::from([(1, 2), (2, 3)]), ..ConversationOrder::default() },
+            &CopyGroups::default(),
             10,
         );
         assert_eq!(found.iter().map(|found| found.seq).collect::<Vec<_>>(), [2, 3]);
@@ -622,6 +676,9 @@ mod tests {
             project_match,
             boost: 0.0,
             is_admitted: true,
+            is_non_answer: false,
+            holds: false,
+            text_hash: CopyGroups::default().hash(""),
         };
         let all = [
             one(0, "apple apple apple", PhraseMatch::None, ProjectMatch::Other),
@@ -631,8 +688,11 @@ mod tests {
             one(4, "tree", PhraseMatch::None, ProjectMatch::Same),
             one(5, "apple", PhraseMatch::Exact, ProjectMatch::Same),
         ];
-        let found: Vec<i64> =
-            scorer.rank(&all, &ConversationOrder::default(), 4).iter().map(|found| found.seq).collect();
+        let found: Vec<i64> = scorer
+            .rank(&all, &ConversationOrder::default(), &CopyGroups::default(), 4)
+            .iter()
+            .map(|found| found.seq)
+            .collect();
         assert_eq!(found, [5, 3, 2, 1]);
     }
 }

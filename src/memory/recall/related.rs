@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::rank::RankedHit;
 use crate::memory::store::tags;
 
@@ -62,8 +63,9 @@ impl Related {
         }
         let hits = related.without_patterns(connection, hits)?;
         related.order_by_succession(connection, hits, now)?;
+        let repeated = related.take_repeated();
         related.hits.truncate(limit);
-        related.collect_superseded();
+        related.collect_superseded(repeated);
         related.collect_neighbors();
         Ok(related)
     }
@@ -107,10 +109,15 @@ impl Related {
         now: UnixMicros,
     ) -> Result<(), rusqlite::Error> {
         let by_seq: HashMap<i64, &RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
+        // A record whose text another hit has stands for that hit.
+        let copies =
+            hits.iter().flat_map(|one| one.copies.iter().flat_map(|group| &group.seqs).map(|seq| (*seq, one.seq)));
+        let copy_of: HashMap<i64, i64> = copies.collect();
         let mut placed = HashSet::new();
         for one in &hits {
             let is_replaced = self.links[&one.seq].is_replaced;
-            let chain = if is_replaced { links::successor_chain(connection, one.seq)? } else { vec![one.seq] };
+            let mut chain = if is_replaced { links::successor_chain(connection, one.seq)? } else { vec![one.seq] };
+            chain.iter_mut().for_each(|seq| *seq = copy_of.get(seq).copied().unwrap_or(*seq));
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
                 let known = by_seq.get(&seq).copied();
@@ -137,9 +144,22 @@ impl Related {
         Ok(())
     }
 
-    fn collect_superseded(&mut self) {
-        self.superseded =
-            self.hits.iter().map(|one| one.seq).filter(|seq| self.superseded_hits.contains(seq)).collect();
+    /// Takes the superseded hits out whose text another hit has: one that holds, or one that ranks before it.
+    fn take_repeated(&mut self) -> Vec<i64> {
+        let is_superseded = |one: &RankedHit| self.superseded_hits.contains(&one.seq);
+        let valid = self.hits.iter().filter(|one| !is_superseded(one));
+        let mut texts: HashSet<TextHash> = valid.filter_map(|one| one.text_hash).collect();
+        let is_repeated =
+            |one: &RankedHit| is_superseded(one) && one.text_hash.is_some_and(|text_hash| !texts.insert(text_hash));
+        let (repeated, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.hits).into_iter().partition(is_repeated);
+        self.hits = kept;
+        repeated.iter().map(|one| one.seq).collect()
+    }
+
+    /// Collects the superseded hits, those taken out, and the records that hits supersede.
+    fn collect_superseded(&mut self, repeated: Vec<i64>) {
+        let hits = self.hits.iter().map(|one| one.seq).filter(|seq| self.superseded_hits.contains(seq));
+        self.superseded = hits.chain(repeated).collect();
         for one in &self.hits {
             for seq in &self.links[&one.seq].predecessors {
                 if !self.superseded.contains(seq) {

@@ -13,6 +13,7 @@ use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::{self, RecallFilter};
+use crate::memory::recall::copies::CopyGroup;
 use crate::memory::recall::mode::CueMode;
 use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::related::Related;
@@ -109,6 +110,11 @@ struct Hit<'r> {
     focus: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     goal: Option<String>,
+    /// The number of records with this text, if there are several, and the time of the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    copies: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_ts: Option<String>,
     #[serde(rename = "_scene_hint", skip_serializing_if = "Option::is_none")]
     scene_hint: Option<SceneHint<'r>>,
 }
@@ -175,6 +181,7 @@ impl RecallResponse {
                 reason: related.reason(one.seq, reason(one, match_reason)),
                 adjacent_suggestions: as_ids(connection, adjacent)?,
                 has_scene_hint: profile.scene_hints,
+                copies: one.copies.as_ref().filter(|group| group.seqs.len() > 1),
             };
             let Some((hit, tokens)) = parts.render(connection, one.seq)? else { continue };
             if i > 0 && self.budget_used + tokens > budget {
@@ -197,7 +204,8 @@ impl RecallResponse {
     pub(crate) fn add_related(&mut self, connection: &Connection, related: &Related) -> Result<(), CallError> {
         for &seq in &related.superseded {
             let reason = "has been replaced by a newer fact".to_owned();
-            let parts = HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene_hint: false };
+            let parts =
+                HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene_hint: false, copies: None };
             let Some((hit, _)) = parts.render(connection, seq)? else { continue };
             if self.reserve(&hit) {
                 self.anti_hits.push(hit);
@@ -273,14 +281,15 @@ fn as_ids(connection: &Connection, seqs: &[i64]) -> Result<Vec<String>, rusqlite
 }
 
 /// What a rendered hit has beside its record.
-struct HitParts {
+struct HitParts<'h> {
     score: f64,
     reason: String,
     adjacent_suggestions: Vec<String>,
     has_scene_hint: bool,
+    copies: Option<&'h CopyGroup>,
 }
 
-impl HitParts {
+impl HitParts<'_> {
     /// Returns the hit as JSON and the tokens of its text; `None` if there is no such record.
     fn render(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
         let mut read = connection.prepare_cached(
@@ -311,6 +320,8 @@ impl HitParts {
             next_action,
             focus,
             goal,
+            copies: self.copies.map(|group| group.seqs.len()),
+            first_ts: self.copies.map(|group| group.first.to_string()),
             scene_hint: self.has_scene_hint.then_some(SceneHint { session_id, captured_at: ts, advice }),
         };
         let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
