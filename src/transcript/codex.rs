@@ -165,6 +165,11 @@ impl CodexReader {
         self.settled()
     }
 
+    /// Returns true if the first line says that the session is a subagent's.
+    pub(crate) fn is_of_subagent(&self) -> bool {
+        self.is_of_subagent
+    }
+
     /// Returns the defaults of session and folder.
     pub(crate) fn defaults(&self) -> TurnDefaults {
         TurnDefaults { session: self.session.clone(), project: self.project.clone() }

@@ -119,6 +119,11 @@ impl TranscriptReader {
         self.completed(turns)
     }
 
+    /// Returns true if the transcript is that of a subagent, whose prompts are a model's.
+    pub fn is_of_subagent(&self) -> bool {
+        self.codex.is_of_subagent()
+    }
+
     /// Returns what the lines were.
     pub fn tally(&self) -> ReadTally {
         self.tally

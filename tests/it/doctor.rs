@@ -441,11 +441,21 @@ fn a_session_that_no_hook_has_seen_is_reported_until_it_is_imported() {
         fs::write(path, format!("{line}\n")).unwrap();
         fs::File::open(path).unwrap().set_modified(ago).unwrap();
     }
+    // Transcripts in which nobody says anything that is captured.
+    fs::write(claude.join("p/empty.jsonl"), "{\"type\":\"summary\",\"summary\":\"a title\"}\n").unwrap();
+    let meta = json!({"type": "session_meta", "payload": {"id": "x", "source": {"subagent": "review"}}});
+    let words =
+        json!({"type": "event_msg", "payload": {"type": "user_message", "message": "said by a model to another"}});
+    let other = codex.join(format!("rollout-2026-11-29T22-07-23-{}.jsonl", session.replace('0', "1")));
+    fs::write(&other, format!("{meta}\n{words}\n")).unwrap();
+    for path in [claude.join("p/empty.jsonl"), other] {
+        fs::File::open(path).unwrap().set_modified(ago).unwrap();
+    }
     let report = doctor(setup, &[]);
     report.has("claude-code", "WARN", "but a session continued until 2 h ago");
-    report.has("claude-code", "WARN", "no hook has seen 1 of 1 session on disk, the newest from 2 h ago");
+    report.has("claude-code", "WARN", "no hook has seen 1 of 2 sessions on disk, the newest from 2 h ago");
     report.has("claude-code", "WARN", &format!("-> iaid import {}", claude.display()));
-    report.has("codex", "WARN", "no hook has seen 1 of 1 session on disk");
+    report.has("codex", "WARN", "no hook has seen 1 of 2 sessions on disk");
     let seen = setup.store().join(".capture-state").join(format!("{session}.offset"));
     put(&seen, "{}");
     assert!(!doctor(setup, &[]).said.to_string().contains("no hook has seen"), "an offset shows that a hook has run");

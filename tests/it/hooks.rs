@@ -294,6 +294,15 @@ fn what_a_model_tells_its_subagent_is_not_the_users() {
     for event in ["user-prompt-submit", "stop"] {
         hook(daemon.setup(), event, &input);
     }
+    // A thread of Codex says in its first line whose it is.
+    let rollout = daemon.setup().home().join("rollout-a.jsonl");
+    let meta = json!({"id": "a", "cwd": "/p", "source": {"subagent": {"thread_spawn": {"parent_thread_id": "s"}}}});
+    fs::write(&rollout, format!("{}\n", json!({"type": "session_meta", "payload": meta}))).unwrap();
+    input["transcript_path"] = json!(rollout);
+    input["agent_id"] = Value::Null;
+    for event in ["user-prompt-submit", "stop"] {
+        hook(daemon.setup(), event, &input);
+    }
     assert_eq!(texts(&daemon), [""; 0]);
 }
 

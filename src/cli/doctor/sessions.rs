@@ -1,6 +1,7 @@
 //! Finds sessions on disk of which the memory has nothing: no hook has read their transcripts, and no import. And sums up
 //! what hooks found in the transcripts that they read.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +11,9 @@ use super::context::DoctorContext;
 use super::files::listed;
 use crate::cli::hook::offset::{self, TranscriptOffset};
 use crate::cli::hook::rollout;
+use crate::cli::support::files;
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
-use crate::transcript::Assistant;
+use crate::transcript::{Assistant, TranscriptReader};
 
 /// Age of an offset from which its transcript is not reported any more: a warning has been seen by then. Picked.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -21,6 +23,9 @@ const ANSWER_TIME: Duration = Duration::from_secs(3600);
 
 /// Sessions that the daemon is asked about. Picked: some hundred milliseconds.
 const MAX_ASKED: usize = 500;
+
+/// Bytes of a transcript that are searched for a turn. 64 KiB: what comes before the first prompt is shorter mostly.
+const MAX_READ_BYTES: u64 = 64 << 10;
 
 /// Characters of a session's id at the end of the name of a Codex transcript: a UUID.
 const CODEX_ID_CHARS: usize = 36;
@@ -87,15 +92,15 @@ pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: 
     folders.iter().for_each(|folder| list(folder, depth, assistant, &mut found));
     let mut sessions = SessionsOnDisk {
         count: found.len(),
-        newest: found.iter().map(|(written, _)| *written).max(),
+        newest: found.iter().map(|(written, ..)| *written).max(),
         ..SessionsOnDisk::default()
     };
     let state = context.store.join(CAPTURE_STATE_DIR);
-    found.retain(|(_, session)| !state.join(offset::file_name(session) + offset::SUFFIX).is_file());
+    found.retain(|(_, session, _)| !state.join(offset::file_name(session) + offset::SUFFIX).is_file());
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.truncate(MAX_ASKED);
-    for (written, session) in found {
-        if context.status.is_none() || context.is_stuck || !is_stored(context, &session) {
+    for (written, session, path) in found {
+        if (context.status.is_none() || context.is_stuck || !is_stored(context, &session)) && may_have_turns(&path) {
             sessions.missed += 1;
             sessions.newest_missed = sessions.newest_missed.max(Some(written));
         }
@@ -103,14 +108,14 @@ pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: 
     sessions
 }
 
-/// Appends time and session id of each transcript that is not empty.
-fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<(SystemTime, String)>) {
+/// Appends time, session id and path of each transcript that is not empty.
+fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<(SystemTime, String, PathBuf)>) {
     for (path, about) in listed(folder) {
         if about.is_dir() && depth > 0 {
             list(&path, depth - 1, assistant, found);
         } else if about.is_file() && about.len() > 0 {
-            let session = session_of(&path, assistant);
-            found.extend(about.modified().ok().zip(session));
+            let Some(session) = session_of(&path, assistant) else { continue };
+            found.extend(about.modified().ok().map(|written| (written, session, path)));
         }
     }
 }
@@ -124,6 +129,22 @@ fn session_of(path: &Path, assistant: Assistant) -> Option<String> {
         Assistant::Codex if !rollout::is_rollout(path) => None,
         Assistant::Codex => stem.len().checked_sub(CODEX_ID_CHARS).and_then(|at| stem.get(at..)).map(str::to_owned),
     }
+}
+
+/// Returns false if a transcript has nothing to capture: it is a subagent's, or all of it is no turn.
+fn may_have_turns(path: &Path) -> bool {
+    let mut bytes = Vec::new();
+    let file = files::open_regular(path);
+    let read = file.and_then(|file| file.take(MAX_READ_BYTES).read_to_end(&mut bytes));
+    if read.is_err() || path.extension().is_some_and(|end| end == "zst") {
+        return true;
+    }
+    let mut reader = TranscriptReader::default();
+    let is_whole = (bytes.len() as u64) < MAX_READ_BYTES;
+    let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let turns: usize = lines.map(|line| reader.read(line).turns.len()).sum();
+    let has_turns = turns > 0 || !reader.finish().is_empty() || reader.tally().unknown_lines > 0;
+    !reader.is_of_subagent() && (has_turns || !is_whole)
 }
 
 /// Returns true if the memory has a record of this session, or cannot be asked.

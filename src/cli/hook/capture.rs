@@ -171,6 +171,9 @@ impl<'a> TranscriptCapture<'a> {
                 break outcome;
             }
         };
+        if source.reader.is_of_subagent() {
+            heard.set(None);
+        }
         let is_complete = end == TranscriptEnd::Complete && file.metadata()?.len() == reached;
         let outcome = outcome.and_then(|()| match is_complete {
             true => self.take(source.reader.finish(), of, heard),

@@ -145,6 +145,8 @@ impl HookRun<'_> {
                     let session = &input.session;
                     self.log.say(format_args!("session {session} has no transcript: only its last answer is captured"));
                 }
+                // After a prompt there will be a transcript.
+                let of = of.filter(|_| event == HookEvent::UserPromptSubmit);
                 let noted = of.map_or(Ok(()), |of| capture.expect(of));
                 capture.heard(self.heard, None).and(noted).map_err(|error| error.to_string())
             }
