@@ -65,8 +65,8 @@ pub(crate) struct Connection<D: Dispatch, P: ControlPlane> {
     pub(crate) stalled_since: Option<Instant>,
     /// When the loop checks whether the peer has stalled.
     pub(crate) stall_check_at: Option<Instant>,
-    /// The progress of its incomplete line, unless it waits to be read.
-    pub(crate) line_progress: Option<LineProgress>,
+    /// The progress of its incomplete line, unless it waits to be read. Boxed, since most connections have none.
+    pub(crate) line_progress: Option<Box<LineProgress>>,
     /// Bytes that the memory budget counts for it.
     counted_input: usize,
     counted_output: usize,
@@ -433,7 +433,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
             self.line_progress = None;
         } else {
             let bytes = self.session.incomplete_line();
-            self.line_progress = LineProgress::update(self.line_progress, bytes, core.now.instant);
+            LineProgress::update(&mut self.line_progress, bytes, core.now.instant);
         }
         if self.session.may_serve(bounds) || may_read { TurnOutcome::Again } else { TurnOutcome::Wait }
     }

@@ -218,7 +218,7 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
         if relief.input {
             let limit = self.core.limits.stalled_line_after;
             let has_stalled = |connection: &Connection<D, P>| {
-                connection.line_progress.is_some_and(|line| line.has_stalled_for(limit, now))
+                connection.line_progress.as_ref().is_some_and(|line| line.has_stalled_for(limit, now))
             };
             let held = |connection: &Connection<D, P>| has_stalled(connection).then(|| connection.session.held_input());
             let cut = self.cut_while(held, |needed| needed.input, has_stalled);

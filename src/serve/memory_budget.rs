@@ -225,13 +225,12 @@ impl MemoryBudget {
 }
 
 impl LineProgress {
-    /// Returns the progress of a line of which `bytes` have arrived, given the last one. `None` if no incomplete line
-    /// is held.
-    pub(crate) fn update(last: Option<LineProgress>, bytes: usize, now: Instant) -> Option<LineProgress> {
-        match last {
-            _ if bytes == 0 => None,
-            Some(last) if (last.bytes..last.bytes + PROGRESS_BYTES).contains(&bytes) => Some(last),
-            _ => Some(LineProgress { since: now, bytes }),
+    /// Updates the progress of a line of which `bytes` have arrived; 0 if no incomplete line is held.
+    pub(crate) fn update(progress: &mut Option<Box<LineProgress>>, bytes: usize, now: Instant) {
+        match progress {
+            _ if bytes == 0 => *progress = None,
+            Some(last) if (last.bytes..last.bytes + PROGRESS_BYTES).contains(&bytes) => {}
+            _ => *progress = Some(Box::new(LineProgress { since: now, bytes })),
         }
     }
 
@@ -503,14 +502,24 @@ mod tests {
     fn a_line_that_trickles_makes_no_progress() {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
-        let stalled = |line: Option<LineProgress>, now| line.unwrap().has_stalled_for(Duration::from_secs(3), now);
-        let mut line = LineProgress::update(None, 100, at(0));
-        line = LineProgress::update(line, 100 + PROGRESS_BYTES - 1, at(2));
-        assert!(stalled(line, at(3)) && !stalled(line, at(2)));
-        line = LineProgress::update(line, 100 + PROGRESS_BYTES, at(3));
-        assert!(!stalled(line, at(5)) && stalled(line, at(6)));
-        line = LineProgress::update(line, 10, at(6));
-        assert!(!stalled(line, at(8)), "another line");
-        assert_eq!(LineProgress::update(line, 0, at(9)), None);
+        let mut line = None;
+        let mut stalled = |bytes, now: Instant| {
+            LineProgress::update(&mut line, bytes, now);
+            line.as_ref().map(|line| line.has_stalled_for(Duration::from_secs(3), now))
+        };
+        for (bytes, secs, want) in [
+            (100, 0, Some(false)),
+            (100 + PROGRESS_BYTES - 1, 2, Some(false)),
+            (100 + PROGRESS_BYTES - 1, 3, Some(true)),
+            (100 + PROGRESS_BYTES, 3, Some(false)),
+            (100 + PROGRESS_BYTES, 5, Some(false)),
+            (100 + PROGRESS_BYTES, 6, Some(true)),
+            // Another line.
+            (10, 6, Some(false)),
+            (10, 8, Some(false)),
+            (0, 9, None),
+        ] {
+            assert_eq!(stalled(bytes, at(secs)), want, "{bytes} bytes after {secs} s");
+        }
     }
 }
