@@ -139,6 +139,11 @@ fn lines(daemon: &Daemon, bytes: usize) -> Vec<(String, String)> {
             "memory_recall: pairs of words",
             call("memory_recall", &format!("\"cue\":\"{}\"", repeated("harbour lantern "))),
         ),
+        (
+            "memory_recall: also",
+            call("memory_recall", &format!("\"cue\":\"{words}\",\"also\":[\"a b c d e f g h i j k l m n o p q\"]")),
+        ),
+        ("memory_recall: identifiers", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("a_bcd1 ")))),
         ("memory_recall: quotes", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("«harbour lantern» ")))),
         ("memory_recall: open quotes", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("«„「『“")))),
         ("memory_recall: one word", call("memory_recall", &format!("\"cue\":\"{}\"", repeated("h")))),

@@ -47,6 +47,11 @@ fn members(bytes: usize) -> String {
     text
 }
 
+/// Returns about `bytes` of words, all of them different.
+fn words(bytes: usize) -> String {
+    (0..bytes / 7).map(|n| format!("{n:06x} ")).collect()
+}
+
 fn repeated(piece: &str, bytes: usize) -> String {
     piece.repeat(bytes / piece.len())
 }
@@ -67,6 +72,17 @@ fn worst_lines(bytes: usize) -> Vec<(&'static str, String)> {
         ("keys of a request", format!("{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\",{members}}}\n")),
         ("ids", call("memory_reinforce", format!("\"ids\":[{}\"\"]", repeated(id, bytes)))),
         ("pairs of words", call("memory_recall", format!("\"cue\":\"{}\"", repeated("harbour lantern ", bytes)))),
+        (
+            "further words beside many words",
+            call(
+                "memory_recall",
+                format!(
+                    "\"cue\":\"{}\",\"also\":[{}\"a\"]",
+                    words(bytes / 2),
+                    repeated("\"a b c d e f g h i j k l m\",", bytes / 2)
+                ),
+            ),
+        ),
         ("rows", call("store_import", format!("\"rows\":[{}{{}}]", repeated("{},", bytes)))),
         ("members of a row", call("store_import", format!("\"rows\":[{{\"kind\":\"tag\",{members}}}]"))),
         ("roles", call("memory_recall_structural", format!("\"structure_query\":{{{members}}}"))),

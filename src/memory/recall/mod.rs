@@ -30,6 +30,7 @@ use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::candidates::{RecallFilter, RecallQuery};
 use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
+use crate::memory::recall::postings::MAX_SAMPLED_TERM_COUNT;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::reply::{MatchReason, RecallResponse};
@@ -89,7 +90,7 @@ fn recall(
     let session = params.string_or("session_id", "unknown")?;
     params.string_opt("language")?;
     let project = params.string_or("project", "")?;
-    let terms = tokenizer::query_terms(&cue);
+    let terms = tokenizer::longest_query_terms(&cue, MAX_SAMPLED_TERM_COUNT);
     let also = FurtherWords::read(params, &terms)?;
     let mode = CueMode::of(&cue);
     let preferences = Preferences::of(profile);

@@ -23,7 +23,7 @@ pub(crate) const MAX_CUE_TERM_COUNT: usize = 32;
 pub(crate) const MAX_FURTHER_TERM_COUNT: usize = 16;
 
 /// Most terms whose rarity is sampled to choose the rarest: the longest words, since long words are rare.
-const MAX_SAMPLED_TERM_COUNT: usize = 512;
+pub(crate) const MAX_SAMPLED_TERM_COUNT: usize = 512;
 
 /// Postings read to estimate a term's rarity.
 const SAMPLE_POSTING_COUNT: usize = 64;

@@ -153,22 +153,24 @@ impl WeightedQuery {
             cooccurring: Vec::new(),
             asks_when: false,
         };
-        let mut previous: Option<(String, Option<usize>)> = None;
+        let (mut previous, mut previous_at): (String, Option<usize>) = (String::new(), None);
         tokenizer::for_each_token(cue, |mut token| {
             query.asks_when |= features::asks_when(token.word);
             let (word, kind) = (token.word, token.kind);
             let term = token.term();
             let at = query.terms.iter().position(|known| known.term == term);
-            if let (Some((other, Some(a))), Some(b)) = (&previous, at) {
-                query.followers[*a] = query.followers[*a].union(TermSet::only(b));
+            if let (Some(a), Some(b)) = (previous_at, at) {
+                query.followers[a] = query.followers[a].union(TermSet::only(b));
                 if kind == TokenKind::Word {
-                    let joined = format!("{other}{word}");
+                    let joined = format!("{previous}{word}");
                     query.initials.add(&joined);
                     let both = query.joined.entry(joined).or_default();
-                    *both = both.union(TermSet::only(*a)).union(TermSet::only(b));
+                    *both = both.union(TermSet::only(a)).union(TermSet::only(b));
                 }
             }
-            previous = Some((word.to_owned(), at));
+            previous.clear();
+            previous.push_str(word);
+            previous_at = at;
         });
         query
     }

@@ -16,6 +16,7 @@ use crate::memory::profile::Profile;
 use crate::memory::recall::TIME_LIMIT;
 use crate::memory::recall::candidates::{self, RecallFilter, RecallQuery};
 use crate::memory::recall::mode::{CueMode, quoted};
+use crate::memory::recall::postings::MAX_SAMPLED_TERM_COUNT;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::rank::RankedHit;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
@@ -45,7 +46,7 @@ pub(crate) fn find(
     profile: &Profile,
     limit: usize,
 ) -> Result<(Vec<RankedHit>, MatchReason), StoreError> {
-    let terms = tokenizer::query_terms(cue);
+    let terms = tokenizer::longest_query_terms(cue, MAX_SAMPLED_TERM_COUNT);
     if terms.is_empty() {
         return Ok((candidates::newest(snapshot, &filter, limit)?, MatchReason::Newest));
     }

@@ -91,6 +91,12 @@ pub(crate) fn index_terms(text: &str) -> String {
 
 /// Returns the distinct terms of a cue without stop words; the stop words if it has no other terms.
 pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
+    longest_query_terms(cue, usize::MAX)
+}
+
+/// As [`query_terms`], but of more than `most` terms only those of the longest words, the longest first and of equally
+/// long ones the first. However long the cue is, a few times as many are held.
+pub(crate) fn longest_query_terms(cue: &str, most: usize) -> Vec<QueryTerm> {
     let mut seen = HashSet::new();
     let (mut content, mut stops) = (Vec::new(), Vec::new());
     for_each_token(cue, |mut token| {
@@ -101,9 +107,25 @@ pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
         }
         let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
         let query_term = QueryTerm { term: term.to_owned(), word: word.to_owned(), mode };
-        if is_stop_word(word) { stops.push(query_term) } else { content.push(query_term) }
+        if is_stop_word(word) {
+            stops.push(query_term);
+            return;
+        }
+        content.push(query_term);
+        if content.len() / 8 == most {
+            keep_longest(&mut content, most);
+            seen = content.iter().chain(&stops).map(|kept| kept.term.clone()).collect();
+        }
     });
+    if content.len() > most {
+        keep_longest(&mut content, most);
+    }
     if content.is_empty() { stops } else { content }
+}
+
+fn keep_longest(terms: &mut Vec<QueryTerm>, most: usize) {
+    terms.sort_by_key(|term| Reverse(term.word.len()));
+    terms.truncate(most);
 }
 
 /// Returns the terms of a phrase in order, with stop words, and the match mode of the last one; `None` if it has no
@@ -288,6 +310,24 @@ mod tests {
 
     fn words(cue: &str) -> Vec<String> {
         query_terms(cue).into_iter().map(|query_term| query_term.term).collect()
+    }
+
+    #[test]
+    fn the_longest_terms_of_a_long_cue_are_those_of_all_terms() {
+        let words = |count: usize| {
+            (0..count)
+                .map(|n| format!("w{} {} the ", n * 7919 % 100_003, "x".repeat(n * 31 % 23 + 1)))
+                .collect::<String>()
+        };
+        for count in [0, 3, 5, 20, 40, 41, 500, 3000] {
+            let cue = words(count);
+            let mut want = query_terms(&cue);
+            if want.len() > 5 {
+                keep_longest(&mut want, 5);
+            }
+            assert_eq!(longest_query_terms(&cue, 5), want, "{count}");
+        }
+        assert_eq!(longest_query_terms("it is the", 1).len(), query_terms("it is the").len());
     }
 
     #[test]
