@@ -1,8 +1,8 @@
 //! System calls as safe functions with owned, checked values.
 //!
 //! The only module with `unsafe` code. Each descriptor becomes an [`OwnedFd`](std::os::fd::OwnedFd) on the line
-//! where it is created, with close-on-exec set. Nothing here waits, logs above `warn`, or knows of requests.
-//! Supports Linux and macOS; each file says where they differ.
+//! where it is created, with close-on-exec set. Nothing here waits, but an allocation that finds no memory; nothing logs
+//! above `warn`, or knows of requests. Supports Linux and macOS; each file says where they differ.
 
 #![allow(unsafe_code)]
 

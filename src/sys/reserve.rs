@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// Size of the reserve. Picked: more than the calls that are running when memory runs out still allocate.
-const RESERVE_BYTES: usize = 2 << 20;
+/// Size of the reserve: 1 MiB for each thread of the smallest daemon, the event loop, two workers and the writer. Picked:
+/// a call that is running when memory runs out allocates less before it ends.
+const RESERVE_BYTES: usize = 4 << 20;
 
 /// Attempts of an allocation after the reserve is gone, and the pause before each: other threads may end their calls
 /// meanwhile.

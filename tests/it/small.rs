@@ -66,7 +66,10 @@ fn a_call_that_finds_no_memory_is_an_error_and_the_daemon_serves_on() {
         limit(&daemon, &(address_space(&daemon) + more).to_string());
         let errors: Vec<Value> = thread::scope(|scope| {
             let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| work(&mut daemon.client(), 1))).collect();
-            clients.into_iter().flat_map(|client| client.join().expect("each call is answered")).collect()
+            clients
+                .into_iter()
+                .flat_map(|client| client.join().unwrap_or_else(|_| panic!("{}", daemon.log())))
+                .collect()
         });
         for error in &errors {
             let said = error["message"].as_str().unwrap_or_default();
@@ -92,7 +95,7 @@ fn sixty_four_mebibytes_of_address_space_are_enough() {
     limit(&daemon, &((64 << 20) + address_space(&daemon).saturating_sub(14 << 20)).to_string());
     let errors: Vec<Value> = thread::scope(|scope| {
         let clients: Vec<_> = (0..8).map(|_| scope.spawn(|| work(&mut daemon.client(), 1))).collect();
-        clients.into_iter().flat_map(|client| client.join().expect("each call is answered")).collect()
+        clients.into_iter().flat_map(|client| client.join().unwrap_or_else(|_| panic!("{}", daemon.log()))).collect()
     });
     assert_eq!(errors, [0; 0]);
     daemon.client().call("memory_consolidate", json!({}));
