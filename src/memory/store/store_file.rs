@@ -92,11 +92,12 @@ impl StoreFile {
         let device = |error: io::Error| StoreError::Device(error.to_string());
         let wal = files::wal_of(path);
         let page_bytes: u32 = connection.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
+        let mark_page = CommitMark::page(connection)?.unwrap_or(0);
         let expected = Expected {
             header: header(&file).map_err(device)?,
             page_bytes: page_bytes.into(),
-            mark_page: CommitMark::page(connection)?.unwrap_or(0),
-            file_commit: None,
+            mark_page,
+            file_commit: commit_on(&file, mark_page, page_bytes.into()).map_err(device)?,
             last_commit: CommitMark::read(connection)?.map(|mark| mark.commit),
         };
         Ok(StoreFile {
@@ -141,7 +142,14 @@ impl StoreFile {
         if header == expected.header {
             return Ok(());
         }
-        if !self.is_checkpointed(&mut expected).map_err(device)? {
+        let is_database = header.starts_with(b"SQLite format 3\0");
+        // A checkpoint that is running, or that a full disk has ended, has written the first page and not the mark's. The
+        // header is not taken over, so the next check looks again.
+        let present_commit = commit_on(&self.file, expected.mark_page, expected.page_bytes).map_err(device)?;
+        if is_database && present_commit == expected.file_commit {
+            return Ok(());
+        }
+        if !is_database || !self.is_checkpointed(&mut expected).map_err(device)? {
             drop(expected);
             return Err(self.lose("was overwritten", true));
         }
@@ -279,6 +287,11 @@ fn place(path: &Path) -> io::Result<Option<FileId>> {
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(None),
         found => found,
     }
+}
+
+/// Returns the commit that the file is at, by the mark on this page; `None` if it has no mark yet.
+fn commit_on(file: &File, page: u32, page_bytes: u64) -> io::Result<Option<CommitId>> {
+    Ok(stale_wal::mark_on(file, page.into(), page_bytes)?.map(|mark| mark.commit))
 }
 
 /// Reads the header; zeros follow the end of a shorter file.
