@@ -15,8 +15,7 @@ const METHOD: &str = "store_backup";
 
 /// Copy the store to a file
 ///
-/// The copy is a complete store: put it as memory.db into an empty folder and start `iaid serve --store` on that
-/// folder. An existing file is never overwritten.
+/// The copy is a complete store; `iaid restore` puts it back. An existing file is never overwritten.
 #[derive(Debug, clap::Args)]
 pub(crate) struct BackupArgs {
     /// File to create; must not exist yet

@@ -1,6 +1,6 @@
 //! The command line: one module per command, from its parsed arguments to its output.
 //!
-//! Nothing here opens the database. Every command but `serve`, `log`, `install`, `uninstall`, `completions` and `man`
+//! Nothing here opens the database, but `restore` if no daemon runs. Every command but `serve`, `log`, `install`, `uninstall`, `completions` and `man`
 //! is a client of the socket; `doctor` reads files as well. The caller takes the inherited descriptors before the first
 //! thread starts, and exits with the code that [`run`] returns.
 //!
@@ -21,6 +21,7 @@ mod man;
 mod mcp;
 mod recall;
 mod rem;
+mod restore;
 mod serve;
 mod status;
 mod support;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::client::{Client, Policy};
+use crate::lifecycle::user_zone;
 use crate::sys::inherited::Inherited;
 use crate::sys::notify::Notifier;
 
@@ -78,6 +80,7 @@ enum Command {
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
+    Restore(restore::RestoreArgs),
     Log(log::LogArgs),
     Doctor(doctor::DoctorArgs),
     Install(install::InstallArgs),
@@ -153,6 +156,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
+        Command::Restore(args) => restore::run(&args, &mut client(restore::policy())?, &user_zone::system(), console),
         Command::Status(args) => status::run(&args, &mut client(args.policy())?, console),
         Command::Pause(args) => control::pause(&args, &mut client(control_message::policy())?, console),
         Command::Resume(args) => control::resume(&args, &mut client(control_message::policy())?, console),

@@ -93,6 +93,19 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// Returns a boolean, or `default` if it is absent.
+    ///
+    /// # Errors
+    /// Code -32602 if it is neither absent nor a boolean.
+    pub fn boolean_or(&self, name: &str, default: bool) -> Result<bool, CallError> {
+        match self.present(name) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(CallError::invalid(name, "true or false")),
+        }
+    }
+
     fn present(&self, name: &str) -> Option<&'a str> {
         self.raw(name).filter(|raw| *raw != "null")
     }

@@ -210,6 +210,17 @@ impl SharedProfile {
         Ok(SharedProfile { current: RwLock::new(Arc::new(Profile::new(live))), sets: AtomicU64::new(0) })
     }
 
+    /// Loads the knobs again, after the store's whole content was replaced. Call on the writer's thread only.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of reading table `profile`; the knobs are unchanged then.
+    pub(crate) fn reload(&self, connection: &Connection) -> Result<(), StoreError> {
+        let next = SharedProfile::load(connection)?.current();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
+        self.sets.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
     /// Returns the current snapshot.
     pub(crate) fn current(&self) -> Arc<Profile> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).clone()

@@ -16,6 +16,7 @@ use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::Writer;
+use crate::memory::store::writer::transaction::Reload;
 use crate::memory::transfer::maintenance_lock::MaintenanceLock;
 use crate::sys::lock::FileLock;
 use crate::sys::{memory, reserve};
@@ -94,6 +95,18 @@ impl Memory {
             changes: self.changes.clone(),
             clock: self.clock,
         }
+    }
+
+    /// Returns what loads the state in memory again, after the store's whole content was replaced.
+    pub(crate) fn reload(&self) -> Reload {
+        let Memory { profiles, session_state, changes, clock, .. } = self;
+        let (profiles, session_state, changes, clock) =
+            (profiles.clone(), session_state.clone(), changes.clone(), *clock);
+        Box::new(move |connection| {
+            profiles.reload(connection)?;
+            session_state.reload(connection, clock())?;
+            Ok(changes.reload(connection)?)
+        })
     }
 
     pub(crate) fn now(&self) -> UnixMicros {

@@ -33,6 +33,7 @@ fn invalid_values(kind: &str) -> &'static [&'static str] {
         "number" => &[r#""0.5""#, "true", "[]", "{}", LONE_SURROGATE, "1e400", "-1e400"],
         "object" => &["5", r#""a""#, "true", "[]", r#"[{}]"#, LONE_SURROGATE],
         "array" => &["5", r#""a""#, "true", "{}", LONE_SURROGATE],
+        "boolean" => &["5", "0", r#""true""#, "[]", "{}", LONE_SURROGATE],
         // A knob's value may be any JSON without lone surrogates.
         "any" => &[LONE_SURROGATE, r#"{"\ud800": 1}"#, r#"["\udfff"]"#],
         other => panic!("no invalid values for type {other}"),
@@ -52,6 +53,7 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
         "memory_reinforce" => json!({"ids": [id, id]}),
         "profile_set" => json!({"knob": "masking_off", "value": false}),
         "store_backup" => json!({"path": format!("{home}/copy.db")}),
+        "store_restore" => json!({"path": format!("{home}/copy.db")}),
         "store_import" => json!({"rows": [{"kind": "record", "text": "A text that would be stored, too."}]}),
         _ => json!({}),
     }
@@ -215,6 +217,8 @@ fn meaningless_values_of_the_right_type_are_refused() {
         ("session_exit", json!({"session_id": long}), "session_id"),
         ("store_backup", json!({"path": ""}), "path"),
         ("store_backup", json!({"path": "relative.db"}), "path"),
+        ("store_restore", json!({"path": "relative.db"}), "path"),
+        ("store_restore", json!({"path": "/nowhere"}), "path"),
         ("store_import", json!({"rows": vec![json!({}); 1001]}), "rows"),
         ("store_export", json!({"cursor": "nowhere"}), "cursor"),
     ]);

@@ -477,7 +477,7 @@ fn a_damaged_store_fails_with_a_remedy() {
     let report = doctor(daemon.setup(), &[]);
     assert_eq!(report.code, Some(1));
     report.has("store", "FAIL", "fingerprint");
-    report.has("store", "FAIL", "restore a backup in their place");
+    report.has("store", "FAIL", "restore a backup: iaid restore FILE");
 }
 
 #[test]

@@ -31,6 +31,11 @@ fn names(folder: &Path, part: &str) -> Vec<PathBuf> {
     names
 }
 
+/// Removes a folder in which the daemon may make a file meanwhile.
+fn remove_all(folder: &Path) {
+    until("the folder is gone", || fs::remove_dir_all(folder).is_ok());
+}
+
 fn texts(database: &Path) -> Vec<String> {
     let connection = Connection::open(database).expect("it can be opened");
     let mut rows = connection.prepare("SELECT text FROM record ORDER BY seq").expect("a store");
@@ -74,7 +79,7 @@ const DISTURBANCES: [Disturbance; 7] = [
         |store, _| fs::remove_file(store.join("memory.db-wal")).unwrap(),
         &[FIRST, SECOND],
     ),
-    ("rm -r", "was removed", |store, _| fs::remove_dir_all(store).unwrap(), &[]),
+    ("rm -r", "was removed", |store, _| remove_all(store), &[]),
     ("mv of the folder", "was removed", |store, _| fs::rename(store, store.with_extension("moved")).unwrap(), &[]),
     ("mv of a backup", "was replaced", |store, backup| fs::rename(backup, store.join("memory.db")).unwrap(), &[FIRST]),
     ("cp of a backup", "was overwritten", |store, backup| copy_over(backup, &store.join("memory.db")), &[FIRST]),
@@ -132,7 +137,7 @@ fn a_stop_and_a_look_notice_it_without_a_request() {
     let mut daemon = setup();
     store(&daemon, FIRST);
     let folder = daemon.setup().store();
-    fs::remove_dir_all(&folder).unwrap();
+    remove_all(&folder);
     daemon.stop();
     assert_eq!(texts(&names(&folder, ".rescued-")[0]), [FIRST]);
 

@@ -36,6 +36,7 @@ mod os;
 mod plane;
 mod query_plans;
 mod reindex;
+mod restore;
 mod security;
 mod serve;
 mod shell;

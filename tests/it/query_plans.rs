@@ -33,6 +33,8 @@ const SMALL: &[&str] = &[
 /// white space counted as one space.
 const SCANS: &[(&str, &str)] = &[
     ("SELECT 1 FROM record LIMIT 1", "ends at the first row"),
+    ("SELECT ts FROM record ORDER BY seq DESC LIMIT 1", "ends at the first row"),
+    ("SELECT id FROM record", "a restore compares all records with those of the file"),
     ("SELECT seq FROM record ORDER BY seq DESC LIMIT ?1", "the newest records, by row number, ends at the limit"),
     ("SELECT seq FROM record WHERE tier > 1 ORDER BY ts DESC", "in the order of record_facts, ends at the limit"),
     (

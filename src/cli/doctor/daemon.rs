@@ -134,8 +134,7 @@ pub(crate) fn store(context: &mut DoctorContext, findings: &mut Findings) {
     }
     if checked["ok"] != true {
         let remedy = format_args!(
-            "stop the daemon, keep copies of memory.db and memory.db-wal, restore a backup in their place; \
-             iaid call store_check lists all problems"
+            "restore a backup: iaid restore FILE keeps the present store; iaid call store_check lists all problems"
         );
         return findings.fail(format_args!("{count}: {}", listed(problems)), remedy);
     }

@@ -176,6 +176,9 @@ pub(crate) fn state(context: &mut DoctorContext, findings: &mut Findings) {
             let shown = path.display();
             let what = format_args!("{shown} has the records of a store whose files were removed or replaced");
             findings.warn(what, format_args!("iaid restore {shown}, or remove it"));
+        } else if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".before-restore-")) {
+            let what = format_args!("{} is the store as it was before a restore", path.display());
+            findings.warn(what, format_args!("remove it when you do not need it any more"));
         }
     }
     if findings.all.is_empty() {

@@ -1,6 +1,5 @@
 //! The plan of an installation: computed first, then shown, confirmed and carried out, each part on its own.
 
-use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -165,7 +164,7 @@ impl InstallPlan {
                 "nothing was changed: standard input is not a terminal; use --yes to confirm, or --dry-run to see the changes".into(),
             ));
         }
-        ask("Apply these changes?", console)
+        console.ask("Apply these changes?").map_err(CliError::Input)
     }
 
     fn show(&self, console: &mut Console) -> Result<(), CliError> {
@@ -245,7 +244,9 @@ impl InstallPlan {
         }
         let is_wanted = !choice.yes
             && console.input_kind.is_terminal()
-            && ask("Your services end when you log out. Keep them running (loginctl enable-linger)?", console)
+            && console
+                .ask("Your services end when you log out. Keep them running (loginctl enable-linger)?")
+                .map_err(CliError::Input)
                 .unwrap_or(false);
         if !is_wanted {
             return console.warn("The service ends when you log out; to keep it running: loginctl enable-linger");
@@ -292,14 +293,6 @@ fn start(manager: ServiceManager, paths: &ConfigPaths, call: &Invocation, consol
     manager.start(&paths.home).map_err(|again| format!("{again}; journalctl --user -u iaid shows more"))?;
     console.warn(format_args!("the service did not start in its full sandbox ({why}); it now runs in a smaller one"));
     Ok(())
-}
-
-fn ask(question: &str, console: &mut Console) -> Result<bool, CliError> {
-    console.say(format_args!("{question} [y/N]")).and_then(|()| console.flush()).map_err(CliError::Output)?;
-    let mut answer = String::new();
-    let mut input = BufReader::with_capacity(1, console.input.by_ref()).take(100);
-    input.read_line(&mut answer).map_err(CliError::Input)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 #[cfg(test)]

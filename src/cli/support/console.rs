@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::env;
 use std::fmt;
-use std::io::{self, BufWriter, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::os::fd::AsFd;
 
 /// The format of the output.
@@ -75,6 +75,15 @@ impl Console {
     /// Writes a line to standard error. A failed write is ignored: it must not change the command's outcome.
     pub(crate) fn warn(&mut self, line: impl fmt::Display) {
         drop(writeln!(self.err, "{}", visible(&line.to_string(), self.err_kind)));
+    }
+
+    /// Asks a question on the terminal. Returns true if the answer is yes.
+    pub(crate) fn ask(&mut self, question: &str) -> io::Result<bool> {
+        self.say(format_args!("{question} [y/N]"))?;
+        self.flush()?;
+        let mut answer = String::new();
+        BufReader::with_capacity(1, self.input.by_ref()).take(100).read_line(&mut answer)?;
+        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

@@ -44,6 +44,8 @@ pub struct Cycle {
     learner: Box<CooccurrenceLearner>,
     /// Reports of the steps that have begun, the current one last.
     reports: Vec<StepReport>,
+    /// [`ChangeTracker::replacements`] at its beginning.
+    replacements: u64,
 }
 
 /// What one chunk did.
@@ -74,7 +76,14 @@ impl Cycle {
             (Some(at), Some(processed)) if processed >= newest && !steps.contains(&Step::Reindex) => (at, processed),
             _ => (0, newest),
         };
-        Ok(Cycle { steps, current, processed, learner: Box::default(), reports: Vec::new() })
+        Ok(Cycle {
+            steps,
+            current,
+            processed,
+            learner: Box::default(),
+            reports: Vec::new(),
+            replacements: changes.replacements(),
+        })
     }
 
     /// Returns the name of the current step if it has not begun yet.
@@ -122,6 +131,10 @@ impl Cycle {
         store: &Path,
         now: UnixMicros,
     ) -> Result<Option<ChunkRun>, CallError> {
+        // The cursors and what the learner knows are those of another content.
+        if self.replacements != changes.replacements() {
+            *self = Cycle::resume_or_begin(transaction, changes)?;
+        }
         let Some(step) = self.current_step() else { return Ok(None) };
         let start = Instant::now();
         // The steps after this one process what the steps before it have added. Records of this transaction are not in

@@ -22,7 +22,7 @@ use crate::dispatch::{Pace, Params, Reply};
 use crate::memory::recall::{self, search, structural, temporal};
 use crate::memory::service::{Memory, Worker};
 use crate::memory::store::error::read_failed;
-use crate::memory::transfer::{backup, check, export, import, probe};
+use crate::memory::transfer::{backup, check, export, import, probe, restore};
 
 /// A method of the memory.
 #[derive(Serialize)]
@@ -510,6 +510,24 @@ static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "store_restore",
+        description: "Replaces the content of the store by that of a file, after a check, in one transaction. The \
+                      former content is kept as a file. Without confirm it only says what would change.",
+        params: &[
+            required("path", "string", "absolute path of the file: a backup, or another store"),
+            optional("confirm", "boolean", "false", "whether to replace the content"),
+        ],
+        result: &["restored", "file", "store", "gone", "kept_as"],
+        pace: Pace::Ordered,
+        run: |memory, _, params, reply| match memory.maintenance_lock.try_acquire() {
+            Ok(_in) => {
+                let reload = memory.reload();
+                restore::restore(&memory.file, &memory.writer, params, memory.now(), reload, reply);
+            }
+            Err(error) => reply.send::<()>(Err(error)),
+        },
+    },
+    Method {
         name: "topology",
         description: "Returns metrics of the link graph, as of the last consolidation.",
         params: &[],
@@ -623,6 +641,7 @@ mod tests {
             ("store_import", json!({"rows": []}), &[]),
             ("store_probe", json!({}), &[]),
             ("store_reindex", json!({}), &[]),
+            ("store_restore", json!({"path": bench.folder.path().join("copy")}), &[]),
             ("topology", json!({}), &[]),
         ]
     }

@@ -20,8 +20,8 @@ use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::transfer::check;
 
 /// The error if the damaged index is still in the store: its pages may have damaged the schema, too.
-const NOT_REPLACED: &str = "the damaged index could not be removed from the store (the daemon's log has the error): stop \
-                            the daemon, keep the file, and restore a backup";
+const NOT_REPLACED: &str = "the damaged index could not be removed from the store (the daemon's log has the error): \
+                            restore a backup (iaid restore FILE)";
 
 /// The result of `store_reindex`.
 #[derive(Clone, Copy, Debug, Serialize)]

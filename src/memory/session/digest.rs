@@ -63,6 +63,14 @@ impl DigestState {
         })
     }
 
+    /// Takes over the totals of `other`.
+    pub(crate) fn replace(&self, other: &DigestState) {
+        self.episodes.store(other.episodes.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.schemas.store(other.schemas.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.cycles.store(other.cycles.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.shown.store(other.shown.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
     /// Returns the totals that no digest has shown; `None` if no cycle completed since the last digest. Never blocks.
     pub(crate) fn pending(&self) -> Option<CycleTotals> {
         let totals = CycleTotals {

@@ -45,6 +45,11 @@ impl FirstTurns {
         Ok(FirstTurns(Mutex::new(turns)))
     }
 
+    /// Takes over the first turns of `other`.
+    pub(crate) fn replace(&self, other: FirstTurns) {
+        *self.turns() = other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+
     /// Adds the first turn of a session. Call after [`record_opened`] has committed.
     pub(crate) fn add(&self, session: &str, at: UnixMicros) {
         let mut turns = self.turns();

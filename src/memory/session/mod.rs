@@ -25,4 +25,15 @@ impl SessionState {
     pub(crate) fn load(connection: &Connection, now: UnixMicros) -> Result<SessionState, rusqlite::Error> {
         Ok(SessionState { digest: DigestState::load(connection, now)?, first_turns: FirstTurns::load(connection)? })
     }
+
+    /// Loads the state again, after the store's whole content was replaced.
+    ///
+    /// # Errors
+    /// As [`SessionState::load`]; the state is unchanged then.
+    pub(crate) fn reload(&self, connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
+        let SessionState { digest, first_turns } = SessionState::load(connection, now)?;
+        self.digest.replace(&digest);
+        self.first_turns.replace(first_turns);
+        Ok(())
+    }
 }

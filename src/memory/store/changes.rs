@@ -25,6 +25,8 @@ pub(crate) struct ChangeTracker {
     /// The seq up to which the last completed cycle has processed external records.
     mark: AtomicI64,
     is_index_due: AtomicBool,
+    /// How often the store's whole content was replaced.
+    replacements: AtomicU64,
 }
 
 impl ChangeTracker {
@@ -49,7 +51,27 @@ impl ChangeTracker {
             newest_external: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
             is_index_due: AtomicBool::new(fulltext::is_due(connection)?),
+            replacements: AtomicU64::new(0),
         })
+    }
+
+    /// Reads the counters again, after the store's whole content was replaced.
+    ///
+    /// # Errors
+    /// Any SQLite error; the counters are unchanged then.
+    pub(crate) fn reload(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        let now = ChangeTracker::load(connection)?;
+        self.records.store(now.records.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.newest_external.store(now.newest_external(), Ordering::Relaxed);
+        self.mark.store(now.mark.into_inner(), Ordering::Relaxed);
+        self.is_index_due.store(now.is_index_due.into_inner(), Ordering::Relaxed);
+        self.replacements.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns how often the store's whole content was replaced.
+    pub(crate) fn replacements(&self) -> u64 {
+        self.replacements.load(Ordering::Relaxed)
     }
 
     /// Returns the counter of records.

@@ -109,10 +109,10 @@ impl fmt::Display for StoreError {
                 write!(
                     f,
                     "the store is damaged ({detail}): if only the full-text index is, iaid doctor --fix rebuilds it; \
-                     otherwise stop the daemon, keep the file and restore a backup"
+                     otherwise restore a backup: iaid restore FILE keeps the present store"
                 )
             }
-            StoreError::NotADatabase => f.write_str("the store's file is no longer a database: restore a backup"),
+            StoreError::NotADatabase => f.write_str("the store's file is no longer a database: restore a backup (iaid restore FILE)"),
             StoreError::Busy => f.write_str(
                 "another program has the store locked: nothing was stored; send it again when that program has finished",
             ),

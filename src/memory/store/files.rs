@@ -5,6 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use crate::sys::disk;
+use crate::sys::path_guard::FileId;
+
 /// The size of a database's header, <https://sqlite.org/fileformat2.html#the_database_header>.
 pub(crate) const HEADER_BYTES: usize = 100;
 
@@ -43,6 +46,16 @@ pub(crate) fn set_aside(path: &Path, why: &str) -> io::Result<PathBuf> {
     fs::rename(path, &aside)?;
     sync_folder_of(path)?;
     Ok(aside)
+}
+
+/// Returns true if the file at `path` is `found`, under this name or another.
+pub(crate) fn is_at(path: &Path, found: &fs::Metadata) -> bool {
+    FileId::at(path).is_ok_and(|id| id == Some(FileId::of(found)))
+}
+
+/// Returns true if the disk of `path` is known to have less than `bytes` free.
+pub(crate) fn lacks_room(path: &Path, bytes: u64) -> bool {
+    path.parent().is_some_and(|folder| disk::free_bytes(folder).is_ok_and(|free| free < bytes))
 }
 
 /// Makes a new name in the folder of `path` durable.

@@ -74,13 +74,7 @@ pub(crate) enum Access {
 /// See [`OpenError`]. Existing files are unchanged; a new folder, lock file and empty database may remain.
 pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     make_folder(folder)?;
-    let lock = FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
-        LockError::Held { path, pid } => OpenError::Locked { path, pid },
-        LockError::Io { path, source, .. } => OpenError::from_io(&path, &source),
-        foreign @ LockError::Foreign { .. } => {
-            OpenError::Failed { path: folder.join(LOCK_NAME), detail: foreign.to_string() }
-        }
-    })?;
+    let lock = lock(folder)?;
     let path = folder.join(FILE_NAME);
     prepare_file(&path)?;
     let wal = wal_of(&path);
@@ -91,6 +85,39 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
+}
+
+/// Takes the lock of the store in `folder`.
+///
+/// # Errors
+/// See [`OpenError`].
+pub(crate) fn lock(folder: &Path) -> Result<FileLock, OpenError> {
+    FileLock::acquire(&folder.join(LOCK_NAME)).map_err(|error| match error {
+        LockError::Held { path, pid } => OpenError::Locked { path, pid },
+        LockError::Io { path, source, .. } => OpenError::from_io(&path, &source),
+        foreign @ LockError::Foreign { .. } => {
+            OpenError::Failed { path: folder.join(LOCK_NAME), detail: foreign.to_string() }
+        }
+    })
+}
+
+/// Opens and migrates a copy of a store at `path`, which nobody else uses.
+///
+/// # Errors
+/// See [`OpenError`]; an empty database is [`OpenError::NotOurs`].
+pub(crate) fn open_copy(path: &Path) -> Result<Connection, OpenError> {
+    check_header(path)?;
+    let failed = |fault: StoreError| OpenError::from_store(path, fault);
+    let connection = connect(path, Access::Write).map_err(failed)?;
+    check_identity(path, &connection)?;
+    let application: i64 = connection
+        .query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))
+        .map_err(|error| failed(error.into()))?;
+    if application != i64::from(APPLICATION_ID) {
+        return Err(OpenError::NotOurs { path: path.to_owned() });
+    }
+    migrate(&connection).map_err(failed)?;
+    Ok(connection)
 }
 
 /// Returns a connection to the existing database at `path`.

@@ -112,7 +112,7 @@ impl fmt::Display for OpenError {
             }
             OpenError::NotADatabase { path } => write!(
                 f,
-                "{} is not a database and was left alone; move it away, restore a backup, or give another folder",
+                "{} is not a database and was left alone; restore a backup (iaid restore FILE), move it away, or give another folder",
                 path.display()
             ),
             OpenError::NotOurs { path } => {
@@ -126,7 +126,7 @@ impl fmt::Display for OpenError {
             ),
             OpenError::Damaged { path, detail } => write!(
                 f,
-                "{} is damaged ({detail}) and was left alone; keep a copy of it and restore a backup",
+                "{} is damaged ({detail}) and was left alone; keep a copy of it and restore a backup: iaid restore FILE",
                 path.display()
             ),
             OpenError::ReadOnly { path } => {

@@ -192,6 +192,18 @@ impl StoreFile {
         }
     }
 
+    /// Call after the whole content was replaced through `connection`.
+    ///
+    /// # Errors
+    /// Those of SQLite.
+    pub(crate) fn replaced(&self, connection: &Connection) -> Result<(), StoreError> {
+        let page = CommitMark::page(connection)?.unwrap_or(0);
+        let mark = CommitMark::read(connection)?;
+        let mut expected = self.expected();
+        (expected.mark_page, expected.last_commit) = (page, mark.map(|mark| mark.commit));
+        Ok(())
+    }
+
     fn expected(&self) -> MutexGuard<'_, Expected> {
         // Its fields are independent of each other.
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)

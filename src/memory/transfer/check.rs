@@ -6,6 +6,7 @@
 //! transactions, from a different starting point each time, until all are checked or the time is up. What was not
 //! checked for lack of time is reported and is no problem.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -74,7 +75,20 @@ enum Part {
 pub(crate) fn check(store: &StoreFile, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
     // A new connection: on one that has queried the index before, FTS5's integrity check uses its cached list of segments
     // and reports later merges as damage.
-    let reader = &Reader::open(store)?;
+    check_all(&Reader::open(store)?, now, began)
+}
+
+/// Returns a problem of the database at `path`, other than one of the full-text index, if there is one.
+///
+/// # Errors
+/// -32001 if the database cannot be read at all.
+pub(crate) fn problem(path: &Path, now: UnixMicros, began: Instant) -> Result<Option<String>, CallError> {
+    let found = check_all(&Reader::at(path)?, now, began)?;
+    let is_sound = found.ok || found.mendable;
+    Ok((!is_sound).then(|| found.problems.into_iter().next().unwrap_or_default()))
+}
+
+fn check_all(reader: &Reader, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
     let mut found = CheckResult { ok: true, ..CheckResult::default() };
     let snapshot = reader.snapshot()?;
     let checks: [(&str, Check); 2] = [("pages and indexes", pages), ("links between tables", references)];

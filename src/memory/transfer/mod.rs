@@ -12,3 +12,4 @@ pub(crate) mod import;
 pub(crate) mod import_row;
 pub(crate) mod maintenance_lock;
 pub(crate) mod probe;
+pub(crate) mod restore;

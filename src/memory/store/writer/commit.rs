@@ -10,7 +10,7 @@ use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
-use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteTransaction};
+use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteAlone, WriteTransaction};
 
 /// What the writer has to do after a commit.
 pub(crate) struct Written {
@@ -21,6 +21,7 @@ pub(crate) struct Written {
     pub(crate) index: Option<IndexStatus>,
     pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
+    pub(crate) alone: Vec<WriteAlone>,
 }
 
 /// Runs the jobs and commits.
@@ -46,8 +47,8 @@ pub(crate) fn write(
     let mark = has_changes.then(|| marker.mark_commit(connection)).transpose()?;
     file.verify()?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let WriteTransaction { new_records, newest_external, index, post_commit, handover, .. } = transaction;
-    Ok(Written { mark, new_records, newest_external, index, post_commit, handover })
+    let WriteTransaction { new_records, newest_external, index, post_commit, handover, alone, .. } = transaction;
+    Ok(Written { mark, new_records, newest_external, index, post_commit, handover, alone })
 }
 
 /// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.

@@ -125,9 +125,9 @@ impl Drop for Writer {
 }
 
 impl WriterThread {
-    fn work(self) {
+    fn work(mut self) {
         while let Some(jobs) = self.queue.0.take_transaction() {
-            if let Some(handover) = commit(&self.connection, &self.file, self.marker, jobs, &self.changes)
+            if let Some(handover) = commit(&mut self.connection, &self.file, self.marker, jobs, &self.changes)
                 && handover.has_successor()
             {
                 return handover.hand_over(move || self.work());
@@ -157,7 +157,7 @@ impl Drop for CloseAtEnd {
 
 /// Commits the jobs and completes them. If a job requested a handover, releases the caches and returns it.
 fn commit(
-    connection: &Connection,
+    connection: &mut Connection,
     file: &StoreFile,
     marker: Marker,
     mut jobs: Vec<Box<dyn WriteJob>>,
@@ -168,7 +168,7 @@ fn commit(
         .verify()
         .map_err(CallError::from)
         .and_then(|()| commit::write(connection, file, marker, &mut jobs, &mut outcomes));
-    let (mut post_commit, mut handover) = (PostCommit::None, None);
+    let (mut post_commit, mut handover, mut alone) = (PostCommit::None, None, Vec::new());
     let committed = match committed {
         Ok(written) => {
             file.committed(written.mark);
@@ -176,7 +176,7 @@ fn commit(
             if let Some(index) = written.index {
                 changes.set_index_status(index);
             }
-            (post_commit, handover) = (written.post_commit, written.handover);
+            (post_commit, handover, alone) = (written.post_commit, written.handover, written.alone);
             Ok(())
         }
         Err(error) => {
@@ -195,6 +195,11 @@ fn commit(
     outcomes.resize(jobs.len(), Ok(()));
     for (job, outcome) in jobs.into_iter().zip(outcomes) {
         answer(job, committed.clone().and(outcome));
+    }
+    for work in alone {
+        if catch_unwind(AssertUnwindSafe(|| work(connection))).is_err() {
+            log::error!("a job of the writer panicked outside of a transaction");
+        }
     }
     if post_commit != PostCommit::None && file.verify().is_err() {
         rescue::save(file, connection);

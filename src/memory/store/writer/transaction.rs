@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use crate::memory::store::error::StoreError;
 use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::writer::handover::WriterHandover;
 
@@ -17,7 +18,11 @@ pub(crate) struct WriteTransaction<'c> {
     has_drained: bool,
     pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
+    pub(crate) alone: Vec<WriteAlone>,
 }
+
+/// Work on the writer's connection outside of any transaction.
+pub(crate) type WriteAlone = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The origin of new records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub(crate) struct RecordTerms {
     pub(crate) cue: String,
 }
 
+/// Loads again what is held in memory of the store, after its whole content was replaced.
+pub(crate) type Reload = Box<dyn FnOnce(&Connection) -> Result<(), StoreError> + Send>;
+
 impl<'c> WriteTransaction<'c> {
     /// Returns an empty transaction on `connection`.
     pub(crate) fn of(connection: &'c Connection) -> WriteTransaction<'c> {
@@ -57,6 +65,7 @@ impl<'c> WriteTransaction<'c> {
             has_drained: false,
             post_commit: PostCommit::None,
             handover: None,
+            alone: Vec::new(),
         }
     }
 
@@ -87,6 +96,12 @@ impl<'c> WriteTransaction<'c> {
     /// complete.
     pub(crate) fn request_handover(&mut self, handover: WriterHandover) {
         self.handover = Some(handover);
+    }
+
+    /// Runs `work` after the commit, once the jobs are complete, outside of any transaction. Nothing else is written
+    /// meanwhile.
+    pub(crate) fn run_alone(&mut self, work: WriteAlone) {
+        self.alone.push(work);
     }
 
     /// Returns true for the first caller of a transaction only. At most one job of a transaction may drain the spool: a
