@@ -13,7 +13,7 @@ use super::change::FileChange;
 use super::entries::ConfigEntry;
 use super::invocation::Invocation;
 
-const ROUNDS: usize = 150;
+const ROUNDS: usize = 120;
 const STEPS: usize = 24;
 
 /// A generator of random numbers (SplitMix64).
@@ -38,7 +38,8 @@ struct Settings {
 
 impl Settings {
     fn new(text: Option<&str>, entry: ConfigEntry) -> Settings {
-        let folder = tempfile::tempdir().unwrap();
+        // In memory where possible: each change is synced.
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let path = folder.path().join("settings");
         if let Some(text) = text {
             fs::write(&path, text).unwrap();
