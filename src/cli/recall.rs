@@ -58,6 +58,10 @@ struct RecallReply<'a> {
     anti_hits: Vec<Hit<'a>>,
     #[serde(default)]
     truncated: Option<u64>,
+    #[serde(default)]
+    unknown_words: Vec<String>,
+    #[serde(default)]
+    did_you_mean: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -100,6 +104,13 @@ fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String
     }
     if recall.hits.is_empty() {
         shown.push_str("no matching records\n");
+    }
+    if !recall.unknown_words.is_empty() {
+        let near = &recall.did_you_mean.join(", ");
+        let near = if near.is_empty() { String::new() } else { format!("; did you mean: {near}?") };
+        let hint = format!("no record has: {}{near}", recall.unknown_words.join(", "));
+        shown.push_str(&visible(&hint, kind));
+        shown.push('\n');
     }
     for hit in &recall.anti_hits {
         entry(&mut shown, &format!("against: {}", about(hit, zone)), hit, kind);

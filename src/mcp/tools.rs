@@ -76,6 +76,8 @@ const DIGEST: SchemaField = SchemaField::required("overnight_digest", Map(&Any),
 const TRUNCATED: SchemaField = SchemaField::required("truncated", Count, "hits left out because the reply was full");
 const LEFT_OUT: SchemaField =
     SchemaField::optional("also_left_out", Count, "words of also that are empty, repeated or too many");
+const UNKNOWN: SchemaField = SchemaField::optional("unknown_words", List(&Text), "words of the cue that no record has");
+const NEAR: SchemaField = SchemaField::optional("did_you_mean", List(&Text), "words the memory knows, to try instead");
 const FIRST_TURN: SchemaField =
     SchemaField::optional("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
 
@@ -120,6 +122,8 @@ pub(crate) const TOOLS: &[Tool] = &[
             DIGEST,
             TRUNCATED,
             LEFT_OUT,
+            UNKNOWN,
+            NEAR,
             FIRST_TURN,
         ]),
         effect: Effect::Reads,

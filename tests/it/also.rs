@@ -59,6 +59,24 @@ fn further_words_of_another_subject_leave_a_name_first() {
 }
 
 #[test]
+fn little_found_names_what_is_unknown_and_what_is_near() {
+    let (daemon, mut client) = remembering();
+    for (cue, unknown, near) in
+        [("what is a retreiver?", json!(["retreiver"]), "retriever"), ("basment", json!(["basment"]), "basement")]
+    {
+        let found = client.call("memory_recall", json!({"cue": cue}));
+        assert_eq!((&found["unknown_words"], &found["did_you_mean"][0]), (&unknown, &json!(near)), "{cue}: {found}");
+    }
+    let none = client.call("memory_recall", json!({"cue": "xylophone"}));
+    assert_eq!((&none["unknown_words"], none.get("did_you_mean")), (&json!(["xylophone"]), None), "{none}");
+    let known = client.call("memory_recall", json!({"cue": "is the golden retriever three?"}));
+    assert!(known.get("unknown_words").is_none() && known.get("did_you_mean").is_none(), "{known}");
+    let output = daemon.run(&["recall", "basment"]);
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(shown.contains("no record has: basment; did you mean: basement?"), "{shown}");
+}
+
+#[test]
 fn the_command_line_takes_further_words() {
     let (daemon, _) = remembering();
     let output = daemon.run(&["recall", "what pets do we have?", "--limit", "1", "--also", "dog,golden retriever"]);

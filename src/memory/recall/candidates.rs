@@ -78,6 +78,8 @@ impl RecallFilter<'_> {
 pub(crate) struct SearchResult {
     /// The terms of the cue that were looked up.
     pub(crate) terms: Vec<QueryTerm>,
+    /// The positions of those that no record has.
+    pub(crate) unknown: Vec<usize>,
     /// The further terms that were looked up.
     pub(crate) further: Vec<QueryTerm>,
     /// The hits, the best first.
@@ -121,7 +123,8 @@ pub(crate) fn search(
     reader.read_neighbors()?;
     let hits = scorer.rank(&reader.read, &reader.order, &reader.copies, limit);
     let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
-    Ok(SearchResult { hits, terms: terms(lists), further: terms(further) })
+    let unknown = lists.iter().enumerate().filter(|(_, list)| list.seqs.is_empty()).map(|(at, _)| at).collect();
+    Ok(SearchResult { hits, unknown, terms: terms(lists), further: terms(further) })
 }
 
 /// Returns the query of a cue's terms and their co-occurring terms.

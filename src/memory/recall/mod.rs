@@ -15,6 +15,7 @@ pub(crate) mod related;
 pub(crate) mod reply;
 pub(crate) mod search;
 pub(crate) mod structural;
+pub(crate) mod suggestions;
 pub(crate) mod temporal;
 
 use std::time::{Duration, Instant};
@@ -27,18 +28,20 @@ use crate::memory::model::record::Tier;
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
-use crate::memory::recall::candidates::{RecallFilter, RecallQuery};
+use crate::memory::recall::candidates::{RecallFilter, RecallQuery, SearchResult};
 use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::postings::MAX_SAMPLED_TERM_COUNT;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::reply::{MatchReason, RecallResponse};
+use crate::memory::recall::suggestions::{LOW_SCORE, Suggestions};
 use crate::memory::session::SessionState;
 use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::error::read_failed;
-use crate::memory::store::reader::Reader;
+use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::background_task;
 use crate::memory::text::phrase::QuotedPhrase;
@@ -109,17 +112,20 @@ fn recall(
         preferences: &preferences,
     };
     let snapshot = reader.snapshot()?;
-    let (hits, match_reason) = if query.terms.is_empty() {
+    let (hits, match_reason, suggestions) = if query.terms.is_empty() {
         // A cue without a term is treated as an empty one.
-        (candidates::newest(&snapshot, &filter, limit + SPARE_HIT_COUNT)?, MatchReason::Newest)
+        let newest = candidates::newest(&snapshot, &filter, limit + SPARE_HIT_COUNT)?;
+        (newest, MatchReason::Newest, Suggestions::default())
     } else {
         let result = candidates::search(&snapshot, &query, deadline, limit + SPARE_HIT_COUNT)?;
-        (result.hits, MatchReason::Terms { cue: result.terms, further: result.further })
+        let suggestions = suggest(&snapshot, &result, deadline)?;
+        (result.hits, MatchReason::Terms { cue: result.terms, further: result.further }, suggestions)
     };
     let connection = snapshot.connection();
     let related = Related::of(connection, hits, limit, now)?;
     let mut reply = RecallResponse::new(mode);
     reply.also_left_out = also.left_out;
+    (reply.unknown_words, reply.did_you_mean) = (suggestions.unknown, suggestions.near);
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
     reply.add_related(connection, &related)?;
     let deferred = DeferredWrites {
@@ -147,6 +153,27 @@ fn recall(
             }
             Err(error)
         }
+    }
+}
+
+/// Returns the words to try instead, if the best hit has a low score. A word that some record begins with is known.
+///
+/// # Errors
+/// Any [`StoreError`] of reading the store, except [`StoreError::Interrupted`] at the deadline.
+fn suggest(snapshot: &Snapshot<'_>, result: &SearchResult, deadline: Instant) -> Result<Suggestions, StoreError> {
+    if result.hits.first().is_some_and(|best| best.score >= LOW_SCORE) {
+        return Ok(Suggestions::default());
+    }
+    let is_unknown = |at: &usize| {
+        result.unknown.contains(at)
+            && result.hits.iter().all(|hit| !hit.terms.contains(at) && !hit.prefix_terms.contains(at))
+    };
+    let (unknown, known): (Vec<usize>, Vec<usize>) = (0..result.terms.len()).partition(is_unknown);
+    let terms = |positions: &[usize]| positions.iter().map(|&at| result.terms[at].clone()).collect::<Vec<_>>();
+    let (unknown, known) = (terms(&unknown), terms(&known));
+    match snapshot.until(deadline, |connection| Suggestions::of(connection, &unknown, &known)) {
+        Err(StoreError::Interrupted) => Ok(Suggestions::default()),
+        suggestions => suggestions,
     }
 }
 

@@ -180,6 +180,22 @@ pub(crate) fn phrase_matches(connection: &Connection, phrases: &[QuotedPhrase<'_
     Ok(seqs)
 }
 
+/// Returns the newest `most` records that have this term.
+///
+/// # Errors
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
+pub(crate) fn newest_with(connection: &Connection, term: &str, most: usize) -> Result<Vec<i64>, StoreError> {
+    Ok(newest_matches(connection, &pattern(term, MatchMode::Exact), most)?.0)
+}
+
+/// Returns the newest `most` records that have a term with this prefix.
+///
+/// # Errors
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
+pub(crate) fn newest_with_prefix(connection: &Connection, prefix: &str, most: usize) -> Result<Vec<i64>, StoreError> {
+    Ok(newest_matches(connection, &pattern(prefix, MatchMode::Prefix), most)?.0)
+}
+
 /// Returns a term as an FTS5 string, in which no character is an operator.
 fn pattern(term: &str, mode: MatchMode) -> String {
     match mode {

@@ -249,7 +249,9 @@ impl WeightedQuery {
         let mut previous = PreviousToken::default();
         tokenizer::for_each_token(text, |mut token| {
             found.length += 1.0;
-            let may_be_new = found.length > label_words && found.new_words < MAX_NEW_WORD_COUNT;
+            // The last cluster of a run is also in the pair before it.
+            let may_be_new =
+                found.length > label_words && found.new_words < MAX_NEW_WORD_COUNT && token.kind != TokenKind::Last;
             found.tells_time |= self.asks_when && features::tells_time(token.word);
             self.match_split(&previous, token.word, &mut found);
             previous.word.clear();

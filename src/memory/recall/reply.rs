@@ -65,6 +65,11 @@ pub(crate) struct RecallResponse {
     /// The number of words in `also` that were not searched for.
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) also_left_out: usize,
+    /// If the best score is low: the words of the cue that no record has, and the nearest that the store knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unknown_words: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) did_you_mean: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_turn_recall: Option<FirstTurnRecall>,
     /// Bytes of all hits as JSON.
@@ -140,6 +145,8 @@ impl RecallResponse {
             overnight_digest: digest::empty(),
             truncated: 0,
             also_left_out: 0,
+            unknown_words: Vec::new(),
+            did_you_mean: Vec::new(),
             first_turn_recall: None,
             bytes: 0,
         }
