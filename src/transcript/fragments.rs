@@ -3,9 +3,10 @@
 
 use serde::de::IgnoredAny;
 
-/// Bytes that are parsed for each byte of the line, at most. A line may have an opening brace at each byte, and each may
-/// begin a record that is torn at the end of the line. Picked.
+/// Bytes of a damaged line that are parsed in vain, at most: for each byte of the line, and in a short one. A line may
+/// have an opening brace at each byte, and each may begin a record that is torn at the end of the line. Picked.
 const MAX_PASSES: usize = 8;
+const MIN_PARSED_BYTES: usize = 16 << 20;
 
 /// The whole records of a line.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) struct Fragments<'a> {
 /// Returns the whole records of a line. Behind damage, `is_record` tells records from objects inside torn ones.
 pub(crate) fn split<'a>(line: &'a [u8], is_record: impl Fn(&str) -> bool) -> Fragments<'a> {
     let mut found = Fragments::default();
-    let (mut at, mut left) = (0, line.len().saturating_mul(MAX_PASSES));
+    let (mut at, mut left) = (0, line.len().saturating_mul(MAX_PASSES).max(MIN_PARSED_BYTES));
     // Behind a whole record begins another one.
     let mut is_torn = false;
     while let Some(next) = line[at..].iter().position(|byte| !is_filler(*byte)).map(|skipped| at + skipped) {

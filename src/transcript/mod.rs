@@ -17,6 +17,8 @@ mod fragments;
 pub mod injected;
 mod origin;
 pub mod pieces;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod queue;
 pub mod row;
 mod speech;

@@ -6,7 +6,7 @@ use crate::wire::json::string;
 use crate::wire::members::Members;
 
 /// Keys under which assistants store what was said.
-const TEXT_KEYS: [&str; 6] = ["text", "message", "content", "prompt", "parts", "item"];
+const TEXT_KEYS: [&str; 7] = ["text", "message", "content", "prompt", "parts", "item", "data"];
 
 /// Length of the shortest text that counts, in characters.
 const MIN_TEXT_CHARS: usize = 12;
@@ -84,8 +84,9 @@ mod tests {
         for (line, want) in [
             (r#"{"type":"x","text":"words of the user"}"#, true),
             (r#"{"type":"x","message":{"parts":[{"text":"words of the user"}]}}"#, true),
-            (r#"{"type":"x","data":{"content":"words of the user"}}"#, false),
+            (r#"{"type":"x","data":{"content":"words of the user"}}"#, true),
             (r#"{"type":"x","content":["short","words of the user"]}"#, true),
+            (r#"{"type":"x","about":{"content":"words of the user"}}"#, false),
             (r#"{"type":"x","text":"short"}"#, false),
             (r#"{"type":"x","text":5,"message":null,"content":{}}"#, false),
         ] {

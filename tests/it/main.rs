@@ -51,5 +51,6 @@ mod store;
 mod sys;
 mod time;
 mod told;
+mod transcripts;
 mod watch;
 mod wire;

@@ -1,7 +1,7 @@
 //! `iaid import`: stores the records of other programs or of another store.
 //!
-//! The format of each file is detected from its content (`import/format.rs`). A line that cannot be imported and a file
-//! that cannot be read are reported and the rest is imported; a failure of the daemon stops the command. Importing the
+//! The format of each file is detected from its content (`import/format.rs`). A line that cannot be imported, a file
+//! that cannot be read and a transcript of which something may have been missed are reported and the rest is imported; a failure of the daemon stops the command. Importing the
 //! same input again changes nothing.
 
 mod format;
@@ -53,7 +53,7 @@ const UNKNOWN_LINES: u64 = 100;
 /// Import records: an export, transcripts of Claude Code and Codex, a memory.jsonl
 ///
 /// Records that exist already stay as they are, so importing twice changes nothing. In a folder, all files that end in
-/// .jsonl or .ndjson are read.
+/// .jsonl, .ndjson or .jsonl.zst are read, and with Codex's folder of sessions those that it has archived.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// Files or folders to import, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
