@@ -16,5 +16,6 @@ pub use self::reply::{LateReply, Reply};
 pub use self::runner::Panicked;
 #[doc(hidden)]
 pub use self::runner::{CallOutcome, Runner};
+#[cfg(feature = "daemon")]
 pub(crate) use crate::wire::reply::excerpt;
 pub use crate::wire::reply::{CallError, code};
