@@ -4,8 +4,8 @@
 //! is complete, replacing an earlier one; anything else (`/dev/null`, a pipe) is written directly.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -89,7 +89,18 @@ impl Target {
     fn create(path: &Path) -> io::Result<Target> {
         // Replaces the target of a symbolic link, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        let partial = match fs::metadata(&path) {
+        let found = fs::metadata(&path);
+        if found.as_ref().is_ok_and(fs::Metadata::is_file) && is_database(&path)? {
+            return Err(io::Error::other("it is a database, perhaps a store, and was not replaced; give another name"));
+        }
+        if found.as_ref().is_ok_and(|found| found.file_type().is_fifo()) {
+            // Otherwise the open waits for a reader, for ever if there is none.
+            let opened = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+            if opened.is_err_and(|error| error.raw_os_error() == Some(libc::ENXIO)) {
+                return Err(io::Error::other("no process reads this pipe"));
+            }
+        }
+        let partial = match found {
             Ok(found) if !found.is_file() => None,
             _ => {
                 let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
@@ -112,6 +123,13 @@ impl Target {
         }
         Ok(())
     }
+}
+
+/// Returns true if the file begins as a SQLite database does.
+fn is_database(path: &Path) -> io::Result<bool> {
+    let mut beginning = Vec::new();
+    File::open(path)?.take(16).read_to_end(&mut beginning)?;
+    Ok(beginning == b"SQLite format 3\0")
 }
 
 impl Drop for Target {
@@ -186,6 +204,15 @@ mod tests {
         assert_eq!((out.as_str(), fs::read_to_string(&path).unwrap().as_str()), ("", "old"));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(Target::create(&folder.path().join("no/folder")).is_err());
+        assert!(Target::create(folder.path()).is_err());
+        fs::write(&path, b"SQLite format 3\0 and more").unwrap();
+        let (outcome, _) = export(&path, answer, OutputFormat::Text);
+        assert!(outcome.unwrap_err().to_string().contains("it is a database"));
+        assert!(fs::read(&path).unwrap().starts_with(b"SQLite"));
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let (outcome, _) = export(&pipe, answer, OutputFormat::Text);
+        assert!(outcome.unwrap_err().to_string().contains("no process reads this pipe"));
         let (outcome, _) = export(Path::new("/dev/null"), answer, OutputFormat::Text);
         outcome.unwrap();
     }

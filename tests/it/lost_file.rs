@@ -205,3 +205,49 @@ fn the_log_of_a_killed_daemon_is_not_replayed_over_a_backup() {
     let shown = daemon.run(&["doctor", "--store", daemon.setup().store().to_str().unwrap()]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains(kept[0].to_str().unwrap()));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_log_of_a_killed_daemon_is_always_replayed() {
+    let rounds = std::env::var("FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(20);
+    let Some((setup, faults)) = crate::shim::faulty(crate::harness::Setup::new()) else { return };
+    let mut daemon = setup.start();
+    let call = |method: &str, params: Value| {
+        json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string() + "\n"
+    };
+    let (mut acknowledged, mut killed_in_checkpoints) = (Vec::new(), 0);
+    for round in 0..rounds {
+        let mut client = daemon.client();
+        for n in 0..3 {
+            let text = format!("text number {n} of round {round}");
+            client.call("memory_capture", json!({"text": text}));
+            acknowledged.push(text);
+        }
+        if round % 2 == 0 {
+            client.send(call("memory_capture", json!({"text": format!("the last text of round {round}")})));
+            // Not a wait: the kill is to come at any point of the work.
+            std::thread::sleep(std::time::Duration::from_micros(round * 7919 % 5000));
+            daemon.kill();
+        } else {
+            faults.kill_at_database_write(1 + i64::try_from(round).unwrap() / 2 % 12);
+            client.send(call("memory_consolidate", json!({})));
+            match client.try_line() {
+                reply if reply.is_empty() => {
+                    daemon.wait();
+                    killed_in_checkpoints += 1;
+                }
+                _ => daemon.kill(),
+            }
+            faults.kill_at_database_write(0);
+        }
+        daemon.restart();
+    }
+    daemon.client().call("profile_get", json!({}));
+    assert!(killed_in_checkpoints * 3 > rounds, "only {killed_in_checkpoints} kills in checkpoints");
+    let stored: std::collections::BTreeSet<String> =
+        texts(&daemon.setup().store().join("memory.db")).into_iter().collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|text| !stored.contains(*text)).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert!(names(&daemon.setup().store(), ".bad-").is_empty());
+    assert_eq!(daemon.client().call("store_check", json!({}))["ok"], true);
+}

@@ -29,7 +29,8 @@ const NUMBERS_PER_FAULT: u64 = 4;
 const SYNCS_HELD: u64 = 4 * NUMBERS_PER_FAULT;
 const SYNC_MS: u64 = SYNCS_HELD + 1;
 const CLOCK_AHEAD_S: u64 = SYNC_MS + 1;
-const NUMBERS: u64 = CLOCK_AHEAD_S + 1;
+const KILL_AT_WRITE: u64 = CLOCK_AHEAD_S + 1;
+const NUMBERS: u64 = KILL_AT_WRITE + 1;
 
 /// The path of the shim's library, which is built at the first use.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(build);
@@ -88,6 +89,11 @@ impl Faults {
     /// Sets the wall clock this far ahead of the machine's, or behind if negative.
     pub fn jump_to(&self, seconds_ahead: i64) {
         self.set(CLOCK_AHEAD_S, seconds_ahead);
+    }
+
+    /// Kills the daemon before its `write`th write to the database file from now on: in a checkpoint. Never if 0.
+    pub fn kill_at_database_write(&self, write: i64) {
+        self.set(KILL_AT_WRITE, write);
     }
 
     fn set(&self, number: u64, to: i64) {
