@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
+use crate::cli::support::times::{self, DayEnd};
 use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
@@ -16,7 +17,7 @@ use crate::lifecycle::user_zone;
 const METHOD: &str = "memory_recall";
 
 /// Find the records that match a cue
-#[derive(Debug, Serialize, clap::Args)]
+#[derive(Clone, Debug, Serialize, clap::Args)]
 pub(crate) struct RecallArgs {
     /// Text to search for; an empty cue returns the most recent records
     cue: String,
@@ -32,11 +33,11 @@ pub(crate) struct RecallArgs {
     #[arg(long = "session", value_name = "ID")]
     #[serde(rename = "session_id", skip_serializing_if = "Option::is_none")]
     session: Option<String>,
-    /// Only records since this time, ISO 8601
+    /// Only records since a local date or time (2026-05-14, 2026-05-14T22:00) or an age (90s, 15m, 2h, 3d, 1w)
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
-    /// Only records until this time, ISO 8601
+    /// Only records until such a time; a date includes its whole day
     #[arg(long, value_name = "TIME")]
     #[serde(skip_serializing_if = "Option::is_none")]
     until: Option<String>,
@@ -87,13 +88,27 @@ struct Hit<'a> {
 }
 
 pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
-    let result = client.call(METHOD, args)?;
+    let zone = user_zone::system();
+    let result = client.call(METHOD, &args.with_times(Timestamp::now(), &zone)?)?;
     if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
     let recall = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
-    let text = render(&recall, &user_zone::system(), console.out_kind);
+    let text = render(&recall, &zone, console.out_kind);
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
+}
+
+impl RecallArgs {
+    /// Returns the arguments with times as the daemon reads them.
+    fn with_times(&self, now: Timestamp, zone: &TimeZone) -> Result<RecallArgs, CliError> {
+        let read = |option: &str, text: &Option<String>, end: DayEnd| -> Result<Option<String>, CliError> {
+            let at = text.as_deref().map(|text| times::parse(option, text, end, now, zone)).transpose()?;
+            Ok(at.map(|at| at.to_string()))
+        };
+        let (since, until) =
+            (read("--since", &self.since, DayEnd::First)?, read("--until", &self.until, DayEnd::Last)?);
+        Ok(RecallArgs { since, until, ..self.clone() })
+    }
 }
 
 fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String {

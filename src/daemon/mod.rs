@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use std::time::Duration;
 use signal_hook::consts::signal::SIGXFSZ;
 
 use crate::lifecycle::machine::Thresholds;
+use crate::lifecycle::user_zone;
 use crate::limits::{self, Limits};
 use crate::memory::Memory;
 use crate::serve::{Server, stdio};
@@ -92,7 +93,7 @@ pub fn serve(
     survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
-    let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
+    let memory = open_memory(&options.store)?;
     let plane = DaemonControlPlane::new(Parts {
         store: options.store,
         records: memory.records(),
@@ -117,13 +118,19 @@ pub fn serve(
 /// [`StartError`] if the store cannot be opened, or if reading or writing fails.
 pub fn serve_stdio(options: DaemonOptions) -> Result<(), StartError> {
     survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
-    let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
+    let memory = open_memory(&options.store)?;
     // Duplicated descriptors: the standard library's handles have locks and buffers of their own.
     let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let (input, output) = (io::stdin(), io::stdout());
     duplicate(input.as_fd())
         .and_then(|input| stdio::serve(&memory, &options.limits, input, duplicate(output.as_fd())?))
         .map_err(because("cannot serve standard input and output"))
+}
+
+/// Opens the store; times in a question are read in the time zone of its user.
+fn open_memory(store: &Path) -> Result<Memory, StartError> {
+    let memory = Memory::open(store).map_err(|e| StartError(e.to_string()))?;
+    Ok(memory.in_zone(user_zone::of(store)))
 }
 
 fn because(what: &str) -> impl FnOnce(io::Error) -> StartError {

@@ -96,7 +96,7 @@ pub enum Entry {
         inserted: u64,
         /// Texts that were in the store already.
         reinforced: u64,
-        /// Texts that are too short to be stored.
+        /// Texts that are white space alone.
         skipped: u64,
     },
     /// A file of deferred captures could not be drained and will be retried.

@@ -78,6 +78,7 @@ const LEFT_OUT: SchemaField =
     SchemaField::optional("also_left_out", Count, "words of also that are empty, repeated or too many");
 const UNKNOWN: SchemaField = SchemaField::optional("unknown_words", List(&Text), "words of the cue that no record has");
 const NEAR: SchemaField = SchemaField::optional("did_you_mean", List(&Text), "words the memory knows, to try instead");
+const TIME_READ: SchemaField = SchemaField::optional("time_read", Map(&Text), "");
 const FIRST_TURN: SchemaField =
     SchemaField::optional("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
 
@@ -124,6 +125,7 @@ pub(crate) const TOOLS: &[Tool] = &[
             LEFT_OUT,
             UNKNOWN,
             NEAR,
+            TIME_READ,
             FIRST_TURN,
         ]),
         effect: Effect::Reads,
@@ -178,7 +180,7 @@ pub(crate) const TOOLS: &[Tool] = &[
             anything you have just recalled. The same text again is recognized and not stored twice. To correct a \
             record use memory_contradict.",
         input: Object(&[
-            SchemaField::required("text", Text, "12 characters to 65536 bytes; shorter is skipped, longer refused"),
+            SchemaField::required("text", Text, "at most 65536 bytes; longer is refused"),
             SchemaField::with_default("cue", Text, "\"\"", "further words to find it by, such as synonyms"),
             SchemaField::with_default(
                 "tier",

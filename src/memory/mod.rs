@@ -79,7 +79,7 @@ mod tests {
             assert_eq!(records.load(Ordering::Relaxed), n + 1);
         }
         bench.ok("memory_capture", json!({"text": "number 0 of the texts"}));
-        bench.ok("memory_capture", json!({"text": "short"}));
+        bench.ok("memory_capture", json!({"text": " \n"}));
         assert_eq!(records.load(Ordering::Relaxed), 3);
         bench.restart();
         assert_eq!(bench.memory.records().load(Ordering::Relaxed), 3);

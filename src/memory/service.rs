@@ -4,9 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use jiff::tz::TimeZone;
+
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Maintenance;
-use crate::memory::model::time::UnixMicros;
+use crate::memory::model::time::{LocalTime, UnixMicros, UserZone};
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
 use crate::memory::store::changes::ChangeTracker;
@@ -29,6 +31,7 @@ pub struct Memory {
     /// The database file in the folder, and its write-ahead log.
     pub(crate) file: Arc<StoreFile>,
     clock: fn() -> UnixMicros,
+    zone: UserZone,
     pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
     pub(crate) changes: Arc<ChangeTracker>,
@@ -70,6 +73,7 @@ impl Memory {
             folder: folder.into(),
             file,
             clock,
+            zone: UserZone::new(TimeZone::UTC),
             profiles,
             session_state: Arc::new(session_state),
             changes,
@@ -77,6 +81,12 @@ impl Memory {
             writer,
             _lock: store.lock,
         })
+    }
+
+    /// Sets the time zone in which times in a question are read; UTC otherwise.
+    pub fn in_zone(mut self, zone: TimeZone) -> Memory {
+        self.zone = UserZone::new(zone);
+        self
     }
 
     /// Returns the number of records, kept current by the writer. Any thread may read it at any time.
@@ -111,6 +121,10 @@ impl Memory {
 
     pub(crate) fn now(&self) -> UnixMicros {
         (self.clock)()
+    }
+
+    pub(crate) fn local_time(&self) -> LocalTime<'_> {
+        LocalTime { now: self.now(), zone: &self.zone }
     }
 }
 

@@ -12,6 +12,7 @@
 mod claude;
 mod codex;
 mod content;
+mod filler;
 mod forms;
 mod fragments;
 pub mod injected;
@@ -27,7 +28,7 @@ mod turn;
 
 pub use self::origin::{TurnOrigin, TurnSource, same_words};
 pub use self::tally::ReadTally;
-pub use self::turn::{Assistant, MIN_TEXT_CHARS, TranscriptTurn};
+pub use self::turn::{Assistant, TranscriptTurn};
 
 use self::claude::ClaudeReader;
 use self::codex::CodexReader;
@@ -139,7 +140,7 @@ impl TranscriptReader {
         }
     }
 
-    /// Counts turns, and returns those that are long enough, with session and project.
+    /// Counts turns, and returns those that carry something, with session and project.
     fn completed(&mut self, mut turns: Vec<TranscriptTurn>) -> Vec<TranscriptTurn> {
         let codex = self.codex.defaults();
         turns.retain_mut(|turn| {
@@ -154,7 +155,7 @@ impl TranscriptReader {
             }
             turn.session = turn.session.take().or_else(|| self.defaults.session.clone());
             turn.project = turn.project.take().or_else(|| self.defaults.project.clone());
-            turn.is_long_enough()
+            turn.carries_something()
         });
         turns
     }

@@ -1,12 +1,8 @@
 //! A turn of a session, as recorded in a transcript. Pure.
 
-use crate::transcript::injected;
 use crate::transcript::origin::{TurnOrigin, TurnSource, same_words};
 use crate::transcript::row::RecordMetadata;
-use crate::transcript::speech;
-
-/// Shortest text of a turn, in characters, without white space at both ends. The same limit as `memory_capture`.
-pub const MIN_TEXT_CHARS: usize = 12;
+use crate::transcript::{filler, injected, speech};
 
 /// The assistant that wrote a transcript.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +46,7 @@ pub struct TranscriptTurn {
 
 impl TranscriptTurn {
     /// Returns the turn that a hook was given: a prompt as the user typed it, or an answer. `None` if it is no speech, or
-    /// shorter than [`MIN_TEXT_CHARS`].
+    /// carries nothing.
     pub fn from_text(
         assistant: Assistant,
         role: &'static str,
@@ -67,15 +63,16 @@ impl TranscriptTurn {
         let origin = TurnOrigin { source: TurnSource::Hook, ..TurnOrigin::default() };
         let (session, ts) = (Some(session), Some(ts));
         let turn = TranscriptTurn { assistant, role, session, project, ts, cue: None, origin, text };
-        Some(turn).filter(TranscriptTurn::is_long_enough)
+        Some(turn).filter(TranscriptTurn::carries_something)
     }
 
-    /// Returns true if the text has at least [`MIN_TEXT_CHARS`] characters. An answer to a question may be shorter.
-    pub(crate) fn is_long_enough(&self) -> bool {
+    /// Returns false if the text has only words such as *ok* and *thanks*, or none. An answer to a question may be such a
+    /// word.
+    pub(crate) fn carries_something(&self) -> bool {
         if self.cue.is_some() {
             return !self.text.trim().is_empty();
         }
-        self.text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_some()
+        !filler::carries_nothing(&self.text)
     }
 
     /// Returns true if the other turn has the same role and the same words. White space may differ.

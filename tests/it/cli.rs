@@ -255,7 +255,7 @@ fn one_text_is_inserted_reinforced_or_skipped() {
     assert_eq!(id.len(), 36);
     let (code, out, _) = run(&daemon, &["capture", "The kettle sings at seven."]);
     assert_eq!((code, out), (0, format!("reinforced {id}: already stored\n")));
-    let (code, out, _) = run(&daemon, &["capture", "short"]);
+    let (code, out, _) = run(&daemon, &["capture", " \n "]);
     assert_eq!((code, out.as_str()), (0, "skipped: too short\n"));
     let (code, out, _) =
         run(&daemon, &["--json", "capture", "--session", "s", "--role", "assistant", "Tea is at five."]);
@@ -287,7 +287,7 @@ fn many_lines_are_captured_and_bad_lines_are_reported() {
     input.extend_from_slice("y".repeat(65_536).as_bytes());
     input.extend_from_slice(b"\nLine number 1 tells of day 1.\nthe last one has no newline");
     let (code, out, err) = run_with(&daemon, &["capture", "-", "--session", "book"], &input);
-    assert_eq!(out, "507 lines: 502 inserted, 1 reinforced, 1 skipped, 2 failed\n".replace("507", "506"), "{err}");
+    assert_eq!(out, "507 lines: 503 inserted, 1 reinforced, 0 skipped, 2 failed\n".replace("507", "506"), "{err}");
     assert_eq!(
         err,
         "line 503: longer than 65536 bytes; split it into several lines\n\
@@ -299,7 +299,7 @@ fn many_lines_are_captured_and_bad_lines_are_reported() {
         run_with(&daemon, &["capture", "--json", "--session", "book"], b"Line number 2 tells of day 2.\n");
     let tally: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!((code, tally), (0, json!({"inserted": 0, "reinforced": 1, "skipped": 0, "failed": 0})));
-    assert_eq!(daemon.status()["records"], 502);
+    assert_eq!(daemon.status()["records"], 503);
     let (_, out, _) = run(&daemon, &["recall", "--json", "--limit", "1", "day 77"]);
     let recalled: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(recalled["hits"][0]["literal_surface"], "Line number 77 tells of day 77.", "{out}");

@@ -82,6 +82,15 @@ fn cases() -> Vec<Case> {
     };
     let wake = |depth: &str, fills: bool| json!([depth, fills, fills]);
     vec![
+        Case {
+            knob: "wake_depth",
+            unset: json!("minimal"),
+            method: "session_start_payload",
+            params: json!({}),
+            part: has_lines,
+            before: wake("minimal", false),
+            then: vec![(json!("standard"), wake("standard", true)), (json!("deep"), wake("deep", true))],
+        },
         recall(
             "literal_preservation",
             json!("strong"),
@@ -95,7 +104,7 @@ fn cases() -> Vec<Case> {
             json!("strong"),
             &json!({"cue": "the exact tide tables"}),
             texts,
-            json!([SAID]),
+            json!([SAID, FACT]),
             vec![(json!("medium"), json!([FACT, SAID])), (json!("loose"), json!([FACT, SAID]))],
         ),
         recall(
@@ -136,15 +145,6 @@ fn cases() -> Vec<Case> {
                 (json!({"boats": 1.0}), json!([LAST, AT_HOME, TRAIN, DEAR])),
             ],
         ),
-        Case {
-            knob: "wake_depth",
-            unset: json!("minimal"),
-            method: "session_start_payload",
-            params: json!({}),
-            part: has_lines,
-            before: wake("minimal", false),
-            then: vec![(json!("standard"), wake("standard", true)), (json!("deep"), wake("deep", true))],
-        },
     ]
 }
 

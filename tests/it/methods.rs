@@ -31,8 +31,18 @@ fn every_listed_method_returns_the_listed_keys() {
         _ => json!({}),
     };
     // Keys that not every outcome has.
-    let optional =
-        ["error", "knob", "value", "status", "reason", "schema", "first_turn_recall", "also_left_out", "_scope"];
+    let optional = [
+        "error",
+        "knob",
+        "value",
+        "status",
+        "reason",
+        "schema",
+        "first_turn_recall",
+        "also_left_out",
+        "time_read",
+        "_scope",
+    ];
     let listed = client.call("rpc.discover", json!({}));
     let mut called = 0;
     for method in listed["methods"].as_array().expect("methods") {

@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Client, Daemon, Setup, until};
 
+/// The version of the present term rules.
+const RULES: i64 = 2;
+
 /// Seconds, longer than any test takes.
 const NEVER: &str = "3600";
 
@@ -110,7 +113,7 @@ fn an_index_of_other_rules_is_rebuilt_while_asleep_without_new_records() {
 
     daemon.restart();
     until("it has slept again", || daemon.status()["rem_cycle"]["finished"] == 1);
-    assert_eq!((rules(&database), cursor(&database)), (1, None));
+    assert_eq!((rules(&database), cursor(&database)), (RULES, None));
     assert_eq!((terms(&database), tables(&database)), (indexed, there));
     assert_eq!(number(&database, "SELECT count(*) FROM companion WHERE term = 'oldword'"), 0);
     assert!(number(&database, "SELECT count(*) FROM companion") > 0, "co-occurrences are learned again");
@@ -152,7 +155,7 @@ fn a_rebuild_goes_on_after_kills_and_records_captured_meanwhile_are_found() {
         if cut == CUTS {
             break;
         }
-        if rules(&database) == 1 {
+        if rules(&database) == RULES {
             assert_eq!(daemon.stop().code(), Some(0));
             make_old(&database);
             daemon.restart();
@@ -160,7 +163,7 @@ fn a_rebuild_goes_on_after_kills_and_records_captured_meanwhile_are_found() {
         }
         let (_asked, mut client) = (ask(&daemon), daemon.client());
         let goes_on = || cursor(&database).is_some_and(|cursor| cursor > before);
-        until("it goes on", || goes_on() || rules(&database) == 1);
+        until("it goes on", || goes_on() || rules(&database) == RULES);
         if cut % 2 == 1 {
             // Captured before the rebuild reaches them, found by the old index.
             fill(&mut client, captured..captured + 2);
@@ -180,7 +183,7 @@ fn a_rebuild_goes_on_after_kills_and_records_captured_meanwhile_are_found() {
     }
     assert_eq!(cut, CUTS, "the rebuild was too fast to be interrupted");
     let asked = ask(&daemon);
-    until("it has come to its end", || rules(&database) == 1);
+    until("it has come to its end", || rules(&database) == RULES);
     // What else the consolidation does is not waited for.
     daemon.kill_and_restart();
     drop(asked);
@@ -242,7 +245,7 @@ fn rem_rebuilds_the_index_and_the_journal_records_it() {
     daemon.restart();
     let output = daemon.run(&["rem"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(rules(&database), 1);
+    assert_eq!(rules(&database), RULES);
     assert!((0..100).all(|n| finds(&mut daemon.client(), n)));
     until("the journal has it", || {
         let output = daemon.run(&["log", "--store", &daemon.setup().store().display().to_string()]);

@@ -46,7 +46,7 @@ fn records(client: &mut Client) -> usize {
 fn a_cycle_drains_deferred_captures() {
     let daemon = setup();
     let folder = spool(&daemon);
-    put(&folder, "s-1-1700000000.jsonl", &file("s-1", ["The deferred tea is at five.".into(), "short".into()]));
+    put(&folder, "s-1-1700000000.jsonl", &file("s-1", ["The deferred tea is at five.".into(), " ".into()]));
     put(&folder, "s-2.live.jsonl", &file("s-2", ["This one is being written.".into()]));
     put(&folder, "s-3-1700000000.jsonl", "rubbish\n");
     put(&folder, "s-4-1700000000.jsonl", "{\"version\":2}\n");

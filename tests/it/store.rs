@@ -390,9 +390,13 @@ fn a_store_of_an_earlier_program_answers_as_before() {
     assert!(calls.len() >= 15, "{} calls", calls.len());
     let daemon = setup.start();
     let mut client = daemon.client();
-    for (method, params, wanted) in calls {
+    for (method, params, mut wanted) in calls {
         let mut got = client.call(&method, params.clone());
         without_links(&mut got);
+        if method == "store_check" {
+            // That program had other term rules: the index is rebuilt when the daemon sleeps.
+            wanted["index"] = json!("due");
+        }
         assert_eq!(got, wanted, "{method} {params}");
     }
 }

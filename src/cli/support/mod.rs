@@ -13,5 +13,6 @@ pub(crate) mod program;
 pub(crate) mod progress;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod times;
 pub(crate) mod transcript_file;
 pub(crate) mod values;

@@ -7,9 +7,6 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
 use crate::memory::store::new_record::Draft;
 
-/// Length of the shortest text that is stored, in characters without white space at its ends.
-const MIN_TEXT_CHARS: usize = 12;
-
 /// Most parts of one turn. Picked: 64 GiB of text.
 const MAX_PARTS: i64 = 1 << 20;
 
@@ -25,7 +22,7 @@ pub(crate) struct CaptureDefaults<'a> {
 pub(crate) enum ParsedCapture {
     /// The text can be stored. It may be too long for one record.
     Accepted(Draft),
-    /// The text is too short to be stored.
+    /// The text is white space alone.
     TooShort,
     /// There is no tier of this name.
     UnknownTier(String),
@@ -47,7 +44,7 @@ pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>)
     let ts = parse_ts(params)?.unwrap_or(defaults.ts);
     let part = parse_part(params)?;
     let tags = parse_annotations(params)?;
-    if text.trim().chars().nth(MIN_TEXT_CHARS - 1).is_none() {
+    if text.trim().is_empty() {
         return Ok(ParsedCapture::TooShort);
     }
     let Some(tier) = Tier::named(&tier_name) else {

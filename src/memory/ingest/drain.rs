@@ -466,7 +466,7 @@ mod tests {
     fn a_file_is_stored_and_removed() {
         let spool = Spool::new();
         let extra = "{\"text\":\"a line with other keys\",\"role\":\"assistant\",\"unknown\":[1],\"ts\":null,\"project\":\"/q\"}\r\n";
-        let mut text = file(&["the first of the texts", "short", "the first of the texts"]);
+        let mut text = file(&["the first of the texts", " ", "the first of the texts"]);
         text.extend_from_slice(b"\n");
         text.extend_from_slice(extra.as_bytes());
         spool.put("s-1.live-1717000000.jsonl", &text);

@@ -7,7 +7,7 @@ pub struct DrainReport {
     pub inserted: u64,
     /// Texts that the store had.
     pub reinforced: u64,
-    /// Texts that are too short to be stored.
+    /// Texts that are white space alone.
     pub skipped: u64,
     /// Lines that are not captures.
     pub refused: u64,
@@ -40,7 +40,7 @@ pub enum FileOutcome {
         inserted: u64,
         /// Texts of the file that the store had.
         reinforced: u64,
-        /// Texts of the file that were too short.
+        /// Texts of the file that were white space alone.
         skipped: u64,
     },
     /// The file could not be read. It was renamed and is tried again.

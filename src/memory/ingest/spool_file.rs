@@ -62,7 +62,7 @@ pub(crate) struct LineCounts {
     pub(crate) inserted: u64,
     /// Texts that the store had.
     pub(crate) reinforced: u64,
-    /// Texts that are too short to be stored.
+    /// Texts that are white space alone.
     pub(crate) skipped: u64,
     /// Lines that are not captures.
     pub(crate) refused: u64,

@@ -1,4 +1,4 @@
-//! `memory_capture`: stores a text as a record, unless the same text is stored already or it is too short.
+//! `memory_capture`: stores a text as a record, unless the same text is stored already or it is white space alone.
 //!
 //! The worker checks the params and analyzes the text. The writer looks for a record with the same text and inserts a new
 //! one if there is none. The text is stored byte for byte.
@@ -137,9 +137,8 @@ mod tests {
         let bench = Bench::new();
         for (params, reason) in [
             (json!({"text": ""}), "too short"),
-            (json!({"text": "eleven char"}), "too short"),
-            (json!({"text": " \n eleven char \t "}), "too short"),
-            (json!({"text": "ещё коротко", "tier": "x"}), "too short"),
+            (json!({"text": " \n \t \u{3000} "}), "too short"),
+            (json!({"text": " ", "tier": "x"}), "too short"),
             (json!({"text": "long enough text", "tier": "Episodic"}), "invalid tier 'Episodic'"),
             (json!({"text": "long enough text", "tier": ""}), "invalid tier ''"),
         ] {
@@ -147,7 +146,7 @@ mod tests {
             assert_eq!(got, json!({"status": "skipped", "record_id": null, "reason": reason}), "{params}");
         }
         assert_eq!(bench.memory.records().load(std::sync::atomic::Ordering::Relaxed), 0);
-        assert_eq!(bench.ok("memory_capture", json!({"text": "twelve chars"}))["status"], "inserted");
+        assert_eq!(bench.ok("memory_capture", json!({"text": "我叫李雷"}))["status"], "inserted");
     }
 
     #[test]

@@ -130,7 +130,7 @@ static METHODS: &[Method] = &[
         name: "memory_capture",
         description: "Stores a text unchanged and permanently.",
         params: &[
-            required("text", "string", "the text, at most 65536 bytes; a text under 12 characters is skipped"),
+            required("text", "string", "the text, at most 65536 bytes; white space alone is skipped"),
             optional("cue", "string", "\"\"", "additional words by which recall finds the text"),
             optional("tier", "string", "\"episodic\"", "working, episodic, semantic, procedural or parametric"),
             optional("session_id", "string", "\"-\"", "session of the text"),
@@ -232,6 +232,7 @@ static METHODS: &[Method] = &[
             "activation_trace",
             "budget_used",
             "cue_mode",
+            "time_read",
             "patterns_observed",
             "overnight_digest",
             "truncated",
@@ -243,7 +244,15 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let Memory { profiles, session_state, writer, .. } = memory;
-            recall::answer(worker.reader(), &profiles.current(), session_state, writer, params, memory.now(), reply);
+            recall::answer(
+                worker.reader(),
+                &profiles.current(),
+                session_state,
+                writer,
+                params,
+                memory.local_time(),
+                reply,
+            );
         },
     },
     Method {
@@ -627,7 +636,7 @@ mod tests {
             (
                 "memory_recall",
                 json!({"cue": "text", "also": [""]}),
-                &["unknown_words", "did_you_mean", "first_turn_recall"],
+                &["time_read", "unknown_words", "did_you_mean", "first_turn_recall"],
             ),
             ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),

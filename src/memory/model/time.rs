@@ -109,6 +109,33 @@ impl Sub<Duration> for UnixMicros {
     }
 }
 
+/// The time zone of the user, whose days a question means.
+#[derive(Clone, Debug)]
+pub(crate) struct UserZone(TimeZone);
+
+impl UserZone {
+    pub(crate) fn new(zone: TimeZone) -> UserZone {
+        UserZone(zone)
+    }
+
+    /// Returns the date in the zone at this time.
+    pub(crate) fn date(&self, at: UnixMicros) -> Date {
+        Timestamp::from_microsecond(at.0).unwrap_or(Timestamp::UNIX_EPOCH).to_zoned(self.0.clone()).date()
+    }
+
+    /// Returns the first microsecond of a day in the zone; `None` if it is out of range.
+    pub(crate) fn start_of(&self, day: Date) -> Option<UnixMicros> {
+        Some(UnixMicros(day.to_zoned(self.0.clone()).ok()?.timestamp().as_microsecond()))
+    }
+}
+
+/// The present time, and the user's time zone.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LocalTime<'z> {
+    pub(crate) now: UnixMicros,
+    pub(crate) zone: &'z UserZone,
+}
+
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

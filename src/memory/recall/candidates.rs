@@ -14,19 +14,19 @@ use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
-use crate::memory::recall::postings::{
-    self, CANDIDATE_COUNT, MAX_CUE_TERM_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights,
-};
+use crate::memory::recall::postings::{self, CANDIDATE_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights};
 use crate::memory::recall::preferences::{Preferences, ProjectDepths};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
+use crate::memory::recall::spellings;
+use crate::memory::recall::time_leaning::{TIME_CANDIDATE_COUNT, TimeLeaning};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::tags;
 use crate::memory::text::non_answer;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
-use crate::memory::text::tokenizer::QueryTerm;
+use crate::memory::text::tokenizer::{CueTerms, QueryTerm};
 
 /// The heaviest candidates, whose neighbors in the session are read too.
 const WITH_NEIGHBORS_COUNT: usize = 40;
@@ -46,13 +46,17 @@ pub(crate) struct RecallQuery<'q> {
     /// The whole cue.
     pub(crate) cue: &'q str,
     /// Its terms, at least one.
-    pub(crate) terms: Vec<QueryTerm>,
+    pub(crate) terms: CueTerms,
     /// Terms that a record may have instead, none of them a term of the cue.
     pub(crate) further: &'q [QueryTerm],
     /// The phrases that it quotes.
     pub(crate) phrases: Vec<QuotedPhrase<'q>>,
+    /// It asks for literal words: episodic records, which have what was said, rank higher.
+    pub(crate) is_literal: bool,
     pub(crate) filter: RecallFilter<'q>,
     pub(crate) preferences: &'q Preferences,
+    /// The time that it asks about.
+    pub(crate) time: Option<TimeLeaning>,
 }
 
 /// Which records may be hits, and which are ranked first.
@@ -99,8 +103,9 @@ pub(crate) fn search(
     let connection = snapshot.connection();
     let total = records::last_seq(connection)?;
     let (lists, further, similar, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
-        let lists = postings::rarest(connection, &query.terms, MAX_CUE_TERM_COUNT, total)?;
-        let similar = postings::prefix_matches(connection, &lists)?;
+        let lists = postings::of_cue(connection, &query.terms, total)?;
+        let mut similar = postings::prefix_matches(connection, &lists)?;
+        similar.extend(spellings::spelling_matches(connection, query.cue, &lists)?);
         let further = postings::rarest(connection, query.further, MAX_FURTHER_TERM_COUNT, total)?;
         Ok((lists, further, similar, postings::phrase_matches(connection, &query.phrases)?))
     })?;
@@ -120,6 +125,9 @@ pub(crate) fn search(
     let most = limit.max(CANDIDATE_COUNT);
     reader.read_candidates(weights.heaviest(), most)?;
     reader.read_candidates(further_weights.heaviest(), FURTHER_CANDIDATE_COUNT)?;
+    if let Some(time) = &query.time {
+        reader.read_candidates(time.newest.iter().copied(), TIME_CANDIDATE_COUNT)?;
+    }
     reader.read_neighbors()?;
     let hits = scorer.rank(&reader.read, &reader.order, &reader.copies, limit);
     let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
@@ -321,6 +329,7 @@ impl<'r> CandidateReader<'r> {
         if is_admitted && holds {
             self.copies.add(text_hash, seq, said, project_match == ProjectMatch::Same);
         }
+        let is_literal = self.query.is_literal && row.get::<_, i64>(1)? == Tier::Episodic as i64;
         self.sessions.insert(seq, session);
         self.read.push(Candidate {
             seq,
@@ -329,11 +338,13 @@ impl<'r> CandidateReader<'r> {
             text_match: self.scorer.query.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(PhraseMatch::None),
             project_match,
-            boost: self.query.preferences.boost(self.connection, seq, text, self.depths.of(row.get(2)?))?,
+            boost: self.query.preferences.boost(self.connection, seq, text, self.depths.of(row.get(2)?))?
+                + if is_literal { RULES.literal } else { 0.0 },
             is_admitted,
             is_non_answer: Role::numbered(row.get(6)?) == Role::Assistant && non_answer::is_non_answer(text),
             holds,
             text_hash,
+            time_share: self.query.time.as_ref().map_or(0.0, |time| time.share(said)),
         });
         Ok(())
     }

@@ -11,19 +11,24 @@ use rusqlite::Connection;
 use crate::memory::recall::query::{idf, prefixes};
 use crate::memory::store::error::StoreError;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
-use crate::memory::text::tokenizer::{MatchMode, QueryTerm};
+use crate::memory::text::spelling::NAME_MARK;
+use crate::memory::text::tokenizer::{CueTerms, MatchMode, QueryTerm, TokenKind};
 
 /// Least candidates whose texts are read and scored; a larger limit raises it.
 pub(crate) const CANDIDATE_COUNT: usize = 60;
 
 /// Most terms of a cue that are looked up: the rarest. An OR of thousands takes SQLite seconds.
-pub(crate) const MAX_CUE_TERM_COUNT: usize = 32;
+const MAX_CUE_TERM_COUNT: usize = 32;
 
 /// Most further terms that are looked up beside those of the cue: the rarest.
 pub(crate) const MAX_FURTHER_TERM_COUNT: usize = 16;
 
-/// Most terms whose rarity is sampled to choose the rarest: the longest words, since long words are rare.
-pub(crate) const MAX_SAMPLED_TERM_COUNT: usize = 512;
+/// Most terms whose rarity is sampled to choose the rarest: the longest words that some record has, since long words are
+/// rare.
+const MAX_SAMPLED_TERM_COUNT: usize = 512;
+
+/// Terms that are looked up together to find out whether any record has one.
+const PROBE_TERM_COUNT: usize = 64;
 
 /// Postings read to estimate a term's rarity.
 const SAMPLE_POSTING_COUNT: usize = 64;
@@ -35,10 +40,17 @@ const MAX_POSTING_COUNT: usize = 6_000;
 const MIN_TERM_POSTING_COUNT: usize = 300;
 
 /// A term that fewer records have is rare: it is searched as a prefix too, for compounds and other endings.
-const RARE_RECORD_COUNT: usize = 8;
+pub(crate) const RARE_RECORD_COUNT: usize = 8;
 
 /// Most rare terms of a query that are searched as prefixes.
 const MAX_PREFIX_TERM_COUNT: usize = 8;
+
+/// A stop word is common if more than one of so many records have it, and more than [`COMMON_COUNT`].
+const COMMON_SHARE: usize = 10;
+const COMMON_COUNT: usize = 3;
+
+/// Least rarity of a name that is a stop word otherwise: that of a word in one of ten records.
+const NAME_IDF: f64 = 2.3;
 
 /// Weight of a prefix match among the candidates, as a share of the term's own weight.
 const PREFIX_WEIGHT: f64 = 0.5;
@@ -60,10 +72,32 @@ pub(crate) struct PostingList {
 
 /// Whether an SQL query ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Completion {
+pub(crate) enum Completion {
     Complete,
     /// The deadline came first.
     Interrupted,
+}
+
+/// Returns the posting lists of a cue's terms, 32 at most: of its content and of its doubtful stop words that are not
+/// common in this store; of all its stop words if no record has any of those.
+///
+/// # Errors
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
+pub(crate) fn of_cue(connection: &Connection, terms: &CueTerms, total: i64) -> Result<Vec<PostingList>, StoreError> {
+    let mut chosen = terms.content.clone();
+    for term in &terms.doubtful {
+        let most = COMMON_COUNT.max(total as usize / COMMON_SHARE) + 1;
+        let (seqs, _) = newest_matches(connection, &pattern(&term.term, term.mode), most)?;
+        if seqs.len() < most {
+            chosen.push(term.clone());
+        }
+    }
+    let lists = rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total)?;
+    if lists.iter().any(|list| !list.seqs.is_empty()) {
+        return Ok(lists);
+    }
+    chosen.extend(terms.doubtful.iter().chain(&terms.stops).cloned());
+    rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total)
 }
 
 /// Returns the posting lists of the rarest `most` of these terms; fewer, or a shorter last list, if the deadline comes
@@ -80,15 +114,21 @@ pub(crate) fn rarest(
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
     if chosen.len() > most {
         chosen.sort_by_key(|term| Reverse(term.word.len()));
-        chosen.truncate(MAX_SAMPLED_TERM_COUNT);
         let mut sampled = Vec::new();
-        for term in chosen {
-            let (list, completion) = postings(connection, term, SAMPLE_POSTING_COUNT, total)?;
-            if !list.seqs.is_empty() {
-                sampled.push((term, list.idf));
+        'all: for group in chosen.chunks(PROBE_TERM_COUNT) {
+            // Most words of a very long cue are in no record, and are passed over together.
+            let patterns: Vec<String> = group.iter().map(|term| pattern(&term.term, term.mode)).collect();
+            if newest_matches(connection, &patterns.join(" OR "), 1)?.0.is_empty() {
+                continue;
             }
-            if completion == Completion::Interrupted {
-                break;
+            for &term in group {
+                let (list, completion) = postings(connection, term, SAMPLE_POSTING_COUNT, total)?;
+                if !list.seqs.is_empty() {
+                    sampled.push((term, list.idf));
+                }
+                if completion == Completion::Interrupted || sampled.len() == MAX_SAMPLED_TERM_COUNT {
+                    break 'all;
+                }
             }
         }
         sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -121,7 +161,8 @@ fn postings(
         Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
         _ => read,
     };
-    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total, frequency) }, completion))
+    let least = if term.kind == TokenKind::Name { NAME_IDF } else { 0.0 };
+    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total, frequency).max(least) }, completion))
 }
 
 /// Returns the newest records that have a rare term as a prefix of a word, each with its weight. If none has the whole
@@ -146,6 +187,13 @@ pub(crate) fn prefix_matches(connection: &Connection, lists: &[PostingList]) -> 
                 break;
             }
         }
+    }
+    for list in lists.iter().filter(|list| list.query_term.kind == TokenKind::Name) {
+        // At the start of a sentence a name has no mark.
+        let word = list.query_term.term.trim_end_matches(NAME_MARK);
+        let (seqs, _) = newest_matches(connection, &pattern(word, MatchMode::Exact), MIN_TERM_POSTING_COUNT)?;
+        let weight = list.idf * PREFIX_WEIGHT;
+        matches.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, weight)));
     }
     Ok(matches)
 }
@@ -197,7 +245,7 @@ pub(crate) fn newest_with_prefix(connection: &Connection, prefix: &str, most: us
 }
 
 /// Returns a term as an FTS5 string, in which no character is an operator.
-fn pattern(term: &str, mode: MatchMode) -> String {
+pub(crate) fn pattern(term: &str, mode: MatchMode) -> String {
     match mode {
         MatchMode::Exact => format!("\"{term}\""),
         MatchMode::Prefix => format!("\"{term}\" *"),
@@ -205,7 +253,11 @@ fn pattern(term: &str, mode: MatchMode) -> String {
 }
 
 /// Returns the newest `most` records that match an FTS5 pattern; those read so far if the deadline comes first.
-fn newest_matches(connection: &Connection, pattern: &str, most: usize) -> Result<(Vec<i64>, Completion), StoreError> {
+pub(crate) fn newest_matches(
+    connection: &Connection,
+    pattern: &str,
+    most: usize,
+) -> Result<(Vec<i64>, Completion), StoreError> {
     let mut find = connection
         .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = find.query((pattern, most as i64))?;

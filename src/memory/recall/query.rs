@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use crate::memory::model::time::CalendarDay;
 use crate::memory::text::features::{self, DatePart};
-use crate::memory::text::irregular_forms;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm, Token, TokenKind};
+use crate::memory::text::{irregular_forms, spelling};
 
 /// BM25's usual constants: how soon repetition of a term saturates, and how much the text's length counts.
 const K1: f64 = 1.2;
@@ -66,6 +66,10 @@ impl TermSet {
         self.0 & other.0 != 0
     }
 
+    fn add(&mut self, at: usize) {
+        *self = self.union(TermSet::only(at));
+    }
+
     pub(crate) fn without(self, other: TermSet) -> TermSet {
         TermSet(self.0 & !other.0)
     }
@@ -76,12 +80,18 @@ impl TermSet {
 pub(crate) struct TextMatch {
     /// The weighted count of each term.
     counts: Vec<f64>,
-    /// The terms that occur.
+    /// The terms that occur, in any spelling.
     pub(crate) has: TermSet,
+    /// The terms that occur as the query has them.
+    pub(crate) written: TermSet,
     /// The terms that occur by the start of a word only: *photo* for *photography*.
     pub(crate) prefix_match: TermSet,
-    /// The terms that occur only as two words for one, or one for two: *road trip*, *roadtrip*.
+    /// The terms that occur only as several words for one, or one for several: *road trip*, *on-call*.
     pub(crate) joined: TermSet,
+    /// The terms that occur only as parts of a word, or as a word that is a part here: *oauth* of *OAuth2*.
+    pub(crate) parts: TermSet,
+    /// The terms that occur only with other letters: *Mueller* for *Müller*, a hash by its beginning.
+    pub(crate) respelled: TermSet,
     /// For each term, the strongest association (NPMI, 0 to 1) of a co-occurring term in the text. Empty if no term of
     /// the query has co-occurring terms.
     associations: Vec<f64>,
@@ -89,6 +99,10 @@ pub(crate) struct TextMatch {
     pub(crate) speaker: TermSet,
     /// Pairs of adjacent query words that are adjacent here too, at most [`MAX_PAIR_COUNT`].
     pub(crate) pairs: u32,
+    /// The last word that was read is a term of the query.
+    is_word_found: bool,
+    /// The share of the query's [`spellings`](WeightedQuery) that the text has, letter for letter.
+    pub(crate) exact: f64,
     /// Words of the text.
     pub(crate) length: f64,
     /// Words of the text after its speaker label that are neither in the cue nor stop words, at most
@@ -121,10 +135,12 @@ pub(crate) struct WeightedQuery {
     dates: Vec<(usize, DatePart)>,
     /// For each term, the terms of the words that follow it. As large as the terms are many, however long the cue is.
     followers: Vec<TermSet>,
-    /// Adjacent words written as one, and their terms.
+    /// The terms of adjacent words written as one, and those of the words.
     joined: BTreeMap<String, TermSet>,
     /// Co-occurring terms, sorted, each with the term of the query and their association (NPMI, 0 to 1).
     cooccurring: Vec<(String, usize, f64)>,
+    /// Words of the cue as they are written, if they have other characters than small letters.
+    spellings: Vec<String>,
     initials: Initials,
     asks_when: bool,
 }
@@ -151,27 +167,27 @@ impl WeightedQuery {
             identifier: TermSet::default(),
             joined: BTreeMap::new(),
             cooccurring: Vec::new(),
+            spellings: spelling::exact_spellings(cue).into_iter().map(str::to_owned).collect(),
             asks_when: false,
         };
-        let (mut previous, mut previous_at): (String, Option<usize>) = (String::new(), None);
+        let mut previous: Option<usize> = None;
         tokenizer::for_each_token(cue, |mut token| {
             query.asks_when |= features::asks_when(token.word);
-            let (word, kind) = (token.word, token.kind);
-            let term = token.term();
-            let at = query.terms.iter().position(|known| known.term == term);
-            if let (Some(a), Some(b)) = (previous_at, at) {
+            let at = query.position(token.term());
+            if let (Some(a), Some(b)) = (previous, at) {
                 query.followers[a] = query.followers[a].union(TermSet::only(b));
-                if kind == TokenKind::Word {
-                    let joined = format!("{previous}{word}");
-                    query.initials.add(&joined);
-                    let both = query.joined.entry(joined).or_default();
-                    *both = both.union(TermSet::only(a)).union(TermSet::only(b));
-                }
             }
-            previous.clear();
-            previous.push_str(word);
-            previous_at = at;
+            previous = at;
         });
+        for one in tokenizer::joined_words(cue) {
+            let positions = one.terms.iter().filter_map(|term| query.position(term));
+            let terms = positions.fold(TermSet::default(), |terms, at| terms.union(TermSet::only(at)));
+            if !terms.is_empty() {
+                query.initials.add(&one.term);
+                let all = query.joined.entry(one.term).or_default();
+                *all = all.union(terms);
+            }
+        }
         query
     }
 
@@ -216,6 +232,10 @@ impl WeightedQuery {
         self
     }
 
+    fn position(&self, term: &str) -> Option<usize> {
+        self.terms.iter().position(|known| known.term == term)
+    }
+
     /// Returns the number of terms, further ones included.
     pub(crate) fn len(&self) -> usize {
         self.terms.len()
@@ -246,61 +266,92 @@ impl WeightedQuery {
                 found.speaker = found.speaker.union(self.equal_to(token.term()));
             });
         }
-        let mut previous = PreviousToken::default();
-        tokenizer::for_each_token(text, |mut token| {
-            found.length += 1.0;
+        let mut previous = PreviousToken { progress: vec![0; self.terms.len()], ..PreviousToken::default() };
+        tokenizer::for_each_spelling(text, |mut token| {
+            let is_written = token.kind.is_written();
+            if is_written {
+                found.length += 1.0;
+                found.tells_time |= self.asks_when && features::tells_time(token.word);
+            }
             // The last cluster of a run is also in the pair before it.
-            let may_be_new =
-                found.length > label_words && found.new_words < MAX_NEW_WORD_COUNT && token.kind != TokenKind::Last;
-            found.tells_time |= self.asks_when && features::tells_time(token.word);
-            self.match_split(&previous, token.word, &mut found);
-            previous.word.clear();
-            if !self.initials.may_begin(token.word) {
-                previous.terms = TermSet::default();
+            let may_be_new = is_written
+                && found.length > label_words
+                && found.new_words < MAX_NEW_WORD_COUNT
+                && token.kind != TokenKind::Last;
+            let may_begin = self.initials.may_begin(token.word);
+            if token.kind.is_piece() && (may_begin || previous.is_splitting) {
+                self.match_split(&mut previous, &mut token, &mut found);
+            }
+            if !may_begin {
+                if token.kind.is_piece() {
+                    previous.terms = TermSet::default();
+                }
+                if token.kind == TokenKind::Word {
+                    found.is_word_found = false;
+                }
                 found.new_words += u32::from(may_be_new && !is_stop_word(token.word));
                 return;
             }
-            self.match_joined(token.word, &mut found);
-            // Only a word that begins as a word of the query can be the first half of one.
-            if token.kind == TokenKind::Word {
-                previous.word.push_str(token.word);
-            }
             let terms = self.count(&mut token, 1.0, &mut found);
             found.new_words += u32::from(may_be_new && !self.is_of_cue(terms) && !is_stop_word(token.word));
-            self.count_pair(&previous, terms, &mut found);
-            previous.terms = terms;
+            if token.kind.is_piece() {
+                self.count_pair(&previous, terms, &mut found);
+                previous.terms = terms;
+            }
         });
-        tokenizer::for_each_token(cue, |mut token| {
+        tokenizer::for_each_spelling(cue, |mut token| {
             if self.initials.may_begin(token.word) {
                 self.count(&mut token, CUE_WEIGHT, &mut found);
             }
         });
+        let exact = self.spellings.iter().filter(|own| spelling::contains_word(text, own)).count();
+        found.exact = exact as f64 / self.spellings.len().max(1) as f64;
         found.prefix_match = found.prefix_match.without(found.has);
-        found.joined = found.joined.without(found.has);
+        found.joined = found.joined.without(found.written);
+        found.parts = found.parts.without(found.written.union(found.joined));
+        found.respelled = found.respelled.without(found.written.union(found.joined).union(found.parts));
         found
     }
 
     /// Counts a token that [`Initials::may_begin`] admits. Returns the terms that it matches.
     fn count(&self, token: &mut Token<'_>, weight: f64, found: &mut TextMatch) -> TermSet {
         let mut matched = TermSet::default();
+        let kind = token.kind;
+        let names = self.terms.iter().enumerate().filter(|(_, own)| own.is_named(token));
+        let named = names.fold(TermSet::default(), |names, (at, _)| names.union(TermSet::only(at)));
         let term = token.term();
         for (at, own) in self.terms.iter().enumerate() {
-            let is_match = match own.mode {
-                MatchMode::Exact => own.term == term,
-                MatchMode::Prefix => term.starts_with(&own.term),
-            };
-            if is_match {
+            // Python3 and Python2 have a run in common, and are two names.
+            if own.kind == TokenKind::Run && kind == TokenKind::Run && !found.is_word_found {
+                continue;
+            }
+            let is_match = named.has(at)
+                || match own.mode {
+                    MatchMode::Exact => own.term == term,
+                    MatchMode::Prefix => term.starts_with(&own.term),
+                };
+            if is_match || (own.is_hash_part() && spelling::is_hash_and_beginning(&own.term, term)) {
                 found.counts[at] += weight;
                 matched = matched.union(TermSet::only(at));
-            } else if at < self.cue_term_count && share_prefix(&own.term, term) {
+                found.spelling(own.kind, kind, is_match).add(at);
+            } else if at < self.cue_term_count && kind.is_written() && share_prefix(&own.term, term) {
                 found.prefix_match = found.prefix_match.union(TermSet::only(at));
             }
+        }
+        if (kind.is_written() || kind == TokenKind::Joined)
+            && let Some(terms) = self.joined.get(term)
+        {
+            found.joined = found.joined.union(*terms);
+            found.has = found.has.union(*terms);
         }
         let first = self.cooccurring.partition_point(|(other, _, _)| other.as_str() < term);
         for (_, at, association) in self.cooccurring[first..].iter().take_while(|(other, _, _)| other == term) {
             found.associations[*at] = found.associations[*at].max(*association);
         }
         found.has = found.has.union(matched);
+        if kind == TokenKind::Word {
+            found.is_word_found = !matched.is_empty();
+        }
         matched
     }
 
@@ -314,25 +365,31 @@ impl WeightedQuery {
         found.pairs += u32::from(is_pair);
     }
 
-    /// Adds the terms of two adjacent query words that this word joins.
-    fn match_joined(&self, word: &str, found: &mut TextMatch) {
-        if let Some(terms) = self.joined.get(word) {
-            found.joined = found.joined.union(*terms);
-        }
-    }
-
-    /// Adds the term whose word is the previous word and this one joined.
-    fn match_split(&self, previous: &PreviousToken, word: &str, found: &mut TextMatch) {
-        if previous.word.is_empty() {
-            return;
-        }
-        let is_both = |own: &QueryTerm| {
-            own.word.len() == previous.word.len() + word.len()
-                && own.word.starts_with(&previous.word)
-                && own.word.ends_with(word)
-        };
-        for (at, _) in self.cue_terms().iter().enumerate().filter(|(_, own)| is_both(own)) {
-            found.joined = found.joined.union(TermSet::only(at));
+    /// Adds each term whose word the last tokens and this one make when they are joined.
+    fn match_split(&self, previous: &mut PreviousToken, token: &mut Token<'_>, found: &mut TextMatch) {
+        previous.is_splitting = false;
+        for (at, own) in self.cue_terms().iter().enumerate() {
+            let from = previous.progress[at];
+            let word = own.word.as_bytes();
+            let piece = token.word.as_bytes();
+            let ends = from > 0
+                && spelling::may_join(&own.word[..from], token.word)
+                && (&word[from..] == piece || own.term.get(from..) == Some(token.term()));
+            if ends {
+                found.joined = found.joined.union(TermSet::only(at));
+                found.has = found.has.union(TermSet::only(at));
+            }
+            let starts_at = |from: usize| {
+                word.len() > from + piece.len()
+                    && word[from..].starts_with(piece)
+                    && (from == 0 || spelling::may_join(&own.word[..from], token.word))
+            };
+            previous.progress[at] = match () {
+                () if !ends && from > 0 && starts_at(from) => from + piece.len(),
+                () if starts_at(0) => piece.len(),
+                () => 0,
+            };
+            previous.is_splitting |= previous.progress[at] > 0;
         }
     }
 
@@ -362,6 +419,13 @@ impl WeightedQuery {
         missing.map(|(at, association)| association * self.shares[at]).sum::<f64>().min(MAX_ASSOCIATION)
     }
 
+    /// Returns the share of the query that its words of times are.
+    pub(crate) fn time_share(&self) -> f64 {
+        let is_time = |own: &QueryTerm| features::tells_time(&own.word) || own.word.bytes().all(|b| b.is_ascii_digit());
+        let all = self.cue_terms().iter().zip(&self.shares);
+        all.filter(|(own, _)| is_time(own)).map(|(_, share)| share).sum()
+    }
+
     /// Returns BM25 of a text among texts of this `average` length in words, for all terms but `without`.
     pub(crate) fn bm25(&self, found: &TextMatch, average: f64, without: TermSet) -> f64 {
         let saturation = K1 * (1.0 - B + B * found.length / average);
@@ -389,13 +453,28 @@ fn dense_bm25(counts: &[f64], shares: &[f64], length: f64) -> f64 {
     counts.iter().zip(shares).filter(|(count, _)| **count > 0.0).map(weigh).sum()
 }
 
-/// The token before the current one.
+impl TextMatch {
+    /// Returns the set of the terms that occur as a query's `own` kind of term does as a `kind` of token.
+    fn spelling(&mut self, own: TokenKind, kind: TokenKind, is_equal: bool) -> &mut TermSet {
+        match (own, kind) {
+            _ if !is_equal => &mut self.respelled,
+            _ if own == kind || own == TokenKind::Name || (own.is_written() && kind.is_written()) => &mut self.written,
+            (TokenKind::Joined, _) | (_, TokenKind::Joined) => &mut self.joined,
+            (TokenKind::Part | TokenKind::Run, _) | (_, TokenKind::Part | TokenKind::Run) => &mut self.parts,
+            _ => &mut self.respelled,
+        }
+    }
+}
+
+/// What was read before the current token.
 #[derive(Default)]
 struct PreviousToken {
-    /// The terms that it matches.
+    /// The terms that the last token matches.
     terms: TermSet,
-    /// Its word; empty if it begins no word of the query.
-    word: String,
+    /// For each term, the bytes of its word that the last tokens make when they are joined.
+    progress: Vec<usize>,
+    /// Some term has progress.
+    is_splitting: bool,
 }
 
 /// How the words of a query and their irregular forms begin: the first two letters, with a bit for each third letter.

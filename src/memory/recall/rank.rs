@@ -29,8 +29,12 @@ pub(crate) struct Rules {
     pub(crate) beginnings: f64,
     /// Each pair of adjacent query words that are adjacent in the text too.
     pub(crate) pairs: f64,
-    /// The share that it has as two words for one, or one for two: *road trip* for *roadtrip*.
+    /// The share that it has only as several words for one, or one for several: *road trip* for *roadtrip*.
     pub(crate) joined: f64,
+    /// The share that it has only as parts of a word, or as a word that is a part in the query: *oauth* for *OAuth2*.
+    pub(crate) parts: f64,
+    /// The share that it has only with other letters: *Mueller* for *Müller*, a hash by its beginning.
+    pub(crate) respelled: f64,
     /// The share that it has by co-occurring terms only, each multiplied by its association.
     pub(crate) association: f64,
     /// BM25 of the record just before, of the one just after, and of the one two before.
@@ -49,10 +53,16 @@ pub(crate) struct Rules {
     pub(crate) speaker: f64,
     /// The record is a question.
     pub(crate) asks: f64,
+    /// The share of the query's words of an unusual form that the text has letter for letter: *OAuth2*, *Müller*.
+    pub(crate) exact: f64,
+    /// The query asks for literal words, and the record is episodic: what was said, and not what was made of it.
+    pub(crate) literal: f64,
     /// The query asks for a time and the text mentions one.
     pub(crate) when: f64,
     /// The share of the query that names the record's date.
     pub(crate) date: f64,
+    /// The record is of the time that the query asks about; more if the query has few other words.
+    pub(crate) time: f64,
     /// The logarithm of the length in words plus one: longer texts hold more information.
     pub(crate) length: f64,
     /// The factor of the score of a record that only repeats the cue's words; halfway to 1 if it asks with one other word.
@@ -87,7 +97,9 @@ pub(crate) const RULES: Rules = Rules {
     coverage: 0.39,
     beginnings: 0.38,
     pairs: 0.034,
-    joined: 0.38,
+    joined: 0.3,
+    parts: 0.3,
+    respelled: 0.3,
     association: 0.22,
     before: 0.065,
     after: 0.025,
@@ -98,8 +110,11 @@ pub(crate) const RULES: Rules = Rules {
     opens: 0.1,
     speaker: 0.13,
     asks: -0.08,
+    exact: 0.1,
+    literal: 0.1,
     when: 0.23,
     date: 0.68,
+    time: 0.6,
     length: 0.044,
     repeats: 0.35,
     non_answer: 0.2,
@@ -110,6 +125,9 @@ pub(crate) const RULES: Rules = Rules {
     identifier: 0.2,
     identifier_density: 0.5,
 };
+
+/// What the words of a time in the query add to [`Rules::time`], by their share of the query: as if the text had them.
+const TIME_WORDS_FACTOR: f64 = 1.2;
 
 /// Whether a record belongs to the project of the recall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,6 +162,8 @@ pub(crate) struct RankedHit {
     /// The records with this text that hold, of which this is the newest; `None` if it is superseded or they were not
     /// looked for.
     pub(crate) copies: Option<CopyGroup>,
+    /// The record is of the time that the query asks about.
+    pub(crate) is_of_time: bool,
 }
 
 impl RankedHit {
@@ -159,6 +179,7 @@ impl RankedHit {
             project_match,
             text_hash: None,
             copies: None,
+            is_of_time: false,
         }
     }
 
@@ -188,6 +209,8 @@ pub(crate) struct Candidate {
     /// The record has not been superseded.
     pub(crate) holds: bool,
     pub(crate) text_hash: TextHash,
+    /// How much the query's time means the record's: 0 to 1.
+    pub(crate) time_share: f64,
 }
 
 /// The order in which records were said, as far as it was read.
@@ -235,6 +258,7 @@ impl Scorer {
                 if terms.is_empty()
                     && prefix_terms.is_empty()
                     && one.phrase == PhraseMatch::None
+                    && one.time_share == 0.0
                     && !context.has_match()
                 {
                     return None;
@@ -251,6 +275,7 @@ impl Scorer {
                     project_match: one.project_match,
                     text_hash: Some(one.text_hash),
                     copies: None,
+                    is_of_time: one.time_share > 0.0,
                 };
                 let group = if one.holds { copies.get(one.text_hash) } else { None };
                 Some((if let Some(group) = group { hit.of_group(group) } else { hit }, one))
@@ -267,10 +292,12 @@ impl Scorer {
         let (rules, query, text) = (&self.rules, &self.query, &one.text_match);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
         let sum = rules.own * context.own
-            + rules.coverage * query.share(text.has)
+            + rules.coverage * query.share(text.written)
             + rules.beginnings * query.share(text.prefix_match.without(names))
             + rules.pairs * f64::from(text.pairs)
             + rules.joined * query.share(text.joined)
+            + rules.parts * query.share(text.parts)
+            + rules.respelled * query.share(text.respelled)
             + rules.association * query.association(text)
             + rules.before * context.before
             + rules.after * context.after
@@ -278,6 +305,8 @@ impl Scorer {
             + rules.window * query.share(context.window)
             + rules.session * query.share(context.session)
             + rules.date * query.share(query.dated(one.said.day()).without(text.has))
+            + rules.exact * text.exact
+            + rules.time * one.time_share * (1.0 + TIME_WORDS_FACTOR * query.time_share().max(0.0))
             + rules.length * (1.0 + text.length).ln()
             + self.further_weight(context) * context.further
             + flag(context.follows_question && !one.is_non_answer, rules.answers * context.before)
@@ -437,6 +466,8 @@ mod tests {
         beginnings: 0.0,
         pairs: 0.0,
         joined: 0.0,
+        parts: 0.0,
+        respelled: 0.0,
         association: 0.0,
         before: 0.0,
         after: 0.0,
@@ -447,8 +478,11 @@ mod tests {
         opens: 0.0,
         speaker: 0.0,
         asks: 0.0,
+        exact: 0.0,
+        literal: 0.0,
         when: 0.0,
         date: 0.0,
+        time: 0.0,
         length: 0.0,
         repeats: 1.0,
         non_answer: 1.0,
@@ -488,6 +522,7 @@ mod tests {
             is_non_answer: false,
             holds: false,
             text_hash: CopyGroups::default().hash(""),
+            time_share: 0.0,
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
         let next = (1..records.len() as i64).map(|seq| (seq - 1, seq)).collect();
@@ -644,6 +679,7 @@ mod tests {
             is_non_answer: false,
             holds: false,
             text_hash: CopyGroups::default().hash(""),
+            time_share: 0.0,
         };
         let read =
             [one(1, "an apple?", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
@@ -679,6 +715,7 @@ mod tests {
             is_non_answer: false,
             holds: false,
             text_hash: CopyGroups::default().hash(""),
+            time_share: 0.0,
         };
         let all = [
             one(0, "apple apple apple", PhraseMatch::None, ProjectMatch::Other),

@@ -21,7 +21,8 @@ use crate::memory::session::digest;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::{records, tags};
 use crate::memory::text::phrase::PhraseMatch;
-use crate::memory::text::tokenizer::QueryTerm;
+use crate::memory::text::time_phrase::TimeSpan;
+use crate::memory::text::tokenizer::{QueryTerm, TokenKind};
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less 16 KiB for the rest of the reply.
 pub(crate) const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);
@@ -59,6 +60,9 @@ pub(crate) struct RecallResponse {
     activation_trace: Vec<String>,
     budget_used: usize,
     cue_mode: CueMode,
+    /// How a time in the cue was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) time_read: Option<TimeSpan>,
     patterns_observed: Vec<Value>,
     pub(crate) overnight_digest: Value,
     truncated: usize,
@@ -141,6 +145,7 @@ impl RecallResponse {
             activation_trace: Vec::new(),
             budget_used: 0,
             cue_mode,
+            time_read: None,
             patterns_observed: Vec::new(),
             overnight_digest: digest::empty(),
             truncated: 0,
@@ -380,15 +385,23 @@ fn reason(hit: &RankedHit, match_reason: &MatchReason) -> String {
     };
     // The further terms come after those of the cue.
     let (own, more) = hit.terms.split_at(hit.terms.partition_point(|&at| at < cue.len()));
-    match (own, more, &hit.prefix_terms[..]) {
+    let is_word = |term: &QueryTerm| term.kind.is_written() || term.kind == TokenKind::Name;
+    let (own, spellings): (Vec<usize>, Vec<usize>) = own.iter().partition(|at| is_word(&cue[**at]));
+    let count = cue.iter().filter(|term| is_word(term)).count();
+    if own.is_empty() && !spellings.is_empty() {
+        reason.push_str(&format!("matches in another spelling: {}", words(&spellings)));
+        return reason;
+    }
+    match (&own[..], more, &hit.prefix_terms[..]) {
+        ([], [], []) if hit.is_of_time => reason.push_str("said at that time"),
         ([], [], []) => reason.push_str("said next to what matches"),
         ([], [], prefix) => reason.push_str(&format!("has words that begin like {}", words(prefix))),
         ([], more, _) => reason.push_str(&format!("matches further words: {}", words(more))),
-        (own, [], _) => reason.push_str(&format!("matches {} of {} words: {}", own.len(), cue.len(), words(own))),
+        (own, [], _) => reason.push_str(&format!("matches {} of {} words: {}", own.len(), count, words(own))),
         (own, more, _) => reason.push_str(&format!(
             "matches {} of {} words: {}; further words: {}",
             own.len(),
-            cue.len(),
+            count,
             words(own),
             words(more)
         )),

@@ -16,7 +16,6 @@ use crate::memory::profile::Profile;
 use crate::memory::recall::TIME_LIMIT;
 use crate::memory::recall::candidates::{self, RecallFilter, RecallQuery};
 use crate::memory::recall::mode::{CueMode, quoted};
-use crate::memory::recall::postings::MAX_SAMPLED_TERM_COUNT;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::rank::RankedHit;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
@@ -24,7 +23,7 @@ use crate::memory::recall::reply::{MatchReason, RecallResponse, scores};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::text::phrase::QuotedPhrase;
-use crate::memory::text::tokenizer;
+use crate::memory::text::tokenizer::CueTerms;
 
 /// Characters of a hit of `memory_search` (the contract).
 const SURFACE_CHARS: usize = 500;
@@ -46,13 +45,14 @@ pub(crate) fn find(
     profile: &Profile,
     limit: usize,
 ) -> Result<(Vec<RankedHit>, MatchReason), StoreError> {
-    let terms = tokenizer::longest_query_terms(cue, MAX_SAMPLED_TERM_COUNT);
+    let terms = CueTerms::of(cue);
     if terms.is_empty() {
         return Ok((candidates::newest(snapshot, &filter, limit)?, MatchReason::Newest));
     }
     let preferences = Preferences::of(profile);
     let phrases = quoted(cue).into_iter().filter_map(QuotedPhrase::new).collect();
-    let query = RecallQuery { cue, terms, further: &[], phrases, filter, preferences: &preferences };
+    let preferences = &preferences;
+    let query = RecallQuery { cue, terms, further: &[], phrases, is_literal: false, filter, preferences, time: None };
     let found = candidates::search(snapshot, &query, Instant::now() + TIME_LIMIT, limit)?;
     Ok((found.hits, MatchReason::Terms { cue: found.terms, further: found.further }))
 }

@@ -123,9 +123,15 @@ fn spelled(c: char) -> &'static str {
         'ﬃ' => "ffi",
         'ﬄ' => "ffl",
         'ﬅ' | 'ﬆ' => "st",
+        '№' => "no",
+        '\u{2160}'..='\u{216B}' => ROMAN[(c as usize - 0x2160).min(11)],
+        '\u{2170}'..='\u{217B}' => ROMAN[(c as usize - 0x2170).min(11)],
         _ => "",
     }
 }
+
+/// The roman numerals that are one character.
+const ROMAN: [&str; 12] = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"];
 
 /// Returns the plain letter or digit of a character that has one.
 fn letter(c: char) -> Option<char> {
@@ -155,6 +161,19 @@ fn letter(c: char) -> Option<char> {
         '\u{0660}'..='\u{0669}' => char::from_u32(n - 0x660 + 0x30),
         '\u{06F0}'..='\u{06F9}' => char::from_u32(n - 0x6F0 + 0x30),
         '\u{0966}'..='\u{096F}' => char::from_u32(n - 0x966 + 0x30),
+        // Raised, lowered and enclosed characters, and those of mathematics.
+        '\u{B9}' => Some('1'),
+        '\u{B2}' | '\u{B3}' => char::from_u32(n - 0xB2 + 0x32),
+        '\u{2070}' => Some('0'),
+        '\u{2074}'..='\u{2079}' => char::from_u32(n - 0x2070 + 0x30),
+        '\u{2080}'..='\u{2089}' => char::from_u32(n - 0x2080 + 0x30),
+        '\u{2090}'..='\u{209C}' => b"aeox.hklmnpst".get((n - 0x2090) as usize).and_then(|base| plain(*base)),
+        '\u{2071}' => Some('i'),
+        '\u{207F}' => Some('n'),
+        '\u{2460}'..='\u{2468}' => char::from_u32(n - 0x2460 + 0x31),
+        '\u{24B6}'..='\u{24E9}' => char::from_u32((n - 0x24B6) % 26 + 0x61),
+        '\u{1D400}'..='\u{1D6A3}' => char::from_u32((n - 0x1D400) % 26 + 0x61),
+        '\u{1D7CE}'..='\u{1D7FF}' => char::from_u32((n - 0x1D7CE) % 10 + 0x30),
         '\u{FF01}'..='\u{FF5E}' => char::from_u32(n - 0xFEE0).map(|wide| wide.to_ascii_lowercase()),
         '\u{FF66}'..='\u{FF9F}' => HALF_WIDTH.chars().nth((n - 0xFF66) as usize),
         // Katakana as hiragana: many words are written either way.

@@ -8,6 +8,8 @@ pub(crate) mod irregular_forms;
 pub(crate) mod language;
 pub(crate) mod non_answer;
 pub(crate) mod phrase;
+pub(crate) mod spelling;
 pub(crate) mod stemmer;
 pub(crate) mod stop_words;
+pub(crate) mod time_phrase;
 pub(crate) mod tokenizer;

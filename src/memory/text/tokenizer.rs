@@ -4,24 +4,49 @@
 //! adjacent clusters and its last cluster alone, so that every cluster begins some term and a single cluster can be
 //! searched for by prefix. An emoji is a term.
 //!
+//! A word in one of the spellings of `spelling.rs` also gives the terms of its others: *getUserById* gives *get*,
+//! *user*, *by* and *id*; *on-call* gives *oncall*; *Müller* gives *mueller*. These follow the word, or the last word of
+//! those that are joined.
+//!
 //! A term consists of ASCII letters and digits and of non-ASCII characters: no space, quote or NUL. So it is one token
 //! to an index that splits at ASCII punctuation, and plain text to a query language. `_` is reserved for terms that no
 //! text can contain.
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 use crate::memory::text::folding::{Class, class, compose, fold};
+use crate::memory::text::spelling::{self, Form, Joiner, Part};
 use crate::memory::text::stemmer::stem;
-use crate::memory::text::stop_words::is_stop_word;
+use crate::memory::text::stop_words::{self, is_stop_word};
 
 /// The version of these rules. Raise it with any change of the result of [`index_terms`] for any text: a store whose
 /// index has another version is indexed again.
-pub(crate) const VERSION: i64 = 1;
+pub(crate) const VERSION: i64 = 2;
 
 /// Longest term, in bytes; longer words are cut. Picked: natural words are shorter, and hashes and base64 differ within
 /// it.
 const TERM_BYTES: usize = 64;
+
+/// Terms of a cue that are held, and twice as many while it is read. Picked: each is looked up to find those that some
+/// record has.
+const MAX_DISTINCT_TERM_COUNT: usize = 4096;
+
+/// Versions of a cue whose numbers are not searched by themselves.
+const MAX_VERSION_COUNT: usize = 16;
+
+/// Most words of a cue that are tried as one.
+const MAX_JOINED_WORDS: usize = 4;
+
+/// Most words of a cue in which more than two adjacent words are tried as one. Picked: each form is a look-up.
+const SHORT_CUE_WORD_COUNT: usize = 5;
+
+/// Most forms of a cue's adjacent words as one. Picked: they are looked up together.
+const MAX_JOINED_COUNT: usize = 48;
+
+/// The length of adjacent words as one.
+const JOINED_BYTES: RangeInclusive<usize> = 3..=40;
 
 /// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +59,32 @@ pub(crate) enum TokenKind {
     Last,
     /// A run of one cluster.
     Lone,
+    /// A part of the word before it: *user* of *getUserById*.
+    Part,
+    /// The letters or the digits of the word before it: *python* of *Python3*.
+    Run,
+    /// Adjacent words as one: *oncall* of *on-call*.
+    Joined,
+    /// The word before it with its umlauts written out: *mueller* of *Müller*.
+    WrittenOut,
+    /// The stop word before it, capitalized as a name: *Will*, *IT*.
+    Name,
+}
+
+impl TokenKind {
+    /// Returns true if the token stands in the text as it is, and is not another spelling of one that does.
+    pub(crate) fn is_written(self) -> bool {
+        !matches!(self, TokenKind::Part | TokenKind::Run | TokenKind::Joined | TokenKind::WrittenOut | TokenKind::Name)
+    }
+
+    /// Returns true if the token is one of a sequence: a word, its parts or a cluster, and not a form of several.
+    pub(crate) fn is_piece(self) -> bool {
+        self.is_written() || matches!(self, TokenKind::Part | TokenKind::Run)
+    }
+
+    fn is_word(self) -> bool {
+        !matches!(self, TokenKind::Pair | TokenKind::Last | TokenKind::Lone | TokenKind::Name)
+    }
 }
 
 /// A token, as passed by [`for_each_token`].
@@ -41,6 +92,8 @@ pub(crate) enum TokenKind {
 pub(crate) struct Token<'t> {
     /// The folded word, not stemmed.
     pub(crate) word: &'t str,
+    /// The word as it stands in the text; empty for other kinds than [`TokenKind::Word`].
+    pub(crate) raw: &'t str,
     /// Its kind.
     pub(crate) kind: TokenKind,
     stemmed: &'t mut String,
@@ -49,7 +102,7 @@ pub(crate) struct Token<'t> {
 impl Token<'_> {
     /// Returns the index term. Computed on demand: stemming is most of the work of tokenizing.
     pub(crate) fn term(&mut self) -> &str {
-        if self.kind != TokenKind::Word {
+        if !self.kind.is_word() {
             return self.word;
         }
         self.stemmed.clear();
@@ -77,55 +130,179 @@ pub(crate) struct QueryTerm {
     pub(crate) word: String,
     /// Its match mode.
     pub(crate) mode: MatchMode,
+    /// The kind of its token.
+    pub(crate) kind: TokenKind,
+}
+
+impl QueryTerm {
+    /// Returns true if the term may be a hash or the beginning of one.
+    pub(crate) fn is_hash_part(&self) -> bool {
+        self.kind == TokenKind::Word && spelling::may_begin_hash(&self.word)
+    }
+
+    /// Returns true if this name stands in a text as `token`, capitalized alike.
+    pub(crate) fn is_named(&self, token: &Token<'_>) -> bool {
+        if self.kind != TokenKind::Name || token.kind != TokenKind::Word {
+            return false;
+        }
+        let is_alike = |raw: &str| match self.word.chars().any(char::is_lowercase) {
+            true => raw.starts_with(char::is_uppercase),
+            false => raw == self.word,
+        };
+        let folded = self.term.trim_end_matches(spelling::NAME_MARK);
+        token.word == folded && is_alike(token.raw)
+    }
 }
 
 /// Returns the terms of a text in order, each followed by one space: a column's value for the full-text index.
 pub(crate) fn index_terms(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for_each_token(text, |mut token| {
+    for_each_spelling(text, |mut token| {
         line.push_str(token.term());
         line.push(' ');
     });
     line
 }
 
+/// The terms of a cue, each once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CueTerms {
+    /// Those that are no stop words, and capitalized stop words as names.
+    pub(crate) content: Vec<QueryTerm>,
+    /// The stop words that no other word of the cue shows to be one: *ella* in an English cue.
+    pub(crate) doubtful: Vec<QueryTerm>,
+    /// The other stop words.
+    pub(crate) stops: Vec<QueryTerm>,
+}
+
+impl CueTerms {
+    /// Returns the terms of a cue.
+    pub(crate) fn of(cue: &str) -> CueTerms {
+        let mut all = distinct_terms(cue);
+        let names: Vec<String> = all
+            .iter()
+            .filter(|term| term.kind == TokenKind::Name)
+            .map(|term| term.term.trim_end_matches(spelling::NAME_MARK).to_owned())
+            .collect();
+        all.retain(|term| !(term.kind == TokenKind::Word && names.contains(&term.term)));
+        // 2.1.0 does not ask for what has a 2 and a 1.
+        let versions = all.iter().filter(|term| spelling::is_version(&term.word)).take(MAX_VERSION_COUNT);
+        let versions: Vec<String> = versions.map(|term| term.word.clone()).collect();
+        let is_of_version = |word: &str| versions.iter().any(|form| spelling::has_number(form, word));
+        all.retain(|term| !term.kind.is_written() || !is_of_version(&term.word));
+        // The languages in which at least two words of the cue are stop words.
+        let (mut one, mut two) = (0, stop_words::PAIRS);
+        for term in all.iter().filter(|term| term.kind.is_written()) {
+            let languages = stop_words::languages(&term.word);
+            two |= one & languages;
+            one |= languages;
+        }
+        let mut terms = CueTerms::default();
+        for term in all {
+            match stop_words::languages(&term.word) {
+                0 => terms.content.push(term),
+                _ if term.kind == TokenKind::Name => terms.content.push(term),
+                languages if languages & two == 0 && term.kind.is_written() => terms.doubtful.push(term),
+                _ => terms.stops.push(term),
+            }
+        }
+        terms
+    }
+
+    /// Returns the terms that the cue is searched by if the store does not decide otherwise.
+    pub(crate) fn searched(&self) -> Vec<QueryTerm> {
+        match (&self.content[..], &self.doubtful[..]) {
+            ([], []) => self.stops.clone(),
+            (content, doubtful) => [content, doubtful].concat(),
+        }
+    }
+
+    /// Returns true if the cue has no term.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.content.is_empty() && self.doubtful.is_empty() && self.stops.is_empty()
+    }
+}
+
 /// Returns the distinct terms of a cue without stop words; the stop words if it has no other terms.
 pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
-    longest_query_terms(cue, usize::MAX)
+    let mut all = distinct_terms(cue);
+    let is_content = |term: &QueryTerm| !is_stop_word(&term.word);
+    all.retain(|term| term.kind.is_written());
+    if all.iter().any(is_content) {
+        all.retain(is_content);
+    }
+    all
 }
 
-/// As [`query_terms`], but of more than `most` terms only those of the longest words, the longest first and of equally
-/// long ones the first. However long the cue is, a few times as many are held.
-pub(crate) fn longest_query_terms(cue: &str, most: usize) -> Vec<QueryTerm> {
-    let mut seen = HashSet::new();
-    let (mut content, mut stops) = (Vec::new(), Vec::new());
-    for_each_token(cue, |mut token| {
-        let (word, kind) = (token.word, token.kind);
+/// Returns the distinct terms of a cue; of more than twice [`MAX_DISTINCT_TERM_COUNT`] those of the longest words.
+fn distinct_terms(cue: &str) -> Vec<QueryTerm> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut all: Vec<QueryTerm> = Vec::new();
+    let mut raw = String::new();
+    for_each_spelling(cue, |mut token| {
+        let kind = token.kind;
+        if kind == TokenKind::Word {
+            raw.clear();
+            raw.push_str(token.raw);
+        }
+        let word = if kind == TokenKind::Name { raw.clone() } else { token.word.to_owned() };
         let term = token.term();
-        if kind == TokenKind::Last || !seen.insert(term.to_owned()) {
+        if kind == TokenKind::Last || (kind == TokenKind::Part && spelling::is_version(&word)) {
             return;
         }
+        if let Some(&at) = seen.get(term) {
+            if kind.is_written() {
+                all[at].kind = kind;
+            }
+            return;
+        }
+        seen.insert(term.to_owned(), all.len());
         let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
-        let query_term = QueryTerm { term: term.to_owned(), word: word.to_owned(), mode };
-        if is_stop_word(word) {
-            stops.push(query_term);
-            return;
-        }
-        content.push(query_term);
-        if content.len() / 8 == most {
-            keep_longest(&mut content, most);
-            seen = content.iter().chain(&stops).map(|kept| kept.term.clone()).collect();
+        all.push(QueryTerm { term: term.to_owned(), word, mode, kind });
+        if all.len() == 2 * MAX_DISTINCT_TERM_COUNT {
+            all.sort_by_key(|kept| Reverse(kept.word.len()));
+            all.truncate(MAX_DISTINCT_TERM_COUNT);
+            seen = all.iter().enumerate().map(|(at, kept)| (kept.term.clone(), at)).collect();
         }
     });
-    if content.len() > most {
-        keep_longest(&mut content, most);
-    }
-    if content.is_empty() { stops } else { content }
+    all
 }
 
-fn keep_longest(terms: &mut Vec<QueryTerm>, most: usize) {
-    terms.sort_by_key(|term| Reverse(term.word.len()));
-    terms.truncate(most);
+/// Adjacent words of a cue, written as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JoinedWords {
+    /// The term of the one word.
+    pub(crate) term: String,
+    /// The terms of the words.
+    pub(crate) terms: Vec<String>,
+}
+
+/// Returns what adjacent words of a cue are when written as one: *road trip* as *roadtrip*, *get user by id* as
+/// *getuserbyid*. At most [`MAX_JOINED_COUNT`], pairs first.
+pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
+    let mut words: Vec<(String, String, bool)> = Vec::new();
+    for_each_token(cue, |mut token| {
+        if token.kind == TokenKind::Word && words.len() < MAX_JOINED_COUNT {
+            let (word, is_stop) = (token.word.to_owned(), is_stop_word(token.word));
+            words.push((word, token.term().to_owned(), is_stop));
+        }
+    });
+    let mut all = Vec::new();
+    let most = if words.len() <= SHORT_CUE_WORD_COUNT { MAX_JOINED_WORDS } else { 2 };
+    for size in 2..=most {
+        for window in words.windows(size) {
+            let is_framed = size == 2 || (!window[0].2 && !window[size - 1].2);
+            let mut term: String = window.iter().map(|(word, ..)| word.as_str()).collect();
+            let may_join = window.windows(2).all(|two| spelling::may_join(&two[0].0, &two[1].0));
+            if !is_framed || !may_join || window.iter().all(|word| word.2) || !JOINED_BYTES.contains(&term.len()) {
+                continue;
+            }
+            stem(&mut term);
+            all.push(JoinedWords { term, terms: window.iter().map(|(_, term, _)| term.clone()).collect() });
+        }
+    }
+    all.truncate(MAX_JOINED_COUNT);
+    all
 }
 
 /// Returns the terms of a phrase in order, with stop words, and the match mode of the last one; `None` if it has no
@@ -141,13 +318,27 @@ pub(crate) fn phrase_terms(text: &str) -> Option<(Vec<String>, MatchMode)> {
     (!terms.is_empty()).then_some((terms, mode))
 }
 
-/// Calls `sink` with each token of `text`, in order.
+/// Calls `sink` with each token that is written in `text`, in order.
 pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
+    split(text, None, sink);
+}
+
+/// Calls `sink` with each token of `text` in order, and with those of its other spellings.
+pub(crate) fn for_each_spelling(text: &str, sink: impl FnMut(Token<'_>)) {
+    split(text, Some(Joiner::default()), sink);
+}
+
+fn split(text: &str, spellings: Option<Joiner>, sink: impl FnMut(Token<'_>)) {
     if text.is_empty() {
         return;
     }
     let mut splitter = Splitter {
         sink,
+        text,
+        spellings,
+        start: 0,
+        at: 0,
+        folded: String::new(),
         run: String::with_capacity(TERM_BYTES),
         starts: Vec::new(),
         stemmed: String::with_capacity(TERM_BYTES),
@@ -156,9 +347,11 @@ pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
     let mut rest = text;
     loop {
         let (plain, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
+        splitter.at = text.len() - rest.len();
         if !plain.is_empty() {
             splitter.push_plain(plain);
         }
+        splitter.at = text.len() - behind.len();
         let mut chars = behind.chars();
         match chars.next() {
             Some(gap) if gap.is_ascii() => splitter.flush(Edge::of(gap)),
@@ -167,7 +360,9 @@ pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
         }
         rest = chars.as_str();
     }
+    splitter.at = text.len();
     splitter.flush(Edge::Other);
+    splitter.finish();
 }
 
 /// The kind of the run that is being collected.
@@ -192,8 +387,16 @@ impl Edge {
     }
 }
 
-struct Splitter<F> {
+struct Splitter<'t, F> {
     sink: F,
+    text: &'t str,
+    /// `None` if only written tokens are wanted.
+    spellings: Option<Joiner>,
+    /// The byte offsets in the text of the run and of the character that is being read: `start <= at`.
+    start: usize,
+    at: usize,
+    /// A form of `spellings`, folded.
+    folded: String,
     /// The folded characters of the run.
     run: String,
     /// The byte offsets of the clusters in a run of grams.
@@ -202,7 +405,7 @@ struct Splitter<F> {
     shape: Shape,
 }
 
-impl<F: FnMut(Token<'_>)> Splitter<F> {
+impl<F: FnMut(Token<'_>)> Splitter<'_, F> {
     fn push(&mut self, c: char) {
         if let Some(one) = self.run.chars().next_back().and_then(|before| compose(before, c)) {
             self.run.pop();
@@ -226,6 +429,7 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
             }
             Class::Sign => {
                 self.flush(Edge::Other);
+                self.start = self.at;
                 self.run.push(c);
                 self.flush(Edge::Other);
             }
@@ -238,6 +442,9 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
         if self.shape == Shape::Grams {
             self.flush(Edge::Other);
         }
+        if self.run.is_empty() {
+            self.start = self.at;
+        }
         let start = self.run.len();
         let room = TERM_BYTES.saturating_sub(start);
         self.run.push_str(&part[..part.len().min(room)]);
@@ -247,6 +454,9 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
     fn push_word(&mut self, c: char) {
         if self.shape == Shape::Grams {
             self.flush(Edge::Other);
+        }
+        if self.run.is_empty() {
+            self.start = self.at;
         }
         // Longer words are cut.
         if self.run.len() < TERM_BYTES {
@@ -267,12 +477,63 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
     fn word(&mut self, edge: Edge) {
         let elided = edge == Edge::Apostrophe && (self.run.chars().count() == 1 || self.run == "qu");
         let ending = self.shape == Shape::Tail && matches!(&*self.run, "s" | "t" | "d" | "m" | "ll" | "re" | "ve");
-        if self.run.is_empty() || elided || ending {
+        if self.run.is_empty() || ending {
             return;
+        }
+        if elided {
+            return self.join();
         }
         let end = (0..=TERM_BYTES.min(self.run.len())).rev().find(|&end| self.run.is_char_boundary(end));
         self.run.truncate(end.unwrap_or(0));
-        (self.sink)(Token { word: &self.run, kind: TokenKind::Word, stemmed: &mut self.stemmed });
+        let sign = spelling::sign_name(&self.text[self.at..]);
+        let is_letter = self.run.len() == 1 && self.run.as_bytes()[0].is_ascii_lowercase();
+        if let (true, Some(name)) = (is_letter, sign) {
+            // C++ is another word than C.
+            self.run.push_str(name);
+        }
+        let raw = &self.text[self.start..self.at];
+        (self.sink)(Token { word: &self.run, raw, kind: TokenKind::Word, stemmed: &mut self.stemmed });
+        if self.spellings.is_none() {
+            return;
+        }
+        if spelling::is_capitalized(&self.text[..self.start], raw, &self.text[self.at..]) && is_stop_word(&self.run) {
+            let word = format!("{}{}", self.run, spelling::NAME_MARK);
+            (self.sink)(Token { word: &word, raw: "", kind: TokenKind::Name, stemmed: &mut self.stemmed });
+        }
+        spelling::for_each_part(raw, |part| {
+            self.folded.clear();
+            let (part, kind) = match part {
+                Part::Run(part) => (part, TokenKind::Run),
+                Part::Hump(part) => (part, TokenKind::Part),
+            };
+            part.chars().for_each(|c| fold(c, &mut |folded| self.folded.push(folded)));
+            (self.sink)(Token { word: &self.folded, raw: "", kind, stemmed: &mut self.stemmed });
+        });
+        let written_out = spelling::written_out(raw, |c, out| fold(c, &mut |folded| out.push(folded)));
+        let is_own_word = !is_stop_word(&self.run);
+        if let Some(word) = written_out.filter(|word| is_own_word && word.chars().all(|c| class(c) == Class::Word)) {
+            (self.sink)(Token { word: &word, raw: "", kind: TokenKind::WrittenOut, stemmed: &mut self.stemmed });
+        }
+        let has_dot = spelling::has_leading_dot(&self.text[..self.start]) && raw.starts_with(char::is_alphabetic);
+        let with_dot = has_dot.then(|| format!("dot{}", self.run));
+        let with_sign = sign.filter(|_| !is_letter).map(|name| format!("{}{name}", self.run));
+        for word in [with_dot, with_sign].into_iter().flatten() {
+            (self.sink)(Token { word: &word, raw: "", kind: TokenKind::Joined, stemmed: &mut self.stemmed });
+        }
+        self.join();
+    }
+
+    /// Adds the run to the words that marks join.
+    fn join(&mut self) {
+        let Some(joiner) = &mut self.spellings else { return };
+        let (sink, stemmed) = (&mut self.sink, &mut self.stemmed);
+        joiner.push(self.text, self.start, self.at, &self.run, |form| sink(joined(form, stemmed)));
+    }
+
+    fn finish(&mut self) {
+        let Some(joiner) = &mut self.spellings else { return };
+        let (sink, stemmed) = (&mut self.sink, &mut self.stemmed);
+        joiner.finish(|form| sink(joined(form, stemmed)));
     }
 
     fn grams(&mut self) {
@@ -284,9 +545,17 @@ impl<F: FnMut(Token<'_>)> Splitter<F> {
                 None => (end, TokenKind::Last),
             };
             let gram = &self.run[start..stop];
-            (self.sink)(Token { word: gram, kind, stemmed: &mut self.stemmed });
+            (self.sink)(Token { word: gram, raw: "", kind, stemmed: &mut self.stemmed });
         }
     }
+}
+
+fn joined<'t>(form: Form<'t>, stemmed: &'t mut String) -> Token<'t> {
+    let (word, kind) = match form {
+        Form::Whole(word) => (word, TokenKind::Joined),
+        Form::Beginning(word) => (word, TokenKind::Part),
+    };
+    Token { word, raw: "", kind, stemmed }
 }
 
 /// Returns the terms of the `limit` longest words of a text without stop words; those that need a prefix match are left
@@ -305,29 +574,13 @@ mod tests {
     use crate::memory::text::stop_words::STOP_WORDS;
 
     fn terms(text: &str) -> Vec<String> {
-        index_terms(text).split_terminator(' ').map(str::to_owned).collect()
+        let mut terms = Vec::new();
+        for_each_token(text, |mut token| terms.push(token.term().to_owned()));
+        terms
     }
 
     fn words(cue: &str) -> Vec<String> {
         query_terms(cue).into_iter().map(|query_term| query_term.term).collect()
-    }
-
-    #[test]
-    fn the_longest_terms_of_a_long_cue_are_those_of_all_terms() {
-        let words = |count: usize| {
-            (0..count)
-                .map(|n| format!("w{} {} the ", n * 7919 % 100_003, "x".repeat(n * 31 % 23 + 1)))
-                .collect::<String>()
-        };
-        for count in [0, 3, 5, 20, 40, 41, 500, 3000] {
-            let cue = words(count);
-            let mut want = query_terms(&cue);
-            if want.len() > 5 {
-                keep_longest(&mut want, 5);
-            }
-            assert_eq!(longest_query_terms(&cue, 5), want, "{count}");
-        }
-        assert_eq!(longest_query_terms("it is the", 1).len(), query_terms("it is the").len());
     }
 
     #[test]
@@ -355,6 +608,45 @@ mod tests {
         ] {
             assert_eq!(terms(text), want, "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_is_indexed_by_all_spellings_of_its_words() {
+        for (text, want) in [
+            ("getUserById", "getuserbyid get user by id "),
+            ("MyHTTPServers URLs", "myhttpserv my http server url "),
+            ("OAuth2 sha256", "oauth2 oauth auth sha256 sha 256 "),
+            ("9f8e7d6c1a2b3c", "9f8e7d6c1a2b3c "),
+            ("an on-call e-mail", "an on call e oncal mail email "),
+            ("C++17 C# .NET", "cpp 17 csharp net dotnet "),
+            ("v2.1.0, 1,250,000", "v2 1 0 1 2·1 2·1·0 250 000 1250000 "),
+            ("Müller über", "muller mueller uber "),
+            ("Is Will in IT? Will it?", "is will will· in it it· will it "),
+            ("TO BE OR NOT", "to be or not "),
+            ("O'Brien d'accord", "brien obrien accord "),
+        ] {
+            assert_eq!(index_terms(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stop_word_is_one_if_another_of_its_language_is_in_the_cue() {
+        let words = |terms: Vec<QueryTerm>| terms.into_iter().map(|term| term.term).collect::<Vec<_>>();
+        for (cue, content, doubtful) in [
+            ("who is ella", &[][..], &["ella"][..]),
+            ("did Will and Don call", &["will·", "don·", "call"], &[]),
+            ("what did will say", &["sai"], &[]),
+            ("IT budget", &["it·", "budget"], &[]),
+            ("des key", &["kei"], &["de"]),
+            ("что сказала кошка", &["сказа", "кошк"], &["что"]),
+        ] {
+            let terms = CueTerms::of(cue);
+            assert_eq!((words(terms.content), words(terms.doubtful)), (to_owned(content), to_owned(doubtful)), "{cue}");
+        }
+    }
+
+    fn to_owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
     }
 
     #[test]
@@ -413,10 +705,11 @@ mod tests {
     #[test]
     fn stop_words_are_sorted_and_folded() {
         assert!(STOP_WORDS.is_sorted_by(|a, b| a < b), "binary search needs it");
-        for word in STOP_WORDS {
+        for (word, languages) in STOP_WORDS {
             let mut token = None;
             for_each_token(word, |t| token = token.take().or(Some(t.word.to_owned())));
             assert_eq!(token.as_deref(), Some(*word));
+            assert!(*languages > 0);
         }
     }
 }

@@ -1,0 +1,140 @@
+//! Candidates for other spellings of a cue's words: adjacent words as one (*road trip*, *roadtrip*), one word as several,
+//! a hash by its beginning.
+//!
+//! The index has the parts and joined forms that a text's own marks show. What only the cue shows is looked up here;
+//! `query.rs` then reads from the texts which records have it.
+
+use std::ops::RangeInclusive;
+
+use rusqlite::Connection;
+
+use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT};
+use crate::memory::store::error::StoreError;
+use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash};
+use crate::memory::text::stemmer::stem;
+use crate::memory::text::tokenizer::{self, MatchMode};
+
+/// Most records read for one spelling.
+const MAX_SPELLING_COUNT: usize = 64;
+
+/// Most terms of a cue in which a word that few records have is split; in a longer one only words that none has.
+const SHORT_CUE_TERM_COUNT: usize = 3;
+
+/// Most rare words of a cue that are split into several.
+const MAX_SPLIT_TERM_COUNT: usize = 3;
+
+/// The bytes of a word that is split. Picked: the look-ups grow with the square of the length.
+const SPLIT_BYTES: RangeInclusive<usize> = 4..=24;
+
+/// Most look-ups to split one word: about a millisecond.
+const MAX_SPLIT_LOOKUP_COUNT: usize = 160;
+
+/// Returns the newest records that may have words of the cue in another spelling, each with its weight.
+///
+/// # Errors
+/// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
+pub(crate) fn spelling_matches(
+    connection: &Connection,
+    cue: &str,
+    lists: &[PostingList],
+) -> Result<Vec<(i64, f64)>, StoreError> {
+    let mut matches = Vec::new();
+    let mut add = |pattern: &str, weight: f64| -> Result<(), StoreError> {
+        if pattern.is_empty() {
+            return Ok(());
+        }
+        let (seqs, _) = postings::newest_matches(connection, pattern, MAX_SPELLING_COUNT)?;
+        matches.extend(seqs.into_iter().map(|seq| (seq, weight)));
+        Ok(())
+    };
+    let joined = tokenizer::joined_words(cue);
+    if !joined.is_empty() {
+        let patterns: Vec<String> = joined.iter().map(|one| exact(&one.term)).collect();
+        let weight = lists.iter().map(|list| list.idf).fold(0.0, f64::max);
+        add(&patterns.join(" OR "), weight)?;
+    }
+    for list in lists.iter().filter(|list| list.query_term.is_hash_part()) {
+        let word = &list.query_term.word;
+        add(&postings::pattern(word, MatchMode::Prefix), list.idf)?;
+        if is_hash(word) {
+            let beginnings: Vec<String> = hash_beginnings(word).map(exact).collect();
+            add(&beginnings.join(" OR "), list.idf)?;
+        }
+    }
+    for list in lists.iter().filter(|list| list.query_term.kind.is_piece() && !is_hash(&list.query_term.word)) {
+        let word = &list.query_term.word;
+        if let Some(groups) = digit_groups(word) {
+            add(&all_of(groups.into_iter().map(str::to_owned)), list.idf)?;
+        }
+    }
+    let rare_count = if lists.len() <= SHORT_CUE_TERM_COUNT { RARE_RECORD_COUNT } else { 1 };
+    let is_rare = |list: &&PostingList| {
+        let term = &list.query_term;
+        let is_split = term.mode == MatchMode::Exact && term.kind.is_piece() && SPLIT_BYTES.contains(&term.word.len());
+        list.seqs.len() < rare_count && is_split && !is_hash(&term.word)
+    };
+    for list in lists.iter().filter(is_rare).take(MAX_SPLIT_TERM_COUNT) {
+        let word = &list.query_term.word;
+        add(&pairs(word).join(" OR "), list.idf)?;
+        if list.seqs.is_empty()
+            && let Some(pieces) = split(connection, word)?
+        {
+            add(&all_of(pieces.into_iter()), list.idf)?;
+        }
+    }
+    Ok(matches)
+}
+
+fn exact(term: &str) -> String {
+    postings::pattern(term, MatchMode::Exact)
+}
+
+fn all_of(terms: impl Iterator<Item = String>) -> String {
+    terms.map(|term| exact(&term)).collect::<Vec<_>>().join(" AND ")
+}
+
+/// Returns the patterns of the ways to split a word into two.
+fn pairs(word: &str) -> Vec<String> {
+    let starts = word.char_indices().skip(2).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
+    let pattern = |at: usize| {
+        let mut second = word[at..].to_owned();
+        let mut first = word[..at].to_owned();
+        stem(&mut first);
+        stem(&mut second);
+        format!("({})", all_of([first, second].into_iter()))
+    };
+    starts.map(pattern).collect()
+}
+
+/// Returns the fewest terms of the index that a word consists of; `None` if there are none.
+fn split(connection: &Connection, word: &str) -> Result<Option<Vec<String>>, StoreError> {
+    let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
+    let mut lookups = 0;
+    let mut known = |from: usize, to: usize| -> Result<Option<String>, StoreError> {
+        let mut piece = word[ends[from]..ends[to]].to_owned();
+        if lookups == MAX_SPLIT_LOOKUP_COUNT || to - from < 2 {
+            return Ok(None);
+        }
+        lookups += 1;
+        stem(&mut piece);
+        let (seqs, _) = postings::newest_matches(connection, &exact(&piece), 1)?;
+        Ok((!seqs.is_empty()).then_some(piece))
+    };
+    let last = ends.len() - 1;
+    // For each position, the fewest known pieces that lead to it.
+    let mut reached: Vec<Option<Vec<String>>> = vec![None; ends.len()];
+    reached[0] = Some(Vec::new());
+    for from in 0..last {
+        let Some(pieces) = reached[from].clone() else { continue };
+        for (to, best) in reached.iter_mut().enumerate().skip(from + 1) {
+            let is_shorter = best.as_ref().is_none_or(|other| other.len() > pieces.len() + 1);
+            if (from, to) != (0, last)
+                && is_shorter
+                && let Some(piece) = known(from, to)?
+            {
+                *best = Some([&pieces[..], &[piece]].concat());
+            }
+        }
+    }
+    Ok(reached[last].take())
+}

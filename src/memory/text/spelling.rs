@@ -1,0 +1,409 @@
+//! Spellings of one word: the parts of an identifier, words joined by a mark, letters written out.
+//!
+//! Pure. A text is indexed by its words as they stand and by the forms of this module; a cue is searched by the same
+//! forms. So two spellings of a word meet whichever of them the record has. Forms keep apart what differs in more than
+//! spelling: *2.1.0* and *2.10.1*, *E0308* and *E0382*.
+
+use std::mem::take;
+
+/// Stands between two numbers of a version: *2.1.0* has the form `2·1·0`. No word of a text contains it.
+const NUMBER_BORDER: char = '\u{B7}';
+
+/// Ends the term of a stop word that is capitalized as a name.
+pub(crate) const NAME_MARK: char = NUMBER_BORDER;
+
+/// Longest form, in bytes; longer ones are left out.
+const FORM_BYTES: usize = 64;
+
+/// Most words that one joined form has. Picked: longer ones are paths and addresses.
+const MAX_PIECE_COUNT: u32 = 6;
+
+/// Most parts of a word. Picked: a word of more is encoded data.
+const MAX_PART_COUNT: usize = 8;
+
+/// Most borders of letters and digits in a word of parts.
+const MAX_RUN_COUNT: usize = 4;
+
+/// Least characters of a part.
+const MIN_PART_CHARS: usize = 2;
+
+/// Least digits that hyphens may separate in one number: telephone numbers and dates have more, ranges fewer.
+const MIN_HYPHENED_DIGITS: usize = 5;
+
+/// Most characters of each of two words that a slash joins: *TCP/IP*, *CI/CD*.
+const MAX_SLASHED_CHARS: usize = 4;
+
+/// Most words of a cue that are compared letter for letter.
+const MAX_EXACT_COUNT: usize = 16;
+
+/// Least characters of the shortened and of the whole hexadecimal hash.
+const SHORT_HASH_CHARS: usize = 7;
+const HASH_CHARS: usize = 10;
+
+/// A part of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'w> {
+    /// A part of a word of letters and digits: *Python* of *Python3*.
+    Run(&'w str),
+    /// A part of a word of letters: *User* of *getUserById*.
+    Hump(&'w str),
+}
+
+/// Calls `sink` with the parts of a word as it is written: between a lower-case and an upper-case letter, before the
+/// last letter of an acronym, between letters and digits. A run between digits that has several such parts is passed,
+/// too: *OAuth2* has *OAuth* and *Auth*. Never calls it for a word of one part, or of so many that it is encoded data.
+pub(crate) fn for_each_part<'w>(word: &'w str, mut sink: impl FnMut(Part<'w>)) {
+    let is_plain = |(at, b): (usize, u8)| b.is_ascii_lowercase() || (at == 0 && b.is_ascii_uppercase());
+    if word.len() > FORM_BYTES || word.bytes().enumerate().all(is_plain) {
+        return;
+    }
+    let mut parts = [(0, 0, 0); MAX_PART_COUNT];
+    let mut count = 0;
+    let mut run = 0;
+    let mut start = 0;
+    for (end, border) in borders(word) {
+        let Some(slot) = parts.get_mut(count) else { return };
+        *slot = (start, end, run);
+        count += 1;
+        start = end;
+        run += u8::from(border == Border::Digit);
+    }
+    // Hashes and keys alternate between letters and digits.
+    let run_count = usize::from(run);
+    if count < 2 || run_count > MAX_RUN_COUNT {
+        return;
+    }
+    let parts = &parts[..count];
+    let long = |part: &str| part.chars().nth(MIN_PART_CHARS - 1).is_some();
+    for (at, &(start, end, run)) in parts.iter().enumerate() {
+        let opens = at == 0 || parts[at - 1].2 != run;
+        let (_, last, _) = parts[at..].iter().take_while(|part| part.2 == run).last().copied().unwrap_or_default();
+        let whole = &word[start..last];
+        if opens && last != end && whole.len() < word.len() && long(whole) {
+            sink(Part::Run(whole));
+        }
+        let part = &word[start..end];
+        if long(part) {
+            sink(if run_count > 0 { Part::Run(part) } else { Part::Hump(part) });
+        }
+    }
+}
+
+/// What ends a part of a word.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Border {
+    Hump,
+    Digit,
+    End,
+}
+
+/// Returns the end of each part of a word, and what is there.
+fn borders(word: &str) -> impl Iterator<Item = (usize, Border)> {
+    let mut chars = word.char_indices().peekable();
+    let mut before: Option<(char, bool)> = None;
+    std::iter::from_fn(move || {
+        loop {
+            let Some((at, c)) = chars.next() else {
+                return before.take().map(|_| (word.len(), Border::End));
+            };
+            let follows = chars.peek().map(|(_, next)| *next);
+            let Some((last, after_upper)) = before.replace((c, c.is_uppercase())) else { continue };
+            if last.is_numeric() != c.is_numeric() {
+                return Some((at, Border::Digit));
+            }
+            // The plural of an acronym is one part: URLs.
+            let opens_word = follows.is_some_and(char::is_lowercase)
+                && !(follows == Some('s') && word[at + c.len_utf8() + 1..].is_empty());
+            if c.is_uppercase() && (last.is_lowercase() || (after_upper && opens_word)) {
+                return Some((at, Border::Hump));
+            }
+        }
+    })
+}
+
+/// Returns the word with its umlauts and ligatures written as two letters, folded; `None` if it has none. *ü*, *ö*,
+/// *ä*, *ø* and *å* are also written *ue*, *oe*, *ae*, *oe* and *aa*.
+pub(crate) fn written_out(word: &str, fold: impl Fn(char, &mut String)) -> Option<String> {
+    if word.is_ascii() {
+        return None;
+    }
+    let mut out = String::new();
+    let mut is_changed = false;
+    let mut chars = word.chars().peekable();
+    while let Some(c) = chars.next() {
+        let mark = chars.peek().copied();
+        let pair = match (c, mark) {
+            ('ä' | 'Ä', _) | ('a' | 'A', Some('\u{308}')) => "ae",
+            ('ö' | 'Ö' | 'ø' | 'Ø', _) | ('o' | 'O', Some('\u{308}')) => "oe",
+            ('ü' | 'Ü', _) | ('u' | 'U', Some('\u{308}')) => "ue",
+            ('å' | 'Å', _) | ('a' | 'A', Some('\u{30A}')) => "aa",
+            _ => "",
+        };
+        if pair.is_empty() {
+            fold(c, &mut out)
+        } else {
+            out.push_str(pair)
+        }
+        is_changed |= !pair.is_empty();
+    }
+    (is_changed && out.len() <= FORM_BYTES).then_some(out)
+}
+
+/// Returns the name of the signs that belong to a word and follow it: *C++*, *C#*.
+pub(crate) fn sign_name(behind: &str) -> Option<&'static str> {
+    let (name, rest) = match behind.strip_prefix("++") {
+        Some(rest) => ("pp", rest),
+        None => ("sharp", behind.strip_prefix('#')?),
+    };
+    rest.chars().next().is_none_or(|c| !c.is_alphabetic() && !matches!(c, '+' | '#' | '_')).then_some(name)
+}
+
+/// Returns true if a dot before a word belongs to it: *.NET*, *.env*.
+pub(crate) fn has_leading_dot(before: &str) -> bool {
+    let Some(rest) = before.strip_suffix('.') else { return false };
+    rest.chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"' | '\'' | '`' | '/' | '*'))
+}
+
+/// Returns the words of a cue as they are written that have other characters than letters a to z and a capital at their
+/// start: what tells spellings of one word apart.
+pub(crate) fn exact_spellings(cue: &str) -> Vec<&str> {
+    let outer = |c: char| !c.is_alphanumeric() && !matches!(c, '+' | '#');
+    let is_plain = |word: &str| {
+        let mut bytes = word.bytes();
+        bytes.next().is_none_or(|b| b.is_ascii_alphabetic()) && bytes.all(|b| b.is_ascii_lowercase())
+    };
+    let trimmed = |word: &'_ str| -> usize { word.len() - word.trim_end_matches(outer).len() };
+    cue.split_whitespace()
+        .take(MAX_EXACT_COUNT)
+        .map(|word| {
+            let word = &word[..word.len() - trimmed(word)];
+            let start = word.trim_start_matches(outer);
+            if word.strip_suffix(start).is_some_and(|before| before.ends_with('.')) {
+                &word[word.len() - start.len() - 1..]
+            } else {
+                start
+            }
+        })
+        .filter(|word| !is_plain(word))
+        .collect()
+}
+
+/// Returns true if `text` has `word` letter for letter, not within a longer word.
+pub(crate) fn contains_word(text: &str, word: &str) -> bool {
+    let is_border = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
+    text.match_indices(word)
+        .any(|(at, _)| is_border(text[..at].chars().next_back()) && is_border(text[at + word.len()..].chars().next()))
+}
+
+/// Returns true if a word between `before` and `behind` is capitalized as a name: in capitals among other words, or with
+/// one within a sentence.
+pub(crate) fn is_capitalized(before: &str, word: &str, behind: &str) -> bool {
+    let mut chars = word.chars();
+    if !chars.next().is_some_and(char::is_uppercase) || chars.as_str().is_empty() {
+        return false;
+    }
+    let is_in_capitals = |word: &str| !word.chars().any(char::is_lowercase) && word.chars().nth(1).is_some();
+    if is_in_capitals(word) {
+        let previous = before.trim_end().rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        let next = behind.trim_start().split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        return !is_in_capitals(previous) && !is_in_capitals(next);
+    }
+    before.trim_end().ends_with(|c: char| c.is_alphanumeric() || c == ',')
+}
+
+/// Returns true if adjacent words may be written as one: numbers only if the second is a group of three digits.
+pub(crate) fn may_join(first: &str, second: &str) -> bool {
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    !(first.ends_with(|c: char| c.is_ascii_digit()) && second.starts_with(|c: char| c.is_ascii_digit()))
+        || (second.len() == 3 && is_number(second) && is_number(first))
+}
+
+/// Returns true if one is the beginning of the other, which is a hexadecimal hash: *9f8e7d6* of *9f8e7d6c1a2b3c*.
+pub(crate) fn is_hash_and_beginning(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() < b.len() { (a, b) } else { (b, a) };
+    short.len() >= SHORT_HASH_CHARS && is_hash(long) && long.starts_with(short)
+}
+
+/// Returns the groups of three digits of a number, the first of which may be shorter; `None` for a word that is no
+/// number of several groups.
+pub(crate) fn digit_groups(word: &str) -> Option<Vec<&str>> {
+    let is_number = (4..=15).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_digit());
+    let (first, rest) = is_number.then(|| word.split_at((word.len() - 1) % 3 + 1))?;
+    Some(std::iter::once(first).chain((0..rest.len() / 3).map(|at| &rest[at * 3..at * 3 + 3])).collect())
+}
+
+/// Returns true if the folded word is a hexadecimal hash.
+pub(crate) fn is_hash(word: &str) -> bool {
+    word.len() >= HASH_CHARS && is_hexadecimal(word) && has_both(word)
+}
+
+/// Returns true if the folded word may be the beginning of a hash.
+pub(crate) fn may_begin_hash(word: &str) -> bool {
+    word.len() >= SHORT_HASH_CHARS && is_hexadecimal(word)
+}
+
+/// Returns the lengths at which hashes are usually shortened, and below that of `word`.
+pub(crate) fn hash_beginnings(word: &str) -> impl Iterator<Item = &str> {
+    (SHORT_HASH_CHARS..word.len().min(13)).map(|end| &word[..end])
+}
+
+fn is_hexadecimal(word: &str) -> bool {
+    word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn has_both(word: &str) -> bool {
+    word.bytes().any(|b| b.is_ascii_digit()) && word.bytes().any(|b| b.is_ascii_lowercase())
+}
+
+/// A form of adjacent words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form<'f> {
+    /// All of them.
+    Whole(&'f str),
+    /// The first numbers of a version: `2·1` of *2.1.0*.
+    Beginning(&'f str),
+}
+
+/// Returns true if a form consists of several numbers: `2·1·0`.
+pub(crate) fn is_version(form: &str) -> bool {
+    form.contains(NUMBER_BORDER) && form.chars().all(|c| c == NUMBER_BORDER || c.is_ascii_digit())
+}
+
+/// Returns true if a version has this number, but for years: `2·1·0` has *2*, *1* and *0*, and *v2* stands for its
+/// first one.
+pub(crate) fn has_number(form: &str, number: &str) -> bool {
+    let mut numbers = form.split(NUMBER_BORDER);
+    number.len() < 4 && (numbers.clone().next() == number.strip_prefix('v') || numbers.any(|other| other == number))
+}
+
+/// Joins adjacent words that single marks connect: *on-call*, *Node.js*, *1,250,000*, *2.1.0*.
+#[derive(Debug, Default)]
+pub(crate) struct Joiner {
+    words: Chain,
+    numbers: Chain,
+}
+
+#[derive(Debug, Default)]
+struct Chain {
+    /// The pieces, with [`NUMBER_BORDER`] between two numbers.
+    form: String,
+    /// The offset in the text behind the last piece.
+    end: usize,
+    pieces: u32,
+    /// Characters of the last piece.
+    last_chars: usize,
+    /// The mark between numbers.
+    mark: Option<char>,
+    /// All pieces are numbers.
+    is_number: bool,
+    /// All numbers but the first have three digits, the first at most three.
+    is_grouped: bool,
+}
+
+impl Joiner {
+    /// Adds the folded `word` at `start..end` of `text`. Calls `sink` with each form that it ends.
+    pub(crate) fn push(&mut self, text: &str, start: usize, end: usize, word: &str, mut sink: impl FnMut(Form<'_>)) {
+        let gap = |chain: &Chain| single_char(text.get(chain.end..start).unwrap_or_default());
+        let is_number = word.bytes().all(|b| b.is_ascii_digit());
+        let versioned =
+            word.strip_prefix('v').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
+        let is_version_part = is_number || versioned.is_some();
+        match gap(&self.words).filter(|mark| self.words.takes(*mark, word, &text[start..end])) {
+            Some(_) => self.words.add(word, end, is_version_part, None),
+            None => {
+                self.words.finish_words(&mut sink);
+                self.words = Chain::of(word, end, is_version_part);
+            }
+        }
+        let mark = gap(&self.numbers).filter(|mark| is_number && self.numbers.takes_number(*mark));
+        match mark {
+            Some(mark) => self.numbers.add(word, end, true, Some(mark)),
+            None => {
+                self.numbers.finish_number(&mut sink);
+                self.numbers = match versioned {
+                    Some(number) => Chain::of(number, end, true),
+                    None if is_number => Chain::of(word, end, true),
+                    None => Chain::default(),
+                };
+            }
+        }
+    }
+
+    /// Calls `sink` with each form that ends here.
+    pub(crate) fn finish(&mut self, mut sink: impl FnMut(Form<'_>)) {
+        take(&mut self.words).finish_words(&mut sink);
+        take(&mut self.numbers).finish_number(&mut sink);
+    }
+}
+
+impl Chain {
+    fn of(piece: &str, end: usize, is_number: bool) -> Chain {
+        let mut chain = Chain { is_number: true, is_grouped: true, ..Chain::default() };
+        chain.add(piece, end, is_number, None);
+        chain
+    }
+
+    fn add(&mut self, piece: &str, end: usize, is_number: bool, mark: Option<char>) {
+        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+        if digit(self.form.chars().next_back()) && digit(piece.chars().next()) {
+            self.form.push(NUMBER_BORDER);
+        }
+        self.form.push_str(piece);
+        self.last_chars = piece.chars().count();
+        self.is_grouped &= if self.pieces == 0 { piece.len() <= 3 } else { piece.len() == 3 };
+        self.is_number &= is_number;
+        self.pieces += 1;
+        self.end = end;
+        self.mark = mark.or(self.mark);
+    }
+
+    /// Returns true if `mark` joins `word`, written as `raw`, to the last piece.
+    fn takes(&self, mark: char, word: &str, raw: &str) -> bool {
+        match mark {
+            '-' | '_' | '.' | '&' | '·' | '\u{2010}' | '\u{2011}' | '\u{2027}' => self.pieces > 0,
+            '/' => {
+                self.pieces == 1 && self.last_chars <= MAX_SLASHED_CHARS && word.chars().count() <= MAX_SLASHED_CHARS
+            }
+            '\'' | '\u{2019}' => {
+                self.pieces == 1 && self.last_chars <= 2 && raw.chars().next().is_some_and(char::is_uppercase)
+            }
+            _ => false,
+        }
+    }
+
+    fn takes_number(&self, mark: char) -> bool {
+        let is_mark = matches!(mark, ',' | '.' | '_' | '-' | '\'' | '\u{2019}' | '\u{A0}' | '\u{2009}' | '\u{202F}');
+        self.pieces > 0 && is_mark && self.mark.is_none_or(|other| other == mark)
+    }
+
+    fn finish_words(&self, sink: &mut impl FnMut(Form<'_>)) {
+        let joins = self.pieces > 1 && self.pieces <= MAX_PIECE_COUNT && !self.is_number;
+        if joins && self.form.len() <= FORM_BYTES {
+            sink(Form::Whole(&self.form));
+        }
+    }
+
+    fn finish_number(&self, sink: &mut impl FnMut(Form<'_>)) {
+        let Some(mark) = self.mark.filter(|_| self.pieces > 1 && self.form.len() <= FORM_BYTES) else { return };
+        let digits = || self.form.replace(NUMBER_BORDER, "");
+        match mark {
+            '-' if self.form.bytes().filter(u8::is_ascii_digit).count() >= MIN_HYPHENED_DIGITS => {
+                sink(Form::Whole(&digits()))
+            }
+            '-' => {}
+            _ if self.is_grouped => sink(Form::Whole(&digits())),
+            '.' | '_' => {
+                let borders = self.form.match_indices(NUMBER_BORDER).skip(1);
+                borders.for_each(|(end, _)| sink(Form::Beginning(&self.form[..end])));
+                sink(Form::Whole(&self.form));
+            }
+            ',' if self.pieces == 2 => sink(Form::Whole(&self.form)),
+            _ => {}
+        }
+    }
+}
+
+fn single_char(text: &str) -> Option<char> {
+    let mut chars = text.chars();
+    chars.next().filter(|_| chars.next().is_none())
+}
