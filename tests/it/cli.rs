@@ -268,7 +268,7 @@ fn one_text_is_inserted_reinforced_or_skipped() {
     let recalled: Value = serde_json::from_str(&out).expect("JSON");
     assert_eq!(recalled["hits"][0]["literal_surface"], "Tea is at five.", "{out}");
     let (code, out, _) = run(&daemon, &["recall", "zeppelin"]);
-    assert_eq!((code, out.as_str()), (0, "no matching records\n"));
+    assert_eq!((code, out.as_str()), (0, "no matching records\nno record has: zeppelin\n"));
     let (code, _, err) = run(&daemon, &["capture", &"x".repeat(70_000)]);
     assert_eq!(code, 1, "{err}");
     assert!(err.contains("at most 65536 bytes"), "{err}");

@@ -41,6 +41,8 @@ fn every_listed_method_returns_the_listed_keys() {
         "first_turn_recall",
         "also_left_out",
         "time_read",
+        "unknown_words",
+        "did_you_mean",
         "_scope",
     ];
     let listed = client.call("rpc.discover", json!({}));

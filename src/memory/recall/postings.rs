@@ -79,7 +79,7 @@ pub(crate) enum Completion {
 }
 
 /// Returns the posting lists of a cue's terms, 32 at most: of its content and of its doubtful stop words that are not
-/// common in this store; of all its stop words if no record has any of those.
+/// common in this store; of all its stop words if it has no content and no record has any of those.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
@@ -93,7 +93,7 @@ pub(crate) fn of_cue(connection: &Connection, terms: &CueTerms, total: i64) -> R
         }
     }
     let lists = rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total)?;
-    if lists.iter().any(|list| !list.seqs.is_empty()) {
+    if !terms.content.is_empty() || lists.iter().any(|list| !list.seqs.is_empty()) {
         return Ok(lists);
     }
     chosen.extend(terms.doubtful.iter().chain(&terms.stops).cloned());
