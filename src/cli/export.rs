@@ -205,15 +205,21 @@ mod tests {
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert!(Target::create(&folder.path().join("no/folder")).is_err());
         assert!(Target::create(folder.path()).is_err());
-        fs::write(&path, b"SQLite format 3\0 and more").unwrap();
-        let (outcome, _) = export(&path, answer, OutputFormat::Text);
-        assert!(outcome.unwrap_err().to_string().contains("it is a database"));
-        assert!(fs::read(&path).unwrap().starts_with(b"SQLite"));
-        let pipe = folder.path().join("pipe");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-        let (outcome, _) = export(&pipe, answer, OutputFormat::Text);
-        assert!(outcome.unwrap_err().to_string().contains("no process reads this pipe"));
         let (outcome, _) = export(Path::new("/dev/null"), answer, OutputFormat::Text);
         outcome.unwrap();
+    }
+
+    #[test]
+    fn databases_and_pipes_without_a_reader_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (database, pipe) = (folder.path().join("memory.db"), folder.path().join("pipe"));
+        fs::write(&database, b"SQLite format 3\0 and more").unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        for (target, said) in [(&database, "it is a database"), (&pipe, "no process reads this pipe")] {
+            let error = Target::create(target).err().expect("it is refused").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        assert!(fs::read(&database).unwrap().starts_with(b"SQLite"));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 }

@@ -66,7 +66,7 @@ fn has_hints(answer: &Value) -> Value {
 }
 
 fn has_lines(answer: &Value) -> Value {
-    json!([&answer["wake_depth"], answer["l0"] != "", answer["total_cached_tokens"] != 0])
+    json!([&answer["wake_depth"], answer["l0"] != "", answer["rich_club"] != ""])
 }
 
 fn cases() -> Vec<Case> {

@@ -368,16 +368,18 @@ fn a_capture_waits_for_another_programs_lock() {
 }
 
 /// `tests/fixtures/store_v2.db` was written by commit 40789e1, and `store_v2.json` has that program's replies to calls on
-/// a copy of it, each as method, params and result. The order of linked records is left out: it depends on their age.
+/// a copy of it, each as method, params and result. The order of linked records is left out, since it depends on their
+/// age, and what a later ranking may change: scores, and the keys of a recall that finds little.
 #[test]
 fn a_store_of_an_earlier_program_answers_as_before() {
-    fn without_links(value: &mut Value) {
+    const LEFT_OUT: &[&str] = &["adjacent_suggestions", "activation_trace", "score", "unknown_words", "did_you_mean"];
+    fn without_ranking(value: &mut Value) {
         match value {
             Value::Object(map) => {
-                map.retain(|key, _| key != "adjacent_suggestions" && key != "activation_trace");
-                map.values_mut().for_each(without_links);
+                map.retain(|key, _| !LEFT_OUT.contains(&key.as_str()));
+                map.values_mut().for_each(without_ranking);
             }
-            Value::Array(values) => values.iter_mut().for_each(without_links),
+            Value::Array(values) => values.iter_mut().for_each(without_ranking),
             _ => {}
         }
     }
@@ -392,7 +394,8 @@ fn a_store_of_an_earlier_program_answers_as_before() {
     let mut client = daemon.client();
     for (method, params, mut wanted) in calls {
         let mut got = client.call(&method, params.clone());
-        without_links(&mut got);
+        without_ranking(&mut got);
+        without_ranking(&mut wanted);
         if method == "store_check" {
             // That program had other term rules: the index is rebuilt when the daemon sleeps.
             wanted["index"] = json!("due");

@@ -65,7 +65,7 @@ pub(crate) struct Rules {
     pub(crate) time: f64,
     /// The logarithm of the length in words plus one: longer texts hold more information.
     pub(crate) length: f64,
-    /// The factor of the score of a record that only repeats the cue's words; halfway to 1 if it asks with one other word.
+    /// The factor of the score of a question that only repeats the cue's words.
     pub(crate) repeats: f64,
     /// The factor of the score of an assistant's reply that it does not know.
     pub(crate) non_answer: f64,
@@ -128,6 +128,9 @@ pub(crate) const RULES: Rules = Rules {
 
 /// What the words of a time in the query add to [`Rules::time`], by their share of the query: as if the text had them.
 const TIME_WORDS_FACTOR: f64 = 1.2;
+
+/// Least share of the query in a question that repeats it. Picked: more than half.
+const REPEATED_SHARE: f64 = 0.6;
 
 /// Whether a record belongs to the project of the recall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -318,11 +321,9 @@ impl Scorer {
             + phrase_boost(self.literal, one.phrase)
             + one.boost;
         // Talk is not knowledge, whatever words surround it.
-        let factor = match text.new_words {
-            0 => rules.repeats,
-            1 if text.asks => f64::midpoint(rules.repeats, 1.0),
-            _ => 1.0,
-        };
+        // A statement in the cue's own words is what is sought, and a question with little of the cue is an answer to it.
+        let is_repetition = text.asks && text.new_words == 0 && query.share(text.has) >= REPEATED_SHARE;
+        let factor = if is_repetition { rules.repeats } else { 1.0 };
         sum * if one.is_non_answer { rules.non_answer.min(factor) } else { factor }
     }
 

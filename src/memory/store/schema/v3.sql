@@ -8,17 +8,18 @@ CREATE TABLE commit_mark (
 ) STRICT;
 
 -- The assistants' ids of turns, hashed, and the records that have the turns. A turn is known by its id in each file that
--- has a copy of it.
+-- has a copy of it. Its record and that of early_turn are no foreign keys: without an index on them, SQLite would plan to
+-- read both tables at each insertion into record.
 CREATE TABLE turn (
     id     BLOB    PRIMARY KEY CHECK (length(id) = 16),
-    record INTEGER NOT NULL REFERENCES record (seq)
+    record INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- Records of turns that were stored before their lines of a transcript: from the input of a hook, or while they waited
 -- in a queue. The line has another time, and the first one with the same words is the record's.
 CREATE TABLE early_turn (
     session INTEGER NOT NULL REFERENCES session (number),
-    record  INTEGER NOT NULL REFERENCES record (seq),
+    record  INTEGER NOT NULL,
     line_ts INTEGER,                                           -- the time of the line; null until it is found
     PRIMARY KEY (session, record)
 ) STRICT, WITHOUT ROWID;
