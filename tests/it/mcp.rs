@@ -769,8 +769,8 @@ fn it_stays_small() {
     }
     bridge.succeed("memory_recall", json!({"cue": "note"}));
     let anonymous = bridge.memory_kib("RssAnon");
-    // An unoptimized build has more relocations, which are anonymous memory.
-    assert!(anonymous < if cfg!(debug_assertions) { 1280 } else { 1024 }, "{anonymous} KiB of anonymous memory");
+    // An unoptimized build has more relocations, which are anonymous memory: they grow with its code.
+    assert!(anonymous < if cfg!(debug_assertions) { 1536 } else { 1024 }, "{anonymous} KiB of anonymous memory");
     until("unused memory is released", || bridge.memory_kib("VmRSS") < 4096);
     bridge.succeed("memory_recall", json!({"cue": "note"}));
     // The code of an unoptimized build is several times larger.
