@@ -1,7 +1,7 @@
 //! Memory kept in reserve, for a process whose address space is limited (RLIMIT_AS, or a system without overcommit).
 //!
 //! The standard library ends the process if an allocation fails. With [`ReservingAllocator`] the first one that fails
-//! releases a reserve and is tried again, and [`is_short`] is true until [`restore`] could map the reserve again. Callers
+//! releases a reserve and is tried again, and `is_short` is true until `restore` could map the reserve again. Callers
 //! check it and refuse new work meanwhile. The reserve is never touched, so it takes address space and no memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -88,7 +88,7 @@ fn again(allocate: &dyn Fn() -> *mut u8) -> *mut u8 {
     ptr::null_mut()
 }
 
-/// Asks for the reserve. If there is no memory for it, [`is_short`] is true.
+/// Asks for the reserve. If there is no memory for it, `is_short` is true.
 pub(crate) fn hold() {
     IS_WANTED.store(true, Ordering::Relaxed);
     restore();
