@@ -303,6 +303,11 @@ struct Chain {
 impl Joiner {
     /// Adds the folded `word` at `start..end` of `text`. Calls `sink` with each form that it ends.
     pub(crate) fn push(&mut self, text: &str, start: usize, end: usize, word: &str, mut sink: impl FnMut(Form<'_>)) {
+        // Most words stand alone between spaces.
+        let is_last = text.as_bytes().get(end).is_none_or(|next| matches!(next, b' ' | b'\n'));
+        if is_last && self.words.pieces == 0 && self.numbers.pieces == 0 {
+            return;
+        }
         let gap = |chain: &Chain| single_char(text.get(chain.end..start).unwrap_or_default());
         let is_number = word.bytes().all(|b| b.is_ascii_digit());
         let versioned =
@@ -326,6 +331,9 @@ impl Joiner {
                     None => Chain::default(),
                 };
             }
+        }
+        if is_last {
+            self.finish(sink);
         }
     }
 
