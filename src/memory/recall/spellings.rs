@@ -17,7 +17,8 @@ use crate::memory::text::tokenizer::{self, MatchMode};
 /// Most records read for one spelling.
 const MAX_SPELLING_COUNT: usize = 64;
 
-/// Most terms of a cue in which a word that few records have is split; in a longer one only words that none has.
+/// Most terms of a cue whose adjacent words are tried as one, and whose rare words are split. In a longer one that is done
+/// only if a word is in no record.
 const SHORT_CUE_TERM_COUNT: usize = 3;
 
 /// Most rare words of a cue that are split into several.
@@ -47,7 +48,10 @@ pub(crate) fn spelling_matches(
         matches.extend(seqs.into_iter().map(|seq| (seq, weight)));
         Ok(())
     };
-    let joined = tokenizer::joined_words(cue);
+    let is_short = lists.len() <= SHORT_CUE_TERM_COUNT;
+    // A record with words of a longer cue is found by the others.
+    let is_wanted = is_short || lists.iter().any(|list| list.seqs.is_empty());
+    let joined = if is_wanted { tokenizer::joined_words(cue) } else { Vec::new() };
     if !joined.is_empty() {
         let patterns: Vec<String> = joined.iter().map(|one| exact(&one.term)).collect();
         let weight = lists.iter().map(|list| list.idf).fold(0.0, f64::max);
@@ -67,7 +71,7 @@ pub(crate) fn spelling_matches(
             add(&all_of(groups.into_iter().map(str::to_owned)), list.idf)?;
         }
     }
-    let rare_count = if lists.len() <= SHORT_CUE_TERM_COUNT { RARE_RECORD_COUNT } else { 1 };
+    let rare_count = if is_short { RARE_RECORD_COUNT } else { 1 };
     let is_rare = |list: &&PostingList| {
         let term = &list.query_term;
         let is_split = term.mode == MatchMode::Exact && term.kind.is_piece() && SPLIT_BYTES.contains(&term.word.len());

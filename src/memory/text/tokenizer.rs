@@ -510,8 +510,9 @@ impl<F: FnMut(Token<'_>)> Splitter<'_, F> {
             (self.sink)(Token { word: &self.folded, raw: "", kind, stemmed: &mut self.stemmed });
         });
         let written_out = spelling::written_out(raw, |c, out| fold(c, &mut |folded| out.push(folded)));
-        let is_own_word = !is_stop_word(&self.run);
-        if let Some(word) = written_out.filter(|word| is_own_word && word.chars().all(|c| class(c) == Class::Word)) {
+        if let Some(word) =
+            written_out.filter(|word| !is_stop_word(&self.run) && word.chars().all(|c| class(c) == Class::Word))
+        {
             (self.sink)(Token { word: &word, raw: "", kind: TokenKind::WrittenOut, stemmed: &mut self.stemmed });
         }
         let has_dot = spelling::has_leading_dot(&self.text[..self.start]) && raw.starts_with(char::is_alphabetic);
@@ -617,7 +618,7 @@ mod tests {
             ("MyHTTPServers URLs", "myhttpserv my http server url "),
             ("OAuth2 sha256", "oauth2 oauth auth sha256 sha 256 "),
             ("9f8e7d6c1a2b3c", "9f8e7d6c1a2b3c "),
-            ("an on-call e-mail", "an on call e oncal mail email "),
+            ("an on-call e-mail", "an on call oncal e mail email "),
             ("C++17 C# .NET", "cpp 17 csharp net dotnet "),
             ("v2.1.0, 1,250,000", "v2 1 0 1 2·1 2·1·0 250 000 1250000 "),
             ("Müller über", "muller mueller uber "),
