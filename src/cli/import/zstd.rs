@@ -7,8 +7,8 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 /// The first bytes of a Zstandard frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// Largest window, which is the decoder's memory. 8 MiB: what RFC 8878 asks of every decoder, and the most that `zstd`
-/// uses unless it is told otherwise.
+/// Largest window, which is the decoder's memory. 8 MiB: the window that RFC 8878 recommends every decoder to
+/// support, and the largest that `zstd` uses by default.
 const MAX_WINDOW_BYTES: u64 = 8 << 20;
 
 /// Bytes that are decompressed at most: so many for each compressed byte, and these. A transcript shrinks to a twentieth;

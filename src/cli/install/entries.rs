@@ -1,8 +1,8 @@
 //! The entries in the assistants' settings: functions from text to text. Pure.
 //!
 //! Claude Code has its MCP servers in `.claude.json` (`mcpServers`) and its hooks in `settings.json`. Codex has its MCP
-//! servers in `config.toml` (`[mcp_servers.NAME]`) and its hooks in `hooks.json`, in the same format. An entry is ours by
-//! its content, wherever it is and whoever has written the file since. Everything else in a file is kept.
+//! servers in `config.toml` (`[mcp_servers.NAME]`) and its hooks in `hooks.json`, in the same format. An entry is
+//! recognized by its content, wherever it is in the file and whichever program wrote the file last. Everything else in a file is kept.
 
 use super::hook_entry;
 use super::invocation::Invocation;

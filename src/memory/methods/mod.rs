@@ -60,6 +60,20 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
     Param { name, kind, required: false, default, description }
 }
 
+/// The params that annotate a text (`model/annotation.rs`).
+const EPISTEMIC_STATUS: Param = optional(
+    "epistemic_status",
+    "string",
+    "\"unknown\"",
+    "fact, estimate, hypothesis, opinion or unknown; kept as a tag",
+);
+const SALIENCE_LEVEL: Param =
+    optional("salience_level", "string", "\"unflagged\"", "unflagged, notable or critical; kept as a tag");
+const NEXT_ACTION: Param =
+    optional("next_action", "string", "\"\"", "what is to be done next, at most 200 bytes; kept as a tag");
+const FOCUS: Param = optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag");
+const GOAL: Param = optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag");
+
 /// Sorted by name.
 static METHODS: &[Method] = &[
     Method {
@@ -139,16 +153,11 @@ static METHODS: &[Method] = &[
             optional("project", "string", "\"\"", "project of the text: a folder or a name"),
             optional("part", "integer", "null", "number of this part of a longer turn, from 1; requires parts"),
             optional("parts", "integer", "null", "number of parts of that turn; requires part"),
-            optional(
-                "epistemic_status",
-                "string",
-                "\"unknown\"",
-                "fact, estimate, hypothesis, opinion or unknown; kept as a tag",
-            ),
-            optional("salience_level", "string", "\"unflagged\"", "unflagged, notable or critical; kept as a tag"),
-            optional("next_action", "string", "\"\"", "what is to be done next, at most 200 bytes; kept as a tag"),
-            optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag"),
-            optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag"),
+            EPISTEMIC_STATUS,
+            SALIENCE_LEVEL,
+            NEXT_ACTION,
+            FOCUS,
+            GOAL,
         ],
         result: &["status", "record_id", "reason"],
         pace: Pace::Pipelined,
@@ -175,16 +184,11 @@ static METHODS: &[Method] = &[
                 "id of the record that is not valid; the last record that replaced it is replaced, too",
             ),
             required("new_fact", "string", "the fact that is valid, at most 65536 bytes"),
-            optional(
-                "epistemic_status",
-                "string",
-                "\"unknown\"",
-                "fact, estimate, hypothesis, opinion or unknown; kept as a tag",
-            ),
-            optional("salience_level", "string", "\"unflagged\"", "unflagged, notable or critical; kept as a tag"),
-            optional("next_action", "string", "\"\"", "what is to be done next, at most 200 bytes; kept as a tag"),
-            optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag"),
-            optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag"),
+            EPISTEMIC_STATUS,
+            SALIENCE_LEVEL,
+            NEXT_ACTION,
+            FOCUS,
+            GOAL,
         ],
         result: &["original_id", "new_record_id", "edge_type", "ts"],
         pace: Pace::Pipelined,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The id of no connection.
-const NOBODY: u64 = u64::MAX;
+const NO_CONNECTION: u64 = u64::MAX;
 
 /// Shared by the loop and the workers.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct ReplyBudget {
 
 impl ReplyBudget {
     pub(crate) fn new(mark_bytes: usize, limit_bytes: usize) -> ReplyBudget {
-        ReplyBudget { bytes: AtomicUsize::new(0), mark_bytes, limit_bytes, pass: AtomicU64::new(NOBODY) }
+        ReplyBudget { bytes: AtomicUsize::new(0), mark_bytes, limit_bytes, pass: AtomicU64::new(NO_CONNECTION) }
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -55,6 +55,6 @@ impl ReplyBudget {
 
     /// Gives the pass to this connection, or to none.
     pub(crate) fn set_pass(&self, id: Option<u64>) {
-        self.pass.store(id.unwrap_or(NOBODY), Ordering::Relaxed);
+        self.pass.store(id.unwrap_or(NO_CONNECTION), Ordering::Relaxed);
     }
 }
