@@ -1,8 +1,8 @@
 //! Sends what a session's transcript gained since its last hook to the daemon, or to deferred-capture files.
 //!
 //! A transcript is read from the saved offset, and an offset is saved only for text that was handed over. So if a hook
-//! ends early, the next one continues there. Text that is read twice is stored once: the daemon deduplicates equal texts
-//! of the same session and role.
+//! ends early, the next one continues there. A turn that is read twice is stored once: the daemon
+//! recognizes it (`memory/ingest/turn.rs`).
 
 use std::fs;
 use std::io::{self, Seek, SeekFrom};

@@ -1,7 +1,7 @@
 //! Writes turns to files in `.deferred-captures`, which the daemon reads when it runs again.
 //!
 //! A file has a first line `{"version","session_id","deferred_at","cwd"}` and one line per piece, `{"text","cue",
-//! "tier","role","ts"}` with `part` and `parts` where a turn has several. Its name ends in
+//! "tier","role","ts","turn"}` with `part` and `parts` where a turn has several. Its name ends in
 //! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
 
 use std::io;
