@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::step::{Progress, StepOutcome};
@@ -14,12 +14,17 @@ use crate::memory::store::writer::transaction::WriteTransaction;
 /// Pages of the index that are merged between two checks of the deadline: some 2 ms.
 const MERGE_PAGES: i64 = 16;
 
+/// Segments of one level from which on they are merged: the fewest that FTS5 can merge. Its default of 4 leaves up to three
+/// on each level, and each has its own copy of the common terms: a quarter of the index of a small store.
+const MIN_MERGED_COUNT: i64 = 2;
+
 /// Runs one chunk.
 ///
 /// # Errors
 /// -32001 if the index cannot be read or written.
 pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<StepOutcome, CallError> {
     let connection = transaction.connection;
+    configure(connection)?;
     let mut merged = 0;
     let mut progress = Progress::Done;
     while merge(connection)? {
@@ -33,6 +38,17 @@ pub(crate) fn chunk(transaction: &mut WriteTransaction<'_>, deadline: Instant) -
         transaction.request_optimize();
     }
     Ok(StepOutcome::new(None, progress, [("merged", merged)]))
+}
+
+/// Sets [`MIN_MERGED_COUNT`] (<https://sqlite.org/fts5.html#the_usermerge_configuration_option>). The index keeps it until
+/// it is rebuilt.
+fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut read = connection.prepare_cached("SELECT v FROM term_index_config WHERE k = 'usermerge'")?;
+    if read.query_row([], |row| row.get::<_, i64>(0)).optional()? != Some(MIN_MERGED_COUNT) {
+        let sql = "INSERT INTO term_index (term_index, rank) VALUES ('usermerge', ?1)";
+        connection.execute(sql, [MIN_MERGED_COUNT])?;
+    }
+    Ok(())
 }
 
 /// Merges pages of segments of the same level. Returns true if anything was merged, which FTS5 shows by the number of
