@@ -124,7 +124,7 @@ fn edit_toml(text: &str, random: &mut Random, step: usize) -> String {
         0 => document["model"] = value(format!("m{step}")),
         1 => document["features"]["goals"] = value(step.is_multiple_of(2)),
         2 | 3 => {
-            // Codex writes all servers anew.
+            // Codex rewrites all servers.
             let mut all = Table::new();
             all.set_implicit(true);
             for (name, server) in servers(&mut document).iter() {

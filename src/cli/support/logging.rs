@@ -114,7 +114,7 @@ impl DroppingStderr {
             let message = format!("{} of repeated kinds left out", counted(left_out, "log record", "log records"));
             self.write_all(render(self.reader, Level::Warn, &message, wall_clock()).as_bytes())?;
         }
-        // Those below are logged only if somebody asks for them.
+        // Those below are logged only if the user asks for them.
         let is_limited = record.level() <= Level::Info;
         let site = record.file_static().zip(record.line()).filter(|_| is_limited);
         if site.is_some_and(|(file, line)| !self.limit.admits(LogSite { file, line }, now)) {

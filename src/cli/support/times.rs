@@ -10,7 +10,7 @@ use crate::cli::support::error::CliError;
 /// The help text of an option that takes a time.
 pub(crate) const ALLOWED: &str = "a date, a date and time, or an age, such as 2026-05-14, 2026-05-14T22:00 or 2h";
 
-/// Which end of a day a date without a time stands for.
+/// Which end of its day a date without a time means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DayEnd {
     First,

@@ -111,7 +111,7 @@ impl Maintenance {
     /// no error but a [`FileOutcome`].
     pub fn drain(&self, now_us: i64) -> Result<DrainReport, CallError> {
         let now = UnixMicros(now_us);
-        // The call comes at regular intervals, so a lost file is noticed though nobody writes.
+        // The call comes at regular intervals, so a lost file is noticed even if no client writes.
         drop(self.file.verify());
         if let Some(next) = drain::next_if_idle(&self.folder, now) {
             return Ok(DrainReport { next, ..DrainReport::default() });

@@ -194,7 +194,7 @@ impl WeightedQuery {
     /// Adds further terms that a record may have instead of the cue's, each with its rarity as a share of the cue's, and
     /// the largest share of the cue that any one record has. Further terms count only in
     /// [`WeightedQuery::further_bm25`], and only whole words match them. The shares of the cue's terms then sum to 1 whether
-    /// a record has them or not: a further term stands for one that no record has.
+    /// a record has them or not: a further term replaces one that no record has.
     pub(crate) fn with_further(mut self, further: Vec<(QueryTerm, f64)>, known: f64) -> WeightedQuery {
         if further.is_empty() {
             return self;

@@ -109,7 +109,7 @@ impl Related {
         now: UnixMicros,
     ) -> Result<(), rusqlite::Error> {
         let by_seq: HashMap<i64, &RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
-        // A record whose text another hit has stands for that hit.
+        // A record with the text of a hit counts as that hit.
         let copies =
             hits.iter().flat_map(|one| one.copies.iter().flat_map(|group| &group.seqs).map(|seq| (*seq, one.seq)));
         let copy_of: HashMap<i64, i64> = copies.collect();

@@ -1,5 +1,5 @@
 //! How a time in the cue favors the records of that time: a leaning, never a filter, since a fact about a day may have
-//! been told on another.
+//! been said on another.
 //!
 //! Pure.
 

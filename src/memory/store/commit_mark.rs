@@ -128,9 +128,8 @@ impl Marker {
         Ok(mark)
     }
 
-    /// Marks the database file `file`, whose mark is on page `page`, as a commit of its own that follows `parent`: what
-    /// is written to the file is then told from what is written to the database that it is a copy of. Does nothing if
-    /// the page has no mark.
+    /// Gives the database file `file`, whose mark is on page `page`, the mark of a new commit that follows `parent`, so
+    /// that its commits differ from those of the database that it is a copy of. Does nothing if the page has no mark.
     ///
     /// # Errors
     /// Those of reading and writing the file, which no connection may have open.

@@ -101,7 +101,7 @@ pub(crate) fn lock(folder: &Path) -> Result<FileLock, OpenError> {
     })
 }
 
-/// Opens and migrates a copy of a store at `path`, which nobody else uses.
+/// Opens and migrates a copy of a store at `path`, which no other connection uses.
 ///
 /// # Errors
 /// See [`OpenError`]; an empty database is [`OpenError::NotOurs`].

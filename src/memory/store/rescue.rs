@@ -1,7 +1,7 @@
 //! Saves the content of a store whose files were removed, replaced or overwritten while they were open.
 //!
 //! The writer's connection still has the files. Their content is copied to `memory.db.rescued-TIME` in the store's
-//! folder, which is made anew if it is gone. The write-ahead log is renamed if it is still at its path, so that it is not
+//! folder, which is created if it is gone. The write-ahead log is renamed if it is still at its path, so that it is not
 //! replayed over the file that is there now, and nothing is ever checkpointed into that file.
 
 use rusqlite::Connection;

@@ -44,7 +44,7 @@ const MARKED_VERSION: u32 = 3;
 pub(crate) enum WalOwner {
     /// The log continues the database file: the file has a mark that the log knows.
     File,
-    /// It cannot be told.
+    /// The marks do not show it.
     Unknown,
     /// The log belongs to another database. The text says why, about the database file.
     Another(&'static str),

@@ -125,7 +125,7 @@ impl StoreFile {
     /// Checks that the opened files are still the store's.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] if they are not, from then on always; [`StoreError::Device`] if that cannot be told.
+    /// [`StoreError::Lost`] if they are not, from then on always; [`StoreError::Device`] if they cannot be examined.
     pub(crate) fn verify(&self) -> Result<(), StoreError> {
         self.check_not_lost()?;
         let device = |error: io::Error| StoreError::Device(format!("{}: {error}", self.path.display()));

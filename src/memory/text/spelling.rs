@@ -269,8 +269,8 @@ pub(crate) fn is_version(form: &str) -> bool {
     form.contains(NUMBER_BORDER) && form.chars().all(|c| c == NUMBER_BORDER || c.is_ascii_digit())
 }
 
-/// Returns true if a version has this number, but for years: `2·1·0` has *2*, *1* and *0*, and *v2* stands for its
-/// first one.
+/// Returns true if a version has this number, but for years: `2·1·0` has *2*, *1* and *0*. Its first number is found as
+/// *v2*, too.
 pub(crate) fn has_number(form: &str, number: &str) -> bool {
     let mut numbers = form.split(NUMBER_BORDER);
     number.len() < 4 && (numbers.clone().next() == number.strip_prefix('v') || numbers.any(|other| other == number))
