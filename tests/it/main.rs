@@ -34,6 +34,7 @@ mod moving;
 mod names;
 mod odd_files;
 mod os;
+mod passages;
 mod plane;
 mod query_plans;
 mod reindex;

@@ -7,6 +7,7 @@ pub(crate) mod curiosity;
 pub(crate) mod episodes;
 pub(crate) mod events;
 pub(crate) mod profile;
+pub(crate) mod read;
 pub(crate) mod reindex;
 pub(crate) mod reinforce;
 pub(crate) mod schemas;
@@ -197,6 +198,28 @@ static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "memory_read",
+        description: "Returns the text of a record, or a part of it.",
+        params: &[
+            required("id", "string", "id of the record"),
+            optional("at", "integer", "0", "where the part begins, in bytes into the text"),
+            optional("bytes", "integer", "65536", "maximum bytes of the part, which has whole characters"),
+        ],
+        result: &[
+            "record_id",
+            "literal_surface",
+            "passage",
+            "record_bytes",
+            "ts",
+            "valid_to",
+            "role",
+            "session_id",
+            "project",
+        ],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| reply.send(worker.read(|reader| read::memory_read(reader, params))),
+    },
+    Method {
         name: "memory_recall",
         description: "Finds records by their words and returns their exact texts, the best match first.",
         params: &[
@@ -228,6 +251,14 @@ static METHODS: &[Method] = &[
                 "[]",
                 "further words or phrases that a record may use instead of the cue's, at most 16 of 64 characters; what \
                  is more, empty, longer or repeated is left out and counted",
+            ),
+            optional(
+                "passages",
+                "boolean",
+                "false",
+                "true cuts a text that is longer than its share of the budget to the passage that bears on the cue: \
+                 literal_surface is the passage, passage has at and bytes into the text, record_bytes its length; \
+                 each hit then counts 90 tokens beside its text",
             ),
         ],
         result: &[
@@ -637,6 +668,7 @@ mod tests {
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
+            ("memory_read", json!({"id": id}), &["passage"]),
             (
                 "memory_recall",
                 json!({"cue": "text", "also": [""]}),

@@ -7,6 +7,7 @@ pub(crate) mod candidates;
 pub(crate) mod copies;
 pub(crate) mod further;
 pub(crate) mod mode;
+pub(crate) mod passage;
 pub(crate) mod postings;
 pub(crate) mod preferences;
 pub(crate) mod query;
@@ -131,11 +132,12 @@ fn recall(
     let connection = snapshot.connection();
     let related = Related::of(connection, hits, limit, now)?;
     let mut reply = RecallResponse::new(mode);
+    reply.has_passages = params.boolean_or("passages", false)?;
     reply.also_left_out = also.left_out;
     (reply.unknown_words, reply.did_you_mean) = (suggestions.unknown, suggestions.near);
     reply.time_read = query.time.as_ref().map(|time| time.span);
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
-    reply.add_related(connection, &related)?;
+    reply.add_related(connection, &related, &match_reason)?;
     let deferred = DeferredWrites {
         used: related.used.clone(),
         first_turn: state.first_turns.take(&session, now),

@@ -545,7 +545,7 @@ pub(crate) fn prefixes(term: &str) -> impl Iterator<Item = &str> {
 
 /// Returns true if two words share their first [`PREFIX_CHARS`]. False for words with digits: the digits tell names
 /// such as *room12* apart.
-fn share_prefix(a: &str, b: &str) -> bool {
+pub(crate) fn share_prefix(a: &str, b: &str) -> bool {
     let shared = a.chars().zip(b.chars()).take(PREFIX_CHARS).take_while(|(a, b)| a == b).count();
     shared == PREFIX_CHARS && !has_digit(a) && !has_digit(b)
 }

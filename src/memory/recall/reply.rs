@@ -15,6 +15,7 @@ use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::{self, RecallFilter};
 use crate::memory::recall::copies::CopyGroup;
 use crate::memory::recall::mode::CueMode;
+use crate::memory::recall::passage::Passage;
 use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::related::Related;
 use crate::memory::session::digest;
@@ -36,6 +37,15 @@ const FIRST_TURN_READ_COUNT: usize = 64;
 /// Characters of a token, the usual estimate.
 pub(crate) const TOKEN_CHARS: usize = 4;
 
+/// Tokens of a hit beside its text, as an assistant gets it. They count if the reply has passages.
+const HIT_TOKENS: usize = 90;
+
+/// Tokens that a hit's text may have in any case, if the reply has passages. Picked: three sentences.
+const MIN_SHARE_TOKENS: usize = 60;
+
+/// Superseded records for which a reply with passages has room.
+const SUPERSEDED_PASSAGE_COUNT: usize = 3;
+
 /// Most patterns that a reply names.
 const MAX_PATTERN_COUNT: usize = 3;
 
@@ -50,6 +60,16 @@ pub(crate) enum MatchReason {
     Structure,
     /// The terms of the cue and the further terms that were looked up.
     Terms { cue: Vec<QueryTerm>, further: Vec<QueryTerm> },
+}
+
+impl MatchReason {
+    /// Returns the terms, those of the cue first.
+    fn terms(&self) -> Vec<QueryTerm> {
+        match self {
+            MatchReason::Newest | MatchReason::Structure => Vec::new(),
+            MatchReason::Terms { cue, further } => [&cue[..], further].concat(),
+        }
+    }
 }
 
 /// The result of `memory_recall`.
@@ -76,6 +96,9 @@ pub(crate) struct RecallResponse {
     pub(crate) did_you_mean: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     first_turn_recall: Option<FirstTurnRecall>,
+    /// A text that is longer than its share of the budget is shown as a passage.
+    #[serde(skip)]
+    pub(crate) has_passages: bool,
     /// Bytes of all hits as JSON.
     #[serde(skip)]
     bytes: usize,
@@ -103,6 +126,11 @@ struct Hit<'r> {
     score: f64,
     reason: String,
     literal_surface: &'r str,
+    /// What `literal_surface` is if it is not the whole text, and the bytes of the whole text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passage: Option<Passage<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_bytes: Option<usize>,
     adjacent_suggestions: Vec<String>,
     valid_from: String,
     valid_to: Option<String>,
@@ -153,6 +181,7 @@ impl RecallResponse {
             unknown_words: Vec::new(),
             did_you_mean: Vec::new(),
             first_turn_recall: None,
+            has_passages: false,
             bytes: 0,
         }
     }
@@ -186,14 +215,20 @@ impl RecallResponse {
         profile: &Profile,
     ) -> Result<(), CallError> {
         let (hits, scores) = (&related.hits, scores(&related.hits));
+        let superseded = related.superseded.len().min(SUPERSEDED_PASSAGE_COUNT) * (MIN_SHARE_TOKENS + HIT_TOKENS);
+        let budget = if self.has_passages { budget.saturating_sub(superseded) } else { budget };
+        let terms = match_reason.terms();
         for (i, (one, score)) in hits.iter().zip(scores).enumerate() {
             let adjacent = if profile.adjacent { related.adjacent(one.seq) } else { &[] };
+            let left = budget.saturating_sub(self.budget_used) / (hits.len() - i);
             let parts = HitParts {
                 score,
                 reason: related.reason(one.seq, reason(one, match_reason)),
                 adjacent_suggestions: as_ids(connection, adjacent)?,
                 has_scene_hint: profile.scene_hints,
                 copies: one.copies.as_ref().filter(|group| group.seqs.len() > 1),
+                share: self.has_passages.then(|| left.saturating_sub(HIT_TOKENS).max(MIN_SHARE_TOKENS)),
+                terms: &terms,
             };
             let Some((hit, tokens)) = parts.render(connection, one.seq)? else { continue };
             if i > 0 && self.budget_used + tokens > budget {
@@ -213,13 +248,27 @@ impl RecallResponse {
     ///
     /// # Errors
     /// -32001 if the store cannot be read.
-    pub(crate) fn add_related(&mut self, connection: &Connection, related: &Related) -> Result<(), CallError> {
-        for &seq in &related.superseded {
-            let reason = "has been replaced by a newer fact".to_owned();
-            let parts =
-                HitParts { score: 0.0, reason, adjacent_suggestions: Vec::new(), has_scene_hint: false, copies: None };
-            let Some((hit, _)) = parts.render(connection, seq)? else { continue };
+    pub(crate) fn add_related(
+        &mut self,
+        connection: &Connection,
+        related: &Related,
+        match_reason: &MatchReason,
+    ) -> Result<(), CallError> {
+        let most = if self.has_passages { SUPERSEDED_PASSAGE_COUNT } else { usize::MAX };
+        let terms = match_reason.terms();
+        for &seq in related.superseded.iter().take(most) {
+            let parts = HitParts {
+                score: 0.0,
+                reason: "has been replaced by a newer fact".into(),
+                adjacent_suggestions: Vec::new(),
+                has_scene_hint: false,
+                copies: None,
+                share: self.has_passages.then_some(MIN_SHARE_TOKENS),
+                terms: &terms,
+            };
+            let Some((hit, tokens)) = parts.render(connection, seq)? else { continue };
             if self.reserve(&hit) {
+                self.budget_used += if self.has_passages { tokens } else { 0 };
                 self.anti_hits.push(hit);
             }
         }
@@ -299,10 +348,15 @@ struct HitParts<'h> {
     adjacent_suggestions: Vec<String>,
     has_scene_hint: bool,
     copies: Option<&'h CopyGroup>,
+    /// The tokens that its text may have before it is cut to a passage; `None` for any number.
+    share: Option<usize>,
+    /// The terms that a passage is chosen by.
+    terms: &'h [QueryTerm],
 }
 
 impl HitParts<'_> {
-    /// Returns the hit as JSON and the tokens of its text; `None` if there is no such record.
+    /// Returns the hit as JSON and the tokens that it uses of the budget: those of its text, and with a share also those
+    /// of its other members. Returns `None` if there is no such record.
     fn render(self, connection: &Connection, seq: i64) -> Result<Option<(Box<RawValue>, usize)>, CallError> {
         let mut read = connection.prepare_cached(
             "SELECT id, ts, valid_to, role, session.name, text
@@ -310,7 +364,9 @@ impl HitParts<'_> {
         )?;
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let literal_surface = candidates::string(row, 5)?;
+        let text = candidates::string(row, 5)?;
+        let passage = self.share.and_then(|share| cut(text, self.terms, share));
+        let literal_surface = passage.map_or(text, |passage| passage.text);
         let session_id = candidates::string(row, 4)?;
         let ts = UnixMicros(row.get(1)?).to_string();
         let advice = "Set the scene first: when it was, who spoke, and what the session was about.";
@@ -321,6 +377,8 @@ impl HitParts<'_> {
             score: self.score,
             reason: self.reason,
             literal_surface,
+            passage,
+            record_bytes: passage.map(|_| text.len()),
             adjacent_suggestions: self.adjacent_suggestions,
             valid_from: ts.clone(),
             valid_to: row.get::<_, Option<i64>>(2)?.map(|at| UnixMicros(at).to_string()),
@@ -336,11 +394,20 @@ impl HitParts<'_> {
             first_ts: self.copies.map(|group| group.first.to_string()),
             scene_hint: self.has_scene_hint.then_some(SceneHint { session_id, captured_at: ts, advice }),
         };
-        let tokens = literal_surface.chars().count().div_ceil(TOKEN_CHARS);
+        let tokens = tokens(literal_surface) + self.share.map_or(0, |_| HIT_TOKENS);
         let hit = to_raw_value(&hit)
             .map_err(|error| CallError::failed(format!("a hit could not be written as JSON: {error}")))?;
         Ok(Some((hit, tokens)))
     }
+}
+
+fn tokens(text: &str) -> usize {
+    text.chars().count().div_ceil(TOKEN_CHARS)
+}
+
+/// Returns the passage of at most `share` tokens, or `None` if the whole text has no more.
+fn cut<'t>(text: &'t str, terms: &[QueryTerm], share: usize) -> Option<Passage<'t>> {
+    (tokens(text) > share).then(|| Passage::of(text, terms, share * TOKEN_CHARS))
 }
 
 /// Returns the scores on the wire: over 0, at most 1, multiples of a millionth, strictly falling. Hits that differ in

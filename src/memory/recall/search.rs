@@ -165,7 +165,7 @@ pub(crate) fn claim_check(
     let related = Related::of(connection, hits, CLAIM_HIT_COUNT, now)?;
     let mut reply = RecallResponse::new(CueMode::of(&cue));
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
-    reply.add_related(connection, &related)?;
+    reply.add_related(connection, &related, &match_reason)?;
     let verdict = Verdict::on(&times(connection, &related.hits)?, !related.superseded.is_empty());
     let (hits, anti_hits) = reply.into_hits();
     Ok(ClaimCheck { hits, anti_hits, verdict, verdict_reason: verdict.reason, source: "claim_check" })
