@@ -18,7 +18,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
-use crate::memory::text::tokenizer;
+use crate::memory::text::cue_terms;
 
 /// Terms of a record that are looked up: the longest, because long terms are rare. Picked: some 0.3 ms.
 const LOOKUP_TERMS: usize = 8;
@@ -128,7 +128,7 @@ fn associate(
 fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
     let most = RARE_RECORDS.min(1 + seq / RARE_SHARE);
     let mut partners: Vec<(i64, f64)> = Vec::new();
-    for term in tokenizer::longest_terms(text, LOOKUP_TERMS) {
+    for term in cue_terms::longest_terms(text, LOOKUP_TERMS) {
         let holders = fulltext::newest_with_term(connection, &term.term, seq - 1, most + 1)?;
         if holders.len() as i64 > most {
             continue;

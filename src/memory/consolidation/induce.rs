@@ -18,7 +18,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
-use crate::memory::text::tokenizer;
+use crate::memory::text::cue_terms;
 
 /// The session of all patterns. A pattern has no neighbors in a conversation.
 const SESSION: &str = "-patterns-";
@@ -109,7 +109,7 @@ enum StoredPattern {
 /// Returns the pair of a record's words that occurs in the most sessions, if it occurs in enough.
 fn recurring_pair(connection: &Connection, seq: i64, text: &str) -> Result<Option<RecurringPair>, rusqlite::Error> {
     let mut lists = Vec::new();
-    for term in tokenizer::longest_terms(text, LOOKUP_WORDS) {
+    for term in cue_terms::longest_terms(text, LOOKUP_WORDS) {
         let list = fulltext::newest_with_term(connection, &term.term, seq, MAX_WORD_RECORDS)?;
         let span = seq - list.last().copied().unwrap_or(seq) + 1;
         let is_common = list.len() > MIN_COMMON_RECORDS && list.len() as f64 > span as f64 * COMMON_SHARE;

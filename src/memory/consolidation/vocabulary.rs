@@ -89,7 +89,7 @@ impl TermCache {
 
     /// Returns the numbers of a text's subjects: its terms of at least `shortest` bytes, each once and in the text's
     /// order. Stop words are included only if the text has no other words. These are the terms of
-    /// [`tokenizer::query_terms`] that are matched exactly. `number` must be another one for each text.
+    /// [`cue_terms::query_terms`] that are matched exactly. `number` must be another one for each text.
     pub(crate) fn subjects(&mut self, text: &str, number: u32, shortest: usize) -> &[u32] {
         let (mut subjects, mut stops) = (std::mem::take(&mut self.subjects), std::mem::take(&mut self.stops));
         subjects.clear();
@@ -194,7 +194,7 @@ impl TermCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::text::tokenizer::MatchMode;
+    use crate::memory::text::cue_terms::{self, MatchMode};
 
     #[test]
     fn subjects_are_the_query_terms_that_are_matched_exactly() {
@@ -211,7 +211,7 @@ mod tests {
         .iter()
         .enumerate()
         {
-            let mut want = tokenizer::query_terms(text);
+            let mut want = cue_terms::query_terms(text);
             want.retain(|asked| asked.mode == MatchMode::Exact && asked.term.len() >= 3);
             let want: Vec<String> = want.into_iter().map(|asked| asked.term).collect();
             let got = cache.subjects(text, number as u32 + 1, 3).to_vec();

@@ -12,21 +12,24 @@ use rusqlite::{Connection, Row};
 use crate::memory::graph::cooccurrence;
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::context::{Candidate, ConversationOrder};
 use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
+use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::postings::{self, CANDIDATE_COUNT, MAX_FURTHER_TERM_COUNT, PostingList, RecordWeights};
 use crate::memory::recall::preferences::{Preferences, ProjectDepths};
 use crate::memory::recall::query::WeightedQuery;
-use crate::memory::recall::rank::{Candidate, ConversationOrder, ProjectMatch, RULES, RankedHit, Scorer};
+use crate::memory::recall::rank::Scorer;
+use crate::memory::recall::rules::RULES;
 use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::{TIME_CANDIDATE_COUNT, TimeLeaning};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::tags;
+use crate::memory::text::cue_terms::{CueTerms, QueryTerm};
 use crate::memory::text::non_answer;
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
-use crate::memory::text::tokenizer::{CueTerms, QueryTerm};
 
 /// The heaviest candidates, whose neighbors in the session are read too.
 const WITH_NEIGHBORS_COUNT: usize = 40;

@@ -6,7 +6,7 @@
 //! Pure.
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::text::tokenizer::{self, QueryTerm};
+use crate::memory::text::cue_terms::{self, QueryTerm};
 
 /// Most further words or phrases that count (the contract).
 const MAX_WORD_COUNT: usize = 16;
@@ -55,7 +55,7 @@ impl FurtherWords {
             }
         }
         let mut terms: Vec<QueryTerm> = Vec::new();
-        for term in kept.iter().flat_map(|word| tokenizer::query_terms(word)) {
+        for term in kept.iter().flat_map(|word| cue_terms::query_terms(word)) {
             if !cue_terms.iter().chain(&terms).any(|known| known.term == term.term) {
                 terms.push(term);
             }
@@ -66,7 +66,7 @@ impl FurtherWords {
 
 /// Returns the terms of the identifiers in a cue: *E0499*, *PAY-1128*, *parse_config*, *lib/net/retry.ts*, *--no-verify*.
 pub(crate) fn identifier_terms(cue: &str) -> Vec<QueryTerm> {
-    cue.split_whitespace().filter(|word| is_identifier(word)).flat_map(tokenizer::query_terms).collect()
+    cue.split_whitespace().filter(|word| is_identifier(word)).flat_map(cue_terms::query_terms).collect()
 }
 
 /// Returns true if a word is written as no word of a language is: with digits inside, joined by other characters than
@@ -117,7 +117,7 @@ mod tests {
             (&many, 16, 4),
         ] {
             let words = words.iter().map(|word| (*word).to_owned()).collect();
-            let further = FurtherWords::of(words, &tokenizer::query_terms("what pets do we have?"));
+            let further = FurtherWords::of(words, &cue_terms::query_terms("what pets do we have?"));
             assert_eq!((further.terms.len(), further.left_out), (terms, left_out), "{:?}", further.terms);
         }
     }

@@ -4,8 +4,11 @@
 //! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
 pub(crate) mod candidates;
+pub(crate) mod context;
 pub(crate) mod copies;
 pub(crate) mod further;
+pub(crate) mod hit;
+pub(crate) mod initials;
 pub(crate) mod mode;
 pub(crate) mod passage;
 pub(crate) mod postings;
@@ -14,11 +17,13 @@ pub(crate) mod query;
 pub(crate) mod rank;
 pub(crate) mod related;
 pub(crate) mod reply;
+pub(crate) mod rules;
 pub(crate) mod search;
 pub(crate) mod spellings;
 pub(crate) mod structural;
 pub(crate) mod suggestions;
 pub(crate) mod temporal;
+pub(crate) mod text_match;
 pub(crate) mod time_leaning;
 
 use std::time::{Duration, Instant};
@@ -46,9 +51,9 @@ use crate::memory::store::error::read_failed;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::background_task;
+use crate::memory::text::cue_terms::CueTerms;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::time_phrase::{self, TimePhrase, TimeSpan};
-use crate::memory::text::tokenizer::CueTerms;
 
 /// Time after which a recall answers with what it has read so far. Longer in unit tests, whose results must not depend on
 /// the machine's speed.

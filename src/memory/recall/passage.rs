@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use crate::memory::recall::query::share_prefix;
-use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm};
+use crate::memory::text::cue_terms::{MatchMode, QueryTerm};
+use crate::memory::text::tokenizer;
 
 /// Most terms of a cue that are looked for: the bits of a `u64`.
 const MAX_TERM_COUNT: usize = u64::BITS as usize;
@@ -156,9 +157,10 @@ fn densest(sentences: &[Sentence], max_chars: usize) -> (usize, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::text::cue_terms::query_terms;
 
     fn cut<'t>(text: &'t str, cue: &str, max_chars: usize) -> Passage<'t> {
-        let passage = Passage::of(text, &tokenizer::query_terms(cue), max_chars);
+        let passage = Passage::of(text, &query_terms(cue), max_chars);
         assert_eq!(&text[passage.at..passage.at + passage.bytes], passage.text);
         assert!(passage.text.chars().count() <= max_chars, "{passage:?}");
         passage

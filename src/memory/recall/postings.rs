@@ -10,9 +10,10 @@ use rusqlite::Connection;
 
 use crate::memory::recall::query::{idf, prefixes};
 use crate::memory::store::error::StoreError;
+use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::spelling::NAME_MARK;
-use crate::memory::text::tokenizer::{CueTerms, MatchMode, QueryTerm, TokenKind};
+use crate::memory::text::tokenizer::TokenKind;
 
 /// Least candidates whose texts are read and scored; a larger limit raises it.
 pub(crate) const CANDIDATE_COUNT: usize = 60;
@@ -328,12 +329,12 @@ mod tests {
     use super::*;
     use crate::dispatch::Runner;
     use crate::memory::test_support::{Bench, call_on};
-    use crate::memory::text::tokenizer;
+    use crate::memory::text::cue_terms;
     use serde_json::json;
     use std::time::{Duration, Instant};
 
     fn list(idf: f64, seqs: &[i64]) -> PostingList {
-        PostingList { query_term: tokenizer::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
+        PostingList { query_term: cue_terms::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
     }
 
     #[test]
@@ -372,11 +373,11 @@ mod tests {
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
-        let terms = tokenizer::query_terms(&format!("{every} common"));
+        let terms = cue_terms::query_terms(&format!("{every} common"));
         let chosen = rarest(connection, &terms, MAX_CUE_TERM_COUNT, 600).unwrap();
         assert_eq!(chosen.len(), MAX_CUE_TERM_COUNT);
         assert!(chosen.iter().all(|list| list.query_term.term.starts_with("unique") && list.seqs.len() == 1));
-        let common = tokenizer::query_terms("common").remove(0);
+        let common = cue_terms::query_terms("common").remove(0);
         let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
         let (part, _) = postings(connection, &common, 100, 600).unwrap();
         assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));

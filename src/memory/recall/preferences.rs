@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::query::WeightedQuery;
+use crate::memory::text::cue_terms;
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::tokenizer;
 
@@ -58,7 +59,7 @@ impl Preferences {
     pub(crate) fn of(profile: &Profile) -> Preferences {
         let (mut all, mut domains) = (Vec::new(), Vec::new());
         for (name, depth) in profile.domains.iter().take(MAX_DOMAIN_COUNT) {
-            let own = tokenizer::query_terms(name);
+            let own = cue_terms::query_terms(name);
             let new: Vec<_> = own.iter().filter(|one| !all.contains(*one)).cloned().collect();
             let mut terms = Vec::new();
             if all.len() + new.len() <= MAX_DOMAIN_COUNT {

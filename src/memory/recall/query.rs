@@ -9,10 +9,13 @@
 use std::collections::BTreeMap;
 
 use crate::memory::model::time::CalendarDay;
+use crate::memory::recall::initials::Initials;
+use crate::memory::recall::text_match::{MAX_NEW_WORD_COUNT, MAX_PAIR_COUNT, TermSet, TextMatch};
+use crate::memory::text::cue_terms::{self, MatchMode, QueryTerm};
 use crate::memory::text::features::{self, DatePart};
+use crate::memory::text::spelling;
 use crate::memory::text::stop_words::is_stop_word;
-use crate::memory::text::tokenizer::{self, MatchMode, QueryTerm, Token, TokenKind};
-use crate::memory::text::{irregular_forms, spelling};
+use crate::memory::text::tokenizer::{self, Token, TokenKind};
 
 /// BM25's usual constants: how soon repetition of a term saturates, and how much the text's length counts.
 const K1: f64 = 1.2;
@@ -24,12 +27,6 @@ const CUE_WEIGHT: f64 = 0.5;
 /// Characters that two words must share at their start for a prefix match. Picked: five in most alphabets are a root.
 const PREFIX_CHARS: usize = 5;
 
-/// Pairs of adjacent query words that count in one text. Picked: a third adds no information.
-const MAX_PAIR_COUNT: u32 = 2;
-
-/// Most words beside those of the cue that are counted. Picked: a text with as many says something.
-const MAX_NEW_WORD_COUNT: u32 = 3;
-
 /// Most that co-occurring terms add, as a share of the query: they are weaker evidence than the terms themselves.
 const MAX_ASSOCIATION: f64 = 0.3;
 
@@ -38,80 +35,6 @@ const MAX_ASSOCIATION: f64 = 0.3;
 pub(crate) fn idf(total: f64, frequency: f64) -> f64 {
     let frequency = frequency.min(total);
     (1.0 + (total - frequency + 0.5) / (frequency + 0.5)).ln()
-}
-
-/// A set of a query's terms, at most 64.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TermSet(u64);
-
-impl TermSet {
-    fn only(at: usize) -> TermSet {
-        TermSet(1 << at)
-    }
-
-    pub(crate) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(crate) fn has(self, at: usize) -> bool {
-        self.0 & 1 << at != 0
-    }
-
-    pub(crate) fn union(self, other: TermSet) -> TermSet {
-        TermSet(self.0 | other.0)
-    }
-
-    /// Returns true if a term is in both.
-    fn meets(self, other: TermSet) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn add(&mut self, at: usize) {
-        *self = self.union(TermSet::only(at));
-    }
-
-    pub(crate) fn without(self, other: TermSet) -> TermSet {
-        TermSet(self.0 & !other.0)
-    }
-}
-
-/// How a record's text matches a query.
-#[derive(Debug, Default)]
-pub(crate) struct TextMatch {
-    /// The weighted count of each term.
-    counts: Vec<f64>,
-    /// The terms that occur, in any spelling.
-    pub(crate) has: TermSet,
-    /// The terms that occur as the query has them.
-    pub(crate) written: TermSet,
-    /// The terms that occur by the start of a word only: *photo* for *photography*.
-    pub(crate) prefix_match: TermSet,
-    /// The terms that occur only as several words for one, or one for several: *road trip*, *on-call*.
-    pub(crate) joined: TermSet,
-    /// The terms that occur only as parts of a word, or as a word that is a part here: *oauth* of *OAuth2*.
-    pub(crate) parts: TermSet,
-    /// The terms that occur only with other letters: *Mueller* for *Müller*, a hash by its beginning.
-    pub(crate) respelled: TermSet,
-    /// For each term, the strongest association (NPMI, 0 to 1) of a co-occurring term in the text. Empty if no term of
-    /// the query has co-occurring terms.
-    associations: Vec<f64>,
-    /// The terms in the text's speaker label.
-    pub(crate) speaker: TermSet,
-    /// Pairs of adjacent query words that are adjacent here too, at most [`MAX_PAIR_COUNT`].
-    pub(crate) pairs: u32,
-    /// The last word that was read is a term of the query.
-    is_word_found: bool,
-    /// The share of the query's [`spellings`](WeightedQuery) that the text has, letter for letter.
-    pub(crate) exact: f64,
-    /// Words of the text.
-    pub(crate) length: f64,
-    /// Words of the text after its speaker label that are neither in the cue nor stop words, at most
-    /// [`MAX_NEW_WORD_COUNT`].
-    pub(crate) new_words: u32,
-    /// The text is a question.
-    pub(crate) asks: bool,
-    /// The text mentions a time. False unless the query asks for one.
-    pub(crate) tells_time: bool,
 }
 
 /// A query. The shares of its terms are proportional to their rarity and sum to 1, so "the share of the query" is a
@@ -179,7 +102,7 @@ impl WeightedQuery {
             }
             previous = at;
         });
-        for one in tokenizer::joined_words(cue) {
+        for one in cue_terms::joined_words(cue) {
             let positions = one.terms.iter().filter_map(|term| query.position(term));
             let terms = positions.fold(TermSet::default(), |terms, at| terms.union(TermSet::only(at)));
             if !terms.is_empty() {
@@ -243,7 +166,7 @@ impl WeightedQuery {
 
     /// Returns true if one of these terms is a term of the cue.
     fn is_of_cue(&self, terms: TermSet) -> bool {
-        terms.0 & ((1 << self.cue_term_count) - 1) != 0
+        terms.has_of_first(self.cue_term_count)
     }
 
     /// Returns the terms of the cue.
@@ -293,6 +216,10 @@ impl WeightedQuery {
                 return;
             }
             let terms = self.count(&mut token, 1.0, &mut found);
+            if found.before_identifier.is_none() && self.has_identifier(&found) {
+                let own_words = label_words + f64::from(self.identifier.len());
+                found.before_identifier = Some((found.length - own_words).max(0.0));
+            }
             found.new_words += u32::from(may_be_new && !self.is_of_cue(terms) && !is_stop_word(token.word));
             if token.kind.is_piece() {
                 self.count_pair(&previous, terms, &mut found);
@@ -453,19 +380,6 @@ fn dense_bm25(counts: &[f64], shares: &[f64], length: f64) -> f64 {
     counts.iter().zip(shares).filter(|(count, _)| **count > 0.0).map(weigh).sum()
 }
 
-impl TextMatch {
-    /// Returns the set of the terms that occur as a query's `own` kind of term does as a `kind` of token.
-    fn spelling(&mut self, own: TokenKind, kind: TokenKind, is_equal: bool) -> &mut TermSet {
-        match (own, kind) {
-            _ if !is_equal => &mut self.respelled,
-            _ if own == kind || own == TokenKind::Name || (own.is_written() && kind.is_written()) => &mut self.written,
-            (TokenKind::Joined, _) | (_, TokenKind::Joined) => &mut self.joined,
-            (TokenKind::Part | TokenKind::Run, _) | (_, TokenKind::Part | TokenKind::Run) => &mut self.parts,
-            _ => &mut self.respelled,
-        }
-    }
-}
-
 /// What was read before the current token.
 #[derive(Default)]
 struct PreviousToken {
@@ -475,63 +389,6 @@ struct PreviousToken {
     progress: Vec<usize>,
     /// Some term has progress.
     is_splitting: bool,
-}
-
-/// How the words of a query and their irregular forms begin: the first two letters, with a bit for each third letter.
-/// A word that begins otherwise shares no stem with any of them. The endings that the stemmer rewrites leave these
-/// letters alone, but for y written as i, and in short words, which are compared by two letters.
-#[derive(Debug)]
-struct Initials(Box<[u32; 26 * 26]>);
-
-/// Least bytes of a word whose third letter belongs to its stem.
-const THREE_LETTER_BYTES: usize = 6;
-
-impl Initials {
-    fn of(terms: &[QueryTerm]) -> Initials {
-        let mut initials = Initials(Box::new([0; 26 * 26]));
-        terms.iter().for_each(|own| initials.add_term(own));
-        initials
-    }
-
-    fn add_term(&mut self, own: &QueryTerm) {
-        self.add(&own.word);
-        self.add(&own.term);
-        let begins_alike = |base: &str| own.term.starts_with(&base[..base.len().min(2)]);
-        irregular_forms::forms().filter(|(_, base)| begins_alike(base)).for_each(|(form, _)| self.add(form));
-    }
-
-    fn add(&mut self, word: &str) {
-        match *word.as_bytes() {
-            [first @ b'a'..=b'z'] => self.0[row(first, b'a')..=row(first, b'z')].fill(u32::MAX),
-            [first @ b'a'..=b'z', second @ b'a'..=b'z'] => self.0[row(first, second)] = u32::MAX,
-            [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] => self.0[row(first, second)] |= bit(third),
-            _ => {}
-        }
-    }
-
-    /// Returns true if the word may match a term; true of every word that does not begin with two letters a to z.
-    fn may_begin(&self, word: &str) -> bool {
-        match *word.as_bytes() {
-            [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] if word.len() >= THREE_LETTER_BYTES => {
-                self.0[row(first, second)] & bit(third) != 0
-            }
-            [first @ b'a'..=b'z', second @ b'a'..=b'z', ..] => self.0[row(first, second)] != 0,
-            _ => true,
-        }
-    }
-}
-
-fn row(first: u8, second: u8) -> usize {
-    usize::from(first - b'a') * 26 + usize::from(second - b'a')
-}
-
-/// Returns a third letter's bit; all bytes other than a to z share one.
-fn bit(third: u8) -> u32 {
-    match third {
-        b'y' => bit(b'i'),
-        b'a'..=b'z' => 1 << (third - b'a'),
-        _ => 1 << 26,
-    }
 }
 
 /// Returns the prefixes of a term by which similar words are searched, the longest first: from the whole term down to
@@ -557,33 +414,6 @@ fn has_digit(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_word_with_a_stem_of_the_query_always_passes_the_initials_filter() {
-        let words: Vec<String> = include_str!("../../../tests/fixtures/words.txt")
-            .split(|c: char| !c.is_ascii_alphabetic())
-            .map(str::to_ascii_lowercase)
-            .chain(
-                irregular_forms::forms()
-                    .flat_map(|(form, base)| [form.to_owned(), base.to_owned(), format!("{base}ing")]),
-            )
-            .chain(
-                [
-                    "eyes", "eyed", "eyeing", "ties", "tying", "dyed", "skies", "skiing", "ays", "flies", "flying",
-                    "paying", "uses", "using",
-                ]
-                .map(str::to_owned),
-            )
-            .filter(|word| !word.is_empty())
-            .collect();
-        let stems: Vec<String> = words.iter().map(|word| tokenizer::index_terms(word)).collect();
-        for (own, stem) in words.iter().zip(&stems) {
-            let initials = Initials::of(&tokenizer::query_terms(own));
-            for (word, _) in words.iter().zip(&stems).filter(|(_, other)| *other == stem && !stem.is_empty()) {
-                assert!(initials.may_begin(word), "{own} {word}");
-            }
-        }
-    }
 
     #[test]
     fn prefixes_are_two_thirds_of_the_term_and_five_letters_at_least() {

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
-use crate::memory::recall::rank::RankedHit;
+use crate::memory::recall::hit::RankedHit;
 use crate::memory::store::tags;
 
 /// Hits to search beyond the limit: patterns are taken out, and superseding records push others down.

@@ -14,16 +14,17 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::{self, RecallFilter};
 use crate::memory::recall::copies::CopyGroup;
+use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::mode::CueMode;
 use crate::memory::recall::passage::Passage;
-use crate::memory::recall::rank::{ProjectMatch, RankedHit};
 use crate::memory::recall::related::Related;
 use crate::memory::session::digest;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::{records, tags};
+use crate::memory::text::cue_terms::QueryTerm;
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::time_phrase::TimeSpan;
-use crate::memory::text::tokenizer::{QueryTerm, TokenKind};
+use crate::memory::text::tokenizer::TokenKind;
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less 16 KiB for the rest of the reply.
 pub(crate) const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);

@@ -15,15 +15,15 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::Profile;
 use crate::memory::recall::TIME_LIMIT;
 use crate::memory::recall::candidates::{self, RecallFilter, RecallQuery};
+use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::preferences::Preferences;
-use crate::memory::recall::rank::RankedHit;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::reply::{MatchReason, RecallResponse, scores};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::{Reader, Snapshot};
+use crate::memory::text::cue_terms::CueTerms;
 use crate::memory::text::phrase::QuotedPhrase;
-use crate::memory::text::tokenizer::CueTerms;
 
 /// Characters of a hit of `memory_search` (the contract).
 const SURFACE_CHARS: usize = 500;

@@ -10,9 +10,9 @@ use rusqlite::Connection;
 
 use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT};
 use crate::memory::store::error::StoreError;
+use crate::memory::text::cue_terms::{self, MatchMode};
 use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash};
 use crate::memory::text::stemmer::stem;
-use crate::memory::text::tokenizer::{self, MatchMode};
 
 /// Most records read for one spelling.
 const MAX_SPELLING_COUNT: usize = 64;
@@ -51,7 +51,7 @@ pub(crate) fn spelling_matches(
     let is_short = lists.len() <= SHORT_CUE_TERM_COUNT;
     // A record with words of a longer cue is found by the others.
     let is_wanted = is_short || lists.iter().any(|list| list.seqs.is_empty());
-    let joined = if is_wanted { tokenizer::joined_words(cue) } else { Vec::new() };
+    let joined = if is_wanted { cue_terms::joined_words(cue) } else { Vec::new() };
     if !joined.is_empty() {
         let patterns: Vec<String> = joined.iter().map(|one| exact(&one.term)).collect();
         let weight = lists.iter().map(|list| list.idf).fold(0.0, f64::max);

@@ -10,7 +10,7 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
-use crate::memory::recall::rank::{ProjectMatch, RankedHit};
+use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::reply::{RecallResponse, TOKEN_CHARS};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::{records, tags};

@@ -7,8 +7,9 @@ use crate::memory::graph::cooccurrence;
 use crate::memory::recall::candidates;
 use crate::memory::recall::postings;
 use crate::memory::store::error::StoreError;
+use crate::memory::text::cue_terms::QueryTerm;
 use crate::memory::text::stop_words::is_stop_word;
-use crate::memory::text::tokenizer::{self, QueryTerm};
+use crate::memory::text::tokenizer;
 
 /// The best hit has a score under this, or suggestions are not worth their time: a record with half of the cue's words has
 /// about 0.45.

@@ -11,7 +11,7 @@ use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::RecallFilter;
-use crate::memory::recall::rank::RankedHit;
+use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::reply::{MAX_HITS_BYTES, scores};
 use crate::memory::recall::search;
 use crate::memory::store::events::{self, VISIBLE_KINDS};

@@ -14,8 +14,8 @@ use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::{records, tags};
+use crate::memory::text::cue_terms;
 use crate::memory::text::excerpt::beginning;
-use crate::memory::text::tokenizer;
 
 /// Most facts, and the characters of each.
 const MAX_FACT_COUNT: usize = 10;
@@ -266,7 +266,7 @@ fn day(ts: UnixMicros) -> String {
 fn label(recent: &[BriefingRecord]) -> String {
     let mut counts: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
     for one in recent.iter().take(LABEL_RECORD_COUNT) {
-        for term in tokenizer::query_terms(&one.text) {
+        for term in cue_terms::query_terms(&one.text) {
             *counts.entry(term.word).or_default() += 1;
         }
     }

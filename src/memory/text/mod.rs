@@ -1,6 +1,7 @@
 //! Text analysis without I/O: index terms (tokenizer, stemmer, folding), and features of a text (language, speaker
 //! label, dates).
 
+pub(crate) mod cue_terms;
 pub(crate) mod excerpt;
 pub(crate) mod features;
 pub(crate) mod folding;
@@ -12,4 +13,5 @@ pub(crate) mod spelling;
 pub(crate) mod stemmer;
 pub(crate) mod stop_words;
 pub(crate) mod time_phrase;
+pub(crate) mod time_words;
 pub(crate) mod tokenizer;

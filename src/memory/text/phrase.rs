@@ -2,7 +2,8 @@
 //!
 //! Pure. The index has no positions (they would triple its size), so phrases are matched against the texts.
 
-use crate::memory::text::tokenizer::{self, MatchMode};
+use crate::memory::text::cue_terms::{self, MatchMode};
+use crate::memory::text::tokenizer;
 
 /// Words of a phrase that are compared: the bits of a `u64`. The rest of a longer phrase is ignored in [`Alike`] matches.
 ///
@@ -31,7 +32,7 @@ pub(crate) struct QuotedPhrase<'q> {
 impl<'q> QuotedPhrase<'q> {
     /// Returns the phrase of this text, trimmed; `None` if it has no word.
     pub(crate) fn new(text: &'q str) -> Option<QuotedPhrase<'q>> {
-        let (mut terms, mut last) = tokenizer::phrase_terms(text)?;
+        let (mut terms, mut last) = cue_terms::phrase_terms(text)?;
         if terms.len() > WORDS {
             terms.truncate(WORDS);
             last = MatchMode::Exact;

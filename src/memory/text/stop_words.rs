@@ -13,6 +13,10 @@ pub(crate) fn languages(word: &str) -> u16 {
     STOP_WORDS.binary_search_by_key(&word, |(word, _)| word).map_or(0, |at| STOP_WORDS[at].1)
 }
 
+/// The bits of languages.
+pub(crate) const GERMAN: u16 = 1 << 1;
+pub(crate) const FRENCH: u16 = 1 << 2;
+
 /// The bit of the pairs of characters that questions in Chinese and Japanese are built with.
 pub(crate) const PAIRS: u16 = 1 << 8;
 

@@ -1,0 +1,296 @@
+//! The terms of a cue: what a recall looks up in the index.
+//!
+//! Pure. A cue is split as records are (`tokenizer.rs`); its stop words are left out, and each term is kept once.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
+use crate::memory::text::spelling;
+use crate::memory::text::stemmer::stem;
+use crate::memory::text::stop_words::{self, is_stop_word};
+use crate::memory::text::tokenizer::{Token, TokenKind, for_each_spelling, for_each_token};
+
+/// Terms of a cue that are held, and twice as many while it is read. Picked: each is looked up to find those that some
+/// record has.
+const MAX_DISTINCT_TERM_COUNT: usize = 4096;
+
+/// Versions of a cue whose numbers are not searched by themselves.
+const MAX_VERSION_COUNT: usize = 16;
+
+/// Most words of a cue that are tried as one.
+const MAX_JOINED_WORDS: usize = 4;
+
+/// Most words of a cue in which more than two adjacent words are tried as one. Picked: each form is a look-up.
+const SHORT_CUE_WORD_COUNT: usize = 5;
+
+/// Most forms of a cue's adjacent words as one. Picked: they are looked up together.
+const MAX_JOINED_COUNT: usize = 48;
+
+/// The length of adjacent words as one.
+const JOINED_BYTES: RangeInclusive<usize> = 3..=40;
+
+/// How a query term matches index terms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatchMode {
+    /// Only the equal term.
+    Exact,
+    /// Any term that starts with it.
+    Prefix,
+}
+
+/// A term of a cue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct QueryTerm {
+    /// The term.
+    pub(crate) term: String,
+    /// The folded word that it is the stem of, for display.
+    pub(crate) word: String,
+    /// Its match mode.
+    pub(crate) mode: MatchMode,
+    /// The kind of its token.
+    pub(crate) kind: TokenKind,
+}
+
+impl QueryTerm {
+    /// Returns true if the term may be a hash or the beginning of one.
+    pub(crate) fn is_hash_part(&self) -> bool {
+        self.kind == TokenKind::Word && spelling::may_begin_hash(&self.word)
+    }
+
+    /// Returns true if this name stands in a text as `token`, capitalized alike.
+    pub(crate) fn is_named(&self, token: &Token<'_>) -> bool {
+        if self.kind != TokenKind::Name || token.kind != TokenKind::Word {
+            return false;
+        }
+        let is_alike = |raw: &str| match self.word.chars().any(char::is_lowercase) {
+            true => raw.starts_with(char::is_uppercase),
+            false => raw == self.word,
+        };
+        let folded = self.term.trim_end_matches(spelling::NAME_MARK);
+        token.word == folded && is_alike(token.raw)
+    }
+}
+
+/// The terms of a cue, each once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CueTerms {
+    /// Those that are no stop words, and capitalized stop words as names.
+    pub(crate) content: Vec<QueryTerm>,
+    /// The stop words that no other word of the cue shows to be one: *ella* in an English cue.
+    pub(crate) doubtful: Vec<QueryTerm>,
+    /// The other stop words.
+    pub(crate) stops: Vec<QueryTerm>,
+}
+
+impl CueTerms {
+    /// Returns the terms of a cue.
+    pub(crate) fn of(cue: &str) -> CueTerms {
+        let mut all = distinct_terms(cue);
+        let names: Vec<String> = all
+            .iter()
+            .filter(|term| term.kind == TokenKind::Name)
+            .map(|term| term.term.trim_end_matches(spelling::NAME_MARK).to_owned())
+            .collect();
+        all.retain(|term| !(term.kind == TokenKind::Word && names.contains(&term.term)));
+        // 2.1.0 does not ask for what has a 2 and a 1.
+        let versions = all.iter().filter(|term| spelling::is_version(&term.word)).take(MAX_VERSION_COUNT);
+        let versions: Vec<String> = versions.map(|term| term.word.clone()).collect();
+        let is_of_version = |word: &str| versions.iter().any(|form| spelling::has_number(form, word));
+        all.retain(|term| !term.kind.is_written() || !is_of_version(&term.word));
+        // The languages in which at least two words of the cue are stop words.
+        let (mut one, mut two) = (0, stop_words::PAIRS);
+        for term in all.iter().filter(|term| term.kind.is_written()) {
+            let languages = stop_words::languages(&term.word);
+            two |= one & languages;
+            one |= languages;
+        }
+        let mut terms = CueTerms::default();
+        for term in all {
+            match stop_words::languages(&term.word) {
+                0 => terms.content.push(term),
+                _ if term.kind == TokenKind::Name => terms.content.push(term),
+                languages if languages & two == 0 && term.kind.is_written() => terms.doubtful.push(term),
+                _ => terms.stops.push(term),
+            }
+        }
+        terms
+    }
+
+    /// Returns the terms that the cue is searched by if the store does not decide otherwise.
+    pub(crate) fn searched(&self) -> Vec<QueryTerm> {
+        match (&self.content[..], &self.doubtful[..]) {
+            ([], []) => self.stops.clone(),
+            (content, doubtful) => [content, doubtful].concat(),
+        }
+    }
+
+    /// Returns true if the cue has no term.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.content.is_empty() && self.doubtful.is_empty() && self.stops.is_empty()
+    }
+}
+
+/// Returns the distinct terms of a cue without stop words; the stop words if it has no other terms.
+pub(crate) fn query_terms(cue: &str) -> Vec<QueryTerm> {
+    let mut all = distinct_terms(cue);
+    let is_content = |term: &QueryTerm| !is_stop_word(&term.word);
+    all.retain(|term| term.kind.is_written());
+    if all.iter().any(is_content) {
+        all.retain(is_content);
+    }
+    all
+}
+
+/// Returns the distinct terms of a cue; of more than twice [`MAX_DISTINCT_TERM_COUNT`] those of the longest words.
+fn distinct_terms(cue: &str) -> Vec<QueryTerm> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut all: Vec<QueryTerm> = Vec::new();
+    let mut raw = String::new();
+    for_each_spelling(cue, |mut token| {
+        let kind = token.kind;
+        if kind == TokenKind::Word {
+            raw.clear();
+            raw.push_str(token.raw);
+        }
+        let word = if kind == TokenKind::Name { raw.clone() } else { token.word.to_owned() };
+        let term = token.term();
+        if kind == TokenKind::Last || (kind == TokenKind::Part && spelling::is_version(&word)) {
+            return;
+        }
+        if let Some(&at) = seen.get(term) {
+            if kind.is_written() {
+                all[at].kind = kind;
+            }
+            return;
+        }
+        seen.insert(term.to_owned(), all.len());
+        let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
+        all.push(QueryTerm { term: term.to_owned(), word, mode, kind });
+        if all.len() == 2 * MAX_DISTINCT_TERM_COUNT {
+            all.sort_by_key(|kept| Reverse(kept.word.len()));
+            all.truncate(MAX_DISTINCT_TERM_COUNT);
+            seen = all.iter().enumerate().map(|(at, kept)| (kept.term.clone(), at)).collect();
+        }
+    });
+    all
+}
+
+/// Adjacent words of a cue, written as one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct JoinedWords {
+    /// The term of the one word.
+    pub(crate) term: String,
+    /// The terms of the words.
+    pub(crate) terms: Vec<String>,
+}
+
+/// Returns what adjacent words of a cue are when written as one: *road trip* as *roadtrip*, *get user by id* as
+/// *getuserbyid*. At most [`MAX_JOINED_COUNT`], pairs first.
+pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
+    let mut words: Vec<(String, String, bool)> = Vec::new();
+    for_each_token(cue, |mut token| {
+        if token.kind == TokenKind::Word && words.len() < MAX_JOINED_COUNT {
+            let (word, is_stop) = (token.word.to_owned(), is_stop_word(token.word));
+            words.push((word, token.term().to_owned(), is_stop));
+        }
+    });
+    let mut all = Vec::new();
+    let most = if words.len() <= SHORT_CUE_WORD_COUNT { MAX_JOINED_WORDS } else { 2 };
+    for size in 2..=most {
+        for window in words.windows(size) {
+            let is_framed = size == 2 || (!window[0].2 && !window[size - 1].2);
+            let mut term: String = window.iter().map(|(word, ..)| word.as_str()).collect();
+            let may_join = window.windows(2).all(|two| spelling::may_join(&two[0].0, &two[1].0));
+            if !is_framed || !may_join || window.iter().all(|word| word.2) || !JOINED_BYTES.contains(&term.len()) {
+                continue;
+            }
+            stem(&mut term);
+            all.push(JoinedWords { term, terms: window.iter().map(|(_, term, _)| term.clone()).collect() });
+        }
+    }
+    all.truncate(MAX_JOINED_COUNT);
+    all
+}
+
+/// Returns the terms of a phrase in order, with stop words, and the match mode of the last one; `None` if it has no
+/// terms.
+pub(crate) fn phrase_terms(text: &str) -> Option<(Vec<String>, MatchMode)> {
+    let mut terms = Vec::new();
+    let mut mode = MatchMode::Exact;
+    for_each_token(text, |mut token| {
+        terms.push(token.term().to_owned());
+        mode =
+            if matches!(token.kind, TokenKind::Last | TokenKind::Lone) { MatchMode::Prefix } else { MatchMode::Exact };
+    });
+    (!terms.is_empty()).then_some((terms, mode))
+}
+
+/// Returns the terms of the `limit` longest words of a text without stop words; those that need a prefix match are left
+/// out.
+pub(crate) fn longest_terms(text: &str, limit: usize) -> Vec<QueryTerm> {
+    let mut words = query_terms(text);
+    words.retain(|query_term| query_term.mode == MatchMode::Exact);
+    words.sort_by_key(|query_term| Reverse(query_term.word.len()));
+    words.truncate(limit);
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(cue: &str) -> Vec<String> {
+        query_terms(cue).into_iter().map(|query_term| query_term.term).collect()
+    }
+
+    #[test]
+    fn a_stop_word_is_one_if_another_of_its_language_is_in_the_cue() {
+        let words = |terms: Vec<QueryTerm>| terms.into_iter().map(|term| term.term).collect::<Vec<_>>();
+        for (cue, content, doubtful) in [
+            ("who is ella", &[][..], &["ella"][..]),
+            ("did Will and Don call", &["will·", "don·", "call"], &[]),
+            ("what did will say", &["sai"], &[]),
+            ("IT budget", &["it·", "budget"], &[]),
+            ("des key", &["kei"], &["de"]),
+            ("что сказала кошка", &["сказа", "кошк"], &["что"]),
+        ] {
+            let terms = CueTerms::of(cue);
+            assert_eq!((words(terms.content), words(terms.doubtful)), (to_owned(content), to_owned(doubtful)), "{cue}");
+        }
+    }
+
+    fn to_owned(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_cue_has_distinct_terms_without_stop_words() {
+        for (cue, want) in [
+            ("When did Anna go camping, and where did Anna camp?", &["anna", "go", "camp"][..]),
+            ("Where is it?", &["where", "is", "it"]),
+            ("Was hat Anna über den Hund gesagt?", &["hat", "anna", "hund", "gesagt"]),
+            ("Qu'est-ce que le chat mange ?", &["chat", "mang"]),
+            ("¿Dónde está el perro?", &["perro"]),
+            ("что сказала кошка", &["сказа", "кошк"]),
+            ("猫", &["猫"]),
+            ("日本語", &["日本", "本語"]),
+            ("OR AND NOT NEAR(x y) \"*\" ^z", &["near", "x", "z"]),
+            ("...", &[]),
+        ] {
+            assert_eq!(words(cue), want, "{cue}");
+        }
+        assert_eq!(query_terms("猫")[0].mode, MatchMode::Prefix);
+        assert_eq!(query_terms("Camping")[0].word, "camping");
+    }
+
+    #[test]
+    fn a_phrase_has_all_its_terms() {
+        assert_eq!(
+            phrase_terms("to be, or not"),
+            Some((["to", "be", "or", "not"].map(String::from).to_vec(), MatchMode::Exact))
+        );
+        assert_eq!(phrase_terms("日本"), Some((["日本", "本"].map(String::from).to_vec(), MatchMode::Prefix)));
+        assert_eq!(phrase_terms("?!"), None);
+    }
+}

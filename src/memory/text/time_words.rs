@@ -1,0 +1,211 @@
+//! Words of times: the phrases, units, numbers, months and weekdays that `time_phrase.rs` reads, folded.
+//!
+//! Pure.
+
+use crate::memory::text::features::DatePart;
+use crate::memory::text::stop_words;
+
+/// What a relative phrase counts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Day,
+    Week,
+    Weekend,
+    Month,
+    Year,
+}
+
+use Unit::{Day, Month, Week, Weekend, Year};
+
+/// Phrases of whole folded words, the longer of two that begin alike first, each with a unit and how many of it from now.
+#[rustfmt::skip]
+pub(crate) const PHRASES: &[(&str, Unit, i64)] = &[
+    ("day before yesterday", Day, -2), ("vorgestern", Day, -2), ("avant hier", Day, -2), ("anteayer", Day, -2),
+    ("antes de ayer", Day, -2), ("позавчера", Day, -2), ("اول امس", Day, -2), ("altro ieri", Day, -2),
+    ("anteontem", Day, -2), ("eergisteren", Day, -2),
+    ("yesterday", Day, -1), ("last night", Day, -1), ("gestern", Day, -1), ("hier", Day, -1), ("ayer", Day, -1),
+    ("anoche", Day, -1), ("вчера", Day, -1), ("امس", Day, -1), ("letzte nacht", Day, -1), ("nuit derniere", Day, -1),
+    ("ieri", Day, -1), ("ontem", Day, -1), ("gisteren", Day, -1),
+    ("today", Day, 0), ("this morning", Day, 0), ("tonight", Day, 0), ("heute", Day, 0), ("aujourd hui", Day, 0),
+    ("ce matin", Day, 0), ("hoy", Day, 0), ("esta manana", Day, 0), ("сегодня", Day, 0), ("اليوم", Day, 0),
+    ("oggi", Day, 0), ("hoje", Day, 0), ("vandaag", Day, 0),
+    ("last weekend", Weekend, -1), ("letztes wochenende", Weekend, -1), ("letzten wochenende", Weekend, -1),
+    ("vergangenes wochenende", Weekend, -1), ("week end dernier", Weekend, -1), ("weekend dernier", Weekend, -1),
+    ("fin de semana pasado", Weekend, -1), ("прошлые выходные", Weekend, -1), ("прошлых выходных", Weekend, -1),
+    ("last week", Week, -1), ("previous week", Week, -1), ("letzte woche", Week, -1), ("letzter woche", Week, -1),
+    ("vorige woche", Week, -1), ("voriger woche", Week, -1), ("vergangene woche", Week, -1),
+    ("semaine derniere", Week, -1), ("semaine passee", Week, -1), ("semana pasada", Week, -1),
+    ("прошлои неделе", Week, -1), ("прошлую неделю", Week, -1), ("الاسبوع الماضي", Week, -1),
+    ("settimana scorsa", Week, -1), ("scorsa settimana", Week, -1), ("semana passada", Week, -1),
+    ("vorige week", Week, -1), ("afgelopen week", Week, -1),
+    ("this week", Week, 0), ("diese woche", Week, 0), ("dieser woche", Week, 0), ("cette semaine", Week, 0),
+    ("esta semana", Week, 0), ("этои неделе", Week, 0), ("هذا الاسبوع", Week, 0),
+    ("last month", Month, -1), ("previous month", Month, -1), ("letzten monat", Month, -1),
+    ("letzter monat", Month, -1), ("vorigen monat", Month, -1), ("mois dernier", Month, -1),
+    ("mois passe", Month, -1), ("mes pasado", Month, -1), ("прошлом месяце", Month, -1),
+    ("прошлыи месяц", Month, -1), ("الشهر الماضي", Month, -1), ("mese scorso", Month, -1), ("scorso mese", Month, -1),
+    ("mes passado", Month, -1), ("vorige maand", Month, -1),
+    ("this month", Month, 0), ("diesen monat", Month, 0), ("diesem monat", Month, 0), ("ce mois", Month, 0),
+    ("este mes", Month, 0), ("этом месяце", Month, 0), ("هذا الشهر", Month, 0),
+    ("last year", Year, -1), ("letztes jahr", Year, -1), ("letzten jahr", Year, -1), ("voriges jahr", Year, -1),
+    ("vorigen jahr", Year, -1), ("annee derniere", Year, -1), ("an dernier", Year, -1), ("ano pasado", Year, -1),
+    ("прошлом году", Year, -1), ("прошлыи год", Year, -1), ("العام الماضي", Year, -1), ("السنه الماضيه", Year, -1),
+    ("anno scorso", Year, -1), ("scorso anno", Year, -1), ("ano passado", Year, -1), ("vorig jaar", Year, -1),
+    ("this year", Year, 0), ("dieses jahr", Year, 0), ("diesem jahr", Year, 0), ("cette annee", Year, 0),
+    ("este ano", Year, 0), ("этом году", Year, 0), ("هذا العام", Year, 0), ("هذه السنه", Year, 0),
+];
+
+/// A phrase that has another meaning in another language: French *hier* is German for *here*.
+pub(crate) struct AmbiguousPhrase {
+    pub(crate) phrase: &'static str,
+    /// The bit of the language in which it is a time.
+    pub(crate) language: u16,
+    /// The bit of the other one.
+    pub(crate) other: u16,
+    /// Letters that only the first language has.
+    pub(crate) letters: &'static [char],
+}
+
+pub(crate) const AMBIGUOUS_PHRASES: &[AmbiguousPhrase] = &[AmbiguousPhrase {
+    phrase: "hier",
+    language: stop_words::FRENCH,
+    other: stop_words::GERMAN,
+    letters: &['é', 'è', 'ê', 'à', 'ç', 'œ', 'î', 'ô', 'û', 'ù'],
+}];
+
+/// Names of months that are other words in another language, each with the words before it that make it a month: French
+/// *en mars*, not *life on Mars*; English *in Mar*, not Spanish *el mar*.
+pub(crate) const AMBIGUOUS_MONTHS: &[(&str, &[&str])] = &[
+    ("mars", &["en", "au", "depuis", "de", "le", "mois"]),
+    ("mar", &["in", "on", "last", "since", "during"]),
+    ("sept", &["in", "on", "last", "since", "during"]),
+];
+
+/// The same in Japanese and Chinese, which have no spaces.
+#[rustfmt::skip]
+pub(crate) const SPACELESS: &[(&str, Unit, i64)] = &[
+    ("一昨日", Day, -2), ("おととい", Day, -2), ("前天", Day, -2),
+    ("昨日", Day, -1), ("きのう", Day, -1), ("昨夜", Day, -1), ("昨晩", Day, -1), ("昨天", Day, -1), ("昨晚", Day, -1),
+    ("今日", Day, 0), ("今朝", Day, 0), ("今天", Day, 0), ("今早", Day, 0),
+    ("先週末", Weekend, -1), ("上周末", Weekend, -1), ("上週末", Weekend, -1),
+    ("先週", Week, -1), ("上周", Week, -1), ("上週", Week, -1), ("上星期", Week, -1), ("上个星期", Week, -1),
+    ("上個星期", Week, -1), ("上礼拜", Week, -1),
+    ("今週", Week, 0), ("这周", Week, 0), ("本周", Week, 0), ("這週", Week, 0), ("这个星期", Week, 0), ("这星期", Week, 0),
+    ("先月", Month, -1), ("上个月", Month, -1), ("上個月", Month, -1), ("上月", Month, -1),
+    ("今月", Month, 0), ("这个月", Month, 0), ("這個月", Month, 0), ("本月", Month, 0),
+    ("去年", Year, -1), ("昨年", Year, -1), ("今年", Year, 0),
+];
+
+/// Units in the forms that numbers stand with.
+#[rustfmt::skip]
+pub(crate) const UNITS: &[(Unit, &[&str])] = &[
+    (Day, &["day", "days", "tag", "tage", "tagen", "jour", "jours", "dia", "dias", "день", "дня", "днеи", "يوم", "ايام",
+            "يومين"]),
+    (Week, &["week", "weeks", "woche", "wochen", "semaine", "semaines", "semana", "semanas", "неделю", "недели",
+             "недель", "اسبوع", "اسابيع", "اسبوعين"]),
+    (Month, &["month", "months", "monat", "monate", "monaten", "mois", "mes", "meses", "месяц", "месяца", "месяцев",
+              "شهر", "اشهر", "شهرين"]),
+    (Year, &["year", "years", "jahr", "jahre", "jahren", "an", "ans", "annee", "annees", "ano", "anos", "год", "года",
+             "лет", "سنه", "سنوات", "سنتين", "عام", "عامين"]),
+];
+
+pub(crate) const SPACELESS_UNITS: &[(Unit, &[&str])] = &[
+    (Day, &["日前", "天前"]),
+    (Week, &["週間前", "周前", "週前", "星期前", "个星期前", "個星期前"]),
+    (Month, &["か月前", "ヶ月前", "カ月前", "ヵ月前", "个月前", "個月前"]),
+    (Year, &["年前"]),
+];
+
+/// The numbers one to ten.
+#[rustfmt::skip]
+pub(crate) const NUMBERS: &[&[&str]] = &[
+    &["a", "an", "one", "ein", "eine", "einem", "einer", "un", "une", "una", "один", "одну", "一", "واحد"],
+    &["two", "zwei", "deux", "dos", "два", "две", "二", "两", "兩", "يومين", "اسبوعين", "شهرين", "سنتين", "عامين"],
+    &["three", "drei", "trois", "tres", "три", "三", "ثلاثه", "ثلاث"],
+    &["four", "vier", "quatre", "cuatro", "четыре", "四", "اربعه", "اربع"],
+    &["five", "funf", "cinq", "cinco", "пять", "五", "خمسه", "خمس"],
+    &["six", "sechs", "seis", "шесть", "六", "سته", "ست"],
+    &["seven", "sieben", "sept", "siete", "семь", "七", "سبعه", "سبع"],
+    &["eight", "acht", "huit", "ocho", "восемь", "八", "ثمانيه", "ثماني"],
+    &["nine", "neun", "neuf", "nueve", "девять", "九", "تسعه", "تسع"],
+    &["ten", "zehn", "dix", "diez", "десять", "十", "عشره", "عشر"],
+];
+
+/// The months in the forms that dates have beside those of [`DatePart`].
+#[rustfmt::skip]
+pub(crate) const MONTHS: &[&[&str]] = &[
+    &["jan", "января", "يناير"], &["feb", "февраля", "فبراير"], &["mar", "марта", "مارس"], &["apr", "апреля", "ابريل"],
+    &["мая", "مايو"], &["jun", "июня", "يونيو"], &["jul", "июля", "يوليو"], &["aug", "августа", "اغسطس"],
+    &["sep", "sept", "setiembre", "сентября", "سبتمبر"], &["oct", "okt", "октября", "اكتوبر"],
+    &["nov", "ноября", "نوفمبر"], &["dec", "dez", "dic", "декабря", "ديسمبر"],
+];
+
+/// The numbers of the months in Chinese and Japanese, the longer of two that end alike first.
+#[rustfmt::skip]
+pub(crate) const CHINESE_MONTHS: &[(&str, i8)] = &[
+    ("十二", 12), ("十一", 11), ("十", 10), ("一", 1), ("二", 2), ("三", 3), ("四", 4), ("五", 5), ("六", 6), ("七", 7),
+    ("八", 8), ("九", 9),
+];
+
+/// The weekdays, likewise.
+#[rustfmt::skip]
+pub(crate) const WEEKDAYS: &[&[&str]] = &[
+    &["الاثنين", "月曜", "周一", "星期一", "週一"], &["الثلاثاء", "火曜", "周二", "星期二", "週二"],
+    &["الاربعاء", "水曜", "周三", "星期三", "週三"], &["الخميس", "木曜", "周四", "星期四", "週四"],
+    &["الجمعه", "金曜", "周五", "星期五", "週五"], &["السبت", "土曜", "周六", "星期六", "週六"],
+    &["الاحد", "日曜", "周日", "星期日", "星期天", "週日"],
+];
+
+/// Words before the name of a month, a year or a weekday that make it a time.
+#[rustfmt::skip]
+pub(crate) const BEFORE_NAME: &[&str] = &[
+    "in", "on", "last", "since", "during", "im", "am", "letzten", "letzter", "seit", "vorigen", "en", "au", "depuis",
+    "el", "de", "le", "в", "во", "с", "прошлыи", "прошлую", "прошлое", "في", "يوم", "منذ", "mois", "jahr", "mes",
+    "ano", "annee", "году", "شهر", "عام",
+];
+
+/// Words after the name of a weekday or month that make it a time.
+pub(crate) const AFTER_NAME: &[&str] = &["dernier", "derniere", "passe", "pasado", "pasada", "الماضي"];
+
+/// Phrases that ask for what was said last.
+#[rustfmt::skip]
+pub(crate) const LATEST: &[&str] = &[
+    "you last", "me last", "us last", "i last", "we last", "about last", "most recently", "last time", "just now", "zuletzt", "letztes mal", "letzten mal", "en dernier", "derniere fois", "por ultimo",
+    "ultima vez", "последнии раз", "в последнее время", "только что", "اخر مره", "مؤخرا",
+];
+
+pub(crate) const SPACELESS_LATEST: &[&str] = &["最後に", "前回", "さっき", "上次", "刚才", "剛才", "最近"];
+
+/// Returns the number that a word is, in digits or letters.
+pub(crate) fn number(word: &str) -> Option<i64> {
+    let digits = word.parse().ok().filter(|number| (1..1000).contains(number));
+    digits.or_else(|| NUMBERS.iter().position(|names| names.contains(&word)).map(|at| at as i64 + 1))
+}
+
+/// Returns the day of a month: *22*, *22nd*, *1er*.
+pub(crate) fn day_number(word: &str) -> Option<i8> {
+    let digits = word.trim_end_matches(|c: char| c.is_ascii_lowercase());
+    let is_ordinal = matches!(&word[digits.len()..], "" | "st" | "nd" | "rd" | "th" | "er");
+    digits.parse().ok().filter(|day| is_ordinal && (1..=31).contains(day))
+}
+
+pub(crate) fn year(word: &str) -> Option<i16> {
+    match DatePart::named(word)? {
+        DatePart::Year(year) => Some(year),
+        _ => None,
+    }
+}
+
+pub(crate) fn month(word: &str) -> Option<i8> {
+    match DatePart::named(word) {
+        Some(DatePart::Month(month)) => Some(month),
+        _ => MONTHS.iter().position(|names| names.contains(&word)).map(|at| at as i8 + 1),
+    }
+}
+
+pub(crate) fn weekday(word: &str) -> Option<i8> {
+    match DatePart::named(word) {
+        Some(DatePart::Weekday(weekday)) => Some(weekday),
+        _ => WEEKDAYS.iter().position(|names| names[0] == word).map(|at| at as i8 + 1),
+    }
+}
