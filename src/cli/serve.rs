@@ -61,6 +61,9 @@ pub(crate) struct ServeArgs {
     /// While awake, check this often for deferred captures and that the socket file exists, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = values::poll_interval, default_value = "60")]
     look_every: Duration,
+    /// A recall answers with what it has found after this long, 0.01 to 60, fractions allowed [default: 0.25]
+    #[arg(long, value_name = "SECONDS", value_parser = values::recall_limit)]
+    recall_limit: Option<Duration>,
     /// Release memory to the system, once, this long after the last request, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = values::poll_interval, default_value = "20")]
     rest_after: Duration,
@@ -148,6 +151,7 @@ pub(crate) fn run(
         store,
         thresholds,
         check_interval: args.look_every,
+        recall_limit: args.recall_limit,
         release_after: args.rest_after,
         limits,
         max_connections,
@@ -191,6 +195,7 @@ mod tests {
             ("--max-connections 20000", "1..=16384"),
             ("--drain-timeout 3601", "0 to 3600 seconds"),
             ("--look-every 0", "0.01 to 3600 seconds"),
+            ("--recall-limit 61", "0.01 to 60 seconds"),
             ("--look-every 3601", "0.01 to 3600 seconds"),
             ("--fd -1", "-1"),
             ("--fd 3 --stdio", "cannot be used with"),

@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub struct DaemonOptions {
     pub thresholds: Thresholds,
     /// The interval, while awake, of the checks for deferred captures and of the socket's path.
     pub check_interval: Duration,
+    /// The time after which a recall answers with what it has read so far. 250 ms by default.
+    pub recall_limit: Option<Duration>,
     /// The idle time after which memory is released.
     pub release_after: Duration,
     /// The server's limits. [`Limits::max_connections`] is replaced by the value of the next field.
@@ -93,7 +95,7 @@ pub fn serve(
     survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
     let limits = fit_to_descriptors(&options)?;
     let listener = open_listener(listen, inherited)?;
-    let memory = open_memory(&options.store)?;
+    let memory = open_memory(&options)?;
     let plane = DaemonControlPlane::new(Parts {
         store: options.store,
         records: memory.records(),
@@ -118,7 +120,7 @@ pub fn serve(
 /// [`StartError`] if the store cannot be opened, or if reading or writing fails.
 pub fn serve_stdio(options: DaemonOptions) -> Result<(), StartError> {
     survive_file_size_limit().map_err(because("cannot install the signal handlers"))?;
-    let memory = open_memory(&options.store)?;
+    let memory = open_memory(&options)?;
     // Duplicated descriptors: the standard library's handles have locks and buffers of their own.
     let duplicate = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);
     let (input, output) = (io::stdin(), io::stdout());
@@ -128,9 +130,13 @@ pub fn serve_stdio(options: DaemonOptions) -> Result<(), StartError> {
 }
 
 /// Opens the store; times in a question are read in the time zone of its user.
-fn open_memory(store: &Path) -> Result<Memory, StartError> {
-    let memory = Memory::open(store).map_err(|e| StartError(e.to_string()))?;
-    Ok(memory.in_zone(user_zone::of(store)))
+fn open_memory(options: &DaemonOptions) -> Result<Memory, StartError> {
+    let memory = Memory::open(&options.store).map_err(|e| StartError(e.to_string()))?;
+    let memory = memory.in_zone(user_zone::of(&options.store));
+    Ok(match options.recall_limit {
+        Some(limit) => memory.recall_limit(limit),
+        None => memory,
+    })
 }
 
 fn because(what: &str) -> impl FnOnce(io::Error) -> StartError {

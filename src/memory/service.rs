@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Maintenance;
-use crate::memory::model::time::{LocalTime, UnixMicros, UserZone};
+use crate::memory::model::time::{CallTime, UnixMicros, UserZone};
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
 use crate::memory::store::changes::ChangeTracker;
@@ -23,6 +24,9 @@ use crate::memory::transfer::maintenance_lock::MaintenanceLock;
 use crate::sys::lock::FileLock;
 use crate::sys::{memory, reserve};
 
+/// The time after which a recall answers with what it has read so far, by default.
+const RECALL_LIMIT: Duration = Duration::from_millis(250);
+
 /// An open store with its methods. Dropping it commits the jobs in the writer's queue and closes the store.
 #[derive(Debug)]
 pub struct Memory {
@@ -32,6 +36,7 @@ pub struct Memory {
     pub(crate) file: Arc<StoreFile>,
     clock: fn() -> UnixMicros,
     zone: UserZone,
+    recall_limit: Duration,
     pub(crate) profiles: Arc<SharedProfile>,
     pub(crate) session_state: Arc<SessionState>,
     pub(crate) changes: Arc<ChangeTracker>,
@@ -74,6 +79,7 @@ impl Memory {
             file,
             clock,
             zone: UserZone::new(TimeZone::UTC),
+            recall_limit: RECALL_LIMIT,
             profiles,
             session_state: Arc::new(session_state),
             changes,
@@ -86,6 +92,12 @@ impl Memory {
     /// Sets the time zone in which times in a question are read; UTC otherwise.
     pub fn in_zone(mut self, zone: TimeZone) -> Memory {
         self.zone = UserZone::new(zone);
+        self
+    }
+
+    /// Sets the time after which a recall answers with what it has read so far; 250 ms otherwise.
+    pub fn recall_limit(mut self, limit: Duration) -> Memory {
+        self.recall_limit = limit;
         self
     }
 
@@ -123,8 +135,8 @@ impl Memory {
         (self.clock)()
     }
 
-    pub(crate) fn local_time(&self) -> LocalTime<'_> {
-        LocalTime { now: self.now(), zone: &self.zone }
+    pub(crate) fn call_time(&self) -> CallTime<'_> {
+        CallTime { now: self.now(), zone: &self.zone, deadline: Instant::now() + self.recall_limit }
     }
 }
 

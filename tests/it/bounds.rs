@@ -14,15 +14,9 @@ use std::thread;
 use serde_json::json;
 
 use crate::harness::{Daemon, Setup, setup, until};
+use crate::os;
 
 const MIB: usize = 1 << 20;
-
-/// Returns the processor time that the daemon has used so far, in nanoseconds.
-fn processor_time(daemon: &Daemon) -> u64 {
-    let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).expect("it runs").flatten();
-    let of = |task: fs::DirEntry| fs::read_to_string(task.path().join("schedstat")).ok();
-    tasks.filter_map(of).filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum()
-}
 
 /// Returns the daemon's anonymous memory, in bytes.
 fn anonymous(daemon: &Daemon) -> usize {
@@ -99,10 +93,10 @@ fn the_cost_of_a_request_is_in_proportion_to_its_bytes() {
     }
     let (small, large) = (worst_lines(MIB / 8), worst_lines(MIB / 2));
     let mut cost = |line: &str| {
-        let before = processor_time(&daemon);
+        let before = os::processor_time_ns(daemon.pid());
         client.send(line);
         assert!(!client.line().is_empty());
-        processor_time(&daemon) - before
+        os::processor_time_ns(daemon.pid()) - before
     };
     for ((what, small), (_, large)) in small.iter().zip(&large) {
         cost(small);

@@ -65,6 +65,11 @@ impl Setup {
         self
     }
 
+    /// Returns true if the program gets this environment variable.
+    pub fn has_env(&self, name: &str) -> bool {
+        self.envs.iter().any(|(set, _)| set == name)
+    }
+
     /// Sets the socket's path, relative to the home folder. It is `d.sock` otherwise.
     pub fn socket_at(mut self, path: &str) -> Setup {
         self.socket = self.home().join(path);
@@ -93,7 +98,12 @@ impl Setup {
     /// Returns `iaid serve` with all options.
     pub fn serve(&self) -> Command {
         let mut command = self.program();
-        command.arg("serve").arg("--socket").arg(self.socket()).arg("--store").arg(self.store()).args(&self.args);
+        command.arg("serve").arg("--socket").arg(self.socket()).arg("--store").arg(self.store());
+        // What a recall finds must not depend on how busy the machine is.
+        if !self.args.iter().any(|arg| arg == "--recall-limit") {
+            command.args(["--recall-limit", "60"]);
+        }
+        command.args(&self.args);
         command
     }
 

@@ -22,6 +22,10 @@ fn hook(setup: &Setup, event: &str, input: &Value) -> String {
 fn call(setup: &Setup, args: &[&str], input: &[u8]) -> Output {
     let mut command = setup.program();
     command.arg("--socket").arg(setup.socket()).arg("hook").args(args).env("IAI_MCP_STORE", setup.store());
+    // A reply may take long beside a busy machine. A test of the timeout sets its own.
+    if !setup.has_env("IAID_HOOK_TIMEOUT") {
+        command.env("IAID_HOOK_TIMEOUT", "60");
+    }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     // A hook that does not read its input may have ended.
@@ -411,7 +415,7 @@ fn without_a_daemon_turns_are_deferred_once_in_complete_files() {
 
 #[test]
 fn a_daemon_that_hangs_costs_a_second_and_no_turn() {
-    let setup = Setup::new();
+    let setup = Setup::new().env("IAID_HOOK_TIMEOUT", "1");
     // The backlog accepts the connection, and nothing reads from it.
     let _listener = UnixListener::bind(setup.socket()).unwrap();
     write(&setup, "s", &[said("s", "user", "said to a daemon that hangs")]);

@@ -54,6 +54,19 @@ pub fn limit_descriptors(pid: u32, soft: u64) -> u64 {
     before
 }
 
+/// Returns the processor time that a process has used so far, in nanoseconds, threads that have ended included
+/// (clock_getcpuclockid(3)).
+#[cfg(target_os = "linux")]
+pub fn processor_time_ns(pid: u32) -> u64 {
+    let pid = libc::pid_t::try_from(pid).expect("a pid");
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: the identifier lives over the call.
+    assert_eq!(unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) }, 0, "the process runs");
+    // SAFETY: the struct lives over the call.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0, "{}", io::Error::last_os_error());
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
 /// Makes a socket's send buffer as small as the kernel allows (SO_SNDBUF, socket(7)).
 pub fn shrink_send_buffer(socket: &impl AsFd) {
     let least: libc::c_int = 0;

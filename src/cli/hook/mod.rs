@@ -3,7 +3,7 @@
 //! It captures the prompt or the answer in its input and new text of the transcript, and prints the briefing for a
 //! session that starts. It must never disturb the session:
 //! standard output has nothing but the expected JSON, errors go to a log, the exit code is always 0, and the process
-//! ends within [`MAX_RUN_TIME`], whatever the input is and whatever the daemon does.
+//! ends within [`HookPatience::run_time`], whatever the input is and whatever the daemon does.
 
 mod capture;
 mod context;
@@ -13,6 +13,7 @@ pub(crate) mod input;
 pub(crate) mod last_capture;
 mod log;
 pub(crate) mod offset;
+mod patience;
 pub(crate) mod rollout;
 mod spool;
 
@@ -30,13 +31,11 @@ use self::heard::HeardTurn;
 use self::input::{CHECK_KEY, HookEvent, HookInput};
 use self::log::HookLog;
 use self::offset::SessionTranscript;
+use self::patience::HookPatience;
 use crate::cli::support::console::Console;
 use crate::cli::support::{control_message, paths};
-use crate::client::{Client, Policy};
+use crate::client::Client;
 use crate::transcript::{Assistant, TranscriptTurn};
-
-/// Time after which a hook exits in any case, because the assistant waits for it. Twice the sum of the socket's timeouts.
-const MAX_RUN_TIME: Duration = Duration::from_secs(5);
 
 /// Most bytes read of standard input. 16 MiB: longer than any prompt.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
@@ -75,9 +74,13 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
         return console.warn("iaid hook: run by an assistant, with a JSON object on standard input");
     }
     let heard = HeardTurn::default();
-    start_timer(store.clone(), heard.clone());
     let log = HookLog::new(&store, args.event.clone());
-    let run = HookRun { began, socket: &socket, store: &store, log: &log, heard: &heard };
+    let patience = HookPatience::of(env(patience::VARIABLE).as_deref()).unwrap_or_else(|(patience, why)| {
+        log.say(why);
+        patience
+    });
+    start_timer(patience.run_time(), store.clone(), heard.clone());
+    let run = HookRun { began, patience, socket: &socket, store: &store, log: &log, heard: &heard };
     panic::set_hook(Box::new(|_| {}));
     let outcome = panic::catch_unwind(AssertUnwindSafe(|| run.print_and_capture(&args.event, console)));
     match outcome {
@@ -91,12 +94,12 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     }
 }
 
-/// Ends the process after [`MAX_RUN_TIME`]. A turn of the input that is not stored by then is deferred.
-fn start_timer(store: PathBuf, heard: HeardTurn) {
+/// Ends the process after `run_time`. A turn of the input that is not stored by then is deferred.
+fn start_timer(run_time: Duration, store: PathBuf, heard: HeardTurn) {
     let timer = thread::Builder::new().stack_size(TIMER_STACK_BYTES);
     // If the thread cannot start, the socket's timeouts and the assistant's own still apply.
     drop(timer.spawn(move || {
-        thread::sleep(MAX_RUN_TIME);
+        thread::sleep(run_time);
         if let Some(turn) = heard.pending() {
             // There is no time left to report an error.
             drop(spool::write(&store, &[turn], Timestamp::now()));
@@ -108,6 +111,7 @@ fn start_timer(store: PathBuf, heard: HeardTurn) {
 /// What one run of a hook works with.
 struct HookRun<'a> {
     began: Instant,
+    patience: HookPatience,
     socket: &'a Path,
     store: &'a Path,
     log: &'a HookLog,
@@ -121,7 +125,7 @@ impl HookRun<'_> {
         let mut input = console.input.by_ref().take(MAX_INPUT_BYTES);
         input.read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"))?;
         let input = HookInput::read(&bytes)?;
-        let mut client = Client::new(self.socket, policy());
+        let mut client = Client::new(self.socket, self.patience.policy());
         if input.is_check {
             return check(self.socket, self.store, &mut client, console).map_err(|error| error.to_string());
         }
@@ -193,18 +197,6 @@ fn print_briefing(
     match context::output(payload.get()) {
         Some(line) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
         None => Ok(()),
-    }
-}
-
-/// Returns the policy for a hook, for which an assistant waits. A running daemon accepts at once and answers within
-/// milliseconds; one that is started by the connection takes up to a second.
-fn policy() -> Policy {
-    Policy {
-        connect_timeout: Duration::from_millis(250),
-        wait_for_start: Duration::ZERO,
-        wait_for_restart: Duration::ZERO,
-        reply_timeout: Duration::from_secs(1),
-        ..Policy::default()
     }
 }
 

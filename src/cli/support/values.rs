@@ -50,6 +50,12 @@ pub(crate) fn poll_interval(text: &str) -> Result<Duration, String> {
 /// Longest `--look-every` and `--rest-after`.
 const MAX_POLL_SECONDS: f64 = 3600.0;
 
+/// Parses `--recall-limit`: 0.01 to 60 seconds, fractions allowed.
+pub(crate) fn recall_limit(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=60.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or_else(|| "must be 0.01 to 60 seconds, such as 0.25".into())
+}
+
 /// Parses 0 to 8760 hours, fractions allowed.
 pub(crate) fn hours(text: &str) -> Result<Duration, String> {
     idle(text, 3600.0).ok_or_else(|| "must be 0 to 8760 hours, such as 24 or 0.5".into())

@@ -95,7 +95,7 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let profile = memory.profiles.current();
-            reply.send(worker.read(|reader| search::claim_check(reader, &profile, params, memory.now())));
+            reply.send(worker.read(|reader| search::claim_check(reader, &profile, params, memory.call_time())));
         },
     },
     Method {
@@ -285,7 +285,7 @@ static METHODS: &[Method] = &[
                 session_state,
                 writer,
                 params,
-                memory.local_time(),
+                memory.call_time(),
                 reply,
             );
         },
@@ -352,7 +352,9 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let profile = memory.profiles.current();
-            reply.send(worker.read(|reader| search::memory_search(reader, &profile, params)));
+            reply.send(
+                worker.read(|reader| search::memory_search(reader, &profile, params, memory.call_time().deadline)),
+            );
         },
     },
     Method {
@@ -368,7 +370,7 @@ static METHODS: &[Method] = &[
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
             let profile = memory.profiles.current();
-            reply.send(worker.read(|reader| temporal::recall(reader, &profile, params, memory.now())));
+            reply.send(worker.read(|reader| temporal::recall(reader, &profile, params, memory.call_time())));
         },
     },
     Method {

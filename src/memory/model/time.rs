@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
@@ -129,11 +129,12 @@ impl UserZone {
     }
 }
 
-/// The present time, and the user's time zone.
+/// The time of a call: the present time, the user's time zone, and when a recall has to answer with what it has read.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LocalTime<'z> {
+pub(crate) struct CallTime<'z> {
     pub(crate) now: UnixMicros,
     pub(crate) zone: &'z UserZone,
+    pub(crate) deadline: Instant,
 }
 
 fn micros(duration: Duration) -> i64 {

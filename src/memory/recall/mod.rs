@@ -26,13 +26,13 @@ pub(crate) mod temporal;
 pub(crate) mod text_match;
 pub(crate) mod time_leaning;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::Connection;
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::graph::links;
-use crate::memory::model::time::{DateBound, LocalTime, UnixMicros};
+use crate::memory::model::time::{CallTime, DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
 use crate::memory::recall::candidates::{RecallFilter, RecallQuery, SearchResult};
@@ -55,10 +55,6 @@ use crate::memory::text::cue_terms::CueTerms;
 use crate::memory::text::phrase::QuotedPhrase;
 use crate::memory::text::time_phrase::{self, TimePhrase, TimeSpan};
 
-/// Time after which a recall answers with what it has read so far. Longer in unit tests, whose results must not depend on
-/// the machine's speed.
-pub(crate) const TIME_LIMIT: Duration = if cfg!(test) { Duration::from_secs(60) } else { Duration::from_millis(250) };
-
 /// Answers `memory_recall`, then submits its deferred writes to the writer.
 pub(crate) fn answer(
     reader: Result<&Reader, CallError>,
@@ -66,12 +62,11 @@ pub(crate) fn answer(
     state: &SessionState,
     writer: &Writer,
     params: &Params<'_>,
-    time: LocalTime<'_>,
+    time: CallTime<'_>,
     reply: Reply<'_>,
 ) {
-    let deadline = Instant::now() + TIME_LIMIT;
     let now = time.now;
-    match reader.and_then(|reader| recall(reader, profile, state, params, time, deadline)) {
+    match reader.and_then(|reader| recall(reader, profile, state, params, time)) {
         Ok((response, deferred)) => {
             reply.send(Ok(response));
             if !deferred.is_empty() {
@@ -84,7 +79,7 @@ pub(crate) fn answer(
     }
 }
 
-/// Returns the response out of what was read by `deadline`, and the writes to submit.
+/// Returns the response out of what was read by the deadline, and the writes to submit.
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
@@ -93,8 +88,7 @@ fn recall(
     profile: &Profile,
     state: &SessionState,
     params: &Params<'_>,
-    time: LocalTime<'_>,
-    deadline: Instant,
+    time: CallTime<'_>,
 ) -> Result<(RecallResponse, DeferredWrites), CallError> {
     let now = time.now;
     let cue = params.string("cue")?;
@@ -130,8 +124,8 @@ fn recall(
         let newest = candidates::newest(&snapshot, &filter, limit + SPARE_HIT_COUNT)?;
         (newest, MatchReason::Newest, Suggestions::default())
     } else {
-        let result = candidates::search(&snapshot, &query, deadline, limit + SPARE_HIT_COUNT)?;
-        let suggestions = suggest(&snapshot, &result, deadline)?;
+        let result = candidates::search(&snapshot, &query, time.deadline, limit + SPARE_HIT_COUNT)?;
+        let suggestions = suggest(&snapshot, &result, time.deadline)?;
         (result.hits, MatchReason::Terms { cue: result.terms, further: result.further }, suggestions)
     };
     let connection = snapshot.connection();
@@ -200,7 +194,7 @@ fn suggest(snapshot: &Snapshot<'_>, result: &SearchResult, deadline: Instant) ->
 fn read_time(
     snapshot: &Snapshot<'_>,
     cue: &str,
-    time: LocalTime<'_>,
+    time: CallTime<'_>,
     filter: &RecallFilter<'_>,
 ) -> Result<Option<TimeLeaning>, StoreError> {
     let newest = |filter: &RecallFilter<'_>, most: usize| -> Result<Vec<i64>, StoreError> {
@@ -572,15 +566,12 @@ mod tests {
         let params = Params::read(Some(&text)).unwrap();
         let profile = bench.memory.profiles.current();
         let hits = |deadline| {
-            recall(reader, &profile, &bench.memory.session_state, &params, bench.memory.local_time(), deadline)
-                .unwrap()
-                .0
-                .hits
-                .len()
+            let time = CallTime { deadline, ..bench.memory.call_time() };
+            recall(reader, &profile, &bench.memory.session_state, &params, time).unwrap().0.hits.len()
         };
         let now = Instant::now();
         assert_eq!(
-            (hits(now), hits(now + TIME_LIMIT)),
+            (hits(now), hits(now + std::time::Duration::from_secs(60))),
             (1, 4),
             "past the deadline: the first record read; before it: both matches and their neighbors"
         );

@@ -11,9 +11,8 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::Tier;
-use crate::memory::model::time::UnixMicros;
+use crate::memory::model::time::{CallTime, UnixMicros};
 use crate::memory::profile::Profile;
-use crate::memory::recall::TIME_LIMIT;
 use crate::memory::recall::candidates::{self, RecallFilter, RecallQuery};
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::mode::{CueMode, quoted};
@@ -34,7 +33,7 @@ const CLAIM_HIT_COUNT: usize = 10;
 /// A hit that is so much newer than the best one makes a claim unconfirmed (the contract): 7 days, in microseconds.
 const NEWER_US: i64 = 7 * 24 * 3600 * 1_000_000;
 
-/// Returns the best `limit` records for `cue`, or the newest if it has no terms.
+/// Returns the best `limit` records for `cue` of those read by `deadline`, or the newest if it has no terms.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index or records.
@@ -43,6 +42,7 @@ pub(crate) fn find(
     cue: &str,
     filter: RecallFilter<'_>,
     profile: &Profile,
+    deadline: Instant,
     limit: usize,
 ) -> Result<(Vec<RankedHit>, MatchReason), StoreError> {
     let terms = CueTerms::of(cue);
@@ -53,7 +53,7 @@ pub(crate) fn find(
     let phrases = quoted(cue).into_iter().filter_map(QuotedPhrase::new).collect();
     let preferences = &preferences;
     let query = RecallQuery { cue, terms, further: &[], phrases, is_literal: false, filter, preferences, time: None };
-    let found = candidates::search(snapshot, &query, Instant::now() + TIME_LIMIT, limit)?;
+    let found = candidates::search(snapshot, &query, deadline, limit)?;
     Ok((found.hits, MatchReason::Terms { cue: found.terms, further: found.further }))
 }
 
@@ -81,6 +81,7 @@ pub(crate) fn memory_search(
     reader: &Reader,
     profile: &Profile,
     params: &Params<'_>,
+    deadline: Instant,
 ) -> Result<SearchResponse, CallError> {
     let query = params.string("query")?;
     let most = params.integer_or("k", 1..=24, 8)? as usize;
@@ -88,7 +89,7 @@ pub(crate) fn memory_search(
         return Ok(SearchResponse { hits: Vec::new(), frame: "the query is empty" });
     }
     let snapshot = reader.snapshot()?;
-    let (found, _) = find(&snapshot, &query, RecallFilter::NONE, profile, most)?;
+    let (found, _) = find(&snapshot, &query, RecallFilter::NONE, profile, deadline, most)?;
     let mut read = snapshot.connection().prepare_cached("SELECT id, tier, text FROM record WHERE seq = ?1")?;
     let mut hits = Vec::with_capacity(found.len());
     for (one, score) in found.iter().zip(scores(&found)) {
@@ -154,15 +155,16 @@ pub(crate) fn claim_check(
     reader: &Reader,
     profile: &Profile,
     params: &Params<'_>,
-    now: UnixMicros,
+    time: CallTime<'_>,
 ) -> Result<ClaimCheck, CallError> {
     let cue = params.string("cue")?;
     params.string_opt("session_id")?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let (hits, match_reason) = find(&snapshot, &cue, RecallFilter::NONE, profile, CLAIM_HIT_COUNT + SPARE_HIT_COUNT)?;
-    let related = Related::of(connection, hits, CLAIM_HIT_COUNT, now)?;
+    let most = CLAIM_HIT_COUNT + SPARE_HIT_COUNT;
+    let (hits, match_reason) = find(&snapshot, &cue, RecallFilter::NONE, profile, time.deadline, most)?;
+    let related = Related::of(connection, hits, CLAIM_HIT_COUNT, time.now)?;
     let mut reply = RecallResponse::new(CueMode::of(&cue));
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
     reply.add_related(connection, &related, &match_reason)?;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, Tier};
-use crate::memory::model::time::{DateBound, UnixMicros};
+use crate::memory::model::time::{CallTime, DateBound, UnixMicros};
 use crate::memory::profile::Profile;
 use crate::memory::recall::candidates::RecallFilter;
 use crate::memory::recall::hit::RankedHit;
@@ -45,7 +45,7 @@ pub(crate) fn recall(
     reader: &Reader,
     profile: &Profile,
     params: &Params<'_>,
-    now: UnixMicros,
+    call: CallTime<'_>,
 ) -> Result<Value, CallError> {
     let cue = params.string_or("cue", "")?;
     let limit = params.integer_or("limit", 1..=MAX_COUNT, 10)?;
@@ -58,8 +58,8 @@ pub(crate) fn recall(
     let mut reply = json!({"hits": [], "changed_since_events": [], "truncated": 0});
     if as_of.is_some() || !cue.is_empty() {
         let filter = RecallFilter { until: as_of, ..RecallFilter::NONE };
-        let (found, _) = search::find(&snapshot, &cue, filter, profile, limit as usize * SEARCH_FACTOR)?;
-        let (hits, truncated) = render(&snapshot, &found, as_of.unwrap_or(now), limit as usize)?;
+        let (found, _) = search::find(&snapshot, &cue, filter, profile, call.deadline, limit as usize * SEARCH_FACTOR)?;
+        let (hits, truncated) = render(&snapshot, &found, as_of.unwrap_or(call.now), limit as usize)?;
         reply["hits"] = hits.into();
         reply["truncated"] = truncated.into();
     }
