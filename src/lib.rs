@@ -61,6 +61,10 @@
 pub mod limits;
 pub mod wire;
 
+mod oneshot;
+#[cfg(feature = "daemon")]
+mod sort;
+
 pub mod dispatch;
 
 #[doc(hidden)]

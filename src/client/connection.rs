@@ -5,11 +5,11 @@
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::UnreachableReason;
+use crate::oneshot::{self, NoValue};
 
 /// How long a write waits for buffer space before its caller has to read replies instead. Picked: long
 /// enough to be rare, too short to be noticed.
@@ -27,7 +27,7 @@ const DIAL_STACK_BYTES: usize = 64 << 10;
 /// attempt waits for the same thread, so there is at most one.
 #[derive(Debug, Default)]
 pub(crate) struct Dialer {
-    blocked: Option<Receiver<io::Result<UnixStream>>>,
+    blocked: Option<oneshot::Receiver<io::Result<UnixStream>>>,
 }
 
 impl Dialer {
@@ -46,17 +46,17 @@ impl Dialer {
         };
         match attempt.recv_timeout(timeout) {
             Ok(outcome) => outcome.and_then(ClientConnection::new).map_err(|e| UnreachableReason::from_connect(&e)),
-            Err(RecvTimeoutError::Timeout) => {
+            Err(NoValue::TimedOut) => {
                 self.blocked = Some(attempt);
                 Err(UnreachableReason::NotAccepted(timeout))
             }
-            Err(RecvTimeoutError::Disconnected) => Err(UnreachableReason::Io(ErrorKind::Other)),
+            Err(NoValue::Ended) => Err(UnreachableReason::Io(ErrorKind::Other)),
         }
     }
 }
 
-fn start(path: &Path) -> Result<Receiver<io::Result<UnixStream>>, UnreachableReason> {
-    let (sender, receiver) = mpsc::sync_channel(1);
+fn start(path: &Path) -> Result<oneshot::Receiver<io::Result<UnixStream>>, UnreachableReason> {
+    let (sender, receiver) = oneshot::channel();
     let path = path.to_owned();
     let connect = move || {
         // If the dialer was dropped, the send fails and closes the socket.
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_blocked_attempt_is_reused() {
-        let (sender, receiver) = mpsc::sync_channel(1);
+        let (sender, receiver) = oneshot::channel();
         let mut dialer = Dialer { blocked: Some(receiver) };
         let path = Path::new("/nowhere/s");
         let timeout = Duration::from_millis(1);

@@ -18,6 +18,7 @@ use serde::{Serialize, Serializer};
 
 use crate::lifecycle::private_dir;
 use crate::lifecycle::state::State;
+use crate::sort;
 
 /// The folder in the store's folder.
 const FOLDER: &str = "logs";
@@ -186,7 +187,7 @@ pub fn days(folder: &Path) -> io::Result<Vec<Date>> {
         // Other spellings of a date belong to other programs.
         days.extend(day.and_then(|day| day.parse::<Date>().ok().filter(|date| date.to_string() == day)));
     }
-    days.sort_unstable();
+    sort::sort_by_key(&mut days, |day| *day);
     Ok(days)
 }
 

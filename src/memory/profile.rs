@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Number, Value, json};
 
 use crate::memory::store::error::StoreError;
+use crate::sort;
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
 pub(crate) const VALUE_BYTES: usize = 16 << 10;
@@ -173,7 +174,7 @@ fn domains(live: &Map<String, Value>) -> Vec<(String, f64)> {
     let depths = live.get("monotropism_depth").and_then(Value::as_object).into_iter().flatten();
     let mut domains: Vec<(String, f64)> =
         depths.filter_map(|(name, depth)| Some((name.clone(), depth.as_f64().filter(|depth| *depth > 0.0)?))).collect();
-    domains.sort_by(|a, b| b.1.total_cmp(&a.1));
+    sort::sort_by(&mut domains, |a, b| b.1.total_cmp(&a.1));
     domains
 }
 

@@ -4,12 +4,13 @@
 //! read. There is no control plane.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
 
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, ReplySink, Runner};
 use crate::limits::Limits;
+use crate::oneshot;
 use crate::serve::control_plane;
 use crate::serve::route::{Route, route};
 use crate::wire::message::Call;
@@ -60,12 +61,19 @@ pub fn serve<D: Dispatch>(
 
 /// Runs one call and waits for its answer, which may come from another thread.
 fn run_call<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &Call<'_>, out: &mut Vec<u8>) {
-    let (sender, answers) = channel();
-    let later = || LateReply::new(Arc::new(OneReply(sender.clone())), 0);
+    let late_answer = Cell::new(None);
+    let later = || {
+        let (sender, answer) = oneshot::channel();
+        late_answer.set(Some(answer));
+        LateReply::new(Arc::new(OneReply(sender)), 0)
+    };
     let answer = match runner.run(dispatch, &call.method, call.params, &later) {
         CallOutcome::Now(answer) => answer.map(Cow::Borrowed),
         // A dropped LateReply sends an answer too, so one always comes.
-        CallOutcome::Later => answers.recv().expect("this function holds a sender").map(Cow::Owned),
+        CallOutcome::Later => {
+            let answer = late_answer.take().and_then(|answer| answer.recv());
+            answer.expect("a LateReply is always answered").map(Cow::Owned)
+        }
     };
     match answer {
         Ok(result) => reply::result(out, call.id, &result),
@@ -73,7 +81,7 @@ fn run_call<D: Dispatch>(dispatch: &D, runner: &mut Runner<D::Worker>, call: &Ca
     }
 }
 
-struct OneReply(Sender<Result<Vec<u8>, CallError>>);
+struct OneReply(oneshot::Sender<Result<Vec<u8>, CallError>>);
 
 impl ReplySink for OneReply {
     fn fill(self: Arc<Self>, _: usize, answer: Result<Vec<u8>, CallError>) {

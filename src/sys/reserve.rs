@@ -26,12 +26,15 @@ static RESERVE: AtomicPtr<libc::c_void> = AtomicPtr::new(ptr::null_mut());
 static IS_WANTED: AtomicBool = AtomicBool::new(false);
 
 /// The system's allocator, which releases the reserve when memory has run out.
+///
+/// Its functions are not inlined: in each of the thousands of places that allocate, that would add the failure's branch.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReservingAllocator;
 
 // SAFETY: each method returns what the system's allocator returned for the same arguments; a failed call has changed
 // nothing, so it may be repeated.
 unsafe impl GlobalAlloc for ReservingAllocator {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's arguments.
         let allocated = unsafe { System.alloc(layout) };
@@ -42,6 +45,7 @@ unsafe impl GlobalAlloc for ReservingAllocator {
         again(&|| unsafe { System.alloc(layout) })
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's arguments.
         let allocated = unsafe { System.alloc_zeroed(layout) };
@@ -52,6 +56,7 @@ unsafe impl GlobalAlloc for ReservingAllocator {
         again(&|| unsafe { System.alloc_zeroed(layout) })
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: the caller's arguments.
         let allocated = unsafe { System.realloc(old, layout, bytes) };
@@ -62,6 +67,7 @@ unsafe impl GlobalAlloc for ReservingAllocator {
         again(&|| unsafe { System.realloc(old, layout, bytes) })
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
         // SAFETY: the caller's arguments.
         unsafe { System.dealloc(old, layout) }

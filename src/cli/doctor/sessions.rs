@@ -13,6 +13,7 @@ use crate::cli::hook::offset::{self, TranscriptOffset};
 use crate::cli::hook::rollout;
 use crate::cli::support::files;
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
+use crate::sort;
 use crate::transcript::{Assistant, TranscriptReader};
 
 /// Age of an offset from which its transcript is not reported any more: a warning has been seen by then. Picked.
@@ -97,7 +98,7 @@ pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: 
     };
     let state = context.store.join(CAPTURE_STATE_DIR);
     found.retain(|(_, session, _)| !state.join(offset::file_name(session) + offset::SUFFIX).is_file());
-    found.sort_unstable_by(|a, b| b.cmp(a));
+    sort::sort_by(&mut found, |a, b| b.cmp(a));
     found.truncate(MAX_ASKED);
     for (written, session, path) in found {
         if (context.status.is_none() || context.is_stuck || !is_stored(context, &session)) && may_have_turns(&path) {

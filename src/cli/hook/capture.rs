@@ -4,6 +4,7 @@
 //! ends early, the next one continues there. A turn that is read twice is stored once: the daemon
 //! recognizes it (`memory/ingest/turn.rs`).
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::client::Client;
 use crate::lifecycle::private_dir;
 use crate::lifecycle::process_session::{self, CAPTURE_STATE_DIR};
 use crate::memory::spool::FOLDER;
+use crate::sort;
 use crate::transcript::row::records;
 use crate::transcript::{ReadTally, TranscriptLine, TranscriptReader, TranscriptTurn};
 use crate::wire::members::Members;
@@ -332,7 +334,7 @@ impl<'a> TranscriptCapture<'a> {
         }
         // Processes that were killed.
         processes.iter().for_each(|path| drop(fs::remove_file(path)));
-        offsets.sort_unstable_by_key(|(_, changed)| std::cmp::Reverse(*changed));
+        sort::sort_by_key(&mut offsets, |(_, changed)| Reverse(*changed));
         // The newest are caught up on. Of the rest, the oldest is included too, so that expired offsets are removed over time.
         let oldest = offsets.pop();
         offsets.truncate(MAX_OTHER_SESSIONS);

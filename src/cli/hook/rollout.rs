@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::sort;
+
 /// Prefix of the name of a transcript.
 const PREFIX: &str = "rollout-";
 
@@ -43,8 +45,7 @@ pub(crate) fn is_rollout(path: &Path) -> bool {
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-    paths.sort_unstable();
-    paths.reverse();
+    sort::sort_by(&mut paths, |a, b| b.cmp(a));
     paths
 }
 

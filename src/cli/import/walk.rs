@@ -9,6 +9,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sort;
+
 /// Endings of the names of files that are listed.
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".jsonl.zst"];
 
@@ -59,7 +61,7 @@ pub(crate) fn files(root: &Path) -> io::Result<FileList> {
             Err(error) => failed.push((folder, error)),
         }
     }
-    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    sort::sort_by(&mut files, |a, b| a.path.cmp(&b.path));
     Ok(FileList { files, failed })
 }
 

@@ -13,6 +13,8 @@ use super::shell_words::{NAME, arguments};
 use super::toml_document::{self, TomlDocument};
 use super::toml_syntax::{StatementKind, TomlStatement, TomlValue, ValueKind};
 
+use crate::sort;
+
 const JSON_SERVERS: &str = "mcpServers";
 const JSON_ENTRY: [&str; 2] = [JSON_SERVERS, NAME];
 const JSON_COMMAND: [&str; 3] = [JSON_SERVERS, NAME, "command"];
@@ -201,7 +203,7 @@ pub(crate) fn enter_toml(text: &str, call: &Invocation) -> Result<String, String
                 .into_iter()
                 .filter_map(|(key, new)| Some((toml.value(&[TOML_SERVERS, NAME, key])?.span.clone(), new)))
                 .collect();
-            edits.sort_by_key(|(span, _)| std::cmp::Reverse(span.start));
+            sort::sort_by_key(&mut edits, |(span, _)| std::cmp::Reverse(span.start));
             for (span, new) in edits {
                 text.replace_range(span, &new);
             }

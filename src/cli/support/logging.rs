@@ -2,6 +2,7 @@
 //!
 //! Logging never prevents a start: if `IAID_LOG` cannot be parsed, a warning is logged and the default level is used.
 
+use std::cmp::Reverse;
 use std::env;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -17,6 +18,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::cli::support::log_limit::{LogLimit, LogSite};
 use crate::cli::support::values::counted;
+use crate::sort;
 use crate::sys::pipe;
 
 /// Environment variable with the filter.
@@ -190,7 +192,7 @@ impl LogFilter {
             directives.retain(|earlier| earlier.target != directive.target);
             directives.push(directive);
         }
-        directives.sort_by_key(|directive| std::cmp::Reverse(directive.target.as_ref().map_or(0, String::len)));
+        sort::sort_by_key(&mut directives, |directive| Reverse(directive.target.as_ref().map_or(0, String::len)));
         LogFilter { directives }
     }
 

@@ -19,6 +19,7 @@ use crate::memory::store::records::{self, Side};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, tags};
 use crate::memory::text::cue_terms;
+use crate::sort;
 
 /// Terms of a record that are looked up: the longest, because long terms are rare. Picked: some 0.3 ms.
 const LOOKUP_TERMS: usize = 8;
@@ -141,7 +142,7 @@ fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Ve
             }
         }
     }
-    partners.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
+    sort::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let weighted = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MAX_WEIGHT_MILLI)));
     Ok(weighted.filter(|&(_, weight)| weight >= MIN_TERM_WEIGHT_MILLI).take(MAX_TERM_LINKS).collect())
 }

@@ -15,6 +15,7 @@ use crate::memory::consolidation::step::Progress;
 use crate::memory::consolidation::vocabulary::TermCache;
 use crate::memory::store::fulltext;
 use crate::memory::store::records::{self, Side};
+use crate::sort;
 
 /// Newest records of a term whose windows are counted. Picked: some 1 ms.
 const SAMPLE_RECORDS: i64 = 32;
@@ -171,7 +172,7 @@ impl CooccurrenceLearner {
             .map(|other| (other, std::mem::take(&mut self.counts[other as usize].windows)))
             .filter(|&(other, shared)| usize::from(shared) >= MIN_SHARED_WINDOWS && other != number)
             .collect();
-        candidates.sort_by_key(|&(other, shared)| {
+        sort::sort_by_key(&mut candidates, |&(other, shared)| {
             let term = self.terms.term(other);
             (Reverse((shared, term.len())), term)
         });
@@ -194,7 +195,7 @@ impl CooccurrenceLearner {
             }
         }
         let term = |number| self.terms.term(number);
-        cooccurring.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
+        sort::sort_by(&mut cooccurring, |a, b| b.1.total_cmp(&a.1).then_with(|| term(a.0).cmp(term(b.0))));
         cooccurring.truncate(MAX_STORED_TERMS);
         Ok(cooccurring)
     }

@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use crate::dispatch::CallError;
@@ -23,6 +22,7 @@ use crate::memory::store::writer::WriterHandle;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::oneshot;
 
 /// The session in the events of a cycle that no client requested.
 const SESSION: &str = "-";
@@ -163,7 +163,7 @@ impl Maintenance {
             Ok(())
         })?;
         // Nothing is sent: `recv` returns when the writer drops the other end.
-        released.recv().ok();
+        let _: Option<()> = released.recv();
         Ok(())
     }
 
@@ -172,10 +172,10 @@ impl Maintenance {
         &self,
         work: impl FnOnce(&mut WriteTransaction<'_>) -> Result<T, CallError> + Send + 'static,
     ) -> Result<T, CallError> {
-        let (sender, outcome) = channel();
+        let (sender, outcome) = oneshot::channel();
         // The receiver lives until the outcome is sent.
         self.writer.submit(task(0, work, move |outcome| drop(sender.send(outcome))));
-        outcome.recv().unwrap_or_else(|_| Err(CallError::failed("the store's writer has ended")))
+        outcome.recv().unwrap_or_else(|| Err(CallError::failed("the store's writer has ended")))
     }
 }
 

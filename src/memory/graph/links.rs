@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::model::time::UnixMicros;
+use crate::sort;
 
 /// The largest weight, 1. Weights are in whole thousandths, so that ten times 0.1 is 1.
 pub(crate) const STRONGEST: i64 = 1000;
@@ -185,8 +186,8 @@ pub(crate) fn links_of(connection: &Connection, seq: i64, now: UnixMicros) -> Re
             (LinkKind::Evidence, true) => {}
         }
     }
-    links.neighbors.sort_by_key(|one| (-one.weight, -one.seq));
-    replaced.sort_by(|a, b| b.cmp(a));
+    sort::sort_by_key(&mut links.neighbors, |one| (-one.weight, -one.seq));
+    sort::sort_by(&mut replaced, |a, b| b.cmp(a));
     links.predecessors = replaced.into_iter().map(|(_, seq)| seq).collect();
     Ok(links)
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::memory::graph::links::LinkKind;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
+use crate::sort;
 
 /// The least confidence of a pattern that needs no approval by the user.
 const AUTO_CONFIDENCE: f64 = 0.7;
@@ -40,7 +41,7 @@ pub(crate) fn newest(
     for seq in tags::newest_with(connection, tags::PATTERN, limit)? {
         schemas.extend(read_pattern(connection, seq, project)?);
     }
-    schemas.sort_by(|a: &Schema, b| b.confidence.total_cmp(&a.confidence));
+    sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
+use crate::sort;
 
 /// The folder in the store's folder.
 pub const FOLDER: &str = ".deferred-captures";
@@ -178,7 +179,7 @@ pub(crate) fn read_folder(store: &Path, now: UnixMicros) -> io::Result<SpoolFold
             None => found.now.push(PendingFile { path: entry.path(), name, written }),
         }
     }
-    found.now.sort_by(|a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
+    sort::sort_by(&mut found.now, |a, b| (a.written, &a.path).cmp(&(b.written, &b.path)));
     Ok(found)
 }
 

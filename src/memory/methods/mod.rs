@@ -24,6 +24,7 @@ use crate::memory::recall::{self, search, structural, temporal};
 use crate::memory::service::{Memory, Worker};
 use crate::memory::store::error::read_failed;
 use crate::memory::transfer::{backup, check, export, import, probe, restore};
+use crate::sort;
 
 /// A method of the memory.
 #[derive(Serialize)]
@@ -613,7 +614,7 @@ struct Discovery {
 impl Discovery {
     fn new() -> Discovery {
         let mut methods: Vec<_> = METHODS.iter().chain([&PING]).collect();
-        methods.sort_by_key(|method| method.name);
+        sort::sort_by_key(&mut methods, |method| method.name);
         Discovery { service: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION"), methods }
     }
 }

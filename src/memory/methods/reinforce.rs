@@ -12,6 +12,7 @@ use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
+use crate::sort;
 
 /// Most records in a call: 2016 pairs, some 10 ms of writing.
 const MAX_RECORDS: usize = 64;
@@ -50,7 +51,7 @@ fn read(reader: Result<&Reader, CallError>, params: &Params<'_>) -> Result<Vec<(
     for id in ids {
         records.push((id.to_string(), records::seq_of(snapshot.connection(), "ids", id)?));
     }
-    records.sort();
+    sort::sort_by(&mut records, Ord::cmp);
     Ok(records)
 }
 

@@ -14,6 +14,7 @@ use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::spelling::NAME_MARK;
 use crate::memory::text::tokenizer::TokenKind;
+use crate::sort;
 
 /// Least candidates whose texts are read and scored; a larger limit raises it.
 pub(crate) const CANDIDATE_COUNT: usize = 60;
@@ -114,7 +115,7 @@ pub(crate) fn rarest(
 ) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
     if chosen.len() > most {
-        chosen.sort_by_key(|term| Reverse(term.word.len()));
+        sort::sort_by_key(&mut chosen, |term| Reverse(term.word.len()));
         let mut sampled = Vec::new();
         'all: for group in chosen.chunks(PROBE_TERM_COUNT) {
             // Most words of a very long cue are in no record, and are passed over together.
@@ -132,7 +133,7 @@ pub(crate) fn rarest(
                 }
             }
         }
-        sampled.sort_by(|a, b| b.1.total_cmp(&a.1));
+        sort::sort_by(&mut sampled, |a, b| b.1.total_cmp(&a.1));
         chosen = sampled.into_iter().map(|(term, _)| term).take(most).collect();
     }
     let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);
@@ -288,6 +289,11 @@ impl RecordWeights {
     /// Adds to the weights of records.
     pub(crate) fn add(&mut self, more: impl Iterator<Item = (i64, f64)>) {
         self.0.extend(more);
+        self.merge();
+    }
+
+    /// Sorts, and sums the weights of each record. Not generic: the sort is 10 KB of code.
+    fn merge(&mut self) {
         // The lists are sorted runs, which the standard library's stable sort merges.
         self.0.sort_by_key(|&(seq, _)| seq);
         self.0.dedup_by(|next, kept| {

@@ -16,6 +16,7 @@ use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::spelling;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer::{self, Token, TokenKind};
+use crate::sort;
 
 /// BM25's usual constants: how soon repetition of a term saturates, and how much the text's length counts.
 const K1: f64 = 1.2;
@@ -150,7 +151,7 @@ impl WeightedQuery {
     /// Adds co-occurring terms, each with the position of the query's term and their association.
     pub(crate) fn with_cooccurring(mut self, mut cooccurring: Vec<(String, usize, f64)>) -> WeightedQuery {
         cooccurring.iter().for_each(|(term, _, _)| self.initials.add(term));
-        cooccurring.sort_by(|a, b| a.0.cmp(&b.0));
+        sort::sort_by(&mut cooccurring, |a, b| a.0.cmp(&b.0));
         self.cooccurring = cooccurring;
         self
     }

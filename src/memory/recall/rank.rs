@@ -18,6 +18,7 @@ use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rules::Rules;
 use crate::memory::recall::text_match::TermSet;
 use crate::memory::text::phrase::PhraseMatch;
+use crate::sort;
 
 /// What the words of a time in the query add to [`Rules::time`], by their share of the query: as if the text had them.
 const TIME_WORDS_FACTOR: f64 = 1.2;
@@ -84,7 +85,7 @@ impl Scorer {
                 Some((if let Some(group) = group { hit.of_group(group) } else { hit }, one))
             })
             .collect();
-        hits.sort_by(best_first);
+        sort::sort_by(&mut hits, best_first);
         let mut seen = HashSet::new();
         hits.retain(|(_, one)| !one.holds || seen.insert(one.text_hash));
         hits.truncate(limit);

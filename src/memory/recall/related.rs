@@ -12,6 +12,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::store::tags;
+use crate::sort;
 
 /// Hits to search beyond the limit: patterns are taken out, and superseding records push others down.
 pub(crate) const SPARE_HIT_COUNT: usize = 8;
@@ -187,7 +188,7 @@ impl Related {
             self.adjacent.insert(one.seq, closest);
         }
         let mut activated: Vec<(i64, i64)> = activated.into_iter().collect();
-        activated.sort_by_key(|&(seq, weight)| (-weight, -seq));
+        sort::sort_by_key(&mut activated, |&(seq, weight)| (-weight, -seq));
         self.activated = activated.into_iter().take(MAX_ACTIVATED_COUNT).map(|(seq, _)| seq).collect();
     }
 }

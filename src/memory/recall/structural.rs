@@ -62,7 +62,7 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let mut candidates = if query.has_unknown { Vec::new() } else { query.candidates(connection, most)? };
-    candidates.sort_by(|a, b| b.cmp(a));
+    candidates.sort_unstable_by(|a, b| b.cmp(a));
     candidates.truncate(most);
     let mut tokens = 0;
     let mut hits = Vec::new();

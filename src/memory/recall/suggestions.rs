@@ -10,6 +10,7 @@ use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::QueryTerm;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer;
+use crate::sort;
 
 /// The best hit has a score under this, or suggestions are not worth their time: a record with half of the cue's words has
 /// about 0.45.
@@ -60,7 +61,7 @@ impl Suggestions {
             cooccurring.extend(cooccurrence::associated_terms(connection, &term.term)?);
         }
         cooccurring.retain(|(other, _)| known.iter().all(|term| term.term != *other));
-        cooccurring.sort_by(|a, b| b.1.total_cmp(&a.1));
+        sort::sort_by(&mut cooccurring, |a, b| b.1.total_cmp(&a.1));
         for (term, _) in cooccurring {
             if near.len() >= MAX_SUGGESTION_COUNT {
                 break;
@@ -93,7 +94,7 @@ fn similarly_spelled(connection: &Connection, word: &str) -> Result<Vec<String>,
             break;
         }
     }
-    found.sort();
+    sort::sort_by(&mut found, Ord::cmp);
     Ok(found.into_iter().map(|(_, word)| word).take(MAX_SUGGESTION_COUNT).collect())
 }
 

@@ -18,6 +18,7 @@ use crate::memory::store::events::{self, VISIBLE_KINDS};
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::tags;
 use crate::memory::text::language;
+use crate::sort;
 
 /// Most hits and most events of a reply.
 const MAX_COUNT: i64 = 100;
@@ -134,7 +135,7 @@ fn events_since(snapshot: &Snapshot<'_>, since: UnixMicros, limit: i64) -> Resul
     for kind in VISIBLE_KINDS {
         all.extend(events::newest(snapshot.connection(), kind, after, None, limit)?);
     }
-    all.sort_by_key(|(ts, _)| std::cmp::Reverse(*ts));
+    sort::sort_by_key(&mut all, |(ts, _)| std::cmp::Reverse(*ts));
     let mut bytes = 0;
     let mut fits = |event: &Value| {
         bytes += event.to_string().len();

@@ -16,6 +16,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::store::{records, tags};
 use crate::memory::text::cue_terms;
 use crate::memory::text::excerpt::beginning;
+use crate::sort;
 
 /// Most facts, and the characters of each.
 const MAX_FACT_COUNT: usize = 10;
@@ -170,7 +171,7 @@ impl ProjectView<'_> {
         for &seq in seqs {
             records.extend(self.record(seq)?);
         }
-        records.sort_by_key(|one| !one.is_own);
+        sort::sort_by_key(&mut records, |one| !one.is_own);
         Ok(records)
     }
 
@@ -194,7 +195,7 @@ impl ProjectView<'_> {
         }
         let mut records = self.records(&seqs)?;
         records.retain(|one| one.is_current && one.is_episode);
-        records.sort_by_key(|one| (!one.is_own, Reverse((one.ts, one.seq))));
+        sort::sort_by_key(&mut records, |one| (!one.is_own, Reverse((one.ts, one.seq))));
         Ok(records)
     }
 

@@ -10,6 +10,7 @@ use crate::memory::text::spelling;
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::{self, is_stop_word};
 use crate::memory::text::tokenizer::{Token, TokenKind, for_each_spelling, for_each_token};
+use crate::sort;
 
 /// Terms of a cue that are held, and twice as many while it is read. Picked: each is looked up to find those that some
 /// record has.
@@ -168,7 +169,7 @@ fn distinct_terms(cue: &str) -> Vec<QueryTerm> {
         let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
         all.push(QueryTerm { term: term.to_owned(), word, mode, kind });
         if all.len() == 2 * MAX_DISTINCT_TERM_COUNT {
-            all.sort_by_key(|kept| Reverse(kept.word.len()));
+            sort::sort_by_key(&mut all, |kept| Reverse(kept.word.len()));
             all.truncate(MAX_DISTINCT_TERM_COUNT);
             seen = all.iter().enumerate().map(|(at, kept)| (kept.term.clone(), at)).collect();
         }
@@ -231,7 +232,7 @@ pub(crate) fn phrase_terms(text: &str) -> Option<(Vec<String>, MatchMode)> {
 pub(crate) fn longest_terms(text: &str, limit: usize) -> Vec<QueryTerm> {
     let mut words = query_terms(text);
     words.retain(|query_term| query_term.mode == MatchMode::Exact);
-    words.sort_by_key(|query_term| Reverse(query_term.word.len()));
+    sort::sort_by_key(&mut words, |query_term| Reverse(query_term.word.len()));
     words.truncate(limit);
     words
 }

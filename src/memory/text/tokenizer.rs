@@ -100,16 +100,17 @@ pub(crate) fn index_terms(text: &str) -> String {
 }
 
 /// Calls `sink` with each token that is written in `text`, in order.
-pub(crate) fn for_each_token(text: &str, sink: impl FnMut(Token<'_>)) {
-    split(text, None, sink);
+pub(crate) fn for_each_token(text: &str, mut sink: impl FnMut(Token<'_>)) {
+    split(text, None, &mut sink);
 }
 
 /// Calls `sink` with each token of `text` in order, and with those of its other spellings.
-pub(crate) fn for_each_spelling(text: &str, sink: impl FnMut(Token<'_>)) {
-    split(text, Some(Joiner::default()), sink);
+pub(crate) fn for_each_spelling(text: &str, mut sink: impl FnMut(Token<'_>)) {
+    split(text, Some(Joiner::default()), &mut sink);
 }
 
-fn split(text: &str, spellings: Option<Joiner>, sink: impl FnMut(Token<'_>)) {
+/// Not generic: one copy of this code is 15 KB, and an indirect call for each token is not measurable.
+fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>)) {
     if text.is_empty() {
         return;
     }
@@ -168,8 +169,8 @@ impl Edge {
     }
 }
 
-struct Splitter<'t, F> {
-    sink: F,
+struct Splitter<'t> {
+    sink: &'t mut dyn FnMut(Token<'_>),
     text: &'t str,
     /// `None` if only written tokens are wanted.
     spellings: Option<Joiner>,
@@ -186,7 +187,7 @@ struct Splitter<'t, F> {
     shape: Shape,
 }
 
-impl<F: FnMut(Token<'_>)> Splitter<'_, F> {
+impl Splitter<'_> {
     fn push(&mut self, c: char) {
         if let Some(one) = self.run.chars().next_back().and_then(|before| compose(before, c)) {
             self.run.pop();

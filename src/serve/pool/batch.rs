@@ -3,9 +3,7 @@
 //! The loop collects the calls, a worker runs them, and replies are filled in by any thread; the batch
 //! puts the replies in order and sends them to the loop. It knows neither sockets nor sessions.
 
-use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -17,6 +15,7 @@ use super::queue::{JobQueue, QueuedJob};
 use super::reply_budget::ReplyBudget;
 use crate::dispatch::{CallError, CallOutcome, Dispatch, LateReply, Pace, ReplySink, Runner};
 use crate::limits::Limits;
+use crate::oneshot;
 use crate::serve::control_plane::Task;
 use crate::wire::reply;
 use crate::wire::session::SMALL_ID_BYTES;
@@ -52,9 +51,9 @@ pub(crate) struct Shared<D: Dispatch, T: Send + 'static> {
     pub(crate) after_recycle: Mutex<Option<Task<T>>>,
     /// Moving average of the time that a job takes, in nanoseconds.
     pub(crate) mean_job_ns: AtomicU64,
-    /// Disconnects when the last owner of this struct drops it. The last field, so that all fields above are dropped
+    /// Dropped with the last owner of this struct. The last field, so that all fields above are dropped
     /// before.
-    pub(crate) _living: Sender<Infallible>,
+    pub(crate) _living: oneshot::Sender<()>,
 }
 
 impl<D: Dispatch, T: Send + 'static> Shared<D, T> {

@@ -24,10 +24,8 @@ mod sync;
 mod worker;
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +35,7 @@ use self::completions::{Completions, ReaderState};
 use self::queue::JobQueue;
 use crate::dispatch::Dispatch;
 use crate::limits::Limits;
+use crate::oneshot::{self, NoValue};
 use crate::serve::control_plane::Task;
 
 pub(crate) use self::batch::Batch;
@@ -72,8 +71,8 @@ pub(crate) struct Pool<D: Dispatch, T: Send + 'static> {
     handed_over: bool,
     /// When the estimate for the last hand-over is no longer trusted.
     estimate_until: Option<Instant>,
-    /// Disconnected once no worker and no batch owns `shared`.
-    alive: Receiver<Infallible>,
+    /// Its sender is dropped once no worker and no batch owns `shared`.
+    alive: oneshot::Receiver<()>,
 }
 
 impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
@@ -87,7 +86,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         replies: Arc<ReplyBudget>,
         notify: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<Pool<D, T>> {
-        let (living, alive) = channel();
+        let (living, alive) = oneshot::channel();
         let shared = Arc::new(Shared {
             dispatch,
             limits: limits.clone(),
@@ -232,7 +231,7 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         drop(shared.queue.close());
         drop(shared);
         self.fresh.clear();
-        if self.alive.recv_timeout(timeout) == Err(RecvTimeoutError::Timeout) {
+        if self.alive.recv_timeout(timeout) == Err(NoValue::TimedOut) {
             log::warn!("drain timeout: a worker is still busy or a LateReply is still held; exiting without it");
         }
     }

@@ -14,21 +14,26 @@ use self::source::Source;
 /// Each module with the modules it may import. The longest prefix of a file's path decides.
 const MODULES: &[(&str, &[&str])] = &[
     ("limits.rs", &[]),
+    ("oneshot.rs", &[]),
+    ("sort.rs", &[]),
     ("wire/", &["limits", "wire"]),
     ("dispatch/", &["wire", "dispatch"]),
-    ("lifecycle/", &["lifecycle"]),
+    ("lifecycle/", &["sort", "lifecycle"]),
     ("transcript/", &["wire", "transcript"]),
     ("memory/model/", &["memory::model"]),
     ("memory/params.rs", &["dispatch", "memory::model"]),
-    ("memory/text/", &["memory::model", "memory::text"]),
-    ("memory/store/", &["dispatch", "sys", "memory::model", "memory::text", "memory::store"]),
-    ("memory/graph/", &["memory::model", "memory::text", "memory::store", "memory::graph"]),
-    ("memory/profile.rs", &["memory::store"]),
+    ("memory/text/", &["sort", "memory::model", "memory::text"]),
+    ("memory/store/", &["oneshot", "dispatch", "sys", "memory::model", "memory::text", "memory::store"]),
+    ("memory/graph/", &["sort", "memory::model", "memory::text", "memory::store", "memory::graph"]),
+    ("memory/profile.rs", &["sort", "memory::store"]),
     (
         "memory/ingest/",
-        &["dispatch", "transcript", "memory::params", "memory::model", "memory::store", "memory::ingest"],
+        &["sort", "dispatch", "transcript", "memory::params", "memory::model", "memory::store", "memory::ingest"],
     ),
-    ("memory/session/", &["memory::model", "memory::text", "memory::store", "memory::graph", "memory::session"]),
+    (
+        "memory/session/",
+        &["sort", "memory::model", "memory::text", "memory::store", "memory::graph", "memory::session"],
+    ),
     (
         "memory/transfer/",
         &[
@@ -46,6 +51,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "memory/recall/",
         &[
+            "sort",
             "dispatch",
             "memory::params",
             "memory::model",
@@ -60,6 +66,8 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "memory/consolidation/",
         &[
+            "oneshot",
+            "sort",
             "dispatch",
             "memory::model",
             "memory::text",
@@ -83,17 +91,17 @@ const MODULES: &[(&str, &[&str])] = &[
             "memory::consolidation::maintenance",
         ],
     ),
-    ("memory/", &["dispatch", "memory"]),
+    ("memory/", &["sort", "dispatch", "memory"]),
     ("sys/", &["sys"]),
     ("serve/control_plane.rs", &["wire", "dispatch", "sys::listener"]),
     ("serve/route.rs", &["dispatch", "wire"]),
-    ("serve/pool/", &["limits", "dispatch", "wire", "sys::process", "serve::control_plane", "serve::pool"]),
-    ("serve/stdio.rs", &["limits", "dispatch", "wire", "serve::control_plane", "serve::route"]),
+    ("serve/pool/", &["limits", "oneshot", "dispatch", "wire", "sys::process", "serve::control_plane", "serve::pool"]),
+    ("serve/stdio.rs", &["limits", "oneshot", "dispatch", "wire", "serve::control_plane", "serve::route"]),
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
-    ("client/", &["wire", "client"]),
+    ("client/", &["oneshot", "wire", "client"]),
     ("mcp/", &["limits", "wire", "dispatch", "lifecycle", "sys", "client", "mcp"]),
     ("daemon/", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
-    ("cli/", &["limits", "wire", "lifecycle", "transcript", "memory", "sys", "client", "mcp", "daemon", "cli"]),
+    ("cli/", &["limits", "sort", "wire", "lifecycle", "transcript", "memory", "sys", "client", "mcp", "daemon", "cli"]),
     ("lib.rs", &[]),
     ("main.rs", &["cli", "sys"]),
 ];

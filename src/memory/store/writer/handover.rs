@@ -3,10 +3,9 @@
 //! The allocator caches freed memory per thread. So when the daemon is idle, the writer's thread ends and a new one
 //! continues without such a cache.
 
-use std::convert::Infallible;
-use std::sync::mpsc::{Receiver, SendError, Sender, channel};
 use std::{io, thread};
 
+use crate::oneshot;
 use crate::sys::process;
 
 /// Stack of the thread. SQLite's deepest parse needs under 100 KiB.
@@ -18,18 +17,18 @@ type Work = Box<dyn FnOnce() + Send>;
 ///
 /// [`WriteTransaction::request_handover`]: crate::memory::store::writer::transaction::WriteTransaction::request_handover
 pub(crate) struct WriterHandover {
-    successor: Option<Sender<Work>>,
+    successor: Option<oneshot::Sender<Work>>,
     /// Dropped when the work has been handed over, or never will be.
-    _finished: Sender<Infallible>,
+    _finished: oneshot::Sender<()>,
 }
 
 impl WriterHandover {
-    /// Starts the successor. The receiver is disconnected once the handover is over. If the system
+    /// Starts the successor. The receiver's sender is dropped once the handover is over. If the system
     /// cannot start a thread, the present one continues.
-    pub(crate) fn new() -> (WriterHandover, Receiver<Infallible>) {
-        let (sender, receiver) = channel::<Work>();
-        let (finished, is_finished) = channel();
-        let successor = match spawn(move || receiver.into_iter().for_each(|work| work())) {
+    pub(crate) fn new() -> (WriterHandover, oneshot::Receiver<()>) {
+        let (sender, receiver) = oneshot::channel::<Work>();
+        let (finished, is_finished) = oneshot::channel();
+        let successor = match spawn(move || receiver.recv().into_iter().for_each(|work| work())) {
             Ok(()) => Some(sender),
             Err(error) => {
                 log::debug!("cannot replace the store's writer thread: {error}");
@@ -48,7 +47,7 @@ impl WriterHandover {
     pub(crate) fn hand_over(self, work: impl FnOnce() + Send + 'static) {
         let work: Work = Box::new(work);
         let left = match &self.successor {
-            Some(successor) => successor.send(work).err().map(|SendError(work)| work),
+            Some(successor) => successor.send(work).err(),
             None => Some(work),
         };
         drop(self);

@@ -13,10 +13,8 @@ pub(crate) mod job;
 pub(crate) mod queue;
 pub(crate) mod transaction;
 
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::{io, thread};
 
 use rusqlite::Connection;
@@ -31,6 +29,7 @@ use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::queue::{Queue, WhenFull};
 use crate::memory::store::writer::transaction::PostCommit;
+use crate::oneshot;
 
 /// Submits jobs to the writer without keeping it running. For a job that the end of another one submits, and for jobs
 /// that are submitted one after the other.
@@ -56,19 +55,19 @@ fn closing() -> CallError {
 #[derive(Debug)]
 pub(crate) struct Writer {
     queue: Arc<Queue>,
-    /// Disconnected when the thread has ended. Never locked: the mutex makes the receiver `Sync`.
-    working: Mutex<Receiver<Infallible>>,
+    /// Its sender is dropped when the thread has ended.
+    working: oneshot::Receiver<()>,
 }
 
 /// The state of the thread. The fields are dropped in this order, so the connection is closed before `_working`
-/// disconnects.
+/// is dropped.
 struct WriterThread {
     connection: Connection,
     file: Arc<StoreFile>,
     marker: Marker,
     changes: Arc<ChangeTracker>,
     queue: CloseAtEnd,
-    _working: Sender<Infallible>,
+    _working: oneshot::Sender<()>,
 }
 
 impl Writer {
@@ -86,7 +85,7 @@ impl Writer {
         // The writer saves what it has open before it runs a job.
         let handle = WriterHandle(queue.clone());
         file.on_loss(move || handle.submit(job::task(0, |_| Ok(()), |_| ())));
-        let (alive, working) = channel();
+        let (alive, working) = oneshot::channel();
         let thread = WriterThread {
             connection,
             file,
@@ -96,7 +95,7 @@ impl Writer {
             _working: alive,
         };
         handover::spawn(move || thread.work())?;
-        Ok(Writer { queue, working: Mutex::new(working) })
+        Ok(Writer { queue, working })
     }
 
     /// Submits a job. Waits while the queue is full.
@@ -120,7 +119,7 @@ impl Drop for Writer {
             return;
         }
         // Nothing is ever sent; this returns when the sender is dropped.
-        self.working.get_mut().unwrap_or_else(PoisonError::into_inner).recv().ok();
+        let _: Option<()> = self.working.recv();
     }
 }
 
@@ -238,6 +237,7 @@ mod tests {
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::atomic::Ordering;
+    use std::sync::mpsc::{Receiver, Sender, channel};
     use tempfile::TempDir;
 
     type Outcome = Result<(), CallError>;
@@ -471,7 +471,7 @@ mod tests {
         let waits = bench.submit(put("b"));
         drop(hold);
         assert_eq!(waits.recv().unwrap(), Ok(()), "it is in the transaction that requested the handover");
-        is_finished.recv().unwrap_err();
+        assert_eq!(is_finished.recv(), None);
         assert_ne!(on(), first);
         let last = bench.submit(put("c"));
         let Bench { writer, path, .. } = bench;
