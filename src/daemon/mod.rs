@@ -7,6 +7,7 @@ mod journal_queue;
 mod quiet_hours;
 mod rem_cycle;
 mod service_notifier;
+pub(crate) mod socket_owner;
 mod socket_watch;
 mod spool_watch;
 mod status;
@@ -156,7 +157,7 @@ fn open_listener(listen: Listen, inherited: Inherited) -> Result<Listener, Start
         Listen::Fd(fd) => Listener::from_fd(fd).map_err(|e| StartError(e.to_string())),
         Listen::Nowhere(why) => Err(StartError(why)),
         Listen::Path(path) => {
-            let listener = Listener::bind(&path).map_err(|e| StartError(e.to_string()))?;
+            let listener = Listener::bind(&path).map_err(|e| StartError(socket_owner::named(e).to_string()))?;
             log::info!("listening on {}", path.display());
             Ok(listener)
         }

@@ -54,7 +54,7 @@ impl SocketWatch {
             && self.logged_error.as_ref() != Some(error)
         {
             log::warn!(
-                "socket {} was removed or replaced, so no new client can connect, and it is not bound again: {error}",
+                "socket {} was removed or replaced, so no new client reaches this daemon, and it is not bound again: {error}",
                 path.display()
             );
         }

@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use super::lock::LockError;
 use super::socket::PathFault;
 
+/// How the daemon of iai-mcp is stopped, and kept from starting again.
+pub(crate) const STOP_IAI_MCP: &str =
+    "stop it with: iai-mcp daemon stop (iai-mcp daemon uninstall keeps it from starting again)";
+
 /// Why a path cannot be listened at.
 #[derive(Debug)]
 pub enum BindError {
@@ -30,6 +34,8 @@ pub enum BindError {
     InUse {
         /// The path.
         path: PathBuf,
+        /// The name of the program, if it is a daemon of iai-mcp.
+        by: Option<String>,
     },
     /// A file that is not a socket is at the path.
     NotSocket {
@@ -73,7 +79,10 @@ impl fmt::Display for BindError {
                 write!(f, "holds {}; stop it first or choose another socket path", path.display())
             }
             BindError::Lock(error) => error.fmt(f),
-            BindError::InUse { path } => write!(
+            BindError::InUse { path, by: Some(by) } => {
+                write!(f, "{by} listens at {}; {STOP_IAI_MCP}, or choose another socket path", path.display())
+            }
+            BindError::InUse { path, by: None } => write!(
                 f,
                 "another program listens at {} (it holds no lock, so it is not an instance of this program); stop it \
                  first or choose another socket path",

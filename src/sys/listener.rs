@@ -211,7 +211,7 @@ fn clear_stale(path: &Path, address: &Address, own: u32) -> Result<(), BindError
         return Err(BindError::NotOurs { path: path.into(), uid: about.uid() });
     }
     match probe(address).map_err(|e| failed("probe", e))? {
-        Liveness::Alive => Err(BindError::InUse { path: path.into() }),
+        Liveness::Alive => Err(BindError::InUse { path: path.into(), by: None }),
         Liveness::Dead => {
             let removal = FileId::of(&about).remove_at(path).map_err(|e| failed("remove the stale", e))?;
             if removal == Removal::Removed {
@@ -277,7 +277,7 @@ fn bind_private(path: &Path, address: &Address, lock: Arc<FileLock>) -> Result<(
     let socket = socket::stream().map_err(|e| failed("create", e))?;
     socket::bind(&socket, address).map_err(|e| match e.raw_os_error() {
         // The path was free, and instances of this program take the lock first.
-        Some(libc::EADDRINUSE) => BindError::InUse { path: path.into() },
+        Some(libc::EADDRINUSE) => BindError::InUse { path: path.into(), by: None },
         _ => failed("bind", e),
     })?;
     let about = fs::symlink_metadata(path).map_err(|e| failed("stat the new", e))?;

@@ -5,6 +5,31 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use super::syscall::checked;
 
+/// Returns the process of the peer: for a client, that which began to listen. `None` if the system does not tell.
+pub(crate) fn peer_pid(stream: impl AsFd) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        credentials(stream).ok().and_then(|peer| u32::try_from(peer.pid).ok()).filter(|pid| *pid > 0)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = stream;
+        None
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn credentials(stream: impl AsFd) -> io::Result<libc::ucred> {
+    let fd = stream.as_fd().as_raw_fd();
+    let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the struct and its length live over the call, and the length is the struct's own.
+    checked(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
+    })?;
+    Ok(peer)
+}
+
 /// Returns the effective uid of the peer at the time it connected: SO_PEERCRED (unix(7)), or
 /// getpeereid(3) on macOS.
 ///
@@ -12,19 +37,13 @@ use super::syscall::checked;
 /// Those of the system call; ENOTCONN or EINVAL on macOS if the peer has closed its end. Such a peer should not be
 /// served.
 pub(crate) fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
-    let fd = stream.as_fd().as_raw_fd();
     #[cfg(target_os = "linux")]
     {
-        let mut peer = libc::ucred { pid: 0, uid: 0, gid: 0 };
-        let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-        // SAFETY: the struct and its length live over the call, and the length is the struct's own.
-        checked(unsafe {
-            libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, (&raw mut peer).cast(), &raw mut length)
-        })?;
-        Ok(peer.uid)
+        Ok(credentials(stream)?.uid)
     }
     #[cfg(not(target_os = "linux"))]
     {
+        let fd = stream.as_fd().as_raw_fd();
         let (mut uid, mut gid) = (0, 0);
         // SAFETY: both numbers live over the call.
         checked(unsafe { libc::getpeereid(fd, &raw mut uid, &raw mut gid) })?;
@@ -54,6 +73,7 @@ mod tests {
     fn the_uid_of_a_peer_is_known_even_after_it_has_closed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         assert_eq!(peer_uid(&ours).unwrap(), own_uid());
+        assert_eq!(peer_pid(&ours), cfg!(target_os = "linux").then(std::process::id));
         drop(theirs);
         if cfg!(target_os = "linux") {
             assert_eq!(peer_uid(&ours).unwrap(), own_uid());

@@ -282,6 +282,8 @@ fn what_needs_a_decision_is_only_reported() {
     let (setup, store) = (daemon.setup(), daemon.setup().store());
     private_folder(&store.join(".deferred-captures"));
     put(&store.join(".deferred-captures/s.permanent-failed-1700.jsonl"), "no capture");
+    put(&store.join(".deferred-captures/t-1700.jsonl"), "{\"version\":1}\niai:enc:v1:AAEC\n");
+    put(&store.join(".deferred-captures/u.failed-1700-attempt-2.jsonl"), "iai:enc:v1:AAEC\n");
     put(&store.join(".daemon-state.json.bad-7"), "torn");
     put(&store.join("lifecycle_state.json"), "torn");
     private_folder(&setup.home().join(".claude"));
@@ -290,6 +292,10 @@ fn what_needs_a_decision_is_only_reported() {
     let report = doctor(setup, &["--fix"]);
     assert_eq!(report.code, Some(1));
     report.has("spool", "WARN", "s.permanent-failed-1700.jsonl was abandoned");
+    for name in ["t-1700.jsonl", "u.failed-1700-attempt-2.jsonl"] {
+        report.has("spool", "WARN", &format!("{name} has lines that iai-mcp encrypted (iai:enc:v1:)"));
+        report.has("spool", "WARN", "let its daemon store it (iai-mcp daemon start), then iaid import --from");
+    }
     report.has("state", "WARN", "lifecycle_state.json cannot be used");
     report.has("state", "WARN", ".daemon-state.json.bad-7");
     report.has("claude-code", "FAIL", "it is not JSON");

@@ -35,6 +35,7 @@ mod names;
 mod odd_files;
 mod os;
 mod passages;
+mod peer;
 mod plane;
 mod query_plans;
 mod reindex;

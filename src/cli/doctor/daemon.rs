@@ -17,7 +17,9 @@ use crate::cli::status::rows::state_in_words;
 use crate::cli::support::files;
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::client::{Client, ClientError, Policy, UnreachableReason};
+use crate::daemon::socket_owner;
 use crate::lifecycle::status_file;
+use crate::sys::bind_error::STOP_IAI_MCP;
 use crate::wire::reply::code;
 
 /// Longest wait for a reply, and for the reply to a check of the whole store. The latter has a shorter time limit itself.
@@ -48,7 +50,20 @@ pub(crate) fn answers(context: &mut DoctorContext, findings: &mut Findings) {
     let status = pong.and_then(|_| context.client.control(&json!({"type": "status"})));
     let status: Value = match status {
         Ok(reply) => serde_json::from_str(reply.get()).unwrap_or_default(),
-        Err(error) => return findings.fail(format_args!("{error}"), format_args!("{}", remedy(&error, context))),
+        Err(error) => {
+            // That daemon may serve one connection after the other.
+            context.client.disconnect();
+            let path = context.client.path();
+            if let Some(peer) = socket_owner::iai_mcp_at(path) {
+                let what = format_args!("{peer} has taken {}, so clients reach it and not iaid", path.display());
+                let then = match holder(&context.store) {
+                    Some(_) => "iaid, which is running, listens there again within a minute unless it sleeps",
+                    None => start(context),
+                };
+                return findings.fail(what, format_args!("{}; then: {then}", STOP_IAI_MCP));
+            }
+            return findings.fail(format_args!("{error}"), format_args!("{}", remedy(&error, context)));
+        }
     };
     if status["ok"] != true {
         let path = context.client.path().display();

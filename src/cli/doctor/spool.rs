@@ -1,6 +1,8 @@
 //! Check of the deferred captures: whether the daemon drains them.
 
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use super::context::DoctorContext;
@@ -11,6 +13,9 @@ use crate::memory::spool::{self, SpoolFileKind};
 
 /// Age of a file from which a running daemon is late. It drains a file within two minutes, and many files in a few more.
 const DRAIN_TIME: Duration = Duration::from_secs(600);
+
+/// Bytes of a file in which encrypted lines are searched for. Picked: thousands of turns.
+const MAX_READ_BYTES: u64 = 4 << 20;
 
 /// Files that are listed at most.
 const MAX_LISTED: usize = 20;
@@ -25,7 +30,16 @@ pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
     let (mut waiting, mut oldest, mut bytes) = (0, Duration::ZERO, 0);
     for (path, about) in listed(&folder).filter(|(_, about)| about.is_file()) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        match spool::kind(&name) {
+        let kind = spool::kind(&name);
+        if kind.is_some() && has_sealed_line(&path) {
+            let what =
+                format_args!("{name} has lines that iai-mcp encrypted ({}); iaid leaves the file alone", spool::SEALED);
+            let remedy = "iai-mcp can read it: let its daemon store it (iai-mcp daemon start), then iaid import --from \
+                          SOCKET; for new turns: iai-mcp capture-hooks uninstall, then iaid install";
+            findings.warn(what, format_args!("{remedy}"));
+            continue;
+        }
+        match kind {
             Some(SpoolFileKind::Waiting) => {
                 waiting += 1;
                 bytes += about.len();
@@ -63,6 +77,14 @@ pub(crate) fn spool(context: &mut DoctorContext, findings: &mut Findings) {
     if findings.all.is_empty() {
         findings.pass(format_args!("empty"));
     }
+}
+
+/// Returns true if a line of the file is encrypted. Of a large file, the beginning is read.
+fn has_sealed_line(path: &Path) -> bool {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_READ_BYTES).read_to_end(&mut text));
+    let is_line = |at: usize| at == 0 || text[at - 1] == b'\n';
+    read.is_ok() && memchr::memmem::find_iter(&text, spool::SEALED).any(is_line)
 }
 
 /// Returns the age of a file; zero if its modification time is in the future.

@@ -11,7 +11,7 @@ use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::logging;
 use crate::cli::support::paths::NoHome;
 use crate::cli::support::values::counted;
-use crate::client::{ClientError, FAILED};
+use crate::client::{ClientError, FAILED, UNREACHABLE};
 use crate::daemon::StartError;
 
 /// Why a command failed.
@@ -51,6 +51,8 @@ pub(crate) enum CliError {
     PartialInstall(u64),
     /// An import stopped in this file at this line, before its last row.
     ImportStopped(String, u64, ClientError),
+    /// The daemon whose records are imported cannot be read: a sentence that says why.
+    ImportSource(String, Exit),
     /// The daemon failed to start or to end.
     Start(StartError),
     /// The MCP bridge failed to start.
@@ -81,6 +83,7 @@ impl CliError {
                     _ => Exit::Failed,
                 }
             }
+            CliError::ImportSource(_, exit) => *exit,
             // The reader of our output has closed it, as in `iaid recall … | head -1`.
             CliError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
             CliError::Declined { .. }
@@ -113,6 +116,7 @@ impl CliError {
                     CliError::Client(error)
                     | CliError::CaptureStopped(_, error)
                     | CliError::ImportStopped(_, _, error) => error.code(),
+                    CliError::ImportSource(_, Exit::Unreachable) => UNREACHABLE,
                     _ => FAILED,
                 };
                 console.warn(json!({"error": {"code": code, "message": self.to_string()}}));
@@ -124,7 +128,7 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CliError::Usage(what) => f.write_str(what),
+            CliError::Usage(what) | CliError::ImportSource(what, _) => f.write_str(what),
             CliError::NoHome(error) => error.fmt(f),
             CliError::Client(error) => error.fmt(f),
             CliError::Declined { reason, message } if message.is_empty() => {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::DaemonControlPlane;
 use crate::daemon::clock::timestamp;
 use crate::daemon::rem_cycle::ChunkEffects;
+use crate::daemon::socket_owner;
 use crate::daemon::status::ControlReply;
 use crate::daemon::task::{TaskResult, guarded};
 use crate::dispatch::CallError;
@@ -41,7 +42,8 @@ impl DaemonControlPlane {
             let panicked = path.clone();
             let panicked =
                 move |panic| TaskResult::SocketChecked(Err(panicked.failed("check", io::Error::other(panic))));
-            commands.run_task(guarded(move || TaskResult::SocketChecked(path.rebind_if_gone()), panicked));
+            let check = move || TaskResult::SocketChecked(path.rebind_if_gone().map_err(socket_owner::named));
+            commands.run_task(guarded(check, panicked));
         }
         let idle = self.idle(now);
         if let Some(task) = self.status_writer.begin(idle, now) {

@@ -5,7 +5,7 @@
 //! since. A file is removed or given up on only in a transaction after that of its last line. A last line without a line
 //! feed may still be in writing: it is not read until the file has not been written to for a while. A line that is not a
 //! capture does not affect the others: they are stored, and the file is kept as given up on, with an event that names
-//! the line.
+//! the line. A file with lines that iai-mcp has encrypted stays in place for it.
 //!
 //! Caller's contract: a batch runs on the writer, and another one is run while [`DrainReport::next`] is [`NextRun::Now`].
 
@@ -146,7 +146,7 @@ impl Batch {
             return Err(CallError::failed(format!("{} cannot be read: {error}", pending.path.display())));
         }
         match end {
-            ReadEnd::NewerVersion => Ok(NextRun::Nothing),
+            ReadEnd::NotReadable => Ok(NextRun::Nothing),
             ReadEnd::Failed(reason) => self.set_aside(connection, pending, position, &reason),
             ReadEnd::Unfinished(at) => Ok(NextRun::At(at.0)),
             ReadEnd::BatchFull => Ok(NextRun::Now),
@@ -174,7 +174,7 @@ impl Batch {
         };
         match header {
             Ok(HeaderRead::Captures | HeaderRead::Empty) => {}
-            Ok(HeaderRead::NewerVersion) => return Ok(Ok(ReadEnd::NewerVersion)),
+            Ok(HeaderRead::NewerVersion | HeaderRead::Sealed) => return Ok(Ok(ReadEnd::NotReadable)),
             Ok(HeaderRead::Unfinished) => return Ok(reader.abandoned_at().map(ReadEnd::Unfinished)),
             Ok(HeaderRead::Invalid(reason)) => return Ok(Ok(ReadEnd::Failed(reason))),
             Err(error) => return Ok(Err(error)),
@@ -201,10 +201,18 @@ impl Batch {
         reader: &mut SpoolReader<'_>,
         line: &[u8],
     ) -> Result<(), CallError> {
+        if spool_file::is_sealed(line) {
+            reader.position.state.counts.sealed += 1;
+            reader.position.advance(line);
+            return Ok(());
+        }
         let capture = reader.parse_line(line);
         let position = &mut reader.position;
         match capture {
             Ok(None) => {}
+            Ok(Some((ParsedCapture::Accepted(draft), _))) if draft.text.starts_with(spool::SEALED) => {
+                position.state.counts.sealed += 1;
+            }
             Ok(Some((ParsedCapture::Accepted(mut draft), key))) => {
                 let text = mem::take(&mut draft.text);
                 let parts = pieces(&text, TEXT_BYTES);
@@ -244,12 +252,16 @@ impl Batch {
     }
 
     /// Removes a file whose lines are all stored. Renames it to `.permanent-failed-…` if it has lines that are not captures.
+    /// A file with encrypted lines is left alone.
     fn finish(
         &mut self,
         connection: &Connection,
         pending: &PendingFile,
         position: &FilePosition,
     ) -> Result<NextRun, CallError> {
+        if position.state.counts.sealed > 0 {
+            return Ok(NextRun::Nothing);
+        }
         if let Some(reason) = position.refusal() {
             return self.give_up(connection, pending, position, reason);
         }
@@ -328,8 +340,8 @@ impl Batch {
 
 /// Where the reading of a file ended in this batch.
 enum ReadEnd {
-    /// At the header, which is of a newer version. The file is left alone.
-    NewerVersion,
+    /// At the header, which is of a newer version or encrypted. The file is left alone.
+    NotReadable,
     /// At an error.
     Failed(String),
     /// Before a last line without a line feed. It is read as it is from this time on.
@@ -486,6 +498,36 @@ mod tests {
             "1714644000000000|0|s-1|/p|the first of the texts;1714557600000000|1|s-1|/q|a line with other keys"
         );
         assert_eq!(spool.batch(), DrainReport::default());
+    }
+
+    #[test]
+    fn encrypted_lines_are_left_to_the_program_that_has_the_key() {
+        let spool = Spool::new();
+        let sealed = "iai:enc:v1:AAECAwQFBgcICQoLDA0ODw==\n";
+        let mixed = [file(&["the first in clear"]), sealed.into(), line("the last in clear").into()].concat();
+        let field = file(&["iai:enc:v1:AAECAwQFBgcICQoLDA0ODw=="]);
+        let all = [
+            ("a-17.jsonl", [sealed, sealed].concat().into_bytes()),
+            ("b.live-17.jsonl", mixed),
+            ("c.failed-17-attempt-2.jsonl", sealed.into()),
+            ("d.jsonl", field),
+        ];
+        all.iter().for_each(|(name, text)| spool.put(name, text));
+        assert_eq!(counts(&spool.drain()), (2, 0, 0, 0));
+        for _ in 0..3 {
+            let again = spool.batch();
+            assert_eq!((counts(&again), again.next, again.files.len()), ((0, 0, 0, 0), NextRun::Nothing, 0));
+        }
+        for (name, text) in &all {
+            assert_eq!(fs::read(spool.path(name)).unwrap(), *text, "{name}");
+        }
+        assert_eq!(spool.texts(), ["the first in clear", "the last in clear"]);
+        assert_eq!(spool.critical_events(), 0);
+        // Lines that are added later are read.
+        let mut open = File::options().append(true).open(spool.path("b.live-17.jsonl")).unwrap();
+        io::Write::write_all(&mut open, line("added later").as_bytes()).unwrap();
+        spool.touch("b.live-17.jsonl", spool.now.0 / 1_000_000 - 60);
+        assert_eq!(counts(&spool.drain()), (1, 0, 0, 0));
     }
 
     #[test]

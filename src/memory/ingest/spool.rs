@@ -9,7 +9,8 @@
 //! | `NAME.permanent-failed-SECONDS.jsonl` | failed too often, or has lines that are not captures; kept |
 //!
 //! A file begins with the line `{"version":1,"session_id":…,"deferred_at":…,"cwd":…}`. Each further line has the params
-//! of one `memory_capture`; the first line gives the defaults.
+//! of one `memory_capture`; the first line gives the defaults. A line that begins with [`SEALED`] is neither read nor
+//! refused, and its file stays where it is.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,6 +28,9 @@ pub const VERSION: u64 = 1;
 
 /// The suffix of a file that is being written.
 pub const LIVE: &str = ".live.jsonl";
+
+/// How a line begins that iai-mcp has encrypted with its key. Only iai-mcp can read it, so its file is left to it.
+pub const SEALED: &str = "iai:enc:v1:";
 
 const SUFFIX: &str = ".jsonl";
 

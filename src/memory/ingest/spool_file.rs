@@ -66,6 +66,8 @@ pub(crate) struct LineCounts {
     pub(crate) skipped: u64,
     /// Lines that are not captures.
     pub(crate) refused: u64,
+    /// Lines that are encrypted.
+    pub(crate) sealed: u64,
 }
 
 /// Reads a file from a position on.
@@ -86,6 +88,8 @@ pub(crate) enum HeaderRead {
     Unfinished,
     /// The file is of a newer version.
     NewerVersion,
+    /// The first line is encrypted.
+    Sealed,
     /// The file is not a spool file.
     Invalid(String),
 }
@@ -142,6 +146,7 @@ impl LineCounts {
             reinforced: self.reinforced - before.reinforced,
             skipped: self.skipped - before.skipped,
             refused: self.refused - before.refused,
+            sealed: self.sealed - before.sealed,
         }
     }
 }
@@ -173,6 +178,7 @@ impl<'f> SpoolReader<'f> {
             LineRead::Skipped => {
                 return Ok(HeaderRead::Invalid(format!("its first line is longer than {MAX_LINE_BYTES} bytes")));
             }
+            LineRead::Line(line) if is_sealed(&line) => return Ok(HeaderRead::Sealed),
             LineRead::Line(line) => line,
         };
         let header = match parse_header(&line) {
@@ -229,6 +235,19 @@ impl<'f> SpoolReader<'f> {
         Ok(LineRead::Skipped)
     }
 
+    /// Moves behind the lines that begin before the last `bytes` of the file.
+    ///
+    /// # Errors
+    /// Any error of reading the file.
+    pub(crate) fn skip_to_tail(&mut self, bytes: u64) -> io::Result<()> {
+        let tail = self.file.metadata()?.len().saturating_sub(bytes);
+        if tail > self.position.offset {
+            self.input.seek(SeekFrom::Start(tail))?;
+            self.position.offset = tail + self.input.skip_until(b'\n')? as u64;
+        }
+        Ok(())
+    }
+
     /// Returns when the file was last written to. A time in the future, as after the clock was set back, is replaced by
     /// 1970-01-01.
     ///
@@ -263,6 +282,11 @@ impl<'f> SpoolReader<'f> {
         let capture = capture_params::parse_capture(&params, &defaults).map_err(|error| error.message)?;
         Ok(Some((capture, key)))
     }
+}
+
+/// Returns true if iai-mcp has encrypted the line.
+pub(crate) fn is_sealed(line: &[u8]) -> bool {
+    line.trim_ascii_start().starts_with(spool::SEALED.as_bytes())
 }
 
 /// The kind of a file's first line.

@@ -1,11 +1,14 @@
 //! `episodes_recent` and `session_refresh_if_stale`: what users have said last, and what other sessions have stored since
 //! a client last asked.
 
+use std::path::Path;
+
 use rusqlite::Connection;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
+use crate::memory::ingest::pending_turns::{PendingTurn, pending_turns};
 use crate::memory::model::record::{Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
@@ -51,40 +54,80 @@ struct Episode {
     captured_at: String,
 }
 
-/// Answers `episodes_recent`: what users said, the newest first.
+/// Answers `episodes_recent`: what users said, the newest first, with the turns that wait in the spool of `store`.
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
-pub(crate) fn episodes_recent(reader: &Reader, params: &Params<'_>) -> Result<RecentEpisodes, CallError> {
+pub(crate) fn episodes_recent(
+    reader: &Reader,
+    store: &Path,
+    params: &Params<'_>,
+    now: UnixMicros,
+) -> Result<RecentEpisodes, CallError> {
     let most = params.integer_or("n", 0..=MAX_TURN_COUNT, 10)? as usize;
     let session = params.string_opt("session_id")?;
     let snapshot = reader.snapshot()?;
-    let seqs = match session {
-        Some(name) => newest_of_session(snapshot.connection(), &name, most)?,
+    let seqs = match &session {
+        Some(name) => newest_of_session(snapshot.connection(), name, most)?,
         None => newest_of_all(&snapshot, most)?,
     };
+    let mut pending = pending_turns(store, snapshot.connection(), now)?;
+    pending.retain(|turn| session.as_deref().is_none_or(|name| name == turn.session));
+    let total = (seqs.len() + pending.len()).min(most);
+    let mut pending = pending.into_iter().peekable();
     let mut read = snapshot.connection().prepare_cached(
         "SELECT id, ts, session.name, text FROM record JOIN session ON session.number = record.session
          WHERE seq = ?1",
     )?;
-    let mut turns = Vec::new();
+    let mut reply = RecentEpisodes { turns: Vec::new(), count: 0, truncated: 0 };
     let mut bytes = 0;
     for &seq in &seqs {
-        let turn = read.query_row([seq], |row| {
-            Ok(Episode {
+        let (ts, turn) = read.query_row([seq], |row| {
+            let ts = UnixMicros(row.get(1)?);
+            let turn = Episode {
                 record_id: Uuid::from_bytes(row.get(0)?).to_string(),
-                captured_at: UnixMicros(row.get(1)?).to_string(),
+                captured_at: ts.to_string(),
                 session_id: row.get(2)?,
                 literal_surface: row.get(3)?,
-            })
+            };
+            Ok((ts, turn))
         })?;
-        bytes += json_bytes(&turn.literal_surface) + json_bytes(&turn.session_id) + EPISODE_BYTES;
+        while let Some(newer) = pending.next_if(|turn| turn.ts > ts) {
+            reply.push(newer.into(), most, &mut bytes);
+        }
+        reply.push(turn, most, &mut bytes);
         if bytes > MAX_HITS_BYTES {
             break;
         }
-        turns.push(turn);
     }
-    Ok(RecentEpisodes { count: turns.len(), truncated: seqs.len() - turns.len(), turns })
+    pending.for_each(|turn| reply.push(turn.into(), most, &mut bytes));
+    reply.count = reply.turns.len();
+    reply.truncated = total - reply.count;
+    Ok(reply)
+}
+
+impl RecentEpisodes {
+    /// Appends a turn unless the reply has `most` or no room for it. `bytes` counts those that had room, and the first that
+    /// had none.
+    fn push(&mut self, turn: Episode, most: usize, bytes: &mut usize) {
+        if self.turns.len() < most && *bytes <= MAX_HITS_BYTES {
+            *bytes += json_bytes(&turn.literal_surface) + json_bytes(&turn.session_id) + EPISODE_BYTES;
+            if *bytes <= MAX_HITS_BYTES {
+                self.turns.push(turn);
+            }
+        }
+    }
+}
+
+impl From<PendingTurn> for Episode {
+    fn from(turn: PendingTurn) -> Episode {
+        Episode {
+            record_id: format!("pending:{}", turn.id),
+            literal_surface: turn.text,
+            session_id: turn.session,
+            captured_at: turn.ts.to_string(),
+        }
+    }
 }
 
 /// Returns the newest records of users, at most `most`.
@@ -224,6 +267,43 @@ mod tests {
         assert_eq!((&first["session_id"], &first["captured_at"]), (&json!("a"), &json!("2024-05-03T00:00:00Z")));
         assert!(uuid::Uuid::parse_str(first["record_id"].as_str().unwrap()).is_ok());
         assert!(bench.err("episodes_recent", json!({"n": 1001})).message.contains("'n'"));
+    }
+
+    #[test]
+    fn turns_that_wait_in_the_spool_are_among_them() {
+        let bench = with_turns();
+        let folder = bench.folder.path().join(".deferred-captures");
+        std::fs::create_dir(&folder).unwrap();
+        let header = json!({"version": 1, "session_id": "a", "deferred_at": "2024-05-01T10:00:00Z"});
+        let line = |text: &str, role: &str, ts: &str| json!({"text": text, "role": role, "ts": ts}).to_string();
+        let newest = line("newest, and still in the spool", "user", "2024-05-09");
+        for (name, lines) in [
+            ("a.live.jsonl", vec![newest.clone(), line("an answer", "assistant", "2024-05-10"), "no capture".into()]),
+            ("a-17.jsonl", vec![newest, line("between two that are stored", "user", "2024-05-02T12:00:00Z")]),
+            ("b.failed-4000000000-attempt-1.jsonl", vec![line("third thing that was said", "user", "2024-05-03")]),
+            ("c.jsonl", vec!["iai:enc:v1:AAEC".into(), line("iai:enc:v1:AAEC", "user", "2024-05-11")]),
+            ("d.permanent-failed-17.jsonl", vec![line("given up on", "user", "2024-05-11")]),
+        ] {
+            std::fs::write(folder.join(name), format!("{header}\n{}\n", lines.join("\n"))).unwrap();
+        }
+        std::fs::write(folder.join("e.jsonl"), "iai:enc:v1:AAEC\n").unwrap();
+        let starts = |params: Value| {
+            let got = bench.ok("episodes_recent", params);
+            assert_eq!(got["count"].as_u64().unwrap() as usize, texts(&got).len());
+            let first = |text: &str| text.split([' ', ',']).next().unwrap().to_owned();
+            (texts(&got).into_iter().map(first).collect::<Vec<_>>(), got)
+        };
+        let (all, got) = starts(json!({}));
+        assert_eq!(all, ["newest", "third", "between", "second", "first"]);
+        assert!(got["turns"][0]["record_id"].as_str().unwrap().starts_with("pending:"), "{got}");
+        assert_eq!(
+            (&got["turns"][0]["session_id"], &got["turns"][0]["captured_at"]),
+            (&json!("a"), &json!("2024-05-09T00:00:00Z"))
+        );
+        assert_eq!(starts(json!({"n": 2})).0, ["newest", "third"]);
+        assert_eq!(starts(json!({"n": 2})).1["truncated"], 0);
+        assert_eq!(starts(json!({"session_id": "b"})).0, ["second"]);
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 6, "no file is changed");
     }
 
     #[test]

@@ -112,15 +112,17 @@ static METHODS: &[Method] = &[
     },
     Method {
         name: "episodes_recent",
-        description: "Returns what users said, the newest first.",
+        description: "Returns what users said, the newest first, with the turns that wait in the spool: their record_id \
+                      begins with pending:.",
         params: &[
             optional("n", "integer", "10", "maximum number of turns, 0 to 1000; a reply has at most 1 MiB"),
             optional("session_id", "string", "null", "only turns of this session"),
         ],
         result: &["turns", "count", "truncated"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send(worker.read(|reader| episodes::episodes_recent(reader, params)));
+        run: |memory, worker, params, reply| {
+            let store = &memory.folder;
+            reply.send(worker.read(|reader| episodes::episodes_recent(reader, store, params, memory.now())));
         },
     },
     Method {
@@ -365,7 +367,13 @@ static METHODS: &[Method] = &[
             optional("cue", "string", "\"\"", "as for memory_recall"),
             optional("as_of", "string", "null", "the time, ISO 8601; a date is the end of its day; null means now"),
             optional("changed_since", "string", "null", "only events after this time, ISO 8601; null means no events"),
-            optional("limit", "integer", "10", "maximum number of hits and of events, 1 to 100"),
+            optional(
+                "limit",
+                "integer",
+                "10",
+                "maximum number of hits and of events, 1 to 1000000; a reply has at most 100 of each and 1 MiB, and \
+                 truncated counts the hits left out, to 1000",
+            ),
         ],
         result: &["hits", "changed_since_events", "truncated", "_scope", "error"],
         pace: Pace::Ordered,

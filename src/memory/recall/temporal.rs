@@ -21,7 +21,13 @@ use crate::memory::text::language;
 use crate::sort;
 
 /// Most hits and most events of a reply.
-const MAX_COUNT: i64 = 100;
+const MAX_COUNT: usize = 100;
+
+/// Most that a client may ask for: clients of iai-mcp, which has no limit, ask for all records so.
+const MAX_LIMIT: i64 = 1_000_000;
+
+/// Most hits that are counted, with those that the reply has no room for. Picked.
+const MAX_COUNTED: usize = 1000;
 
 /// Hits that are searched for each that is asked for: some are not valid at the time.
 const SEARCH_FACTOR: usize = 2;
@@ -49,7 +55,7 @@ pub(crate) fn recall(
     call: CallTime<'_>,
 ) -> Result<Value, CallError> {
     let cue = params.string_or("cue", "")?;
-    let limit = params.integer_or("limit", 1..=MAX_COUNT, 10)?;
+    let limit = (params.integer_or("limit", 1..=MAX_LIMIT, 10)? as usize).min(MAX_COUNTED);
     let (as_of, changed_since) =
         match (time(params, "as_of", DateBound::End)?, time(params, "changed_since", DateBound::Start)?) {
             (Ok(as_of), Ok(changed_since)) => (as_of, changed_since),
@@ -59,13 +65,13 @@ pub(crate) fn recall(
     let mut reply = json!({"hits": [], "changed_since_events": [], "truncated": 0});
     if as_of.is_some() || !cue.is_empty() {
         let filter = RecallFilter { until: as_of, ..RecallFilter::NONE };
-        let (found, _) = search::find(&snapshot, &cue, filter, profile, call.deadline, limit as usize * SEARCH_FACTOR)?;
-        let (hits, truncated) = render(&snapshot, &found, as_of.unwrap_or(call.now), limit as usize)?;
+        let (found, _) = search::find(&snapshot, &cue, filter, profile, call.deadline, limit * SEARCH_FACTOR)?;
+        let (hits, truncated) = render(&snapshot, &found, as_of.unwrap_or(call.now), limit)?;
         reply["hits"] = hits.into();
         reply["truncated"] = truncated.into();
     }
     if let Some(since) = changed_since {
-        reply["changed_since_events"] = events_since(&snapshot, since, limit)?.into();
+        reply["changed_since_events"] = events_since(&snapshot, since, limit.min(MAX_COUNT))?.into();
     }
     if as_of.is_some() || changed_since.is_some() {
         reply["_scope"] = "committed_by_time_t".into();
@@ -104,6 +110,10 @@ fn render(
         if valid_to.is_some_and(|end| end <= at.0) {
             continue;
         }
+        if hits.len() == MAX_COUNT {
+            truncated += 1;
+            continue;
+        }
         let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
         let ts = UnixMicros(row.get(1)?);
         let mut tags = tags::of(connection, one.seq)?;
@@ -129,11 +139,11 @@ fn render(
 }
 
 /// Returns the newest events after `since`, of all kinds that clients may see.
-fn events_since(snapshot: &Snapshot<'_>, since: UnixMicros, limit: i64) -> Result<Vec<Value>, CallError> {
+fn events_since(snapshot: &Snapshot<'_>, since: UnixMicros, limit: usize) -> Result<Vec<Value>, CallError> {
     let after = since.0.saturating_add(1);
     let mut all = Vec::new();
     for kind in VISIBLE_KINDS {
-        all.extend(events::newest(snapshot.connection(), kind, after, None, limit)?);
+        all.extend(events::newest(snapshot.connection(), kind, after, None, limit as i64)?);
     }
     sort::sort_by_key(&mut all, |(ts, _)| std::cmp::Reverse(*ts));
     let mut bytes = 0;
@@ -141,7 +151,7 @@ fn events_since(snapshot: &Snapshot<'_>, since: UnixMicros, limit: i64) -> Resul
         bytes += event.to_string().len();
         bytes <= MAX_HITS_BYTES / 2
     };
-    Ok(all.into_iter().map(|(_, event)| event).take(limit as usize).take_while(|event| fits(event)).collect())
+    Ok(all.into_iter().map(|(_, event)| event).take(limit).take_while(|event| fits(event)).collect())
 }
 
 #[cfg(test)]
@@ -214,8 +224,21 @@ mod tests {
         ] {
             assert_eq!(bench.ok("memory_temporal_recall", params), json!({ "error": error }));
         }
-        for params in [json!({"as_of": 5}), json!({"limit": 0}), json!({"limit": 101}), json!({"cue": []})] {
+        for params in [json!({"as_of": 5}), json!({"limit": 0}), json!({"limit": 1_000_001}), json!({"cue": []})] {
             bench.err("memory_temporal_recall", params);
+        }
+    }
+
+    #[test]
+    fn a_reply_has_at_most_100_hits() {
+        let bench = Bench::new();
+        for i in 0..130 {
+            bench.capture(&format!("turn number {i}"), json!({}));
+        }
+        for (limit, truncated) in [(100, 0), (101, 1), (130, 30), (1000, 30), (1_000_000, 30)] {
+            let got = bench.ok("memory_temporal_recall", json!({"as_of": "2999-01-01", "limit": limit}));
+            assert_eq!(got["hits"].as_array().unwrap().len(), 100, "{limit}");
+            assert_eq!(got["truncated"], truncated, "{limit}");
         }
     }
 
