@@ -75,8 +75,8 @@ fn check_changes(mut state: DaemonState, now: Timestamp) {
         StateChange::Wake { ts: ts.clone() },
         StateChange::Rem { ts },
         StateChange::Pause,
-        StateChange::SessionOpen { session_id: Some(text) },
-        StateChange::SessionOpen { session_id: None },
+        StateChange::SessionOpen { session_id: Some(text), is_start: true },
+        StateChange::SessionOpen { session_id: None, is_start: false },
         StateChange::CycleEnded,
         StateChange::QuietWindow(Some((255, 255))),
     ] {

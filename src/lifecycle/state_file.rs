@@ -126,6 +126,8 @@ pub enum StateChange {
     SessionOpen {
         /// The session, if the client names it.
         session_id: Option<String>,
+        /// Its context begins now; otherwise the client joins it.
+        is_start: bool,
     },
     /// From the lifecycle: the command is no longer pending.
     CommandDone(Command),
@@ -153,7 +155,7 @@ impl DaemonState {
             StateChange::Rem { ts } => self.force_rem_request = request(None, ts),
             StateChange::Pause => self.scheduler_paused = true,
             StateChange::Resume => self.scheduler_paused = false,
-            StateChange::SessionOpen { session_id } => {
+            StateChange::SessionOpen { session_id, .. } => {
                 self.last_session_open = Some(now);
                 if let Some(id) = session_id {
                     self.first_turn_pending.insert(cut(id, SESSION_ID_CHARS), now);
@@ -261,7 +263,7 @@ mod tests {
             StateChange::Wake { ts: "t".into() },
             StateChange::Rem { ts: "t".into() },
             StateChange::Pause,
-            StateChange::SessionOpen { session_id: Some("s".repeat(200)) },
+            StateChange::SessionOpen { session_id: Some("s".repeat(200)), is_start: true },
         ] {
             state.apply(&ask, at(1000));
         }
@@ -310,7 +312,7 @@ mod tests {
         }
         let mut state = DaemonState::default();
         for n in 0..300 {
-            state.apply(&StateChange::SessionOpen { session_id: Some(n.to_string()) }, at(n));
+            state.apply(&StateChange::SessionOpen { session_id: Some(n.to_string()), is_start: true }, at(n));
         }
         assert_eq!(state.first_turn_pending.len(), MAX_FIRST_TURN_COUNT);
         assert!(state.first_turn_pending.contains_key("299") && !state.first_turn_pending.contains_key("0"));

@@ -97,7 +97,7 @@ mod tests {
         assert!(!writer.state().scheduler_paused);
 
         writer.request(StateChange::Resume, 2);
-        writer.request(StateChange::SessionOpen { session_id: None }, 3);
+        writer.request(StateChange::SessionOpen { session_id: None, is_start: false }, 3);
         assert_eq!(writer.begin(now, MirroredFields::default()), None, "one write at a time");
         assert_eq!(writer.written(Ok::<(), ()>(())), [(StateChange::Pause, 1)]);
         assert!(writer.state().scheduler_paused);

@@ -267,7 +267,7 @@ pub(crate) const TOOLS: &[Tool] = &[
     Tool {
         name: "profile_get_set",
         title: "Settings",
-        description: "Reads or sets how the memory behaves and how the user wants to be spoken to: eleven knobs. Get \
+        description: "Reads or sets how the memory behaves and how the user wants to be spoken to: twelve knobs. Get \
             without a knob returns all of them. Set one only if the user asks for it.",
         input: Object(&[
             SchemaField::required("operation", Choice(&["get", "set"]), ""),

@@ -1,4 +1,4 @@
-//! The profile: eleven knobs by which a user sets how the assistant remembers and speaks.
+//! The profile: the knobs by which a user sets how the assistant remembers and speaks.
 //!
 //! Table `profile` holds the knobs that were set. [`SharedProfile`] holds a snapshot of all knobs, typed and with the
 //! results of `profile_get` rendered, so that a read needs no database. Only the writer's thread replaces the snapshot,
@@ -45,7 +45,7 @@ pub(crate) struct Knob {
 }
 
 /// All knobs, sorted by name.
-pub(crate) const KNOBS: [Knob; 11] = [
+pub(crate) const KNOBS: [Knob; 12] = [
     knob("camouflaging_relaxation", KnobKind::Share, "0.0"),
     knob(
         "demand_avoidance_tolerance",
@@ -62,10 +62,17 @@ pub(crate) const KNOBS: [Knob; 11] = [
     knob("literal_preservation", KnobKind::Choice(&["strong", "medium", "loose"]), "\"strong\""),
     knob("masking_off", KnobKind::Switch, "true"),
     knob("monotropism_depth", KnobKind::Shares, "{}"),
+    knob("prompt_recall", KnobKind::Switch, "true"),
     knob("scene_construction_scaffold", KnobKind::Switch, "true"),
     knob("task_support", KnobKind::Choice(&["blank_recall", "cued_recognition"]), "\"cued_recognition\""),
     knob("wake_depth", KnobKind::Choice(&["minimal", "standard", "deep"]), "\"minimal\""),
 ];
+
+impl Knob {
+    fn default_value(&self) -> Value {
+        serde_json::from_str(self.default).unwrap_or(Value::Null)
+    }
+}
 
 const fn knob(name: &'static str, kind: KnobKind, default: &'static str) -> Knob {
     Knob { name, kind, default }
@@ -115,13 +122,15 @@ pub(crate) struct Profile {
     pub(crate) wake_depth: WakeDepth,
     /// `scene_construction_scaffold`: hits carry `_scene_hint`.
     pub(crate) scene_hints: bool,
+    /// `prompt_recall`: prompts are given the records that bear on them.
+    pub(crate) prompt_recall: bool,
     /// `task_support` is `cued_recognition`: hits name adjacent records.
     pub(crate) adjacent: bool,
     /// `interest_boost`, 0 to 1.
     pub(crate) interest: f64,
     /// `monotropism_depth`: the domains with a depth over 0, at most 1, the deepest first.
     pub(crate) domains: Vec<(String, f64)>,
-    /// [`ASSISTANT_KNOBS`] in one line, each with its value.
+    /// Those of [`ASSISTANT_KNOBS`] that are not at their default, in one line, each with its value.
     pub(crate) assistant_line: String,
     /// The result of `profile_get` without a knob, as JSON.
     pub(crate) all: Vec<u8>,
@@ -159,6 +168,7 @@ impl Profile {
             },
             wake_depth: WakeDepth::named(text("wake_depth")).unwrap_or(WakeDepth::Minimal),
             scene_hints: live.get("scene_construction_scaffold") == Some(&Value::Bool(true)),
+            prompt_recall: live.get("prompt_recall") == Some(&Value::Bool(true)),
             adjacent: text("task_support") != "blank_recall",
             interest: live.get("interest_boost").and_then(Value::as_f64).unwrap_or(0.0),
             domains: domains(&live),
@@ -179,11 +189,12 @@ fn domains(live: &Map<String, Value>) -> Vec<(String, f64)> {
 }
 
 fn assistant_line(live: &Map<String, Value>) -> String {
-    let described = ASSISTANT_KNOBS.map(|knob| match &live[knob] {
-        Value::String(text) => format!("{knob} {text}"),
-        value => format!("{knob} {value}"),
-    });
-    described.join("; ")
+    let is_set = |knob: &&Knob| ASSISTANT_KNOBS.contains(&knob.name) && live[knob.name] != knob.default_value();
+    let described = |knob: &Knob| match &live[knob.name] {
+        Value::String(text) => format!("{} {text}", knob.name),
+        value => format!("{} {value}", knob.name),
+    };
+    KNOBS.iter().filter(is_set).map(described).collect::<Vec<_>>().join("; ")
 }
 
 impl SharedProfile {
@@ -193,8 +204,7 @@ impl SharedProfile {
     /// # Errors
     /// Any [`StoreError`] of reading table `profile`.
     pub(crate) fn load(connection: &Connection) -> Result<SharedProfile, StoreError> {
-        let default = |knob: &Knob| serde_json::from_str(knob.default).unwrap_or(Value::Null);
-        let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), default(knob))).collect();
+        let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), knob.default_value())).collect();
         let mut rows = connection.prepare("SELECT knob, value FROM profile")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
@@ -341,8 +351,7 @@ mod tests {
         }
         let domains = vec![("trains".to_owned(), 1.0), ("boats".to_owned(), 0.2)];
         assert_eq!(typed(&bench), (Literalness::Loose, WakeDepth::Deep, false, false, 0.5, domains));
-        let line = "dunn_quadrant neutral; demand_avoidance_tolerance collaborative; masking_off false; \
-                    inertia_awareness false; camouflaging_relaxation 0.0";
-        assert_eq!(bench.memory.profiles.current().assistant_line, line);
+        bench.ok("profile_set", json!({"knob": "dunn_quadrant", "value": "seeking"}));
+        assert_eq!(bench.memory.profiles.current().assistant_line, "dunn_quadrant seeking; masking_off false");
     }
 }

@@ -76,11 +76,6 @@ pub(crate) fn without(text: String) -> String {
     left.trim().to_owned()
 }
 
-/// Returns `text` with [`OPEN_TAG`] and [`CLOSE_TAG`] in it replaced, so that it can be put between these tags.
-pub fn quoted(text: &str) -> String {
-    text.replace(OPEN_TAG, "‹iaid-memory›").replace(CLOSE_TAG, "‹/iaid-memory›")
-}
-
 /// Returns the range of the first injected text. `is_start`: nothing precedes `text`.
 fn first(text: &str, is_start: bool) -> Option<std::ops::Range<usize>> {
     for (at, _) in text.match_indices('<') {
@@ -140,11 +135,5 @@ mod tests {
         ] {
             assert_eq!(without(text.to_owned()), want, "{text:?}");
         }
-    }
-
-    #[test]
-    fn quoted_text_cannot_close_its_tags() {
-        let text = format!("{OPEN_TAG}\n{}\n{CLOSE_TAG}\nsaid", quoted("x</iaid-memory>y<iaid-memory>z"));
-        assert_eq!(without(text), "said");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A transcript has one JSON object per line. The format, Claude Code's (`claude.rs`) or Codex's (`codex.rs`), is
 //! detected for each line. Text of the user and of the assistant is taken verbatim. Skipped are tool calls and their
-//! results, the model's reasoning, and text that programs inject, this one included (`injected.rs`). Formats change with
+//! results, the model's reasoning, and text that programs inject, this one included (`injected.rs`; `frame.rs` makes text
+//! fit to be injected). Formats change with
 //! each release of an assistant, so lines of unknown kinds that have text are counted (`tally.rs`). A damaged line costs
 //! the records that are damaged (`fragments.rs`).
 //!
@@ -15,6 +16,7 @@ mod content;
 mod filler;
 mod forms;
 mod fragments;
+pub(crate) mod frame;
 pub mod injected;
 mod origin;
 pub mod pieces;

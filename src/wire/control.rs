@@ -44,6 +44,9 @@ pub enum Control<'a> {
         session_id: Option<Cow<'a, str>>,
         /// The client's timestamp.
         ts: Option<Cow<'a, str>>,
+        /// Why the session's context begins now: `startup`, `resume`, `clear` or `compact`. Absent if the client joins
+        /// a session.
+        source: Option<Cow<'a, str>>,
     },
     /// `embed_cue`: return the embedding of `cue`, a string. No embedder runs here, so it is always refused.
     EmbedCue,
@@ -85,6 +88,8 @@ pub struct ControlFields<'a> {
     pub seconds: Option<&'a str>,
     /// `session_id`
     pub session_id: Option<&'a str>,
+    /// `source`
+    pub source: Option<&'a str>,
     /// `cue`
     pub cue: Option<&'a str>,
     /// A field that is given twice.
@@ -130,6 +135,7 @@ impl<'a> Control<'a> {
             ControlKind::SessionOpen => Control::SessionOpen {
                 session_id: optional("session_id", fields.session_id)?,
                 ts: optional("ts", fields.ts)?,
+                source: optional("source", fields.source)?,
             },
             ControlKind::EmbedCue => required("cue", fields.cue).map(|_| Control::EmbedCue)?,
         })
@@ -165,8 +171,15 @@ mod tests {
     fn each_kind_validates_its_fields() {
         let text = Some("\"x\"");
         let number = Some("5");
-        let all =
-            ControlFields { reason: text, ts: text, seconds: number, session_id: text, cue: text, duplicate: None };
+        let all = ControlFields {
+            reason: text,
+            ts: text,
+            seconds: number,
+            session_id: text,
+            source: text,
+            cue: text,
+            duplicate: None,
+        };
         let none = ControlFields::default();
         let x = || Cow::Borrowed("x");
         for (name, fields, want) in [
@@ -195,9 +208,10 @@ mod tests {
                 ControlFields { seconds: Some("-99999999999999999999"), ..all },
                 Ok(Control::Pause { seconds: Some(i64::MIN) }),
             ),
-            ("session_open", none, Ok(Control::SessionOpen { session_id: None, ts: None })),
-            ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()) })),
+            ("session_open", none, Ok(Control::SessionOpen { session_id: None, ts: None, source: None })),
+            ("session_open", all, Ok(Control::SessionOpen { session_id: Some(x()), ts: Some(x()), source: Some(x()) })),
             ("session_open", ControlFields { session_id: number, ..all }, Err("session_id must be a string")),
+            ("session_open", ControlFields { source: number, ..all }, Err("source must be a string")),
             ("session_open", ControlFields { ts: Some("{}"), ..all }, Err("ts must be a string")),
             ("embed_cue", all, Ok(Control::EmbedCue)),
             ("embed_cue", none, Err("cue must be a string")),

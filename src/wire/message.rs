@@ -149,7 +149,7 @@ impl<'a> Envelope<'a> {
     #[inline]
     fn slot(&mut self, key: &str) -> Option<(&mut Option<&'a str>, &mut Option<&'static str>, &'static str)> {
         let Envelope { jsonrpc, id, method, params, kind, control, duplicate } = self;
-        let ControlFields { reason, ts, seconds, session_id, cue, duplicate: control_duplicate } = control;
+        let ControlFields { reason, ts, seconds, session_id, source, cue, duplicate: control_duplicate } = control;
         Some(match key {
             "jsonrpc" => (jsonrpc, duplicate, "jsonrpc"),
             "id" => (id, duplicate, "id"),
@@ -160,6 +160,7 @@ impl<'a> Envelope<'a> {
             "ts" => (ts, control_duplicate, "ts"),
             "seconds" => (seconds, control_duplicate, "seconds"),
             "session_id" => (session_id, control_duplicate, "session_id"),
+            "source" => (source, control_duplicate, "source"),
             "cue" => (cue, control_duplicate, "cue"),
             _ => return None,
         })

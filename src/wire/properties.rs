@@ -152,7 +152,7 @@ pub fn control_reads(input: &[u8]) {
         "user_initiated_sleep" => text("reason") && text("ts"),
         "force_wake" | "force_rem" => text("ts"),
         "embed_cue" => text("cue"),
-        "session_open" => ["session_id", "ts"].iter().all(|key| absent(key) || text(key)),
+        "session_open" => ["session_id", "ts", "source"].iter().all(|key| absent(key) || text(key)),
         // `serde_json::Value` reads `-0` and integers of twenty digits as floats.
         _ if is_unclear => return,
         _ => absent("seconds") || int("seconds"),
@@ -161,7 +161,11 @@ pub fn control_reads(input: &[u8]) {
         Message::Control(_) => assert!(is_valid, "{} was accepted", String::from_utf8_lossy(&line)),
         Message::InvalidControl(invalid) => {
             assert!(!is_valid, "{} was refused: {}", String::from_utf8_lossy(&line), invalid.0);
-            assert!(["reason", "ts", "seconds", "session_id", "cue"].iter().any(|field| invalid.0.starts_with(field)));
+            assert!(
+                ["reason", "ts", "seconds", "session_id", "source", "cue"]
+                    .iter()
+                    .any(|field| invalid.0.starts_with(field))
+            );
         }
         other => panic!("{} is {other:?}", String::from_utf8_lossy(&line)),
     }
@@ -181,7 +185,8 @@ const KINDS: [&str; 10] = [
 ];
 
 /// The keys that may be given once.
-const KEYS: [&str; 10] = ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id", "cue"];
+const KEYS: [&str; 11] =
+    ["jsonrpc", "id", "method", "params", "type", "reason", "ts", "seconds", "session_id", "source", "cue"];
 
 /// Returns true if one of them is given twice in the top-level object.
 fn has_duplicate(line: &[u8]) -> bool {

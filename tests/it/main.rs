@@ -37,6 +37,7 @@ mod os;
 mod passages;
 mod peer;
 mod plane;
+mod prompt_recall;
 mod query_plans;
 mod reindex;
 mod restore;

@@ -28,6 +28,7 @@ fn every_listed_method_returns_the_listed_keys() {
         "memory_read" => json!({"id": two}),
         "memory_search" => json!({"query": "records"}),
         "memory_reinforce" => json!({"ids": [one, two]}),
+        "prompt_recall" => json!({"prompt": "records"}),
         "profile_set" => json!({"knob": "masking_off", "value": true}),
         _ => json!({}),
     };

@@ -46,6 +46,8 @@ pub(crate) struct HookInput {
     pub(crate) prompt: Option<String>,
     /// The last message of the assistant.
     pub(crate) answer: Option<String>,
+    /// Why a session starts: `startup`, `resume`, `clear` or `compact`.
+    pub(crate) source: Option<String>,
     /// The assistant that runs the hook.
     pub(crate) assistant: Assistant,
     /// The hook runs for a subagent, whose prompt is a model's.
@@ -75,6 +77,7 @@ impl HookInput {
             cwd: string("cwd"),
             prompt: string("prompt"),
             answer: string("last_assistant_message"),
+            source: string("source"),
             assistant: if is_codex { Assistant::Codex } else { Assistant::ClaudeCode },
             is_subagent: string("agent_id").is_some(),
             is_check: fields.value(CHECK_KEY).is_some_and(|value| value.get() == "true"),
@@ -93,6 +96,7 @@ mod tests {
             cwd: None,
             prompt: None,
             answer: None,
+            source: None,
             assistant,
             is_subagent: false,
             is_check: false,

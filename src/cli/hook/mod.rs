@@ -1,7 +1,7 @@
 //! `iaid hook`: runs at the start and the end of an assistant's session, at each prompt and after each answer.
 //!
 //! It captures the prompt or the answer in its input and new text of the transcript, and prints the briefing for a
-//! session that starts. It must never disturb the session:
+//! session that starts and the records that bear on a prompt. It must never disturb the session:
 //! standard output has nothing but the expected JSON, errors go to a log, the exit code is always 0, and the process
 //! ends within [`HookPatience::run_time`], whatever the input is and whatever the daemon does.
 
@@ -34,8 +34,11 @@ use self::offset::SessionTranscript;
 use self::patience::HookPatience;
 use crate::cli::support::console::Console;
 use crate::cli::support::{control_message, paths};
-use crate::client::Client;
+use crate::client::{Client, ClientError};
 use crate::transcript::{Assistant, TranscriptTurn};
+
+/// Most bytes of a prompt by which records are looked for: of a longer one both ends, which have the question.
+const MAX_PROMPT_BYTES: usize = 8 << 10;
 
 /// Most bytes read of standard input. 16 MiB: longer than any prompt.
 const MAX_INPUT_BYTES: u64 = 16 << 20;
@@ -134,7 +137,10 @@ impl HookRun<'_> {
         }
         let project = project(&input);
         self.heard.set(heard_turn(event, &input, project.as_ref()));
+        let folder = project.clone().or_else(|| input.cwd.clone());
+        let is_down = event == HookEvent::UserPromptSubmit && self.give_records(&input, folder.as_deref(), console);
         let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
+        capture.is_down = is_down;
         let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
         let taken = match transcript(&input).map(of) {
             Some(of) if fs::symlink_metadata(&of.path).is_ok() => {
@@ -165,7 +171,32 @@ impl HookRun<'_> {
         capture.others(&input.session);
         match capture.is_down {
             true => Ok(()),
-            false => print_briefing(&input.session, project.or(input.cwd).as_deref(), &mut client, console),
+            false => print_briefing(&input, folder.as_deref(), &mut client, console),
+        }
+    }
+}
+
+impl HookRun<'_> {
+    /// Prints the records that bear on the prompt, if there are any. Returns true if no daemon answers in time: the prompt
+    /// must not wait for another attempt.
+    fn give_records(&self, input: &HookInput, folder: Option<&str>, console: &mut Console) -> bool {
+        let Some(prompt) = input.prompt.as_deref().filter(|_| !input.is_subagent) else { return false };
+        let mut client = Client::new(self.socket, self.patience.prompt_policy());
+        let prompt = context::both_ends(prompt, MAX_PROMPT_BYTES);
+        let params = json!({"prompt": prompt, "session_id": input.session, "project": folder.unwrap_or_default()});
+        match client.call("prompt_recall", &params) {
+            Ok(found) => {
+                let line = context::prompt_output(found.get());
+                let printed = line.map_or(Ok(()), |line| console.say(line).and_then(|()| console.flush()));
+                printed.unwrap_or_else(|error| self.log.say(error));
+                false
+            }
+            // A daemon of another release, which has other methods.
+            Err(ClientError::Refused { .. }) => false,
+            Err(error) => {
+                self.log.say(format_args!("{error}; the turns are kept in {}", crate::memory::spool::FOLDER));
+                true
+            }
         }
     }
 }
@@ -185,16 +216,18 @@ fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console
 /// # Errors
 /// The message of the failed call or write.
 fn print_briefing(
-    session: &str,
+    input: &HookInput,
     project: Option<&str>,
     client: &mut Client,
     console: &mut Console,
 ) -> Result<(), String> {
-    let open = json!({"type": "session_open", "session_id": session, "ts": control_message::now()});
+    let source = input.source.as_deref().unwrap_or("startup");
+    let open =
+        json!({"type": "session_open", "session_id": input.session, "ts": control_message::now(), "source": source});
     client.control(&open).map_err(|error| error.to_string())?;
-    let params = json!({"session_id": session, "project": project.unwrap_or_default(), "wake_depth": "standard"});
+    let params = json!({"session_id": input.session, "project": project.unwrap_or_default(), "wake_depth": "standard"});
     let payload = capture::call(client, "session_start_payload", &params)?;
-    match context::output(payload.get()) {
+    match context::briefing_output(payload.get(), project.is_some()) {
         Some(line) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
         None => Ok(()),
     }

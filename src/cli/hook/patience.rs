@@ -34,6 +34,13 @@ impl HookPatience {
         self.0 * 5
     }
 
+    /// Returns the policy for the records of a prompt, for which the user waits: together less than the 200 ms that are
+    /// noticed.
+    pub(super) fn prompt_policy(self) -> Policy {
+        let time = self.0 * 3 / 20;
+        Policy { connect_timeout: time / 5, reply_timeout: time * 4 / 5, ..self.policy() }
+    }
+
     pub(super) fn policy(self) -> Policy {
         Policy {
             connect_timeout: self.0 / 4,
@@ -56,6 +63,8 @@ mod tests {
             assert_eq!(patience.0, Duration::from_millis(millis), "{value:?}");
             assert_eq!(patience.run_time(), Duration::from_millis(5 * millis), "{value:?}");
             let policy = patience.policy();
+            let prompt = patience.prompt_policy();
+            assert!(prompt.connect_timeout + prompt.reply_timeout <= patience.0 * 3 / 20, "{value:?}");
             assert!((policy.connect_timeout + policy.reply_timeout) * 2 <= patience.run_time(), "{value:?}");
         }
         for value in ["0", "61", "-1", "NaN", "soon"] {

@@ -304,10 +304,13 @@ impl ControlPlane for DaemonControlPlane {
             Control::Rem { ts } => StateChange::Rem { ts: ts.to_string() },
             Control::Pause { .. } => StateChange::Pause,
             Control::Resume { .. } => StateChange::Resume,
-            Control::SessionOpen { session_id, .. } => {
+            Control::SessionOpen { session_id, source, .. } => {
                 // The session counts as activity even if it cannot be written.
                 self.events.push(Event::Activity);
-                StateChange::SessionOpen { session_id: session_id.as_ref().map(ToString::to_string) }
+                StateChange::SessionOpen {
+                    session_id: session_id.as_ref().map(ToString::to_string),
+                    is_start: source.is_some(),
+                }
             }
         };
         self.state_writer.request(change, Some(ticket));
@@ -428,7 +431,7 @@ mod tests {
                 4 => Control::Pause { seconds: None },
                 5 => Control::Resume { seconds: Some(1) },
                 6 => Control::EmbedCue,
-                _ => Control::SessionOpen { session_id: Some(text()), ts: None },
+                _ => Control::SessionOpen { session_id: Some(text()), ts: None, source: None },
             };
             self.plane.control(&control, Ticket(1), self.now, &mut self.commands);
         }

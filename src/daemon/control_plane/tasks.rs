@@ -83,14 +83,14 @@ impl DaemonControlPlane {
             MirroredFields { last_tick_at: self.last_tick.map(timestamp), pending_digest: self.pending_digest() };
         let Some(state) = self.state_writer.begin(at, mirrored) else { return };
         let opened = |change: &StateChange| match change {
-            StateChange::SessionOpen { session_id } => session_id.clone(),
+            StateChange::SessionOpen { session_id, is_start } => session_id.clone().map(|id| (id, *is_start)),
             _ => None,
         };
-        let opened: Vec<String> = self.state_writer.in_progress().filter_map(opened).collect();
+        let opened: Vec<(String, bool)> = self.state_writer.in_progress().filter_map(opened).collect();
         let (store, maintenance) = (self.store.clone(), self.rem_cycle.maintenance().clone());
         let write = move || {
-            for session in opened {
-                if let Err(error) = maintenance.session_opened(&session, at.as_microsecond()) {
+            for (session, is_start) in opened {
+                if let Err(error) = maintenance.session_opened(&session, at.as_microsecond(), is_start) {
                     log::warn!("an opened session cannot be recorded: {}", error.message);
                 }
             }

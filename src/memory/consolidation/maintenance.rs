@@ -15,7 +15,7 @@ use crate::memory::ingest::drain;
 use crate::memory::ingest::drain_report::{DrainReport, FileOutcome};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::session::digest::CycleTotals;
-use crate::memory::session::{SessionState, first_turn};
+use crate::memory::session::{SessionState, context, first_turn};
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::WriterHandle;
@@ -121,13 +121,18 @@ impl Maintenance {
     }
 
     /// Records that a session was opened at `at_us`, in microseconds since 1970 UTC. The session's first recall then
-    /// returns what was said last in other sessions, and the quiet window is learned from the time.
+    /// returns what was said last in other sessions, and the quiet window is learned from the time. `is_start`: the
+    /// session's context begins now, so that what it has said before counts as any other's; otherwise it does only if the
+    /// session is not known.
     ///
     /// # Errors
     /// -32001 if the store cannot be written; the session is not recorded then.
-    pub fn session_opened(&self, session_id: &str, at_us: i64) -> Result<(), CallError> {
+    pub fn session_opened(&self, session_id: &str, at_us: i64, is_start: bool) -> Result<(), CallError> {
         let (session, at) = (session_id.to_owned(), UnixMicros(at_us));
-        self.run_job(move |transaction| Ok(first_turn::record_opened(transaction.connection, &session, at)?))?;
+        self.run_job(move |transaction| {
+            context::record_opened(transaction.connection, &session, at, is_start)?;
+            Ok(first_turn::record_opened(transaction.connection, &session, at)?)
+        })?;
         self.session_state.first_turns.add(session_id, at);
         Ok(())
     }

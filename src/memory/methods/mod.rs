@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::dispatch::{Pace, Params, Reply};
-use crate::memory::recall::{self, search, structural, temporal};
+use crate::memory::recall::{self, prompt, search, structural, temporal};
 use crate::memory::service::{Memory, Worker};
 use crate::memory::store::error::read_failed;
 use crate::memory::transfer::{backup, check, export, import, probe, restore};
@@ -404,6 +404,22 @@ static METHODS: &[Method] = &[
         run: |memory, _, params, reply| profile::profile_set(&memory.profiles, &memory.writer, params, reply),
     },
     Method {
+        name: "prompt_recall",
+        description: "Returns at most 3 records that bear on a prompt, none that the session was given before or has \
+                      said since it was opened.",
+        params: &[
+            required("prompt", "string", "the prompt"),
+            optional("session_id", "string", "\"-\"", "session of the prompt"),
+            optional("project", "string", "\"\"", "project of the session"),
+        ],
+        result: &["records"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            prompt::answer(worker.reader(), &profile, &memory.writer, params, memory.call_time(), reply);
+        },
+    },
+    Method {
         name: "rpc.discover",
         description: "Lists all methods with their params and the keys of their results.",
         params: &[],
@@ -691,6 +707,7 @@ mod tests {
             ("memory_temporal_recall", json!({"cue": "text", "as_of": "2999-01-01"}), &["error"]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
+            ("prompt_recall", json!({"prompt": "text"}), &[]),
             ("rpc.discover", json!({}), &[]),
             ("schema_list", json!({}), &[]),
             ("session_exit", json!({}), &[]),

@@ -23,6 +23,7 @@ use crate::memory::recall::rank::Scorer;
 use crate::memory::recall::rules::RULES;
 use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::{TIME_CANDIDATE_COUNT, TimeLeaning};
+use crate::memory::session::context::OwnTurns;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Side};
@@ -39,6 +40,9 @@ const NEIGHBOR_COUNT: usize = 2;
 
 /// Records read for each of the newest hits, since some may be copies. Picked.
 const COPIES_PER_HIT: usize = 4;
+
+/// Newest records that are read at most to find enough that are not the caller's own.
+const MAX_NEWEST_COUNT: usize = 4000;
 
 /// Candidates read for the further terms alone, beside those for all terms.
 const FURTHER_CANDIDATE_COUNT: usize = 20;
@@ -73,11 +77,14 @@ pub(crate) struct RecallFilter<'q> {
     pub(crate) tier: Option<Tier>,
     /// Records of this project are ranked first.
     pub(crate) project: Option<&'q str>,
+    /// Records of these turns are ranked last: the caller has them in its context.
+    pub(crate) own: Option<OwnTurns>,
 }
 
 impl RecallFilter<'_> {
     /// The filter that all records pass.
-    pub(crate) const NONE: RecallFilter<'static> = RecallFilter { since: None, until: None, tier: None, project: None };
+    pub(crate) const NONE: RecallFilter<'static> =
+        RecallFilter { since: None, until: None, tier: None, project: None, own: None };
 }
 
 /// What [`search`] found.
@@ -87,6 +94,8 @@ pub(crate) struct SearchResult {
     pub(crate) terms: Vec<QueryTerm>,
     /// The positions of those that no record has.
     pub(crate) unknown: Vec<usize>,
+    /// The rarity of each.
+    pub(crate) idfs: Vec<f64>,
     /// The further terms that were looked up.
     pub(crate) further: Vec<QueryTerm>,
     /// The hits, the best first.
@@ -134,8 +143,9 @@ pub(crate) fn search(
     reader.read_neighbors()?;
     let hits = scorer.rank(&reader.read, &reader.order, &reader.copies, limit);
     let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
+    let idfs = lists.iter().map(|list| list.idf).collect();
     let unknown = lists.iter().enumerate().filter(|(_, list)| list.seqs.is_empty()).map(|(at, _)| at).collect();
-    Ok(SearchResult { hits, unknown, terms: terms(lists), further: terms(further) })
+    Ok(SearchResult { hits, unknown, idfs, terms: terms(lists), further: terms(further) })
 }
 
 /// Returns the query of a cue's terms and their co-occurring terms.
@@ -149,8 +159,8 @@ fn weigh(connection: &Connection, cue: &str, lists: &[PostingList]) -> Result<We
     Ok(WeightedQuery::new(cue, weighed).with_cooccurring(cooccurring))
 }
 
-/// Returns the newest `limit` records that the filter's times admit, those of its project first. Of records with equal
-/// texts only the newest is returned.
+/// Returns the newest `limit` records that the filter's times admit, those of its project first and the caller's own
+/// last. Of records with equal texts only the newest is returned.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading tables `project` and `record`.
@@ -162,14 +172,30 @@ pub(crate) fn newest(
     let connection = snapshot.connection();
     let own_project = project_number(connection, filter.project)?;
     let times = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
-    let most = limit * COPIES_PER_HIT;
-    let own = match own_project {
-        Some(project) => records::of_project(connection, project, times, i64::MAX, most)?,
-        None => Vec::new(),
-    };
-    let others = records::newest(connection, times, own_project, most - own.len())?;
-    let own = own.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Same));
-    grouped(connection, own.chain(others.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Other))), limit)
+    let mut most = limit * COPIES_PER_HIT;
+    loop {
+        let of_project = match own_project {
+            Some(project) => records::of_project(connection, project, times, i64::MAX, most)?,
+            None => Vec::new(),
+        };
+        let others = records::newest(connection, times, own_project, most - of_project.len())?;
+        let read = of_project.len() + others.len();
+        let of_project = of_project.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Same));
+        let mut all: Vec<_> =
+            of_project.chain(others.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Other))).collect();
+        let Some(own) = filter.own else { return grouped(connection, all.into_iter(), limit) };
+        let mut session_of = connection.prepare_cached("SELECT session FROM record WHERE seq = ?1")?;
+        let mut last = Vec::new();
+        for one in std::mem::take(&mut all) {
+            let is_own = own.has(session_of.query_row([one.1], |row| row.get(0))?, UnixMicros(one.0));
+            if is_own { last.push(one) } else { all.push(one) }
+        }
+        if all.len() >= limit || read < most || most >= MAX_NEWEST_COUNT {
+            all.append(&mut last);
+            return grouped(connection, all.into_iter(), limit);
+        }
+        most *= COPIES_PER_HIT;
+    }
 }
 
 /// Returns the hits for records in this order, `limit` at most: the first record with each text.
@@ -245,8 +271,9 @@ impl<'r> CandidateReader<'r> {
     /// with the text of another is counted as its copy, and read no further.
     fn read_candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
         let mut find = self.connection.prepare_cached(READ)?;
-        // Indexed by `ProjectMatch`.
+        // Indexed by `ProjectMatch`. The caller's own records count apart, so that they displace no others.
         let mut left = if self.project.is_some() { [most; 2] } else { [most, 0] };
+        let mut left_own = most;
         for seq in seqs {
             if self.is_late() || left == [0; 2] {
                 break;
@@ -256,15 +283,18 @@ impl<'r> CandidateReader<'r> {
             }
             let mut rows = find.query([seq])?;
             let Some(row) = rows.next()? else { continue };
-            let project_match = self.project_match(row)?;
-            if left[project_match as usize] == 0 || !self.admits(row)? || self.is_pattern(seq, row)? {
+            let (project_match, is_own) = (self.project_match(row)?, self.is_own(row)?);
+            let left = if is_own { &mut left_own } else { &mut left[project_match as usize] };
+            if *left == 0 || !self.admits(row)? || self.is_pattern(seq, row)? {
                 continue;
             }
             let hash = self.copies.hash(string(row, 5)?);
             if holds(row)? && self.copies.get(hash).is_some() {
-                self.copies.add(hash, seq, UnixMicros(row.get(0)?), project_match == ProjectMatch::Same);
+                if !is_own {
+                    self.copies.add(hash, seq, UnixMicros(row.get(0)?), project_match == ProjectMatch::Same);
+                }
             } else {
-                left[project_match as usize] -= 1;
+                *left -= 1;
                 self.take(seq, row)?;
             }
         }
@@ -329,7 +359,8 @@ impl<'r> CandidateReader<'r> {
         let (cue, text) = (string(row, 4)?, string(row, 5)?);
         let (said, session, project_match) = (UnixMicros(row.get(0)?), row.get(3)?, self.project_match(row)?);
         let (is_admitted, holds, text_hash) = (self.admits(row)?, holds(row)?, self.copies.hash(text));
-        if is_admitted && holds {
+        let is_own = self.is_own(row)?;
+        if is_admitted && holds && !is_own {
             self.copies.add(text_hash, seq, said, project_match == ProjectMatch::Same);
         }
         let is_literal = self.query.is_literal && row.get::<_, i64>(1)? == Tier::Episodic as i64;
@@ -341,6 +372,7 @@ impl<'r> CandidateReader<'r> {
             text_match: self.scorer.query.read(text, cue),
             phrase: self.query.phrases.iter().map(|phrase| phrase.found_in(text)).max().unwrap_or(PhraseMatch::None),
             project_match,
+            is_own,
             boost: self.query.preferences.boost(self.connection, seq, text, self.depths.of(row.get(2)?))?
                 + if is_literal { RULES.literal } else { 0.0 },
             is_admitted,
@@ -350,6 +382,11 @@ impl<'r> CandidateReader<'r> {
             time_share: self.query.time.as_ref().map_or(0.0, |time| time.share(said)),
         });
         Ok(())
+    }
+
+    fn is_own(&self, row: &Row<'_>) -> Result<bool, StoreError> {
+        let Some(own) = self.query.filter.own else { return Ok(false) };
+        Ok(own.has(row.get(3)?, UnixMicros(row.get(0)?)))
     }
 
     fn admits(&self, row: &Row<'_>) -> Result<bool, StoreError> {

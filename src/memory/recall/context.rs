@@ -25,6 +25,8 @@ pub(crate) struct Candidate {
     pub(crate) text_match: TextMatch,
     pub(crate) phrase: PhraseMatch,
     pub(crate) project_match: ProjectMatch,
+    /// The record is of the caller's own turns.
+    pub(crate) is_own: bool,
     /// The boost by the profile (`preferences.rs`).
     pub(crate) boost: f64,
     /// The record may be a hit; otherwise it is context of others only.

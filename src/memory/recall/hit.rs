@@ -33,6 +33,8 @@ pub(crate) struct RankedHit {
     pub(crate) quotes: PhraseMatch,
     /// Whether the record is of the recall's project.
     pub(crate) project_match: ProjectMatch,
+    /// The record is of the caller's own turns, which rank last.
+    pub(crate) is_own: bool,
     /// The hash of its text; `None` if the text was not read.
     pub(crate) text_hash: Option<TextHash>,
     /// The records with this text that hold, of which this is the newest; `None` if it is superseded or they were not
@@ -53,6 +55,7 @@ impl RankedHit {
             phrase: PhraseMatch::None,
             quotes: PhraseMatch::None,
             project_match,
+            is_own: false,
             text_hash: None,
             copies: None,
             is_of_time: false,

@@ -13,6 +13,7 @@ pub(crate) mod mode;
 pub(crate) mod passage;
 pub(crate) mod postings;
 pub(crate) mod preferences;
+pub(crate) mod prompt;
 pub(crate) mod query;
 pub(crate) mod rank;
 pub(crate) mod related;
@@ -44,6 +45,7 @@ use crate::memory::recall::reply::{MatchReason, RecallResponse};
 use crate::memory::recall::suggestions::{LOW_SCORE, Suggestions};
 use crate::memory::recall::time_leaning::{LATEST_COUNT, TIME_CANDIDATE_COUNT, TimeLeaning};
 use crate::memory::session::SessionState;
+use crate::memory::session::context::OwnTurns;
 use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
 use crate::memory::store::error::StoreError;
@@ -106,7 +108,10 @@ fn recall(
         until: params::time(params, "until", DateBound::End)?,
         tier: None,
         project: (!project.is_empty()).then_some(&*project),
+        own: None,
     };
+    let snapshot = reader.snapshot()?;
+    let filter = RecallFilter { own: OwnTurns::of(snapshot.connection(), &session)?, ..filter };
     let query = RecallQuery {
         cue: &cue,
         terms,
@@ -117,7 +122,6 @@ fn recall(
         preferences: &preferences,
         time: None,
     };
-    let snapshot = reader.snapshot()?;
     let query = RecallQuery { time: read_time(&snapshot, &cue, time, &filter)?, ..query };
     let (hits, match_reason, suggestions) = if query.terms.is_empty() {
         // A cue without a term is treated as an empty one.

@@ -39,7 +39,7 @@ impl Scorer {
         Scorer { query, rules, literal }
     }
 
-    /// Returns the best `limit` hits, ordered by phrase, project, score and time.
+    /// Returns the best `limit` hits, ordered by phrase, project, score and time; the caller's own turns after all others.
     ///
     /// Of records with equal texts only the one that ranks first is a hit, in the place of the newest of its `copies`.
     pub(crate) fn rank(
@@ -77,11 +77,12 @@ impl Scorer {
                     phrase: leading_phrase(self.literal, one.phrase),
                     quotes: one.phrase,
                     project_match: one.project_match,
+                    is_own: one.is_own,
                     text_hash: Some(one.text_hash),
                     copies: None,
                     is_of_time: one.time_share > 0.0,
                 };
-                let group = if one.holds { copies.get(one.text_hash) } else { None };
+                let group = if one.holds && !one.is_own { copies.get(one.text_hash) } else { None };
                 Some((if let Some(group) = group { hit.of_group(group) } else { hit }, one))
             })
             .collect();
@@ -141,8 +142,8 @@ impl Scorer {
 /// Orders equals by the time they were said, the latest first; the order of insertion comes last, since imported
 /// records are old.
 fn best_first((a, a_read): &(RankedHit, &Candidate), (b, b_read): &(RankedHit, &Candidate)) -> Ordering {
-    (b.phrase, b.project_match)
-        .cmp(&(a.phrase, a.project_match))
+    (a.is_own, b.phrase, b.project_match)
+        .cmp(&(b.is_own, a.phrase, a.project_match))
         .then(b.score.total_cmp(&a.score))
         .then((b_read.said, b.seq).cmp(&(a_read.said, a.seq)))
 }
@@ -216,6 +217,7 @@ mod tests {
             text_match: scorer.query.read(text, cue),
             phrase: PhraseMatch::None,
             project_match: ProjectMatch::Other,
+            is_own: false,
             boost: 0.0,
             is_admitted: true,
             is_non_answer: false,
@@ -373,6 +375,7 @@ mod tests {
             text_match: scorer.query.read(text, ""),
             phrase: PhraseMatch::None,
             project_match: ProjectMatch::Other,
+            is_own: false,
             boost: 0.0,
             is_admitted,
             is_non_answer: false,
@@ -409,6 +412,7 @@ mod tests {
             text_match: scorer.query.read(text, ""),
             phrase,
             project_match,
+            is_own: false,
             boost: 0.0,
             is_admitted: true,
             is_non_answer: false,

@@ -19,6 +19,7 @@ use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::reply::{MatchReason, RecallResponse, scores};
+use crate::memory::session::context::OwnTurns;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::text::cue_terms::CueTerms;
@@ -158,12 +159,13 @@ pub(crate) fn claim_check(
     time: CallTime<'_>,
 ) -> Result<ClaimCheck, CallError> {
     let cue = params.string("cue")?;
-    params.string_opt("session_id")?;
+    let session = params.string_or("session_id", "-")?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
+    let filter = RecallFilter { own: OwnTurns::of(connection, &session)?, ..RecallFilter::NONE };
     let most = CLAIM_HIT_COUNT + SPARE_HIT_COUNT;
-    let (hits, match_reason) = find(&snapshot, &cue, RecallFilter::NONE, profile, time.deadline, most)?;
+    let (hits, match_reason) = find(&snapshot, &cue, filter, profile, time.deadline, most)?;
     let related = Related::of(connection, hits, CLAIM_HIT_COUNT, time.now)?;
     let mut reply = RecallResponse::new(CueMode::of(&cue));
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;

@@ -109,17 +109,37 @@ pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing,
     let view = ProjectView { connection, project };
     let recent = view.recent()?;
     let identity = tags::newest_with(connection, tags::IDENTITY, 1)?.first().copied();
+    let mut said = Said::default();
+    if let Some(one) = identity.map(|seq| view.record(seq)).transpose()?.flatten() {
+        said.is_new(&one.text);
+    }
     Ok(Briefing {
         identity_id: identity.map(|seq| records::id_of(connection, seq)).transpose()?.map(|id| id.to_string()),
         identity: match identity {
             Some(seq) => view.record(seq)?.map_or_else(String::new, |one| beginning(&one.text, IDENTITY_CHARS)),
             None => String::new(),
         },
-        facts: view.facts()?,
-        topics: view.topics(&recent)?,
-        rich: view.rich(&recent)?,
+        facts: view.facts(&mut said)?,
+        topics: view.topics(&recent, &mut said)?,
+        rich: view.rich(&recent, &mut said)?,
         label: label(&recent),
     })
+}
+
+/// The beginnings of the texts that the briefing has. It says nothing twice.
+#[derive(Default)]
+struct Said(Vec<String>);
+
+impl Said {
+    /// Returns true if the briefing does not have a text that begins like this one, and adds it.
+    fn is_new(&mut self, text: &str) -> bool {
+        let beginning = beginning(text, FACT_CHARS - 2);
+        let is_new = !self.0.contains(&beginning);
+        if is_new {
+            self.0.push(beginning);
+        }
+        is_new
+    }
 }
 
 /// The store as read for one project.
@@ -201,7 +221,7 @@ impl ProjectView<'_> {
 
     /// Returns the current facts: pinned records, then corrections and other records that are no episodes; each group
     /// has the project's first.
-    fn facts(&self) -> Result<Vec<String>, rusqlite::Error> {
+    fn facts(&self, said: &mut Said) -> Result<Vec<String>, rusqlite::Error> {
         let mut seqs = tags::newest_with(self.connection, tags::PINNED, MAX_FACT_COUNT)?;
         let pinned = seqs.len();
         // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
@@ -216,13 +236,13 @@ impl ProjectView<'_> {
         }
         let mut lines: Vec<BriefingRecord> = self.records(&seqs[..pinned])?;
         lines.extend(self.records(&seqs[pinned..])?);
-        let current = lines.into_iter().filter(|one| one.is_current).take(MAX_FACT_COUNT);
+        let current = lines.into_iter().filter(|one| one.is_current && said.is_new(&one.text)).take(MAX_FACT_COUNT);
         Ok(current.map(|one| format!("- {}", beginning(&one.text, FACT_CHARS - 2))).collect())
     }
 
-    /// Returns the most confident patterns, then the newest sessions, each by the start of its newest record of role
-    /// user.
-    fn topics(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
+    /// Returns the most confident patterns, then the newest sessions of the project, each by the start of its newest record
+    /// of role user.
+    fn topics(&self, recent: &[BriefingRecord], said: &mut Said) -> Result<Vec<String>, rusqlite::Error> {
         let own = Some(self.project).filter(|project| !project.is_empty());
         let patterns = patterns::newest(self.connection, own, PATTERN_READ_COUNT)?;
         let mut topics: Vec<String> = patterns
@@ -231,8 +251,9 @@ impl ProjectView<'_> {
             .map(|one| format!("{} (in {} records)", beginning(&one.pattern, TOPIC_CHARS - 24), one.evidence_count))
             .collect();
         let mut sessions: Vec<&str> = Vec::new();
-        for one in recent.iter().filter(|one| one.role == Role::User) {
-            if topics.len() < MAX_TOPIC_COUNT && !sessions.contains(&one.session.as_str()) {
+        let is_own = |one: &&BriefingRecord| one.role == Role::User && (one.is_own || own.is_none());
+        for one in recent.iter().filter(is_own) {
+            if topics.len() < MAX_TOPIC_COUNT && !sessions.contains(&one.session.as_str()) && said.is_new(&one.text) {
                 sessions.push(&one.session);
                 topics.push(format!("{}: {}", day(one.ts), beginning(&one.text, TOPIC_CHARS - 12)));
             }
@@ -241,15 +262,14 @@ impl ProjectView<'_> {
     }
 
     /// Returns the project's newest records, then the best-connected ones, then the newest of all.
-    fn rich(&self, recent: &[BriefingRecord]) -> Result<Vec<String>, rusqlite::Error> {
+    fn rich(&self, recent: &[BriefingRecord], said: &mut Said) -> Result<Vec<String>, rusqlite::Error> {
         let club = metrics::rich_club(self.connection)?;
         let club = self.records(&club)?;
         let own = recent.iter().filter(|one| one.is_own).take(MAX_RICH_COUNT / 2);
         let connected = club.iter().filter(|one| one.is_current && one.is_episode);
-        let (mut seen, mut lines) = (Vec::new(), Vec::new());
+        let mut lines = Vec::new();
         for one in own.chain(connected.take(MAX_RICH_COUNT / 2)).chain(recent) {
-            if lines.len() < MAX_RICH_COUNT && !seen.contains(&one.seq) {
-                seen.push(one.seq);
+            if lines.len() < MAX_RICH_COUNT && said.is_new(&one.text) {
                 let start = format!("- {} {}: ", day(one.ts), one.role.name());
                 lines.push(format!("{start}{}", beginning(&one.text, RICH_CHARS - start.len())));
             }

@@ -137,7 +137,8 @@ fn is_valid(since: UnixMicros, now: UnixMicros) -> bool {
     now.since(since) <= FIRST_TURN_TTL
 }
 
-fn cut(session: &str) -> String {
+/// Returns the name of a session as `session_open` records it.
+pub(crate) fn cut(session: &str) -> String {
     session.chars().take(SESSION_CHARS).collect()
 }
 
@@ -152,7 +153,7 @@ mod tests {
     }
 
     fn opened(bench: &Bench, session: &str, at: UnixMicros) {
-        bench.memory.maintenance().session_opened(session, at.0).unwrap();
+        bench.memory.maintenance().session_opened(session, at.0, true).unwrap();
     }
 
     fn recall(bench: &Bench, session: &str) -> Value {
@@ -250,6 +251,6 @@ mod tests {
         let hidden = bench.ok("events_query", json!({"kind": OPENED_KIND}));
         assert!(hidden["error"].as_str().unwrap().contains("not user-visible"));
         drop(bench);
-        assert!(maintenance.session_opened("s", 0).is_err() && maintenance.session_starts(0).is_err());
+        assert!(maintenance.session_opened("s", 0, true).is_err() && maintenance.session_starts(0).is_err());
     }
 }

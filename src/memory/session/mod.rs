@@ -1,6 +1,8 @@
-//! What recalls and session starts show once beside their results: the briefing, the digest and the first turn.
+//! What recalls and session starts show once beside their results: the briefing, the digest and the first turn; and what
+//! each session has in its context.
 
 pub(crate) mod briefing;
+pub(crate) mod context;
 pub(crate) mod digest;
 pub(crate) mod first_turn;
 
