@@ -1,6 +1,7 @@
-//! Measures how the cost of the worst requests grows with their bytes, and with the projects and sessions of the store.
+//! Measures how the cost of the worst requests grows with their bytes, and with the projects and sessions of the store;
+//! and how long an innocent client's capture waits beside two clients that send such a request without a pause.
 //!
-//! `cargo bench --bench bounds`. Each request is sent at a quarter, a half and all of the longest line; the stores have
+//! `cargo bench --bench bounds [-- costs | waits]`. Each request is sent at a quarter, a half and all of the longest line; the stores have
 //! 2 500, 5 000 and 10 000 projects and as many sessions. The cost is the daemon's processor time, of three runs the
 //! least. A ratio of 2 is in proportion to the bytes, one of 4 would be quadratic. Costs under a millisecond say
 //! nothing and have no ratio.
@@ -9,6 +10,9 @@ mod load;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -24,7 +28,25 @@ const RUNS: usize = 3;
 
 const RECORD_ID: &str = "00000000-0000-7000-8000-000000000000";
 
+/// How long captures are made beside each request, and how many there are at least.
+const BESIDE: Duration = Duration::from_millis(700);
+const MIN_CAPTURES: usize = 20;
+
+/// Stands in a request for a number of its own.
+const NUMBER: &str = "NUMBER";
+
 fn main() {
+    // Cargo passes --bench.
+    let chosen = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    if chosen.as_deref() != Some("waits") {
+        costs();
+    }
+    if chosen.as_deref() != Some("costs") {
+        waits();
+    }
+}
+
+fn costs() {
     let daemon = Daemon::start();
     fill(&mut daemon.client(), 200);
     println!("cost at the longest line, and its ratio to that of a half and of the half to a quarter");
@@ -42,6 +64,61 @@ fn main() {
     for line in store_lines() {
         print(&line[..line.len().min(80)], stores.each_ref().map(|daemon| cost(daemon, &line)));
     }
+}
+
+fn waits() {
+    println!("wait of a capture beside two clients that send the same line without a pause: median, longest; captures");
+    let daemon = Daemon::start();
+    fill(&mut daemon.client(), 10_000);
+    let mut all = waits_beside(&daemon, "nothing", None);
+    let long = lines(&daemon, LONGEST_BYTES).into_iter().chain(long_writes());
+    let of_store = store_lines().into_iter().chain(maintenance(&daemon)).map(|line| (line.clone(), line));
+    for (what, line) in long.chain(of_store) {
+        all.append(&mut waits_beside(&daemon, &what[..what.len().min(80)], Some(&line)));
+    }
+    all.sort_unstable();
+    println!("{:9.2} ms {:9.2} ms {:5}  all", millis(all[all.len() / 2]), millis(all[all.len() - 1]), all.len());
+}
+
+/// Prints and returns how long captures wait beside two clients that send `line`.
+fn waits_beside(daemon: &Daemon, what: &str, line: Option<&str>) -> Vec<Duration> {
+    static SENT: AtomicUsize = AtomicUsize::new(0);
+    let is_over = AtomicBool::new(false);
+    let mut waits = thread::scope(|scope| {
+        for line in line.into_iter().chain(line) {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut client = daemon.client();
+                while !is_over.load(Ordering::Relaxed) {
+                    match line.contains(NUMBER) {
+                        true => {
+                            client.exchange(&line.replace(NUMBER, &SENT.fetch_add(1, Ordering::Relaxed).to_string()))
+                        }
+                        false => client.exchange(line),
+                    };
+                }
+            });
+        }
+        let (mut client, end, mut waits) = (daemon.client(), Instant::now() + BESIDE, Vec::new());
+        while waits.len() < MIN_CAPTURES || Instant::now() < end {
+            let text = format!("note {} of the innocent client", SENT.fetch_add(1, Ordering::Relaxed));
+            let began = Instant::now();
+            client.call("memory_capture", &json!({"text": text, "session_id": "innocent"}));
+            waits.push(began.elapsed());
+            thread::sleep(Duration::from_millis(3));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        waits
+    });
+    waits.sort_unstable();
+    let what = what.trim_end().replace("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":", "");
+    let (median, longest) = (waits[waits.len() / 2], waits[waits.len() - 1]);
+    println!("{:9.2} ms {:9.2} ms {:5}  {what}", millis(median), millis(longest), waits.len());
+    waits
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 fn print(what: &str, [quarter, half, whole]: [u64; 3]) {
@@ -183,6 +260,40 @@ fn lines(daemon: &Daemon, bytes: usize) -> Vec<(String, String)> {
         lines.push((what.into(), line));
     }
     lines
+}
+
+/// Requests that store about [`LONGEST_BYTES`] of words that are new each time.
+fn long_writes() -> Vec<(String, String)> {
+    let words = |bytes: usize| numbered(bytes, |n| format!("w{n}xNUMBER "));
+    let capture = |n: usize| call("memory_capture", &format!("\"text\":\"{n} {}\"", words(32_000)));
+    let row = |n: usize| format!("{{\"kind\":\"record\",\"text\":\"{n} {}\"}},", words(1000));
+    vec![
+        ("memory_capture: captures in one piece".into(), (0..16).map(capture).collect()),
+        (
+            "store_import: records".into(),
+            call("store_import", &format!("\"rows\":[{}{{}}]", (0..500).map(row).collect::<String>())),
+        ),
+        (
+            "store_import: long records".into(),
+            call(
+                "store_import",
+                &format!(
+                    "\"rows\":[{}{{}}]",
+                    (0..12)
+                        .map(|n| format!("{{\"kind\":\"record\",\"text\":\"{n} {}\"}},", words(40_000)))
+                        .collect::<String>()
+                ),
+            ),
+        ),
+    ]
+}
+
+/// Requests that read or write the whole store.
+fn maintenance(daemon: &Daemon) -> Vec<String> {
+    let backup = format!("\"path\":\"{}\"", daemon.home.path().join("backup-NUMBER").display());
+    [("store_backup", &*backup), ("store_check", ""), ("store_reindex", ""), ("memory_consolidate", "")]
+        .map(|(method, params)| call(method, params))
+        .into()
 }
 
 /// Requests whose cost depends on the store.

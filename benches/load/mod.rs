@@ -26,7 +26,9 @@ pub(crate) struct Client {
 impl Daemon {
     pub(crate) fn start() -> Daemon {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_iaid"));
+        // Another built program, to compare two.
+        let program = std::env::var_os("IAID_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_iaid").into());
+        let mut serve = Command::new(program);
         serve
             .arg("serve")
             .arg("--socket")
@@ -61,13 +63,15 @@ impl Client {
         self.all(std::slice::from_ref(&request(method, params))).remove(0)
     }
 
-    /// Sends a line and waits for its reply, which may be an error.
+    /// Sends lines at once and waits for as many replies, which may be errors. Returns the replies.
     #[allow(dead_code)]
-    pub(crate) fn exchange(&mut self, line: &str) -> String {
-        self.stream.get_mut().write_all(line.as_bytes()).expect("the daemon reads");
-        let mut reply = String::new();
-        self.stream.read_line(&mut reply).expect("the daemon answers");
-        reply
+    pub(crate) fn exchange(&mut self, lines: &str) -> String {
+        self.stream.get_mut().write_all(lines.as_bytes()).expect("the daemon reads");
+        let mut replies = String::new();
+        for _ in lines.lines() {
+            self.stream.read_line(&mut replies).expect("the daemon answers");
+        }
+        replies
     }
 
     /// Sends all these lines at once and returns their results.

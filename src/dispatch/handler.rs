@@ -30,10 +30,18 @@ pub trait Dispatch: Send + Sync + 'static {
     /// neither block nor panic.
     fn method(&self, name: &str) -> Option<Pace>;
 
-    /// Returns true if every reply to this method is at most a few kilobytes long, apart from the id. Such calls are
-    /// started before others, and even while memory is short. Runs on the event loop's thread and on workers for each
-    /// call, so it must neither block nor panic.
+    /// Returns true if every reply to this method is at most a few kilobytes long, apart from the id, and every call takes
+    /// a few milliseconds at most. Such calls are started before others, even while memory is short or all workers are
+    /// busy: one worker more runs nothing else. Runs on the event loop's thread and on workers for each call, so it must
+    /// neither block nor panic.
     fn has_small_replies(&self, name: &str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// Returns true if a call of this method is of no use once its peer has disconnected. Such a call is not started
+    /// then. Runs on workers; it must neither block nor panic.
+    fn needs_peer(&self, name: &str) -> bool {
         let _ = name;
         false
     }
@@ -57,7 +65,8 @@ pub trait Dispatch: Send + Sync + 'static {
     ///   connections.
     /// - **Panics.** A panic is caught and logged. It discards `worker` and, unless the call has
     ///   been answered, answers it with an error of code -32001. Nothing else is affected.
-    /// - **Disconnects.** A call is carried out even if its peer has disconnected. Its reply is then dropped.
+    /// - **Disconnects.** A call is carried out even if its peer has disconnected, unless [`Dispatch::needs_peer`] is
+    ///   true. Its reply is dropped.
     fn call(&self, worker: &mut Self::Worker, method: &str, params: Params<'_>, reply: Reply<'_>);
 }
 
@@ -75,6 +84,10 @@ impl<D: Dispatch> Dispatch for Arc<D> {
 
     fn has_small_replies(&self, name: &str) -> bool {
         D::has_small_replies(self, name)
+    }
+
+    fn needs_peer(&self, name: &str) -> bool {
+        D::needs_peer(self, name)
     }
 
     fn call(&self, worker: &mut D::Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {

@@ -52,6 +52,10 @@ impl Dispatch for Memory {
         name == "memory_capture"
     }
 
+    fn needs_peer(&self, name: &str) -> bool {
+        methods::ONLY_FOR_THE_REPLY.contains(&name)
+    }
+
     fn call(&self, worker: &mut Worker, method: &str, params: Params<'_>, reply: Reply<'_>) {
         match methods::find(method) {
             Some(_) if !worker.has_memory() => reply.send::<()>(Err(StoreError::Memory.into())),

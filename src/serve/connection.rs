@@ -139,6 +139,18 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         self.ragged |= ragged;
     }
 
+    /// Records that the peer reads no more: calls that need it are not started from now on.
+    pub(crate) fn peer_gone(&mut self, core: &mut Core<D, P>) {
+        self.session.peer_gone();
+        if let Some(in_flight) = &mut self.batch {
+            in_flight.batch.abandon();
+            // The rest may need neither a reader nor memory now.
+            if std::mem::replace(&mut in_flight.remainder, Remainder::Continues) != Remainder::Continues {
+                core.pool.resume(&in_flight.batch);
+            }
+        }
+    }
+
     /// Returns true if the peer has read none of the waiting output for `time`.
     pub(crate) fn has_stalled_for(&self, time: Duration, now: Instant) -> bool {
         self.stalled_since.is_some_and(|since| since + time <= now)
@@ -216,6 +228,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         if let Some(building) = building {
             let out = core.storage.spare.pop().unwrap_or_default();
             let batch = core.pool.submit(building, out);
+            if self.session.is_peer_gone() {
+                batch.abandon();
+            }
             self.batch = Some(InFlight { batch, answered: 0, remainder: Remainder::Continues });
         }
         self.flush(core);
@@ -230,6 +245,9 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         core.budget.count_output(&mut self.counted_output, 0);
         core.budget.remove(self.id.0);
         core.metrics.in_flight -= self.session.pending();
+        if let Some(in_flight) = &self.batch {
+            in_flight.batch.abandon();
+        }
     }
 
     /// Returns how many bytes may be read now.
@@ -271,7 +289,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 log::debug!("cannot read from a connection: {e}");
                 self.readable = false;
                 self.session.input_ended();
-                self.session.peer_gone();
+                self.peer_gone(core);
                 Some(0)
             }
         }
@@ -384,7 +402,7 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => break,
                 Err(e) => {
                     log::debug!("cannot write to a connection: {e}");
-                    self.session.peer_gone();
+                    self.peer_gone(core);
                 }
             }
         }
@@ -400,13 +418,13 @@ impl<D: Dispatch, P: ControlPlane> Connection<D, P> {
         }
     }
 
-    fn register_writable(&mut self, wanted: bool, core: &Core<D, P>) {
+    fn register_writable(&mut self, wanted: bool, core: &mut Core<D, P>) {
         let interest = if wanted { READING | Interest::WRITABLE } else { READING };
         match core.registry.reregister(&mut self.stream, Token(self.token), interest) {
             Ok(()) => self.writable = wanted,
             Err(e) => {
                 log::warn!("closed a connection: cannot register it for writing: {e}");
-                self.session.peer_gone();
+                self.peer_gone(core);
             }
         }
     }

@@ -18,8 +18,9 @@ pub(crate) enum LoopEvent {
     /// The stop descriptor became readable.
     Stop,
     /// A connection became readable or writable. `ragged`: see
-    /// [`Connection::became_readable`](super::connection::Connection::became_readable).
-    Peer { token: usize, readable: bool, ragged: bool },
+    /// [`Connection::became_readable`](super::connection::Connection::became_readable). `gone`: the peer has closed both
+    /// directions, so it reads nothing more.
+    Peer { token: usize, readable: bool, ragged: bool, gone: bool },
 }
 
 impl From<&mio::event::Event> for LoopEvent {
@@ -32,6 +33,7 @@ impl From<&mio::event::Event> for LoopEvent {
                 token,
                 readable: event.is_readable() || event.is_read_closed() || event.is_error() || event.is_priority(),
                 ragged: event.is_read_closed() || event.is_error() || event.is_priority(),
+                gone: event.is_write_closed(),
             },
         }
     }

@@ -176,11 +176,13 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
             LoopEvent::Woken if self.stop_asked.load(Ordering::SeqCst) => self.begin_drain(),
             LoopEvent::Woken => {}
             LoopEvent::Stop => self.begin_drain(),
-            LoopEvent::Peer { token, readable, ragged } => {
-                if let Some(connection) = self.connections.enqueue(token)
-                    && readable
-                {
+            LoopEvent::Peer { token, readable, ragged, gone } => {
+                let Some(connection) = self.connections.enqueue(token) else { return };
+                if readable {
                     connection.became_readable(ragged);
+                }
+                if gone {
+                    connection.peer_gone(&mut self.core);
                 }
             }
         }

@@ -180,6 +180,11 @@ impl Session {
         self.drop_replies();
     }
 
+    /// Returns true if the peer reads no more.
+    pub(crate) fn is_peer_gone(&self) -> bool {
+        self.peer == Peer::Gone
+    }
+
     /// Consumes the next line if the bounds on its reply allow it, passing a request to `take`. Returns `None`
     /// if there is no line or it has to wait.
     pub(crate) fn serve(

@@ -7,7 +7,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::thread;
 
@@ -104,6 +104,24 @@ fn the_cost_of_a_request_is_in_proportion_to_its_bytes() {
         let (small, large) = (cost(small).max(5_000_000), cost(large));
         assert!(large < small * 10, "{what}: four times the bytes take {large} ns instead of {small}");
     }
+}
+
+#[test]
+fn a_capture_waits_for_no_other_client() {
+    let daemon = setup();
+    // More than there are workers, each as long as hundreds of captures.
+    let cue = words(MIB / 4 * 3);
+    let long = format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "memory_recall", "params": {"cue": cue}}));
+    let mut others: Vec<UnixStream> = (0..4).map(|_| daemon.connect()).collect();
+    others.iter_mut().for_each(|other| other.write_all(long.as_bytes()).expect("the daemon reads"));
+    until("all wait or run", || daemon.status()["in_flight"] == 4);
+    others.iter().for_each(|other| other.set_nonblocking(true).expect("a socket has this mode"));
+    let mut client = daemon.client();
+    let mut is_first = |n: usize| {
+        client.call("memory_capture", json!({"text": format!("note {n} of the innocent client")}));
+        others.iter_mut().all(|other| other.read(&mut [0]).is_err())
+    };
+    assert!((0..10).any(|n| is_first(n)), "each capture was answered after one of the calls before it");
 }
 
 #[test]

@@ -81,6 +81,7 @@ fn workers_run_under_batch_scheduling() {
             ("iaid", libc::SCHED_OTHER),
             ("iaid-worker-0", libc::SCHED_BATCH),
             ("iaid-worker-1", libc::SCHED_BATCH),
+            ("iaid-urgent", libc::SCHED_BATCH),
             ("iaid-writer", libc::SCHED_BATCH),
         ]
         .map(|(name, policy)| (name.to_owned(), BTreeSet::from([policy]))),

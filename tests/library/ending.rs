@@ -98,6 +98,9 @@ fn unanswered_lines_are_refused_at_the_drain_timeout() {
     let mut other = server.peer();
     other.call(7, "hold", "the other worker");
     server.dispatch.await_log("hold the other worker");
+    let mut urgent = server.peer();
+    urgent.call(8, "either", "gate of the last worker");
+    server.dispatch.await_log("either gate of the last worker");
     let mut plane = server.peer();
     plane.send("{\"type\":\"resume\"}\n");
     server.await_counter("queued", 1);
@@ -116,6 +119,7 @@ fn unanswered_lines_are_refused_at_the_drain_timeout() {
     assert_eq!(late.line(), failed(5, why));
     assert_eq!(late.line(), failed(6, why));
     assert_eq!(other.line(), failed(7, why));
+    assert_eq!(urgent.line(), failed(8, why));
     assert_eq!(plane.line(), control);
     server.ended().unwrap();
     // A reply after the end of the server is dropped.

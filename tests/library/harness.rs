@@ -117,7 +117,7 @@ impl Dispatch for TestDispatch {
 
     fn method(&self, name: &str) -> Option<Pace> {
         match name {
-            "echo" | "hold" | "panic" | "forget" | "big" | "worker" | "keep" => Some(Pace::Ordered),
+            "echo" | "hold" | "panic" | "forget" | "big" | "worker" | "keep" | "ask" => Some(Pace::Ordered),
             "write" | "either" => Some(Pace::Pipelined),
             _ => None,
         }
@@ -125,6 +125,10 @@ impl Dispatch for TestDispatch {
 
     fn has_small_replies(&self, name: &str) -> bool {
         name == "either"
+    }
+
+    fn needs_peer(&self, name: &str) -> bool {
+        name == "ask"
     }
 
     fn call(&self, worker: &mut WorkerState, method: &str, params: Params<'_>, reply: Reply<'_>) {

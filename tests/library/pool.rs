@@ -220,6 +220,30 @@ fn status_is_answered_while_every_worker_is_busy() {
 }
 
 #[test]
+fn calls_with_small_replies_are_carried_out_while_every_worker_is_busy() {
+    let server = serve(Limits::default());
+    let mut holders = [server.peer(), server.peer()];
+    for (id, holder) in holders.iter_mut().enumerate() {
+        holder.call(id, "hold", &format!("gate{id}"));
+        server.dispatch.await_log(&format!("hold gate{id}"));
+    }
+    let mut waiting = server.peer();
+    waiting.call(2, "echo", "waits");
+    let mut peer = server.peer();
+    for id in 0..50 {
+        for name in ["now", "at once", "later"] {
+            peer.call(id, "either", name);
+            assert_eq!(peer.line(), named(id, name));
+        }
+    }
+    // So are tasks of the control plane.
+    assert_eq!(peer.ask(r#"{"type":"resume"}"#), json!("done"));
+    assert!(!server.dispatch.log().contains(&"echo waits".into()));
+    server.dispatch.open("gate0");
+    assert_eq!(waiting.line(), named(2, "waits"));
+}
+
+#[test]
 fn limits_below_the_minimum_are_raised() {
     let nothing = Limits {
         workers: 0,

@@ -94,6 +94,33 @@ fn calls_of_a_disconnected_peer_are_carried_out_and_their_replies_counted() {
 }
 
 #[test]
+fn calls_that_need_their_peer_are_not_started_once_it_has_disconnected() {
+    let server = serve(Limits::default());
+    let mut holders = [server.peer(), server.peer()];
+    for (id, holder) in holders.iter_mut().enumerate() {
+        holder.call(id, "hold", &format!("gate{id}"));
+        server.dispatch.await_log(&format!("hold gate{id}"));
+    }
+    let mut gone = server.peer();
+    gone.send(call(1, "ask", "a") + &call(2, "echo", "b") + &call(3, "ask", "c"));
+    let mut half_closed = server.peer();
+    half_closed.call(4, "ask", "d");
+    half_closed.end();
+    server.await_counter("in_flight", 6);
+    drop(gone);
+    // The loop has learned of it before it answers another connection.
+    server.counter("connections");
+    server.dispatch.open("gate0");
+    server.dispatch.open("gate1");
+    assert_eq!(half_closed.line(), named(4, "d"));
+    server.await_counter("late_results", 3);
+    let log = server.dispatch.log();
+    assert!(log.contains(&"echo b".into()), "{log:?}");
+    assert!(!log.contains(&"ask a".into()) && !log.contains(&"ask c".into()), "{log:?}");
+    server.await_counter("in_flight", 0);
+}
+
+#[test]
 fn a_batch_waits_for_its_peer_to_read() {
     fill_a_batch(Limits { workers: 2, ..Limits::default() });
     fill_a_batch(Limits { workers: 2, brief_call: Duration::from_secs(1), ..Limits::default() });

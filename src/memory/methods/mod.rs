@@ -76,6 +76,25 @@ const NEXT_ACTION: Param =
 const FOCUS: Param = optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag");
 const GOAL: Param = optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag");
 
+/// Methods that are called for their reply alone. What a recall writes presumes that its reply was read.
+pub(crate) const ONLY_FOR_THE_REPLY: &[&str] = &[
+    "claim_check",
+    "curiosity_pending",
+    "episodes_recent",
+    "events_query",
+    "memory_recall",
+    "memory_recall_structural",
+    "memory_search",
+    "memory_temporal_recall",
+    "profile_get",
+    "rpc.discover",
+    "schema_list",
+    "session_refresh_if_stale",
+    "store_check",
+    "store_export",
+    "topology",
+];
+
 /// Sorted by name.
 static METHODS: &[Method] = &[
     Method {

@@ -20,6 +20,9 @@ use crate::serve::control_plane::Task;
 use crate::wire::reply;
 use crate::wire::session::SMALL_ID_BYTES;
 
+/// The result of a call that is not started, since its peer has disconnected. It is dropped.
+const SKIPPED: &[u8] = b"null";
+
 /// Length of a short reply with its envelope. A batch reserves this much for each call.
 const REPLY_BYTES: usize = 96;
 
@@ -78,6 +81,8 @@ pub(crate) struct Batch<D: Dispatch, T: Send + 'static> {
     shared: Arc<Shared<D, T>>,
     /// No more of its calls may start. Set with the lock held.
     cancelled: AtomicBool,
+    /// Its peer has disconnected.
+    abandoned: AtomicBool,
     state: Mutex<Progress>,
 }
 
@@ -153,7 +158,8 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         let ready = RenderedReplies { lines: out, ..RenderedReplies::default() };
         let state = Mutex::new(Progress { ready, ..Progress::default() });
         let has_small_replies = calls.iter().all(|call| has_small_reply(call, &text, &*shared.dispatch));
-        Batch { owner, since, text, calls, has_small_replies, shared, cancelled: AtomicBool::new(false), state }
+        let (cancelled, abandoned) = (AtomicBool::new(false), AtomicBool::new(false));
+        Batch { owner, since, text, calls, has_small_replies, shared, cancelled, abandoned, state }
     }
 
     /// Returns the batch's buffers, emptied.
@@ -188,6 +194,16 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
         (lines, count, errors)
     }
 
+    /// Records that the peer has disconnected: calls that need it are not started from now on.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns true if the call is not to be started, since its peer has disconnected.
+    fn is_moot(&self, call: &CallSpans) -> bool {
+        self.abandoned.load(Ordering::Relaxed) && self.shared.dispatch.needs_peer(&self.text[call.method()])
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
@@ -208,7 +224,10 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
                 let call = &self.calls[at];
                 let method = &self.text[call.method()];
                 let params = Some(&self.text[call.params()]).filter(|params| !params.is_empty());
-                let given = runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at));
+                let given = match self.is_moot(call) {
+                    true => CallOutcome::Now(Ok(SKIPPED)),
+                    false => runner.run(&*self.shared.dispatch, method, params, &|| self.put_off(at)),
+                };
                 let answered = alone && matches!(given, CallOutcome::Now(Ok(_)));
                 match (given, clock.after(method, answered, Instant::now)) {
                     (CallOutcome::Now(Ok(text)), None)
@@ -280,7 +299,9 @@ impl<D: Dispatch, T: Send + 'static> Batch<D, T> {
             return Remainder::WaitsForReader;
         }
         let waits = |call: &CallSpans| {
-            !self.shared.replies.may_start(self.owner) && !has_small_reply(call, &self.text, &*self.shared.dispatch)
+            !self.shared.replies.may_start(self.owner)
+                && !has_small_reply(call, &self.text, &*self.shared.dispatch)
+                && !self.is_moot(call)
         };
         if self.calls.get(state.started).is_some_and(waits) { Remainder::WaitsForMemory } else { Remainder::Continues }
     }

@@ -1,7 +1,8 @@
 //! A fixed number of worker threads behind one queue.
 //!
 //! A job is a [`Batch`] (the calls of one connection that were ready together) or a task of the control
-//! plane. The loop collects jobs and hands over those of a turn together; results come back through
+//! plane. Tasks and batches of calls with small replies are urgent: one worker runs nothing else, so they never wait
+//! for long calls. The loop collects jobs and hands over those of a turn together; results come back through
 //! [`Completions`], which the loop empties each turn. A panic becomes an error reply; the worker continues.
 //!
 //! Waking a worker costs more than most jobs. So a hand-over wakes only as many workers as its estimated work
@@ -107,8 +108,8 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
             estimate_until: None,
             alive,
         };
-        for index in 0..limits.workers {
-            worker::start(pool.shared(), index, 0)?;
+        for (index, crew) in worker::crews(limits.workers).enumerate() {
+            worker::start(pool.shared(), crew, index, 0)?;
         }
         Ok(pool)
     }
@@ -213,9 +214,13 @@ impl<D: Dispatch, T: Send + 'static> Pool<D, T> {
         // An earlier task that has not been queued yet is dropped: it gives no result.
         let earlier = shared.after_recycle.lock().unwrap_or_else(PoisonError::into_inner).replace(then);
         self.tasks_out += usize::from(earlier.is_none());
-        let (workers, generation) = (shared.limits.workers, shared.queue.next_generation());
-        let successors = (0..workers).take_while(|&index| worker::start(shared, index, generation).is_ok()).count();
-        shared.queue.recycle(workers, successors);
+        let (generation, mut successors) = (shared.queue.next_generation(), Vec::new());
+        for (index, crew) in worker::crews(shared.limits.workers).enumerate() {
+            if worker::start(shared, crew, index, generation).is_ok() {
+                successors.push(crew);
+            }
+        }
+        shared.queue.recycle(shared.limits.workers + 1, &successors);
     }
 
     /// Moves all results into `results`, which must be empty.

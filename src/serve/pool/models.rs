@@ -12,11 +12,11 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
 use super::completions::{Completions, Followup, ReaderState};
-use super::queue::{JobQueue, QueuedJob, Recycled, WorkerStep};
+use super::queue::{Crew, JobQueue, QueuedJob, Recycled, WorkerStep};
 
 impl QueuedJob for usize {
     fn is_urgent(&self) -> bool {
-        false
+        *self == URGENT
     }
 }
 
@@ -64,13 +64,13 @@ impl Pool {
     }
 
     /// Works as the real workers do.
-    fn work(&self, mut generation: u64) {
+    fn work(&self, crew: Crew, mut generation: u64) {
         loop {
-            match self.queue.take(&mut generation) {
+            match self.queue.take(crew, &mut generation) {
                 Some(WorkerStep::Job(job)) => {
                     match job {
                         HELD => self.gate.sleep(),
-                        OPENER => self.gate.notify(),
+                        OPENER | URGENT => self.gate.notify(),
                         _ => {}
                     }
                     let followup = if self.queue.waiting() > 0 { Followup::More } else { Followup::Last };
@@ -78,7 +78,7 @@ impl Pool {
                 }
                 Some(WorkerStep::Recycle) => {
                     self.recycled_count.fetch_add(1, Ordering::SeqCst);
-                    let Recycled { is_last, exits } = self.queue.recycled();
+                    let Recycled { is_last, exits } = self.queue.recycled(crew);
                     if is_last {
                         self.results.put(RECYCLED, Followup::Last);
                     }
@@ -89,7 +89,7 @@ impl Pool {
                 Some(WorkerStep::Exit) => return,
                 None => {
                     self.results.announce();
-                    self.queue.wait(generation);
+                    self.queue.wait(crew, generation);
                 }
             }
         }
@@ -112,17 +112,19 @@ impl Pool {
     }
 }
 
-/// A job that ends once [`OPENER`] runs; that job; and the result of the last worker that is recycled.
+/// An urgent job for which [`HELD`] waits; a job that ends once an opener or an urgent job runs; an opener; and the result
+/// of the last worker that is recycled.
+const URGENT: usize = 96;
 const HELD: usize = 97;
 const OPENER: usize = 98;
 const RECYCLED: usize = 99;
 
-fn workers(pool: &Arc<Pool>, count: usize, generation: u64) -> Vec<thread::JoinHandle<()>> {
-    let start = |_| {
-        let pool = Arc::clone(pool);
-        thread::spawn(move || pool.work(generation))
+fn workers(pool: &Arc<Pool>, crews: &[Crew], generation: u64) -> Vec<thread::JoinHandle<()>> {
+    let start = |crew: &Crew| {
+        let (pool, crew) = (Arc::clone(pool), *crew);
+        thread::spawn(move || pool.work(crew, generation))
     };
-    (0..count).map(start).collect()
+    crews.iter().map(start).collect()
 }
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
@@ -142,7 +144,7 @@ fn end(pool: &Pool, workers: Vec<thread::JoinHandle<()>>) {
 fn each_job_runs_once_and_each_result_is_taken() {
     model(|| {
         let pool = Pool::new();
-        let workers = workers(&pool, 2, 0);
+        let workers = workers(&pool, &[Crew::General; 2], 0);
         pool.queue.push([1, 2], 1);
         pool.queue.push([3], 1);
         assert_eq!(pool.collect(3, ReaderState::TimedWait), [1, 2, 3]);
@@ -168,9 +170,9 @@ fn a_reader_whose_timeout_has_passed_waits_for_no_other_result() {
 fn all_workers_are_recycled_once_and_the_last_one_reports_it() {
     model(|| {
         let pool = Pool::new();
-        let workers = workers(&pool, 2, 0);
+        let workers = workers(&pool, &[Crew::General; 2], 0);
         pool.queue.push([1], 1);
-        pool.queue.recycle(2, 0);
+        pool.queue.recycle(2, &[]);
         assert_eq!(pool.collect(2, ReaderState::Waiting), [1, RECYCLED]);
         assert_eq!(pool.recycled_count.load(Ordering::SeqCst), 2);
         end(&pool, workers);
@@ -181,10 +183,10 @@ fn all_workers_are_recycled_once_and_the_last_one_reports_it() {
 fn a_recycled_worker_exits_and_its_successor_runs_the_jobs() {
     model(|| {
         let pool = Pool::new();
-        let old = workers(&pool, 1, 0);
-        let new = workers(&pool, 1, pool.queue.next_generation());
+        let old = workers(&pool, &[Crew::General], 0);
+        let new = workers(&pool, &[Crew::General], pool.queue.next_generation());
         pool.queue.push([1], 1);
-        pool.queue.recycle(1, 1);
+        pool.queue.recycle(1, &[Crew::General]);
         old.into_iter().for_each(|worker| worker.join().unwrap());
         pool.queue.push([2], 1);
         assert_eq!(pool.collect(3, ReaderState::Waiting), [1, 2, RECYCLED]);
@@ -197,7 +199,7 @@ fn a_recycled_worker_exits_and_its_successor_runs_the_jobs() {
 fn a_closed_queue_lets_all_workers_exit_and_returns_the_jobs_left() {
     model(|| {
         let pool = Pool::new();
-        let workers = workers(&pool, 2, 0);
+        let workers = workers(&pool, &[Crew::General; 2], 0);
         pool.queue.push([1, 2], 2);
         let left = pool.queue.close();
         end(&pool, workers);
@@ -211,11 +213,35 @@ fn a_closed_queue_lets_all_workers_exit_and_returns_the_jobs_left() {
 fn a_sleeping_worker_is_woken_for_the_job_behind_a_stuck_worker() {
     model(|| {
         let pool = Pool::new();
-        let workers = workers(&pool, 2, 0);
+        let workers = workers(&pool, &[Crew::General; 2], 0);
         pool.queue.push([HELD, OPENER], 1);
         // The estimate has expired.
         pool.queue.wake_for_all_jobs();
         assert_eq!(pool.collect(2, ReaderState::Waiting), [HELD, OPENER]);
+        end(&pool, workers);
+    });
+}
+
+#[test]
+fn an_urgent_job_waits_for_no_other_one() {
+    model(|| {
+        let pool = Pool::new();
+        let workers = workers(&pool, &[Crew::General, Crew::Urgent], 0);
+        pool.queue.push([HELD], 1);
+        pool.queue.push([URGENT], 1);
+        assert_eq!(pool.collect(2, ReaderState::Waiting), [URGENT, HELD]);
+        end(&pool, workers);
+    });
+}
+
+#[test]
+fn a_worker_that_takes_another_job_leaves_the_urgent_one_to_the_urgent_crew() {
+    model(|| {
+        let pool = Pool::new();
+        let workers = workers(&pool, &[Crew::General, Crew::Urgent], 0);
+        // The general crew takes one of these first, and then the held job.
+        pool.queue.push([HELD, URGENT, URGENT], 1);
+        assert_eq!(pool.collect(3, ReaderState::Waiting), [URGENT, URGENT, HELD]);
         end(&pool, workers);
     });
 }

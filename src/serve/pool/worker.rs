@@ -10,32 +10,41 @@ use std::time::{Duration, Instant};
 use super::batch::{Job, RenderedReplies, Shared};
 use super::completions::Followup;
 use super::outcome::Outcome;
-use super::queue::{Recycled, WorkerStep};
+use super::queue::{Crew, Recycled, WorkerStep};
 use crate::dispatch::{Dispatch, Panicked, Runner};
 use crate::serve::control_plane::Task;
 use crate::sys::process;
 
-/// Starts the worker of number `index`, which counts as recycled up to `generation`.
+/// Returns the crews of a pool's workers: `general` of the general crew, and one of the urgent crew.
+pub(crate) fn crews(general: usize) -> impl Iterator<Item = Crew> {
+    std::iter::repeat_n(Crew::General, general).chain([Crew::Urgent])
+}
+
+/// Starts worker number `index`, which counts as recycled up to `generation`.
 ///
 /// # Errors
 /// Those of [`thread::Builder::spawn`].
 pub(crate) fn start<D: Dispatch, T: Send + 'static>(
     shared: &Arc<Shared<D, T>>,
+    crew: Crew,
     index: usize,
     generation: u64,
 ) -> io::Result<()> {
-    let thread = thread::Builder::new().name(format!("iaid-worker-{index}"));
+    let thread = thread::Builder::new().name(match crew {
+        Crew::General => format!("iaid-worker-{index}"),
+        Crew::Urgent => "iaid-urgent".into(),
+    });
     let stack_bytes = shared.limits.worker_stack_bytes;
     let shared = Arc::clone(shared);
-    thread.stack_size(stack_bytes).spawn(move || shared.work(generation)).map(drop)
+    thread.stack_size(stack_bytes).spawn(move || shared.work(crew, generation)).map(drop)
 }
 
 impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
-    fn work(&self, mut generation: u64) {
+    fn work(&self, crew: Crew, mut generation: u64) {
         process::set_batch_scheduling();
         let (mut runner, mut brief) = (Runner::default(), RenderedReplies::default());
         loop {
-            match self.queue.take(&mut generation) {
+            match self.queue.take(crew, &mut generation) {
                 Some(WorkerStep::Job(Job::Batch(batch))) => {
                     let began = Instant::now();
                     batch.run(began, &mut runner, &mut brief);
@@ -45,7 +54,7 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
                 Some(WorkerStep::Job(Job::Task(task))) => self.run_task(task),
                 Some(WorkerStep::Recycle) => {
                     (runner, brief) = (Runner::default(), RenderedReplies::default());
-                    let Recycled { is_last, exits } = self.queue.recycled();
+                    let Recycled { is_last, exits } = self.queue.recycled(crew);
                     if is_last {
                         self.queue_task_after_recycle();
                     }
@@ -57,7 +66,7 @@ impl<D: Dispatch, T: Send + 'static> Shared<D, T> {
                 None => {
                     runner.shrink();
                     self.results.announce();
-                    self.queue.wait(generation);
+                    self.queue.wait(crew, generation);
                 }
             }
         }
