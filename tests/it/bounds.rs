@@ -125,6 +125,27 @@ fn a_capture_waits_for_no_other_client() {
 }
 
 #[test]
+fn a_capture_waits_for_no_whole_import() {
+    let daemon = setup();
+    let row = |n: usize| json!({"kind": "record", "text": format!("{n} {}", words(1500))});
+    let is_between = |round: usize| {
+        let rows: Vec<_> = (0..500).map(|n| row(round * 1000 + n)).collect();
+        let before = daemon.status()["records"].as_u64();
+        let mut other = daemon.client();
+        other.send(
+            json!({"jsonrpc": "2.0", "id": 1, "method": "store_import", "params": {"rows": rows}}).to_string() + "\n",
+        );
+        until("some rows are stored", || daemon.status()["records"].as_u64() > before);
+        // What this call waits for has been answered before.
+        daemon.client().call("memory_capture", json!({"text": format!("note {round} of the innocent client")}));
+        let is_answered = daemon.status()["in_flight"] == 0;
+        assert!(other.line().contains("\"new\":500"));
+        !is_answered
+    };
+    assert!((0..3).any(is_between), "each capture was answered after the whole import");
+}
+
+#[test]
 fn no_client_makes_the_daemon_exceed_its_memory() {
     const LIMIT_BYTES: usize = 4 << 20;
     const CONNECTIONS: usize = 30;

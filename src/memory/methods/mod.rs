@@ -82,6 +82,7 @@ pub(crate) const ONLY_FOR_THE_REPLY: &[&str] = &[
     "curiosity_pending",
     "episodes_recent",
     "events_query",
+    "memory_read",
     "memory_recall",
     "memory_recall_structural",
     "memory_search",

@@ -1,6 +1,7 @@
 //! `store_import`: stores the rows that the store does not have.
 //!
-//! The worker parses the rows and computes the index terms; the writer then stores all rows of a call in one job.
+//! The worker parses the rows and computes the index terms; the writer then stores them in one job, or in several that
+//! follow each other if they are many: other clients' writes come in between.
 //! Existing rows are unchanged, except that a record whose row has an end of validity gets it. A row that is invalid,
 //! refers to a missing record, or differs from the store's is refused alone, with its index and the reason.
 //!
@@ -8,6 +9,7 @@
 //! without an id gets one derived from its fingerprint, so that equal text of one role in one session has the
 //! same id on every machine, even once it is no longer valid.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use rusqlite::OptionalExtension;
@@ -16,19 +18,22 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
-use crate::dispatch::{CallError, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
 use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome};
 use crate::memory::store::records;
-use crate::memory::store::writer::Writer;
-use crate::memory::store::writer::job::task;
+use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::memory::store::writer::{Writer, WriterHandle};
 use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
-/// Most rows of a call, so that the writer's other jobs are not delayed noticeably.
+/// Most rows of a call.
 const MAX_ROWS: usize = 1000;
+
+/// A job whose rows weigh this much takes no more: it lasts a few milliseconds. Picked: twice a batch of `iaid import`.
+const JOB_BYTES: usize = 64 << 10;
 
 /// Longest reason of a refusal, in characters.
 const REASON_CHARS: usize = 300;
@@ -46,6 +51,14 @@ struct ImportResult {
     new: u64,
     known: u64,
     refused: Vec<RefusedRow>,
+}
+
+impl ImportResult {
+    fn add(&mut self, other: ImportResult) {
+        self.new += other.new;
+        self.known += other.known;
+        self.refused.extend(other.refused);
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -67,23 +80,76 @@ pub(crate) fn import(
         Ok(rows) => rows,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let weight = rows.iter().map(|row| row.as_ref().map_or(0, ImportRow::weight)).sum();
-    let (profiles, reply) = (profiles.clone(), reply.later());
-    let work = move |transaction: &mut WriteTransaction<'_>| import_rows(rows, transaction);
-    writer.submit(task(weight, work, move |outcome: Result<(ImportResult, Knobs), CallError>| {
-        reply.send(outcome.map(|(imported, knobs)| {
-            for (knob, value) in knobs {
-                profiles.set(knob, value);
-            }
-            imported
-        }));
-    }));
+    let import = Import {
+        rows: rows.into(),
+        stored: 0,
+        result: ImportResult::default(),
+        profiles: profiles.clone(),
+        writer: writer.handle(),
+        reply: reply.later(),
+    };
+    writer.submit(import.next_job());
 }
 
 /// The knobs that were set.
 type Knobs = Vec<(&'static str, Value)>;
 
-fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<Result<ImportRow, String>>, CallError> {
+/// A row, or why it is refused.
+type ReadRow = Result<ImportRow, String>;
+
+/// A call in progress.
+struct Import {
+    /// The rows that are not in a job yet.
+    rows: VecDeque<ReadRow>,
+    /// The number of rows that are committed.
+    stored: usize,
+    result: ImportResult,
+    profiles: Arc<SharedProfile>,
+    writer: WriterHandle,
+    reply: LateReply,
+}
+
+impl Import {
+    /// Returns the job that stores the next rows.
+    fn next_job(mut self) -> Box<dyn WriteJob> {
+        let weight = |row: &ReadRow| row.as_ref().map_or(0, ImportRow::weight);
+        let mut job_bytes = 0;
+        let fits = |row: &&ReadRow| {
+            let before = job_bytes;
+            job_bytes += weight(row);
+            before < JOB_BYTES
+        };
+        let count = self.rows.iter().take_while(fits).count();
+        // The rest is held by the job, too.
+        let all = self.rows.iter().map(weight).sum();
+        let (first, rows): (usize, Vec<_>) = (self.stored, self.rows.drain(..count).collect());
+        let work = move |transaction: &mut WriteTransaction<'_>| import_rows(first, rows, transaction);
+        task(all, work, move |outcome| self.job_done(count, outcome))
+    }
+
+    fn job_done(mut self, count: usize, outcome: Result<(ImportResult, Knobs), CallError>) {
+        let (result, knobs) = match outcome {
+            Ok(stored) => stored,
+            Err(CallError { code, message }) if self.stored > 0 => {
+                let message = format!("the first {} rows were stored, the others not: {message}", self.stored);
+                return self.reply.send::<()>(Err(CallError { code, message }));
+            }
+            Err(error) => return self.reply.send::<()>(Err(error)),
+        };
+        for (knob, value) in knobs {
+            self.profiles.set(knob, value);
+        }
+        self.stored += count;
+        self.result.add(result);
+        if self.rows.is_empty() {
+            self.reply.send(Ok(self.result));
+        } else {
+            self.writer.clone().submit(self.next_job());
+        }
+    }
+}
+
+fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<ReadRow>, CallError> {
     let text = params.raw("rows").ok_or_else(|| CallError::missing("rows"))?;
     let rows: Vec<&RawValue> =
         serde_json::from_str(text).map_err(|_| CallError::invalid("rows", "an array of objects"))?;
@@ -94,12 +160,14 @@ fn read(params: &Params<'_>, now: UnixMicros) -> Result<Vec<Result<ImportRow, St
     Ok(rows.iter().map(|row| read_row(row.get(), now).map_err(|error| error.message)).collect())
 }
 
+/// Stores rows. `first` is the index of the first one in the call.
 fn import_rows(
-    rows: Vec<Result<ImportRow, String>>,
+    first: usize,
+    rows: Vec<ReadRow>,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<(ImportResult, Knobs), CallError> {
     let (mut imported, mut knobs) = (ImportResult::default(), Knobs::new());
-    for (at, row) in rows.into_iter().enumerate() {
+    for (at, row) in (first..).zip(rows) {
         let outcome = match row {
             Ok(row) => import_row(row, transaction, &mut knobs)?,
             Err(reason) => RowOutcome::Refused(reason),
