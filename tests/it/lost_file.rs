@@ -133,6 +133,26 @@ fn nothing_is_acknowledged_once_the_files_are_gone_and_their_content_is_saved() 
 }
 
 #[test]
+fn a_foreign_database_over_a_new_store_is_noticed() {
+    for has_record in [false, true] {
+        let daemon = setup();
+        // The store is open.
+        daemon.client().call("profile_get", json!({}));
+        if has_record {
+            store(&daemon, FIRST);
+        }
+        let foreign = daemon.setup().home().join("foreign.db");
+        let connection = Connection::open(&foreign).unwrap();
+        connection.execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)").unwrap();
+        drop(connection);
+        copy_over(&foreign, &daemon.setup().store().join("memory.db"));
+        let said = failure(&capture(&daemon, "a record that comes too late"));
+        assert!(said.contains("was overwritten") && said.contains(".rescued-"), "{said}");
+        assert_eq!(names(&daemon.setup().store(), ".rescued-").len(), 1, "{said}");
+    }
+}
+
+#[test]
 fn a_stop_and_a_look_notice_it_without_a_request() {
     let mut daemon = setup();
     store(&daemon, FIRST);

@@ -71,7 +71,7 @@ impl CommitMark {
         })
     }
 
-    fn encode(&self) -> [u8; MARK_BYTES] {
+    pub(crate) fn encode(&self) -> [u8; MARK_BYTES] {
         let parent = self.parent.unwrap_or(CommitId { opening: [0; 16], number: 0 });
         let mut bytes = [0; MARK_BYTES];
         bytes[..8].copy_from_slice(&MAGIC);

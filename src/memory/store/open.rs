@@ -18,7 +18,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::memory::store::commit_mark::Marker;
+use crate::memory::store::commit_mark::{CommitMark, Marker};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::files::{self, HEADER_BYTES, is_database_header, wal_of};
 use crate::memory::store::open_error::OpenError;
@@ -87,6 +87,7 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
+    write_first_mark(&file, &connection);
     let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
 }
@@ -320,6 +321,21 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Moves the commit mark of a new or migrated store from the write-ahead log to the database file, which is told by it
+/// from a file that is written over it.
+fn write_first_mark(file: &File, connection: &Connection) {
+    let has_mark = || -> Result<bool, StoreError> {
+        let page = CommitMark::page(connection)?.unwrap_or(0);
+        let page_bytes: u32 = connection.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
+        let mark = stale_wal::mark_on(file, page.into(), page_bytes.into());
+        Ok(mark.map_err(|error| StoreError::Device(error.to_string()))?.is_some())
+    };
+    let checkpoint = || Ok(connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")?);
+    if let Err(error) = has_mark().and_then(|has_mark| if has_mark { Ok(()) } else { checkpoint() }) {
+        log::warn!("the first WAL checkpoint failed: {error}");
+    }
 }
 
 #[cfg(test)]

