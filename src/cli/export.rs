@@ -3,8 +3,10 @@
 //! Each line is a row of the daemon, byte for byte. A regular file is written under a temporary name and renamed when it
 //! is complete, replacing an earlier one; anything else (`/dev/null`, a pipe) is written directly.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -15,6 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
+use crate::cli::support::files::is_database;
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::counted;
 use crate::client::Client;
@@ -90,8 +93,11 @@ impl Target {
         // Replaces the target of a symbolic link, not the link.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let found = fs::metadata(&path);
-        if found.as_ref().is_ok_and(fs::Metadata::is_file) && is_database(&path)? {
+        if is_of_database(&path)? {
             return Err(io::Error::other("it is a database, perhaps a store, and was not replaced; give another name"));
+        }
+        if found.is_err() && fs::symlink_metadata(&path).is_ok() {
+            return Err(io::Error::other("it is a symbolic link to nothing; give the name of a file"));
         }
         if found.as_ref().is_ok_and(|found| found.file_type().is_fifo()) {
             // Otherwise the open waits for a reader, for ever if there is none.
@@ -125,11 +131,18 @@ impl Target {
     }
 }
 
-/// Returns true if the file begins as a SQLite database does.
-fn is_database(path: &Path) -> io::Result<bool> {
-    let mut beginning = Vec::new();
-    File::open(path)?.take(16).read_to_end(&mut beginning)?;
-    Ok(beginning == b"SQLite format 3\0")
+/// Returns true if the path is that of a database or of a file that SQLite keeps beside one.
+fn is_of_database(path: &Path) -> io::Result<bool> {
+    let name = path.as_os_str().as_encoded_bytes();
+    for suffix in ["", "-wal", "-shm", "-journal"] {
+        let Some(database) = name.strip_suffix(suffix.as_bytes()).map(|name| Path::new(OsStr::from_bytes(name))) else {
+            continue;
+        };
+        if database.is_file() && is_database(database)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Drop for Target {

@@ -1,6 +1,33 @@
-//! The state of an output pipe by poll(2): whether its reader is gone, and whether a write would wait.
+//! The state of an output pipe by poll(2), whether its reader is gone and whether a write would wait; and the opening of
+//! an input pipe.
 
+use std::fs::File;
+use std::io::{self, Cursor, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::socket;
+
+/// Opens a named pipe, or one that /dev/fd names, to read. Its writer must have opened it: to wait for one could take for
+/// ever.
+///
+/// # Errors
+/// Those of the system, and `Other` if the pipe has no writer and is empty.
+pub(crate) fn open_input(path: &Path) -> io::Result<impl Read + use<>> {
+    let mut pipe = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let mut first = vec![0; 4096];
+    let count = match pipe.read(&mut first) {
+        Ok(0) => return Err(io::Error::other("no process writes to this pipe")),
+        Ok(count) => count,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+        Err(error) => return Err(error),
+    };
+    first.truncate(count);
+    let flags = socket::flags(pipe.as_raw_fd(), libc::F_GETFL, 0)?;
+    socket::flags(pipe.as_raw_fd(), libc::F_SETFL, flags & !libc::O_NONBLOCK)?;
+    Ok(Cursor::new(first).chain(pipe))
+}
 
 /// Returns true if this is a pipe or socket whose reader is gone; false for a file.
 pub(crate) fn is_closed(out: &impl AsFd) -> bool {
@@ -27,7 +54,31 @@ fn poll(out: &impl AsFd, events: libc::c_short) -> libc::c_short {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
+    use std::io::Write;
+
+    #[test]
+    fn an_input_pipe_needs_a_writer_and_waits_for_what_it_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = open_input(&path).err().expect("nobody writes").to_string();
+        assert_eq!(error, "no process writes to this pipe");
+        for is_early in [true, false] {
+            // Opening both directions does not wait.
+            let mut writer = File::options().read(true).write(true).open(&path).unwrap();
+            if is_early {
+                writer.write_all(b"early, ").unwrap();
+            }
+            let mut input = open_input(&path).unwrap();
+            let reader = std::thread::spawn(move || {
+                let mut text = String::new();
+                input.read_to_string(&mut text).map(|_| text)
+            });
+            writer.write_all(b"late").unwrap();
+            drop(writer);
+            assert_eq!(reader.join().unwrap().unwrap(), if is_early { "early, late" } else { "late" });
+        }
+    }
 
     #[test]
     fn a_closed_reader_is_noticed() {

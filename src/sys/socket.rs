@@ -178,7 +178,7 @@ pub(crate) fn option(socket: impl AsFd, name: c_int) -> io::Result<c_int> {
     Ok(value)
 }
 
-fn flags(fd: RawFd, command: c_int, argument: c_int) -> io::Result<c_int> {
+pub(crate) fn flags(fd: RawFd, command: c_int, argument: c_int) -> io::Result<c_int> {
     // SAFETY: the commands used here take an int at most, and any number for a descriptor.
     checked(unsafe { libc::fcntl(fd, command, argument) })
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::{Client, Daemon, Setup, until};
 use crate::shell::behind;
 use crate::shim::{Fault, Faults, faulty};
-use crate::skip::{has, skipped};
+use crate::skip::{has, is_root, skipped};
 
 const TEXT: &str = "The archive burns at 451 degrees, it is said.";
 
@@ -257,11 +257,7 @@ fn with_mounts(setup: &Setup, script: &str) -> Option<Command> {
         return None;
     }
     fs::create_dir(setup.store()).expect("a folder can be made");
-    let own = if fs::metadata("/proc/self").is_ok_and(|about| std::os::unix::fs::MetadataExt::uid(&about) == 0) {
-        "-m"
-    } else {
-        "-rm"
-    };
+    let own = if is_root() { "-m" } else { "-rm" };
     let mut unshare = Command::new("unshare");
     unshare.arg(own);
     let tried = Command::new("unshare").args([own, "mount", "-t", "tmpfs", "tmpfs"]).arg(setup.store()).output();
@@ -306,6 +302,57 @@ fn a_full_disk_is_reported_and_writes_go_on_after_space_is_freed() {
     assert_eq!(stored(&mut client), wanted);
     assert_eq!(client.call("store_check", json!({}))["ok"], true);
     assert_eq!(daemon.stop().code(), Some(0));
+}
+
+#[test]
+fn a_full_disk_fails_backup_export_restore_and_import_with_a_sentence() {
+    let setup = Setup::new();
+    let small = setup.home().join("small");
+    fs::create_dir(&small).expect("a folder can be made");
+    let script =
+        "set -e; mount -t tmpfs -o size=2m tmpfs \"$STORE\"; mount -t tmpfs -o size=64k tmpfs \"$STORE/../small\"";
+    let Some(command) = with_mounts(&setup, script) else { return };
+    let daemon = setup.start_by(command);
+    let mut client = daemon.client();
+    let text = |n: usize| format!("Thought {n}: {}", "words that need space ".repeat(100 + n % 7));
+    assert_eq!(refused(&mut client, &text(0)), None);
+    let whole = daemon.setup().home().join("whole.db");
+    client.call("store_backup", json!({"path": whole}));
+    let taken = (1..2000).take_while(|n| refused(&mut client, &text(*n)).is_none()).count();
+    assert!(taken > 10, "{taken} were stored");
+    let before = stored(&mut client);
+
+    let rows: String = (0..300)
+        .map(|n| json!({"kind": "record", "text": format!("row {n} {}", text(n))}).to_string() + "\n")
+        .collect();
+    let file = daemon.setup().home().join("rows.ndjson");
+    fs::write(&file, rows).expect("it can be written");
+    let path = |path: PathBuf| path.to_str().expect("a text").to_owned();
+    let (whole, file, copy, export) =
+        (path(whole), path(file), path(small.join("copy.db")), path(small.join("all.ndjson")));
+    for (args, part) in [
+        (vec!["backup", &copy], "no backup was made: the disk of "),
+        (vec!["restore", &whole, "--yes"], "nothing was restored: "),
+        (vec!["export", &export], "No space left on device"),
+        (vec!["import", &file], "the store's disk is full"),
+    ] {
+        let mut command = daemon.setup().program();
+        command.arg("--socket").arg(daemon.setup().socket()).args(&args);
+        // The command sees the disks of the daemon.
+        let mut entered = Command::new("nsenter");
+        entered.args(if is_root() { &["-m"][..] } else { &["-U", "-m", "--preserve-credentials"] });
+        entered.arg("-t").arg(daemon.pid().to_string());
+        entered.arg(command.get_program()).args(command.get_args()).env("HOME", daemon.setup().home());
+        let output = crate::harness::output(&mut entered);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains(part), "{args:?}: {said}");
+        let left =
+            fs::read_dir(format!("/proc/{}/root{}", daemon.pid(), small.display())).expect("it is there").count();
+        assert_eq!(left, 0, "{args:?} leaves a file");
+        assert!(stored(&mut client).is_superset(&before), "{args:?}");
+    }
+    assert_eq!(client.call("store_check", json!({}))["ok"], true);
 }
 
 #[test]

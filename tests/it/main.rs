@@ -5,6 +5,7 @@
 
 mod also;
 mod bad_input;
+mod bad_targets;
 #[cfg(target_os = "linux")]
 mod bounds;
 mod cli;

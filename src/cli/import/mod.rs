@@ -14,7 +14,6 @@ mod walk;
 mod zstd;
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -126,7 +125,7 @@ impl Importer<'_> {
             let input: Box<dyn Read> = if source.path.as_os_str() == "-" {
                 mem::replace(&mut console.input, Box::new(io::empty()))
             } else {
-                match File::open(&source.path).and_then(|file| zstd::decompressed(Box::new(file))) {
+                match walk::open(&source.path).and_then(zstd::decompressed) {
                     Ok(input) => input,
                     Err(error) => {
                         self.unreadable(&source.path, &error.to_string(), console);

@@ -5,11 +5,14 @@
 //! targets are listed anyway if they are in the tree, and were not named if they are outside. The named path itself may
 //! be a link.
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use crate::cli::support::files::is_database;
 use crate::sort;
+use crate::sys::pipe;
 
 /// Endings of the names of files that are listed.
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".jsonl.zst"];
@@ -63,6 +66,20 @@ pub(crate) fn files(root: &Path) -> io::Result<FileList> {
     }
     sort::sort_by(&mut files, |a, b| a.path.cmp(&b.path));
     Ok(FileList { files, failed })
+}
+
+/// Opens a file to import, or a pipe that has a writer.
+///
+/// # Errors
+/// Those of opening it; `Other` for a pipe without a writer, and for a database.
+pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
+    if fs::metadata(path)?.file_type().is_fifo() {
+        return Ok(Box::new(pipe::open_input(path)?));
+    }
+    if is_database(path)? {
+        return Err(io::Error::other("a database, not an export; iaid restore puts a backup of the store back"));
+    }
+    Ok(Box::new(File::open(path)?))
 }
 
 enum Entry {

@@ -112,6 +112,16 @@ fn read(path: &Path, flags: libc::c_int, most_bytes: u64) -> io::Result<Option<S
     Ok(Some(text))
 }
 
+/// Returns true if the file at `path` begins as a SQLite database does.
+///
+/// # Errors
+/// Those of opening and reading it.
+pub(crate) fn is_database(path: &Path) -> io::Result<bool> {
+    let mut beginning = Vec::new();
+    File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?.take(16).read_to_end(&mut beginning)?;
+    Ok(beginning == b"SQLite format 3\0")
+}
+
 /// Opens a regular file for reading, such as an assistant's transcript; symbolic links are followed. Never blocks,
 /// whatever `path` is: the open of a pipe without a writer would.
 ///

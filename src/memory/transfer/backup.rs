@@ -42,7 +42,7 @@ pub(crate) fn backup(store: &StoreFile, params: &Params<'_>) -> Result<BackupRes
 
 fn target(store: &Path, params: &Params<'_>) -> Result<PathBuf, CallError> {
     let path = PathBuf::from(params.string("path")?.into_owned());
-    let refused = |expected: &str| CallError::invalid("path", expected);
+    let refused = |expected: &str| CallError::invalid("path", format_args!("{expected}: {}", path.display()));
     if !path.is_absolute() {
         return Err(refused("an absolute path, since the daemon has another working directory"));
     }
