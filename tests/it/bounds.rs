@@ -117,11 +117,11 @@ fn a_capture_waits_for_no_other_client() {
     until("all wait or run", || daemon.status()["in_flight"] == 4);
     others.iter().for_each(|other| other.set_nonblocking(true).expect("a socket has this mode"));
     let mut client = daemon.client();
-    let mut is_first = |n: usize| {
+    let is_first = |n: usize| {
         client.call("memory_capture", json!({"text": format!("note {n} of the innocent client")}));
         others.iter_mut().all(|other| other.read(&mut [0]).is_err())
     };
-    assert!((0..10).any(|n| is_first(n)), "each capture was answered after one of the calls before it");
+    assert!((0..10).any(is_first), "each capture was answered after one of the calls before it");
 }
 
 #[test]
