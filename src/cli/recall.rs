@@ -1,11 +1,12 @@
 //! `iaid recall`: prints the records that match a cue, best first, with their exact text.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::Error as _;
+use serde_json::Value;
 
 use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
@@ -51,50 +52,17 @@ pub(crate) struct RecallArgs {
     project: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct RecallReply<'a> {
-    #[serde(borrow)]
-    hits: Vec<Hit<'a>>,
-    #[serde(borrow, default)]
-    anti_hits: Vec<Hit<'a>>,
-    #[serde(default)]
-    truncated: Option<u64>,
-    #[serde(default)]
-    unknown_words: Vec<String>,
-    #[serde(default)]
-    did_you_mean: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct Hit<'a> {
-    #[serde(borrow)]
-    literal_surface: Cow<'a, str>,
-    #[serde(default)]
-    score: f64,
-    #[serde(default)]
-    ts: Option<String>,
-    #[serde(default)]
-    valid_from: Option<String>,
-    #[serde(default)]
-    valid_to: Option<String>,
-    #[serde(default)]
-    role: Option<String>,
-    #[serde(default)]
-    session_id: Option<String>,
-    #[serde(default)]
-    copies: Option<u64>,
-    #[serde(default)]
-    first_ts: Option<String>,
-}
-
 pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let zone = user_zone::system();
     let result = client.call(METHOD, &args.with_times(Timestamp::now(), &zone)?)?;
     if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
-    let recall = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
-    let text = render(&recall, &zone, console.out_kind);
+    let reply: Value = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
+    if !reply["hits"].is_array() {
+        return Err(CliError::Reply(METHOD, serde_json::Error::missing_field("hits")));
+    }
+    let text = render(&reply, &zone, console.out_kind);
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }
 
@@ -111,26 +79,26 @@ impl RecallArgs {
     }
 }
 
-fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String {
+fn render(reply: &Value, zone: &TimeZone, kind: StreamKind) -> String {
     let mut shown = String::new();
-    for (at, hit) in recall.hits.iter().enumerate() {
-        let head = format!("{}. {}  score {:.2}", at + 1, about(hit, zone), hit.score);
+    for (at, hit) in elements(reply, "hits").iter().enumerate() {
+        let head = format!("{}. {}  score {:.2}", at + 1, about(hit, zone), hit["score"].as_f64().unwrap_or(0.0));
         entry(&mut shown, &head, hit, kind);
     }
-    if recall.hits.is_empty() {
+    if elements(reply, "hits").is_empty() {
         shown.push_str("no matching records\n");
     }
-    if !recall.unknown_words.is_empty() {
-        let near = &recall.did_you_mean.join(", ");
-        let near = if near.is_empty() { String::new() } else { format!("; did you mean: {near}?") };
-        let hint = format!("no record has: {}{near}", recall.unknown_words.join(", "));
-        shown.push_str(&visible(&hint, kind));
+    let unknown_words = words(reply, "unknown_words");
+    if !unknown_words.is_empty() {
+        let near = words(reply, "did_you_mean");
+        let near = if near.is_empty() { near } else { format!("; did you mean: {near}?") };
+        shown.push_str(&visible(&format!("no record has: {unknown_words}{near}"), kind));
         shown.push('\n');
     }
-    for hit in &recall.anti_hits {
+    for hit in elements(reply, "anti_hits") {
         entry(&mut shown, &format!("against: {}", about(hit, zone)), hit, kind);
     }
-    if let Some(count) = recall.truncated.filter(|count| *count > 0) {
+    if let Some(count) = reply["truncated"].as_u64().filter(|count| *count > 0) {
         let hits = counted(count, "more hit", "more hits");
         // Writing to a String cannot fail.
         let _ = writeln!(shown, "\n{hits} did not fit into one reply; use a smaller --limit");
@@ -138,35 +106,50 @@ fn render(recall: &RecallReply<'_>, zone: &TimeZone, kind: StreamKind) -> String
     shown
 }
 
+/// Returns the elements of an array of the reply; none if it is absent.
+fn elements<'r>(reply: &'r Value, key: &str) -> &'r [Value] {
+    reply[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Returns the words of an array of the reply, separated by commas.
+fn words(reply: &Value, key: &str) -> String {
+    elements(reply, key).iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+}
+
 /// Appends a heading and the text. The text stands alone on its lines, so that it can be selected and copied.
-fn entry(shown: &mut String, head: &str, hit: &Hit<'_>, kind: StreamKind) {
+fn entry(shown: &mut String, head: &str, hit: &Value, kind: StreamKind) {
     if !shown.is_empty() {
         shown.push('\n');
     }
     shown.push_str(&bold(&visible(head, kind), kind));
     shown.push('\n');
-    shown.push_str(&visible(&hit.literal_surface, kind));
-    if !hit.literal_surface.ends_with('\n') {
+    let text = hit["literal_surface"].as_str().unwrap_or_default();
+    shown.push_str(&visible(text, kind));
+    if !text.ends_with('\n') {
         shown.push('\n');
     }
 }
 
-fn about(hit: &Hit<'_>, zone: &TimeZone) -> String {
-    let when = hit.ts.as_deref().or(hit.valid_from.as_deref());
+fn about(hit: &Value, zone: &TimeZone) -> String {
+    let text = |key: &str| hit[key].as_str();
+    let when = text("ts").or(text("valid_from"));
     let mut parts = vec![when.map_or_else(|| "undated".into(), |ts| local_time(ts, zone))];
-    parts.extend(hit.role.clone());
-    parts.extend(hit.session_id.as_ref().filter(|id| *id != "-").map(|id| format!("session {id}")));
-    if let (Some(copies), Some(first)) = (hit.copies, hit.first_ts.as_deref()) {
+    parts.extend(text("role").map(str::to_owned));
+    parts.extend(text("session_id").filter(|id| *id != "-").map(|id| format!("session {id}")));
+    if let (Some(copies), Some(first)) = (hit["copies"].as_u64(), text("first_ts")) {
         parts.push(format!("{copies} copies since {}", local_time(first, zone)));
     }
-    parts.extend(hit.valid_to.as_deref().map(|ts| format!("superseded {}", local_time(ts, zone))));
+    parts.extend(text("valid_to").map(|ts| format!("superseded {}", local_time(ts, zone))));
     parts.join("  ")
 }
 
 /// Formats a timestamp of the daemon in the user's time zone. Text that is not a timestamp is returned unchanged.
 pub(crate) fn local_time(ts: &str, zone: &TimeZone) -> String {
     match ts.parse::<Timestamp>() {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Ok(time) => {
+            let at = zone.to_datetime(time);
+            format!("{} {:02}:{:02}", at.date(), at.hour(), at.minute())
+        }
         Err(_) => ts.to_owned(),
     }
 }
@@ -176,12 +159,10 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn shown(result: &Value, kind: StreamKind) -> String {
-        let text = result.to_string();
-        let east = TimeZone::fixed(jiff::tz::offset(2));
-        render(&serde_json::from_str(&text).unwrap(), &east, kind)
+        render(result, &TimeZone::fixed(jiff::tz::offset(2)), kind)
     }
 
     #[test]

@@ -5,8 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::control_message;
@@ -22,15 +21,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 pub(crate) struct RemArgs {}
 
-#[derive(Deserialize)]
-struct Status {
-    /// `None` if the daemon does not report cycles; then there is no end to wait for.
-    rem_cycle: Option<CycleStatus>,
-}
-
 /// The fields of `rem_cycle` that are used here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct CycleStatus {
     asked: bool,
     step: Option<String>,
@@ -89,10 +81,30 @@ pub(crate) fn run(_: &RemArgs, client: &mut Client, console: &mut Console) -> Re
     }
 }
 
+/// Returns `None` if the daemon does not report cycles; then there is no end to wait for.
 fn poll(client: &mut Client) -> Result<Option<CycleStatus>, CliError> {
     let reply = client.control(&json!({"type": "status"}))?;
-    let status: Status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
-    Ok(status.rem_cycle)
+    let status: Value = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
+    Ok(status.get("rem_cycle").filter(|cycle| cycle.is_object()).map(CycleStatus::read))
+}
+
+impl CycleStatus {
+    fn read(cycle: &Value) -> CycleStatus {
+        let count = |key: &str| cycle[key].as_u64().unwrap_or(0);
+        let text = |key: &str| cycle[key].as_str().map(str::to_owned);
+        CycleStatus {
+            asked: cycle["asked"] == true,
+            step: text("step"),
+            steps_done: count("steps_done"),
+            steps: count("steps"),
+            finished: count("finished"),
+            failed: count("failed"),
+            interrupted: count("interrupted"),
+            last_error: text("last_error"),
+            episodes_processed: count("episodes_processed"),
+            schemas_induced_tier0: count("schemas_induced_tier0"),
+        }
+    }
 }
 
 fn compare(before: &CycleStatus, now: &CycleStatus) -> CycleOutcome {
@@ -127,7 +139,6 @@ mod tests {
     use super::*;
     use crate::cli::support::console::tests::console;
     use crate::cli::support::testing::with_daemon;
-    use serde_json::Value;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Runs against a daemon whose `rem_cycle` is the next of `cycles` at each poll; the last one is repeated.

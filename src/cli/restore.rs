@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::recall::local_time;
 use crate::cli::support::console::{Console, OutputFormat};
@@ -33,21 +32,6 @@ pub(crate) struct RestoreArgs {
     /// Folder of the store if no daemon runs [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-struct Restored {
-    file: Side,
-    store: Side,
-    gone: Option<u64>,
-    kept_as: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Side {
-    path: String,
-    records: Option<u64>,
-    newest: Option<String>,
 }
 
 /// Returns a policy without a reply timeout: copying and checking a large store takes long.
@@ -83,13 +67,13 @@ pub(crate) fn run(
     if args.yes {
         show(&done, zone, console)?;
     }
-    let kept = done.kept_as.unwrap_or_default();
-    let records = counted(done.file.records.unwrap_or(0), "record", "records");
+    let kept = done["kept_as"].as_str().unwrap_or_default();
+    let records = counted(done["file"]["records"].as_u64().unwrap_or(0), "record", "records");
     console.say(format_args!("restored {records}; the former store is in {kept}")).map_err(CliError::Output)
 }
 
 /// Calls the daemon, or does the same if none runs. Returns the reply as text, too.
-fn call(args: &RestoreArgs, client: &mut Client, path: &str, confirm: bool) -> Result<(String, Restored), CliError> {
+fn call(args: &RestoreArgs, client: &mut Client, path: &str, confirm: bool) -> Result<(String, Value), CliError> {
     // A retry would keep the restored store as the former one.
     let reply = client.call_with(DeliveryGuarantee::AtMostOnce, METHOD, &json!({"path": path, "confirm": confirm}));
     let text = match reply {
@@ -107,21 +91,23 @@ fn call(args: &RestoreArgs, client: &mut Client, path: &str, confirm: bool) -> R
     Ok((text, read))
 }
 
-fn show(found: &Restored, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
+fn show(found: &Value, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
     if console.format == OutputFormat::Json {
         return Ok(());
     }
-    for (label, side) in [("store", &found.store), ("file", &found.file)] {
-        let what = match (side.records, &side.newest) {
+    for label in ["store", "file"] {
+        let side = &found[label];
+        let what = match (side["records"].as_u64(), side["newest"].as_str()) {
             (None, _) => "cannot be read".to_owned(),
             (Some(0), _) | (_, None) => "0 records".to_owned(),
             (Some(count), Some(ts)) => {
                 format!("{}, the newest {}", counted(count, "record", "records"), local_time(ts, zone))
             }
         };
-        console.say(format_args!("{label:<5}  {}: {what}", side.path)).map_err(CliError::Output)?;
+        let path = side["path"].as_str().unwrap_or_default();
+        console.say(format_args!("{label:<5}  {path}: {what}")).map_err(CliError::Output)?;
     }
-    let gone = match found.gone {
+    let gone = match found["gone"].as_u64() {
         None => "whatever the store has would be gone from it".to_owned(),
         Some(0) => "every record of the store is in the file".to_owned(),
         Some(count) => format!("{} of the store would be gone", counted(count, "record", "records")),

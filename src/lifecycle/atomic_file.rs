@@ -26,17 +26,23 @@ impl AtomicFile {
     pub(crate) fn load<T: HasUnknownKeys + Default>(self, folder: &Path, now: SystemTime) -> T {
         self.remove_leftovers(folder);
         let path = folder.join(self.name);
-        let error = match self.read(&path) {
-            Ok(Some(found)) => return found,
+        let found = match self.read(&path) {
             Ok(None) => return T::default(),
-            Err(e) => e,
+            Ok(Some(text)) => unknown_keys::parse(&text).map_err(io::Error::from),
+            Err(error) => Err(error),
         };
+        found.unwrap_or_else(|error| {
+            self.set_aside(folder, &path, &error, now);
+            T::default()
+        })
+    }
+
+    fn set_aside(self, folder: &Path, path: &Path, error: &io::Error, now: SystemTime) {
         let aside = self.free_name(folder, now);
-        match fs::rename(&path, &aside) {
+        match fs::rename(path, &aside) {
             Ok(()) => log::warn!("{} cannot be used ({error}): set aside as {}", path.display(), aside.display()),
             Err(e) => log::warn!("{} cannot be used ({error}), and setting it aside failed: {e}", path.display()),
         }
-        T::default()
     }
 
     /// Writes the file. It is complete and on disk when this returns.
@@ -44,9 +50,14 @@ impl AtomicFile {
     /// # Errors
     /// Any [`io::Error`] of writing, syncing or renaming the file; the old file is kept then.
     pub(crate) fn write<T: HasUnknownKeys>(self, folder: &Path, content: &T) -> io::Result<()> {
+        self.replace(folder, unknown_keys::to_json(content)?)
+    }
+
+    fn replace(self, folder: &Path, mut text: Vec<u8>) -> io::Result<()> {
+        text.push(b'\n');
         let path = folder.join(self.name);
         let temporary = folder.join(format!("{}.tmp-{}", self.name, std::process::id()));
-        let written = write_new(&temporary, content).and_then(|()| fs::rename(&temporary, &path));
+        let written = write_new(&temporary, &text).and_then(|()| fs::rename(&temporary, &path));
         if written.is_err() {
             remove_if_there(&temporary)?;
         }
@@ -54,7 +65,8 @@ impl AtomicFile {
         File::open(folder)?.sync_all()
     }
 
-    fn read<T: HasUnknownKeys>(self, path: &Path) -> io::Result<Option<T>> {
+    /// Returns the text of the file, `None` if there is none.
+    fn read(self, path: &Path) -> io::Result<Option<Vec<u8>>> {
         let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -64,7 +76,7 @@ impl AtomicFile {
         if text.len() as u64 > self.max_bytes {
             return Err(io::Error::other(format!("larger than {} bytes", self.max_bytes)));
         }
-        Ok(Some(unknown_keys::parse(&text)?))
+        Ok(Some(text))
     }
 
     /// Returns an unused name for a file that is set aside: two within one second get two names.
@@ -91,13 +103,12 @@ impl AtomicFile {
     }
 }
 
-fn write_new<T: HasUnknownKeys>(path: &Path, content: &T) -> io::Result<()> {
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     remove_if_there(path)?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     // The umask may have removed even the owner's bits.
     file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(&unknown_keys::to_json(content)?)?;
-    file.write_all(b"\n")?;
+    file.write_all(text)?;
     file.sync_all()
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -35,7 +35,7 @@ struct WholeObject<'a, T> {
 pub(crate) fn parse<T: HasUnknownKeys>(text: &[u8]) -> serde_json::Result<T> {
     let UnknownKeys(mut unknown) = serde_json::from_slice(text)?;
     let mut found: T = serde_json::from_slice(text)?;
-    let known: BTreeMap<String, IgnoredAny> = serde_json::from_slice(&serde_json::to_vec(&found)?)?;
+    let UnknownKeys(known) = serde_json::from_slice(&serde_json::to_vec(&found)?)?;
     unknown.retain(|key, _| !known.contains_key(key));
     *found.unknown_keys_mut() = UnknownKeys(unknown);
     Ok(found)

@@ -204,7 +204,10 @@ impl SharedProfile {
     /// # Errors
     /// Any [`StoreError`] of reading table `profile`.
     pub(crate) fn load(connection: &Connection) -> Result<SharedProfile, StoreError> {
-        let mut live: Map<String, Value> = KNOBS.iter().map(|knob| (knob.name.into(), knob.default_value())).collect();
+        let mut live = Map::new();
+        for knob in &KNOBS {
+            live.insert(knob.name.into(), knob.default_value());
+        }
         let mut rows = connection.prepare("SELECT knob, value FROM profile")?;
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
@@ -288,14 +291,12 @@ pub(crate) fn check(kind: KnobKind, value: Value) -> Result<Value, String> {
         (KnobKind::Switch, Value::Bool(on)) => Ok(Value::Bool(on)),
         (KnobKind::Switch, value) => Err(format!("{} is neither true nor false", short(&value))),
         (KnobKind::Share, value) => share(&value),
-        (KnobKind::Shares, Value::Object(map)) => map
-            .into_iter()
-            .map(|(domain, value)| match share(&value) {
-                Ok(share) => Ok((domain, share)),
-                Err(reason) => Err(format!("'{domain}': {reason}")),
-            })
-            .collect::<Result<Map<_, _>, _>>()
-            .map(Value::Object),
+        (KnobKind::Shares, Value::Object(mut map)) => {
+            for (domain, value) in &mut map {
+                *value = share(value).map_err(|reason| format!("'{domain}': {reason}"))?;
+            }
+            Ok(Value::Object(map))
+        }
         (KnobKind::Shares, value) => Err(format!("{} is no object of domains and numbers", short(&value))),
     }
 }

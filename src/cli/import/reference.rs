@@ -3,25 +3,10 @@
 //! Each observation of an entity becomes a semantic record `NAME: OBSERVATION` with the entity's type as its cue; a
 //! relation becomes a record `FROM relationType TO`. The server stores neither times nor sessions.
 
-use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::transcript::row::{RecordMetadata, records};
-
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Line {
-    #[serde(rename_all = "camelCase")]
-    Entity {
-        name: String,
-        #[serde(default)]
-        entity_type: String,
-        #[serde(default)]
-        observations: Vec<String>,
-    },
-    #[serde(rename_all = "camelCase")]
-    Relation { from: String, to: String, relation_type: String },
-}
 
 /// Returns the records of a line, which is a JSON object.
 ///
@@ -31,24 +16,48 @@ pub(crate) fn read(line: &str) -> Result<Vec<Box<RawValue>>, String> {
     // The assistant wrote these notes; they quote nobody.
     let about = RecordMetadata { role: "assistant", tier: Some("semantic"), ..RecordMetadata::default() };
     let mut rows = Vec::new();
-    match serde_json::from_str(line).map_err(|error| error.to_string())? {
-        Line::Entity { name, entity_type, observations } => {
-            let about = RecordMetadata { cue: Some(entity_type.as_str()).filter(|cue| !cue.is_empty()), ..about };
-            for observation in observations {
+    let line: Value = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    match text(&line, "type")? {
+        "entity" => {
+            let name = text(&line, "name")?;
+            let kind = if line.get("entityType").is_some() { text(&line, "entityType")? } else { "" };
+            let about = RecordMetadata { cue: Some(kind).filter(|kind| !kind.is_empty()), ..about };
+            for observation in observations(&line)? {
+                let Value::String(observation) = observation else {
+                    return Err("`observations` has an element that is no string".to_owned());
+                };
                 records(&format!("{name}: {observation}"), &about, &mut rows);
             }
         }
-        Line::Relation { from, to, relation_type } => {
-            records(&format!("{from} {relation_type} {to}"), &about, &mut rows);
+        "relation" => {
+            let (from, to) = (text(&line, "from")?, text(&line, "to")?);
+            records(&format!("{from} {} {to}", text(&line, "relationType")?), &about, &mut rows);
         }
+        kind => return Err(format!("unknown type `{kind}`")),
     }
     Ok(rows)
+}
+
+fn text<'l>(line: &'l Value, name: &str) -> Result<&'l str, String> {
+    match line.get(name) {
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(format!("`{name}` is no string")),
+        None => Err(format!("missing field `{name}`")),
+    }
+}
+
+fn observations(line: &Value) -> Result<&[Value], String> {
+    match line.get("observations") {
+        None => Ok(&[]),
+        Some(Value::Array(all)) => Ok(all),
+        Some(_) => Err("`observations` is no sequence".to_owned()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     #[test]
     fn observations_and_relations_become_semantic_records() {

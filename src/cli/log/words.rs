@@ -94,7 +94,10 @@ fn all(entry: &Map<String, Value>) -> String {
 fn clock(ts: &Value, zone: &TimeZone) -> String {
     let text = ts.as_str().unwrap_or_default();
     match text.parse::<Timestamp>() {
-        Ok(time) => time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => {
+            let at = zone.to_datetime(time);
+            format!("{} {:02}:{:02}:{:02}", at.date(), at.hour(), at.minute(), at.second())
+        }
         Err(_) if text.is_empty() => ts.to_string(),
         Err(_) => text.to_owned(),
     }

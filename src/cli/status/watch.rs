@@ -149,7 +149,8 @@ impl Watch {
     }
 
     fn clock(&self, at: Timestamp) -> String {
-        at.to_zoned(self.zone.clone()).strftime("%H:%M:%S").to_string()
+        let at = self.zone.to_datetime(at);
+        format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second())
     }
 
     /// Formats a sample as one line, for a pipe or a file.
@@ -208,7 +209,8 @@ impl Watch {
 impl Sample {
     /// Formats a sample as JSON.
     fn json(&self) -> String {
-        let captures = self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())).collect();
+        let mut captures = Map::new();
+        captures.extend(self.captures.iter().map(|(name, ts)| ((*name).to_owned(), ts.to_string().into())));
         let object = SampleJson {
             ts: self.at.to_string(),
             requests_per_sec: self.requests_per_sec,

@@ -41,7 +41,11 @@ impl FirstTurns {
     /// Any error of reading table `first_turn`.
     pub(crate) fn load(connection: &Connection) -> Result<FirstTurns, rusqlite::Error> {
         let mut read = connection.prepare("SELECT session, since FROM first_turn")?;
-        let turns = read.query_map([], |row| Ok((row.get(0)?, UnixMicros(row.get(1)?))))?.collect::<Result<_, _>>()?;
+        let mut rows = read.query([])?;
+        let mut turns = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            turns.insert(row.get(0)?, UnixMicros(row.get(1)?));
+        }
         Ok(FirstTurns(Mutex::new(turns)))
     }
 
