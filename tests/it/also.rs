@@ -59,6 +59,49 @@ fn further_words_of_another_subject_leave_a_name_first() {
 }
 
 #[test]
+fn an_identifier_is_found_by_the_record_about_it() {
+    let (_daemon, mut client) = remembering();
+    let fact = "We set MAX_OPEN_FILES to 4096 on every worker host.";
+    client.call("memory_capture", json!({"text": fact, "session_id": "limits"}));
+    // Others name it in passing, among the other words of the question.
+    for n in 0..8 {
+        for text in [
+            format!("What is the value of house {n}, and who sets it?"),
+            format!("On walk {n} past lake, oak and mill somebody said MAX_OPEN_FILES."),
+            format!("The value of it is low in year {n}."),
+        ] {
+            client.call("memory_capture", json!({"text": text, "session_id": format!("walk{n}")}));
+        }
+    }
+    let also = ["lake", "mill", "walk"];
+    for cue in ["what value has MAX_OPEN_FILES?", "MAX_OPEN_FILES", "value of MAX_OPEN_FILES"] {
+        assert_eq!(first(&client.call("memory_recall", json!({"cue": cue}))), fact, "{cue}");
+        let among = client.call("memory_recall", json!({"cue": cue, "also": also, "limit": 5}));
+        let texts = among["hits"].as_array().unwrap().iter().map(|hit| hit["literal_surface"].as_str().unwrap());
+        assert!(texts.clone().all(|text| text.contains("MAX_OPEN_FILES")), "{cue}: {:?}", texts.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn words_that_occur_with_those_of_the_cue_are_offered() {
+    let (_daemon, mut client) = remembering();
+    for (at, day) in ["Monday", "Friday", "Easter", "Sunday"].iter().enumerate() {
+        for text in [
+            format!("The sourdough starter went into the oven on {day}."),
+            format!("Passport stamp from {day}."),
+            format!("Tulip bulbs of {day} froze."),
+        ] {
+            client.call("memory_capture", json!({"text": text, "session_id": format!("{at}{text}")}));
+        }
+    }
+    client.call("memory_consolidate", json!({}));
+    let found = client.call("memory_recall", json!({"cue": "flurble sourdough passport tulip"}));
+    assert_eq!(found["unknown_words"], json!(["flurble"]), "{found}");
+    let near = found["did_you_mean"].as_array().expect("words");
+    assert!(near.contains(&json!("starter")) && near.contains(&json!("oven")), "{found}");
+}
+
+#[test]
 fn little_found_names_what_is_unknown_and_what_is_near() {
     let (daemon, mut client) = remembering();
     for (cue, unknown, near) in

@@ -63,7 +63,7 @@ macro_rules! transcripts {
     };
 }
 
-transcripts! { clients_of_3_3 control framing ids kinds replies requests server_methods }
+transcripts! { clients_of_3_3 control framing ids kinds recall replies requests server_methods }
 
 #[test]
 fn the_longest_line_is_one_mebibyte_by_default() {

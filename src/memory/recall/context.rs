@@ -12,8 +12,8 @@ use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::text_match::{TermSet, TextMatch};
 use crate::memory::text::phrase::PhraseMatch;
 
-/// Words before an identifier that halve how much the record is about it. Picked.
-const LEADING_WORD_COUNT: f64 = 4.0;
+/// Words before an identifier that halve how much the record is about it; those of a usual beginning count little. Picked.
+const LEADING_WORD_COUNT: f64 = 6.0;
 
 /// A record that was read.
 #[derive(Debug)]
@@ -93,6 +93,8 @@ pub(crate) struct Context<'r> {
     bare: Vec<f64>,
     /// The terms that name a speaker: each record of that speaker has them.
     pub(crate) names: TermSet,
+    /// The share of the query that its words of times are; 0 if no record is of the query's time.
+    pub(crate) time_words: f64,
     /// The index of the record just before and just after each.
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
@@ -126,6 +128,7 @@ impl<'r> Context<'r> {
             is_identified: read.iter().any(|one| query.has_identifier(&one.text_match)),
             query,
             average,
+            time_words: if read.iter().any(|one| one.time_share > 0.0) { query.time_share() } else { 0.0 },
             read,
             order,
             names,
@@ -153,10 +156,13 @@ impl<'r> Context<'r> {
         ScoringContext {
             own: self.own[at],
             further: query.further_bm25(&one.text_match, self.average),
-            dense: query.dense_bm25(&one.text_match, self.average),
+            dense: if has_identifier { query.dense_bm25(&one.text_match, self.average) } else { 0.0 },
             is_identified: self.is_identified,
             has_identifier,
-            leads: one.text_match.before_identifier.map_or(0.0, |words| 1.0 / (1.0 + words / LEADING_WORD_COUNT)),
+            leads: one
+                .text_match
+                .before_identifier
+                .map_or(0.0, |words| 1.0 / (1.0 + (words / LEADING_WORD_COUNT).powi(2))),
             before: bare(before),
             after: bare(after),
             two_before: bare(two_before),

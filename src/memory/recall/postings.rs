@@ -88,9 +88,9 @@ pub(crate) enum Completion {
 pub(crate) fn of_cue(connection: &Connection, terms: &CueTerms, total: i64) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen = terms.content.clone();
     for term in &terms.doubtful {
-        let most = COMMON_COUNT.max(total as usize / COMMON_SHARE) + 1;
-        let (seqs, _) = newest_matches(connection, &pattern(&term.term, term.mode), most)?;
-        if seqs.len() < most {
+        let (seqs, _) = newest_matches(connection, &pattern(&term.term, term.mode), SAMPLE_POSTING_COUNT)?;
+        let most = COMMON_COUNT.max(total as usize / COMMON_SHARE);
+        if frequency(&seqs, SAMPLE_POSTING_COUNT, total) <= most as f64 {
             chosen.push(term.clone());
         }
     }
@@ -156,15 +156,19 @@ fn postings(
 ) -> Result<(PostingList, Completion), StoreError> {
     let pattern = pattern(&term.term, term.mode);
     let (seqs, completion) = newest_matches(connection, &pattern, most)?;
-    let read = seqs.len() as f64;
-    let total = total as f64;
-    // The rest of an incomplete list is assumed to be as dense as what was read.
-    let frequency = match seqs.last() {
-        Some(&last) if seqs.len() == most => read * total / (total - last as f64 + 1.0),
-        _ => read,
-    };
+    let frequency = frequency(&seqs, most, total);
     let least = if term.kind == TokenKind::Name { NAME_IDF } else { 0.0 };
-    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total, frequency).max(least) }, completion))
+    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total as f64, frequency).max(least) }, completion))
+}
+
+/// Returns the number of records that have a term, given the newest of them, `most` at most. The rest of an incomplete
+/// list is assumed to be as dense as what was read.
+fn frequency(seqs: &[i64], most: usize, total: i64) -> f64 {
+    let read = seqs.len() as f64;
+    match seqs.last() {
+        Some(&last) if seqs.len() == most => read * total as f64 / (total - last + 1) as f64,
+        _ => read,
+    }
 }
 
 /// Returns the newest records that have a rare term as a prefix of a word, each with its weight. If none has the whole
@@ -288,8 +292,11 @@ impl RecordWeights {
 
     /// Adds to the weights of records.
     pub(crate) fn add(&mut self, more: impl Iterator<Item = (i64, f64)>) {
+        let count = self.0.len();
         self.0.extend(more);
-        self.merge();
+        if self.0.len() > count {
+            self.merge();
+        }
     }
 
     /// Sorts, and sums the weights of each record. Not generic: the sort is 10 KB of code.

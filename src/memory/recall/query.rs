@@ -198,7 +198,8 @@ impl WeightedQuery {
                 found.tells_time |= self.asks_when && features::tells_time(token.word);
             }
             // The last cluster of a run is also in the pair before it.
-            let may_be_new = is_written
+            let may_be_new = found.asks
+                && is_written
                 && found.length > label_words
                 && found.new_words < MAX_NEW_WORD_COUNT
                 && token.kind != TokenKind::Last;

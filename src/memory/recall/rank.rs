@@ -68,7 +68,7 @@ impl Scorer {
                     return None;
                 }
                 // Maps the unbounded sum to a score under 1 and keeps the order.
-                let sum = self.sum(one, &context, all.names).max(f64::MIN_POSITIVE);
+                let sum = self.sum(one, &context, &all).max(f64::MIN_POSITIVE);
                 let hit = RankedHit {
                     seq: one.seq,
                     score: sum / (1.0 + sum),
@@ -93,12 +93,12 @@ impl Scorer {
         hits.into_iter().map(|(hit, _)| hit).collect()
     }
 
-    fn sum(&self, one: &Candidate, context: &ScoringContext, names: TermSet) -> f64 {
+    fn sum(&self, one: &Candidate, context: &ScoringContext, all: &Context<'_>) -> f64 {
         let (rules, query, text) = (&self.rules, &self.query, &one.text_match);
         let flag = |holds: bool, rule: f64| if holds { rule } else { 0.0 };
         let sum = rules.own * context.own
             + rules.coverage * query.share(text.written)
-            + rules.beginnings * query.share(text.prefix_match.without(names))
+            + rules.beginnings * query.share(text.prefix_match.without(all.names))
             + rules.pairs * f64::from(text.pairs)
             + rules.joined * query.share(text.joined)
             + rules.parts * query.share(text.parts)
@@ -111,7 +111,7 @@ impl Scorer {
             + rules.session * query.share(context.session)
             + rules.date * query.share(query.dated(one.said.day()).without(text.has))
             + rules.exact * text.exact
-            + rules.time * one.time_share * (1.0 + TIME_WORDS_FACTOR * query.time_share().max(0.0))
+            + rules.time * one.time_share * (1.0 + TIME_WORDS_FACTOR * all.time_words)
             + rules.length * (1.0 + text.length).ln()
             + self.further_weight(context) * context.further
             + flag(context.follows_question && !one.is_non_answer, rules.answers * context.before)

@@ -107,7 +107,7 @@ pub(crate) const RULES: Rules = Rules {
     non_answer: 0.2,
     further_if_unknown: 1.5,
     further_if_known: 0.2,
-    further_with_identifier: 2.0,
+    further_with_identifier: 1.2,
     further_without_identifier: 0.5,
     identifier: 0.2,
     identifier_density: 0.5,

@@ -86,8 +86,8 @@ pub(crate) struct TextMatch {
     pub(crate) length: f64,
     /// Words of the text before the query's identifier, speaker label left out; `None` if the text has not all of it.
     pub(crate) before_identifier: Option<f64>,
-    /// Words of the text after its speaker label that are neither in the cue nor stop words, at most
-    /// [`MAX_NEW_WORD_COUNT`].
+    /// Words of a question after its speaker label that are neither in the cue nor stop words, at most
+    /// [`MAX_NEW_WORD_COUNT`]; 0 of other texts.
     pub(crate) new_words: u32,
     /// The text is a question.
     pub(crate) asks: bool,

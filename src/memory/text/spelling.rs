@@ -151,16 +151,20 @@ pub(crate) fn written_out(word: &str, fold: impl Fn(char, &mut String)) -> Optio
 
 /// Returns the name of the signs that belong to a word and follow it: *C++*, *C#*.
 pub(crate) fn sign_name(behind: &str) -> Option<&'static str> {
-    let (name, rest) = match behind.strip_prefix("++") {
-        Some(rest) => ("pp", rest),
-        None => ("sharp", behind.strip_prefix('#')?),
+    // Called for each word: patterns of bytes, since a comparison of strings is a call.
+    let (name, length) = match behind.as_bytes() {
+        [b'+', b'+', ..] => ("pp", 2),
+        [b'#', ..] => ("sharp", 1),
+        _ => return None,
     };
+    let rest = &behind[length..];
     rest.chars().next().is_none_or(|c| !c.is_alphabetic() && !matches!(c, '+' | '#' | '_')).then_some(name)
 }
 
 /// Returns true if a dot before a word belongs to it: *.NET*, *.env*.
 pub(crate) fn has_leading_dot(before: &str) -> bool {
-    let Some(rest) = before.strip_suffix('.') else { return false };
+    let [.., b'.'] = before.as_bytes() else { return false };
+    let rest = &before[..before.len() - 1];
     rest.chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"' | '\'' | '`' | '/' | '*'))
 }
 
@@ -301,11 +305,16 @@ struct Chain {
 }
 
 impl Joiner {
+    /// Returns true if no word was added that a mark may join to the next one.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.words.pieces == 0 && self.numbers.pieces == 0
+    }
+
     /// Adds the folded `word` at `start..end` of `text`. Calls `sink` with each form that it ends.
     pub(crate) fn push(&mut self, text: &str, start: usize, end: usize, word: &str, mut sink: impl FnMut(Form<'_>)) {
         // Most words stand alone between spaces.
         let is_last = text.as_bytes().get(end).is_none_or(|next| matches!(next, b' ' | b'\n'));
-        if is_last && self.words.pieces == 0 && self.numbers.pieces == 0 {
+        if is_last && self.is_empty() {
             return;
         }
         let gap = |chain: &Chain| single_char(text.get(chain.end..start).unwrap_or_default());

@@ -1,7 +1,7 @@
 //! Words too common to be searched for.
 //!
 //! Pure. A list of this kind errs: *Ella*, *Don* and *Will* are names, too. So recall asks the store about a stop word
-//! that stands alone in its language or is capitalized (`recall/stop_terms.rs`).
+//! that stands alone in its language or is capitalized (`recall/postings.rs`).
 
 /// Returns true if the folded `word` is a stop word.
 pub(crate) fn is_stop_word(word: &str) -> bool {

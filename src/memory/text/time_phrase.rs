@@ -88,15 +88,19 @@ struct Question<'q> {
 
 impl Question<'_> {
     fn has(&self, phrase: &str) -> bool {
-        self.line
-            .match_indices(phrase)
-            .any(|(at, _)| self.line[..at].ends_with(' ') && self.line[at + phrase.len()..].starts_with(' '))
+        // Few phrases begin with a word of the cue.
+        self.words.iter().any(|word| phrase.starts_with(word.as_str()))
+            && self
+                .line
+                .match_indices(phrase)
+                .any(|(at, _)| self.line[..at].ends_with(' ') && self.line[at + phrase.len()..].starts_with(' '))
     }
 
     /// *yesterday*, *last week*.
     fn relative(&self) -> Option<Days> {
         let spaced = PHRASES.iter().find(|(phrase, ..)| self.has(phrase) && self.is_meant(phrase));
-        let (_, unit, count) = spaced.or_else(|| SPACELESS.iter().find(|(phrase, ..)| self.cue.contains(phrase)))?;
+        let spaceless = || SPACELESS.iter().find(|(phrase, ..)| self.cue.contains(phrase));
+        let (_, unit, count) = spaced.or_else(|| if self.cue.is_ascii() { None } else { spaceless() })?;
         self.counted(*unit, *count)
     }
 

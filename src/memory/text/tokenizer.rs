@@ -275,7 +275,11 @@ impl Splitter<'_> {
         }
         let raw = &self.text[self.start..self.at];
         (self.sink)(Token { word: &self.run, raw, kind: TokenKind::Word, stemmed: &mut self.stemmed });
-        if self.spellings.is_none() {
+        let Some(joiner) = &self.spellings else { return };
+        // Most words stand between spaces and have one spelling.
+        let ends = self.text.as_bytes().get(self.at).is_none_or(|next| matches!(next, b' ' | b'\n'));
+        let is_dotted = spelling::has_leading_dot(&self.text[..self.start]);
+        if ends && !is_dotted && joiner.is_empty() && raw.bytes().all(|b| b.is_ascii_lowercase()) {
             return;
         }
         if spelling::is_capitalized(&self.text[..self.start], raw, &self.text[self.at..]) && is_stop_word(&self.run) {
@@ -297,7 +301,7 @@ impl Splitter<'_> {
         {
             (self.sink)(Token { word: &word, raw: "", kind: TokenKind::WrittenOut, stemmed: &mut self.stemmed });
         }
-        let has_dot = spelling::has_leading_dot(&self.text[..self.start]) && raw.starts_with(char::is_alphabetic);
+        let has_dot = is_dotted && raw.starts_with(char::is_alphabetic);
         let with_dot = has_dot.then(|| format!("dot{}", self.run));
         let with_sign = sign.filter(|_| !is_letter).map(|name| format!("{}{name}", self.run));
         for word in [with_dot, with_sign].into_iter().flatten() {
