@@ -116,7 +116,7 @@ impl Scorer {
             + self.further_weight(context) * context.further
             + flag(context.follows_question && !one.is_non_answer, rules.answers * context.before)
             + flag(context.opens && !context.has_identifier, rules.opens)
-            + flag(context.has_identifier, rules.identifier + rules.identifier_density * context.dense)
+            + rules.identifier_density * context.dense
             + rules.leads * context.leads
             + flag(!text.speaker.is_empty(), rules.speaker)
             + flag(text.asks, rules.asks)
@@ -189,7 +189,6 @@ mod tests {
         further_if_known: 0.0,
         further_with_identifier: 0.0,
         further_without_identifier: 0.0,
-        identifier: 0.0,
         identifier_density: 0.0,
         leads: 0.0,
     };

@@ -62,8 +62,6 @@ pub(crate) struct Rules {
     /// terms decide, and in others.
     pub(crate) further_with_identifier: f64,
     pub(crate) further_without_identifier: f64,
-    /// The record has the cue's identifier.
-    pub(crate) identifier: f64,
     /// BM25 of the cue, normalized by the whole length, if the record has the cue's identifier.
     pub(crate) identifier_density: f64,
     /// The record begins with the cue's identifier; less the later it comes.
@@ -109,7 +107,6 @@ pub(crate) const RULES: Rules = Rules {
     further_if_known: 0.2,
     further_with_identifier: 1.2,
     further_without_identifier: 0.5,
-    identifier: 0.2,
     identifier_density: 0.5,
     leads: 0.3,
 };
