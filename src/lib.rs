@@ -70,6 +70,8 @@ pub mod dispatch;
 #[doc(hidden)]
 pub mod lifecycle;
 #[cfg(feature = "daemon")]
+mod tokens;
+#[cfg(feature = "daemon")]
 #[doc(hidden)]
 pub mod transcript;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
-use crate::mcp::{self, BridgeOptions, Host};
+use crate::mcp::{self, BridgeOptions, Host, ToolSet};
 
 /// Serve the memory to an assistant over MCP, on standard input and output
 #[derive(Debug, clap::Args)]
@@ -16,6 +16,9 @@ pub(crate) struct McpArgs {
     /// Folder of the store, for the heartbeat [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Tools to offer: all, or only the five that an assistant needs (core)
+    #[arg(long, value_name = "SET", default_value = "all", value_parser = ["all", "core"])]
+    tools: String,
 }
 
 pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
@@ -25,6 +28,7 @@ pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError
         // An explicit socket needs no home folder; only the heartbeat is then left out.
         store: paths::store(args.store, &env).ok(),
         host: Host::from_env(&env, env::current_dir().ok()),
+        tools: if args.tools == "core" { ToolSet::Core } else { ToolSet::All },
     };
     // Duplicated descriptors: the handles of std have buffers and locks that other code may hold.
     let own = |fd: BorrowedFd<'_>| fd.try_clone_to_owned().map(File::from);

@@ -26,7 +26,7 @@ pub(crate) struct RecallArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100))]
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<u8>,
-    /// Maximum text of all hits, in tokens of four characters [default: 1500]
+    /// Maximum text of all hits, in tokens [default: 1500]
     #[arg(long = "budget", value_name = "TOKENS")]
     #[serde(rename = "budget_tokens", skip_serializing_if = "Option::is_none")]
     budget: Option<u32>,
@@ -50,11 +50,16 @@ pub(crate) struct RecallArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
+    /// Whether long records are cut to the passage that bears on the cue.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    passages: bool,
 }
 
 pub(crate) fn run(args: &RecallArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let zone = user_zone::system();
-    let result = client.call(METHOD, &args.with_times(Timestamp::now(), &zone)?)?;
+    let passages = console.format != OutputFormat::Json;
+    let result = client.call(METHOD, &RecallArgs { passages, ..args.with_times(Timestamp::now(), &zone)? })?;
     if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
@@ -128,6 +133,15 @@ fn entry(shown: &mut String, head: &str, hit: &Value, kind: StreamKind) {
     if !text.ends_with('\n') {
         shown.push('\n');
     }
+    if let Some(bytes) = hit["record_bytes"].as_u64() {
+        let id = visible(hit["record_id"].as_str().unwrap_or_default(), kind);
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            shown,
+            "[{} of {bytes} bytes; the whole record: iaid call memory_read '{{\"id\":\"{id}\"}}']",
+            text.len()
+        );
+    }
 }
 
 fn about(hit: &Value, zone: &TimeZone) -> String {
@@ -190,6 +204,16 @@ mod tests {
         );
         assert!(shown(&result, StreamKind::Colored).starts_with("\u{1b}[1m1. yesterday  score 0.00\u{1b}[0m\nx␛[2J\n"));
         assert_eq!(shown(&json!({"hits": []}), StreamKind::Plain), "no matching records\n");
+    }
+
+    #[test]
+    fn a_passage_names_the_length_of_its_record_and_the_way_to_the_rest() {
+        let hit = json!({"record_id": "r-1", "literal_surface": "the tea", "passage": {"at": 3, "bytes": 7, "text": "the tea"},
+            "record_bytes": 5120});
+        assert_eq!(
+            shown(&json!({"hits": [hit]}), StreamKind::Plain),
+            "1. undated  score 0.00\nthe tea\n[7 of 5120 bytes; the whole record: iaid call memory_read '{\"id\":\"r-1\"}']\n"
+        );
     }
 
     #[test]

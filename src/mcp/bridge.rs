@@ -22,6 +22,7 @@ use super::heartbeat::BridgeHeartbeat;
 use super::host::{Host, SessionSource};
 use super::output::ClientOutput;
 use super::reader::{HostProcess, InputReader};
+use super::tools::ToolSet;
 use super::translate::Translator;
 use crate::sys::{memory, signals};
 
@@ -38,6 +39,8 @@ pub struct BridgeOptions {
     pub store: Option<PathBuf>,
     /// The values of session and project for calls that leave them out.
     pub host: Host,
+    /// The tools that are offered.
+    pub tools: ToolSet,
 }
 
 /// Serves a client on `input` and `output` until the bridge stops.
@@ -58,7 +61,7 @@ pub fn serve(
     let state = Arc::new(BridgeState::new(options.socket, options.host.session.clone(), output));
     let process = options.store.clone().filter(|_| options.host.session_source == SessionSource::ClaudeCode);
     let process = process.map(|store| HostProcess { store, pid: parent, since: SystemTime::now() });
-    let reader = InputReader::new(Arc::clone(&state), Translator::new(options.host), process);
+    let reader = InputReader::new(Arc::clone(&state), Translator::new(options.host, options.tools), process);
     thread::Builder::new().name("iaid-mcp-reader".into()).stack_size(STACK_BYTES).spawn(move || reader.run(input))?;
     wait_for_stop(&state, stopped, parent, BridgeHeartbeat::new(options.store))?;
     state.queue.finish();
@@ -66,7 +69,7 @@ pub fn serve(
 }
 
 /// Blocks until the bridge stops. Meanwhile it refreshes the heartbeat, and releases free memory once a
-/// poll interval has passed without a line.
+/// poll interval has passed without activity.
 fn wait_for_stop<W>(
     state: &BridgeState<W>,
     mut stopped: UnixStream,
@@ -88,12 +91,12 @@ fn wait_for_stop<W>(
         if parent_id() != parent {
             return Ok(());
         }
-        let lines = state.lines_read.load(Ordering::Relaxed);
-        if lines == last_seen && released_at != Some(lines) {
+        let activity = state.activity.load(Ordering::Relaxed);
+        if activity == last_seen && released_at != Some(activity) {
             memory::give_back();
             memory::release_code_pages();
-            released_at = Some(lines);
+            released_at = Some(activity);
         }
-        last_seen = lines;
+        last_seen = activity;
     }
 }

@@ -14,12 +14,12 @@ pub(crate) struct BridgeState<W> {
     pub(crate) session: String,
     pub(crate) queue: CallQueue,
     pub(crate) output: ClientOutput<W>,
-    /// Lines read so far. The main thread reads it to see whether the bridge is idle.
-    pub(crate) lines_read: AtomicU64,
+    /// Lines read and jobs carried out so far. The main thread reads it to see whether the bridge is idle.
+    pub(crate) activity: AtomicU64,
 }
 
 impl<W> BridgeState<W> {
     pub(crate) fn new(socket: PathBuf, session: String, output: ClientOutput<W>) -> BridgeState<W> {
-        BridgeState { socket, session, queue: CallQueue::default(), output, lines_read: AtomicU64::new(0) }
+        BridgeState { socket, session, queue: CallQueue::default(), output, activity: AtomicU64::new(0) }
     }
 }

@@ -1,14 +1,16 @@
-//! Results that the bridge knows without the daemon: who the server is, and which tools there are. Pure.
+//! Results that the bridge knows without the daemon: who the server is, and what it offers. Pure.
 
 use serde::Serialize;
-use serde::ser::{SerializeMap, Serializer};
+use serde::ser::{Error, SerializeMap, Serializer};
+use serde_json::value::RawValue;
 
+use super::instructions::INSTRUCTIONS;
 use super::tool::Tool;
-use super::tools::{INSTRUCTIONS, TOOLS};
-use super::version::{PER_REQUEST, Version};
 
-/// How long a client may cache the list of tools, in milliseconds: an hour. The list changes only with the
-/// program.
+use super::version::{PER_REQUEST, Version};
+use super::{prompts, resources};
+
+/// How long a client may cache a list, in milliseconds: an hour. The lists change only with the program.
 const CACHE_MS: u32 = 3_600_000;
 
 /// A request that is answered without the daemon.
@@ -17,8 +19,14 @@ pub(crate) enum Builtin {
     Initialize,
     /// `server/discover`
     Discover,
-    /// `tools/list`
-    ListTools,
+    /// `tools/list`, of these tools.
+    ListTools(&'static [Tool]),
+    /// `prompts/list`
+    ListPrompts,
+    /// `prompts/get`: its messages, a JSON text.
+    Prompt(String),
+    /// `resources/templates/list`
+    ListTemplates,
     /// `ping`
     Ping,
 }
@@ -43,13 +51,20 @@ impl Serialize for BuiltinResult<'_> {
                 map.serialize_entry("supportedVersions", &PER_REQUEST)?;
                 map.serialize_entry("capabilities", &Capabilities::default())?;
                 map.serialize_entry("instructions", INSTRUCTIONS)?;
-                serialize_caching(&mut map)?;
+                serialize_caching(&mut map, *version, Sharing::Public)?;
             }
-            Builtin::ListTools => {
-                map.serialize_entry("tools", &Definitions(*version))?;
-                if version.is_stateless() {
-                    serialize_caching(&mut map)?;
-                }
+            Builtin::ListTools(tools) => {
+                map.serialize_entry("tools", &Definitions(*version, tools))?;
+                serialize_caching(&mut map, *version, Sharing::Public)?;
+            }
+            Builtin::ListPrompts => {
+                serialize_json(&mut map, "prompts", prompts::PROMPTS)?;
+                serialize_caching(&mut map, *version, Sharing::Public)?;
+            }
+            Builtin::Prompt(messages) => serialize_json(&mut map, "messages", messages)?,
+            Builtin::ListTemplates => {
+                serialize_json(&mut map, "resourceTemplates", resources::TEMPLATES)?;
+                serialize_caching(&mut map, *version, Sharing::Public)?;
             }
         }
         map.end()
@@ -70,16 +85,40 @@ pub(crate) fn serialize_result_header<M: SerializeMap>(map: &mut M, version: Ver
     Ok(())
 }
 
-/// Writes how long a result may be cached, and that any client may share it: it has no user data.
-fn serialize_caching<M: SerializeMap>(map: &mut M) -> Result<(), M::Error> {
-    map.serialize_entry("ttlMs", &CACHE_MS)?;
-    map.serialize_entry("cacheScope", "public")
+/// Whether a result has data of the user.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    /// It has none and does not change: any client may share it.
+    Public,
+    Private,
 }
 
-/// The server has tools, and their list does not change while it runs.
+/// Writes how long a result may be cached, in versions that have this.
+pub(crate) fn serialize_caching<M: SerializeMap>(
+    map: &mut M,
+    version: Version,
+    sharing: Sharing,
+) -> Result<(), M::Error> {
+    let (ttl_ms, scope) = if sharing == Sharing::Public { (CACHE_MS, "public") } else { (0, "private") };
+    if version.is_stateless() {
+        map.serialize_entry("ttlMs", &ttl_ms)?;
+        map.serialize_entry("cacheScope", scope)?;
+    }
+    Ok(())
+}
+
+/// Writes a member whose value is a JSON text.
+pub(crate) fn serialize_json<M: SerializeMap>(map: &mut M, name: &str, json: &str) -> Result<(), M::Error> {
+    let json: &RawValue = serde_json::from_str(json).map_err(M::Error::custom)?;
+    map.serialize_entry(name, json)
+}
+
+/// What the server has. Its lists do not change while it runs, or the client is not told.
 #[derive(Default, Serialize)]
 struct Capabilities {
     tools: Empty,
+    prompts: Empty,
+    resources: Empty,
 }
 
 #[derive(Default, Serialize)]
@@ -106,13 +145,13 @@ impl ServerInfo {
     }
 }
 
-struct Definitions(Version);
+struct Definitions(Version, &'static [Tool]);
 
 struct Definition(Version, &'static Tool);
 
 impl Serialize for Definitions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(TOOLS.iter().map(|tool| Definition(self.0, tool)))
+        serializer.collect_seq(self.1.iter().map(|tool| Definition(self.0, tool)))
     }
 }
 
@@ -138,15 +177,21 @@ impl Serialize for Definition {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tools::{TOOLS, ToolSet};
     use super::*;
 
     /// Largest list of tools in the oldest version, in bytes. Every session of an assistant pays for it in
     /// tokens.
     const MAX_TOOL_LIST_BYTES: usize = 7599;
 
+    /// The same of `--tools core`. Picked: what the five need.
+    const MAX_CORE_LIST_BYTES: usize = 4900;
+
     #[test]
     fn the_list_of_tools_stays_short() {
-        let list = serde_json::to_string(&Definitions(Version::V2024_11_05)).unwrap();
-        assert!(list.len() <= MAX_TOOL_LIST_BYTES, "{} bytes", list.len());
+        let bytes = |tools| serde_json::to_string(&Definitions(Version::V2024_11_05, tools)).unwrap().len();
+        assert!(bytes(TOOLS) <= MAX_TOOL_LIST_BYTES, "{} bytes", bytes(TOOLS));
+        let core = bytes(ToolSet::Core.tools());
+        assert!(core <= MAX_CORE_LIST_BYTES, "{core} bytes");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -86,6 +87,7 @@ impl<W: Write + Send + 'static> Caller<W> {
         if largest >= LARGE_BYTES {
             memory::give_back();
         }
+        self.state.activity.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Carries out a batch and returns its replies, separated by commas.
@@ -246,6 +248,7 @@ mod tests {
     use super::super::call_queue::{Announcement, CallerDemand};
     use super::super::host::{Host, SessionSource};
     use super::super::output::ClientOutput;
+    use super::super::tools::ToolSet;
     use super::super::translate::Translator;
     use super::*;
 
@@ -275,8 +278,10 @@ mod tests {
             seen
         });
         let state = state(folder.path().join("s"));
-        let mut translator =
-            Translator::new(Host { session: "s".into(), session_source: SessionSource::Other, project: None });
+        let mut translator = Translator::new(
+            Host { session: "s".into(), session_source: SessionSource::Other, project: None },
+            ToolSet::All,
+        );
         let job = state.queue.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();
         assert_eq!(state.queue.push(job), CallerDemand::Another);
         state.queue.caller_not_started();

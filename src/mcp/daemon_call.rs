@@ -1,8 +1,9 @@
-//! A tool call as a request to the daemon.
+//! A request of the client as a request to the daemon.
 
 use serde_json::value::RawValue;
 
 use super::message::Id;
+use super::resources::ResourceKind;
 use super::version::Version;
 use crate::client::DeliveryGuarantee;
 
@@ -17,4 +18,18 @@ pub(crate) struct DaemonCall {
     /// A JSON object.
     pub(crate) params: Box<RawValue>,
     pub(crate) delivery: DeliveryGuarantee,
+    pub(crate) shape: ResultShape,
+}
+
+/// What the daemon's result is made into.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ResultShape {
+    /// The result of a tool, unchanged.
+    Tool,
+    /// The result of a tool, shortened to this budget of tokens.
+    Recall(usize),
+    /// The list of resources.
+    Resources,
+    /// The contents of the resource at this URI.
+    Contents(ResourceKind, String),
 }

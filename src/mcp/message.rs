@@ -116,7 +116,8 @@ fn check<'a>(envelope: &Envelope<'a>) -> McpMessage<'a> {
     let Some(method) = envelope.method.and_then(|raw| json::string(raw.get())) else {
         return invalid(id, "method must be a string".into());
     };
-    let params = envelope.params.map(RawValue::get);
+    // `null` is written by clients that have no params.
+    let params = envelope.params.map(RawValue::get).filter(|params| *params != "null");
     if params.is_some_and(|params| !params.starts_with('{')) {
         return match id {
             Some(id) => McpMessage::Invalid(
@@ -180,7 +181,7 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1}"#, "invalid 1 -32600 method must be a string"),
             (r#"{"jsonrpc":"2.0","id":1,"method":7}"#, "invalid 1 -32600 method must be a string"),
             (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":[]}"#, "invalid 1 -32602 params must be an object"),
-            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#, "invalid 1 -32602 params must be an object"),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#, "request 1 m -"),
             ("1", "invalid null -32600 a message must be a JSON object"),
             ("{", "invalid null -32700 EOF while parsing an object at line 1 column 1"),
             ("hello", "invalid null -32700 expected value at line 1 column 1"),

@@ -137,6 +137,7 @@ impl PendingCalls {
 #[cfg(test)]
 mod tests {
     use super::super::host::{Host, SessionSource};
+    use super::super::tools::ToolSet;
     use super::super::translate::Translator;
     use super::*;
 
@@ -144,8 +145,10 @@ mod tests {
 
     /// Returns the jobs of these lines.
     fn jobs(calls: &mut PendingCalls, lines: &[&str]) -> Vec<Option<LineJob>> {
-        let mut translator =
-            Translator::new(Host { session: "s".into(), session_source: SessionSource::Other, project: None });
+        let mut translator = Translator::new(
+            Host { session: "s".into(), session_source: SessionSource::Other, project: None },
+            ToolSet::All,
+        );
         translator.take(AGREE.as_bytes());
         lines.iter().map(|line| calls.job(translator.take(line.as_bytes()), line.len())).collect()
     }

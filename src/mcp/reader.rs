@@ -87,7 +87,7 @@ impl<W: Write + Send + 'static> InputReader<W> {
     }
 
     fn take(&mut self, line: &[u8]) {
-        self.state.lines_read.fetch_add(1, Ordering::Relaxed);
+        self.state.activity.fetch_add(1, Ordering::Relaxed);
         let session = |of: &HostProcess| process_session::read(&of.store, of.pid, of.since);
         if let Some(session) = self.process.as_ref().and_then(session) {
             self.translator.set_session(session);

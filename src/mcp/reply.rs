@@ -7,14 +7,20 @@ use serde::de::{Deserialize, IgnoredAny};
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::value::RawValue;
 
-use super::builtin::{Builtin, BuiltinResult, serialize_result_header};
-use super::daemon_call::DaemonCall;
+use super::builtin::{Builtin, BuiltinResult, Sharing, serialize_caching, serialize_json, serialize_result_header};
+use super::daemon_call::{DaemonCall, ResultShape};
 use super::message::Id;
 use super::version::{PER_REQUEST, Version};
+use super::{compact, resources};
 use crate::client::{ClientError, DeliveryGuarantee, ReplyFault, UNREACHABLE, UnreachableReason};
+use crate::dispatch::code;
+use crate::wire::escape::EscapingWriter;
 
 /// MCP's error code for an unsupported protocol version.
 const UNSUPPORTED_VERSION: i32 = -32022;
+
+/// MCP's error code for a resource that does not exist, in versions with a handshake.
+const RESOURCE_NOT_FOUND: i32 = -32002;
 
 /// JSON-RPC's code for an internal error. Versions without a handshake forbid [`UNREACHABLE`].
 const INTERNAL: i32 = -32603;
@@ -30,16 +36,17 @@ pub(crate) fn builtin(id: &Id, version: Version, builtin: Builtin) -> Vec<u8> {
 /// Returns the reply to a request whose protocol version is not supported.
 pub(crate) fn unsupported(id: &Id, requested: &str) -> Vec<u8> {
     let data = Data::Versions { supported: PER_REQUEST, requested };
-    line(id, &Body::Error(Error { code: UNSUPPORTED_VERSION, message: "unsupported protocol version", data }))
+    line(id, &Body::Error(Error { code: UNSUPPORTED_VERSION, message: "unsupported protocol version".into(), data }))
 }
 
 /// Returns the reply to a tool call with invalid arguments: a failed result with a message for the model.
 pub(crate) fn tool_error(id: &Id, version: Version, text: &str) -> Vec<u8> {
-    line(id, &Body::Tool(ToolResult { version, text, structured: None, outcome: Outcome::Failed }))
+    let text = text.to_owned();
+    line(id, &Body::Tool(ToolResult { version, text, has_structure: false, outcome: Outcome::Failed }))
 }
 
-/// Writes the reply to a tool call that the daemon was sent. An unreachable daemon is a JSON-RPC error;
-/// every other error is a failed result, which the model sees.
+/// Writes the reply to a call that the daemon was sent. For a tool, an unreachable daemon is a JSON-RPC error; every other
+/// error is a failed result, which the model sees. Resources have no such results.
 ///
 /// # Errors
 /// Those of `out`.
@@ -49,25 +56,51 @@ pub(crate) fn write(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let version = call.version;
-    match outcome {
-        Ok(result) => {
+    let missing = if version.is_stateless() { code::INVALID_PARAMS } else { RESOURCE_NOT_FOUND };
+    let body = match (&call.shape, outcome) {
+        // Clients ask for the list without being told to; an error would be shown to the user.
+        (ResultShape::Resources, outcome) => {
+            let list = outcome.as_ref().ok().and_then(|result| resources::list(result.get()));
+            Body::Resource(version, "resources", list.unwrap_or_else(|| "[]".into()))
+        }
+        (ResultShape::Contents(kind, uri), Ok(result)) => match resources::contents(*kind, uri, result.get()) {
+            Some(contents) => Body::Resource(version, "contents", contents),
+            None => not_found(missing, uri, "no record has this session".into()),
+        },
+        (ResultShape::Tool | ResultShape::Recall(_), Ok(result)) => {
+            let short = match call.shape {
+                ResultShape::Recall(budget) => compact::recall(result.get(), budget),
+                _ => None,
+            };
+            let text = short.unwrap_or_else(|| result.get().to_owned());
             let outcome = if reports_failure(call.method, result) { Outcome::Failed } else { Outcome::Done };
-            let structured = Some(&**result);
-            let body = Body::Tool(ToolResult { version, text: result.get(), structured, outcome });
-            write_line(&call.id, &body, out)
+            Body::Tool(ToolResult { version, text, has_structure: true, outcome })
         }
-        Err(error @ ClientError::Unreachable { .. }) => {
+        (_, Err(error @ ClientError::Unreachable { .. })) => {
             let code = if version.is_stateless() { INTERNAL } else { UNREACHABLE };
-            let message = &error_text(call, error);
-            let data = Data::Reason { reason: "daemon_unreachable" };
-            write_line(&call.id, &Body::Error(Error { code, message, data }), out)
+            let message = error_text(call, error);
+            Body::Error(Error { code, message, data: Data::Reason { reason: "daemon_unreachable" } })
         }
-        Err(error) => {
-            let text = &error_text(call, error);
-            let body = Body::Tool(ToolResult { version, text, structured: None, outcome: Outcome::Failed });
-            write_line(&call.id, &body, out)
+        (ResultShape::Contents(_, uri), Err(ClientError::Refused { code: code::INVALID_PARAMS, message })) => {
+            not_found(missing, uri, message.clone())
         }
-    }
+        (ResultShape::Contents(_, uri), Err(error)) => not_found(INTERNAL, uri, error_text(call, error)),
+        (_, Err(error)) => {
+            let text = error_text(call, error);
+            Body::Tool(ToolResult { version, text, has_structure: false, outcome: Outcome::Failed })
+        }
+    };
+    write_line(&call.id, &body, out)
+}
+
+fn not_found(code: i32, uri: &str, message: String) -> Body<'_> {
+    Body::Error(Error { code, message, data: Data::Uri { uri } })
+}
+
+/// Returns the reply to a request for a resource whose URI names none.
+pub(crate) fn no_resource(id: &Id, version: Version, uri: &str) -> Vec<u8> {
+    let code = if version.is_stateless() { code::INVALID_PARAMS } else { RESOURCE_NOT_FOUND };
+    line(id, &not_found(code, uri, "no such resource: only iaid://record/ID and iaid://session/ID".into()))
 }
 
 /// Returns the message of an error, with a warning if repeating the call may carry it out twice.
@@ -110,14 +143,15 @@ enum Outcome {
     Failed,
 }
 
-struct ToolResult<'a> {
+struct ToolResult {
     version: Version,
-    text: &'a str,
-    structured: Option<&'a RawValue>,
+    text: String,
+    /// Whether the text is a JSON object, which is also given as a value.
+    has_structure: bool,
     outcome: Outcome,
 }
 
-impl Serialize for ToolResult<'_> {
+impl Serialize for ToolResult {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Content<'a> {
@@ -126,9 +160,9 @@ impl Serialize for ToolResult<'_> {
         }
         let mut map = serializer.serialize_map(None)?;
         serialize_result_header(&mut map, self.version)?;
-        map.serialize_entry("content", &[Content { r#type: "text", text: self.text }])?;
-        if let Some(structured) = self.structured.filter(|_| self.version.has_structure()) {
-            map.serialize_entry("structuredContent", structured)?;
+        map.serialize_entry("content", &[Content { r#type: "text", text: &self.text }])?;
+        if self.has_structure && self.version.has_structure() {
+            serialize_json(&mut map, "structuredContent", &self.text)?;
         }
         map.serialize_entry("isError", &(self.outcome == Outcome::Failed))?;
         map.end()
@@ -138,7 +172,7 @@ impl Serialize for ToolResult<'_> {
 #[derive(Serialize)]
 struct Error<'a> {
     code: i32,
-    message: &'a str,
+    message: String,
     data: Data<'a>,
 }
 
@@ -147,12 +181,15 @@ struct Error<'a> {
 enum Data<'a> {
     Versions { supported: [&'static str; 1], requested: &'a str },
     Reason { reason: &'static str },
+    Uri { uri: &'a str },
 }
 
 /// The result or error of a reply.
 enum Body<'a> {
     Builtin(Version, Builtin),
-    Tool(ToolResult<'a>),
+    Tool(ToolResult),
+    /// What a resource method returns: the name of the member and its JSON text.
+    Resource(Version, &'static str, String),
     Error(Error<'a>),
 }
 
@@ -169,8 +206,22 @@ impl Serialize for Reply<'_> {
         match self.body {
             Body::Builtin(version, builtin) => map.serialize_entry("result", &BuiltinResult(*version, builtin))?,
             Body::Tool(result) => map.serialize_entry("result", result)?,
+            Body::Resource(version, name, json) => map.serialize_entry("result", &Resource(*version, name, json))?,
             Body::Error(error) => map.serialize_entry("error", error)?,
         }
+        map.end()
+    }
+}
+
+struct Resource<'a>(Version, &'static str, &'a str);
+
+impl Serialize for Resource<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Resource(version, name, json) = *self;
+        let mut map = serializer.serialize_map(None)?;
+        serialize_result_header(&mut map, version)?;
+        serialize_json(&mut map, name, json)?;
+        serialize_caching(&mut map, version, Sharing::Private)?;
         map.end()
     }
 }
@@ -182,8 +233,8 @@ fn line(id: &Id, body: &Body<'_>) -> Vec<u8> {
 }
 
 // Takes a trait object: with a generic writer, the serializer's code would be compiled once for each type.
-fn write_line(id: &Id, body: &Body<'_>, mut out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut out, &Reply { id, body })?;
+fn write_line(id: &Id, body: &Body<'_>, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer(&mut EscapingWriter(out), &Reply { id, body })?;
     out.write_all(b"\n")
 }
 
@@ -206,7 +257,7 @@ mod tests {
 
     fn call(version: Version, method: &'static str, delivery: DeliveryGuarantee) -> DaemonCall {
         let params = RawValue::from_string("{}".into()).unwrap();
-        DaemonCall { id: Id::param("1").unwrap(), version, method, params, delivery }
+        DaemonCall { id: Id::param("1").unwrap(), version, method, params, delivery, shape: ResultShape::Tool }
     }
 
     fn reply_to(call: &DaemonCall, outcome: Result<&str, ClientError>) -> Value {
@@ -228,7 +279,7 @@ mod tests {
     #[test]
     fn each_version_gets_the_keys_it_defines() {
         let tool_keys = VERSIONS.map(|version| {
-            let list = result_of(version, Builtin::ListTools);
+            let list = result_of(version, Builtin::ListTools(TOOLS));
             assert_eq!(list["tools"].as_array().unwrap().len(), TOOLS.len());
             keys(&list["tools"][0]).join(" ")
         });

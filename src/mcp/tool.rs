@@ -19,6 +19,8 @@ pub(crate) struct Tool {
     pub(crate) method: ToolMethod,
     /// Arguments that, if absent, are taken from the host: its session or project.
     pub(crate) from_host: &'static [&'static str],
+    /// Params that the bridge sends unless the arguments have them: names and JSON texts.
+    pub(crate) unless_given: &'static [(&'static str, &'static str)],
 }
 
 /// What a call of a tool changes.

@@ -6,25 +6,30 @@ use super::json_schema::JsonSchema::{
 use super::json_schema::SchemaField;
 use super::tool::{Effect, Tool, ToolMethod};
 
-/// The server's instructions for the model.
-pub(crate) const INSTRUCTIONS: &str = "\
-A memory that all of the user's assistants share. It keeps texts word for word, across sessions and projects.
+/// Which tools are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolSet {
+    All,
+    /// The first [`CORE_COUNT`].
+    Core,
+}
 
-Recall first: at the start of a task, and whenever the user refers to something said earlier, call memory_recall with \
-the question as cue and, in `also`, 5 to 16 other words that the answer may contain. Records are found by their words: \
-\"what pets do we have?\" finds \"Rex is our golden retriever\" only by an `also` such as dog, retriever, cat, vet. Trust a hit's literal_surface over your own paraphrase; a hit with valid_to set no \
-longer holds.
+/// The tools that an assistant needs in its work: to recall, to read on, to remember and to correct.
+const CORE_COUNT: usize = 5;
 
-Capture what will matter later: decisions and their reasons, preferences, corrections, facts about the user's people, \
-projects and machines. One fact a call, in words that stand on their own. Never capture passwords or keys, output of \
-tools, or what you have just recalled.
+impl ToolSet {
+    /// Returns the tools, in the order of `tools/list`.
+    pub(crate) fn tools(self) -> &'static [Tool] {
+        match self {
+            ToolSet::All => TOOLS,
+            ToolSet::Core => &TOOLS[..CORE_COUNT],
+        }
+    }
+}
 
-When the user corrects something that you recalled, call memory_contradict with that record's id instead of capturing \
-the correction beside it. Nothing can be deleted.";
-
-/// Returns the tool with this name.
-pub(crate) fn find(name: &str) -> Option<&'static Tool> {
-    TOOLS.iter().find(|tool| tool.name == name)
+/// Returns the tool of `tools` with this name.
+pub(crate) fn find(tools: &'static [Tool], name: &str) -> Option<&'static Tool> {
+    tools.iter().find(|tool| tool.name == name)
 }
 
 const SESSION: SchemaField = SchemaField::optional("session_id", Text, "the conversation; by default this one");
@@ -45,19 +50,17 @@ const EVENT_KIND: JsonSchema = Choice(&[
 ]);
 
 const HIT: JsonSchema = Object(&[
-    SchemaField::required("record_id", Text, "for memory_contradict and memory_reinforce"),
+    SchemaField::required("record_id", Text, "for memory_read, memory_contradict and memory_reinforce"),
     SchemaField::required("score", Fraction, ""),
-    SchemaField::required("reason", Text, "why it was found"),
-    SchemaField::required("literal_surface", Text, "the exact text"),
-    SchemaField::required("adjacent_suggestions", List(&Text), "ids of records near it"),
-    SchemaField::required("valid_from", Text, ""),
-    SchemaField::required("valid_to", Nullable(&Text), "since when it no longer holds; null while it does"),
+    SchemaField::required("literal_surface", Text, "the exact text, or that of the passage"),
+    SchemaField::optional("passage", Map(&Count), "if it is a part: where it begins and its length, in bytes"),
+    SchemaField::optional("record_bytes", Count, "the length of the whole record then"),
     SchemaField::required("session_id", Text, ""),
     SchemaField::required("role", Choice(&["user", "assistant", "system"]), "who said it"),
     SchemaField::required("ts", Text, "when it was said"),
+    SchemaField::optional("valid_to", Text, "since when it no longer holds; absent while it does"),
     SchemaField::optional("copies", Count, "records with this text, if more than one"),
     SchemaField::optional("first_ts", Text, "when the first of them was said"),
-    SchemaField::optional("_scene_hint", Map(&Any), ""),
 ]);
 
 const PATTERN: JsonSchema = Object(&[
@@ -67,20 +70,16 @@ const PATTERN: JsonSchema = Object(&[
 ]);
 
 const HITS: SchemaField = SchemaField::required("hits", List(&HIT), "best first");
-const ANTI_HITS: SchemaField = SchemaField::required("anti_hits", List(&HIT), "contradicted records");
-const TRACE: SchemaField = SchemaField::required("activation_trace", List(&Text), "ids reached through links");
-const BUDGET_USED: SchemaField = SchemaField::required("budget_used", Count, "tokens of all texts");
-const CUE_MODE: SchemaField = SchemaField::required("cue_mode", Choice(&["verbatim", "concept"]), "");
-const PATTERNS: SchemaField = SchemaField::required("patterns_observed", List(&PATTERN), "patterns the hits belong to");
-const DIGEST: SchemaField = SchemaField::required("overnight_digest", Map(&Any), "what the last consolidation did");
-const TRUNCATED: SchemaField = SchemaField::required("truncated", Count, "hits left out because the reply was full");
+const ANTI_HITS: SchemaField = SchemaField::optional("anti_hits", List(&HIT), "contradicted records");
+const PATTERNS: SchemaField = SchemaField::optional("patterns_observed", List(&PATTERN), "patterns the hits belong to");
+const DIGEST: SchemaField = SchemaField::optional("overnight_digest", Map(&Any), "what the last consolidation did");
+const TRUNCATED: SchemaField = SchemaField::optional("truncated", Count, "hits that the budget has no room for");
 const LEFT_OUT: SchemaField =
     SchemaField::optional("also_left_out", Count, "words of also that are empty, repeated or too many");
 const UNKNOWN: SchemaField = SchemaField::optional("unknown_words", List(&Text), "words of the cue that no record has");
 const NEAR: SchemaField = SchemaField::optional("did_you_mean", List(&Text), "words the memory knows, to try instead");
 const TIME_READ: SchemaField = SchemaField::optional("time_read", Map(&Text), "");
-const FIRST_TURN: SchemaField =
-    SchemaField::optional("first_turn_recall", Map(&Any), "what belongs to the session's first turn");
+const FIRST_TURN: SchemaField = SchemaField::optional("first_turn_hits", List(&HIT), "what other sessions said last");
 
 /// All tools, in the order of `tools/list`.
 pub(crate) const TOOLS: &[Tool] = &[
@@ -90,8 +89,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         description: "Searches the memory and returns exact texts, best first. Use it before you answer anything that \
             earlier conversations may have settled: names, decisions, preferences, how something was done, \"as we \
             said\". Records are found by their words, so fill also; put a span in double quotes to find it literally; an \
-            empty cue returns the most recent. Do not use it for what is in this conversation or in files you can \
-            read.",
+            empty cue returns the most recent. Not for what is in this conversation.",
         input: Object(&[
             SchemaField::required("cue", Text, "any text"),
             SchemaField::optional(
@@ -105,32 +103,43 @@ pub(crate) const TOOLS: &[Tool] = &[
                 "budget_tokens",
                 Integer(0, 4_294_967_295),
                 "1500",
-                "max tokens (4 characters) of all texts; one hit always fits",
+                "max tokens of the reply; one hit always fits",
             ),
             SchemaField::optional("since", Text, "said at or after, ISO 8601"),
             SchemaField::optional("until", Text, "said at or before, ISO 8601; a date includes the whole day"),
             SchemaField::optional("project", Text, "a folder or a name whose records come first; by default this one"),
             SESSION,
-            SchemaField::optional("language", Text, "unused"),
         ]),
-        output: Object(&[
-            HITS,
-            ANTI_HITS,
-            TRACE,
-            BUDGET_USED,
-            CUE_MODE,
-            PATTERNS,
-            DIGEST,
-            TRUNCATED,
-            LEFT_OUT,
-            UNKNOWN,
-            NEAR,
-            TIME_READ,
-            FIRST_TURN,
-        ]),
+        output: Object(&[HITS, ANTI_HITS, PATTERNS, DIGEST, TRUNCATED, LEFT_OUT, UNKNOWN, NEAR, TIME_READ, FIRST_TURN]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &["session_id", "project"],
+        unless_given: &[("passages", "true")],
+    },
+    Tool {
+        name: "memory_read",
+        title: "Read on",
+        description: "Returns the text of one record, or a part of it. Use it for the rest of a hit that has `passage`.",
+        input: Object(&[
+            SchemaField::required("id", Text, "a record_id"),
+            SchemaField::with_default("at", Integer(0, 65_536), "0", "first byte"),
+            SchemaField::with_default("bytes", Integer(4, 65_536), "8192", "max bytes"),
+        ]),
+        output: Object(&[
+            SchemaField::required("record_id", Text, ""),
+            SchemaField::required("literal_surface", Text, "the exact text, or that of the part"),
+            SchemaField::optional("passage", Map(&Count), "if it is a part: where it begins and its length, in bytes"),
+            SchemaField::required("record_bytes", Count, "the length of the whole record"),
+            SchemaField::required("ts", Text, "when it was said"),
+            SchemaField::required("valid_to", Nullable(&Text), "since when it no longer holds; null while it does"),
+            SchemaField::required("role", Text, "who said it"),
+            SchemaField::required("session_id", Text, ""),
+            SchemaField::required("project", Text, ""),
+        ]),
+        effect: Effect::Reads,
+        method: ToolMethod::Same,
+        from_host: &[],
+        unless_given: &[("bytes", "8192")],
     },
     Tool {
         name: "memory_recall_structural",
@@ -152,23 +161,14 @@ pub(crate) const TOOLS: &[Tool] = &[
                 "{}",
                 "all given must match",
             ),
-            SchemaField::with_default("budget_tokens", Integer(0, 4_294_967_295), "2000", "max tokens of all texts"),
-            SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "max records searched, newest first"),
+            SchemaField::with_default("budget_tokens", Integer(0, 4_294_967_295), "2000", "max tokens of the reply"),
+            SchemaField::with_default("max_records", Integer(1, 50_000), "5000", "max records searched"),
         ]),
-        output: Object(&[
-            HITS,
-            ANTI_HITS,
-            TRACE,
-            BUDGET_USED,
-            CUE_MODE,
-            PATTERNS,
-            DIGEST,
-            TRUNCATED,
-            SchemaField::required("structural_query_size", Count, "how many conditions were given"),
-        ]),
+        output: Object(&[HITS, ANTI_HITS, PATTERNS, DIGEST, TRUNCATED]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "memory_capture",
@@ -176,12 +176,11 @@ pub(crate) const TOOLS: &[Tool] = &[
         description: "Stores a text, word for word and for good. Use it for what a later conversation should know: a \
             decision and its reason, a preference, a correction, a fact about people, projects or machines, a \
             procedure that worked. One fact a call, understandable without this conversation: names instead of \
-            pronouns, dates instead of \"today\". Not for secrets, output of tools, text that is in files anyway, or \
-            anything you have just recalled. The same text again is recognized and not stored twice. To correct a \
+            pronouns, dates instead of \"today\". Not for secrets, output of tools, text in files, or what you have just recalled. The same text is stored once. To correct a \
             record use memory_contradict.",
         input: Object(&[
-            SchemaField::required("text", Text, "at most 65536 bytes; longer is refused"),
-            SchemaField::with_default("cue", Text, "\"\"", "further words to find it by, such as synonyms"),
+            SchemaField::required("text", Text, "at most 65536 bytes"),
+            SchemaField::with_default("cue", Text, "\"\"", "further words to find it by"),
             SchemaField::with_default(
                 "tier",
                 TIER,
@@ -190,7 +189,7 @@ pub(crate) const TOOLS: &[Tool] = &[
                  done; working: only for now",
             ),
             SchemaField::with_default("role", Choice(&["user", "assistant", "system"]), "\"user\"", "who said it"),
-            SchemaField::optional("ts", Text, "when it was said, ISO 8601, without an offset UTC; by default now"),
+            SchemaField::optional("ts", Text, "when it was said, ISO 8601; by default now"),
             SchemaField::optional("project", Text, "a folder or a name; by default this one"),
             SESSION,
             SchemaField::optional("part", Integer(1, 1_048_576), "which piece of a longer text"),
@@ -208,6 +207,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::WritesOnce,
         method: ToolMethod::Same,
         from_host: &["session_id", "project"],
+        unless_given: &[],
     },
     Tool {
         name: "memory_contradict",
@@ -217,11 +217,7 @@ pub(crate) const TOOLS: &[Tool] = &[
             for adding detail: that is memory_capture.",
         input: Object(&[
             SchemaField::required("id", Text, "the record_id of the record to correct"),
-            SchemaField::required(
-                "new_fact",
-                Text,
-                "what holds instead, understandable on its own; 65536 bytes at most",
-            ),
+            SchemaField::required("new_fact", Text, "what holds instead, understandable on its own"),
         ]),
         output: Object(&[
             SchemaField::required("original_id", Text, ""),
@@ -232,12 +228,13 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::WritesEachTime,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "memory_reinforce",
         title: "Link records",
         description: "Links records to each other, so that recalling one finds the others. Use it after an answer \
-            that really relied on two or more hits together. Each call adds 0.1 to a link's weight, up to 1.",
+            that relied on two or more hits together.",
         input: Object(&[SchemaField::required("ids", ListUpTo(64, &Text), "record_ids, two or more")]),
         output: Object(&[
             SchemaField::required("edges_boosted", Count, ""),
@@ -246,12 +243,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::WritesEachTime,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "memory_consolidate",
         title: "Consolidate now",
-        description: "Looks for links and recurring patterns now instead of when the daemon sleeps. Rarely needed: \
-            only if the user asks for it. It may take minutes on a large memory; other calls do not wait.",
+        description: "Looks for links and recurring patterns now instead of when the daemon sleeps. Only if the user asks for it; it may take minutes.",
         input: Object(&[SESSION]),
         output: Object(&[
             SchemaField::required("mode", Text, ""),
@@ -263,12 +260,13 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::WritesEachTime,
         method: ToolMethod::Same,
         from_host: &["session_id"],
+        unless_given: &[],
     },
     Tool {
         name: "profile_get_set",
         title: "Settings",
-        description: "Reads or sets how the memory behaves and how the user wants to be spoken to: twelve knobs. Get \
-            without a knob returns all of them. Set one only if the user asks for it.",
+        description: "Reads or sets how the memory behaves and how the user wants to be spoken to. Get \
+            without a knob returns all knobs. Set one only if the user asks for it.",
         input: Object(&[
             SchemaField::required("operation", Choice(&["get", "set"]), ""),
             SchemaField::optional("knob", Text, "such as wake_depth or literal_preservation; needed to set"),
@@ -287,12 +285,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::WritesOnce,
         method: ToolMethod::Profile,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "curiosity_pending",
         title: "Open contradictions",
-        description: "Lists unresolved contradictions, newest first. Use it to ask the user, at a fitting moment, \
-            which of two facts holds.",
+        description: "Lists unresolved contradictions, newest first. Use it to ask the user which of two facts holds.",
         input: Object(&[SchemaField::optional("session_id", Text, "only those of this conversation; by default all")]),
         output: Object(&[
             SchemaField::required(
@@ -311,6 +309,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "schema_list",
@@ -340,12 +339,13 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "events_query",
         title: "Events",
         description: "Lists what happened inside the memory, newest first: consolidations, contradictions, patterns \
-            found. For questions about the memory itself, not about what it holds.",
+            found. For questions about the memory itself.",
         input: Object(&[
             SchemaField::required("kind", EVENT_KIND, ""),
             SchemaField::optional("since", Text, "at or after, ISO 8601"),
@@ -373,11 +373,12 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
     Tool {
         name: "topology",
         title: "Shape of the memory",
-        description: "Graph metrics of the records, as of the last consolidation: count, clustering, path length. For \
+        description: "Graph metrics of the records, as of the last consolidation. For \
             questions about the memory itself.",
         input: Object(&[]),
         output: Object(&[
@@ -392,5 +393,6 @@ pub(crate) const TOOLS: &[Tool] = &[
         effect: Effect::Reads,
         method: ToolMethod::Same,
         from_host: &[],
+        unless_given: &[],
     },
 ];

@@ -2,18 +2,17 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
-use serde::ser::Serializer;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
 use super::builtin::Builtin;
-use super::daemon_call::DaemonCall;
+use super::daemon_call::{DaemonCall, ResultShape};
 use super::host::{Host, SessionSource, is_session};
+use super::json_text::ObjectText;
 use super::message::{self, Id, Incoming, McpMessage, McpRequest};
-use super::reply;
 use super::tool::{Effect, Tool, ToolMethod};
-use super::tools;
+use super::tools::{self, ToolSet};
 use super::version::Version;
+use super::{arguments, compact, prompts, reply, resources};
 use crate::client::DeliveryGuarantee;
 use crate::dispatch::{CallError, Params, code};
 use crate::wire::reply::error as write_error;
@@ -24,11 +23,8 @@ const MAX_BATCH_MESSAGES: usize = 64;
 /// The argument that chooses the method. It is not passed on.
 const OPERATION: &str = "operation";
 
-/// The argument that may be one string of words instead of an array: models write it so.
-const WORD_LIST: &str = "also";
-
-/// What separates the words of such a string, in several scripts.
-const WORD_SEPARATORS: [char; 7] = [',', ';', '\n', '，', '、', '；', '،'];
+/// The argument with the most tokens of a reply. The daemon counts the texts of hits, the bridge the whole reply.
+const BUDGET: &str = "budget_tokens";
 
 /// The key of a request's protocol version in `_meta`.
 const VERSION_KEY: &str = "io.modelcontextprotocol/protocolVersion";
@@ -63,6 +59,7 @@ pub(crate) enum LineActions {
 #[derive(Debug)]
 pub(crate) struct Translator {
     host: Host,
+    tools: &'static [Tool],
     /// The protocol version negotiated by `initialize`.
     negotiated: Option<Version>,
     client: ClientState,
@@ -79,8 +76,8 @@ enum ClientState {
 }
 
 impl Translator {
-    pub(crate) fn new(host: Host) -> Translator {
-        Translator { host, negotiated: None, client: ClientState::New }
+    pub(crate) fn new(host: Host, tools: ToolSet) -> Translator {
+        Translator { host, tools: tools.tools(), negotiated: None, client: ClientState::New }
     }
 
     /// Returns true once: on the first call after the client has finished its initialization.
@@ -168,8 +165,30 @@ impl Translator {
             "ping" if !version.is_stateless() => Ok(builtin(&id, version, Builtin::Ping)),
             "tools/list" => match params.string_opt("cursor")? {
                 Some(_) => Err(CallError::invalid("cursor", "absent: the list has one page")),
-                None => Ok(builtin(&id, version, Builtin::ListTools)),
+                None => Ok(builtin(&id, version, Builtin::ListTools(self.tools))),
             },
+            "prompts/list" => Ok(builtin(&id, version, Builtin::ListPrompts)),
+            "prompts/get" => {
+                let given = arguments::object(params.raw("arguments"));
+                let given = given.ok_or_else(|| CallError::invalid("arguments", "an object"))?;
+                let messages = prompts::messages(&params.string("name")?, &Params::read(Some(&given))?)?;
+                Ok(builtin(&id, version, Builtin::Prompt(messages)))
+            }
+            "resources/templates/list" => Ok(builtin(&id, version, Builtin::ListTemplates)),
+            "resources/list" => {
+                self.set_initialized();
+                resource_call(id, version, resources::list_call(), ResultShape::Resources)
+            }
+            "resources/read" => {
+                self.set_initialized();
+                let uri = params.string("uri")?;
+                match resources::read_call(&uri) {
+                    Some((kind, call)) => {
+                        resource_call(id, version, call, ResultShape::Contents(kind, uri.into_owned()))
+                    }
+                    None => Ok(MessageAction::Reply(reply::no_resource(&id, version, &uri))),
+                }
+            }
             "tools/call" => {
                 self.set_initialized();
                 self.tool_call(id, version, &params)
@@ -180,15 +199,12 @@ impl Translator {
 
     fn tool_call(&self, id: Id, version: Version, params: &Params<'_>) -> Result<MessageAction, CallError> {
         let name = params.string("name")?;
-        let Some(tool) = tools::find(&name) else {
+        let Some(tool) = tools::find(self.tools, &name) else {
             return Err(CallError { code: code::INVALID_PARAMS, message: format!("unknown tool '{name}'") });
         };
-        let arguments = match params.raw("arguments") {
-            Some(text) if text != "null" && !text.starts_with('{') => {
-                return Err(CallError::invalid("arguments", "an object"));
-            }
-            text => Params::read(text.filter(|text| *text != "null"))?,
-        };
+        let arguments = arguments::object(params.raw("arguments"));
+        let arguments = arguments.ok_or_else(|| CallError::invalid("arguments", "an object"))?;
+        let arguments = Params::read(Some(&arguments))?;
         // Errors in arguments are returned as tool results, which the model sees.
         let method = match method(tool, &arguments) {
             Ok(method) => method,
@@ -196,13 +212,8 @@ impl Translator {
         };
         let again = tool.effect != Effect::WritesEachTime;
         let delivery = if again { DeliveryGuarantee::AtLeastOnce } else { DeliveryGuarantee::AtMostOnce };
-        Ok(MessageAction::Call(DaemonCall {
-            id,
-            version,
-            method,
-            params: self.daemon_params(tool, &arguments, self.call_session(params).as_deref())?,
-            delivery,
-        }))
+        let (params, shape) = self.daemon_params(tool, &arguments, self.call_session(params).as_deref())?;
+        Ok(MessageAction::Call(DaemonCall { id, version, method, params, delivery, shape }))
     }
 
     /// Returns the session that a call names in its `_meta`, unless the user has set one.
@@ -215,35 +226,47 @@ impl Translator {
         Some(thread).filter(|thread| is_session(thread))
     }
 
-    /// Returns the params for the daemon: the arguments that the tool has, as they were written, and the values of the
-    /// call's session and of the host for those that are absent.
+    /// Returns the params for the daemon: the arguments that the tool has, the values of the call's session and of the
+    /// host for those that are absent, and what the bridge itself asks for.
     fn daemon_params(
         &self,
         tool: &Tool,
         arguments: &Params<'_>,
         session: Option<&str>,
-    ) -> Result<Box<RawValue>, CallError> {
+    ) -> Result<(Box<RawValue>, ResultShape), CallError> {
         let host_value = |name: &str| match name {
             "session_id" => Some(session.unwrap_or(&self.host.session)),
             "project" => self.host.project.as_deref(),
             _ => None,
         };
-        let mut named = Vec::new();
+        let mut params = ObjectText::new();
+        let mut shape = ResultShape::Tool;
         for field in tool.arguments().iter().filter(|field| field.name != OPERATION) {
-            let given = arguments.raw(field.name).filter(|raw| *raw != "null" || !tool.from_host.contains(&field.name));
+            let mut given = arguments::value(field, arguments);
+            if field.name == BUDGET
+                && let Some(budget) = given.as_deref().or(field.default).and_then(|text| text.parse::<u32>().ok())
+            {
+                shape = ResultShape::Recall(budget as usize);
+                given = Some(compact::filled(budget as usize).to_string().into());
+            }
             match given {
-                Some(text) => {
-                    let words = if field.name == WORD_LIST { arguments.string(field.name).ok() } else { None };
-                    let raw = serde_json::from_str(text).map_err(|e| CallError::invalid(field.name, e))?;
-                    named.push((field.name, words.map_or(Argument::Given(raw), Argument::Words)));
-                }
+                Some(text) => drop(params.raw(field.name, &text)),
                 None if tool.from_host.contains(&field.name) => {
-                    named.extend(host_value(field.name).map(|text| (field.name, Argument::FromHost(text))));
+                    if let Some(value) = host_value(field.name) {
+                        params.string(field.name, value);
+                    }
                 }
                 None => {}
             }
         }
-        to_raw_value(&Named(named)).map_err(|e| CallError::failed(e.to_string()))
+        let is_absent = |name: &str| arguments.raw(name).is_none_or(|raw| raw == "null");
+        for (name, value) in tool.unless_given.iter().filter(|(name, _)| is_absent(name)) {
+            params.raw(name, value);
+        }
+        // A JSON text that was in a string may have several lines; a call to the daemon has one.
+        let params = RawValue::from_string(params.end().replace(['\n', '\r'], " "))
+            .map_err(|e| CallError::invalid("arguments", e))?;
+        Ok((params, shape))
     }
 
     fn set_initialized(&mut self) {
@@ -253,10 +276,22 @@ impl Translator {
     }
 }
 
+/// Returns the call of the daemon that a resource method is answered from.
+fn resource_call(
+    id: Id,
+    version: Version,
+    (method, params): resources::ResourceCall,
+    shape: ResultShape,
+) -> Result<MessageAction, CallError> {
+    let params = RawValue::from_string(params).map_err(|e| CallError::failed(e.to_string()))?;
+    let delivery = DeliveryGuarantee::AtLeastOnce;
+    Ok(MessageAction::Call(DaemonCall { id, version, method, params, delivery, shape }))
+}
+
 fn method(tool: &Tool, arguments: &Params<'_>) -> Result<&'static str, CallError> {
     match tool.method {
         ToolMethod::Same => Ok(tool.name),
-        ToolMethod::Profile => match &*arguments.string(OPERATION)? {
+        ToolMethod::Profile => match &*arguments.string(OPERATION)?.trim().to_ascii_lowercase() {
             "get" => Ok("profile_get"),
             "set" => Ok("profile_set"),
             _ => Err(CallError::invalid(OPERATION, "get or set")),
@@ -290,33 +325,6 @@ fn refused(id: Option<&Id>, error: &CallError) -> MessageAction {
     MessageAction::Reply(line)
 }
 
-enum Argument<'a> {
-    Given(&'a RawValue),
-    FromHost(&'a str),
-    /// Words in one string, separated by commas or lines.
-    Words(Cow<'a, str>),
-}
-
-struct Named<'a>(Vec<(&'static str, Argument<'a>)>);
-
-impl Serialize for Argument<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Argument::Given(raw) => raw.serialize(serializer),
-            Argument::FromHost(text) => text.serialize(serializer),
-            Argument::Words(text) => {
-                serializer.collect_seq(text.split(WORD_SEPARATORS).filter(|word| !word.is_empty()))
-            }
-        }
-    }
-}
-
-impl Serialize for Named<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -324,7 +332,10 @@ mod tests {
 
     fn translator() -> Translator {
         let project = Some("/host/project".into());
-        Translator::new(Host { session: "host-session".into(), session_source: SessionSource::Other, project })
+        Translator::new(
+            Host { session: "host-session".into(), session_source: SessionSource::Other, project },
+            ToolSet::All,
+        )
     }
 
     fn negotiated(version: &str) -> Translator {
@@ -373,7 +384,8 @@ mod tests {
                 "memory_recall",
                 json!({"cue": "a \"b\"", "limit": 3, "unknown": 1}),
                 "memory_recall",
-                json!({"cue": "a \"b\"", "limit": 3, "project": "/host/project", "session_id": "host-session"}),
+                json!({"cue": "a \"b\"", "limit": 3, "budget_tokens": 1350, "passages": true, "project": "/host/project",
+                    "session_id": "host-session"}),
                 at_least,
             ),
             (
@@ -390,14 +402,15 @@ mod tests {
                 json!({"project": "/host/project", "session_id": "host-session"}),
                 at_least,
             ),
-            ("memory_contradict", json!({"id": 7}), "memory_contradict", json!({"id": 7}), at_most),
+            ("memory_contradict", json!({"id": [7]}), "memory_contradict", json!({"id": [7]}), at_most),
+            ("memory_read", json!({"id": "r"}), "memory_read", json!({"id": "r", "bytes": 8192}), at_least),
             ("memory_reinforce", json!({"ids": []}), "memory_reinforce", json!({"ids": []}), at_most),
             ("memory_consolidate", json!({}), "memory_consolidate", json!({"session_id": "host-session"}), at_most),
             (
                 "memory_recall_structural",
                 json!({"structure_query": {"who": "user"}}),
                 "memory_recall_structural",
-                json!({"structure_query": {"who": "user"}}),
+                json!({"structure_query": {"who": "user"}, "budget_tokens": 1800}),
                 at_least,
             ),
             ("profile_get_set", json!({"operation": "get"}), "profile_get", json!({}), at_least),
@@ -439,7 +452,7 @@ mod tests {
             (json!([1]), json!({}), Other, "host-session"),
         ] {
             let mut translator =
-                Translator::new(Host { session: "host-session".into(), session_source, project: None });
+                Translator::new(Host { session: "host-session".into(), session_source, project: None }, ToolSet::All);
             let mut message = call("memory_capture", arguments);
             message["params"]["_meta"] = meta;
             let MessageAction::Call(got) = action(&mut translator, &message) else { panic!("{message}: no call") };
@@ -476,7 +489,14 @@ mod tests {
                 -32602,
                 "param 'arguments' must be an object",
             ),
-            (request("resources/list", json!({})), -32601, "unknown method 'resources/list'"),
+            (request("completion/complete", json!({})), -32601, "unknown method 'completion/complete'"),
+            (request("prompts/get", json!({"name": "x"})), -32602, "unknown prompt 'x'"),
+            (request("prompts/get", json!({"name": "recall"})), -32602, "missing required param: 'about'"),
+            (
+                request("resources/read", json!({"uri": "iaid://x"})),
+                -32002,
+                "no such resource: only iaid://record/ID and iaid://session/ID",
+            ),
             (
                 request("server/discover", json!({})),
                 -32602,

@@ -12,6 +12,7 @@
 //! the outcome to the `session::Session`.
 
 pub mod control;
+pub(crate) mod escape;
 pub(crate) mod json;
 #[doc(hidden)]
 pub mod line;

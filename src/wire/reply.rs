@@ -8,6 +8,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::wire::escape::escape_from;
+
 /// Error codes of the protocol.
 pub mod code {
     /// The line is not JSON.
@@ -89,7 +91,9 @@ impl std::error::Error for CallError {}
 pub fn result(out: &mut Vec<u8>, id: &str, result: &[u8]) {
     open(out, id);
     out.extend_from_slice(b"\"result\":");
+    let start = out.len();
     out.extend_from_slice(result);
+    escape_from(out, start);
     out.extend_from_slice(b"}\n");
 }
 
@@ -128,7 +132,9 @@ fn open(out: &mut Vec<u8>, id: &str) {
 }
 
 fn json(out: &mut Vec<u8>, value: &impl Serialize) {
+    let start = out.len();
     serde_json::to_writer(&mut *out, value).expect("integers, strings and plain structs serialize without errors");
+    escape_from(out, start);
 }
 
 #[cfg(test)]

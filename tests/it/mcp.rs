@@ -239,7 +239,7 @@ fn without_a_daemon_tools_are_listed_and_calls_fail() {
     let setup = Setup::new();
     let mut bridge = Bridge::ready(&setup, "2025-11-25");
     let listed = bridge.request("tools/list", json!({}));
-    assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(11));
+    assert_eq!(listed["result"]["tools"].as_array().map(Vec::len), Some(12));
     let failed = bridge.tool("memory_recall", json!({"cue": "tea"}));
     assert_eq!(failed["error"]["code"], -32002);
     let message = failed["error"]["message"].as_str().expect("a text");
@@ -326,7 +326,8 @@ fn each_tool_accepts_and_returns_what_its_schemas_say() {
     let recalled = call("memory_recall", json!({"cue": "staging port", "limit": 5}));
     assert_eq!(recalled["hits"][0]["literal_surface"], "The staging port is 5433.");
     assert_eq!(recalled["hits"][0]["session_id"], "the-session");
-    assert!(recalled["hits"][0]["reason"].as_str().is_some_and(|reason| reason.starts_with("of this project")));
+    let read = call("memory_read", json!({"id": first, "at": 4, "bytes": 7}));
+    assert_eq!((&read["literal_surface"], &read["passage"]), (&json!("staging"), &json!({"at": 4, "bytes": 7})));
     assert_eq!(call("memory_reinforce", json!({"ids": [first, second]}))["edges_boosted"], 1);
     let corrected = call("memory_contradict", json!({"id": first, "new_fact": "The staging port is 5434."}));
     assert_eq!(corrected["original_id"], first);
@@ -335,7 +336,7 @@ fn each_tool_accepts_and_returns_what_its_schemas_say() {
     let by_who = call("memory_recall_structural", json!({"structure_query": {"session": "the-session"}}));
     assert_eq!(by_who["hits"].as_array().map(Vec::len), Some(3));
     assert_eq!(call("memory_consolidate", json!({}))["mode"], "heavy");
-    assert_eq!(call("profile_get_set", json!({"operation": "get"}))["total_knobs"], 12);
+    assert_eq!(call("profile_get_set", json!({"operation": "get", "knob": "wake_depth"}))["value"], "minimal");
     let set = json!({"operation": "set", "knob": "wake_depth", "value": "deep"});
     assert_eq!(call("profile_get_set", set)["status"], "ok");
     assert_eq!(call("profile_get_set", json!({"operation": "get", "knob": "wake_depth"}))["value"], "deep");
@@ -352,10 +353,10 @@ fn further_words_may_be_one_string() {
     bridge.succeed("memory_capture", json!({"text": "Rex, our golden retriever, turned three."}));
     for also in [json!(["dog", "retriever", " "]), json!("dog, retriever、 "), json!("dog\nretriever\n,,\n ")] {
         let found = bridge.succeed("memory_recall", json!({"cue": "which animals are there?", "also": also}));
-        assert_eq!(found["hits"][0]["reason"], "of this project; matches further words: retriever", "{also}");
+        assert_eq!(found["hits"][0]["literal_surface"], "Rex, our golden retriever, turned three.", "{also}");
         assert_eq!(found["also_left_out"], 1, "{also}");
     }
-    let refused = bridge.tool("memory_recall", json!({"cue": "x", "also": 5}));
+    let refused = bridge.tool("memory_recall", json!({"cue": "x", "also": {}}));
     assert_eq!(refused["result"]["isError"], true, "{refused}");
 }
 
@@ -389,6 +390,10 @@ fn tools_have_the_params_of_their_methods() {
             if ["epistemic_status", "salience_level", "next_action", "focus", "goal"].contains(&param_name) {
                 continue;
             }
+            // One is for the bridge itself, which always sends it; the other has no effect.
+            if ["passages", "language"].contains(&param_name) {
+                continue;
+            }
             let property = &input["properties"][param_name];
             assert!(property.is_object(), "{name} lacks {param_name}");
             params.retain(|param| *param != param_name);
@@ -397,14 +402,17 @@ fn tools_have_the_params_of_their_methods() {
             let kind = &property["type"];
             assert!(*kind == param["type"] || param["type"] == "any", "{name}: {param_name} is {kind}");
             // Params that the bridge fills in have no fixed default.
-            if let Some(default) = property.get("default") {
+            // And a part is shorter by default than all of a record.
+            if let Some(default) = property.get("default").filter(|_| param_name != "bytes") {
                 assert_eq!(*default, param["default"], "{name}: {param_name}");
             }
         }
         assert!(params.is_empty(), "{name} has {params:?}, which its method lacks");
         let results: Vec<&str> =
             method["result"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-        for key in results {
+        // What the bridge leaves out of a recall, or renames.
+        let left_out = ["activation_trace", "budget_used", "cue_mode", "structural_query_size", "first_turn_recall"];
+        for key in results.into_iter().filter(|key| !left_out.contains(key)) {
             assert!(tool["outputSchema"]["properties"][key].is_object(), "the output schema of {name} lacks {key}");
         }
     }
@@ -624,7 +632,7 @@ fn invalid_lines_are_answered_with_errors() {
     bridge.send_line(b"");
     bridge.send_line(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/nothing\"}");
     assert_eq!(bridge.request("ping", json!({}))["result"], json!({}));
-    assert_eq!(bridge.request("prompts/list", json!({}))["error"]["code"], -32601);
+    assert_eq!(bridge.request("completion/complete", json!({}))["error"]["code"], -32601);
     // A last line without a newline is answered.
     let input = bridge.input.as_mut().expect("the input is open");
     input.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":\"last\",\"method\":\"ping\"}").expect("the bridge reads");
@@ -697,6 +705,191 @@ fn it_ends_when_its_parent_does() {
     bridge.assert_no_more_lines();
     assert!(heartbeats(daemon.setup()).is_empty());
     assert!(bridge.input.is_some());
+}
+
+#[test]
+fn arguments_of_other_types_are_read_by_their_meaning() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
+    for n in 0..4 {
+        bridge
+            .succeed("memory_capture", json!({"text": format!("tea number {n} is at five"), "role": "User", "ts": ""}));
+    }
+    for (arguments, count) in [
+        (json!({"cue": "tea"}), 4),
+        (json!({"cue": "tea", "limit": "2", "since": "", "until": null, "also": "supper", "budget_tokens": "900"}), 2),
+        (json!({"cue": "tea", "limit": 2.0, "session_id": null, "project": null}), 2),
+        (json!("{\"cue\": \"tea\", \"limit\": \"3\"}"), 3),
+        (json!("{\n\"cue\": \"tea\\n\",\n\"also\": [\n\"supper\"\n]}"), 4),
+    ] {
+        let found = bridge.succeed("memory_recall", arguments.clone());
+        assert_eq!(found["hits"].as_array().map(Vec::len), Some(count), "{arguments}: {found}");
+    }
+    let by_who = json!({"structure_query": "{\n  \"who\": \"user\",\r\n  \"day\": \"\"\n}"});
+    let by_who = bridge.succeed("memory_recall_structural", by_who);
+    assert_eq!(by_who["hits"].as_array().map(Vec::len), Some(4));
+    bridge.succeed("profile_get_set", json!({"operation": "SET", "knob": "masking_off", "value": "false"}));
+    let got = bridge.succeed("profile_get_set", json!({"operation": "get", "knob": "masking_off", "value": null}));
+    assert_eq!(got["value"], false);
+    // Without their clear meaning they are refused by the daemon, in its words.
+    for (arguments, text) in [
+        (json!({"cue": "tea", "limit": "many"}), "param 'limit' must be an integer from 1 to 100"),
+        (json!({"cue": "tea", "limit": 2.5}), "param 'limit' must be an integer from 1 to 100"),
+        (json!({"cue": ["tea"]}), "param 'cue' must be a string"),
+        (json!({"cue": null}), "missing required param: 'cue'"),
+    ] {
+        let refused = bridge.tool("memory_recall", arguments.clone());
+        assert_eq!(refused["result"]["content"][0]["text"], text, "{arguments}");
+    }
+    for params in ["null", "{}", "{\"cursor\":null}", "{\"cursor\":\"x\"}"] {
+        for (method, key) in [
+            ("prompts/list", "prompts"),
+            ("resources/list", "resources"),
+            ("resources/templates/list", "resourceTemplates"),
+        ] {
+            bridge.send_line(
+                format!("{{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"method\":\"{method}\",\"params\":{params}}}").as_bytes(),
+            );
+            let reply = bridge.line();
+            assert!(reply["result"][key].is_array(), "{method} {params}: {reply}");
+        }
+    }
+}
+
+#[test]
+fn a_recall_of_long_records_fits_its_budget() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
+    let lines = |n: u32| (0..100).map(|at| format!("Line {at} of {n} is about nothing.\n")).collect::<String>();
+    for n in 0..12 {
+        let text = format!("{}The tea of day {n} is at five.\n{}", lines(n), lines(n));
+        let session = format!("5f0e2a7c-1b9d-4e63-8c2a-7d4f9b1e3a{n:02}");
+        bridge.succeed("memory_capture", json!({"text": text, "session_id": session}));
+    }
+    let mut sizes = Vec::new();
+    for extra in [json!({"limit": 1}), json!({}), json!({"budget_tokens": 3000})] {
+        let mut arguments = json!({"cue": "when is tea?"});
+        arguments.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        let result = bridge.tool("memory_recall", arguments)["result"].take();
+        let text = result["content"][0]["text"].as_str().expect("a text");
+        assert!(text.starts_with("{\"hits\":[{\"record_id\":"), "{text}");
+        let reply: Value = serde_json::from_str(text).expect("it is JSON");
+        assert_eq!(reply, result["structuredContent"]);
+        let hits = reply["hits"].as_array().expect("a list");
+        for hit in hits {
+            let surface = hit["literal_surface"].as_str().expect("a text");
+            assert!(surface.contains("is at five") && hit["passage"]["bytes"] == surface.len(), "{hit}");
+            let keys: Vec<&str> = hit.as_object().expect("an object").keys().map(String::as_str).collect();
+            let all = "literal_surface passage record_bytes record_id role score session_id ts";
+            assert_eq!(keys.join(" "), all);
+            let part = json!({"id": hit["record_id"], "at": hit["passage"]["at"], "bytes": "70"});
+            let part = bridge.succeed("memory_read", part)["literal_surface"].take();
+            assert!(surface.starts_with(part.as_str().expect("a text").trim_end()), "{hit}: {part}");
+        }
+        sizes.push((hits.len(), text.len()));
+    }
+    let [one, default, large] = sizes[..] else { panic!("{sizes:?}") };
+    assert!(one.0 == 1 && one.1 > 2500 && one.1 < 6000, "{sizes:?}");
+    assert!(default.0 >= 5 && default.1 < 5000, "{sizes:?}");
+    assert!(large.0 > default.0 && large.1 > default.1 && large.1 < 10_000, "{sizes:?}");
+}
+
+#[test]
+fn records_and_sessions_are_resources() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-06-18");
+    let text = "Tea\u{2028}is \"at\"\nfive.\u{85}";
+    let id = bridge.succeed("memory_capture", json!({"text": text, "session_id": "s/1 é"}))["record_id"].take();
+    bridge
+        .succeed("memory_capture", json!({"text": "Supper is at eight.", "session_id": "s/1 é", "role": "assistant"}));
+    let listed = bridge.request("resources/list", json!({}))["result"]["resources"].take();
+    let uris: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|one| one["uri"].as_str()).collect();
+    let record = format!("iaid://record/{}", id.as_str().expect("an id"));
+    assert_eq!(uris, ["iaid://session/s%2F1%20%C3%A9", &record]);
+    let mut read = |uri: &str| bridge.request("resources/read", json!({"uri": uri}));
+    let contents = read(&record)["result"]["contents"].take();
+    assert_eq!(contents, json!([{"uri": record, "mimeType": "text/plain", "text": text}]));
+    let session = read("iaid://session/s%2F1%20%C3%A9")["result"]["contents"][0]["text"].take();
+    let lines: Vec<&str> = session.as_str().expect("a text").split(' ').collect();
+    let roles = |role: &str| lines.iter().position(|word| *word == role).expect("a role");
+    assert!(roles("user:") < roles("assistant:"), "{session}");
+    for (uri, code) in [
+        ("iaid://record/0198c3f2-7a41-7c3e-9d5b-2f1e8a6b4c7d", -32002),
+        ("iaid://record/x", -32002),
+        ("iaid://session/none", -32002),
+        ("file:///etc/passwd", -32002),
+    ] {
+        let failed = read(uri);
+        assert_eq!(
+            (&failed["error"]["code"], &failed["error"]["data"]["uri"]),
+            (&json!(code), &json!(uri)),
+            "{failed}"
+        );
+    }
+}
+
+#[test]
+fn without_a_daemon_there_are_no_resources_and_all_prompts() {
+    let setup = Setup::new();
+    let mut bridge = Bridge::ready(&setup, "2025-11-25");
+    assert_eq!(bridge.request("resources/list", json!({}))["result"]["resources"], json!([]));
+    let listed = bridge.request("prompts/list", json!({}))["result"]["prompts"].take();
+    assert_eq!(listed.as_array().map(Vec::len), Some(3));
+    let got = bridge.request("prompts/get", json!({"name": "recall", "arguments": {"about": "a\u{2029}b"}}));
+    assert!(got["result"]["messages"][0]["content"]["text"].as_str().is_some_and(|text| text.ends_with("a\u{2029}b")));
+    let failed = bridge.request("resources/read", json!({"uri": "iaid://record/x"}));
+    assert!(failed["error"]["message"].as_str().is_some_and(|text| text.starts_with("daemon_unreachable")), "{failed}");
+}
+
+#[test]
+fn lines_have_no_character_that_a_client_may_take_for_their_end() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
+    let odd = "a\u{2028}b\u{2029}c\u{85}d\u{7f}e\u{9b}f";
+    bridge.succeed("memory_capture", json!({"text": odd, "session_id": odd}));
+    let mut client = daemon.client();
+    let params = json!({"cue": "", "limit": 1});
+    client.send(format!("{}\n", json!({"jsonrpc": "2.0", "id": 1, "method": "memory_recall", "params": params})));
+    let mut lines = vec![client.line()];
+    client.send(format!("{}\n", json!({"jsonrpc": "2.0", "id": 2, "method": odd})));
+    lines.push(client.line());
+    for (method, params) in [
+        ("tools/call", json!({"name": "memory_recall", "arguments": params})),
+        ("tools/call", json!({"name": "memory_recall", "arguments": {"cue": "a", "since": odd}})),
+        ("tools/call", json!({"name": odd})),
+        ("prompts/get", json!({"name": "remember", "arguments": {"what": odd}})),
+        ("resources/list", json!({})),
+        ("resources/read", json!({"uri": odd})),
+        (odd, json!({})),
+    ] {
+        bridge.begin(method, params);
+        lines.push(bridge.lines.recv_timeout(PATIENCE).expect("a line"));
+    }
+    for line in &lines {
+        let is_odd = |c: char| matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+        assert!(!line.trim_end().contains(is_odd), "{line:?}");
+        serde_json::from_str::<Value>(line).expect("it is JSON");
+    }
+    assert!(lines[0].contains("a\\u2028b\\u2029c\\u0085d\\u007fe\\u009bf"), "{}", lines[0]);
+}
+
+#[test]
+fn core_has_five_tools() {
+    let daemon = setup();
+    let mut bridge = Bridge::start_by(command(daemon.setup()).args(["--tools", "core"]));
+    let ready = bridge.request("initialize", initialize("2025-11-25"));
+    let instructions = ready["result"]["instructions"].as_str().expect("a text");
+    for words in ["before you search the repository", "A record about code or files is history"] {
+        assert!(instructions.contains(words), "{instructions}");
+    }
+    let listed = bridge.request("tools/list", json!({}))["result"]["tools"].take();
+    let names: Vec<&str> = listed.as_array().expect("a list").iter().filter_map(|tool| tool["name"].as_str()).collect();
+    assert_eq!(
+        names,
+        ["memory_recall", "memory_read", "memory_recall_structural", "memory_capture", "memory_contradict"]
+    );
+    bridge.succeed("memory_capture", json!({"text": "tea is at five"}));
+    assert_eq!(bridge.tool("topology", json!({}))["error"]["message"], "unknown tool 'topology'");
 }
 
 fn heartbeats(setup: &Setup) -> Vec<PathBuf> {

@@ -21,7 +21,7 @@ def bridge(program, **changed):
 
 async def tools(client, mode):
     listed = {tool.name: tool for tool in (await client.list_tools()).tools}
-    assert len(listed) == 11, sorted(listed)
+    assert len(listed) == 12, sorted(listed)
     assert listed["memory_recall"].annotations.read_only_hint
     assert listed["memory_recall"].output_schema["required"]
 
@@ -37,11 +37,12 @@ async def tools(client, mode):
     assert first["status"] == "inserted", first
     recalled = await call("memory_recall", cue=f"\"{text}\"", limit=3)
     assert recalled["hits"][0]["literal_surface"] == text, recalled
+    assert (await call("memory_read", id=first["record_id"]))["literal_surface"] == text
     await call("memory_reinforce", ids=[first["record_id"], other["record_id"]])
     await call("memory_contradict", id=first["record_id"], new_fact=f"Python has spoken, {mode}.")
     await call("memory_recall_structural", structure_query={"who": "user"})
     await call("memory_consolidate")
-    assert (await call("profile_get_set", operation="get"))["total_knobs"] == 11
+    assert (await call("profile_get_set", operation="get"))["live"]
     await call("curiosity_pending")
     await call("schema_list")
     await call("events_query", kind="s4_contradiction")
@@ -59,6 +60,33 @@ async def tools(client, mode):
     await asyncio.gather(*(call("memory_recall", cue="memory") for _ in range(20)))
 
 
+async def prompts_and_resources(client, mode):
+    prompts = {prompt.name: prompt for prompt in (await client.list_prompts()).prompts}
+    assert sorted(prompts) == ["recall", "remember", "what-changed"], prompts
+    assert prompts["recall"].arguments[0].required
+    got = await client.get_prompt("recall", {"about": "our pets"})
+    assert got.messages[0].content.text.endswith("our pets"), got
+    assert (await client.get_prompt("what-changed")).messages
+
+    text = f"Python reads resources, {mode}."
+    stored = await client.call_tool("memory_capture", {"text": text, "session_id": f"python {mode}"})
+    record = f"iaid://record/{stored.structured_content['record_id']}"
+    listed = {str(resource.uri) for resource in (await client.list_resources()).resources}
+    assert record in listed, listed
+    templates = (await client.list_resource_templates()).resource_templates
+    assert [template.name for template in templates] == ["record", "session"], templates
+    assert (await client.read_resource(record)).contents[0].text == text
+    session = f"iaid://session/python%20{mode}"
+    assert session in listed, listed
+    assert text in (await client.read_resource(session)).contents[0].text
+    try:
+        await client.read_resource("iaid://record/none")
+    except MCPError as error:
+        assert error.code in (-32002, -32602), error
+    else:
+        raise AssertionError("a resource that is not there was read")
+
+
 async def main(program):
     for mode, version in (("legacy", "2025-11-25"), ("auto", "2026-07-28"), ("2026-07-28", "2026-07-28")):
         async with Client(bridge(program), mode=mode) as client:
@@ -67,6 +95,7 @@ async def main(program):
                 assert client.server_info.name == "iaid", client.server_info
                 assert "memory_recall" in client.instructions
             await tools(client, mode)
+            await prompts_and_resources(client, mode)
     async with Client(bridge(program, IAI_DAEMON_SOCKET_PATH="/nowhere/socket"), mode="legacy") as client:
         assert (await client.list_tools()).tools
         try:

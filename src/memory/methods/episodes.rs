@@ -13,11 +13,12 @@ use crate::memory::model::record::{Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
 use crate::memory::recall::candidates::{self, RecallFilter};
-use crate::memory::recall::reply::{MAX_HITS_BYTES, TOKEN_CHARS};
+use crate::memory::recall::reply::MAX_HITS_BYTES;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::records::session_number;
 use crate::memory::text::excerpt::beginning;
+use crate::tokens;
 
 /// Most turns of a reply (the contract).
 const MAX_TURN_COUNT: i64 = 1000;
@@ -211,13 +212,15 @@ fn render(connection: &Connection, seqs: &[i64], session: &str, since: UnixMicro
          AND session IS NOT (SELECT number FROM session WHERE name = ?3)",
     )?;
     let mut rendered = String::new();
+    let mut tokens = 0;
     for seq in seqs {
         let mut rows = read.query((seq, since.0, session))?;
         let Some(row) = rows.next()? else { continue };
         let (ts, role) = (UnixMicros(row.get(0)?), Role::numbered(row.get(1)?));
         let text: String = row.get(2)?;
         let line = format!("{ts} {}: {}\n", role.name(), beginning(&text, REFRESH_CHARS));
-        if (rendered.chars().count() + line.chars().count()).div_ceil(TOKEN_CHARS) > REFRESH_TOKENS {
+        tokens += tokens::estimate(&line);
+        if tokens > REFRESH_TOKENS {
             break;
         }
         rendered.push_str(&line);

@@ -528,11 +528,11 @@ mod tests {
             bench.capture(&format!("pear number {n} {}", "я".repeat(86)), json!({}));
         }
         for (params, count, used) in [
-            (json!({}), 5, 125),
-            (json!({"limit": 2}), 2, 50),
-            (json!({"budget_tokens": 50}), 2, 50),
-            (json!({"budget_tokens": 74}), 2, 50),
-            (json!({"budget_tokens": 0}), 1, 25),
+            (json!({}), 5, 85),
+            (json!({"limit": 2}), 2, 34),
+            (json!({"budget_tokens": 50}), 2, 34),
+            (json!({"budget_tokens": 51}), 3, 51),
+            (json!({"budget_tokens": 0}), 1, 17),
         ] {
             let mut asked = params.clone();
             asked["cue"] = "pear".into();

@@ -25,6 +25,7 @@ use crate::memory::text::cue_terms::QueryTerm;
 use crate::memory::text::phrase::PhraseMatch;
 use crate::memory::text::time_phrase::TimeSpan;
 use crate::memory::text::tokenizer::TokenKind;
+use crate::tokens;
 
 /// Most bytes of the hits in a reply, as JSON: 1 MiB less 16 KiB for the rest of the reply.
 pub(crate) const MAX_HITS_BYTES: usize = (1 << 20) - (16 << 10);
@@ -35,11 +36,11 @@ const FIRST_TURN_TOKENS: usize = 400;
 /// Records read to fill [`FIRST_TURN_TOKENS`]. Picked.
 const FIRST_TURN_READ_COUNT: usize = 64;
 
-/// Characters of a token, the usual estimate.
-pub(crate) const TOKEN_CHARS: usize = 4;
+/// Characters of a token, at most: a text of more characters has more tokens. Picked: more than in prose.
+pub(crate) const MAX_TOKEN_CHARS: usize = 8;
 
 /// Tokens of a hit beside its text, as an assistant gets it. They count if the reply has passages.
-const HIT_TOKENS: usize = 90;
+const HIT_TOKENS: usize = 110;
 
 /// Tokens that a hit's text may have in any case, if the reply has passages. Picked: three sentences.
 const MIN_SHARE_TOKENS: usize = 60;
@@ -299,13 +300,17 @@ impl RecallResponse {
         let all = RecallFilter { since: None, until: None, tier: None, ..*filter };
         let newest = candidates::newest(snapshot, &all, FIRST_TURN_READ_COUNT)?;
         let mut fits = connection.prepare_cached(
-            "SELECT 1 FROM record WHERE seq = ?1 AND valid_to IS NULL AND length(text) <= ?2
+            "SELECT text FROM record WHERE seq = ?1 AND valid_to IS NULL AND length(text) <= ?2
              AND session IS NOT (SELECT number FROM session WHERE name = ?3)",
         )?;
         let mut kept = Vec::new();
         for one in newest {
             let is_hit = related.hits.iter().any(|hit| hit.seq == one.seq);
-            if !is_hit && fits.exists((one.seq, (FIRST_TURN_TOKENS * TOKEN_CHARS) as i64, session))? {
+            let mut rows = fits.query((one.seq, (FIRST_TURN_TOKENS * MAX_TOKEN_CHARS) as i64, session))?;
+            if let Some(row) = rows.next()?
+                && !is_hit
+                && tokens::estimate(candidates::string(row, 0)?) <= FIRST_TURN_TOKENS
+            {
                 kept.push(one);
             }
         }
@@ -395,20 +400,20 @@ impl HitParts<'_> {
             first_ts: self.copies.map(|group| group.first.to_string()),
             scene_hint: self.has_scene_hint.then_some(SceneHint { session_id, captured_at: ts, advice }),
         };
-        let tokens = tokens(literal_surface) + self.share.map_or(0, |_| HIT_TOKENS);
+        let tokens = match self.share {
+            Some(_) => tokens::estimate_in_json(literal_surface) + HIT_TOKENS,
+            None => tokens::estimate(literal_surface),
+        };
         let hit = to_raw_value(&hit)
             .map_err(|error| CallError::failed(format!("a hit could not be written as JSON: {error}")))?;
         Ok(Some((hit, tokens)))
     }
 }
 
-fn tokens(text: &str) -> usize {
-    text.chars().count().div_ceil(TOKEN_CHARS)
-}
-
-/// Returns the passage of at most `share` tokens, or `None` if the whole text has no more.
+/// Returns the passage of about `share` tokens, or `None` if the whole text has no more.
 fn cut<'t>(text: &'t str, terms: &[QueryTerm], share: usize) -> Option<Passage<'t>> {
-    (tokens(text) > share).then(|| Passage::of(text, terms, share * TOKEN_CHARS))
+    let tokens = tokens::estimate_in_json(text);
+    (tokens > share).then(|| Passage::of(text, terms, share * text.chars().count() / tokens))
 }
 
 /// Returns the scores on the wire: over 0, at most 1, multiples of a millionth, strictly falling. Hits that differ in

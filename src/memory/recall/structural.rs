@@ -11,7 +11,7 @@ use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
-use crate::memory::recall::reply::{RecallResponse, TOKEN_CHARS};
+use crate::memory::recall::reply::{MAX_TOKEN_CHARS, RecallResponse};
 use crate::memory::store::reader::Reader;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
@@ -67,12 +67,12 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let mut tokens = 0;
     let mut hits = Vec::new();
     for (_, seq) in candidates {
-        // Reads one hit more than fits: the exact bounds are those of the reply.
+        // Reads all hits that may fit: the exact bounds are those of the reply.
         if tokens > budget && !hits.is_empty() {
             break;
         }
         if let Some(length) = query.admits(connection, seq)? {
-            tokens += length / TOKEN_CHARS;
+            tokens += length / MAX_TOKEN_CHARS;
             hits.push(RankedHit::plain(seq, 1.0 / (hits.len() + 1) as f64, ProjectMatch::Other));
         }
     }
@@ -252,7 +252,7 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(got.as_object().unwrap().keys().cloned().collect::<Vec<_>>(), keys);
         let hits = got["hits"].as_array().unwrap();
-        assert_eq!((hits.len(), &got["budget_used"], &got["cue_mode"]), (1, &json!(7), &json!("concept")));
+        assert_eq!((hits.len(), &got["budget_used"], &got["cue_mode"]), (1, &json!(9), &json!("concept")));
         assert_eq!(hits[0]["reason"], "is what was asked for");
         assert_eq!(
             bench.ok("memory_recall_structural", json!({"max_records": 1}))["hits"].as_array().unwrap().len(),
