@@ -15,6 +15,7 @@ mod doctor;
 mod export;
 mod hook;
 mod import;
+mod inspect;
 mod install;
 mod log;
 mod man;
@@ -77,6 +78,12 @@ enum Command {
     Rem(rem::RemArgs),
     Capture(capture::CaptureArgs),
     Recall(recall::RecallArgs),
+    List(inspect::ListArgs),
+    Show(inspect::ShowArgs),
+    /// List the sessions, that with the newest record first
+    Sessions(inspect::PageArgs),
+    /// List the projects, that with the newest record first
+    Projects(inspect::PageArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
@@ -153,6 +160,10 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Call(args) => call::run(&args, &mut client(args.policy())?, console),
         Command::Capture(args) => capture::run(&args, &mut client(Policy::default())?, console),
         Command::Recall(args) => recall::run(&args, &mut client(Policy::default())?, console),
+        Command::List(args) => inspect::list(&args, &mut client(Policy::default())?, console),
+        Command::Show(args) => inspect::show(&args, &mut client(Policy::default())?, console),
+        Command::Sessions(args) => inspect::sessions(&args, &mut client(Policy::default())?, console),
+        Command::Projects(args) => inspect::projects(&args, &mut client(Policy::default())?, console),
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),

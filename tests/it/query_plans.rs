@@ -41,6 +41,10 @@ const SCANS: &[(&str, &str)] = &[
         "SELECT link.a, link.b FROM link JOIN record ON record.seq = link.b WHERE link.kind = 2",
         "in the order of link_contradicts, which has the contradictions only, ends at the limit",
     ),
+    (
+        "SELECT number, name, (SELECT max(ts) FROM record WHERE session = number) AS last FROM session",
+        "a row for each session, read by `memory_sessions` alone",
+    ),
     ("SELECT count(*) FROM community", "a row for each group of linked records, read by `topology` alone"),
     ("SELECT count(*), coalesce(sum(degree), 0) FROM node WHERE degree > 0", "the metrics of a consolidation"),
     ("SELECT record FROM node WHERE degree > 0 ORDER BY degree DESC", "the metrics of a consolidation"),

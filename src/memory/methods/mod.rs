@@ -6,6 +6,7 @@ pub(crate) mod contradict;
 pub(crate) mod curiosity;
 pub(crate) mod episodes;
 pub(crate) mod events;
+pub(crate) mod inspect;
 pub(crate) mod profile;
 pub(crate) mod read;
 pub(crate) mod reindex;
@@ -63,6 +64,8 @@ const fn optional(name: &'static str, kind: &'static str, default: &'static str,
 }
 
 /// The params that annotate a text (`model/annotation.rs`).
+const LIST_LIMIT: Param = optional("limit", "integer", "20", "maximum number of entries, 1 to 1000");
+const CURSOR: Param = optional("cursor", "string", "null", "the next of an earlier reply, to continue the list");
 const EPISTEMIC_STATUS: Param = optional(
     "epistemic_status",
     "string",
@@ -219,6 +222,30 @@ static METHODS: &[Method] = &[
         run: |memory, worker, params, reply| {
             contradict::contradict(worker.reader(), &memory.writer, params, memory.now(), reply);
         },
+    },
+    Method {
+        name: "memory_list",
+        description: "Lists the records that match, the newest first.",
+        params: &[
+            optional("session_id", "string", "null", "only records of this session"),
+            optional("project", "string", "null", "only records of this project"),
+            optional("role", "string", "null", "only what user, assistant or system said"),
+            optional("since", "string", "null", "only texts of this time or later, ISO 8601"),
+            optional("until", "string", "null", "only texts of this time or earlier; a date includes its whole day"),
+            LIST_LIMIT,
+            CURSOR,
+        ],
+        result: &["records", "next"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| reply.send(worker.read(|reader| inspect::memory_list(reader, params))),
+    },
+    Method {
+        name: "memory_projects",
+        description: "Lists the projects, that with the newest record first, with the number and the times of their records.",
+        params: &[LIST_LIMIT, CURSOR],
+        result: &["projects", "next"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| reply.send(worker.read(|reader| inspect::memory_projects(reader, params))),
     },
     Method {
         name: "memory_read",
@@ -378,6 +405,39 @@ static METHODS: &[Method] = &[
             reply.send(
                 worker.read(|reader| search::memory_search(reader, &profile, params, memory.call_time().deadline)),
             );
+        },
+    },
+    Method {
+        name: "memory_sessions",
+        description: "Lists the sessions, that with the newest record first, with the number and the times of their records.",
+        params: &[LIST_LIMIT, CURSOR],
+        result: &["sessions", "next"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| reply.send(worker.read(|reader| inspect::memory_sessions(reader, params))),
+    },
+    Method {
+        name: "memory_show",
+        description: "Returns a record with its neighbors in the session, its links, and what it replaced or was replaced by.",
+        params: &[required("id", "string", "id of the record")],
+        result: &[
+            "record_id",
+            "ts",
+            "role",
+            "session_id",
+            "project",
+            "tier",
+            "valid_to",
+            "text",
+            "tags",
+            "before",
+            "after",
+            "links",
+            "replaced_by",
+            "replaces",
+        ],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| {
+            reply.send(worker.read(|reader| inspect::memory_show(reader, params, memory.now())));
         },
     },
     Method {
@@ -715,6 +775,8 @@ mod tests {
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
+            ("memory_list", json!({}), &[]),
+            ("memory_projects", json!({}), &[]),
             ("memory_read", json!({"id": id}), &["passage"]),
             (
                 "memory_recall",
@@ -724,6 +786,8 @@ mod tests {
             ("memory_recall_structural", json!({}), &[]),
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("memory_search", json!({"query": "text"}), &[]),
+            ("memory_sessions", json!({}), &[]),
+            ("memory_show", json!({"id": id}), &[]),
             ("memory_temporal_recall", json!({"cue": "text", "as_of": "2999-01-01"}), &["error"]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),

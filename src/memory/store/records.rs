@@ -197,6 +197,95 @@ pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite:
     find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
 }
 
+/// Which records [`page`] returns.
+pub(crate) struct RecordFilter {
+    pub(crate) session: Option<i64>,
+    pub(crate) project: Option<i64>,
+    /// The time of the oldest, in microseconds.
+    pub(crate) since: i64,
+}
+
+/// Returns the time and the seq of up to `most` records before the place `(ts, seq)`, the newest first.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn page(
+    connection: &Connection,
+    filter: &RecordFilter,
+    (ts, seq): (i64, i64),
+    most: usize,
+) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    if let Some(session) = filter.session {
+        let mut read = connection.prepare_cached(
+            "SELECT ts, seq FROM record WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND (ts < ?3 OR seq < ?4)
+               AND (?5 IS NULL OR project = ?5) ORDER BY ts DESC, seq DESC LIMIT ?6",
+        )?;
+        let values = (session, filter.since, ts, seq, filter.project, most as i64);
+        return read.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
+    }
+    let projects: Vec<i64> = match filter.project {
+        Some(project) => vec![project],
+        None => connection
+            .prepare_cached("SELECT number FROM project")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?,
+    };
+    let mut all = Vec::new();
+    for project in projects {
+        all.extend(of_project(connection, project, (filter.since, ts), seq, most)?);
+    }
+    all.sort_unstable_by(|a: &(i64, i64), b| b.cmp(a));
+    all.truncate(most);
+    Ok(all)
+}
+
+/// What records belong to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Session,
+    Project,
+}
+
+/// A session or project that has records.
+pub(crate) struct PlaceSummary {
+    pub(crate) number: i64,
+    pub(crate) name: String,
+    /// The time of the newest record, in microseconds.
+    pub(crate) last: i64,
+}
+
+/// Returns all sessions or projects with records.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn places(connection: &Connection, place: Place) -> Result<Vec<PlaceSummary>, rusqlite::Error> {
+    let sql = match place {
+        Place::Session => {
+            "SELECT number, name, (SELECT max(ts) FROM record WHERE session = number) AS last FROM session
+             WHERE last IS NOT NULL"
+        }
+        Place::Project => {
+            "SELECT number, name, (SELECT max(ts) FROM record WHERE project = number) AS last FROM project
+             WHERE last IS NOT NULL"
+        }
+    };
+    let summary =
+        |row: &rusqlite::Row<'_>| Ok(PlaceSummary { number: row.get(0)?, name: row.get(1)?, last: row.get(2)? });
+    connection.prepare_cached(sql)?.query_map([], summary)?.collect()
+}
+
+/// Returns the number of records of a session or project, and the time of the first, in microseconds.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn extent_of(connection: &Connection, place: Place, number: i64) -> Result<(i64, i64), rusqlite::Error> {
+    let sql = match place {
+        Place::Session => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE session = ?1",
+        Place::Project => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE project = ?1",
+    };
+    connection.prepare_cached(sql)?.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
