@@ -14,6 +14,7 @@ use crate::memory::ingest::spool::{self, PendingFile, SpoolFileKind, SpoolFileNa
 use crate::memory::ingest::spool_file::{self, HeaderRead, LineRead, SpoolReader};
 use crate::memory::model::record::{Role, fingerprint};
 use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
+use crate::memory::store::records::session_number;
 
 /// Files that are read, at most: those written to last. Picked.
 const MAX_FILES: usize = 16;
@@ -106,7 +107,7 @@ fn turns_of(
     if let Err(error) = reader.skip_to_tail(MAX_TAIL_BYTES) {
         return Ok(Err(error));
     }
-    let sql = "SELECT 1 FROM record WHERE hash = ?1 AND ts BETWEEN ?2 AND ?3";
+    let sql = "SELECT 1 FROM record WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND hash = ?4";
     let mut find = connection.prepare_cached(sql)?;
     loop {
         let line = match reader.next_line() {
@@ -120,7 +121,8 @@ fn turns_of(
             continue;
         }
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
-        if !find.exists((hash, draft.ts.0 - MAX_DIFFERENCE_US, draft.ts.0 + MAX_DIFFERENCE_US))? {
+        let session = session_number(connection, &draft.session)?;
+        if !find.exists((session, draft.ts.0 - MAX_DIFFERENCE_US, draft.ts.0 + MAX_DIFFERENCE_US, hash))? {
             let id = Builder::from_custom_bytes(hash).into_uuid();
             turns.push(PendingTurn { id, session: draft.session, text: draft.text, ts: draft.ts });
         }
