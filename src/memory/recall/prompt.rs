@@ -46,6 +46,9 @@ const PROJECT_FLOOR_SHARE: f64 = 0.4;
 /// Least rarity of the words together, as a multiple of that of a word that one record has.
 const FLOOR_RARITY: f64 = 1.2;
 
+/// Least number of records by which rarity is measured: in a store of a few records, most words are in half of them.
+const MIN_TOTAL: f64 = 200.0;
+
 /// Least number of the words.
 const FLOOR_WORD_COUNT: usize = 2;
 
@@ -134,12 +137,14 @@ fn recall(
         time: None,
     };
     let result = candidates::search(&snapshot, &query, time.deadline, SEARCHED_COUNT)?;
-    let total = records::last_seq(snapshot.connection())?;
-    let rarest = idf(total as f64, 1.0);
+    let total = records::last_seq(snapshot.connection())? as f64;
+    let rarest = idf(total.max(MIN_TOTAL), 1.0);
+    // Inverts `idf`: the number of records that have the word.
+    let frequency = |own: f64| (total + 1.0) / own.exp() - 0.5;
     let floor = Floor {
         terms: &result.terms,
-        // In a small store, a word that no record has would weigh twice as much as the rarest of the others.
-        idfs: result.idfs.iter().map(|own| own.min(rarest)).collect(),
+        // A word that no record has counts as one that a single record has.
+        idfs: result.idfs.iter().map(|own| idf(total.max(MIN_TOTAL), frequency(*own)).min(rarest)).collect(),
         rarest,
         words: words_of(&prompt),
         project: records::project_number(snapshot.connection(), &project)?.filter(|_| !project.is_empty()),
@@ -278,6 +283,19 @@ mod tests {
         }
         bench.ok("profile_set", json!({"knob": "prompt_recall", "value": false}));
         assert_eq!(given(&bench, PROMPT, "c"), [""; 0], "switched off");
+    }
+
+    #[test]
+    fn a_store_of_two_records_gives_what_bears_on_a_prompt() {
+        let bench = Bench::new();
+        let (said, answer) =
+            ("The staging database is called tern, on port 5433.", "Noted: the staging database is tern.");
+        bench.capture(said, json!({"session_id": "old", "project": "/p"}));
+        bench.capture(answer, json!({"session_id": "old", "project": "/p", "role": "assistant"}));
+        assert_eq!(given(&bench, "Where is the staging database, please?", "new").len(), 2);
+        for prompt in ["Write a haiku about the port", "Is it called so?", "What is on the list, please?"] {
+            assert_eq!(given(&bench, prompt, "new"), [""; 0], "{prompt}");
+        }
     }
 
     #[test]
