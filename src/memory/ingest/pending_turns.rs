@@ -15,6 +15,7 @@ use crate::memory::ingest::spool_file::{self, HeaderRead, LineRead, SpoolReader}
 use crate::memory::model::record::{Role, fingerprint};
 use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
 use crate::memory::store::records::session_number;
+use crate::sort;
 
 /// Files that are read, at most: those written to last. Picked.
 const MAX_FILES: usize = 16;
@@ -51,7 +52,7 @@ pub(crate) fn pending_turns(
             turns.extend(found);
         }
     }
-    turns.sort_unstable_by_key(|turn: &PendingTurn| Reverse((turn.ts, turn.id)));
+    sort::sort_by_key(&mut turns, |turn: &PendingTurn| Reverse((turn.ts, turn.id)));
     // Hooks of other programs leave a turn in two files.
     let mut seen = Vec::new();
     turns.retain(|turn| {
@@ -79,7 +80,7 @@ fn newest_files(store: &Path) -> Vec<PendingFile> {
             Some(PendingFile { path: entry.path(), name, written: spool::last_write(&metadata) })
         })
         .collect();
-    files.sort_unstable_by_key(|file| Reverse(file.written));
+    sort::sort_by_key(&mut files, |file: &PendingFile| Reverse(file.written));
     files.truncate(MAX_FILES);
     files
 }

@@ -28,6 +28,7 @@ use crate::memory::text::cue_terms::{CueTerms, QueryTerm};
 use crate::memory::text::features;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer;
+use crate::sort;
 
 /// Most records that a prompt is given (the contract).
 const MAX_RECORD_COUNT: usize = 3;
@@ -242,7 +243,7 @@ impl Floor<'_> {
 fn words_of(prompt: &str) -> Vec<String> {
     let mut words = Vec::new();
     tokenizer::for_each_token(prompt, |mut token| words.push(token.term().to_owned()));
-    words.sort_unstable();
+    sort::sort_by(&mut words, Ord::cmp);
     words
 }
 
