@@ -104,7 +104,7 @@ pub(crate) const RULES: Rules = Rules {
     repeats: 0.35,
     non_answer: 0.2,
     further_if_unknown: 1.5,
-    further_if_known: 0.2,
+    further_if_known: 0.3,
     further_with_identifier: 1.2,
     further_without_identifier: 0.5,
     identifier_density: 0.5,
