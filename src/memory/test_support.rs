@@ -1,5 +1,8 @@
 //! A temporary store for unit tests, called the way a server calls it.
 
+use std::path::Path;
+use std::time::Duration;
+
 use rusqlite::types::FromSql;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,13 +20,18 @@ pub(crate) struct Bench {
     pub(crate) folder: TempDir,
 }
 
+/// Opens a store whose recalls read all, however slow the machine is.
+fn open_store(folder: &Path, clock: fn() -> UnixMicros) -> Memory {
+    Memory::open_with(folder, clock).unwrap().recall_limit(Duration::from_secs(60))
+}
+
 impl Bench {
     /// 2024-06-01T12:00:00Z
     pub(crate) const NOW: UnixMicros = UnixMicros(1_717_243_200_000_000);
 
     pub(crate) fn new() -> Bench {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::open_with(folder.path(), || Bench::NOW).unwrap();
+        let memory = open_store(folder.path(), || Bench::NOW);
         Bench { memory, folder }
     }
 
@@ -36,7 +44,7 @@ impl Bench {
     pub(crate) fn restart_at(&mut self, clock: fn() -> UnixMicros) {
         let elsewhere = tempfile::tempdir().unwrap();
         self.memory = Memory::open(elsewhere.path()).unwrap();
-        self.memory = Memory::open_with(self.folder.path(), clock).unwrap();
+        self.memory = open_store(self.folder.path(), clock);
     }
 
     /// Returns the result of a call.
