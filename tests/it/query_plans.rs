@@ -20,6 +20,7 @@ const SMALL: &[&str] = &[
     "meta",
     "profile",
     "project",
+    "session_context",
     "spool",
     "wake",
     "pragma_application_id",

@@ -372,7 +372,9 @@ fn a_capture_waits_for_another_programs_lock() {
 /// age, and what a later ranking may change: scores, and the keys of a recall that finds little.
 #[test]
 fn a_store_of_an_earlier_program_answers_as_before() {
-    const LEFT_OUT: &[&str] = &["adjacent_suggestions", "activation_trace", "score", "unknown_words", "did_you_mean"];
+    // Ranking, and the tokens of a text, are estimates that releases improve.
+    const LEFT_OUT: &[&str] =
+        &["adjacent_suggestions", "activation_trace", "score", "unknown_words", "did_you_mean", "budget_used"];
     fn without_ranking(value: &mut Value) {
         match value {
             Value::Object(map) => {
