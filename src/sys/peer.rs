@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use super::syscall::checked;
 
 /// Returns the process of the peer: for a client, that which began to listen. `None` if the system does not tell.
+#[cfg(any(test, feature = "daemon"))]
 pub(crate) fn peer_pid(stream: impl AsFd) -> Option<u32> {
     #[cfg(target_os = "linux")]
     {
