@@ -34,7 +34,8 @@ async function call(name, args = {}) {
 }
 
 const text = "TypeScript speaks to the memory.";
-const first = await call("memory_capture", { text });
+// Of another session: what a session has just said stands behind the rest in its recalls.
+const first = await call("memory_capture", { text, session_id: "earlier" });
 const other = await call("memory_capture", { text: "It has said so, in TypeScript, twice." });
 assert.equal(first.status, "inserted");
 const recalled = await call("memory_recall", { cue: `"${text}"`, limit: 3 });

@@ -32,7 +32,8 @@ async def tools(client, mode):
         return result.structured_content
 
     text = f"Python speaks to the memory, {mode}."
-    first = await call("memory_capture", text=text)
+    # Of another session: what a session has just said stands behind the rest in its recalls.
+    first = await call("memory_capture", text=text, session_id=f"earlier {mode}")
     other = await call("memory_capture", text=f"It has said so, {mode}, twice.")
     assert first["status"] == "inserted", first
     recalled = await call("memory_recall", cue=f"\"{text}\"", limit=3)
