@@ -10,7 +10,7 @@ use super::tool::{Effect, Tool, ToolMethod};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolSet {
     All,
-    /// The first [`CORE_COUNT`].
+    /// Those that an assistant needs in its work: the first of the list.
     Core,
 }
 
