@@ -17,7 +17,7 @@ use crate::wire::members::Members;
 /// The argument whose empty string is a value: no project.
 const PROJECT: &str = "project";
 
-/// What separates the words of a string that stands for a list, in several scripts.
+/// Separators of the words in a string that is given for a list, in several scripts.
 const WORD_SEPARATORS: [char; 7] = [',', ';', '\n', '，', '、', '；', '،'];
 
 /// Returns the arguments of a call as the text of an object. They may be null, a JSON text in a string, or the empty

@@ -174,9 +174,7 @@ impl HookRun<'_> {
             false => print_briefing(&input, folder.as_deref(), &mut client, console),
         }
     }
-}
 
-impl HookRun<'_> {
     /// Prints the records that bear on the prompt, if there are any. Returns true if no daemon answers in time: the prompt
     /// must not wait for another attempt.
     fn give_records(&self, input: &HookInput, folder: Option<&str>, console: &mut Console) -> bool {

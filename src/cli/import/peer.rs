@@ -273,7 +273,7 @@ fn rows_of(
     let tags = record["tags"].as_array().into_iter().flatten();
     let role = match tags.filter_map(Value::as_str).find_map(|tag| tag.strip_prefix("role:")) {
         Some("user") => "user",
-        // Nobody's words: that daemon or an assistant wrote them.
+        // A record without a role was written by that daemon or by an assistant.
         Some("assistant") | None => "assistant",
         Some(_) => "system",
     };

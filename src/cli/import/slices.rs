@@ -92,7 +92,7 @@ impl Slices {
         let times = || page.iter().filter_map(|(_, at)| *at);
         let (oldest, newest) = (times().min()?, times().max()?);
         let is_cut = page.len() as u64 >= self.limit;
-        // A daemon with an upper bound of its own returns fewer than it is asked for.
+        // A daemon that has its own upper bound returns fewer than requested.
         let is_short = new > 0 && self.expected.is_some_and(|count| self.read < count);
         if !is_cut && !is_short {
             return None;

@@ -2,18 +2,17 @@
 //! to.
 
 use rusqlite::Connection;
-use serde::Serialize;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links;
-use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, Tier};
+use crate::memory::methods::record_view::RecordView;
+use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, check_len};
 use crate::memory::recall::reply::MAX_HITS_BYTES;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::records::{self, Place, RecordFilter, Side};
+use crate::memory::store::records::{self, RecordFilter, RecordGroup, Side};
 use crate::memory::store::tags;
 use crate::memory::text::excerpt::beginning;
 
@@ -31,19 +30,6 @@ const NEIGHBOR_COUNT: usize = 2;
 
 /// Characters of the other records that are shown with one.
 const EXCERPT_CHARS: usize = 120;
-
-/// A record of a list.
-#[derive(Serialize)]
-struct ListedRecord {
-    record_id: String,
-    ts: String,
-    role: &'static str,
-    session_id: String,
-    project: String,
-    tier: &'static str,
-    valid_to: Option<String>,
-    text: String,
-}
 
 /// Answers `memory_list`: the records that match, the newest first.
 ///
@@ -64,21 +50,12 @@ pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value,
     let mut place = cursor(params)?.filter(|(ts, _)| *ts <= until).unwrap_or((until, i64::MAX));
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let session = match &session {
-        Some(name) => match records::session_number(connection, name)? {
-            Some(number) => Some(number),
-            None => return Ok(json!({"records": [], "next": null})),
-        },
-        None => None,
-    };
-    let project = match &project {
-        Some(name) => match records::project_number(connection, name)? {
-            Some(number) => Some(number),
-            None => return Ok(json!({"records": [], "next": null})),
-        },
-        None => None,
-    };
-    let filter = RecordFilter { session, project, since };
+    let session = session.map(|name| records::session_number(connection, &name)).transpose()?;
+    let project = project.map(|name| records::project_number(connection, &name)).transpose()?;
+    if session == Some(None) || project == Some(None) {
+        return Ok(json!({"records": [], "next": null}));
+    }
+    let filter = RecordFilter { session: session.flatten(), project: project.flatten(), since };
     let (mut found, mut bytes, mut read_count) = (Vec::new(), 0, 0);
     loop {
         let page = records::page(connection, &filter, place, PAGE_COUNT.min(4 * limit))?;
@@ -88,7 +65,7 @@ pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value,
                 return Ok(json!({"records": found, "next": text_of(place)}));
             }
             read_count += 1;
-            let record = listed(connection, at.1)?;
+            let record = RecordView::read(connection, at.1)?;
             if role.is_none_or(|role| role.name() == record.role) {
                 let record = json!(record);
                 bytes += record.to_string().len();
@@ -138,7 +115,7 @@ pub(crate) fn memory_show(reader: &Reader, params: &Params<'_>, now: UnixMicros)
     }
     let mut before = around(Side::Before)?;
     before.reverse();
-    let mut shown = json!(listed(connection, seq)?);
+    let mut shown = json!(RecordView::read(connection, seq)?);
     shown["tags"] = tags::of(connection, seq)?.into();
     shown["before"] = before.into();
     shown["after"] = around(Side::After)?.into();
@@ -153,7 +130,7 @@ pub(crate) fn memory_show(reader: &Reader, params: &Params<'_>, now: UnixMicros)
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
 pub(crate) fn memory_sessions(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
-    places(reader, params, Place::Session, "sessions", "session_id")
+    groups(reader, params, RecordGroup::Session, "sessions", "session_id")
 }
 
 /// Answers `memory_projects`: the projects, that with the newest record first.
@@ -161,20 +138,26 @@ pub(crate) fn memory_sessions(reader: &Reader, params: &Params<'_>) -> Result<Va
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
 pub(crate) fn memory_projects(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
-    places(reader, params, Place::Project, "projects", "project")
+    groups(reader, params, RecordGroup::Project, "projects", "project")
 }
 
-fn places(reader: &Reader, params: &Params<'_>, place: Place, list: &str, name_key: &str) -> Result<Value, CallError> {
+fn groups(
+    reader: &Reader,
+    params: &Params<'_>,
+    group: RecordGroup,
+    list: &str,
+    name_key: &str,
+) -> Result<Value, CallError> {
     let limit = params.integer_or("limit", 1..=MAX_COUNT, 20)? as usize;
     let from = cursor(params)?;
     let snapshot = reader.snapshot()?;
-    let mut all = records::places(snapshot.connection(), place)?;
+    let mut all = records::groups(snapshot.connection(), group)?;
     all.sort_unstable_by_key(|one| std::cmp::Reverse((one.last, one.number)));
     let mut rest = all.iter().filter(|one| from.is_none_or(|from| (one.last, one.number) < from));
     let mut entries = Vec::new();
     let mut last = None;
     for one in rest.by_ref().take(limit) {
-        let (count, first) = records::extent_of(snapshot.connection(), place, one.number)?;
+        let (count, first) = records::extent_of(snapshot.connection(), group, one.number)?;
         let (first, newest) = (UnixMicros(first).to_string(), UnixMicros(one.last).to_string());
         entries.push(json!({name_key: one.name, "records": count, "first_ts": first, "last_ts": newest}));
         last = Some((one.last, one.number));
@@ -200,29 +183,9 @@ fn text_of((ts, number): (i64, i64)) -> String {
     format!("{ts}.{number}")
 }
 
-fn listed(connection: &Connection, seq: i64) -> Result<ListedRecord, rusqlite::Error> {
-    let mut read = connection.prepare_cached(
-        "SELECT id, ts, role, session.name, project.name, tier, valid_to, text FROM record
-         JOIN session ON session.number = record.session JOIN project ON project.number = record.project
-         WHERE seq = ?1",
-    )?;
-    read.query_row([seq], |row| {
-        Ok(ListedRecord {
-            record_id: Uuid::from_bytes(row.get(0)?).to_string(),
-            ts: UnixMicros(row.get(1)?).to_string(),
-            role: Role::numbered(row.get(2)?).name(),
-            session_id: row.get(3)?,
-            project: row.get(4)?,
-            tier: Tier::numbered(row.get(5)?).name(),
-            valid_to: row.get::<_, Option<i64>>(6)?.map(|at| UnixMicros(at).to_string()),
-            text: row.get(7)?,
-        })
-    })
-}
-
 /// Returns a record's id, time, role and first words.
 fn excerpt(connection: &Connection, seq: i64) -> Result<Value, rusqlite::Error> {
-    let ListedRecord { record_id, ts, role, text, .. } = listed(connection, seq)?;
+    let RecordView { record_id, ts, role, text, .. } = RecordView::read(connection, seq)?;
     Ok(json!({"record_id": record_id, "ts": ts, "role": role, "beginning": beginning(&text, EXCERPT_CHARS)}))
 }
 

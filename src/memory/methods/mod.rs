@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod inspect;
 pub(crate) mod profile;
 pub(crate) mod read;
+mod record_view;
 pub(crate) mod reindex;
 pub(crate) mod reinforce;
 pub(crate) mod schemas;

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
-use crate::memory::model::record::{Role, TEXT_BYTES};
-use crate::memory::model::time::UnixMicros;
+use crate::memory::methods::record_view::RecordView;
+use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::params;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
@@ -46,12 +46,8 @@ pub(crate) fn memory_read(reader: &Reader, params: &Params<'_>) -> Result<Record
     let bytes = params.integer_or("bytes", MIN_PART_BYTES..=TEXT_BYTES as i64, TEXT_BYTES as i64)? as usize;
     let snapshot = reader.snapshot()?;
     let seq = records::seq_of(snapshot.connection(), "id", id)?;
-    let mut read = snapshot.connection().prepare_cached(
-        "SELECT ts, valid_to, role, session.name, project.name, text FROM record
-         JOIN session ON session.number = record.session JOIN project ON project.number = record.project
-         WHERE seq = ?1",
-    )?;
-    let text: String = read.query_row([seq], |row| row.get(5))?;
+    let RecordView { record_id, ts, role, session_id, project, valid_to, text, .. } =
+        RecordView::read(snapshot.connection(), seq)?;
     if at > text.len() {
         let length = text.len();
         return Err(CallError::invalid("at", format_args!("at most the record's length: it has {length} bytes")));
@@ -60,19 +56,17 @@ pub(crate) fn memory_read(reader: &Reader, params: &Params<'_>) -> Result<Record
     let most = (start + bytes).min(text.len());
     let end = (start..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(start);
     let is_part = end - start < text.len();
-    Ok(read.query_row([seq], |row| {
-        Ok(RecordText {
-            record_id: id.to_string(),
-            literal_surface: text[start..end].to_owned(),
-            passage: is_part.then_some(Part { at: start, bytes: end - start }),
-            record_bytes: text.len(),
-            ts: UnixMicros(row.get(0)?).to_string(),
-            valid_to: row.get::<_, Option<i64>>(1)?.map(|at| UnixMicros(at).to_string()),
-            role: Role::numbered(row.get(2)?).name(),
-            session_id: row.get(3)?,
-            project: row.get(4)?,
-        })
-    })?)
+    Ok(RecordText {
+        record_id,
+        literal_surface: text[start..end].to_owned(),
+        passage: is_part.then_some(Part { at: start, bytes: end - start }),
+        record_bytes: text.len(),
+        ts,
+        valid_to,
+        role,
+        session_id,
+        project,
+    })
 }
 
 #[cfg(test)]

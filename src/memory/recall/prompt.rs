@@ -1,6 +1,6 @@
 //! `prompt_recall`: the few records that bear on a prompt, for a hook that gives them to the assistant unasked.
 //!
-//! Nobody has asked for them, so a record must reach a floor: it has enough of the prompt's words, weighed by their
+//! The assistant has not asked for them, so a record must reach a floor: it has enough of the prompt's words, weighed by their
 //! rarity, and says something that the prompt does not. What the session itself has said since it was opened, what it was
 //! given before and what was superseded is left out. `docs/recall.md` has the figures by which the floor was chosen.
 
@@ -203,12 +203,12 @@ impl Floor<'_> {
         let mut statement = snapshot.connection().prepare_cached(sql)?;
         let mut rows = statement.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let (ts, text) = (UnixMicros(row.get(1)?), candidates::string(row, 6)?);
+        let (ts, session, text) = (UnixMicros(row.get(1)?), row.get(3)?, candidates::string(row, 6)?);
         let is_of_project = self.project.is_some() && self.project == Some(row.get(4)?);
         let is_superseded = row.get::<_, Option<i64>>(5)?.is_some();
         if (share < FLOOR_SHARE && !is_of_project)
             || is_superseded
-            || own.is_some_and(|own| row.get(3).is_ok_and(|session| own.has(session, ts)))
+            || own.is_some_and(|own| own.has(session, ts))
             || features::asks(text)
             || self.new_words(text) < MIN_NEW_WORD_COUNT
         {

@@ -239,15 +239,15 @@ pub(crate) fn page(
     Ok(all)
 }
 
-/// What records belong to.
+/// What groups records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum RecordGroup {
     Session,
     Project,
 }
 
 /// A session or project that has records.
-pub(crate) struct PlaceSummary {
+pub(crate) struct GroupSummary {
     pub(crate) number: i64,
     pub(crate) name: String,
     /// The time of the newest record, in microseconds.
@@ -258,19 +258,19 @@ pub(crate) struct PlaceSummary {
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn places(connection: &Connection, place: Place) -> Result<Vec<PlaceSummary>, rusqlite::Error> {
-    let sql = match place {
-        Place::Session => {
+pub(crate) fn groups(connection: &Connection, group: RecordGroup) -> Result<Vec<GroupSummary>, rusqlite::Error> {
+    let sql = match group {
+        RecordGroup::Session => {
             "SELECT number, name, (SELECT max(ts) FROM record WHERE session = number) AS last FROM session
              WHERE last IS NOT NULL"
         }
-        Place::Project => {
+        RecordGroup::Project => {
             "SELECT number, name, (SELECT max(ts) FROM record WHERE project = number) AS last FROM project
              WHERE last IS NOT NULL"
         }
     };
     let summary =
-        |row: &rusqlite::Row<'_>| Ok(PlaceSummary { number: row.get(0)?, name: row.get(1)?, last: row.get(2)? });
+        |row: &rusqlite::Row<'_>| Ok(GroupSummary { number: row.get(0)?, name: row.get(1)?, last: row.get(2)? });
     connection.prepare_cached(sql)?.query_map([], summary)?.collect()
 }
 
@@ -278,10 +278,14 @@ pub(crate) fn places(connection: &Connection, place: Place) -> Result<Vec<PlaceS
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn extent_of(connection: &Connection, place: Place, number: i64) -> Result<(i64, i64), rusqlite::Error> {
-    let sql = match place {
-        Place::Session => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE session = ?1",
-        Place::Project => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE project = ?1",
+pub(crate) fn extent_of(
+    connection: &Connection,
+    group: RecordGroup,
+    number: i64,
+) -> Result<(i64, i64), rusqlite::Error> {
+    let sql = match group {
+        RecordGroup::Session => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE session = ?1",
+        RecordGroup::Project => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE project = ?1",
     };
     connection.prepare_cached(sql)?.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
 }
