@@ -20,6 +20,7 @@ const SMALL: &[&str] = &[
     "meta",
     "profile",
     "project",
+    "project_alias",
     "session_context",
     "spool",
     "wake",

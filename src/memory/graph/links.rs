@@ -44,7 +44,7 @@ const LAST_FADING: LinkKind = LinkKind::Reinforced;
 
 // `unsettled` in contradictions.rs has this number as a literal: SQLite uses the partial index `link_contradicts` only
 // for a literal.
-const _: () = assert!(LinkKind::Contradicts as i64 == 2);
+const _: () = assert!(LinkKind::Contradicts as i64 == 2 && LinkKind::Evidence as i64 == 3);
 
 /// A record at the other end of an undirected link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -70,7 +70,8 @@ pub(crate) struct Briefing {
 /// # Errors
 /// Any error of reading table `wake`.
 pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Briefing>, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT payload FROM wake WHERE project = ?1 AND newest = ?2")?;
+    let mut read =
+        connection.prepare_cached("SELECT payload FROM wake WHERE project = ?1 AND is_only = 0 AND newest = ?2")?;
     let newest = records::last_seq(connection)?;
     let text: Option<String> = read.query_row((project, newest), |row| row.get(0)).optional()?;
     // A briefing that another release wrote in another format counts as not cached.
@@ -83,8 +84,8 @@ pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Br
 /// Any error of reading records or writing table `wake`.
 pub(crate) fn cache(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
     let text = serde_json::to_string(&render(connection, project)?).unwrap_or_default();
-    let sql = "INSERT INTO wake (project, newest, payload) VALUES (?1, ?2, ?3)
-               ON CONFLICT (project) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
+    let sql = "INSERT INTO wake (project, is_only, newest, payload) VALUES (?1, 0, ?2, ?3)
+               ON CONFLICT (project, is_only) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
     connection.prepare_cached(sql)?.execute((project, records::last_seq(connection)?, text))?;
     let sql = "DELETE FROM wake WHERE project IN (
                    SELECT project FROM wake WHERE project <> ?2 ORDER BY newest DESC, project LIMIT -1 OFFSET ?1)";

@@ -12,6 +12,8 @@ pub(crate) mod meta;
 pub(crate) mod new_record;
 pub(crate) mod open;
 pub(crate) mod open_error;
+#[allow(dead_code, reason = "read by the next changes")]
+pub(crate) mod projects;
 pub(crate) mod reader;
 pub(crate) mod records;
 pub(crate) mod rescue;

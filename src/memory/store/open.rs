@@ -42,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
+    include_str!("schema/v5.sql"),
 ];
 
 /// How long a connection waits for the lock of another program, such as a backup or a shell.
@@ -427,6 +428,7 @@ mod tests {
             assert_eq!(number("SELECT value FROM meta WHERE key = 'last_without_turns'"), last_without_turns);
             assert_eq!(number("SELECT count(*) FROM turn") + number("SELECT count(*) FROM early_turn"), 0);
             assert_eq!(number("SELECT count(*) FROM session_context"), 0);
+            assert_eq!(number("SELECT count(*) FROM project_alias") + number("SELECT count(*) FROM wake"), 0);
         }
     }
 

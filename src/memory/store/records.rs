@@ -36,6 +36,17 @@ pub(crate) fn project_number(connection: &Connection, name: &str) -> Result<Opti
     find_number(connection, "SELECT number FROM project WHERE name = ?1", name)
 }
 
+/// Returns the number of a record's project; `None` if there is no such record.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn project_of(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT project FROM record WHERE seq = ?1")?
+        .query_row([seq], |row| row.get(0))
+        .optional()
+}
+
 fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<i64>, rusqlite::Error> {
     connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
 }
