@@ -1,7 +1,7 @@
 //! Measures how the cost of the worst requests grows with their bytes, and with the projects and sessions of the store;
 //! and how long an innocent client's capture waits beside two clients that send such a request without a pause.
 //!
-//! `cargo bench --bench bounds [-- costs | waits]`. Each request is sent at a quarter, a half and all of the longest line; the stores have
+//! `cargo bench --bench bounds [-- costs | waits [NAME]]`; NAME chooses the inputs whose names contain it. Each request is sent at a quarter, a half and all of the longest line; the stores have
 //! 2 500, 5 000 and 10 000 projects and as many sessions. The cost is the daemon's processor time, of three runs the
 //! least. A ratio of 2 is in proportion to the bytes, one of 4 would be quadratic. Costs under a millisecond say
 //! nothing and have no ratio.
@@ -37,22 +37,26 @@ const NUMBER: &str = "NUMBER";
 
 fn main() {
     // Cargo passes --bench.
-    let chosen = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
-    if chosen.as_deref() != Some("waits") {
-        costs();
+    let mut chosen = std::env::args().skip(1).filter(|arg| !arg.starts_with('-'));
+    let (what, name) = (chosen.next(), chosen.next().unwrap_or_default());
+    if what.as_deref() != Some("waits") {
+        costs(&name);
     }
-    if chosen.as_deref() != Some("costs") {
-        waits();
+    if what.as_deref() != Some("costs") {
+        waits(&name);
     }
 }
 
-fn costs() {
+fn costs(name: &str) {
     let daemon = Daemon::start();
     fill(&mut daemon.client(), 200);
     println!("cost at the longest line, and its ratio to that of a half and of the half to a quarter");
     let [quarter, half, whole] =
         [LONGEST_BYTES / 4, LONGEST_BYTES / 2, LONGEST_BYTES].map(|bytes| lines(&daemon, bytes));
     for ((what, quarter), ((_, half), (_, whole))) in quarter.iter().zip(half.iter().zip(&whole)) {
+        if !what.contains(name) {
+            continue;
+        }
         print(what, [quarter, half, whole].map(|line| cost(&daemon, line)));
     }
     println!("cost with 10 000 projects and sessions, and its ratio to 5 000 and of those to 2 500");
@@ -61,19 +65,19 @@ fn costs() {
         fill(&mut daemon.client(), projects);
         daemon
     });
-    for line in store_lines() {
+    for line in store_lines().into_iter().filter(|line| line.contains(name)) {
         print(&line[..line.len().min(80)], stores.each_ref().map(|daemon| cost(daemon, &line)));
     }
 }
 
-fn waits() {
+fn waits(name: &str) {
     println!("wait of a capture beside two clients that send the same line without a pause: median, longest; captures");
     let daemon = Daemon::start();
     fill(&mut daemon.client(), 10_000);
     let mut all = waits_beside(&daemon, "nothing", None);
     let long = lines(&daemon, LONGEST_BYTES).into_iter().chain(long_writes());
     let of_store = store_lines().into_iter().chain(maintenance(&daemon)).map(|line| (line.clone(), line));
-    for (what, line) in long.chain(of_store) {
+    for (what, line) in long.chain(of_store).filter(|(what, _)| what.contains(name)) {
         all.append(&mut waits_beside(&daemon, &what[..what.len().min(80)], Some(&line)));
     }
     all.sort_unstable();
