@@ -3,7 +3,9 @@
 //!
 //! Sleeping and being woken takes longer than most turns, for the loop as for the peer or worker that wakes it. Peers
 //! that call rarely never cause polling. If many events come together, one wake-up serves all of them, so the loop
-//! sleeps and leaves the processor to other threads.
+//! sleeps and leaves the processor to other threads. If a yield shows that another program wants the processor, the loop
+//! does not poll for a second: each yield would cost it a time slice of that program, some milliseconds, whereas a thread
+//! that sleeps is run soon after it is woken.
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,13 @@ const POLL_TIME: Duration = Duration::from_micros(120);
 /// Longer pauses count as this much, so that the mean adapts within about ten events.
 const MAX_PAUSE: Duration = Duration::from_millis(1);
 
+/// A longer yield shows that another program wants the processor. Picked: longer than most calls, which the process's own
+/// workers may have run meanwhile, and shorter than a time slice.
+const MAX_YIELD_TIME: Duration = Duration::from_micros(500);
+
+/// How long not to poll after such a yield. Picked: then a time slice lost each time is less than a hundredth.
+const REST_TIME: Duration = Duration::from_secs(1);
+
 /// Tracks the pauses between events.
 #[derive(Debug)]
 pub(crate) struct BusyPoll {
@@ -22,12 +31,14 @@ pub(crate) struct BusyPoll {
     last: Option<Instant>,
     /// Moving average of the pauses between events. Events that come together count as [`MAX_PAUSE`].
     mean_pause: Duration,
+    /// No polling before, since another program wants the processor.
+    rests_until: Option<Instant>,
 }
 
 impl BusyPoll {
     /// Creates the state for a process that may run on this many processors.
     pub(crate) fn new(processors: usize) -> BusyPoll {
-        BusyPoll { is_multiprocessor: processors > 1, last: None, mean_pause: MAX_PAUSE }
+        BusyPoll { is_multiprocessor: processors > 1, last: None, mean_pause: MAX_PAUSE, rests_until: None }
     }
 
     /// Records that this many events came together; 0 if a timer ended the wait.
@@ -40,9 +51,17 @@ impl BusyPoll {
         self.mean_pause = self.mean_pause * 3 / 4 + pause / 4;
     }
 
+    /// Records how long a poll and the yield after it took.
+    pub(crate) fn record_yield(&mut self, took: Duration, now: Instant) {
+        if took > MAX_YIELD_TIME {
+            self.rests_until = Some(now + REST_TIME);
+        }
+    }
+
     /// Returns until when to poll before sleeping; `now` to sleep at once.
     pub(crate) fn until(&self, now: Instant) -> Instant {
-        if self.is_multiprocessor && self.mean_pause < POLL_TIME { now + POLL_TIME } else { now }
+        let rests = self.rests_until.is_some_and(|until| now < until);
+        if self.is_multiprocessor && !rests && self.mean_pause < POLL_TIME { now + POLL_TIME } else { now }
     }
 }
 
@@ -106,6 +125,23 @@ mod tests {
         assert_eq!(busy_poll.until(now) - now, POLL_TIME);
         busy_poll.record(0, now + POLL_TIME);
         assert_eq!(busy_poll.until(now), now);
+    }
+
+    #[test]
+    fn it_rests_after_a_yield_to_another_program() {
+        let mut busy_poll = BusyPoll::new(2);
+        let mut now = Instant::now();
+        for _ in 0..100 {
+            now += Duration::from_micros(60);
+            busy_poll.record(1, now);
+        }
+        for (took, want) in [(MAX_YIELD_TIME, POLL_TIME), (Duration::from_millis(3), Duration::ZERO)] {
+            busy_poll.record_yield(took, now);
+            assert_eq!(busy_poll.until(now) - now, want, "{took:?}");
+        }
+        let end = now + REST_TIME;
+        assert_eq!(busy_poll.until(end - Duration::from_nanos(1)), end - Duration::from_nanos(1));
+        assert_eq!(busy_poll.until(end) - end, POLL_TIME);
     }
 
     #[test]

@@ -163,7 +163,8 @@ impl<D: Dispatch, P: ControlPlane> EventLoop<D, P> {
                 }
                 // Other threads that are ready to run on this processor run first.
                 thread::yield_now();
-                now = Instant::now();
+                let before = std::mem::replace(&mut now, Instant::now());
+                self.busy_poll.record_yield(now - before, now);
             }
             timeout = due.map(|due| due.saturating_duration_since(now));
         }
