@@ -41,12 +41,15 @@ struct Page<'a> {
 
 pub(crate) fn run(args: &ExportArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     if args.file.as_os_str() == "-" {
-        let copied = copy(client, console, |console, line| writeln!(console.out, "{line}").map_err(CliError::Output));
+        let copied =
+            copy(client, None, console, |console, line| writeln!(console.out, "{line}").map_err(CliError::Output));
         return copied.map(|_| ());
     }
     let failed = |error| CliError::File(args.file.clone(), error);
     let mut target = Target::create(&args.file).map_err(failed)?;
-    let rows = copy(client, console, |_, line| writeln!(target.out, "{line}").map_err(failed))?;
+    // The daemon remembers it, to name it when something is forgotten.
+    let file = std::path::absolute(&target.path).map_err(failed)?.to_string_lossy().into_owned();
+    let rows = copy(client, Some(&file), console, |_, line| writeln!(target.out, "{line}").map_err(failed))?;
     target.finish().map_err(failed)?;
     let said = match console.format {
         OutputFormat::Json => console.say(json!({"rows": rows})),
@@ -55,16 +58,17 @@ pub(crate) fn run(args: &ExportArgs, client: &mut Client, console: &mut Console)
     said.map_err(CliError::Output)
 }
 
-/// Passes each row to `write` and returns the number of rows.
+/// Passes each row to `write` and returns the number of rows. `file` is the file that they are written to.
 fn copy(
     client: &mut Client,
+    file: Option<&str>,
     console: &mut Console,
     mut write: impl FnMut(&mut Console, &str) -> Result<(), CliError>,
 ) -> Result<u64, CliError> {
     let mut progress = ProgressBar::new(None, Instant::now());
     let (mut cursor, mut rows) = (None, 0);
     loop {
-        let result = client.call(METHOD, &json!({"cursor": cursor}));
+        let result = client.call(METHOD, &json!({"cursor": cursor, "file": file}));
         progress.clear(console);
         let result = result?;
         let page: Page<'_> = serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;

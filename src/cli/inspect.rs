@@ -167,7 +167,7 @@ fn shown(record: &Value, zone: &TimeZone, kind: StreamKind) -> String {
 }
 
 /// Returns the line above a record's text: when, who, where, and its id.
-fn head(record: &Value, zone: &TimeZone, kind: StreamKind) -> String {
+pub(crate) fn head(record: &Value, zone: &TimeZone, kind: StreamKind) -> String {
     let text = |key: &str| record[key].as_str().unwrap_or_default();
     let mut parts = vec![time(&record["ts"], zone), text("role").to_owned()];
     parts.extend((text("session_id") != "-").then(|| format!("session {}", text("session_id"))));
@@ -182,7 +182,7 @@ fn time(value: &Value, zone: &TimeZone) -> String {
 }
 
 /// Returns the beginning of a text on one line.
-fn excerpt(text: &Value, kind: StreamKind) -> String {
+pub(crate) fn excerpt(text: &Value, kind: StreamKind) -> String {
     let text = text.as_str().unwrap_or_default();
     let mut words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((at, _)) = words.char_indices().nth(SHOWN_CHARS) {

@@ -13,6 +13,7 @@ mod completions;
 mod control;
 mod doctor;
 mod export;
+mod forget;
 mod hook;
 mod import;
 mod inspect;
@@ -84,6 +85,7 @@ enum Command {
     Sessions(inspect::PageArgs),
     /// List the projects, that with the newest record first
     Projects(inspect::PageArgs),
+    Forget(forget::ForgetArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
@@ -164,6 +166,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Show(args) => inspect::show(&args, &mut client(Policy::default())?, console),
         Command::Sessions(args) => inspect::sessions(&args, &mut client(Policy::default())?, console),
         Command::Projects(args) => inspect::projects(&args, &mut client(Policy::default())?, console),
+        Command::Forget(args) => forget::run(&args, &mut client(forget::policy())?, console),
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),

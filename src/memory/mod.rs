@@ -6,6 +6,7 @@
 //! of validity. Only this module has SQL; it has neither sockets nor the lifecycle.
 
 mod consolidation;
+mod forgetting;
 mod graph;
 mod ingest;
 mod methods;

@@ -9,6 +9,8 @@ use jiff::tz::TimeZone;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Maintenance;
+use crate::memory::forgetting::job;
+use crate::memory::forgetting::pending::PendingSelections;
 use crate::memory::model::time::{CallTime, UnixMicros, UserZone};
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
@@ -41,6 +43,7 @@ pub struct Memory {
     pub(crate) session_state: Arc<SessionState>,
     pub(crate) changes: Arc<ChangeTracker>,
     pub(crate) maintenance_lock: MaintenanceLock,
+    pub(crate) pending_selections: Arc<PendingSelections>,
     // Dropped in this order: the lock is released after the writer has ended.
     pub(crate) writer: Writer,
     _lock: FileLock,
@@ -71,10 +74,11 @@ impl Memory {
         let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let changes = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
+        let is_forgetting = job::is_pending(&store.connection).map_err(|error| failed(error.into()))?;
         let file = store.file;
         let writer = Writer::start(store.connection, file.clone(), changes.clone())
             .map_err(|error| OpenError::Failed { path: store.path, detail: format!("no thread: {error}") })?;
-        Ok(Memory {
+        let memory = Memory {
             folder: folder.into(),
             file,
             clock,
@@ -84,9 +88,14 @@ impl Memory {
             session_state: Arc::new(session_state),
             changes,
             maintenance_lock: MaintenanceLock::default(),
+            pending_selections: Arc::default(),
             writer,
             _lock: store.lock,
-        })
+        };
+        if is_forgetting && let Ok(lock) = memory.maintenance_lock.try_acquire() {
+            job::resume(memory.maintenance(), lock);
+        }
+        Ok(memory)
     }
 
     /// Sets the time zone in which times in a question are read; UTC otherwise.

@@ -49,6 +49,7 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
         }
         "memory_contradict" => json!({"id": id, "new_fact": "What would hold now, if the rest were valid."}),
         "claim_check" | "memory_recall" => json!({"cue": "record"}),
+        "memory_forget" => json!({"session": "s"}),
         "memory_read" | "memory_show" => json!({"id": id}),
         "memory_search" => json!({"query": "record"}),
         "memory_reinforce" => json!({"ids": [id, id]}),

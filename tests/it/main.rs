@@ -16,6 +16,7 @@ mod doctor;
 mod ending;
 mod faults;
 mod footprint;
+mod forget;
 mod harness;
 mod hits;
 mod hooks;

@@ -14,8 +14,9 @@ use serde_json::json;
 use crate::harness::setup;
 
 /// Tables that may be read from end to end. They have a row for each project, knob, state value, session without a
-/// recall or open file; the last four describe the database.
+/// recall or open file; json_each has those of one value, and the last ones describe the database.
 const SMALL: &[&str] = &[
+    "copy_made",
     "first_turn",
     "meta",
     "profile",
@@ -24,7 +25,9 @@ const SMALL: &[&str] = &[
     "session_context",
     "spool",
     "wake",
+    "json_each",
     "pragma_application_id",
+    "pragma_page_count",
     "pragma_page_size",
     "pragma_user_version",
     "sqlite_master",
@@ -51,6 +54,12 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT count(*), coalesce(sum(degree), 0) FROM node WHERE degree > 0", "the metrics of a consolidation"),
     ("SELECT record FROM node WHERE degree > 0 ORDER BY degree DESC", "the metrics of a consolidation"),
     ("SELECT count(*), coalesce(max(seq), 0) FROM record", "the integrity check"),
+    ("SELECT max((SELECT coalesce(max(seq), 0) FROM record)", "at each start, a row for each forgotten record"),
+    ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
+    ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),
+    ("DELETE FROM event WHERE kind NOT IN", "once at the end of a forgetting"),
+    ("DELETE FROM session WHERE NOT EXISTS", "once at the end of a forgetting"),
+    ("UPDATE event SET domain = NULL", "once at the end of a forgetting"),
     ("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check", "the integrity check"),
 ];
 

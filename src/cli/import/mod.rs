@@ -10,8 +10,8 @@ mod peer;
 mod reference;
 mod slices;
 mod tally;
-mod walk;
-mod zstd;
+pub(crate) mod walk;
+pub(crate) mod zstd;
 
 use std::collections::VecDeque;
 use std::io::{self, Read};

@@ -79,11 +79,17 @@ impl Console {
 
     /// Asks a question on the terminal. Returns true if the answer is yes.
     pub(crate) fn ask(&mut self, question: &str) -> io::Result<bool> {
-        self.say(format_args!("{question} [y/N]"))?;
+        let answer = self.read_answer(&format!("{question} [y/N]"))?;
+        Ok(matches!(answer.as_str(), "y" | "Y" | "yes"))
+    }
+
+    /// Writes a question and returns the line that is typed, without white space around it.
+    pub(crate) fn read_answer(&mut self, question: &str) -> io::Result<String> {
+        self.say(question)?;
         self.flush()?;
         let mut answer = String::new();
         BufReader::with_capacity(1, self.input.by_ref()).take(100).read_line(&mut answer)?;
-        Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+        Ok(answer.trim().to_owned())
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

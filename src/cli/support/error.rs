@@ -47,6 +47,8 @@ pub(crate) enum CliError {
     ChecksFailed(u64),
     /// A file cannot be read or written.
     File(PathBuf, io::Error),
+    /// The user has not typed the consent: a sentence that says so.
+    NotConfirmed(String),
     /// So many parts of an installation failed; each has been reported.
     PartialInstall(u64),
     /// An import stopped in this file at this line, before its last row.
@@ -87,6 +89,7 @@ impl CliError {
             // The reader of our output has closed it, as in `iaid recall … | head -1`.
             CliError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
             CliError::Declined { .. }
+            | CliError::NotConfirmed(_)
             | CliError::Reply(..)
             | CliError::LinesFailed(_)
             | CliError::PartialImport { .. }
@@ -128,7 +131,7 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CliError::Usage(what) | CliError::ImportSource(what, _) => f.write_str(what),
+            CliError::Usage(what) | CliError::ImportSource(what, _) | CliError::NotConfirmed(what) => f.write_str(what),
             CliError::NoHome(error) => error.fmt(f),
             CliError::Client(error) => error.fmt(f),
             CliError::Declined { reason, message } if message.is_empty() => {

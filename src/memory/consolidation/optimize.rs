@@ -51,9 +51,22 @@ fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
+/// Begins to merge all segments into one, whatever their levels; [`merge`] goes on.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn begin_full_merge(connection: &Connection) -> Result<(), rusqlite::Error> {
+    configure(connection)?;
+    // https://sqlite.org/fts5.html#the_merge_command: a negative number puts all segments on one level first.
+    connection.execute("INSERT INTO term_index (term_index, rank) VALUES ('merge', ?1)", [-MERGE_PAGES]).map(drop)
+}
+
 /// Merges pages of segments of the same level. Returns true if anything was merged, which FTS5 shows by the number of
 /// changed rows (<https://sqlite.org/fts5.html#the_merge_command>).
-fn merge(connection: &Connection) -> Result<bool, rusqlite::Error> {
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn merge(connection: &Connection) -> Result<bool, rusqlite::Error> {
     let before = connection.total_changes();
     connection
         .prepare_cached("INSERT INTO term_index (term_index, rank) VALUES ('merge', ?1)")?

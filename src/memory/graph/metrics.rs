@@ -92,6 +92,14 @@ pub(crate) fn measure(connection: &Connection) -> Result<(), rusqlite::Error> {
     meta::write(connection, KEY, text)
 }
 
+/// Removes the stored metrics, until the next consolidation.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn clear(connection: &Connection) -> Result<(), rusqlite::Error> {
+    meta::remove(connection, KEY)
+}
+
 /// Returns the stored metrics; the default if there are none.
 ///
 /// # Errors

@@ -222,11 +222,11 @@ impl Batch {
                     let mut new = NewRecord::prepare(draft);
                     let outcome = match &key {
                         Some(key) => key.insert_once(&mut new, transaction)?,
-                        None => new.insert_once(transaction)?,
+                        None => new.insert_unless_forgotten(transaction)?,
                     };
                     match outcome {
-                        InsertOutcome::New { .. } => position.state.counts.inserted += 1,
-                        InsertOutcome::Known { .. } => position.state.counts.reinforced += 1,
+                        Some(InsertOutcome::New { .. }) => position.state.counts.inserted += 1,
+                        Some(InsertOutcome::Known { .. }) | None => position.state.counts.reinforced += 1,
                     }
                     self.texts += 1;
                     position.state.part += 1;

@@ -14,6 +14,7 @@ use crate::memory::ingest::spool::{self, PendingFile, SpoolFileKind, SpoolFileNa
 use crate::memory::ingest::spool_file::{self, HeaderRead, LineRead, SpoolReader};
 use crate::memory::model::record::{Role, fingerprint};
 use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
+use crate::memory::store::forgotten::{self, SaidText};
 use crate::memory::store::records::session_number;
 use crate::sort;
 
@@ -123,6 +124,10 @@ fn turns_of(
         }
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let session = session_number(connection, &draft.session)?;
+        let said = SaidText { session: &draft.session, role: draft.role, text: &draft.text };
+        if forgotten::keeps_out(connection, said, draft.ts)? {
+            continue;
+        }
         if !find.exists((session, draft.ts.0 - MAX_DIFFERENCE_US, draft.ts.0 + MAX_DIFFERENCE_US, hash))? {
             let id = Builder::from_custom_bytes(hash).into_uuid();
             turns.push(PendingTurn { id, session: draft.session, text: draft.text, ts: draft.ts });

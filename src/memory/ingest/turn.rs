@@ -81,7 +81,7 @@ impl TurnKey {
         Ok(Some(TurnKey { id: Some(id).filter(|id| !id.is_empty()), parents, source, has_ts }))
     }
 
-    /// Inserts the record of a turn unless the store has the turn.
+    /// Inserts the record of a turn unless the store has the turn; `None` if it was forgotten.
     ///
     /// # Errors
     /// Any SQLite error.
@@ -89,10 +89,13 @@ impl TurnKey {
         &self,
         new: &mut NewRecord,
         transaction: &mut WriteTransaction<'_>,
-    ) -> Result<InsertOutcome, rusqlite::Error> {
+    ) -> Result<Option<InsertOutcome>, rusqlite::Error> {
         // A time with a part of a millisecond marks a record whose line has another time, in each copy of the store.
         if self.source == TurnSource::Hook && new.draft.ts.0 % MICROS_PER_MILLI == 0 {
             new.draft.ts.0 += 1;
+        }
+        if new.is_forgotten(transaction.connection)? {
+            return Ok(None);
         }
         let id = self.id.as_deref().map(|id| hashed(id, new.draft.part));
         let mut known = Search { connection: transaction.connection, new, key: self }.run(id)?;
@@ -105,7 +108,9 @@ impl TurnKey {
             let sql = "INSERT INTO turn (id, record) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((id, seq))?;
         }
-        Ok(if is_new { InsertOutcome::New { seq, id: record } } else { InsertOutcome::Known { seq, id: record } })
+        let outcome =
+            if is_new { InsertOutcome::New { seq, id: record } } else { InsertOutcome::Known { seq, id: record } };
+        Ok(Some(outcome))
     }
 
     fn insert(&self, new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<Found, rusqlite::Error> {

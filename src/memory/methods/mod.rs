@@ -6,6 +6,7 @@ pub(crate) mod contradict;
 pub(crate) mod curiosity;
 pub(crate) mod episodes;
 pub(crate) mod events;
+pub(crate) mod forget;
 pub(crate) mod inspect;
 pub(crate) mod profile;
 pub(crate) mod read;
@@ -223,6 +224,23 @@ static METHODS: &[Method] = &[
         run: |memory, worker, params, reply| {
             contradict::contradict(worker.reader(), &memory.writer, params, memory.now(), reply);
         },
+    },
+    Method {
+        name: "memory_forget",
+        description: "Deletes records with everything that was made of them, for good. The first call selects them and \
+                      returns a token, the second one has the token alone. Filters that are given must all match.",
+        params: &[
+            optional("ids", "array", "null", "ids of the records, at most 1000; without other filters"),
+            optional("session", "string", "null", "records of this session"),
+            optional("project", "string", "null", "records of this project, under any of its names"),
+            optional("matching", "string", "null", "records with all of these words, in any form"),
+            optional("since", "string", "null", "records of this time or later, ISO 8601"),
+            optional("until", "string", "null", "records of this time or earlier; a date includes its whole day"),
+            optional("token", "string", "null", "token of an earlier reply, good once and for 10 minutes"),
+        ],
+        result: &["token", "count", "records", "total", "files", "forgotten", "left"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| forget::forget(memory, worker, params, reply),
     },
     Method {
         name: "memory_list",
@@ -599,7 +617,13 @@ static METHODS: &[Method] = &[
         result: &["bytes"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            reply.send(memory.maintenance_lock.try_acquire().and_then(|_in| backup::backup(&memory.file, params)));
+            let now = memory.now();
+            reply.send(
+                memory
+                    .maintenance_lock
+                    .try_acquire()
+                    .and_then(|_in| backup::backup(&memory.file, &memory.writer, params, now)),
+            );
         },
     },
     Method {
@@ -626,11 +650,18 @@ static METHODS: &[Method] = &[
                 "1000",
                 "maximum number of rows, 1 to 10000; a reply has at most 1 MiB of rows",
             ),
+            optional(
+                "file",
+                "string",
+                "null",
+                "path of the file that the rows are written to; memory_forget names it later",
+            ),
         ],
         result: &["rows", "cursor"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send_json(worker.read(|reader| export::export(reader, params)));
+        run: |memory, worker, params, reply| {
+            let now = memory.now();
+            reply.send_json(worker.read(|reader| export::export(reader, &memory.writer, params, now)));
         },
     },
     Method {
@@ -776,6 +807,7 @@ mod tests {
             ("memory_capture", json!({"text": "a text to be captured"}), &[]),
             ("memory_consolidate", json!({}), &[]),
             ("memory_contradict", json!({"id": id, "new_fact": "what holds now"}), &[]),
+            ("memory_forget", json!({"session": "-", "since": "2000-01-01"}), &["forgotten", "left"]),
             ("memory_list", json!({}), &[]),
             ("memory_projects", json!({}), &[]),
             ("memory_read", json!({"id": id}), &["passage"]),

@@ -35,7 +35,7 @@ impl ChangeTracker {
     /// # Errors
     /// Any SQLite error.
     pub(crate) fn load(connection: &Connection) -> Result<ChangeTracker, rusqlite::Error> {
-        let count = records::last_seq(connection)?;
+        let count = records::count(connection)?;
         let mark: i64 = meta::read(connection, MARK_KEY)?.unwrap_or(0);
         let newest = connection
             .query_row(
@@ -100,6 +100,25 @@ impl ChangeTracker {
         if let Some(newest) = newest_external {
             self.newest_external.fetch_max(newest, Ordering::Relaxed);
         }
+    }
+
+    /// Call after a commit that has deleted `records` forgotten records.
+    pub(crate) fn records_forgotten(&self, records: u64) {
+        self.records.fetch_sub(records, Ordering::Relaxed);
+    }
+
+    /// Stores a mark before the newest external record, so that there are changes for a cycle. After the commit, call
+    /// [`ChangeTracker::rewind_mark`].
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn store_rewound_mark(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        ChangeTracker::store_mark(connection, self.newest_external().saturating_sub(1))
+    }
+
+    /// Call after [`ChangeTracker::store_rewound_mark`] has committed.
+    pub(crate) fn rewind_mark(&self) {
+        self.mark.fetch_min(self.newest_external().saturating_sub(1), Ordering::Relaxed);
     }
 
     /// Stores the mark of a completed cycle. After the commit, call [`ChangeTracker::advance_mark`].

@@ -187,6 +187,17 @@ fn definition(table: &str) -> String {
     format!("CREATE VIRTUAL TABLE {table} {made}")
 }
 
+/// Takes the terms of a record out of the index, which must have them under the present rules. Until its segments are
+/// merged, the index notes that they are deleted.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn remove_terms(connection: &Connection, seq: i64, text: &str, cue: &str) -> Result<(), rusqlite::Error> {
+    let sql = "INSERT INTO term_index (term_index, rowid, text, cue) VALUES ('delete', ?1, ?2, ?3)";
+    let terms = (seq, tokenizer::index_terms(text), tokenizer::index_terms(cue));
+    connection.prepare_cached(sql)?.execute(terms).map(drop)
+}
+
 /// Returns up to `limit` records that contain `term` and have a seq up to `last`, the newest first.
 ///
 /// # Errors

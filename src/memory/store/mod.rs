@@ -3,10 +3,12 @@
 
 pub(crate) mod changes;
 pub(crate) mod commit_mark;
+pub(crate) mod copies;
 pub(crate) mod copy;
 pub(crate) mod error;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod forgotten;
 pub(crate) mod fulltext;
 pub(crate) mod meta;
 pub(crate) mod new_record;

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::store::forgotten::{self, SaidText};
 use crate::memory::store::records::{new_id, project_number, session_number};
 use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -128,6 +129,29 @@ impl NewRecord {
         self.insert(transaction, session, twin, identity)
     }
 
+    /// As [`NewRecord::insert_once`]; `None` if the text was forgotten.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn insert_unless_forgotten(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<Option<InsertOutcome>, rusqlite::Error> {
+        match self.is_forgotten(transaction.connection)? {
+            true => Ok(None),
+            false => self.insert_once(transaction).map(Some),
+        }
+    }
+
+    /// Returns true if the text was forgotten and must not come back.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn is_forgotten(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
+        let Draft { session, role, text, ts, .. } = &self.draft;
+        forgotten::keeps_out(connection, SaidText { session, role: *role, text }, *ts)
+    }
+
     /// Returns true if a valid record has the same session, role and text.
     ///
     /// # Errors
@@ -173,8 +197,10 @@ impl NewRecord {
         let project = project_number_or_new(connection, &draft.project)?;
         connection
             .prepare_cached(
-                "INSERT INTO record (id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                "INSERT INTO record
+                     (seq, id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
+                 VALUES (1 + max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten)),
+                         ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(rusqlite::params![
                 id.as_bytes(),

@@ -46,7 +46,7 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// How long a connection waits for the lock of another program, such as a backup or a shell.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The next checkpoint truncates a larger WAL to this size: 1000 pages, as SQLite's own autocheckpoint.
 const WAL_BYTES: i64 = 4 << 20;
@@ -546,6 +546,9 @@ mod tests {
             "UPDATE OR REPLACE record SET oid = 2 WHERE seq = 1".to_owned(),
             "UPDATE record SET valid_to = NULL WHERE seq = 2".to_owned(),
             "UPDATE OR REPLACE record SET valid_to = NULL WHERE seq = 2".to_owned(),
+            "INSERT INTO forgotten SELECT seq, id, 5 FROM record WHERE seq = 1".to_owned(),
+            "INSERT INTO forgotten SELECT seq, id, 5 FROM record WHERE seq = 3".to_owned(),
+            "REPLACE INTO forgotten SELECT 2, id, 5 FROM record WHERE seq = 3".to_owned(),
             format!("INSERT INTO {}", values("NULL", 1, 50)),
             format!("REPLACE INTO {}", values("NULL", 1, 50)),
             format!("INSERT OR REPLACE INTO {}", values("NULL", 9, 101)),
@@ -578,6 +581,28 @@ mod tests {
                 assert!(error.contains("record"), "{sql}: {error}");
                 assert_eq!(all(&store.connection), before, "{sql}");
             }
+        }
+        // A record that is selected for it is deleted once it is noted, and stays forgotten.
+        store.connection.execute_batch("INSERT INTO forgetting VALUES (2)").unwrap();
+        assert!(store.connection.execute_batch("DELETE FROM record WHERE seq = 2").is_err());
+        store
+            .connection
+            .execute_batch(
+                "INSERT INTO forgotten SELECT seq, id, 5 FROM record WHERE seq = 2; DELETE FROM record WHERE seq = 2",
+            )
+            .unwrap();
+        let after = all(&store.connection);
+        assert_eq!(after, [before[0].clone(), before[2].clone()]);
+        for sql in [
+            "DELETE FROM record".to_owned(),
+            "DELETE FROM forgotten".to_owned(),
+            "UPDATE forgotten SET at = 6".to_owned(),
+            format!("INSERT INTO {}", values("NULL", 2, 60)),
+            format!("INSERT INTO {}", values("2", 9, 60)),
+            format!("REPLACE INTO {}", values("2", 2, 60)),
+        ] {
+            assert!(store.connection.execute_batch(&sql).is_err(), "{sql}");
+            assert_eq!(all(&store.connection), after, "{sql}");
         }
     }
 }

@@ -8,6 +8,7 @@ use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::dispatch::CallError;
 use crate::memory::model::time::UnixMicros;
+use crate::memory::store::forgotten;
 
 /// Orders the ids of one process by their creation.
 static ID_ORDER: Mutex<ContextV7> = Mutex::new(ContextV7::new());
@@ -51,8 +52,18 @@ fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<
     connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
 }
 
-/// Returns the seq of the newest record; 0 if the store is empty. Records are numbered from 1 without gaps and never
-/// deleted, so this is their number, too.
+/// Returns the number of records. Records are numbered from 1, and the numbers of those that were forgotten are not used
+/// again.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn count(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let sql = "SELECT max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten))
+                   - (SELECT count(*) FROM forgotten)";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+/// Returns the seq of the newest record; 0 if the store is empty. There are at most so many records.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -193,10 +204,15 @@ pub(crate) fn find_seq(connection: &Connection, id: Uuid) -> Result<Option<i64>,
 /// Returns the seq of the record with this id.
 ///
 /// # Errors
-/// -32602 that names param `name` and the id if no record has the id; -32001 for any SQLite error.
+/// -32602 that names param `name` and the id if no record has the id or it was forgotten; -32001 for any SQLite error.
 pub(crate) fn seq_of(connection: &Connection, name: &str, id: Uuid) -> Result<i64, CallError> {
-    find_seq(connection, id)?
-        .ok_or_else(|| CallError::invalid(name, format_args!("the id of a record: no record has the id {id}")))
+    if let Some(seq) = find_seq(connection, id)? {
+        return Ok(seq);
+    }
+    Err(match forgotten::forgotten_at(connection, id)? {
+        Some(at) => CallError::invalid(name, format_args!("the id of a record: {id} was forgotten at {at}")),
+        None => CallError::invalid(name, format_args!("the id of a record: no record has the id {id}")),
+    })
 }
 
 /// Returns the id of the record with this seq.

@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::copies;
 use crate::memory::store::copy::{self, PartialFile};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::open::{self, Access, FILE_NAME};
 use crate::memory::store::store_file::StoreFile;
+use crate::memory::store::writer::Writer;
 
 /// The result of `store_backup`.
 #[derive(Debug, Serialize)]
@@ -28,7 +31,12 @@ pub(crate) struct BackupResult {
 /// # Errors
 /// -32602 if the path is relative, exists, or cannot be that of a new file; -32001 if the copy failed; no partial copy
 /// is left.
-pub(crate) fn backup(store: &StoreFile, params: &Params<'_>) -> Result<BackupResult, CallError> {
+pub(crate) fn backup(
+    store: &StoreFile,
+    writer: &Writer,
+    params: &Params<'_>,
+    now: UnixMicros,
+) -> Result<BackupResult, CallError> {
     let target = target(store.path(), params)?;
     let failed = |error: io::Error| CallError::failed(format!("no backup was made: {}: {error}", target.display()));
     let partial = PartialFile::create(partial_path(&target)).map_err(failed)?;
@@ -37,6 +45,7 @@ pub(crate) fn backup(store: &StoreFile, params: &Params<'_>) -> Result<BackupRes
         io::ErrorKind::AlreadyExists => exists_already(&target),
         _ => failed(error),
     })?;
+    copies::remember(writer, "backup", &target.to_string_lossy(), now);
     Ok(BackupResult { bytes })
 }
 

@@ -19,6 +19,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::fulltext::RebuildState;
 use crate::memory::store::reader::Reader;
+use crate::memory::store::records;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::text::tokenizer;
 
@@ -192,14 +193,20 @@ impl CheckResult {
 
     fn check_records(&mut self, reader: &Reader, now: UnixMicros, deadline: Instant) -> Result<(), StoreError> {
         let snapshot = reader.snapshot()?;
+        let connection = snapshot.connection();
         let (count, last): (i64, i64) =
-            snapshot.connection().query_row("SELECT count(*), coalesce(max(seq), 0) FROM record", [], |row| {
+            connection.query_row("SELECT count(*), coalesce(max(seq), 0) FROM record", [], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?;
+        // Each number is that of a record or of a forgotten one.
+        let expected = records::count(connection)?;
         drop(snapshot);
         self.records = count;
-        if count != last {
-            self.problem(Part::Other, format!("the records are numbered up to {last}, but there are {count}"));
+        if count != expected {
+            self.problem(
+                Part::Other,
+                format!("the numbers of the records add up to {expected}, but there are {count}"),
+            );
         }
         let chunks = last.div_euclid(CHUNK_RECORDS) + 1;
         let first = now.0.rem_euclid(chunks);

@@ -13,11 +13,14 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::LinkKind;
-use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::record::{PROJECT_BYTES, Role, Tier};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::params::bounded_string;
+use crate::memory::store::copies;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
+use crate::memory::store::writer::Writer;
 use crate::memory::transfer::export_row::{ExportRow, ExportedEvent, ExportedRecord};
 
 /// Most bytes of rows on a page. 256 KiB, the output that a connection may buffer before back-pressure. A larger row is
@@ -69,7 +72,13 @@ struct Key {
 ///
 /// # Errors
 /// -32602 if the cursor is none that an export has returned; -32001 if the store cannot be read.
-pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, CallError> {
+pub(crate) fn export(
+    reader: &Reader,
+    writer: &Writer,
+    params: &Params<'_>,
+    now: UnixMicros,
+) -> Result<Vec<u8>, CallError> {
+    let file = bounded_string(params, "file", "", PROJECT_BYTES)?;
     let limit = params.integer_or("limit", 1..=MAX_ROWS, DEFAULT_ROWS)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
@@ -78,6 +87,9 @@ pub(crate) fn export(reader: &Reader, params: &Params<'_>) -> Result<Vec<u8>, Ca
             .ok_or_else(|| CallError::invalid("cursor", "the one that the last reply gave, or null to begin"))?,
         None => Cursor::first(connection)?,
     };
+    if !file.is_empty() && params.raw("cursor").is_none_or(|cursor| cursor == "null") {
+        copies::remember(writer, "export", &file, now);
+    }
     let mut page = Page { rows: b"{\"rows\":[".to_vec(), left: limit };
     let next = page.fill(connection, cursor)?;
     let Page { rows: mut reply, .. } = page;

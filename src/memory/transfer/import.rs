@@ -12,7 +12,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -23,10 +23,10 @@ use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
 use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome};
-use crate::memory::store::records;
 use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::writer::{Writer, WriterHandle};
+use crate::memory::store::{forgotten, records};
 use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
 /// Most rows of a call.
@@ -191,13 +191,16 @@ fn import_row(
     match row {
         ImportRow::Record(record) => import_record(*record, transaction),
         ImportRow::Tag { record, name } => {
-            let Some(seq) = records::find_seq(transaction.connection, record)? else { return Ok(missing(record)) };
+            let Some(seq) = records::find_seq(transaction.connection, record)? else {
+                return missing(transaction.connection, record);
+            };
             let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((seq, name)).map(inserted)
         }
         ImportRow::Link { from, to, kind, weight, used } => {
-            let Some(a) = records::find_seq(transaction.connection, from)? else { return Ok(missing(from)) };
-            let Some(b) = records::find_seq(transaction.connection, to)? else { return Ok(missing(to)) };
+            let connection = transaction.connection;
+            let Some(a) = records::find_seq(connection, from)? else { return missing(connection, from) };
+            let Some(b) = records::find_seq(connection, to)? else { return missing(connection, to) };
             let (a, b) = links::ordered(a, b, kind);
             let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used.0)).map(inserted)
@@ -217,8 +220,12 @@ fn inserted(count: usize) -> RowOutcome {
     if count > 0 { RowOutcome::New } else { RowOutcome::Known }
 }
 
-fn missing(id: Uuid) -> RowOutcome {
-    RowOutcome::Refused(format!("no record has the id {id}: import it first"))
+/// Returns the outcome of a row about a record that the store does not have. One about a forgotten record needs nothing.
+fn missing(connection: &Connection, id: Uuid) -> Result<RowOutcome, rusqlite::Error> {
+    Ok(match forgotten::forgotten_at(connection, id)? {
+        Some(_) => RowOutcome::Known,
+        None => RowOutcome::Refused(format!("no record has the id {id}: import it first")),
+    })
 }
 
 fn import_knob(
@@ -251,9 +258,16 @@ fn import_record(
 ) -> Result<RowOutcome, rusqlite::Error> {
     if let (Some(key), None) = (&record.turn, record.id) {
         return Ok(match key.insert_once(&mut record.new, transaction)? {
-            InsertOutcome::New { .. } => RowOutcome::New,
-            InsertOutcome::Known { .. } => RowOutcome::Known,
+            Some(InsertOutcome::New { .. }) => RowOutcome::New,
+            Some(InsertOutcome::Known { .. }) | None => RowOutcome::Known,
         });
+    }
+    let is_forgotten = match record.id {
+        Some(id) => forgotten::forgotten_at(transaction.connection, id)?.is_some(),
+        None => false,
+    };
+    if is_forgotten || record.new.is_forgotten(transaction.connection)? {
+        return Ok(RowOutcome::Known);
     }
     // The version and variant of a UUID take 6 of the 128 bits.
     let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();

@@ -81,6 +81,22 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "memory/forgetting/",
+        &[
+            "dispatch",
+            "sys",
+            "memory::params",
+            "memory::model",
+            "memory::text",
+            "memory::store",
+            "memory::graph",
+            "memory::ingest",
+            "memory::transfer::maintenance_lock",
+            "memory::consolidation",
+            "memory::forgetting",
+        ],
+    ),
+    (
         "memory/service.rs",
         &[
             "dispatch",
@@ -91,6 +107,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "memory::session",
             "memory::transfer::maintenance_lock",
             "memory::consolidation::maintenance",
+            "memory::forgetting",
         ],
     ),
     ("memory/", &["sort", "tokens", "dispatch", "memory"]),
@@ -121,6 +138,7 @@ const OWNED: &[(&str, &[&str])] = &[
             "memory/transfer/",
             "memory/recall/",
             "memory/consolidation/",
+            "memory/forgetting/",
             "memory/methods/",
             "memory/test_support.rs",
         ],

@@ -1,0 +1,59 @@
+//! The selections that wait to be confirmed, each with a token.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::dispatch::CallError;
+use crate::memory::forgetting::selection::{Confirmed, SelectionMark, Selector};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::store::records::new_id;
+
+/// How long a token is good for.
+const TOKEN_TTL: Duration = Duration::from_secs(600);
+
+/// Most tokens that are good at a time; the oldest goes first.
+const MAX_TOKENS: usize = 16;
+
+/// The selections that wait to be confirmed. Shared by all threads.
+#[derive(Debug, Default)]
+pub(crate) struct PendingSelections(Mutex<Vec<PendingSelection>>);
+
+#[derive(Debug)]
+struct PendingSelection {
+    token: String,
+    made: UnixMicros,
+    selector: Selector,
+    mark: SelectionMark,
+}
+
+impl PendingSelections {
+    /// Returns the token of a selection.
+    pub(crate) fn add(&self, selector: Selector, mark: SelectionMark, now: UnixMicros) -> String {
+        let token = new_id().simple().to_string();
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|one| now.since(one.made) < TOKEN_TTL);
+        if pending.len() == MAX_TOKENS {
+            pending.remove(0);
+        }
+        pending.push(PendingSelection { token: token.clone(), made: now, selector, mark });
+        token
+    }
+
+    /// Takes the selection of a token, which is good once.
+    ///
+    /// # Errors
+    /// -32602 if the token is unknown, was used or has expired.
+    pub(crate) fn take(&self, token: &str, now: UnixMicros) -> Result<Confirmed, CallError> {
+        let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.retain(|one| now.since(one.made) < TOKEN_TTL);
+        let at = pending.iter().position(|one| one.token == token).ok_or_else(|| {
+            CallError::invalid(
+                "token",
+                "one that this daemon has given in the last 10 minutes and that was not used; nothing was forgotten, \
+                 ask for a new one",
+            )
+        })?;
+        let PendingSelection { selector, mark, .. } = pending.remove(at);
+        Ok(Confirmed { selector, mark })
+    }
+}
