@@ -7,10 +7,11 @@ use crate::cli::install::options::{InstallOptions, InstallTarget};
 use crate::cli::install::{ConfigPaths, InstallPlan};
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
+use crate::transcript::Assistant;
 
 /// Undo what install has set up
 ///
-/// Without --claude-code, --codex or --service, undoes all three. Stored records are kept.
+/// Without an option that names a part, undoes all. Stored records are kept.
 #[derive(Debug, clap::Args)]
 pub(crate) struct UninstallArgs {
     #[command(flatten)]
@@ -20,7 +21,9 @@ pub(crate) struct UninstallArgs {
 pub(crate) fn run(args: &UninstallArgs, console: &mut Console) -> Result<(), CliError> {
     let paths = ConfigPaths::from_env()?;
     let targets = match args.choice.targets() {
-        targets if targets.is_empty() => vec![InstallTarget::ClaudeCode, InstallTarget::Codex, InstallTarget::Service],
+        targets if targets.is_empty() => {
+            Assistant::ALL.into_iter().map(InstallTarget::Assistant).chain([InstallTarget::Service]).collect()
+        }
         targets => targets,
     };
     let mut plan = InstallPlan::default();

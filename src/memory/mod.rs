@@ -33,6 +33,7 @@ pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;
 pub use store::open_error::OpenError;
+pub(crate) use transfer::opencode::OpencodeMessages;
 pub(crate) use transfer::restore::restore_offline;
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};

@@ -7,13 +7,14 @@
 
 use serde_json::value::RawValue;
 
+use crate::transcript::assistant::Assistant;
 use crate::transcript::content::{ContentBlock, LONE_SURROGATE, blocks, owned};
 use crate::transcript::injected;
 use crate::transcript::origin::{TurnOrigin, TurnSource};
 use crate::transcript::queue::{MessageQueue, QueuedMessage};
 use crate::transcript::speech;
 use crate::transcript::tally::has_text;
-use crate::transcript::turn::{Assistant, TranscriptTurn};
+use crate::transcript::turn::{LineTurns, TranscriptTurn};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 
@@ -88,14 +89,6 @@ pub(crate) struct ClaudeReader {
     queue: MessageQueue,
     /// Ids of calls of [`QUESTION_TOOL`].
     questions: Vec<String>,
-}
-
-/// The turns of a line.
-#[derive(Debug, Default)]
-pub(crate) struct LineTurns {
-    pub(crate) turns: Vec<TranscriptTurn>,
-    /// The line is of an unknown kind and has text.
-    pub(crate) is_unknown: bool,
 }
 
 impl ClaudeReader {

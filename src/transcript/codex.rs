@@ -17,13 +17,14 @@
 
 use serde_json::value::RawValue;
 
+use crate::transcript::assistant::Assistant;
 use crate::transcript::content::{LONE_SURROGATE, blocks, owned};
 use crate::transcript::forms::{TurnForm, TurnForms};
 use crate::transcript::injected;
 use crate::transcript::origin::TurnOrigin;
 use crate::transcript::speech;
 use crate::transcript::tally::has_text;
-use crate::transcript::turn::{Assistant, TranscriptTurn, TurnDefaults};
+use crate::transcript::turn::{TranscriptTurn, TurnDefaults};
 use crate::wire::json::string;
 use crate::wire::members::Members;
 

@@ -5,6 +5,9 @@ pub const OPEN_TAG: &str = "<iaid-memory>";
 /// Tag after the text that this program gives to an assistant.
 pub const CLOSE_TAG: &str = "</iaid-memory>";
 
+/// The tags of this program, as an assistant escapes them.
+const ESCAPED_TAGS: (&str, &str) = ("&lt;iaid-memory&gt;", "&lt;/iaid-memory&gt;");
+
 /// Names of tags around injected text. An opening tag counts only at the beginning of a line.
 const NAMES: [&str; 19] = [
     "iaid-memory",
@@ -62,6 +65,7 @@ const ENDLESS: [&str; 2] = ["iaid-memory", "system-reminder"];
 /// end of the text if the tag begins the text or is of this program or a reminder; otherwise the tag is part of the
 /// text. If anything was removed, white space at both ends is trimmed.
 pub(crate) fn without(text: String) -> String {
+    let text = without_escaped(text);
     let Some(mut next) = first(&text, true) else { return text };
     let (mut left, mut rest) = (String::with_capacity(text.len()), text.as_str());
     loop {
@@ -74,6 +78,19 @@ pub(crate) fn without(text: String) -> String {
     }
     left.push_str(rest);
     left.trim().to_owned()
+}
+
+/// Returns `text` without what this program gave to an assistant that has escaped the tags: Gemini CLI and Qwen Code do.
+fn without_escaped(mut text: String) -> String {
+    while let Some(start) = text.find(ESCAPED_TAGS.0) {
+        let line = text[..start].rsplit('\n').next().unwrap_or_default();
+        if !line.trim().is_empty() {
+            break;
+        }
+        let end = text[start..].find(ESCAPED_TAGS.1).map_or(text.len(), |end| start + end + ESCAPED_TAGS.1.len());
+        text = format!("{}{}", &text[..start], &text[end..]).trim().to_owned();
+    }
+    text
 }
 
 /// Returns the range of the first injected text. `is_start`: nothing precedes `text`.

@@ -1,7 +1,7 @@
 //! Reads the session transcripts of assistants into turns, and turns into rows of `store_import`. Pure.
 //!
-//! A transcript has one JSON object per line. The format, Claude Code's (`claude.rs`) or Codex's (`codex.rs`), is
-//! detected for each line. Text of the user and of the assistant is taken verbatim. Skipped are tool calls and their
+//! A transcript has one JSON object per line. The format, Claude Code's (`claude.rs`), Codex's (`codex.rs`) or one in
+//! which each line stands alone (`plain.rs`), is detected for each line. Text of the user and of the assistant is taken verbatim. Skipped are tool calls and their
 //! results, the model's reasoning, and text that programs inject, this one included (`injected.rs`; `frame.rs` makes text
 //! fit to be injected). Formats change with
 //! each release of an assistant, so lines of unknown kinds that have text are counted (`tally.rs`). A damaged line costs
@@ -10,6 +10,7 @@
 //! Caller's contract: the lines of a file are given in order. A reader that begins within a file is given the file's
 //! first lines, and those before the first new one, through [`TranscriptReader::prime`].
 
+mod assistant;
 mod claude;
 mod codex;
 mod content;
@@ -20,6 +21,7 @@ pub(crate) mod frame;
 pub mod injected;
 mod origin;
 pub mod pieces;
+mod plain;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod queue;
@@ -28,12 +30,14 @@ mod speech;
 mod tally;
 mod turn;
 
+pub use self::assistant::Assistant;
 pub use self::origin::{TurnOrigin, TurnSource, same_words};
 pub use self::tally::ReadTally;
-pub use self::turn::{Assistant, TranscriptTurn};
+pub use self::turn::TranscriptTurn;
 
 use self::claude::ClaudeReader;
 use self::codex::CodexReader;
+use self::plain::PlainReader;
 use self::turn::TurnDefaults;
 use crate::wire::members::Members;
 
@@ -47,6 +51,7 @@ pub struct TranscriptReader {
     defaults: TurnDefaults,
     claude: ClaudeReader,
     codex: CodexReader,
+    plain: PlainReader,
     /// The first folder of each session: a change of the folder within a conversation is not one of the project.
     projects: Vec<(Option<String>, String)>,
     tally: ReadTally,
@@ -97,14 +102,18 @@ impl TranscriptReader {
             return Err("duplicate key 'type'".into());
         }
         let mut is_unknown = false;
-        let turns = match record.value("payload") {
-            Some(payload) => self.codex.turns(&record, payload, &mut is_unknown)?,
-            None => {
-                self.note_project(&record);
-                let found = self.claude.turns(&record)?;
-                is_unknown = found.is_unknown;
-                found.turns
-            }
+        let turns = if let Some(payload) = record.value("payload") {
+            self.codex.turns(&record, payload, &mut is_unknown)?
+        } else {
+            let found = match plain::assistant_of(&record) {
+                Some(assistant) => self.plain.turns(assistant, &record)?,
+                None => {
+                    self.note_project(&record);
+                    self.claude.turns(&record)?
+                }
+            };
+            is_unknown = found.is_unknown;
+            found.turns
         };
         self.tally.unknown_lines += u64::from(is_unknown);
         Ok(self.completed(turns))
@@ -126,7 +135,7 @@ impl TranscriptReader {
 
     /// Returns true if the transcript is that of a subagent, whose prompts are a model's.
     pub fn is_of_subagent(&self) -> bool {
-        self.codex.is_of_subagent()
+        self.codex.is_of_subagent() || self.plain.is_of_subagent()
     }
 
     /// Returns what the lines were.
@@ -172,7 +181,6 @@ pub(crate) fn first_record(line: &[u8]) -> Option<&str> {
 fn is_record(object: &str) -> bool {
     let Ok(record) = Members::read(object) else { return false };
     let has_type = record.value("type").is_some();
-    has_type
-        && (record.value("sessionId").is_some()
-            || (record.value("payload").is_some() && record.value("timestamp").is_some()))
+    let has_content = ["payload", "data", "message", "content"].iter().any(|key| record.value(key).is_some());
+    has_type && (record.value("sessionId").is_some() || (has_content && record.value("timestamp").is_some()))
 }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::assistant::Assistant;
 use super::origin::TurnOrigin;
 use super::pieces::pieces;
 
@@ -29,9 +30,9 @@ pub struct RecordMetadata<'a> {
     /// Additional text that the record is found by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cue: Option<&'a str>,
-    /// By what the daemon recognizes the turn, if it is one of a transcript.
+    /// By what the daemon recognizes the turn, and the assistant, if it is one of a transcript.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "turn_as_json")]
-    pub turn: Option<&'a TurnOrigin>,
+    pub turn: Option<(&'a TurnOrigin, Option<Assistant>)>,
 }
 
 /// The key `turn` of a row, which the daemon reads.
@@ -43,19 +44,25 @@ struct TurnRow<'a> {
     parents: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assistant: Option<&'static str>,
 }
 
 /// Returns the value of the key `turn`, for rows and the lines of deferred captures.
-pub fn turn_json(origin: &TurnOrigin) -> serde_json::Value {
-    serde_json::to_value(turn_row(origin)).unwrap_or_default()
+pub fn turn_json(origin: &TurnOrigin, assistant: Assistant) -> serde_json::Value {
+    serde_json::to_value(turn_row((origin, Some(assistant)))).unwrap_or_default()
 }
 
-fn turn_row(origin: &TurnOrigin) -> TurnRow<'_> {
-    TurnRow { id: origin.id.as_deref(), parents: &origin.parents, source: origin.source.name() }
+fn turn_row((origin, assistant): (&TurnOrigin, Option<Assistant>)) -> TurnRow<'_> {
+    let source = origin.source.name();
+    TurnRow { id: origin.id.as_deref(), parents: &origin.parents, source, assistant: assistant.map(Assistant::name) }
 }
 
-fn turn_as_json<S: serde::Serializer>(origin: &Option<&TurnOrigin>, to: S) -> Result<S::Ok, S::Error> {
-    origin.map(turn_row).serialize(to)
+fn turn_as_json<S: serde::Serializer>(
+    turn: &Option<(&TurnOrigin, Option<Assistant>)>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    turn.map(turn_row).serialize(to)
 }
 
 #[derive(Serialize)]

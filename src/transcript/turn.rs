@@ -1,27 +1,9 @@
 //! A turn of a session, as recorded in a transcript. Pure.
 
+use crate::transcript::assistant::Assistant;
 use crate::transcript::origin::{TurnOrigin, TurnSource, same_words};
 use crate::transcript::row::RecordMetadata;
 use crate::transcript::{filler, injected, speech};
-
-/// The assistant that wrote a transcript.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Assistant {
-    /// Anthropic's Claude Code.
-    ClaudeCode,
-    /// OpenAI's Codex.
-    Codex,
-}
-
-impl Assistant {
-    /// Returns the name used in file names and on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Assistant::ClaudeCode => "claude-code",
-            Assistant::Codex => "codex",
-        }
-    }
-}
 
 /// A text of the user or the assistant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +40,7 @@ impl TranscriptTurn {
         let text = match (role, assistant) {
             ("user", Assistant::ClaudeCode) => speech::claude_user(speech::typed(text)?.to_owned())?,
             ("user", Assistant::Codex) => speech::codex_user(speech::typed(text)?.to_owned())?,
+            // The transcripts of the others have a command as it was typed.
             _ => injected::without(text.to_owned()),
         };
         let origin = TurnOrigin { source: TurnSource::Hook, ..TurnOrigin::default() };
@@ -88,10 +71,18 @@ impl TranscriptTurn {
             project: self.project.as_deref(),
             ts: self.ts.as_deref(),
             cue: self.cue.as_deref(),
-            turn: Some(&self.origin),
+            turn: Some((&self.origin, Some(self.assistant))),
             ..RecordMetadata::default()
         }
     }
+}
+
+/// The turns of a line.
+#[derive(Debug, Default)]
+pub(crate) struct LineTurns {
+    pub(crate) turns: Vec<TranscriptTurn>,
+    /// The line is of an unknown kind and has text.
+    pub(crate) is_unknown: bool,
 }
 
 /// Session and folder of the lines that name none.

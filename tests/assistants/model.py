@@ -1,5 +1,6 @@
-"""A model on 127.0.0.1 that says what a script tells it to, over the two streaming APIs that the assistants speak:
-Anthropic's Messages (Claude Code) and OpenAI's Responses (Codex).
+"""A model on 127.0.0.1 that says what a script tells it to, over the streaming APIs that the assistants speak:
+Anthropic's Messages (Claude Code), OpenAI's Responses (Codex) and Chat Completions (Copilot CLI, Qwen Code, opencode,
+pi), and Gemini's (Gemini CLI).
 
 It keeps the body of each request, so that a test sees what an assistant was given. It has no other side effect.
 """
@@ -63,6 +64,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer_messages(body)
         if path.endswith("/responses"):
             return self.answer_responses(body)
+        if path.endswith("/chat/completions"):
+            return self.answer_chat(body)
+        if path.endswith("enerateContent"):
+            return self.answer_gemini(body, "stream" in path)
         self.reply({"error": {"type": "not_found_error", "message": f"no such path: {path}"}}, 404)
 
     def body(self):
@@ -160,6 +165,56 @@ class Handler(BaseHTTPRequestHandler):
         self.event("response.completed", response={**response, "status": "completed", "output": items, "usage": usage})
 
 
+    # OpenAI Chat Completions
+
+    def answer_chat(self, body):
+        prompt, results = chat_input(body["messages"])
+        answer = self.server.answer(body, prompt, results)
+        message = {"role": "assistant", "content": "" if isinstance(answer, Call) else answer.text}
+        if isinstance(answer, Call):
+            name = named([tool["function"]["name"] for tool in body.get("tools", [])], answer.tool)
+            function = {"name": name, "arguments": json.dumps(answer.arguments)}
+            message["tool_calls"] = [{"index": 0, "id": unique("call"), "type": "function", "function": function}]
+        reason = "tool_calls" if isinstance(answer, Call) else "stop"
+        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+        base = {"id": unique("chatcmpl"), "created": 0, "model": body.get("model"), "usage": usage}
+        if not body.get("stream"):
+            choice = {"index": 0, "message": message, "finish_reason": reason}
+            return self.reply({**base, "object": "chat.completion", "choices": [choice]})
+        self.stream()
+        for delta, reason in [(message, None), ({}, reason)]:
+            choice = {"index": 0, "delta": delta, "finish_reason": reason}
+            self.data({**base, "object": "chat.completion.chunk", "choices": [choice]})
+        self.wfile.write(b"data: [DONE]\n\n")
+
+    # Gemini
+
+    def answer_gemini(self, body, is_stream):
+        prompt, results = gemini_input(body["contents"])
+        answer = self.server.answer(body, prompt, results)
+        if "responseJsonSchema" in json.dumps(body.get("generationConfig", {})):
+            # The assistant's own question, which model to take or who speaks next.
+            parts = [{"text": json.dumps({"reasoning": "-", "next_speaker": "user", "model_choice": "pro",
+                                          "complexity_score": 50, "complexity_reasoning": "-"})}]
+        elif isinstance(answer, Call):
+            names = [function["name"] for tool in body["tools"] for function in tool["functionDeclarations"]]
+            parts = [{"functionCall": {"name": named(names, answer.tool), "args": answer.arguments}}]
+        else:
+            parts = [{"text": answer.thought, "thought": True}] if answer.thought else []
+            parts.append({"text": answer.text})
+        candidate = {"index": 0, "content": {"role": "model", "parts": parts}, "finishReason": "STOP"}
+        usage = {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120}
+        response = {"candidates": [candidate], "usageMetadata": usage, "modelVersion": "scripted"}
+        if not is_stream:
+            return self.reply(response)
+        self.stream()
+        self.data(response)
+
+    def data(self, value):
+        self.wfile.write(f"data: {json.dumps(value)}\n\n".encode())
+        self.wfile.flush()
+
+
 def block_events(block):
     """Returns the empty block with which a content block starts, and its deltas."""
     if block["type"] == "text":
@@ -181,6 +236,31 @@ def messages_input(messages):
         results = found + results
         if message["role"] == "user" and not found:
             return "\n".join(block.get("text", "") for block in blocks), results
+    return "", results
+
+
+def chat_input(messages):
+    """Returns the user's last text and the results of tools since."""
+    results = []
+    for message in reversed(messages):
+        if message["role"] == "tool":
+            results.insert(0, text_of(message.get("content")))
+        if message["role"] == "user":
+            return text_of(message["content"]), results
+    return "", results
+
+
+def gemini_input(contents):
+    """Returns the user's last text and the results of tools since."""
+    results = []
+    for content in reversed(contents):
+        if content.get("role") != "user":
+            continue
+        parts = content.get("parts", [])
+        found = [json.dumps(part["functionResponse"].get("response")) for part in parts if "functionResponse" in part]
+        results = found + results
+        if not found:
+            return "\n".join(part.get("text", "") for part in parts), results
     return "", results
 
 

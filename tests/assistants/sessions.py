@@ -1,4 +1,4 @@
-"""sessions.py PROGRAM BIN ASSISTANT...: two sessions of each assistant (`claude`, `codex`; BIN has them) against a
+"""sessions.py PROGRAM BIN ASSISTANT...: two sessions of each assistant (BIN has them) against a
 model on 127.0.0.1 and a daemon of its own.
 
 Prints a line for each check and exits with 1 if one fails. The assistants have a temporary home, a made-up key and no
@@ -33,6 +33,9 @@ def answer(request, prompt, results):
     if not request.get("tools"):
         return Say("A title")
     if ASKED in prompt:
+        # pi has no tools of other programs.
+        if "memory_" not in json.dumps(request["tools"]) and "ToolSearch" not in json.dumps(request["tools"]):
+            return Say(ANSWERED)
         if any("hits" in result for result in results) or len(results) > 2:
             return Say(ANSWERED)
         names = json.dumps(request["tools"])
@@ -54,6 +57,7 @@ class Home:
 
     def __init__(self, top, name, program, folder, model):
         self.name, self.model = name, model
+        self.has_hooks = True
         self.path = top / name
         self.project = self.path / "my project"
         for made in [self.path / ".local/bin", self.path / "tmp", self.project]:
@@ -76,6 +80,17 @@ class Home:
             # Claude Code refuses to skip its questions as root outside of a sandbox.
             "IS_SANDBOX": "1",
             "MODEL_KEY": "none",
+            "COPILOT_PROVIDER_BASE_URL": f"{model.url}/v1",
+            "COPILOT_PROVIDER_API_KEY": "none",
+            "COPILOT_MODEL": "scripted",
+            "COPILOT_OFFLINE": "true",
+            "GEMINI_API_KEY": "none",
+            "GOOGLE_GEMINI_BASE_URL": model.url,
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+            "OPENAI_API_KEY": "none",
+            "OPENAI_BASE_URL": f"{model.url}/v1",
+            "OPENAI_MODEL": "scripted",
+            "PI_OFFLINE": "1",
         }
         self.failures = 0
 
@@ -121,10 +136,32 @@ class Home:
         return [row for row in rows if row.get("kind") == "record"]
 
 
-def sessions(home, ask, transcripts):
+    def tags(self):
+        rows = map(json.loads, (self.path / "export").read_text().splitlines())
+        return {row["name"] for row in rows if row.get("kind") == "tag"}
+
+
+def sessions(home, ask, transcripts, assistant):
     """Runs the two sessions and checks what was stored and told."""
-    home.succeeds("the first session ends well", *ask, SAID)
-    home.succeeds("the second session ends well", *ask, ASKED)
+    home.succeeds("the first session ends well", *ask(SAID))
+    home.succeeds("the second session ends well", *ask(ASKED))
+    second = [text for text in (json.dumps(request, ensure_ascii=False) for request in home.model.requests)
+              if ASKED in text]
+    # Gemini CLI and Qwen Code escape what a hook gives them.
+    plain = [text.replace("&lt;", "<").replace("&gt;", ">") for text in second]
+    told = [part.partition("</iaid-memory>")[0] for text in plain for part in text.split("<iaid-memory>")[1:]]
+    home.check("the second session is told of the first", any(SAID in text for text in told), True)
+    home.check("it is told so at its start", any("earlier sessions" in text and SAID in text and
+                                                 "bear on this" not in text.partition(SAID)[0] for text in told), True)
+    recalled = [text.partition("hits")[2] for text in second]
+    home.check("its recall finds the first", any("tern_staging" in text for text in recalled), True)
+    stored(home, transcripts, assistant)
+
+
+def stored(home, transcripts, assistant):
+    """Checks the turns of the two sessions, and that an import of their transcripts brings nothing new."""
+    # Copilot CLI may end before its last answer is on disk; the next session's hook would read it.
+    said = home.succeeds("an import afterwards succeeds", "iaid", "import", str(home.path / transcripts))
     records = home.records()
     turns = sorted((record["role"], record["text"]) for record in records)
     wanted = [("user", SAID), ("assistant", NOTED), ("user", ASKED), ("assistant", ANSWERED)]
@@ -135,16 +172,13 @@ def sessions(home, ask, transcripts):
     home.check("each session has its own turns", sorted(map(sorted, by_session.values())),
                sorted(map(sorted, [{SAID, NOTED}, {ASKED, ANSWERED}])))
     home.check("the turns belong to the folder", {record.get("project") for record in records}, {str(home.project)})
-
-    second = [text for text in (json.dumps(request, ensure_ascii=False) for request in home.model.requests)
-              if ASKED in text]
-    told = [text.partition("<iaid-memory>")[2].partition("</iaid-memory>")[0] for text in second]
-    home.check("the second session is told of the first", any(SAID in text for text in told), True)
-    recalled = [text.partition('\\"hits\\":[{')[2] for text in second]
-    home.check("its recall finds the first", any("tern_staging" in text for text in recalled), True)
-    said = home.succeeds("an import afterwards succeeds", "iaid", "import", str(home.path / transcripts))
-    home.check("it brings nothing new", len(home.records()), len(records))
-    home.check("it says so", re.findall(r"(\d+) new", said), ["0"])
+    home.check("the records name the assistant", {tag for tag in home.tags() if tag.startswith("assistant:")},
+               {f"assistant:{assistant}"})
+    wanted = ["0"] if home.has_hooks else ["4"]
+    home.check("the import brings what no hook has brought", re.findall(r"(\d+) new", said), wanted)
+    home.check("and no line of unknown kind", "unknown" in said, False)
+    said = home.succeeds("a second import succeeds", "iaid", "import", str(home.path / transcripts))
+    home.check("it brings nothing new", re.findall(r"(\d+) new", said), ["0"])
 
 
 def claude(home):
@@ -153,7 +187,7 @@ def claude(home):
     (home.path / ".claude/settings.json").write_text(settings)
     home.succeeds("install succeeds", "iaid", "install", "--claude-code", "--yes")
     ask = ["claude", "--allowedTools", "mcp__iaid,ToolSearch", "-p"]
-    sessions(home, ask, ".claude/projects")
+    sessions(home, lambda text: [*ask, text], ".claude/projects", "claude-code")
     left = json.loads(home.file(".claude.json"))
     home.check("Claude Code has written its file", len(left) > 1, True)
     left["mcpServers"].pop("iaid")
@@ -186,7 +220,7 @@ wire_api = "responses"
     (home.path / ".codex/config.toml").write_text(config)
     home.succeeds("install succeeds", "iaid", "install", "--codex", "--yes")
     ask = ["codex", "exec", "--skip-git-repo-check", "--dangerously-bypass-hook-trust"]
-    sessions(home, ask, ".codex/sessions")
+    sessions(home, lambda text: [*ask, text], ".codex/sessions", "codex")
     home.succeeds("uninstall succeeds", "iaid", "uninstall", "--codex", "--yes")
     home.check("uninstall leaves config.toml as it was", home.file(".codex/config.toml"), config)
     home.check("uninstall leaves no hooks.json", home.file(".codex/hooks.json"), None)
@@ -211,6 +245,83 @@ wire_api = "responses"
     home.check("uninstall takes those lines out", home.file(".codex/config.toml"), left)
 
 
+def hooked(home, option, files, ask, transcripts):
+    """Installs, runs the sessions and uninstalls. `files` has the text of each settings file before, `None` if there is
+    none."""
+    for name, text in files.items():
+        (home.path / name).parent.mkdir(parents=True, exist_ok=True)
+        if text is not None:
+            (home.path / name).write_text(text)
+    home.succeeds("install succeeds", "iaid", "install", f"--{option}", "--yes")
+    again = home.succeeds("install succeeds again", "iaid", "install", f"--{option}", "--yes")
+    home.check("it has nothing to do", "nothing to do" in again, True)
+    sessions(home, ask, transcripts, option)
+    report = json.loads(home.run("iaid", "--json", "doctor").stdout)
+    findings = [check for check in report["checks"] if check["check"] == option]
+    home.check("doctor has no complaint about it", [check for check in findings if check["verdict"] != "PASS"], [])
+    home.succeeds("uninstall succeeds", "iaid", "uninstall", f"--{option}", "--yes")
+    for name, text in files.items():
+        home.check(f"uninstall leaves {name} as it was", home.file(name), text)
+    home.check("uninstall leaves nothing of iaid", sorted(
+        str(path.relative_to(home.path)) for name in files for path in (home.path / name).parent.glob("*iaid*")), [])
+
+
+COMMENTED = """{
+  // The user's own.
+  "hooks": {"%s": [{"hooks": [{"type": "command", "command": "true"}]}]}, // kept
+  %s
+}
+"""
+
+
+def copilot(home):
+    files = {".copilot/mcp-config.json": None, ".copilot/settings.json": None}
+    ask = lambda text: ["copilot", "--allow-all-tools", "-p", text]
+    hooked(home, "copilot", files, ask, ".copilot/session-state")
+
+
+def gemini(home):
+    own = '"security": {"auth": {"selectedType": "gemini-api-key"}}, "privacy": {"usageStatisticsEnabled": false}'
+    files = {".gemini/settings.json": COMMENTED % ("AfterAgent", own)}
+    hooked(home, "gemini", files, lambda text: ["gemini", "--yolo", "-p", text], ".gemini/tmp")
+
+
+def qwen(home):
+    own = {"security": {"auth": {"selectedType": "openai"}}, "privacy": {"usageStatisticsEnabled": False},
+           "$version": 4}
+    files = {".qwen/settings.json": json.dumps(own, indent=2)}
+    hooked(home, "qwen", files, lambda text: ["qwen", "--yolo", "-p", text], ".qwen/projects")
+
+
+def opencode(home):
+    own = {"npm": "@ai-sdk/openai-compatible", "name": "Local", "models": {"scripted": {"name": "Scripted"}},
+           "options": {"baseURL": f"{home.model.url}/v1", "apiKey": "none"}}
+    config = f"""{{
+  "$schema": "https://opencode.ai/config.json",
+  // The user's own.
+  "model": "local/scripted", "small_model": "local/scripted", "autoupdate": false,
+  "provider": {{"local": {json.dumps(own)}}}, // kept
+}}
+"""
+    files = {".config/opencode/opencode.jsonc": config, ".config/opencode/plugin/iaid.js": None}
+    # It puts an argument with spaces into quotation marks.
+    ask = lambda text: ["opencode", "run", *text.split(" ")]
+    hooked(home, "opencode", files, ask, ".local/share/opencode/opencode.db")
+
+
+def pi(home):
+    own = {"baseUrl": f"{home.model.url}/v1", "api": "openai-completions", "apiKey": "none",
+           "models": [{"id": "scripted"}]}
+    (home.path / ".pi/agent").mkdir(parents=True)
+    (home.path / ".pi/agent/models.json").write_text(json.dumps({"providers": {"local": own}}))
+    said = home.run("iaid", "install", "--dry-run").stderr
+    home.check("install says that it sets nothing up", "pi has no MCP servers" in said, True)
+    home.has_hooks = False
+    for text in [SAID, ASKED]:
+        home.succeeds("a session ends well", "pi", "--provider", "local", "--model", "scripted", "-p", text)
+    stored(home, ".pi/agent/sessions", "pi")
+
+
 def main():
     program, folder, *names = sys.argv[1:]
     failures = 0
@@ -219,7 +330,7 @@ def main():
             home = Home(Path(top), name, program, folder, Model(answer))
             daemon = home.daemon()
             try:
-                {"claude": claude, "codex": codex}[name](home)
+                globals()[name](home)
             finally:
                 daemon.terminate()
                 daemon.wait()

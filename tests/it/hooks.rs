@@ -404,7 +404,7 @@ fn without_a_daemon_turns_are_deferred_once_in_complete_files() {
     );
     assert!(head["deferred_at"].as_str().unwrap().ends_with('Z'), "{head}");
     let want = json!({"text": "said while no daemon ran", "cue": "", "tier": "episodic", "role": "user",
-        "ts": "2026-06-01T10:11:12.345Z", "turn": {}});
+        "ts": "2026-06-01T10:11:12.345Z", "turn": {"assistant": "claude-code"}});
     assert_eq!((&files[0][1], files[0].len()), (&want, 4));
     let parts: String = files[0][2..].iter().map(|line| line["text"].as_str().unwrap()).collect();
     assert_eq!(parts, long);

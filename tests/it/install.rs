@@ -185,7 +185,7 @@ fn uninstall_leaves_nothing_in_an_empty_home() {
     let home = Home::new();
     let (code, _, err) = home.run(&["install", "--yes"]);
     assert_eq!(code, Some(2));
-    assert!(err.contains("neither Claude Code, Codex, systemd nor launchd was found"), "{err}");
+    assert!(err.contains("no assistant, and neither systemd nor launchd was found"), "{err}");
     home.done(&["install", "--claude-code", "--codex", "--yes"]);
     assert_eq!(home.files().len(), 4);
     let mode = fs::metadata(home.file(".claude.json")).unwrap().permissions().mode();

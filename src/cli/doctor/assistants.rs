@@ -14,11 +14,11 @@ use super::finding::Findings;
 use super::sessions;
 use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
-use crate::cli::install::entries::ConfigEntry;
-use crate::cli::install::invocation::{EVENTS, HOOK_SECONDS};
+use crate::cli::install::opencode_plugin;
 use crate::cli::install::options::InstallTarget;
 use crate::cli::install::service;
-use crate::cli::install::shell_words::words;
+use crate::cli::install::shell_words::{quoted, words};
+use crate::cli::support::assistants::AssistantRules;
 use crate::cli::support::files;
 use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
@@ -26,6 +26,9 @@ use crate::transcript::Assistant;
 
 /// Longest wait for `PROGRAM --version`.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Longest wait for a hook: the timeout that is entered for it.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Largest settings file that is read.
 const MAX_SETTINGS_BYTES: u64 = 64 << 20;
@@ -41,41 +44,62 @@ const LONGEST_TURN_SECONDS: i64 = 24 * 3600;
 struct Subject<'c> {
     context: &'c mut DoctorContext,
     assistant: Assistant,
-    target: InstallTarget,
 }
 
-pub(crate) fn claude_code(context: &mut DoctorContext, findings: &mut Findings) {
-    Subject { context, assistant: Assistant::ClaudeCode, target: InstallTarget::ClaudeCode }.check(findings);
-}
-
-pub(crate) fn codex(context: &mut DoctorContext, findings: &mut Findings) {
-    Subject { context, assistant: Assistant::Codex, target: InstallTarget::Codex }.check(findings);
+/// Checks an assistant.
+pub(crate) fn assistant(assistant: Assistant, context: &mut DoctorContext, findings: &mut Findings) {
+    Subject { context, assistant }.check(findings);
 }
 
 impl Subject<'_> {
     fn check(&mut self, findings: &mut Findings) {
         let Some(paths) = &self.context.paths else { return };
-        if !paths.assistants_found().contains(&self.target) {
+        if !paths.has(self.assistant) {
             return findings.pass(format_args!("not installed"));
         }
-        for (path, entry) in paths.entries(self.target) {
-            match (text(&path).and_then(|text| entry.commands(&text)), entry) {
-                (Err(why), _) => {
+        let plugin = (self.assistant == Assistant::Opencode).then(|| paths.opencode_plugin());
+        for (path, entry) in paths.entries(InstallTarget::Assistant(self.assistant)) {
+            match text(&path).and_then(|text| entry.commands(&text)) {
+                Err(why) => {
                     let remedy = format_args!("repair the file; the assistant needs it as well");
                     findings.fail(format_args!("{}: {why}", path.display()), remedy);
                 }
-                (Ok(commands), ConfigEntry::Hooks) => self.hooks(&path, &commands, findings),
-                (Ok(commands), _) => self.server(&path, &commands, findings),
+                Ok(mut commands) => {
+                    // A server has no event.
+                    let hooks = commands.split_off(commands.iter().take_while(|(event, _)| event.is_empty()).count());
+                    if entry.has_server() {
+                        self.server(&path, &commands, findings);
+                    }
+                    if entry.has_hooks() {
+                        self.hooks(&path, &hooks, findings);
+                    }
+                }
+            }
+        }
+        if let Some(path) = plugin {
+            self.plugin(&path, findings);
+        }
+    }
+
+    /// Checks the plugin for opencode, and runs what it runs.
+    fn plugin(&mut self, path: &Path, findings: &mut Findings) {
+        match text(path).ok().and_then(|text| opencode_plugin::command(&text)) {
+            Some(mut words) => {
+                words.push("stop".into());
+                let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+                self.run(&words.join(" "), findings);
+                self.last(path, findings);
+            }
+            None => {
+                let what = format_args!("{} is missing, or not the plugin of iaid", path.display());
+                findings.warn(what, format_args!("{}", self.install()));
             }
         }
     }
 
     /// Returns the command that sets up the assistant again.
-    fn install(&self) -> &'static str {
-        match self.assistant {
-            Assistant::ClaudeCode => "iaid install --claude-code",
-            Assistant::Codex => "iaid install --codex",
-        }
+    fn install(&self) -> String {
+        format!("iaid install --{}", self.assistant.name())
     }
 
     /// Checks the MCP server entry.
@@ -104,7 +128,7 @@ impl Subject<'_> {
         let Some((_, command)) = commands.last() else {
             return findings.warn(format_args!("{file} has no hooks of iaid"), install);
         };
-        for (event, _) in EVENTS {
+        for (event, _) in AssistantRules::of(self.assistant).named_events() {
             if !commands.iter().any(|(entered, _)| entered == event) {
                 findings.warn(format_args!("{file} has no hook for {event}"), install);
             }
@@ -118,7 +142,7 @@ impl Subject<'_> {
         let install = format_args!("{}", self.install());
         let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", CHECK_KEY: true}).to_string();
         let began = Instant::now();
-        let limit = Duration::from_secs(HOOK_SECONDS.into());
+        let limit = HOOK_TIMEOUT;
         let said = program::run(Command::new("sh").args(["-c", command]), input.as_bytes(), limit);
         let took = micros_in_words(u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX));
         let ProgramOutput { status, out, err } = match said {
@@ -159,10 +183,10 @@ impl Subject<'_> {
         let folders = sessions::folders(self.assistant, hooks.parent().unwrap_or(hooks));
         let on_disk = sessions::count(self.context, self.assistant, &folders);
         let remedy = match self.assistant {
-            Assistant::ClaudeCode => "use a session that started after the installation",
             Assistant::Codex => {
                 "use a session that started after the installation; in Codex trust the hooks once: /hooks"
             }
+            _ => "use a session that started after the installation",
         };
         match LastCapture::of(&self.context.store, self.assistant) {
             Some(last) => self.last_captures(last, on_disk.newest, remedy, findings),
@@ -170,7 +194,10 @@ impl Subject<'_> {
         }
         let named: Vec<String> =
             folders.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect();
-        let import = format!("iaid import {}", named.join(" "));
+        let import = match self.assistant {
+            Assistant::Opencode => "iaid import ~/.local/share/opencode/opencode.db".to_owned(),
+            _ => format!("iaid import {}", named.join(" ")),
+        };
         self.unknown(&import, findings);
         let Some(newest) = on_disk.newest_missed.and_then(|at| Timestamp::try_from(at).ok()) else { return };
         let (missed, all) = (on_disk.missed, counted(on_disk.count as u64, "session", "sessions"));

@@ -27,6 +27,7 @@ use crate::cli::support::paths;
 use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::user_zone;
+use crate::transcript::Assistant;
 
 /// Check the installation and show how to fix problems
 ///
@@ -44,7 +45,7 @@ pub(crate) struct DoctorArgs {
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
 /// The checks, in order: later ones use whether the daemon answers.
-const CHECKS: [Check; 15] = [
+const CHECKS: [Check; 19] = [
     Check("daemon", daemon::answers),
     Check("version", daemon::version),
     Check("socket", files::socket),
@@ -58,8 +59,12 @@ const CHECKS: [Check; 15] = [
     Check("clients", files::clients),
     Check("spool", spool::spool),
     Check("service", service::service),
-    Check("claude-code", assistants::claude_code),
-    Check("codex", assistants::codex),
+    Check("claude-code", |context, findings| assistants::assistant(Assistant::ClaudeCode, context, findings)),
+    Check("codex", |context, findings| assistants::assistant(Assistant::Codex, context, findings)),
+    Check("copilot", |context, findings| assistants::assistant(Assistant::Copilot, context, findings)),
+    Check("gemini", |context, findings| assistants::assistant(Assistant::Gemini, context, findings)),
+    Check("qwen", |context, findings| assistants::assistant(Assistant::Qwen, context, findings)),
+    Check("opencode", |context, findings| assistants::assistant(Assistant::Opencode, context, findings)),
 ];
 
 /// The report in JSON.

@@ -1,6 +1,7 @@
 //! Finds sessions on disk of which the memory has nothing: no hook has read their transcripts, and no import. And sums up
 //! what hooks found in the transcripts that they read.
 
+use std::borrow::Cow;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -10,11 +11,12 @@ use serde_json::{Value, json};
 use super::context::DoctorContext;
 use super::files::listed;
 use crate::cli::hook::offset::{self, TranscriptOffset};
-use crate::cli::hook::rollout;
+use crate::cli::support::assistants::{AssistantRules, assistant_of_path};
 use crate::cli::support::files;
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::sort;
 use crate::transcript::{Assistant, TranscriptReader};
+use crate::wire::members::Members;
 
 /// Age of an offset from which its transcript is not reported any more: a warning has been seen by then. Picked.
 const MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -27,6 +29,9 @@ const MAX_ASKED: usize = 500;
 
 /// Bytes of a transcript that are searched for a turn. 64 KiB: what comes before the first prompt is shorter mostly.
 const MAX_READ_BYTES: u64 = 64 << 10;
+
+/// Longest first line of a transcript that names the session. Picked: it has some hundred bytes.
+const MAX_HEADER_BYTES: u64 = 4 << 10;
 
 /// Characters of a session's id at the end of the name of a Codex transcript: a UUID.
 const CODEX_ID_CHARS: usize = 36;
@@ -61,7 +66,7 @@ pub(crate) fn read_transcripts(store: &Path, assistant: Assistant) -> ReadTransc
             continue;
         }
         let Some(TranscriptOffset { of, tally, .. }) = TranscriptOffset::load(&path) else { continue };
-        if rollout::is_rollout(&of.path) != (assistant == Assistant::Codex) {
+        if assistant_of_path(&of.path) != assistant {
             continue;
         }
         if tally.unknown_lines > 0 {
@@ -76,10 +81,7 @@ pub(crate) fn read_transcripts(store: &Path, assistant: Assistant) -> ReadTransc
 
 /// Returns the folders with an assistant's transcripts. `home` is the folder of its settings.
 pub(crate) fn folders(assistant: Assistant, home: &Path) -> Vec<PathBuf> {
-    match assistant {
-        Assistant::ClaudeCode => vec![home.join("projects")],
-        Assistant::Codex => vec![home.join("sessions"), home.join("archived_sessions")],
-    }
+    AssistantRules::of(assistant).transcripts.iter().map(|folder| home.join(folder)).collect()
 }
 
 /// Counts the sessions in these folders. Without a daemon, an import is not noticed.
@@ -87,7 +89,8 @@ pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: 
     let mut found = Vec::new();
     // Below Claude Code's folder of a project are the transcripts of subagents.
     let depth = match assistant {
-        Assistant::ClaudeCode => 1,
+        Assistant::ClaudeCode | Assistant::Copilot | Assistant::Pi => 1,
+        Assistant::Gemini | Assistant::Qwen | Assistant::Opencode => 2,
         Assistant::Codex => 3,
     };
     folders.iter().for_each(|folder| list(folder, depth, assistant, &mut found));
@@ -124,12 +127,27 @@ fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<(Syst
 /// Returns the id of a transcript's session, which its name has.
 fn session_of(path: &Path, assistant: Assistant) -> Option<String> {
     let name = path.file_name()?.to_str()?;
+    if assistant_of_path(path) != assistant && assistant != Assistant::ClaudeCode {
+        return None;
+    }
     let stem = name.strip_suffix(".zst").unwrap_or(name).strip_suffix(".jsonl")?;
     match assistant {
         Assistant::ClaudeCode => (!stem.starts_with("agent-")).then(|| stem.to_owned()),
-        Assistant::Codex if !rollout::is_rollout(path) => None,
+        Assistant::Copilot => path.parent()?.file_name()?.to_str().map(str::to_owned),
+        Assistant::Qwen => Some(stem.to_owned()),
+        Assistant::Gemini => session_in(path),
+        Assistant::Pi => stem.rsplit_once('_').map(|(_, session)| session.to_owned()),
+        Assistant::Opencode => None,
         Assistant::Codex => stem.len().checked_sub(CODEX_ID_CHARS).and_then(|at| stem.get(at..)).map(str::to_owned),
     }
+}
+
+/// Returns the id of the session in the first line of a transcript.
+fn session_in(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    files::open_regular(path).ok()?.take(MAX_HEADER_BYTES).read_to_end(&mut bytes).ok()?;
+    let line = str::from_utf8(bytes.split(|byte| *byte == b'\n').next()?).ok()?;
+    Members::read(line).ok()?.string("sessionId").map(Cow::into_owned)
 }
 
 /// Returns false if a transcript has nothing to capture: it is a subagent's, or all of it is no turn.

@@ -312,8 +312,22 @@ impl<'a> TranscriptCapture<'a> {
         Ok(turns)
     }
 
+    /// Captures the messages in a hook's input. `cwd` is the project if they name none.
+    ///
+    /// # Errors
+    /// Any error of writing deferred captures.
+    pub(crate) fn messages(&mut self, input: &[u8], cwd: Option<&str>) -> io::Result<()> {
+        let mut reader = TranscriptReader::new(None, cwd.map(str::to_owned));
+        let mut turns = reader.read(input.trim_ascii()).turns;
+        turns.extend(reader.finish());
+        if let Some(what) = live_warning(ReadTally { user_turns: 1, assistant_turns: 1, ..reader.tally() }) {
+            self.log.say(format_args!("the session's messages: {what}"));
+        }
+        self.hand_over(&turns)
+    }
+
     fn offset_path(&self, session: &str) -> PathBuf {
-        self.store.join(CAPTURE_STATE_DIR).join(offset::file_name(session) + offset::SUFFIX)
+        offset::path(self.store, session)
     }
 
     /// Returns the paths of the offsets that changed last, with their modification times.

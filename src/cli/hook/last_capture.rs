@@ -15,9 +15,6 @@ use crate::wire::members::Members;
 /// Largest file that is read; the file is smaller.
 const MAX_BYTES: u64 = 4 << 10;
 
-/// The assistants that have hooks.
-pub(crate) const ASSISTANTS: [Assistant; 2] = [Assistant::ClaudeCode, Assistant::Codex];
-
 /// The last captures of an assistant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LastCapture {

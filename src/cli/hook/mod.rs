@@ -14,7 +14,7 @@ pub(crate) mod last_capture;
 mod log;
 pub(crate) mod offset;
 mod patience;
-pub(crate) mod rollout;
+mod rollout;
 mod spool;
 
 use std::io::{self, Read};
@@ -32,10 +32,11 @@ use self::input::{CHECK_KEY, HookEvent, HookInput};
 use self::log::HookLog;
 use self::offset::SessionTranscript;
 use self::patience::HookPatience;
+use crate::cli::support::assistants::AssistantRules;
 use crate::cli::support::console::Console;
 use crate::cli::support::{control_message, paths};
 use crate::client::{Client, ClientError};
-use crate::transcript::{Assistant, TranscriptTurn};
+use crate::transcript::{Assistant, TranscriptTurn, injected};
 
 /// Most bytes of a prompt by which records are looked for: of a longer one both ends, which have the question.
 const MAX_PROMPT_BYTES: usize = 8 << 10;
@@ -45,6 +46,9 @@ const MAX_INPUT_BYTES: u64 = 16 << 20;
 
 /// Stack size of the timeout thread, which may have to write a deferred capture.
 const TIMER_STACK_BYTES: usize = 256 << 10;
+
+/// Longest wait for Copilot CLI to write a turn, which it does ten times a second.
+const FLUSH_TIME: Duration = Duration::from_millis(300);
 
 /// The environment variable in which Claude Code passes the project's folder. It stays the same when the session changes
 /// its working folder.
@@ -60,6 +64,9 @@ pub(crate) struct HookArgs {
     /// Folder of the store, for captures while no daemon runs [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+    /// Assistant that runs the hook, such as gemini [default: known by its input]
+    #[arg(long, value_name = "NAME")]
+    assistant: Option<String>,
     /// Ignored; for options of later releases
     #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<String>,
@@ -85,7 +92,7 @@ pub(crate) fn run(args: &HookArgs, socket: Option<PathBuf>, console: &mut Consol
     start_timer(patience.run_time(), store.clone(), heard.clone());
     let run = HookRun { began, patience, socket: &socket, store: &store, log: &log, heard: &heard };
     panic::set_hook(Box::new(|_| {}));
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run.print_and_capture(&args.event, console)));
+    let outcome = panic::catch_unwind(AssertUnwindSafe(|| run.print_and_capture(args, console)));
     match outcome {
         Ok(Ok(())) => {}
         Ok(Err(what)) => log.say(what),
@@ -122,12 +129,15 @@ struct HookRun<'a> {
 }
 
 impl HookRun<'_> {
-    fn print_and_capture(&self, event: &str, console: &mut Console) -> Result<(), String> {
-        let event = HookEvent::named(event).ok_or_else(|| format!("unknown event '{event}'"))?;
+    fn print_and_capture(&self, args: &HookArgs, console: &mut Console) -> Result<(), String> {
+        let event = HookEvent::named(&args.event).ok_or_else(|| format!("unknown event '{}'", args.event))?;
+        let unknown = |name: &String| format!("unknown assistant '{name}'");
+        let named = args.assistant.as_ref().map(|name| Assistant::named(name).ok_or_else(|| unknown(name)));
+        let named = named.transpose()?;
         let mut bytes = Vec::new();
         let mut input = console.input.by_ref().take(MAX_INPUT_BYTES);
         input.read_to_end(&mut bytes).map_err(|error| format!("standard input: {error}"))?;
-        let input = HookInput::read(&bytes)?;
+        let input = HookInput::read(&bytes, named)?;
         let mut client = Client::new(self.socket, self.patience.policy());
         if input.is_check {
             return check(self.socket, self.store, &mut client, console).map_err(|error| error.to_string());
@@ -138,11 +148,32 @@ impl HookRun<'_> {
         let project = project(&input);
         self.heard.set(heard_turn(event, &input, project.as_ref()));
         let folder = project.clone().or_else(|| input.cwd.clone());
-        let is_down = event == HookEvent::UserPromptSubmit && self.give_records(&input, folder.as_deref(), console);
+        let rules = AssistantRules::of(input.assistant);
+        let mut is_down = false;
+        if event == HookEvent::UserPromptSubmit && !input.is_subagent {
+            let mut text = String::new();
+            if rules.may_skip_start && !offset::path(self.store, &input.session).exists() {
+                text = briefing(&input, folder.as_deref(), &mut client).unwrap_or_else(|what| {
+                    self.log.say(what);
+                    String::new()
+                });
+            }
+            is_down = self.add_records(&input, folder.as_deref(), &mut text);
+            print_context(&text, rules, event, console)?;
+        }
         let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
         capture.is_down = is_down;
         let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
-        let taken = match transcript(&input).map(of) {
+        let transcript = transcript(&input);
+        if event == HookEvent::Stop && input.assistant == Assistant::Copilot {
+            transcript.iter().for_each(|path| wait_for_growth(path));
+        }
+        let taken = match transcript.map(of) {
+            // The messages have the turn of the input.
+            _ if input.has_messages => {
+                self.heard.set(None);
+                capture.messages(&bytes, folder.as_deref()).map_err(|error| error.to_string())
+            }
             Some(of) if fs::symlink_metadata(&of.path).is_ok() => {
                 let end = match event {
                     HookEvent::SessionEnd => TranscriptEnd::Complete,
@@ -151,7 +182,7 @@ impl HookRun<'_> {
                 capture.session(of, end, input.cwd.as_deref(), self.heard)
             }
             of => {
-                if event == HookEvent::Stop {
+                if event == HookEvent::Stop && input.assistant != Assistant::Opencode {
                     let session = &input.session;
                     self.log.say(format_args!("session {session} has no transcript: only its last answer is captured"));
                 }
@@ -171,22 +202,26 @@ impl HookRun<'_> {
         capture.others(&input.session);
         match capture.is_down {
             true => Ok(()),
-            false => print_briefing(&input, folder.as_deref(), &mut client, console),
+            false => print_context(&briefing(&input, folder.as_deref(), &mut client)?, rules, event, console),
         }
     }
 
-    /// Prints the records that bear on the prompt, if there are any. Returns true if no daemon answers in time: the prompt
+    /// Appends the records that bear on the prompt, if there are any. Returns true if no daemon answers in time: the prompt
     /// must not wait for another attempt.
-    fn give_records(&self, input: &HookInput, folder: Option<&str>, console: &mut Console) -> bool {
-        let Some(prompt) = input.prompt.as_deref().filter(|_| !input.is_subagent) else { return false };
+    fn add_records(&self, input: &HookInput, folder: Option<&str>, text: &mut String) -> bool {
+        let Some(prompt) = input.prompt.as_deref() else { return false };
+        // Gemini CLI adds the output of an earlier hook to it.
+        let prompt = injected::without(prompt.to_owned());
+        let prompt = prompt.as_str();
         let mut client = Client::new(self.socket, self.patience.prompt_policy());
         let prompt = context::both_ends(prompt, MAX_PROMPT_BYTES);
         let params = json!({"prompt": prompt, "session_id": input.session, "project": folder.unwrap_or_default()});
         match client.call("prompt_recall", &params) {
             Ok(found) => {
-                let line = context::prompt_output(found.get());
-                let printed = line.map_or(Ok(()), |line| console.say(line).and_then(|()| console.flush()));
-                printed.unwrap_or_else(|error| self.log.say(error));
+                if let Some(records) = context::prompt_text(found.get()) {
+                    text.push_str(if text.is_empty() { "" } else { "\n\n" });
+                    text.push_str(&records);
+                }
                 false
             }
             // A daemon of another release, which has other methods.
@@ -209,29 +244,39 @@ fn check(socket: &Path, store: &Path, client: &mut Client, console: &mut Console
     console.flush()
 }
 
-/// Opens the session and prints its briefing, if there is one.
+/// Opens the session and returns its briefing, which may be empty.
 ///
 /// # Errors
-/// The message of the failed call or write.
-fn print_briefing(
-    input: &HookInput,
-    project: Option<&str>,
-    client: &mut Client,
-    console: &mut Console,
-) -> Result<(), String> {
+/// The message of the failed call.
+fn briefing(input: &HookInput, project: Option<&str>, client: &mut Client) -> Result<String, String> {
     let source = input.source.as_deref().unwrap_or("startup");
     let open =
         json!({"type": "session_open", "session_id": input.session, "ts": control_message::now(), "source": source});
     client.control(&open).map_err(|error| error.to_string())?;
     let params = json!({"session_id": input.session, "project": project.unwrap_or_default(), "wake_depth": "standard"});
     let payload = capture::call(client, "session_start_payload", &params)?;
-    match context::briefing_output(payload.get(), project.is_some()) {
-        Some(line) => console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string()),
-        None => Ok(()),
+    Ok(context::briefing_text(payload.get(), project.is_some()).unwrap_or_default())
+}
+
+/// Prints a text for the model, unless it is empty.
+fn print_context(text: &str, rules: &AssistantRules, event: HookEvent, console: &mut Console) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let line = context::output(rules, event.name(), text);
+    console.say(line).and_then(|()| console.flush()).map_err(|error| error.to_string())
+}
+
+/// Waits until a transcript grows: Copilot CLI writes the answer of a turn while the hook of its end runs.
+fn wait_for_growth(path: &Path) {
+    let length = || fs::metadata(path).map_or(0, |found| found.len());
+    let (before, end) = (length(), Instant::now() + FLUSH_TIME);
+    while length() == before && Instant::now() < end {
+        thread::sleep(FLUSH_TIME / 20);
     }
 }
 
-/// Returns the path of the session's transcript: the named one, else Codex's rollout file of the session.
+/// Returns the path of the session's transcript: the named one, else that of Copilot CLI's or Codex's session.
 fn transcript(input: &HookInput) -> Option<PathBuf> {
     let home = || env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
     match &input.transcript {
@@ -240,10 +285,21 @@ fn transcript(input: &HookInput) -> Option<PathBuf> {
             Err(_) => Some(path.clone()),
         },
         None => {
-            let codex = env::var_os("CODEX_HOME").filter(|path| !path.is_empty()).map(PathBuf::from);
-            rollout::find(&codex.or_else(|| Some(home()?.join(".codex")))?, &input.session)
+            let folder = AssistantRules::of(input.assistant).folder(&home().unwrap_or_default());
+            match input.assistant {
+                Assistant::Codex => rollout::find(&folder, &input.session),
+                Assistant::Copilot if is_file_name(&input.session) => {
+                    Some(folder.join("session-state").join(&input.session).join("events.jsonl"))
+                }
+                _ => None,
+            }
         }
     }
+}
+
+/// Returns true if a session's id can be the name of a folder.
+fn is_file_name(session: &str) -> bool {
+    session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 /// Returns the folder of the session's project if the assistant names it.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
+use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
 use crate::transcript::ReadTally;
 use crate::wire::members::Members;
 
@@ -107,6 +108,11 @@ impl TranscriptOffset {
         }
         files::replace(path, kept.to_string().as_bytes(), PRIVATE_MODE, Durability::Cached)
     }
+}
+
+/// Returns the path of a session's offset file.
+pub(crate) fn path(store: &Path, session: &str) -> PathBuf {
+    store.join(CAPTURE_STATE_DIR).join(file_name(session) + SUFFIX)
 }
 
 /// Returns a file name for a session id. Ids of other than ASCII letters, digits, `-` and `_`, or longer than 100 bytes,

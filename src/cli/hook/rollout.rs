@@ -36,11 +36,6 @@ pub(crate) fn find(codex: &Path, session: &str) -> Option<PathBuf> {
     None
 }
 
-/// Returns true if the file is named as a transcript of Codex is.
-pub(crate) fn is_rollout(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PREFIX))
-}
-
 /// Returns the entries of a folder, in descending order of their names.
 fn newest(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();

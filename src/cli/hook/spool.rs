@@ -72,7 +72,7 @@ fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -
         for (at, text) in pieces.into_iter().enumerate() {
             let cue = turn.cue.as_deref().unwrap_or_default();
             let mut line = json!({"text": text, "cue": cue, "tier": "episodic", "role": turn.role, "ts": ts,
-                "turn": turn_json(&turn.origin)});
+                "turn": turn_json(&turn.origin, turn.assistant)});
             if parts > 1 {
                 line["part"] = (at + 1).into();
                 line["parts"] = parts.into();
@@ -120,7 +120,7 @@ mod tests {
         };
         assert!(files.iter().all(|path| path.to_string_lossy().contains(".live-1767323045-")), "{files:?}");
         let head = |session: &str, cwd: &str| json!({"version": 1, "session_id": session, "cwd": cwd, "deferred_at": "2026-01-02T03:04:05Z"});
-        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z", "turn": {"id": "u1"}});
+        let said = |text: &str| json!({"text": text, "cue": "", "tier": "episodic", "role": "user", "ts": "2025-06-01T10:11:12Z", "turn": {"id": "u1", "assistant": "claude-code"}});
         assert_eq!(lines(&files[0]), [head("s/1", "/p"), said("one"), said("two\nlines")]);
         let second = lines(&files[1]);
         assert_eq!((&second[0], second.len()), (&head("s2", ""), 3));

@@ -36,6 +36,12 @@ struct Keys<'a> {
     name: Option<&'a RawValue>,
     #[serde(borrow)]
     from: Option<&'a RawValue>,
+    /// In lines of Gemini CLI that have no type.
+    #[serde(borrow, rename = "projectHash", alias = "$set", alias = "$rewindTo")]
+    gemini: Option<&'a RawValue>,
+    /// In a message and an export of opencode.
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
 }
 
 impl ImportFormat {
@@ -51,6 +57,7 @@ impl ImportFormat {
             (Some("record" | "tag" | "link" | "event" | "knob"), _) => Some(ImportFormat::Export),
             (_, Some("entity")) if keys.name.is_some() => Some(ImportFormat::MemoryServer),
             (_, Some("relation")) if keys.from.is_some() => Some(ImportFormat::MemoryServer),
+            (_, None) if keys.gemini.is_some() || keys.info.is_some() => Some(ImportFormat::Transcript),
             (_, Some("entity" | "relation") | None) => None,
             // Transcripts have lines of many types, and each release adds new ones.
             (_, Some(_)) => Some(ImportFormat::Transcript),

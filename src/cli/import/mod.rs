@@ -40,10 +40,11 @@ pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
 /// Lines after which a file of unknown format is skipped. Picked.
 const UNKNOWN_LINES: u64 = 100;
 
-/// Import records: an export, transcripts of Claude Code and Codex, a memory.jsonl, a daemon of iai-mcp 3
+/// Import records: an export, transcripts of assistants, a memory.jsonl, a daemon of iai-mcp 3
 ///
 /// Records that exist already stay as they are, so importing twice changes nothing. In a folder, all files that end in
-/// .jsonl, .ndjson or .jsonl.zst are read, and with Codex's folder of sessions those that it has archived.
+/// .jsonl, .ndjson or .jsonl.zst are read, opencode's database, and with Codex's folder of sessions those that it has
+/// archived.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ImportArgs {
     /// Files or folders to import, such as ~/.claude/projects or ~/.codex/sessions; - is standard input
@@ -119,6 +120,19 @@ fn sources(
     Ok((sources, total))
 }
 
+/// Returns the rest of a file behind its first line, as far as a line may be long.
+fn joined(first: &[u8], lines: &mut LineReader) -> Vec<u8> {
+    let mut whole = first.to_vec();
+    while let Ok(Some(RawLine::Bytes(line))) = lines.next_raw() {
+        whole.push(b'\n');
+        whole.extend_from_slice(&line);
+        if whole.len() > MAX_LINE_BYTES {
+            break;
+        }
+    }
+    whole
+}
+
 impl Importer<'_> {
     fn all(&mut self, sources: &[ImportFile], console: &mut Console) -> Result<(), CliError> {
         for source in sources {
@@ -140,7 +154,9 @@ impl Importer<'_> {
     }
 
     fn file(&mut self, path: Rc<Path>, mut lines: LineReader, console: &mut Console) -> Result<(), CliError> {
-        let (mut format, mut unknown, mut reader) = (None, 0, TranscriptReader::default());
+        let mut reader = TranscriptReader::new(None, walk::project_of(&path));
+        let (mut format, mut unknown) = (None, 0);
+        let mut whole;
         loop {
             let line = match lines.next_raw() {
                 Ok(Some(line)) => line,
@@ -160,6 +176,12 @@ impl Importer<'_> {
                 RawLine::TooLong => b"",
             }
             .trim_ascii();
+            let mut bytes = bytes;
+            if format.is_none() && bytes == b"{" {
+                // A file with one object over many lines, such as an export of opencode.
+                whole = joined(bytes, &mut lines);
+                bytes = &whole;
+            }
             if bytes.is_empty() && line != RawLine::TooLong {
                 continue;
             }
@@ -196,8 +218,8 @@ impl Importer<'_> {
     fn file_ended(&mut self, path: Rc<Path>, is_known: bool, unknown: u64, tally: ReadTally, console: &mut Console) {
         match (is_known, unknown) {
             (false, 1..) => {
-                let what = "unknown format; known are iaid export, Claude Code, Codex and the reference \
-                            memory server";
+                let what = "unknown format; known are iaid export, the reference memory server, and the \
+                            assistants that docs/assistants.md lists";
                 return self.unreadable(&path, what, console);
             }
             (_, 1..) => {

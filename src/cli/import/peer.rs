@@ -292,7 +292,7 @@ fn rows_of(
         tier: Some(tier),
         session_id: sessions.get(id).map(String::as_str),
         ts: ts.as_deref(),
-        turn: Some(&turn),
+        turn: Some((&turn, None)),
         ..RecordMetadata::default()
     };
     let mut rows = Vec::new();

@@ -1,6 +1,6 @@
 //! Lists the files of an import: the named file, or those of a folder, in the order of their names.
 //!
-//! In a folder the files that end in `.jsonl`, `.ndjson` or `.jsonl.zst` are listed. With Codex's folder `sessions`, the
+//! In a folder the files that end in `.jsonl`, `.ndjson` or `.jsonl.zst` are listed, and opencode's database. With Codex's folder `sessions`, the
 //! sessions that were moved to `archived_sessions` beside it are listed, too. Symbolic links within it are not followed: their
 //! targets are listed anyway if they are in the tree, and were not named if they are outside. The named path itself may
 //! be a link.
@@ -10,12 +10,19 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use crate::cli::support::files::is_database;
+use crate::cli::support::files::{self, is_database};
+use crate::memory::OpencodeMessages;
 use crate::sort;
 use crate::sys::pipe;
 
 /// Endings of the names of files that are listed.
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".jsonl.zst"];
+
+/// Name of opencode's database, which is listed as well.
+const OPENCODE_DATABASE: &str = "opencode.db";
+
+/// Longest path of a folder.
+const MAX_PATH_BYTES: u64 = 4096;
 
 /// A file to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,9 +84,18 @@ pub(crate) fn open(path: &Path) -> io::Result<Box<dyn Read>> {
         return Ok(Box::new(pipe::open_input(path)?));
     }
     if is_database(path)? {
-        return Err(io::Error::other("a database, not an export; iaid restore puts a backup of the store back"));
+        let what = "a database, neither an export nor opencode's; iaid restore puts a backup of the store back";
+        let messages = OpencodeMessages::open(path)?.ok_or_else(|| io::Error::other(what))?;
+        return Ok(Box::new(messages));
     }
     Ok(Box::new(File::open(path)?))
+}
+
+/// Returns the folder of a session of Gemini CLI, which is in a file beside the folder of its transcript.
+pub(crate) fn project_of(transcript: &Path) -> Option<String> {
+    let chats = transcript.ancestors().find(|folder| folder.ends_with("chats"))?;
+    let text = files::text(&chats.with_file_name(".project_root"), MAX_PATH_BYTES).ok()??;
+    Some(text.trim().to_owned()).filter(|path| !path.is_empty())
 }
 
 enum Entry {
@@ -95,7 +111,7 @@ fn classify(entry: &fs::DirEntry) -> io::Result<Option<Entry>> {
     let name = entry.file_name();
     let is_importable =
         ENDINGS.iter().any(|end| name.len() > end.len() && name.as_encoded_bytes().ends_with(end.as_bytes()));
-    if !kind.is_file() || !is_importable {
+    if !kind.is_file() || !(is_importable || name == OPENCODE_DATABASE) {
         return Ok(None);
     }
     // The file may have been removed since the folder was read.

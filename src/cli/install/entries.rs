@@ -1,14 +1,16 @@
 //! The entries in the assistants' settings: functions from text to text. Pure.
 //!
 //! Claude Code has its MCP servers in `.claude.json` (`mcpServers`) and its hooks in `settings.json`. Codex has its MCP
-//! servers in `config.toml` (`[mcp_servers.NAME]`) and its hooks in `hooks.json`, in the same format. An entry is
-//! recognized by its content, wherever it is in the file and whichever program wrote the file last. Everything else in a file is kept.
+//! servers in `config.toml` (`[mcp_servers.NAME]`) and its hooks in `hooks.json`, Copilot CLI its servers in
+//! `mcp-config.json` and its hooks in `settings.json`; Gemini CLI and Qwen Code have both in `settings.json`, opencode has
+//! its servers in `opencode.json`. An entry is recognized by its content, wherever it is in the file and whichever program wrote the file last. Everything else in a file is kept.
 
 use super::hook_entry;
 use super::invocation::Invocation;
 use super::json_edit::JsonDocument;
 use super::server_entry::{self, ServerEntry};
 use super::shell_words::quoted;
+use crate::transcript::Assistant;
 
 /// The byte order mark, which some editors of Windows write.
 const BYTE_ORDER_MARK: char = '\u{feff}';
@@ -16,12 +18,12 @@ const BYTE_ORDER_MARK: char = '\u{feff}';
 /// An entry, by the kind of settings file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConfigEntry {
-    /// The MCP server in `.claude.json`.
-    ClaudeServer,
-    /// The hooks in `settings.json` or Codex's `hooks.json`.
-    Hooks,
-    /// The MCP server in Codex's `config.toml`.
-    CodexServer,
+    /// The MCP server.
+    Server(Assistant),
+    /// The hooks.
+    Hooks(Assistant),
+    /// The MCP server and the hooks, in one file.
+    Settings(Assistant),
 }
 
 impl ConfigEntry {
@@ -31,10 +33,16 @@ impl ConfigEntry {
     /// A message if the file is not understood, or has an entry of this name that we did not write.
     pub(crate) fn enter(self, text: &str, call: &Invocation) -> Result<String, String> {
         refuse_mark(text)?;
-        match self {
-            ConfigEntry::ClaudeServer => server_entry::enter_json(text, call),
-            ConfigEntry::Hooks => hook_entry::enter(text, call).map_err(|error| error.to_string()),
-            ConfigEntry::CodexServer => server_entry::enter_toml(text, call),
+        let mut text = text.to_owned();
+        if let Some(assistant) = self.server() {
+            text = match assistant {
+                Assistant::Codex => server_entry::enter_toml(&text, call)?,
+                _ => server_entry::enter_json(&text, assistant, call)?,
+            };
+        }
+        match self.hooks() {
+            Some(assistant) => hook_entry::enter(&text, assistant, call).map_err(|error| error.to_string()),
+            None => Ok(text),
         }
     }
 
@@ -48,13 +56,17 @@ impl ConfigEntry {
             return Ok(text.to_owned());
         }
         refuse_mark(text)?;
-        let original = original.and_then(|text| JsonDocument::read(text).ok());
-        match self {
-            ConfigEntry::ClaudeServer => {
-                server_entry::remove_json(text, original.as_ref()).map_err(|error| error.to_string())
+        let original = original.and_then(|text| JsonDocument::read_commented(text).ok());
+        let mut text = text.to_owned();
+        if let Some(assistant) = self.hooks() {
+            text = hook_entry::remove(&text, assistant, original.as_ref()).map_err(|error| error.to_string())?;
+        }
+        match self.server() {
+            Some(Assistant::Codex) => server_entry::remove_toml(&text),
+            Some(assistant) => {
+                server_entry::remove_json(&text, assistant, original.as_ref()).map_err(|error| error.to_string())
             }
-            ConfigEntry::Hooks => hook_entry::remove(text, original.as_ref()).map_err(|error| error.to_string()),
-            ConfigEntry::CodexServer => server_entry::remove_toml(text),
+            None => Ok(text),
         }
     }
 
@@ -64,13 +76,13 @@ impl ConfigEntry {
     /// # Errors
     /// A message if the file is not understood.
     pub(crate) fn commands(self, text: &str) -> Result<Vec<(String, String)>, String> {
-        let server = match self {
-            ConfigEntry::Hooks => return hook_entry::commands(text).map_err(|error| error.to_string()),
-            ConfigEntry::ClaudeServer => server_entry::in_json(text).map_err(|error| error.to_string())?,
-            ConfigEntry::CodexServer => server_entry::in_toml(text)?,
-        };
         let command = |server: ServerEntry| server.into_command().map(|command| quoted(&command)).unwrap_or_default();
-        Ok(server.map(|server| (String::new(), command(server))).into_iter().collect())
+        let server = self.server_in(text)?.map(|server| (String::new(), command(server)));
+        let mut commands: Vec<_> = server.into_iter().collect();
+        if let Some(assistant) = self.hooks() {
+            commands.extend(hook_entry::commands(text, assistant).map_err(|error| error.to_string())?);
+        }
+        Ok(commands)
     }
 
     /// Returns a message on each entry for this program that we did not write, and that is therefore kept.
@@ -78,32 +90,58 @@ impl ConfigEntry {
     /// # Errors
     /// A message if the file is not understood.
     pub(crate) fn foreign(self, text: &str) -> Result<Vec<String>, String> {
-        let (name, server) = match self {
-            ConfigEntry::Hooks => {
-                let variants = hook_entry::variants(text).map_err(|error| error.to_string())?;
-                let message = |command| format!("it has a hook that iaid install did not write ({command})");
-                return Ok(variants.into_iter().map(message).collect());
-            }
-            ConfigEntry::ClaudeServer => {
-                ("mcpServers.iaid", server_entry::in_json(text).map_err(|error| error.to_string())?)
-            }
-            ConfigEntry::CodexServer => ("mcp_servers.iaid", server_entry::in_toml(text)?),
-        };
-        Ok(match server {
-            Some(ServerEntry::Foreign { command, url }) => {
-                vec![server_entry::foreign(name, command.as_deref(), url.as_deref())]
-            }
-            _ => Vec::new(),
-        })
+        let mut messages = Vec::new();
+        if let Some(ServerEntry::Foreign { command, url }) = self.server_in(text)? {
+            let name = self.server().map_or("", server_entry::name);
+            messages.push(server_entry::foreign(name, command.as_deref(), url.as_deref()));
+        }
+        if let Some(assistant) = self.hooks() {
+            let variants = hook_entry::variants(text, assistant).map_err(|error| error.to_string())?;
+            let message = |command| format!("it has a hook that iaid install did not write ({command})");
+            messages.extend(variants.into_iter().map(message));
+        }
+        Ok(messages)
+    }
+
+    /// Returns the server entry of our name, if the file is one for servers and has it.
+    fn server_in(self, text: &str) -> Result<Option<ServerEntry>, String> {
+        match self.server() {
+            None => Ok(None),
+            Some(Assistant::Codex) => server_entry::in_toml(text),
+            Some(assistant) => server_entry::in_json(text, assistant).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// Returns true if the file has an MCP server entry.
+    pub(crate) fn has_server(self) -> bool {
+        self.server().is_some()
+    }
+
+    /// Returns true if the file has hooks.
+    pub(crate) fn has_hooks(self) -> bool {
+        self.hooks().is_some()
+    }
+
+    fn server(self) -> Option<Assistant> {
+        match self {
+            ConfigEntry::Server(assistant) | ConfigEntry::Settings(assistant) => Some(assistant),
+            ConfigEntry::Hooks(_) => None,
+        }
+    }
+
+    fn hooks(self) -> Option<Assistant> {
+        match self {
+            ConfigEntry::Hooks(assistant) | ConfigEntry::Settings(assistant) => Some(assistant),
+            ConfigEntry::Server(_) => None,
+        }
     }
 
     /// Returns true if a file has no settings.
     pub(crate) fn is_empty(self, text: &str) -> bool {
         match self {
-            ConfigEntry::ClaudeServer | ConfigEntry::Hooks => {
-                JsonDocument::read(text).is_ok_and(|json| json.is_empty())
-            }
-            ConfigEntry::CodexServer => text.trim().is_empty(),
+            ConfigEntry::Server(Assistant::Codex) => text.trim().is_empty(),
+            // A file with comments has something of the user's.
+            _ => JsonDocument::read(text).is_ok_and(|json| json.is_empty()),
         }
     }
 }
@@ -136,11 +174,11 @@ mod tests {
         let servers = "{\n  \"numStartups\": 12,\n  \"mcpServers\": {\n    \"other\": {\"command\": \"x\"}\n  }\n}\n";
         let hooks = "{\n    \"hooks\": {\n        \"Stop\": [{\"hooks\": [{\"type\": \"command\", \"command\": \"true\"}]}],\n        \"PreToolUse\": []\n    },\n    \"model\": \"opus\"\n}";
         for (entry, text) in [
-            (ConfigEntry::ClaudeServer, servers),
-            (ConfigEntry::ClaudeServer, "{\"a\":{\"b\":1}}"),
-            (ConfigEntry::Hooks, hooks),
-            (ConfigEntry::Hooks, "{\n  \"model\": \"opus\"\n}\n"),
-            (ConfigEntry::CodexServer, "model = \"x\"\n\n[mcp_servers.other]\ncommand = \"y\"\n"),
+            (ConfigEntry::Server(Assistant::ClaudeCode), servers),
+            (ConfigEntry::Server(Assistant::ClaudeCode), "{\"a\":{\"b\":1}}"),
+            (ConfigEntry::Hooks(Assistant::ClaudeCode), hooks),
+            (ConfigEntry::Hooks(Assistant::ClaudeCode), "{\n  \"model\": \"opus\"\n}\n"),
+            (ConfigEntry::Server(Assistant::Codex), "model = \"x\"\n\n[mcp_servers.other]\ncommand = \"y\"\n"),
         ] {
             let once = entry.enter(text, &call("/opt/iaid")).unwrap();
             assert_ne!(once, text);
@@ -161,11 +199,11 @@ mod tests {
             socket: Some("/run/a b.sock".into()),
             store: Some("/srv/m".into()),
         };
-        let server = value(&ConfigEntry::ClaudeServer.enter("", &call).unwrap());
+        let server = value(&ConfigEntry::Server(Assistant::ClaudeCode).enter("", &call).unwrap());
         let want =
             json!({"type": "stdio", "command": "/home/é x/it's/iaid", "args": ["--socket", "/run/a b.sock", "mcp"]});
         assert_eq!(server["mcpServers"]["iaid"], want);
-        let hooks = value(&ConfigEntry::Hooks.enter("", &call).unwrap());
+        let hooks = value(&ConfigEntry::Hooks(Assistant::ClaudeCode).enter("", &call).unwrap());
         let want = r"'/home/é x/it'\''s/iaid' --socket '/run/a b.sock' hook stop --store /srv/m";
         assert_eq!(hooks["hooks"]["Stop"], json!([{"hooks": [{"type": "command", "command": want, "timeout": 10}]}]));
         assert_eq!(
@@ -173,15 +211,17 @@ mod tests {
             ["/home/é x/it's/iaid", "--socket", "/run/a b.sock", "hook", "stop", "--store", "/srv/m"]
         );
         assert_eq!(hooks["hooks"].as_object().unwrap().len(), 4);
-        let toml = ConfigEntry::CodexServer.enter("", &call).unwrap();
-        for (entry, text) in [(ConfigEntry::ClaudeServer, server.to_string()), (ConfigEntry::CodexServer, toml.clone())]
-        {
+        let toml = ConfigEntry::Server(Assistant::Codex).enter("", &call).unwrap();
+        for (entry, text) in [
+            (ConfigEntry::Server(Assistant::ClaudeCode), server.to_string()),
+            (ConfigEntry::Server(Assistant::Codex), toml.clone()),
+        ] {
             let found = entry.commands(&text).unwrap();
             assert_eq!(found.len(), 1, "{text}");
             assert_eq!(words(&found[0].1), ["/home/é x/it's/iaid"], "{text}");
             assert_eq!(entry.commands(""), Ok(Vec::new()));
         }
-        let found = ConfigEntry::Hooks.commands(&hooks.to_string()).unwrap();
+        let found = ConfigEntry::Hooks(Assistant::ClaudeCode).commands(&hooks.to_string()).unwrap();
         assert!(found.contains(&("Stop".into(), want.into())) && found.len() == 4, "{found:?}");
         assert!(
             toml.contains("\ncommand = \"/home/é x/it's/iaid\"\nargs = [\"--socket\",\"/run/a b.sock\",\"mcp\"]\n"),
@@ -197,23 +237,26 @@ mod tests {
             {"matcher": "x", "hooks": [mine("'/o ld/iaid' --socket /s hook stop")]},
         ], "SessionStart": "odd"}})
         .to_string();
-        let left = value(&ConfigEntry::Hooks.remove(&text, None).unwrap());
+        let left = value(&ConfigEntry::Hooks(Assistant::ClaudeCode).remove(&text, None).unwrap());
         let want =
             json!({"Stop": [{"hooks": [mine("/usr/bin/notify"), mine("iaid recall hook")]}], "SessionStart": "odd"});
         assert_eq!(left["hooks"], want);
         assert!(
-            ConfigEntry::Hooks.enter(&text, &call("/b/iaid")).unwrap_err().contains("\"SessionStart\" is not an array")
+            ConfigEntry::Hooks(Assistant::ClaudeCode)
+                .enter(&text, &call("/b/iaid"))
+                .unwrap_err()
+                .contains("\"SessionStart\" is not an array")
         );
     }
 
     #[test]
     fn files_that_are_not_understood_are_refused_with_a_reason() {
         for (entry, text, part) in [
-            (ConfigEntry::ClaudeServer, "// a comment", "not JSON"),
-            (ConfigEntry::ClaudeServer, "{\"mcpServers\":[]}", "\"mcpServers\" is not an object"),
-            (ConfigEntry::Hooks, "[]", "not an object"),
-            (ConfigEntry::Hooks, "{\"hooks\":5}", "\"hooks\" is not an object"),
-            (ConfigEntry::CodexServer, "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
+            (ConfigEntry::Server(Assistant::ClaudeCode), "// a comment", "not JSON"),
+            (ConfigEntry::Server(Assistant::ClaudeCode), "{\"mcpServers\":[]}", "\"mcpServers\" is not an object"),
+            (ConfigEntry::Hooks(Assistant::ClaudeCode), "[]", "not an object"),
+            (ConfigEntry::Hooks(Assistant::ClaudeCode), "{\"hooks\":5}", "\"hooks\" is not an object"),
+            (ConfigEntry::Server(Assistant::Codex), "[mcp_servers.iaid]\ncommand = \"x\"\n", "did not write"),
         ] {
             let error = entry.enter(text, &call("/b/iaid")).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");

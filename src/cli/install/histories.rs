@@ -12,6 +12,7 @@ use toml_edit::{DocumentMut, Item, Table, value};
 use super::change::FileChange;
 use super::entries::ConfigEntry;
 use super::invocation::Invocation;
+use crate::transcript::Assistant;
 
 const ROUNDS: usize = 120;
 const STEPS: usize = 24;
@@ -185,7 +186,7 @@ fn no_edit_of_a_toml_file_is_lost() {
     ];
     let mut random = Random(1);
     for round in 0..ROUNDS {
-        let settings = Settings::new(beginnings[round % beginnings.len()], ConfigEntry::CodexServer);
+        let settings = Settings::new(beginnings[round % beginnings.len()], ConfigEntry::Server(Assistant::Codex));
         for step in 0..STEPS {
             let before = settings.text();
             let at = || format!("round {round}, step {step}:\n{before}\n--->\n{}", settings.text());
@@ -307,7 +308,7 @@ fn no_edit_of_a_json_file_is_lost() {
     ];
     let mut random = Random(2);
     for round in 0..ROUNDS {
-        let entry = [ConfigEntry::ClaudeServer, ConfigEntry::Hooks][round % 2];
+        let entry = [ConfigEntry::Server(Assistant::ClaudeCode), ConfigEntry::Hooks(Assistant::ClaudeCode)][round % 2];
         let settings = Settings::new(beginnings[round / 2 % beginnings.len()], entry);
         let mut model = parsed(&settings.text());
         for step in 0..STEPS {
@@ -319,7 +320,12 @@ fn no_edit_of_a_json_file_is_lost() {
                     settings.install(program);
                     let now = parsed(&settings.text());
                     let commands = our_commands(&now, entry);
-                    assert_eq!(commands.len(), if entry == ConfigEntry::Hooks { 4 } else { 1 }, "{}", at());
+                    assert_eq!(
+                        commands.len(),
+                        if entry == ConfigEntry::Hooks(Assistant::ClaudeCode) { 4 } else { 1 },
+                        "{}",
+                        at()
+                    );
                     assert!(commands.iter().all(|command| command.contains(program)), "{}", at());
                     let was_slow = before.contains("\"timeout\":30") || before.contains("\"timeout\": 30");
                     assert!(!was_slow || settings.text().contains("30"), "the timeout stays: {}", at());

@@ -1,4 +1,4 @@
-//! The hooks in Claude Code's `settings.json` and Codex's `hooks.json`, which have the same format. Pure.
+//! The hooks of the assistants, which all have Claude Code's format. Pure.
 //!
 //! A handler is ours if its command is `iaid hook EVENT` with the options that install writes, whatever the folder of the
 //! program. Its command is updated in place, so that a timeout or matcher that the user has set stays. A handler that runs
@@ -6,9 +6,11 @@
 
 use serde_json::json;
 
-use super::invocation::{EVENTS, HOOK_SECONDS, Invocation};
+use super::invocation::Invocation;
 use super::json_edit::{EditError, JsonDocument};
 use super::shell_words::{arguments, is_this_program, words};
+use crate::cli::support::assistants::{AssistantRules, HOOK_EVENTS};
+use crate::transcript::Assistant;
 
 const HOOKS: &str = "hooks";
 
@@ -25,8 +27,8 @@ struct Handler {
 ///
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object.
-pub(crate) fn commands(text: &str) -> Result<Vec<(String, String)>, EditError> {
-    let json = JsonDocument::read(text)?;
+pub(crate) fn commands(text: &str, assistant: Assistant) -> Result<Vec<(String, String)>, EditError> {
+    let json = document(text, assistant)?;
     let of_event =
         |event: String| handlers(&json, &event).into_iter().map(move |handler| (event.clone(), handler.command));
     Ok(json.keys(&[HOOKS]).into_iter().flat_map(of_event).collect())
@@ -36,8 +38,8 @@ pub(crate) fn commands(text: &str) -> Result<Vec<(String, String)>, EditError> {
 ///
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object.
-pub(crate) fn variants(text: &str) -> Result<Vec<String>, EditError> {
-    let json = JsonDocument::read(text)?;
+pub(crate) fn variants(text: &str, assistant: Assistant) -> Result<Vec<String>, EditError> {
+    let json = document(text, assistant)?;
     let of_event = |event: String| handlers_that(&json, &event, is_variant).into_iter().map(|handler| handler.command);
     Ok(json.keys(&[HOOKS]).into_iter().flat_map(of_event).collect())
 }
@@ -47,22 +49,23 @@ pub(crate) fn variants(text: &str) -> Result<Vec<String>, EditError> {
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object; [`EditError::WrongType`] if a value on the path to the handlers
 /// is not an object or array.
-pub(crate) fn enter(text: &str, call: &Invocation) -> Result<String, EditError> {
-    let mut json = JsonDocument::read(text)?;
+pub(crate) fn enter(text: &str, assistant: Assistant, call: &Invocation) -> Result<String, EditError> {
+    let mut json = document(text, assistant)?;
+    let rules = AssistantRules::of(assistant);
     for event in json.keys(&[HOOKS]) {
-        let is_wanted = EVENTS.iter().any(|(theirs, _)| *theirs == event);
+        let is_wanted = rules.named_events().any(|(theirs, _)| theirs == event);
         // A second handler would do the same once more.
         for handler in handlers(&json, &event).iter().skip(usize::from(is_wanted)).rev() {
             take_out(&mut json, &event, handler)?;
         }
     }
-    for (event, ours) in EVENTS {
-        let wanted = call.hook(ours);
+    for (event, ours) in rules.named_events() {
+        let wanted = call.hook(ours, assistant);
         match handlers(&json, event).first() {
             Some(handler) if handler.command == wanted => {}
             Some(handler) => {
                 edit(&mut json, event, handler.group, |group| {
-                    let mut entry = JsonDocument::read(group.elements(&[HOOKS])[handler.at])?;
+                    let mut entry = JsonDocument::read_commented(group.elements(&[HOOKS])[handler.at])?;
                     entry.set(&["command"], &wanted.clone().into())?;
                     group.replace_element(&[HOOKS], handler.at, &entry.into_text());
                     Ok(())
@@ -71,7 +74,7 @@ pub(crate) fn enter(text: &str, call: &Invocation) -> Result<String, EditError> 
             // The user runs the hook in a way of their own.
             None if !handlers_that(&json, event, is_variant).is_empty() => {}
             None => {
-                let handler = json!({"type": "command", "command": wanted, "timeout": HOOK_SECONDS});
+                let handler = json!({"type": "command", "command": wanted, "timeout": rules.hook_timeout});
                 json.push(&[HOOKS, event], &json!({ HOOKS: [handler] }))?;
             }
         }
@@ -84,9 +87,9 @@ pub(crate) fn enter(text: &str, call: &Invocation) -> Result<String, EditError> 
 ///
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object.
-pub(crate) fn remove(text: &str, original: Option<&JsonDocument>) -> Result<String, EditError> {
+pub(crate) fn remove(text: &str, assistant: Assistant, original: Option<&JsonDocument>) -> Result<String, EditError> {
     let is_original = |path: &[&str]| original.is_some_and(|json| json.at(path).is_some());
-    let mut json = JsonDocument::read(text)?;
+    let mut json = document(text, assistant)?;
     for event in json.keys(&[HOOKS]) {
         let ours = handlers(&json, &event);
         for handler in ours.iter().rev() {
@@ -103,6 +106,14 @@ pub(crate) fn remove(text: &str, original: Option<&JsonDocument>) -> Result<Stri
     Ok(json.into_text())
 }
 
+/// Reads a settings file. Claude Code and Codex accept no comments in theirs.
+pub(crate) fn document(text: &str, assistant: Assistant) -> Result<JsonDocument, EditError> {
+    match assistant {
+        Assistant::ClaudeCode | Assistant::Codex => JsonDocument::read(text),
+        _ => JsonDocument::read_commented(text),
+    }
+}
+
 /// Returns our handlers of an event, in order.
 fn handlers(json: &JsonDocument, event: &str) -> Vec<Handler> {
     handlers_that(json, event, is_ours)
@@ -112,7 +123,7 @@ fn handlers(json: &JsonDocument, event: &str) -> Vec<Handler> {
 fn handlers_that(json: &JsonDocument, event: &str, is_wanted: fn(&str) -> bool) -> Vec<Handler> {
     let mut found = Vec::new();
     for (group, text) in json.elements(&[HOOKS, event]).into_iter().enumerate() {
-        let Ok(entries) = JsonDocument::read(text) else { continue };
+        let Ok(entries) = JsonDocument::read_commented(text) else { continue };
         for (at, entry) in entries.elements(&[HOOKS]).into_iter().enumerate() {
             let command = command(entry).filter(|command| is_wanted(command));
             found.extend(command.map(|command| Handler { group, at, command }));
@@ -122,7 +133,7 @@ fn handlers_that(json: &JsonDocument, event: &str, is_wanted: fn(&str) -> bool) 
 }
 
 fn command(handler: &str) -> Option<String> {
-    let handler = JsonDocument::read(handler).ok()?;
+    let handler = JsonDocument::read_commented(handler).ok()?;
     handler.at(&["command"]).and_then(|value| serde_json::from_str(value).ok())
 }
 
@@ -130,7 +141,7 @@ fn command(handler: &str) -> Option<String> {
 fn is_ours(command: &str) -> bool {
     let words = words(command);
     let args = words.split_first().and_then(|(program, args)| arguments(program, args));
-    matches!(args.as_deref(), Some(["hook", event]) if EVENTS.iter().any(|(_, ours)| ours == event))
+    matches!(args.as_deref(), Some(["hook", event]) if HOOK_EVENTS.contains(event))
 }
 
 /// Returns true if the command is a hook of this program in a form that install does not write.
@@ -163,7 +174,7 @@ fn edit(
 ) -> Result<(), EditError> {
     let path = [HOOKS, event];
     let Some(text) = json.elements(&path).get(at).map(|text| (*text).to_owned()) else { return Ok(()) };
-    let mut group = JsonDocument::read(&text)?;
+    let mut group = JsonDocument::read_commented(&text)?;
     change(&mut group)?;
     json.replace_element(&path, at, &group.into_text());
     Ok(())
@@ -172,6 +183,8 @@ fn edit(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLAUDE: Assistant = Assistant::ClaudeCode;
 
     fn call() -> Invocation {
         Invocation { program: "/b/iaid".into(), socket: None, store: None }
@@ -191,17 +204,17 @@ mod tests {
             .replace("'/o ld/iaid' hook stop", "/b/iaid hook stop")
             .replace(r#", {"command": "/other/iaid-0.1 hook stop"}"#, "")
             .replace(r#"{"hooks": [{"command": "iaid hook stop"}]}, "#, "");
-        assert_eq!(enter(text, &call()).as_deref(), Ok(&*want));
-        assert_eq!(enter(&want, &call()).as_deref(), Ok(&*want));
+        assert_eq!(enter(text, CLAUDE, &call()).as_deref(), Ok(&*want));
+        assert_eq!(enter(&want, CLAUDE, &call()).as_deref(), Ok(&*want));
     }
 
     #[test]
     fn a_handler_of_the_user_is_kept_and_gets_no_second_one() {
         let text = r#"{"hooks":{"Stop":[{"hooks":[{"command":"/b/iaid hook stop 2>/dev/null"}]}]}}"#;
-        let entered = enter(text, &call()).unwrap();
-        let events: Vec<String> = commands(&entered).unwrap().into_iter().map(|(event, _)| event).collect();
+        let entered = enter(text, CLAUDE, &call()).unwrap();
+        let events: Vec<String> = commands(&entered, CLAUDE).unwrap().into_iter().map(|(event, _)| event).collect();
         assert_eq!(events, ["SessionStart", "UserPromptSubmit", "SessionEnd"]);
-        assert_eq!(variants(&entered), Ok(vec!["/b/iaid hook stop 2>/dev/null".into()]));
-        assert_eq!(remove(&entered, None).as_deref(), Ok(text));
+        assert_eq!(variants(&entered, CLAUDE), Ok(vec!["/b/iaid hook stop 2>/dev/null".into()]));
+        assert_eq!(remove(&entered, CLAUDE, None).as_deref(), Ok(text));
     }
 }

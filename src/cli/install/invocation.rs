@@ -3,17 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::shell_words::quoted;
-
-/// Timeout of a hook, as entered in the settings, in seconds. The hook exits earlier by itself.
-pub(crate) const HOOK_SECONDS: u32 = 10;
-
-/// The names of the events: the assistants', and those of `iaid hook`.
-pub(crate) const EVENTS: [(&str, &str); 4] = [
-    ("SessionStart", "session-start"),
-    ("UserPromptSubmit", "user-prompt-submit"),
-    ("Stop", "stop"),
-    ("SessionEnd", "session-end"),
-];
+use crate::transcript::Assistant;
 
 /// How the assistants and the service start this program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +28,22 @@ impl Invocation {
     }
 
     /// Returns the shell command of a hook.
-    pub(crate) fn hook(&self, event: &str) -> String {
-        let store = self.store.iter().flat_map(|path| ["--store".to_owned(), lossless(path)]);
-        let words = [self.command()].into_iter().chain(self.args(&["hook", event])).chain(store);
-        words.map(|word| quoted(&word)).collect::<Vec<_>>().join(" ")
+    pub(crate) fn hook(&self, event: &str, assistant: Assistant) -> String {
+        let mut words = self.hook_words(event, assistant);
+        words.iter_mut().for_each(|word| *word = quoted(word));
+        words.join(" ")
+    }
+
+    /// Returns the program and the arguments of a hook.
+    pub(crate) fn hook_words(&self, event: &str, assistant: Assistant) -> Vec<String> {
+        let mut words = vec![self.command()];
+        words.extend(self.args(&["hook", event]));
+        words.extend(self.store.iter().flat_map(|path| ["--store".to_owned(), lossless(path)]));
+        // Hooks of the first two tell them by their input.
+        if !matches!(assistant, Assistant::ClaudeCode | Assistant::Codex) {
+            words.extend(["--assistant", assistant.name()].map(str::to_owned));
+        }
+        words
     }
 
     fn args(&self, last: &[&str]) -> Vec<String> {

@@ -1,7 +1,8 @@
 //! Edits a JSON text and keeps the rest of it, byte for byte. Pure.
 //!
 //! Values are located by the spans of the parser. A new value is formatted like its neighbors: with their indentation
-//! and line ends, or on one line.
+//! and line ends, or on one line. Where an assistant accepts comments and trailing commas, the parser is given a copy of
+//! the text in which these are blank.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +13,12 @@ use serde_json::value::RawValue;
 
 /// A JSON text whose value is an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct JsonDocument(String);
+pub(crate) struct JsonDocument {
+    text: String,
+    /// The text without comments and trailing commas, which are blanks: `plain.len() == text.len()`, and each line end is
+    /// where it was.
+    plain: String,
+}
 
 /// Why a text cannot be edited.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +37,9 @@ impl fmt::Display for EditError {
         }
     }
 }
+
+/// What an empty text counts as.
+const EMPTY: &str = "{}\n";
 
 struct Member {
     key: String,
@@ -76,16 +85,30 @@ impl JsonDocument {
     /// # Errors
     /// [`EditError::NotJson`] if the text is not JSON or not an object.
     pub(crate) fn read(text: &str) -> Result<JsonDocument, EditError> {
-        let text = if text.trim().is_empty() { "{}\n" } else { text };
-        let whole: &RawValue = serde_json::from_str(text).map_err(|error| EditError::NotJson(error.to_string()))?;
+        JsonDocument::new(text, text.to_owned())
+    }
+
+    /// Parses a text that may have comments and trailing commas.
+    ///
+    /// # Errors
+    /// [`EditError::NotJson`] if it is not JSON without them, or not an object.
+    pub(crate) fn read_commented(text: &str) -> Result<JsonDocument, EditError> {
+        JsonDocument::new(text, without_comments(text))
+    }
+
+    fn new(text: &str, plain: String) -> Result<JsonDocument, EditError> {
+        if text.trim().is_empty() {
+            return Ok(JsonDocument { text: EMPTY.to_owned(), plain: EMPTY.to_owned() });
+        }
+        let whole: &RawValue = serde_json::from_str(&plain).map_err(|error| EditError::NotJson(error.to_string()))?;
         if !whole.get().starts_with('{') {
             return Err(EditError::NotJson("not an object".into()));
         }
-        Ok(JsonDocument(text.to_owned()))
+        Ok(JsonDocument { text: text.to_owned(), plain })
     }
 
     pub(crate) fn into_text(self) -> String {
-        self.0
+        self.text
     }
 
     /// Returns true if the object has no members.
@@ -93,9 +116,9 @@ impl JsonDocument {
         self.members(self.root()).is_empty()
     }
 
-    /// Returns the text of the value at a path of keys.
+    /// Returns the text of the value at a path of keys, without comments.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&str> {
-        self.span(path).map(|span| &self.0[span])
+        self.span(path).map(|span| &self.plain[span])
     }
 
     /// Returns the keys of the object at a path.
@@ -107,7 +130,7 @@ impl JsonDocument {
     /// Returns the texts of the elements of the array at a path.
     pub(crate) fn elements(&self, path: &[&str]) -> Vec<&str> {
         let elements = self.span(path).map(|span| self.array(span)).unwrap_or_default();
-        elements.into_iter().map(|span| &self.0[span]).collect()
+        elements.into_iter().map(|span| &self.text[span]).collect()
     }
 
     /// Sets the value at a path; creates missing objects on the path.
@@ -126,7 +149,7 @@ impl JsonDocument {
         match self.span(path) {
             Some(span) => {
                 let text = self.rendered(value, self.line_indent(span.start));
-                self.0.replace_range(span, &text);
+                self.replace(span, &text);
             }
             None => self.add_member(parents, key, value),
         }
@@ -178,13 +201,20 @@ impl JsonDocument {
     pub(crate) fn replace_element(&mut self, path: &[&str], at: usize, text: &str) {
         let span = self.span(path).and_then(|span| self.array(span).into_iter().nth(at));
         if let Some(span) = span {
-            self.0.replace_range(span, text);
+            self.replace(span, text);
         }
     }
 
+    /// Replaces a part of the text.
+    fn replace(&mut self, span: Range<usize>, new: &str) {
+        let has_comments = self.plain != self.text;
+        self.text.replace_range(span, new);
+        self.plain = if has_comments { without_comments(&self.text) } else { self.text.clone() };
+    }
+
     fn root(&self) -> Range<usize> {
-        let start = self.0.len() - self.0.trim_start().len();
-        start..self.0.trim_end().len()
+        let start = self.plain.len() - self.plain.trim_start().len();
+        start..self.plain.trim_end().len()
     }
 
     fn span(&self, path: &[&str]) -> Option<Range<usize>> {
@@ -196,20 +226,20 @@ impl JsonDocument {
     }
 
     fn members(&self, span: Range<usize>) -> Vec<Member> {
-        let found: Pairs = serde_json::from_str(&self.0[span]).unwrap_or_default();
+        let found: Pairs = serde_json::from_str(&self.plain[span]).unwrap_or_default();
         // A key with half a surrogate pair is no string; as its JSON text it equals no key of ours.
         let name = |key: &RawValue| serde_json::from_str(key.get()).unwrap_or_else(|_| key.get().to_owned());
         found.0.into_iter().map(|(key, value)| Member { key: name(key), value: self.span_of(value) }).collect()
     }
 
     fn array(&self, span: Range<usize>) -> Vec<Range<usize>> {
-        let found: Vec<&RawValue> = serde_json::from_str(&self.0[span]).unwrap_or_default();
+        let found: Vec<&RawValue> = serde_json::from_str(&self.plain[span]).unwrap_or_default();
         found.into_iter().map(|value| self.span_of(value)).collect()
     }
 
     /// Returns the span of a value that borrows from the text.
     fn span_of(&self, value: &RawValue) -> Range<usize> {
-        let start = value.get().as_ptr() as usize - self.0.as_ptr() as usize;
+        let start = value.get().as_ptr() as usize - self.plain.as_ptr() as usize;
         start..start + value.get().len()
     }
 
@@ -227,23 +257,31 @@ impl JsonDocument {
         let space = if key.is_some() && self.is_multiline() { " " } else { "" };
         let Some(last) = container.items.last() else {
             let outer = self.line_indent(container.span.start);
+            let inside = open..container.span.end - 1;
+            let comments = self.text[inside.clone()].trim_end();
+            let comments = if comments.trim().is_empty() { "" } else { comments };
             let text = if self.is_multiline() {
                 let (end, inner) = (self.line_end(), format!("{outer}{}", self.unit()));
-                format!("{end}{inner}{name}{space}{}{end}{outer}", self.rendered(value, &inner))
+                format!("{comments}{end}{inner}{name}{space}{}{end}{outer}", self.rendered(value, &inner))
             } else {
-                format!("{name}{}", self.rendered(value, ""))
+                format!("{comments}{name}{}", self.rendered(value, ""))
             };
-            self.0.replace_range(open..container.span.end - 1, &text);
+            self.replace(inside, &text);
             return;
         };
-        let first = open + (self.0[open..].len() - self.0[open..].trim_start().len());
-        let before = &self.0[open..first];
+        let first = open + (self.plain[open..].len() - self.plain[open..].trim_start().len());
+        let mut before = &self.text[open..first];
+        // Comments before the first item are not repeated.
+        if before != &self.plain[open..first] {
+            before = &self.plain[open..first];
+            before = before.rfind('\n').map_or(" ", |newline| &before[newline..]);
+        }
         let value = match before.rsplit_once('\n') {
             Some((_, indent)) => self.rendered(value, indent),
             None => value.to_string(),
         };
         let text = format!(",{before}{name}{space}{value}");
-        self.0.insert_str(last.end, &text);
+        self.replace(last.end..last.end, &text);
     }
 
     fn take_out(&mut self, container: &Container, at: usize) {
@@ -252,14 +290,19 @@ impl JsonDocument {
             (Some(before), _) => items[before].end..items[at].end,
             (None, Some(_)) => {
                 let open = container.span.start + 1;
-                let start = open + (self.0[open..].len() - self.0[open..].trim_start().len());
-                let rest = &self.0[items[0].end..];
+                let start = open + (self.plain[open..].len() - self.plain[open..].trim_start().len());
+                let rest = &self.plain[items[0].end..];
                 let behind = rest.trim_start().strip_prefix(',').unwrap_or(rest).trim_start();
-                start..self.0.len() - behind.len()
+                start..self.plain.len() - behind.len()
             }
-            (None, None) => container.span.start + 1..container.span.end - 1,
+            (None, None) if self.plain == self.text => container.span.start + 1..container.span.end - 1,
+            (None, None) => {
+                let open = container.span.start + 1;
+                let start = open + (self.plain[open..].len() - self.plain[open..].trim_start().len());
+                self.text[..start].trim_end().len().max(open)..items[at].end
+            }
         };
-        self.0.replace_range(out, "");
+        self.replace(out, "");
     }
 
     /// Formats a value; all lines but the first are indented by `indent`.
@@ -284,16 +327,16 @@ impl JsonDocument {
     /// Returns true if new values go on lines of their own: the text has several lines, or no members to follow.
     fn is_multiline(&self) -> bool {
         let root = self.root();
-        self.0[root.clone()].contains('\n') || self.members(root).is_empty()
+        self.text[root.clone()].contains('\n') || self.members(root).is_empty()
     }
 
     fn line_end(&self) -> &'static str {
-        if self.0.contains("\r\n") { "\r\n" } else { "\n" }
+        if self.text.contains("\r\n") { "\r\n" } else { "\n" }
     }
 
     /// Returns one step of indentation: that of the first member.
     fn unit(&self) -> &str {
-        let inside = &self.0[self.root().start + 1..];
+        let inside = &self.plain[self.root().start + 1..];
         let before = &inside[..inside.len() - inside.trim_start().len()];
         let indent = before.rsplit_once('\n').map_or("", |(_, indent)| indent);
         if indent.is_empty() || self.members(self.root()).is_empty() { "  " } else { indent }
@@ -301,9 +344,64 @@ impl JsonDocument {
 
     /// Returns the white space at the beginning of the line of a byte.
     fn line_indent(&self, at: usize) -> &str {
-        let line = &self.0[self.0[..at].rfind('\n').map_or(0, |newline| newline + 1)..];
+        let line = &self.plain[self.plain[..at].rfind('\n').map_or(0, |newline| newline + 1)..];
         &line[..line.len() - line.trim_start_matches([' ', '\t']).len()]
     }
+}
+
+/// Returns the text with blanks in place of comments and trailing commas. A comma is trailing if only white space and
+/// comments are between it and the end of an object or array.
+fn without_comments(text: &str) -> String {
+    let mut plain = text.as_bytes().to_vec();
+    // The last byte that is of no comment and no white space.
+    let mut last = b'{';
+    let (mut at, mut comma) = (0, None);
+    while at < plain.len() {
+        let end = match (plain[at], plain.get(at + 1)) {
+            (b'"', _) => {
+                (comma, last) = (None, b'"');
+                string_end(&plain, at)
+            }
+            (b'/', Some(b'/')) => {
+                let end = plain[at..].iter().position(|byte| *byte == b'\n').map_or(plain.len(), |length| at + length);
+                blank(&mut plain[at..end]);
+                end
+            }
+            (b'/', Some(b'*')) => {
+                let end = plain[at + 2..].windows(2).position(|pair| pair == b"*/");
+                let end = end.map_or(plain.len(), |length| at + 2 + length + 2);
+                blank(&mut plain[at..end]);
+                end
+            }
+            (byte, _) => {
+                match byte {
+                    b',' => comma = Some(at).filter(|_| !matches!(last, b'{' | b'[' | b',')),
+                    b'}' | b']' => comma.take().into_iter().for_each(|comma| plain[comma] = b' '),
+                    _ if byte.is_ascii_whitespace() => {}
+                    _ => comma = None,
+                }
+                last = if byte.is_ascii_whitespace() { last } else { byte };
+                at + 1
+            }
+        };
+        at = end;
+    }
+    // Whole characters were replaced, so it is still UTF-8.
+    String::from_utf8(plain).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Returns the end of the string that begins at a quotation mark.
+fn string_end(text: &[u8], start: usize) -> usize {
+    let mut at = start + 1;
+    while at < text.len() && text[at] != b'"' {
+        at += if text[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(text.len())
+}
+
+/// Replaces all but line ends.
+fn blank(bytes: &mut [u8]) {
+    bytes.iter_mut().filter(|byte| !matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b' ');
 }
 
 #[cfg(test)]
@@ -317,6 +415,33 @@ mod tests {
         let text = json.into_text();
         serde_json::from_str::<Value>(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         text
+    }
+
+    #[test]
+    fn comments_and_trailing_commas_stay() {
+        for text in [
+            "// about\n{\n  // first\n  \"a\": 1, // one\n  /* two */ \"b\": [1, 2,], // \"m\": {\n}\n",
+            "{\n  // nothing yet\n}\n",
+            "{\n  \"m\": {\n    // none, } or ]\n  },\n}\n",
+            "{\"a\":\"// no /* comment \\\" \",/**/}",
+            "{\n  \"u\": \"http://x/é\" // é\n}",
+        ] {
+            let had = JsonDocument::read_commented(text).unwrap().at(&["m"]).is_some();
+            let mut json = JsonDocument::read_commented(text).unwrap();
+            json.set(&["m", "x"], &json!({"n": "//"})).unwrap();
+            let entered = json.clone().into_text();
+            assert_eq!(JsonDocument::read_commented(&entered).as_ref(), Ok(&json), "{entered}");
+            assert_eq!(json.at(&["m", "x", "n"]), Some("\"//\""), "{entered}");
+            for part in ["first", "one", "/* two */", "nothing yet", "none, } or ]", "/**/", "// é"] {
+                assert_eq!(entered.contains(part), text.contains(part), "{part}: {entered}");
+            }
+            json.remove(if had { &["m", "x"] } else { &["m"] });
+            assert_eq!(json.into_text(), text, "{entered}");
+        }
+        for broken in ["{/*", "{\"a\":1,,}", "// {}", "{\"a\" /", "{,}"] {
+            assert!(JsonDocument::read_commented(broken).is_err(), "{broken}");
+        }
+        assert!(JsonDocument::read("{\"a\":1,}").is_err());
     }
 
     #[test]

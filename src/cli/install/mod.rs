@@ -12,6 +12,7 @@ mod histories;
 mod hook_entry;
 pub(crate) mod invocation;
 mod json_edit;
+pub(crate) mod opencode_plugin;
 pub(crate) mod options;
 #[cfg(test)]
 mod oracle;
@@ -34,12 +35,12 @@ use crate::client::{Client, Policy};
 
 pub(crate) use self::config_paths::ConfigPaths;
 use self::invocation::Invocation;
-use self::options::{InstallOptions, InstallTarget};
+use self::options::InstallOptions;
 pub(crate) use self::plan::InstallPlan;
 
-/// Set up Claude Code, Codex and the service manager to use this program
+/// Set up assistants and the service manager to use this program
 ///
-/// Without --claude-code, --codex or --service, sets up all that are found on this machine. Each edited file gets a
+/// Without an option that names one, sets up all that are found on this machine. Each edited file gets a
 /// backup beside it, and its other content is kept. Installing twice changes nothing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct InstallArgs {
@@ -60,8 +61,8 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
     };
     if targets.is_empty() {
         return Err(CliError::Usage(
-            "neither Claude Code, Codex, systemd nor launchd was found; choose what to set up: --claude-code, \
-             --codex or --service"
+            "no assistant, and neither systemd nor launchd was found; choose what to set up: --claude-code, --codex, \
+             --copilot, --gemini, --qwen, --opencode or --service"
                 .into(),
         ));
     }
@@ -75,8 +76,9 @@ pub(crate) fn run(args: &InstallArgs, socket: Option<PathBuf>, console: &mut Con
     }
     plan.carry_out(&config, console);
     plan.offer_linger(&args.choice, console);
-    if targets.contains(&InstallTarget::Codex) && console.format == OutputFormat::Text {
-        console.warn("Codex runs new hooks only after you trust them: open /hooks in Codex.");
+    if console.format == OutputFormat::Text {
+        let entered = targets.iter().filter(|target| !config.entries(**target).is_empty());
+        entered.filter_map(|target| target.note()).for_each(|note| console.warn(note));
     }
     plan.report(console)?;
     match console.format {

@@ -11,8 +11,10 @@ use serde_json::{Value, json};
 
 use super::change::FileChange;
 use super::entries::ConfigEntry;
-use super::invocation::{EVENTS, HOOK_SECONDS, Invocation};
+use super::invocation::Invocation;
 use super::toml_document::TomlDocument;
+use crate::cli::support::assistants::AssistantRules;
+use crate::transcript::Assistant;
 
 fn call() -> Invocation {
     Invocation { program: "/opt/it's \"é\"\\/iaid".into(), socket: Some("/run/a b".into()), store: None }
@@ -47,7 +49,8 @@ fn server_args() -> Value {
 
 /// Checks a TOML document that can be edited.
 fn check_toml(text: &str) {
-    let installed = round_trip(text, ConfigEntry::CodexServer).unwrap_or_else(|why| panic!("{why}: {text}"));
+    let installed =
+        round_trip(text, ConfigEntry::Server(Assistant::Codex)).unwrap_or_else(|why| panic!("{why}: {text}"));
     let parse = |text: &str| toml::from_str::<toml::Table>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let (before, mut after) = (parse(text), parse(&installed));
     let servers = after["mcp_servers"].as_table_mut().expect("a table of servers");
@@ -162,7 +165,7 @@ fn toml_documents_with_another_entry_of_our_name_are_refused() {
         "[[mcp_servers]]\ncommand = \"x\"\n",
     ] {
         toml::from_str::<toml::Table>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert!(round_trip(text, ConfigEntry::CodexServer).is_err(), "{text}");
+        assert!(round_trip(text, ConfigEntry::Server(Assistant::Codex)).is_err(), "{text}");
     }
 }
 
@@ -171,7 +174,7 @@ fn check_server(text: &str) {
     let before: Value = serde_json::from_str(text).unwrap();
     let mut want = before.clone();
     let servers = want.as_object_mut().unwrap().entry("mcpServers").or_insert_with(|| json!({}));
-    match (round_trip(text, ConfigEntry::ClaudeServer), servers.as_object_mut()) {
+    match (round_trip(text, ConfigEntry::Server(Assistant::ClaudeCode)), servers.as_object_mut()) {
         (Ok(installed), Some(servers)) => {
             let server = json!({"type": "stdio", "command": call().program, "args": server_args()});
             servers.insert("iaid".into(), server);
@@ -188,14 +191,14 @@ fn check_hooks(text: &str) {
     let mut want = before.clone();
     let groups = (|| {
         let hooks = want.as_object_mut()?.entry("hooks").or_insert_with(|| json!({})).as_object_mut()?;
-        for (event, ours) in EVENTS {
+        for (event, ours) in AssistantRules::of(Assistant::ClaudeCode).named_events() {
             let command = format!(r#"'/opt/it'\''s "é"\/iaid' --socket '/run/a b' hook {ours}"#);
-            let handler = json!({"type": "command", "command": command, "timeout": HOOK_SECONDS});
+            let handler = json!({"type": "command", "command": command, "timeout": 10});
             hooks.entry(event).or_insert_with(|| json!([])).as_array_mut()?.push(json!({"hooks": [handler]}));
         }
         Some(())
     })();
-    match (round_trip(text, ConfigEntry::Hooks), groups) {
+    match (round_trip(text, ConfigEntry::Hooks(Assistant::ClaudeCode)), groups) {
         (Ok(installed), Some(())) => {
             assert_eq!(serde_json::from_str::<Value>(&installed).unwrap(), want, "{installed}");
         }
@@ -302,7 +305,7 @@ proptest! {
         if is_editable(&document) {
             check_toml(&text);
         } else {
-            prop_assert!(round_trip(&text, ConfigEntry::CodexServer).is_err(), "{text}");
+            prop_assert!(round_trip(&text, ConfigEntry::Server(Assistant::Codex)).is_err(), "{text}");
         }
     }
 }

@@ -10,12 +10,14 @@ use super::config_paths::ConfigPaths;
 use super::diff;
 use super::entries::ConfigEntry;
 use super::invocation::Invocation;
+use super::opencode_plugin;
 use super::options::{InstallOptions, InstallTarget};
 use super::service::{self, Sandbox, ServiceManager};
 use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
 use crate::client::Client;
+use crate::transcript::Assistant;
 
 /// The changes to make: of files, and of the service.
 #[derive(Default)]
@@ -51,8 +53,17 @@ impl InstallPlan {
             }
             self.add(&path, change);
         }
-        if target == InstallTarget::Service {
-            self.enter_service(paths, call);
+        if paths.entries(target).is_empty() {
+            self.notes.extend(target.note().map(str::to_owned));
+        }
+        match target {
+            InstallTarget::Service => self.enter_service(paths, call),
+            InstallTarget::Assistant(Assistant::Opencode) => {
+                let path = paths.opencode_plugin();
+                let change = FileChange::put(&path, &opencode_plugin::text(call), opencode_plugin::is_ours);
+                self.add(&path, change);
+            }
+            InstallTarget::Assistant(_) => {}
         }
     }
 
@@ -65,8 +76,14 @@ impl InstallPlan {
             }
             self.add(&path, change);
         }
-        if target == InstallTarget::Service {
-            self.remove_service(paths);
+        match target {
+            InstallTarget::Service => self.remove_service(paths),
+            InstallTarget::Assistant(Assistant::Opencode) => {
+                let path = paths.opencode_plugin();
+                let change = FileChange::take_away(&path, opencode_plugin::is_ours);
+                self.add(&path, change);
+            }
+            InstallTarget::Assistant(_) => {}
         }
     }
 
@@ -310,7 +327,17 @@ mod tests {
             backup: BackupAction::None,
         };
         let plan = InstallPlan { changes: vec![change], ..InstallPlan::default() };
-        let choice = InstallOptions { claude_code: false, codex: false, service: false, yes: false, dry_run: false };
+        let choice = InstallOptions {
+            claude_code: false,
+            codex: false,
+            copilot: false,
+            gemini: false,
+            qwen: false,
+            opencode: false,
+            service: false,
+            yes: false,
+            dry_run: false,
+        };
         for (answer, want) in
             [("y\n", true), ("yes\n", true), ("n\n", false), ("\n", false), ("", false), ("yesterday", false)]
         {

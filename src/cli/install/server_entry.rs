@@ -1,5 +1,5 @@
-//! The MCP server entry: `mcpServers.iaid` in Claude Code's `.claude.json`, `mcp_servers.iaid` in Codex's `config.toml`.
-//! Pure.
+//! The MCP server entry: `mcp_servers.iaid` in Codex's `config.toml`, `mcp.iaid` in opencode's settings, `mcpServers.iaid`
+//! in those of the others. Pure.
 //!
 //! An entry is ours if it starts this program as `iaid install` or the manual says: `iaid [--socket PATH] mcp`. Another
 //! entry of the same name is never changed. Of our entry only `command` and `args` are updated; what else the user or the
@@ -7,6 +7,7 @@
 
 use serde_json::{Value, json};
 
+use super::hook_entry::document;
 use super::invocation::Invocation;
 use super::json_edit::{EditError, JsonDocument};
 use super::shell_words::{NAME, arguments};
@@ -14,11 +15,8 @@ use super::toml_document::{self, TomlDocument};
 use super::toml_syntax::{StatementKind, TomlStatement, TomlValue, ValueKind};
 
 use crate::sort;
+use crate::transcript::Assistant;
 
-const JSON_SERVERS: &str = "mcpServers";
-const JSON_ENTRY: [&str; 2] = [JSON_SERVERS, NAME];
-const JSON_COMMAND: [&str; 3] = [JSON_SERVERS, NAME, "command"];
-const JSON_ARGS: [&str; 3] = [JSON_SERVERS, NAME, "args"];
 const TOML_SERVERS: &str = "mcp_servers";
 const TOML_ENTRY: [&str; 2] = [TOML_SERVERS, NAME];
 
@@ -42,7 +40,7 @@ pub(crate) enum ServerEntry {
 impl ServerEntry {
     /// Returns the entry with these strings and arguments; `string` returns that of a key.
     fn new(string: impl Fn(&str) -> Option<String>, args: Option<Vec<String>>) -> ServerEntry {
-        let is_stdio = string("type").is_none_or(|kind| kind == "stdio");
+        let is_stdio = string("type").is_none_or(|kind| kind == "stdio" || kind == "local");
         match (string("command"), args) {
             (Some(command), Some(args))
                 if is_stdio && arguments(&command, &args).is_some_and(|args| args == ["mcp"]) =>
@@ -74,70 +72,112 @@ fn refusal(entry: &str, command: Option<&str>, url: Option<&str>) -> String {
     format!("{}; rename or remove that entry, then install again", foreign(entry, command, url))
 }
 
-/// Returns the entry in `.claude.json`.
+/// Returns the path of the entry in an assistant's settings, for messages.
+pub(crate) fn name(assistant: Assistant) -> &'static str {
+    match assistant {
+        Assistant::Codex => "mcp_servers.iaid",
+        Assistant::Opencode => "mcp.iaid",
+        _ => "mcpServers.iaid",
+    }
+}
+
+/// Returns the key of the servers in JSON settings.
+fn json_servers(assistant: Assistant) -> &'static str {
+    if assistant == Assistant::Opencode { "mcp" } else { "mcpServers" }
+}
+
+/// Returns the entry in JSON settings.
 ///
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object.
-pub(crate) fn in_json(text: &str) -> Result<Option<ServerEntry>, EditError> {
-    let json = JsonDocument::read(text)?;
-    Ok(entry_in(&json))
+pub(crate) fn in_json(text: &str, assistant: Assistant) -> Result<Option<ServerEntry>, EditError> {
+    Ok(entry_in(&document(text, assistant)?, json_servers(assistant)))
 }
 
-fn entry_in(json: &JsonDocument) -> Option<ServerEntry> {
-    json.at(&JSON_ENTRY)?;
-    let member = |key: &str| json.at(&[JSON_SERVERS, NAME, key]);
-    let string = |key: &str| member(key).and_then(|text| serde_json::from_str::<String>(text).ok());
-    let args = member("args").and_then(|text| serde_json::from_str(text).ok());
+fn entry_in(json: &JsonDocument, servers: &str) -> Option<ServerEntry> {
+    json.at(&[servers, NAME])?;
+    let member = |key: &str| json.at(&[servers, NAME, key]);
+    // opencode has the arguments in the command.
+    let command: Option<Vec<String>> = member("command").and_then(|text| serde_json::from_str(text).ok());
+    let first = command.as_ref().and_then(|words| words.first().cloned());
+    let string = |key: &str| match &first {
+        Some(command) if key == "command" => Some(command.clone()),
+        _ => member(key).and_then(|text| serde_json::from_str::<String>(text).ok()),
+    };
+    let args = match command {
+        Some(words) => Some(words.into_iter().skip(1).collect()),
+        None => member("args").and_then(|text| serde_json::from_str(text).ok()),
+    };
     Some(ServerEntry::new(string, args))
 }
 
-/// Returns the text of `.claude.json` with our entry.
+/// Returns the text of JSON settings with our entry.
 ///
 /// # Errors
 /// A message if the text is not a JSON object, or has an entry of our name that is not ours.
-pub(crate) fn enter_json(text: &str, call: &Invocation) -> Result<String, String> {
-    let mut json = JsonDocument::read(text).map_err(|error| error.to_string())?;
-    let (wanted, wanted_args) = (call.command(), call.server_args());
-    let mut edits: Vec<(&[&str], Value)> = Vec::new();
-    match entry_in(&json) {
-        Some(ServerEntry::Foreign { command, url }) => {
-            return Err(refusal("mcpServers.iaid", command.as_deref(), url.as_deref()));
+pub(crate) fn enter_json(text: &str, assistant: Assistant, call: &Invocation) -> Result<String, String> {
+    let mut json = document(text, assistant).map_err(|error| error.to_string())?;
+    let servers = json_servers(assistant);
+    let (program, arguments) = (call.command(), call.server_args());
+    let mut words = vec![program.clone()];
+    words.extend(arguments.iter().cloned());
+    let mut edits: Vec<(Option<&str>, Value)> = Vec::new();
+    match (entry_in(&json, servers), assistant) {
+        (Some(ServerEntry::Foreign { command, url }), _) => {
+            return Err(refusal(name(assistant), command.as_deref(), url.as_deref()));
         }
-        Some(ServerEntry::Ours { command, args }) => {
-            // Only what differs is written, so that the entry keeps its form.
-            if command != wanted {
-                edits.push((&JSON_COMMAND, wanted.into()));
-            }
-            if args != wanted_args {
-                edits.push((&JSON_ARGS, wanted_args.into()));
+        // Only what differs is written, so that the entry keeps its form.
+        (Some(ServerEntry::Ours { command, args }), Assistant::Opencode) => {
+            if command != program || args != arguments {
+                edits.push((Some("command"), words.into()));
             }
         }
-        None => edits.push((&JSON_ENTRY, json!({"type": "stdio", "command": wanted, "args": wanted_args}))),
+        (Some(ServerEntry::Ours { command, args }), _) => {
+            if command != program {
+                edits.push((Some("command"), program.into()));
+            }
+            if args != arguments {
+                edits.push((Some("args"), arguments.into()));
+            }
+        }
+        (None, Assistant::Opencode) => {
+            edits.push((None, json!({"type": "local", "command": words, "enabled": true})));
+        }
+        (None, Assistant::Copilot) => {
+            edits.push((None, json!({"type": "local", "command": program, "args": arguments, "tools": ["*"]})));
+        }
+        (None, Assistant::ClaudeCode) => {
+            edits.push((None, json!({"type": "stdio", "command": program, "args": arguments})));
+        }
+        (None, _) => edits.push((None, json!({"command": program, "args": arguments}))),
     }
-    for (path, value) in edits {
-        json.set(path, &value).map_err(|error| error.to_string())?;
+    for (key, value) in edits {
+        let path: Vec<&str> = [servers, NAME].into_iter().chain(key).collect();
+        json.set(&path, &value).map_err(|error| error.to_string())?;
     }
     Ok(json.into_text())
 }
 
-/// Returns the text of `.claude.json` without our entry, and without the object of servers if that becomes empty and
-/// `original`, the file before our entry, has none.
+/// Returns JSON settings without our entry, and without the object of servers if that becomes empty and `original`, the
+/// file before our entry, has none.
 ///
 /// # Errors
 /// [`EditError::NotJson`] if the text is not a JSON object.
-pub(crate) fn remove_json(text: &str, original: Option<&JsonDocument>) -> Result<String, EditError> {
-    let mut json = JsonDocument::read(text)?;
+pub(crate) fn remove_json(
+    text: &str,
+    assistant: Assistant,
+    original: Option<&JsonDocument>,
+) -> Result<String, EditError> {
+    let mut json = document(text, assistant)?;
+    let servers = json_servers(assistant);
     let mut is_removed = false;
     // A key may be given twice.
-    while let Some(ServerEntry::Ours { .. }) = entry_in(&json) {
-        json.remove(&JSON_ENTRY);
+    while let Some(ServerEntry::Ours { .. }) = entry_in(&json, servers) {
+        json.remove(&[servers, NAME]);
         is_removed = true;
     }
-    if is_removed
-        && json.keys(&[JSON_SERVERS]).is_empty()
-        && original.is_none_or(|json| json.at(&[JSON_SERVERS]).is_none())
-    {
-        json.remove(&[JSON_SERVERS]);
+    if is_removed && json.keys(&[servers]).is_empty() && original.is_none_or(|json| json.at(&[servers]).is_none()) {
+        json.remove(&[servers]);
     }
     Ok(json.into_text())
 }
@@ -264,6 +304,8 @@ fn without_marks(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
+    const CLAUDE: Assistant = Assistant::ClaudeCode;
+
     fn call(program: &str) -> Invocation {
         Invocation { program: program.into(), socket: None, store: None }
     }
@@ -370,9 +412,9 @@ mod tests {
             "[]",
         ] {
             let text = format!(r#"{{"mcpServers":{{"iaid":{entry}}}}}"#);
-            let error = enter_json(&text, &call("/b/iaid")).unwrap_err();
+            let error = enter_json(&text, CLAUDE, &call("/b/iaid")).unwrap_err();
             assert!(error.starts_with("it has an mcpServers.iaid that iaid install did not write"), "{text}: {error}");
-            assert_eq!(remove_json(&text, None), Ok(text));
+            assert_eq!(remove_json(&text, CLAUDE, None), Ok(text));
         }
     }
 
@@ -381,16 +423,16 @@ mod tests {
         // As `claude mcp add --scope user iaid -- iaid mcp` writes it.
         let text = "{\n  \"mcpServers\": {\n    \"iaid\": {\n      \"type\": \"stdio\",\n      \"command\": \"iaid\",\n      \"args\": [\n        \"mcp\"\n      ],\n      \"env\": {\"A\": \"\\ud83d\"}\n    }\n  },\n  \"\\ud83d\": 1.50\n}\n";
         let want = text.replace("\"iaid\",", "\"/b/iaid\",");
-        assert_eq!(enter_json(text, &call("/b/iaid")), Ok(want.clone()));
-        assert_eq!(enter_json(&want, &call("/b/iaid")), Ok(want.clone()));
-        assert_eq!(remove_json(&want, None).as_deref(), Ok("{\n  \"\\ud83d\": 1.50\n}\n"));
+        assert_eq!(enter_json(text, CLAUDE, &call("/b/iaid")), Ok(want.clone()));
+        assert_eq!(enter_json(&want, CLAUDE, &call("/b/iaid")), Ok(want.clone()));
+        assert_eq!(remove_json(&want, CLAUDE, None).as_deref(), Ok("{\n  \"\\ud83d\": 1.50\n}\n"));
         let original = JsonDocument::read("{\"mcpServers\":{}}").unwrap();
         assert_eq!(
-            remove_json(&want, Some(&original)).as_deref(),
+            remove_json(&want, CLAUDE, Some(&original)).as_deref(),
             Ok("{\n  \"mcpServers\": {},\n  \"\\ud83d\": 1.50\n}\n")
         );
         let twice =
             r#"{"mcpServers":{"iaid":{"command":"iaid","args":["mcp"]},"iaid":{"command":"/o/iaid","args":["mcp"]}}}"#;
-        assert_eq!(remove_json(twice, None).as_deref(), Ok("{}"));
+        assert_eq!(remove_json(twice, CLAUDE, None).as_deref(), Ok("{}"));
     }
 }

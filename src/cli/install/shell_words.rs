@@ -6,7 +6,7 @@ use std::path::Path;
 pub(crate) const NAME: &str = "iaid";
 
 /// Options with a value that install writes.
-const OPTIONS: [&str; 2] = ["--socket", "--store"];
+const OPTIONS: [&str; 3] = ["--socket", "--store", "--assistant"];
 
 /// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {

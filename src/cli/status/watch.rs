@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::rows::{list, rows, state_in_words};
-use crate::cli::hook::last_capture::{ASSISTANTS, LastCapture};
+use crate::cli::hook::last_capture::LastCapture;
 use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::values::{grouped, micros_in_words, size_in_words, time_in_words};
@@ -26,6 +26,7 @@ use crate::client::{Client, Policy};
 use crate::lifecycle::user_zone;
 use crate::sys::signals::{self, SIGHUP, SIGINT, SIGTERM};
 use crate::sys::terminal::{self, Size};
+use crate::transcript::Assistant;
 
 /// Returns a policy with short timeouts, so that Ctrl-C takes effect soon. The event loop answers within milliseconds.
 pub(crate) fn policy() -> Policy {
@@ -142,7 +143,7 @@ impl Watch {
             }
         }
         let last = |store: &PathBuf| {
-            ASSISTANTS.iter().filter_map(|who| Some((who.name(), LastCapture::of(store, *who)?.ts))).collect()
+            Assistant::ALL.into_iter().filter_map(|who| Some((who.name(), LastCapture::of(store, who)?.ts))).collect()
         };
         let captures = self.store.as_ref().map(last).unwrap_or_default();
         Ok(Sample { at, status: reply.map_err(|error| error.to_string()), requests_per_sec, captures })

@@ -1,5 +1,6 @@
 //! Helpers that several commands share: output, errors, logging, files and values.
 
+pub(crate) mod assistants;
 pub(crate) mod console;
 pub(crate) mod control_message;
 pub(crate) mod error;

@@ -20,12 +20,16 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, SESSION_BYTES, digest};
 use crate::memory::params::{bounded_string, check_len};
 use crate::memory::store::new_record::{ImportedIdentity, InsertOutcome, NewRecord};
+use crate::memory::store::tags::ASSISTANT;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{meta, records};
 use crate::transcript::{TurnSource, same_words};
 
 /// Longest id of a turn, in bytes. Picked: ten UUIDs.
 const ID_BYTES: usize = 512;
+
+/// Longest name of an assistant, in bytes. Picked.
+const ASSISTANT_BYTES: usize = 32;
 
 /// Most sessions of which one is a fork. Picked.
 const MAX_PARENTS: usize = 16;
@@ -48,6 +52,8 @@ pub(crate) struct TurnKey {
     id: Option<String>,
     parents: Vec<String>,
     source: TurnSource,
+    /// The name of the assistant, which the record keeps as a tag.
+    assistant: Option<String>,
     /// The row has a time.
     has_ts: bool,
 }
@@ -77,8 +83,13 @@ impl TurnKey {
             "hook" => TurnSource::Hook,
             _ => return Err(CallError::invalid("source", "one of line, queue, hook")),
         };
+        let assistant = bounded_string(&turn, "assistant", "", ASSISTANT_BYTES)?;
+        if !assistant.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+            return Err(CallError::invalid("assistant", "a name of lower-case letters, digits and hyphens"));
+        }
         let has_ts = row.raw("ts").is_some_and(|ts| ts != "null");
-        Ok(Some(TurnKey { id: Some(id).filter(|id| !id.is_empty()), parents, source, has_ts }))
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        Ok(Some(TurnKey { id: given(id), parents, source, assistant: given(assistant), has_ts }))
     }
 
     /// Inserts the record of a turn unless the store has the turn; `None` if it was forgotten.
@@ -115,6 +126,7 @@ impl TurnKey {
 
     fn insert(&self, new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<Found, rusqlite::Error> {
         let id = free_id(new, transaction.connection)?;
+        new.draft.tags.extend(self.assistant.as_ref().map(|name| format!("{ASSISTANT}{name}")));
         let seq = new.insert_as(transaction, ImportedIdentity { id, valid_to: None }, 0)?;
         if self.source != TurnSource::Line {
             let sql = "INSERT INTO early_turn (session, record) SELECT session, seq FROM record WHERE seq = ?1";

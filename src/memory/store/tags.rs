@@ -14,6 +14,9 @@ pub(crate) const PINNED: &str = "pinned";
 /// A record that consolidation made of a recurring pattern.
 pub(crate) const PATTERN: &str = "pattern";
 
+/// The beginning of the tag that names the assistant whose turn a record is.
+pub(crate) const ASSISTANT: &str = "assistant:";
+
 /// Adds a tag to a record; does nothing if the record has it.
 ///
 /// # Errors

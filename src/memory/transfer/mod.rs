@@ -11,5 +11,6 @@ pub(crate) mod export_row;
 pub(crate) mod import;
 pub(crate) mod import_row;
 pub(crate) mod maintenance_lock;
+pub(crate) mod opencode;
 pub(crate) mod probe;
 pub(crate) mod restore;
