@@ -19,9 +19,7 @@ use crate::serve::pool::{Batch, Delivery, Pool, Remainder};
 use crate::wire::reply;
 use crate::wire::session::{Session, Storage};
 
-mod turn;
-
-pub(crate) use turn::TurnOutcome;
+pub(crate) mod turn;
 
 /// The events that every connection is registered for. PRIORITY reports out-of-band data, on systems that have it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
