@@ -305,7 +305,7 @@ fn a_full_disk_is_reported_and_writes_go_on_after_space_is_freed() {
 }
 
 #[test]
-fn a_full_disk_fails_backup_export_restore_and_import_with_a_sentence() {
+fn a_full_disk_fails_forget_backup_export_restore_and_import_with_a_sentence() {
     let setup = Setup::new();
     let small = setup.home().join("small");
     fs::create_dir(&small).expect("a folder can be made");
@@ -331,6 +331,7 @@ fn a_full_disk_fails_backup_export_restore_and_import_with_a_sentence() {
     let (whole, file, copy, export) =
         (path(whole), path(file), path(small.join("copy.db")), path(small.join("all.ndjson")));
     for (args, part) in [
+        (vec!["forget", "--since", "1d", "--yes"], "nothing was forgotten: the store is rewritten at the end"),
         (vec!["backup", &copy], "no backup was made: the disk of "),
         (vec!["restore", &whole, "--yes"], "nothing was restored: "),
         (vec!["export", &export], "No space left on device"),

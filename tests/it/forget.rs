@@ -362,6 +362,68 @@ fn the_command_says_where_copies_are() {
         assert!(said.contains(&part), "{part} in {said}");
     }
     assert_gone(&daemon, "by the command");
+    let turn = |uuid: &str, text: &str| {
+        json!({"type": "user", "uuid": uuid, "sessionId": "told", "cwd": "/p", "timestamp": "2026-03-04T10:00:00.000Z",
+            "message": {"role": "user", "content": text}})
+    };
+    let (secret, other) = (format!("my {} and the {}", SECRETS[0], SECRETS[2]), "the weather was bad on the whole");
+    let lines = format!("{}\n{}\n", turn("u1", &secret), turn("u2", other));
+    fs::write(&transcript, lines).expect("a file");
+    let import = || daemon.run(&["import", transcript.to_str().expect("UTF-8")]).status.success();
+    assert!(import() && client.call("memory_list", json!({"session_id": "told"}))["records"][1].is_object());
+    let (code, said) = run(&["--matching", SECRETS[2], "--session", "told", "--yes"]);
+    assert!(code == 0 && said.contains("1 record is forgotten"), "{said}");
+    assert!(import());
+    assert_eq!(client.call("memory_list", json!({"session_id": "told"}))["records"][0]["text"], other);
+    assert_gone(&daemon, "after the transcript was imported again");
+}
+
+#[test]
+fn no_other_record_names_a_forgotten_one() {
+    let daemon = awake().start();
+    let mut client = daemon.client();
+    let texts = ["the gate is red", "the gate is blue and new", "the fence is high", "the fence has a gate"];
+    let ids = texts.map(|text| capture(&mut client, text, "s", "/p"));
+    let replaced =
+        client.call("memory_contradict", json!({"id": ids[0], "new_fact": format!("the gate is {}", SECRETS[0])}));
+    let new = replaced["new_record_id"].as_str().expect("an id").to_owned();
+    client.call("memory_reinforce", json!({"ids": [ids[2], ids[3], ids[1]]}));
+    assert_eq!(client.call("curiosity_pending", json!({}))["count"], 1);
+    let gone = [&new, &ids[2]];
+    assert_eq!(forget(&mut client, json!({"ids": gone}))["forgotten"], 2);
+    let shown = client.call("memory_show", json!({"id": ids[3]}));
+    assert_eq!(
+        (&shown["before"][1]["record_id"], shown["links"].as_array().map(Vec::len)),
+        (&json!(ids[1]), Some(1)),
+        "{shown}"
+    );
+    let shown = client.call("memory_show", json!({"id": ids[0]}));
+    assert!(shown["replaced_by"] == json!([]) && shown["valid_to"].is_string(), "{shown}");
+    assert_eq!(client.call("curiosity_pending", json!({}))["count"], 0);
+    assert_eq!(client.call("events_query", json!({"kind": "s4_contradiction"}))["count"], 0);
+    for (method, params) in [
+        ("memory_list", json!({})),
+        ("memory_recall", json!({"cue": "fence gate", "limit": 100})),
+        ("memory_recall_structural", json!({"structure_query": {"session": "s"}})),
+        ("episodes_recent", json!({})),
+        ("store_export", json!({})),
+    ] {
+        let found = client.call(method, params).to_string();
+        assert!(found.contains(&ids[1]) && gone.iter().all(|id| !found.contains(*id)), "{method}: {found}");
+    }
+    for (method, params) in [
+        ("memory_read", json!({"id": new})),
+        ("memory_contradict", json!({"id": new, "new_fact": "another"})),
+        ("memory_reinforce", json!({"ids": [ids[1], new]})),
+    ] {
+        let message = client.request(method, params)["error"]["message"].to_string();
+        assert!(message.contains("was forgotten at"), "{method}: {message}");
+    }
+    let check = client.call("store_check", json!({}));
+    assert_eq!((&check["ok"], &check["records"]), (&json!(true), &json!(3)), "{check}");
+    // Its number is not used again.
+    let next = capture(&mut client, "what came after it all", "s", "/p");
+    assert_eq!(client.call("memory_show", json!({"id": next}))["before"][1]["record_id"], json!(ids[3]));
 }
 
 #[test]

@@ -161,9 +161,9 @@ fn ask(proposed: &Value, console: &mut Console) -> Result<(), CliError> {
     }
     let count = count(proposed);
     let records = counted(count, "record", "records");
-    confirm(console, &format!("Type {CONSENT} to delete {records} for good:"), CONSENT)?;
+    confirm(console, &format!("Type '{CONSENT}' to delete {records} for good:"), CONSENT)?;
     if proposed["total"] == count {
-        let question = format!("These are all records of the store. Type {CONSENT_TO_ALL} to delete them:");
+        let question = format!("These are all records of the store. Type '{CONSENT_TO_ALL}' to delete them:");
         confirm(console, &question, CONSENT_TO_ALL)?;
     }
     Ok(())
@@ -174,7 +174,7 @@ fn confirm(console: &mut Console, question: &str, consent: &str) -> Result<(), C
     if typed == consent {
         return Ok(());
     }
-    Err(CliError::NotConfirmed(format!("nothing was forgotten: the answer was not {consent}")))
+    Err(CliError::NotConfirmed(format!("nothing was forgotten: the answer was not '{consent}'")))
 }
 
 /// Sends the token, and shows the progress on a terminal until the reply is there.
@@ -208,17 +208,14 @@ fn wait(proposed: &Value, client: &mut Client, console: &mut Console) -> Result<
 
 /// Prints where copies may be.
 fn report(left: &[Value], search: &Search, console: &mut Console) -> Result<(), CliError> {
-    let mut lines = Vec::new();
-    if !left.is_empty() {
-        lines.push("copies may be left in:".to_owned());
-    }
+    let mut lines = vec!["copies may be left in:".to_owned()];
     for copy in left {
         let (place, what) = (copy["where"].as_str().unwrap_or_default(), copy["what"].as_str().unwrap_or_default());
         let line = copy["line"].as_u64().map_or_else(String::new, |line| format!(":{line}"));
         lines.push(format!("  {place}{line}  {what}"));
     }
-    lines.extend(search.not_searched());
-    lines.push("and in snapshots of the file system and backups that others have made of it".to_owned());
+    lines.extend(search.not_searched().map(|what| format!("  {what}")));
+    lines.push("  snapshots of the file system, and backups that others have made of it".to_owned());
     lines.into_iter().try_for_each(|line| console.say(line).map_err(CliError::Output))
 }
 

@@ -78,10 +78,7 @@ impl Search {
     /// Returns a sentence about the records whose texts were not looked for.
     pub(crate) fn not_searched(&self) -> Option<String> {
         (self.left_out > 0).then(|| {
-            format!(
-                "the texts of {} older records were not looked for in the transcripts of assistants; they may have them",
-                self.left_out
-            )
+            format!("transcripts of assistants: the texts of {} older records were not looked for", self.left_out)
         })
     }
 }
