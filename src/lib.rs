@@ -61,6 +61,8 @@
 pub mod limits;
 pub mod wire;
 
+#[cfg(feature = "daemon")]
+mod fingerprint;
 mod oneshot;
 #[cfg(feature = "daemon")]
 mod sort;
@@ -69,6 +71,9 @@ pub mod dispatch;
 
 #[doc(hidden)]
 pub mod lifecycle;
+#[cfg(feature = "daemon")]
+#[doc(hidden)]
+pub mod secrets;
 #[cfg(feature = "daemon")]
 mod tokens;
 #[cfg(feature = "daemon")]

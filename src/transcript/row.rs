@@ -1,4 +1,9 @@
 //! Rows for `store_import`, made from texts of other programs. Pure.
+//!
+//! Every text of a hook and of an import becomes a record here, or a line of deferred captures through [`stored_pieces`]:
+//! so this is where secrets are masked and private parts removed.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -6,6 +11,8 @@ use serde_json::value::RawValue;
 use super::assistant::Assistant;
 use super::origin::TurnOrigin;
 use super::pieces::pieces;
+use crate::fingerprint;
+use crate::secrets::{self, MaskedText};
 
 /// Longest text of a record; `memory_capture` has the same limit.
 pub const MAX_TEXT_BYTES: usize = 64 << 10;
@@ -74,18 +81,87 @@ struct Record<'a> {
     part: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masked: Option<MaskedRow>,
     text: &'a str,
 }
 
-/// Appends the record of a text to `rows`, or one record per piece if it is longer than [`MAX_TEXT_BYTES`].
-pub fn records(text: &str, about: &RecordMetadata<'_>, rows: &mut Vec<Box<RawValue>>) {
-    let pieces = pieces(text, MAX_TEXT_BYTES);
+/// The key `masked` of a row and of a line of deferred captures: its text is not what was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MaskedRow {
+    /// The kinds of the masked secrets. Empty if only private text was removed.
+    pub kinds: Vec<&'static str>,
+    /// The fingerprint, in hexadecimal digits, of the record that the text would have been unmasked, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}
+
+/// A text that is stored as one record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredPiece<'t> {
+    /// The text, at most [`MAX_TEXT_BYTES`].
+    pub text: Cow<'t, str>,
+    /// What was done to it, if it was changed.
+    pub masked: Option<MaskedRow>,
+}
+
+/// Splits a text into pieces without secrets and private parts, each short enough for a record. Returns none if all of
+/// the text is private.
+pub fn stored_pieces<'t>(text: &'t str, role: &str, session: Option<&str>) -> Vec<StoredPiece<'t>> {
+    let whole = pieces(text, MAX_TEXT_BYTES);
+    let mut ends = Vec::with_capacity(whole.len());
+    whole.iter().for_each(|piece| ends.push(ends.last().unwrap_or(&0) + piece.len()));
+    let plain = |text| StoredPiece { text: Cow::Borrowed(text), masked: None };
+    let Some(changed) = secrets::masked_pieces(text, &ends) else {
+        return whole.into_iter().map(plain).collect();
+    };
+    let mut stored = Vec::with_capacity(whole.len());
+    for (said, changed) in whole.into_iter().zip(changed) {
+        let Some(MaskedText { text, kinds, .. }) = changed else {
+            stored.push(plain(said));
+            continue;
+        };
+        let role = match role {
+            "user" => 0,
+            "assistant" => 1,
+            _ => 2,
+        };
+        let was = u128::from_be_bytes(fingerprint::of(session.unwrap_or("-"), role, said));
+        let masked = MaskedRow { kinds, was: Some(format!("{was:032x}")) };
+        match text.len() {
+            0 => {}
+            ..=MAX_TEXT_BYTES => stored.push(StoredPiece { text: Cow::Owned(text), masked: Some(masked) }),
+            // Masks may be longer than what they replace. Such a record is not recognized if it was stored unmasked.
+            _ => {
+                let mut masked = Some(MaskedRow { was: None, ..masked });
+                let pieces = pieces(&text, MAX_TEXT_BYTES).into_iter().map(str::to_owned);
+                stored.extend(pieces.map(|text| StoredPiece { text: Cow::Owned(text), masked: masked.take() }));
+            }
+        }
+    }
+    stored
+}
+
+/// Returns a cue without secrets and private parts; `None` if nothing is left.
+pub fn stored_cue(cue: Option<&str>) -> Option<Cow<'_, str>> {
+    let cue = cue.map(|cue| secrets::masked(cue).map_or(Cow::Borrowed(cue), |masked| Cow::Owned(masked.text)));
+    cue.filter(|cue| !cue.is_empty())
+}
+
+/// Appends the record of a text to `rows`, or one record per piece if it is longer than [`MAX_TEXT_BYTES`]. Secrets are
+/// masked. Returns false if all of the text is private, so that it has no record.
+pub fn records(text: &str, about: &RecordMetadata<'_>, rows: &mut Vec<Box<RawValue>>) -> bool {
+    let pieces = stored_pieces(text, about.role, about.session_id);
     let parts = (pieces.len() > 1).then_some(pieces.len());
-    for (at, text) in pieces.into_iter().enumerate() {
-        let record = Record { kind: "record", about, part: parts.map(|_| at + 1), parts, text };
+    let cue = stored_cue(about.cue);
+    let about = RecordMetadata { cue: cue.as_deref(), ..about.clone() };
+    let is_stored = !pieces.is_empty();
+    for (at, StoredPiece { text, masked }) in pieces.into_iter().enumerate() {
+        let record = Record { kind: "record", about: &about, part: parts.map(|_| at + 1), parts, masked, text: &text };
         // Strings and numbers always serialize, so nothing is lost.
         rows.extend(serde_json::value::to_raw_value(&record));
     }
+    is_stored
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! Writes turns to files in `.deferred-captures`, which the daemon reads when it runs again.
 //!
 //! A file has a first line `{"version","session_id","deferred_at","cwd"}` and one line per piece, `{"text","cue",
-//! "tier","role","ts","turn"}` with `part` and `parts` where a turn has several. Its name ends in
+//! "tier","role","ts","turn"}` with `part` and `parts` where a turn has several, and `masked` where secrets were masked.
+//! Its name ends in
 //! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
 
 use std::io;
@@ -14,8 +15,7 @@ use super::offset;
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
 use crate::memory::spool::FOLDER;
 use crate::transcript::TranscriptTurn;
-use crate::transcript::pieces::pieces;
-use crate::transcript::row::{MAX_TEXT_BYTES, turn_json};
+use crate::transcript::row::{StoredPiece, stored_cue, stored_pieces, turn_json};
 
 /// Most files in the folder, and bytes in them. Picked: a month without a daemon. Text that does not fit stays in its
 /// transcript.
@@ -46,7 +46,7 @@ pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> i
         let (name, seconds, pid) = (offset::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
-        let text = render(session, cwd, &turns, now);
+        let Some(text) = render(session, cwd, &turns, now) else { continue };
         files::replace(&folder.join(name), text.as_bytes(), PRIVATE_MODE, Durability::Synced)?;
     }
     Ok(())
@@ -62,25 +62,29 @@ fn is_full(folder: &Path) -> io::Result<bool> {
     Ok(files >= MAX_FILES || bytes >= MAX_BYTES)
 }
 
-fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> String {
+/// Returns the text of a file; `None` if all of the turns are private.
+fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> Option<String> {
     let now = now.to_string();
     let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
     for turn in turns {
-        let pieces = pieces(&turn.text, MAX_TEXT_BYTES);
+        let pieces = stored_pieces(&turn.text, turn.role, Some(session));
         let parts = pieces.len();
         let ts = turn.ts.as_deref().unwrap_or(&now);
-        for (at, text) in pieces.into_iter().enumerate() {
-            let cue = turn.cue.as_deref().unwrap_or_default();
+        let cue = stored_cue(turn.cue.as_deref()).unwrap_or_default();
+        for (at, StoredPiece { text, masked }) in pieces.into_iter().enumerate() {
             let mut line = json!({"text": text, "cue": cue, "tier": "episodic", "role": turn.role, "ts": ts,
                 "turn": turn_json(&turn.origin, turn.assistant)});
             if parts > 1 {
                 line["part"] = (at + 1).into();
                 line["parts"] = parts.into();
             }
+            if let Some(masked) = masked {
+                line["masked"] = json!(masked);
+            }
             lines.push(line.to_string());
         }
     }
-    lines.join("\n") + "\n"
+    (lines.len() > 1).then(|| lines.join("\n") + "\n")
 }
 
 #[cfg(test)]

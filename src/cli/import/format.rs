@@ -100,7 +100,7 @@ impl ImportFormat {
 /// Returns the rows of turns.
 pub(crate) fn turn_rows(turns: &[TranscriptTurn]) -> Vec<Box<RawValue>> {
     let mut rows = Vec::new();
-    turns.iter().for_each(|turn| records(&turn.text, &turn.metadata(), &mut rows));
+    turns.iter().for_each(|turn| drop(records(&turn.text, &turn.metadata(), &mut rows)));
     rows
 }
 

@@ -1,0 +1,6 @@
+//! Masking a text is exact, and masking it again changes nothing.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| iaid::secrets::properties::masking_is_exact_and_idempotent(data));

@@ -1,0 +1,78 @@
+//! The property that the fuzz target checks, as a function that a unit test also runs. Compiled only for these.
+
+use super::{find, masked, masked_pieces};
+
+/// Checks that the spans of a text are in order, without overlap and between two characters; that masking it leaves no
+/// masked secret in its place and nothing between the secrets out; that a masked text is masked as itself; and that a
+/// text in two pieces becomes what it becomes as one, but for what lies in both.
+///
+/// # Panics
+/// If one of these does not hold.
+pub fn masking_is_exact_and_idempotent(data: &[u8]) {
+    let text = &String::from_utf8_lossy(data);
+    let spans = find(text);
+    let mut last = 0;
+    for span in &spans {
+        assert!(last <= span.start && span.start < span.end, "{spans:?}");
+        assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end), "{spans:?}");
+        last = span.end;
+    }
+    let Some(once) = masked(text) else {
+        assert!(spans.is_empty());
+        return;
+    };
+    if !once.has_private {
+        let mut rest = once.text.as_str();
+        let mut copied = 0;
+        for span in &spans {
+            rest = rest.strip_prefix(&text[copied..span.start]).unwrap();
+            rest = rest.strip_prefix(&format!("[secret: {}]", span.kind)).unwrap();
+            copied = span.end;
+        }
+        assert_eq!(rest, &text[copied..]);
+    }
+    let twice = masked(&once.text);
+    assert_eq!(twice, None, "{text:?} became {:?}", once.text);
+    let middle = (0..=text.len() / 2).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let pieces = masked_pieces(text, &[middle, text.len()]).unwrap();
+    let counts: usize = pieces.iter().flatten().map(|piece| piece.kinds.len()).sum();
+    assert_eq!(counts, once.kinds.len());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples() {
+        for text in [
+            "",
+            "password = hunter2 and postgres://a:b1@c",
+            "a\u{e9}密码：Abc12345，x",
+            "password=<private>x</private>hunter2",
+            "Bearer Bearer x7Kq2vBn9LmZ4rTyWd8s",
+            "password=password=password=hunter2=hunter3",
+        ] {
+            masking_is_exact_and_idempotent(text.as_bytes());
+        }
+    }
+
+    /// The texts that make a scanner go back the furthest.
+    #[test]
+    fn hostile_texts_end() {
+        for part in [
+            "-----BEGIN PRIVATE KEY-----\n",
+            "eyJaaaaaaaaaaaa-",
+            "sk-ant-",
+            "a://a:",
+            "password=",
+            "\\\\",
+            " = ",
+            "<private",
+            "\"a\",",
+        ] {
+            let text = part.repeat((1 << 15) / part.len());
+            assert!(find(&text).len() <= text.len());
+        }
+    }
+}
