@@ -73,6 +73,8 @@ struct Outcome {
     record_id: Option<String>,
     #[serde(default)]
     reason: String,
+    #[serde(default)]
+    secrets: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -99,7 +101,7 @@ fn one(text: &str, about: &CaptureMetadata, client: &mut Client, console: &mut C
     if console.format == OutputFormat::Json {
         return console.say(result.get()).map_err(CliError::Output);
     }
-    let Outcome { status, record_id, reason } =
+    let Outcome { status, record_id, reason, secrets } =
         serde_json::from_str(result.get()).map_err(|e| CliError::Reply(METHOD, e))?;
     let id = record_id.as_deref().unwrap_or("without an id");
     let line = match status {
@@ -107,7 +109,12 @@ fn one(text: &str, about: &CaptureMetadata, client: &mut Client, console: &mut C
         Status::Reinforced => format!("reinforced {id}: already stored"),
         Status::Skipped => format!("skipped: {reason}"),
     };
-    console.say(line).map_err(CliError::Output)
+    console.say(line).map_err(CliError::Output)?;
+    if !secrets.is_empty() {
+        let kinds = secrets.join(", ");
+        console.warn(format_args!("the text looks like it has secrets ({kinds}); to remove it: iaid forget {id}"));
+    }
+    Ok(())
 }
 
 fn bulk(about: &CaptureMetadata, client: &mut Client, console: &mut Console) -> Result<(), CliError> {

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::daemon::rem_cycle::CycleMetrics;
 use crate::lifecycle::state_file::{Digest, StateChange};
@@ -27,6 +28,9 @@ pub(crate) struct StatusReply<'a> {
     /// What happened to the store's files, if nothing can be stored any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store_error: Option<String>,
+    /// How many secrets were masked, of which kind and in which session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) masked: Option<&'a RawValue>,
     pub(crate) quarantine: Option<&'a Quarantine>,
     pub(crate) rem_cycle: RemCycleStatus<'a>,
     #[serde(flatten)]

@@ -23,8 +23,8 @@ const RANDOM: (usize, f64) = (10, 3.0);
 /// Least length of a quoted password of letters alone.
 const LETTERS_BYTES: usize = 8;
 
-/// Most digits of a password without letters.
-const MAX_PIN_BYTES: usize = 12;
+/// Most digits of a password without letters and quotes.
+const MAX_PIN_BYTES: usize = 8;
 
 /// Words between a field's name and its value in prose.
 const VERBS: [&str; 7] = [" is ", " ist ", " lautet ", " est ", " es ", " é ", " was "];
@@ -316,7 +316,7 @@ fn is_hard_to_guess(value: &str, rule: &FieldRule, is_quoted: bool, joint: Joint
         Joint::Verb => has_both && (has_symbol || !value.contains(['-', '.', '/'])),
         Joint::Sign if has_both => true,
         Joint::Sign if has_digit && !has_letter => {
-            value.len() <= MAX_PIN_BYTES && value.bytes().all(|byte| byte.is_ascii_digit())
+            (is_quoted || value.len() <= MAX_PIN_BYTES) && value.bytes().all(|byte| byte.is_ascii_digit())
         }
         Joint::Sign => is_quoted && is_word_of_letters(value),
     }

@@ -74,6 +74,16 @@ pub fn kinds(text: &str) -> Vec<&'static str> {
     kinds
 }
 
+/// Returns the kind of this name; `other` if there is none.
+pub fn kind_named(name: &str) -> &'static str {
+    rules::KINDS_BY_CONTEXT
+        .into_iter()
+        .chain(rules::TOKENS.iter().map(|rule| rule.kind))
+        .chain(rules::FIELDS.iter().map(|rule| rule.kind))
+        .find(|kind| *kind == name)
+        .unwrap_or("other")
+}
+
 /// Returns the text without its secrets and private parts; `None` if it has none.
 pub fn masked(text: &str) -> Option<MaskedText> {
     masked_pieces(text, &[text.len()]).and_then(|mut pieces| pieces.pop().flatten())

@@ -131,6 +131,7 @@ pub(super) const JWT: &str = "jwt";
 pub(super) const URL_PASSWORD: &str = "url-password";
 pub(super) const BEARER: &str = "bearer-token";
 pub(super) const BASIC: &str = "basic-credentials";
+pub(super) const KINDS_BY_CONTEXT: [&str; 5] = [PRIVATE_KEY, JWT, URL_PASSWORD, BEARER, BASIC];
 const PASSWORD: &str = "password";
 const API_KEY: &str = "api-key";
 const SECRET: &str = "secret";

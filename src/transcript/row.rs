@@ -130,7 +130,7 @@ pub fn stored_pieces<'t>(text: &'t str, role: &str, session: Option<&str>) -> Ve
         let masked = MaskedRow { kinds, was: Some(format!("{was:032x}")) };
         match text.len() {
             0 => {}
-            ..=MAX_TEXT_BYTES => stored.push(StoredPiece { text: Cow::Owned(text), masked: Some(masked) }),
+            1..=MAX_TEXT_BYTES => stored.push(StoredPiece { text: Cow::Owned(text), masked: Some(masked) }),
             // Masks may be longer than what they replace. Such a record is not recognized if it was stored unmasked.
             _ => {
                 let mut masked = Some(MaskedRow { was: None, ..masked });

@@ -29,6 +29,7 @@ mod layers;
 mod lifecycle;
 mod log;
 mod lost_file;
+mod masking;
 mod mcp;
 mod memory;
 mod methods;

@@ -23,6 +23,7 @@ use crate::cli::import::MAX_LINE_BYTES;
 use crate::cli::support::files;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::cli::support::transcript_file;
+use crate::cli::support::values::counted;
 use crate::client::Client;
 use crate::lifecycle::private_dir;
 use crate::lifecycle::process_session::{self, CAPTURE_STATE_DIR};
@@ -246,7 +247,8 @@ impl<'a> TranscriptCapture<'a> {
             self.is_down = true;
         }
         if self.is_down {
-            spool::write(self.store, turns, Timestamp::now())?;
+            let private = spool::write(self.store, turns, Timestamp::now())?;
+            self.say_skipped(private);
         }
         if let Err(error) = LastCapture::note(self.store, turns, Timestamp::now(), self.is_down) {
             self.log.say(format_args!("{CAPTURE_STATE_DIR}: {error}"));
@@ -254,11 +256,19 @@ impl<'a> TranscriptCapture<'a> {
         Ok(())
     }
 
+    fn say_skipped(&self, private: u64) {
+        if private > 0 {
+            self.log.say(format_args!("skipped {}: not stored", counted(private, "private turn", "private turns")));
+        }
+    }
+
     fn send(&mut self, turns: &[TranscriptTurn]) -> Result<(), String> {
         let mut rows = Vec::new();
+        let mut private = 0;
         for turn in turns {
-            records(&turn.text, &turn.metadata(), &mut rows);
+            private += u64::from(!records(&turn.text, &turn.metadata(), &mut rows));
         }
+        self.say_skipped(private);
         let mut rows = rows.as_slice();
         while !rows.is_empty() {
             let (mut count, mut bytes) = (0, 0);

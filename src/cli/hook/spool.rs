@@ -22,12 +22,12 @@ use crate::transcript::row::{StoredPiece, stored_cue, stored_pieces, turn_json};
 const MAX_FILES: usize = 2000;
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Writes one file for each session and folder of the turns.
+/// Writes one file for each session and folder of the turns. Returns how many turns are private as a whole.
 ///
 /// # Errors
 /// `StorageFull` if the folder has [`MAX_FILES`] files or [`MAX_BYTES`] bytes; otherwise any error of writing. Some of the
 /// files may have been written.
-pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> io::Result<()> {
+pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> io::Result<u64> {
     let mut groups: Vec<((&str, &str), Vec<&TranscriptTurn>)> = Vec::new();
     for turn in turns {
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
@@ -42,14 +42,17 @@ pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> i
         let what = format!("{FOLDER} is full: {} files or {} MiB", MAX_FILES, MAX_BYTES >> 20);
         return Err(io::Error::new(io::ErrorKind::StorageFull, what));
     }
+    let mut private = 0;
     for (at, ((session, cwd), turns)) in groups.into_iter().enumerate() {
         let (name, seconds, pid) = (offset::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
-        let Some(text) = render(session, cwd, &turns, now) else { continue };
+        let (text, skipped) = render(session, cwd, &turns, now);
+        private += skipped;
+        let Some(text) = text else { continue };
         files::replace(&folder.join(name), text.as_bytes(), PRIVATE_MODE, Durability::Synced)?;
     }
-    Ok(())
+    Ok(private)
 }
 
 fn is_full(folder: &Path) -> io::Result<bool> {
@@ -62,13 +65,15 @@ fn is_full(folder: &Path) -> io::Result<bool> {
     Ok(files >= MAX_FILES || bytes >= MAX_BYTES)
 }
 
-/// Returns the text of a file; `None` if all of the turns are private.
-fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> Option<String> {
+/// Returns the text of a file, `None` if all of the turns are private, and how many are.
+fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> (Option<String>, u64) {
     let now = now.to_string();
+    let mut private = 0;
     let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
     for turn in turns {
         let pieces = stored_pieces(&turn.text, turn.role, Some(session));
         let parts = pieces.len();
+        private += u64::from(parts == 0);
         let ts = turn.ts.as_deref().unwrap_or(&now);
         let cue = stored_cue(turn.cue.as_deref()).unwrap_or_default();
         for (at, StoredPiece { text, masked }) in pieces.into_iter().enumerate() {
@@ -84,7 +89,7 @@ fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -
             lines.push(line.to_string());
         }
     }
-    (lines.len() > 1).then(|| lines.join("\n") + "\n")
+    ((lines.len() > 1).then(|| lines.join("\n") + "\n"), private)
 }
 
 #[cfg(test)]

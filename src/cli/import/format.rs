@@ -22,6 +22,8 @@ pub(crate) enum ImportFormat {
 /// The rows of a line.
 pub(crate) struct LineRows {
     pub(crate) rows: Vec<Box<RawValue>>,
+    /// Turns that are private as a whole.
+    pub(crate) private: u64,
     /// What is wrong with the line, of which a part or all was not taken.
     pub(crate) damage: Option<String>,
 }
@@ -76,12 +78,13 @@ impl ImportFormat {
     pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader) -> LineRows {
         if self == ImportFormat::Transcript {
             let TranscriptLine { turns, damage } = reader.read(line);
-            return LineRows { rows: turn_rows(&turns), damage };
+            let (rows, private) = turn_rows(&turns);
+            return LineRows { rows, private, damage };
         }
         let rows = str::from_utf8(line).map_err(|_| "not UTF-8".into()).and_then(|line| self.whole_rows(line.trim()));
         match rows {
-            Ok(rows) => LineRows { rows, damage: None },
-            Err(what) => LineRows { rows: Vec::new(), damage: Some(what) },
+            Ok(rows) => LineRows { rows, private: 0, damage: None },
+            Err(what) => LineRows { rows: Vec::new(), private: 0, damage: Some(what) },
         }
     }
 
@@ -97,11 +100,13 @@ impl ImportFormat {
     }
 }
 
-/// Returns the rows of turns.
-pub(crate) fn turn_rows(turns: &[TranscriptTurn]) -> Vec<Box<RawValue>> {
-    let mut rows = Vec::new();
-    turns.iter().for_each(|turn| drop(records(&turn.text, &turn.metadata(), &mut rows)));
-    rows
+/// Returns the rows of turns, and how many turns are private as a whole.
+pub(crate) fn turn_rows(turns: &[TranscriptTurn]) -> (Vec<Box<RawValue>>, u64) {
+    let (mut rows, mut private) = (Vec::new(), 0);
+    for turn in turns {
+        private += u64::from(!records(&turn.text, &turn.metadata(), &mut rows));
+    }
+    (rows, private)
 }
 
 #[cfg(test)]
@@ -135,7 +140,7 @@ mod tests {
     fn a_line_that_is_not_an_object_is_refused() {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "text", r#"{"a":"#, "\u{feff}"] {
-                let LineRows { rows, damage } = format.rows(line.as_bytes(), &mut TranscriptReader::default());
+                let LineRows { rows, damage, .. } = format.rows(line.as_bytes(), &mut TranscriptReader::default());
                 assert!(rows.is_empty() && damage.unwrap().starts_with("not "), "{line}");
             }
             let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default());

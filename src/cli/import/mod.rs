@@ -194,13 +194,14 @@ impl Importer<'_> {
                 continue;
             };
             let origin = RowOrigin { path: path.clone(), line: lines.number };
-            let LineRows { rows, damage } = match line {
+            let LineRows { rows, private, damage } = match line {
                 RawLine::Bytes(_) => format.rows(bytes, &mut reader),
                 RawLine::TooLong => {
                     let damage = Some(format!("longer than {} bytes", short_size(MAX_LINE_BYTES)));
-                    LineRows { rows: Vec::new(), damage }
+                    LineRows { rows: Vec::new(), private: 0, damage }
                 }
             };
+            self.tally.private += private;
             self.add(rows, &origin, console)?;
             // The assistant is still writing the last line.
             let is_unfinished = format == ImportFormat::Transcript && lines.is_cut_off;
@@ -209,7 +210,9 @@ impl Importer<'_> {
             }
         }
         let origin = RowOrigin { path, line: lines.number };
-        self.add(format::turn_rows(&reader.finish()), &origin, console)?;
+        let (rows, private) = format::turn_rows(&reader.finish());
+        self.tally.private += private;
+        self.add(rows, &origin, console)?;
         self.file_ended(origin.path, format.is_some(), unknown, reader.tally(), console);
         Ok(())
     }

@@ -53,6 +53,7 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
     row("last tick", status.text("last_tick_at").map(|ts| local_time(&ts, zone)));
     row("version", status.text("version"));
     row("records", status.count("records").map(grouped));
+    row("secrets", status.0.remove("masked").map(|masked| masked_in_words(&masked)));
     row("connections", status.count("connections").map(|count| format!("{} open", grouped(count))));
     row("requests", requests(&mut status));
     row("work", work(&mut status));
@@ -99,6 +100,19 @@ fn sleep(status: &mut Status) -> Option<String> {
         Value::Bool(false) => Some("when idle".into()),
         other => Some(other.to_string()),
     }
+}
+
+/// Formats how many secrets were masked, of which kinds and in which session last.
+pub(crate) fn masked_in_words(masked: &Value) -> String {
+    let count = |value: &Value| grouped(value.as_u64().unwrap_or(0));
+    let kinds = |kinds: &Value| {
+        let kinds = kinds.as_object().into_iter().flatten();
+        kinds.map(|(kind, number)| format!("{} {kind}", count(number))).collect::<Vec<_>>().join(", ")
+    };
+    let last = &masked["sessions"][0];
+    let session = last["session_id"].as_str().unwrap_or("-");
+    let (all, own) = (kinds(&masked["kinds"]), kinds(&last["kinds"]));
+    format!("{} masked: {all}; last in session {session}: {own}", count(&masked["count"]))
 }
 
 fn quarantine(value: &Value, zone: &TimeZone) -> Option<String> {

@@ -278,6 +278,7 @@ impl ControlPlane for DaemonControlPlane {
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
                 store_error: self.rem_cycle.maintenance().store_loss(),
+                masked: self.rem_cycle.maintenance().masked().as_deref(),
                 quarantine: self.status_writer.status.quarantine.as_ref(),
                 rem_cycle: RemCycleStatus { asked: self.machine.is_rem_pending(), metrics: self.rem_cycle.metrics() },
                 counters,

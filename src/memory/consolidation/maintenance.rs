@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use serde_json::value::RawValue;
+
 use crate::dispatch::CallError;
 
 use crate::memory::consolidation::cycle::Cycle;
@@ -150,6 +152,11 @@ impl Maintenance {
     /// nothing is stored any more then. Never blocks on the disk.
     pub fn store_loss(&self) -> Option<String> {
         self.file.loss_in_words()
+    }
+
+    /// Returns the counts of masked secrets; `None` if there are none. Never blocks.
+    pub fn masked(&self) -> Option<Arc<RawValue>> {
+        self.changes.masked()
     }
 
     /// Returns the totals of the finished cycles that no digest has shown yet. Never blocks.

@@ -206,20 +206,27 @@ impl Batch {
             reader.position.advance(line);
             return Ok(());
         }
-        let capture = reader.parse_line(line);
+        let capture = reader.parse_line(line).map(|line| line.map(|line| (line.capture, line.key, line.masked)));
         let position = &mut reader.position;
         match capture {
             Ok(None) => {}
-            Ok(Some((ParsedCapture::Accepted(draft), _))) if draft.text.starts_with(spool::SEALED) => {
+            Ok(Some((ParsedCapture::Accepted(draft), ..))) if draft.text.starts_with(spool::SEALED) => {
                 position.state.counts.sealed += 1;
             }
-            Ok(Some((ParsedCapture::Accepted(mut draft), key))) => {
+            Ok(Some((ParsedCapture::Accepted(mut draft), key, masked))) => {
                 let text = mem::take(&mut draft.text);
                 let parts = pieces(&text, TEXT_BYTES);
                 while let Some(text) = parts.get(position.state.part) {
                     let part = (parts.len() > 1).then_some((position.state.part as i64 + 1, parts.len() as i64));
                     let draft = Draft { text: (*text).to_owned(), part: part.or(draft.part), ..draft.clone() };
                     let mut new = NewRecord::prepare(draft);
+                    new.masked = masked.clone();
+                    // The first part counts the secrets of all.
+                    if position.state.part > 0
+                        && let Some(masked) = &mut new.masked
+                    {
+                        masked.kinds.clear();
+                    }
                     let outcome = match &key {
                         Some(key) => key.insert_once(&mut new, transaction)?,
                         None => new.insert_unless_forgotten(transaction)?,
@@ -235,9 +242,9 @@ impl Batch {
                     }
                 }
             }
-            Ok(Some((ParsedCapture::TooShort, _))) => position.state.counts.skipped += 1,
+            Ok(Some((ParsedCapture::TooShort, ..))) => position.state.counts.skipped += 1,
             // The reason is logged, so it does not quote the file.
-            Ok(Some((ParsedCapture::UnknownTier(_), _))) => position.refuse("its tier is unknown"),
+            Ok(Some((ParsedCapture::UnknownTier(_), ..))) => position.refuse("its tier is unknown"),
             Err(reason) => position.refuse(&reason),
         }
         position.advance(line);

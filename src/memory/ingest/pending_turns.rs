@@ -11,7 +11,7 @@ use uuid::{Builder, Uuid};
 
 use crate::memory::ingest::capture_params::ParsedCapture;
 use crate::memory::ingest::spool::{self, PendingFile, SpoolFileKind, SpoolFileName};
-use crate::memory::ingest::spool_file::{self, HeaderRead, LineRead, SpoolReader};
+use crate::memory::ingest::spool_file::{self, HeaderRead, LineRead, SpoolLine, SpoolReader};
 use crate::memory::model::record::{Role, fingerprint};
 use crate::memory::model::time::{MICROS_PER_SECOND, UnixMicros};
 use crate::memory::store::forgotten::{self, SaidText};
@@ -118,7 +118,9 @@ fn turns_of(
             Ok(LineRead::EndOfFile | LineRead::Unfinished) => return Ok(Ok(turns)),
             Err(error) => return Ok(Err(error)),
         };
-        let Ok(Some((ParsedCapture::Accepted(draft), _))) = reader.parse_line(&line) else { continue };
+        let Ok(Some(SpoolLine { capture: ParsedCapture::Accepted(draft), .. })) = reader.parse_line(&line) else {
+            continue;
+        };
         if draft.role != Role::User || draft.text.starts_with(spool::SEALED) {
             continue;
         }

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::ingest::capture_params::{self, CaptureDefaults, ParsedCapture};
+use crate::memory::ingest::masked_text;
 use crate::memory::ingest::spool::{self, PendingFile, VERSION};
 use crate::memory::ingest::turn::TurnKey;
 use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
 use crate::memory::model::time::{DateBound, UnixMicros};
+use crate::memory::store::masked::MaskedFrom;
 
 /// Length of the longest line. 4 MiB, picked: a turn of a thousand pages, and a quarter of the daemon's memory budget.
 const MAX_LINE_BYTES: u64 = 4 << 20;
@@ -92,6 +94,14 @@ pub(crate) enum HeaderRead {
     Sealed,
     /// The file is not a spool file.
     Invalid(String),
+}
+
+/// A capture of a file.
+pub(crate) struct SpoolLine {
+    pub(crate) capture: ParsedCapture,
+    pub(crate) key: Option<TurnKey>,
+    /// What was done to its text by the hook, or here.
+    pub(crate) masked: Option<MaskedFrom>,
 }
 
 /// The outcome of reading a line.
@@ -266,11 +276,11 @@ impl<'f> SpoolReader<'f> {
         Ok(self.last_write()? + ABANDONED_AFTER)
     }
 
-    /// Parses a line; `None` if it is blank.
+    /// Parses a line, and masks its secrets unless the hook has; `None` if it is blank.
     ///
     /// # Errors
     /// The reason for which the line is not a capture.
-    pub(crate) fn parse_line(&self, line: &[u8]) -> Result<Option<(ParsedCapture, Option<TurnKey>)>, String> {
+    pub(crate) fn parse_line(&self, line: &[u8]) -> Result<Option<SpoolLine>, String> {
         let line = std::str::from_utf8(line).map_err(|_| "it is no UTF-8")?.trim();
         if line.is_empty() {
             return Ok(None);
@@ -279,8 +289,15 @@ impl<'f> SpoolReader<'f> {
         let defaults = CaptureDefaults { session, project, ts: UnixMicros(*ts) };
         let params = parse_params(line)?;
         let key = TurnKey::parse(&params).map_err(|error| error.message)?;
-        let capture = capture_params::parse_capture(&params, &defaults).map_err(|error| error.message)?;
-        Ok(Some((capture, key)))
+        let mut capture = capture_params::parse_capture(&params, &defaults).map_err(|error| error.message)?;
+        let mut masked = masked_text::parse(&params).map_err(|error| error.message)?;
+        if let (ParsedCapture::Accepted(draft), None) = (&mut capture, &masked) {
+            masked = masked_text::mask(draft);
+            if draft.text.is_empty() {
+                capture = ParsedCapture::TooShort;
+            }
+        }
+        Ok(Some(SpoolLine { capture, key, masked }))
     }
 }
 

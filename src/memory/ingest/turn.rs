@@ -23,6 +23,7 @@ use crate::memory::store::new_record::{ImportedIdentity, InsertOutcome, NewRecor
 use crate::memory::store::tags::ASSISTANT;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{meta, records};
+use crate::secrets;
 use crate::transcript::{TurnSource, same_words};
 
 /// Longest id of a turn, in bytes. Picked: ten UUIDs.
@@ -195,7 +196,11 @@ impl Search<'_> {
                 return Ok(Some(found));
             }
         }
-        own.map_or(Ok(None), |own| self.by_text(own))
+        let Some(own) = own else { return Ok(None) };
+        match (self.by_text(own, self.new.hash)?, self.new.masked.as_ref().and_then(|masked| masked.was)) {
+            (None, Some(was)) => self.by_text(own, was),
+            (found, _) => Ok(found),
+        }
     }
 
     /// Finds the record that has the turn's id, if it has the same words: ids of other programs may not be unique.
@@ -221,7 +226,7 @@ impl Search<'_> {
         let mut rows = find.query((session, first - delay, first + delay + MICROS_PER_MILLI - 1, self.role()))?;
         while let Some(row) = rows.next()? {
             let (seq, text) = (row.get(0)?, row.get_ref(2)?.as_str()?);
-            let is_other_form = seq <= last_legacy && delay == 0 && is_form_of(text, &self.new.draft.text);
+            let is_other_form = seq <= last_legacy && delay == 0 && self.is_like(text, is_form_of);
             if is_other_form || self.is_same_text(text) {
                 return Ok(Some(Found { seq, id: Uuid::from_bytes(row.get(1)?) }));
             }
@@ -242,7 +247,7 @@ impl Search<'_> {
                 (row.get::<_, i64>(2)?, row.get::<_, Option<i64>>(3)?, row.get_ref(4)?.as_str()?);
             let found = Found { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) };
             // Of an answer in several blocks, a hook gets all and a line may have one.
-            let is_block = self.new.draft.role == Role::Assistant && has_lines(text, &self.new.draft.text);
+            let is_block = self.new.draft.role == Role::Assistant && self.is_like(text, has_lines);
             let is_same = self.is_same_text(text);
             if (is_block && !is_same) || (is_same && line_ts == Some(ts)) {
                 return Ok(Some(found));
@@ -258,18 +263,18 @@ impl Search<'_> {
         Ok(Some(found))
     }
 
-    /// Finds a valid record of the same session, role and text that has no line yet: of another time than a line has,
+    /// Finds a valid record of the same session, role and text, which has this hash, that has no line yet: of another time than a line has,
     /// which is a capture or comes from another store. Any such record is the turn if the line has no time.
-    fn by_text(&self, session: i64) -> Result<Option<Found>, rusqlite::Error> {
+    fn by_text(&self, session: i64, hash: [u8; 16]) -> Result<Option<Found>, rusqlite::Error> {
         let mut find = self.connection.prepare_cached(
             "SELECT seq, id, ts, text FROM record
              WHERE hash = ?1 AND valid_to IS NULL AND session = ?2 AND role = ?3
                AND NOT EXISTS (SELECT 1 FROM early_turn WHERE early_turn.session = ?2 AND early_turn.record = seq)",
         )?;
-        let mut rows = find.query((self.new.hash, session, self.role()))?;
+        let mut rows = find.query((hash, session, self.role()))?;
         while let Some(row) = rows.next()? {
             let is_clocked = row.get::<_, i64>(2)? % MICROS_PER_MILLI != 0;
-            if (is_clocked || !self.key.has_ts) && row.get_ref(3)?.as_str()? == self.new.draft.text {
+            if (is_clocked || !self.key.has_ts) && self.new.is_text(row.get_ref(3)?.as_str()?) {
                 let found = Found { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) };
                 if is_clocked && self.key.has_ts {
                     let sql = "INSERT INTO early_turn (session, record, line_ts) VALUES (?1, ?2, ?3)";
@@ -296,12 +301,19 @@ impl Search<'_> {
         Ok(None)
     }
 
+    /// Returns true if `is_same` holds for a stored text and the turn, or for the stored text once its secrets are masked: it
+    /// may be of a release that masked none, or of a capture.
+    fn is_like(&self, stored: &str, is_same: fn(&str, &str) -> bool) -> bool {
+        let (own, is_masked) = (&self.new.draft.text, self.new.masked.is_some());
+        is_same(stored, own) || (is_masked && secrets::masked(stored).is_some_and(|masked| is_same(&masked.text, own)))
+    }
+
     fn role(&self) -> i64 {
         self.new.draft.role as i64
     }
 
     fn is_same_text(&self, text: &str) -> bool {
-        same_words(text, &self.new.draft.text)
+        self.is_like(text, same_words)
     }
 }
 

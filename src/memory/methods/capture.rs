@@ -14,18 +14,23 @@ use crate::memory::store::new_record::{InsertOutcome, NewRecord};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::secrets;
 
 /// Answers `memory_capture`: after the commit if the text is stored, else at once.
 pub(crate) fn capture(writer: &Writer, params: &Params<'_>, now: UnixMicros, reply: Reply<'_>) {
     match read(params, now) {
-        Ok(CaptureRequest::Store(new)) => writer.submit(Box::new(Capture { new, stored: None, reply: reply.later() })),
-        Ok(CaptureRequest::Skip(reason)) => reply.send(Ok(Captured { status: "skipped", record_id: None, reason })),
+        Ok(CaptureRequest::Store(new, secrets)) => {
+            writer.submit(Box::new(Capture { new: *new, secrets, stored: None, reply: reply.later() }));
+        }
+        Ok(CaptureRequest::Skip(reason)) => {
+            reply.send(Ok(Captured { status: "skipped", record_id: None, reason, secrets: Vec::new() }))
+        }
         Err(error) => reply.send::<()>(Err(error)),
     }
 }
 
 enum CaptureRequest {
-    Store(NewRecord),
+    Store(Box<NewRecord>, Vec<&'static str>),
     Skip(String),
 }
 
@@ -34,6 +39,9 @@ struct Captured {
     status: &'static str,
     record_id: Option<String>,
     reason: String,
+    /// The kinds of what looks like secrets in the text, which is stored as it is. Left out if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    secrets: Vec<&'static str>,
 }
 
 fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallError> {
@@ -41,7 +49,8 @@ fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallErro
     match parse_capture(params, &defaults)? {
         ParsedCapture::Accepted(draft) => {
             check_len("text", &draft.text, TEXT_BYTES)?;
-            Ok(CaptureRequest::Store(NewRecord::prepare(draft)))
+            let secrets = secrets::kinds(&draft.text);
+            Ok(CaptureRequest::Store(Box::new(NewRecord::prepare(draft)), secrets))
         }
         ParsedCapture::TooShort => Ok(CaptureRequest::Skip("too short".into())),
         ParsedCapture::UnknownTier(name) => Ok(CaptureRequest::Skip(format!("invalid tier '{name}'"))),
@@ -50,6 +59,7 @@ fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallErro
 
 struct Capture {
     new: NewRecord,
+    secrets: Vec<&'static str>,
     stored: Option<Captured>,
     reply: LateReply,
 }
@@ -60,7 +70,8 @@ impl WriteJob for Capture {
     }
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
-        self.stored = Some(store(&mut self.new, transaction)?);
+        let stored = store(&mut self.new, transaction)?;
+        self.stored = Some(Captured { secrets: self.secrets.clone(), ..stored });
         Ok(())
     }
 
@@ -75,7 +86,7 @@ fn store(new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<
         InsertOutcome::New { id, .. } => ("inserted", id, format!("tier={}", new.draft.tier.name())),
         InsertOutcome::Known { id, .. } => ("reinforced", id, "the same text in the same session and role".into()),
     };
-    Ok(Captured { status, record_id: Some(id.to_string()), reason })
+    Ok(Captured { status, record_id: Some(id.to_string()), reason, secrets: Vec::new() })
 }
 
 #[cfg(test)]

@@ -4,13 +4,14 @@
 //! The writer reports each commit. Records derived by a cycle do not count: otherwise each cycle would be a reason for
 //! the next one.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension};
+use serde_json::value::RawValue;
 
 use crate::memory::store::fulltext::{self, IndexStatus};
-use crate::memory::store::{meta, records, tags};
+use crate::memory::store::{masked, meta, records, tags};
 
 /// The meta key of the mark: the last external record that the last completed cycle has processed.
 const MARK_KEY: &str = "cycle_mark";
@@ -25,6 +26,8 @@ pub(crate) struct ChangeTracker {
     /// The seq up to which the last completed cycle has processed external records.
     mark: AtomicI64,
     is_index_due: AtomicBool,
+    /// The counts of masked secrets, as JSON.
+    masked: Mutex<Option<Arc<RawValue>>>,
     /// How often the store's whole content was replaced.
     replacements: AtomicU64,
 }
@@ -51,6 +54,7 @@ impl ChangeTracker {
             newest_external: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
             is_index_due: AtomicBool::new(fulltext::is_due(connection)?),
+            masked: Mutex::new(masked::read(connection)?.and_then(raw)),
             replacements: AtomicU64::new(0),
         })
     }
@@ -63,6 +67,7 @@ impl ChangeTracker {
         let now = ChangeTracker::load(connection)?;
         self.records.store(now.records.load(Ordering::Relaxed), Ordering::Relaxed);
         self.newest_external.store(now.newest_external(), Ordering::Relaxed);
+        *self.lock_masked() = now.lock_masked().take();
         self.mark.store(now.mark.into_inner(), Ordering::Relaxed);
         self.is_index_due.store(now.is_index_due.into_inner(), Ordering::Relaxed);
         self.replacements.fetch_add(1, Ordering::Relaxed);
@@ -72,6 +77,20 @@ impl ChangeTracker {
     /// Returns how often the store's whole content was replaced.
     pub(crate) fn replacements(&self) -> u64 {
         self.replacements.load(Ordering::Relaxed)
+    }
+
+    /// Returns the counts of masked secrets; `None` if there are none, or if they are being replaced. Never blocks.
+    pub(crate) fn masked(&self) -> Option<Arc<RawValue>> {
+        self.masked.try_lock().ok()?.clone()
+    }
+
+    /// Call after new counts of masked secrets have committed.
+    pub(crate) fn set_masked(&self, counts: String) {
+        *self.lock_masked() = raw(counts);
+    }
+
+    fn lock_masked(&self) -> MutexGuard<'_, Option<Arc<RawValue>>> {
+        self.masked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the counter of records.
@@ -133,4 +152,9 @@ impl ChangeTracker {
     pub(crate) fn advance_mark(&self, mark: i64) {
         self.mark.fetch_max(mark, Ordering::Relaxed);
     }
+}
+
+/// Returns JSON that was stored as text.
+fn raw(text: String) -> Option<Arc<RawValue>> {
+    RawValue::from_string(text).ok().map(Arc::from)
 }

@@ -10,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod forgotten;
 pub(crate) mod fulltext;
+pub(crate) mod masked;
 pub(crate) mod meta;
 pub(crate) mod new_record;
 pub(crate) mod open;

@@ -8,10 +8,12 @@ use uuid::Uuid;
 use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::forgotten::{self, SaidText};
+use crate::memory::store::masked::{self, MaskedFrom};
 use crate::memory::store::records::{new_id, project_number, session_number};
 use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
+use crate::secrets;
 
 /// The fields of a record that the caller gives.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Draft {
 pub(crate) struct NewRecord {
     pub(crate) draft: Draft,
     pub(crate) hash: [u8; 16],
+    /// What was done to the text, if it is not what was said.
+    pub(crate) masked: Option<MaskedFrom>,
     text_terms: String,
     cue_terms: String,
 }
@@ -62,7 +66,7 @@ impl NewRecord {
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
-        NewRecord { draft, hash, text_terms, cue_terms }
+        NewRecord { draft, hash, masked: None, text_terms, cue_terms }
     }
 
     /// Returns its approximate size in memory, in bytes.
@@ -166,17 +170,35 @@ impl NewRecord {
         connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
     }
 
+    /// Finds the valid record with the same session, role and text, or that with the text as it was before it was masked.
     fn find_same_text(&self, connection: &Connection, session: i64) -> Result<SameText, rusqlite::Error> {
+        let found = self.find_by_hash(connection, session, self.hash)?;
+        match (found, self.masked.as_ref().and_then(|masked| masked.was)) {
+            (SameText::Different(twin), Some(was)) => match self.find_by_hash(connection, session, was)? {
+                SameText::Different(_) => Ok(SameText::Different(twin)),
+                same => Ok(same),
+            },
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Returns true if the text is that of this record, or becomes it when it is masked.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        text == self.draft.text
+            || (self.masked.is_some() && secrets::masked(text).is_some_and(|masked| masked.text == self.draft.text))
+    }
+
+    fn find_by_hash(&self, connection: &Connection, session: i64, hash: [u8; 16]) -> Result<SameText, rusqlite::Error> {
         let mut find = connection.prepare_cached(
             "SELECT seq, id, twin, session, role, text FROM record
              WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
         )?;
-        let mut rows = find.query([self.hash])?;
+        let mut rows = find.query([hash])?;
         let mut twin = 0;
         while let Some(row) = rows.next()? {
             let is_same = row.get::<_, i64>(3)? == session
                 && row.get::<_, i64>(4)? == self.draft.role as i64
-                && row.get_ref(5)?.as_bytes()? == self.draft.text.as_bytes();
+                && self.is_text(row.get_ref(5)?.as_str()?);
             if is_same {
                 return Ok(SameText::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
             }
@@ -220,6 +242,11 @@ impl NewRecord {
         let seq = connection.last_insert_rowid();
         for tag in &draft.tags {
             tags::add(connection, seq, tag)?;
+        }
+        if let Some(masked) = &self.masked
+            && let Some(counts) = masked::count(connection, &draft.session, &masked.kinds)?
+        {
+            transaction.masked = Some(counts);
         }
         transaction.record_added(seq, std::mem::take(&mut self.text_terms), std::mem::take(&mut self.cue_terms));
         Ok(seq)

@@ -22,7 +22,7 @@ use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
-use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome};
+use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome, NewRecord};
 use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::writer::{Writer, WriterHandle};
@@ -279,6 +279,13 @@ fn import_record(
         (None, Some(_)) => records::new_id(),
         (id, None) => id.unwrap_or(derived),
     };
+    // The record as it would be if it had been imported before secrets were masked.
+    if let (None, Some(was)) = (record.id, record.new.masked.as_ref().and_then(|masked| masked.was))
+        && let Some(there) = stored_record(Builder::from_custom_bytes(was).into_uuid(), transaction)?
+        && there.fingerprinted.is_unmasked_form_of(&record.new)
+    {
+        return Ok(RowOutcome::Known);
+    }
     // A twin number says that the record is to be stored beside others with its text.
     let is_unique = record.valid_to.is_none() && record.twin == 0;
     if is_unique && record.new.is_stored(transaction.connection)? {
@@ -339,6 +346,10 @@ struct OtherFields {
 impl Fingerprinted {
     fn of(draft: &Draft) -> Fingerprinted {
         Fingerprinted { session: draft.session.clone(), role: draft.role as i64, text: draft.text.clone() }
+    }
+
+    fn is_unmasked_form_of(&self, new: &NewRecord) -> bool {
+        self.session == new.draft.session && self.role == new.draft.role as i64 && new.is_text(&self.text)
     }
 }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::ingest::capture_params::{parse_part, parse_ts};
+use crate::memory::ingest::masked_text;
 use crate::memory::ingest::turn::TurnKey;
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
@@ -112,7 +113,9 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
     let valid_to = params::time(row, "valid_to", DateBound::Start)?;
     let twin = row.integer_or("twin", 0..=MAX_TWIN, 0)?;
     let turn = TurnKey::parse(row)?;
-    Ok(ImportedRecord { new: NewRecord::prepare(draft), id, valid_to, twin, turn })
+    let mut new = NewRecord::prepare(draft);
+    new.masked = masked_text::parse(row)?;
+    Ok(ImportedRecord { new, id, valid_to, twin, turn })
 }
 
 fn read_link(row: &Params<'_>) -> Result<ImportRow, CallError> {

@@ -19,6 +19,8 @@ pub(crate) struct Written {
     pub(crate) new_records: u64,
     pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
+    /// The counts of masked secrets, if they have changed.
+    pub(crate) masked: Option<String>,
     pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
     pub(crate) alone: Vec<WriteAlone>,
@@ -47,14 +49,16 @@ pub(crate) fn write(
     let mark = has_changes.then(|| marker.mark_commit(connection)).transpose()?;
     file.verify()?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let WriteTransaction { new_records, newest_external, index, post_commit, handover, alone, .. } = transaction;
-    Ok(Written { mark, new_records, newest_external, index, post_commit, handover, alone })
+    let WriteTransaction { new_records, newest_external, index, masked, post_commit, handover, alone, .. } =
+        transaction;
+    Ok(Written { mark, new_records, newest_external, index, masked, post_commit, handover, alone })
 }
 
 /// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.
 fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result<Result<(), CallError>, CallError> {
     let connection = transaction.connection;
     let before = (transaction.terms.len(), transaction.new_records, transaction.newest_external, transaction.index);
+    let masked_before = transaction.masked.clone();
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
@@ -68,6 +72,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
         transaction.new_records = before.1;
         transaction.newest_external = before.2;
         transaction.index = before.3;
+        transaction.masked = masked_before;
         transaction.origin = Origin::External;
     }
     connection.prepare_cached("RELEASE job")?.execute([])?;

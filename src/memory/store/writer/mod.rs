@@ -172,6 +172,9 @@ fn commit(
         Ok(written) => {
             file.committed(written.mark);
             changes.record_commit(written.new_records, written.newest_external);
+            if let Some(counts) = written.masked {
+                changes.set_masked(counts);
+            }
             if let Some(index) = written.index {
                 changes.set_index_status(index);
             }

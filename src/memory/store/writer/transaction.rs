@@ -15,6 +15,8 @@ pub(crate) struct WriteTransaction<'c> {
     pub(crate) origin: Origin,
     pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
+    /// The counts of masked secrets, if they have changed.
+    pub(crate) masked: Option<String>,
     has_drained: bool,
     pub(crate) post_commit: PostCommit,
     pub(crate) handover: Option<WriterHandover>,
@@ -62,6 +64,7 @@ impl<'c> WriteTransaction<'c> {
             origin: Origin::External,
             newest_external: None,
             index: None,
+            masked: None,
             has_drained: false,
             post_commit: PostCommit::None,
             handover: None,
