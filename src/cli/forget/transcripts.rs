@@ -7,9 +7,12 @@ use memchr::memmem::Finder;
 use serde_json::{Value, json};
 
 use crate::cli::import::{MAX_LINE_BYTES, walk, zstd};
+use crate::cli::support::assistants::AssistantRules;
 use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::client::Client;
+use crate::sort;
+use crate::transcript::Assistant;
 
 /// A text that is shorter is looked for as a whole string: its words may be part of any other.
 const SHORT_TEXT_BYTES: usize = 24;
@@ -45,18 +48,23 @@ impl Search {
         Ok(Search { needles, left_out: proposed["count"].as_u64().unwrap_or(0).saturating_sub(listed) })
     }
 
-    /// Returns the places of the texts in the transcripts of Claude Code and Codex, as `left` lists them.
+    /// Returns the places of the texts in the assistants' transcripts, as `left` lists them.
     pub(crate) fn run(&self) -> Vec<Value> {
         let mut found = Vec::new();
+        let mut paths = Vec::new();
         for folder in folders() {
             let Ok(list) = walk::files(&folder) else { continue };
             for (path, error) in list.failed {
                 found.push(place(&path, None, &format!("could not be searched: {error}")));
             }
-            for file in list.files {
-                if let Err(error) = self.file(&file.path, &mut found) {
-                    found.push(place(&file.path, None, &format!("could not be searched: {error}")));
-                }
+            paths.extend(list.files.into_iter().map(|file| file.path));
+        }
+        // The archived sessions of Codex are in two lists.
+        sort::sort_by(&mut paths, Ord::cmp);
+        paths.dedup();
+        for path in paths {
+            if let Err(error) = self.file(&path, &mut found) {
+                found.push(place(&path, None, &format!("could not be searched: {error}")));
             }
         }
         found
@@ -64,12 +72,15 @@ impl Search {
 
     fn file(&self, path: &Path, found: &mut Vec<Value>) -> std::io::Result<()> {
         let mut lines = LineReader::new(zstd::decompressed(walk::open(path)?)?, MAX_LINE_BYTES);
+        // The messages of opencode's database are read as lines.
+        let has_lines = path.extension().is_none_or(|extension| extension != "db");
+        let most = if has_lines { MAX_LINES } else { 1 };
         let mut count = 0;
         while let Some(line) = lines.next_raw()? {
             let RawLine::Bytes(bytes) = line else { continue };
-            if count < MAX_LINES && self.needles.iter().any(|needle| needle.find(&bytes).is_some()) {
+            if count < most && self.needles.iter().any(|needle| needle.find(&bytes).is_some()) {
                 count += 1;
-                found.push(place(path, Some(lines.number), "transcript"));
+                found.push(place(path, has_lines.then_some(lines.number), "transcript"));
             }
         }
         Ok(())
@@ -103,14 +114,16 @@ fn place(path: &Path, line: Option<u64>, what: &str) -> Value {
 /// Returns the folders of transcripts that exist.
 fn folders() -> Vec<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = set("HOME");
-    let at = |name: &str, folder: &str| set(name).or_else(|| home.as_ref().map(|home| home.join(folder)));
-    let all = [
-        at("CLAUDE_CONFIG_DIR", ".claude").map(|folder| folder.join("projects")),
-        // `walk` adds the archived ones.
-        at("CODEX_HOME", ".codex").map(|folder| folder.join("sessions")),
-    ];
-    all.into_iter().flatten().filter(|folder| folder.is_dir()).collect()
+    let Some(home) = set("HOME") else { return Vec::new() };
+    let data = set("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
+    let mut folders = vec![data.join("opencode")];
+    for assistant in Assistant::ALL {
+        let rules = AssistantRules::of(assistant);
+        let folder = rules.folder(&home);
+        folders.extend(rules.transcripts.iter().map(|name| folder.join(name)));
+    }
+    folders.retain(|folder| folder.is_dir());
+    folders
 }
 
 #[cfg(test)]

@@ -57,3 +57,23 @@ impl PendingSelections {
         Ok(Confirmed { selector, mark })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_once_for_ten_minutes_and_their_number_is_bounded() {
+        let (pending, start) = (PendingSelections::default(), UnixMicros::from_seconds(1_700_000_000));
+        let add = || pending.add(Selector::default(), SelectionMark::default(), start);
+        let just = start + (TOKEN_TTL - Duration::from_micros(1));
+        for (later, is_good) in [(start, true), (just, true), (start + TOKEN_TTL, false)] {
+            let token = add();
+            assert_eq!(pending.take(&token, later).is_ok(), is_good);
+            assert!(pending.take(&token, later).is_err(), "it was used or is too old");
+        }
+        let tokens: Vec<String> = (0..=MAX_TOKENS).map(|_| add()).collect();
+        assert!(pending.take(&tokens[0], start).is_err(), "the oldest has gone");
+        assert!(tokens[1..].iter().all(|token| pending.take(token, start).is_ok()));
+    }
+}

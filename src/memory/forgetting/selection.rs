@@ -11,6 +11,7 @@ use crate::memory::model::time::DateBound;
 use crate::memory::params::{self, bounded_string};
 use crate::memory::store::{projects, records};
 use crate::memory::text::tokenizer;
+use crate::sort;
 
 /// Most ids of a call. A larger selection is made by session, project, words or time.
 const MAX_IDS: usize = 1000;
@@ -104,7 +105,7 @@ impl Selector {
     pub(crate) fn scan(&self, connection: &Connection) -> Result<Scan<'_>, CallError> {
         let ids = self.ids.iter().map(|id| records::seq_of(connection, "ids", *id));
         let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
-        ids.sort_unstable();
+        sort::sort_by(&mut ids, Ord::cmp);
         // No record has a number below 1.
         let session = self.session.as_deref().map(|name| records::session_number(connection, name)).transpose()?;
         let projects = match &self.project {

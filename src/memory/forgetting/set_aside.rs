@@ -5,6 +5,7 @@ use std::{fs, io};
 
 use crate::memory::ingest::spool;
 use crate::memory::store::open;
+use crate::sort;
 
 /// Parts of the names of files that were set aside or left behind: a log or state file that could not be read, the
 /// content of a lost store, a store that was restored over, and copies that a kill has interrupted.
@@ -34,7 +35,7 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
             }
         }
     }
-    found.sort_unstable();
+    sort::sort_by(&mut found, Ord::cmp);
     Ok(found)
 }
 

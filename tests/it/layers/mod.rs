@@ -94,6 +94,7 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "memory/forgetting/",
         &[
+            "sort",
             "dispatch",
             "sys",
             "memory::params",
