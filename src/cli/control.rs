@@ -1,21 +1,38 @@
 //! `iaid pause`, `resume`, `sleep` and `wake`: each sends one control message to the daemon.
 
+use std::env;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::support::console::Console;
+use crate::cli::recall::local_time;
+use crate::cli::support::capture_gate;
+use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::control_message;
 use crate::cli::support::error::CliError;
+use crate::cli::support::paths;
 use crate::client::Client;
+use crate::lifecycle::user_zone;
 
 /// Keep the daemon from falling asleep when idle, until `iaid resume`
 #[derive(Debug, clap::Args)]
 pub(crate) struct PauseArgs {
     /// Intended length, recorded in the journal; the pause does not end by itself
-    #[arg(value_parser = clap::value_parser!(u32))]
+    #[arg(value_parser = clap::value_parser!(u32), conflicts_with = "capture")]
     seconds: Option<u32>,
+    /// Pause capture instead: what is said until `iaid resume --capture` is never stored by a hook or an import
+    #[arg(long)]
+    capture: bool,
+    /// Folder of the store, for --capture [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR", requires = "capture")]
+    store: Option<PathBuf>,
 }
 
 pub(crate) fn pause(args: &PauseArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    if args.capture {
+        return pause_capture(args.store.clone(), console);
+    }
     let message = match args.seconds {
         Some(seconds) => json!({"type": "pause", "seconds": seconds}),
         None => json!({"type": "pause"}),
@@ -31,11 +48,53 @@ pub(crate) fn pause(args: &PauseArgs, client: &mut Client, console: &mut Console
 
 /// End a pause
 #[derive(Debug, clap::Args)]
-pub(crate) struct ResumeArgs {}
+pub(crate) struct ResumeArgs {
+    /// End the pause of capture instead
+    #[arg(long)]
+    capture: bool,
+    /// Folder of the store, for --capture [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR", requires = "capture")]
+    store: Option<PathBuf>,
+}
 
-pub(crate) fn resume(_: &ResumeArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+pub(crate) fn resume(args: &ResumeArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
+    if args.capture {
+        return resume_capture(args.store.clone(), console);
+    }
     let message = json!({"type": "resume"});
     control_message::send_and_report("resume", &message, "resumed: the daemon sleeps when idle", client, console)
+}
+
+/// Pauses capture. Needs no daemon: hooks and imports look at the file themselves.
+fn pause_capture(store: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let store = paths::store(store, &|name| env::var_os(name))?;
+    let paused = capture_gate::pause(&store, Timestamp::now());
+    let since = paused.map_err(|error| CliError::File(store.join(capture_gate::PAUSED), error))?;
+    match console.format {
+        OutputFormat::Json => console.say(json!({"capture_paused_since": since.to_string()})),
+        OutputFormat::Text => {
+            let since = local_time(&since.to_string(), &user_zone::system());
+            console.say(format_args!(
+                "capture is paused since {since}: what is said until `iaid resume --capture` is never stored"
+            ))
+        }
+    }
+    .map_err(CliError::Output)
+}
+
+fn resume_capture(store: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
+    let store = paths::store(store, &|name| env::var_os(name))?;
+    let resumed = capture_gate::resume(&store, Timestamp::now());
+    let since = resumed.map_err(|error| CliError::File(store.join(capture_gate::PAUSED), error))?;
+    let said = match (console.format, since) {
+        (OutputFormat::Json, since) => console.say(json!({"capture_was_paused_since": since.map(|ts| ts.to_string())})),
+        (OutputFormat::Text, Some(since)) => {
+            let since = local_time(&since.to_string(), &user_zone::system());
+            console.say(format_args!("capture is resumed; what was said since {since} is never stored"))
+        }
+        (OutputFormat::Text, None) => console.say("capture was not paused"),
+    };
+    said.map_err(CliError::Output)
 }
 
 /// Put the daemon to sleep now
@@ -75,12 +134,11 @@ pub(crate) fn wake(_: &WakeArgs, client: &mut Client, console: &mut Console) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::support::console::OutputFormat;
     use crate::cli::support::console::tests::console;
     use crate::cli::support::testing::with_daemon;
     use crate::cli::{Cli, Command};
     use clap::Parser;
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     fn run(line: &str, reply: Value, format: OutputFormat) -> (Result<(), CliError>, Value, String) {
         let (mut console, out, _) = console(format, b"");

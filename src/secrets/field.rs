@@ -3,9 +3,9 @@
 //!
 //! A value that is no literal (a variable, a call, a type, a path) or that reads as an example is none.
 
-use super::SecretSpan;
 use super::entropy::bits;
 use super::rules::{ALGORITHMS, FIELDS, FieldRule, Floor, LONG_BYTES, NAME_WORDS, OTHER_FIELDS, PLACEHOLDERS};
+use super::span::SecretSpan;
 use super::token;
 
 /// Longest name of a field, and most spaces before its separator.

@@ -12,26 +12,18 @@ mod private;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod rules;
+mod span;
 #[cfg(test)]
 mod tables;
 mod token;
+
+pub use self::span::SecretSpan;
 
 /// How a mask begins; a kind and `]` follow.
 const MASK_START: &str = "[secret: ";
 
 /// Longest mask that is recognized, in bytes.
 const MAX_MASK_BYTES: usize = 48;
-
-/// A part of a text that looks like a secret: `start < end <= text.len()`, both between two characters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SecretSpan {
-    /// Where it begins, in bytes.
-    pub start: usize,
-    /// Where it ends.
-    pub end: usize,
-    /// What it is.
-    pub kind: &'static str,
-}
 
 /// A text without its secrets and private parts.
 #[derive(Clone, Debug, PartialEq, Eq)]

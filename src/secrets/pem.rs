@@ -1,7 +1,7 @@
 //! Private keys in PEM: whole, cut off, with CRLF, or with escaped line ends as in JSON. Pure.
 
-use super::SecretSpan;
 use super::rules::PRIVATE_KEY;
+use super::span::SecretSpan;
 use super::token::line_break;
 
 const BEGIN: &[u8] = b"-----BEGIN ";

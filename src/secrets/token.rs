@@ -1,8 +1,8 @@
 //! Tokens with a known prefix, JSON Web Tokens, credentials behind `Bearer` and `Basic`, passwords in URLs. Pure.
 
-use super::SecretSpan;
 use super::entropy::bits;
 use super::rules::{Alphabet, BASIC, BEARER, JWT, TOKENS, TokenRule, URL_PASSWORD};
+use super::span::SecretSpan;
 
 /// Least entropy of a token with a known prefix, in bits per byte. Rejects `ghp_xxxx…`; random ones have more than 3.
 const TOKEN_BITS: f64 = 2.4;

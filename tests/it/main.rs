@@ -60,5 +60,6 @@ mod sys;
 mod time;
 mod told;
 mod transcripts;
+mod unheard;
 mod watch;
 mod wire;

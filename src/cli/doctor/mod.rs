@@ -4,6 +4,7 @@
 //! time limit, so the command always ends. The checks that need no daemon run without one.
 
 mod assistants;
+mod capture;
 mod context;
 mod daemon;
 mod files;
@@ -37,6 +38,9 @@ pub(crate) struct DoctorArgs {
     /// Fix what needs no decision: file modes, a damaged index, failed captures to retry, leftover files
     #[arg(long)]
     fix: bool,
+    /// List stored records that look like they have a secret, instead of the checks
+    #[arg(long, conflicts_with = "fix")]
+    secrets: bool,
     /// Folder of the store [default: $IAI_MCP_STORE, else ~/.iai-mcp]
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -45,7 +49,7 @@ pub(crate) struct DoctorArgs {
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
 /// The checks, in order: later ones use whether the daemon answers.
-const CHECKS: [Check; 19] = [
+const CHECKS: [Check; 20] = [
     Check("daemon", daemon::answers),
     Check("version", daemon::version),
     Check("socket", files::socket),
@@ -58,6 +62,7 @@ const CHECKS: [Check; 19] = [
     Check("leftovers", files::leftovers),
     Check("clients", files::clients),
     Check("spool", spool::spool),
+    Check("capture", capture::capture),
     Check("service", service::service),
     Check("claude-code", |context, findings| assistants::assistant(Assistant::ClaudeCode, context, findings)),
     Check("codex", |context, findings| assistants::assistant(Assistant::Codex, context, findings)),
@@ -77,6 +82,9 @@ struct Report {
 
 pub(crate) fn run(args: &DoctorArgs, socket: Option<PathBuf>, console: &mut Console) -> Result<(), CliError> {
     let mut context = new_context(args, socket)?;
+    if args.secrets {
+        return capture::stored_secrets(&mut context, console);
+    }
     let mut report = Report { ok: true, checks: Vec::new(), fixed: Vec::new() };
     for Check(name, check) in CHECKS {
         let mut findings = Findings::of(name);

@@ -20,6 +20,7 @@ use super::log::HookLog;
 use super::offset::{self, SessionTranscript, TranscriptOffset};
 use super::spool;
 use crate::cli::import::MAX_LINE_BYTES;
+use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::files;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::cli::support::transcript_file;
@@ -60,6 +61,9 @@ pub(crate) struct TranscriptCapture<'a> {
     pub(crate) log: &'a HookLog,
     /// The daemon did not answer: turns go to deferred-capture files.
     pub(crate) is_down: bool,
+    /// The hook's own session is in a folder that is not listened to.
+    pub(crate) is_ignored: bool,
+    gate: &'a CaptureGate,
     left: u64,
     end: Instant,
 }
@@ -87,9 +91,11 @@ impl<'a> TranscriptCapture<'a> {
         store: &'a Path,
         client: &'a mut Client,
         log: &'a HookLog,
+        gate: &'a CaptureGate,
         now: Instant,
     ) -> TranscriptCapture<'a> {
-        TranscriptCapture { store, client, log, is_down: false, left: MAX_READ_BYTES, end: now + WORK_TIME }
+        let (left, end) = (MAX_READ_BYTES, now + WORK_TIME);
+        TranscriptCapture { store, client, log, is_down: false, is_ignored: false, gate, left, end }
     }
 
     /// Captures what the transcript of a session gained since its last hook, and then the turn that the hook's input has,
@@ -232,11 +238,16 @@ impl<'a> TranscriptCapture<'a> {
         }
     }
 
-    /// Hands turns over to the daemon, or to deferred-capture files if it does not answer.
+    /// Hands turns over to the daemon, or to deferred-capture files if it does not answer. Those that were said while
+    /// capture was paused or in a folder that is not listened to are dropped: with the offset behind them, no later hook
+    /// takes them either.
     ///
     /// # Errors
     /// Any error of writing the deferred-capture files.
     fn hand_over(&mut self, turns: &[TranscriptTurn]) -> io::Result<()> {
+        let is_taken = |turn: &&TranscriptTurn| !self.is_ignored && !self.gate.leaves_out(turn);
+        let taken: Vec<TranscriptTurn> = turns.iter().filter(is_taken).cloned().collect();
+        let turns = taken.as_slice();
         if turns.is_empty() {
             return Ok(());
         }

@@ -33,6 +33,7 @@ use self::log::HookLog;
 use self::offset::SessionTranscript;
 use self::patience::HookPatience;
 use crate::cli::support::assistants::AssistantRules;
+use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::console::Console;
 use crate::cli::support::{control_message, paths};
 use crate::client::{Client, ClientError};
@@ -146,7 +147,14 @@ impl HookRun<'_> {
             self.log.say(format_args!("the session of the assistant's process cannot be noted: {error}"));
         }
         let project = project(&input);
-        self.heard.set(heard_turn(event, &input, project.as_ref()));
+        // Before the turn of the input gets its time: a pause that was ended by hand ends now.
+        let gate = CaptureGate::load(self.store, Timestamp::now());
+        if event == HookEvent::SessionStart {
+            gate.problems.iter().for_each(|problem| self.log.say(problem));
+        }
+        let is_ignored = [&project, &input.cwd].into_iter().flatten().any(|folder| gate.ignores(folder));
+        let heard = heard_turn(event, &input, project.as_ref());
+        self.heard.set(heard.filter(|turn| !is_ignored && !gate.leaves_out(turn)));
         let folder = project.clone().or_else(|| input.cwd.clone());
         let rules = AssistantRules::of(input.assistant);
         let mut is_down = false;
@@ -161,7 +169,8 @@ impl HookRun<'_> {
             is_down = self.add_records(&input, folder.as_deref(), &mut text);
             print_context(&text, rules, event, console)?;
         }
-        let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, self.began);
+        let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, &gate, self.began);
+        capture.is_ignored = is_ignored;
         capture.is_down = is_down;
         let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
         let transcript = transcript(&input);
@@ -198,6 +207,7 @@ impl HookRun<'_> {
         if let Err(what) = taken {
             self.log.say(what);
         }
+        capture.is_ignored = false;
         // What other sessions ended with belongs into the briefing.
         capture.others(&input.session);
         match capture.is_down {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::reference;
+use crate::cli::support::capture_gate::CaptureGate;
 use crate::transcript::row::records;
 use crate::transcript::{TranscriptLine, TranscriptReader, TranscriptTurn, first_record};
 use crate::wire::json;
@@ -19,11 +20,27 @@ pub(crate) enum ImportFormat {
     MemoryServer,
 }
 
+/// Turns that are not stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SkippedTurns {
+    /// Private as a whole.
+    pub(crate) private: u64,
+    /// Said while capture was paused, or in a folder that is not listened to.
+    pub(crate) unheard: u64,
+}
+
+impl SkippedTurns {
+    /// Adds the turns of another part.
+    pub(crate) fn add(&mut self, other: SkippedTurns) {
+        self.private += other.private;
+        self.unheard += other.unheard;
+    }
+}
+
 /// The rows of a line.
 pub(crate) struct LineRows {
     pub(crate) rows: Vec<Box<RawValue>>,
-    /// Turns that are private as a whole.
-    pub(crate) private: u64,
+    pub(crate) skipped: SkippedTurns,
     /// What is wrong with the line, of which a part or all was not taken.
     pub(crate) damage: Option<String>,
 }
@@ -75,16 +92,16 @@ impl ImportFormat {
 
     /// Returns the rows of a line; `reader` is that of the file. Of a damaged line of a transcript, the whole records are
     /// taken.
-    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader) -> LineRows {
+    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader, gate: &CaptureGate) -> LineRows {
         if self == ImportFormat::Transcript {
             let TranscriptLine { turns, damage } = reader.read(line);
-            let (rows, private) = turn_rows(&turns);
-            return LineRows { rows, private, damage };
+            let (rows, skipped) = turn_rows(&turns, gate);
+            return LineRows { rows, skipped, damage };
         }
         let rows = str::from_utf8(line).map_err(|_| "not UTF-8".into()).and_then(|line| self.whole_rows(line.trim()));
         match rows {
-            Ok(rows) => LineRows { rows, private: 0, damage: None },
-            Err(what) => LineRows { rows: Vec::new(), private: 0, damage: Some(what) },
+            Ok(rows) => LineRows { rows, skipped: SkippedTurns::default(), damage: None },
+            Err(what) => LineRows { rows: Vec::new(), skipped: SkippedTurns::default(), damage: Some(what) },
         }
     }
 
@@ -100,13 +117,17 @@ impl ImportFormat {
     }
 }
 
-/// Returns the rows of turns, and how many turns are private as a whole.
-pub(crate) fn turn_rows(turns: &[TranscriptTurn]) -> (Vec<Box<RawValue>>, u64) {
-    let (mut rows, mut private) = (Vec::new(), 0);
+/// Returns the rows of turns, and which turns have none.
+pub(crate) fn turn_rows(turns: &[TranscriptTurn], gate: &CaptureGate) -> (Vec<Box<RawValue>>, SkippedTurns) {
+    let (mut rows, mut skipped) = (Vec::new(), SkippedTurns::default());
     for turn in turns {
-        private += u64::from(!records(&turn.text, &turn.metadata(), &mut rows));
+        if gate.leaves_out(turn) {
+            skipped.unheard += 1;
+        } else if !records(&turn.text, &turn.metadata(), &mut rows) {
+            skipped.private += 1;
+        }
     }
-    (rows, private)
+    (rows, skipped)
 }
 
 #[cfg(test)]
@@ -140,13 +161,19 @@ mod tests {
     fn a_line_that_is_not_an_object_is_refused() {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "text", r#"{"a":"#, "\u{feff}"] {
-                let LineRows { rows, damage, .. } = format.rows(line.as_bytes(), &mut TranscriptReader::default());
+                let LineRows { rows, damage, .. } =
+                    format.rows(line.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default());
                 assert!(rows.is_empty() && damage.unwrap().starts_with("not "), "{line}");
             }
-            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default());
+            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default(), &CaptureGate::default());
             assert_eq!(bad.damage.as_deref(), Some("not UTF-8"));
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
-        assert_eq!(ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default()).rows[0].get(), row);
+        assert_eq!(
+            ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default()).rows
+                [0]
+            .get(),
+            row
+        );
     }
 }

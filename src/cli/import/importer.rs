@@ -10,6 +10,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::tally::{Tally, name};
+use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::progress::ProgressBar;
@@ -73,6 +74,8 @@ pub(crate) struct Importer<'a> {
     pub(crate) bytes: u64,
     /// What [`RowOrigin::line`] counts.
     pub(crate) unit: &'static str,
+    /// Which turns are left out.
+    pub(crate) gate: CaptureGate,
 }
 
 impl Importer<'_> {

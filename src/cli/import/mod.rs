@@ -14,21 +14,26 @@ pub(crate) mod walk;
 pub(crate) mod zstd;
 
 use std::collections::VecDeque;
+use std::env;
 use std::io::{self, Read};
 use std::mem;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
+use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
+use crate::cli::support::paths;
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::{counted, seconds, short_size};
 use crate::client::{Client, DeliveryGuarantee};
 use crate::transcript::{ReadTally, TranscriptReader};
 
-use self::format::{ImportFormat, LineRows};
+use self::format::{ImportFormat, LineRows, SkippedTurns};
 use self::importer::{Importer, RowBatch, RowOrigin};
 use self::peer::PeerDaemon;
 use self::tally::{Tally, name};
@@ -63,6 +68,11 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
     let own = client.path().to_owned();
     let (sources, total) = sources(&args.files, &mut tally, console)?;
     let mut peer = args.from.as_deref().map(|socket| PeerDaemon::open(socket, &own, args.timeout)).transpose()?;
+    let gate = paths::store(None, &|name| env::var_os(name)).map(|store| CaptureGate::load(&store, Timestamp::now()));
+    let gate = gate.unwrap_or_default();
+    for problem in &gate.problems {
+        console.warn(problem);
+    }
     let mut work = Importer {
         pipeline: client.pipeline(DeliveryGuarantee::AtLeastOnce),
         batch: RowBatch::default(),
@@ -72,6 +82,7 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
         bytes_before: 0,
         bytes: 0,
         unit: if peer.is_some() { "record" } else { "line" },
+        gate,
     };
     let outcome = match (&mut peer, &args.from) {
         (Some(peer), Some(socket)) => work.daemon(socket.as_path().into(), peer, console),
@@ -194,14 +205,14 @@ impl Importer<'_> {
                 continue;
             };
             let origin = RowOrigin { path: path.clone(), line: lines.number };
-            let LineRows { rows, private, damage } = match line {
-                RawLine::Bytes(_) => format.rows(bytes, &mut reader),
+            let LineRows { rows, skipped, damage } = match line {
+                RawLine::Bytes(_) => format.rows(bytes, &mut reader, &self.gate),
                 RawLine::TooLong => {
                     let damage = Some(format!("longer than {} bytes", short_size(MAX_LINE_BYTES)));
-                    LineRows { rows: Vec::new(), private: 0, damage }
+                    LineRows { rows: Vec::new(), skipped: SkippedTurns::default(), damage }
                 }
             };
-            self.tally.private += private;
+            self.tally.skipped.add(skipped);
             self.add(rows, &origin, console)?;
             // The assistant is still writing the last line.
             let is_unfinished = format == ImportFormat::Transcript && lines.is_cut_off;
@@ -210,8 +221,8 @@ impl Importer<'_> {
             }
         }
         let origin = RowOrigin { path, line: lines.number };
-        let (rows, private) = format::turn_rows(&reader.finish());
-        self.tally.private += private;
+        let (rows, skipped) = format::turn_rows(&reader.finish(), &self.gate);
+        self.tally.skipped.add(skipped);
         self.add(rows, &origin, console)?;
         self.file_ended(origin.path, format.is_some(), unknown, reader.tally(), console);
         Ok(())

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 
+use super::format::SkippedTurns;
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::values::{counted, grouped};
 use crate::client::FAILED;
@@ -21,16 +22,20 @@ pub(crate) struct Tally {
     pub(crate) unknown_lines: u64,
     /// Transcripts with turns of the user or of the assistant only.
     pub(crate) one_sided: u64,
-    /// Turns that are private as a whole, which were skipped.
-    pub(crate) private: u64,
+    pub(crate) skipped: SkippedTurns,
 }
 
 impl Tally {
     pub(crate) fn as_json(&self) -> serde_json::Value {
-        let Tally { files, unreadable, new, known, refused, unknown_lines, one_sided, private } = self;
+        let Tally { files, unreadable, new, known, refused, unknown_lines, one_sided, skipped } = self;
         let mut counts =
             json!({"files": files, "unreadable": unreadable, "new": new, "known": known, "refused": refused});
-        for (key, count) in [("unknown_lines", *unknown_lines), ("one_sided", *one_sided), ("private", *private)] {
+        for (key, count) in [
+            ("unknown_lines", *unknown_lines),
+            ("one_sided", *one_sided),
+            ("private", skipped.private),
+            ("unheard", skipped.unheard),
+        ] {
             if count > 0 {
                 counts[key] = count.into();
             }
@@ -40,7 +45,7 @@ impl Tally {
 
     /// Returns the counts as a sentence. `from` names what was read.
     pub(crate) fn in_words(&self, from: &str) -> String {
-        let Tally { new, known, refused, unknown_lines, one_sided, private, .. } = self;
+        let Tally { new, known, refused, unknown_lines, one_sided, skipped, .. } = self;
         let mut words =
             format!("{from}: {} new, {} known, {} refused", grouped(*new), grouped(*known), grouped(*refused));
         if *unknown_lines > 0 {
@@ -49,8 +54,12 @@ impl Tally {
         if *one_sided > 0 {
             words += &format!(", {} with one side of a conversation only", counted(*one_sided, "file", "files"));
         }
-        if *private > 0 {
-            words += &format!(", {} skipped", counted(*private, "private turn", "private turns"));
+        if skipped.private > 0 {
+            words += &format!(", {} skipped", counted(skipped.private, "private turn", "private turns"));
+        }
+        if skipped.unheard > 0 {
+            let turns = counted(skipped.unheard, "turn", "turns");
+            words += &format!(", {turns} skipped: said while capture was paused, or in an ignored folder");
         }
         words
     }

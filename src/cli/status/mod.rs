@@ -9,13 +9,14 @@ use std::env;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use self::rows::{list, rows};
 use crate::cli::support::console::{Console, OutputFormat, StreamKind, bold, visible};
 use crate::cli::support::error::CliError;
-use crate::cli::support::{control_message, paths, values};
+use crate::cli::support::{capture_gate, control_message, paths, values};
 use crate::client::{Client, Policy};
 use crate::lifecycle::user_zone;
 
@@ -28,8 +29,8 @@ pub(crate) struct StatusArgs {
     /// Refresh interval of --watch, 0.1 to 3600, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = values::interval, default_value = "1", requires = "watch")]
     interval: Duration,
-    /// Folder of the store, for the last captures in --watch [default: $IAI_MCP_STORE, else ~/.iai-mcp]
-    #[arg(long, value_name = "DIR", requires = "watch")]
+    /// Folder of the store, for the pause of capture and the last captures in --watch [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
 }
 
@@ -44,11 +45,24 @@ pub(crate) fn run(args: &StatusArgs, client: &mut Client, console: &mut Console)
         let store = paths::store(args.store.clone(), &|name| env::var_os(name)).ok();
         return watch::run(args.interval, store, client, console);
     }
-    let reply = control_message::send("status", &json!({"type": "status"}), client, console)?;
-    if console.format == OutputFormat::Json {
+    let store = paths::store(args.store.clone(), &|name| env::var_os(name)).ok();
+    let paused = store.and_then(|store| capture_gate::marked_since(&store, Timestamp::now()));
+    let message = json!({"type": "status"});
+    let is_json = console.format == OutputFormat::Json;
+    let reply = match paused {
+        Some(_) if is_json => client.control(&message)?,
+        _ => control_message::send("status", &message, client, console)?,
+    };
+    if is_json && paused.is_none() {
         return Ok(());
     }
-    let status = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
+    let mut status: Map<String, Value> = serde_json::from_str(reply.get()).map_err(|e| CliError::Reply("status", e))?;
+    if let Some(since) = paused {
+        status.insert("capture_paused_since".into(), since.to_string().into());
+    }
+    if is_json {
+        return console.say(Value::Object(status)).map_err(CliError::Output);
+    }
     let text = render(status, &user_zone::system(), console.out_kind);
     console.out.write_all(text.as_bytes()).map_err(CliError::Output)
 }

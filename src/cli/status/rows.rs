@@ -45,6 +45,11 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
     row("state", state(&mut status));
     row("store", status.text("store_error"));
     row("sleep", sleep(&mut status));
+    let paused = status.text("capture_paused_since");
+    row(
+        "capture",
+        paused.map(|since| format!("paused since {} until `iaid resume --capture`", local_time(&since, zone))),
+    );
     row("quarantine", status.0.remove("quarantine").and_then(|value| quarantine(&value, zone)));
     row("REM cycle", status.0.remove("rem_cycle").map(|value| rem_cycle(&value)));
     row("quiet window", status.0.remove("quiet_window").map(|value| quiet_window(&value)));

@@ -1,6 +1,8 @@
 //! Helpers that several commands share: output, errors, logging, files and values.
 
 pub(crate) mod assistants;
+pub(crate) mod capture_gate;
+pub(crate) mod config;
 pub(crate) mod console;
 pub(crate) mod control_message;
 pub(crate) mod error;
