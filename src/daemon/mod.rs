@@ -100,6 +100,7 @@ pub fn serve(
     let plane = DaemonControlPlane::new(Parts {
         store: options.store,
         records: memory.records(),
+        assistants: memory.assistants(),
         maintenance: memory.maintenance(),
         notifier,
         thresholds: options.thresholds,

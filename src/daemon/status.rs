@@ -1,12 +1,13 @@
 //! The control plane's replies: to `status`, and to the other control messages.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::daemon::rem_cycle::CycleMetrics;
 use crate::lifecycle::state_file::{Digest, StateChange};
 use crate::lifecycle::status_file::Quarantine;
+use crate::memory::AssistantCounters;
 use crate::serve::control_plane::Counters;
 use crate::wire::reply;
 
@@ -25,6 +26,8 @@ pub(crate) struct StatusReply<'a> {
     pub(crate) pending_digest: Option<Digest>,
     pub(crate) scheduler_paused: bool,
     pub(crate) records: u64,
+    #[serde(skip_serializing_if = "AssistantRecords::is_empty")]
+    pub(crate) assistants: AssistantRecords<'a>,
     /// What happened to the store's files, if nothing can be stored any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) store_error: Option<String>,
@@ -35,6 +38,21 @@ pub(crate) struct StatusReply<'a> {
     pub(crate) rem_cycle: RemCycleStatus<'a>,
     #[serde(flatten)]
     pub(crate) counters: &'a Counters,
+}
+
+/// The number of records of each assistant that has some, by its name.
+pub(crate) struct AssistantRecords<'a>(pub(crate) &'a AssistantCounters);
+
+impl AssistantRecords<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.named().next().is_none()
+    }
+}
+
+impl Serialize for AssistantRecords<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_map(self.0.named())
+    }
 }
 
 #[derive(Serialize)]

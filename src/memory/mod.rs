@@ -32,6 +32,7 @@ pub use ingest::drain_report::{DrainReport, FileOutcome, NextRun};
 pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;
+pub use store::changes::AssistantCounters;
 pub use store::open_error::OpenError;
 pub(crate) use transfer::opencode::OpencodeMessages;
 pub(crate) use transfer::restore::restore_offline;

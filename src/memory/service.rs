@@ -14,7 +14,7 @@ use crate::memory::forgetting::pending::PendingSelections;
 use crate::memory::model::time::{CallTime, UnixMicros, UserZone};
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
-use crate::memory::store::changes::ChangeTracker;
+use crate::memory::store::changes::{AssistantCounters, ChangeTracker};
 use crate::memory::store::error::{StoreError, read_failed};
 use crate::memory::store::open;
 use crate::memory::store::open_error::OpenError;
@@ -113,6 +113,11 @@ impl Memory {
     /// Returns the number of records, kept current by the writer. Any thread may read it at any time.
     pub fn records(&self) -> Arc<AtomicU64> {
         self.changes.records().clone()
+    }
+
+    /// Returns the numbers of the assistants' records, kept current by the writer.
+    pub fn assistants(&self) -> Arc<AssistantCounters> {
+        self.changes.assistants().clone()
     }
 
     /// Returns the handle by which the daemon runs consolidation, ingests the spool and releases memory. The handle does

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub)]
 
 mod also;
+mod assistants;
 mod bad_input;
 mod bad_targets;
 #[cfg(target_os = "linux")]

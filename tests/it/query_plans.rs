@@ -66,6 +66,7 @@ const SCANS: &[(&str, &str)] = &[
 /// Literals that cannot be prepared, each with the reason.
 const UNPREPARED: &[(&str, &str)] = &[
     ("DELETE FROM sqlite_schema", "needs `PRAGMA writable_schema`"),
+    ("SELECT message.session_id, message.id, json_object(", "it reads the database of opencode"),
     ("INSERT INTO {table} (rowid, text, cue) VALUES", "the name of one of the two full-text indexes is put in"),
 ];
 

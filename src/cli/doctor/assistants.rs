@@ -57,6 +57,11 @@ impl Subject<'_> {
         if !paths.has(self.assistant) {
             return findings.pass(format_args!("not installed"));
         }
+        let name = self.assistant.name();
+        let records = self.context.status.as_ref().and_then(|status| status["assistants"][name].as_u64());
+        if let Some(records) = records {
+            findings.pass(format_args!("the memory has {} of it", counted(records, "record", "records")));
+        }
         let plugin = (self.assistant == Assistant::Opencode).then(|| paths.opencode_plugin());
         for (path, entry) in paths.entries(InstallTarget::Assistant(self.assistant)) {
             match text(&path).and_then(|text| entry.commands(&text)) {

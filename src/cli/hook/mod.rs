@@ -195,8 +195,10 @@ impl HookRun<'_> {
                     let session = &input.session;
                     self.log.say(format_args!("session {session} has no transcript: only its last answer is captured"));
                 }
-                // After a prompt there will be a transcript.
-                let of = of.filter(|_| event == HookEvent::UserPromptSubmit);
+                // After a prompt there will be a transcript. Where a start may be missing, a session that had one is noted.
+                let is_noted =
+                    event == HookEvent::UserPromptSubmit || (event == HookEvent::SessionStart && rules.may_skip_start);
+                let of = of.filter(|_| is_noted);
                 let noted = of.map_or(Ok(()), |of| capture.expect(of));
                 capture.heard(self.heard, None).and(noted).map_err(|error| error.to_string())
             }

@@ -58,6 +58,7 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
     row("last tick", status.text("last_tick_at").map(|ts| local_time(&ts, zone)));
     row("version", status.text("version"));
     row("records", status.count("records").map(grouped));
+    row("assistants", status.0.remove("assistants").map(|value| assistants(&value)));
     row("secrets", status.0.remove("masked").map(|masked| masked_in_words(&masked)));
     row("connections", status.count("connections").map(|count| format!("{} open", grouped(count))));
     row("requests", requests(&mut status));
@@ -71,6 +72,13 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
         other => (key, other.to_string()),
     }));
     rows
+}
+
+/// Formats the number of records of each assistant.
+fn assistants(value: &Value) -> String {
+    let counts = value.as_object().into_iter().flatten();
+    let shown = counts.map(|(name, count)| format!("{name} {}", grouped(count.as_u64().unwrap_or(0))));
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 fn state(status: &mut Status) -> Option<String> {

@@ -22,7 +22,7 @@ use crate::daemon::rem_cycle::RemCycleRunner;
 use crate::daemon::service_notifier::ServiceNotifier;
 use crate::daemon::socket_watch::SocketWatch;
 use crate::daemon::spool_watch::SpoolWatch;
-use crate::daemon::status::{ControlReply, RemCycleStatus, StatusReply};
+use crate::daemon::status::{AssistantRecords, ControlReply, RemCycleStatus, StatusReply};
 use crate::daemon::status_writer::{QuarantineAtStart, StatusWriter, restored};
 use crate::daemon::task::TaskResult;
 use crate::dispatch::Panicked;
@@ -33,7 +33,7 @@ use crate::lifecycle::state_file::{self, DaemonState, StateChange};
 use crate::lifecycle::state_writer::StateWriter;
 use crate::lifecycle::status_file::Quarantine;
 use crate::lifecycle::{user_zone, wake_signal};
-use crate::memory::Maintenance;
+use crate::memory::{AssistantCounters, Maintenance};
 use crate::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
 use crate::sys::listener::BoundPath;
 use crate::sys::notify::Notifier;
@@ -46,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) store: PathBuf,
     /// The number of records.
     pub(crate) records: Arc<AtomicU64>,
+    pub(crate) assistants: Arc<AssistantCounters>,
     pub(crate) maintenance: Maintenance,
     pub(crate) notifier: Notifier,
     pub(crate) thresholds: Thresholds,
@@ -79,6 +80,7 @@ pub(crate) struct DaemonControlPlane {
     is_background_busy: bool,
     store: PathBuf,
     records: Arc<AtomicU64>,
+    assistants: Arc<AssistantCounters>,
     started: Instant,
     started_at: Timestamp,
     last_tick: Option<SystemTime>,
@@ -90,7 +92,17 @@ pub(crate) struct DaemonControlPlane {
 impl DaemonControlPlane {
     /// Reads what the last process left, and notifies the service manager that the daemon is ready.
     pub(crate) fn new(parts: Parts) -> DaemonControlPlane {
-        let Parts { store, records, maintenance, notifier, thresholds, socket, check_interval, release_after } = parts;
+        let Parts {
+            store,
+            records,
+            assistants,
+            maintenance,
+            notifier,
+            thresholds,
+            socket,
+            check_interval,
+            release_after,
+        } = parts;
         let now = Now::read();
         let started_at = timestamp(now.wall);
         let mut state = state_file::load(&store, now.wall);
@@ -124,6 +136,7 @@ impl DaemonControlPlane {
             is_background_busy: false,
             store,
             records,
+            assistants,
             started: now.instant,
             started_at,
             last_tick: None,
@@ -277,6 +290,7 @@ impl ControlPlane for DaemonControlPlane {
                 pending_digest: self.pending_digest(),
                 scheduler_paused: kept.scheduler_paused,
                 records: self.records.load(Ordering::Relaxed),
+                assistants: AssistantRecords(&self.assistants),
                 store_error: self.rem_cycle.maintenance().store_loss(),
                 masked: self.rem_cycle.maintenance().masked().as_deref(),
                 quarantine: self.status_writer.status.quarantine.as_ref(),
@@ -398,6 +412,7 @@ mod tests {
             let plane = DaemonControlPlane::new(Parts {
                 store: folder.path().into(),
                 records: memory.records(),
+                assistants: memory.assistants(),
                 maintenance: memory.maintenance(),
                 notifier: Notifier::from_env(),
                 thresholds: Thresholds::default(),

@@ -28,7 +28,7 @@ use crate::memory::store::copies::{self, MadeCopy};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, meta};
+use crate::memory::store::{fulltext, meta, tags};
 use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
@@ -151,7 +151,11 @@ impl Job {
     fn chunk(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<ControlFlow<ForgetResult>, CallError> {
         // The chunk that deleted them is committed.
         let changes = &self.maintenance.changes;
-        changes.records_forgotten(std::mem::take(&mut self.uncounted));
+        let forgotten = std::mem::take(&mut self.uncounted);
+        changes.records_forgotten(forgotten);
+        if forgotten > 0 {
+            changes.assistants().set(tags::count_assistants(transaction.connection)?);
+        }
         if self.phase == Phase::Merge && self.is_first {
             changes.rewind_mark();
         }

@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::value::RawValue;
 
 use crate::memory::store::fulltext::{self, IndexStatus};
+use crate::memory::store::tags::{ASSISTANTS, AssistantCounts};
 use crate::memory::store::{masked, meta, records, tags};
 
 /// The meta key of the mark: the last external record that the last completed cycle has processed.
@@ -25,11 +26,40 @@ pub(crate) struct ChangeTracker {
     newest_external: AtomicI64,
     /// The seq up to which the last completed cycle has processed external records.
     mark: AtomicI64,
+    assistants: Arc<AssistantCounters>,
     is_index_due: AtomicBool,
     /// The counts of masked secrets, as JSON.
     masked: Mutex<Option<Arc<RawValue>>>,
     /// How often the store's whole content was replaced.
     replacements: AtomicU64,
+}
+
+/// Numbers of records that have the tag of an assistant. Any thread may read them at any time.
+#[derive(Debug, Default)]
+pub struct AssistantCounters([AtomicU64; ASSISTANTS.len()]);
+
+impl AssistantCounters {
+    /// Returns name and number of records of each assistant that has some.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ASSISTANTS.into_iter().zip(self.read()).filter(|(_, records)| *records > 0)
+    }
+
+    fn read(&self) -> AssistantCounts {
+        std::array::from_fn(|at| self.0[at].load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn add(&self, records: AssistantCounts) {
+        for (counter, records) in self.0.iter().zip(records) {
+            counter.fetch_add(records, Ordering::Relaxed);
+        }
+    }
+
+    /// Replaces the numbers.
+    pub(crate) fn set(&self, records: AssistantCounts) {
+        for (counter, records) in self.0.iter().zip(records) {
+            counter.store(records, Ordering::Relaxed);
+        }
+    }
 }
 
 impl ChangeTracker {
@@ -53,6 +83,7 @@ impl ChangeTracker {
             records: Arc::new(AtomicU64::new(count.unsigned_abs())),
             newest_external: AtomicI64::new(newest.unwrap_or(mark)),
             mark: AtomicI64::new(mark),
+            assistants: Arc::new(AssistantCounters(tags::count_assistants(connection)?.map(AtomicU64::new))),
             is_index_due: AtomicBool::new(fulltext::is_due(connection)?),
             masked: Mutex::new(masked::read(connection)?.and_then(raw)),
             replacements: AtomicU64::new(0),
@@ -66,6 +97,7 @@ impl ChangeTracker {
     pub(crate) fn reload(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
         let now = ChangeTracker::load(connection)?;
         self.records.store(now.records.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.assistants.set(now.assistants.read());
         self.newest_external.store(now.newest_external(), Ordering::Relaxed);
         *self.lock_masked() = now.lock_masked().take();
         self.mark.store(now.mark.into_inner(), Ordering::Relaxed);
@@ -96,6 +128,11 @@ impl ChangeTracker {
     /// Returns the counter of records.
     pub(crate) fn records(&self) -> &Arc<AtomicU64> {
         &self.records
+    }
+
+    /// Returns the numbers of the assistants' records.
+    pub(crate) fn assistants(&self) -> &Arc<AssistantCounters> {
+        &self.assistants
     }
 
     /// Returns the seq of the newest external record; the mark if there is none after it.

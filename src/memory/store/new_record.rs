@@ -242,6 +242,7 @@ impl NewRecord {
         let seq = connection.last_insert_rowid();
         for tag in &draft.tags {
             tags::add(connection, seq, tag)?;
+            transaction.tag_added(tag);
         }
         if let Some(masked) = &self.masked
             && let Some(counts) = masked::count(connection, &draft.session, &masked.kinds)?

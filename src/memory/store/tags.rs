@@ -17,6 +17,32 @@ pub(crate) const PATTERN: &str = "pattern";
 /// The beginning of the tag that names the assistant whose turn a record is.
 pub(crate) const ASSISTANT: &str = "assistant:";
 
+/// The assistants whose records are counted.
+pub(crate) const ASSISTANTS: [&str; 7] = ["claude-code", "codex", "copilot", "gemini", "qwen", "opencode", "pi"];
+
+/// Numbers of records, in the order of [`ASSISTANTS`].
+pub(crate) type AssistantCounts = [u64; ASSISTANTS.len()];
+
+/// Returns the index in [`ASSISTANTS`] of the assistant that a tag names.
+pub(crate) fn assistant_of(tag: &str) -> Option<usize> {
+    let name = tag.strip_prefix(ASSISTANT)?;
+    ASSISTANTS.iter().position(|known| *known == name)
+}
+
+/// Counts the records of each assistant.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn count_assistants(connection: &Connection) -> Result<AssistantCounts, rusqlite::Error> {
+    let mut counts = AssistantCounts::default();
+    let mut count = connection.prepare_cached("SELECT count(*) FROM tag WHERE name = ?1")?;
+    for (name, of_name) in ASSISTANTS.iter().zip(&mut counts) {
+        let records: i64 = count.query_row([format!("{ASSISTANT}{name}")], |row| row.get(0))?;
+        *of_name = records.unsigned_abs();
+    }
+    Ok(counts)
+}
+
 /// Adds a tag to a record; does nothing if the record has it.
 ///
 /// # Errors

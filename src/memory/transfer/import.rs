@@ -195,7 +195,11 @@ fn import_row(
                 return missing(transaction.connection, record);
             };
             let sql = "INSERT INTO tag (record, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
-            transaction.connection.prepare_cached(sql)?.execute((seq, name)).map(inserted)
+            let added = transaction.connection.prepare_cached(sql)?.execute((seq, &name))?;
+            if added > 0 {
+                transaction.tag_added(&name);
+            }
+            Ok(inserted(added))
         }
         ImportRow::Link { from, to, kind, weight, used } => {
             let connection = transaction.connection;

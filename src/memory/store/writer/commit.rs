@@ -8,6 +8,7 @@ use crate::dispatch::CallError;
 use crate::memory::store::commit_mark::{CommitMark, Marker};
 use crate::memory::store::fulltext::IndexStatus;
 use crate::memory::store::store_file::StoreFile;
+use crate::memory::store::tags::AssistantCounts;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::{Origin, PostCommit, RecordTerms, WriteAlone, WriteTransaction};
@@ -17,6 +18,7 @@ pub(crate) struct Written {
     /// `None` if nothing has changed.
     pub(crate) mark: Option<CommitMark>,
     pub(crate) new_records: u64,
+    pub(crate) of_assistants: AssistantCounts,
     pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
     /// The counts of masked secrets, if they have changed.
@@ -49,9 +51,18 @@ pub(crate) fn write(
     let mark = has_changes.then(|| marker.mark_commit(connection)).transpose()?;
     file.verify()?;
     connection.prepare_cached("COMMIT")?.execute([])?;
-    let WriteTransaction { new_records, newest_external, index, masked, post_commit, handover, alone, .. } =
-        transaction;
-    Ok(Written { mark, new_records, newest_external, index, masked, post_commit, handover, alone })
+    let WriteTransaction {
+        new_records,
+        of_assistants,
+        newest_external,
+        index,
+        masked,
+        post_commit,
+        handover,
+        alone,
+        ..
+    } = transaction;
+    Ok(Written { mark, new_records, of_assistants, newest_external, index, masked, post_commit, handover, alone })
 }
 
 /// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.
@@ -59,6 +70,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
     let connection = transaction.connection;
     let before = (transaction.terms.len(), transaction.new_records, transaction.newest_external, transaction.index);
     let masked_before = transaction.masked.clone();
+    let of_assistants = transaction.of_assistants;
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
     let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
         .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
@@ -70,6 +82,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
         connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
         transaction.terms.truncate(before.0);
         transaction.new_records = before.1;
+        transaction.of_assistants = of_assistants;
         transaction.newest_external = before.2;
         transaction.index = before.3;
         transaction.masked = masked_before;

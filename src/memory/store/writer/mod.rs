@@ -175,6 +175,7 @@ fn commit(
             if let Some(counts) = written.masked {
                 changes.set_masked(counts);
             }
+            changes.assistants().add(written.of_assistants);
             if let Some(index) = written.index {
                 changes.set_index_status(index);
             }

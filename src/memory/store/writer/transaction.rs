@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use crate::memory::store::error::StoreError;
 use crate::memory::store::fulltext::IndexStatus;
+use crate::memory::store::tags::{self, AssistantCounts};
 use crate::memory::store::writer::handover::WriterHandover;
 
 /// A transaction in progress.
@@ -12,6 +13,8 @@ pub(crate) struct WriteTransaction<'c> {
     pub(crate) connection: &'c Connection,
     pub(crate) terms: Vec<RecordTerms>,
     pub(crate) new_records: u64,
+    /// New records that have the tag of an assistant.
+    pub(crate) of_assistants: AssistantCounts,
     pub(crate) origin: Origin,
     pub(crate) newest_external: Option<i64>,
     pub(crate) index: Option<IndexStatus>,
@@ -61,6 +64,7 @@ impl<'c> WriteTransaction<'c> {
             connection,
             terms: Vec::new(),
             new_records: 0,
+            of_assistants: AssistantCounts::default(),
             origin: Origin::External,
             newest_external: None,
             index: None,
@@ -116,6 +120,13 @@ impl<'c> WriteTransaction<'c> {
     /// Returns the first new record of this transaction. The full-text index has neither it nor later ones yet.
     pub(crate) fn first_unindexed(&self) -> Option<i64> {
         self.terms.iter().map(|one| one.seq).min()
+    }
+
+    /// Counts a tag that was added to a record which did not have it.
+    pub(crate) fn tag_added(&mut self, tag: &str) {
+        if let Some(at) = tags::assistant_of(tag) {
+            self.of_assistants[at] += 1;
+        }
     }
 
     /// Counts a new record, and adds its terms (see `text/tokenizer.rs`) to those that are indexed before the commit.

@@ -1,0 +1,235 @@
+//! Copilot CLI, Gemini CLI, Qwen Code, opencode and pi: what install, hooks and import do for them. Sessions of the real
+//! programs are in `tests/assistants`.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::harness::{Daemon, Setup, setup};
+use crate::install::Home;
+
+const SAID: &str = "the staging database is tern_staging";
+const NOTED: &str = "noted: it is tern_staging";
+
+/// A file of settings with what only some parsers accept.
+const COMMENTED: &str = "{\n  // mine\n  \"a\": [1, 2,], /* } */\n  \"hooks\": {\n    // none yet\n  },\n}\n";
+
+#[test]
+fn each_is_set_up_once_and_uninstall_restores_every_byte() {
+    let binary = env!("CARGO_BIN_EXE_iaid");
+    for (option, files) in [
+        ("copilot", vec![(".copilot/mcp-config.json", None), (".copilot/settings.json", Some(COMMENTED))]),
+        ("gemini", vec![(".gemini/settings.json", Some(COMMENTED))]),
+        ("qwen", vec![(".qwen/settings.json", Some("{\"$version\":4}"))]),
+        ("qwen", vec![(".qwen/settings.json", None)]),
+        ("opencode", vec![(".config/opencode/opencode.jsonc", Some(COMMENTED))]),
+        ("opencode", vec![(".config/opencode/opencode.json", Some("{\n  \"model\": \"m\"\n}\n"))]),
+    ] {
+        let home = Home::new();
+        for (file, text) in &files {
+            text.iter().for_each(|text| home.put(file, text));
+        }
+        let before = home.files();
+        let target = format!("--{option}");
+        home.done(&["install", &target, "--yes"]);
+        let installed = home.files();
+        assert!(home.done(&["install", &target, "--yes"]).contains("nothing to do"), "{option}");
+        assert_eq!(home.files(), installed, "{option}: installing twice changes nothing");
+        let all: String = files.iter().map(|(file, _)| home.text(file)).collect();
+        let (hook, timeout) = (format!("{binary} hook stop --assistant {option}"), "\"timeout\": 10000");
+        let wanted: &[&str] = match option {
+            "copilot" => &["\"type\": \"local\"", "\"tools\": [", &hook, "\"Stop\": [", "\"timeout\": 10,"],
+            "gemini" => &["\"mcpServers\": {", &hook, "\"BeforeAgent\": [", "\"AfterAgent\": [", timeout],
+            "qwen" => &["mcpServers", &hook, "UserPromptSubmit"],
+            _ => &["\"mcp\": {", "\"type\": \"local\"", "\"enabled\": true"],
+        };
+        for part in wanted.iter().copied().chain(["// mine", "/* } */", "// none yet"]) {
+            let is_comment = part.starts_with('/') && !part.starts_with(binary);
+            assert!(
+                all.contains(part) || (is_comment && !files.iter().any(|(_, text)| *text == Some(COMMENTED))),
+                "{option}: {part}: {all}"
+            );
+        }
+        if option == "opencode" {
+            let plugin = home.text(".config/opencode/plugin/iaid.js");
+            assert!(plugin.contains(&format!("[\"{binary}\",\"hook\",\"--assistant\",\"opencode\"]")), "{plugin}");
+        }
+        home.done(&["uninstall", "--yes"]);
+        assert_eq!(home.files(), before, "{option}: every byte is restored");
+    }
+}
+
+#[test]
+fn what_install_cannot_do_is_said() {
+    let home = Home::new();
+    let broken = "{\"mcp\": {,}}";
+    home.put(".config/opencode/opencode.json", broken);
+    home.put(".gemini/settings.json", "{\"hooks\": 5}");
+    let (code, _, err) = home.run(&["install", "--opencode", "--gemini", "--yes"]);
+    assert_eq!(code, Some(1), "{err}");
+    for part in
+        ["opencode.json: it is not JSON", "settings.json: its \"hooks\" is not an object; the file was left alone"]
+    {
+        assert!(err.contains(part), "{part}: {err}");
+    }
+    assert_eq!(home.text(".config/opencode/opencode.json"), broken);
+    home.put(".pi/agent/auth.json", "{}");
+    let (_, _, err) = home.run(&["install", "--dry-run"]);
+    assert!(err.contains("pi has no MCP servers") && err.contains("iaid import ~/.pi/agent/sessions"), "{err}");
+}
+
+/// Runs a hook and returns its output.
+fn hook(setup: &Setup, args: &[&str], input: &Value) -> Value {
+    let mut command = setup.program();
+    command.arg("--socket").arg(setup.socket()).arg("hook").args(args).env("IAI_MCP_STORE", setup.store());
+    command.env("HOME", setup.home()).env("IAID_HOOK_TIMEOUT", "60");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap_or_default()
+}
+
+/// Returns roles and texts of the records, sorted, and the tags of assistants.
+fn stored(daemon: &Daemon) -> (Vec<String>, Vec<String>) {
+    let page = daemon.client().call("store_export", json!({}));
+    let rows = page["rows"].as_array().unwrap();
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let records = rows.iter().filter(|row| row["kind"] == "record");
+    let mut records: Vec<_> = records.map(|row| text(row, "role") + ": " + &text(row, "text")).collect();
+    let mut tags: Vec<_> = rows.iter().filter(|row| row["kind"] == "tag").map(|row| text(row, "name")).collect();
+    records.sort();
+    tags.sort();
+    tags.dedup();
+    (records, tags)
+}
+
+#[test]
+fn hooks_capture_each_turn_once_and_tell_the_assistant() {
+    let escaped = "&lt;iaid-memory&gt;\nold\n&lt;/iaid-memory&gt;";
+    let copilot = |kind: &str, text: &str| {
+        json!({"type": kind, "data": {"content": text}, "id": kind, "parentId": null,
+        "timestamp": "2026-11-30T05:16:42.389Z"})
+    };
+    let gemini = |kind: &str, text: &str| json!({"id": kind, "type": kind, "content": text, "timestamp": "2026-11-30T05:16:42.389Z"});
+    let qwen = |kind: &str, text: &str| {
+        json!({"uuid": kind, "sessionId": "s-1", "type": kind, "cwd": "/p",
+        "timestamp": "2026-11-30T05:16:42.389Z", "message": {"parts": [{"text": text}, {"text": escaped}]}})
+    };
+    for (assistant, args, file, lines) in [
+        (
+            "copilot",
+            vec![],
+            ".copilot/session-state/s-1/events.jsonl",
+            [copilot("user.message", SAID), copilot("assistant.message", NOTED)],
+        ),
+        (
+            "gemini",
+            vec!["--assistant", "gemini"],
+            ".gemini/tmp/p/chats/session-1.jsonl",
+            [gemini("user", SAID), gemini("gemini", NOTED)],
+        ),
+        (
+            "qwen",
+            vec!["--assistant", "qwen"],
+            ".qwen/projects/-p/chats/s-1.jsonl",
+            [qwen("user", SAID), qwen("assistant", NOTED)],
+        ),
+    ] {
+        let daemon = setup();
+        let setup = daemon.setup();
+        let path = setup.home().join(file);
+        let mut input = json!({"session_id": "s-1", "cwd": "/p", "timestamp": "2026-11-30T05:16:42.389Z",
+            "prompt": format!("<hook_context>{escaped}</hook_context>\n\n{SAID}")});
+        if assistant != "copilot" {
+            input["transcript_path"] = json!(path);
+        }
+        let run = |event: &str, input: &Value| hook(setup, &[&[event], &*args].concat(), input);
+        run("session-start", &input);
+        run("user-prompt-submit", &input);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, lines.map(|line| line.to_string() + "\n").concat()).unwrap();
+        input["prompt_response"] = NOTED.into();
+        run("stop", &input);
+        run("session-end", &input);
+        let want = [format!("assistant: {NOTED}"), format!("user: {SAID}")];
+        assert_eq!(stored(&daemon), (want.to_vec(), vec![format!("assistant:{assistant}")]), "{assistant}");
+        let status = daemon.client().ask(r#"{"type":"status"}"#);
+        assert_eq!(status["assistants"], json!({assistant: 2}), "{status}");
+        assert!(setup.store().join(format!(".capture-state/last-{assistant}.json")).is_file(), "{assistant}");
+
+        // The next session is told, in the assistant's form.
+        let next = json!({"session_id": "s-2", "cwd": "/p", "transcript_path": path.with_file_name("none.jsonl"),
+            "prompt": "which staging database is it, tern_staging?"});
+        let event = if assistant == "qwen" { "user-prompt-submit" } else { "session-start" };
+        let told = hook(setup, &[event, "--assistant", assistant], &next);
+        let text = match assistant {
+            "copilot" => &told["additionalContext"],
+            _ => &told["hookSpecificOutput"]["additionalContext"],
+        };
+        assert!(text.as_str().is_some_and(|text| text.contains(SAID)), "{assistant}: {told}");
+    }
+}
+
+#[test]
+fn opencode_is_read_from_its_plugin_its_database_and_its_export_once() {
+    let daemon = setup();
+    let setup = daemon.setup();
+    let message = |id: &str, role: &str, text: &str| {
+        let info = json!({"id": id, "role": role, "sessionID": "ses_1", "time": {"created": 1_796_015_802_389_u64}});
+        let part = json!({"id": format!("prt_{id}"), "type": "text", "text": text});
+        json!({"info": info, "parts": [{"id": "prt_0", "type": "step-start"}, part]})
+    };
+    let messages = [message("msg_1", "user", SAID), message("msg_2", "assistant", NOTED)];
+    let export = json!({"info": {"id": "ses_1", "directory": "/p"}, "messages": messages});
+    let mut input = export.clone();
+    input["session_id"] = "ses_1".into();
+    input["cwd"] = "/p".into();
+    let prompt = json!({"session_id": "ses_1", "cwd": "/p", "prompt": SAID});
+    hook(setup, &["user-prompt-submit", "--assistant", "opencode"], &prompt);
+    hook(setup, &["stop", "--assistant", "opencode"], &input);
+    let want = (vec![format!("assistant: {NOTED}"), format!("user: {SAID}")], vec!["assistant:opencode".to_owned()]);
+    assert_eq!(stored(&daemon), want);
+
+    let folder = setup.home().join(".local/share/opencode");
+    fs::create_dir_all(&folder).unwrap();
+    let database = Connection::open(folder.join("opencode.db")).unwrap();
+    database
+        .execute_batch(
+            "PRAGMA journal_mode = WAL;
+             CREATE TABLE session (id TEXT PRIMARY KEY, parent_id TEXT, directory TEXT);
+             CREATE TABLE message (id TEXT PRIMARY KEY, session_id TEXT, data TEXT);
+             CREATE TABLE part (id TEXT PRIMARY KEY, message_id TEXT, data TEXT);
+             INSERT INTO session VALUES ('ses_1', NULL, '/p'), ('ses_2', 'ses_1', '/p');
+             INSERT INTO message VALUES ('msg_9', 'ses_2', '{\"role\":\"user\"}');
+             INSERT INTO part VALUES ('prt_9', 'msg_9', '{\"type\":\"text\",\"text\":\"told to a subagent\"}');
+             INSERT INTO part VALUES ('prt_8', 'msg_2', '{\"type\":\"tool\",\"text\":\"the output of a tool\"}');",
+        )
+        .unwrap();
+    for message in &messages {
+        let id = message["info"]["id"].as_str().unwrap();
+        let data = json!({"role": message["info"]["role"], "time": message["info"]["time"]}).to_string();
+        database.execute("INSERT INTO message VALUES (?1, 'ses_1', ?2)", (id, data)).unwrap();
+        for part in message["parts"].as_array().unwrap() {
+            let data = json!({"type": part["type"], "text": part["text"]}).to_string();
+            let part = format!("{}{}", part["id"].as_str().unwrap(), if part["text"].is_null() { id } else { "" });
+            database.execute("INSERT INTO part VALUES (?1, ?2, ?3)", (part, id, data)).unwrap();
+        }
+    }
+    let pretty = setup.home().join("export.json");
+    fs::write(&pretty, serde_json::to_string_pretty(&export).unwrap()).unwrap();
+    for source in [&folder, &pretty] {
+        let output = setup.program().arg("--socket").arg(setup.socket()).arg("import").arg(source).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("0 new, 2 known, 0 refused"),
+            "{}: {output:?}",
+            source.display()
+        );
+    }
+    assert_eq!(stored(&daemon), want);
+}
