@@ -9,11 +9,8 @@
 /// or three.
 static HAN_SINGLE_TOKENS: &[u8; 2624] = include_bytes!("han.bin");
 
-/// Words that are frequent in German and Italian and rare in English.
-const FOREIGN_WORDS: [&str; 26] = [
-    "der", "die", "das", "und", "ist", "nicht", "ich", "wir", "ein", "eine", "mit", "den", "zu", "auf", "von", "im",
-    "es", "sich", "des", "dem", "werden", "sie", "che", "di", "il", "per",
-];
+/// The longest word of [`is_foreign_word`].
+const FOREIGN_WORD_BYTES: usize = 6;
 
 /// The share of foreign words from which a text is entirely foreign, in percent.
 const FOREIGN_PERCENT: i64 = 10;
@@ -64,8 +61,7 @@ pub(crate) fn estimate(text: &str) -> usize {
     let mut previous = None;
     while let Some(first) = rest.chars().next() {
         let class = class_of(first);
-        let end = rest.find(|c| class_of(c) != class).unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
+        let (run, after) = rest.split_at(run_length(rest, class));
         price.add(class, run, previous, after.chars().next().map(class_of));
         (previous, rest) = (Some(class), after);
     }
@@ -109,9 +105,12 @@ impl Price {
 
     /// Adds a run of Latin letters: a word, or several that capital letters separate.
     fn add_word(&mut self, run: &str) {
-        let is_foreign = !run.is_ascii() || FOREIGN_WORDS.iter().any(|word| word.eq_ignore_ascii_case(run));
+        let is_foreign = !run.is_ascii() || is_foreign_word(run);
         self.word_count += 1;
         self.foreign_word_count += i64::from(is_foreign);
+        if run.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            return self.add_piece(run, false);
+        }
         let mut rest = run;
         while !rest.is_empty() {
             let mut capitals = rest.find(|c: char| !c.is_uppercase()).unwrap_or(rest.len());
@@ -134,7 +133,7 @@ impl Price {
     }
 
     fn add_piece(&mut self, piece: &str, is_capitals: bool) {
-        let letter_count = piece.chars().count();
+        let letter_count = if piece.is_ascii() { piece.len() } else { piece.chars().count() };
         let other_count = piece.chars().filter(|c| !c.is_ascii()).count() as i64;
         self.sum += 85 * other_count;
         if is_capitals && letter_count > 1 {
@@ -147,6 +146,76 @@ impl Price {
         }
     }
 }
+
+/// Returns true for words that are frequent in German and Italian and rare in English.
+fn is_foreign_word(word: &str) -> bool {
+    let mut folded = [0; FOREIGN_WORD_BYTES];
+    let Some(folded) = folded.get_mut(..word.len()) else { return false };
+    folded.copy_from_slice(word.as_bytes());
+    folded.make_ascii_lowercase();
+    matches!(
+        &*folded,
+        b"der"
+            | b"die"
+            | b"das"
+            | b"und"
+            | b"ist"
+            | b"nicht"
+            | b"ich"
+            | b"wir"
+            | b"ein"
+            | b"eine"
+            | b"mit"
+            | b"den"
+            | b"zu"
+            | b"auf"
+            | b"von"
+            | b"im"
+            | b"es"
+            | b"sich"
+            | b"des"
+            | b"dem"
+            | b"werden"
+            | b"sie"
+            | b"che"
+            | b"di"
+            | b"il"
+            | b"per"
+    )
+}
+
+/// Returns the bytes at the start of `text` whose characters are of this class.
+fn run_length(text: &str, class: Class) -> usize {
+    let mut end = 0;
+    while let Some(&byte) = text.as_bytes().get(end) {
+        match ASCII_CLASSES.get(usize::from(byte)) {
+            Some(of_byte) if *of_byte == class => end += 1,
+            Some(_) => break,
+            None => match text[end..].chars().next().filter(|c| class_of(*c) == class) {
+                Some(c) => end += c.len_utf8(),
+                None => break,
+            },
+        }
+    }
+    end
+}
+
+/// The class of each ASCII character.
+static ASCII_CLASSES: [Class; 128] = {
+    let mut classes = [Class::Punctuation; 128];
+    let mut at = 0;
+    while at < classes.len() {
+        classes[at] = match at as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' => Class::Latin,
+            b' ' | b'\t' => Class::Space,
+            b'\n' | b'\r' => Class::LineEnd,
+            b'0'..=b'9' => Class::Digit,
+            _ => Class::Punctuation,
+        };
+        at += 1;
+    }
+    classes
+};
 
 fn punctuation(run: &str, previous: Option<Class>, next: Option<Class>) -> i64 {
     let bytes = run.as_bytes();
@@ -169,11 +238,7 @@ fn is_single_token(c: char) -> bool {
 
 fn class_of(c: char) -> Class {
     match c {
-        'a'..='z' | 'A'..='Z' => Class::Latin,
-        ' ' | '\t' => Class::Space,
-        '\n' | '\r' => Class::LineEnd,
-        '0'..='9' => Class::Digit,
-        '\0'..='\x7F' => Class::Punctuation,
+        '\0'..='\x7F' => ASCII_CLASSES[c as usize],
         '\u{AA}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}' if c.is_alphabetic() => Class::Latin,
         '\u{250}'..='\u{8FF}' | '\u{10A0}'..='\u{10FF}' | '\u{1F00}'..='\u{1FFF}' => Class::Letter,
         '\u{900}'..='\u{109F}' | '\u{1780}'..='\u{17FF}' => Class::Syllable,

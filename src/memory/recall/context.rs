@@ -3,12 +3,11 @@
 //!
 //! Pure.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::ProjectMatch;
 use crate::memory::recall::query::WeightedQuery;
+use crate::memory::recall::seq_map::{SeqMap, SeqSet};
 use crate::memory::recall::text_match::{TermSet, TextMatch};
 use crate::memory::text::phrase::PhraseMatch;
 
@@ -44,9 +43,9 @@ pub(crate) struct Candidate {
 #[derive(Debug, Default)]
 pub(crate) struct ConversationOrder {
     /// From a record to the next one of its session.
-    pub(crate) next: HashMap<i64, i64>,
+    pub(crate) next: SeqMap<i64>,
     /// The first records of sessions.
-    pub(crate) openings: HashSet<i64>,
+    pub(crate) openings: SeqSet,
 }
 
 /// What one record's score takes from the records around it.
@@ -99,7 +98,7 @@ pub(crate) struct Context<'r> {
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
     /// The terms that each session has, without the speakers' names.
-    sessions: HashMap<i64, TermSet>,
+    sessions: SeqMap<TermSet>,
 }
 
 impl<'r> Context<'r> {
@@ -107,12 +106,12 @@ impl<'r> Context<'r> {
         let words = read.iter().map(|one| one.text_match.length).sum::<f64>();
         let average = (words / read.len().max(1) as f64).max(1.0);
         let names = read.iter().fold(TermSet::default(), |names, one| names.union(one.text_match.speaker));
-        let mut sessions: HashMap<i64, TermSet> = HashMap::new();
+        let mut sessions: SeqMap<TermSet> = SeqMap::default();
         for one in read {
             let terms = sessions.entry(one.session).or_default();
             *terms = terms.union(one.text_match.has.without(names));
         }
-        let index: HashMap<i64, usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
+        let index: SeqMap<usize> = read.iter().enumerate().map(|(at, one)| (one.seq, at)).collect();
         let after: Vec<Option<usize>> =
             read.iter().map(|one| order.next.get(&one.seq).and_then(|seq| index.get(seq).copied())).collect();
         let mut before = vec![None; read.len()];
@@ -122,9 +121,10 @@ impl<'r> Context<'r> {
             }
         }
         let bm25 = |without| read.iter().map(|one| query.bm25(&one.text_match, average, without)).collect();
+        let own: Vec<f64> = bm25(TermSet::default());
         Context {
-            own: bm25(TermSet::default()),
-            bare: bm25(names),
+            bare: if names.is_empty() { own.clone() } else { bm25(names) },
+            own,
             is_identified: read.iter().any(|one| query.has_identifier(&one.text_match)),
             query,
             average,

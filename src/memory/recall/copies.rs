@@ -4,15 +4,15 @@
 //!
 //! Pure.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::memory::model::time::UnixMicros;
+use crate::memory::recall::seq_map::SeqMap;
 
 /// A hash of a text without leading and trailing white space. Collisions of its 64 bits, which no peer can compute, are
 /// accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct TextHash(u64);
+pub(crate) struct TextHash(i64);
 
 /// The records with one text.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,19 +38,20 @@ impl CopyGroup {
 #[derive(Debug, Default)]
 pub(crate) struct CopyGroups {
     hasher: RandomState,
-    groups: HashMap<TextHash, CopyGroup>,
+    /// By the numbers of the hashes.
+    groups: SeqMap<CopyGroup>,
 }
 
 impl CopyGroups {
     /// Returns the hash of a text.
     pub(crate) fn hash(&self, text: &str) -> TextHash {
-        TextHash(self.hasher.hash_one(text.trim()))
+        TextHash(self.hasher.hash_one(text.trim()).cast_signed())
     }
 
     /// Adds a record to the group of its text.
     pub(crate) fn add(&mut self, hash: TextHash, seq: i64, said: UnixMicros, is_of_project: bool) {
         let new = || CopyGroup { seqs: Vec::new(), first: said, newest: (said, seq), is_of_project };
-        let group = self.groups.entry(hash).or_insert_with(new);
+        let group = self.groups.entry(hash.0).or_insert_with(new);
         if !group.seqs.contains(&seq) {
             group.seqs.push(seq);
         }
@@ -61,6 +62,6 @@ impl CopyGroups {
 
     /// Returns the group of a text, if a record with it was added.
     pub(crate) fn get(&self, hash: TextHash) -> Option<&CopyGroup> {
-        self.groups.get(&hash)
+        self.groups.get(&hash.0)
     }
 }

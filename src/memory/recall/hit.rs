@@ -61,10 +61,4 @@ impl RankedHit {
             is_of_time: false,
         }
     }
-
-    /// Returns the hit for all records of a group.
-    pub(crate) fn of_group(self, group: &CopyGroup) -> RankedHit {
-        let project_match = if group.is_of_project { ProjectMatch::Same } else { self.project_match };
-        RankedHit { seq: group.newest(), project_match, copies: Some(group.clone()), ..self }
-    }
 }

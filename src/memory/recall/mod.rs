@@ -3,6 +3,7 @@
 //! Reads the params, determines the cue mode, has `candidates.rs` find the records, and renders the reply within its
 //! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
+pub(crate) mod candidate_reader;
 pub(crate) mod candidates;
 pub(crate) mod context;
 pub(crate) mod copies;
@@ -16,16 +17,21 @@ pub(crate) mod preferences;
 pub(crate) mod prompt;
 pub(crate) mod query;
 pub(crate) mod rank;
+pub(crate) mod recall_query;
+pub(crate) mod record_weights;
 pub(crate) mod related;
+pub(crate) mod rendered_hit;
 pub(crate) mod reply;
 pub(crate) mod rules;
 pub(crate) mod search;
+pub(crate) mod seq_map;
 pub(crate) mod spellings;
 pub(crate) mod structural;
 pub(crate) mod suggestions;
 pub(crate) mod temporal;
 pub(crate) mod text_match;
 pub(crate) mod time_leaning;
+pub(crate) mod word_prefix;
 
 use std::time::Instant;
 
@@ -36,12 +42,14 @@ use crate::memory::graph::links;
 use crate::memory::model::time::{CallTime, DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
-use crate::memory::recall::candidates::{RecallFilter, RecallQuery, SearchResult};
+use crate::memory::recall::candidates::SearchResult;
 use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
 use crate::memory::recall::preferences::Preferences;
+use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
-use crate::memory::recall::reply::{MatchReason, RecallResponse};
+use crate::memory::recall::rendered_hit::MatchReason;
+use crate::memory::recall::reply::RecallResponse;
 use crate::memory::recall::suggestions::{LOW_SCORE, Suggestions};
 use crate::memory::recall::time_leaning::{LATEST_COUNT, TIME_CANDIDATE_COUNT, TimeLeaning};
 use crate::memory::session::SessionState;

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::memory::recall::query::share_prefix;
+use crate::memory::recall::word_prefix::share_prefix;
 use crate::memory::text::cue_terms::{MatchMode, QueryTerm};
 use crate::memory::text::tokenizer;
 

@@ -1,14 +1,13 @@
-//! Posting lists: reads the newest records of each query term from the full-text index, and orders records by the
-//! rarity of their terms.
+//! Posting lists: reads the newest records of each query term from the full-text index.
 //!
 //! Each list is bounded, and so are all lists together, for a store of any size.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use rusqlite::Connection;
 
-use crate::memory::recall::query::{idf, prefixes};
+use crate::memory::recall::query::idf;
+use crate::memory::recall::word_prefix::prefixes;
 use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
@@ -41,6 +40,10 @@ const MAX_POSTING_COUNT: usize = 6_000;
 /// Least postings read for one term, whatever its share of [`MAX_POSTING_COUNT`].
 const MIN_TERM_POSTING_COUNT: usize = 300;
 
+/// A list that cannot be read to this share of its end says little about records of all ages, and is not read on if other
+/// lists have enough candidates. Picked.
+const MIN_READ_SHARE: f64 = 0.5;
+
 /// A term that fewer records have is rare: it is searched as a prefix too, for compounds and other endings.
 pub(crate) const RARE_RECORD_COUNT: usize = 8;
 
@@ -57,9 +60,6 @@ const NAME_IDF: f64 = 2.3;
 /// Weight of a prefix match among the candidates, as a share of the term's own weight.
 const PREFIX_WEIGHT: f64 = 0.5;
 
-/// Most records in the order of candidates; a filter may reject many of them.
-const MAX_RANKED_COUNT: usize = 4000;
-
 /// Most records with all words of a phrase that are read to find the phrase, the newest first: some 5 ms.
 const MAX_PHRASE_READ_COUNT: usize = 1000;
 
@@ -70,6 +70,15 @@ pub(crate) struct PostingList {
     pub(crate) seqs: Vec<i64>,
     /// The term's [`idf`], estimated if the list was not read to its end.
     pub(crate) idf: f64,
+}
+
+/// How far the lists of common terms are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// No further than is needed for enough candidates.
+    Enough,
+    /// As far as those of other terms: a filter may reject most of what the other lists have.
+    Whole,
 }
 
 /// Whether an SQL query ran to its end.
@@ -85,7 +94,12 @@ pub(crate) enum Completion {
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn of_cue(connection: &Connection, terms: &CueTerms, total: i64) -> Result<Vec<PostingList>, StoreError> {
+pub(crate) fn of_cue(
+    connection: &Connection,
+    terms: &CueTerms,
+    total: i64,
+    extent: Extent,
+) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen = terms.content.clone();
     for term in &terms.doubtful {
         let (seqs, _) = newest_matches(connection, &pattern(&term.term, term.mode), SAMPLE_POSTING_COUNT)?;
@@ -94,12 +108,12 @@ pub(crate) fn of_cue(connection: &Connection, terms: &CueTerms, total: i64) -> R
             chosen.push(term.clone());
         }
     }
-    let lists = rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total)?;
+    let lists = rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total, extent)?;
     if !terms.content.is_empty() || lists.iter().any(|list| !list.seqs.is_empty()) {
         return Ok(lists);
     }
     chosen.extend(terms.doubtful.iter().chain(&terms.stops).cloned());
-    rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total)
+    rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total, extent)
 }
 
 /// Returns the posting lists of the rarest `most` of these terms; fewer, or a shorter last list, if the deadline comes
@@ -112,6 +126,7 @@ pub(crate) fn rarest(
     terms: &[QueryTerm],
     most: usize,
     total: i64,
+    extent: Extent,
 ) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
     if chosen.len() > most {
@@ -137,12 +152,38 @@ pub(crate) fn rarest(
         chosen = sampled.into_iter().map(|(term, _)| term).take(most).collect();
     }
     let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);
-    let mut lists = Vec::with_capacity(chosen.len());
-    for term in chosen {
-        let (list, completion) = postings(connection, term, share, total)?;
+    read_lists(connection, &chosen, share, total, extent)
+}
+
+/// Returns the lists of these terms, `share` records of each at most. Of common terms only [`MIN_TERM_POSTING_COUNT`] are
+/// read if the other lists have [`CANDIDATE_COUNT`] records: the rest would only decide between the newest of them.
+fn read_lists(
+    connection: &Connection,
+    terms: &[&QueryTerm],
+    share: usize,
+    total: i64,
+    extent: Extent,
+) -> Result<Vec<PostingList>, StoreError> {
+    let is_common = |seqs: &[i64]| frequency(seqs, MIN_TERM_POSTING_COUNT, total) * MIN_READ_SHARE > share as f64;
+    let mut lists: Vec<PostingList> = Vec::with_capacity(terms.len());
+    let mut common = Vec::new();
+    for &term in terms {
+        let (list, completion) = postings_until(connection, term, share, total, &mut |seqs| {
+            let ends = extent == Extent::Enough && is_common(seqs);
+            if ends {
+                common.push(lists.len());
+            }
+            ends
+        })?;
         lists.push(list);
         if completion == Completion::Interrupted {
-            break;
+            return Ok(lists);
+        }
+    }
+    let others = lists.iter().enumerate().filter(|(at, _)| !common.contains(at));
+    if others.map(|(_, list)| list.seqs.len()).sum::<usize>() < CANDIDATE_COUNT {
+        for at in common {
+            lists[at] = postings(connection, terms[at], share, total)?.0;
         }
     }
     Ok(lists)
@@ -154,8 +195,26 @@ fn postings(
     most: usize,
     total: i64,
 ) -> Result<(PostingList, Completion), StoreError> {
+    postings_until(connection, term, most, total, &mut |_| false)
+}
+
+/// Returns the newest `most` records of a term; only [`MIN_TERM_POSTING_COUNT`] if `ends` returns true of them.
+fn postings_until(
+    connection: &Connection,
+    term: &QueryTerm,
+    most: usize,
+    total: i64,
+    ends: &mut dyn FnMut(&[i64]) -> bool,
+) -> Result<(PostingList, Completion), StoreError> {
+    let mut most = most;
     let pattern = pattern(&term.term, term.mode);
-    let (seqs, completion) = newest_matches(connection, &pattern, most)?;
+    let (seqs, completion) = matches_until(connection, &pattern, most, &mut |seqs| {
+        let is_end = ends(seqs);
+        if is_end {
+            most = seqs.len();
+        }
+        is_end
+    })?;
     let frequency = frequency(&seqs, most, total);
     let least = if term.kind == TokenKind::Name { NAME_IDF } else { 0.0 };
     Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total as f64, frequency).max(least) }, completion))
@@ -264,10 +323,21 @@ pub(crate) fn newest_matches(
     pattern: &str,
     most: usize,
 ) -> Result<(Vec<i64>, Completion), StoreError> {
+    matches_until(connection, pattern, most, &mut |_| false)
+}
+
+/// Returns the newest `most` records that match an FTS5 pattern; only [`MIN_TERM_POSTING_COUNT`] if `ends` returns true of
+/// them, and those read so far if the deadline comes first.
+fn matches_until(
+    connection: &Connection,
+    pattern: &str,
+    most: usize,
+    ends: &mut dyn FnMut(&[i64]) -> bool,
+) -> Result<(Vec<i64>, Completion), StoreError> {
     let mut find = connection
         .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
     let mut rows = find.query((pattern, most as i64))?;
-    let mut seqs = Vec::new();
+    let mut seqs = Vec::with_capacity(most.min(MIN_TERM_POSTING_COUNT));
     loop {
         match rows.next().map_err(StoreError::from) {
             Ok(Some(row)) => seqs.push(row.get(0)?),
@@ -275,65 +345,9 @@ pub(crate) fn newest_matches(
             Err(StoreError::Interrupted) => return Ok((seqs, Completion::Interrupted)),
             Err(fault) => return Err(fault),
         }
-    }
-}
-
-/// Records, each with the summed rarity of the terms that it has, by rising `seq`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct RecordWeights(Vec<(i64, f64)>);
-
-impl RecordWeights {
-    /// Weighs the records of these lists.
-    pub(crate) fn of(lists: &[PostingList]) -> RecordWeights {
-        let mut weights = RecordWeights::default();
-        weights.add(lists.iter().flat_map(|list| list.seqs.iter().map(|&seq| (seq, list.idf))));
-        weights
-    }
-
-    /// Adds to the weights of records.
-    pub(crate) fn add(&mut self, more: impl Iterator<Item = (i64, f64)>) {
-        let count = self.0.len();
-        self.0.extend(more);
-        if self.0.len() > count {
-            self.merge();
+        if seqs.len() == MIN_TERM_POSTING_COUNT && ends(&seqs) {
+            return Ok((seqs, Completion::Complete));
         }
-    }
-
-    /// Sorts, and sums the weights of each record. Not generic: the sort is 10 KB of code.
-    fn merge(&mut self) {
-        // The lists are sorted runs, which the standard library's stable sort merges.
-        self.0.sort_by_key(|&(seq, _)| seq);
-        self.0.dedup_by(|next, kept| {
-            let is_same = next.0 == kept.0;
-            if is_same {
-                kept.1 += next.1;
-            }
-            is_same
-        });
-    }
-
-    /// Adds the weights of other records, each multiplied by `factor`.
-    pub(crate) fn add_scaled(&mut self, other: &RecordWeights, factor: f64) {
-        self.add(other.0.iter().map(|&(seq, weight)| (seq, weight * factor)));
-    }
-
-    /// Ranks records with a quoted phrase before all others.
-    pub(crate) fn prefer(&mut self, phrases: &[i64]) {
-        self.add(phrases.iter().map(|&seq| (seq, f64::from(u32::MAX))));
-    }
-
-    /// Returns the largest weight, 0 if there are no records.
-    pub(crate) fn largest(&self) -> f64 {
-        self.0.iter().map(|&(_, weight)| weight).fold(0.0, f64::max)
-    }
-
-    /// Returns the records in the order to read them, the heaviest first, then the newest, at most
-    /// [`MAX_RANKED_COUNT`].
-    pub(crate) fn heaviest(self) -> impl Iterator<Item = i64> {
-        // A heap, since usually only a few are taken. The weights are at least 0, so their bits sort as they do.
-        let mut heap: BinaryHeap<(u64, i64)> =
-            self.0.into_iter().map(|(seq, weight)| (weight.to_bits(), seq)).collect();
-        std::iter::from_fn(move || heap.pop()).map(|(_, seq)| seq).take(MAX_RANKED_COUNT)
     }
 }
 
@@ -345,27 +359,6 @@ mod tests {
     use crate::memory::text::cue_terms;
     use serde_json::json;
     use std::time::{Duration, Instant};
-
-    fn list(idf: f64, seqs: &[i64]) -> PostingList {
-        PostingList { query_term: cue_terms::query_terms("word").remove(0), seqs: seqs.to_vec(), idf }
-    }
-
-    #[test]
-    fn candidates_are_the_heaviest_then_the_newest() {
-        let all = |lists: &[PostingList], similar: &[(i64, f64)], phrases: &[i64]| -> Vec<i64> {
-            let mut weights = RecordWeights::of(lists);
-            weights.add(similar.iter().copied());
-            weights.prefer(phrases);
-            weights.heaviest().collect()
-        };
-        let lists = [list(3.0, &[9, 5]), list(1.0, &[9, 8, 7, 5]), list(2.5, &[7])];
-        assert_eq!(all(&lists, &[], &[]), [9, 5, 7, 8]);
-        assert_eq!(all(&lists, &[], &[2, 8]), [8, 2, 9, 5, 7]);
-        assert_eq!(all(&lists, &[(6, 0.4), (9, 0.3)], &[]), [9, 5, 7, 8, 6]);
-        assert_eq!(all(&[], &[], &[]), [0; 0]);
-        let newest_first: Vec<i64> = (0..10_000).rev().collect();
-        assert_eq!(all(&[list(1.0, &newest_first)], &[], &[]), newest_first[..MAX_RANKED_COUNT]);
-    }
 
     #[test]
     fn a_pattern_is_one_fts5_string() {
@@ -387,7 +380,7 @@ mod tests {
         let connection = snapshot.connection();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let terms = cue_terms::query_terms(&format!("{every} common"));
-        let chosen = rarest(connection, &terms, MAX_CUE_TERM_COUNT, 600).unwrap();
+        let chosen = rarest(connection, &terms, MAX_CUE_TERM_COUNT, 600, Extent::Enough).unwrap();
         assert_eq!(chosen.len(), MAX_CUE_TERM_COUNT);
         assert!(chosen.iter().all(|list| list.query_term.term.starts_with("unique") && list.seqs.len() == 1));
         let common = cue_terms::query_terms("common").remove(0);

@@ -13,11 +13,12 @@ use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES};
 use crate::memory::model::time::{CallTime, UnixMicros};
 use crate::memory::params::bounded_string;
 use crate::memory::profile::Profile;
-use crate::memory::recall::candidates::{self, RecallFilter, RecallQuery};
+use crate::memory::recall::candidates;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::passage::Passage;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::query::idf;
+use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::session::context::{self, OwnTurns};
 use crate::memory::store::error::read_failed;
 use crate::memory::store::reader::{Reader, Snapshot};
@@ -126,7 +127,7 @@ fn recall(
     let snapshot = reader.snapshot()?;
     let given = context::given(snapshot.connection(), &session)?;
     let preferences = Preferences::of(profile);
-    let own = OwnTurns::of(snapshot.connection(), &session)?;
+    let own = OwnTurns::of_prompt(snapshot.connection(), &session)?;
     let query = RecallQuery {
         cue: &prompt,
         terms,
@@ -203,7 +204,7 @@ impl Floor<'_> {
         let mut statement = snapshot.connection().prepare_cached(sql)?;
         let mut rows = statement.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let (ts, session, text) = (UnixMicros(row.get(1)?), row.get(3)?, candidates::string(row, 6)?);
+        let (ts, session, text) = (UnixMicros(row.get(1)?), row.get(3)?, records::string(row, 6)?);
         let is_of_project = self.project.is_some() && self.project == Some(row.get(4)?);
         let is_superseded = row.get::<_, Option<i64>>(5)?.is_some();
         if (share < FLOOR_SHARE && !is_of_project)

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 
 use crate::memory::model::time::CalendarDay;
 use crate::memory::recall::initials::Initials;
-use crate::memory::recall::text_match::{MAX_NEW_WORD_COUNT, MAX_PAIR_COUNT, TermSet, TextMatch};
+use crate::memory::recall::text_match::{MAX_NEW_WORD_COUNT, MAX_PAIR_COUNT, MAX_TERM_COUNT, TermSet, TextMatch};
+use crate::memory::recall::word_prefix::share_prefix;
 use crate::memory::text::cue_terms::{self, MatchMode, QueryTerm};
 use crate::memory::text::features::{self, DatePart};
 use crate::memory::text::spelling;
@@ -24,9 +25,6 @@ const B: f64 = 0.75;
 
 /// Weight of a term in a record's cue, where one in its text has 1.
 const CUE_WEIGHT: f64 = 0.5;
-
-/// Characters that two words must share at their start for a prefix match. Picked: five in most alphabets are a root.
-const PREFIX_CHARS: usize = 5;
 
 /// Most that co-occurring terms add, as a share of the query: they are weaker evidence than the terms themselves.
 const MAX_ASSOCIATION: f64 = 0.3;
@@ -190,7 +188,8 @@ impl WeightedQuery {
                 found.speaker = found.speaker.union(self.equal_to(token.term()));
             });
         }
-        let mut previous = PreviousToken { progress: vec![0; self.terms.len()], ..PreviousToken::default() };
+        let mut previous =
+            PreviousToken { terms: TermSet::default(), progress: [0; MAX_TERM_COUNT], is_splitting: false };
         tokenizer::for_each_spelling(text, |mut token| {
             let is_written = token.kind.is_written();
             if is_written {
@@ -298,7 +297,7 @@ impl WeightedQuery {
     fn match_split(&self, previous: &mut PreviousToken, token: &mut Token<'_>, found: &mut TextMatch) {
         previous.is_splitting = false;
         for (at, own) in self.cue_terms().iter().enumerate() {
-            let from = previous.progress[at];
+            let from = usize::from(previous.progress[at]);
             let word = own.word.as_bytes();
             let piece = token.word.as_bytes();
             let ends = from > 0
@@ -313,11 +312,12 @@ impl WeightedQuery {
                     && word[from..].starts_with(piece)
                     && (from == 0 || spelling::may_join(&own.word[..from], token.word))
             };
-            previous.progress[at] = match () {
+            let progress = match () {
                 () if !ends && from > 0 && starts_at(from) => from + piece.len(),
                 () if starts_at(0) => piece.len(),
                 () => 0,
             };
+            previous.progress[at] = u8::try_from(progress).unwrap_or(0);
             previous.is_splitting |= previous.progress[at] > 0;
         }
     }
@@ -338,6 +338,9 @@ impl WeightedQuery {
 
     /// Returns the share of the query that these terms are.
     pub(crate) fn share(&self, terms: TermSet) -> f64 {
+        if terms.is_empty() {
+            return 0.0;
+        }
         self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
     }
 
@@ -383,53 +386,18 @@ fn dense_bm25(counts: &[f64], shares: &[f64], length: f64) -> f64 {
 }
 
 /// What was read before the current token.
-#[derive(Default)]
 struct PreviousToken {
     /// The terms that the last token matches.
     terms: TermSet,
     /// For each term, the bytes of its word that the last tokens make when they are joined.
-    progress: Vec<usize>,
+    progress: [u8; MAX_TERM_COUNT],
     /// Some term has progress.
     is_splitting: bool,
-}
-
-/// Returns the prefixes of a term by which similar words are searched, the longest first: from the whole term down to
-/// two thirds of it, at least [`PREFIX_CHARS`]. None for a term with a digit.
-pub(crate) fn prefixes(term: &str) -> impl Iterator<Item = &str> {
-    let chars = term.chars().count();
-    let least = if has_digit(term) { usize::MAX } else { PREFIX_CHARS.max((chars * 2).div_ceil(3)) };
-    let ends = term.char_indices().rev().map(|(at, c)| at + c.len_utf8()).zip((least..=chars).rev());
-    ends.map(|(end, _)| &term[..end])
-}
-
-/// Returns true if two words share their first [`PREFIX_CHARS`]. False for words with digits: the digits tell names
-/// such as *room12* apart.
-pub(crate) fn share_prefix(a: &str, b: &str) -> bool {
-    let shared = a.chars().zip(b.chars()).take(PREFIX_CHARS).take_while(|(a, b)| a == b).count();
-    shared == PREFIX_CHARS && !has_digit(a) && !has_digit(b)
-}
-
-fn has_digit(word: &str) -> bool {
-    word.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn prefixes_are_two_thirds_of_the_term_and_five_letters_at_least() {
-        for (term, want) in [
-            ("haustur", &["haustur", "haustu", "haust"][..]),
-            ("schlüssel", &["schlüssel", "schlüsse", "schlüss", "schlüs"]),
-            ("кошка", &["кошка"]),
-            ("tree", &[]),
-            ("room12345", &[]),
-            ("", &[]),
-        ] {
-            assert_eq!(prefixes(term).collect::<Vec<_>>(), want, "{term}");
-        }
-    }
 
     #[test]
     fn idf_is_positive_and_falls_with_frequency() {

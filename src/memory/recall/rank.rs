@@ -11,8 +11,8 @@ use std::collections::HashSet;
 
 use crate::memory::profile::Literalness;
 use crate::memory::recall::context::{Candidate, Context, ConversationOrder, ScoringContext};
-use crate::memory::recall::copies::CopyGroups;
-use crate::memory::recall::hit::RankedHit;
+use crate::memory::recall::copies::{CopyGroup, CopyGroups};
+use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::preferences::{leading_phrase, phrase_boost};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rules::Rules;
@@ -39,7 +39,8 @@ impl Scorer {
         Scorer { query, rules, literal }
     }
 
-    /// Returns the best `limit` hits, ordered by phrase, project, score and time; the caller's own turns after all others.
+    /// Returns the best `limit` hits, ordered by phrase, project, score and time; the caller's own turns after all others
+    /// that have as much of a quoted phrase.
     ///
     /// Of records with equal texts only the one that ranks first is a hit, in the place of the newest of its `copies`.
     pub(crate) fn rank(
@@ -50,47 +51,32 @@ impl Scorer {
         limit: usize,
     ) -> Vec<RankedHit> {
         let all = Context::of(&self.query, read, order);
-        let mut hits: Vec<(RankedHit, &Candidate)> = read
-            .iter()
-            .enumerate()
-            .filter(|(_, one)| one.is_admitted)
-            .filter_map(|(at, one)| {
-                let context = all.of_one(at);
-                let positions = |terms: TermSet| (0..self.query.len()).filter(|at| terms.has(*at)).collect::<Vec<_>>();
-                let terms = positions(one.text_match.has);
-                let prefix_terms = positions(one.text_match.prefix_match.without(all.names));
-                if terms.is_empty()
-                    && prefix_terms.is_empty()
-                    && one.phrase == PhraseMatch::None
-                    && one.time_share == 0.0
-                    && !context.has_match()
-                {
-                    return None;
-                }
-                // Maps the unbounded sum to a score under 1 and keeps the order.
-                let sum = self.sum(one, &context, &all).max(f64::MIN_POSITIVE);
-                let hit = RankedHit {
-                    seq: one.seq,
-                    score: sum / (1.0 + sum),
-                    terms,
-                    prefix_terms,
-                    phrase: leading_phrase(self.literal, one.phrase),
-                    quotes: one.phrase,
-                    project_match: one.project_match,
-                    is_own: one.is_own,
-                    text_hash: Some(one.text_hash),
-                    copies: None,
-                    is_of_time: one.time_share > 0.0,
-                };
-                let group = if one.holds && !one.is_own { copies.get(one.text_hash) } else { None };
-                Some((if let Some(group) = group { hit.of_group(group) } else { hit }, one))
-            })
-            .collect();
-        sort::sort_by(&mut hits, best_first);
+        let mut ranked: Vec<RankedCandidate<'_>> = Vec::with_capacity(read.len());
+        for (at, one) in read.iter().enumerate().filter(|(_, one)| one.is_admitted) {
+            let context = all.of_one(at);
+            let (terms, prefix_terms) = (one.text_match.has, one.text_match.prefix_match.without(all.names));
+            if terms.union(prefix_terms).is_empty()
+                && one.phrase == PhraseMatch::None
+                && one.time_share == 0.0
+                && !context.has_match()
+            {
+                continue;
+            }
+            // Maps the unbounded sum to a score under 1 and keeps the order.
+            let sum = self.sum(one, &context, &all).max(f64::MIN_POSITIVE);
+            ranked.push(RankedCandidate {
+                one,
+                score: sum / (1.0 + sum),
+                phrase: leading_phrase(self.literal, one.phrase),
+                prefix_terms,
+                group: if one.holds && !one.is_own { copies.get(one.text_hash) } else { None },
+            });
+        }
+        sort::sort_by(&mut ranked, best_first);
         let mut seen = HashSet::new();
-        hits.retain(|(_, one)| !one.holds || seen.insert(one.text_hash));
-        hits.truncate(limit);
-        hits.into_iter().map(|(hit, _)| hit).collect()
+        ranked.retain(|ranked| !ranked.one.holds || seen.insert(ranked.one.text_hash));
+        ranked.truncate(limit);
+        ranked.into_iter().map(|ranked| ranked.into_hit(self.query.len())).collect()
     }
 
     fn sum(&self, one: &Candidate, context: &ScoringContext, all: &Context<'_>) -> f64 {
@@ -139,22 +125,59 @@ impl Scorer {
     }
 }
 
+/// A candidate with its rank.
+struct RankedCandidate<'r> {
+    one: &'r Candidate,
+    score: f64,
+    /// The phrase match that ranks it before others.
+    phrase: PhraseMatch,
+    prefix_terms: TermSet,
+    /// The records with its text.
+    group: Option<&'r CopyGroup>,
+}
+
+impl RankedCandidate<'_> {
+    fn seq(&self) -> i64 {
+        self.group.map_or(self.one.seq, CopyGroup::newest)
+    }
+
+    fn project_match(&self) -> ProjectMatch {
+        if self.group.is_some_and(|group| group.is_of_project) { ProjectMatch::Same } else { self.one.project_match }
+    }
+
+    /// Returns the hit, given the number of the query's terms.
+    fn into_hit(self, term_count: usize) -> RankedHit {
+        let positions = |terms: TermSet| (0..term_count).filter(|at| terms.has(*at)).collect();
+        RankedHit {
+            seq: self.seq(),
+            score: self.score,
+            terms: positions(self.one.text_match.has),
+            prefix_terms: positions(self.prefix_terms),
+            phrase: self.phrase,
+            quotes: self.one.phrase,
+            project_match: self.project_match(),
+            is_own: self.one.is_own,
+            text_hash: Some(self.one.text_hash),
+            copies: self.group.cloned(),
+            is_of_time: self.one.time_share > 0.0,
+        }
+    }
+}
+
 /// Orders equals by the time they were said, the latest first; the order of insertion comes last, since imported
 /// records are old.
-fn best_first((a, a_read): &(RankedHit, &Candidate), (b, b_read): &(RankedHit, &Candidate)) -> Ordering {
-    (a.is_own, b.phrase, b.project_match)
-        .cmp(&(b.is_own, a.phrase, a.project_match))
+fn best_first(a: &RankedCandidate<'_>, b: &RankedCandidate<'_>) -> Ordering {
+    (b.phrase, a.one.is_own, b.project_match())
+        .cmp(&(a.phrase, b.one.is_own, a.project_match()))
         .then(b.score.total_cmp(&a.score))
-        .then((b_read.said, b.seq).cmp(&(a_read.said, a.seq)))
+        .then((b.one.said, b.seq()).cmp(&(a.one.said, a.seq())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashMap;
 
     use crate::memory::model::time::{DateBound, UnixMicros};
-    use crate::memory::recall::hit::ProjectMatch;
     use crate::memory::recall::query::idf;
     use crate::memory::recall::rules::RULES;
     use crate::memory::text::cue_terms::{self, QueryTerm};
@@ -226,7 +249,8 @@ mod tests {
         };
         let read: Vec<Candidate> = records.iter().enumerate().map(candidate).collect();
         let next = (1..records.len() as i64).map(|seq| (seq - 1, seq)).collect();
-        scorer.rank(&read, &ConversationOrder { next, openings: HashSet::from([0]) }, &CopyGroups::default(), 10)
+        let openings = [0].into_iter().collect();
+        scorer.rank(&read, &ConversationOrder { next, openings }, &CopyGroups::default(), 10)
     }
 
     fn order(rules: Rules, cue: &str, records: &[(&str, &str)]) -> Vec<i64> {
@@ -386,7 +410,7 @@ mod tests {
             [one(1, "an apple?", false), one(2, "a tree", true), one(3, "a stone", true), one(9, "a house", true)];
         let found = scorer.rank(
             &read,
-            &ConversationOrder { next: HashMap::from([(1, 2), (2, 3)]), ..ConversationOrder::default() },
+            &ConversationOrder { next: [(1, 2), (2, 3)].into_iter().collect(), ..ConversationOrder::default() },
             &CopyGroups::default(),
             10,
         );

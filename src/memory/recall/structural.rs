@@ -19,6 +19,10 @@ use crate::memory::text::language;
 /// Most records that a call may read.
 const MAX_READ_COUNT: i64 = 50_000;
 
+/// Records read at first for a query that no index answers, and how many times as many the next time.
+const FIRST_PAGE_COUNT: usize = 1000;
+const PAGE_GROWTH: usize = 8;
+
 /// The result of `memory_recall_structural`: that of `memory_recall`, and the number of roles given.
 #[derive(Serialize)]
 pub(crate) struct StructuralResponse {
@@ -61,21 +65,7 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let most = params.integer_or("max_records", 1..=MAX_READ_COUNT, 5000)? as usize;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let mut candidates = if query.has_unknown { Vec::new() } else { query.candidates(connection, most)? };
-    candidates.sort_unstable_by(|a, b| b.cmp(a));
-    candidates.truncate(most);
-    let mut tokens = 0;
-    let mut hits = Vec::new();
-    for (_, seq) in candidates {
-        // Reads all hits that may fit: the exact bounds are those of the reply.
-        if tokens > budget && !hits.is_empty() {
-            break;
-        }
-        if let Some(length) = query.admits(connection, seq)? {
-            tokens += length / MAX_TOKEN_CHARS;
-            hits.push(RankedHit::plain(seq, 1.0 / (hits.len() + 1) as f64, ProjectMatch::Other));
-        }
-    }
+    let hits = query.hits(connection, budget, most)?;
     let recalled = RecallResponse::structural(connection, hits, budget, profile)?;
     Ok(StructuralResponse { recalled, structural_query_size: query.size })
 }
@@ -111,6 +101,42 @@ impl StructuralQuery {
             }
         }
         Ok(query)
+    }
+
+    /// Returns the records that match all roles, the newest first: at least those that fit a `budget` of tokens, out of
+    /// `most` records.
+    fn hits(&self, connection: &Connection, budget: usize, most: usize) -> Result<Vec<RankedHit>, rusqlite::Error> {
+        let (mut hits, mut tokens) = (Vec::new(), 0);
+        if self.has_unknown {
+            return Ok(hits);
+        }
+        let (mut judged, mut page) = (0, if self.has_index() { most } else { most.min(FIRST_PAGE_COUNT) });
+        loop {
+            let mut candidates = self.candidates(connection, page)?;
+            candidates.sort_unstable_by(|a, b| b.cmp(a));
+            for &(_, seq) in candidates.iter().take(most).skip(judged) {
+                // The exact bounds are those of the reply.
+                if tokens > budget && !hits.is_empty() {
+                    return Ok(hits);
+                }
+                if let Some(length) = self.admits(connection, seq)? {
+                    tokens += length / MAX_TOKEN_CHARS;
+                    hits.push(RankedHit::plain(seq, 1.0 / (hits.len() + 1) as f64, ProjectMatch::Other));
+                }
+            }
+            if candidates.len() < page || page == most {
+                return Ok(hits);
+            }
+            judged = candidates.len();
+            page = most.min(page * PAGE_GROWTH);
+        }
+    }
+
+    /// Returns true if a role has an index, whose order is not that of time.
+    fn has_index(&self) -> bool {
+        self.tag.is_some()
+            || self.session.is_some()
+            || self.tier.is_some_and(|tier| tier as i64 > Tier::Episodic as i64)
     }
 
     /// Returns the newest records, with their times, that match the most selective role that has an index.

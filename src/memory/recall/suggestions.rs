@@ -4,9 +4,9 @@
 use rusqlite::Connection;
 
 use crate::memory::graph::cooccurrence;
-use crate::memory::recall::candidates;
 use crate::memory::recall::postings;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::records;
 use crate::memory::text::cue_terms::QueryTerm;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer;
@@ -116,7 +116,7 @@ fn for_each_word(connection: &Connection, seqs: &[i64], mut sink: impl FnMut(&st
     for seq in seqs {
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { continue };
-        tokenizer::for_each_token(candidates::string(row, 0)?, |mut token| {
+        tokenizer::for_each_token(records::string(row, 0)?, |mut token| {
             let word = token.word;
             sink(word, token.term());
         });

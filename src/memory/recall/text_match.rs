@@ -10,7 +10,10 @@ pub(crate) const MAX_PAIR_COUNT: u32 = 2;
 /// Most words beside those of the cue that are counted. Picked: a text with as many says something.
 pub(crate) const MAX_NEW_WORD_COUNT: u32 = 3;
 
-/// A set of a query's terms, at most 64.
+/// Most terms of a query: those of the cue and the further ones.
+pub(crate) const MAX_TERM_COUNT: usize = 64;
+
+/// A set of a query's terms, at most [`MAX_TERM_COUNT`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TermSet(u64);
 

@@ -29,19 +29,34 @@ pub(crate) struct OwnTurns {
 }
 
 impl OwnTurns {
-    /// Returns the turns of the session of this name; `None` if it has said nothing or is no session.
+    /// Returns the turns of the session of this name since it was opened; `None` if it has said nothing, was not opened or
+    /// is no session. Whether the model of a session that was not opened still has what it said is not known.
     ///
     /// # Errors
     /// Any error of reading tables `session` and `session_context`.
     pub(crate) fn of(connection: &Connection, name: &str) -> Result<Option<OwnTurns>, rusqlite::Error> {
+        let sql = "SELECT since FROM session_context WHERE session = ?1";
+        let since = connection.prepare_cached(sql)?.query_row([cut(name)], |row| row.get(0)).optional()?;
+        since.map_or(Ok(None), |since| OwnTurns::since(connection, name, UnixMicros(since)))
+    }
+
+    /// Returns the same for a prompt: of a session that was not opened, all turns, since the hook that gives a model what
+    /// it has already said only adds noise.
+    ///
+    /// # Errors
+    /// As [`OwnTurns::of`].
+    pub(crate) fn of_prompt(connection: &Connection, name: &str) -> Result<Option<OwnTurns>, rusqlite::Error> {
+        match OwnTurns::of(connection, name)? {
+            None => OwnTurns::since(connection, name, UnixMicros(i64::MIN)),
+            opened => Ok(opened),
+        }
+    }
+
+    fn since(connection: &Connection, name: &str, since: UnixMicros) -> Result<Option<OwnTurns>, rusqlite::Error> {
         if NO_SESSION.contains(&name) {
             return Ok(None);
         }
-        let Some(session) = records::session_number(connection, name)? else { return Ok(None) };
-        let sql = "SELECT since FROM session_context WHERE session = ?1";
-        let since = connection.prepare_cached(sql)?.query_row([cut(name)], |row| row.get(0)).optional()?;
-        // Of a session that no hook has opened, the model may have everything.
-        Ok(Some(OwnTurns { session, since: UnixMicros(since.unwrap_or(i64::MIN)) }))
+        Ok(records::session_number(connection, name)?.map(|session| OwnTurns { session, since }))
     }
 
     /// Returns true if a record of this session and time is among them.
@@ -127,9 +142,13 @@ mod tests {
         said("a boat has a color", "third", -6);
         let recall = |cue: &str, session: &str| bench.ok("memory_recall", json!({"cue": cue, "session_id": session}));
         let cue = "which color has the boat of the harbor master?";
-        // A session that was not opened has all of its turns in its context.
+        // Of a session that was not opened, nothing is known to be in its context.
+        assert_eq!(order(&recall("", "own"))[0], cue);
+        bench.memory.maintenance().session_opened("own", hour(0).0, true).unwrap();
         let got = recall(cue, "own");
         assert_eq!((order(&got).len(), *order(&got).last().unwrap()), (3, cue));
+        // What is quoted comes first, whoever has said it.
+        assert_eq!(order(&recall("\"boat of the harbor\"", "own"))[0], cue);
         let scores: Vec<f64> =
             got["hits"].as_array().unwrap().iter().map(|hit| hit["score"].as_f64().unwrap()).collect();
         assert!(scores.windows(2).all(|two| two[0] > two[1]), "{scores:?}");

@@ -3,11 +3,12 @@
 use std::collections::BinaryHeap;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::dispatch::CallError;
 use crate::memory::model::time::UnixMicros;
+use crate::memory::store::error::StoreError;
 use crate::memory::store::forgotten;
 
 /// Orders the ids of one process by their creation.
@@ -147,6 +148,16 @@ pub(crate) fn of_project(
          ORDER BY ts DESC, seq DESC LIMIT ?5",
     )?;
     read.query_map((project, since, until, before, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+/// Returns the string in a column, borrowed.
+///
+/// # Errors
+/// [`StoreError::Damaged`] if the column holds no UTF-8 text.
+pub(crate) fn string<'r>(row: &'r Row<'_>, at: usize) -> Result<&'r str, StoreError> {
+    row.get_ref(at)?
+        .as_str()
+        .map_err(|error| StoreError::Damaged(format!("a record's column {at} is not text: {error}")))
 }
 
 /// Returns the text of a record.

@@ -128,6 +128,11 @@ fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>))
     };
     let mut rest = text;
     loop {
+        if let Some(word) = splitter.plain_word(rest) {
+            (splitter.sink)(Token { word, raw: word, kind: TokenKind::Word, stemmed: &mut splitter.stemmed });
+            rest = rest.get(word.len() + 1..).unwrap_or_default();
+            continue;
+        }
         let (plain, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
         splitter.at = text.len() - rest.len();
         if !plain.is_empty() {
@@ -187,7 +192,20 @@ struct Splitter<'t> {
     shape: Shape,
 }
 
-impl Splitter<'_> {
+impl<'t> Splitter<'t> {
+    /// Returns the word that `rest` of the text begins with, if it consists of small letters a to z between spaces, as most
+    /// words do: it has one spelling and needs no folding.
+    fn plain_word(&self, rest: &'t str) -> Option<&'t str> {
+        let bytes = rest.as_bytes();
+        let length = bytes.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+        let ends = bytes.get(length).is_none_or(|next| matches!(next, b' ' | b'\n'));
+        let begins = self.run.is_empty()
+            && self.shape == Shape::Word
+            && self.spellings.as_ref().is_none_or(Joiner::is_empty)
+            && self.text.as_bytes()[..self.text.len() - rest.len()].last() != Some(&b'.');
+        (ends && begins && (1..=TERM_BYTES).contains(&length)).then(|| &rest[..length])
+    }
+
     fn push(&mut self, c: char) {
         if let Some(one) = self.run.chars().next_back().and_then(|before| compose(before, c)) {
             self.run.pop();
