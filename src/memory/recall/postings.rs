@@ -35,7 +35,7 @@ const PROBE_TERM_COUNT: usize = 64;
 const SAMPLE_POSTING_COUNT: usize = 64;
 
 /// Postings read for a query, divided among its terms: about half a millisecond.
-const MAX_POSTING_COUNT: usize = 6_000;
+const MAX_POSTING_COUNT: usize = 4_000;
 
 /// Least postings read for one term, whatever its share of [`MAX_POSTING_COUNT`].
 const MIN_TERM_POSTING_COUNT: usize = 300;

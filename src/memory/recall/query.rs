@@ -247,6 +247,7 @@ impl WeightedQuery {
         let kind = token.kind;
         let names = self.terms.iter().enumerate().filter(|(_, own)| own.is_named(token));
         let named = names.fold(TermSet::default(), |names, (at, _)| names.union(TermSet::only(at)));
+        let word = token.word;
         let term = token.term();
         for (at, own) in self.terms.iter().enumerate() {
             // Python3 and Python2 have a run in common, and are two names.
@@ -258,7 +259,7 @@ impl WeightedQuery {
                     MatchMode::Exact => own.term == term,
                     MatchMode::Prefix => term.starts_with(&own.term),
                 };
-            if is_match || (own.is_hash_part() && spelling::is_hash_and_beginning(&own.term, term)) {
+            if is_match || (own.is_hash_part() && spelling::is_hash_and_beginning(&own.word, word)) {
                 found.counts[at] += weight;
                 matched = matched.union(TermSet::only(at));
                 found.spelling(own.kind, kind, is_match).add(at);
@@ -300,17 +301,16 @@ impl WeightedQuery {
             let from = usize::from(previous.progress[at]);
             let word = own.word.as_bytes();
             let piece = token.word.as_bytes();
-            let ends = from > 0
-                && spelling::may_join(&own.word[..from], token.word)
-                && (&word[from..] == piece || own.term.get(from..) == Some(token.term()));
+            let is_long_number = spelling::is_long_number(&own.word);
+            let may_join = |from: usize| is_long_number || spelling::may_join(&own.word[..from], token.word);
+            let ends =
+                from > 0 && may_join(from) && (&word[from..] == piece || own.term.get(from..) == Some(token.term()));
             if ends {
                 found.joined = found.joined.union(TermSet::only(at));
                 found.has = found.has.union(TermSet::only(at));
             }
             let starts_at = |from: usize| {
-                word.len() > from + piece.len()
-                    && word[from..].starts_with(piece)
-                    && (from == 0 || spelling::may_join(&own.word[..from], token.word))
+                word.len() > from + piece.len() && word[from..].starts_with(piece) && (from == 0 || may_join(from))
             };
             let progress = match () {
                 () if !ends && from > 0 && starts_at(from) => from + piece.len(),

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT};
 use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::{self, MatchMode};
-use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash};
+use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash, is_long_number};
 use crate::memory::text::stemmer::stem;
 
 /// Most records read for one spelling.
@@ -61,7 +61,7 @@ pub(crate) fn spelling_matches(
         let word = &list.query_term.word;
         add(&postings::pattern(word, MatchMode::Prefix), list.idf)?;
         if is_hash(word) {
-            let beginnings: Vec<String> = hash_beginnings(word).map(exact).collect();
+            let beginnings: Vec<String> = hash_beginnings(word).map(|beginning| exact(&stemmed(beginning))).collect();
             add(&beginnings.join(" OR "), list.idf)?;
         }
     }
@@ -75,7 +75,7 @@ pub(crate) fn spelling_matches(
     let is_rare = |list: &&PostingList| {
         let term = &list.query_term;
         let is_split = term.mode == MatchMode::Exact && term.kind.is_piece() && SPLIT_BYTES.contains(&term.word.len());
-        list.seqs.len() < rare_count && is_split && !is_hash(&term.word)
+        list.seqs.len() < rare_count && is_split && (!is_hash(&term.word) || is_long_number(&term.word))
     };
     for list in lists.iter().filter(is_rare).take(MAX_SPLIT_TERM_COUNT) {
         let word = &list.query_term.word;
@@ -93,6 +93,12 @@ fn exact(term: &str) -> String {
     postings::pattern(term, MatchMode::Exact)
 }
 
+fn stemmed(word: &str) -> String {
+    let mut word = word.to_owned();
+    stem(&mut word);
+    word
+}
+
 fn all_of(terms: impl Iterator<Item = String>) -> String {
     terms.map(|term| exact(&term)).collect::<Vec<_>>().join(" AND ")
 }
@@ -100,13 +106,7 @@ fn all_of(terms: impl Iterator<Item = String>) -> String {
 /// Returns the patterns of the ways to split a word into two.
 fn pairs(word: &str) -> Vec<String> {
     let starts = word.char_indices().skip(2).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
-    let pattern = |at: usize| {
-        let mut second = word[at..].to_owned();
-        let mut first = word[..at].to_owned();
-        stem(&mut first);
-        stem(&mut second);
-        format!("({})", all_of([first, second].into_iter()))
-    };
+    let pattern = |at: usize| format!("({})", all_of([stemmed(&word[..at]), stemmed(&word[at..])].into_iter()));
     starts.map(pattern).collect()
 }
 
@@ -115,12 +115,11 @@ fn split(connection: &Connection, word: &str) -> Result<Option<Vec<String>>, Sto
     let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
     let mut lookups = 0;
     let mut known = |from: usize, to: usize| -> Result<Option<String>, StoreError> {
-        let mut piece = word[ends[from]..ends[to]].to_owned();
         if lookups == MAX_SPLIT_LOOKUP_COUNT || to - from < 2 {
             return Ok(None);
         }
         lookups += 1;
-        stem(&mut piece);
+        let piece = stemmed(&word[ends[from]..ends[to]]);
         let (seqs, _) = postings::newest_matches(connection, &exact(&piece), 1)?;
         Ok((!seqs.is_empty()).then_some(piece))
     };

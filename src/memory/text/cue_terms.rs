@@ -210,8 +210,18 @@ pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
             all.push(JoinedWords { term, terms: window.iter().map(|(_, term, _)| term.clone()).collect() });
         }
     }
-    all.truncate(MAX_JOINED_COUNT);
+    all.truncate(MAX_JOINED_COUNT - 1);
+    all.extend(long_number(&words));
     all
+}
+
+/// Returns the longest run of adjacent words with digits as one, if that is a long number: a telephone number, an IBAN.
+fn long_number(words: &[(String, String, bool)]) -> Option<JoinedWords> {
+    let has_digit = |word: &(String, String, bool)| word.0.bytes().any(|b| b.is_ascii_digit());
+    let run = words.split(|word| !has_digit(word)).max_by_key(|run| run.len()).filter(|run| run.len() > 1)?;
+    let term: String = run.iter().map(|(word, ..)| word.as_str()).collect();
+    let is_one = spelling::is_long_number(&term) && JOINED_BYTES.contains(&term.len());
+    is_one.then(|| JoinedWords { term, terms: run.iter().map(|(_, term, _)| term.clone()).collect() })
 }
 
 /// Returns the terms of a phrase in order, with stop words, and the match mode of the last one; `None` if it has no

@@ -30,6 +30,10 @@ const MIN_PART_CHARS: usize = 2;
 /// Least digits that hyphens may separate in one number: telephone numbers and dates have more, ranges fewer.
 const MIN_HYPHENED_DIGITS: usize = 5;
 
+/// Least digits of a long number, one more than those of a date, and most letters.
+const MIN_LONG_NUMBER_DIGITS: usize = 9;
+const MAX_LONG_NUMBER_LETTERS: usize = 6;
+
 /// Most characters of each of two words that a slash joins: *TCP/IP*, *CI/CD*.
 const MAX_SLASHED_CHARS: usize = 4;
 
@@ -220,6 +224,14 @@ pub(crate) fn may_join(first: &str, second: &str) -> bool {
     let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
     !(first.ends_with(|c: char| c.is_ascii_digit()) && second.starts_with(|c: char| c.is_ascii_digit()))
         || (second.len() == 3 && is_number(second) && is_number(first))
+}
+
+/// Returns true if the folded word is a long number: of a telephone, an account (with letters, as an IBAN) or a card. Its
+/// groups have any length, and any marks between them.
+pub(crate) fn is_long_number(word: &str) -> bool {
+    let digits = word.bytes().filter(u8::is_ascii_digit).count();
+    let letters = word.bytes().filter(u8::is_ascii_lowercase).count();
+    digits >= MIN_LONG_NUMBER_DIGITS && letters <= MAX_LONG_NUMBER_LETTERS && digits + letters == word.len()
 }
 
 /// Returns true if one is the beginning of the other, which is a hexadecimal hash: *9f8e7d6* of *9f8e7d6c1a2b3c*.
