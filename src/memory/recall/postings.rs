@@ -35,14 +35,14 @@ const PROBE_TERM_COUNT: usize = 64;
 const SAMPLE_POSTING_COUNT: usize = 64;
 
 /// Postings read for a query, divided among its terms: about half a millisecond.
-const MAX_POSTING_COUNT: usize = 4_000;
+const MAX_POSTING_COUNT: usize = 6_000;
 
 /// Least postings read for one term, whatever its share of [`MAX_POSTING_COUNT`].
 const MIN_TERM_POSTING_COUNT: usize = 300;
 
 /// A list that cannot be read to this share of its end says little about records of all ages, and is not read on if other
 /// lists have enough candidates. Picked.
-const MIN_READ_SHARE: f64 = 0.5;
+const MIN_READ_SHARE: f64 = 0.25;
 
 /// A term that fewer records have is rare: it is searched as a prefix too, for compounds and other endings.
 pub(crate) const RARE_RECORD_COUNT: usize = 8;
