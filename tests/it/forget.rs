@@ -367,9 +367,17 @@ fn the_command_says_where_copies_are() {
             "message": {"role": "user", "content": text}})
     };
     let (secret, other) = (format!("my {} and the {}", SECRETS[0], SECRETS[2]), "the weather was bad on the whole");
+    // A record of an earlier release has a secret that an import masks today.
+    let unmasked = format!("{secret}, the key is AKIAIOSFODNN7EXAMPLQ");
+    let whole = json!({"text": unmasked, "session_id": "told", "ts": "2026-03-04T10:00:00.000Z", "project": "/p"});
+    client.call("memory_capture", whole);
+    assert_eq!(forget(&mut client, json!({"matching": "AKIAIOSFODNN7EXAMPLQ"}))["forgotten"], 1);
+    fs::write(&transcript, turn("u0", &unmasked).to_string() + "\n").expect("a file");
+    let import = || daemon.run(&["import", transcript.to_str().expect("UTF-8")]).status.success();
+    assert!(import());
+    assert_gone(&daemon, "after the masked text was imported");
     let lines = format!("{}\n{}\n", turn("u1", &secret), turn("u2", other));
     fs::write(&transcript, lines).expect("a file");
-    let import = || daemon.run(&["import", transcript.to_str().expect("UTF-8")]).status.success();
     assert!(import() && client.call("memory_list", json!({"session_id": "told"}))["records"][1].is_object());
     let (code, said) = run(&["--matching", SECRETS[2], "--session", "told", "--yes"]);
     assert!(code == 0 && said.contains("1 record is forgotten"), "{said}");

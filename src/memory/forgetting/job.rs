@@ -300,8 +300,13 @@ impl Job {
             }
             Err(error) => left(folder.to_owned(), format!("files that were set aside cannot be looked for ({error})")),
         }
-        for path in set_aside::deferred(folder).unwrap_or_default() {
-            left(path, "captures that wait to be stored; what was forgotten will be left out".to_owned());
+        match set_aside::deferred(folder) {
+            Ok(paths) => {
+                for path in paths {
+                    left(path, "captures that wait to be stored; what was forgotten will be left out".to_owned());
+                }
+            }
+            Err(error) => left(folder.to_owned(), format!("deferred captures cannot be looked for ({error})")),
         }
     }
 
@@ -338,7 +343,8 @@ impl Job {
 
     fn finished_alone(&self) -> Result<bool, CallError> {
         let outcome = self.alone.lock().unwrap_or_else(PoisonError::into_inner).take();
-        outcome.unwrap_or(Ok(false)).map_err(|error| {
+        // It is missing if the work panicked, which the writer logs.
+        outcome.unwrap_or_else(|| Err(StoreError::Other("the work ended early".into()))).map_err(|error| {
             CallError::failed(format!(
                 "the records are forgotten, but bytes of them may be left in the store's file, which could not be \
                  rewritten ({}); mend that and restart the daemon, which tries it again",

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::meta;
+use crate::secrets;
 
 /// Meta key: the key of the hashes, 32 random bytes.
 const KEY: &str = "forgotten_key";
@@ -147,12 +148,16 @@ pub(crate) fn delete(
     let mut put = connection.prepare_cached(
         "INSERT INTO forgotten_text (hash, at) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
     )?;
-    for subject in [Subject::Words, Subject::Turn] {
-        put.execute((key.hash(subject, said, said.text), at.0))?;
-    }
-    if record.is_early && said.role == Role::Assistant {
-        for line in lines_of(said.text) {
-            put.execute((key.hash(Subject::Line, said, line), at.0))?;
+    // Imports and hooks send a text without its secrets.
+    let masked = secrets::masked(said.text).map(|masked| masked.text).filter(|text| !text.trim().is_empty());
+    for text in [Some(said.text), masked.as_deref()].into_iter().flatten() {
+        for subject in [Subject::Words, Subject::Turn] {
+            put.execute((key.hash(subject, said, text), at.0))?;
+        }
+        if record.is_early && said.role == Role::Assistant {
+            for line in lines_of(text) {
+                put.execute((key.hash(Subject::Line, said, line), at.0))?;
+            }
         }
     }
     let note = "INSERT INTO forgotten (seq, id, at) SELECT seq, id, ?2 FROM record WHERE seq = ?1";
