@@ -4,6 +4,7 @@
 //! A value that is no literal (a variable, a call, a type, a path) or that reads as an example is none.
 
 use super::entropy::bits;
+use super::rules::MASK_START;
 use super::rules::{ALGORITHMS, FIELDS, FieldRule, Floor, LONG_BYTES, NAME_WORDS, OTHER_FIELDS, PLACEHOLDERS};
 use super::span::SecretSpan;
 use super::token;
@@ -119,6 +120,10 @@ fn is_of_name(byte: u8) -> bool {
 /// Returns the rule for the name that ends before `at`. Between the two may be quotes, brackets and a type.
 fn rule_before(text: &str, at: usize) -> Option<&'static FieldRule> {
     let (name, start) = name_before(text, at);
+    // The kind of a mask is no name.
+    if text[..start].ends_with(MASK_START) && text[start + name.len()..].starts_with(']') {
+        return None;
+    }
     if let Some(rule) = rule_of(name) {
         return Some(rule);
     }

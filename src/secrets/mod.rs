@@ -17,10 +17,8 @@ mod span;
 mod tables;
 mod token;
 
+use self::rules::MASK_START;
 pub use self::span::SecretSpan;
-
-/// How a mask begins; a kind and `]` follow.
-const MASK_START: &str = "[secret: ";
 
 /// Longest mask that is recognized, in bytes.
 const MAX_MASK_BYTES: usize = 48;

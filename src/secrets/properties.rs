@@ -43,6 +43,9 @@ pub fn masking_is_exact_and_idempotent(data: &[u8]) {
 mod tests {
     use super::*;
 
+    /// Picked: a quarter of a second in a debug build.
+    const MIXTURES: usize = 2000;
+
     #[test]
     fn examples() {
         for text in [
@@ -54,6 +57,28 @@ mod tests {
             "password=password=password=hunter2=hunter3",
         ] {
             masking_is_exact_and_idempotent(text.as_bytes());
+        }
+    }
+
+    /// Parts of the examples, in any order: where one ends, another begins.
+    #[test]
+    fn mixtures_of_examples() {
+        let texts: Vec<String> = super::super::tables::TRUE.iter().map(|(text, _)| text.replace('¦', "")).collect();
+        let mut state = 1_u64;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below.max(1)
+        };
+        let rounds = std::env::var("FAULT_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(MIXTURES);
+        for _ in 0..rounds {
+            let mut mixed = Vec::new();
+            for _ in 0..1 + next(4) {
+                let text = texts[next(texts.len())].as_bytes();
+                let start = next(text.len());
+                mixed.extend_from_slice(&text[start.min(next(8) * start)..]);
+                mixed.truncate(mixed.len() - next(6).min(mixed.len()));
+            }
+            masking_is_exact_and_idempotent(&mixed);
         }
     }
 

@@ -2,6 +2,9 @@
 //! secret. A form is taken from the issuer's documentation where there is one, else from the rules of public scanners
 //! (gitleaks, GitHub's secret scanning).
 
+/// How a mask begins; a kind and `]` follow.
+pub(super) const MASK_START: &str = "[secret: ";
+
 /// The characters of a token behind its prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alphabet {

@@ -4,7 +4,7 @@
 use super::{find, masked};
 
 /// Texts, and what they are stored as.
-const TRUE: &[(&str, &str)] = &[
+pub(super) const TRUE: &[(&str, &str)] = &[
     // Tokens with a known prefix.
     ("key AKI¦AQ3EGRZ7TK5DPW2MX.", "key [secret: aws-access-key-id]."),
     ("AKI¦AIOSFODNN7EXAMPLE", "[secret: aws-access-key-id]"),
