@@ -172,16 +172,46 @@ impl HookRun<'_> {
         let mut capture = TranscriptCapture::new(self.store, &mut client, self.log, &gate, self.began);
         capture.is_ignored = is_ignored;
         capture.is_down = is_down;
+        let taken = self.take(event, &input, &bytes, project, &mut capture);
+        if event != HookEvent::SessionStart {
+            return taken;
+        }
+        if let Err(what) = taken {
+            self.log.say(what);
+        }
+        capture.is_ignored = false;
+        // What other sessions ended with belongs into the briefing.
+        capture.others(&input.session);
+        match capture.is_down {
+            true => Ok(()),
+            false => print_context(&briefing(&input, folder.as_deref(), &mut client)?, rules, event, console),
+        }
+    }
+
+    /// Captures what the session's transcript gained, or the messages or the turn of the input.
+    ///
+    /// # Errors
+    /// The message of [`TranscriptCapture::session`], or that deferred captures cannot be written.
+    fn take(
+        &self,
+        event: HookEvent,
+        input: &HookInput,
+        bytes: &[u8],
+        project: Option<String>,
+        capture: &mut TranscriptCapture<'_>,
+    ) -> Result<(), String> {
         let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
-        let transcript = transcript(&input);
+        let transcript = transcript(input);
         if event == HookEvent::Stop && input.assistant == Assistant::Copilot {
             transcript.iter().for_each(|path| wait_for_growth(path));
         }
-        let taken = match transcript.map(of) {
+        match transcript.map(of) {
             // The messages have the turn of the input.
             _ if input.has_messages => {
                 self.heard.set(None);
-                capture.messages(&bytes, folder.as_deref()).map_err(|error| error.to_string())
+                capture
+                    .messages(bytes, project.as_ref().or(input.cwd.as_ref()).map(String::as_str))
+                    .map_err(|error| error.to_string())
             }
             Some(of) if fs::symlink_metadata(&of.path).is_ok() => {
                 let end = match event {
@@ -196,25 +226,12 @@ impl HookRun<'_> {
                     self.log.say(format_args!("session {session} has no transcript: only its last answer is captured"));
                 }
                 // After a prompt there will be a transcript. Where a start may be missing, a session that had one is noted.
-                let is_noted =
-                    event == HookEvent::UserPromptSubmit || (event == HookEvent::SessionStart && rules.may_skip_start);
+                let is_noted = event == HookEvent::UserPromptSubmit
+                    || (event == HookEvent::SessionStart && AssistantRules::of(input.assistant).may_skip_start);
                 let of = of.filter(|_| is_noted);
                 let noted = of.map_or(Ok(()), |of| capture.expect(of));
                 capture.heard(self.heard, None).and(noted).map_err(|error| error.to_string())
             }
-        };
-        if event != HookEvent::SessionStart {
-            return taken;
-        }
-        if let Err(what) = taken {
-            self.log.say(what);
-        }
-        capture.is_ignored = false;
-        // What other sessions ended with belongs into the briefing.
-        capture.others(&input.session);
-        match capture.is_down {
-            true => Ok(()),
-            false => print_context(&briefing(&input, folder.as_deref(), &mut client)?, rules, event, console),
         }
     }
 
