@@ -242,6 +242,9 @@ fn is_literal(value: &str, is_quoted: bool) -> bool {
     if value.starts_with(['$', '<', '{', '[', '(', '%', '&', '*', '|', '#', '^']) || starts(&REFERENCES) {
         return false;
     }
+    if value.contains(MASK_START) {
+        return false;
+    }
     if value.contains("://") || value.contains("${") || value.contains("{{") || value.starts_with("-----") {
         return false;
     }
