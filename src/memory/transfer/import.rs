@@ -32,8 +32,9 @@ use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedReco
 /// Most rows of a call.
 const MAX_ROWS: usize = 1000;
 
-/// A job whose rows weigh this much takes no more: it lasts a few milliseconds. Picked: twice a batch of `iaid import`.
-const JOB_BYTES: usize = 64 << 10;
+/// A job whose rows weigh this much takes no more: it lasts a few milliseconds. Picked: a batch of `iaid import` of turns of
+/// ordinary length is one job, so that the rows of the next call do not come between its own.
+const JOB_BYTES: usize = 96 << 10;
 
 /// Longest reason of a refusal, in characters.
 const REASON_CHARS: usize = 300;
