@@ -114,7 +114,11 @@ fn places(
         let name = place[name_key].as_str().filter(|name| !name.is_empty()).unwrap_or("(none)");
         let (first, last) = (time(&place["first_ts"], &zone), time(&place["last_ts"], &zone));
         let count = counted(place["records"].as_u64().unwrap_or(0), "record", "records");
-        format!("{last}  {}  {count} since {first}", bold(&one_line(name, kind), kind))
+        let names: Vec<&str> =
+            place["other_names"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let names =
+            if names.is_empty() { String::new() } else { format!(", also {}", one_line(&names.join(", "), kind)) };
+        format!("{last}  {}  {count} since {first}{names}", bold(&one_line(name, kind), kind))
     })
 }
 

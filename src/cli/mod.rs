@@ -21,6 +21,7 @@ mod install;
 mod log;
 mod man;
 mod mcp;
+mod project;
 mod recall;
 mod rem;
 mod restore;
@@ -86,6 +87,7 @@ enum Command {
     /// List the projects, that with the newest record first
     Projects(inspect::PageArgs),
     Forget(forget::ForgetArgs),
+    Project(project::ProjectArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
@@ -167,6 +169,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Sessions(args) => inspect::sessions(&args, &mut client(Policy::default())?, console),
         Command::Projects(args) => inspect::projects(&args, &mut client(Policy::default())?, console),
         Command::Forget(args) => forget::run(&args, &mut client(forget::policy())?, console),
+        Command::Project(args) => project::run(&args, &mut client(Policy::default())?, console),
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),

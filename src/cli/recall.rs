@@ -50,6 +50,11 @@ pub(crate) struct RecallArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<String>,
+    /// Whether records of other projects are shown: prefer (after those of the project), only (none) or all [default: the
+    /// knob project_scope with --project, else all]
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = ["prefer", "only", "all"])]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project_scope: Option<String>,
     /// Whether long records are cut to the passage that bears on the cue.
     #[arg(skip)]
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -80,7 +85,9 @@ impl RecallArgs {
         };
         let (since, until) =
             (read("--since", &self.since, DayEnd::First)?, read("--until", &self.until, DayEnd::Last)?);
-        Ok(RecallArgs { since, until, ..self.clone() })
+        // The person whose records they are sees all of them, whatever the knob shows to assistants.
+        let project_scope = self.project_scope.clone().or_else(|| self.project.is_none().then(|| "all".to_owned()));
+        Ok(RecallArgs { since, until, project_scope, ..self.clone() })
     }
 }
 

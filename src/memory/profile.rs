@@ -11,6 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Number, Value, json};
 
 use crate::memory::store::error::StoreError;
+use crate::memory::store::projects::ProjectScope;
 use crate::sort;
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
@@ -45,7 +46,7 @@ pub(crate) struct Knob {
 }
 
 /// All knobs, sorted by name.
-pub(crate) const KNOBS: [Knob; 12] = [
+pub(crate) const KNOBS: [Knob; 13] = [
     knob("camouflaging_relaxation", KnobKind::Share, "0.0"),
     knob(
         "demand_avoidance_tolerance",
@@ -62,6 +63,7 @@ pub(crate) const KNOBS: [Knob; 12] = [
     knob("literal_preservation", KnobKind::Choice(&["strong", "medium", "loose"]), "\"strong\""),
     knob("masking_off", KnobKind::Switch, "true"),
     knob("monotropism_depth", KnobKind::Shares, "{}"),
+    knob("project_scope", KnobKind::Choice(&["prefer", "only", "all"]), "\"prefer\""),
     knob("prompt_recall", KnobKind::Switch, "true"),
     knob("scene_construction_scaffold", KnobKind::Switch, "true"),
     knob("task_support", KnobKind::Choice(&["blank_recall", "cued_recognition"]), "\"cued_recognition\""),
@@ -122,6 +124,8 @@ pub(crate) struct Profile {
     pub(crate) wake_depth: WakeDepth,
     /// `scene_construction_scaffold`: hits carry `_scene_hint`.
     pub(crate) scene_hints: bool,
+    /// `project_scope`: the records that a call is shown if it does not say so itself.
+    pub(crate) project_scope: ProjectScope,
     /// `prompt_recall`: prompts are given the records that bear on them.
     pub(crate) prompt_recall: bool,
     /// `task_support` is `cued_recognition`: hits name adjacent records.
@@ -168,6 +172,7 @@ impl Profile {
             },
             wake_depth: WakeDepth::named(text("wake_depth")).unwrap_or(WakeDepth::Minimal),
             scene_hints: live.get("scene_construction_scaffold") == Some(&Value::Bool(true)),
+            project_scope: ProjectScope::named(text("project_scope")).unwrap_or(ProjectScope::Prefer),
             prompt_recall: live.get("prompt_recall") == Some(&Value::Bool(true)),
             adjacent: text("task_support") != "blank_recall",
             interest: live.get("interest_boost").and_then(Value::as_f64).unwrap_or(0.0),

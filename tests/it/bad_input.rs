@@ -53,6 +53,7 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
         "memory_read" | "memory_show" => json!({"id": id}),
         "memory_search" => json!({"query": "record"}),
         "memory_reinforce" => json!({"ids": [id, id]}),
+        "project_rename" => json!({"old": "/p", "new": "/q"}),
         "prompt_recall" => json!({"prompt": "record"}),
         "profile_set" => json!({"knob": "masking_off", "value": false}),
         "store_backup" => json!({"path": format!("{home}/copy.db")}),

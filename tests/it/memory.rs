@@ -286,7 +286,7 @@ fn the_profile_survives_a_kill() {
     let mut daemon = setup();
     let mut client = daemon.client();
     let all = client.call("profile_get", json!({}));
-    assert_eq!((&all["total_knobs"], all["live"].as_object().map(serde_json::Map::len)), (&json!(12), Some(12)));
+    assert_eq!((&all["total_knobs"], all["live"].as_object().map(serde_json::Map::len)), (&json!(13), Some(13)));
     let settings = [
         ("monotropism_depth", json!({"trains": 0.9, "Küche": 0})),
         ("dunn_quadrant", json!("sensitive")),

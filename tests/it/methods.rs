@@ -20,6 +20,7 @@ fn every_listed_method_returns_the_listed_keys() {
     let mut client = daemon.client();
     let one = capture(&mut client, "the first of the records", "s");
     let two = capture(&mut client, "the second of the records", "s");
+    client.call("memory_capture", json!({"text": "the third of the records", "project": "/p"}));
     let params = |name: &str| match name {
         "events_query" => json!({"kind": "s4_contradiction"}),
         "memory_capture" => json!({"text": "a text that is long enough"}),
@@ -28,6 +29,7 @@ fn every_listed_method_returns_the_listed_keys() {
         "memory_read" | "memory_show" => json!({"id": two}),
         "memory_search" => json!({"query": "records"}),
         "memory_reinforce" => json!({"ids": [one, two]}),
+        "project_rename" => json!({"old": "/p", "new": "/q"}),
         "prompt_recall" => json!({"prompt": "records"}),
         "profile_set" => json!({"knob": "masking_off", "value": true}),
         _ => json!({}),

@@ -73,7 +73,7 @@ impl ImportFormat {
         let kind = keys.kind.and_then(|value| json::string(value.get()));
         let type_ = keys.type_.and_then(|value| json::string(value.get()));
         match (kind.as_deref(), type_.as_deref()) {
-            (Some("record" | "tag" | "link" | "event" | "knob"), _) => Some(ImportFormat::Export),
+            (Some("record" | "tag" | "link" | "event" | "alias" | "knob"), _) => Some(ImportFormat::Export),
             (_, Some("entity")) if keys.name.is_some() => Some(ImportFormat::MemoryServer),
             (_, Some("relation")) if keys.from.is_some() => Some(ImportFormat::MemoryServer),
             (_, None) if keys.gemini.is_some() || keys.info.is_some() => Some(ImportFormat::Transcript),

@@ -176,6 +176,7 @@ fn store_pattern(
         role: Role::System,
         session: SESSION.into(),
         project: common_project(connection, &pair.records)?,
+        folder: String::new(),
         ts: now,
         part: None,
         tags: Vec::new(),

@@ -23,16 +23,16 @@ pub(crate) fn chunk(connection: &Connection, cursor: i64, deadline: Instant) -> 
         metrics::measure(connection)?;
         at = 1;
     }
-    let projects = briefing::projects(connection)?;
+    let readers = briefing::readers(connection)?;
     loop {
-        let Some(project) = usize::try_from(at - 1).ok().and_then(|at| projects.get(at)) else {
+        let Some(reader) = usize::try_from(at - 1).ok().and_then(|at| readers.get(at)) else {
             return Ok(StepOutcome::new(None, Progress::Done, [("rendered", rendered)]));
         };
         if Instant::now() >= deadline {
             return Ok(StepOutcome::new(Some(at), Progress::More, [("rendered", rendered)]));
         }
-        if briefing::cached(connection, project)?.is_none() {
-            briefing::cache(connection, project)?;
+        if briefing::cached(connection, reader)?.is_none() {
+            briefing::cache(connection, reader)?;
             rendered += 1;
         }
         at += 1;

@@ -4,6 +4,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 
 use crate::memory::graph::links::LinkKind;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::{records, tags};
 use crate::memory::text::language;
 use crate::sort;
@@ -27,29 +28,35 @@ pub(crate) struct Schema {
     pub(crate) language: &'static str,
 }
 
-/// Returns the valid ones of the newest `limit` patterns, only those of `project` if it is given, sorted by descending
-/// confidence.
+/// Returns the valid ones of the newest `limit` patterns that the filter shows, only those of the projects with these
+/// numbers if they are given, sorted by descending confidence.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn newest(
     connection: &Connection,
-    project: Option<&str>,
+    of: Option<&[i64]>,
+    projects: &ProjectFilter,
     limit: usize,
 ) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut schemas = Vec::new();
     for seq in tags::newest_with(connection, tags::PATTERN, limit)? {
-        schemas.extend(read_pattern(connection, seq, project)?);
+        schemas.extend(read_pattern(connection, seq, of, projects)?);
     }
     sort::sort_by(&mut schemas, |a: &Schema, b| b.confidence.total_cmp(&a.confidence));
     Ok(schemas)
 }
 
-/// Returns up to `limit` valid patterns that these records show, those of the first record first.
+/// Returns up to `limit` valid patterns that these records show and the filter does not leave out, those of the first record first.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], limit: usize) -> Result<Vec<Schema>, rusqlite::Error> {
+pub(crate) fn shown_by(
+    connection: &Connection,
+    seqs: &[i64],
+    projects: &ProjectFilter,
+    limit: usize,
+) -> Result<Vec<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2 ORDER BY a LIMIT 8")?;
     let (mut seen, mut schemas) = (Vec::new(), Vec::new());
     for &seq in seqs {
@@ -57,26 +64,31 @@ pub(crate) fn shown_by(connection: &Connection, seqs: &[i64], limit: usize) -> R
         for pattern in patterns.collect::<Result<Vec<i64>, _>>()? {
             if schemas.len() < limit && !seen.contains(&pattern) {
                 seen.push(pattern);
-                schemas.extend(read_pattern(connection, pattern, None)?);
+                schemas.extend(read_pattern(connection, pattern, None, projects)?);
             }
         }
     }
     Ok(schemas)
 }
 
-fn read_pattern(connection: &Connection, seq: i64, project: Option<&str>) -> Result<Option<Schema>, rusqlite::Error> {
+fn read_pattern(
+    connection: &Connection,
+    seq: i64,
+    of: Option<&[i64]>,
+    projects: &ProjectFilter,
+) -> Result<Option<Schema>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
-        "SELECT text, valid_to IS NULL, project.name,
+        "SELECT text, valid_to IS NULL, project,
                 (SELECT count(*) FROM link WHERE a = ?1 AND kind = ?2),
                 (SELECT count(*) FROM link JOIN record AS shows ON shows.seq = link.b
                  WHERE link.a = ?1 AND link.kind = ?2 AND shows.valid_to IS NOT NULL)
-         FROM record JOIN project ON project.number = record.project WHERE record.seq = ?1",
+         FROM record WHERE record.seq = ?1",
     )?;
-    let (text, holds, name, evidence, exceptions): (String, bool, String, i64, i64) = read
+    let (text, holds, project, evidence, exceptions): (String, bool, i64, i64, i64) = read
         .query_row((seq, LinkKind::Evidence as i64), |row| {
             Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
         })?;
-    if !holds || project.is_some_and(|project| project != name) {
+    if !holds || of.is_some_and(|of| !of.contains(&project)) || !projects.admits(connection, seq, project)? {
         return Ok(None);
     }
     let pattern = text.strip_prefix(PATTERN_PREFIX).unwrap_or(&text);

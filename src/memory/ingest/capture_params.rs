@@ -38,6 +38,7 @@ pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>)
     let cue = bounded_string(params, "cue", "", TEXT_BYTES)?;
     let session = bounded_string(params, "session_id", defaults.session, SESSION_BYTES)?;
     let project = bounded_string(params, "project", defaults.project, PROJECT_BYTES)?;
+    let folder = bounded_string(params, "project_folder", "", PROJECT_BYTES)?;
     let tier_name = params.string_or("tier", "episodic")?;
     let role = Role::named(&params.string_or("role", "user")?)
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
@@ -50,7 +51,18 @@ pub(crate) fn parse_capture(params: &Params<'_>, defaults: &CaptureDefaults<'_>)
     let Some(tier) = Tier::named(&tier_name) else {
         return Ok(ParsedCapture::UnknownTier(excerpt(&tier_name).into_owned()));
     };
-    Ok(ParsedCapture::Accepted(Draft { text: text.into_owned(), cue, tier, role, session, project, ts, part, tags }))
+    Ok(ParsedCapture::Accepted(Draft {
+        text: text.into_owned(),
+        cue,
+        tier,
+        role,
+        session,
+        project,
+        folder,
+        ts,
+        part,
+        tags,
+    }))
 }
 
 /// Reads the params that annotate a text. Returns the tags that keep them.

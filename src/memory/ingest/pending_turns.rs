@@ -33,6 +33,7 @@ pub(crate) struct PendingTurn {
     /// Derived from session and text: the same at each call.
     pub(crate) id: Uuid,
     pub(crate) session: String,
+    pub(crate) project: String,
     pub(crate) text: String,
     pub(crate) ts: UnixMicros,
 }
@@ -132,7 +133,13 @@ fn turns_of(
         }
         if !find.exists((session, draft.ts.0 - MAX_DIFFERENCE_US, draft.ts.0 + MAX_DIFFERENCE_US, hash))? {
             let id = Builder::from_custom_bytes(hash).into_uuid();
-            turns.push(PendingTurn { id, session: draft.session, text: draft.text, ts: draft.ts });
+            turns.push(PendingTurn {
+                id,
+                session: draft.session,
+                project: draft.project,
+                text: draft.text,
+                ts: draft.ts,
+            });
         }
     }
 }

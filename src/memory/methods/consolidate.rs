@@ -12,6 +12,8 @@ use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::graph::patterns;
 use crate::memory::model::record::SESSION_BYTES;
 use crate::memory::params::bounded_string;
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::store::{records, tags};
 
 /// New patterns that a reply lists, at most.
@@ -19,9 +21,10 @@ const MAX_LISTED_PATTERNS: usize = 32;
 
 /// Answers `memory_consolidate` at the end of the cycle, or with the error of a chunk that failed. The chunks before that
 /// one are kept, and the next cycle continues there.
-pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: Reply<'_>) {
-    let session = match bounded_string(params, "session_id", "-", SESSION_BYTES) {
-        Ok(session) => session,
+pub(crate) fn consolidate(maintenance: Maintenance, profile: &Profile, params: &Params<'_>, reply: Reply<'_>) {
+    let session = bounded_string(params, "session_id", "-", SESSION_BYTES);
+    let (session, caller) = match session.and_then(|session| Ok((session, CallerProject::read(params, profile)?))) {
+        Ok(read) => read,
         Err(error) => return reply.send::<()>(Err(error)),
     };
     let reply = reply.later();
@@ -41,7 +44,7 @@ pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: 
                 return Ok(ControlFlow::Continue(()));
             }
             cycle.end(transaction, &session, now)?;
-            let result = result(transaction.connection, &cycle)?;
+            let result = result(transaction.connection, &caller, &cycle)?;
             Ok(ControlFlow::Break((cycle, result)))
         },
         move |outcome| {
@@ -53,11 +56,15 @@ pub(crate) fn consolidate(maintenance: Maintenance, params: &Params<'_>, reply: 
     );
 }
 
-fn result(connection: &Connection, cycle: &Cycle) -> Result<Value, CallError> {
+fn result(connection: &Connection, caller: &CallerProject, cycle: &Cycle) -> Result<Value, CallError> {
+    let projects = caller.filter(connection)?;
     let induced = cycle.count("induced");
     let most = usize::try_from(induced).unwrap_or(MAX_LISTED_PATTERNS).min(MAX_LISTED_PATTERNS);
     let mut candidates = Vec::new();
     for seq in tags::newest_with(connection, tags::PATTERN, most)? {
+        if !projects.admits_record(connection, seq)? {
+            continue;
+        }
         let text = records::text_of(connection, seq)?;
         let pattern = text.strip_prefix(patterns::PATTERN_PREFIX).unwrap_or(&text);
         candidates.push(json!({"pattern": pattern, "schema_id": records::id_of(connection, seq)?.to_string()}));

@@ -78,6 +78,7 @@ fn read(
             role: Role::numbered(row.get(1)?),
             session: row.get(2)?,
             project: row.get(3)?,
+            folder: String::new(),
             ts: now,
             part: None,
             tags,

@@ -5,12 +5,17 @@ use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::contradictions::{self, OpenContradiction};
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::text::excerpt::beginning;
 
 /// Most questions in a reply. Picked: more than a user answers.
 const MAX_QUESTIONS: usize = 100;
+
+/// Contradictions that are read to find those of one project.
+const MAX_READ_COUNT: usize = 1000;
 
 /// Characters of each fact in a question.
 const FACT_CHARS: usize = 200;
@@ -37,13 +42,21 @@ struct Question {
 ///
 /// # Errors
 /// -32602 if a param has a wrong type, -32001 if the store cannot be read.
-pub(crate) fn curiosity_pending(reader: &Reader, params: &Params<'_>) -> Result<Pending, CallError> {
+pub(crate) fn curiosity_pending(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Pending, CallError> {
     let session = params.string_opt("session_id")?;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
+    let projects = caller.filter(connection)?;
     let mut questions = Vec::new();
-    for open in contradictions::unsettled(connection, session.as_deref(), MAX_QUESTIONS)? {
-        questions.push(question(connection, open)?);
+    let most = if projects.is_only() { MAX_READ_COUNT } else { MAX_QUESTIONS };
+    for open in contradictions::unsettled(connection, session.as_deref(), most)? {
+        if questions.len() < MAX_QUESTIONS
+            && projects.admits_record(connection, open.old)?
+            && projects.admits_record(connection, open.new)?
+        {
+            questions.push(question(connection, open)?);
+        }
     }
     Ok(Pending { count: questions.len(), questions })
 }

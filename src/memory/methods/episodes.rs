@@ -12,10 +12,13 @@ use crate::memory::ingest::pending_turns::{PendingTurn, pending_turns};
 use crate::memory::model::record::{Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string};
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::candidates;
 use crate::memory::recall::recall_query::RecallFilter;
 use crate::memory::recall::reply::MAX_HITS_BYTES;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::projects::{self, ProjectFilter};
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::records::session_number;
 use crate::memory::text::excerpt::beginning;
@@ -63,18 +66,31 @@ struct Episode {
 pub(crate) fn episodes_recent(
     reader: &Reader,
     store: &Path,
+    profile: &Profile,
     params: &Params<'_>,
     now: UnixMicros,
 ) -> Result<RecentEpisodes, CallError> {
     let most = params.integer_or("n", 0..=MAX_TURN_COUNT, 10)? as usize;
     let session = params.string_opt("session_id")?;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
+    let connection = snapshot.connection();
+    let projects = caller.filter(connection)?.without_preference();
     let seqs = match &session {
-        Some(name) => newest_of_session(snapshot.connection(), name, most)?,
-        None => newest_of_all(&snapshot, most)?,
+        Some(name) => newest_of_session(connection, name, &projects, most)?,
+        None => newest_of_all(&snapshot, &projects, most)?,
     };
-    let mut pending = pending_turns(store, snapshot.connection(), now)?;
-    pending.retain(|turn| session.as_deref().is_none_or(|name| name == turn.session));
+    let own = projects::canonical(connection, &caller.name)?;
+    let mut pending = Vec::new();
+    for turn in pending_turns(store, connection, now)? {
+        if session.as_deref().is_none_or(|name| name == turn.session)
+            && (!projects.is_only()
+                || turn.project.is_empty()
+                || projects::canonical(connection, &turn.project)? == own)
+        {
+            pending.push(turn);
+        }
+    }
     let total = (seqs.len() + pending.len()).min(most);
     let mut pending = pending.into_iter().peekable();
     let mut read = snapshot.connection().prepare_cached(
@@ -133,12 +149,13 @@ impl From<PendingTurn> for Episode {
 }
 
 /// Returns the newest records of users, at most `most`.
-fn newest_of_all(snapshot: &Snapshot<'_>, most: usize) -> Result<Vec<i64>, StoreError> {
+fn newest_of_all(snapshot: &Snapshot<'_>, projects: &ProjectFilter, most: usize) -> Result<Vec<i64>, StoreError> {
     let mut is_user = snapshot.connection().prepare_cached("SELECT 1 FROM record WHERE seq = ?1 AND role = ?2")?;
     // Half of what is stored is users' in most stores.
     let mut limit = (most * 4).max(64);
+    let filter = RecallFilter::of(projects);
     loop {
-        let newest = candidates::newest(snapshot, &RecallFilter::NONE, limit)?;
+        let newest = candidates::newest(snapshot, &filter, limit)?;
         let mut turns = Vec::new();
         for one in &newest {
             if turns.len() < most && is_user.exists((one.seq, Role::User as i64))? {
@@ -153,10 +170,26 @@ fn newest_of_all(snapshot: &Snapshot<'_>, most: usize) -> Result<Vec<i64>, Store
 }
 
 /// Returns the newest records of users in a session, at most `most`.
-fn newest_of_session(connection: &Connection, name: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+fn newest_of_session(
+    connection: &Connection,
+    name: &str,
+    projects: &ProjectFilter,
+    most: usize,
+) -> Result<Vec<i64>, rusqlite::Error> {
     let session = session_number(connection, name)?;
-    let sql = "SELECT seq FROM record WHERE session = ?1 AND role = ?2 ORDER BY ts DESC, seq DESC LIMIT ?3";
-    connection.prepare_cached(sql)?.query_map((session, Role::User as i64, most as i64), |row| row.get(0))?.collect()
+    let sql = "SELECT seq, project FROM record WHERE session = ?1 AND role = ?2 ORDER BY ts DESC, seq DESC LIMIT ?3";
+    let mut read = connection.prepare_cached(sql)?;
+    let mut rows = read.query((session, Role::User as i64, MAX_READ_COUNT as i64))?;
+    let mut seqs = Vec::new();
+    while seqs.len() < most
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get(0)?;
+        if projects.admits(connection, seq, row.get(1)?)? {
+            seqs.push(seq);
+        }
+    }
+    Ok(seqs)
 }
 
 /// Returns the length of a string as JSON, without its quotes.
@@ -180,14 +213,20 @@ pub(crate) struct SessionRefresh {
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
-pub(crate) fn session_refresh(reader: &Reader, params: &Params<'_>) -> Result<SessionRefresh, CallError> {
+pub(crate) fn session_refresh(
+    reader: &Reader,
+    profile: &Profile,
+    params: &Params<'_>,
+) -> Result<SessionRefresh, CallError> {
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
     let watermark = match params.string_opt("watermark")?.as_deref() {
         None | Some("") => None,
         Some(_) => params::time(params, "watermark", DateBound::Start)?,
     };
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
-    let newest = candidates::newest(&snapshot, &RecallFilter::NONE, REFRESH_READ_COUNT)?;
+    let projects = caller.filter(snapshot.connection())?.without_preference();
+    let newest = candidates::newest(&snapshot, &RecallFilter::of(&projects), REFRESH_READ_COUNT)?;
     let seqs: Vec<i64> = newest.iter().map(|one| one.seq).collect();
     let rendered = match watermark {
         Some(since) => render(snapshot.connection(), &seqs, &session, since)?,

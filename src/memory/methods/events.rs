@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::time::{DateBound, UnixMicros};
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::store::events::{self, VISIBLE_KINDS};
 use crate::memory::store::reader::Reader;
 
@@ -13,11 +15,12 @@ use crate::memory::store::reader::Reader;
 ///
 /// # Errors
 /// -32602 if a param has a wrong type or is out of range, -32001 if the store cannot be read.
-pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
+pub(crate) fn events_query(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Value, CallError> {
     let kind = params.string("kind")?;
     let since = params.string_opt("since")?;
     let severity = params.string_opt("severity")?;
-    let limit = params.integer_or("limit", 1..=1000, 100)?;
+    let limit = params.integer_or("limit", 1..=1000, 100)? as usize;
+    let caller = CallerProject::read(params, profile)?;
     if severity.as_deref().is_some_and(|name| !matches!(name, "info" | "warning" | "critical")) {
         return Err(CallError::invalid("severity", "one of info, warning, critical"));
     }
@@ -34,7 +37,8 @@ pub(crate) fn events_query(reader: &Reader, params: &Params<'_>) -> Result<Value
         None => i64::MIN,
     };
     let snapshot = reader.snapshot()?;
-    let newest = events::newest(snapshot.connection(), &kind, since, severity.as_deref(), limit)?;
+    let projects = caller.filter(snapshot.connection())?;
+    let newest = events::newest(snapshot.connection(), &kind, &projects, since, severity.as_deref(), limit)?;
     let events: Vec<Value> = newest.into_iter().map(|(_, event)| event).collect();
     Ok(json!({"count": events.len(), "events": events}))
 }

@@ -11,6 +11,7 @@ use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, check_len};
 use crate::memory::recall::reply::MAX_HITS_BYTES;
+use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records::{self, RecordFilter, RecordGroup, Side};
 use crate::memory::store::tags;
@@ -30,6 +31,9 @@ const NEIGHBOR_COUNT: usize = 2;
 
 /// Characters of the other records that are shown with one.
 const EXCERPT_CHARS: usize = 120;
+
+/// Other names of a project that a list has, at most. Picked.
+const MAX_NAME_COUNT: usize = 20;
 
 /// Answers `memory_list`: the records that match, the newest first.
 ///
@@ -51,11 +55,11 @@ pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value,
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
     let session = session.map(|name| records::session_number(connection, &name)).transpose()?;
-    let project = project.map(|name| records::project_number(connection, &name)).transpose()?;
-    if session == Some(None) || project == Some(None) {
+    let projects = project.map(|name| projects::numbers(connection, &name)).transpose()?;
+    if session == Some(None) || projects.as_ref().is_some_and(Vec::is_empty) {
         return Ok(json!({"records": [], "next": null}));
     }
-    let filter = RecordFilter { session: session.flatten(), project: project.flatten(), since };
+    let filter = RecordFilter { session: session.flatten(), projects, since };
     let (mut found, mut bytes, mut read_count) = (Vec::new(), 0, 0);
     loop {
         let page = records::page(connection, &filter, place, PAGE_COUNT.min(4 * limit))?;
@@ -151,16 +155,20 @@ fn groups(
     let limit = params.integer_or("limit", 1..=MAX_COUNT, 20)? as usize;
     let from = cursor(params)?;
     let snapshot = reader.snapshot()?;
-    let mut all = records::groups(snapshot.connection(), group)?;
-    all.sort_unstable_by_key(|one| std::cmp::Reverse((one.last, one.number)));
-    let mut rest = all.iter().filter(|one| from.is_none_or(|from| (one.last, one.number) < from));
+    let all = records::groups(snapshot.connection(), group)?;
+    let mut rest = all.iter().filter(|one| from.is_none_or(|from| (one.last, one.numbers[0]) < from));
     let mut entries = Vec::new();
     let mut last = None;
     for one in rest.by_ref().take(limit) {
-        let (count, first) = records::extent_of(snapshot.connection(), group, one.number)?;
+        let (count, first) = records::extent_of(snapshot.connection(), group, &one.numbers)?;
         let (first, newest) = (UnixMicros(first).to_string(), UnixMicros(one.last).to_string());
-        entries.push(json!({name_key: one.name, "records": count, "first_ts": first, "last_ts": newest}));
-        last = Some((one.last, one.number));
+        let mut entry = json!({name_key: one.name, "records": count, "first_ts": first, "last_ts": newest});
+        if group == RecordGroup::Project {
+            let names = projects::other_names(snapshot.connection(), &one.name, MAX_NAME_COUNT)?;
+            entry["other_names"] = names.into();
+        }
+        entries.push(entry);
+        last = Some((one.last, one.numbers[0]));
     }
     let next = rest.next().and(last).map(text_of);
     Ok(json!({list: entries, "next": next}))

@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod forget;
 pub(crate) mod inspect;
 pub(crate) mod profile;
+pub(crate) mod projects;
 pub(crate) mod read;
 mod record_view;
 pub(crate) mod reindex;
@@ -81,6 +82,20 @@ const NEXT_ACTION: Param =
 const FOCUS: Param = optional("focus", "string", "\"\"", "what the work is about, at most 200 bytes; kept as a tag");
 const GOAL: Param = optional("goal", "string", "\"\"", "what the work is for, at most 200 bytes; kept as a tag");
 
+const PROJECT: Param = optional("project", "string", "\"\"", "project of the caller, for project_scope");
+const PROJECT_SCOPE: Param = optional(
+    "project_scope",
+    "string",
+    "null",
+    "prefer (records of project come first), only (none of another project is shown) or all; null means the knob's",
+);
+const PROJECT_FOLDER: Param = optional(
+    "project_folder",
+    "string",
+    "\"\"",
+    "folder of the caller in the repository project: records of its name are shown as the project's from then on",
+);
+
 /// Methods that are called for their reply alone. What a recall writes presumes that its reply was read.
 pub(crate) const ONLY_FOR_THE_REPLY: &[&str] = &[
     "claim_check",
@@ -116,6 +131,8 @@ static METHODS: &[Method] = &[
                 "1500",
                 "maximum tokens of all texts, estimated; the first hit is returned in any case",
             ),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["hits", "anti_hits", "verdict", "verdict_reason", "_source"],
         pace: Pace::Ordered,
@@ -128,11 +145,16 @@ static METHODS: &[Method] = &[
         name: "curiosity_pending",
         description: "Lists the contradictions that are not settled, as questions which of two facts is valid. The \
                       newest comes first.",
-        params: &[optional("session_id", "string", "null", "only contradictions of this session")],
+        params: &[
+            optional("session_id", "string", "null", "only contradictions of this session"),
+            PROJECT,
+            PROJECT_SCOPE,
+        ],
         result: &["questions", "count"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send(worker.read(|reader| curiosity::curiosity_pending(reader, params)));
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| curiosity::curiosity_pending(reader, &profile, params)));
         },
     },
     Method {
@@ -142,12 +164,14 @@ static METHODS: &[Method] = &[
         params: &[
             optional("n", "integer", "10", "maximum number of turns, 0 to 1000; a reply has at most 1 MiB"),
             optional("session_id", "string", "null", "only turns of this session"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["turns", "count", "truncated"],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| {
-            let store = &memory.folder;
-            reply.send(worker.read(|reader| episodes::episodes_recent(reader, store, params, memory.now())));
+            let (store, profile) = (&memory.folder, memory.profiles.current());
+            reply.send(worker.read(|reader| episodes::episodes_recent(reader, store, &profile, params, memory.now())));
         },
     },
     Method {
@@ -162,11 +186,14 @@ static METHODS: &[Method] = &[
             optional("since", "string", "null", "only events at this time or later, ISO 8601"),
             optional("severity", "string", "null", "only events of this severity: info, warning or critical"),
             optional("limit", "integer", "100", "maximum number of events, 1 to 1000"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["events", "count", "error"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send(worker.read(|reader| events::events_query(reader, params)));
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| events::events_query(reader, &profile, params)));
         },
     },
     Method {
@@ -180,6 +207,7 @@ static METHODS: &[Method] = &[
             optional("role", "string", "\"user\"", "author of the text: user, assistant or system"),
             optional("ts", "string", "null", "time of the text, ISO 8601, UTC if it has no offset; null means now"),
             optional("project", "string", "\"\"", "project of the text: a folder or a name"),
+            PROJECT_FOLDER,
             optional("part", "integer", "null", "number of this part of a longer turn, from 1; requires parts"),
             optional("parts", "integer", "null", "number of parts of that turn; requires part"),
             EPISTEMIC_STATUS,
@@ -196,11 +224,11 @@ static METHODS: &[Method] = &[
         name: "memory_consolidate",
         description: "Runs a consolidation cycle: linking, pattern induction, link decay, index optimization. It runs \
                       in chunks, so other calls are not delayed.",
-        params: &[optional("session_id", "string", "\"-\"", "session of the caller")],
+        params: &[optional("session_id", "string", "\"-\"", "session of the caller"), PROJECT, PROJECT_SCOPE],
         result: &["mode", "tier", "summaries_created", "decay_result", "schema_candidates"],
         pace: Pace::Ordered,
         run: |memory, _, params, reply| {
-            consolidate::consolidate(memory.maintenance(), params, reply);
+            consolidate::consolidate(memory.maintenance(), &memory.profiles.current(), params, reply);
         },
     },
     Method {
@@ -273,6 +301,8 @@ static METHODS: &[Method] = &[
             required("id", "string", "id of the record"),
             optional("at", "integer", "0", "where the part begins, in bytes into the text"),
             optional("bytes", "integer", "65536", "maximum bytes of the part, which has whole characters"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &[
             "record_id",
@@ -286,7 +316,10 @@ static METHODS: &[Method] = &[
             "project",
         ],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| reply.send(worker.read(|reader| read::memory_read(reader, params))),
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| read::memory_read(reader, &profile, params)));
+        },
     },
     Method {
         name: "memory_recall",
@@ -314,6 +347,8 @@ static METHODS: &[Method] = &[
                 "only texts of this time or earlier, ISO 8601; a date includes its whole day",
             ),
             optional("project", "string", "\"\"", "project whose records are ranked first"),
+            PROJECT_FOLDER,
+            PROJECT_SCOPE,
             optional(
                 "also",
                 "array",
@@ -382,6 +417,8 @@ static METHODS: &[Method] = &[
                 "5000",
                 "maximum number of records examined, from the newest on, 1 to 50000",
             ),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &[
             "hits",
@@ -416,6 +453,8 @@ static METHODS: &[Method] = &[
         params: &[
             required("query", "string", "words, names or a question"),
             optional("k", "integer", "8", "maximum number of hits, 1 to 24"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["hits", "frame"],
         pace: Pace::Ordered,
@@ -473,6 +512,8 @@ static METHODS: &[Method] = &[
                 "maximum number of hits and of events, 1 to 1000000; a reply has at most 100 of each and 1 MiB, and \
                  truncated counts the hits left out, to 1000",
             ),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["hits", "changed_since_events", "truncated", "_scope", "error"],
         pace: Pace::Ordered,
@@ -503,6 +544,18 @@ static METHODS: &[Method] = &[
         run: |memory, _, params, reply| profile::profile_set(&memory.profiles, &memory.writer, params, reply),
     },
     Method {
+        name: "project_rename",
+        description: "Gives a project another name. If another project has that name, the two are one from then on. \
+                      Records keep the name that they were stored with, and are shown under the new one.",
+        params: &[
+            required("old", "string", "name of the project; one that was renamed before is moved alone"),
+            required("new", "string", "the other name; the same one makes a renamed project one of its own again"),
+        ],
+        result: &["project", "records"],
+        pace: Pace::Pipelined,
+        run: |memory, _, params, reply| projects::rename(&memory.writer, params, reply),
+    },
+    Method {
         name: "prompt_recall",
         description: "Returns at most 3 records that bear on a prompt, none that the session was given before or has \
                       said since it was opened.",
@@ -510,6 +563,8 @@ static METHODS: &[Method] = &[
             required("prompt", "string", "the prompt"),
             optional("session_id", "string", "\"-\"", "session of the prompt"),
             optional("project", "string", "\"\"", "project of the session"),
+            PROJECT_FOLDER,
+            PROJECT_SCOPE,
         ],
         result: &["records"],
         pace: Pace::Ordered,
@@ -532,11 +587,14 @@ static METHODS: &[Method] = &[
         params: &[
             optional("domain", "string", "null", "only patterns of this project"),
             optional("confidence_min", "number", "0.0", "only patterns with at least this confidence, 0 to 1"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["schemas", "total"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send(worker.read(|reader| schemas::schema_list(reader, params)));
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| schemas::schema_list(reader, &profile, params)));
         },
     },
     Method {
@@ -558,11 +616,14 @@ static METHODS: &[Method] = &[
                 "the time that an earlier call returned as new_max_ts, ISO 8601; without one nothing is rendered",
             ),
             optional("session_id", "string", "\"-\"", "session of the caller, whose records are left out"),
+            PROJECT,
+            PROJECT_SCOPE,
         ],
         result: &["rendered", "new_max_ts", "caught_up"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| {
-            reply.send(worker.read(|reader| episodes::session_refresh(reader, params)));
+        run: |memory, worker, params, reply| {
+            let profile = memory.profiles.current();
+            reply.send(worker.read(|reader| episodes::session_refresh(reader, &profile, params)));
         },
     },
     Method {
@@ -572,6 +633,8 @@ static METHODS: &[Method] = &[
         params: &[
             optional("session_id", "string", "\"-\"", "the session that starts"),
             optional("project", "string", "\"\"", "project whose records come first"),
+            PROJECT_FOLDER,
+            PROJECT_SCOPE,
             optional(
                 "wake_depth",
                 "string",
@@ -798,7 +861,7 @@ mod tests {
     /// Returns valid params for each method, and the keys of the table that the result then lacks.
     fn calls(bench: &Bench) -> Vec<(&'static str, Value, &'static [&'static str])> {
         let id = bench.capture("a text that is long enough", json!({}));
-        let other = bench.capture("another text of some length", json!({}));
+        let other = bench.capture("another text of some length", json!({"project": "/p"}));
         vec![
             ("claim_check", json!({"cue": "text"}), &[]),
             ("curiosity_pending", json!({}), &[]),
@@ -824,6 +887,7 @@ mod tests {
             ("memory_temporal_recall", json!({"cue": "text", "as_of": "2999-01-01"}), &["error"]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
+            ("project_rename", json!({"old": "/p", "new": "/q"}), &[]),
             ("prompt_recall", json!({"prompt": "text"}), &[]),
             ("rpc.discover", json!({}), &[]),
             ("schema_list", json!({}), &[]),

@@ -6,6 +6,8 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::methods::record_view::RecordView;
 use crate::memory::model::record::TEXT_BYTES;
 use crate::memory::params;
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 
@@ -40,12 +42,18 @@ struct Part {
 /// # Errors
 /// -32602 if a param is invalid, no record has the id, or the part begins behind its end; -32001 if the store cannot be
 /// read.
-pub(crate) fn memory_read(reader: &Reader, params: &Params<'_>) -> Result<RecordText, CallError> {
+pub(crate) fn memory_read(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<RecordText, CallError> {
     let id = params::id(params, "id")?;
     let at = params.integer_or("at", 0..=TEXT_BYTES as i64, 0)? as usize;
     let bytes = params.integer_or("bytes", MIN_PART_BYTES..=TEXT_BYTES as i64, TEXT_BYTES as i64)? as usize;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
     let seq = records::seq_of(snapshot.connection(), "id", id)?;
+    if !caller.filter(snapshot.connection())?.admits_record(snapshot.connection(), seq)? {
+        let what =
+            format_args!("the id of a record of this project: {id} is of another one, and project_scope is only");
+        return Err(CallError::invalid("id", what));
+    }
     let RecordView { record_id, ts, role, session_id, project, valid_to, text, .. } =
         RecordView::read(snapshot.connection(), seq)?;
     if at > text.len() {

@@ -14,6 +14,7 @@ pub(crate) struct RecordView {
     pub(crate) ts: String,
     pub(crate) role: &'static str,
     pub(crate) session_id: String,
+    /// The name that the project is shown by.
     pub(crate) project: String,
     pub(crate) tier: &'static str,
     pub(crate) valid_to: Option<String>,
@@ -27,8 +28,10 @@ impl RecordView {
     /// Any SQLite error; `QueryReturnedNoRows` if there is no such record.
     pub(crate) fn read(connection: &Connection, seq: i64) -> Result<RecordView, rusqlite::Error> {
         let mut read = connection.prepare_cached(
-            "SELECT id, ts, role, session.name, project.name, tier, valid_to, text FROM record
+            "SELECT id, ts, role, session.name, coalesce(project_alias.project, project.name), tier, valid_to, text
+             FROM record
              JOIN session ON session.number = record.session JOIN project ON project.number = record.project
+             LEFT JOIN project_alias ON project_alias.name = project.name
              WHERE seq = ?1",
         )?;
         read.query_row([seq], |row| {

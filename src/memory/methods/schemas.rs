@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::patterns::{Schema, newest};
+use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
+use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 
 /// Most patterns that are read, the newest ones. Picked: more than many years of use are expected
@@ -21,11 +24,14 @@ pub(crate) struct Schemas {
 ///
 /// # Errors
 /// -32602 if a param is invalid, -32001 if the store cannot be read.
-pub(crate) fn schema_list(reader: &Reader, params: &Params<'_>) -> Result<Schemas, CallError> {
+pub(crate) fn schema_list(reader: &Reader, profile: &Profile, params: &Params<'_>) -> Result<Schemas, CallError> {
     let domain = params.string_opt("domain")?;
     let least = confidence_min(params)?;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
-    let mut schemas = newest(snapshot.connection(), domain.as_deref(), MAX_PATTERNS)?;
+    let connection = snapshot.connection();
+    let of = domain.map(|name| projects::numbers(connection, &name)).transpose()?;
+    let mut schemas = newest(connection, of.as_deref(), &caller.filter(connection)?, MAX_PATTERNS)?;
     schemas.retain(|schema| schema.confidence >= least);
     Ok(Schemas { total: schemas.len(), schemas })
 }

@@ -13,12 +13,14 @@ use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::step::Step;
 use crate::memory::graph::contradictions;
-use crate::memory::model::record::{PROJECT_BYTES, SESSION_BYTES, digest};
+use crate::memory::model::record::{SESSION_BYTES, digest};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::bounded_string;
 use crate::memory::profile::{Profile, WakeDepth};
-use crate::memory::session::briefing::{self, Briefing};
+use crate::memory::recall::caller_project::CallerProject;
+use crate::memory::session::briefing::{self, Briefing, BriefingReader};
 use crate::memory::store::events::{self, MemoryEvent, Severity};
+use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
@@ -85,7 +87,7 @@ pub(crate) fn start(
     now: UnixMicros,
 ) -> Result<Payload, CallError> {
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
-    let project = bounded_string(params, "project", "", PROJECT_BYTES)?;
+    let caller = CallerProject::read(params, profile)?;
     let depth = least_depth(params)?.max(profile.wake_depth);
     let snapshot = reader?.snapshot()?;
     let connection = snapshot.connection();
@@ -95,16 +97,21 @@ pub(crate) fn start(
         let empty = Payload { breakpoint_marker: BREAKPOINT, wake_depth, ..Payload::default() };
         Payload { total_dynamic_tokens: DYNAMIC_TOKENS, ..empty }
     } else {
-        let cached = briefing::cached(connection, &project)?;
+        let reader = BriefingReader::of(connection, &caller.name, caller.scope)?;
+        // A folder that is about to be noted changes what belongs to the project.
+        let folder = caller.new_folder(connection)?;
+        let cached = if folder.is_none() { briefing::cached(connection, &reader)? } else { None };
         let is_stale = cached.is_none();
         let briefing = match cached {
             Some(briefing) => briefing,
-            None => briefing::render(connection, &project)?,
+            None => briefing::render(connection, &reader, &caller.filter(connection)?)?,
         };
         if is_stale {
-            let project = project.clone();
             writer.submit(background_task("a session briefing", move |transaction| {
-                Ok(briefing::cache(transaction.connection, &project)?)
+                if let Some((project, folder)) = folder {
+                    projects::note_folder(transaction.connection, &project, &folder)?;
+                }
+                Ok(briefing::cache(transaction.connection, &reader)?)
             }));
         }
         let pending = contradictions::unsettled(connection, None, MAX_PENDING)?.len();
@@ -118,7 +125,7 @@ pub(crate) fn start(
         "timestamp": now.to_string(),
     });
     writer.submit(background_task("the event session_started", move |transaction| {
-        let domain = Some(project.as_str()).filter(|name| !name.is_empty());
+        let domain = Some(caller.name.as_str()).filter(|name| !name.is_empty());
         let (kind, severity) = ("session_started", Severity::Info);
         Ok(events::add(
             transaction.connection,

@@ -69,8 +69,6 @@ pub(crate) struct CandidateReader<'r> {
     query: &'r RecallQuery<'r>,
     scorer: &'r Scorer,
     deadline: Instant,
-    /// The number of the filter's project.
-    project: Option<i64>,
     depths: ProjectDepths,
     pub(crate) read: Vec<Candidate>,
     /// The session of each record that was read.
@@ -86,13 +84,11 @@ impl<'r> CandidateReader<'r> {
         scorer: &'r Scorer,
         deadline: Instant,
     ) -> Result<CandidateReader<'r>, StoreError> {
-        let project = query.filter.project.map(|name| records::project_number(connection, name)).transpose()?;
         Ok(CandidateReader {
             connection,
             query,
             scorer,
             deadline,
-            project: project.flatten(),
             depths: query.preferences.project_depths(connection)?,
             read: Vec::new(),
             sessions: SeqMap::default(),
@@ -109,7 +105,7 @@ impl<'r> CandidateReader<'r> {
     pub(crate) fn read_candidates(&mut self, seqs: impl Iterator<Item = i64>, most: usize) -> Result<(), StoreError> {
         let mut find = self.connection.prepare_cached(READ)?;
         // Indexed by `ProjectMatch`. The caller's own records count apart, so that they displace no others.
-        let mut left = if self.project.is_some() { [most; 2] } else { [most, 0] };
+        let mut left = if self.query.filter.projects.own().is_empty() { [most, 0] } else { [most; 2] };
         let mut left_own = most;
         for seq in seqs {
             if self.is_late() || left == [0; 2] {
@@ -123,7 +119,7 @@ impl<'r> CandidateReader<'r> {
             let row = RecordRow::of(row)?;
             let (project_match, is_own) = (self.project_match(&row), self.is_own(&row));
             let left = if is_own { &mut left_own } else { &mut left[project_match as usize] };
-            if *left == 0 || !self.admits(&row) || self.is_pattern(&row)? {
+            if *left == 0 || !self.admits(&row)? || self.is_pattern(&row)? {
                 continue;
             }
             let hash = self.copies.hash(row.text);
@@ -215,7 +211,7 @@ impl<'r> CandidateReader<'r> {
     }
 
     fn take(&mut self, row: &RecordRow<'_>, text_hash: TextHash) -> Result<(), StoreError> {
-        let (project_match, is_own, is_admitted) = (self.project_match(row), self.is_own(row), self.admits(row));
+        let (project_match, is_own, is_admitted) = (self.project_match(row), self.is_own(row), self.admits(row)?);
         if is_admitted && row.holds && !is_own {
             self.copies.add(text_hash, row.seq, row.said, project_match == ProjectMatch::Same);
         }
@@ -246,8 +242,9 @@ impl<'r> CandidateReader<'r> {
         self.query.filter.own.is_some_and(|own| own.has(row.session, row.said))
     }
 
-    fn admits(&self, row: &RecordRow<'_>) -> bool {
-        self.query.filter.admits(row.said, row.tier)
+    fn admits(&self, row: &RecordRow<'_>) -> Result<bool, StoreError> {
+        let filter = &self.query.filter;
+        Ok(filter.admits(row.said, row.tier) && filter.projects.admits(self.connection, row.seq, row.project)?)
     }
 
     /// Returns true if the record is a pattern: replies name patterns beside the hits, never as hits.
@@ -256,7 +253,7 @@ impl<'r> CandidateReader<'r> {
     }
 
     fn project_match(&self, row: &RecordRow<'_>) -> ProjectMatch {
-        if Some(row.project) == self.project { ProjectMatch::Same } else { ProjectMatch::Other }
+        if self.query.filter.projects.is_own(row.project) { ProjectMatch::Same } else { ProjectMatch::Other }
     }
 
     /// Returns true if the deadline has passed and at least one record was read.

@@ -15,7 +15,7 @@ use crate::memory::recall::candidate_reader::CandidateReader;
 use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
-use crate::memory::recall::postings::{self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList};
+use crate::memory::recall::postings::{self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList, ScopedIndex};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::Scorer;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
@@ -25,7 +25,8 @@ use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::TIME_CANDIDATE_COUNT;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Snapshot;
-use crate::memory::store::records;
+use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::records::{self, Projects};
 use crate::memory::text::cue_terms::QueryTerm;
 
 /// Records read for each of the newest hits, since some may be copies. Picked.
@@ -44,6 +45,8 @@ pub(crate) struct SearchResult {
     pub(crate) terms: Vec<QueryTerm>,
     /// The positions of those that no record has.
     pub(crate) unknown: Vec<usize>,
+    /// The number of records that were searched.
+    pub(crate) total: i64,
     /// The rarity of each.
     pub(crate) idfs: Vec<f64>,
     /// The further terms that were looked up.
@@ -63,14 +66,14 @@ pub(crate) fn search(
     limit: usize,
 ) -> Result<SearchResult, StoreError> {
     let connection = snapshot.connection();
-    let total = records::last_seq(connection)?;
+    let index = ScopedIndex::of(connection, query.filter.projects)?;
     let extent = if query.filter.is_open() { Extent::Enough } else { Extent::Whole };
-    let (lists, further, similar, phrases) = snapshot.until(deadline, |connection| -> Result<_, StoreError> {
-        let lists = postings::of_cue(connection, &query.terms, total, extent)?;
-        let mut similar = postings::prefix_matches(connection, &lists)?;
-        similar.extend(spellings::spelling_matches(connection, query.cue, &lists)?);
-        let further = postings::rarest(connection, query.further, MAX_FURTHER_TERM_COUNT, total, extent)?;
-        Ok((lists, further, similar, postings::phrase_matches(connection, &query.phrases)?))
+    let (lists, further, similar, phrases) = snapshot.until(deadline, |_| -> Result<_, StoreError> {
+        let lists = postings::of_cue(index, &query.terms, extent)?;
+        let mut similar = postings::prefix_matches(index, &lists)?;
+        similar.extend(spellings::spelling_matches(index, query.cue, &lists)?);
+        let further = postings::rarest(index, query.further, MAX_FURTHER_TERM_COUNT, extent)?;
+        Ok((lists, further, similar, postings::phrase_matches(index, &query.phrases)?))
     })?;
     let mut weights = RecordWeights::of(&lists);
     let further_weights = RecordWeights::of(&further);
@@ -96,7 +99,7 @@ pub(crate) fn search(
     let terms = |lists: Vec<PostingList>| lists.into_iter().map(|list| list.query_term).collect();
     let idfs = lists.iter().map(|list| list.idf).collect();
     let unknown = lists.iter().enumerate().filter(|(_, list)| list.seqs.is_empty()).map(|(at, _)| at).collect();
-    Ok(SearchResult { hits, unknown, idfs, terms: terms(lists), further: terms(further) })
+    Ok(SearchResult { hits, unknown, total: index.total, idfs, terms: terms(lists), further: terms(further) })
 }
 
 /// Returns the query of a cue's terms and their co-occurring terms.
@@ -121,15 +124,12 @@ pub(crate) fn newest(
     limit: usize,
 ) -> Result<Vec<RankedHit>, StoreError> {
     let connection = snapshot.connection();
-    let own_project = project_number(connection, filter.project)?;
+    let projects = filter.projects;
     let times = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
     let mut most = limit * COPIES_PER_HIT;
     loop {
-        let of_project = match own_project {
-            Some(project) => records::of_project(connection, project, times, i64::MAX, most)?,
-            None => Vec::new(),
-        };
-        let others = records::newest(connection, times, own_project, most - of_project.len())?;
+        let of_project = records::newest(connection, times, Projects::Of(projects.own()), most)?;
+        let others = newest_others(connection, times, projects, most - of_project.len())?;
         let read = of_project.len() + others.len();
         let of_project = of_project.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Same));
         let mut all: Vec<_> =
@@ -147,6 +147,26 @@ pub(crate) fn newest(
         }
         most *= COPIES_PER_HIT;
     }
+}
+
+/// Returns the newest records that the filter shows beside those of the caller's project.
+fn newest_others(
+    connection: &Connection,
+    times: (i64, i64),
+    projects: &ProjectFilter,
+    most: usize,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    if !projects.is_only() {
+        return Ok(records::newest(connection, times, Projects::Except(projects.own()), most)?);
+    }
+    let mut found = records::newest(connection, times, Projects::Of(&projects.others()), most)?;
+    let mut shown = Vec::with_capacity(found.len());
+    for one in found.drain(..) {
+        if projects.admits_record(connection, one.1)? {
+            shown.push(one);
+        }
+    }
+    Ok(shown)
 }
 
 /// Returns the hits for records in this order, `limit` at most: the first record with each text.
@@ -181,10 +201,6 @@ fn grouped(
     Ok(hits.into_iter().map(with_copies).collect())
 }
 
-fn project_number(connection: &Connection, name: Option<&str>) -> Result<Option<i64>, StoreError> {
-    let Some(name) = name else { return Ok(None) };
-    Ok(records::project_number(connection, name)?)
-}
 
 #[cfg(test)]
 mod tests {

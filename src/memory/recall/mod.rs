@@ -3,6 +3,7 @@
 //! Reads the params, determines the cue mode, has `candidates.rs` find the records, and renders the reply within its
 //! bounds. Writes happen after the reply: [`DeferredWrites`] are submitted to the writer.
 
+pub(crate) mod caller_project;
 pub(crate) mod candidate_reader;
 pub(crate) mod candidates;
 pub(crate) mod context;
@@ -42,9 +43,11 @@ use crate::memory::graph::links;
 use crate::memory::model::time::{CallTime, DateBound, UnixMicros};
 use crate::memory::params;
 use crate::memory::profile::{Literalness, Profile};
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::candidates::SearchResult;
 use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
+use crate::memory::recall::postings::ScopedIndex;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
@@ -58,6 +61,7 @@ use crate::memory::session::digest::{self, CycleTotals};
 use crate::memory::session::first_turn::FirstTurn;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::error::read_failed;
+use crate::memory::store::projects::{self, ProjectFilter};
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::background_task;
@@ -106,20 +110,17 @@ fn recall(
     let limit = params.integer_or("limit", 1..=100, 10)? as usize;
     let session = params.string_or("session_id", "unknown")?;
     params.string_opt("language")?;
-    let project = params.string_or("project", "")?;
+    let caller = CallerProject::read(params, profile)?;
     let terms = CueTerms::of(&cue);
     let also = FurtherWords::read(params, &terms.searched())?;
     let mode = CueMode::of(&cue);
     let preferences = Preferences::of(profile);
-    let filter = RecallFilter {
-        since: params::time(params, "since", DateBound::Start)?,
-        until: params::time(params, "until", DateBound::End)?,
-        tier: None,
-        project: (!project.is_empty()).then_some(&*project),
-        own: None,
-    };
+    let (since, until) =
+        (params::time(params, "since", DateBound::Start)?, params::time(params, "until", DateBound::End)?);
     let snapshot = reader.snapshot()?;
-    let filter = RecallFilter { own: OwnTurns::of(snapshot.connection(), &session)?, ..filter };
+    let projects = caller.filter(snapshot.connection())?;
+    let own = OwnTurns::of(snapshot.connection(), &session)?;
+    let filter = RecallFilter { since, until, own, ..RecallFilter::of(&projects) };
     let query = RecallQuery {
         cue: &cue,
         terms,
@@ -137,26 +138,27 @@ fn recall(
         (newest, MatchReason::Newest, Suggestions::default())
     } else {
         let result = candidates::search(&snapshot, &query, time.deadline, limit + SPARE_HIT_COUNT)?;
-        let suggestions = suggest(&snapshot, &result, time.deadline)?;
+        let suggestions = suggest(&snapshot, &projects, &result, time.deadline)?;
         (result.hits, MatchReason::Terms { cue: result.terms, further: result.further }, suggestions)
     };
     let connection = snapshot.connection();
-    let related = Related::of(connection, hits, limit, now)?;
+    let related = Related::of(connection, hits, &projects, limit, now)?;
     let mut reply = RecallResponse::new(mode);
     reply.has_passages = params.boolean_or("passages", false)?;
     reply.also_left_out = also.left_out;
     (reply.unknown_words, reply.did_you_mean) = (suggestions.unknown, suggestions.near);
     reply.time_read = query.time.as_ref().map(|time| time.span);
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
-    reply.add_related(connection, &related, &match_reason)?;
+    reply.add_related(connection, &related, &projects, &match_reason)?;
     let deferred = DeferredWrites {
         used: related.used.clone(),
         first_turn: state.first_turns.take(&session, now),
         digest: state.digest.take(now),
+        folder: caller.new_folder(connection)?,
     };
     let mut add = || {
         if let Some(totals) = deferred.digest {
-            reply.overnight_digest = state.digest.render(connection, totals, now)?;
+            reply.overnight_digest = state.digest.render(connection, totals, &projects, now)?;
         }
         match deferred.first_turn {
             Some(_) => reply.add_first_turn(&snapshot, &related, &filter, &session, profile),
@@ -181,7 +183,12 @@ fn recall(
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the store, except [`StoreError::Interrupted`] at the deadline.
-fn suggest(snapshot: &Snapshot<'_>, result: &SearchResult, deadline: Instant) -> Result<Suggestions, StoreError> {
+fn suggest(
+    snapshot: &Snapshot<'_>,
+    projects: &ProjectFilter,
+    result: &SearchResult,
+    deadline: Instant,
+) -> Result<Suggestions, StoreError> {
     if result.hits.first().is_some_and(|best| best.score >= LOW_SCORE) {
         return Ok(Suggestions::default());
     }
@@ -193,7 +200,8 @@ fn suggest(snapshot: &Snapshot<'_>, result: &SearchResult, deadline: Instant) ->
     let (unknown, known): (Vec<usize>, Vec<usize>) = (0..result.terms.len()).partition(is_unknown);
     let terms = |positions: &[usize]| positions.iter().map(|&at| result.terms[at].clone()).collect::<Vec<_>>();
     let (unknown, known) = (terms(&unknown), terms(&known));
-    match snapshot.until(deadline, |connection| Suggestions::of(connection, &unknown, &known)) {
+    let index = ScopedIndex::of(snapshot.connection(), projects)?;
+    match snapshot.until(deadline, |_| Suggestions::of(index, &unknown, &known)) {
         Err(StoreError::Interrupted) => Ok(Suggestions::default()),
         suggestions => suggestions,
     }
@@ -241,11 +249,13 @@ struct DeferredWrites {
     first_turn: Option<FirstTurn>,
     /// The totals that the digest has shown.
     digest: Option<CycleTotals>,
+    /// A project, and a folder in it that is to be noted.
+    folder: Option<(String, String)>,
 }
 
 impl DeferredWrites {
     fn is_empty(&self) -> bool {
-        self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none()
+        self.used.is_empty() && self.first_turn.is_none() && self.digest.is_none() && self.folder.is_none()
     }
 
     /// Writes all to the store.
@@ -258,6 +268,9 @@ impl DeferredWrites {
         }
         if let Some(totals) = self.digest {
             digest::record_shown(connection, totals, now)?;
+        }
+        if let Some((project, folder)) = &self.folder {
+            projects::note_folder(connection, project, folder)?;
         }
         links::touch(connection, &self.used, now)
     }

@@ -9,6 +9,8 @@ use rusqlite::Connection;
 use crate::memory::recall::query::idf;
 use crate::memory::recall::word_prefix::prefixes;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::records;
 use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::spelling::NAME_MARK;
@@ -81,6 +83,38 @@ pub(crate) enum Extent {
     Whole,
 }
 
+/// Records of other projects that are passed over for each that is returned, at most; for less than [`MIN_SCANNED_COUNT`]
+/// in total, more. Picked: a query of many terms stays under its time limit.
+const SCANNED_SHARE: i64 = 20;
+const MIN_SCANNED_COUNT: i64 = 5_000;
+
+/// The full-text index as a call sees it: the records that its filter shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScopedIndex<'c> {
+    pub(crate) connection: &'c Connection,
+    pub(crate) projects: &'c ProjectFilter,
+    /// The seq of the newest record of all.
+    last: i64,
+    /// The number of records that are shown.
+    pub(crate) total: i64,
+}
+
+impl<'c> ScopedIndex<'c> {
+    /// Returns the index as `projects` shows it.
+    ///
+    /// # Errors
+    /// Any error of counting records.
+    pub(crate) fn of(connection: &'c Connection, projects: &'c ProjectFilter) -> Result<ScopedIndex<'c>, StoreError> {
+        let last = records::last_seq(connection)?;
+        Ok(ScopedIndex { connection, projects, last, total: projects.total(connection, last)? })
+    }
+
+    /// Returns how many records are passed over for each of `most` that are returned.
+    fn scanned_share(&self, most: usize) -> i64 {
+        SCANNED_SHARE.max(MIN_SCANNED_COUNT / (most as i64).max(1))
+    }
+}
+
 /// Whether an SQL query ran to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
@@ -95,25 +129,24 @@ pub(crate) enum Completion {
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
 pub(crate) fn of_cue(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     terms: &CueTerms,
-    total: i64,
     extent: Extent,
 ) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen = terms.content.clone();
     for term in &terms.doubtful {
-        let (seqs, _) = newest_matches(connection, &pattern(&term.term, term.mode), SAMPLE_POSTING_COUNT)?;
-        let most = COMMON_COUNT.max(total as usize / COMMON_SHARE);
-        if frequency(&seqs, SAMPLE_POSTING_COUNT, total) <= most as f64 {
+        let (seqs, _) = newest_matches(index, &pattern(&term.term, term.mode), SAMPLE_POSTING_COUNT)?;
+        let most = COMMON_COUNT.max(index.total as usize / COMMON_SHARE);
+        if frequency(&seqs, SAMPLE_POSTING_COUNT, index.last) <= most as f64 {
             chosen.push(term.clone());
         }
     }
-    let lists = rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total, extent)?;
+    let lists = rarest(index, &chosen, MAX_CUE_TERM_COUNT, extent)?;
     if !terms.content.is_empty() || lists.iter().any(|list| !list.seqs.is_empty()) {
         return Ok(lists);
     }
     chosen.extend(terms.doubtful.iter().chain(&terms.stops).cloned());
-    rarest(connection, &chosen, MAX_CUE_TERM_COUNT, total, extent)
+    rarest(index, &chosen, MAX_CUE_TERM_COUNT, extent)
 }
 
 /// Returns the posting lists of the rarest `most` of these terms; fewer, or a shorter last list, if the deadline comes
@@ -122,10 +155,9 @@ pub(crate) fn of_cue(
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
 pub(crate) fn rarest(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     terms: &[QueryTerm],
     most: usize,
-    total: i64,
     extent: Extent,
 ) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen: Vec<&QueryTerm> = terms.iter().collect();
@@ -135,11 +167,11 @@ pub(crate) fn rarest(
         'all: for group in chosen.chunks(PROBE_TERM_COUNT) {
             // Most words of a very long cue are in no record, and are passed over together.
             let patterns: Vec<String> = group.iter().map(|term| pattern(&term.term, term.mode)).collect();
-            if newest_matches(connection, &patterns.join(" OR "), 1)?.0.is_empty() {
+            if newest_matches(index, &patterns.join(" OR "), 1)?.0.is_empty() {
                 continue;
             }
             for &term in group {
-                let (list, completion) = postings(connection, term, SAMPLE_POSTING_COUNT, total)?;
+                let (list, completion) = postings(index, term, SAMPLE_POSTING_COUNT)?;
                 if !list.seqs.is_empty() {
                     sampled.push((term, list.idf));
                 }
@@ -152,23 +184,22 @@ pub(crate) fn rarest(
         chosen = sampled.into_iter().map(|(term, _)| term).take(most).collect();
     }
     let share = (MAX_POSTING_COUNT / chosen.len().max(1)).max(MIN_TERM_POSTING_COUNT);
-    read_lists(connection, &chosen, share, total, extent)
+    read_lists(index, &chosen, share, extent)
 }
 
 /// Returns the lists of these terms, `share` records of each at most. Of common terms only [`MIN_TERM_POSTING_COUNT`] are
 /// read if the other lists have [`CANDIDATE_COUNT`] records: the rest would only decide between the newest of them.
 fn read_lists(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     terms: &[&QueryTerm],
     share: usize,
-    total: i64,
     extent: Extent,
 ) -> Result<Vec<PostingList>, StoreError> {
-    let is_common = |seqs: &[i64]| frequency(seqs, MIN_TERM_POSTING_COUNT, total) * MIN_READ_SHARE > share as f64;
+    let is_common = |seqs: &[i64]| frequency(seqs, MIN_TERM_POSTING_COUNT, index.last) * MIN_READ_SHARE > share as f64;
     let mut lists: Vec<PostingList> = Vec::with_capacity(terms.len());
     let mut common = Vec::new();
     for &term in terms {
-        let (list, completion) = postings_until(connection, term, share, total, &mut |seqs| {
+        let (list, completion) = postings_until(index, term, share, &mut |seqs| {
             let ends = extent == Extent::Enough && is_common(seqs);
             if ends {
                 common.push(lists.len());
@@ -190,34 +221,32 @@ fn read_lists(
 }
 
 fn postings(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     term: &QueryTerm,
     most: usize,
-    total: i64,
 ) -> Result<(PostingList, Completion), StoreError> {
-    postings_until(connection, term, most, total, &mut |_| false)
+    postings_until(index, term, most, &mut |_| false)
 }
 
 /// Returns the newest `most` records of a term; only [`MIN_TERM_POSTING_COUNT`] if `ends` returns true of them.
 fn postings_until(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     term: &QueryTerm,
     most: usize,
-    total: i64,
     ends: &mut dyn FnMut(&[i64]) -> bool,
 ) -> Result<(PostingList, Completion), StoreError> {
     let mut most = most;
     let pattern = pattern(&term.term, term.mode);
-    let (seqs, completion) = matches_until(connection, &pattern, most, &mut |seqs| {
+    let (seqs, completion) = matches_until(index, &pattern, most, &mut |seqs| {
         let is_end = ends(seqs);
         if is_end {
             most = seqs.len();
         }
         is_end
     })?;
-    let frequency = frequency(&seqs, most, total);
+    let frequency = frequency(&seqs, most, index.last);
     let least = if term.kind == TokenKind::Name { NAME_IDF } else { 0.0 };
-    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(total as f64, frequency).max(least) }, completion))
+    Ok((PostingList { query_term: term.clone(), seqs, idf: idf(index.total as f64, frequency).max(least) }, completion))
 }
 
 /// Returns the number of records that have a term, given the newest of them, `most` at most. The rest of an incomplete
@@ -236,13 +265,13 @@ fn frequency(seqs: &[i64], most: usize, total: i64) -> f64 {
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn prefix_matches(connection: &Connection, lists: &[PostingList]) -> Result<Vec<(i64, f64)>, StoreError> {
+pub(crate) fn prefix_matches(index: ScopedIndex<'_>, lists: &[PostingList]) -> Result<Vec<(i64, f64)>, StoreError> {
     let mut matches = Vec::new();
     let is_rare = |list: &&PostingList| list.seqs.len() < RARE_RECORD_COUNT && list.query_term.mode == MatchMode::Exact;
     for list in lists.iter().filter(is_rare).take(MAX_PREFIX_TERM_COUNT) {
         for prefix in prefixes(&list.query_term.term) {
             let pattern = pattern(prefix, MatchMode::Prefix);
-            let (seqs, completion) = newest_matches(connection, &pattern, MIN_TERM_POSTING_COUNT)?;
+            let (seqs, completion) = newest_matches(index, &pattern, MIN_TERM_POSTING_COUNT)?;
             if completion == Completion::Interrupted {
                 return Ok(matches);
             }
@@ -256,7 +285,7 @@ pub(crate) fn prefix_matches(connection: &Connection, lists: &[PostingList]) -> 
     for list in lists.iter().filter(|list| list.query_term.kind == TokenKind::Name) {
         // At the start of a sentence a name has no mark.
         let word = list.query_term.term.trim_end_matches(NAME_MARK);
-        let (seqs, _) = newest_matches(connection, &pattern(word, MatchMode::Exact), MIN_TERM_POSTING_COUNT)?;
+        let (seqs, _) = newest_matches(index, &pattern(word, MatchMode::Exact), MIN_TERM_POSTING_COUNT)?;
         let weight = list.idf * PREFIX_WEIGHT;
         matches.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, weight)));
     }
@@ -267,12 +296,12 @@ pub(crate) fn prefix_matches(connection: &Connection, lists: &[PostingList]) -> 
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index or a text, except [`StoreError::Interrupted`].
-pub(crate) fn phrase_matches(connection: &Connection, phrases: &[QuotedPhrase<'_>]) -> Result<Vec<i64>, StoreError> {
-    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
+pub(crate) fn phrase_matches(index: ScopedIndex<'_>, phrases: &[QuotedPhrase<'_>]) -> Result<Vec<i64>, StoreError> {
+    let mut read = index.connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     let mut seqs = Vec::new();
     for phrase in phrases {
         let patterns: Vec<String> = phrase.terms().map(|(term, mode)| pattern(term, mode)).collect();
-        let (with_all_words, _) = newest_matches(connection, &patterns.join(" AND "), MAX_PHRASE_READ_COUNT)?;
+        let (with_all_words, _) = newest_matches(index, &patterns.join(" AND "), MAX_PHRASE_READ_COUNT)?;
         let most = seqs.len() + CANDIDATE_COUNT;
         for seq in with_all_words {
             let has_it =
@@ -297,16 +326,16 @@ pub(crate) fn phrase_matches(connection: &Connection, phrases: &[QuotedPhrase<'_
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn newest_with(connection: &Connection, term: &str, most: usize) -> Result<Vec<i64>, StoreError> {
-    Ok(newest_matches(connection, &pattern(term, MatchMode::Exact), most)?.0)
+pub(crate) fn newest_with(index: ScopedIndex<'_>, term: &str, most: usize) -> Result<Vec<i64>, StoreError> {
+    Ok(newest_matches(index, &pattern(term, MatchMode::Exact), most)?.0)
 }
 
 /// Returns the newest `most` records that have a term with this prefix.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn newest_with_prefix(connection: &Connection, prefix: &str, most: usize) -> Result<Vec<i64>, StoreError> {
-    Ok(newest_matches(connection, &pattern(prefix, MatchMode::Prefix), most)?.0)
+pub(crate) fn newest_with_prefix(index: ScopedIndex<'_>, prefix: &str, most: usize) -> Result<Vec<i64>, StoreError> {
+    Ok(newest_matches(index, &pattern(prefix, MatchMode::Prefix), most)?.0)
 }
 
 /// Returns a term as an FTS5 string, in which no character is an operator.
@@ -319,24 +348,37 @@ pub(crate) fn pattern(term: &str, mode: MatchMode) -> String {
 
 /// Returns the newest `most` records that match an FTS5 pattern; those read so far if the deadline comes first.
 pub(crate) fn newest_matches(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     pattern: &str,
     most: usize,
 ) -> Result<(Vec<i64>, Completion), StoreError> {
-    matches_until(connection, pattern, most, &mut |_| false)
+    matches_until(index, pattern, most, &mut |_| false)
 }
 
 /// Returns the newest `most` records that match an FTS5 pattern; only [`MIN_TERM_POSTING_COUNT`] if `ends` returns true of
 /// them, and those read so far if the deadline comes first.
 fn matches_until(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     pattern: &str,
     most: usize,
     ends: &mut dyn FnMut(&[i64]) -> bool,
 ) -> Result<(Vec<i64>, Completion), StoreError> {
-    let mut find = connection
-        .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
-    let mut rows = find.query((pattern, most as i64))?;
+    let shown = index.projects.shown();
+    let mut find = index.connection.prepare_cached(match shown {
+        None => "SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
+        Some(_) => {
+            "SELECT found.seq FROM (SELECT rowid AS seq FROM term_index WHERE term_index MATCH ?1
+                                    ORDER BY rowid DESC LIMIT ?2 * ?3) AS found
+             CROSS JOIN record ON record.seq = found.seq
+             WHERE record.project IN (SELECT value FROM json_each(?4)) LIMIT ?2"
+        }
+    })?;
+    let mut rows = match shown {
+        None => find.query((pattern, most as i64))?,
+        Some(shown) => {
+            find.query((pattern, most as i64, index.scanned_share(most), serde_json::json!(shown).to_string()))?
+        }
+    };
     let mut seqs = Vec::with_capacity(most.min(MIN_TERM_POSTING_COUNT));
     loop {
         match rows.next().map_err(StoreError::from) {
@@ -377,15 +419,16 @@ mod tests {
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
-        let connection = snapshot.connection();
+        let all = ProjectFilter::NONE;
+        let index = ScopedIndex::of(snapshot.connection(), &all).unwrap();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let terms = cue_terms::query_terms(&format!("{every} common"));
-        let chosen = rarest(connection, &terms, MAX_CUE_TERM_COUNT, 600, Extent::Enough).unwrap();
+        let chosen = rarest(index, &terms, MAX_CUE_TERM_COUNT, Extent::Enough).unwrap();
         assert_eq!(chosen.len(), MAX_CUE_TERM_COUNT);
         assert!(chosen.iter().all(|list| list.query_term.term.starts_with("unique") && list.seqs.len() == 1));
         let common = cue_terms::query_terms("common").remove(0);
-        let (whole, _) = postings(connection, &common, 1000, 600).unwrap();
-        let (part, _) = postings(connection, &common, 100, 600).unwrap();
+        let (whole, _) = postings(index, &common, 1000).unwrap();
+        let (part, _) = postings(index, &common, 100).unwrap();
         assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));
         assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is estimated: {} {}", whole.idf, part.idf);
         assert!(whole.seqs.is_sorted_by(|a, b| a > b));
@@ -400,9 +443,11 @@ mod tests {
         let mut runner = Runner::default();
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
+        let all = ProjectFilter::NONE;
+        let index = ScopedIndex::of(snapshot.connection(), &all).unwrap();
         let past = Instant::now() - Duration::from_millis(1);
         let (seqs, completion) =
-            snapshot.until(past, |connection| newest_matches(connection, "\"common\"", 2000)).unwrap();
+            snapshot.until(past, |_| newest_matches(index, "\"common\"", 2000)).unwrap();
         assert_eq!(completion, Completion::Interrupted);
         assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
     }

@@ -8,19 +8,21 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params, Reply};
-use crate::memory::graph::links;
-use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES};
+use crate::memory::model::record::{Role, SESSION_BYTES};
 use crate::memory::model::time::{CallTime, UnixMicros};
 use crate::memory::params::bounded_string;
 use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::candidates;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::passage::Passage;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::query::idf;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
+use crate::memory::recall::related;
 use crate::memory::session::context::{self, OwnTurns};
 use crate::memory::store::error::read_failed;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
@@ -118,7 +120,7 @@ fn recall(
 ) -> Result<(String, PromptRecords), CallError> {
     let prompt = params.string("prompt")?;
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
-    let project = bounded_string(params, "project", "", PROJECT_BYTES)?;
+    let caller = CallerProject::read(params, profile)?;
     let mut found = PromptRecords { records: Vec::new(), seqs: Vec::new() };
     let terms = CueTerms::of(&prompt);
     if !profile.prompt_recall || terms.content.is_empty() {
@@ -128,18 +130,21 @@ fn recall(
     let given = context::given(snapshot.connection(), &session)?;
     let preferences = Preferences::of(profile);
     let own = OwnTurns::of_prompt(snapshot.connection(), &session)?;
+    let projects = caller.filter(snapshot.connection())?;
+    // The project lowers the floor instead of leading the hits.
+    let searched = projects.clone().without_preference();
     let query = RecallQuery {
         cue: &prompt,
         terms,
         further: &[],
         is_literal: false,
         phrases: Vec::new(),
-        filter: RecallFilter { own, ..RecallFilter::NONE },
+        filter: RecallFilter { own, ..RecallFilter::of(&searched) },
         preferences: &preferences,
         time: None,
     };
     let result = candidates::search(&snapshot, &query, time.deadline, SEARCHED_COUNT)?;
-    let total = records::last_seq(snapshot.connection())? as f64;
+    let total = result.total as f64;
     let rarest = idf(total.max(MIN_TOTAL), 1.0);
     // Inverts `idf`: the number of records that have the word.
     let frequency = |own: f64| (total + 1.0) / own.exp() - 0.5;
@@ -149,7 +154,7 @@ fn recall(
         idfs: result.idfs.iter().map(|own| idf(total.max(MIN_TOTAL), frequency(*own)).min(rarest)).collect(),
         rarest,
         words: words_of(&prompt),
-        project: records::project_number(snapshot.connection(), &project)?.filter(|_| !project.is_empty()),
+        projects: &projects,
     };
     for hit in result.hits.iter().filter(|hit| !hit.is_own) {
         if found.records.len() == MAX_RECORD_COUNT {
@@ -160,7 +165,7 @@ fn recall(
             continue;
         }
         // A record that supersedes the hit is given in its place.
-        let seq = links::successor_chain(snapshot.connection(), hit.seq)?.last().copied().unwrap_or(hit.seq);
+        let seq = related::shown_chain(snapshot.connection(), hit.seq, &projects)?.last().copied().unwrap_or(hit.seq);
         if !is_given(&seq)
             && let Some(record) = floor.record(&snapshot, seq, hit, own)?
         {
@@ -180,7 +185,7 @@ struct Floor<'p> {
     rarest: f64,
     /// The terms of all words of the prompt, sorted.
     words: Vec<String>,
-    project: Option<i64>,
+    projects: &'p ProjectFilter,
 }
 
 impl Floor<'_> {
@@ -205,7 +210,7 @@ impl Floor<'_> {
         let mut rows = statement.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let (ts, session, text) = (UnixMicros(row.get(1)?), row.get(3)?, records::string(row, 6)?);
-        let is_of_project = self.project.is_some() && self.project == Some(row.get(4)?);
+        let is_of_project = self.projects.is_own(row.get(4)?);
         let is_superseded = row.get::<_, Option<i64>>(5)?.is_some();
         if (share < FLOOR_SHARE && !is_of_project)
             || is_superseded

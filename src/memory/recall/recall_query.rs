@@ -7,6 +7,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::time_leaning::TimeLeaning;
 use crate::memory::session::context::OwnTurns;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::text::cue_terms::{CueTerms, QueryTerm};
 use crate::memory::text::phrase::QuotedPhrase;
 
@@ -38,20 +39,21 @@ pub(crate) struct RecallFilter<'q> {
     pub(crate) until: Option<UnixMicros>,
     /// Only this tier.
     pub(crate) tier: Option<Tier>,
-    /// Records of this project are ranked first.
-    pub(crate) project: Option<&'q str>,
+    /// The projects whose records may be hits, and those that are ranked first.
+    pub(crate) projects: &'q ProjectFilter,
     /// Records of these turns are ranked last: the caller has them in its context.
     pub(crate) own: Option<OwnTurns>,
 }
 
-impl RecallFilter<'_> {
-    /// The filter that all records pass.
-    pub(crate) const NONE: RecallFilter<'static> =
-        RecallFilter { since: None, until: None, tier: None, project: None, own: None };
+impl<'q> RecallFilter<'q> {
+    /// Returns the filter of projects alone.
+    pub(crate) fn of(projects: &'q ProjectFilter) -> RecallFilter<'q> {
+        RecallFilter { since: None, until: None, tier: None, projects, own: None }
+    }
 
     /// Returns true if all records may be hits and none is ranked before others.
     pub(crate) fn is_open(&self) -> bool {
-        self.since.is_none() && self.until.is_none() && self.tier.is_none() && self.project.is_none()
+        self.since.is_none() && self.until.is_none() && self.tier.is_none() && *self.projects == ProjectFilter::NONE
     }
 
     /// Returns true if a record of this time and tier may be a hit.

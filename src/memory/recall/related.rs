@@ -11,6 +11,7 @@ use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::RankedHit;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::tags;
 use crate::sort;
 
@@ -55,15 +56,16 @@ impl Related {
     pub(crate) fn of(
         connection: &Connection,
         hits: Vec<RankedHit>,
+        projects: &ProjectFilter,
         limit: usize,
         now: UnixMicros,
     ) -> Result<Related, rusqlite::Error> {
         let mut related = Related::none(Vec::with_capacity(hits.len()));
         for one in &hits {
-            related.links.insert(one.seq, links::links_of(connection, one.seq, now)?);
+            related.links.insert(one.seq, shown_links(connection, one.seq, projects, now)?);
         }
         let hits = related.without_patterns(connection, hits)?;
-        related.order_by_succession(connection, hits, now)?;
+        related.order_by_succession(connection, hits, projects, now)?;
         let repeated = related.take_repeated();
         related.hits.truncate(limit);
         related.collect_superseded(repeated);
@@ -107,6 +109,7 @@ impl Related {
         &mut self,
         connection: &Connection,
         hits: Vec<RankedHit>,
+        projects: &ProjectFilter,
         now: UnixMicros,
     ) -> Result<(), rusqlite::Error> {
         let by_seq: HashMap<i64, &RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
@@ -117,7 +120,7 @@ impl Related {
         let mut placed = HashSet::new();
         for one in &hits {
             let is_replaced = self.links[&one.seq].is_replaced;
-            let mut chain = if is_replaced { links::successor_chain(connection, one.seq)? } else { vec![one.seq] };
+            let mut chain = if is_replaced { shown_chain(connection, one.seq, projects)? } else { vec![one.seq] };
             chain.iter_mut().for_each(|seq| *seq = copy_of.get(seq).copied().unwrap_or(*seq));
             let last = chain.last().copied().filter(|last| *last != one.seq);
             for &seq in chain.iter().rev() {
@@ -132,7 +135,7 @@ impl Related {
                 let added = || RankedHit::plain(seq, one.score, one.project_match);
                 if known.is_none() {
                     self.added.insert(seq);
-                    self.links.insert(seq, links::links_of(connection, seq, now)?);
+                    self.links.insert(seq, shown_links(connection, seq, projects, now)?);
                 }
                 self.hits.push(RankedHit {
                     score: one.score,
@@ -191,6 +194,45 @@ impl Related {
         sort::sort_by_key(&mut activated, |&(seq, weight)| (-weight, -seq));
         self.activated = activated.into_iter().take(MAX_ACTIVATED_COUNT).map(|(seq, _)| seq).collect();
     }
+}
+
+/// Returns the links of a record to those that the filter shows.
+fn shown_links(
+    connection: &Connection,
+    seq: i64,
+    projects: &ProjectFilter,
+    now: UnixMicros,
+) -> Result<RecordLinks, rusqlite::Error> {
+    let mut links = links::links_of(connection, seq, now)?;
+    if projects.is_only() {
+        links.predecessors = shown_of(connection, links.predecessors, projects)?;
+        let neighbors = links.neighbors.iter().map(|one| one.seq).collect();
+        let shown = shown_of(connection, neighbors, projects)?;
+        links.neighbors.retain(|one| shown.contains(&one.seq));
+    }
+    Ok(links)
+}
+
+/// Returns the record and those that supersede it, one after the other, as far as the filter shows them.
+///
+/// # Errors
+/// Any error of reading links or records.
+pub(crate) fn shown_chain(
+    connection: &Connection,
+    seq: i64,
+    projects: &ProjectFilter,
+) -> Result<Vec<i64>, rusqlite::Error> {
+    shown_of(connection, links::successor_chain(connection, seq)?, projects)
+}
+
+fn shown_of(connection: &Connection, seqs: Vec<i64>, projects: &ProjectFilter) -> Result<Vec<i64>, rusqlite::Error> {
+    let mut shown = Vec::with_capacity(seqs.len());
+    for seq in seqs {
+        if projects.admits_record(connection, seq)? {
+            shown.push(seq);
+        }
+    }
+    Ok(shown)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::memory::recall::recall_query::RecallFilter;
 use crate::memory::recall::related::Related;
 use crate::memory::recall::rendered_hit::{HIT_TOKENS, HitParts, MatchReason, reason};
 use crate::memory::session::digest;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records;
 use crate::memory::text::time_phrase::TimeSpan;
@@ -177,6 +178,7 @@ impl RecallResponse {
         &mut self,
         connection: &Connection,
         related: &Related,
+        projects: &ProjectFilter,
         match_reason: &MatchReason,
     ) -> Result<(), CallError> {
         let most = if self.has_passages { SUPERSEDED_PASSAGE_COUNT } else { usize::MAX };
@@ -200,7 +202,7 @@ impl RecallResponse {
         self.activation_trace = as_ids(connection, &related.activated)?;
         if self.cue_mode == CueMode::Concept {
             let seqs: Vec<i64> = related.hits.iter().map(|one| one.seq).collect();
-            let patterns = patterns::shown_by(connection, &seqs, MAX_PATTERN_COUNT)?;
+            let patterns = patterns::shown_by(connection, &seqs, projects, MAX_PATTERN_COUNT)?;
             let observed = |one: &patterns::Schema| json!({"pattern": one.pattern, "evidence_count": one.evidence_count, "schema_id": one.id});
             self.patterns_observed = patterns.iter().map(observed).collect();
         }

@@ -13,6 +13,7 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::{CallTime, UnixMicros};
 use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::candidates;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::mode::{CueMode, quoted};
@@ -88,11 +89,13 @@ pub(crate) fn memory_search(
 ) -> Result<SearchResponse, CallError> {
     let query = params.string("query")?;
     let most = params.integer_or("k", 1..=24, 8)? as usize;
+    let caller = CallerProject::read(params, profile)?;
     if query.trim().is_empty() {
         return Ok(SearchResponse { hits: Vec::new(), frame: "the query is empty" });
     }
     let snapshot = reader.snapshot()?;
-    let (found, _) = find(&snapshot, &query, RecallFilter::NONE, profile, deadline, most)?;
+    let projects = caller.filter(snapshot.connection())?;
+    let (found, _) = find(&snapshot, &query, RecallFilter::of(&projects), profile, deadline, most)?;
     let mut read = snapshot.connection().prepare_cached("SELECT id, tier, text FROM record WHERE seq = ?1")?;
     let mut hits = Vec::with_capacity(found.len());
     for (one, score) in found.iter().zip(scores(&found)) {
@@ -163,15 +166,17 @@ pub(crate) fn claim_check(
     let cue = params.string("cue")?;
     let session = params.string_or("session_id", "-")?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 1500)? as usize;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let filter = RecallFilter { own: OwnTurns::of(connection, &session)?, ..RecallFilter::NONE };
+    let projects = caller.filter(connection)?;
+    let filter = RecallFilter { own: OwnTurns::of(connection, &session)?, ..RecallFilter::of(&projects) };
     let most = CLAIM_HIT_COUNT + SPARE_HIT_COUNT;
     let (hits, match_reason) = find(&snapshot, &cue, filter, profile, time.deadline, most)?;
-    let related = Related::of(connection, hits, CLAIM_HIT_COUNT, time.now)?;
+    let related = Related::of(connection, hits, &projects, CLAIM_HIT_COUNT, time.now)?;
     let mut reply = RecallResponse::new(CueMode::of(&cue));
     reply.add_hits(connection, &related, &match_reason, budget, profile)?;
-    reply.add_related(connection, &related, &match_reason)?;
+    reply.add_related(connection, &related, &projects, &match_reason)?;
     let verdict = Verdict::on(&times(connection, &related.hits)?, !related.superseded.is_empty());
     let (hits, anti_hits) = reply.into_hits();
     Ok(ClaimCheck { hits, anti_hits, verdict, verdict_reason: verdict.reason, source: "claim_check" })

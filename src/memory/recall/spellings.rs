@@ -6,9 +6,7 @@
 
 use std::ops::RangeInclusive;
 
-use rusqlite::Connection;
-
-use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT};
+use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT, ScopedIndex};
 use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::{self, MatchMode};
 use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash, is_long_number};
@@ -35,7 +33,7 @@ const MAX_SPLIT_LOOKUP_COUNT: usize = 160;
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
 pub(crate) fn spelling_matches(
-    connection: &Connection,
+    index: ScopedIndex<'_>,
     cue: &str,
     lists: &[PostingList],
 ) -> Result<Vec<(i64, f64)>, StoreError> {
@@ -44,7 +42,7 @@ pub(crate) fn spelling_matches(
         if pattern.is_empty() {
             return Ok(());
         }
-        let (seqs, _) = postings::newest_matches(connection, pattern, MAX_SPELLING_COUNT)?;
+        let (seqs, _) = postings::newest_matches(index, pattern, MAX_SPELLING_COUNT)?;
         matches.extend(seqs.into_iter().map(|seq| (seq, weight)));
         Ok(())
     };
@@ -81,7 +79,7 @@ pub(crate) fn spelling_matches(
         let word = &list.query_term.word;
         add(&pairs(word).join(" OR "), list.idf)?;
         if list.seqs.is_empty()
-            && let Some(pieces) = split(connection, word)?
+            && let Some(pieces) = split(index, word)?
         {
             add(&all_of(pieces.into_iter()), list.idf)?;
         }
@@ -111,7 +109,7 @@ fn pairs(word: &str) -> Vec<String> {
 }
 
 /// Returns the fewest terms of the index that a word consists of; `None` if there are none.
-fn split(connection: &Connection, word: &str) -> Result<Option<Vec<String>>, StoreError> {
+fn split(index: ScopedIndex<'_>, word: &str) -> Result<Option<Vec<String>>, StoreError> {
     let ends: Vec<usize> = word.char_indices().map(|(at, _)| at).chain([word.len()]).collect();
     let mut lookups = 0;
     let mut known = |from: usize, to: usize| -> Result<Option<String>, StoreError> {
@@ -120,7 +118,7 @@ fn split(connection: &Connection, word: &str) -> Result<Option<Vec<String>>, Sto
         }
         lookups += 1;
         let piece = stemmed(&word[ends[from]..ends[to]]);
-        let (seqs, _) = postings::newest_matches(connection, &exact(&piece), 1)?;
+        let (seqs, _) = postings::newest_matches(index, &exact(&piece), 1)?;
         Ok((!seqs.is_empty()).then_some(piece))
     };
     let last = ends.len() - 1;

@@ -10,10 +10,13 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::profile::Profile;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::reply::{MAX_TOKEN_CHARS, RecallResponse};
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::{records, tags};
+use crate::memory::store::records::{self, Projects};
+use crate::memory::store::tags;
 use crate::memory::text::language;
 
 /// Most records that a call may read.
@@ -63,9 +66,11 @@ pub(crate) fn recall(reader: &Reader, profile: &Profile, params: &Params<'_>) ->
     let query = StructuralQuery::read(params)?;
     let budget = params.integer_or("budget_tokens", 0..=i64::from(u32::MAX), 2000)? as usize;
     let most = params.integer_or("max_records", 1..=MAX_READ_COUNT, 5000)? as usize;
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
     let connection = snapshot.connection();
-    let hits = query.hits(connection, budget, most)?;
+    let projects = caller.filter(connection)?;
+    let hits = query.hits(connection, &projects, budget, most)?;
     let recalled = RecallResponse::structural(connection, hits, budget, profile)?;
     Ok(StructuralResponse { recalled, structural_query_size: query.size })
 }
@@ -105,21 +110,29 @@ impl StructuralQuery {
 
     /// Returns the records that match all roles, the newest first: at least those that fit a `budget` of tokens, out of
     /// `most` records.
-    fn hits(&self, connection: &Connection, budget: usize, most: usize) -> Result<Vec<RankedHit>, rusqlite::Error> {
+    fn hits(
+        &self,
+        connection: &Connection,
+        projects: &ProjectFilter,
+        budget: usize,
+        most: usize,
+    ) -> Result<Vec<RankedHit>, rusqlite::Error> {
         let (mut hits, mut tokens) = (Vec::new(), 0);
         if self.has_unknown {
             return Ok(hits);
         }
         let (mut judged, mut page) = (0, if self.has_index() { most } else { most.min(FIRST_PAGE_COUNT) });
         loop {
-            let mut candidates = self.candidates(connection, page)?;
+            let mut candidates = self.candidates(connection, projects, page)?;
             candidates.sort_unstable_by(|a, b| b.cmp(a));
             for &(_, seq) in candidates.iter().take(most).skip(judged) {
                 // The exact bounds are those of the reply.
                 if tokens > budget && !hits.is_empty() {
                     return Ok(hits);
                 }
-                if let Some(length) = self.admits(connection, seq)? {
+                if projects.admits_record(connection, seq)?
+                    && let Some(length) = self.admits(connection, seq)?
+                {
                     tokens += length / MAX_TOKEN_CHARS;
                     hits.push(RankedHit::plain(seq, 1.0 / (hits.len() + 1) as f64, ProjectMatch::Other));
                 }
@@ -140,7 +153,12 @@ impl StructuralQuery {
     }
 
     /// Returns the newest records, with their times, that match the most selective role that has an index.
-    fn candidates(&self, connection: &Connection, most: usize) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    fn candidates(
+        &self,
+        connection: &Connection,
+        projects: &ProjectFilter,
+        most: usize,
+    ) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
         let limit = most as i64;
         let pair = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
         if let Some(tag) = &self.tag {
@@ -164,7 +182,9 @@ impl StructuralQuery {
             )?;
             return facts.query_map((first, last, limit), pair)?.collect();
         }
-        records::newest(connection, (first, last), None, most)
+        let shown = projects.shown();
+        let projects = shown.as_deref().map_or(Projects::Except(&[]), Projects::Of);
+        records::newest(connection, (first, last), projects, most)
     }
 
     /// Returns the number of characters of the record's text if the record matches all roles.

@@ -1,10 +1,8 @@
 //! Words to try instead when a recall finds little: the words of the cue that no record has, and the nearest that the
 //! store knows, by spelling and by learned co-occurrence.
 
-use rusqlite::Connection;
-
 use crate::memory::graph::cooccurrence;
-use crate::memory::recall::postings;
+use crate::memory::recall::postings::{self, ScopedIndex};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::records;
 use crate::memory::text::cue_terms::QueryTerm;
@@ -47,18 +45,18 @@ impl Suggestions {
     /// # Errors
     /// Any [`StoreError`] of reading the index, the texts or the co-occurring terms.
     pub(crate) fn of(
-        connection: &Connection,
+        index: ScopedIndex<'_>,
         unknown: &[QueryTerm],
         known: &[QueryTerm],
     ) -> Result<Suggestions, StoreError> {
         let mut near: Vec<String> = Vec::new();
         for word in unknown.iter().map(|term| &term.word).take(MAX_COMPARED_COUNT) {
-            let spelled = similarly_spelled(connection, word)?;
+            let spelled = similarly_spelled(index, word)?;
             near.extend(spelled.into_iter().filter(|word| !near.contains(word)).collect::<Vec<_>>());
         }
         let mut cooccurring: Vec<(String, f64)> = Vec::new();
         for term in known.iter().filter(|_| !unknown.is_empty()) {
-            cooccurring.extend(cooccurrence::associated_terms(connection, &term.term)?);
+            cooccurring.extend(cooccurrence::associated_terms(index.connection, &term.term)?);
         }
         cooccurring.retain(|(other, _)| known.iter().all(|term| term.term != *other));
         sort::sort_by(&mut cooccurring, |a, b| b.1.total_cmp(&a.1));
@@ -66,7 +64,7 @@ impl Suggestions {
             if near.len() >= MAX_SUGGESTION_COUNT {
                 break;
             }
-            near.extend(word_of(connection, &term)?.filter(|word| !near.contains(word)));
+            near.extend(word_of(index, &term)?.filter(|word| !near.contains(word)));
         }
         near.truncate(MAX_SUGGESTION_COUNT);
         Ok(Suggestions { unknown: unknown.iter().map(|term| term.word.clone()).collect(), near })
@@ -74,7 +72,7 @@ impl Suggestions {
 }
 
 /// Returns the words in the newest records that begin like `word` and are a few edits away, the nearest first.
-fn similarly_spelled(connection: &Connection, word: &str) -> Result<Vec<String>, StoreError> {
+fn similarly_spelled(index: ScopedIndex<'_>, word: &str) -> Result<Vec<String>, StoreError> {
     let chars: Vec<char> = word.chars().collect();
     if chars.len() < MIN_CHARS {
         return Ok(Vec::new());
@@ -83,8 +81,8 @@ fn similarly_spelled(connection: &Connection, word: &str) -> Result<Vec<String>,
     let mut found: Vec<(usize, String)> = Vec::new();
     // The typo may be in either half.
     for prefix in [&chars[..chars.len().div_ceil(2)], &chars[..2]] {
-        let seqs = postings::newest_with_prefix(connection, &prefix.iter().collect::<String>(), MAX_READ_COUNT)?;
-        for_each_word(connection, &seqs, |other, _| {
+        let seqs = postings::newest_with_prefix(index, &prefix.iter().collect::<String>(), MAX_READ_COUNT)?;
+        for_each_word(index, &seqs, |other, _| {
             if other != word && !is_stop_word(other) && found.iter().all(|(_, known)| known != other) {
                 let other_chars: Vec<char> = other.chars().collect();
                 found.extend(edits(&chars, &other_chars, most).map(|count| (count, other.to_owned())));
@@ -99,10 +97,10 @@ fn similarly_spelled(connection: &Connection, word: &str) -> Result<Vec<String>,
 }
 
 /// Returns a word of this term, out of the newest record that has it.
-fn word_of(connection: &Connection, term: &str) -> Result<Option<String>, StoreError> {
-    let seqs = postings::newest_with(connection, term, 1)?;
+fn word_of(index: ScopedIndex<'_>, term: &str) -> Result<Option<String>, StoreError> {
+    let seqs = postings::newest_with(index, term, 1)?;
     let mut found = None;
-    for_each_word(connection, &seqs, |word, own| {
+    for_each_word(index, &seqs, |word, own| {
         if found.is_none() && own == term {
             found = Some(word.to_owned());
         }
@@ -111,9 +109,12 @@ fn word_of(connection: &Connection, term: &str) -> Result<Option<String>, StoreE
 }
 
 /// Calls `sink` with each word in the texts of these records, and its term.
-fn for_each_word(connection: &Connection, seqs: &[i64], mut sink: impl FnMut(&str, &str)) -> Result<(), StoreError> {
-    let mut read = connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
+fn for_each_word(index: ScopedIndex<'_>, seqs: &[i64], mut sink: impl FnMut(&str, &str)) -> Result<(), StoreError> {
+    let mut read = index.connection.prepare_cached("SELECT text FROM record WHERE seq = ?1")?;
     for seq in seqs {
+        if !index.projects.admits_record(index.connection, *seq)? {
+            continue;
+        }
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { continue };
         tokenizer::for_each_token(records::string(row, 0)?, |mut token| {

@@ -10,11 +10,13 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::{CallTime, DateBound, UnixMicros};
 use crate::memory::profile::Profile;
-use crate::memory::recall::hit::RankedHit;
+use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::recall_query::RecallFilter;
+use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::reply::{MAX_HITS_BYTES, scores};
 use crate::memory::recall::search;
 use crate::memory::store::events::{self, VISIBLE_KINDS};
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::tags;
 use crate::memory::text::language;
@@ -61,17 +63,19 @@ pub(crate) fn recall(
             (Ok(as_of), Ok(changed_since)) => (as_of, changed_since),
             (Err(error), _) | (_, Err(error)) => return Ok(json!({ "error": error })),
         };
+    let caller = CallerProject::read(params, profile)?;
     let snapshot = reader.snapshot()?;
+    let projects = caller.filter(snapshot.connection())?;
     let mut reply = json!({"hits": [], "changed_since_events": [], "truncated": 0});
     if as_of.is_some() || !cue.is_empty() {
-        let filter = RecallFilter { until: as_of, ..RecallFilter::NONE };
+        let filter = RecallFilter { until: as_of, ..RecallFilter::of(&projects) };
         let (found, _) = search::find(&snapshot, &cue, filter, profile, call.deadline, limit * SEARCH_FACTOR)?;
         let (hits, truncated) = render(&snapshot, &found, as_of.unwrap_or(call.now), limit)?;
         reply["hits"] = hits.into();
         reply["truncated"] = truncated.into();
     }
     if let Some(since) = changed_since {
-        reply["changed_since_events"] = events_since(&snapshot, since, limit.min(MAX_COUNT))?.into();
+        reply["changed_since_events"] = events_since(&snapshot, &projects, since, limit.min(MAX_COUNT))?.into();
     }
     if as_of.is_some() || changed_since.is_some() {
         reply["_scope"] = "committed_by_time_t".into();
@@ -139,11 +143,16 @@ fn render(
 }
 
 /// Returns the newest events after `since`, of all kinds that clients may see.
-fn events_since(snapshot: &Snapshot<'_>, since: UnixMicros, limit: usize) -> Result<Vec<Value>, CallError> {
+fn events_since(
+    snapshot: &Snapshot<'_>,
+    projects: &ProjectFilter,
+    since: UnixMicros,
+    limit: usize,
+) -> Result<Vec<Value>, CallError> {
     let after = since.0.saturating_add(1);
     let mut all = Vec::new();
     for kind in VISIBLE_KINDS {
-        all.extend(events::newest(snapshot.connection(), kind, after, None, limit as i64)?);
+        all.extend(events::newest(snapshot.connection(), kind, projects, after, None, limit)?);
     }
     sort::sort_by_key(&mut all, |(ts, _)| std::cmp::Reverse(*ts));
     let mut bytes = 0;

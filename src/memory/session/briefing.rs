@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::{records, tags};
+use crate::memory::store::projects::{self, ProjectFilter, ProjectScope};
+use crate::memory::store::records::{self, Projects};
+use crate::memory::store::tags;
 use crate::memory::text::cue_terms;
 use crate::memory::text::excerpt::beginning;
 use crate::sort;
@@ -24,6 +26,9 @@ const FACT_CHARS: usize = 100;
 
 /// Records read to find facts, and to find recent records; the newest.
 const READ_COUNT: i64 = 300;
+
+/// How many more are read if those of other projects are left out. Picked.
+const ONLY_FACTOR: usize = 10;
 
 /// Most lines about patterns and sessions, and the characters of each.
 const MAX_TOPIC_COUNT: usize = 7;
@@ -65,51 +70,88 @@ pub(crate) struct Briefing {
     pub(crate) label: String,
 }
 
-/// Returns the cached briefing of a project, if no record was inserted since it was rendered.
+/// For whom a briefing is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BriefingReader {
+    /// The name that the project is shown by; empty if there is none.
+    project: String,
+    /// Records of other projects are left out.
+    is_only: bool,
+}
+
+impl BriefingReader {
+    /// Returns the reader of a session in `project`.
+    ///
+    /// # Errors
+    /// Any error of reading the aliases.
+    pub(crate) fn of(
+        connection: &Connection,
+        project: &str,
+        scope: ProjectScope,
+    ) -> Result<BriefingReader, rusqlite::Error> {
+        let project = if scope == ProjectScope::All { "" } else { project };
+        Ok(BriefingReader { project: projects::canonical(connection, project)?, is_only: scope == ProjectScope::Only })
+    }
+
+    fn filter(&self, connection: &Connection) -> Result<ProjectFilter, rusqlite::Error> {
+        let scope = if self.is_only { ProjectScope::Only } else { ProjectScope::Prefer };
+        ProjectFilter::of(connection, &self.project, "", scope)
+    }
+}
+
+/// Returns the cached briefing for a reader, if no record was inserted since it was rendered.
 ///
 /// # Errors
 /// Any error of reading table `wake`.
-pub(crate) fn cached(connection: &Connection, project: &str) -> Result<Option<Briefing>, rusqlite::Error> {
-    let mut read =
-        connection.prepare_cached("SELECT payload FROM wake WHERE project = ?1 AND is_only = 0 AND newest = ?2")?;
+pub(crate) fn cached(connection: &Connection, reader: &BriefingReader) -> Result<Option<Briefing>, rusqlite::Error> {
+    let sql = "SELECT payload FROM wake WHERE project = ?1 AND is_only = ?2 AND newest = ?3";
+    let mut read = connection.prepare_cached(sql)?;
     let newest = records::last_seq(connection)?;
-    let text: Option<String> = read.query_row((project, newest), |row| row.get(0)).optional()?;
+    let text: Option<String> =
+        read.query_row((&reader.project, reader.is_only, newest), |row| row.get(0)).optional()?;
     // A briefing that another release wrote in another format counts as not cached.
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
-/// Renders the briefing of a project and caches it.
+/// Renders the briefing for a reader and caches it.
 ///
 /// # Errors
 /// Any error of reading records or writing table `wake`.
-pub(crate) fn cache(connection: &Connection, project: &str) -> Result<(), rusqlite::Error> {
-    let text = serde_json::to_string(&render(connection, project)?).unwrap_or_default();
-    let sql = "INSERT INTO wake (project, is_only, newest, payload) VALUES (?1, 0, ?2, ?3)
+pub(crate) fn cache(connection: &Connection, reader: &BriefingReader) -> Result<(), rusqlite::Error> {
+    let briefing = render(connection, reader, &reader.filter(connection)?)?;
+    let text = serde_json::to_string(&briefing).unwrap_or_default();
+    let sql = "INSERT INTO wake (project, is_only, newest, payload) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT (project, is_only) DO UPDATE SET newest = excluded.newest, payload = excluded.payload";
-    connection.prepare_cached(sql)?.execute((project, records::last_seq(connection)?, text))?;
-    let sql = "DELETE FROM wake WHERE project IN (
-                   SELECT project FROM wake WHERE project <> ?2 ORDER BY newest DESC, project LIMIT -1 OFFSET ?1)";
-    connection.prepare_cached(sql)?.execute((MAX_PROJECT_COUNT, project))?;
+    let newest = records::last_seq(connection)?;
+    connection.prepare_cached(sql)?.execute((&reader.project, reader.is_only, newest, text))?;
+    let sql = "DELETE FROM wake WHERE project IN (SELECT project FROM wake WHERE project <> ?2
+                   GROUP BY project ORDER BY max(newest) DESC, project LIMIT -1 OFFSET ?1)";
+    connection.prepare_cached(sql)?.execute((MAX_PROJECT_COUNT, &reader.project))?;
     Ok(())
 }
 
-/// Returns the projects to render briefings for: `''`, which is no project, then the cached ones.
+/// Returns the readers to render briefings for: that of no project, then those of the cached ones.
 ///
 /// # Errors
 /// Any error of reading table `wake`.
-pub(crate) fn projects(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT '' UNION SELECT project FROM wake ORDER BY 1")?;
-    read.query_map([], |row| row.get(0))?.collect()
+pub(crate) fn readers(connection: &Connection) -> Result<Vec<BriefingReader>, rusqlite::Error> {
+    let sql = "SELECT '', 0 UNION SELECT project, is_only FROM wake ORDER BY 1, 2";
+    let mut read = connection.prepare_cached(sql)?;
+    read.query_map([], |row| Ok(BriefingReader { project: row.get(0)?, is_only: row.get(1)? }))?.collect()
 }
 
-/// Renders the briefing of a project; `''` is no project.
+/// Renders the briefing for a reader, of the records that the filter shows.
 ///
 /// # Errors
 /// Any error of reading the store.
-pub(crate) fn render(connection: &Connection, project: &str) -> Result<Briefing, rusqlite::Error> {
-    let view = ProjectView { connection, project };
+pub(crate) fn render(
+    connection: &Connection,
+    reader: &BriefingReader,
+    filter: &ProjectFilter,
+) -> Result<Briefing, rusqlite::Error> {
+    let view = ProjectView { connection, has_project: !reader.project.is_empty(), filter };
     let recent = view.recent()?;
-    let identity = tags::newest_with(connection, tags::IDENTITY, 1)?.first().copied();
+    let identity = view.newest_with(tags::IDENTITY, 1)?.first().copied();
     let mut said = Said::default();
     if let Some(one) = identity.map(|seq| view.record(seq)).transpose()?.flatten() {
         said.is_new(&one.text);
@@ -146,7 +188,8 @@ impl Said {
 /// The store as read for one project.
 struct ProjectView<'c> {
     connection: &'c Connection,
-    project: &'c str,
+    has_project: bool,
+    filter: &'c ProjectFilter,
 }
 
 /// A record to render.
@@ -165,19 +208,42 @@ struct BriefingRecord {
 }
 
 impl ProjectView<'_> {
+    /// Returns the newest `most` records with a tag that are shown.
+    fn newest_with(&self, tag: &str, most: usize) -> Result<Vec<i64>, rusqlite::Error> {
+        let read_count = if self.filter.is_only() { most * ONLY_FACTOR } else { most };
+        let mut shown = tags::newest_with(self.connection, tag, read_count)?;
+        self.retain_shown(&mut shown)?;
+        shown.truncate(most);
+        Ok(shown)
+    }
+
+    fn retain_shown(&self, seqs: &mut Vec<i64>) -> Result<(), rusqlite::Error> {
+        let mut shown = Vec::with_capacity(seqs.len());
+        for &seq in &*seqs {
+            if self.filter.admits_record(self.connection, seq)? {
+                shown.push(seq);
+            }
+        }
+        *seqs = shown;
+        Ok(())
+    }
+
+    /// Returns a record, if there is one and it is shown.
     fn record(&self, seq: i64) -> Result<Option<BriefingRecord>, rusqlite::Error> {
+        if !self.filter.admits_record(self.connection, seq)? {
+            return Ok(None);
+        }
         let mut read = self.connection.prepare_cached(
-            "SELECT ts, role, session.name, project.name = ?2, valid_to IS NULL, tier <= ?3, text FROM record
-             JOIN session ON session.number = record.session JOIN project ON project.number = record.project
-             WHERE seq = ?1",
+            "SELECT ts, role, session.name, project, valid_to IS NULL, tier <= ?2, text FROM record
+             JOIN session ON session.number = record.session WHERE seq = ?1",
         )?;
-        let one = read.query_row((seq, self.project, Tier::Episodic as i64), |row| {
+        let one = read.query_row((seq, Tier::Episodic as i64), |row| {
             Ok(BriefingRecord {
                 seq,
                 ts: UnixMicros(row.get(0)?),
                 role: Role::numbered(row.get(1)?),
                 session: row.get(2)?,
-                is_own: row.get(3)?,
+                is_own: self.filter.is_own(row.get(3)?),
                 is_current: row.get(4)?,
                 is_episode: row.get(5)?,
                 text: row.get(6)?,
@@ -198,18 +264,19 @@ impl ProjectView<'_> {
 
     /// Returns the newest current episodes, those of the project first.
     fn recent(&self) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
-        let mut own = self.connection.prepare_cached(
-            "SELECT seq FROM record WHERE project = ?1
-             ORDER BY ts DESC, seq DESC LIMIT ?2",
-        )?;
-        let mut all = self.connection.prepare_cached("SELECT seq FROM record ORDER BY seq DESC LIMIT ?1")?;
-        let mut seqs: Vec<i64> = Vec::new();
-        if !self.project.is_empty() {
-            let project = records::project_number(self.connection, self.project)?;
-            seqs = own.query_map((project, READ_COUNT / 2), |row| row.get(0))?.collect::<Result<_, _>>()?;
-        }
-        for seq in all.query_map([READ_COUNT / 2], |row| row.get(0))? {
-            let seq = seq?;
+        let newest = |projects: &[i64]| -> Result<Vec<i64>, rusqlite::Error> {
+            let times = (i64::MIN, i64::MAX);
+            let found = records::newest(self.connection, times, Projects::Of(projects), READ_COUNT as usize / 2)?;
+            Ok(found.into_iter().map(|(_, seq)| seq).collect())
+        };
+        let mut seqs = newest(self.filter.own())?;
+        let others = if self.filter.is_only() {
+            newest(&self.filter.others())?
+        } else {
+            let mut all = self.connection.prepare_cached("SELECT seq FROM record ORDER BY seq DESC LIMIT ?1")?;
+            all.query_map([READ_COUNT / 2], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        for seq in others {
             if !seqs.contains(&seq) {
                 seqs.push(seq);
             }
@@ -223,14 +290,17 @@ impl ProjectView<'_> {
     /// Returns the current facts: pinned records, then corrections and other records that are no episodes; each group
     /// has the project's first.
     fn facts(&self, said: &mut Said) -> Result<Vec<String>, rusqlite::Error> {
-        let mut seqs = tags::newest_with(self.connection, tags::PINNED, MAX_FACT_COUNT)?;
+        let mut seqs = self.newest_with(tags::PINNED, MAX_FACT_COUNT)?;
         let pinned = seqs.len();
         // The literal 1 is `Tier::Episodic`; model/record.rs asserts it.
         let mut facts = self
             .connection
             .prepare_cached("SELECT seq FROM record WHERE tier > 1 ORDER BY ts DESC, seq DESC LIMIT ?1")?;
-        let facts = facts.query_map([READ_COUNT], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
-        for seq in tags::newest_with(self.connection, tags::CONTRADICT, MAX_FACT_COUNT)?.into_iter().chain(facts) {
+        let read_count = if self.filter.is_only() { READ_COUNT * ONLY_FACTOR as i64 } else { READ_COUNT };
+        let mut facts = facts.query_map([read_count], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+        self.retain_shown(&mut facts)?;
+        facts.truncate(READ_COUNT as usize);
+        for seq in self.newest_with(tags::CONTRADICT, MAX_FACT_COUNT)?.into_iter().chain(facts) {
             if !seqs.contains(&seq) && !tags::has(self.connection, seq, tags::PATTERN)? {
                 seqs.push(seq);
             }
@@ -244,8 +314,8 @@ impl ProjectView<'_> {
     /// Returns the most confident patterns, then the newest sessions of the project, each by the start of its newest record
     /// of role user.
     fn topics(&self, recent: &[BriefingRecord], said: &mut Said) -> Result<Vec<String>, rusqlite::Error> {
-        let own = Some(self.project).filter(|project| !project.is_empty());
-        let patterns = patterns::newest(self.connection, own, PATTERN_READ_COUNT)?;
+        let own = self.has_project.then_some(self.filter.own());
+        let patterns = patterns::newest(self.connection, own, self.filter, PATTERN_READ_COUNT)?;
         let mut topics: Vec<String> = patterns
             .iter()
             .take(MAX_PATTERN_COUNT)

@@ -12,7 +12,11 @@ use serde_json::{Value, json};
 
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::time::UnixMicros;
+use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::{meta, records, tags};
+
+/// Newest patterns of which the digest names the first that its reader is shown. Picked.
+const PATTERN_READ_COUNT: usize = 16;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -120,11 +124,12 @@ impl DigestState {
         &self,
         connection: &Connection,
         totals: CycleTotals,
+        projects: &ProjectFilter,
         now: UnixMicros,
     ) -> Result<Value, rusqlite::Error> {
         let insight = match totals.schemas_induced_tier0 {
             0 => None,
-            _ => newest_pattern(connection)?,
+            _ => newest_pattern(connection, projects)?,
         };
         let hours = now.since(self.loaded).as_secs() / HOUR.as_secs();
         Ok(digest(totals, insight, metrics::last_sigma(connection)?, hours))
@@ -170,10 +175,14 @@ fn stored_totals(connection: &Connection) -> Result<CycleTotals, rusqlite::Error
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-fn newest_pattern(connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
-    let Some(seq) = tags::newest_with(connection, tags::PATTERN, 1)?.pop() else { return Ok(None) };
-    let text = records::text_of(connection, seq).optional()?;
-    Ok(text.map(|text| text.strip_prefix(patterns::PATTERN_PREFIX).map_or(text.clone(), str::to_owned)))
+fn newest_pattern(connection: &Connection, projects: &ProjectFilter) -> Result<Option<String>, rusqlite::Error> {
+    for seq in tags::newest_with(connection, tags::PATTERN, PATTERN_READ_COUNT)? {
+        if projects.admits_record(connection, seq)? {
+            let text = records::text_of(connection, seq).optional()?;
+            return Ok(text.map(|text| text.strip_prefix(patterns::PATTERN_PREFIX).map_or(text.clone(), str::to_owned)));
+        }
+    }
+    Ok(None)
 }
 
 fn digest(totals: CycleTotals, insight: Option<String>, sigma: Option<f64>, hours: u64) -> Value {

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::dispatch::CallError;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::records::new_id;
+use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::records::{self, new_id};
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
 const KEPT_COUNT: i64 = 4096;
@@ -107,25 +108,32 @@ fn trim(connection: &Connection, kind: &str) -> Result<(), rusqlite::Error> {
     Ok(())
 }
 
-/// Returns the newest events of a kind with their times, at most `limit`, as they are in a reply.
+/// Returns the newest events of a kind that the filter shows with their times, at most `limit`, as they are in a reply.
 ///
 /// # Errors
 /// -32001 if the store cannot be read or an event is damaged.
 pub(crate) fn newest(
     connection: &Connection,
     kind: &str,
+    projects: &ProjectFilter,
     since: i64,
     severity: Option<&str>,
-    limit: i64,
+    limit: usize,
 ) -> Result<Vec<(UnixMicros, Value)>, CallError> {
     let mut read = connection.prepare_cached(
         "SELECT id, severity, domain, ts, data, session, sources FROM event
          WHERE kind = ?1 AND ts >= ?2 AND (?3 IS NULL OR severity = ?3) ORDER BY ts DESC, seq DESC LIMIT ?4",
     )?;
-    let mut rows = read.query((kind, since, severity, limit))?;
+    let most = if projects.is_only() { KEPT_COUNT } else { limit as i64 };
+    let mut rows = read.query((kind, since, severity, most))?;
     let (mut events, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = rows.next()? {
+    while events.len() < limit
+        && let Some(row) = rows.next()?
+    {
         let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
+        if !is_shown(connection, projects, row.get_ref(2)?.as_str_or_null().unwrap_or_default(), &sources)? {
+            continue;
+        }
         let session: String = row.get(5)?;
         bytes += data.len() + sources.len() + session.len() + 256;
         if bytes > MAX_REPLY_BYTES {
@@ -145,6 +153,32 @@ pub(crate) fn newest(
         events.push((ts, event));
     }
     Ok(events)
+}
+
+/// Returns true if the project that an event concerns is shown, and the records are.
+fn is_shown(
+    connection: &Connection,
+    projects: &ProjectFilter,
+    domain: Option<&str>,
+    sources: &str,
+) -> Result<bool, rusqlite::Error> {
+    if !projects.is_only() {
+        return Ok(true);
+    }
+    if let Some(domain) = domain.filter(|name| !name.is_empty())
+        && !records::project_number(connection, domain)?.is_some_and(|number| projects.is_named(number))
+    {
+        return Ok(false);
+    }
+    for id in serde_json::from_str::<Vec<String>>(sources).unwrap_or_default() {
+        if let Ok(id) = Uuid::parse_str(&id)
+            && let Some(seq) = records::find_seq(connection, id)?
+            && !projects.admits_record(connection, seq)?
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn parse_json(text: &str) -> Result<Value, CallError> {

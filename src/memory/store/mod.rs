@@ -15,7 +15,6 @@ pub(crate) mod meta;
 pub(crate) mod new_record;
 pub(crate) mod open;
 pub(crate) mod open_error;
-#[allow(dead_code, reason = "read by the next changes")]
 pub(crate) mod projects;
 pub(crate) mod reader;
 pub(crate) mod records;

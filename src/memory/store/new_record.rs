@@ -9,6 +9,7 @@ use crate::memory::model::record::{Role, Tier, fingerprint};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::forgotten::{self, SaidText};
 use crate::memory::store::masked::{self, MaskedFrom};
+use crate::memory::store::projects;
 use crate::memory::store::records::{new_id, project_number, session_number};
 use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -24,6 +25,8 @@ pub(crate) struct Draft {
     pub(crate) role: Role,
     pub(crate) session: String,
     pub(crate) project: String,
+    /// The folder in the project that a client works in: another name of it. Empty if there is none.
+    pub(crate) folder: String,
     pub(crate) ts: UnixMicros,
     /// The number of this part, from 1, and the number of parts.
     pub(crate) part: Option<(i64, i64)>,
@@ -61,6 +64,16 @@ pub(crate) struct ImportedIdentity {
     pub(crate) valid_to: Option<UnixMicros>,
 }
 
+impl Draft {
+    /// Notes that the folder is another name of the project.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn note_folder(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
+        projects::note_folder(connection, &self.project, &self.folder)
+    }
+}
+
 impl NewRecord {
     /// Computes the fingerprint and the index terms.
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
@@ -88,6 +101,7 @@ impl NewRecord {
         &mut self,
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<InsertOutcome, rusqlite::Error> {
+        self.draft.note_folder(transaction.connection)?;
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
         match self.find_same_text(transaction.connection, session)? {
             SameText::Same { seq, id } => Ok(InsertOutcome::Known { seq, id }),
@@ -332,6 +346,7 @@ mod tests {
             role: Role::User,
             session: session.into(),
             project: String::new(),
+            folder: String::new(),
             ts: Bench::NOW,
             part: None,
             tags: Vec::new(),

@@ -97,6 +97,15 @@ pub(crate) fn numbers(connection: &Connection, name: &str) -> Result<Vec<i64>, r
     Ok(numbers)
 }
 
+/// Returns the first `most` other names of the project that is shown as `name`, sorted.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn other_names(connection: &Connection, name: &str, most: usize) -> Result<Vec<String>, rusqlite::Error> {
+    let sql = "SELECT name FROM project_alias WHERE project = ?1 AND name <> ?1 ORDER BY name LIMIT ?2";
+    connection.prepare_cached(sql)?.query_map((name, most as i64), |row| row.get(0))?.collect()
+}
+
 /// Returns the row of an alias.
 fn alias(connection: &Connection, name: &str) -> Result<Option<(String, AliasSource)>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT project, source FROM project_alias WHERE name = ?1")?;
@@ -144,24 +153,14 @@ fn is_known(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn note_folder(connection: &Connection, project: &str, folder: &str) -> Result<(), rusqlite::Error> {
-    if project.is_empty() || folder.is_empty() || folder.len() > PROJECT_BYTES {
-        return Ok(());
-    }
-    let known = alias(connection, folder)?;
-    if matches!(known, Some((_, AliasSource::User))) {
+    if !is_new_folder(connection, project, folder)? {
         return Ok(());
     }
     if folder == project {
-        if known.is_some() {
-            connection.prepare_cached("DELETE FROM project_alias WHERE name = ?1")?.execute([folder])?;
-            forget_briefings(connection)?;
-        }
-        return Ok(());
+        connection.prepare_cached("DELETE FROM project_alias WHERE name = ?1")?.execute([folder])?;
+        return forget_briefings(connection);
     }
     let project = canonical(connection, project)?;
-    if project == folder || known.is_some_and(|(known, _)| known == project) {
-        return Ok(());
-    }
     match write_alias(connection, folder, &project, AliasSource::Client) {
         Err(AliasError::Full) => {
             log::warn!("a folder of a project is not remembered: the store has {MAX_ALIAS_COUNT} aliases");
@@ -169,6 +168,24 @@ pub(crate) fn note_folder(connection: &Connection, project: &str, folder: &str) 
         }
         Err(AliasError::Sqlite(error)) => Err(error),
         Ok(()) => Ok(()),
+    }
+}
+
+/// Returns true if [`note_folder`] would change something.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn is_new_folder(connection: &Connection, project: &str, folder: &str) -> Result<bool, rusqlite::Error> {
+    if project.is_empty() || folder.is_empty() || folder.len() > PROJECT_BYTES {
+        return Ok(false);
+    }
+    match alias(connection, folder)? {
+        Some((_, AliasSource::User)) => Ok(false),
+        known if folder == project => Ok(known.is_some()),
+        known => {
+            let project = canonical(connection, project)?;
+            Ok(project != folder && known.is_none_or(|(known, _)| known != project))
+        }
     }
 }
 
@@ -265,8 +282,10 @@ fn forget_briefings(connection: &Connection) -> Result<(), rusqlite::Error> {
 /// The projects whose records a call is shown, and those that it is shown first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ProjectFilter {
-    /// The numbers of the caller's project, through aliases.
+    /// The numbers of the caller's project, through aliases, sorted: its records come first.
     own: Vec<i64>,
+    /// The numbers of projects whose records are shown as those without a project are, sorted.
+    others: Vec<i64>,
     /// The number of the name of no project, `''`, if a record has it.
     none: Option<i64>,
     /// Records of other projects are left out.
@@ -275,7 +294,8 @@ pub(crate) struct ProjectFilter {
 
 impl ProjectFilter {
     /// The filter that all records pass alike.
-    pub(crate) const NONE: ProjectFilter = ProjectFilter { own: Vec::new(), none: None, is_only: false };
+    pub(crate) const NONE: ProjectFilter =
+        ProjectFilter { own: Vec::new(), others: Vec::new(), none: None, is_only: false };
 
     /// Returns the filter of a caller in `folder` of `project`; each may be empty. The folder counts as the project's even
     /// before [`note_folder`] has noted it.
@@ -298,7 +318,7 @@ impl ProjectFilter {
         }
         own.sort_unstable();
         let none = if is_only { records::project_number(connection, "")? } else { None };
-        Ok(ProjectFilter { own, none, is_only })
+        Ok(ProjectFilter { own, others: Vec::new(), none, is_only })
     }
 
     /// Returns the numbers of the caller's project, sorted.
@@ -311,14 +331,29 @@ impl ProjectFilter {
         self.is_only
     }
 
-    /// Returns true if the project of this number is the caller's.
+    /// Returns the filter that shows the same records and puts none first.
+    pub(crate) fn without_preference(self) -> ProjectFilter {
+        if self.is_only { ProjectFilter { own: Vec::new(), others: self.own, ..self } } else { ProjectFilter::NONE }
+    }
+
+    /// Returns the numbers of the projects beside the caller's whose records are shown, if `is_only`.
+    pub(crate) fn others(&self) -> Vec<i64> {
+        self.others.iter().copied().chain(self.none).collect()
+    }
+
+    /// Returns true if the project of this number is the caller's, and its records come first.
     pub(crate) fn is_own(&self, number: i64) -> bool {
         self.own.binary_search(&number).is_ok()
     }
 
     /// Returns the numbers of the projects whose records are shown; `None` if those of all are.
     pub(crate) fn shown(&self) -> Option<Vec<i64>> {
-        self.is_only.then(|| self.own.iter().copied().chain(self.none).collect())
+        self.is_only.then(|| self.own.iter().copied().chain(self.others()).collect())
+    }
+
+    /// Returns true if the project of this number is the caller's.
+    pub(crate) fn is_named(&self, number: i64) -> bool {
+        self.is_own(number) || self.others.binary_search(&number).is_ok()
     }
 
     /// Returns true if a record of the project of this number is shown. A record without a project belongs to no other
@@ -327,7 +362,7 @@ impl ProjectFilter {
     /// # Errors
     /// Any SQLite error.
     pub(crate) fn admits(&self, connection: &Connection, seq: i64, number: i64) -> Result<bool, rusqlite::Error> {
-        if !self.is_only || self.is_own(number) {
+        if !self.is_only || self.is_named(number) {
             return Ok(true);
         }
         if self.none != Some(number) {
@@ -361,7 +396,7 @@ impl ProjectFilter {
         while let Some(row) = rows.next()? {
             let number = row.get(0)?;
             count += 1;
-            if count > MAX_EVIDENCE_COUNT || !(self.is_own(number) || self.none == Some(number)) {
+            if count > MAX_EVIDENCE_COUNT || !(self.is_named(number) || self.none == Some(number)) {
                 return Ok(false);
             }
         }

@@ -1,6 +1,6 @@
 //! Look-ups on records and on the names of sessions and projects.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -88,8 +88,17 @@ struct ProjectHead {
     rest: Vec<(i64, i64)>,
 }
 
-/// Returns the time and the seq of the newest `most` records from `since` to `until`, in microseconds, the newest first;
-/// none of the project `except`.
+/// Some of the projects, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Projects<'p> {
+    /// These, each once.
+    Of(&'p [i64]),
+    /// All but these.
+    Except(&'p [i64]),
+}
+
+/// Returns the time and the seq of the newest `most` records of these projects from `since` to `until`, in microseconds,
+/// the newest first.
 ///
 /// Only the records of one project have an index in the order of time, so the projects are merged: of however many
 /// projects, the newest record of each is looked up, and then about as many records are read as are returned.
@@ -99,19 +108,13 @@ struct ProjectHead {
 pub(crate) fn newest(
     connection: &Connection,
     (since, until): (i64, i64),
-    except: Option<i64>,
+    projects: Projects<'_>,
     most: usize,
 ) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    let mut projects = connection.prepare_cached(
-        "SELECT (SELECT max(ts) FROM record WHERE project = number AND ts BETWEEN ?1 AND ?2) AS newest, number
-         FROM project WHERE newest IS NOT NULL AND number IS NOT ?3",
-    )?;
-    let unread = |row: &rusqlite::Row<'_>| {
-        let (ts, project) = (row.get(0)?, row.get(1)?);
-        Ok(ProjectHead { ts, seq: i64::MAX, project, page: FIRST_PAGE_COUNT, rest: Vec::new() })
-    };
-    let mut heads: BinaryHeap<ProjectHead> =
-        projects.query_map((since, until, except), unread)?.collect::<Result<_, _>>()?;
+    let mut heads = BinaryHeap::new();
+    for (ts, project) in newest_of_each(connection, (since, until), projects)? {
+        heads.push(ProjectHead { ts, seq: i64::MAX, project, page: FIRST_PAGE_COUNT, rest: Vec::new() });
+    }
     let mut all = Vec::new();
     while all.len() < most
         && let Some(mut head) = heads.pop()
@@ -129,6 +132,39 @@ pub(crate) fn newest(
         }
     }
     Ok(all)
+}
+
+/// Returns the time of the newest record of each of the projects that has one, with the project's number.
+fn newest_of_each(
+    connection: &Connection,
+    times: (i64, i64),
+    projects: Projects<'_>,
+) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+    let mut found = Vec::new();
+    match projects {
+        Projects::Of(numbers) => {
+            let mut read =
+                connection.prepare_cached("SELECT max(ts) FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3")?;
+            for &number in numbers {
+                let ts: Option<i64> = read.query_row((number, times.0, times.1), |row| row.get(0))?;
+                found.extend(ts.map(|ts| (ts, number)));
+            }
+        }
+        Projects::Except(numbers) => {
+            let mut read = connection.prepare_cached(
+                "SELECT (SELECT max(ts) FROM record WHERE project = number AND ts BETWEEN ?1 AND ?2) AS newest, number
+                 FROM project WHERE newest IS NOT NULL",
+            )?;
+            let mut rows = read.query(times)?;
+            while let Some(row) = rows.next()? {
+                let (ts, number) = (row.get(0)?, row.get(1)?);
+                if !numbers.contains(&number) {
+                    found.push((ts, number));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the time and the seq of the newest `most` records of a project from `since` to `until`, in microseconds, the
@@ -238,7 +274,8 @@ pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite:
 /// Which records [`page`] returns.
 pub(crate) struct RecordFilter {
     pub(crate) session: Option<i64>,
-    pub(crate) project: Option<i64>,
+    /// The numbers of a project.
+    pub(crate) projects: Option<Vec<i64>>,
     /// The time of the oldest, in microseconds.
     pub(crate) since: i64,
 }
@@ -256,13 +293,14 @@ pub(crate) fn page(
     if let Some(session) = filter.session {
         let mut read = connection.prepare_cached(
             "SELECT ts, seq FROM record WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND (ts < ?3 OR seq < ?4)
-               AND (?5 IS NULL OR project = ?5) ORDER BY ts DESC, seq DESC LIMIT ?6",
+               AND (?5 IS NULL OR project IN (SELECT value FROM json_each(?5))) ORDER BY ts DESC, seq DESC LIMIT ?6",
         )?;
-        let values = (session, filter.since, ts, seq, filter.project, most as i64);
+        let projects = filter.projects.as_ref().map(|numbers| format!("{numbers:?}"));
+        let values = (session, filter.since, ts, seq, projects, most as i64);
         return read.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
     }
-    let projects: Vec<i64> = match filter.project {
-        Some(project) => vec![project],
+    let projects: Vec<i64> = match &filter.projects {
+        Some(projects) => projects.clone(),
         None => connection
             .prepare_cached("SELECT number FROM project")?
             .query_map([], |row| row.get(0))?
@@ -286,13 +324,16 @@ pub(crate) enum RecordGroup {
 
 /// A session or project that has records.
 pub(crate) struct GroupSummary {
-    pub(crate) number: i64,
+    /// The number of the one with the newest record, then those of its other names.
+    pub(crate) numbers: Vec<i64>,
+    /// The name that it is shown by.
     pub(crate) name: String,
     /// The time of the newest record, in microseconds.
     pub(crate) last: i64,
 }
 
-/// Returns all sessions or projects with records.
+/// Returns all sessions or projects with records, the one with the newest record first. A project has the records of all
+/// its names.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -300,32 +341,52 @@ pub(crate) fn groups(connection: &Connection, group: RecordGroup) -> Result<Vec<
     let sql = match group {
         RecordGroup::Session => {
             "SELECT number, name, (SELECT max(ts) FROM record WHERE session = number) AS last FROM session
-             WHERE last IS NOT NULL"
+             WHERE last IS NOT NULL ORDER BY last DESC, number DESC"
         }
         RecordGroup::Project => {
-            "SELECT number, name, (SELECT max(ts) FROM record WHERE project = number) AS last FROM project
-             WHERE last IS NOT NULL"
+            "SELECT number, coalesce(project_alias.project, project.name),
+                    (SELECT max(ts) FROM record WHERE project = number) AS last
+             FROM project LEFT JOIN project_alias ON project_alias.name = project.name
+             WHERE last IS NOT NULL ORDER BY last DESC, number DESC"
         }
     };
-    let summary =
-        |row: &rusqlite::Row<'_>| Ok(GroupSummary { number: row.get(0)?, name: row.get(1)?, last: row.get(2)? });
-    connection.prepare_cached(sql)?.query_map([], summary)?.collect()
+    let mut read = connection.prepare_cached(sql)?;
+    let mut rows = read.query([])?;
+    let (mut groups, mut places) = (Vec::<GroupSummary>::new(), HashMap::<String, usize>::new());
+    while let Some(row) = rows.next()? {
+        let (number, name): (i64, String) = (row.get(0)?, row.get(1)?);
+        match places.get(&name) {
+            Some(&at) => groups[at].numbers.push(number),
+            None => {
+                places.insert(name.clone(), groups.len());
+                groups.push(GroupSummary { numbers: vec![number], name, last: row.get(2)? });
+            }
+        }
+    }
+    Ok(groups)
 }
 
-/// Returns the number of records of a session or project, and the time of the first, in microseconds.
+/// Returns the number of records of a session or project, and the time of the first, in microseconds; 0 without one.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn extent_of(
     connection: &Connection,
     group: RecordGroup,
-    number: i64,
+    numbers: &[i64],
 ) -> Result<(i64, i64), rusqlite::Error> {
     let sql = match group {
-        RecordGroup::Session => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE session = ?1",
-        RecordGroup::Project => "SELECT count(*), coalesce(min(ts), 0) FROM record WHERE project = ?1",
+        RecordGroup::Session => "SELECT count(*), min(ts) FROM record WHERE session = ?1",
+        RecordGroup::Project => "SELECT count(*), min(ts) FROM record WHERE project = ?1",
     };
-    connection.prepare_cached(sql)?.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))
+    let mut read = connection.prepare_cached(sql)?;
+    let (mut count, mut first) = (0, i64::MAX);
+    for number in numbers {
+        let (more, earliest): (i64, Option<i64>) = read.query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        count += more;
+        first = first.min(earliest.unwrap_or(i64::MAX));
+    }
+    Ok((count, if count > 0 { first } else { 0 }))
 }
 
 #[cfg(test)]
@@ -356,7 +417,12 @@ mod tests {
                     .unwrap()
                     .collect::<Result<_, _>>()
                     .unwrap();
-                assert_eq!(newest(&connection, (since, until), except, most).unwrap(), want, "{most} from {since}");
+                let projects: Vec<i64> = except.into_iter().collect();
+                let got = newest(&connection, (since, until), Projects::Except(&projects), most).unwrap();
+                assert_eq!(got, want, "{most} from {since}");
+                let others: Vec<i64> = (1..9).filter(|number| Some(*number) != except).collect();
+                let got = newest(&connection, (since, until), Projects::Of(&others), most).unwrap();
+                assert_eq!(got, want, "{most} from {since}");
             }
         }
     }

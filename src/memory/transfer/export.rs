@@ -1,7 +1,7 @@
 //! `store_export`: the store as rows, one page a call.
 //!
-//! Records come first, in the order in which they were stored, then what refers to them (tags, links), then events and
-//! knobs, so each row refers only to rows before it. The cursor has the position where the last page ended and the last
+//! Records come first, in the order in which they were stored, then what refers to them (tags, links), then events,
+//! aliases of projects and knobs, so each row refers only to rows before it. The cursor has the position where the last page ended and the last
 //! record at the first call: later records are left out, with the tags and links that refer to them, and no row is given
 //! twice.
 
@@ -18,6 +18,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::params::bounded_string;
 use crate::memory::store::copies;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::projects::AliasSource;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
@@ -40,14 +41,16 @@ enum Section {
     Tags,
     Links,
     Events,
+    Aliases,
     Knobs,
 }
 
-const SECTIONS: [(Section, &str); 5] = [
+const SECTIONS: [(Section, &str); 6] = [
     (Section::Records, "record"),
     (Section::Tags, "tag"),
     (Section::Links, "link"),
     (Section::Events, "event"),
+    (Section::Aliases, "alias"),
     (Section::Knobs, "knob"),
 ];
 
@@ -212,6 +215,9 @@ impl Section {
                 vec![a],
                 event,
             ),
+            Section::Aliases => {
+                ("SELECT name, project, source FROM project_alias WHERE name > ?1 ORDER BY name", vec![name], alias)
+            }
             Section::Knobs => ("SELECT knob, value FROM profile WHERE knob > ?1 ORDER BY knob", vec![name], knob),
         }
     }
@@ -265,6 +271,13 @@ fn event(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
     });
     let seq = row.get(0)?;
     Ok(page.push(&out)?.then(|| Key { numbers: [seq, 0, 0], name: String::new() }))
+}
+
+fn alias(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+    let name = text(row, 0)?;
+    let source = AliasSource::numbered(row.get(2)?).name();
+    let out = ExportRow::Alias { name, project: text(row, 1)?, source };
+    Ok(page.push(&out)?.then(|| Key { numbers: [0; 3], name: name.to_owned() }))
 }
 
 fn knob(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {

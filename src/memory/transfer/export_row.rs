@@ -1,4 +1,4 @@
-//! The rows of an export: JSON objects, of one of five values of `kind`.
+//! The rows of an export: JSON objects, of one of six values of `kind`.
 //!
 //! The other keys are the params of the methods that store such rows. Nulls, and a `twin` of 0, are left out. Ids and
 //! times are strings, other numbers are numbers, and a knob's value and an event's data are the JSON in the store,
@@ -35,6 +35,15 @@ pub(crate) enum ExportRow<'a> {
     },
     /// An event.
     Event(ExportedEvent<'a>),
+    /// Another name of a project.
+    Alias {
+        /// The other name.
+        name: &'a str,
+        /// The name that the project is shown by.
+        project: &'a str,
+        /// Who has said so: `client` or `user`.
+        source: &'static str,
+    },
     /// A knob of the profile that was set.
     Knob {
         /// Its name.

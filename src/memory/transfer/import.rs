@@ -18,11 +18,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use uuid::{Builder, Uuid};
 
-use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params, Reply, excerpt};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile::SharedProfile;
 use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome, NewRecord};
+use crate::memory::store::projects::{self, AliasError, ImportedAlias};
 use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::writer::{Writer, WriterHandle};
@@ -217,6 +218,18 @@ fn import_row(
             let values = (id.as_bytes(), kind, severity, domain, ts.0, data, session, sources);
             transaction.connection.prepare_cached(sql)?.execute(values).map(inserted)
         }
+        ImportRow::Alias { name, project, source } => {
+            match projects::import_alias(transaction.connection, &name, &project, source) {
+                Ok(ImportedAlias::New) => Ok(RowOutcome::New),
+                Ok(ImportedAlias::Known) => Ok(RowOutcome::Known),
+                Ok(ImportedAlias::Differs) => Ok(RowOutcome::Refused(format!(
+                    "the project '{}' has another name here, which was not changed",
+                    excerpt(&name)
+                ))),
+                Err(AliasError::Sqlite(error)) => Err(error),
+                Err(full @ AliasError::Full) => Ok(RowOutcome::Refused(CallError::from(full).message)),
+            }
+        }
         ImportRow::Knob { knob, value } => import_knob(knob, value, transaction, knobs),
     }
 }
@@ -261,6 +274,7 @@ fn import_record(
     mut record: ImportedRecord,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<RowOutcome, rusqlite::Error> {
+    record.new.draft.note_folder(transaction.connection)?;
     if let (Some(key), None) = (&record.turn, record.id) {
         return Ok(match key.insert_once(&mut record.new, transaction)? {
             Some(InsertOutcome::New { .. }) => RowOutcome::New,

@@ -15,6 +15,7 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, bounded_string, check_len};
 use crate::memory::profile;
 use crate::memory::store::new_record::{Draft, NewRecord};
+use crate::memory::store::projects::AliasSource;
 
 /// Longest name of a tag or of a kind of event, in bytes. Picked.
 const NAME_BYTES: usize = 256;
@@ -32,6 +33,7 @@ pub(crate) enum ImportRow {
     Tag { record: Uuid, name: String },
     Link { from: Uuid, to: Uuid, kind: LinkKind, weight: i64, used: UnixMicros },
     Event(Box<ImportedEvent>),
+    Alias { name: String, project: String, source: AliasSource },
     Knob { knob: &'static str, value: Value },
 }
 
@@ -62,6 +64,7 @@ impl ImportRow {
             + match self {
                 ImportRow::Record(record) => record.new.weight(),
                 ImportRow::Event(event) => event.data.len() + event.sources.len() + NAME_BYTES,
+                ImportRow::Alias { name, project, .. } => name.len() + project.len(),
                 ImportRow::Tag { .. } | ImportRow::Link { .. } | ImportRow::Knob { .. } => NAME_BYTES,
             }
     }
@@ -89,7 +92,16 @@ pub(crate) fn read_row(row: &str, now: UnixMicros) -> Result<ImportRow, CallErro
             let (knob, value) = profile::accept(&row.string("knob")?, value).map_err(CallError::failed)?;
             Ok(ImportRow::Knob { knob, value })
         }
-        _ => Err(CallError::invalid("kind", "one of record, tag, link, event, knob")),
+        "alias" => {
+            let source = row.string_or("source", "user")?;
+            Ok(ImportRow::Alias {
+                name: required(&row, "name", PROJECT_BYTES)?,
+                project: required(&row, "project", PROJECT_BYTES)?,
+                source: AliasSource::named(&source)
+                    .ok_or_else(|| CallError::invalid("source", "one of client, user"))?,
+            })
+        }
+        _ => Err(CallError::invalid("kind", "one of record, tag, link, event, alias, knob")),
     }
 }
 
@@ -105,6 +117,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
         role,
         session: bounded_string(row, "session_id", "-", SESSION_BYTES)?,
         project: bounded_string(row, "project", "", PROJECT_BYTES)?,
+        folder: bounded_string(row, "project_folder", "", PROJECT_BYTES)?,
         ts: parse_ts(row)?.unwrap_or(now),
         part: parse_part(row)?,
         tags: Vec::new(),
