@@ -65,6 +65,8 @@ pub mod wire;
 mod fingerprint;
 mod oneshot;
 #[cfg(feature = "daemon")]
+mod repository;
+#[cfg(feature = "daemon")]
 mod sort;
 
 pub mod dispatch;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::mcp::{self, BridgeOptions, Host, ToolSet};
 
 /// Serve the memory to an assistant over MCP, on standard input and output
@@ -23,11 +24,16 @@ pub(crate) struct McpArgs {
 
 pub(crate) fn run(args: McpArgs, socket: Option<PathBuf>) -> Result<(), CliError> {
     let env = |name: &str| env::var_os(name);
+    let mut host = Host::from_env(&env, env::current_dir().ok());
+    if let Some(folder) = host.project.take() {
+        let project = ProjectFinder::new().find(&folder).clone();
+        (host.project, host.project_folder) = (Some(project.name), project.folder);
+    }
     let options = BridgeOptions {
         socket: paths::socket(socket, &env)?,
         // An explicit socket needs no home folder; only the heartbeat is then left out.
         store: paths::store(args.store, &env).ok(),
-        host: Host::from_env(&env, env::current_dir().ok()),
+        host,
         tools: if args.tools == "core" { ToolSet::Core } else { ToolSet::All },
     };
     // Duplicated descriptors: the handles of std have buffers and locks that other code may hold.

@@ -279,7 +279,7 @@ mod tests {
         });
         let state = state(folder.path().join("s"));
         let mut translator = Translator::new(
-            Host { session: "s".into(), session_source: SessionSource::Other, project: None },
+            Host { session: "s".into(), session_source: SessionSource::Other, project: None, project_folder: None },
             ToolSet::All,
         );
         let job = state.queue.job(translator.take(TOPOLOGY), TOPOLOGY.len()).unwrap();

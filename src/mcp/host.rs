@@ -38,6 +38,8 @@ pub struct Host {
     pub session_source: SessionSource,
     /// The project's folder, if the host has a project.
     pub project: Option<String>,
+    /// The folder that the host works in, if the project is a repository.
+    pub project_folder: Option<String>,
 }
 
 impl Host {
@@ -59,7 +61,7 @@ impl Host {
         let home = env("HOME").map(PathBuf::from);
         let is_project = |folder: &PathBuf| folder != Path::new("/") && Some(folder) != home.as_ref();
         let project = folder.filter(is_project).and_then(|folder| folder.into_os_string().into_string().ok());
-        Host { session, session_source, project }
+        Host { session, session_source, project, project_folder: None }
     }
 }
 

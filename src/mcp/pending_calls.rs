@@ -146,7 +146,7 @@ mod tests {
     /// Returns the jobs of these lines.
     fn jobs(calls: &mut PendingCalls, lines: &[&str]) -> Vec<Option<LineJob>> {
         let mut translator = Translator::new(
-            Host { session: "s".into(), session_source: SessionSource::Other, project: None },
+            Host { session: "s".into(), session_source: SessionSource::Other, project: None, project_folder: None },
             ToolSet::All,
         );
         translator.take(AGREE.as_bytes());

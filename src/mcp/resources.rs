@@ -36,20 +36,30 @@ pub(crate) enum ResourceKind {
 pub(crate) type ResourceCall = (&'static str, String);
 
 /// Returns the call that `resources/list` is answered from.
-pub(crate) fn list_call() -> ResourceCall {
-    ("episodes_recent", ObjectText::new().raw("n", &LISTED_COUNT.to_string()).end())
+pub(crate) fn list_call(project: Option<&str>) -> ResourceCall {
+    ("episodes_recent", with_project(ObjectText::new().raw("n", &LISTED_COUNT.to_string()), project))
 }
 
 /// Returns the kind of the resource at `uri` and the call that reads it, or `None` if there is no such resource.
-pub(crate) fn read_call(uri: &str) -> Option<(ResourceKind, ResourceCall)> {
+pub(crate) fn read_call(uri: &str, project: Option<&str>) -> Option<(ResourceKind, ResourceCall)> {
     if let Some(id) = uri.strip_prefix(RECORD) {
-        return Some((ResourceKind::Record, ("memory_read", ObjectText::new().string("id", &decoded(id)?).end())));
+        let params = with_project(ObjectText::new().string("id", &decoded(id)?), project);
+        return Some((ResourceKind::Record, ("memory_read", params)));
     }
     let session = decoded(uri.strip_prefix(SESSION)?)?;
     let query = ObjectText::new().string("session", &session).end();
-    let params =
-        ObjectText::new().raw("structure_query", &query).raw("budget_tokens", &SESSION_TOKENS.to_string()).end();
+    let mut params = ObjectText::new();
+    params.raw("structure_query", &query).raw("budget_tokens", &SESSION_TOKENS.to_string());
+    let params = with_project(&mut params, project);
     Some((ResourceKind::Session, ("memory_recall_structural", params)))
+}
+
+/// Returns the params with the project of the host.
+fn with_project(params: &mut ObjectText, project: Option<&str>) -> String {
+    if let Some(project) = project {
+        params.string("project", project);
+    }
+    params.end()
 }
 
 /// Returns the resources that `turns` of the daemon belong to, the newest first: sessions, then records.
@@ -165,7 +175,7 @@ mod tests {
             ("iaid://topic/a", None),
             ("file:///etc/passwd", None),
         ] {
-            let got = read_call(uri)
+            let got = read_call(uri, None)
                 .map(|(kind, (method, params))| (kind, method, serde_json::from_str::<Value>(&params).unwrap()));
             assert_eq!(got, want, "{uri}");
         }

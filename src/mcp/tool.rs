@@ -17,7 +17,8 @@ pub(crate) struct Tool {
     pub(crate) output: JsonSchema,
     pub(crate) effect: Effect,
     pub(crate) method: ToolMethod,
-    /// Arguments that, if absent, are taken from the host: its session or project.
+    /// Params that, if the arguments do not have them, are taken from the host: its session, its project, and its folder in
+    /// that.
     pub(crate) from_host: &'static [&'static str],
     /// Params that the bridge sends unless the arguments have them: names and JSON texts.
     pub(crate) unless_given: &'static [(&'static str, &'static str)],

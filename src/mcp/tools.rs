@@ -113,7 +113,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         output: Object(&[HITS, ANTI_HITS, PATTERNS, DIGEST, TRUNCATED, LEFT_OUT, UNKNOWN, NEAR, TIME_READ, FIRST_TURN]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &["session_id", "project"],
+        from_host: &["session_id", "project", "project_folder"],
         unless_given: &[("passages", "true")],
     },
     Tool {
@@ -138,7 +138,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &[],
+        from_host: &["project"],
         unless_given: &[("bytes", "8192")],
     },
     Tool {
@@ -167,7 +167,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         output: Object(&[HITS, ANTI_HITS, PATTERNS, DIGEST, TRUNCATED]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &[],
+        from_host: &["project"],
         unless_given: &[],
     },
     Tool {
@@ -206,7 +206,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::WritesOnce,
         method: ToolMethod::Same,
-        from_host: &["session_id", "project"],
+        from_host: &["session_id", "project", "project_folder"],
         unless_given: &[],
     },
     Tool {
@@ -259,7 +259,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::WritesEachTime,
         method: ToolMethod::Same,
-        from_host: &["session_id"],
+        from_host: &["session_id", "project"],
         unless_given: &[],
     },
     Tool {
@@ -308,7 +308,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &[],
+        from_host: &["project"],
         unless_given: &[],
     },
     Tool {
@@ -338,7 +338,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &[],
+        from_host: &["project"],
         unless_given: &[],
     },
     Tool {
@@ -372,7 +372,7 @@ pub(crate) const TOOLS: &[Tool] = &[
         ]),
         effect: Effect::Reads,
         method: ToolMethod::Same,
-        from_host: &[],
+        from_host: &["project"],
         unless_given: &[],
     },
     Tool {

@@ -177,12 +177,12 @@ impl Translator {
             "resources/templates/list" => Ok(builtin(&id, version, Builtin::ListTemplates)),
             "resources/list" => {
                 self.set_initialized();
-                resource_call(id, version, resources::list_call(), ResultShape::Resources)
+                resource_call(id, version, resources::list_call(self.host.project.as_deref()), ResultShape::Resources)
             }
             "resources/read" => {
                 self.set_initialized();
                 let uri = params.string("uri")?;
-                match resources::read_call(&uri) {
+                match resources::read_call(&uri, self.host.project.as_deref()) {
                     Some((kind, call)) => {
                         resource_call(id, version, call, ResultShape::Contents(kind, uri.into_owned()))
                     }
@@ -237,6 +237,7 @@ impl Translator {
         let host_value = |name: &str| match name {
             "session_id" => Some(session.unwrap_or(&self.host.session)),
             "project" => self.host.project.as_deref(),
+            "project_folder" => self.host.project_folder.as_deref(),
             _ => None,
         };
         let mut params = ObjectText::new();
@@ -260,6 +261,15 @@ impl Translator {
             }
         }
         let is_absent = |name: &str| arguments.raw(name).is_none_or(|raw| raw == "null");
+        let is_field = |name: &str| tool.arguments().iter().any(|field| field.name == name);
+        for name in tool.from_host.iter().filter(|name| !is_field(name)) {
+            // Of a project that the call names, the host knows no folder.
+            if (*name != "project_folder" || is_absent("project"))
+                && let Some(value) = host_value(name)
+            {
+                params.string(name, value);
+            }
+        }
         for (name, value) in tool.unless_given.iter().filter(|(name, _)| is_absent(name)) {
             params.raw(name, value);
         }
@@ -333,7 +343,12 @@ mod tests {
     fn translator() -> Translator {
         let project = Some("/host/project".into());
         Translator::new(
-            Host { session: "host-session".into(), session_source: SessionSource::Other, project },
+            Host {
+                session: "host-session".into(),
+                session_source: SessionSource::Other,
+                project,
+                project_folder: None,
+            },
             ToolSet::All,
         )
     }
@@ -451,8 +466,10 @@ mod tests {
             (json!({}), json!({}), ClaudeCode, "host-session"),
             (json!([1]), json!({}), Other, "host-session"),
         ] {
-            let mut translator =
-                Translator::new(Host { session: "host-session".into(), session_source, project: None }, ToolSet::All);
+            let mut translator = Translator::new(
+                Host { session: "host-session".into(), session_source, project: None, project_folder: None },
+                ToolSet::All,
+            );
             let mut message = call("memory_capture", arguments);
             message["params"]["_meta"] = meta;
             let MessageAction::Call(got) = action(&mut translator, &message) else { panic!("{message}: no call") };

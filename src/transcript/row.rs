@@ -31,6 +31,9 @@ pub struct RecordMetadata<'a> {
     /// The folder or project name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<&'a str>,
+    /// The folder in the project, if that is a repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_folder: Option<&'a str>,
     /// The time, in ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ts: Option<&'a str>,

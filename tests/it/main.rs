@@ -45,6 +45,7 @@ mod prompt_recall;
 mod query_plans;
 mod reindex;
 mod restore;
+mod scope;
 mod security;
 mod serve;
 mod shell;

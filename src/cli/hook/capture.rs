@@ -23,6 +23,7 @@ use crate::cli::import::MAX_LINE_BYTES;
 use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::files;
 use crate::cli::support::lines::{LineReader, RawLine};
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::cli::support::transcript_file;
 use crate::cli::support::values::counted;
 use crate::client::Client;
@@ -59,6 +60,7 @@ pub(crate) struct TranscriptCapture<'a> {
     pub(crate) store: &'a Path,
     pub(crate) client: &'a mut Client,
     pub(crate) log: &'a HookLog,
+    projects: ProjectFinder,
     /// The daemon did not answer: turns go to deferred-capture files.
     pub(crate) is_down: bool,
     /// The hook's own session is in a folder that is not listened to.
@@ -95,7 +97,8 @@ impl<'a> TranscriptCapture<'a> {
         now: Instant,
     ) -> TranscriptCapture<'a> {
         let (left, end) = (MAX_READ_BYTES, now + WORK_TIME);
-        TranscriptCapture { store, client, log, is_down: false, is_ignored: false, gate, left, end }
+        let projects = ProjectFinder::new();
+        TranscriptCapture { store, client, log, projects, is_down: false, is_ignored: false, gate, left, end }
     }
 
     /// Captures what the transcript of a session gained since its last hook, and then the turn that the hook's input has,
@@ -258,7 +261,7 @@ impl<'a> TranscriptCapture<'a> {
             self.is_down = true;
         }
         if self.is_down {
-            let private = spool::write(self.store, turns, Timestamp::now())?;
+            let private = spool::write(self.store, turns, &mut self.projects, Timestamp::now())?;
             self.say_skipped(private);
         }
         if let Err(error) = LastCapture::note(self.store, turns, Timestamp::now(), self.is_down) {
@@ -277,7 +280,7 @@ impl<'a> TranscriptCapture<'a> {
         let mut rows = Vec::new();
         let mut private = 0;
         for turn in turns {
-            private += u64::from(!records(&turn.text, &turn.metadata(), &mut rows));
+            private += u64::from(!records(&turn.text, &self.projects.metadata(turn), &mut rows));
         }
         self.say_skipped(private);
         let mut rows = rows.as_slice();

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::capture::{TranscriptCapture, TranscriptEnd};
 use self::heard::HeardTurn;
@@ -35,6 +35,7 @@ use self::patience::HookPatience;
 use crate::cli::support::assistants::AssistantRules;
 use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::console::Console;
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::cli::support::{control_message, paths};
 use crate::client::{Client, ClientError};
 use crate::transcript::{Assistant, TranscriptTurn, injected};
@@ -113,7 +114,7 @@ fn start_timer(run_time: Duration, store: PathBuf, heard: HeardTurn) {
         thread::sleep(run_time);
         if let Some(turn) = heard.pending() {
             // There is no time left to report an error.
-            drop(spool::write(&store, &[turn], Timestamp::now()));
+            drop(spool::write(&store, &[turn], &mut ProjectFinder::new(), Timestamp::now()));
         }
         process::exit(0);
     }));
@@ -244,7 +245,8 @@ impl HookRun<'_> {
         let prompt = prompt.as_str();
         let mut client = Client::new(self.socket, self.patience.prompt_policy());
         let prompt = context::both_ends(prompt, MAX_PROMPT_BYTES);
-        let params = json!({"prompt": prompt, "session_id": input.session, "project": folder.unwrap_or_default()});
+        let mut params = json!({"prompt": prompt, "session_id": input.session});
+        name_project(&mut params, folder);
         match client.call("prompt_recall", &params) {
             Ok(found) => {
                 if let Some(records) = context::prompt_text(found.get()) {
@@ -282,7 +284,8 @@ fn briefing(input: &HookInput, project: Option<&str>, client: &mut Client) -> Re
     let open =
         json!({"type": "session_open", "session_id": input.session, "ts": control_message::now(), "source": source});
     client.control(&open).map_err(|error| error.to_string())?;
-    let params = json!({"session_id": input.session, "project": project.unwrap_or_default(), "wake_depth": "standard"});
+    let mut params = json!({"session_id": input.session, "wake_depth": "standard"});
+    name_project(&mut params, project);
     let payload = capture::call(client, "session_start_payload", &params)?;
     Ok(context::briefing_text(payload.get(), project.is_some()).unwrap_or_default())
 }
@@ -329,6 +332,16 @@ fn transcript(input: &HookInput) -> Option<PathBuf> {
 /// Returns true if a session's id can be the name of a folder.
 fn is_file_name(session: &str) -> bool {
     session.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+/// Adds the project that a folder belongs to.
+fn name_project(params: &mut Value, folder: Option<&str>) {
+    let mut finder = ProjectFinder::new();
+    let project = finder.find(folder.unwrap_or_default());
+    params["project"] = project.name.as_str().into();
+    if let Some(folder) = &project.folder {
+        params["project_folder"] = folder.as_str().into();
+    }
 }
 
 /// Returns the folder of the session's project if the assistant names it.

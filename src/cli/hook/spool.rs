@@ -1,8 +1,8 @@
 //! Writes turns to files in `.deferred-captures`, which the daemon reads when it runs again.
 //!
 //! A file has a first line `{"version","session_id","deferred_at","cwd"}` and one line per piece, `{"text","cue",
-//! "tier","role","ts","turn"}` with `part` and `parts` where a turn has several, and `masked` where secrets were masked.
-//! Its name ends in
+//! "tier","role","ts","turn"}` with `part` and `parts` where a turn has several, `masked` where secrets were masked, and
+//! `project_folder` in a repository. Its name ends in
 //! `.live-SECONDS-….jsonl`: `SESSION.live.jsonl` would be one that is still being written.
 
 use std::io;
@@ -13,7 +13,9 @@ use serde_json::json;
 
 use super::offset;
 use crate::cli::support::files::{self, Durability, PRIVATE_MODE};
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::memory::spool::FOLDER;
+use crate::repository::Project;
 use crate::transcript::TranscriptTurn;
 use crate::transcript::row::{StoredPiece, stored_cue, stored_pieces, turn_json};
 
@@ -27,7 +29,12 @@ const MAX_BYTES: u64 = 64 << 20;
 /// # Errors
 /// `StorageFull` if the folder has [`MAX_FILES`] files or [`MAX_BYTES`] bytes; otherwise any error of writing. Some of the
 /// files may have been written.
-pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> io::Result<u64> {
+pub(crate) fn write(
+    store: &Path,
+    turns: &[TranscriptTurn],
+    projects: &mut ProjectFinder,
+    now: Timestamp,
+) -> io::Result<u64> {
     let mut groups: Vec<((&str, &str), Vec<&TranscriptTurn>)> = Vec::new();
     for turn in turns {
         let of = (turn.session.as_deref().unwrap_or("-"), turn.project.as_deref().unwrap_or(""));
@@ -47,7 +54,7 @@ pub(crate) fn write(store: &Path, turns: &[TranscriptTurn], now: Timestamp) -> i
         let (name, seconds, pid) = (offset::file_name(session), now.as_second(), std::process::id());
         let nanoseconds = now.subsec_nanosecond();
         let name = format!("{name}.live-{seconds}-{nanoseconds:09}-{pid}-{at}.jsonl");
-        let (text, skipped) = render(session, cwd, &turns, now);
+        let (text, skipped) = render(session, projects.find(cwd), &turns, now);
         private += skipped;
         let Some(text) = text else { continue };
         files::replace(&folder.join(name), text.as_bytes(), PRIVATE_MODE, Durability::Synced)?;
@@ -66,10 +73,11 @@ fn is_full(folder: &Path) -> io::Result<bool> {
 }
 
 /// Returns the text of a file, `None` if all of the turns are private, and how many are.
-fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -> (Option<String>, u64) {
+fn render(session: &str, project: &Project, turns: &[&TranscriptTurn], now: Timestamp) -> (Option<String>, u64) {
     let now = now.to_string();
     let mut private = 0;
-    let mut lines = vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": cwd}).to_string()];
+    let mut lines =
+        vec![json!({"version": 1, "session_id": session, "deferred_at": now, "cwd": project.name}).to_string()];
     for turn in turns {
         let pieces = stored_pieces(&turn.text, turn.role, Some(session));
         let parts = pieces.len();
@@ -79,6 +87,9 @@ fn render(session: &str, cwd: &str, turns: &[&TranscriptTurn], now: Timestamp) -
         for (at, StoredPiece { text, masked }) in pieces.into_iter().enumerate() {
             let mut line = json!({"text": text, "cue": cue, "tier": "episodic", "role": turn.role, "ts": ts,
                 "turn": turn_json(&turn.origin, turn.assistant)});
+            if let Some(folder) = &project.folder {
+                line["project_folder"] = folder.as_str().into();
+            }
             if parts > 1 {
                 line["part"] = (at + 1).into();
                 line["parts"] = parts.into();
@@ -118,7 +129,7 @@ mod tests {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let long = format!("{}\n{}", "a".repeat(65_000), "b".repeat(1000));
         let turns = [turn("s/1", Some("/p"), "one"), turn("s2", None, &long), turn("s/1", Some("/p"), "two\nlines")];
-        write(store.path(), &turns, now).unwrap();
+        write(store.path(), &turns, &mut ProjectFinder::new(), now).unwrap();
         let mut files: Vec<_> =
             fs::read_dir(store.path().join(FOLDER)).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.sort_unstable();
@@ -141,16 +152,16 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let turns = [turn("s", None, "one")];
         let folder = store.path().join(FOLDER);
-        write(store.path(), &turns, Timestamp::UNIX_EPOCH).unwrap();
+        write(store.path(), &turns, &mut ProjectFinder::new(), Timestamp::UNIX_EPOCH).unwrap();
         fs::File::create(folder.join("large.jsonl")).unwrap().set_len(MAX_BYTES).unwrap();
-        let error = write(store.path(), &turns, Timestamp::now()).unwrap_err();
+        let error = write(store.path(), &turns, &mut ProjectFinder::new(), Timestamp::now()).unwrap_err();
         assert!(error.to_string().contains(".deferred-captures is full"), "{error}");
         fs::remove_file(folder.join("large.jsonl")).unwrap();
         for n in 1..MAX_FILES {
             fs::write(folder.join(n.to_string()), "").unwrap();
         }
-        assert!(write(store.path(), &turns, Timestamp::now()).is_err());
+        assert!(write(store.path(), &turns, &mut ProjectFinder::new(), Timestamp::now()).is_err());
         fs::remove_file(folder.join("1")).unwrap();
-        assert!(write(store.path(), &turns, Timestamp::now()).is_ok());
+        assert!(write(store.path(), &turns, &mut ProjectFinder::new(), Timestamp::now()).is_ok());
     }
 }

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::reference;
 use crate::cli::support::capture_gate::CaptureGate;
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::transcript::row::records;
 use crate::transcript::{TranscriptLine, TranscriptReader, TranscriptTurn, first_record};
 use crate::wire::json;
@@ -92,10 +93,10 @@ impl ImportFormat {
 
     /// Returns the rows of a line; `reader` is that of the file. Of a damaged line of a transcript, the whole records are
     /// taken.
-    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader, gate: &CaptureGate) -> LineRows {
+    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader, gate: &CaptureGate, projects: &mut ProjectFinder) -> LineRows {
         if self == ImportFormat::Transcript {
             let TranscriptLine { turns, damage } = reader.read(line);
-            let (rows, skipped) = turn_rows(&turns, gate);
+            let (rows, skipped) = turn_rows(&turns, gate, projects);
             return LineRows { rows, skipped, damage };
         }
         let rows = str::from_utf8(line).map_err(|_| "not UTF-8".into()).and_then(|line| self.whole_rows(line.trim()));
@@ -118,12 +119,16 @@ impl ImportFormat {
 }
 
 /// Returns the rows of turns, and which turns have none.
-pub(crate) fn turn_rows(turns: &[TranscriptTurn], gate: &CaptureGate) -> (Vec<Box<RawValue>>, SkippedTurns) {
+pub(crate) fn turn_rows(
+    turns: &[TranscriptTurn],
+    gate: &CaptureGate,
+    projects: &mut ProjectFinder,
+) -> (Vec<Box<RawValue>>, SkippedTurns) {
     let (mut rows, mut skipped) = (Vec::new(), SkippedTurns::default());
     for turn in turns {
         if gate.leaves_out(turn) {
             skipped.unheard += 1;
-        } else if !records(&turn.text, &turn.metadata(), &mut rows) {
+        } else if !records(&turn.text, &projects.metadata(turn), &mut rows) {
             skipped.private += 1;
         }
     }
@@ -162,15 +167,15 @@ mod tests {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "text", r#"{"a":"#, "\u{feff}"] {
                 let LineRows { rows, damage, .. } =
-                    format.rows(line.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default());
+                    format.rows(line.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new());
                 assert!(rows.is_empty() && damage.unwrap().starts_with("not "), "{line}");
             }
-            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default(), &CaptureGate::default());
+            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new());
             assert_eq!(bad.damage.as_deref(), Some("not UTF-8"));
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
         assert_eq!(
-            ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default()).rows
+            ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new()).rows
                 [0]
             .get(),
             row

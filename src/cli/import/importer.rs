@@ -14,6 +14,7 @@ use crate::cli::support::capture_gate::CaptureGate;
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::progress::ProgressBar;
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::client::{ClientError, FAILED, Pipeline, PipelineReply, RemoteError, WINDOW_BYTES};
 use crate::wire::reply::code;
 
@@ -64,6 +65,8 @@ impl RowBatch {
 pub(crate) struct Importer<'a> {
     pub(crate) pipeline: Pipeline<'a>,
     pub(crate) batch: RowBatch,
+    /// The projects of the folders that turns name.
+    pub(crate) projects: ProjectFinder,
     /// Origins of the unanswered batches, oldest first.
     pub(crate) sent: VecDeque<Vec<RowOrigin>>,
     pub(crate) tally: Tally,

@@ -29,6 +29,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::cli::support::paths;
 use crate::cli::support::progress::ProgressBar;
+use crate::cli::support::project_finder::ProjectFinder;
 use crate::cli::support::values::{counted, seconds, short_size};
 use crate::client::{Client, DeliveryGuarantee};
 use crate::transcript::{ReadTally, TranscriptReader};
@@ -76,6 +77,7 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
     let mut work = Importer {
         pipeline: client.pipeline(DeliveryGuarantee::AtLeastOnce),
         batch: RowBatch::default(),
+        projects: ProjectFinder::new(),
         sent: VecDeque::new(),
         tally,
         progress: ProgressBar::new(total, Instant::now()),
@@ -206,7 +208,7 @@ impl Importer<'_> {
             };
             let origin = RowOrigin { path: path.clone(), line: lines.number };
             let LineRows { rows, skipped, damage } = match line {
-                RawLine::Bytes(_) => format.rows(bytes, &mut reader, &self.gate),
+                RawLine::Bytes(_) => format.rows(bytes, &mut reader, &self.gate, &mut self.projects),
                 RawLine::TooLong => {
                     let damage = Some(format!("longer than {} bytes", short_size(MAX_LINE_BYTES)));
                     LineRows { rows: Vec::new(), skipped: SkippedTurns::default(), damage }
@@ -221,7 +223,7 @@ impl Importer<'_> {
             }
         }
         let origin = RowOrigin { path, line: lines.number };
-        let (rows, skipped) = format::turn_rows(&reader.finish(), &self.gate);
+        let (rows, skipped) = format::turn_rows(&reader.finish(), &self.gate, &mut self.projects);
         self.tally.skipped.add(skipped);
         self.add(rows, &origin, console)?;
         self.file_ended(origin.path, format.is_some(), unknown, reader.tally(), console);

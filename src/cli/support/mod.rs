@@ -14,6 +14,7 @@ pub(crate) mod paths;
 pub(crate) mod pretty;
 pub(crate) mod program;
 pub(crate) mod progress;
+pub(crate) mod project_finder;
 #[cfg(test)]
 pub(crate) mod testing;
 pub(crate) mod times;

@@ -109,7 +109,8 @@ mod tests {
         let want = json!({"live": {
             "camouflaging_relaxation": 0.0, "demand_avoidance_tolerance": "collaborative", "dunn_quadrant": "neutral",
             "inertia_awareness": false, "interest_boost": 0.0, "literal_preservation": "strong", "masking_off": true,
-            "monotropism_depth": {}, "prompt_recall": true, "scene_construction_scaffold": true, "task_support": "cued_recognition",
+            "monotropism_depth": {}, "project_scope": "prefer", "prompt_recall": true,
+            "scene_construction_scaffold": true, "task_support": "cued_recognition",
             "wake_depth": "minimal"}, "deferred": {}, "total_knobs": 13});
         for params in [json!({}), json!({"knob": null})] {
             assert_eq!(bench.ok("profile_get", params), want);

@@ -22,7 +22,7 @@ use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::recall::related;
 use crate::memory::session::context::{self, OwnTurns};
 use crate::memory::store::error::read_failed;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::projects::{self, ProjectFilter};
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::records;
 use crate::memory::store::writer::Writer;
@@ -95,11 +95,14 @@ pub(crate) fn answer(
 ) {
     let now = time.now;
     match reader.and_then(|reader| recall(reader, profile, params, time)) {
-        Ok((session, found)) => {
+        Ok((session, found, folder)) => {
             let seqs = found.seqs.clone();
             reply.send(Ok(found));
-            if !seqs.is_empty() {
+            if !seqs.is_empty() || folder.is_some() {
                 writer.submit(background_task("what a prompt was given", move |transaction| {
+                    if let Some((project, folder)) = folder {
+                        projects::note_folder(transaction.connection, &project, &folder)?;
+                    }
                     Ok(context::record_given(transaction.connection, &session, &seqs, now)?)
                 }));
             }
@@ -108,7 +111,7 @@ pub(crate) fn answer(
     }
 }
 
-/// Returns the session and the records for its prompt.
+/// Returns the session, the records for its prompt, and a project with a folder in it that is to be noted.
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
@@ -117,14 +120,14 @@ fn recall(
     profile: &Profile,
     params: &Params<'_>,
     time: CallTime<'_>,
-) -> Result<(String, PromptRecords), CallError> {
+) -> Result<(String, PromptRecords, Option<(String, String)>), CallError> {
     let prompt = params.string("prompt")?;
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
     let caller = CallerProject::read(params, profile)?;
     let mut found = PromptRecords { records: Vec::new(), seqs: Vec::new() };
     let terms = CueTerms::of(&prompt);
     if !profile.prompt_recall || terms.content.is_empty() {
-        return Ok((session, found));
+        return Ok((session, found, None));
     }
     let snapshot = reader.snapshot()?;
     let given = context::given(snapshot.connection(), &session)?;
@@ -173,7 +176,8 @@ fn recall(
             found.records.push(record);
         }
     }
-    Ok((session, found))
+    let folder = caller.new_folder(snapshot.connection())?;
+    Ok((session, found, folder))
 }
 
 /// What a record must reach.
