@@ -24,6 +24,7 @@ mod mcp;
 mod project;
 mod recall;
 mod rem;
+mod report;
 mod restore;
 mod serve;
 mod status;
@@ -88,6 +89,7 @@ enum Command {
     Projects(inspect::PageArgs),
     Forget(forget::ForgetArgs),
     Project(project::ProjectArgs),
+    Report(report::ReportArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
@@ -170,6 +172,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Projects(args) => inspect::projects(&args, &mut client(Policy::default())?, console),
         Command::Forget(args) => forget::run(&args, &mut client(forget::policy())?, console),
         Command::Project(args) => project::run(&args, &mut client(Policy::default())?, console),
+        Command::Report(args) => report::run(&args, &mut client(Policy::default())?, console),
         Command::Export(args) => export::run(&args, &mut client(Policy::default())?, console),
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),

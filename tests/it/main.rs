@@ -44,6 +44,7 @@ mod plane;
 mod prompt_recall;
 mod query_plans;
 mod reindex;
+mod report;
 mod restore;
 mod scope;
 mod security;
