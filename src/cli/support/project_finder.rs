@@ -40,7 +40,7 @@ impl ProjectFinder {
             let mut about = turn.metadata();
             if let Some(folder) = about.project.filter(|folder| !folder.is_empty()) {
                 let project = self.find(folder);
-                (about.project, about.project_folder) = (Some(&project.name), project.folder.as_deref());
+                (about.project, about.project_folder) = (Some(project.name.as_str()), project.folder.as_deref());
             }
             private += u64::from(!records(&turn.text, &about, &mut rows));
         }

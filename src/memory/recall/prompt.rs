@@ -69,6 +69,9 @@ pub(crate) struct PromptRecords {
     records: Vec<PromptRecord>,
     #[serde(skip)]
     seqs: Vec<i64>,
+    /// A project and a folder in it, to be noted.
+    #[serde(skip)]
+    folder: Option<(String, String)>,
 }
 
 #[derive(Serialize)]
@@ -95,8 +98,8 @@ pub(crate) fn answer(
 ) {
     let now = time.now;
     match reader.and_then(|reader| recall(reader, profile, params, time)) {
-        Ok((session, found, folder)) => {
-            let seqs = found.seqs.clone();
+        Ok((session, mut found)) => {
+            let (seqs, folder) = (found.seqs.clone(), found.folder.take());
             reply.send(Ok(found));
             if !seqs.is_empty() || folder.is_some() {
                 writer.submit(background_task("what a prompt was given", move |transaction| {
@@ -111,7 +114,7 @@ pub(crate) fn answer(
     }
 }
 
-/// Returns the session, the records for its prompt, and a project with a folder in it that is to be noted.
+/// Returns the session and the records for its prompt.
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
@@ -120,14 +123,14 @@ fn recall(
     profile: &Profile,
     params: &Params<'_>,
     time: CallTime<'_>,
-) -> Result<(String, PromptRecords, Option<(String, String)>), CallError> {
+) -> Result<(String, PromptRecords), CallError> {
     let prompt = params.string("prompt")?;
     let session = bounded_string(params, "session_id", "-", SESSION_BYTES)?;
     let caller = CallerProject::read(params, profile)?;
-    let mut found = PromptRecords { records: Vec::new(), seqs: Vec::new() };
+    let mut found = PromptRecords { records: Vec::new(), seqs: Vec::new(), folder: None };
     let terms = CueTerms::of(&prompt);
     if !profile.prompt_recall || terms.content.is_empty() {
-        return Ok((session, found, None));
+        return Ok((session, found));
     }
     let snapshot = reader.snapshot()?;
     let given = context::given(snapshot.connection(), &session)?;
@@ -176,8 +179,8 @@ fn recall(
             found.records.push(record);
         }
     }
-    let folder = caller.new_folder(snapshot.connection())?;
-    Ok((session, found, folder))
+    found.folder = caller.new_folder(snapshot.connection())?;
+    Ok((session, found))
 }
 
 /// What a record must reach.
