@@ -68,7 +68,7 @@ fn the_page_has_the_totals_and_the_newest_records_escaped() {
     assert!(!page.contains("note 7 about"), "an old record is shown");
     // No element, attribute or control character of a stored text, and nothing from elsewhere.
     let own = page.replace("</script>\n</body>", "");
-    for part in ["</script>", "<img", "<svg onload", "href=", "src=", "http:", "https:", "url(", "@import"] {
+    for part in ["</script>", "<img", "<svg onload", "href=\"", "src=\"", "http:", "https:", "url(", "@import"] {
         assert!(!own.contains(part), "{part}");
     }
     assert!(!page.contains(|c: char| c.is_control() && c != '\n'), "a control character");
