@@ -93,7 +93,13 @@ impl ImportFormat {
 
     /// Returns the rows of a line; `reader` is that of the file. Of a damaged line of a transcript, the whole records are
     /// taken.
-    pub(crate) fn rows(self, line: &[u8], reader: &mut TranscriptReader, gate: &CaptureGate, projects: &mut ProjectFinder) -> LineRows {
+    pub(crate) fn rows(
+        self,
+        line: &[u8],
+        reader: &mut TranscriptReader,
+        gate: &CaptureGate,
+        projects: &mut ProjectFinder,
+    ) -> LineRows {
         if self == ImportFormat::Transcript {
             let TranscriptLine { turns, damage } = reader.read(line);
             let (rows, skipped) = turn_rows(&turns, gate, projects);
@@ -166,18 +172,33 @@ mod tests {
     fn a_line_that_is_not_an_object_is_refused() {
         for format in [ImportFormat::Export, ImportFormat::Transcript, ImportFormat::MemoryServer] {
             for line in ["[1]", "5", "null", "{", "text", r#"{"a":"#, "\u{feff}"] {
-                let LineRows { rows, damage, .. } =
-                    format.rows(line.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new());
+                let LineRows { rows, damage, .. } = format.rows(
+                    line.as_bytes(),
+                    &mut TranscriptReader::default(),
+                    &CaptureGate::default(),
+                    &mut ProjectFinder::new(),
+                );
                 assert!(rows.is_empty() && damage.unwrap().starts_with("not "), "{line}");
             }
-            let bad = format.rows(b"{\"a\":\"\xff\"}", &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new());
+            let bad = format.rows(
+                b"{\"a\":\"\xff\"}",
+                &mut TranscriptReader::default(),
+                &CaptureGate::default(),
+                &mut ProjectFinder::new(),
+            );
             assert_eq!(bad.damage.as_deref(), Some("not UTF-8"));
         }
         let row = r#"{"kind":"record", "text":"\u0000", "n":1.50}"#;
         assert_eq!(
-            ImportFormat::Export.rows(row.as_bytes(), &mut TranscriptReader::default(), &CaptureGate::default(), &mut ProjectFinder::new()).rows
-                [0]
-            .get(),
+            ImportFormat::Export
+                .rows(
+                    row.as_bytes(),
+                    &mut TranscriptReader::default(),
+                    &CaptureGate::default(),
+                    &mut ProjectFinder::new()
+                )
+                .rows[0]
+                .get(),
             row
         );
     }

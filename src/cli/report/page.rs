@@ -144,8 +144,8 @@ impl<W: Write> PageWriter<'_, W> {
             let rect = format!("<rect width=\"{width:.1}\" height=\"1\" class=\"{class}\"/>");
             writeln!(
                 self.out,
-                "<div title=\"{name}\"><bdi>{name}</bdi></div><svg viewBox=\"0 0 100 1\" preserveAspectRatio=\"none\" \
-                 aria-hidden=\"true\">{rect}</svg><div class=\"n\">{}</div>",
+                "<div title=\"{name}\"><bdi>{name}</bdi></div><div class=\"n\">{}</div><svg viewBox=\"0 0 100 1\" \
+                 preserveAspectRatio=\"none\" aria-hidden=\"true\">{rect}</svg>",
                 grouped(count)
             )?;
         }

@@ -33,17 +33,12 @@ impl ProjectFinder {
         self.known.entry(folder.to_owned()).or_insert_with(|| Project::of(folder, home))
     }
 
-    /// Returns the rows of turns, with their projects, and how many turns are private as a whole.
-    pub(crate) fn rows(&mut self, turns: &[TranscriptTurn]) -> (Vec<Box<RawValue>>, u64) {
-        let (mut rows, mut private) = (Vec::new(), 0);
-        for turn in turns {
-            let mut about = turn.metadata();
-            if let Some(folder) = about.project.filter(|folder| !folder.is_empty()) {
-                let project = self.find(folder);
-                (about.project, about.project_folder) = (Some(project.name.as_str()), project.folder.as_deref());
-            }
-            private += u64::from(!records(&turn.text, &about, &mut rows));
-        }
-        (rows, private)
+    /// Returns the fields of a turn's records, with its project.
+    pub(crate) fn metadata<'a>(&'a mut self, turn: &'a TranscriptTurn) -> RecordMetadata<'a> {
+        let about = turn.metadata();
+        let Some(folder) = about.project.filter(|folder| !folder.is_empty()) else { return about };
+        let project = self.find(folder);
+        let (name, folder) = (Some(project.name.as_str()), project.folder.as_deref());
+        RecordMetadata { project: name, project_folder: folder, ..about }
     }
 }
