@@ -15,7 +15,9 @@ use crate::memory::recall::candidate_reader::CandidateReader;
 use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
-use crate::memory::recall::postings::{self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList, ScopedIndex};
+use crate::memory::recall::postings::{
+    self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList, ScopedIndex,
+};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::Scorer;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
@@ -24,8 +26,8 @@ use crate::memory::recall::rules::RULES;
 use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::TIME_CANDIDATE_COUNT;
 use crate::memory::store::error::StoreError;
-use crate::memory::store::reader::Snapshot;
 use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records::{self, Projects};
 use crate::memory::text::cue_terms::QueryTerm;
 
@@ -200,7 +202,6 @@ fn grouped(
     };
     Ok(hits.into_iter().map(with_copies).collect())
 }
-
 
 #[cfg(test)]
 mod tests {

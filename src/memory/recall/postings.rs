@@ -128,11 +128,7 @@ pub(crate) enum Completion {
 ///
 /// # Errors
 /// Any [`StoreError`] of reading the index, except [`StoreError::Interrupted`].
-pub(crate) fn of_cue(
-    index: ScopedIndex<'_>,
-    terms: &CueTerms,
-    extent: Extent,
-) -> Result<Vec<PostingList>, StoreError> {
+pub(crate) fn of_cue(index: ScopedIndex<'_>, terms: &CueTerms, extent: Extent) -> Result<Vec<PostingList>, StoreError> {
     let mut chosen = terms.content.clone();
     for term in &terms.doubtful {
         let (seqs, _) = newest_matches(index, &pattern(&term.term, term.mode), SAMPLE_POSTING_COUNT)?;
@@ -214,17 +210,13 @@ fn read_lists(
     let others = lists.iter().enumerate().filter(|(at, _)| !common.contains(at));
     if others.map(|(_, list)| list.seqs.len()).sum::<usize>() < CANDIDATE_COUNT {
         for at in common {
-            lists[at] = postings(connection, terms[at], share, total)?.0;
+            lists[at] = postings(index, terms[at], share)?.0;
         }
     }
     Ok(lists)
 }
 
-fn postings(
-    index: ScopedIndex<'_>,
-    term: &QueryTerm,
-    most: usize,
-) -> Result<(PostingList, Completion), StoreError> {
+fn postings(index: ScopedIndex<'_>, term: &QueryTerm, most: usize) -> Result<(PostingList, Completion), StoreError> {
     postings_until(index, term, most, &mut |_| false)
 }
 
@@ -446,8 +438,7 @@ mod tests {
         let all = ProjectFilter::NONE;
         let index = ScopedIndex::of(snapshot.connection(), &all).unwrap();
         let past = Instant::now() - Duration::from_millis(1);
-        let (seqs, completion) =
-            snapshot.until(past, |_| newest_matches(index, "\"common\"", 2000)).unwrap();
+        let (seqs, completion) = snapshot.until(past, |_| newest_matches(index, "\"common\"", 2000)).unwrap();
         assert_eq!(completion, Completion::Interrupted);
         assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
     }
