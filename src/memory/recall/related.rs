@@ -3,7 +3,7 @@
 //!
 //! Only reads. The links to renew are returned in [`Related::used`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use rusqlite::Connection;
 
@@ -11,6 +11,7 @@ use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::RankedHit;
+use crate::memory::recall::seq_map::{SeqMap, SeqSet};
 use crate::memory::store::projects::ProjectFilter;
 use crate::memory::store::tags;
 use crate::sort;
@@ -36,11 +37,11 @@ pub(crate) struct Related {
     pub(crate) activated: Vec<i64>,
     /// Pairs of hits whose link is to be renewed.
     pub(crate) used: Vec<(i64, i64)>,
-    links: HashMap<i64, RecordLinks>,
-    adjacent: HashMap<i64, Vec<i64>>,
-    superseded_hits: HashSet<i64>,
+    links: SeqMap<RecordLinks>,
+    adjacent: SeqMap<Vec<i64>>,
+    superseded_hits: SeqSet,
     /// Hits that were added because they supersede others.
-    added: HashSet<i64>,
+    added: SeqSet,
 }
 
 impl Related {
@@ -112,12 +113,12 @@ impl Related {
         projects: &ProjectFilter,
         now: UnixMicros,
     ) -> Result<(), rusqlite::Error> {
-        let by_seq: HashMap<i64, &RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
+        let by_seq: SeqMap<&RankedHit> = hits.iter().map(|one| (one.seq, one)).collect();
         // A record with the text of a hit counts as that hit.
         let copies =
             hits.iter().flat_map(|one| one.copies.iter().flat_map(|group| &group.seqs).map(|seq| (*seq, one.seq)));
-        let copy_of: HashMap<i64, i64> = copies.collect();
-        let mut placed = HashSet::new();
+        let copy_of: SeqMap<i64> = copies.collect();
+        let mut placed = SeqSet::default();
         for one in &hits {
             let is_replaced = self.links[&one.seq].is_replaced;
             let mut chain = if is_replaced { shown_chain(connection, one.seq, projects)? } else { vec![one.seq] };
@@ -176,8 +177,8 @@ impl Related {
 
     /// Collects linked records and the links to renew.
     fn collect_neighbors(&mut self) {
-        let hits: HashSet<i64> = self.hits.iter().map(|one| one.seq).collect();
-        let mut activated: HashMap<i64, i64> = HashMap::new();
+        let hits: SeqSet = self.hits.iter().map(|one| one.seq).collect();
+        let mut activated: SeqMap<i64> = SeqMap::default();
         for one in &self.hits {
             let neighbors = &self.links[&one.seq].neighbors;
             for neighbor in neighbors {
