@@ -6,6 +6,7 @@ pub(crate) mod excerpt;
 pub(crate) mod features;
 pub(crate) mod folding;
 pub(crate) mod irregular_forms;
+pub(crate) mod joiner;
 pub(crate) mod language;
 pub(crate) mod non_answer;
 pub(crate) mod phrase;

@@ -4,19 +4,14 @@
 //! forms. So two spellings of a word meet whichever of them the record has. Forms keep apart what differs in more than
 //! spelling: *2.1.0* and *2.10.1*, *E0308* and *E0382*.
 
-use std::mem::take;
-
 /// Stands between two numbers of a version: *2.1.0* has the form `2·1·0`. No word of a text contains it.
-const NUMBER_BORDER: char = '\u{B7}';
+pub(super) const NUMBER_BORDER: char = '\u{B7}';
 
 /// Ends the term of a stop word that is capitalized as a name.
 pub(crate) const NAME_MARK: char = NUMBER_BORDER;
 
 /// Longest form, in bytes; longer ones are left out.
-const FORM_BYTES: usize = 64;
-
-/// Most words that one joined form has. Picked: longer ones are paths and addresses.
-const MAX_PIECE_COUNT: u32 = 6;
+pub(super) const FORM_BYTES: usize = 64;
 
 /// Most parts of a word. Picked: a word of more is encoded data.
 const MAX_PART_COUNT: usize = 8;
@@ -27,15 +22,9 @@ const MAX_RUN_COUNT: usize = 4;
 /// Least characters of a part.
 const MIN_PART_CHARS: usize = 2;
 
-/// Least digits that hyphens may separate in one number: telephone numbers and dates have more, ranges fewer.
-const MIN_HYPHENED_DIGITS: usize = 5;
-
 /// Least digits of a long number, one more than those of a date, and most letters.
 const MIN_LONG_NUMBER_DIGITS: usize = 9;
 const MAX_LONG_NUMBER_LETTERS: usize = 6;
-
-/// Most characters of each of two words that a slash joins: *TCP/IP*, *CI/CD*.
-const MAX_SLASHED_CHARS: usize = 4;
 
 /// Most words of a cue that are compared letter for letter.
 const MAX_EXACT_COUNT: usize = 16;
@@ -271,15 +260,6 @@ fn has_both(word: &str) -> bool {
     word.bytes().any(|b| b.is_ascii_digit()) && word.bytes().any(|b| b.is_ascii_lowercase())
 }
 
-/// A form of adjacent words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form<'f> {
-    /// All of them.
-    Whole(&'f str),
-    /// The first numbers of a version: `2·1` of *2.1.0*.
-    Beginning(&'f str),
-}
-
 /// Returns true if a form consists of several numbers: `2·1·0`.
 pub(crate) fn is_version(form: &str) -> bool {
     form.contains(NUMBER_BORDER) && form.chars().all(|c| c == NUMBER_BORDER || c.is_ascii_digit())
@@ -290,149 +270,4 @@ pub(crate) fn is_version(form: &str) -> bool {
 pub(crate) fn has_number(form: &str, number: &str) -> bool {
     let mut numbers = form.split(NUMBER_BORDER);
     number.len() < 4 && (numbers.clone().next() == number.strip_prefix('v') || numbers.any(|other| other == number))
-}
-
-/// Joins adjacent words that single marks connect: *on-call*, *Node.js*, *1,250,000*, *2.1.0*.
-#[derive(Debug, Default)]
-pub(crate) struct Joiner {
-    words: Chain,
-    numbers: Chain,
-}
-
-#[derive(Debug, Default)]
-struct Chain {
-    /// The pieces, with [`NUMBER_BORDER`] between two numbers.
-    form: String,
-    /// The offset in the text behind the last piece.
-    end: usize,
-    pieces: u32,
-    /// Characters of the last piece.
-    last_chars: usize,
-    /// The mark between numbers.
-    mark: Option<char>,
-    /// All pieces are numbers.
-    is_number: bool,
-    /// All numbers but the first have three digits, the first at most three.
-    is_grouped: bool,
-}
-
-impl Joiner {
-    /// Returns true if no word was added that a mark may join to the next one.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.words.pieces == 0 && self.numbers.pieces == 0
-    }
-
-    /// Adds the folded `word` at `start..end` of `text`. Calls `sink` with each form that it ends.
-    pub(crate) fn push(&mut self, text: &str, start: usize, end: usize, word: &str, mut sink: impl FnMut(Form<'_>)) {
-        // Most words stand alone between spaces.
-        let is_last = text.as_bytes().get(end).is_none_or(|next| matches!(next, b' ' | b'\n'));
-        if is_last && self.is_empty() {
-            return;
-        }
-        let gap = |chain: &Chain| single_char(text.get(chain.end..start).unwrap_or_default());
-        let is_number = word.bytes().all(|b| b.is_ascii_digit());
-        let versioned =
-            word.strip_prefix('v').filter(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_digit()));
-        let is_version_part = is_number || versioned.is_some();
-        match gap(&self.words).filter(|mark| self.words.takes(*mark, word, &text[start..end])) {
-            Some(_) => self.words.add(word, end, is_version_part, None),
-            None => {
-                self.words.finish_words(&mut sink);
-                self.words = Chain::of(word, end, is_version_part);
-            }
-        }
-        let mark = gap(&self.numbers).filter(|mark| is_number && self.numbers.takes_number(*mark));
-        match mark {
-            Some(mark) => self.numbers.add(word, end, true, Some(mark)),
-            None => {
-                self.numbers.finish_number(&mut sink);
-                self.numbers = match versioned {
-                    Some(number) => Chain::of(number, end, true),
-                    None if is_number => Chain::of(word, end, true),
-                    None => Chain::default(),
-                };
-            }
-        }
-        if is_last {
-            self.finish(sink);
-        }
-    }
-
-    /// Calls `sink` with each form that ends here.
-    pub(crate) fn finish(&mut self, mut sink: impl FnMut(Form<'_>)) {
-        take(&mut self.words).finish_words(&mut sink);
-        take(&mut self.numbers).finish_number(&mut sink);
-    }
-}
-
-impl Chain {
-    fn of(piece: &str, end: usize, is_number: bool) -> Chain {
-        let mut chain = Chain { is_number: true, is_grouped: true, ..Chain::default() };
-        chain.add(piece, end, is_number, None);
-        chain
-    }
-
-    fn add(&mut self, piece: &str, end: usize, is_number: bool, mark: Option<char>) {
-        let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
-        if digit(self.form.chars().next_back()) && digit(piece.chars().next()) {
-            self.form.push(NUMBER_BORDER);
-        }
-        self.form.push_str(piece);
-        self.last_chars = piece.chars().count();
-        self.is_grouped &= if self.pieces == 0 { piece.len() <= 3 } else { piece.len() == 3 };
-        self.is_number &= is_number;
-        self.pieces += 1;
-        self.end = end;
-        self.mark = mark.or(self.mark);
-    }
-
-    /// Returns true if `mark` joins `word`, written as `raw`, to the last piece.
-    fn takes(&self, mark: char, word: &str, raw: &str) -> bool {
-        match mark {
-            '-' | '_' | '.' | '&' | '·' | '\u{2010}' | '\u{2011}' | '\u{2027}' => self.pieces > 0,
-            '/' => {
-                self.pieces == 1 && self.last_chars <= MAX_SLASHED_CHARS && word.chars().count() <= MAX_SLASHED_CHARS
-            }
-            '\'' | '\u{2019}' => {
-                self.pieces == 1 && self.last_chars <= 2 && raw.chars().next().is_some_and(char::is_uppercase)
-            }
-            _ => false,
-        }
-    }
-
-    fn takes_number(&self, mark: char) -> bool {
-        let is_mark = matches!(mark, ',' | '.' | '_' | '-' | '\'' | '\u{2019}' | '\u{A0}' | '\u{2009}' | '\u{202F}');
-        self.pieces > 0 && is_mark && self.mark.is_none_or(|other| other == mark)
-    }
-
-    fn finish_words(&self, sink: &mut impl FnMut(Form<'_>)) {
-        let joins = self.pieces > 1 && self.pieces <= MAX_PIECE_COUNT && !self.is_number;
-        if joins && self.form.len() <= FORM_BYTES {
-            sink(Form::Whole(&self.form));
-        }
-    }
-
-    fn finish_number(&self, sink: &mut impl FnMut(Form<'_>)) {
-        let Some(mark) = self.mark.filter(|_| self.pieces > 1 && self.form.len() <= FORM_BYTES) else { return };
-        let digits = || self.form.replace(NUMBER_BORDER, "");
-        match mark {
-            '-' if self.form.bytes().filter(u8::is_ascii_digit).count() >= MIN_HYPHENED_DIGITS => {
-                sink(Form::Whole(&digits()))
-            }
-            '-' => {}
-            _ if self.is_grouped => sink(Form::Whole(&digits())),
-            '.' | '_' => {
-                let borders = self.form.match_indices(NUMBER_BORDER).skip(1);
-                borders.for_each(|(end, _)| sink(Form::Beginning(&self.form[..end])));
-                sink(Form::Whole(&self.form));
-            }
-            ',' if self.pieces == 2 => sink(Form::Whole(&self.form)),
-            _ => {}
-        }
-    }
-}
-
-fn single_char(text: &str) -> Option<char> {
-    let mut chars = text.chars();
-    chars.next().filter(|_| chars.next().is_none())
 }

@@ -13,7 +13,8 @@
 //! text can contain.
 
 use crate::memory::text::folding::{Class, class, compose, fold};
-use crate::memory::text::spelling::{self, Form, Joiner, Part};
+use crate::memory::text::joiner::{Form, Joiner};
+use crate::memory::text::spelling::{self, Part};
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::is_stop_word;
 
