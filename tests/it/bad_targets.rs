@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::hash::{DefaultHasher, Hasher};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +26,7 @@ struct Target {
 
 const EXISTS: &str = "exists and was not changed";
 const DATABASE: &str = "it is a database, perhaps a store";
-const NO_EXPORT: &str = "a database, not an export";
+const NO_EXPORT: &str = "a database, neither an export nor opencode's; iaid restore puts a backup of the store back";
 
 const TARGETS: [Target; 15] = [
     Target { name: "store/memory.db", make: |_| (), backup: EXISTS, export: DATABASE, import: NO_EXPORT },
@@ -123,22 +124,24 @@ const TARGETS: [Target; 15] = [
     },
 ];
 
-/// Returns the names and lengths of all files below a folder, and the bytes of those that are not the store's.
-fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+/// Returns the names of all files below a folder, and a hash of the bytes of those that are not the store's.
+fn files(folder: &Path) -> BTreeMap<String, u64> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
         let kind = entry.file_type().unwrap();
         if kind.is_dir() && name != "store" {
-            all.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+            all.extend(files(&path).into_iter().map(|(below, hash)| (format!("{name}/{below}"), hash)));
         }
         // The daemon changes its own files by itself.
-        let bytes = if kind.is_file() && name != "log" && !name.contains("hard link") {
-            fs::read(&path).unwrap()
+        let hash = if kind.is_file() && name != "log" && !name.contains("hard link") {
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&fs::read(&path).unwrap());
+            hasher.finish()
         } else {
-            Vec::new()
+            0
         };
-        all.insert(name, bytes);
+        all.insert(name, hash);
     }
     all
 }

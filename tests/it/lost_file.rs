@@ -175,6 +175,8 @@ fn a_stop_and_a_look_notice_it_without_a_request() {
 #[test]
 fn checkpoints_and_commits_of_other_programs_are_no_loss() {
     let mut daemon = setup();
+    // The first call that needs the store creates it.
+    daemon.client().call("profile_get", json!({}));
     let path = daemon.setup().store().join("memory.db");
     let shell = Connection::open(&path).unwrap();
     for (round, sql) in [

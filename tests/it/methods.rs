@@ -26,6 +26,7 @@ fn every_listed_method_returns_the_listed_keys() {
         "memory_capture" => json!({"text": "a text that is long enough"}),
         "memory_contradict" => json!({"id": one, "new_fact": "the first of the facts"}),
         "claim_check" | "memory_recall" => json!({"cue": "records"}),
+        "memory_forget" => json!({"ids": [two]}),
         "memory_read" | "memory_show" => json!({"id": two}),
         "memory_search" => json!({"query": "records"}),
         "memory_reinforce" => json!({"ids": [one, two]}),
@@ -49,6 +50,8 @@ fn every_listed_method_returns_the_listed_keys() {
         "did_you_mean",
         "_scope",
         "passage",
+        "forgotten",
+        "left",
     ];
     let listed = client.call("rpc.discover", json!({}));
     let mut called = 0;

@@ -399,8 +399,9 @@ fn a_store_of_an_earlier_program_answers_as_before() {
         without_ranking(&mut got);
         without_ranking(&mut wanted);
         if method == "profile_get" {
+            wanted["live"]["project_scope"] = json!("prefer");
             wanted["live"]["prompt_recall"] = json!(true);
-            wanted["total_knobs"] = json!(12);
+            wanted["total_knobs"] = json!(13);
         }
         if method == "session_start_payload" {
             // That program told knobs at their defaults, and texts twice.

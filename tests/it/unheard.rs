@@ -48,6 +48,8 @@ fn what_is_said_while_paused_is_never_taken() {
     for by_hand in [false, true] {
         let daemon = setup();
         let (home, store) = (daemon.setup().home().to_owned(), daemon.setup().store());
+        // The first call that needs the store creates its folder.
+        daemon.client().call("profile_get", json!({}));
         let transcript = home.join("s.jsonl");
         let input = |text: &str| json!({"session_id": "s", "transcript_path": transcript, "cwd": home, "prompt": text});
         let add = |role: &str, at: Timestamp, text: &str| {
@@ -140,6 +142,7 @@ fn folders_that_are_not_listened_to() {
 fn a_bad_config_costs_a_warning() {
     let daemon = setup();
     let store = daemon.setup().store();
+    daemon.client().call("profile_get", json!({}));
     let config: PathBuf = store.join("config.toml");
     let private = fs::Permissions::from_mode(0o600);
     let file = |text: &str, mode: u32| {

@@ -35,7 +35,7 @@ pub(crate) const FILE_NAME: &str = "memory.db";
 const LOCK_NAME: &str = ".lock";
 
 /// The application id in the database header: "iaid".
-const APPLICATION_ID: i32 = i32::from_be_bytes(*b"iaid");
+pub(crate) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"iaid");
 
 /// Step n migrates version n to n + 1. A released step is never changed; new ones are appended.
 const MIGRATIONS: &[&str] = &[

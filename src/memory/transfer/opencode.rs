@@ -1,10 +1,14 @@
 //! Reads the database of opencode: its messages as lines of JSON, one a message, as `opencode export` has them.
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
+
+use crate::memory::store::files::HEADER_BYTES;
+use crate::memory::store::open::APPLICATION_ID;
 
 /// Messages that are read at a time. Picked.
 const BATCH_MESSAGES: i64 = 256;
@@ -27,6 +31,13 @@ const MESSAGES: &str = "
     WHERE session.parent_id IS NULL AND (message.session_id, message.id) > (?1, ?2)
     ORDER BY message.session_id, message.id LIMIT ?3";
 
+/// Returns true if the database is a store or a backup of one. SQLite would leave files beside it.
+fn is_store(path: &Path) -> io::Result<bool> {
+    let mut header = Vec::new();
+    File::open(path)?.take(HEADER_BYTES as u64).read_to_end(&mut header)?;
+    Ok(header.get(68..72) == Some(&APPLICATION_ID.to_be_bytes()))
+}
+
 /// The messages of a database, as lines.
 pub(crate) struct OpencodeMessages {
     connection: Connection,
@@ -43,6 +54,9 @@ impl OpencodeMessages {
     /// # Errors
     /// `Other` with SQLite's message if it cannot be opened or read.
     pub(crate) fn open(path: &Path) -> io::Result<Option<OpencodeMessages>> {
+        if is_store(path)? {
+            return Ok(None);
+        }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(io::Error::other)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(io::Error::other)?;
