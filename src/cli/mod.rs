@@ -126,7 +126,9 @@ pub fn run(inherited: Inherited) -> ExitCode {
             hook::run(&args, cli.socket, &mut console);
             return ExitCode::SUCCESS;
         }
-        command => run_client(command, cli.socket, &mut console),
+        // The user names the method.
+        Command::Call(_) => run_client(cli.command, cli.socket, &mut console),
+        command => run_client(command, cli.socket, &mut console).map_err(CliError::of_older_daemon),
     };
     let outcome = outcome.and_then(|()| console.flush().map_err(CliError::Output));
     match outcome {

@@ -24,17 +24,22 @@ fn texts(database: &Path) -> Vec<String> {
     rows.query_map([], |row| row.get(0)).expect("SQL").map(|row| row.expect("a text")).collect()
 }
 
-/// Returns the paths and bytes of the store's files, but of those that change by themselves.
-fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+/// Returns the paths of the store's files, but of those that change by themselves.
+fn paths(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).expect("the folder is there").flatten().map(|entry| entry.path());
     let mut all: Vec<_> = entries.filter(|path| path.to_string_lossy().contains("memory.db")).collect();
     all.retain(|path| !path.to_string_lossy().ends_with("-shm"));
     all.sort();
-    all.into_iter().map(|path| (path.clone(), fs::read(path).expect("it can be read"))).collect()
+    all
+}
+
+/// Returns the paths and bytes of the store's files, which nothing changes meanwhile.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    paths(folder).into_iter().map(|path| (path.clone(), fs::read(path).expect("it can be read"))).collect()
 }
 
 fn kept(folder: &Path) -> Vec<PathBuf> {
-    contents(folder).into_iter().map(|(path, _)| path).filter(|path| is_kept(path)).collect()
+    paths(folder).into_iter().filter(|path| is_kept(path)).collect()
 }
 
 fn is_kept(path: &Path) -> bool {

@@ -16,13 +16,11 @@ use crate::cli::support::times::{self, DayEnd};
 use crate::cli::support::values::counted;
 use crate::client::{Client, ClientError, DeliveryGuarantee, Policy};
 use crate::lifecycle::user_zone;
+use crate::wire::reply::code;
 
 use self::transcripts::Search;
 
 const METHOD: &str = "memory_forget";
-
-/// The code of a method that the daemon does not have.
-const METHOD_NOT_FOUND: i32 = -32601;
 
 /// Interval between two polls of the progress. Picked.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -120,10 +118,10 @@ fn selection(args: &ForgetArgs, zone: &TimeZone) -> Result<Map<String, Value>, C
 /// Calls the daemon, at most once: a token is good once.
 fn call(client: &mut Client, params: &Value) -> Result<Value, CliError> {
     let reply = match client.call_with(DeliveryGuarantee::AtMostOnce, METHOD, params) {
-        Err(ClientError::Refused { code: METHOD_NOT_FOUND, .. }) => {
+        Err(ClientError::Refused { code: code::UNKNOWN_METHOD, .. }) => {
             let message = "nothing was forgotten: the running daemon is of an earlier version, which cannot forget; \
                            restart it (docs/forgetting.md)";
-            return Err(ClientError::Refused { code: METHOD_NOT_FOUND, message: message.into() }.into());
+            return Err(ClientError::Refused { code: code::UNKNOWN_METHOD, message: message.into() }.into());
         }
         reply => reply?,
     };
@@ -288,7 +286,7 @@ mod tests {
     #[test]
     fn a_daemon_of_an_earlier_version_is_named() {
         let (mut console, _, _) = console(OutputFormat::Text, b"");
-        let refuse = |call: &Value| error(call, METHOD_NOT_FOUND, "method not found");
+        let refuse = |call: &Value| error(call, code::UNKNOWN_METHOD, "method not found");
         let (outcome, _) = with_daemon(refuse, |client| run(&args(), client, &mut console));
         assert!(outcome.unwrap_err().to_string().contains("earlier version"));
     }

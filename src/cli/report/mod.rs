@@ -22,10 +22,9 @@ use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::counted;
-use crate::client::{Client, ClientError};
+use crate::client::Client;
 use crate::lifecycle::user_zone;
 use crate::sort;
-use crate::wire::reply::code;
 
 /// Records that the page has, the newest.
 const SHOWN_COUNT: usize = 2000;
@@ -147,12 +146,6 @@ fn projects(client: &mut Client) -> Result<Vec<ProjectCount>, CliError> {
 
 /// Calls a method of the daemon.
 fn call(client: &mut Client, method: &'static str, params: &Value) -> Result<Value, CliError> {
-    match client.call(method, params) {
-        Ok(reply) => serde_json::from_str(reply.get()).map_err(|error| CliError::Reply(method, error)),
-        Err(ClientError::Refused { code: code::UNKNOWN_METHOD, message }) => {
-            let message = format!("{message}: the daemon is of an older release; restart it with the present one");
-            Err(ClientError::Refused { code: code::UNKNOWN_METHOD, message }.into())
-        }
-        Err(error) => Err(error.into()),
-    }
+    let reply = client.call(method, params)?;
+    serde_json::from_str(reply.get()).map_err(|error| CliError::Reply(method, error))
 }

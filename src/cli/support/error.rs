@@ -13,6 +13,7 @@ use crate::cli::support::paths::NoHome;
 use crate::cli::support::values::counted;
 use crate::client::{ClientError, FAILED, UNREACHABLE};
 use crate::daemon::StartError;
+use crate::wire::reply::code;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -105,6 +106,17 @@ impl CliError {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.exit() as u8)
+    }
+
+    /// Adds the way out if the daemon does not know a method that this program calls.
+    pub(crate) fn of_older_daemon(self) -> CliError {
+        match self {
+            CliError::Client(ClientError::Refused { code: code::UNKNOWN_METHOD, message }) => {
+                let message = format!("{message}: the daemon is of an older release; restart it with the present one");
+                CliError::Client(ClientError::Refused { code: code::UNKNOWN_METHOD, message })
+            }
+            error => error,
+        }
     }
 
     /// Prints the error on standard error, in the console's format.
@@ -207,6 +219,14 @@ mod tests {
     use super::*;
     use crate::cli::support::console::tests::console;
     use crate::client::{ReplyFault, UnreachableReason};
+
+    #[test]
+    fn a_daemon_of_an_older_release_is_named() {
+        let refused = |code| CliError::Client(ClientError::Refused { code, message: "unknown method 'x'".into() });
+        let said = |code| refused(code).of_older_daemon().to_string();
+        assert!(said(code::UNKNOWN_METHOD).contains("restart it"), "{}", said(code::UNKNOWN_METHOD));
+        assert!(!said(FAILED).contains("restart it"), "{}", said(FAILED));
+    }
 
     #[test]
     fn every_error_has_an_exit_code_and_a_message() {
