@@ -1,9 +1,12 @@
 //! The repository that a folder belongs to: what a client names as the project.
 //!
-//! Reads git's files and never runs git, so the environment (`GIT_DIR`) and the configuration of git have no say. All
+//! Reads git's files and never runs git, so the environment (`GIT_DIR`) and the configuration of git are ignored. All
 //! worktrees of a repository have one common directory (gitrepository-layout(5)), from which its name follows: the
 //! folder that has `.git`, the working tree that a submodule's configuration names, or the directory itself (a bare
 //! repository). A folder outside of repositories is its own project.
+//!
+//! A tree that somebody else has made, such as an unpacked archive, must not name another repository as its own. So a
+//! path in it is followed only if what it leads to leads back.
 
 use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
@@ -61,12 +64,11 @@ fn repository(folder: &Path, home: Option<&Path>) -> Option<PathBuf> {
         let entry = one.join(".git");
         let found = match fs::metadata(&entry) {
             // A file that leads nowhere ends the search, as in git.
-            Ok(about) if about.is_file() => Some(common_directory(&target(&entry)?)?),
-            Ok(about) if about.is_dir() => common_directory(&entry),
-            _ => None,
+            Ok(about) if about.is_file() => Some(of_git_file(one, &target(&entry)?)?),
+            Ok(about) if about.is_dir() && is_repository(&entry) => Some(one.to_owned()),
+            _ => is_repository(one).then(|| one.to_owned()),
         };
-        if let Some(common) = found.or_else(|| common_directory(one)) {
-            let name = name(&common);
+        if let Some(name) = found {
             return Some(name).filter(|name| name.parent().is_some() && Some(name) != home.as_ref());
         }
     }
@@ -80,19 +82,27 @@ fn target(file: &Path) -> Option<PathBuf> {
     resolved(file.parent()?, path)
 }
 
-/// Returns the common directory of a git directory; `None` if it is no git directory.
-fn common_directory(directory: &Path) -> Option<PathBuf> {
-    let head = beginning(&directory.join("HEAD"), MAX_PATH_FILE_BYTES)?;
-    let is_head = head.starts_with(b"ref:") || (head.len() >= 40 && head[..40].iter().all(u8::is_ascii_hexdigit));
-    if !is_head {
-        return None;
+/// Returns the folder that names the repository of `folder`, whose `.git` file leads to `target`: that of the repository
+/// if `target` is its directory of this worktree, otherwise `folder` itself. `None` if `target` is neither a worktree's
+/// directory that leads back nor a repository.
+fn of_git_file(folder: &Path, target: &Path) -> Option<PathBuf> {
+    if let Some(worktrees) = target.parent()
+        && worktrees.file_name() == Some(OsStr::new("worktrees"))
+        && let Some(common) = worktrees.parent()
+        && is_repository(common)
+    {
+        let back = beginning(&target.join("gitdir"), MAX_PATH_FILE_BYTES)?;
+        let back = target.join(OsStr::from_bytes(back.trim_ascii_end()));
+        return (fs::canonicalize(back.parent()?).ok()? == folder).then(|| name(common));
     }
-    let common = match beginning(&directory.join("commondir"), MAX_PATH_FILE_BYTES) {
-        Some(path) => resolved(directory, &path)?,
-        None => fs::canonicalize(directory).ok()?,
-    };
-    let is_whole = ["objects", "refs"].iter().all(|part| common.join(part).is_dir());
-    is_whole.then_some(common)
+    is_repository(target).then(|| folder.to_owned())
+}
+
+/// Returns true if the directory is the common directory of a repository.
+fn is_repository(directory: &Path) -> bool {
+    let head = beginning(&directory.join("HEAD"), MAX_PATH_FILE_BYTES).unwrap_or_default();
+    let is_head = head.starts_with(b"ref:") || (head.len() >= 40 && head[..40].iter().all(u8::is_ascii_hexdigit));
+    is_head && ["objects", "refs"].iter().all(|part| directory.join(part).is_dir())
 }
 
 /// Returns the folder that names the repository with this common directory.
@@ -103,7 +113,9 @@ fn name(common: &Path) -> PathBuf {
         return folder.to_owned();
     }
     let config = beginning(&common.join("config"), MAX_CONFIG_BYTES).unwrap_or_default();
-    worktree(&config).and_then(|path| resolved(common, path)).unwrap_or_else(|| common.to_owned())
+    let tree = worktree(&config).and_then(|path| resolved(common, path));
+    let leads_back = |tree: &PathBuf| target(&tree.join(".git")).is_some_and(|target| target == common);
+    tree.filter(leads_back).unwrap_or_else(|| common.to_owned())
 }
 
 /// Returns the value of `core.worktree` in a configuration.
@@ -162,6 +174,7 @@ mod tests {
         fs::create_dir_all(tree).unwrap();
         fs::write(own.join("HEAD"), "0123456789abcdef0123456789abcdef01234567\n").unwrap();
         fs::write(own.join("commondir"), "../..\n").unwrap();
+        fs::write(own.join("gitdir"), format!("{}\n", tree.join(".git").display())).unwrap();
         fs::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).unwrap();
     }
 
@@ -199,13 +212,23 @@ mod tests {
         symlink(at("app/.git"), at("linked-git")).unwrap();
         fs::create_dir_all(at("view")).unwrap();
         symlink(at("app/.git"), at("view/.git")).unwrap();
+        // Trees that name a repository that does not know them.
+        git_directory(&at("hostile/bare"));
+        put("hostile/bare/config", &format!("[core]\n\tworktree = {}\n", at("app").display()));
+        git_directory(&at("hostile/common/.git"));
+        put("hostile/common/.git/commondir", &format!("{}\n", at("app/.git").display()));
+        put("hostile/file/.git", &format!("gitdir: {}\n", at("app/.git").display()));
+        put("hostile/tree/.git", &format!("gitdir: {}\n", at("app/.git/worktrees/fix").display()));
+        git_directory(&at("hostile/g"));
+        put("hostile/g/config", &format!("[core]\n\tworktree = {}\n", at("app/lib").display()));
+        linked_worktree(&at("hostile/g"), "forged", &at("hostile/forged"));
         git_directory(&at("half/.git"));
         fs::remove_dir(at("half/.git/objects")).unwrap();
         for (folder, want) in [
             ("app", Some("app")),
             ("app/web/src", Some("app")),
             ("app/removed/since", Some("app")),
-            ("app/.git/objects", Some("app")),
+            ("app/.git/objects", Some("app/.git")),
             ("fix", Some("app")),
             ("fix/deep", Some("app")),
             ("app/lib", Some("app/lib")),
@@ -213,9 +236,14 @@ mod tests {
             ("bare.git", Some("bare.git")),
             ("bare.git/refs", Some("bare.git")),
             ("tree", Some("bare.git")),
-            ("main", Some("apart")),
+            ("main", Some("main")),
             ("link/src", Some("app")),
-            ("view", Some("app")),
+            ("view", Some("view")),
+            ("hostile/bare", Some("hostile/bare")),
+            ("hostile/common", Some("hostile/common")),
+            ("hostile/file", Some("hostile/file")),
+            ("hostile/tree", None),
+            ("hostile/forged", Some("hostile/g")),
             ("plain/sub", None),
             ("empty", None),
             ("lost", None),

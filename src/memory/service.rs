@@ -135,10 +135,11 @@ impl Memory {
 
     /// Returns what loads the state in memory again, after the store's whole content was replaced.
     pub(crate) fn reload(&self) -> Reload {
-        let Memory { profiles, session_state, changes, clock, .. } = self;
-        let (profiles, session_state, changes, clock) =
-            (profiles.clone(), session_state.clone(), changes.clone(), *clock);
+        let Memory { profiles, session_state, changes, pending_selections, clock, .. } = self;
+        let (profiles, session_state, changes, pending, clock) =
+            (profiles.clone(), session_state.clone(), changes.clone(), pending_selections.clone(), *clock);
         Box::new(move |connection| {
+            pending.clear();
             profiles.reload(connection)?;
             session_state.reload(connection, clock())?;
             Ok(changes.reload(connection)?)

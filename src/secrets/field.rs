@@ -16,6 +16,9 @@ const MAX_SPACES: usize = 32;
 /// Longest value.
 const MAX_VALUE_BYTES: usize = 1024;
 
+/// The longest quoted value that is masked, such as a session token.
+const MAX_QUOTED_BYTES: usize = 8 << 10;
+
 /// Least length and entropy of a value that a person chooses, and of one that a program makes. Picked: `hunter2` has 2.8
 /// bits per byte, `1111aaaa` 1; random ones of 16 characters have more than 3.3.
 const CHOSEN: (usize, f64) = (6, 2.0);
@@ -200,11 +203,21 @@ fn value_of(text: &str, at: usize, behind: usize) -> Option<(usize, usize, bool)
     }
     let quote = Some(bytes[start]).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
     if let Some(quote) = quote {
+        // Quotes are escaped in a text that is itself in a string.
+        let is_escaped = start > 0 && bytes[start - 1] == b'\\';
         while bytes.get(start) == Some(&quote) {
             start += 1;
         }
-        let ends = |byte: &u8| *byte == quote || matches!(byte, b'\n' | b'\r' | b'\\');
-        let length = bytes[start..].iter().take(MAX_VALUE_BYTES).position(ends)?;
+        let rest = &bytes[start..bytes.len().min(start + MAX_QUOTED_BYTES)];
+        let ends = |at: &usize| match rest[*at] {
+            b'\n' | b'\r' => true,
+            b'\\' => is_escaped || matches!(rest.get(at + 1), Some(b'n' | b'r')),
+            byte => byte == quote && (*at == 0 || is_escaped || rest[at - 1] != b'\\'),
+        };
+        let mut length = (0..rest.len()).find(ends).unwrap_or(rest.len());
+        while !text.is_char_boundary(start + length) {
+            length -= 1;
+        }
         return Some((start, start + length, true));
     }
     let value = &text[start..];
@@ -248,7 +261,9 @@ fn is_literal(value: &str, is_quoted: bool) -> bool {
     if value.contains("://") || value.contains("${") || value.contains("{{") || value.starts_with("-----") {
         return false;
     }
-    if value.starts_with('/') && value[1..].contains('/') && value.len() < LONG_BYTES {
+    // A path. Random bytes in base64 have capitals, and none of these signs.
+    let is_base64 = value.len() >= LONG_BYTES && !value.contains(['-', '_', '.', '~']) && lower != value;
+    if value.starts_with('/') && value[1..].contains('/') && !is_base64 {
         return false;
     }
     if value.len() < LONG_BYTES && PLACEHOLDERS.iter().any(|part| lower.contains(part)) {

@@ -20,6 +20,9 @@ const LINE_BYTES: usize = 20;
 /// Least bytes of base64 of a key; a text that only names the two lines has none. Picked: the shortest key has 64.
 const LEAST_BYTES: usize = 16;
 
+/// Most lines of headers.
+const MAX_HEADER_COUNT: usize = 8;
+
 /// Longest line of headers such as `DEK-Info: AES-128-CBC,…`.
 const MAX_HEADER_BYTES: usize = 120;
 
@@ -27,7 +30,7 @@ const MAX_HEADER_BYTES: usize = 120;
 pub(super) fn span_at(text: &str, at: usize) -> Option<SecretSpan> {
     let bytes = &text.as_bytes()[..text.len().min(at + MAX_KEY_BYTES)];
     let mut next = at + label_end(bytes.get(at..)?.strip_prefix(BEGIN)?)? + BEGIN.len();
-    let (mut end, mut count) = (next, 0);
+    let (mut end, mut count, mut headers) = (next, 0, 0);
     loop {
         next += separator(&bytes[next..]);
         let rest = &bytes[next..];
@@ -39,8 +42,9 @@ pub(super) fn span_at(text: &str, at: usize) -> Option<SecretSpan> {
         let after = next + word + separator(&bytes[next + word..]);
         let is_last = bytes[after..].starts_with(END) || after == bytes.len();
         let header = header(rest);
-        if header > 0 && count == 0 {
+        if header > 0 && count == 0 && headers < MAX_HEADER_COUNT {
             next += header;
+            headers += 1;
         } else if word >= LINE_BYTES || (word > 0 && is_last) {
             next += word;
             (end, count) = (next, count + word);

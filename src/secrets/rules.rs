@@ -45,14 +45,15 @@ pub(super) struct TokenRule {
     pub(super) bytes: (u16, u16),
 }
 
-/// The most bytes of a token whose issuer names no length. Picked.
-const OPEN: u16 = 512;
+/// The most bytes of a token whose issuer names no length: Google allows as many.
+const OPEN: u16 = 2048;
 
 const fn rule(kind: &'static str, prefix: &'static str, alphabet: Alphabet, least: u16, most: u16) -> TokenRule {
     TokenRule { kind, prefix, alphabet, bytes: (least, most) }
 }
 
-/// The tokens. Lengths that issuers fix have some room, for what they may change and what a text may cut off. Of two prefixes of which one begins with the other, the longer one comes first.
+/// The tokens. Lengths that issuers fix have some room, for what they may change and what a text may cut off. Of two
+/// prefixes of which one begins with the other, the longer one comes first.
 pub(super) const TOKENS: &[TokenRule] = &[
     rule("age-secret-key", "AGE-SECRET-KEY-1", Alphabet::Upper, 50, 64),
     rule("anthropic-api-key", "sk-ant-", Alphabet::Url, 20, OPEN),

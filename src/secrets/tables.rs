@@ -49,6 +49,10 @@ pub(super) const TRUE: &[(&str, &str)] = &[
     ("hf¦_aBcDeFgHiJkLmNoPqRsTuVwXyZ01234567", "[secret: huggingface-token]"),
     ("SG¦.x7Kq2vBn9LmZ4rTyWd8sQe.1FgHjKlx7Kq2vBn9LmZ4rTyWd8sQe1FgHjKlx7Kq2v", "[secret: sendgrid-api-key]"),
     ("dop¦_v1_0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9", "[secret: digitalocean-token]"),
+    // Quoted values that are cut off, or have a backslash.
+    ("password = \"hunt¦er22", "password = \"[secret: password]"),
+    ("password = \"Tr0¦ub4\\dor&3\" end", "password = \"[secret: password]\" end"),
+    ("password = \"ab\\cd!9¦xyz\"", "password = \"[secret: password]\""),
     // Private keys.
     (
         "-----BEGIN RSA PRI¦VATE KEY-----\nMIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\nWd8sQe1F==\n-----END RSA PRI¦VATE KEY-----\nend",
@@ -233,6 +237,8 @@ const FALSE: &[&str] = &[
     "密码是必填项",
     "密码：至少8位",
     "PWD=/home/ana/project1",
+    "PWD=/home/ana/projects/my-app-v2/backend",
+    "PWD=/home/ana/projects/application2/backend",
     "bypass = \"k9mmQz77\"; compass: N42E17x",
     "password_file: /run/secrets/db_password1",
     "secret: /run/secrets/db1",

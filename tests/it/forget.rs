@@ -136,6 +136,26 @@ fn no_byte_of_what_was_forgotten_is_left() {
     assert_gone(&daemon, "after a restart");
 }
 
+#[test]
+fn only_files_that_were_shown_are_deleted_and_a_token_ends_with_a_restore() {
+    let daemon = awake().start();
+    let mut client = daemon.client();
+    let first = client.call("memory_capture", json!({"text": "the first note of the two"}))["record_id"].clone();
+    client.call("memory_capture", json!({"text": "the second note of the two"}));
+    let backup = daemon.setup().home().join("backup.db");
+    client.call("store_backup", json!({"path": backup}));
+    let proposed = client.call("memory_forget", json!({"ids": [first]}));
+    let later = daemon.setup().store().join("memory.db.rescued-1");
+    fs::write(&later, "set aside since").expect("a file");
+    let done = client.call("memory_forget", json!({"token": proposed["token"]}));
+    assert!(later.exists() && done["left"].to_string().contains("rescued-1"), "{done}");
+    let proposed = client.call("memory_forget", json!({"session": "-"}));
+    client.call("store_restore", json!({"path": backup, "confirm": true}));
+    let refused = client.request("memory_forget", json!({"token": proposed["token"]}));
+    assert_eq!(refused["error"]["code"], -32602, "{refused}");
+    assert_eq!(daemon.status()["records"], 2);
+}
+
 /// Waits until a forgetting that was interrupted is at its end. Returns the number of records then.
 fn settled(daemon: &Daemon) -> u64 {
     let mut client = daemon.client();

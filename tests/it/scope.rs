@@ -204,6 +204,7 @@ fn repository(home: &Path) -> (String, String) {
     fs::write(main.join(".git/HEAD"), "ref: refs/heads/main\n").expect("a file");
     fs::write(own.join("HEAD"), "ref: refs/heads/fix\n").expect("a file");
     fs::write(own.join("commondir"), "../..\n").expect("a file");
+    fs::write(own.join("gitdir"), format!("{}\n", tree.join(".git").display())).expect("a file");
     fs::write(tree.join(".git"), format!("gitdir: {}\n", own.display())).expect("a file");
     let name = |path: &Path| fs::canonicalize(path).expect("it exists").to_str().expect("UTF-8").to_owned();
     (name(&main), name(&tree))

@@ -101,6 +101,7 @@ fn folders_that_are_not_listened_to() {
     // The harness may put its folder under a link.
     let home = fs::canonicalize(daemon.setup().home()).unwrap();
     let store = daemon.setup().store();
+    daemon.client().call("profile_get", json!({}));
     for folder in ["private/deep", "privately", "marked/deep", "open", "listed"] {
         fs::create_dir_all(home.join(folder)).unwrap();
     }

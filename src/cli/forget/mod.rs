@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value, json};
 
 use crate::cli::inspect::{excerpt, head};
-use crate::cli::support::console::{Console, OutputFormat};
+use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::progress::StatusLine;
 use crate::cli::support::times::{self, DayEnd};
@@ -68,12 +68,12 @@ pub(crate) fn run(args: &ForgetArgs, client: &mut Client, console: &mut Console)
     let zone = user_zone::system();
     let proposed = call(client, &Value::Object(selection(args, &zone)?))?;
     if console.format == OutputFormat::Text {
-        show(&proposed, &zone, console)?;
+        show(&proposed, args.project.as_deref(), &zone, console)?;
     }
     if !args.yes {
         ask(&proposed, console)?;
     }
-    // The daemon does not read the assistants' files, and afterward nobody knows what to look for.
+    // The texts are read before they are deleted; the daemon does not read the assistants' files.
     let search = Search::of(&proposed, client)?;
     let mut done = wait(&proposed, client, console)?;
     let found = search.run();
@@ -132,9 +132,13 @@ fn count(proposed: &Value) -> u64 {
     proposed["count"].as_u64().unwrap_or(0)
 }
 
-/// Prints the records and files that would go.
-fn show(proposed: &Value, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
+/// Prints the records and files that would go. `named`: the project, as the user has named it.
+fn show(proposed: &Value, named: Option<&str>, zone: &TimeZone, console: &mut Console) -> Result<(), CliError> {
     let kind = console.out_kind;
+    if let Some(project) = proposed["project"].as_str().filter(|project| Some(*project) != named) {
+        let line = format!("All of project {project}, of which that is another name:");
+        console.say(visible(&line, kind)).map_err(CliError::Output)?;
+    }
     let records = proposed["records"].as_array().map_or(&[][..], Vec::as_slice);
     for record in records {
         let links = counted(record["links"].as_u64().unwrap_or(0), "link", "links");
@@ -151,7 +155,7 @@ fn show(proposed: &Value, zone: &TimeZone, console: &mut Console) -> Result<(), 
     Ok(())
 }
 
-/// Returns if the user has typed the consent.
+/// Returns `Ok` if the user has typed the consent.
 fn ask(proposed: &Value, console: &mut Console) -> Result<(), CliError> {
     if !console.input_kind.is_terminal() || console.format == OutputFormat::Json {
         let what = "nothing was forgotten: standard input is not a terminal; use --yes to confirm";
@@ -213,6 +217,7 @@ fn report(left: &[Value], search: &Search, console: &mut Console) -> Result<(), 
         lines.push(format!("  {place}{line}  {what}"));
     }
     lines.extend(search.not_searched().map(|what| format!("  {what}")));
+    lines.push("  pages that `iaid report` has written".to_owned());
     lines.push("  snapshots of the file system, and backups that others have made of it".to_owned());
     lines.into_iter().try_for_each(|line| console.say(line).map_err(CliError::Output))
 }

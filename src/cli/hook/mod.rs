@@ -201,7 +201,9 @@ impl HookRun<'_> {
         project: Option<String>,
         capture: &mut TranscriptCapture<'_>,
     ) -> Result<(), String> {
-        let of = |path| SessionTranscript { session: input.session.clone(), path, project: project.clone() };
+        // Lines of Gemini CLI name no folder.
+        let folder = project.clone().or_else(|| input.cwd.clone().filter(|_| input.assistant == Assistant::Gemini));
+        let of = |path| SessionTranscript { session: input.session.clone(), path, project: folder.clone() };
         let transcript = transcript(input);
         if event == HookEvent::Stop && input.assistant == Assistant::Copilot {
             transcript.iter().for_each(|path| wait_for_growth(path));

@@ -62,6 +62,9 @@ pub(crate) struct ImportArgs {
     /// Longest wait for a reply of that daemon, 0 to 3600, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "from")]
     timeout: Duration,
+    /// Folder of the store, whose pauses and ignored folders count [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    #[arg(long, value_name = "FOLDER")]
+    store: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
@@ -69,8 +72,8 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
     let own = client.path().to_owned();
     let (sources, total) = sources(&args.files, &mut tally, console)?;
     let mut peer = args.from.as_deref().map(|socket| PeerDaemon::open(socket, &own, args.timeout)).transpose()?;
-    let gate = paths::store(None, &|name| env::var_os(name)).map(|store| CaptureGate::load(&store, Timestamp::now()));
-    let gate = gate.unwrap_or_default();
+    let store = paths::store(args.store.clone(), &|name| env::var_os(name)).map_err(CliError::NoHome)?;
+    let gate = CaptureGate::load(&store, Timestamp::now());
     for problem in &gate.problems {
         console.warn(problem);
     }

@@ -180,7 +180,11 @@ fn up_to_date(store: &Path, now: Timestamp) -> (Vec<Pause>, io::Result<()>) {
 
 fn pause_of(line: &str) -> Option<Pause> {
     let (since, until) = line.split_once(' ')?;
-    Some(Pause { since: since.parse().ok()?, until: until.parse().ok() })
+    let until = match until {
+        "-" => None,
+        until => Some(until.parse().ok()?),
+    };
+    Some(Pause { since: since.parse().ok()?, until })
 }
 
 /// Returns since when `.capture-paused` says that capture is paused; `None` if it is not there.

@@ -34,6 +34,9 @@ use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
 const PHASE: &str = "forgetting_phase";
 
+/// Meta key: the files that were set aside and shown, one a line.
+const FILES: &str = "forgetting_files";
+
 /// Attempts to truncate the write-ahead log, some 100 ms each while somebody reads it. Picked: an export of a large store.
 const TRUNCATE_ATTEMPTS: u32 = 300;
 
@@ -140,7 +143,10 @@ impl Job {
         let writer = self.maintenance.writer.clone();
         run_chunks(
             writer,
-            move |transaction| self.chunk(transaction),
+            move |transaction| {
+                let phase = self.phase;
+                self.chunk(transaction).map_err(|error| if phase > Phase::Select { interrupted(&error) } else { error })
+            },
             move |outcome| {
                 drop(lock);
                 done(outcome);
@@ -196,7 +202,8 @@ impl Job {
                     // The next batch deletes what the store has of the deleted files.
                     self.are_files_deleted = true;
                     let folder = folder.clone();
-                    self.delete_files(&folder);
+                    let shown: Option<String> = meta::read(connection, FILES)?;
+                    self.delete_files(&folder, &shown.unwrap_or_default());
                 }
             }
             Phase::Rewrite if is_first => {
@@ -247,7 +254,7 @@ impl Job {
 
     /// Puts selected records into table `forgetting`. At the end they must be those that were confirmed.
     fn select(&mut self, connection: &Connection, deadline: Instant) -> Result<(), CallError> {
-        let Some(Confirmed { selector, mark }) = &self.confirmed else {
+        let Some(Confirmed { selector, mark, files }) = &self.confirmed else {
             return Err(CallError::failed("nothing is left to forget"));
         };
         let mut put = connection.prepare_cached("INSERT INTO forgetting (seq) VALUES (?1)")?;
@@ -258,7 +265,11 @@ impl Job {
         })?;
         match next {
             Some(next) => *after = next,
-            None if selected == mark => self.enter(connection, Phase::Remove)?,
+            None if selected == mark => {
+                let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
+                meta::write(connection, FILES, files.join("\n"))?;
+                self.enter(connection, Phase::Remove)?;
+            }
             None => return Err(changed(mark.count, selected.count)),
         }
         Ok(())
@@ -282,14 +293,19 @@ impl Job {
         }
     }
 
-    /// Deletes the files that were set aside. One that cannot be deleted is left, as are deferred files that wait.
-    fn delete_files(&mut self, folder: &Path) {
+    /// Deletes the files that were set aside and `shown`, one a line. One that was set aside since or cannot be deleted is
+    /// left, as are deferred files that wait.
+    fn delete_files(&mut self, folder: &Path, shown: &str) {
         let mut left = |path: PathBuf, what: String| {
             self.result.left.push(LeftCopy { r#where: path.display().to_string(), line: None, what });
         };
         match set_aside::files(folder) {
             Ok(paths) => {
                 for path in paths {
+                    if !shown.lines().any(|one| one == path.to_string_lossy()) {
+                        left(path, "set aside since the selection was shown".to_owned());
+                        continue;
+                    }
                     match fs::remove_file(&path) {
                         Err(error) if error.kind() != io::ErrorKind::NotFound => {
                             left(path, format!("it cannot be deleted ({error})"));
@@ -329,6 +345,7 @@ impl Job {
         let mut result = std::mem::take(&mut self.result);
         if is_truncated {
             meta::remove(connection, PHASE)?;
+            meta::remove(connection, FILES)?;
         } else {
             let what = "another program reads an older state of the store; end it and restart the daemon".to_owned();
             result.left.push(LeftCopy { r#where: self.maintenance.file.wal().display().to_string(), line: None, what });
@@ -352,6 +369,14 @@ impl Job {
             ))
         })
     }
+}
+
+/// Returns the error of a forgetting that has begun to delete.
+fn interrupted(error: &CallError) -> CallError {
+    CallError::failed(format!(
+        "records are partly forgotten: {}; the next memory_forget or start of the daemon goes on",
+        error.message
+    ))
 }
 
 /// Returns the error of a selection that is not the one that was confirmed.

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::dispatch::CallError;
-use crate::memory::forgetting::selection::{Confirmed, SelectionMark, Selector};
+use crate::memory::forgetting::selection::Confirmed;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::records::new_id;
 
@@ -22,20 +22,24 @@ pub(crate) struct PendingSelections(Mutex<Vec<PendingSelection>>);
 struct PendingSelection {
     token: String,
     made: UnixMicros,
-    selector: Selector,
-    mark: SelectionMark,
+    confirmed: Confirmed,
 }
 
 impl PendingSelections {
+    /// Forgets all selections: the store's content was replaced, so they select other records.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Returns the token of a selection.
-    pub(crate) fn add(&self, selector: Selector, mark: SelectionMark, now: UnixMicros) -> String {
+    pub(crate) fn add(&self, confirmed: Confirmed, now: UnixMicros) -> String {
         let token = new_id().simple().to_string();
         let mut pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pending.retain(|one| now.since(one.made) < TOKEN_TTL);
         if pending.len() == MAX_TOKENS {
             pending.remove(0);
         }
-        pending.push(PendingSelection { token: token.clone(), made: now, selector, mark });
+        pending.push(PendingSelection { token: token.clone(), made: now, confirmed });
         token
     }
 
@@ -53,19 +57,21 @@ impl PendingSelections {
                  ask for a new one",
             )
         })?;
-        let PendingSelection { selector, mark, .. } = pending.remove(at);
-        Ok(Confirmed { selector, mark })
+        Ok(pending.remove(at).confirmed)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::forgetting::selection::{SelectionMark, Selector};
 
     #[test]
     fn a_token_is_good_once_for_ten_minutes_and_their_number_is_bounded() {
         let (pending, start) = (PendingSelections::default(), UnixMicros::from_seconds(1_700_000_000));
-        let add = || pending.add(Selector::default(), SelectionMark::default(), start);
+        let confirmed =
+            || Confirmed { selector: Selector::default(), mark: SelectionMark::default(), files: Vec::new() };
+        let add = || pending.add(confirmed(), start);
         let just = start + (TOKEN_TTL - Duration::from_micros(1));
         for (later, is_good) in [(start, true), (just, true), (start + TOKEN_TTL, false)] {
             let token = add();

@@ -41,10 +41,10 @@ pub(crate) fn forget(connection: &Connection, seq: i64, now: UnixMicros) -> Resu
         connection.prepare_cached(sql)?.execute([seq])?;
     }
     leave_community(connection, seq)?;
+    // A pattern is learned again from the records that are left, if they show it: its words may be of this one alone.
     for pattern in patterns {
-        let sql = "INSERT INTO forgetting (seq) SELECT ?1
-                   WHERE NOT EXISTS (SELECT 1 FROM link WHERE a = ?1 AND kind = ?2) ON CONFLICT DO NOTHING";
-        connection.prepare_cached(sql)?.execute((pattern, LinkKind::Evidence as i64))?;
+        let sql = "INSERT INTO forgetting (seq) VALUES (?1) ON CONFLICT DO NOTHING";
+        connection.prepare_cached(sql)?.execute([pattern])?;
     }
     let sql = "DELETE FROM early_turn WHERE session = ?1 AND record = ?2";
     let is_early = connection.prepare_cached(sql)?.execute((session_number, seq))? > 0;
@@ -95,7 +95,10 @@ pub(crate) fn forget_derived(connection: &Connection) -> Result<(), rusqlite::Er
         "DELETE FROM session WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.session = number)",
         "DELETE FROM project WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.project = number)",
         "DELETE FROM project_alias WHERE NOT EXISTS (
-             SELECT 1 FROM project WHERE project.name IN (project_alias.name, project_alias.project))",
+             SELECT 1 FROM project WHERE project.name IN (project_alias.name, project_alias.project))
+         AND NOT EXISTS (
+             SELECT 1 FROM project_alias AS other CROSS JOIN project ON project.name = other.name
+             WHERE other.project = project_alias.project)",
         "UPDATE event SET domain = NULL
          WHERE domain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM project WHERE name = domain)",
     ] {

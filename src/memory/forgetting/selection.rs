@@ -1,5 +1,6 @@
 //! The records that a call of `memory_forget` selects.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use rusqlite::Connection;
@@ -46,11 +47,13 @@ pub(crate) struct SelectionMark {
     hash: u64,
 }
 
-/// A selection that was confirmed.
+/// A selection that was shown, and is to be forgotten once it is confirmed.
 #[derive(Debug)]
 pub(crate) struct Confirmed {
     pub(crate) selector: Selector,
     pub(crate) mark: SelectionMark,
+    /// The files that were set aside, which go too.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 impl SelectionMark {
@@ -96,6 +99,14 @@ impl Selector {
     /// Returns true if the selection depends on the full-text index.
     pub(crate) fn needs_index(&self) -> bool {
         self.matching.is_some()
+    }
+
+    /// Returns the name that the selected project is shown by: of an alias, all of its project is selected.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn project(&self, connection: &Connection) -> Result<Option<String>, rusqlite::Error> {
+        self.project.as_deref().map(|name| projects::canonical(connection, name)).transpose()
     }
 
     /// Looks up what the selector names.

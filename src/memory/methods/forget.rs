@@ -16,7 +16,7 @@ use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::Step;
 use crate::memory::forgetting::pending::PendingSelections;
-use crate::memory::forgetting::selection::{SelectionMark, Selector};
+use crate::memory::forgetting::selection::{Confirmed, SelectionMark, Selector};
 use crate::memory::forgetting::{job, set_aside};
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
@@ -135,8 +135,10 @@ fn propose(
         CallError::failed(format!("nothing was forgotten: {} cannot be read: {error}", folder.display()))
     })?;
     let total = records::count(connection)?;
-    let token = pending.add(selector, mark, now);
-    Ok(json!({"token": token, "count": mark.count, "records": records, "total": total, "files": files}))
+    let project = selector.project(connection)?;
+    let (count, shown) = (mark.count, json!(files));
+    let token = pending.add(Confirmed { selector, mark, files }, now);
+    Ok(json!({"token": token, "count": count, "records": records, "total": total, "files": shown, "project": project}))
 }
 
 /// Returns what the list says of a record: its id, time, author, place, first words and number of links.

@@ -266,7 +266,7 @@ static METHODS: &[Method] = &[
             optional("until", "string", "null", "records of this time or earlier; a date includes its whole day"),
             optional("token", "string", "null", "token of an earlier reply, good once and for 10 minutes"),
         ],
-        result: &["token", "count", "records", "total", "files", "forgotten", "left"],
+        result: &["token", "count", "records", "total", "files", "project", "forgotten", "left"],
         pace: Pace::Ordered,
         run: |memory, worker, params, reply| forget::forget(memory, worker, params, reply),
     },

@@ -161,9 +161,10 @@ pub(crate) fn rarest(
         sort::sort_by_key(&mut chosen, |term| Reverse(term.word.len()));
         let mut sampled = Vec::new();
         'all: for group in chosen.chunks(PROBE_TERM_COUNT) {
-            // Most words of a very long cue are in no record, and are passed over together.
+            // Most words of a very long cue are in no record, and are passed over together. Among other projects' records
+            // the look-up ends at its bound, which proves nothing.
             let patterns: Vec<String> = group.iter().map(|term| pattern(&term.term, term.mode)).collect();
-            if newest_matches(index, &patterns.join(" OR "), 1)?.0.is_empty() {
+            if !index.projects.is_only() && newest_matches(index, &patterns.join(" OR "), 1)?.0.is_empty() {
                 continue;
             }
             for &term in group {

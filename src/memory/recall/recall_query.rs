@@ -53,7 +53,11 @@ impl<'q> RecallFilter<'q> {
 
     /// Returns true if all records may be hits and none is ranked before others.
     pub(crate) fn is_open(&self) -> bool {
-        self.since.is_none() && self.until.is_none() && self.tier.is_none() && *self.projects == ProjectFilter::NONE
+        self.own.is_none()
+            && self.since.is_none()
+            && self.until.is_none()
+            && self.tier.is_none()
+            && *self.projects == ProjectFilter::NONE
     }
 
     /// Returns true if a record of this time and tier may be a hit.

@@ -11,7 +11,7 @@ use crate::memory::model::record::PROJECT_BYTES;
 use crate::memory::store::records;
 use crate::memory::store::tags;
 
-/// Most rows of table `project_alias`. Picked: the folders of a long life.
+/// Most rows of table `project_alias`. Picked: more folders than a user works in over years.
 pub(crate) const MAX_ALIAS_COUNT: i64 = 10_000;
 
 /// Records that [`ProjectFilter::total`] counts, at most: about two milliseconds.
@@ -141,7 +141,7 @@ pub(crate) fn rename(connection: &Connection, old: &str, new: &str) -> Result<St
     Ok(project)
 }
 
-/// Returns true if a project or an alias leads by this name.
+/// Returns true if a project has this name, or an alias leads to it.
 fn is_known(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {
     let mut find = connection.prepare_cached("SELECT 1 FROM project_alias WHERE project = ?1")?;
     Ok(records::project_number(connection, name)?.is_some() || find.exists([name])?)
@@ -184,9 +184,16 @@ pub(crate) fn is_new_folder(connection: &Connection, project: &str, folder: &str
         known if folder == project => Ok(known.is_some()),
         known => {
             let project = canonical(connection, project)?;
-            Ok(project != folder && known.is_none_or(|(known, _)| known != project))
+            let is_new = project != folder && known.is_none_or(|(known, _)| known != project);
+            Ok(is_new && !is_renamed_to(connection, folder)?)
         }
     }
+}
+
+/// Returns true if the user has renamed another project to this name.
+fn is_renamed_to(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT 1 FROM project_alias WHERE project = ?1 AND name <> ?1 AND source = ?2";
+    connection.prepare_cached(sql)?.exists((name, AliasSource::User as i64))
 }
 
 /// Why an alias was not written.
@@ -516,6 +523,10 @@ mod tests {
             note_folder(connection, project, folder).unwrap();
         }
         assert_eq!((of("/x"), of("/r")), ("/x".into(), "named".into()));
+        // What the user has renamed to a folder stays there.
+        rename(connection, "/q", "/apart").unwrap();
+        note_folder(connection, "/r", "/apart").unwrap();
+        assert_eq!((of("/q"), of("/apart")), ("/apart".into(), "/apart".into()));
     }
 
     #[test]

@@ -24,11 +24,11 @@ const MESSAGES: &str = "
         'directory', session.directory,
         'parts', json((SELECT json_group_array(json(part)) FROM (
             SELECT json_set(part.data, '$.id', part.id) AS part FROM part
-            WHERE part.message_id = message.id
+            WHERE part.message_id = message.id AND json_valid(part.data)
               AND json_extract(part.data, '$.type') NOT IN ('tool', 'file', 'patch', 'snapshot')
             ORDER BY part.id))))
     FROM message JOIN session ON session.id = message.session_id
-    WHERE session.parent_id IS NULL AND (message.session_id, message.id) > (?1, ?2)
+    WHERE session.parent_id IS NULL AND json_valid(message.data) AND (message.session_id, message.id) > (?1, ?2)
     ORDER BY message.session_id, message.id LIMIT ?3";
 
 /// Returns true if the database is a store or a backup of one. SQLite would leave files beside it.
