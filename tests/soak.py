@@ -25,8 +25,9 @@ TEXTS = [f"Thought {n}: the {a} keeps the {b} near the {c}." for n, (a, b, c) in
     (a, b, c) for a in ("harbour master", "gardener", "librarian", "pilot") for b in ("tide tables", "blue folder", "keys")
     for c in ("window", "old gate", "stairs", "boat house"))]
 
-# Growth of memory that is accepted: pages that the allocator keeps for the busiest moment.
-SLACK_KIB = 1024
+# Growth of memory that is accepted: pages that the allocator keeps for the busiest moment, and the page caches of four
+# workers' readers, 1 MiB each, which fill when a worker first needs them.
+SLACK_KIB = 5 * 1024
 SLACK_SHARE = 0.10
 
 # Waited for one reply, and for everything beside the soak itself.

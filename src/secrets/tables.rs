@@ -236,6 +236,8 @@ const FALSE: &[&str] = &[
     "le mot de passe est obligatoire",
     "密码是必填项",
     "密码：至少8位",
+    "--- PASS: TestParseV2 (0.00s)",
+    "first pass: 1200ms, and the second pass is 2500us",
     "PWD=/home/ana/project1",
     "PWD=/home/ana/projects/my-app-v2/backend",
     "PWD=/home/ana/projects/application2/backend",
