@@ -33,8 +33,9 @@ const NAMES: [&str; 19] = [
 
 /// Beginnings and ends of further names: each release of an assistant has more of these kinds.
 const NAME_PREFIXES: [&str; 2] = ["ide_", "ide-"];
-const NAME_SUFFIXES: [&str; 22] = [
+const NAME_SUFFIXES: [&str; 23] = [
     "-caveat",
+    "-context",
     "-diagnostics",
     "-hook",
     "-message",
@@ -117,7 +118,7 @@ fn opening_tag(text: &str) -> Option<(&str, usize)> {
     let inside = text[1..end].lines().next()?;
     let name = inside.split(' ').next()?;
     let is_name =
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b':'));
     let is_ours = NAMES.contains(&name)
         || NAME_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
         || NAME_SUFFIXES.iter().any(|suffix| name.ends_with(suffix) && name.len() > suffix.len());
@@ -143,6 +144,11 @@ mod tests {
             ("<ide_opened_file>without an end", ""),
             ("<teammate-message teammate_id=\"lead\">take 14\nand 15</teammate-message>", ""),
             ("<channel source=\"x\">hello</channel>", ""),
+            (
+                "<qwen:user-prompt-submit-context>\n&lt;iaid-memory&gt;\nold\n&lt;/iaid-memory&gt;\n</qwen:user-prompt-submit-context>",
+                "",
+            ),
+            ("<xs:element>kept</xs:element>", "<xs:element>kept</xs:element>"),
             ("said\n<task-notification>without an end", "said\n<task-notification>without an end"),
             ("<my-element>kept</my-element>", "<my-element>kept</my-element>"),
             ("<div>\n<b>kept</b></div>", "<div>\n<b>kept</b></div>"),
