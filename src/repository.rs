@@ -5,7 +5,7 @@
 //! folder that has `.git`, the working tree that a submodule's configuration names, or the directory itself (a bare
 //! repository). A folder outside of repositories is its own project.
 //!
-//! A tree that somebody else has made, such as an unpacked archive, must not name another repository as its own. So a
+//! A tree from elsewhere, such as an unpacked archive, must not name another repository as its own. So a
 //! path in it is followed only if what it leads to leads back.
 
 use std::ffi::OsStr;

@@ -21,7 +21,7 @@ enum ProjectCommand {
     /// Show a project's records under another name; the name of another project makes the two one
     ///
     /// Records keep the name that they were stored with, and later ones of the old name are shown under the new one, too.
-    /// Renaming a name to itself makes it a project of its own again.
+    /// Renaming a name to itself undoes a rename.
     Rename {
         /// Name of the project, as `iaid projects` lists it
         old: String,

@@ -138,6 +138,14 @@ impl Daemon {
         self.child.id()
     }
 
+    /// Returns the texts of the records, in the order of an export. A store of more records than a page has needs another way.
+    pub fn stored_texts(&self) -> Vec<String> {
+        let page = self.client().call("store_export", json!({}));
+        let rows = page["rows"].as_array().expect("rows");
+        let records = rows.iter().filter(|row| row["kind"] == "record");
+        records.map(|row| row["text"].as_str().expect("a text").to_owned()).collect()
+    }
+
     /// Returns a client with a new connection.
     pub fn client(&self) -> Client {
         Client::new(self.connect())

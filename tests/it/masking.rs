@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, setup, until};
+use crate::harness::{Setup, setup, until};
 
 const TOKEN: &str = "gh¦p_9aB3kLmN0pQrS7tUvWxYz1A2b4C6d8E0fGhJ";
 
@@ -32,13 +32,6 @@ fn line(session: &str, role: &str, ts: &str, text: &str) -> String {
         "sessionId": session, "cwd": "/p", "timestamp": ts})
     .to_string()
         + "\n"
-}
-
-fn texts(daemon: &Daemon) -> Vec<String> {
-    let page = daemon.client().call("store_export", json!({}));
-    let rows = page["rows"].as_array().unwrap();
-    let records = rows.iter().filter(|row| row["kind"] == "record");
-    records.map(|row| row["text"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Asserts that no file under `folder` has any of these.
@@ -74,7 +67,7 @@ fn no_secret_of_a_hook_or_an_import_is_in_the_store() {
     hook(daemon.setup(), "stop", &input("Stop", "last_assistant_message", &answer));
     let masked = "clone with [secret: github-token] [private], password = [secret: password]";
     let want = [masked, "I used [secret: github-token] as you said"];
-    assert_eq!(texts(&daemon), want);
+    assert_eq!(daemon.stored_texts(), want);
     // Again, from the file.
     let imported = daemon.run(&["import", transcript.to_str().unwrap()]);
     let said = String::from_utf8(imported.stdout).unwrap();
@@ -99,7 +92,7 @@ fn no_secret_of_a_hook_or_an_import_is_in_the_store() {
     fs::write(spool.join("u.jsonl"), format!("{head}\n{foreign}\n")).unwrap();
     daemon.restart();
     until("the files are stored and removed", || {
-        texts(&daemon).len() == 4 && fs::read_dir(&spool).unwrap().next().is_none()
+        daemon.stored_texts().len() == 4 && fs::read_dir(&spool).unwrap().next().is_none()
     });
     daemon.stop();
     assert_absent(&daemon.setup().store(), &absent);
@@ -135,7 +128,7 @@ fn a_text_that_was_stored_unmasked_is_known_to_an_import() {
     assert_eq!(captured["secrets"], json!(["github-token"]), "{captured}");
     let plain = client.call("memory_capture", json!({"text": "nothing to see here", "session_id": "c"}));
     assert!(plain.get("secrets").is_none(), "{plain}");
-    assert_eq!(texts(&daemon).len(), 4);
+    assert_eq!(daemon.stored_texts().len(), 4);
     let file = daemon.setup().home().join("all.jsonl");
     for lines in [
         line("s", "user", "2026-06-01T10:11:12.345Z", &text),
@@ -148,5 +141,5 @@ fn a_text_that_was_stored_unmasked_is_known_to_an_import() {
         let counts: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!((&counts["new"], &counts["known"]), (&json!(0), &json!(1)), "{lines}");
     }
-    assert_eq!(texts(&daemon).len(), 4);
+    assert_eq!(daemon.stored_texts().len(), 4);
 }

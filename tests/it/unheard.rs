@@ -36,13 +36,6 @@ fn line(folder: &Path, role: &str, at: Timestamp, text: &str) -> String {
         + "\n"
 }
 
-fn texts(daemon: &Daemon) -> Vec<String> {
-    let page = daemon.client().call("store_export", json!({}));
-    let rows = page["rows"].as_array().unwrap();
-    let records = rows.iter().filter(|row| row["kind"] == "record");
-    records.map(|row| row["text"].as_str().unwrap().to_owned()).collect()
-}
-
 #[test]
 fn what_is_said_while_paused_is_never_taken() {
     for by_hand in [false, true] {
@@ -73,7 +66,7 @@ fn what_is_said_while_paused_is_never_taken() {
         add("user", Timestamp::now(), "a prompt of the pause");
         add("assistant", Timestamp::now(), "an answer of the pause");
         hook(daemon.setup(), "stop", &input(""));
-        assert_eq!(texts(&daemon), ["said before the pause"]);
+        assert_eq!(daemon.stored_texts(), ["said before the pause"]);
         // Said without a hook before the pause ends.
         add("assistant", Timestamp::now(), "a last answer of the pause");
         if by_hand {
@@ -87,10 +80,10 @@ fn what_is_said_while_paused_is_never_taken() {
         add("user", Timestamp::now(), "a prompt after the pause");
         hook(daemon.setup(), "session-end", &input(""));
         let want = ["said before the pause", "a prompt after the pause"];
-        assert_eq!(texts(&daemon), want, "{by_hand}");
+        assert_eq!(daemon.stored_texts(), want, "{by_hand}");
         let said = run(&daemon, &["import", transcript.to_str().unwrap()]);
         assert!(said.contains("0 new") && said.contains("3 turns skipped"), "{said}");
-        assert_eq!(texts(&daemon), want);
+        assert_eq!(daemon.stored_texts(), want);
         assert_eq!(run(&daemon, &["resume", "--capture"]), "capture was not paused\n");
     }
 }
@@ -135,7 +128,7 @@ fn folders_that_are_not_listened_to() {
         if !is_ignored {
             want.extend([text, line_text]);
         }
-        assert_eq!(texts(&daemon), want, "{folder}");
+        assert_eq!(daemon.stored_texts(), want, "{folder}");
     }
 }
 
@@ -172,7 +165,7 @@ fn a_bad_config_costs_a_warning() {
         let prompt =
             json!({"session_id": format!("b{at}"), "transcript_path": "/none/b.jsonl", "cwd": "/p", "prompt": text});
         hook(daemon.setup(), "user-prompt-submit", &prompt);
-        assert_eq!(texts(&daemon).last(), Some(&text));
+        assert_eq!(daemon.stored_texts().last(), Some(&text));
         if config.is_dir() { fs::remove_dir(&config).unwrap() } else { fs::remove_file(&config).unwrap() }
     }
     fs::write(&config, "[capture]\nignore = []\n").unwrap();

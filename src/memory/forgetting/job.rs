@@ -37,7 +37,7 @@ const PHASE: &str = "forgetting_phase";
 /// Meta key: the files that were set aside and shown, one a line.
 const FILES: &str = "forgetting_files";
 
-/// Attempts to truncate the write-ahead log, some 100 ms each while somebody reads it. Picked: an export of a large store.
+/// Attempts to truncate the write-ahead log, some 100 ms each while a reader uses it. Picked: an export of a large store.
 const TRUNCATE_ATTEMPTS: u32 = 300;
 
 /// The phases, in order. Their numbers are stored.

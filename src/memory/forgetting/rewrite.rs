@@ -50,7 +50,7 @@ pub(crate) fn rewrite(connection: &Connection, file: &StoreFile) -> Result<(), S
     file.replaced(connection)
 }
 
-/// Writes the write-ahead log to the database and truncates it to nothing. Returns false if somebody reads an older state
+/// Writes the write-ahead log to the database and truncates it to nothing. Returns false if a reader has an older state
 /// of the store, which keeps the log.
 ///
 /// # Errors

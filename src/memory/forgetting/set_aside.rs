@@ -48,7 +48,7 @@ pub(crate) fn deferred(folder: &Path) -> io::Result<Vec<PathBuf>> {
     entries.map(|entry| entry.map(|entry| entry.path())).collect()
 }
 
-/// Returns the entries of a folder; `None` if it does not exist. A link is not followed to what somebody else has.
+/// Returns the entries of a folder; `None` if it does not exist. A link is not followed.
 fn entries(folder: &Path) -> io::Result<Option<fs::ReadDir>> {
     let is_link = |path: &Path| fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     if folder.ends_with(spool::FOLDER) && is_link(folder) {

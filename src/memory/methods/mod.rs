@@ -549,7 +549,7 @@ static METHODS: &[Method] = &[
                       Records keep the name that they were stored with, and are shown under the new one.",
         params: &[
             required("old", "string", "name of the project; one that was renamed before is moved alone"),
-            required("new", "string", "the other name; the same one makes a renamed project one of its own again"),
+            required("new", "string", "the other name; the same name as `old` undoes a rename"),
         ],
         result: &["project", "records"],
         pace: Pace::Pipelined,

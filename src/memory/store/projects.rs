@@ -113,8 +113,8 @@ fn alias(connection: &Connection, name: &str) -> Result<Option<(String, AliasSou
 }
 
 /// Renames a project: its records are shown under the name `new`, as are those of its aliases. If another project has that
-/// name, the two are one from then on. A name that was renamed before is moved alone; renamed to itself, it is a project
-/// of its own again. Returns the name that the project has now.
+/// name, the two are one from then on. A name that was renamed before is moved alone; renamed to itself, the rename is
+/// undone. Returns the name that the project has now.
 ///
 /// # Errors
 /// -32602 if a name is empty or too long, or no project has the name `old`; -32001 if there are [`MAX_ALIAS_COUNT`] aliases
