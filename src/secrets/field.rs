@@ -5,7 +5,9 @@
 
 use super::entropy::bits;
 use super::rules::MASK_START;
-use super::rules::{ALGORITHMS, FIELDS, FieldRule, Floor, LONG_BYTES, NAME_WORDS, OTHER_FIELDS, PLACEHOLDERS};
+use super::rules::{
+    ALGORITHMS, FIELDS, FieldRule, Floor, LONG_BYTES, NAME_WORDS, OTHER_FIELDS, PASSWORD, PLACEHOLDERS,
+};
 use super::span::SecretSpan;
 use super::token;
 
@@ -26,6 +28,9 @@ const RANDOM: (usize, f64) = (10, 3.0);
 
 /// Least length of a quoted password of letters alone.
 const LETTERS_BYTES: usize = 8;
+
+/// Most digits at the end of a variable's name: `password123` is a password that people choose.
+const MAX_NAME_DIGIT_COUNT: usize = 2;
 
 /// Most digits of a password without letters and quotes.
 const MAX_PIN_BYTES: usize = 8;
@@ -78,6 +83,9 @@ pub(super) fn value_at(text: &str, at: usize) -> Option<SecretSpan> {
     // `--- PASS: TestParseV2`, `the second pass is 2500us`: the word has other meanings.
     let is_of_test = || text[..name_before(text, at).1].ends_with("--- ");
     if rule.name == "pass" && (matches!(joint, Joint::Verb) || is_of_test() || is_measure(value)) {
+        return None;
+    }
+    if !is_quoted && is_name_of_field(value, rule, is_comparison(text, at)) {
         return None;
     }
     let is_secret = is_literal(value, is_quoted) && is_hard_to_guess(value, rule, is_quoted, joint);
@@ -282,6 +290,27 @@ fn is_literal(value: &str, is_quoted: bool) -> bool {
         return false;
     }
     is_quoted || !is_code(value)
+}
+
+/// Returns true if the separator at `at` is a sign of a comparison: `==`, `===`, `!=`, `!==`.
+fn is_comparison(text: &str, at: usize) -> bool {
+    let bytes = text.as_bytes();
+    bytes[at] == b'=' && (bytes.get(at + 1) == Some(&b'=') || (at > 0 && bytes[at - 1] == b'!'))
+}
+
+/// Returns true if a value without quotes is the name of a variable: of what the field holds (`password = password1`,
+/// `password = :newPassword2`), or any name that the field is compared with.
+fn is_name_of_field(value: &str, rule: &FieldRule, is_compared: bool) -> bool {
+    let value = value.trim_start_matches(['!', '@', '-', ':', '?', '(']);
+    let is_name = value.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !is_name || is_compared {
+        return is_name;
+    }
+    let bare = value.trim_end_matches(|c: char| c.is_ascii_digit());
+    let plain = bare.replace('_', "").to_ascii_lowercase();
+    let has_its_name = plain.contains(rule.name) || (rule.kind == PASSWORD && plain.contains("passw"));
+    has_its_name && value.len() - bare.len() <= MAX_NAME_DIGIT_COUNT && !bare.contains(|c: char| c.is_ascii_digit())
 }
 
 /// Returns true if a value without quotes is an expression: a call, an index, a path of names, a name of several words.

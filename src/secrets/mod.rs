@@ -53,10 +53,10 @@ pub fn find(text: &str) -> Vec<SecretSpan> {
     found
 }
 
-/// Returns the kinds of the secrets in a text, each once.
-pub fn kinds(text: &str) -> Vec<&'static str> {
+/// Returns the kinds of the secrets in texts, each once.
+pub fn kinds(texts: &[&str]) -> Vec<&'static str> {
     let mut kinds = Vec::new();
-    for span in find(text) {
+    for span in texts.iter().flat_map(|text| find(text)) {
         if !kinds.contains(&span.kind) {
             kinds.push(span.kind);
         }

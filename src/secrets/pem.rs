@@ -1,4 +1,5 @@
-//! Private keys in PEM: whole, cut off, with CRLF, or with escaped line ends as in JSON. Pure.
+//! Private keys in PEM: whole, cut off, with CRLF, with escaped line ends as in JSON, in a diff, or with the line numbers of
+//! a listing. Pure.
 
 use super::rules::PRIVATE_KEY;
 use super::span::SecretSpan;
@@ -19,6 +20,10 @@ const LINE_BYTES: usize = 20;
 
 /// Least bytes of base64 of a key; a text that only names the two lines has none. Picked: the shortest key has 64.
 const LEAST_BYTES: usize = 16;
+
+/// Most digits of a line's number, and most spaces behind it; most signs of a diff before a line: a merge has two.
+const MAX_NUMBER_BYTES: usize = 8;
+const MAX_SIGN_COUNT: usize = 2;
 
 /// Most lines of headers.
 const MAX_HEADER_COUNT: usize = 8;
@@ -70,11 +75,14 @@ fn label_end(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Returns the length of what stands between two lines: line ends and spaces, also escaped or quoted, as in JSON and in
-/// the source of programs.
+/// the source of programs, and what a diff or a listing puts before a line.
 fn separator(bytes: &[u8]) -> usize {
     let mut at = 0;
     loop {
-        let broken = line_break(&bytes[at..]);
+        let broken = match line_break(&bytes[at..]) {
+            0 => 0,
+            broken => broken + gutter(&bytes[at + broken..]),
+        };
         let is_other = bytes.get(at).is_some_and(|byte| b" \t\"'`,>|\\".contains(byte));
         let is_plus = bytes.get(at..at + 2) == Some(b"+ ") || bytes.get(at..at + 2) == Some(b"+\n");
         match (broken, is_other || is_plus) {
@@ -83,6 +91,23 @@ fn separator(bytes: &[u8]) -> usize {
             (broken, _) => at += broken,
         }
     }
+}
+
+/// Returns the length of what stands before a line: its number, as of `cat -n`, `grep -n` and tools that show files, and
+/// the signs of a diff.
+fn gutter(line: &[u8]) -> usize {
+    const ENDS: [&[u8]; 6] = [b"\t", b"\\t", b":", b"|", "→".as_bytes(), "│".as_bytes()];
+    let digits = line.iter().take(MAX_NUMBER_BYTES).take_while(|byte| byte.is_ascii_digit()).count();
+    let behind = &line[digits..];
+    let spaces = behind.iter().take(MAX_NUMBER_BYTES).take_while(|byte| **byte == b' ').count();
+    let end = ENDS.iter().find(|end| behind[spaces..].starts_with(end)).map_or(0, |end| end.len());
+    let number = if digits > 0 && spaces + end > 0 { digits + spaces + end } else { 0 };
+    let is_sign = |at: &usize| match line.get(*at) {
+        Some(b'+') => true,
+        Some(b'-') => !line[*at..].starts_with(DASHES) || line[*at + 1..].starts_with(DASHES),
+        _ => false,
+    };
+    number + (number..number + MAX_SIGN_COUNT).take_while(is_sign).count()
 }
 
 /// Returns the length of a line of headers.

@@ -94,6 +94,46 @@ pub(super) const TRUE: &[(&str, &str)] = &[
         "key = \"-----BEGIN PRI¦VATE KEY-----\\n\" +\n  \"MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\\n\" +\n  \"-----END PRI¦VATE KEY-----\"",
         "key = \"[secret: private-key]\"",
     ),
+    (
+        "+-----BEGIN PRI¦VATE KEY-----\n+MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n+Wd8sQe1F==\n+-----END PRI¦VATE KEY-----\n+end",
+        "+[secret: private-key]\n+end",
+    ),
+    (
+        "@@ -1,4 +0,0 @@\n------BEGIN EC PRI¦VATE KEY-----\n-MHcCAQEEIAx7Kq2vBn9LmZ4rTy\n-Wd8s\n------END EC PRI¦VATE KEY-----\n-end",
+        "@@ -1,4 +0,0 @@\n-[secret: private-key]\n-end",
+    ),
+    (
+        "++-----BEGIN PRI¦VATE KEY-----\n++MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n +Wd8s\n++-----END PRI¦VATE KEY-----",
+        "++[secret: private-key]",
+    ),
+    (
+        "+-----BEGIN RSA PRI¦VATE KEY-----\n+Proc-Type: 4,ENCRYPTED\n+DEK-Info: AES-128-CBC,AB12\n+\n+MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n+Wd8s\n+-----END RSA PRI¦VATE KEY-----",
+        "+[secret: private-key]",
+    ),
+    (
+        r#"{"diff":"+-----BEGIN PRI¦VATE KEY-----\n+MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n+Wd8s\n+-----END PRI¦VATE KEY-----\n"}"#,
+        r#"{"diff":"+[secret: private-key]\n"}"#,
+    ),
+    (
+        "     1\t-----BEGIN PRI¦VATE KEY-----\n     2\tMIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n     3\tWd8sQe1F==\n     4\t-----END PRI¦VATE KEY-----\n     5\tend",
+        "     1\t[secret: private-key]\n     5\tend",
+    ),
+    (
+        "    9→-----BEGIN PRI¦VATE KEY-----\n   10→MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n   11→Wd8s\n   12→-----END PRI¦VATE KEY-----",
+        "    9→[secret: private-key]",
+    ),
+    (
+        "1:-----BEGIN PRI¦VATE KEY-----\n2:MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n3:Wd8s\n4:-----END PRI¦VATE KEY-----\n",
+        "1:[secret: private-key]\n",
+    ),
+    (
+        "   1 │ -----BEGIN PRI¦VATE KEY-----\n   2 │ MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n   3 │ Wd8s\n   4 │ -----END PRI¦VATE KEY-----",
+        "   1 │ [secret: private-key]",
+    ),
+    (
+        "12 +-----BEGIN PRI¦VATE KEY-----\n13 +MIIEowIBAAKCAQEAx7Kq2vBn9LmZ4rTy\n14 +Wd8s\n15 +-----END PRI¦VATE KEY-----",
+        "12 +[secret: private-key]",
+    ),
     // JSON Web Tokens.
     ("ey¦JhbGciOiJIUzI1NiJ9.ey¦JzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1g", "[secret: jwt]"),
     (
@@ -163,6 +203,12 @@ pub(super) const TRUE: &[(&str, &str)] = &[
     ("SECRET_KEY_BASE: 9f8e7d6c5b4a39281706f5e4d3c2b1a0", "SECRET_KEY_BASE: [secret: api-key]"),
     ("\"access_token\": \"x7Kq2vBn9LmZ4rTyWd8s\"", "\"access_token\": \"[secret: token]\""),
     ("passphrase: \"violet harbour seven anchors\"", "passphrase: \"[secret: password]\""),
+    ("if (password === \"hunt¦er22\") {", "if (password === \"[secret: password]\") {"),
+    ("assert config.password == 'k9mm¦Qz77'", "assert config.password == '[secret: password]'"),
+    ("password=password123", "password=[secret: password]"),
+    ("PASSWORD: Passw0rd1", "PASSWORD: [secret: password]"),
+    ("PGPASSWORD=hunt¦er22 psql -h db", "PGPASSWORD=[secret: password] psql -h db"),
+    ("password: \"password1x!\"", "password: \"[secret: password]\""),
     // Private text.
     ("a <private>b</private> c", "a [private] c"),
     ("a <PRIVATE>b <private>c</private> d</Private > e", "a [private] e"),
@@ -275,6 +321,52 @@ const FALSE: &[&str] = &[
     "const E_INVALID_TOKEN: WIN32_ERROR = WIN32_ERROR_12;",
     "pass: AtomicU64,",
     "private boolean isPrivate; <privateer>",
+    // Code that compares and assigns.
+    "if (password !== password2) return;",
+    "if (password != confirmPassword2) {",
+    "this.password === this.password2",
+    "password == hash1",
+    "if password == entered2 and token != token2:",
+    "password = password1",
+    "password = newPassword2;",
+    "let secret = clientSecret1;",
+    "const token = accessToken2;",
+    "apiKey: apiKey1,",
+    "UPDATE users SET password = :password1 WHERE id = :id1",
+    "SET password = @password1",
+    "password = ?1",
+    "assertNotEquals(user1.password, user2.password)",
+    "login(user, password=password1)",
+    // References to what is kept elsewhere.
+    "PASSWORD=\"$PASSWORD1\" ./run",
+    "echo $PASSWORD1 | docker login --password-stdin",
+    "mysql --password=$MYSQL_PASSWORD1",
+    "password: ${{ secrets.DB_PASSWORD_1 }}",
+    "token: \"${{ secrets.GITHUB_TOKEN2 }}\"",
+    "Authorization: Bearer ${{ secrets.TOKEN_2 }}",
+    "password: process.env.DB_PASSWORD1,",
+    "const secret = process.env['APP_SECRET1'];",
+    "secret: import.meta.env.VITE_SECRET1",
+    "password = ENV['DB_PASSWORD1']",
+    "password = ENV.fetch(\"DB_PASSWORD1\")",
+    "password: !Ref DbPassword1",
+    "password = var.db_password1",
+    "password = data.vault_secret.db1.value",
+    "password: {{ .Values.db.password1 }}",
+    "password: !vault |",
+    "String password = System.getenv(\"DB_PASSWORD1\");",
+    "password = config.get('db.password1')",
+    "password = secrets.DB_PASSWORD1",
+    "DB_PASSWORD=${DB_PASSWORD:-}",
+    "set PASSWORD=%DB_PASSWORD1%",
+    "$env:PASSWORD = $env:DB_PASSWORD1",
+    // Documentation.
+    "--password PASSWORD1    the password (default: none)",
+    "password: \"<PASSWORD-1>\"",
+    "api_key: \"sk-...\"",
+    "TOKEN=your_token_2",
+    "password: string (min. 8 characters)",
+    "- password: 8-64 characters",
 ];
 
 fn real(text: &str) -> String {

@@ -361,6 +361,27 @@ fn further_words_may_be_one_string() {
 }
 
 #[test]
+fn what_looks_like_a_secret_is_named_in_the_result() {
+    let daemon = setup();
+    let mut bridge = Bridge::ready(daemon.setup(), "2025-11-25");
+    let token = ["gh", "p_9aB3kLmN0pQrS7tUvWxYz1A2b4C6d8E0fGhJ"].concat();
+    let kinds = json!(["github-token"]);
+    let by_text = bridge.succeed("memory_capture", json!({"text": format!("the key is {token}")}));
+    assert_eq!((&by_text["status"], &by_text["secrets"]), (&json!("inserted"), &kinds));
+    let by_cue = bridge.succeed("memory_capture", json!({"text": "the key of the build server", "cue": token}));
+    assert_eq!((&by_cue["status"], &by_cue["secrets"]), (&json!("inserted"), &kinds));
+    let replace = |fact: &str| json!({"id": by_cue["record_id"], "new_fact": fact});
+    let replaced = bridge.succeed("memory_contradict", replace(&format!("the key is {token} since today")));
+    assert_eq!(replaced["secrets"], kinds, "{replaced}");
+    for (tool, arguments) in
+        [("memory_contradict", replace("the key is in the safe")), ("memory_capture", json!({"text": "plain"}))]
+    {
+        let plain = bridge.succeed(tool, arguments);
+        assert_eq!(plain["secrets"], Value::Null, "{plain}");
+    }
+}
+
+#[test]
 fn tools_have_the_params_of_their_methods() {
     let daemon = setup();
     let methods = daemon.client().call("rpc.discover", json!({}))["methods"].take();

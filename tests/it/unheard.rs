@@ -89,6 +89,88 @@ fn what_is_said_while_paused_is_never_taken() {
 }
 
 #[test]
+fn while_the_pauses_are_not_known_nothing_is_taken() {
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 4] = [
+        ("is no span of time", |path| {
+            fs::write(path, "2026-01-01T00:00:00Z 2026-01-02T00:00:00Z\nnonsense\n").unwrap()
+        }),
+        ("longer than", |path| fs::write(path, "x".repeat(2 << 20)).unwrap()),
+        ("not a regular file", |path| fs::create_dir(path).unwrap()),
+        ("UTF-8", |path| fs::write(path, [0xff, 0xfe]).unwrap()),
+    ];
+    for (at, (why, damage)) in damages.into_iter().enumerate() {
+        let daemon = setup();
+        let (home, store) = (daemon.setup().home().to_owned(), daemon.setup().store());
+        daemon.client().call("profile_get", json!({}));
+        let transcript = home.join("s.jsonl");
+        let input = |text: &str| json!({"session_id": "s", "transcript_path": transcript, "cwd": home, "prompt": text});
+        let mut said = String::new();
+        let mut add = |role: &str, ts: Timestamp, text: &str| {
+            said += &line(&home, role, ts, text);
+            fs::write(&transcript, &said).unwrap();
+        };
+        run(&daemon, &["pause", "--capture"]);
+        add("user", Timestamp::now(), "said in the pause");
+        run(&daemon, &["resume", "--capture"]);
+        let pauses = store.join(".capture-state/pauses");
+        let before = fs::read(&pauses).unwrap();
+        fs::remove_file(&pauses).unwrap();
+        damage(&pauses);
+        add("assistant", Timestamp::now(), "said after the pause");
+        hook(daemon.setup(), "user-prompt-submit", &input("a prompt beside a damaged file"));
+        add("user", Timestamp::now(), "a prompt beside a damaged file");
+        hook(daemon.setup(), "session-end", &input(""));
+        let imported = run(&daemon, &["import", transcript.to_str().unwrap()]);
+        assert!(imported.contains("0 new"), "{imported}");
+        assert_eq!(daemon.stored_texts(), [""; 0], "{why}");
+        let doctor = run(&daemon, &["doctor"]);
+        assert!(doctor.contains("nothing is captured") && doctor.contains(why), "{at}: {doctor}");
+        let log = fs::read_to_string(store.join("logs/hooks.log")).unwrap();
+        assert!(log.contains("nothing is captured"), "{log}");
+        // Once it is mended, all but what was said in the pause is taken.
+        if pauses.is_dir() {
+            fs::remove_dir(&pauses).unwrap()
+        } else {
+            fs::remove_file(&pauses).unwrap()
+        }
+        fs::write(&pauses, before).unwrap();
+        hook(daemon.setup(), "session-end", &input(""));
+        assert_eq!(daemon.stored_texts(), ["said after the pause", "a prompt beside a damaged file"], "{why}");
+    }
+}
+
+#[test]
+fn pauses_that_are_begun_and_ended_at_once_are_all_kept() {
+    let daemon = setup();
+    let store = daemon.setup().store();
+    daemon.client().call("profile_get", json!({}));
+    let home = daemon.setup().home().to_owned();
+    let transcript = home.join("s.jsonl");
+    fs::write(&transcript, line(&home, "user", Timestamp::now(), "some text")).unwrap();
+    let rounds = 12;
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                for _ in 0..rounds {
+                    let input = json!({"session_id": "s", "transcript_path": transcript, "cwd": home});
+                    hook(daemon.setup(), "stop", &input);
+                }
+            });
+        }
+        for _ in 0..rounds {
+            assert!(run(&daemon, &["pause", "--capture"]).contains("capture is paused"));
+            assert!(run(&daemon, &["resume", "--capture"]).contains("capture is resumed"));
+        }
+    });
+    let pauses = fs::read_to_string(store.join(".capture-state/pauses")).unwrap();
+    let spans: Vec<(&str, &str)> = pauses.lines().map(|line| line.split_once(' ').unwrap()).collect();
+    assert_eq!(spans.len(), rounds, "{pauses}");
+    assert!(spans.iter().all(|(since, until)| since < until), "{pauses}");
+    assert!(spans.windows(2).all(|two| two[0].1 <= two[1].0), "{pauses}");
+}
+
+#[test]
 fn folders_that_are_not_listened_to() {
     let daemon = setup();
     // The harness may put its folder under a link.

@@ -52,7 +52,7 @@ pub(crate) fn stored_secrets(context: &mut DoctorContext, console: &mut Console)
         let mut page: Value = serde_json::from_str(page.get()).map_err(|error| CliError::Reply(LIST_METHOD, error))?;
         for record in page["records"].as_array().into_iter().flatten() {
             looked_at += 1;
-            let kinds = secrets::kinds(record["text"].as_str().unwrap_or_default());
+            let kinds = secrets::kinds(&[record["text"].as_str().unwrap_or_default()]);
             if kinds.is_empty() {
                 continue;
             }

@@ -246,8 +246,12 @@ impl<'a> TranscriptCapture<'a> {
     /// takes them either.
     ///
     /// # Errors
-    /// Any error of writing the deferred-capture files.
+    /// `Other` if it is not known what was said while capture was paused: the offset must stay before the turns. Otherwise
+    /// any error of writing the deferred-capture files.
     fn hand_over(&mut self, turns: &[TranscriptTurn]) -> io::Result<()> {
+        if !turns.is_empty() {
+            self.gate.check()?;
+        }
         let is_taken = |turn: &&TranscriptTurn| !self.is_ignored && !self.gate.leaves_out(turn);
         let taken: Vec<TranscriptTurn> = turns.iter().filter(is_taken).cloned().collect();
         let turns = taken.as_slice();

@@ -5,9 +5,12 @@
 //!
 //! Capture is paused while `.capture-paused` is in the store's folder. The spans of pauses are kept in
 //! `.capture-state/pauses`, so that a later hook or import that reads a transcript knows what was said meanwhile. Every
-//! run brings that file up to date, also if the user has made or removed `.capture-paused` by hand.
+//! run brings that file up to date, also if the user has made or removed `.capture-paused` by hand. While the file cannot
+//! be read, nothing is taken: what was said in a pause would be.
 
 use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::{env, fs, io};
 
@@ -27,7 +30,11 @@ pub(crate) const IGNORE_FILE: &str = ".iaidignore";
 /// The spans of pauses: a line each, `SINCE UNTIL`, the last one `SINCE -` while capture is paused.
 const PAUSES: &str = "pauses";
 
-/// Most spans that are kept: the newest. Picked: ten pauses a day for a year.
+/// The file that a process locks (flock(2)) while it changes the spans.
+const PAUSES_LOCK: &str = "pauses.lock";
+
+/// Most spans that are kept. Of more, the oldest two become one with the time between them, so that what was said in a
+/// pause is never taken. Picked: ten pauses a day for a year.
 const MAX_PAUSES: usize = 4096;
 
 /// Largest files that are read.
@@ -48,6 +55,8 @@ pub(crate) struct CaptureGate {
     ignored: Vec<PathBuf>,
     home: Option<PathBuf>,
     pauses: Vec<Pause>,
+    /// The pauses are not known: no turn is taken.
+    is_closed: bool,
     /// Folders that were looked at, and whether they are ignored.
     known: RefCell<Vec<(String, bool)>>,
     /// What is wrong with `config.toml` and the files of pauses, a sentence each.
@@ -65,15 +74,35 @@ impl CaptureGate {
             (None, _) => Some(real_path(Path::new(folder))),
         };
         let ignored = ignore.iter().filter_map(whole).collect();
-        let pauses = match up_to_date(store, now) {
-            (pauses, Ok(())) => pauses,
-            (pauses, Err(error)) => {
-                problems.push(format!("{CAPTURE_STATE_DIR}/{PAUSES} cannot be read or written: {error}"));
-                pauses
+        let (pauses, is_closed) = match up_to_date(store, now) {
+            Ok(UpToDate { pauses, written }) => {
+                if let Err(error) = written {
+                    problems.push(format!("{CAPTURE_STATE_DIR}/{PAUSES} cannot be written: {error}"));
+                }
+                (pauses, false)
+            }
+            Err(error) => {
+                problems.push(format!(
+                    "nothing is captured: {CAPTURE_STATE_DIR}/{PAUSES}, which tells what was said while capture was \
+                     paused, cannot be read ({error}); mend it, or remove it to have all of that taken"
+                ));
+                let pauses = marked_since(store, now).map(|since| Pause { since, until: None });
+                (pauses.into_iter().collect(), true)
             }
         };
         let home = home.map(|home| real_path(&home));
-        CaptureGate { ignored, home, pauses, known: RefCell::default(), problems }
+        CaptureGate { ignored, home, pauses, is_closed, known: RefCell::default(), problems }
+    }
+
+    /// Fails if turns must wait until the pauses are known. While capture is paused, they are left out at once instead.
+    ///
+    /// # Errors
+    /// `Other` with a sentence.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        match self.problems.last().filter(|_| self.is_closed && self.pauses.is_empty()) {
+            Some(problem) => Err(io::Error::other(problem.clone())),
+            None => Ok(()),
+        }
     }
 
     /// Returns true if a turn is left out.
@@ -83,7 +112,7 @@ impl CaptureGate {
             Some(ts) => self.pauses.iter().any(|pause| pause.since <= ts && pause.until.is_none_or(|until| ts < until)),
             None => self.paused_since().is_some(),
         };
-        is_paused || turn.project.as_deref().is_some_and(|folder| self.ignores(folder))
+        self.is_closed || is_paused || turn.project.as_deref().is_some_and(|folder| self.ignores(folder))
     }
 
     /// Returns since when capture is paused, if it is.
@@ -121,61 +150,126 @@ impl CaptureGate {
 /// Pauses capture from now on. Returns since when it is paused: earlier if it was already.
 ///
 /// # Errors
-/// Any error of writing the files.
+/// Any error of reading or writing the files.
 pub(crate) fn pause(store: &Path, now: Timestamp) -> io::Result<Timestamp> {
+    let _lock = lock(store)?;
     let path = store.join(PAUSED);
     if fs::symlink_metadata(&path).is_err() {
-        files::make_folder(store)?;
         files::replace(&path, format!("{now}\n").as_bytes(), PRIVATE_MODE, Durability::Synced)?;
     }
-    let (pauses, written) = up_to_date(store, now);
-    written.map(|()| pauses.last().map_or(now, |pause| pause.since))
+    let pauses = update(store, now)?.whole()?;
+    Ok(pauses.last().map_or(now, |pause| pause.since))
 }
 
 /// Ends a pause. Returns since when capture was paused; `None` if it was not.
 ///
 /// # Errors
-/// Any error of writing or removing the files. Capture stays paused if the file is still there.
+/// Any error of reading, writing or removing the files. Capture stays paused if the file is still there.
 pub(crate) fn resume(store: &Path, now: Timestamp) -> io::Result<Option<Timestamp>> {
-    let (pauses, written) = up_to_date(store, now);
-    written?;
+    let _lock = lock(store)?;
+    let pauses = update(store, now)?.whole()?;
     let since = pauses.last().filter(|pause| pause.until.is_none()).map(|pause| pause.since);
     match fs::remove_file(store.join(PAUSED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    up_to_date(store, now).1.map(|()| since)
+    update(store, now)?.whole().map(|_| since)
+}
+
+/// The pauses as they are now.
+struct UpToDate {
+    pauses: Vec<Pause>,
+    /// What has changed was written.
+    written: io::Result<()>,
+}
+
+impl UpToDate {
+    fn whole(self) -> io::Result<Vec<Pause>> {
+        self.written.map(|()| self.pauses)
+    }
+}
+
+/// Waits until no other process changes the spans of pauses, and keeps others from it until the file is dropped.
+fn lock(store: &Path) -> io::Result<File> {
+    let folder = store.join(CAPTURE_STATE_DIR);
+    files::make_own_folder(&folder)?;
+    let mut options = File::options();
+    options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(PRIVATE_MODE)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = options.open(folder.join(PAUSES_LOCK))?;
+    file.lock()?;
+    Ok(file)
 }
 
 /// Returns the pauses, after writing what has changed since they were last written.
-fn up_to_date(store: &Path, now: Timestamp) -> (Vec<Pause>, io::Result<()>) {
-    let path = store.join(CAPTURE_STATE_DIR).join(PAUSES);
-    let (mut pauses, read) = match files::own_text(&path, MAX_PAUSES_BYTES) {
-        Ok(text) => (text.unwrap_or_default().lines().filter_map(pause_of).collect(), Ok(())),
-        Err(error) => (Vec::new(), Err(error)),
-    };
-    let is_open = pauses.last().is_some_and(|pause: &Pause| pause.until.is_none());
-    match (marked_since(store, now), is_open) {
-        (Some(since), false) => pauses.push(Pause { since, until: None }),
-        (None, true) => {
-            if let Some(last) = pauses.last_mut() {
-                last.until = Some(now);
-            }
-        }
-        _ => return (pauses, read),
+///
+/// # Errors
+/// Any error of reading the file.
+fn up_to_date(store: &Path, now: Timestamp) -> io::Result<UpToDate> {
+    let mut pauses = read_pauses(store)?;
+    if !is_changed(store, &mut pauses, now) {
+        return Ok(UpToDate { pauses, written: Ok(()) });
     }
-    let excess = pauses.len().saturating_sub(MAX_PAUSES);
-    pauses.drain(..excess);
+    match lock(store) {
+        Ok(_lock) => update(store, now),
+        Err(error) => Ok(UpToDate { pauses, written: Err(error) }),
+    }
+}
+
+/// Returns the pauses, after writing what has changed. The caller holds the lock.
+///
+/// # Errors
+/// Any error of reading the file.
+fn update(store: &Path, now: Timestamp) -> io::Result<UpToDate> {
+    let mut pauses = read_pauses(store)?;
+    let mut written = Ok(());
+    if is_changed(store, &mut pauses, now) {
+        while pauses.len() > MAX_PAUSES {
+            let second = pauses.remove(1);
+            pauses[0].until = second.until;
+        }
+        written = write_pauses(store, &pauses);
+    }
+    Ok(UpToDate { pauses, written })
+}
+
+fn write_pauses(store: &Path, pauses: &[Pause]) -> io::Result<()> {
     let line = |Pause { since, until }: &Pause| match until {
         Some(until) => format!("{since} {until}\n"),
         None => format!("{since} -\n"),
     };
     let text: String = pauses.iter().map(line).collect();
-    let written = read.and_then(|()| {
-        files::make_own_folder(&store.join(CAPTURE_STATE_DIR))?;
-        files::replace(&path, text.as_bytes(), PRIVATE_MODE, Durability::Synced)
-    });
-    (pauses, written)
+    let path = store.join(CAPTURE_STATE_DIR).join(PAUSES);
+    files::replace(&path, text.as_bytes(), PRIVATE_MODE, Durability::Synced)
+}
+
+/// Adds a pause that has begun, or ends the last one, as `.capture-paused` says. Returns true if something changed.
+fn is_changed(store: &Path, pauses: &mut Vec<Pause>, now: Timestamp) -> bool {
+    let last = pauses.last_mut().filter(|pause| pause.until.is_none());
+    match (marked_since(store, now), last) {
+        (Some(since), None) => pauses.push(Pause { since, until: None }),
+        (None, Some(last)) => last.until = Some(now),
+        _ => return false,
+    }
+    true
+}
+
+/// Reads the spans of pauses.
+///
+/// # Errors
+/// `InvalidData` for a line that is no span; otherwise any error of reading the file.
+fn read_pauses(store: &Path) -> io::Result<Vec<Pause>> {
+    let text = files::own_text(&store.join(CAPTURE_STATE_DIR).join(PAUSES), MAX_PAUSES_BYTES)?.unwrap_or_default();
+    let mut pauses = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let what = || io::Error::new(io::ErrorKind::InvalidData, format!("line {} is no span of time", at + 1));
+        pauses.push(pause_of(line).ok_or_else(what)?);
+    }
+    Ok(pauses)
 }
 
 fn pause_of(line: &str) -> Option<Pause> {
@@ -190,7 +284,12 @@ fn pause_of(line: &str) -> Option<Pause> {
 /// Returns since when `.capture-paused` says that capture is paused; `None` if it is not there.
 pub(crate) fn marked_since(store: &Path, now: Timestamp) -> Option<Timestamp> {
     let path = store.join(PAUSED);
-    let about = fs::symlink_metadata(&path).ok()?;
+    let about = match fs::symlink_metadata(&path) {
+        Ok(about) => about,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        // It may be there.
+        Err(_) => return Some(now),
+    };
     let text = files::own_text(&path, MAX_MARK_BYTES).ok().flatten().unwrap_or_default();
     let written = || Timestamp::try_from(about.modified().ok()?).ok();
     Some(text.trim().parse().ok().or_else(written).unwrap_or(now).min(now))

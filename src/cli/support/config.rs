@@ -80,15 +80,16 @@ fn parse(text: &str) -> UserConfig {
         };
         let key = if table.is_empty() { key } else { format!("{table}.{key}") };
         let value = source.take_strings();
-        if value.is_none() {
-            source.take_line();
-        }
         match (key.as_str(), value) {
-            (IGNORE, Some(folders)) => {
+            (IGNORE, Some(StringList { strings, wrong })) => {
                 if std::mem::replace(&mut is_set, true) {
                     problem(format!("{IGNORE} is set twice: both hold"));
                 }
-                for folder in folders {
+                if let Some((line, what)) = wrong {
+                    let rest = "must be a list of strings, such as [\"~/private\"]; its other strings hold";
+                    config.problems.push(format!("{NAME}, line {line}: {IGNORE} has {what}, and {rest}"));
+                }
+                for folder in strings {
                     let is_whole = folder == "~" || folder.starts_with("~/") || folder.starts_with('/');
                     match is_whole {
                         true => config.ignore.push(folder),
@@ -103,6 +104,20 @@ fn parse(text: &str) -> UserConfig {
             }
             _ => problem(format!("unknown key {key}; known is {IGNORE}")),
         }
+    }
+}
+
+/// A list of strings.
+#[derive(Default)]
+struct StringList {
+    strings: Vec<String>,
+    /// The first other element, and its line.
+    wrong: Option<(usize, String)>,
+}
+
+impl StringList {
+    fn add_wrong(&mut self, line: usize, what: &str) {
+        self.wrong.get_or_insert_with(|| (line, what.to_owned()));
     }
 }
 
@@ -147,30 +162,67 @@ impl<'t> Source<'t> {
         Some(key)
     }
 
-    /// Takes a list of strings and the rest of its last line; `None` if the value is another.
-    fn take_strings(&mut self) -> Option<Vec<String>> {
+    /// Takes a list of strings and the rest of its last line. Takes the line and returns `None` if the value is another.
+    fn take_strings(&mut self) -> Option<StringList> {
         let blank = self.rest.len() - self.rest.trim_start_matches([' ', '\t']).len();
         self.advance(blank);
         if !self.rest.starts_with('[') {
+            self.take_line();
             return None;
         }
         self.advance(1);
-        let mut strings = Vec::new();
-        loop {
+        let (mut list, mut depth) = (StringList::default(), 1);
+        while depth > 0 {
             self.skip_blank();
-            if self.rest.starts_with(']') {
-                self.advance(1);
-                let after = self.take_line().trim();
-                return (after.is_empty() || after.starts_with('#')).then_some(strings);
-            }
-            strings.push(self.take_string()?);
-            self.skip_blank();
-            match self.rest.as_bytes().first()? {
-                b',' => self.advance(1),
-                b']' => {}
-                _ => return None,
+            let line = self.line;
+            match self.rest.as_bytes().first() {
+                Some(b']') => {
+                    self.advance(1);
+                    depth -= 1;
+                }
+                Some(b',') => self.advance(1),
+                Some(b'[') if !self.rest.starts_with(&format!("[{TABLE}]")) => {
+                    list.add_wrong(line, "a list");
+                    self.advance(1);
+                    depth += 1;
+                }
+                Some(b'"' | b'\'') => match self.take_string() {
+                    Some(string) => list.strings.push(string),
+                    None => {
+                        list.add_wrong(line, "a string without an end or with an unknown escape");
+                        self.skip_string();
+                    }
+                },
+                // The next table or key.
+                None | Some(b'[') => {
+                    list.add_wrong(line, "no end");
+                    return Some(list);
+                }
+                Some(_) => {
+                    let end = self.rest.find([',', ']', '\n', '#', '"', '\'']).unwrap_or(self.rest.len());
+                    let element = self.rest[..end].trim();
+                    if element.contains('=') {
+                        list.add_wrong(line, "no end");
+                        return Some(list);
+                    }
+                    list.add_wrong(line, element);
+                    self.advance(end);
+                }
             }
         }
+        let line = self.line;
+        let after = self.take_line().trim();
+        if !(after.is_empty() || after.starts_with('#')) {
+            list.add_wrong(line, after);
+        }
+        Some(list)
+    }
+
+    /// Skips a string that cannot be read, or the rest of its line.
+    fn skip_string(&mut self) {
+        let line = self.rest.lines().next().unwrap_or_default();
+        let end = line[1..].find(&line[..1]).map_or(line.len(), |end| end + 2);
+        self.advance(end);
     }
 
     /// Takes a string: `"…"` with escapes, or `'…'` without.
@@ -217,9 +269,29 @@ mod tests {
             (
                 "[capture]\nignore = [1]\nignor = [\"/a\"]\n",
                 vec![],
-                vec!["line 2: capture.ignore must", "line 3: unknown key capture.ignor;"],
+                vec!["line 2: capture.ignore has 1, and must", "line 3: unknown key capture.ignor;"],
             ),
-            ("[capture]\nignore = [\"/a\"\n", vec![], vec!["line 2: capture.ignore must"]),
+            ("[capture]\nignore = [\"/a\"\n", vec!["/a"], vec!["line 3: capture.ignore has no end"]),
+            ("[capture]\nignore = [\"/a\", 5, true, '/b']\n", vec!["/a", "/b"], vec!["line 2: capture.ignore has 5,"]),
+            ("[capture]\nignore = [~/a, '/b']\n", vec!["/b"], vec!["line 2: capture.ignore has ~/a, and"]),
+            ("capture.ignore = ['/a' '/b', ['/c'], '/d']\n", vec!["/a", "/b", "/c", "/d"], vec!["has a list, and"]),
+            ("capture.ignore = ['/a', \"/b\n, '/c']\n", vec!["/a", "/c"], vec!["has a string without an end"]),
+            (
+                "capture.ignore = [\"/a\\q\", '/c']\n",
+                vec!["/c"],
+                vec!["has a string without an end or with an unknown"],
+            ),
+            (
+                "capture.ignore = ['/a'\ncapture.x = 1\n",
+                vec!["/a"],
+                vec!["has no end", "line 2: unknown key capture.x"],
+            ),
+            (
+                "capture.ignore = ['/a',\n[capture]\nignore = ['/b']",
+                vec!["/a", "/b"],
+                vec!["has no end", "is set twice"],
+            ),
+            ("capture.ignore = ['/a'] and more\n", vec!["/a"], vec!["has and more"]),
             (
                 "[capture]\nignore = [\"work\", \"/b\", \"~ana/x\"]\n",
                 vec!["/b"],

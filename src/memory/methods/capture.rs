@@ -39,7 +39,7 @@ struct Captured {
     status: &'static str,
     record_id: Option<String>,
     reason: String,
-    /// The kinds of what looks like secrets in the text, which is stored as it is. Left out if there are none.
+    /// The kinds of what looks like secrets in the text and the cue, which are stored as they are. Left out if there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<&'static str>,
 }
@@ -49,7 +49,7 @@ fn read(params: &Params<'_>, now: UnixMicros) -> Result<CaptureRequest, CallErro
     match parse_capture(params, &defaults)? {
         ParsedCapture::Accepted(draft) => {
             check_len("text", &draft.text, TEXT_BYTES)?;
-            let secrets = secrets::kinds(&draft.text);
+            let secrets = secrets::kinds(&[&draft.text, &draft.cue]);
             Ok(CaptureRequest::Store(Box::new(NewRecord::prepare(draft)), secrets))
         }
         ParsedCapture::TooShort => Ok(CaptureRequest::Skip("too short".into())),

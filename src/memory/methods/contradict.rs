@@ -20,6 +20,7 @@ use crate::memory::store::tags;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
+use crate::secrets;
 
 /// Answers `memory_contradict`: at once if a param is invalid, else after the commit.
 pub(crate) fn contradict(
@@ -46,6 +47,8 @@ struct ContradictRequest {
     id: Uuid,
     seq: i64,
     new: NewRecord,
+    /// The kinds of what looks like secrets in the new fact, which is stored as it is.
+    secrets: Vec<&'static str>,
 }
 
 /// Reads the params, and the columns that the new record copies from the original. They never change, so they are read
@@ -84,7 +87,8 @@ fn read(
             tags,
         })
     })?;
-    Ok(ContradictRequest { id, seq, new: NewRecord::prepare(draft) })
+    let secrets = secrets::kinds(&[&draft.text]);
+    Ok(ContradictRequest { id, seq, new: NewRecord::prepare(draft), secrets })
 }
 
 fn replace(
@@ -120,12 +124,16 @@ fn replace(
             sources: &[replaced, id],
         },
     )?;
-    Ok(json!({
+    let mut outcome = json!({
         "original_id": request.id.to_string(),
         "new_record_id": id.to_string(),
         "edge_type": LinkKind::Contradicts.name(),
         "ts": now.to_string(),
-    }))
+    });
+    if !request.secrets.is_empty() {
+        outcome["secrets"] = json!(request.secrets);
+    }
+    Ok(outcome)
 }
 
 #[cfg(test)]
