@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::error::CliError;
-use crate::cli::support::files::is_database;
+use crate::cli::support::files::{self, is_database};
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::values::counted;
 use crate::client::Client;
@@ -112,10 +112,7 @@ impl Target {
         }
         let partial = match found {
             Ok(found) if !found.is_file() => None,
-            _ => {
-                let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-                Some(path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id())))
-            }
+            _ => Some(files::partial_path(&path)?),
         };
         let mut options = OpenOptions::new();
         // Conversations are private: only the owner may read the file.

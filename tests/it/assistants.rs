@@ -3,13 +3,16 @@
 
 use std::fs;
 use std::io::Write;
-use std::process::Stdio;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::harness::{Daemon, Setup, setup};
 use crate::install::Home;
+use crate::skip;
 
 const SAID: &str = "the staging database is tern_staging";
 const NOTED: &str = "noted: it is tern_staging";
@@ -232,4 +235,100 @@ fn opencode_is_read_from_its_plugin_its_database_and_its_export_once() {
         );
     }
     assert_eq!(stored(&daemon), want);
+}
+
+#[test]
+fn both_files_of_opencode_are_looked_at() {
+    let home = Home::new();
+    let (usual, other) = (".config/opencode/opencode.json", ".config/opencode/opencode.jsonc");
+    home.put(usual, "{\n  \"model\": \"m\"\n}\n");
+    let before = home.text(usual);
+    home.done(&["install", "--opencode", "--yes"]);
+    // The user begins a file of the other name.
+    home.put(other, "{ \"theme\": \"t\" }\n");
+    let installed = home.files();
+    assert!(home.done(&["install", "--opencode", "--yes"]).contains("nothing to do"));
+    assert_eq!(home.files(), installed);
+    let (_, said, _) = home.run(&["doctor"]);
+    assert!(!said.contains("has no MCP server entry"), "{said}");
+    home.done(&["uninstall", "--opencode", "--yes"]);
+    assert_eq!((home.text(usual), home.text(other)), (before.clone(), "{ \"theme\": \"t\" }\n".into()));
+    // With both there and no entry, the first gets it.
+    home.done(&["install", "--opencode", "--yes"]);
+    assert_eq!(home.text(usual), before);
+    assert!(home.text(other).contains("iaid"));
+}
+
+/// Runs the plugin in Node.js: it is given these events, and its hook is the program at `hook`.
+fn plugin(folder: &Path, hook: &Path, events: &str) {
+    let template =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/install/opencode_plugin.js")).unwrap();
+    let command = json!([hook]).to_string();
+    fs::write(folder.join("plugin.mjs"), template.replacen("[]", &command, 1)).unwrap();
+    let script = format!(
+        "import {{ Iaid }} from './plugin.mjs';
+         const plugin = await Iaid({{ directory: '/p' }});
+         const event = (type, properties) => plugin.event({{ event: {{ type, properties }} }});
+         const said = async (id, text, parts = []) => {{
+             await event('message.updated', {{ info: {{ id, sessionID: 's', role: 'user' }} }});
+             for (const [at, part] of [{{ type: 'text', text }}, ...parts].entries())
+                 await event('message.part.updated',
+                     {{ part: {{ ...part, id: `${{id}}-${{at}}`, messageID: id, sessionID: 's' }} }});
+         }};
+         {events}"
+    );
+    fs::write(folder.join("run.mjs"), script).unwrap();
+    let output = Command::new("node").arg("run.mjs").current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn the_plugin_keeps_what_no_hook_has_taken_and_sends_no_long_parts() {
+    if !skip::has("node") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (hook, log) = (folder.path().join("hook"), folder.path().join("log"));
+    // A hook that fails as long as the file `down` is there, and notes its input otherwise.
+    let script =
+        format!("#!/bin/sh\n[ ! -e {0}/down ] || exit 1\ncat >> {0}/log\necho >> {0}/log\n", folder.path().display());
+    fs::write(&hook, script).unwrap();
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.path().join("down"), "").unwrap();
+    let events = "
+        import { rmSync, writeFileSync } from 'node:fs';
+        await said('m1', 'said while the hook fails', [
+            { type: 'tool', state: { output: 'x'.repeat(20_000_000) } }, { type: 'file', url: 'y'.repeat(20_000_000) },
+            { type: 'reasoning', text: 'thought' }, { type: 'patch' }, { type: 'snapshot' }, { type: 'brand-new', text: 'new' },
+        ]);
+        await event('session.idle', { sessionID: 's' });
+        rmSync('down');
+        for (let n = 0; n < 12; n++) await said(`n${n}`, `${n} ` + 'word '.repeat(100_000));
+        await event('session.idle', { sessionID: 's' });
+        await event('session.idle', { sessionID: 's' });
+        writeFileSync('down', '');
+        for (let n = 0; n < 50; n++) {
+            await said(`k${n}`, 'kept '.repeat(200_000));
+            await event('session.idle', { sessionID: 's' });
+        }
+        rmSync('down');
+        await event('session.idle', { sessionID: 's' });
+    ";
+    plugin(folder.path(), &hook, events);
+    let log = fs::read_to_string(log).unwrap();
+    let mut messages = Vec::new();
+    for line in log.lines() {
+        assert!(line.len() < 16 << 20, "a hook reads no more");
+        let input: Value = serde_json::from_str(line).unwrap();
+        messages.extend(input["messages"].as_array().unwrap().clone());
+    }
+    let ids: Vec<&str> = messages.iter().map(|one| one["info"]["id"].as_str().unwrap()).collect();
+    let early: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
+    assert_eq!((ids[0], &ids[1..13]), ("m1", &early.iter().map(String::as_str).collect::<Vec<_>>()[..]));
+    let kinds: Vec<&Value> = messages[0]["parts"].as_array().unwrap().iter().map(|part| &part["type"]).collect();
+    assert_eq!(kinds, ["text", "brand-new"]);
+    // Of what no hook takes, the newest is kept, each message once.
+    let kept = &ids[13..];
+    assert!((10..20).contains(&kept.len()) && kept.last() == Some(&"k49"), "{kept:?}");
+    assert!(ids.iter().all(|id| ids.iter().filter(|other| *other == id).count() == 1), "{ids:?}");
 }

@@ -14,6 +14,7 @@ use super::finding::Findings;
 use super::sessions;
 use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
+use crate::cli::install::MAX_SETTINGS_BYTES;
 use crate::cli::install::opencode_plugin;
 use crate::cli::install::options::InstallTarget;
 use crate::cli::install::service;
@@ -29,9 +30,6 @@ const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for a hook: the timeout that is entered for it.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Largest settings file that is read.
-const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
 /// A transcript that was written this long after the last capture, and not since this long, means that the hooks do not
 /// run: a hook would have run in between.
@@ -63,7 +61,7 @@ impl Subject<'_> {
             findings.pass(format_args!("the memory has {} of it", counted(records, "record", "records")));
         }
         let plugin = (self.assistant == Assistant::Opencode).then(|| paths.opencode_plugin());
-        for (path, entry) in paths.entries(InstallTarget::Assistant(self.assistant)) {
+        for (path, entry) in paths.entered(InstallTarget::Assistant(self.assistant)) {
             match text(&path).and_then(|text| entry.commands(&text)) {
                 Err(why) => {
                     let remedy = format_args!("repair the file; the assistant needs it as well");

@@ -9,7 +9,11 @@ use super::options::InstallTarget;
 use super::service::{self, ServiceManager};
 use crate::cli::support::assistants::AssistantRules;
 use crate::cli::support::error::CliError;
+use crate::cli::support::files;
 use crate::transcript::Assistant;
+
+/// Largest settings file that is read.
+pub(crate) const MAX_SETTINGS_BYTES: u64 = 64 << 20;
 
 /// The user's home folder, to which the paths of settings are relative.
 pub(crate) struct ConfigPaths {
@@ -55,6 +59,23 @@ impl ConfigPaths {
         AssistantRules::of(Assistant::Opencode).folder(&self.home).join(opencode_plugin::PATH)
     }
 
+    /// Returns the settings files that have the entries of this program, or get them: of those that an assistant reads one
+    /// after the other, each that has an entry, else the first.
+    pub(crate) fn entered(&self, target: InstallTarget) -> Vec<(PathBuf, ConfigEntry)> {
+        let mut entries = self.entries(target);
+        if target == InstallTarget::Assistant(Assistant::Opencode) && entries.len() > 1 {
+            let has_ours = |(path, entry): &(PathBuf, ConfigEntry)| {
+                let text = files::text(path, MAX_SETTINGS_BYTES).ok().flatten().unwrap_or_default();
+                entry.commands(&text).is_ok_and(|commands| !commands.is_empty())
+            };
+            match entries.iter().any(has_ours) {
+                true => entries.retain(has_ours),
+                false => entries.truncate(1),
+            }
+        }
+        entries
+    }
+
     /// Returns the settings files of an assistant, each with the entry for it.
     pub(crate) fn entries(&self, target: InstallTarget) -> Vec<(PathBuf, ConfigEntry)> {
         let InstallTarget::Assistant(assistant) = target else { return Vec::new() };
@@ -74,11 +95,14 @@ impl ConfigPaths {
                 vec![(folder.join("settings.json"), ConfigEntry::Settings(assistant))]
             }
             Assistant::Opencode => {
-                // It reads either, and the second one last.
-                let names = ["opencode.jsonc", "opencode.json"];
-                let paths = names.map(|name| folder.join(name));
-                let path = paths.iter().find(|path| path.exists()).unwrap_or(&paths[1]);
-                vec![(path.clone(), server)]
+                // It reads both.
+                let [other, usual] = ["opencode.jsonc", "opencode.json"].map(|name| folder.join(name));
+                let mut paths = vec![(usual, server)];
+                if other.exists() {
+                    paths.retain(|(path, _)| path.exists());
+                    paths.insert(0, (other, server));
+                }
+                paths
             }
             Assistant::Pi => Vec::new(),
         }

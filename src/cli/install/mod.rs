@@ -33,7 +33,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::paths;
 use crate::client::{Client, Policy};
 
-pub(crate) use self::config_paths::ConfigPaths;
+pub(crate) use self::config_paths::{ConfigPaths, MAX_SETTINGS_BYTES};
 use self::invocation::Invocation;
 use self::options::InstallOptions;
 pub(crate) use self::plan::InstallPlan;

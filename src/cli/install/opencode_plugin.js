@@ -4,6 +4,13 @@ import { spawnSync } from "node:child_process";
 
 const COMMAND = [];
 
+// Parts that are no words of a turn, and may be long.
+const OTHER_PARTS = new Set(["tool", "file", "patch", "snapshot", "reasoning"]);
+
+// Characters that a hook is given at once, and that are kept of a session whose hooks fail.
+const MAX_INPUT = 2_000_000;
+const MAX_KEPT = 16_000_000;
+
 export const Iaid = async ({ directory }) => {
   const sessions = new Map();
   const subagents = new Set();
@@ -19,33 +26,47 @@ export const Iaid = async ({ directory }) => {
     return messages.get(id);
   };
 
+  // Returns what the hook adds to the context; undefined if it did not run to its end.
   const hook = (event, id, input) => {
     try {
       const all = { session_id: id, cwd: session(id).cwd, hook_event_name: event, ...input };
       const options = { input: JSON.stringify(all), encoding: "utf8", timeout: 10000, maxBuffer: 1 << 20 };
-      const { stdout } = spawnSync(COMMAND[0], [...COMMAND.slice(1), event], options);
+      const { status, stdout } = spawnSync(COMMAND[0], [...COMMAND.slice(1), event], options);
+      if (status !== 0) return undefined;
       return stdout?.trim() ? (JSON.parse(stdout).additionalContext ?? "") : "";
     } catch {
-      return "";
+      return undefined;
     }
   };
 
+  // Gives the messages to hooks, as many at once as one takes, and drops those that a hook has taken.
   const capture = (id) => {
     const { cwd, messages } = session(id);
-    const said = [...messages.values()].filter(({ info }) => info);
-    messages.clear();
-    const list = said.map(({ info, parts }) => ({ info, parts: [...parts.values()] }));
-    if (list.length > 0) hook("stop", id, { info: { id, directory: cwd }, messages: list });
+    const waiting = [...messages].filter(([, { info }]) => info);
+    const sizes = waiting.map(([, { parts }]) => JSON.stringify([...parts.values()]).length);
+    let kept = sizes.reduce((sum, size) => sum + size, 0);
+    let failed = false;
+    for (let from = 0, to = 0; from < waiting.length; from = to) {
+      let size = 0;
+      do size += sizes[to++];
+      while (to < waiting.length && size + sizes[to] <= MAX_INPUT);
+      const list = waiting.slice(from, to).map(([, { info, parts }]) => ({ info, parts: [...parts.values()] }));
+      failed ||= hook("stop", id, { info: { id, directory: cwd }, messages: list }) === undefined;
+      // The next hook tries again. The oldest go if none ever ends.
+      if (failed && kept <= MAX_KEPT) continue;
+      kept -= size;
+      for (const [key] of waiting.slice(from, to)) messages.delete(key);
+    }
   };
 
   return {
     "chat.message": async ({ sessionID }, { parts }) => {
       if (subagents.has(sessionID)) return;
       const state = session(sessionID);
-      if (state.source) state.start = hook("session-start", sessionID, { source: state.source });
+      if (state.source) state.start = hook("session-start", sessionID, { source: state.source }) ?? "";
       state.source = "";
       const texts = parts.filter((part) => part.type === "text" && !part.synthetic && !part.ignored);
-      state.prompt = hook("user-prompt-submit", sessionID, { prompt: texts.map((part) => part.text).join("\n") });
+      state.prompt = hook("user-prompt-submit", sessionID, { prompt: texts.map((part) => part.text).join("\n") }) ?? "";
     },
 
     "experimental.chat.system.transform": async ({ sessionID }, { system }) => {
@@ -61,7 +82,7 @@ export const Iaid = async ({ directory }) => {
       }
       if (!id || subagents.has(id)) return;
       if (type === "message.updated") message(id, properties.info.id).info = properties.info;
-      if (type === "message.part.updated") {
+      if (type === "message.part.updated" && !OTHER_PARTS.has(properties.part.type)) {
         message(id, properties.part.messageID).parts.set(properties.part.id, properties.part);
       }
       if (type === "session.compacted") session(id).source = "compact";

@@ -46,7 +46,7 @@ enum ServiceAction {
 
 impl InstallPlan {
     pub(crate) fn enter(&mut self, paths: &ConfigPaths, target: InstallTarget, call: &Invocation) {
-        for (path, entry) in paths.entries(target) {
+        for (path, entry) in paths.entered(target) {
             let change = FileChange::enter(&path, entry, call);
             if change.is_ok() {
                 self.note_foreign(&path, entry);

@@ -50,7 +50,7 @@ pub(crate) struct ReportArgs {
 
 pub(crate) fn run(args: &ReportArgs, client: &mut Client, console: &mut Console) -> Result<(), CliError> {
     let failed = |error| CliError::File(args.file.clone(), error);
-    // Before the records are read: a name that cannot be written is told at once.
+    // A file that cannot be written fails before the records are read.
     let mut file = ReportFile::create(&args.file, args.force).map_err(failed)?;
     let zone = user_zone::system();
     let (totals, first, last) = totals(client, &zone, console)?;
@@ -109,9 +109,9 @@ fn each_record(
     let (mut cursor, mut left) = (Value::Null, most);
     loop {
         let reply = call(client, "memory_list", &json!({"limit": left.min(1000), "cursor": cursor}))?;
-        for record in reply["records"].as_array().into_iter().flatten() {
+        for record in reply["records"].as_array().into_iter().flatten().take(left) {
             take(record)?;
-            left -= 1;
+            left = left.saturating_sub(1);
         }
         cursor = reply["next"].clone();
         if left == 0 || !cursor.is_string() {

@@ -1,22 +1,21 @@
-//! The file of a report: written under a temporary name beside its own, and renamed when it is complete.
+//! The file of a report: written without a name, copied to a temporary name beside its own when it is complete, and renamed.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::page::MARK;
+use crate::cli::support::files;
 
-/// A report that is being written.
+/// A report that is being written. It has no name until it is complete, so a process that is killed leaves nothing.
 pub(crate) struct ReportFile {
     pub(crate) out: BufWriter<File>,
     path: PathBuf,
-    /// The temporary name; `None` once the file has its final one.
-    partial: Option<PathBuf>,
 }
 
 impl ReportFile {
-    /// Creates the file under its temporary name. An existing file is replaced only if it is a report, or with `force`.
+    /// Creates the file. An existing file is replaced only if it is a report, or with `force`.
     ///
     /// # Errors
     /// `Other` with a sentence if the path is no regular file or no report; otherwise any error of creating the file.
@@ -34,36 +33,34 @@ impl ReportFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?;
-        let partial = path.with_file_name(format!(".{}.{}.partial", name.to_string_lossy(), std::process::id()));
-        // A leftover of a process that had this number.
-        drop(fs::remove_file(&partial));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial)?;
-        Ok(ReportFile { out: BufWriter::new(file), path: path.to_owned(), partial: Some(partial) })
+        let partial = files::partial_path(path)?;
+        let file = new_file(&partial)?;
+        fs::remove_file(&partial)?;
+        Ok(ReportFile { out: BufWriter::new(file), path: path.to_owned() })
     }
 
     /// Gives the complete file its name.
     ///
     /// # Errors
-    /// Any error of writing, syncing or renaming; there is no new file then, and an earlier one is unchanged.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.out.flush()?;
-        self.out.get_ref().sync_all()?;
-        if let Some(partial) = &self.partial {
-            fs::rename(partial, &self.path)?;
-            self.partial = None;
+    /// Any error of writing, copying, syncing or renaming; there is no new file then, and an earlier one is unchanged.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let mut written = self.out.into_inner()?;
+        written.seek(SeekFrom::Start(0))?;
+        let partial = files::partial_path(&self.path)?;
+        let named = new_file(&partial).and_then(|mut file| {
+            io::copy(&mut written, &mut file)?;
+            file.sync_all()?;
+            fs::rename(&partial, &self.path)
+        });
+        if named.is_err() {
+            drop(fs::remove_file(partial));
         }
-        Ok(())
+        named
     }
 }
 
-impl Drop for ReportFile {
-    fn drop(&mut self) {
-        if let Some(partial) = self.partial.take() {
-            // The failure has been reported already.
-            drop(fs::remove_file(partial));
-        }
-    }
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Returns true if a file begins as a report does.

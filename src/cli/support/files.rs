@@ -4,10 +4,10 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{self as unix, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::lifecycle::private_dir;
-use crate::sys::private_folder;
+use crate::sys::{private_folder, process};
 
 /// The failure that a written file must survive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +76,28 @@ pub(crate) fn replace_as(
         File::open(folder)?.sync_all()?;
     }
     written
+}
+
+/// Returns the temporary name for a file that is written beside its final name, `.NAME.PID.partial`. Removes those of
+/// processes that have ended.
+///
+/// # Errors
+/// `IsADirectory` if the path has no file name.
+pub(crate) fn partial_path(path: &Path) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(io::ErrorKind::IsADirectory)?.to_string_lossy().into_owned();
+    let own = std::process::id();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // An error shows when the file is created.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let found = entry.file_name();
+        let pid = found.to_str().and_then(|found| {
+            found.strip_prefix('.')?.strip_prefix(&*name)?.strip_prefix('.')?.strip_suffix(".partial")?.parse().ok()
+        });
+        if pid.is_some_and(|pid: u32| pid == own || !process::is_alive(pid)) {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+    Ok(path.with_file_name(format!(".{name}.{own}.partial")))
 }
 
 /// Returns the text of a regular file, or `None` if there is no file. Never blocks, whatever `path` is.
