@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Map, Number, Value, json};
 
 use crate::memory::store::error::StoreError;
-use crate::memory::store::projects::ProjectScope;
+use crate::memory::store::project_filter::ProjectScope;
 use crate::sort;
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.

@@ -51,7 +51,7 @@ const SCANS: &[(&str, &str)] = &[
         "a row for each session, read by `memory_sessions` alone",
     ),
     (
-        "SELECT found.seq FROM (SELECT rowid AS seq FROM term_index",
+        "SELECT found.seq, record.project FROM (SELECT rowid AS seq FROM term_index",
         "the newest records of a term, a bounded number, of which those of a project are kept",
     ),
     ("SELECT count(*) FROM community", "a row for each group of linked records, read by `topology` alone"),

@@ -349,3 +349,240 @@ fn a_renamed_project_is_one_everywhere_and_in_a_copy_of_the_store() {
     let got = copy.call("store_import", conflict);
     assert!(got["refused"][0]["reason"].to_string().contains("'a' has another name here"), "{got}");
 }
+
+#[test]
+fn a_folder_that_became_a_repository_is_its_own_project_from_the_first_call() {
+    let (outer, folder) = ("/src/outer", "/src/outer/inner");
+    for (method, params) in [
+        ("session_start_payload", json!({"session_id": "new", "wake_depth": "deep"})),
+        ("memory_recall", json!({"cue": "which varnish is on the hull?"})),
+        ("prompt_recall", json!({"prompt": "Which varnish is on the hull of the ship?", "session_id": "new"})),
+        ("memory_recall", json!({"cue": ""})),
+    ] {
+        let daemon = setup();
+        let mut client = daemon.client();
+        for (text, project, within) in [
+            ("The zarquon varnish is on the hull of the ship since the spring.", outer, outer),
+            ("A note from within: the hull of the ship got plumbago varnish twice.", outer, folder),
+            ("The plumbago varnish is on the hull of the ship since Monday.", folder, ""),
+        ] {
+            let about = json!({"text": text, "project": project, "project_folder": within, "session_id": text});
+            client.call("memory_capture", about);
+        }
+        assert_eq!(projects(&mut client).len(), 1, "the folder is the repository's");
+        let mut params = params;
+        params["project"] = json!(folder);
+        params["project_folder"] = json!(folder);
+        params["project_scope"] = json!("only");
+        for at in ["first", "second"] {
+            params["session_id"] = json!(at);
+            let got = said(&mut client, method, &params);
+            assert!(!got.contains(BOAT_MARK), "{method}, {at}: {got}");
+            assert!(got.contains("since Monday"), "{method}, {at}: {got}");
+            // A later write is acknowledged after what the call has written.
+            client.call("profile_set", json!({"knob": "masking_off", "value": true}));
+        }
+        assert_eq!(projects(&mut client).len(), 2, "{method}");
+    }
+}
+
+#[test]
+fn without_a_session_each_project_has_a_text_of_its_own() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let text = "The build runs with the old compiler.";
+    for (session, want) in [("-", "inserted"), ("", "inserted"), ("one", "reinforced")] {
+        let mut capture = |project: &str| {
+            let params = json!({"text": text, "project": project, "session_id": session});
+            client.call("memory_capture", params)["status"].as_str().expect("a status").to_owned()
+        };
+        assert_eq!(capture(GARDEN), "inserted", "{session}");
+        assert_eq!(capture(BOAT), want, "{session}");
+        assert_eq!((capture(GARDEN), capture(BOAT)), ("reinforced".into(), "reinforced".into()), "{session}");
+    }
+    let mut row = json!({"kind": "record", "text": "Imported without a session.", "project": GARDEN});
+    for (project, new) in [(GARDEN, 1), (BOAT, 1), (GARDEN, 0), (BOAT, 0)] {
+        row["project"] = json!(project);
+        assert_eq!(client.call("store_import", json!({"rows": [row]}))["new"], new, "{project}");
+    }
+    for project in [GARDEN, BOAT] {
+        for (cue, want) in [("old compiler", text), ("imported", "Imported without a session.")] {
+            let params = json!({"cue": cue, "project": project, "project_scope": "only"});
+            let got = client.call("memory_recall", params);
+            assert_eq!(got["hits"][0]["literal_surface"], want, "{got}");
+        }
+    }
+    // A project that was renamed is one.
+    client.call("project_rename", json!({"old": BOAT, "new": GARDEN}));
+    let again = json!({"text": text, "project": BOAT});
+    assert_eq!(client.call("memory_capture", again)["status"], "reinforced");
+}
+
+#[test]
+fn only_shows_the_events_of_the_project_and_of_its_sessions() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    for (session, project) in [("garden-session", GARDEN), ("boat-session", BOAT), ("plain-session", "")] {
+        client.call("memory_capture", json!({"text": "said in a session", "project": project, "session_id": session}));
+        client.call("session_exit", json!({"session_id": session}));
+    }
+    // A session in a project that has no record.
+    for project in ["/home/me/empty", BOAT] {
+        client.call("session_start_payload", json!({"session_id": project, "project": project}));
+    }
+    client.call("profile_set", json!({"knob": "masking_off", "value": true}));
+    let mut sessions = |kind: &str, project: &str| {
+        let params = json!({"kind": kind, "project": project, "project_scope": "only"});
+        let got = client.call("events_query", params)["events"].clone();
+        let mut all: Vec<String> =
+            got.as_array().expect("events").iter().map(|one| one["session_id"].to_string()).collect();
+        all.sort();
+        all.join(" ").replace('"', "")
+    };
+    assert_eq!(sessions("trajectory_metric", GARDEN), "garden-session plain-session");
+    assert_eq!(sessions("trajectory_metric", BOAT), "boat-session plain-session");
+    assert_eq!(sessions("trajectory_metric", ""), "plain-session");
+    assert_eq!(sessions("session_started", "/home/me/empty"), "/home/me/empty");
+    assert_eq!(sessions("session_started", GARDEN), "");
+    let start = json!({"session_id": "x", "project": GARDEN, "project_scope": "only"});
+    assert!(client.call("session_start_payload", start)["brain_handle"].to_string().contains("pend:0"));
+}
+
+#[test]
+fn patterns_and_copies_do_not_shorten_the_list_of_the_newest() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let mut rows: Vec<Value> = Vec::new();
+    let mut record = |text: String, project: &str, ts: String, extra: Value| {
+        let mut row = json!({"kind": "record", "text": text, "project": project, "ts": ts, "session_id": ts});
+        row.as_object_mut().expect("an object").extend(extra.as_object().expect("an object").clone());
+        rows.push(row);
+    };
+    for n in 0..12 {
+        record(format!("a note of the garden, number {n}"), GARDEN, format!("2024-05-01T10:00:{n:02}Z"), json!({}));
+    }
+    for n in 0..200 {
+        record("thanks".into(), GARDEN, format!("2024-05-02T10:{:02}:{:02}Z", n / 60, n % 60), json!({}));
+    }
+    let id = |n: usize| format!("01890000-0000-7000-8000-{n:012}");
+    for n in 0..200 {
+        let text = format!("Recurring pattern: word{n}, other");
+        let ts = format!("2024-05-03T10:{:02}:{:02}Z", n / 60, n % 60);
+        record(text, "", ts, json!({"id": id(n), "tier": "semantic", "role": "system"}));
+    }
+    rows.extend((0..200).map(|n| json!({"kind": "tag", "record": id(n), "name": "pattern"})));
+    assert_eq!(client.call("store_import", json!({"rows": rows}))["refused"], json!([]));
+    for scope in ["only", "prefer", "all"] {
+        let params = json!({"cue": "", "limit": 10, "project": GARDEN, "project_scope": scope});
+        let got = client.call("memory_recall", params)["hits"].clone();
+        assert_eq!(got.as_array().map(Vec::len), Some(10), "{scope}: {got}");
+        assert!(!got.to_string().contains("Recurring pattern: word"), "{scope}: {got}");
+    }
+}
+
+#[test]
+fn a_pattern_of_another_projects_text_is_never_shown() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let id = |n: usize| format!("01890000-0000-7000-8000-{n:012}");
+    let pattern = |n: usize, project: &str, words: &str| {
+        json!({"kind": "record", "id": id(n), "text": format!("Recurring pattern: {words}"), "tier": "semantic",
+            "role": "system", "session_id": "-patterns-", "project": project})
+    };
+    let mut rows = vec![
+        json!({"kind": "record", "id": id(1), "text": "varnish of the garden", "project": GARDEN}),
+        json!({"kind": "record", "id": id(2), "text": "varnish of the boat", "project": BOAT}),
+        pattern(11, GARDEN, "first, zarquon"),
+        pattern(12, GARDEN, "second, zarquon"),
+        pattern(13, "", "third, zarquon"),
+        pattern(14, GARDEN, "own, plumbago"),
+        pattern(15, "", "both, plumbago"),
+    ];
+    // The same words in two projects, in so many records that a pattern is not linked to all of them.
+    let said = |project: &str, session: &str, n: usize| {
+        json!({"kind": "record", "text": format!("harbor mooring x{n}y"), "project": project, "session_id": session,
+            "ts": format!("2024-04-01T10:{n:02}:00Z")})
+    };
+    rows.extend((0..24).map(|n| said(BOAT, "b", n)));
+    rows.extend((0..1200).map(|n| json!({"kind": "record", "text": format!("filler z{n}z"), "session_id": "f"})));
+    rows.extend((24..44).map(|n| said(GARDEN, "g", n)));
+    rows.push(said(GARDEN, "h", 45));
+    rows.extend((11..16).map(|n| json!({"kind": "tag", "record": id(n), "name": "pattern"})));
+    // The first and the third show the other project's record, the second shows nothing.
+    for (from, to) in [(11, 1), (11, 2), (13, 2), (14, 1), (15, 1)] {
+        rows.push(json!({"kind": "link", "from": id(from), "to": id(to), "relation": "evidence", "weight": 1000,
+            "used": "2024-05-02T00:00:00Z"}));
+    }
+    for page in rows.chunks(1000) {
+        assert_eq!(client.call("store_import", json!({"rows": page}))["refused"], json!([]));
+    }
+    client.call("memory_consolidate", json!({}));
+    let mut shown = |scope: &str| {
+        let about = json!({"project": GARDEN, "project_scope": scope, "wake_depth": "deep", "cue": "varnish"});
+        ["schema_list", "session_start_payload", "memory_recall"]
+            .map(|method| client.call(method, about.clone()).to_string())
+            .concat()
+    };
+    let all = shown("all");
+    assert!(all.contains(BOAT_MARK) && all.contains("harbor, mooring"), "{all}");
+    let got = shown("only");
+    assert!(!got.contains(BOAT_MARK) && got.contains("own, plumbago") && got.contains("both, plumbago"), "{got}");
+    assert!(!got.contains("harbor, mooring"), "{got}");
+}
+
+#[test]
+fn suggestions_name_no_word_of_another_project() {
+    let (daemon, ..) = two_projects();
+    let mut client = daemon.client();
+    for cue in ["zaruqon", "zarqon varnish", "varnish xyzzyx", "plubmago", "harbor batch xyzzyx", "zarq"] {
+        let mut words = |scope: &str| {
+            let params = json!({"cue": cue, "project": GARDEN, "project_scope": scope, "limit": 3});
+            client.call("memory_recall", params)["did_you_mean"].to_string()
+        };
+        let (only, all) = (words("only"), words("all"));
+        assert!(!only.contains(BOAT_MARK), "{cue}: {only}");
+        assert!(cue != "zaruqon" || all.contains(BOAT_MARK), "{cue}: {all}");
+        assert!(cue != "plubmago" || only.contains("plumbago"), "{cue}: {only}");
+    }
+}
+
+#[test]
+fn the_records_of_many_projects_are_listed_page_by_page() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    for page in 0..2 {
+        let row = |n: usize| {
+            json!({"kind": "record", "text": format!("record {n}"), "project": format!("p{}", n * 7 % 600),
+                "session_id": format!("s{}", n % 2), "ts": format!("2024-05-01T{:02}:{:02}:00Z", n / 60 % 24, n % 7)})
+        };
+        let rows: Vec<Value> = (page * 600..page * 600 + 600).map(row).collect();
+        assert_eq!(client.call("store_import", json!({"rows": rows}))["new"], 600);
+    }
+    for (filter, count) in [
+        (json!({}), 1200),
+        (json!({"session_id": "s1"}), 600),
+        (json!({"project": "p7"}), 2),
+        (json!({"project": "p7", "session_id": "s1"}), 2),
+        (json!({"until": "2024-05-01T05:00:00Z"}), 309),
+    ] {
+        let (mut places, mut next) = (Vec::new(), Value::Null);
+        loop {
+            let mut params = filter.clone();
+            params["limit"] = json!(97);
+            params["cursor"] = next;
+            let got = client.call("memory_list", params);
+            for one in got["records"].as_array().expect("records") {
+                places.push((one["ts"].to_string(), one["record_id"].to_string()));
+            }
+            next = got["next"].clone();
+            if next.is_null() {
+                break;
+            }
+        }
+        assert_eq!(places.len(), count, "{filter}");
+        assert!(places.windows(2).all(|two| two[0].0 >= two[1].0), "{filter}");
+        places.sort();
+        places.dedup();
+        assert_eq!(places.len(), count, "{filter}: each once");
+    }
+}

@@ -13,15 +13,12 @@ use crate::dispatch::CallError;
 use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::graph::patterns::PATTERN_PREFIX;
-use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::record::{PATTERN_SESSION, Role, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, tags};
+use crate::memory::store::{fulltext, records, tags};
 use crate::memory::text::cue_terms;
-
-/// The session of all patterns. A pattern has no neighbors in a conversation.
-const SESSION: &str = "-patterns-";
 
 /// Words of a record that are looked up: the longest.
 const LOOKUP_WORDS: usize = 6;
@@ -44,7 +41,8 @@ const MIN_SESSIONS: usize = 3;
 /// Least share of the records with the rarer word that have both words: words that meet by chance have a lower one.
 const MIN_SHARED_SHARE: f64 = 0.3;
 
-/// Records that a new pattern is linked to, the newest.
+/// Records that a new pattern is linked to, the newest. Beside them it is linked to the newest record of each other
+/// project: who is shown only some projects is shown the pattern only if all of its records are of these.
 const MAX_EVIDENCE_LINKS: usize = 16;
 
 /// A pattern that shares this many records with a known one is taken for the known one.
@@ -164,9 +162,10 @@ fn store_pattern(
 ) -> Result<StoredPattern, CallError> {
     let connection = transaction.connection;
     let newest = pair.records.first().copied().unwrap_or_default();
-    if let Some((known, is_valid)) = known_pattern(connection, &pair.records)? {
-        // A pattern that was contradicted gets no more links, and is not stored again.
-        let links = is_valid && links::add(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
+    if let Some(KnownPattern { seq: known, is_valid, is_of_project }) = known_pattern(connection, &pair.records)? {
+        // A pattern that was contradicted gets no more links, and is not stored again. That of one project stays its own.
+        let is_linked = is_valid && is_of_project;
+        let links = is_linked && links::add(connection, (known, newest), LinkKind::Evidence, links::STRONGEST, now)?;
         return Ok(StoredPattern::Known(u64::from(links)));
     }
     let draft = Draft {
@@ -174,7 +173,7 @@ fn store_pattern(
         cue: String::new(),
         tier: Tier::Semantic,
         role: Role::System,
-        session: SESSION.into(),
+        session: PATTERN_SESSION.into(),
         project: common_project(connection, &pair.records)?,
         folder: String::new(),
         ts: now,
@@ -186,15 +185,29 @@ fn store_pattern(
         InsertOutcome::Known { seq, .. } => (seq, false),
     };
     tags::add(connection, seq, tags::PATTERN)?;
-    let mut links = 0;
-    for &record in pair.records.iter().take(MAX_EVIDENCE_LINKS) {
+    let (mut links, mut projects) = (0, Vec::new());
+    for (at, &record) in pair.records.iter().enumerate() {
+        let project = records::project_of(connection, record)?;
+        if at >= MAX_EVIDENCE_LINKS && projects.contains(&project) {
+            continue;
+        }
+        projects.push(project);
         links += u64::from(links::add(connection, (seq, record), LinkKind::Evidence, links::STRONGEST, now)?);
     }
     Ok(if is_new { StoredPattern::New(links) } else { StoredPattern::Known(links) })
 }
 
-/// Returns the pattern that is linked to the most of these records, if to enough of them, and whether it is valid.
-fn known_pattern(connection: &Connection, records: &[i64]) -> Result<Option<(i64, bool)>, rusqlite::Error> {
+/// A stored pattern.
+struct KnownPattern {
+    seq: i64,
+    is_valid: bool,
+    /// It is of the project of the newest record, or of several projects.
+    is_of_project: bool,
+}
+
+/// Returns the pattern that is linked to the most of these records, if to enough of them: one of the newest record's
+/// project if there is one.
+fn known_pattern(connection: &Connection, records: &[i64]) -> Result<Option<KnownPattern>, rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT a FROM link WHERE b = ?1 AND kind = ?2")?;
     let mut shared: HashMap<i64, usize> = HashMap::new();
     for seq in records {
@@ -203,10 +216,20 @@ fn known_pattern(connection: &Connection, records: &[i64]) -> Result<Option<(i64
             *shared.entry(row.get(0)?).or_default() += 1;
         }
     }
-    let most = shared.into_iter().max_by_key(|&(seq, count)| (count, -seq));
-    let Some((pattern, _)) = most.filter(|&(_, count)| count >= SAME_PATTERN_RECORDS) else { return Ok(None) };
-    let mut read = connection.prepare_cached("SELECT valid_to IS NULL FROM record WHERE seq = ?1")?;
-    Ok(Some((pattern, read.query_row([pattern], |row| row.get(0))?)))
+    let mut read = connection.prepare_cached(
+        "SELECT valid_to IS NULL, project.name = '' OR number = (SELECT project FROM record WHERE seq = ?2)
+         FROM record JOIN project ON project.number = record.project WHERE seq = ?1",
+    )?;
+    let newest = records.first().copied().unwrap_or_default();
+    let mut best: Option<((bool, usize, i64), KnownPattern)> = None;
+    for (seq, count) in shared.into_iter().filter(|&(_, count)| count >= SAME_PATTERN_RECORDS) {
+        let (is_valid, is_of_project) = read.query_row((seq, newest), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let rank = (is_of_project, count, -seq);
+        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+            best = Some((rank, KnownPattern { seq, is_valid, is_of_project }));
+        }
+    }
+    Ok(best.map(|(_, known)| known))
 }
 
 /// Returns the project of these records; an empty name if they are of several projects.

@@ -13,18 +13,16 @@ use crate::memory::params::{self, check_len};
 use crate::memory::recall::reply::MAX_HITS_BYTES;
 use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::records::{self, RecordFilter, RecordGroup, Side};
+use crate::memory::store::record_list::{ListedRecord, RecordList};
+use crate::memory::store::records::{self, RecordGroup, Side};
 use crate::memory::store::tags;
 use crate::memory::text::excerpt::beginning;
 
 /// Most entries of a reply.
 const MAX_COUNT: i64 = 1000;
 
-/// Records that a call reads at most: with a role that few have, a reply may have fewer than `limit`. Picked.
+/// Records that a call reads at most: with a role or a project that few have, a reply may have fewer than `limit`. Picked.
 const MAX_READ_COUNT: usize = 20_000;
-
-/// Records that are read at once. Picked.
-const PAGE_COUNT: usize = 256;
 
 /// Records before and after the one that is shown. Picked: the exchange around it.
 const NEIGHBOR_COUNT: usize = 2;
@@ -59,16 +57,14 @@ pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value,
     if session == Some(None) || projects.as_ref().is_some_and(Vec::is_empty) {
         return Ok(json!({"records": [], "next": null}));
     }
-    let filter = RecordFilter { session: session.flatten(), projects, since };
+    let mut list = RecordList::of(connection, session.flatten(), projects, since, place)?;
     let (mut found, mut bytes, mut read_count) = (Vec::new(), 0, 0);
-    loop {
-        let page = records::page(connection, &filter, place, PAGE_COUNT.min(4 * limit))?;
-        let is_last = page.is_empty();
-        for at in page {
-            if found.len() == limit || bytes > MAX_HITS_BYTES || read_count == MAX_READ_COUNT {
-                return Ok(json!({"records": found, "next": text_of(place)}));
-            }
-            read_count += 1;
+    while let Some(ListedRecord { place: at, is_wanted }) = list.next()? {
+        if found.len() == limit || bytes > MAX_HITS_BYTES || read_count == MAX_READ_COUNT {
+            return Ok(json!({"records": found, "next": text_of(place)}));
+        }
+        read_count += 1;
+        if is_wanted {
             let record = RecordView::read(connection, at.1)?;
             if role.is_none_or(|role| role.name() == record.role) {
                 let record = json!(record);
@@ -79,12 +75,10 @@ pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value,
                 }
                 found.push(record);
             }
-            place = at;
         }
-        if is_last {
-            return Ok(json!({"records": found, "next": null}));
-        }
+        place = at;
     }
+    Ok(json!({"records": found, "next": null}))
 }
 
 /// Answers `memory_show`: a record with its neighbors in the session, its links, and what it replaced or was replaced by.

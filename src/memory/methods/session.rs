@@ -20,6 +20,7 @@ use crate::memory::profile::{Profile, WakeDepth};
 use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::session::briefing::{self, Briefing, BriefingReader};
 use crate::memory::store::events::{self, MemoryEvent, Severity};
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::records;
@@ -48,6 +49,9 @@ const BREAKPOINT: &str = "--<cache-breakpoint>--";
 
 /// Contradictions that are counted, at most.
 const MAX_PENDING: usize = 100;
+
+/// How many more are read if those of other projects are left out. Picked.
+const ONLY_FACTOR: usize = 10;
 
 /// Records of a session that are counted at its end, at most.
 const MAX_COUNTED_RECORDS: i64 = 1000;
@@ -97,7 +101,7 @@ pub(crate) fn start(
         let empty = Payload { breakpoint_marker: BREAKPOINT, wake_depth, ..Payload::default() };
         Payload { total_dynamic_tokens: DYNAMIC_TOKENS, ..empty }
     } else {
-        let reader = BriefingReader::of(connection, &caller.name, caller.scope)?;
+        let reader = BriefingReader::of(connection, &caller.name, &caller.folder, caller.scope)?;
         // A folder that is about to be noted changes what belongs to the project.
         let folder = caller.new_folder(connection)?;
         let cached = if folder.is_none() { briefing::cached(connection, &reader)? } else { None };
@@ -114,7 +118,7 @@ pub(crate) fn start(
                 Ok(briefing::cache(transaction.connection, &reader)?)
             }));
         }
-        let pending = contradictions::unsettled(connection, None, MAX_PENDING)?.len();
+        let pending = pending_count(connection, &caller.filter(connection)?)?;
         payload(&briefing, (profile, depth), &session, pending)
     };
     let data = json!({
@@ -133,6 +137,17 @@ pub(crate) fn start(
         )?)
     }));
     Ok(payload)
+}
+
+/// Returns the number of contradictions that are not settled and shown, at most [`MAX_PENDING`].
+fn pending_count(connection: &Connection, projects: &ProjectFilter) -> Result<usize, rusqlite::Error> {
+    let most = if projects.is_only() { MAX_PENDING * ONLY_FACTOR } else { MAX_PENDING };
+    let mut count = 0;
+    for open in contradictions::unsettled(connection, None, most)? {
+        let is_shown = projects.admits_record(connection, open.old)? && projects.admits_record(connection, open.new)?;
+        count += usize::from(is_shown);
+    }
+    Ok(count.min(MAX_PENDING))
 }
 
 fn payload(briefing: &Briefing, (profile, depth): (&Profile, WakeDepth), session: &str, pending: usize) -> Payload {

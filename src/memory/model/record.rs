@@ -14,6 +14,17 @@ pub(crate) const SESSION_BYTES: usize = 512;
 /// Longest project, in bytes of UTF-8: Linux' longest path.
 pub(crate) const PROJECT_BYTES: usize = 4096;
 
+/// Names under which clients that have no session capture and recall.
+pub(crate) const NO_SESSION: [&str; 3] = ["", "-", "unknown"];
+
+/// The session of all patterns. A pattern has no neighbors in a conversation.
+pub(crate) const PATTERN_SESSION: &str = "-patterns-";
+
+/// Returns true if the records of a session of this name have nothing in common. They may be of any project.
+pub(crate) fn is_shared_session(name: &str) -> bool {
+    NO_SESSION.contains(&name) || name == PATTERN_SESSION
+}
+
 /// The kind of memory that a record is. The store keeps the numbers, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {

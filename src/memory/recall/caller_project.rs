@@ -6,7 +6,8 @@ use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::PROJECT_BYTES;
 use crate::memory::params::bounded_string;
 use crate::memory::profile::Profile;
-use crate::memory::store::projects::{self, ProjectFilter, ProjectScope};
+use crate::memory::store::project_filter::{ProjectFilter, ProjectScope};
+use crate::memory::store::projects;
 
 /// The project that a caller works in.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use std::time::Instant;
 use rusqlite::Connection;
 
 use crate::memory::graph::cooccurrence;
+use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::candidate_reader::CandidateReader;
 use crate::memory::recall::copies::CopyGroups;
@@ -26,15 +27,17 @@ use crate::memory::recall::rules::RULES;
 use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::TIME_CANDIDATE_COUNT;
 use crate::memory::store::error::StoreError;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::reader::Snapshot;
-use crate::memory::store::records::{self, Projects};
+use crate::memory::store::record_list::{self, Projects};
+use crate::memory::store::records;
+use crate::memory::store::tags;
 use crate::memory::text::cue_terms::QueryTerm;
 
 /// Records read for each of the newest hits, since some may be copies. Picked.
 const COPIES_PER_HIT: usize = 4;
 
-/// Newest records that are read at most to find enough that are not the caller's own.
+/// Newest records that are read at most to find enough that are neither patterns, copies nor the caller's own.
 const MAX_NEWEST_COUNT: usize = 4000;
 
 /// Candidates read for the further terms alone, beside those for all terms.
@@ -116,7 +119,7 @@ fn weigh(connection: &Connection, cue: &str, lists: &[PostingList]) -> Result<We
 }
 
 /// Returns the newest `limit` records that the filter's times admit, those of its project first and the caller's own
-/// last. Of records with equal texts only the newest is returned.
+/// last. Of records with equal texts only the newest is returned, and no pattern.
 ///
 /// # Errors
 /// Any [`StoreError`] of reading tables `project` and `record`.
@@ -130,22 +133,25 @@ pub(crate) fn newest(
     let times = (filter.since.map_or(i64::MIN, |m| m.0), filter.until.map_or(i64::MAX, |m| m.0));
     let mut most = limit * COPIES_PER_HIT;
     loop {
-        let of_project = records::newest(connection, times, Projects::Of(projects.own()), most)?;
+        let of_project = record_list::newest(connection, times, Projects::Of(projects.own()), most)?;
         let others = newest_others(connection, times, projects, most - of_project.len())?;
-        let read = of_project.len() + others.len();
+        let is_last = of_project.len() + others.len() < most || most >= MAX_NEWEST_COUNT;
         let of_project = of_project.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Same));
         let mut all: Vec<_> =
             of_project.chain(others.into_iter().map(|(ts, seq)| (ts, seq, ProjectMatch::Other))).collect();
-        let Some(own) = filter.own else { return grouped(connection, all.into_iter(), limit) };
-        let mut session_of = connection.prepare_cached("SELECT session FROM record WHERE seq = ?1")?;
-        let mut last = Vec::new();
-        for one in std::mem::take(&mut all) {
-            let is_own = own.has(session_of.query_row([one.1], |row| row.get(0))?, UnixMicros(one.0));
-            if is_own { last.push(one) } else { all.push(one) }
+        if let Some(own) = filter.own {
+            let mut session_of = connection.prepare_cached("SELECT session FROM record WHERE seq = ?1")?;
+            let mut last = Vec::new();
+            for one in std::mem::take(&mut all) {
+                let is_own = own.has(session_of.query_row([one.1], |row| row.get(0))?, UnixMicros(one.0));
+                if is_own { last.push(one) } else { all.push(one) }
+            }
+            // They come behind all others, so only once there are no others left to read.
+            all.extend(last.into_iter().filter(|_| is_last));
         }
-        if all.len() >= limit || read < most || most >= MAX_NEWEST_COUNT {
-            all.append(&mut last);
-            return grouped(connection, all.into_iter(), limit);
+        let hits = grouped(connection, all.into_iter(), limit)?;
+        if is_last || hits.len() >= limit {
+            return Ok(hits);
         }
         most *= COPIES_PER_HIT;
     }
@@ -158,20 +164,18 @@ fn newest_others(
     projects: &ProjectFilter,
     most: usize,
 ) -> Result<Vec<(i64, i64)>, StoreError> {
-    if !projects.is_only() {
-        return Ok(records::newest(connection, times, Projects::Except(projects.own()), most)?);
-    }
-    let mut found = records::newest(connection, times, Projects::Of(&projects.others()), most)?;
-    let mut shown = Vec::with_capacity(found.len());
-    for one in found.drain(..) {
-        if projects.admits_record(connection, one.1)? {
-            shown.push(one);
+    let others;
+    let which = match projects.is_only() {
+        true => {
+            others = projects.others();
+            Projects::Of(&others)
         }
-    }
-    Ok(shown)
+        false => Projects::Except(projects.own()),
+    };
+    Ok(record_list::newest(connection, times, which, most)?)
 }
 
-/// Returns the hits for records in this order, `limit` at most: the first record with each text.
+/// Returns the hits for records in this order, `limit` at most: the first record with each text. Patterns are left out.
 fn grouped(
     connection: &Connection,
     records: impl Iterator<Item = (i64, i64, ProjectMatch)>,
@@ -179,10 +183,13 @@ fn grouped(
 ) -> Result<Vec<RankedHit>, StoreError> {
     let mut groups = CopyGroups::default();
     let mut hits: Vec<RankedHit> = Vec::with_capacity(limit);
-    let mut find = connection.prepare_cached("SELECT text, valid_to IS NULL FROM record WHERE seq = ?1")?;
+    let mut find = connection.prepare_cached("SELECT text, valid_to IS NULL, tier FROM record WHERE seq = ?1")?;
     for (ts, seq, project_match) in records {
         let mut rows = find.query([seq])?;
         let Some(row) = rows.next()? else { continue };
+        if row.get::<_, i64>(2)? == Tier::Semantic as i64 && tags::has(connection, seq, tags::PATTERN)? {
+            continue;
+        }
         let (hash, holds) = (groups.hash(records::string(row, 0)?), row.get::<_, bool>(1)?);
         let is_new = !holds || groups.get(hash).is_none();
         if is_new && hits.len() == limit {

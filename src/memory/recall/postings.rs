@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use crate::memory::recall::query::idf;
 use crate::memory::recall::word_prefix::prefixes;
 use crate::memory::store::error::StoreError;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::records;
 use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
@@ -356,34 +356,31 @@ fn matches_until(
     most: usize,
     ends: &mut dyn FnMut(&[i64]) -> bool,
 ) -> Result<(Vec<i64>, Completion), StoreError> {
-    let shown = index.projects.shown();
-    let mut find = index.connection.prepare_cached(match shown {
-        None => "SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
-        Some(_) => {
-            "SELECT found.seq FROM (SELECT rowid AS seq FROM term_index WHERE term_index MATCH ?1
-                                    ORDER BY rowid DESC LIMIT ?2 * ?3) AS found
-             CROSS JOIN record ON record.seq = found.seq
-             WHERE record.project IN (SELECT value FROM json_each(?4)) LIMIT ?2"
+    let is_only = index.projects.is_only();
+    let mut find = index.connection.prepare_cached(match is_only {
+        false => "SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
+        true => {
+            "SELECT found.seq, record.project FROM (SELECT rowid AS seq FROM term_index WHERE term_index MATCH ?1
+                                                    ORDER BY rowid DESC LIMIT ?2) AS found
+             CROSS JOIN record ON record.seq = found.seq"
         }
     })?;
-    let mut rows = match shown {
-        None => find.query((pattern, most as i64))?,
-        Some(shown) => {
-            find.query((pattern, most as i64, index.scanned_share(most), serde_json::json!(shown).to_string()))?
-        }
-    };
+    let scanned = if is_only { most as i64 * index.scanned_share(most) } else { most as i64 };
+    let mut rows = find.query((pattern, scanned))?;
     let mut seqs = Vec::with_capacity(most.min(MIN_TERM_POSTING_COUNT));
-    loop {
+    while seqs.len() < most {
         match rows.next().map_err(StoreError::from) {
+            Ok(Some(row)) if is_only && !index.projects.admits_project(row.get(1)?) => continue,
             Ok(Some(row)) => seqs.push(row.get(0)?),
-            Ok(None) => return Ok((seqs, Completion::Complete)),
+            Ok(None) => break,
             Err(StoreError::Interrupted) => return Ok((seqs, Completion::Interrupted)),
             Err(fault) => return Err(fault),
         }
         if seqs.len() == MIN_TERM_POSTING_COUNT && ends(&seqs) {
-            return Ok((seqs, Completion::Complete));
+            break;
         }
     }
+    Ok((seqs, Completion::Complete))
 }
 
 #[cfg(test)]

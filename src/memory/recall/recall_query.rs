@@ -7,7 +7,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::time_leaning::TimeLeaning;
 use crate::memory::session::context::OwnTurns;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::text::cue_terms::{CueTerms, QueryTerm};
 use crate::memory::text::phrase::QuotedPhrase;
 
@@ -57,7 +57,7 @@ impl<'q> RecallFilter<'q> {
             && self.since.is_none()
             && self.until.is_none()
             && self.tier.is_none()
-            && *self.projects == ProjectFilter::NONE
+            && self.projects.is_open()
     }
 
     /// Returns true if a record of this time and tier may be a hit.

@@ -12,7 +12,7 @@ use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::recall::seq_map::{SeqMap, SeqSet};
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::tags;
 use crate::sort;
 

@@ -15,7 +15,7 @@ use crate::memory::recall::recall_query::RecallFilter;
 use crate::memory::recall::related::Related;
 use crate::memory::recall::rendered_hit::{HIT_TOKENS, HitParts, MatchReason, reason};
 use crate::memory::session::digest;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::reader::Snapshot;
 use crate::memory::store::records;
 use crate::memory::text::time_phrase::TimeSpan;

@@ -13,9 +13,10 @@ use crate::memory::profile::Profile;
 use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::reply::{MAX_TOKEN_CHARS, RecallResponse};
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::records::{self, Projects};
+use crate::memory::store::record_list::{self, Projects};
+use crate::memory::store::records;
 use crate::memory::store::tags;
 use crate::memory::text::language;
 
@@ -184,7 +185,7 @@ impl StructuralQuery {
         }
         let shown = projects.shown();
         let projects = shown.as_deref().map_or(Projects::Except(&[]), Projects::Of);
-        records::newest(connection, (first, last), projects, most)
+        record_list::newest(connection, (first, last), projects, most)
     }
 
     /// Returns the number of characters of the record's text if the record matches all roles.

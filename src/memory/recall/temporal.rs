@@ -16,7 +16,7 @@ use crate::memory::recall::recall_query::RecallFilter;
 use crate::memory::recall::reply::{MAX_HITS_BYTES, scores};
 use crate::memory::recall::search;
 use crate::memory::store::events::{self, VISIBLE_KINDS};
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::reader::{Reader, Snapshot};
 use crate::memory::store::tags;
 use crate::memory::text::language;

@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::record::{Role, Tier};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::projects::{self, ProjectFilter, ProjectScope};
-use crate::memory::store::records::{self, Projects};
+use crate::memory::store::project_filter::{ProjectFilter, ProjectScope};
+use crate::memory::store::projects;
+use crate::memory::store::record_list::{self, Projects};
+use crate::memory::store::records;
 use crate::memory::store::tags;
 use crate::memory::text::cue_terms;
 use crate::memory::text::excerpt::beginning;
@@ -80,17 +82,19 @@ pub(crate) struct BriefingReader {
 }
 
 impl BriefingReader {
-    /// Returns the reader of a session in `project`.
+    /// Returns the reader of a session in `folder` of `project`, as it is once the folder was noted.
     ///
     /// # Errors
     /// Any error of reading the aliases.
     pub(crate) fn of(
         connection: &Connection,
         project: &str,
+        folder: &str,
         scope: ProjectScope,
     ) -> Result<BriefingReader, rusqlite::Error> {
-        let project = if scope == ProjectScope::All { "" } else { project };
-        Ok(BriefingReader { project: projects::canonical(connection, project)?, is_only: scope == ProjectScope::Only })
+        let (project, folder) = if scope == ProjectScope::All { ("", "") } else { (project, folder) };
+        let project = projects::name_of_caller(connection, project, folder)?;
+        Ok(BriefingReader { project, is_only: scope == ProjectScope::Only })
     }
 
     fn filter(&self, connection: &Connection) -> Result<ProjectFilter, rusqlite::Error> {
@@ -266,7 +270,7 @@ impl ProjectView<'_> {
     fn recent(&self) -> Result<Vec<BriefingRecord>, rusqlite::Error> {
         let newest = |projects: &[i64]| -> Result<Vec<i64>, rusqlite::Error> {
             let times = (i64::MIN, i64::MAX);
-            let found = records::newest(self.connection, times, Projects::Of(projects), READ_COUNT as usize / 2)?;
+            let found = record_list::newest(self.connection, times, Projects::Of(projects), READ_COUNT as usize / 2)?;
             Ok(found.into_iter().map(|(_, seq)| seq).collect())
         };
         let mut seqs = newest(self.filter.own())?;

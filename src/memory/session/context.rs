@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::memory::model::record::NO_SESSION;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::session::first_turn::cut;
 use crate::memory::store::records;
@@ -16,9 +17,6 @@ const MAX_SESSION_COUNT: i64 = 512;
 
 /// Most records of one session that are known to be given; the newest.
 const MAX_GIVEN_COUNT: usize = 512;
-
-/// Names under which clients that have no session capture and recall.
-const NO_SESSION: [&str; 3] = ["", "-", "unknown"];
 
 /// The turns of a session that its model has in its context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::memory::graph::{metrics, patterns};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::{meta, records, tags};
 
 /// Newest patterns of which the digest names the first that its reader is shown. Picked.

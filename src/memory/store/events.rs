@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::CallError;
+use crate::memory::model::record::is_shared_session;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::projects::ProjectFilter;
+use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::records::{self, new_id};
 
 /// Events kept of each kind. Picked: ten years of nightly runs.
@@ -131,10 +132,11 @@ pub(crate) fn newest(
         && let Some(row) = rows.next()?
     {
         let (data, sources): (String, String) = (row.get(4)?, row.get(6)?);
-        if !is_shown(connection, projects, row.get_ref(2)?.as_str_or_null().unwrap_or_default(), &sources)? {
+        let session: String = row.get(5)?;
+        let domain = row.get_ref(2)?.as_str_or_null().unwrap_or_default();
+        if !is_shown(connection, projects, (domain, &session), &sources)? {
             continue;
         }
-        let session: String = row.get(5)?;
         bytes += data.len() + sources.len() + session.len() + 256;
         if bytes > MAX_REPLY_BYTES {
             break;
@@ -155,19 +157,26 @@ pub(crate) fn newest(
     Ok(events)
 }
 
-/// Returns true if the project that an event concerns is shown, and the records are.
+/// Returns true if the project that an event concerns is shown, and the records are. An event without a project concerns
+/// that of its session, which is that of the session's newest record.
 fn is_shown(
     connection: &Connection,
     projects: &ProjectFilter,
-    domain: Option<&str>,
+    (domain, session): (Option<&str>, &str),
     sources: &str,
 ) -> Result<bool, rusqlite::Error> {
     if !projects.is_only() {
         return Ok(true);
     }
-    if let Some(domain) = domain.filter(|name| !name.is_empty())
-        && !records::project_number(connection, domain)?.is_some_and(|number| projects.is_named(number))
-    {
+    let is_of_shown = match domain.filter(|name| !name.is_empty()) {
+        Some(domain) => projects.has_name(connection, domain)?,
+        None if is_shared_session(session) => true,
+        None => {
+            let number = records::project_of_session(connection, session)?;
+            number.is_none_or(|number| projects.admits_project(number))
+        }
+    };
+    if !is_of_shown {
         return Ok(false);
     }
     for id in serde_json::from_str::<Vec<String>>(sources).unwrap_or_default() {

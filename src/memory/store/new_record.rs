@@ -5,7 +5,7 @@
 use rusqlite::Connection;
 use uuid::Uuid;
 
-use crate::memory::model::record::{Role, Tier, fingerprint};
+use crate::memory::model::record::{Role, Tier, fingerprint, is_shared_session};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::forgotten::{self, SaidText};
 use crate::memory::store::masked::{self, MaskedFrom};
@@ -51,7 +51,7 @@ pub(crate) struct NewRecord {
 pub(crate) enum InsertOutcome {
     /// It was stored.
     New { seq: i64, id: Uuid },
-    /// A valid record has the same session, role and text already.
+    /// A valid record has the same session, role and text already, and without a session the same project.
     Known { seq: i64, id: Uuid },
 }
 
@@ -71,6 +71,16 @@ impl Draft {
     /// Any SQLite error.
     pub(crate) fn note_folder(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
         projects::note_folder(connection, &self.project, &self.folder)
+    }
+
+    /// Returns true if a record of this project with the same session, role and text is the same record. Without a
+    /// session, each project has its own.
+    ///
+    /// # Errors
+    /// Any SQLite error.
+    pub(crate) fn is_same_in(&self, connection: &Connection, project: &str) -> Result<bool, rusqlite::Error> {
+        Ok(!is_shared_session(&self.session)
+            || projects::canonical(connection, &self.project)? == projects::canonical(connection, project)?)
     }
 }
 
@@ -93,7 +103,7 @@ impl NewRecord {
             + self.cue_terms.len()
     }
 
-    /// Inserts the record unless a valid one has the same session, role and text.
+    /// Inserts the record unless a valid one has the same session, role and text, and without a session the same project.
     ///
     /// # Errors
     /// Any SQLite error.
@@ -204,7 +214,8 @@ impl NewRecord {
 
     fn find_by_hash(&self, connection: &Connection, session: i64, hash: [u8; 16]) -> Result<SameText, rusqlite::Error> {
         let mut find = connection.prepare_cached(
-            "SELECT seq, id, twin, session, role, text FROM record
+            "SELECT seq, id, twin, session, role, text, project.name FROM record
+             JOIN project ON project.number = record.project
              WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
         )?;
         let mut rows = find.query([hash])?;
@@ -212,7 +223,8 @@ impl NewRecord {
         while let Some(row) = rows.next()? {
             let is_same = row.get::<_, i64>(3)? == session
                 && row.get::<_, i64>(4)? == self.draft.role as i64
-                && self.is_text(row.get_ref(5)?.as_str()?);
+                && self.is_text(row.get_ref(5)?.as_str()?)
+                && self.draft.is_same_in(connection, row.get_ref(6)?.as_str()?)?;
             if is_same {
                 return Ok(SameText::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
             }

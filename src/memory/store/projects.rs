@@ -1,4 +1,4 @@
-//! Projects by their names: aliases, and which projects' records a call is shown.
+//! Projects by their names, and aliases.
 //!
 //! Table `project_alias` has the other names of projects: folders in a repository, which clients send beside it, and
 //! names that the user has renamed. Each row leads to the name that is shown, so that a look-up is one step and no chain
@@ -9,16 +9,9 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::dispatch::CallError;
 use crate::memory::model::record::PROJECT_BYTES;
 use crate::memory::store::records;
-use crate::memory::store::tags;
 
 /// Most rows of table `project_alias`. Picked: more folders than a user works in over years.
 pub(crate) const MAX_ALIAS_COUNT: i64 = 10_000;
-
-/// Records that [`ProjectFilter::total`] counts, at most: about two milliseconds.
-const MAX_COUNTED: i64 = 50_000;
-
-/// The evidence of a pattern that is read, at most. A pattern with more counts as one of several projects.
-const MAX_EVIDENCE_COUNT: usize = 256;
 
 /// The source of an alias. The store keeps the numbers, so they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,29 +42,6 @@ impl AliasSource {
     }
 }
 
-/// Which projects' records a call is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ProjectScope {
-    /// Those of all projects, those of the caller's first.
-    Prefer,
-    /// Those of the caller's project, and those without a project.
-    Only,
-    /// Those of all projects alike.
-    All,
-}
-
-impl ProjectScope {
-    /// Returns the scope with this name.
-    pub(crate) fn named(name: &str) -> Option<ProjectScope> {
-        match name {
-            "prefer" => Some(ProjectScope::Prefer),
-            "only" => Some(ProjectScope::Only),
-            "all" => Some(ProjectScope::All),
-            _ => None,
-        }
-    }
-}
-
 /// Returns the name that a project is shown by: `name` itself if it is no alias.
 ///
 /// # Errors
@@ -95,6 +65,43 @@ pub(crate) fn numbers(connection: &Connection, name: &str) -> Result<Vec<i64>, r
         numbers.push(number?);
     }
     Ok(numbers)
+}
+
+/// Returns the name that a caller's project is shown by once [`note_folder`] has noted its folder.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn name_of_caller(connection: &Connection, project: &str, folder: &str) -> Result<String, rusqlite::Error> {
+    // A folder that has become a repository is a project of its own.
+    match folder == project && is_new_folder(connection, project, folder)? {
+        true => Ok(project.to_owned()),
+        false => canonical(connection, project),
+    }
+}
+
+/// Returns the numbers of a caller's project as they are once [`note_folder`] has noted its folder, in no order.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn numbers_of_caller(
+    connection: &Connection,
+    project: &str,
+    folder: &str,
+) -> Result<Vec<i64>, rusqlite::Error> {
+    if !is_new_folder(connection, project, folder)? {
+        return numbers(connection, project);
+    }
+    if folder == project {
+        return Ok(records::project_number(connection, project)?.into_iter().collect());
+    }
+    let mut own = numbers(connection, project)?;
+    // What leads to the folder will lead to the project, unless the folder itself leads elsewhere today.
+    let more = match alias(connection, folder)? {
+        Some(_) => records::project_number(connection, folder)?.into_iter().collect(),
+        None => numbers(connection, folder)?,
+    };
+    own.extend(more.into_iter().filter(|number| !own.contains(number)).collect::<Vec<_>>());
+    Ok(own)
 }
 
 /// Returns the first `most` other names of the project that is shown as `name`, sorted.
@@ -284,149 +291,6 @@ pub(crate) fn import_alias(
 /// Deletes the briefings that were rendered in advance: they depend on the aliases.
 fn forget_briefings(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.prepare_cached("DELETE FROM wake")?.execute([]).map(drop)
-}
-
-/// The projects whose records a call is shown, and those that it is shown first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProjectFilter {
-    /// The numbers of the caller's project, through aliases, sorted: its records come first.
-    own: Vec<i64>,
-    /// The numbers of projects whose records are shown as those without a project are, sorted.
-    others: Vec<i64>,
-    /// The number of the name of no project, `''`, if a record has it.
-    none: Option<i64>,
-    /// Records of other projects are left out.
-    is_only: bool,
-}
-
-impl ProjectFilter {
-    /// The filter that all records pass alike.
-    pub(crate) const NONE: ProjectFilter =
-        ProjectFilter { own: Vec::new(), others: Vec::new(), none: None, is_only: false };
-
-    /// Returns the filter of a caller in `folder` of `project`; each may be empty. The folder counts as the project's even
-    /// before [`note_folder`] has noted it.
-    ///
-    /// # Errors
-    /// Any SQLite error.
-    pub(crate) fn of(
-        connection: &Connection,
-        project: &str,
-        folder: &str,
-        scope: ProjectScope,
-    ) -> Result<ProjectFilter, rusqlite::Error> {
-        let is_only = scope == ProjectScope::Only;
-        let mut own = Vec::new();
-        if scope != ProjectScope::All && !project.is_empty() {
-            own = numbers(connection, project)?;
-            if !folder.is_empty() && folder != project && alias(connection, folder)?.is_none() {
-                own.extend(records::project_number(connection, folder)?.filter(|number| !own.contains(number)));
-            }
-        }
-        own.sort_unstable();
-        let none = if is_only { records::project_number(connection, "")? } else { None };
-        Ok(ProjectFilter { own, others: Vec::new(), none, is_only })
-    }
-
-    /// Returns the numbers of the caller's project, sorted.
-    pub(crate) fn own(&self) -> &[i64] {
-        &self.own
-    }
-
-    /// Returns true if records of other projects are left out.
-    pub(crate) fn is_only(&self) -> bool {
-        self.is_only
-    }
-
-    /// Returns the filter that shows the same records and puts none first.
-    pub(crate) fn without_preference(self) -> ProjectFilter {
-        if self.is_only { ProjectFilter { own: Vec::new(), others: self.own, ..self } } else { ProjectFilter::NONE }
-    }
-
-    /// Returns the numbers of the projects beside the caller's whose records are shown, if `is_only`.
-    pub(crate) fn others(&self) -> Vec<i64> {
-        self.others.iter().copied().chain(self.none).collect()
-    }
-
-    /// Returns true if the project of this number is the caller's, and its records come first.
-    pub(crate) fn is_own(&self, number: i64) -> bool {
-        self.own.binary_search(&number).is_ok()
-    }
-
-    /// Returns the numbers of the projects whose records are shown; `None` if those of all are.
-    pub(crate) fn shown(&self) -> Option<Vec<i64>> {
-        self.is_only.then(|| self.own.iter().copied().chain(self.others()).collect())
-    }
-
-    /// Returns true if the project of this number is the caller's.
-    pub(crate) fn is_named(&self, number: i64) -> bool {
-        self.is_own(number) || self.others.binary_search(&number).is_ok()
-    }
-
-    /// Returns true if a record of the project of this number is shown. A record without a project belongs to no other
-    /// one; a pattern without one is shown if all records that show it are.
-    ///
-    /// # Errors
-    /// Any SQLite error.
-    pub(crate) fn admits(&self, connection: &Connection, seq: i64, number: i64) -> Result<bool, rusqlite::Error> {
-        if !self.is_only || self.is_named(number) {
-            return Ok(true);
-        }
-        if self.none != Some(number) {
-            return Ok(false);
-        }
-        Ok(!tags::has(connection, seq, tags::PATTERN)? || self.admits_evidence(connection, seq)?)
-    }
-
-    /// Returns true if the record with this `seq` is shown; false if there is none.
-    ///
-    /// # Errors
-    /// Any SQLite error.
-    pub(crate) fn admits_record(&self, connection: &Connection, seq: i64) -> Result<bool, rusqlite::Error> {
-        if !self.is_only {
-            return Ok(true);
-        }
-        match records::project_of(connection, seq)? {
-            Some(number) => self.admits(connection, seq, number),
-            None => Ok(false),
-        }
-    }
-
-    fn admits_evidence(&self, connection: &Connection, pattern: i64) -> Result<bool, rusqlite::Error> {
-        // The literal 3 is `LinkKind::Evidence`; graph/links.rs asserts it.
-        let mut read = connection.prepare_cached(
-            "SELECT record.project FROM link JOIN record ON record.seq = link.b
-             WHERE link.a = ?1 AND link.kind = 3 LIMIT ?2",
-        )?;
-        let mut rows = read.query((pattern, MAX_EVIDENCE_COUNT as i64 + 1))?;
-        let mut count = 0;
-        while let Some(row) = rows.next()? {
-            let number = row.get(0)?;
-            count += 1;
-            if count > MAX_EVIDENCE_COUNT || !(self.is_named(number) || self.none == Some(number)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// Returns the number of records that are shown, of `all` in the store; `all` if it is large.
-    ///
-    /// # Errors
-    /// Any SQLite error.
-    pub(crate) fn total(&self, connection: &Connection, all: i64) -> Result<i64, rusqlite::Error> {
-        let Some(shown) = self.shown() else { return Ok(all) };
-        let mut count =
-            connection.prepare_cached("SELECT count(*) FROM (SELECT 1 FROM record WHERE project = ?1 LIMIT ?2)")?;
-        let mut total = 0;
-        for number in shown {
-            total += count.query_row((number, MAX_COUNTED - total), |row| row.get::<_, i64>(0))?;
-            if total >= MAX_COUNTED {
-                return Ok(all);
-            }
-        }
-        Ok(total)
-    }
 }
 
 #[cfg(test)]

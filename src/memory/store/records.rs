@@ -1,6 +1,6 @@
 //! Look-ups on records and on the names of sessions and projects.
 
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -49,6 +49,16 @@ pub(crate) fn project_of(connection: &Connection, seq: i64) -> Result<Option<i64
         .optional()
 }
 
+/// Returns the number of the project of a session's newest record; `None` if the session has none.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn project_of_session(connection: &Connection, session: &str) -> Result<Option<i64>, rusqlite::Error> {
+    let sql = "SELECT project FROM record WHERE session = (SELECT number FROM session WHERE name = ?1)
+               ORDER BY ts DESC LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([session], |row| row.get(0)).optional()
+}
+
 fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<i64>, rusqlite::Error> {
     connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
 }
@@ -70,120 +80,6 @@ pub(crate) fn count(connection: &Connection) -> Result<i64, rusqlite::Error> {
 /// Any SQLite error.
 pub(crate) fn last_seq(connection: &Connection) -> Result<i64, rusqlite::Error> {
     connection.prepare_cached("SELECT coalesce(max(seq), 0) FROM record")?.query_row([], |row| row.get(0))
-}
-
-/// Records of a project that are read at first for [`newest`]; each further read takes twice as many.
-const FIRST_PAGE_COUNT: usize = 4;
-
-/// The newest record of a project that [`newest`] has not returned, with what was read of the project.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ProjectHead {
-    ts: i64,
-    /// [`i64::MAX`] if no record was read yet.
-    seq: i64,
-    project: i64,
-    /// How many records were read last.
-    page: usize,
-    /// Those that follow, the oldest first.
-    rest: Vec<(i64, i64)>,
-}
-
-/// Some of the projects, by their numbers.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Projects<'p> {
-    /// These, each once.
-    Of(&'p [i64]),
-    /// All but these.
-    Except(&'p [i64]),
-}
-
-/// Returns the time and the seq of the newest `most` records of these projects from `since` to `until`, in microseconds,
-/// the newest first.
-///
-/// Only the records of one project have an index in the order of time, so the projects are merged: of however many
-/// projects, the newest record of each is looked up, and then about as many records are read as are returned.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn newest(
-    connection: &Connection,
-    (since, until): (i64, i64),
-    projects: Projects<'_>,
-    most: usize,
-) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    let mut heads = BinaryHeap::new();
-    for (ts, project) in newest_of_each(connection, (since, until), projects)? {
-        heads.push(ProjectHead { ts, seq: i64::MAX, project, page: FIRST_PAGE_COUNT, rest: Vec::new() });
-    }
-    let mut all = Vec::new();
-    while all.len() < most
-        && let Some(mut head) = heads.pop()
-    {
-        if head.seq < i64::MAX {
-            all.push((head.ts, head.seq));
-        }
-        if head.rest.is_empty() {
-            head.rest = of_project(connection, head.project, (since, head.ts), head.seq, head.page.min(most))?;
-            head.rest.reverse();
-            head.page *= 2;
-        }
-        if let Some((ts, seq)) = head.rest.pop() {
-            heads.push(ProjectHead { ts, seq, ..head });
-        }
-    }
-    Ok(all)
-}
-
-/// Returns the time of the newest record of each of the projects that has one, with the project's number.
-fn newest_of_each(
-    connection: &Connection,
-    times: (i64, i64),
-    projects: Projects<'_>,
-) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    let mut found = Vec::new();
-    match projects {
-        Projects::Of(numbers) => {
-            let mut read =
-                connection.prepare_cached("SELECT max(ts) FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3")?;
-            for &number in numbers {
-                let ts: Option<i64> = read.query_row((number, times.0, times.1), |row| row.get(0))?;
-                found.extend(ts.map(|ts| (ts, number)));
-            }
-        }
-        Projects::Except(numbers) => {
-            let mut read = connection.prepare_cached(
-                "SELECT (SELECT max(ts) FROM record WHERE project = number AND ts BETWEEN ?1 AND ?2) AS newest, number
-                 FROM project WHERE newest IS NOT NULL",
-            )?;
-            let mut rows = read.query(times)?;
-            while let Some(row) = rows.next()? {
-                let (ts, number) = (row.get(0)?, row.get(1)?);
-                if !numbers.contains(&number) {
-                    found.push((ts, number));
-                }
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// Returns the time and the seq of the newest `most` records of a project from `since` to `until`, in microseconds, the
-/// newest first; of those at `until` only the ones before the record `before`.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn of_project(
-    connection: &Connection,
-    project: i64,
-    (since, until): (i64, i64),
-    before: i64,
-    most: usize,
-) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    let mut read = connection.prepare_cached(
-        "SELECT ts, seq FROM record WHERE project = ?1 AND ts BETWEEN ?2 AND ?3 AND (ts < ?3 OR seq < ?4)
-         ORDER BY ts DESC, seq DESC LIMIT ?5",
-    )?;
-    read.query_map((project, since, until, before, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Returns the string in a column, borrowed.
@@ -271,50 +167,6 @@ pub(crate) fn id_of(connection: &Connection, seq: i64) -> Result<Uuid, rusqlite:
     find.query_row([seq], |row| row.get(0)).map(Uuid::from_bytes)
 }
 
-/// Which records [`page`] returns.
-pub(crate) struct RecordFilter {
-    pub(crate) session: Option<i64>,
-    /// The numbers of a project.
-    pub(crate) projects: Option<Vec<i64>>,
-    /// The time of the oldest, in microseconds.
-    pub(crate) since: i64,
-}
-
-/// Returns the time and the seq of up to `most` records before the place `(ts, seq)`, the newest first.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn page(
-    connection: &Connection,
-    filter: &RecordFilter,
-    (ts, seq): (i64, i64),
-    most: usize,
-) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
-    if let Some(session) = filter.session {
-        let mut read = connection.prepare_cached(
-            "SELECT ts, seq FROM record WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND (ts < ?3 OR seq < ?4)
-               AND (?5 IS NULL OR project IN (SELECT value FROM json_each(?5))) ORDER BY ts DESC, seq DESC LIMIT ?6",
-        )?;
-        let projects = filter.projects.as_ref().map(|numbers| format!("{numbers:?}"));
-        let values = (session, filter.since, ts, seq, projects, most as i64);
-        return read.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?.collect();
-    }
-    let projects: Vec<i64> = match &filter.projects {
-        Some(projects) => projects.clone(),
-        None => connection
-            .prepare_cached("SELECT number FROM project")?
-            .query_map([], |row| row.get(0))?
-            .collect::<Result<_, _>>()?,
-    };
-    let mut all = Vec::new();
-    for project in projects {
-        all.extend(of_project(connection, project, (filter.since, ts), seq, most)?);
-    }
-    all.sort_unstable_by(|a: &(i64, i64), b| b.cmp(a));
-    all.truncate(most);
-    Ok(all)
-}
-
 /// What groups records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordGroup {
@@ -387,43 +239,4 @@ pub(crate) fn extent_of(
         first = first.min(earliest.unwrap_or(i64::MAX));
     }
     Ok((count, if count > 0 { first } else { 0 }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::memory::test_support::Bench;
-    use serde_json::json;
-
-    #[test]
-    fn the_newest_records_of_many_projects_are_merged() {
-        let bench = Bench::new();
-        for n in 0..60 {
-            // Projects of 1, 2, 4, 8 … records, times in no order, some of them equal.
-            let (project, minute) = ((n + 1_i32).ilog2(), n * 37 % 50);
-            let ts = format!("2024-03-01T10:{minute:02}:00Z");
-            bench.capture(&format!("record number {n}"), json!({"project": format!("p{project}"), "ts": ts}));
-        }
-        let connection = bench.connection();
-        let every = "SELECT ts, seq FROM record WHERE ts BETWEEN ?1 AND ?2 AND project IS NOT ?3
-                     ORDER BY ts DESC, seq DESC LIMIT ?4";
-        let times =
-            |from: i64, to: i64| (1_709_287_200_000_000 + from * 60_000_000, 1_709_287_200_000_000 + to * 60_000_000);
-        for (since, until) in [(i64::MIN, i64::MAX), times(0, 49), times(10, 20), times(50, 60)] {
-            for (except, most) in [(None, 1), (None, 7), (Some(3), 20), (None, 60), (Some(99), 1000), (None, 0)] {
-                let mut read = connection.prepare_cached(every).unwrap();
-                let want: Vec<(i64, i64)> = read
-                    .query_map((since, until, except, most as i64), |row| Ok((row.get(0)?, row.get(1)?)))
-                    .unwrap()
-                    .collect::<Result<_, _>>()
-                    .unwrap();
-                let projects: Vec<i64> = except.into_iter().collect();
-                let got = newest(&connection, (since, until), Projects::Except(&projects), most).unwrap();
-                assert_eq!(got, want, "{most} from {since}");
-                let others: Vec<i64> = (1..9).filter(|number| Some(*number) != except).collect();
-                let got = newest(&connection, (since, until), Projects::Of(&others), most).unwrap();
-                assert_eq!(got, want, "{most} from {since}");
-            }
-        }
-    }
 }

@@ -292,9 +292,7 @@ fn import_record(
     let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
     let id = match (record.id, stored_record(record.id.unwrap_or(derived), transaction)?) {
         (Some(id), Some(there)) => return compare(&record, id, &there, transaction),
-        (None, Some(there)) if there.fingerprinted == Fingerprinted::of(&record.new.draft) => {
-            return Ok(RowOutcome::Known);
-        }
+        (None, Some(there)) if there.is_same(&record.new.draft, transaction)? => return Ok(RowOutcome::Known),
         (None, Some(_)) => records::new_id(),
         (id, None) => id.unwrap_or(derived),
     };
@@ -302,6 +300,7 @@ fn import_record(
     if let (None, Some(was)) = (record.id, record.new.masked.as_ref().and_then(|masked| masked.was))
         && let Some(there) = stored_record(Builder::from_custom_bytes(was).into_uuid(), transaction)?
         && there.fingerprinted.is_unmasked_form_of(&record.new)
+        && record.new.draft.is_same_in(transaction.connection, &there.other.project)?
     {
         return Ok(RowOutcome::Known);
     }
@@ -341,6 +340,13 @@ struct StoredRecord {
     fingerprinted: Fingerprinted,
     other: OtherFields,
     valid_to: Option<i64>,
+}
+
+impl StoredRecord {
+    fn is_same(&self, draft: &Draft, transaction: &WriteTransaction<'_>) -> Result<bool, rusqlite::Error> {
+        Ok(self.fingerprinted == Fingerprinted::of(draft)
+            && draft.is_same_in(transaction.connection, &self.other.project)?)
+    }
 }
 
 /// The fields of the fingerprint.
