@@ -102,6 +102,7 @@ pub fn serve(
         records: memory.records(),
         assistants: memory.assistants(),
         maintenance: memory.maintenance(),
+        forgetting: memory.forgetting(),
         notifier,
         thresholds: options.thresholds,
         socket: listener.bound_path(),

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use crate::daemon::rem_cycle::CycleMetrics;
 use crate::lifecycle::state_file::{Digest, StateChange};
 use crate::lifecycle::status_file::Quarantine;
-use crate::memory::AssistantCounters;
+use crate::memory::{AssistantCounters, ForgettingStatus};
 use crate::serve::control_plane::Counters;
 use crate::wire::reply;
 
@@ -34,6 +34,9 @@ pub(crate) struct StatusReply<'a> {
     /// How many secrets were masked, of which kind and in which session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) masked: Option<&'a RawValue>,
+    /// A forgetting that is not at its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forgetting: Option<ForgettingStatus>,
     pub(crate) quarantine: Option<&'a Quarantine>,
     pub(crate) rem_cycle: RemCycleStatus<'a>,
     #[serde(flatten)]
@@ -101,7 +104,10 @@ impl ControlReply<'static> {
             StateChange::Pause => ControlReply { paused: Some(true), ..none },
             StateChange::Resume => ControlReply { paused: Some(false), ..none },
             StateChange::SessionOpen { .. } => ControlReply { reason: Some("session_open_queued"), ..none },
-            StateChange::CommandDone(_) | StateChange::CycleEnded | StateChange::QuietWindow(_) => none,
+            StateChange::CommandDone(_)
+            | StateChange::CycleEnded
+            | StateChange::SessionsForgotten(_)
+            | StateChange::QuietWindow(_) => none,
         }
     }
 }

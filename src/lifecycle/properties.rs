@@ -77,6 +77,7 @@ fn check_changes(mut state: DaemonState, now: Timestamp) {
         StateChange::Pause,
         StateChange::SessionOpen { session_id: Some(text), is_start: true },
         StateChange::SessionOpen { session_id: None, is_start: false },
+        StateChange::SessionsForgotten(vec!["x".repeat(2000)]),
         StateChange::CycleEnded,
         StateChange::QuietWindow(Some((255, 255))),
     ] {

@@ -133,6 +133,8 @@ pub enum StateChange {
     CommandDone(Command),
     /// From the lifecycle: a REM cycle has ended, so `pending_digest` has changed.
     CycleEnded,
+    /// From the memory: all records of these sessions were forgotten.
+    SessionsForgotten(Vec<String>),
     /// From the lifecycle: the quiet window was learned, as (first half-hour, count of half-hours).
     QuietWindow(Option<(u8, u8)>),
 }
@@ -174,6 +176,11 @@ impl DaemonState {
                 }
             }
             StateChange::CycleEnded => {}
+            StateChange::SessionsForgotten(sessions) => {
+                for id in sessions {
+                    self.first_turn_pending.remove(&cut(id, SESSION_ID_CHARS));
+                }
+            }
             StateChange::QuietWindow(window) => self.quiet_window = *window,
         }
     }

@@ -28,6 +28,8 @@ mod transfer;
 pub use consolidation::cycle::Cycle;
 pub use consolidation::maintenance::{ChunkOutcome, Maintenance};
 pub use consolidation::step::{StepCounts, StepReport};
+pub use forgetting::handle::Forgetting;
+pub use forgetting::progress::ForgettingStatus;
 pub use ingest::drain_report::{DrainReport, FileOutcome, NextRun};
 pub use ingest::spool;
 pub use service::{Memory, Worker};

@@ -9,8 +9,10 @@ use jiff::tz::TimeZone;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::maintenance::Maintenance;
+use crate::memory::forgetting::handle::Forgetting;
 use crate::memory::forgetting::job;
 use crate::memory::forgetting::pending::PendingSelections;
+use crate::memory::forgetting::progress::ForgettingProgress;
 use crate::memory::model::time::{CallTime, UnixMicros, UserZone};
 use crate::memory::profile::{ProfileCache, SharedProfile};
 use crate::memory::session::SessionState;
@@ -44,6 +46,7 @@ pub struct Memory {
     pub(crate) changes: Arc<ChangeTracker>,
     pub(crate) maintenance_lock: MaintenanceLock,
     pub(crate) pending_selections: Arc<PendingSelections>,
+    forgetting_progress: Arc<ForgettingProgress>,
     // Dropped in this order: the lock is released after the writer has ended.
     pub(crate) writer: Writer,
     _lock: FileLock,
@@ -74,7 +77,7 @@ impl Memory {
         let profiles = Arc::new(SharedProfile::load(&store.connection).map_err(failed)?);
         let session_state = SessionState::load(&store.connection, clock()).map_err(|error| failed(error.into()))?;
         let changes = Arc::new(ChangeTracker::load(&store.connection).map_err(|error| failed(error.into()))?);
-        let is_forgetting = job::is_pending(&store.connection).map_err(|error| failed(error.into()))?;
+        let interrupted = job::pending(&store.connection).map_err(|error| failed(error.into()))?;
         let file = store.file;
         let writer = Writer::start(store.connection, file.clone(), changes.clone())
             .map_err(|error| OpenError::Failed { path: store.path, detail: format!("no thread: {error}") })?;
@@ -89,11 +92,14 @@ impl Memory {
             changes,
             maintenance_lock: MaintenanceLock::default(),
             pending_selections: Arc::default(),
+            forgetting_progress: Arc::default(),
             writer,
             _lock: store.lock,
         };
-        if is_forgetting && let Ok(lock) = memory.maintenance_lock.try_acquire() {
-            job::resume(memory.maintenance(), lock);
+        if interrupted.is_some() {
+            let now = Instant::now();
+            memory.forgetting_progress.set_interrupted(now);
+            memory.forgetting().resume_if_due(now);
         }
         Ok(memory)
     }
@@ -133,13 +139,24 @@ impl Memory {
         }
     }
 
+    /// Returns the handle by which the daemon finishes a forgetting that was interrupted. It does not keep the store open.
+    pub fn forgetting(&self) -> Forgetting {
+        Forgetting {
+            maintenance: self.maintenance(),
+            lock: self.maintenance_lock.clone(),
+            progress: self.forgetting_progress.clone(),
+        }
+    }
+
     /// Returns what loads the state in memory again, after the store's whole content was replaced.
     pub(crate) fn reload(&self) -> Reload {
-        let Memory { profiles, session_state, changes, pending_selections, clock, .. } = self;
+        let Memory { profiles, session_state, changes, pending_selections, clock, forgetting_progress, .. } = self;
         let (profiles, session_state, changes, pending, clock) =
             (profiles.clone(), session_state.clone(), changes.clone(), pending_selections.clone(), *clock);
+        let progress = forgetting_progress.clone();
         Box::new(move |connection| {
             pending.clear();
+            progress.reload(job::pending(connection)?.is_some(), Instant::now());
             profiles.reload(connection)?;
             session_state.reload(connection, clock())?;
             Ok(changes.reload(connection)?)

@@ -13,7 +13,7 @@ use crate::harness::{Client, Daemon, Setup, finish, output, until};
 
 /// Words of the records to be forgotten, made up. An index stores a term without the beginning that it shares with the
 /// term before it, and without its ending, so their middles are looked for.
-const SECRETS: [&str; 3] = ["vqxorblimed", "wjuktharnope", "zyfgrundelka"];
+pub const SECRETS: [&str; 3] = ["vqxorblimed", "wjuktharnope", "zyfgrundelka"];
 
 /// The bytes that are looked for.
 fn middles() -> Vec<String> {
@@ -21,7 +21,7 @@ fn middles() -> Vec<String> {
 }
 
 /// Returns all files in `folder` and below.
-fn files(folder: &Path) -> Vec<PathBuf> {
+pub fn files(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder").flatten() {
         match entry.file_type().expect("a type") {
@@ -34,7 +34,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// Returns the files that have one of the secrets, with the secret.
-fn traces(folder: &Path) -> Vec<(PathBuf, String)> {
+pub fn traces(folder: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for path in files(folder) {
         // The daemon may have replaced or removed it since.
@@ -48,7 +48,7 @@ fn traces(folder: &Path) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn assert_gone(daemon: &Daemon, when: &str) {
+pub fn assert_gone(daemon: &Daemon, when: &str) {
     assert_eq!(traces(&daemon.setup().store()), [], "{when}");
     let mut client = daemon.client();
     let check = client.call("store_check", json!({}));
@@ -59,13 +59,13 @@ fn assert_gone(daemon: &Daemon, when: &str) {
     }
 }
 
-fn capture(client: &mut Client, text: &str, session: &str, project: &str) -> String {
+pub fn capture(client: &mut Client, text: &str, session: &str, project: &str) -> String {
     let got = client.call("memory_capture", json!({"text": text, "session_id": session, "project": project}));
     got["record_id"].as_str().expect("an id").to_owned()
 }
 
 /// Captures ordinary records among which the secret ones are, in a session and project of their own. Returns their ids.
-fn fill(client: &mut Client, from: usize, count: usize) -> Vec<String> {
+pub fn fill(client: &mut Client, from: usize, count: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for n in from..from + count {
         let text = format!("ordinary record {n} about gardens, topic{} and letters", n % 17);
@@ -79,13 +79,13 @@ fn fill(client: &mut Client, from: usize, count: usize) -> Vec<String> {
 }
 
 /// Forgets a selection and returns the result.
-fn forget(client: &mut Client, selection: Value) -> Value {
+pub fn forget(client: &mut Client, selection: Value) -> Value {
     let proposed = client.call("memory_forget", selection);
     client.call("memory_forget", json!({"token": proposed["token"]}))
 }
 
 /// Returns a daemon that falls asleep on request only.
-fn awake() -> Setup {
+pub fn awake() -> Setup {
     Setup::new().args(&["--drowsy-after", "3600", "--sleep-after", "3600", "--hibernate-after", "7200"])
 }
 

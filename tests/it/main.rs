@@ -18,6 +18,7 @@ mod ending;
 mod faults;
 mod footprint;
 mod forget;
+mod forgotten;
 mod harness;
 mod hits;
 mod hooks;

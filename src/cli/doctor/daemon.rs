@@ -13,7 +13,7 @@ use super::files::json_file;
 use super::finding::{Findings, Fix};
 use crate::cli::install::service::ServiceManager;
 use crate::cli::recall::local_time;
-use crate::cli::status::rows::state_in_words;
+use crate::cli::status::rows::{forgetting_in_words, state_in_words};
 use crate::cli::support::files;
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::client::{Client, ClientError, Policy, UnreachableReason};
@@ -118,6 +118,19 @@ pub(crate) fn round_trip(context: &mut DoctorContext, findings: &mut Findings) {
                 format_args!("check that the disk of {folder} has free space and is writable; see the daemon's log");
             findings.fail(format_args!("{error}"), remedy);
         }
+    }
+}
+
+/// Checks that no forgetting waits to be tried again.
+pub(crate) fn forgetting(context: &mut DoctorContext, findings: &mut Findings) {
+    let Some(forgetting) = context.status.as_ref().and_then(|status| status.get("forgetting")) else { return };
+    let what = forgetting_in_words(forgetting);
+    match forgetting["error"].as_str() {
+        Some(_) => findings.warn(
+            format_args!("a forgetting is not at its end: {what}"),
+            format_args!("mend that; the daemon tries again by itself"),
+        ),
+        None => findings.pass(format_args!("a forgetting runs: {what}")),
     }
 }
 

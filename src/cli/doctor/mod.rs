@@ -49,12 +49,13 @@ pub(crate) struct DoctorArgs {
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
 /// The checks, in order: later ones use whether the daemon answers.
-const CHECKS: [Check; 20] = [
+const CHECKS: [Check; 21] = [
     Check("daemon", daemon::answers),
     Check("version", daemon::version),
     Check("socket", files::socket),
     Check("round trip", daemon::round_trip),
     Check("store", daemon::store),
+    Check("forgetting", daemon::forgetting),
     Check("sleep", daemon::cycle),
     Check("files", files::modes),
     Check("disk", files::space),

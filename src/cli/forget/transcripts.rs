@@ -1,5 +1,10 @@
 //! Searches the transcripts of assistants for the texts of records that are forgotten.
+//!
+//! A line is read as an import reads it, so that a text is found whose secrets were masked, which has several parts, or
+//! which a transcript has in several lines. Texts that are long enough to be particular are also looked for as they stand
+//! in JSON: a tool's output may quote them.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -12,21 +17,33 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::client::Client;
 use crate::sort;
-use crate::transcript::Assistant;
+use crate::transcript::row::stored_pieces;
+use crate::transcript::{Assistant, TranscriptReader, TranscriptTurn};
 
-/// A text that is shorter is looked for as a whole string: its words may be part of any other.
+/// A text that is shorter is looked for in its own session, and as a whole turn: its words may be part of any other.
 const SHORT_TEXT_BYTES: usize = 24;
 
 /// Bytes of a text that are looked for.
 const SEARCHED_BYTES: usize = 256;
 
+/// Stands for the session of a turn whose transcript does not name it.
+const ANY_SESSION: &str = "\0";
+
+/// How a mask begins, and how it ends.
+const MASK: (&str, char) = ("[secret: ", ']');
+
 /// Most lines that are reported of one file.
 const MAX_LINES: usize = 100;
 
 /// What is looked for.
+#[derive(Default)]
 pub(crate) struct Search {
-    /// Texts as they are in JSON.
+    /// Parts of texts as they are in JSON.
     needles: Vec<Finder<'static>>,
+    /// The words of whole texts, with the session of a short one.
+    texts: HashSet<String>,
+    /// The words of lines of texts.
+    lines: HashSet<String>,
     /// Records whose texts are not looked for.
     left_out: u64,
 }
@@ -37,15 +54,41 @@ impl Search {
     /// # Errors
     /// Those of the daemon.
     pub(crate) fn of(proposed: &Value, client: &mut Client) -> Result<Search, CliError> {
-        let mut needles = Vec::new();
+        let mut search = Search::default();
         for id in proposed["records"].as_array().into_iter().flatten().map(|record| &record["record_id"]) {
             let reply = client.call("memory_read", &json!({"id": id}))?;
             let read: Value =
                 serde_json::from_str(reply.get()).map_err(|error| CliError::Reply("memory_read", error))?;
-            needles.extend(needle(read["literal_surface"].as_str().unwrap_or_default()));
+            let text = |key: &str| read[key].as_str().unwrap_or_default();
+            search.add(text("literal_surface"), text("session_id"));
         }
         let listed = proposed["records"].as_array().map_or(0, Vec::len) as u64;
-        Ok(Search { needles, left_out: proposed["count"].as_u64().unwrap_or(0).saturating_sub(listed) })
+        search.left_out = proposed["count"].as_u64().unwrap_or(0).saturating_sub(listed);
+        Ok(search)
+    }
+
+    /// Adds a text of a session.
+    fn add(&mut self, text: &str, session: &str) {
+        self.needles.extend(needles(text));
+        if text.trim().len() < SHORT_TEXT_BYTES {
+            self.texts.extend([session, ANY_SESSION].into_iter().flat_map(|session| key(text, Some(session))));
+        } else {
+            self.texts.extend(key(text, None));
+        }
+        self.lines.extend(text.lines().filter_map(|line| key(line, None)));
+    }
+
+    /// Returns true if a turn has one of the texts, or lines of it alone.
+    fn has(&self, turn: &TranscriptTurn) -> bool {
+        let session = turn.session.as_deref();
+        stored_pieces(&turn.text, turn.role, session).iter().any(|piece| {
+            let text = piece.text.trim();
+            if text.len() < SHORT_TEXT_BYTES {
+                return key(text, Some(session.unwrap_or(ANY_SESSION))).is_some_and(|key| self.texts.contains(&key));
+            }
+            let mut lines = text.lines().filter_map(|line| key(line, None));
+            key(text, None).is_some_and(|key| self.texts.contains(&key)) || lines.all(|line| self.lines.contains(&line))
+        })
     }
 
     /// Returns the places of the texts in the assistants' transcripts, as `left` lists them.
@@ -76,12 +119,25 @@ impl Search {
         let has_lines = path.extension().is_none_or(|extension| extension != "db");
         let most = if has_lines { MAX_LINES } else { 1 };
         let mut count = 0;
+        let mut add = |number| {
+            count += 1;
+            if count <= most {
+                found.push(place(path, has_lines.then_some(number), "transcript"));
+            }
+        };
+        let mut reader = TranscriptReader::default();
         while let Some(line) = lines.next_raw()? {
             let RawLine::Bytes(bytes) = line else { continue };
-            if count < most && self.needles.iter().any(|needle| needle.find(&bytes).is_some()) {
-                count += 1;
-                found.push(place(path, has_lines.then_some(lines.number), "transcript"));
+            // A turn may be certain only some lines later.
+            let turns = reader.read(&bytes).turns;
+            if self.needles.iter().any(|needle| needle.find(&bytes).is_some())
+                || turns.iter().any(|turn| self.has(turn))
+            {
+                add(lines.number);
             }
+        }
+        if reader.finish().iter().any(|turn| self.has(turn)) {
+            add(lines.number);
         }
         Ok(())
     }
@@ -94,17 +150,53 @@ impl Search {
     }
 }
 
-/// Returns what is looked for in lines of JSON; `None` for an empty text.
-fn needle(text: &str) -> Option<Finder<'static>> {
-    let text = text.trim();
-    let quoted = json!(text).to_string();
+/// Returns the words of a text, whatever white space is between them, behind the session if one is given; `None` if it has
+/// no words.
+fn key(text: &str, session: Option<&str>) -> Option<String> {
+    let mut words = text.split_whitespace().peekable();
+    words.peek()?;
+    let mut key = session.unwrap_or_default().to_owned();
+    for word in words {
+        key.push(' ');
+        key.push_str(word);
+    }
+    Some(key)
+}
+
+/// Returns what is looked for in lines of JSON: the longest part of a line between two masks, as programs escape it that
+/// escape other than ASCII characters and as others do. None if it is short.
+fn needles(text: &str) -> impl Iterator<Item = Finder<'static>> {
+    let parts = text.lines().flat_map(|line| {
+        line.split(MASK.0).enumerate().map(|(at, part)| match part.split_once(MASK.1) {
+            Some((_, behind)) if at > 0 => behind,
+            _ => part,
+        })
+    });
+    let longest = parts.map(str::trim).max_by_key(|part| part.len()).filter(|part| part.len() >= SHORT_TEXT_BYTES);
+    let quoted = json!(longest.unwrap_or_default()).to_string();
     let escaped = &quoted[1..quoted.len() - 1];
     let mut end = escaped.len().min(SEARCHED_BYTES);
     while !escaped.is_char_boundary(end) {
         end -= 1;
     }
-    let part = if text.len() < SHORT_TEXT_BYTES { &quoted } else { &escaped[..end] };
-    (!text.is_empty()).then(|| Finder::new(part).into_owned())
+    let part = escaped[..end].to_owned();
+    let in_ascii = (!part.is_ascii()).then(|| ascii(&part));
+    [Some(part).filter(|part| !part.is_empty()), in_ascii]
+        .into_iter()
+        .flatten()
+        .map(|part| Finder::new(&part).into_owned())
+}
+
+/// Escapes other than ASCII characters.
+fn ascii(text: &str) -> String {
+    let mut escaped = String::new();
+    for unit in text.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => escaped.push(char::from(byte)),
+            _ => escaped.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    escaped
 }
 
 fn place(path: &Path, line: Option<u64>, what: &str) -> Value {
@@ -129,20 +221,83 @@ fn folders() -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+
+    const LONG: &str = "she said \"the tea is green\"\nand then she left for the ête of the year";
 
     #[test]
-    fn a_text_is_looked_for_as_it_stands_in_json() {
-        let long = "she said \"the tea is green\"\nand left";
+    fn a_part_of_a_text_is_looked_for_as_it_stands_in_json() {
+        let masked = "the key is [secret: aws-access-key-id], which opens the boat house in the harbor";
         for (text, line, is_found) in [
-            (long, json!({"content": [{"text": format!("before {long} after")}]}), true),
-            (long, json!({"text": "she said the tea is green"}), false),
-            ("yes", json!({"content": "yes"}), true),
-            ("yes", json!({"content": "yes, go on"}), false),
+            (LONG, json!({"content": [{"text": format!("before {LONG} after")}]}).to_string(), true),
+            (LONG, r#"{"text":"and then she left for the \u00eate of the year"}"#.to_owned(), true),
+            (LONG, json!({"text": "she said the tea is green"}).to_string(), false),
+            (masked, json!({"text": "the key is AKIA, which opens the boat house in the harbor"}).to_string(), true),
+            ("yes", json!({"content": "yes"}).to_string(), false),
         ] {
-            let found = needle(text).unwrap().find(line.to_string().as_bytes()).is_some();
+            let found = needles(text).any(|needle| needle.find(line.as_bytes()).is_some());
             assert_eq!(found, is_found, "{text} in {line}");
         }
-        assert!(needle(" \n").is_none());
-        assert!(needle(&"é".repeat(1000)).is_some());
+        assert_eq!(needles(" \n").count(), 0);
+        assert_eq!(needles(&"é".repeat(1000)).count(), 2);
+    }
+
+    #[test]
+    fn turns_are_found_in_transcripts_of_each_form() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s-1.jsonl");
+        let ts = "2026-11-30T05:16:42.389Z";
+        let claude = |text: &str, session: &str| {
+            let content = json!([{"type": "text", "text": text}]);
+            json!({"type": "user", "uuid": "u", "sessionId": session, "cwd": "/p", "timestamp": ts,
+                "message": {"role": "user", "content": content}})
+        };
+        let parts = |parts: &[&str]| {
+            let parts: Vec<Value> = parts.iter().map(|text| json!({"text": text})).collect();
+            json!({"uuid": "u", "sessionId": "s-1", "type": "user", "cwd": "/p", "timestamp": ts, "message": {"parts": parts}})
+        };
+        let secret = "AKIAIOSFODNN7EXAMPLQ";
+        let gemini = |text: &str| json!({"id": "1", "type": "user", "content": text, "timestamp": ts});
+        let copilot = |text: &str| json!({"type": "user.message", "data": {"content": text}, "id": "1", "parentId": null, "timestamp": ts});
+        for (what, text, session, line, is_found) in [
+            ("masked", "key=[secret: aws-access-key-id]", "s-1", claude(&format!("key={secret}"), "s-1"), true),
+            (
+                "joined",
+                "a key to the door of the house\n\nand a second one",
+                "s-1",
+                parts(&["a key to the  door of the house", "x"]),
+                true,
+            ),
+            (
+                "one block",
+                "the first of the blocks is here\n\nthe second",
+                "s-1",
+                gemini("the first of the blocks is here"),
+                true,
+            ),
+            (
+                "other white space",
+                "the first\nof the blocks is here",
+                "x",
+                copilot("the first of the  blocks is here"),
+                true,
+            ),
+            ("short", "keep the door open", "s-1", claude("keep the door open", "s-1"), true),
+            ("short, of another session", "keep the door open", "s-1", claude("keep the door open", "s-2"), false),
+            (
+                "other words",
+                "the first of the blocks is here",
+                "s-1",
+                claude("the last of the blocks is here", "s-1"),
+                false,
+            ),
+        ] {
+            let mut search = Search::default();
+            search.add(text, session);
+            fs::write(&path, format!("{{}}\n{line}\n")).unwrap();
+            let mut found = Vec::new();
+            search.file(&path, &mut found).unwrap();
+            assert_eq!(!found.is_empty(), is_found, "{what}: {found:?}");
+        }
     }
 }

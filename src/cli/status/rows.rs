@@ -44,6 +44,7 @@ pub(crate) fn rows(status: Map<String, Value>, zone: &TimeZone) -> Vec<(String, 
     status.0.remove("ok");
     row("state", state(&mut status));
     row("store", status.text("store_error"));
+    row("forgetting", status.0.remove("forgetting").map(|value| forgetting_in_words(&value)));
     row("sleep", sleep(&mut status));
     let paused = status.text("capture_paused_since");
     row(
@@ -126,6 +127,18 @@ pub(crate) fn masked_in_words(masked: &Value) -> String {
     let session = last["session_id"].as_str().unwrap_or("-");
     let (all, own) = (kinds(&masked["kinds"]), kinds(&last["kinds"]));
     format!("{} masked: {all}; last in session {session}: {own}", count(&masked["count"]))
+}
+
+/// Formats a forgetting that is not at its end.
+pub(crate) fn forgetting_in_words(forgetting: &Value) -> String {
+    let phase = forgetting["phase"].as_str().unwrap_or("an unknown phase");
+    match (forgetting["error"].as_str(), forgetting["retry_in_sec"].as_u64()) {
+        (Some(error), Some(seconds)) => {
+            let wait = time_in_words(seconds);
+            format!("phase {phase}, failed ({error}); tried again in {wait}")
+        }
+        _ => format!("phase {phase}"),
+    }
 }
 
 fn quarantine(value: &Value, zone: &TimeZone) -> Option<String> {

@@ -33,7 +33,7 @@ use crate::lifecycle::state_file::{self, DaemonState, StateChange};
 use crate::lifecycle::state_writer::StateWriter;
 use crate::lifecycle::status_file::Quarantine;
 use crate::lifecycle::{user_zone, wake_signal};
-use crate::memory::{AssistantCounters, Maintenance};
+use crate::memory::{AssistantCounters, Forgetting, Maintenance};
 use crate::serve::control_plane::{ControlPlane, Counters, Load, LoopCommands, Now, TickInput, Ticket};
 use crate::sys::listener::BoundPath;
 use crate::sys::notify::Notifier;
@@ -48,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) records: Arc<AtomicU64>,
     pub(crate) assistants: Arc<AssistantCounters>,
     pub(crate) maintenance: Maintenance,
+    pub(crate) forgetting: Forgetting,
     pub(crate) notifier: Notifier,
     pub(crate) thresholds: Thresholds,
     /// The socket's path; `None` for an inherited listener, whose owner starts the daemon again.
@@ -71,6 +72,7 @@ pub(crate) struct DaemonControlPlane {
     status_writer: StatusWriter,
     journal: JournalQueue,
     rem_cycle: RemCycleRunner,
+    forgetting: Forgetting,
     spool: SpoolWatch,
     socket: SocketWatch,
     idle_release: IdleRelease,
@@ -97,6 +99,7 @@ impl DaemonControlPlane {
             records,
             assistants,
             maintenance,
+            forgetting,
             notifier,
             thresholds,
             socket,
@@ -129,6 +132,7 @@ impl DaemonControlPlane {
             status_writer,
             journal,
             rem_cycle: RemCycleRunner::new(maintenance),
+            forgetting,
             spool: SpoolWatch::new(check_interval, now.instant),
             socket: SocketWatch::new(socket, check_interval, now.instant),
             idle_release: IdleRelease::new(release_after, now.instant),
@@ -155,7 +159,7 @@ impl DaemonControlPlane {
             is_quiet,
             quiet_from,
             is_inherited: self.is_inherited,
-            is_busy: self.is_busy(),
+            is_busy: self.is_busy() || self.forgetting.is_pending(),
         }
     }
 
@@ -176,10 +180,10 @@ impl DaemonControlPlane {
 
     /// Returns when each timer is due, or `None` for one that does not run. While the server stops only the service
     /// manager's run.
-    fn timers(&self) -> [Option<Instant>; 6] {
+    fn timers(&self) -> [Option<Instant>; 7] {
         let [ready, watchdog] = self.service_notifier.deadlines();
         if self.is_stopping {
-            return [ready, watchdog, None, None, None, None];
+            return [ready, watchdog, None, None, None, None, None];
         }
         let state = self.machine.state();
         [
@@ -189,6 +193,7 @@ impl DaemonControlPlane {
             self.spool.deadline(state).filter(|_| !self.is_background_busy),
             self.socket.deadline(state),
             self.release_deadline(),
+            self.forgetting.retry_at(),
         ]
     }
 
@@ -262,6 +267,17 @@ impl DaemonControlPlane {
         }
     }
 
+    /// Takes up a forgetting that an error has interrupted, if that is due, and drops the sessions that were forgotten.
+    fn follow_forgetting(&mut self, now: Instant) {
+        if !self.is_stopping {
+            self.forgetting.resume_if_due(now);
+        }
+        let sessions = self.forgetting.take_sessions();
+        if !sessions.is_empty() {
+            self.state_writer.request(StateChange::SessionsForgotten(sessions), None);
+        }
+    }
+
     /// Returns the time since the last activity.
     fn idle(&self, now: Now) -> Duration {
         now.instant.saturating_duration_since(self.machine.last_activity())
@@ -293,6 +309,7 @@ impl ControlPlane for DaemonControlPlane {
                 assistants: AssistantRecords(&self.assistants),
                 store_error: self.rem_cycle.maintenance().store_loss(),
                 masked: self.rem_cycle.maintenance().masked().as_deref(),
+                forgetting: self.forgetting.status(now.instant),
                 quarantine: self.status_writer.status.quarantine.as_ref(),
                 rem_cycle: RemCycleStatus { asked: self.machine.is_rem_pending(), metrics: self.rem_cycle.metrics() },
                 counters,
@@ -356,6 +373,7 @@ impl ControlPlane for DaemonControlPlane {
         if !self.quiet_hours.has_learned() {
             self.learn_quiet_window(now, commands);
         }
+        self.follow_forgetting(now.instant);
         self.start_tasks(now, commands);
         if !self.is_stopping {
             self.release_memory(now.instant, commands);
@@ -414,6 +432,7 @@ mod tests {
                 records: memory.records(),
                 assistants: memory.assistants(),
                 maintenance: memory.maintenance(),
+                forgetting: memory.forgetting(),
                 notifier: Notifier::from_env(),
                 thresholds: Thresholds::default(),
                 socket: None,

@@ -278,6 +278,7 @@ fn event(change: &StateChange) -> Option<Event> {
         StateChange::SessionOpen { .. }
         | StateChange::CommandDone(_)
         | StateChange::CycleEnded
+        | StateChange::SessionsForgotten(_)
         | StateChange::QuietWindow(_) => None,
     }
 }

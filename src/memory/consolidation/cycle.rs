@@ -191,7 +191,10 @@ impl Cycle {
 
     /// Applies the committed end to the state in memory.
     pub(crate) fn end_committed(&self, changes: &ChangeTracker, digest: &DigestState) {
-        changes.advance_mark(self.processed);
+        // What was deleted since is to be learned again without it.
+        if self.replacements == changes.replacements() {
+            changes.advance_mark(self.processed);
+        }
         digest.add(self.totals());
     }
 
@@ -212,6 +215,16 @@ impl Cycle {
     pub(crate) fn count(&self, name: &str) -> u64 {
         sum(&self.reports, name)
     }
+}
+
+/// Drops the cycle that was interrupted or is in progress, so that the next chunk begins with the first step.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn restart(connection: &Connection, changes: &ChangeTracker) -> Result<(), rusqlite::Error> {
+    changes.content_replaced();
+    meta::remove(connection, STEP_KEY)?;
+    meta::remove(connection, PROCESSED_KEY)
 }
 
 /// Runs one chunk of a step from its stored cursor on, and stores the new cursor. `store` is the store's folder.

@@ -1,35 +1,34 @@
 //! The work of a forgetting, in chunks on the writer, so that other writes run between them.
 //!
 //! Once the selection is confirmed, table `forgetting` has the numbers of its records, and meta key [`PHASE`] where the
-//! work is. Each chunk stores its progress in its own transaction, so a kill at any moment loses at most one chunk, and
-//! [`resume`] takes the rest up when the store is opened again. Each phase may run twice.
+//! work is. Each chunk stores its progress in its own transaction, so a kill at any moment loses at most one chunk. Each
+//! phase may run twice. `run.rs` runs the chunks.
 
-use std::fs;
-use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde::Serialize;
 
-use crate::dispatch::{CallError, LateReply};
-use crate::memory::consolidation::chunks::run_chunks;
+use crate::dispatch::CallError;
 use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{CHUNK_TIME, Step};
 use crate::memory::consolidation::{cycle, optimize};
+use crate::memory::forgetting::handle::Forgetting;
+use crate::memory::forgetting::phase::Phase;
 use crate::memory::forgetting::selection::{Confirmed, SelectionMark};
-use crate::memory::forgetting::{removal, rewrite, set_aside};
+use crate::memory::forgetting::{names, removal, rewrite, set_aside};
 use crate::memory::ingest::drain;
 use crate::memory::ingest::drain_report::NextRun;
 use crate::memory::store::copies::{self, MadeCopy};
+use crate::memory::store::copy::PartialFile;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, meta, tags};
-use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
 const PHASE: &str = "forgetting_phase";
@@ -37,52 +36,47 @@ const PHASE: &str = "forgetting_phase";
 /// Meta key: the files that were set aside and shown, one a line.
 const FILES: &str = "forgetting_files";
 
-/// Attempts to truncate the write-ahead log, some 100 ms each while a reader uses it. Picked: an export of a large store.
-const TRUNCATE_ATTEMPTS: u32 = 300;
+/// Attempts to truncate the write-ahead log, some 100 ms each while a reader uses it. Picked: a long recall or a page of an export.
+pub(crate) const TRUNCATE_ATTEMPTS: u32 = 100;
 
-/// The phases, in order. Their numbers are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// The records are selected.
-    Select,
-    /// The full-text index gets its present rules: a term can only be taken out of it by the rules that put it in.
-    Reindex,
-    /// The records are deleted.
-    Remove,
-    /// The segments of the full-text index are merged into one, which drops the deleted terms.
-    Merge,
-    /// Deferred captures are taken in, those of the records left out, and files that were set aside are deleted.
-    Files,
-    /// The database is rewritten.
-    Rewrite,
-    /// The write-ahead log is truncated.
-    Truncate,
-}
+/// New files that are made while other writes go on, before one is made while they wait. Picked.
+const CONCURRENT_REWRITES: u32 = 3;
 
-const PHASES: [Phase; 7] =
-    [Phase::Select, Phase::Reindex, Phase::Remove, Phase::Merge, Phase::Files, Phase::Rewrite, Phase::Truncate];
+/// Why the write-ahead log was not truncated.
+pub(crate) const KEPT_LOG: &str =
+    "another program reads an older state of the store; the log is emptied once that program has ended";
+
+/// Longest wait for deferred files that are being completed, and the waits for one. A hook's file is complete after a second.
+const SPOOL_WAIT: Duration = Duration::from_secs(3);
+const SPOOL_WAITS: u32 = 3;
 
 /// A place where a copy of what was forgotten may be.
 #[derive(Debug, Serialize)]
 pub(crate) struct LeftCopy {
-    r#where: String,
+    pub(crate) r#where: String,
     line: Option<u64>,
     /// What it is.
-    what: String,
+    pub(crate) what: String,
+}
+
+impl LeftCopy {
+    fn of(path: &Path, what: String) -> LeftCopy {
+        LeftCopy { r#where: path.display().to_string(), line: None, what }
+    }
 }
 
 /// The result of a forgetting.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct ForgetResult {
-    forgotten: u64,
-    left: Vec<LeftCopy>,
+    pub(crate) forgotten: u64,
+    pub(crate) left: Vec<LeftCopy>,
 }
 
 /// A forgetting in progress.
-struct Job {
-    maintenance: Maintenance,
-    phase: Phase,
-    confirmed: Option<Confirmed>,
+pub(crate) struct Job {
+    pub(crate) forgetting: Forgetting,
+    pub(crate) phase: Phase,
+    pub(crate) confirmed: Option<Confirmed>,
     /// What was selected until now, and the last record that was looked at.
     selected: (SelectionMark, i64),
     /// Records that the last chunk has deleted.
@@ -90,42 +84,38 @@ struct Job {
     result: ForgetResult,
     /// The chunk is the first of its phase since the work was taken up.
     is_first: bool,
-    attempts: u32,
+    pub(crate) attempts: u32,
+    spool_waits: u32,
     are_files_deleted: bool,
+    /// Deferred files that were there when files were deleted.
+    deferred: Vec<PathBuf>,
+    /// The new file of the rewrite, and how many were made.
+    new_file: Option<PartialFile>,
+    new_files: u32,
     /// The outcome of work outside of a transaction.
     alone: Arc<Mutex<Option<Result<bool, StoreError>>>>,
 }
 
-/// Forgets the records of a selection, and answers.
-pub(crate) fn start(maintenance: Maintenance, lock: MaintenanceGuard, confirmed: Confirmed, reply: LateReply) {
-    Job::new(maintenance, Some(confirmed)).run(lock, |outcome| reply.send(outcome));
+/// Work beside the writer, after which the chunks go on.
+#[derive(Clone, Copy)]
+pub(crate) enum Aside {
+    /// The new file of the rewrite.
+    WriteNewFile,
+    Wait(Duration),
 }
 
-/// Returns true if a forgetting is to be taken up again.
+/// Returns the phase of a forgetting that is to be taken up again; `None` if there is none.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn is_pending(connection: &Connection) -> Result<bool, rusqlite::Error> {
-    Ok(meta::read::<i64>(connection, PHASE)?.is_some())
-}
-
-/// Takes up a forgetting that a kill or an error has interrupted.
-pub(crate) fn resume(maintenance: Maintenance, lock: MaintenanceGuard) {
-    Job::new(maintenance, None).run(lock, |outcome| match outcome {
-        Ok(result) => {
-            log::info!("a forgetting that was interrupted is at its end: {} more records", result.forgotten);
-            for LeftCopy { r#where, what, .. } in result.left {
-                log::info!("a copy may be left in {}: {what}", r#where);
-            }
-        }
-        Err(error) => log::error!("a forgetting that was interrupted cannot be continued: {}", error.message),
-    });
+pub(crate) fn pending(connection: &Connection) -> Result<Option<Phase>, rusqlite::Error> {
+    Ok(meta::read(connection, PHASE)?.map(|number| Phase::numbered(number).unwrap_or(Phase::Remove)))
 }
 
 impl Job {
-    fn new(maintenance: Maintenance, confirmed: Option<Confirmed>) -> Job {
+    pub(crate) fn new(forgetting: Forgetting, confirmed: Option<Confirmed>) -> Job {
         Job {
-            maintenance,
+            forgetting,
             phase: Phase::Reindex,
             confirmed,
             selected: (SelectionMark::default(), 0),
@@ -133,31 +123,38 @@ impl Job {
             result: ForgetResult::default(),
             is_first: true,
             attempts: 0,
+            spool_waits: 0,
             are_files_deleted: false,
+            deferred: Vec::new(),
+            new_file: None,
+            new_files: 0,
             alone: Arc::default(),
         }
     }
 
-    /// Runs the chunks. `lock` is released before `done` is called, so that what follows can take it.
-    fn run(mut self, lock: MaintenanceGuard, done: impl FnOnce(Result<ForgetResult, CallError>) + Send + 'static) {
-        let writer = self.maintenance.writer.clone();
-        run_chunks(
-            writer,
-            move |transaction| {
-                let phase = self.phase;
-                self.chunk(transaction).map_err(|error| if phase > Phase::Select { interrupted(&error) } else { error })
-            },
-            move |outcome| {
-                drop(lock);
-                done(outcome);
-            },
-        );
+    pub(crate) fn maintenance(&self) -> &Maintenance {
+        &self.forgetting.maintenance
     }
 
-    fn chunk(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<ControlFlow<ForgetResult>, CallError> {
+    /// Makes the new file of the rewrite.
+    pub(crate) fn write_new_file(&mut self) {
+        self.new_files += 1;
+        let outcome = rewrite::write_new(&self.maintenance().file);
+        let outcome = outcome.map(|new| {
+            self.new_file = Some(new);
+            true
+        });
+        *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
+    /// Runs one chunk. Returns what is done before the next one, or the result and whether the log was truncated.
+    pub(crate) fn chunk(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<ControlFlow<(ForgetResult, bool), Option<Aside>>, CallError> {
         // The chunk that deleted them is committed.
-        let changes = &self.maintenance.changes;
         let forgotten = std::mem::take(&mut self.uncounted);
+        let changes = &self.maintenance().changes;
         changes.records_forgotten(forgotten);
         if forgotten > 0 {
             changes.assistants().set(tags::count_assistants(transaction.connection)?);
@@ -171,70 +168,112 @@ impl Job {
         match self.phase {
             Phase::Reindex => {
                 if fulltext::is_due(connection)? {
-                    let Maintenance { folder, clock, .. } = &self.maintenance;
+                    let Maintenance { folder, clock, .. } = self.maintenance();
                     let learner = &mut CooccurrenceLearner::default();
                     cycle::run_step_chunk(Step::Reindex, transaction, learner, folder, clock())?;
-                    return Ok(ControlFlow::Continue(()));
+                    return Ok(ControlFlow::Continue(None));
                 }
                 self.leave_reindex(connection)?;
             }
             Phase::Select => self.select(connection, deadline)?,
-            Phase::Remove => self.remove(connection, deadline)?,
+            Phase::Remove => self.remove(transaction, deadline)?,
             Phase::Merge => {
                 if is_first {
                     optimize::begin_full_merge(connection)?;
                 }
                 while optimize::merge(connection)? {
                     if Instant::now() >= deadline {
-                        return Ok(ControlFlow::Continue(()));
+                        return Ok(ControlFlow::Continue(None));
                     }
                 }
                 self.enter(connection, Phase::Files)?;
             }
-            Phase::Files => {
-                let Maintenance { folder, clock, .. } = &self.maintenance;
-                if drain::chunk(transaction, folder, clock(), deadline)?.next == NextRun::Now {
-                    return Ok(ControlFlow::Continue(()));
-                }
-                if self.are_files_deleted {
-                    self.enter(connection, Phase::Rewrite)?;
-                } else {
-                    // The next batch deletes what the store has of the deleted files.
-                    self.are_files_deleted = true;
-                    let folder = folder.clone();
-                    let shown: Option<String> = meta::read(connection, FILES)?;
-                    self.delete_files(&folder, &shown.unwrap_or_default());
-                }
+            Phase::Files => return self.take_in_files(transaction, deadline).map(ControlFlow::Continue),
+            Phase::Rewrite => return self.rewrite(transaction, is_first).map(ControlFlow::Continue),
+            Phase::Truncate if is_first => {
+                self.run_alone(transaction, |connection, file| rewrite::truncate_log(connection, file))
             }
-            Phase::Rewrite if is_first => {
-                self.run_alone(transaction, |connection, file| rewrite::rewrite(connection, file).map(|()| true))
-            }
-            Phase::Rewrite => {
-                self.finished_alone()?;
-                self.enter(connection, Phase::Truncate)?;
-            }
-            Phase::Truncate if is_first => self.run_alone(transaction, rewrite::truncate_log),
             Phase::Truncate => {
                 let is_truncated = self.finished_alone()?;
                 if !is_truncated && self.attempts < TRUNCATE_ATTEMPTS {
                     self.attempts += 1;
-                    self.run_alone(transaction, rewrite::truncate_log);
+                    self.run_alone(transaction, |connection, file| rewrite::truncate_log(connection, file));
                 } else {
-                    return self.finish(connection, is_truncated).map(ControlFlow::Break);
+                    return Ok(ControlFlow::Break((self.finish(connection, is_truncated)?, is_truncated)));
                 }
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(ControlFlow::Continue(None))
+    }
+
+    /// Takes in deferred captures, then deletes files that were set aside and names in the other files.
+    fn take_in_files(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        deadline: Instant,
+    ) -> Result<Option<Aside>, CallError> {
+        let Maintenance { folder, clock, .. } = self.maintenance();
+        let (folder, now) = (folder.clone(), clock());
+        let wait = match drain::chunk(transaction, &folder, now, deadline)?.next {
+            NextRun::Now => return Ok(None),
+            NextRun::At(at) => Some(Duration::from_micros(at.saturating_sub(now.0).max(0).unsigned_abs())),
+            NextRun::Nothing => None,
+        };
+        // A file that was just written is removed a moment later.
+        if let Some(wait) = wait.filter(|wait| *wait <= SPOOL_WAIT && self.spool_waits < SPOOL_WAITS) {
+            self.spool_waits += 1;
+            return Ok(Some(Aside::Wait(wait)));
+        }
+        let connection = transaction.connection;
+        if self.are_files_deleted {
+            self.enter(connection, Phase::Rewrite)?;
+            return Ok(None);
+        }
+        // The next batch deletes what the store has of the deleted files.
+        self.are_files_deleted = true;
+        let shown: Option<String> = meta::read(connection, FILES)?;
+        let mut left = |path: PathBuf, what: String| self.result.left.push(LeftCopy::of(&path, what));
+        set_aside::delete(&folder, &shown.unwrap_or_default(), &mut left);
+        names::clear_files(connection, &folder, &mut |path, error| {
+            left(path, format!("the name of a session or project that was forgotten ({error})"));
+        })?;
+        match set_aside::deferred(&folder) {
+            Ok(paths) => self.deferred = paths,
+            Err(error) => left(folder.to_path_buf(), format!("deferred captures cannot be looked for ({error})")),
+        }
+        Ok(None)
+    }
+
+    /// Replaces the content of the database by that of a new file, which is made again if something was written since.
+    fn rewrite(&mut self, transaction: &mut WriteTransaction<'_>, is_first: bool) -> Result<Option<Aside>, CallError> {
+        if is_first {
+            if self.new_files < CONCURRENT_REWRITES {
+                return Ok(Some(Aside::WriteNewFile));
+            }
+            self.run_alone(transaction, |connection, file| {
+                let new = rewrite::write_new(file)?;
+                rewrite::replace(connection, file, new.path())
+            });
+            return Ok(None);
+        }
+        let is_done = self.finished_alone()?;
+        match self.new_file.take() {
+            Some(new) => {
+                self.run_alone(transaction, move |connection, file| rewrite::replace(connection, file, new.path()));
+            }
+            None if is_done => self.enter(transaction.connection, Phase::Truncate)?,
+            None => self.is_first = true,
+        }
+        Ok(None)
     }
 
     /// Goes to the phase in which the work was interrupted, or to the selection.
     fn leave_reindex(&mut self, connection: &Connection) -> Result<(), CallError> {
-        let stored: Option<i64> = meta::read(connection, PHASE)?;
-        let stored = stored.and_then(|number| PHASES.get(usize::try_from(number).ok()?).copied());
-        self.phase = match stored {
-            Some(phase) => phase,
-            None => {
-                rewrite::check_room(connection, &self.maintenance.file)?;
+        // A new forgetting does the later phases of an interrupted one again.
+        self.phase = match pending(connection)? {
+            Some(phase) if self.confirmed.is_none() => phase,
+            _ => {
+                rewrite::check_room(connection, &self.maintenance().file)?;
                 connection.execute("DELETE FROM forgetting", [])?;
                 Phase::Select
             }
@@ -275,13 +314,19 @@ impl Job {
         Ok(())
     }
 
-    fn remove(&mut self, connection: &Connection, deadline: Instant) -> Result<(), CallError> {
-        let now = (self.maintenance.clock)();
+    fn remove(&mut self, transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<(), CallError> {
+        let connection = transaction.connection;
+        let now = (self.maintenance().clock)();
         loop {
             let Some(seq) = removal::next(connection)? else {
-                removal::forget_derived(connection)?;
+                let names = removal::forget_derived(connection, now)?;
+                self.forgetting.progress.add_sessions(&names.sessions);
+                names.sessions.iter().for_each(|name| self.maintenance().session_state.first_turns.remove(name));
+                transaction.masked = names.masked.or(transaction.masked.take());
                 // So that the next sleep learns again what is learned of the other records.
-                self.maintenance.changes.store_rewound_mark(connection)?;
+                let changes = &self.maintenance().changes;
+                changes.store_rewound_mark(connection)?;
+                cycle::restart(connection, changes)?;
                 return self.enter(connection, Phase::Merge);
             };
             removal::forget(connection, seq, now)?;
@@ -293,65 +338,35 @@ impl Job {
         }
     }
 
-    /// Deletes the files that were set aside and `shown`, one a line. One that was set aside since or cannot be deleted is
-    /// left, as are deferred files that wait.
-    fn delete_files(&mut self, folder: &Path, shown: &str) {
-        let mut left = |path: PathBuf, what: String| {
-            self.result.left.push(LeftCopy { r#where: path.display().to_string(), line: None, what });
-        };
-        match set_aside::files(folder) {
-            Ok(paths) => {
-                for path in paths {
-                    if !shown.lines().any(|one| one == path.to_string_lossy()) {
-                        left(path, "set aside since the selection was shown".to_owned());
-                        continue;
-                    }
-                    match fs::remove_file(&path) {
-                        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                            left(path, format!("it cannot be deleted ({error})"));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            Err(error) => left(folder.to_owned(), format!("files that were set aside cannot be looked for ({error})")),
-        }
-        match set_aside::deferred(folder) {
-            Ok(paths) => {
-                for path in paths {
-                    left(path, "captures that wait to be stored; what was forgotten will be left out".to_owned());
-                }
-            }
-            Err(error) => left(folder.to_owned(), format!("deferred captures cannot be looked for ({error})")),
-        }
-    }
-
     /// Runs `work` after the commit, outside of any transaction, before the next chunk.
     fn run_alone(
         &self,
         transaction: &mut WriteTransaction<'_>,
-        work: fn(&Connection, &StoreFile) -> Result<bool, StoreError>,
+        work: impl FnOnce(&mut Connection, &StoreFile) -> Result<bool, StoreError> + Send + 'static,
     ) {
-        let (file, outcome) = (self.maintenance.file.clone(), self.alone.clone());
+        let (file, outcome) = (self.maintenance().file.clone(), self.alone.clone());
         transaction.run_alone(Box::new(move |connection| {
             *outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(work(connection, &file));
         }));
     }
 
-    /// Ends the work, and adds the copies that this program has made. If the log was not truncated, the next start of the
-    /// daemon tries it again.
+    /// Ends the work, and adds the copies that this program has made. If the log was not truncated, that is tried again
+    /// later.
     fn finish(&mut self, connection: &Connection, is_truncated: bool) -> Result<ForgetResult, CallError> {
         connection.pragma_update(None, "secure_delete", false)?;
         let mut result = std::mem::take(&mut self.result);
+        let mut left = |path: &Path, what: String| result.left.push(LeftCopy::of(path, what));
+        for path in self.deferred.iter().filter(|path| path.symlink_metadata().is_ok()) {
+            left(path, "captures that wait to be stored; what was forgotten will be left out".to_owned());
+        }
         if is_truncated {
             meta::remove(connection, PHASE)?;
             meta::remove(connection, FILES)?;
         } else {
-            let what = "another program reads an older state of the store; end it and restart the daemon".to_owned();
-            result.left.push(LeftCopy { r#where: self.maintenance.file.wal().display().to_string(), line: None, what });
+            left(self.maintenance().file.wal(), KEPT_LOG.to_owned());
         }
         for MadeCopy { path, kind, at } in copies::all(connection)? {
-            result.left.push(LeftCopy { r#where: path, line: None, what: format!("{kind} of {at}") });
+            left(Path::new(&path), format!("{kind} of {at}"));
         }
         // The patterns that went with the records are not counted.
         result.forgotten = self.confirmed.as_ref().map_or(result.forgotten, |confirmed| confirmed.mark.count);
@@ -361,22 +376,9 @@ impl Job {
     fn finished_alone(&self) -> Result<bool, CallError> {
         let outcome = self.alone.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It is missing if the work panicked, which the writer logs.
-        outcome.unwrap_or_else(|| Err(StoreError::Other("the work ended early".into()))).map_err(|error| {
-            CallError::failed(format!(
-                "the records are forgotten, but bytes of them may be left in the store's file, which could not be \
-                 rewritten ({}); mend that and restart the daemon, which tries it again",
-                error.without_storing()
-            ))
-        })
+        let outcome = outcome.unwrap_or_else(|| Err(StoreError::Other("the work ended early".into())));
+        outcome.map_err(|error| CallError::failed(error.without_storing()))
     }
-}
-
-/// Returns the error of a forgetting that has begun to delete.
-fn interrupted(error: &CallError) -> CallError {
-    CallError::failed(format!(
-        "records are partly forgotten: {}; the next memory_forget or start of the daemon goes on",
-        error.message
-    ))
 }
 
 /// Returns the error of a selection that is not the one that was confirmed.

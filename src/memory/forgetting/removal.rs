@@ -3,12 +3,15 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::memory::consolidation::step::Step;
+use crate::memory::forgetting::event_log;
+use crate::memory::forgetting::names::{self, UnusedNames};
 use crate::memory::graph::links::LinkKind;
 use crate::memory::graph::{cooccurrence, metrics};
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::forgotten::{self, ForgottenRecord, SaidText};
-use crate::memory::store::{fulltext, tags};
+use crate::memory::store::{fulltext, meta, tags};
 
 /// Returns the next record to forget; `None` if none is left.
 ///
@@ -42,6 +45,9 @@ pub(crate) fn forget(connection: &Connection, seq: i64, now: UnixMicros) -> Resu
     }
     leave_community(connection, seq)?;
     // A pattern is learned again from the records that are left, if they show it: its words may be of this one alone.
+    if !patterns.is_empty() {
+        meta::remove(connection, Step::Induce.cursor_key())?;
+    }
     for pattern in patterns {
         let sql = "INSERT INTO forgetting (seq) VALUES (?1) ON CONFLICT DO NOTHING";
         connection.prepare_cached(sql)?.execute([pattern])?;
@@ -72,11 +78,12 @@ fn leave_community(connection: &Connection, seq: i64) -> Result<(), rusqlite::Er
 }
 
 /// Deletes what was made of several records, some of which are forgotten: session briefings, co-occurring terms, metrics,
-/// the planner's samples, events that may quote a text, and the names of sessions and projects that have no record any more.
+/// the planner's samples, events that may quote a text, and the names of sessions and projects that have no record any
+/// more, which are returned.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn forget_derived(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(crate) fn forget_derived(connection: &Connection, now: UnixMicros) -> Result<UnusedNames, rusqlite::Error> {
     cooccurrence::clear(connection)?;
     metrics::clear(connection)?;
     for sql in [
@@ -84,25 +91,10 @@ pub(crate) fn forget_derived(connection: &Connection) -> Result<(), rusqlite::Er
         "DROP TABLE IF EXISTS sqlite_stat4",
         "DELETE FROM wake",
         "DELETE FROM community WHERE size < 2",
-        // All that this program writes and that quotes no text. Of another kind are events of a deferred file that was
-        // given up on, and events of other programs.
-        "DELETE FROM event WHERE kind NOT IN ('cls_consolidation_run', 's4_contradiction', 'schema_induction_run',
-                                              'session_opened', 'session_started', 'trajectory_metric')",
-        "DELETE FROM event WHERE kind = 's4_contradiction' AND EXISTS (
-             SELECT 1 FROM json_each(sources) CROSS JOIN forgotten ON forgotten.id = unhex(value, '-'))",
-        // It is a hash of words.
-        "UPDATE event SET data = json_remove(data, '$.session_state_hash') WHERE kind = 'session_started'",
-        "DELETE FROM session WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.session = number)",
-        "DELETE FROM project WHERE NOT EXISTS (SELECT 1 FROM record WHERE record.project = number)",
-        "DELETE FROM project_alias WHERE NOT EXISTS (
-             SELECT 1 FROM project WHERE project.name IN (project_alias.name, project_alias.project))
-         AND NOT EXISTS (
-             SELECT 1 FROM project_alias AS other CROSS JOIN project ON project.name = other.name
-             WHERE other.project = project_alias.project)",
-        "UPDATE event SET domain = NULL
-         WHERE domain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM project WHERE name = domain)",
     ] {
         connection.execute(sql, [])?;
     }
-    Ok(())
+    let names = names::remove_unused(connection, now)?;
+    event_log::clean(connection, now)?;
+    Ok(names)
 }

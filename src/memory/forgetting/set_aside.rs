@@ -39,6 +39,29 @@ pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Deletes the files that were set aside and `shown`, one a line. Calls `left` for one that was set aside since or cannot be
+/// deleted.
+pub(crate) fn delete(folder: &Path, shown: &str, left: &mut dyn FnMut(PathBuf, String)) {
+    let paths = match files(folder) {
+        Ok(paths) => paths,
+        Err(error) => {
+            return left(folder.to_owned(), format!("files that were set aside cannot be looked for ({error})"));
+        }
+    };
+    for path in paths {
+        if !shown.lines().any(|one| one == path.to_string_lossy()) {
+            left(path, "set aside since the selection was shown".to_owned());
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                left(path, format!("it cannot be deleted ({error})"));
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Returns the deferred files that wait: of another program, encrypted, or being written.
 ///
 /// # Errors

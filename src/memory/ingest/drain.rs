@@ -227,7 +227,6 @@ impl Batch {
                     {
                         masked.kinds.clear();
                     }
-                    new.draft.note_folder(transaction.connection)?;
                     let outcome = match &key {
                         Some(key) => key.insert_once(&mut new, transaction)?,
                         None => new.insert_unless_forgotten(transaction)?,

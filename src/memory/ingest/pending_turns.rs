@@ -128,7 +128,7 @@ fn turns_of(
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let session = session_number(connection, &draft.session)?;
         let said = SaidText { session: &draft.session, role: draft.role, text: &draft.text };
-        if forgotten::keeps_out(connection, said, draft.ts)? {
+        if forgotten::keeps_out(connection, said, Some(draft.ts))? {
             continue;
         }
         if !find.exists((session, draft.ts.0 - MAX_DIFFERENCE_US, draft.ts.0 + MAX_DIFFERENCE_US, hash))? {

@@ -19,7 +19,8 @@ use uuid::{Builder, Uuid};
 use crate::dispatch::{CallError, Params};
 use crate::memory::model::record::{Role, SESSION_BYTES, digest};
 use crate::memory::params::{bounded_string, check_len};
-use crate::memory::store::new_record::{ImportedIdentity, InsertOutcome, NewRecord};
+use crate::memory::store::forgotten::{self, SaidText};
+use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome, NewRecord};
 use crate::memory::store::tags::ASSISTANT;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{meta, records};
@@ -106,10 +107,11 @@ impl TurnKey {
         if self.source == TurnSource::Hook && new.draft.ts.0 % MICROS_PER_MILLI == 0 {
             new.draft.ts.0 += 1;
         }
-        if new.is_forgotten(transaction.connection)? {
+        let id = self.id.as_deref().map(|id| hashed(id, new.draft.part));
+        if self.is_forgotten(new, id, transaction.connection)? {
             return Ok(None);
         }
-        let id = self.id.as_deref().map(|id| hashed(id, new.draft.part));
+        new.draft.note_folder(transaction.connection)?;
         let mut known = Search { connection: transaction.connection, new, key: self }.run(id)?;
         let is_new = known.is_none();
         let Found { seq, id: record } = match known.take() {
@@ -123,6 +125,28 @@ impl TurnKey {
         let outcome =
             if is_new { InsertOutcome::New { seq, id: record } } else { InsertOutcome::Known { seq, id: record } };
         Ok(Some(outcome))
+    }
+
+    /// Returns true if the turn was forgotten: in its session, in one that this is a fork of, or by its id.
+    fn is_forgotten(
+        &self,
+        new: &NewRecord,
+        id: Option<[u8; 16]>,
+        connection: &Connection,
+    ) -> Result<bool, rusqlite::Error> {
+        let Draft { role, text, ts, .. } = &new.draft;
+        // A hook runs later than the turn was said.
+        let said = if self.source == TurnSource::Hook { *ts - HOOK_DELAY } else { *ts };
+        let said = self.has_ts.then_some(said);
+        for session in [&new.draft.session].into_iter().chain(&self.parents) {
+            if forgotten::keeps_out(connection, SaidText { session, role: *role, text }, said)? {
+                return Ok(true);
+            }
+        }
+        let Some(id) = id else { return Ok(false) };
+        let sql = "SELECT record FROM turn JOIN forgotten ON seq = record WHERE turn.id = ?1";
+        let record = connection.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()?;
+        record.map_or(Ok(false), |seq| forgotten::was_text_of(connection, seq, text))
     }
 
     fn insert(&self, new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<Found, rusqlite::Error> {
@@ -143,7 +167,7 @@ fn free_id(new: &NewRecord, connection: &Connection) -> Result<Uuid, rusqlite::E
     let with_time = [new.hash.as_slice(), &new.draft.ts.0.to_be_bytes()].concat();
     for bytes in [new.hash, digest(&with_time).to_be_bytes()] {
         let id = Builder::from_custom_bytes(bytes).into_uuid();
-        if records::find_seq(connection, id)?.is_none() {
+        if records::find_seq(connection, id)?.is_none() && forgotten::forgotten_at(connection, id)?.is_none() {
             return Ok(id);
         }
     }

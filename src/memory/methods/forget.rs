@@ -17,7 +17,7 @@ use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::Step;
 use crate::memory::forgetting::pending::PendingSelections;
 use crate::memory::forgetting::selection::{Confirmed, SelectionMark, Selector};
-use crate::memory::forgetting::{job, set_aside};
+use crate::memory::forgetting::{job, run, set_aside};
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::service::{Memory, Worker};
@@ -57,7 +57,7 @@ pub(crate) fn forget(memory: &Memory, worker: &mut Worker, params: &Params<'_>, 
 /// Returns what the params select, and whether the full-text index is as the selection needs it.
 fn read(memory: &Memory, worker: &mut Worker, params: &Params<'_>) -> Result<(Selector, bool), CallError> {
     let selector = Selector::read(params)?;
-    resume_pending(memory, worker)?;
+    memory.forgetting().check_settled()?;
     let is_due =
         selector.needs_index() && worker.read(|reader| Ok(fulltext::is_due(reader.snapshot()?.connection())?))?;
     Ok((selector, !is_due))
@@ -85,25 +85,15 @@ fn confirm(memory: &Memory, worker: &mut Worker, params: &Params<'_>, token: &st
     let selects = ["ids", "session", "project", "matching", "since", "until"];
     let started = match selects.iter().find(|name| params.raw(name).is_some_and(|value| value != "null")) {
         Some(name) => Err(CallError::invalid(name, "left out beside a token, which has its selection")),
-        None => resume_pending(memory, worker)
-            .and_then(|()| memory.maintenance_lock.try_acquire())
+        None => worker
+            .read(|reader| Ok(job::pending(reader.snapshot()?.connection())?))
+            .and_then(|interrupted| memory.forgetting().acquire(interrupted))
             .and_then(|lock| Ok((memory.pending_selections.take(token, memory.now())?, lock))),
     };
     match started {
-        Ok((confirmed, lock)) => job::start(memory.maintenance(), lock, confirmed, reply.later()),
+        Ok((confirmed, lock)) => run::start(memory.forgetting(), lock, confirmed, reply.later()),
         Err(error) => reply.send::<()>(Err(error)),
     }
-}
-
-/// Takes up a forgetting that an error has interrupted.
-fn resume_pending(memory: &Memory, worker: &mut Worker) -> Result<(), CallError> {
-    if !worker.read(|reader| Ok(job::is_pending(reader.snapshot()?.connection())?))? {
-        return Ok(());
-    }
-    if let Ok(lock) = memory.maintenance_lock.try_acquire() {
-        job::resume(memory.maintenance(), lock);
-    }
-    Err(CallError::failed("an earlier forgetting is not at its end yet, and is being finished: try again in a moment"))
 }
 
 /// Selects records, and returns them with a token.

@@ -77,6 +77,11 @@ impl FirstTurns {
         self.turns().entry(turn.session).or_insert(turn.since);
     }
 
+    /// Removes the first turn of a session, whose row was deleted.
+    pub(crate) fn remove(&self, session: &str) {
+        self.turns().remove(&cut(session));
+    }
+
     fn turns(&self) -> MutexGuard<'_, BTreeMap<String, UnixMicros>> {
         // No code panics while the map is inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -30,7 +30,7 @@ pub(crate) struct ChangeTracker {
     is_index_due: AtomicBool,
     /// The counts of masked secrets, as JSON.
     masked: Mutex<Option<Arc<RawValue>>>,
-    /// How often the store's whole content was replaced.
+    /// How often the store's content was replaced, or records deleted.
     replacements: AtomicU64,
 }
 
@@ -102,11 +102,16 @@ impl ChangeTracker {
         *self.lock_masked() = now.lock_masked().take();
         self.mark.store(now.mark.into_inner(), Ordering::Relaxed);
         self.is_index_due.store(now.is_index_due.into_inner(), Ordering::Relaxed);
-        self.replacements.fetch_add(1, Ordering::Relaxed);
+        self.content_replaced();
         Ok(())
     }
 
-    /// Returns how often the store's whole content was replaced.
+    /// Call when what a cycle in progress has read of the store is no longer in it.
+    pub(crate) fn content_replaced(&self) {
+        self.replacements.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Returns how often the store's content was replaced, or records deleted.
     pub(crate) fn replacements(&self) -> u64 {
         self.replacements.load(Ordering::Relaxed)
     }

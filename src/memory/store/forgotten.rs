@@ -4,8 +4,9 @@
 //! said. By these it recognizes the same turn in an import, a hook's line or a deferred file, and keeps it out. The key
 //! is the store's own, so a hash says nothing to somebody who has no copy of the store.
 //!
-//! A text is kept out if its session and role are those of the forgotten record, or if it is said to be of a time before
-//! the forgetting. The same words said later, in another session, are new.
+//! A text is kept out if it was said before the forgetting: by the same author in the same session, or, unless it is short,
+//! by anybody anywhere. A turn that has the id of a forgotten one is kept out in any session. The same words said later
+//! are new, and so is a short text of another session, such as *yes*.
 
 #[expect(deprecated, reason = "SipHash 2-4 with a key; the hashes are stored, and DefaultHasher may change")]
 use std::hash::SipHasher;
@@ -25,15 +26,24 @@ const KEY: &str = "forgotten_key";
 /// The length of the key, in bytes.
 const KEY_BYTES: usize = 32;
 
+/// A text of fewer bytes is said by many in many sessions. Picked: *looks good to me* is shorter.
+pub(crate) const SHORT_TEXT_BYTES: usize = 24;
+
 /// What a hash is of.
 #[derive(Clone, Copy)]
-enum Subject {
-    /// The words of a text.
-    Words = 0,
+enum Subject<'s> {
+    /// The words of a text that is not short.
+    Words,
     /// A session, a role and the words of a text.
-    Turn = 1,
+    Turn(&'s str, Role),
     /// A session, a role and the words of a line of a text.
-    Line = 2,
+    Line(&'s str, Role),
+    /// The number of a record and the words of its short text.
+    Record(i64),
+    /// The name of a session or project.
+    Name,
+    /// The id of an event.
+    Event,
 }
 
 /// What is hashed of a record.
@@ -42,6 +52,16 @@ pub(crate) struct SaidText<'t> {
     pub(crate) session: &'t str,
     pub(crate) role: Role,
     pub(crate) text: &'t str,
+}
+
+impl<'t> SaidText<'t> {
+    fn turn(self) -> Subject<'t> {
+        Subject::Turn(self.session, self.role)
+    }
+
+    fn line(self) -> Subject<'t> {
+        Subject::Line(self.session, self.role)
+    }
 }
 
 /// The store's key.
@@ -68,16 +88,22 @@ impl TextKey {
     }
 
     /// Returns the hash of the words of `text`, whatever white space is between them.
-    fn hash(&self, subject: Subject, SaidText { session, role, .. }: SaidText<'_>, text: &str) -> [u8; 16] {
+    fn hash(&self, subject: Subject<'_>, text: &str) -> [u8; 16] {
         let mut hash = [0; 16];
         for (half, key) in hash.chunks_exact_mut(8).zip(self.0.chunks_exact(16)) {
             let number = |at: usize| key[at..at + 8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
             #[expect(deprecated, reason = "as above")]
             let mut hasher = SipHasher::new_with_keys(number(0), number(8));
-            hasher.write_u8(subject as u8);
-            if !matches!(subject, Subject::Words) {
-                hasher.write(session.as_bytes());
-                hasher.write(&[0xFF, role as u8]);
+            match subject {
+                Subject::Words => hasher.write_u8(0),
+                Subject::Turn(session, role) => hash_author(&mut hasher, 1, session, role),
+                Subject::Line(session, role) => hash_author(&mut hasher, 2, session, role),
+                Subject::Record(seq) => {
+                    hasher.write_u8(3);
+                    hasher.write(&seq.to_be_bytes());
+                }
+                Subject::Name => hasher.write_u8(4),
+                Subject::Event => hasher.write_u8(5),
             }
             for word in text.split_whitespace() {
                 hasher.write(word.as_bytes());
@@ -89,6 +115,16 @@ impl TextKey {
     }
 }
 
+fn hash_author(hasher: &mut impl Hasher, number: u8, session: &str, role: Role) {
+    hasher.write_u8(number);
+    hasher.write(session.as_bytes());
+    hasher.write(&[0xFF, role as u8]);
+}
+
+fn is_short(text: &str) -> bool {
+    text.trim().len() < SHORT_TEXT_BYTES
+}
+
 /// Returns when the record with this id was forgotten; `None` if it was not.
 ///
 /// # Errors
@@ -98,15 +134,22 @@ pub(crate) fn forgotten_at(connection: &Connection, id: Uuid) -> Result<Option<U
     read.query_row([id.as_bytes()], |row| row.get(0)).optional().map(|at| at.map(UnixMicros))
 }
 
-/// Returns true if this text, said at `ts`, was forgotten, so that an import must not bring it back.
+/// Returns true if this text was forgotten, so that an import must not bring it back. `ts`: when it was said, `None` if that
+/// is not known.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn keeps_out(connection: &Connection, said: SaidText<'_>, ts: UnixMicros) -> Result<bool, rusqlite::Error> {
+pub(crate) fn keeps_out(
+    connection: &Connection,
+    said: SaidText<'_>,
+    ts: Option<UnixMicros>,
+) -> Result<bool, rusqlite::Error> {
     let Some(key) = TextKey::load(connection)? else { return Ok(false) };
-    let mut find = connection.prepare_cached("SELECT at FROM forgotten_text WHERE hash = ?1")?;
-    let mut at = |subject, text| find.query_row([key.hash(subject, said, text)], |row| row.get::<_, i64>(0)).optional();
-    if at(Subject::Turn, said.text)?.is_some() || at(Subject::Words, said.text)?.is_some_and(|at| ts.0 <= at) {
+    let has = |subject, text: &str| -> Result<bool, rusqlite::Error> {
+        let at = time_of(connection, key.hash(subject, text))?;
+        Ok(at.is_some_and(|at| ts.is_none_or(|ts| ts.0 <= at)))
+    };
+    if has(said.turn(), said.text)? || (ts.is_some() && !is_short(said.text) && has(Subject::Words, said.text)?) {
         return Ok(true);
     }
     // A hook gets an answer of several blocks as one text, and the transcript has a line for each.
@@ -115,11 +158,75 @@ pub(crate) fn keeps_out(connection: &Connection, said: SaidText<'_>, ts: UnixMic
         return Ok(false);
     }
     for line in lines {
-        if at(Subject::Line, line)?.is_none() {
+        if !has(said.line(), line)? {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Returns true if the record with the number `seq` was forgotten and had this short text.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn was_text_of(connection: &Connection, seq: i64, text: &str) -> Result<bool, rusqlite::Error> {
+    has(connection, Subject::Record(seq), text)
+}
+
+/// Returns true if all records of the session or project of this name were forgotten.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn is_name_forgotten(connection: &Connection, name: &str) -> Result<bool, rusqlite::Error> {
+    has(connection, Subject::Name, name)
+}
+
+/// Returns true if the event with this id was deleted by a forgetting.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn is_event_forgotten(connection: &Connection, id: Uuid) -> Result<bool, rusqlite::Error> {
+    has(connection, Subject::Event, &id.to_string())
+}
+
+/// Notes that no record has the session or project of this name any more.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn note_name(connection: &Connection, name: &str, at: UnixMicros) -> Result<(), rusqlite::Error> {
+    put(connection, &TextKey::load_or_create(connection)?, Subject::Name, name, at)
+}
+
+/// Notes that the event with this id is deleted.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn note_event(connection: &Connection, id: Uuid, at: UnixMicros) -> Result<(), rusqlite::Error> {
+    put(connection, &TextKey::load_or_create(connection)?, Subject::Event, &id.to_string(), at)
+}
+
+fn has(connection: &Connection, subject: Subject<'_>, text: &str) -> Result<bool, rusqlite::Error> {
+    let Some(key) = TextKey::load(connection)? else { return Ok(false) };
+    Ok(time_of(connection, key.hash(subject, text))?.is_some())
+}
+
+/// Returns the time of the forgetting that has stored the hash.
+fn time_of(connection: &Connection, hash: [u8; 16]) -> Result<Option<i64>, rusqlite::Error> {
+    let mut find = connection.prepare_cached("SELECT at FROM forgotten_text WHERE hash = ?1")?;
+    find.query_row([hash], |row| row.get(0)).optional()
+}
+
+fn put(
+    connection: &Connection,
+    key: &TextKey,
+    subject: Subject<'_>,
+    text: &str,
+    at: UnixMicros,
+) -> Result<(), rusqlite::Error> {
+    let mut put = connection.prepare_cached(
+        "INSERT INTO forgotten_text (hash, at) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
+    )?;
+    put.execute((key.hash(subject, text), at.0)).map(drop)
 }
 
 fn lines_of(text: &str) -> impl Iterator<Item = &str> {
@@ -145,18 +252,16 @@ pub(crate) fn delete(
 ) -> Result<(), rusqlite::Error> {
     let (said, seq) = (record.said, record.seq);
     let key = TextKey::load_or_create(connection)?;
-    let mut put = connection.prepare_cached(
-        "INSERT INTO forgotten_text (hash, at) VALUES (?1, ?2) ON CONFLICT (hash) DO UPDATE SET at = excluded.at",
-    )?;
     // Imports and hooks send a text without its secrets.
     let masked = secrets::masked(said.text).map(|masked| masked.text).filter(|text| !text.trim().is_empty());
     for text in [Some(said.text), masked.as_deref()].into_iter().flatten() {
-        for subject in [Subject::Words, Subject::Turn] {
-            put.execute((key.hash(subject, said, text), at.0))?;
+        let anywhere = if is_short(text) { Subject::Record(seq) } else { Subject::Words };
+        for subject in [anywhere, said.turn()] {
+            put(connection, &key, subject, text, at)?;
         }
         if record.is_early && said.role == Role::Assistant {
             for line in lines_of(text) {
-                put.execute((key.hash(Subject::Line, said, line), at.0))?;
+                put(connection, &key, said.line(), line, at)?;
             }
         }
     }
@@ -171,32 +276,33 @@ pub(crate) fn delete(
 mod tests {
     use super::*;
 
-    fn said<'t>(session: &'t str, text: &'t str) -> SaidText<'t> {
-        SaidText { session, role: Role::User, text }
-    }
-
     #[test]
     fn a_hash_depends_on_the_key_the_words_and_for_a_turn_on_who_said_them() {
         let (one, other) = (TextKey(std::array::from_fn(|at| at as u8)), TextKey([2; KEY_BYTES]));
-        let of = |key: &TextKey, subject, said: SaidText<'_>| key.hash(subject, said, said.text);
-        let words = of(&one, Subject::Words, said("s", "the tea  is\ngreen"));
-        assert_eq!(words, of(&one, Subject::Words, said("t", " the tea is green ")));
+        let words = one.hash(Subject::Words, "the tea  is\ngreen");
+        let tea = "the tea is green";
+        assert_eq!(words, one.hash(Subject::Words, " the tea is green "));
+        let turn = |session| Subject::Turn(session, Role::User);
         for different in [
-            of(&other, Subject::Words, said("s", "the tea is green")),
-            of(&one, Subject::Words, said("s", "thetea is green")),
-            of(&one, Subject::Turn, said("s", "the tea is green")),
-            of(&one, Subject::Line, said("s", "the tea is green")),
+            other.hash(Subject::Words, tea),
+            one.hash(Subject::Words, "thetea is green"),
+            one.hash(turn("s"), tea),
+            one.hash(Subject::Line("s", Role::User), tea),
+            one.hash(Subject::Record(1), tea),
+            one.hash(Subject::Name, tea),
+            one.hash(Subject::Event, tea),
         ] {
             assert_ne!(words, different);
         }
-        assert_ne!(of(&one, Subject::Turn, said("s", "tea")), of(&one, Subject::Turn, said("t", "tea")));
+        assert_ne!(one.hash(turn("s"), "tea"), one.hash(turn("t"), "tea"));
+        assert_ne!(one.hash(Subject::Record(1), "tea"), one.hash(Subject::Record(2), "tea"));
         assert_ne!(words[..8], words[8..]);
     }
 
     #[test]
     fn the_hashes_are_the_same_in_every_release() {
         let key = TextKey(std::array::from_fn(|at| at as u8));
-        let hash = key.hash(Subject::Turn, said("s", "tea"), "tea");
+        let hash = key.hash(Subject::Turn("s", Role::User), "tea");
         assert_eq!(u128::from_be_bytes(hash), 289714750986437137314969229736237492746);
     }
 }

@@ -58,6 +58,24 @@ pub(crate) fn count(
     Ok(Some(text))
 }
 
+/// Removes sessions from the counts. Returns the new counts; `None` if they are the same.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn remove_sessions(connection: &Connection, names: &[String]) -> Result<Option<String>, rusqlite::Error> {
+    let stored = read(connection)?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let Some(mut counts) = stored else { return Ok(None) };
+    let Some(sessions) = counts["sessions"].as_array_mut() else { return Ok(None) };
+    let before = sessions.len();
+    sessions.retain(|one| !names.iter().any(|name| one["session_id"] == name.as_str()));
+    if sessions.len() == before {
+        return Ok(None);
+    }
+    let text = counts.to_string();
+    meta::write(connection, KEY, &text)?;
+    Ok(Some(text))
+}
+
 fn add(count: &mut Value, more: usize) {
     *count = (count.as_u64().unwrap_or(0) + more as u64).into();
 }

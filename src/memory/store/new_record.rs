@@ -42,6 +42,8 @@ pub(crate) struct NewRecord {
     pub(crate) hash: [u8; 16],
     /// What was done to the text, if it is not what was said.
     pub(crate) masked: Option<MaskedFrom>,
+    /// The draft's time is given, and not that of the call.
+    pub(crate) has_ts: bool,
     text_terms: String,
     cue_terms: String,
 }
@@ -89,7 +91,7 @@ impl NewRecord {
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
-        NewRecord { draft, hash, masked: None, text_terms, cue_terms }
+        NewRecord { draft, hash, masked: None, has_ts: true, text_terms, cue_terms }
     }
 
     /// Returns its approximate size in memory, in bytes.
@@ -177,7 +179,7 @@ impl NewRecord {
     /// Any SQLite error.
     pub(crate) fn is_forgotten(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
         let Draft { session, role, text, ts, .. } = &self.draft;
-        forgotten::keeps_out(connection, SaidText { session, role: *role, text }, *ts)
+        forgotten::keeps_out(connection, SaidText { session, role: *role, text }, self.has_ts.then_some(*ts))
     }
 
     /// Returns true if a valid record has the same session, role and text.

@@ -215,10 +215,21 @@ fn import_row(
             let sql = "INSERT INTO event (id, kind, severity, domain, ts, data, session, sources)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO NOTHING";
             let ImportedEvent { id, ts, kind, severity, domain, session, sources, data } = *event;
+            if forgotten::is_event_forgotten(transaction.connection, id)? {
+                return Ok(RowOutcome::Known);
+            }
             let values = (id.as_bytes(), kind, severity, domain, ts.0, data, session, sources);
             transaction.connection.prepare_cached(sql)?.execute(values).map(inserted)
         }
         ImportRow::Alias { name, project, source } => {
+            for name in [&name, &project] {
+                let connection = transaction.connection;
+                if forgotten::is_name_forgotten(connection, name)?
+                    && records::project_number(connection, name)?.is_none()
+                {
+                    return Ok(RowOutcome::Known);
+                }
+            }
             match projects::import_alias(transaction.connection, &name, &project, source) {
                 Ok(ImportedAlias::New) => Ok(RowOutcome::New),
                 Ok(ImportedAlias::Known) => Ok(RowOutcome::Known),
@@ -274,7 +285,6 @@ fn import_record(
     mut record: ImportedRecord,
     transaction: &mut WriteTransaction<'_>,
 ) -> Result<RowOutcome, rusqlite::Error> {
-    record.new.draft.note_folder(transaction.connection)?;
     if let (Some(key), None) = (&record.turn, record.id) {
         return Ok(match key.insert_once(&mut record.new, transaction)? {
             Some(InsertOutcome::New { .. }) => RowOutcome::New,
@@ -288,13 +298,17 @@ fn import_record(
     if is_forgotten || record.new.is_forgotten(transaction.connection)? {
         return Ok(RowOutcome::Known);
     }
+    record.new.draft.note_folder(transaction.connection)?;
     // The version and variant of a UUID take 6 of the 128 bits.
     let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
     let id = match (record.id, stored_record(record.id.unwrap_or(derived), transaction)?) {
         (Some(id), Some(there)) => return compare(&record, id, &there, transaction),
         (None, Some(there)) if there.is_same(&record.new.draft, transaction)? => return Ok(RowOutcome::Known),
         (None, Some(_)) => records::new_id(),
-        (id, None) => id.unwrap_or(derived),
+        (Some(id), None) => id,
+        // The same words were forgotten and are said again.
+        (None, None) if forgotten::forgotten_at(transaction.connection, derived)?.is_some() => records::new_id(),
+        (None, None) => derived,
     };
     // The record as it would be if it had been imported before secrets were masked.
     if let (None, Some(was)) = (record.id, record.new.masked.as_ref().and_then(|masked| masked.was))

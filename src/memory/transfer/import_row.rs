@@ -110,6 +110,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
         .ok_or_else(|| CallError::invalid("tier", "one of working, episodic, semantic, procedural, parametric"))?;
     let role = Role::named(&row.string_or("role", "user")?)
         .ok_or_else(|| CallError::invalid("role", "one of user, assistant, system"))?;
+    let ts = parse_ts(row)?;
     let draft = Draft {
         text: required(row, "text", TEXT_BYTES)?,
         cue: bounded_string(row, "cue", "", TEXT_BYTES)?,
@@ -118,7 +119,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
         session: bounded_string(row, "session_id", "-", SESSION_BYTES)?,
         project: bounded_string(row, "project", "", PROJECT_BYTES)?,
         folder: bounded_string(row, "project_folder", "", PROJECT_BYTES)?,
-        ts: parse_ts(row)?.unwrap_or(now),
+        ts: ts.unwrap_or(now),
         part: parse_part(row)?,
         tags: Vec::new(),
     };
@@ -128,6 +129,7 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
     let turn = TurnKey::parse(row)?;
     let mut new = NewRecord::prepare(draft);
     new.masked = masked_text::parse(row)?;
+    new.has_ts = ts.is_some();
     Ok(ImportedRecord { new, id, valid_to, twin, turn })
 }
 
