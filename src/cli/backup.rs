@@ -39,7 +39,9 @@ pub(crate) fn run(args: &BackupArgs, client: &mut Client, console: &mut Console)
         return Err(CliError::Usage(format!("{} is not UTF-8; choose another name", path.display())));
     };
     // A retry would find the file of the first attempt and fail.
-    let result = client.call_with(DeliveryGuarantee::AtMostOnce, METHOD, &json!({"path": name}))?;
+    let result = client
+        .call_with(DeliveryGuarantee::AtMostOnce, METHOD, &json!({"path": name}))
+        .map_err(|error| CliError::from(error).of_sandbox(&path))?;
     let shown = match console.format {
         OutputFormat::Json => result.get().to_owned(),
         OutputFormat::Text => {
@@ -72,6 +74,23 @@ mod tests {
                 assert_eq!((&seen[0]["method"], &seen[0]["params"]), (&json!(METHOD), &json!({"path": sent})));
                 assert_eq!(out.text(), shown);
             }
+        }
+    }
+
+    #[test]
+    fn a_folder_that_the_daemon_does_not_see_is_explained() {
+        let folder = tempfile::tempdir().unwrap();
+        for (said, file, is_explained) in [
+            ("the path of a file in an existing folder: /x", folder.path().join("b.db"), true),
+            ("Read-only file system (os error 30)", folder.path().join("b.db"), true),
+            ("the path of a file in an existing folder: /x", folder.path().join("none/b.db"), false),
+            ("a file that does not exist yet", folder.path().join("b.db"), false),
+        ] {
+            let (mut console, ..) = console(OutputFormat::Text, b"");
+            let answer = |call: &_| error(call, -32602, said);
+            let (outcome, _) = with_daemon(answer, |client| run(&BackupArgs { file }, client, &mut console));
+            let message = outcome.unwrap_err().to_string();
+            assert_eq!(message.contains("ReadWritePaths="), is_explained, "{message}");
         }
     }
 

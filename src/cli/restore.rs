@@ -85,7 +85,7 @@ fn call(args: &RestoreArgs, client: &mut Client, path: &str, confirm: bool) -> R
             memory::restore_offline(&folder, Path::new(path), confirm)
                 .map_err(|error| ClientError::Refused { code: error.code, message: error.message })?
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(CliError::from(error).of_sandbox(Path::new(path))),
     };
     let read = serde_json::from_str(&text).map_err(|e| CliError::Reply(METHOD, e))?;
     Ok((text, read))

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::error::UnreachableReason;
 use crate::oneshot::{self, NoValue};
+use crate::sys::stream::unless_closed;
 
 /// How long a write waits for buffer space before its caller has to read replies instead. Picked: long
 /// enough to be rare, too short to be noticed.
@@ -102,7 +103,7 @@ pub(crate) struct ClientConnection {
 
 impl ClientConnection {
     fn new(stream: UnixStream) -> io::Result<ClientConnection> {
-        stream.set_write_timeout(Some(WRITE_STALL))?;
+        unless_closed(stream.set_write_timeout(Some(WRITE_STALL)))?;
         Ok(ClientConnection { reader: BufReader::new(stream), write_ended: false })
     }
 
@@ -153,7 +154,7 @@ impl ClientConnection {
                 Some(Duration::ZERO) => return Err(NoLine::TimedOut),
                 left => left,
             };
-            if self.reader.get_ref().set_read_timeout(left).is_err() {
+            if unless_closed(self.reader.get_ref().set_read_timeout(left)).is_err() {
                 return Err(ended);
             }
             match self.reader.fill_buf() {
@@ -175,6 +176,17 @@ fn is_timeout(kind: ErrorKind) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_that_a_peer_sent_before_it_closed_are_read() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"refused\ncut").unwrap();
+        drop(theirs);
+        let mut connection = ClientConnection::new(ours).unwrap();
+        let deadline = Some(Instant::now() + Duration::from_secs(60));
+        assert_eq!(connection.read_line(100, deadline), Ok(b"refused".to_vec()));
+        assert_eq!(connection.read_line(100, deadline), Err(NoLine::Truncated));
+    }
 
     #[test]
     fn a_blocked_attempt_is_reused() {

@@ -1,6 +1,7 @@
-//! Recognizes the daemon of iai-mcp by its status, if it listens on the path of this daemon's socket: it removes the
-//! socket of another daemon without asking.
+//! Recognizes who listens on the path of this daemon's socket: systemd by the name of its process, and the daemon of
+//! iai-mcp, which removes the socket of another daemon without asking, by its status.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::sys::listener::BindError;
 use crate::sys::peer;
 use crate::sys::socket::{self, Address};
+use crate::sys::stream::unless_closed;
 
 /// Longest wait for its reply, which it gives at once even if it is busy. Picked.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,8 +29,8 @@ pub(crate) fn iai_mcp_at(path: &Path) -> Option<String> {
     let mut stream = UnixStream::from(socket);
     let process = peer::peer_pid(&stream).map_or(String::new(), |pid| format!(" (process {pid})"));
     stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(REPLY_TIMEOUT)).ok()?;
-    stream.set_write_timeout(Some(REPLY_TIMEOUT)).ok()?;
+    unless_closed(stream.set_read_timeout(Some(REPLY_TIMEOUT))).ok()?;
+    unless_closed(stream.set_write_timeout(Some(REPLY_TIMEOUT))).ok()?;
     stream.write_all(b"{\"type\":\"status\"}\n").ok()?;
     let (mut reply, mut buffer) = (Vec::new(), [0; 8 << 10]);
     for _ in 0..MAX_READ_COUNT {
@@ -45,10 +47,22 @@ pub(crate) fn iai_mcp_at(path: &Path) -> Option<String> {
     is_theirs.then(|| format!("iai-mcp {version}{process}"))
 }
 
-/// Returns the error with the name of the daemon that uses the path, if it is that of iai-mcp.
+/// Returns the process of systemd that listens on `path`, to start a daemon at the first connection.
+fn systemd_at(path: &Path) -> Option<u32> {
+    let socket = socket::stream().ok()?;
+    socket::connect(&socket, &Address::new(path).ok()?).ok()?;
+    let pid = peer::peer_pid(&socket)?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (name.trim_end() == "systemd").then_some(pid)
+}
+
+/// Returns the error with the name of the program that uses the path, if it is systemd or the daemon of iai-mcp.
 pub(crate) fn named(error: BindError) -> BindError {
     match error {
-        BindError::InUse { path, .. } => BindError::InUse { by: iai_mcp_at(&path), path },
+        BindError::InUse { path, .. } => match systemd_at(&path) {
+            Some(pid) => BindError::Activated { path, pid },
+            None => BindError::InUse { by: iai_mcp_at(&path), path },
+        },
         error => error,
     }
 }

@@ -36,6 +36,7 @@ pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;
 pub use store::changes::AssistantCounters;
 pub use store::open_error::OpenError;
+pub(crate) use transfer::backup::NO_BACKUP_FOLDER;
 pub(crate) use transfer::opencode::OpencodeMessages;
 pub(crate) use transfer::restore::restore_offline;
 

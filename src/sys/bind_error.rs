@@ -37,6 +37,13 @@ pub enum BindError {
         /// The name of the program, if it is a daemon of iai-mcp.
         by: Option<String>,
     },
+    /// systemd listens at the path, and starts a daemon at the first connection.
+    Activated {
+        /// The path.
+        path: PathBuf,
+        /// The process of systemd.
+        pid: u32,
+    },
     /// A file that is not a socket is at the path.
     NotSocket {
         /// The path.
@@ -87,6 +94,13 @@ impl fmt::Display for BindError {
                 "another program listens at {} (it holds no lock, so it is not an instance of this program); stop it \
                  first or choose another socket path",
                 path.display()
+            ),
+            BindError::Activated { path, pid } => write!(
+                f,
+                "systemd (process {pid}) listens at {} and starts the daemon at the first connection; to start it by \
+                 hand, first run: {}",
+                path.display(),
+                if *pid == 1 { "systemctl stop iaid@USER.socket" } else { "systemctl --user stop iaid.socket" }
             ),
             BindError::NotSocket { path, what } => write!(
                 f,

@@ -14,10 +14,16 @@ use super::syscall::checked;
 /// Those of statvfs(3), such as [`io::ErrorKind::NotFound`], and [`io::ErrorKind::InvalidInput`] if the path contains a
 /// NUL byte.
 pub(crate) fn free_bytes(path: &Path) -> io::Result<u64> {
+    // On 32-bit Linux, statvfs(3) fails on file systems of 2^32 blocks and more: 16 TiB in blocks of 4 KiB.
+    #[cfg(not(target_os = "linux"))]
+    use libc::{statvfs, statvfs as Statvfs};
+    #[cfg(target_os = "linux")]
+    use libc::{statvfs64 as statvfs, statvfs64 as Statvfs};
+
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let mut about = MaybeUninit::<libc::statvfs>::uninit();
+    let mut about = MaybeUninit::<Statvfs>::uninit();
     // SAFETY: the path ends in a NUL, and the struct lives over the call.
-    checked(unsafe { libc::statvfs(path.as_ptr(), about.as_mut_ptr()) })?;
+    checked(unsafe { statvfs(path.as_ptr(), about.as_mut_ptr()) })?;
     // SAFETY: the call has filled it.
     let about = unsafe { about.assume_init() };
     // Types differ between platforms.

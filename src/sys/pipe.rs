@@ -31,7 +31,8 @@ pub(crate) fn open_input(path: &Path) -> io::Result<impl Read + use<>> {
 
 /// Returns true if this is a pipe or socket whose reader is gone; false for a file.
 pub(crate) fn is_closed(out: &impl AsFd) -> bool {
-    poll(out, 0) & (libc::POLLERR | libc::POLLHUP) != 0
+    // macOS reports a hang-up only if an event is asked for.
+    poll(out, libc::POLLOUT) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 /// Most bytes that a write to a pipe with free space takes without waiting: `PIPE_BUF` of pipe(7).

@@ -38,7 +38,8 @@ pub(crate) fn receive(fd: impl AsFd, buffer: &mut [u8]) -> io::Result<Received> 
     }
 }
 
-/// Writes as much of the front of `bytes` as is possible without waiting, and returns its length. Raises no SIGPIPE:
+/// Writes as much of the front of `bytes` as is possible without waiting, and returns its length. The socket must be
+/// non-blocking: macOS ignores MSG_DONTWAIT here. Raises no SIGPIPE:
 /// because of MSG_NOSIGNAL here, because of [`disable_sigpipe`] on older macOS, and because Rust's runtime ignores that
 /// signal in programs whose `main` is in Rust.
 ///
@@ -51,6 +52,18 @@ pub(crate) fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     retry(|| unsafe {
         libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
     })
+}
+
+/// Returns the result of setting a timeout on a socket without the error that macOS returns if the peer has closed its
+/// end: what the peer sent before can still be read, and no call waits any more.
+///
+/// # Errors
+/// The result's own error, EINVAL on macOS excepted.
+pub(crate) fn unless_closed(set: io::Result<()>) -> io::Result<()> {
+    match set {
+        Err(e) if cfg!(target_os = "macos") && e.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        set => set,
+    }
 }
 
 /// Prevents writes to this socket from raising SIGPIPE: sets SO_NOSIGPIPE on
@@ -291,6 +304,7 @@ mod tests {
     #[test]
     fn a_write_never_waits_and_a_closed_peer_is_an_error() {
         let (ours, theirs) = pair();
+        ours.set_nonblocking(true).unwrap();
         disable_sigpipe(&ours).unwrap();
         let chunk = vec![7; 1 << 20];
         let mut sent = 0;

@@ -24,7 +24,7 @@ fn iaid(setup: &Setup, args: &[&str]) -> Output {
     }
     let shells = "/usr/bin:/bin";
     let path = if bin.join("systemctl").exists() { format!("{}:{shells}", bin.display()) } else { bare(setup) };
-    command.env("PATH", path).arg("--socket").arg(setup.socket()).args(args);
+    command.env("PATH", path).env("USER", "kim").arg("--socket").arg(setup.socket()).args(args);
     command.output().expect("the binary runs")
 }
 
@@ -534,17 +534,36 @@ fn the_service_is_checked_in_each_state() {
         fs::write(units.join("iaid.service"), format!("[Service]\nExecStart=\"{program}\" serve\n")).unwrap();
     };
     program("loginctl", "echo Linger=no");
-    program("systemctl", "exit 0");
+    let runs = "case \"$*\" in *is-failed*) exit 1;; esac";
+    program("systemctl", runs);
     doctor(setup, &[]).has("service", "PASS", "not set up");
+    let socket = setup.socket().display().to_string();
+    for (state, listens_at, verdict, said) in [
+        ("inactive", &*socket, "PASS", "not set up"),
+        ("active", &*socket, "PASS", "the administrator's iaid@kim.socket is listening"),
+        ("active", "/run/iaid/kim.sock", "WARN", "export IAI_DAEMON_SOCKET_PATH=/run/iaid/kim.sock"),
+    ] {
+        program(
+            "systemctl",
+            &format!(
+                "[ \"$*\" = 'show --property=ActiveState,Listen iaid@kim.socket' ] || exit 1
+                echo 'Listen={listens_at} (Stream)'; echo 'ActiveState={state}'"
+            ),
+        );
+        doctor(setup, &[]).has("service", verdict, said);
+    }
+    program("systemctl", runs);
     unit("/no/such/iaid");
     doctor(setup, &[]).has("service", "FAIL", "which does not exist");
     unit(env!("CARGO_BIN_EXE_iaid"));
     doctor(setup, &[]).has("service", "WARN", "loginctl enable-linger");
     program("loginctl", "echo Linger=yes");
     doctor(setup, &[]).has("service", "PASS", "the service is listening and starts");
-    program("systemctl", "[ \"$2\" != is-enabled ]");
+    program("systemctl", "exit 0");
+    doctor(setup, &[]).has("service", "FAIL", "iaid install --service leaves out what does not work");
+    program("systemctl", "case \"$2\" in is-enabled|is-failed) exit 1;; esac");
     doctor(setup, &[]).has("service", "WARN", "not enabled for the next login");
-    program("systemctl", "[ \"$2\" != is-active ]");
+    program("systemctl", "case \"$2\" in is-active|is-failed) exit 1;; esac");
     doctor(setup, &[]).has("service", "FAIL", "systemctl --user enable --now iaid.socket");
     program("systemctl", "echo 'Failed to connect to bus' >&2; exit 1");
     doctor(setup, &[]).has("service", "WARN", "Failed to connect to bus");

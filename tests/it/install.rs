@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -113,6 +114,10 @@ fn result_of(output: Output) -> (Option<i32>, String, String) {
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
+/// systemctl where the service is installed and listens, and where it is neither.
+const SERVICE_RUNS: &str = "case \"$*\" in *is-failed*) exit 1;; esac";
+const NOTHING_RUNS: &str = "case \"$*\" in *is-active*|*is-failed*) exit 3;; esac";
+
 const SERVICE: &str = ".config/systemd/user/iaid.service";
 const SOCKET: &str = ".config/systemd/user/iaid.socket";
 
@@ -123,7 +128,7 @@ fn home_with_settings() -> Home {
     home.put(".claude/settings.json", "{\"model\":\"opus\",\"hooks\":{\"Stop\":[{\"hooks\":[{\"type\":\"command\",\"command\":\"notify\"}]}],\"PreToolUse\":[]}}\n");
     home.put(".codex/config.toml", "model = \"m\"\n\n[mcp_servers.other]\ncommand = \"x\"");
     home.put(".codex/hooks.json", "{ }");
-    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.program("systemctl", NOTHING_RUNS);
     home.program("loginctl", "echo Linger=no");
     home
 }
@@ -168,7 +173,7 @@ fn all_targets_are_set_up_once_and_uninstall_restores_every_byte() {
     let started = [user("daemon-reload"), user("enable --now iaid.socket"), user("restart iaid.service")];
     assert!(calls.windows(3).any(|calls| calls == started), "{calls:?}");
 
-    home.program("systemctl", "");
+    home.program("systemctl", SERVICE_RUNS);
     let installed = home.files();
     assert!(home.done(&["install", "--yes"]).contains("nothing to do"));
     assert_eq!(home.files(), installed, "installing twice changes nothing");
@@ -286,7 +291,7 @@ fn an_unwritable_home_is_reported() {
 #[test]
 fn paths_that_are_not_the_default_are_written_into_every_entry() {
     let home = Home::new();
-    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.program("systemctl", NOTHING_RUNS);
     let args = ["--socket", "/run/x y/d.sock", "install", "--yes", "--claude-code", "--service", "--store"];
     let store = home.path().join("the store");
     let (claude, config) = (home.path().join("claude"), home.path().join("config"));
@@ -312,22 +317,40 @@ fn paths_that_are_not_the_default_are_written_into_every_entry() {
 }
 
 #[test]
-fn a_smaller_sandbox_is_used_if_the_full_one_does_not_start() {
+fn restrictions_that_keep_the_service_from_starting_are_left_out() {
     let home = Home::new();
     let unit = home.file(SERVICE);
-    home.program(
-        "systemctl",
-        &format!(
-            "case \"$*\" in *is-active*) exit 3;; *restart*) while read -r line; do case $line in PrivateNetwork=*) echo 'no namespaces' >&2; exit 1;; esac; done < '{}';; esac",
+    let script = |active: &str, broken: &str| {
+        format!(
+            "case \"$*\" in *is-active*) exit {active};; *restart*) while read -r line; do case $line in {broken}) echo 'no namespaces' >&2; exit 1;; esac; done < '{}';; esac",
             unit.display()
-        ),
-    );
+        )
+    };
+    home.program("systemctl", &script("3", "PrivateNetwork=*|ProtectSystem=*"));
     let said = home.done(&["install", "--service", "--yes"]);
-    assert!(said.contains("no namespaces") && said.contains("a smaller one"), "{said}");
+    assert!(said.contains("no namespaces") && said.contains("runs without PrivateNetwork, ProtectSystem\n"), "{said}");
     let text = home.text(SERVICE);
-    assert!(!text.contains("PrivateNetwork") && text.contains("NoNewPrivileges=yes"), "{text}");
-    assert!(home.calls().contains(&"systemctl --user reset-failed iaid.service".to_owned()));
-    home.program("systemctl", "");
+    for (setting, is_kept) in [
+        ("NoNewPrivileges=yes", true),
+        ("PrivateUsers=yes", true),
+        ("PrivateNetwork=yes", false),
+        ("PrivateDevices=yes", true),
+        ("ProtectSystem=strict", false),
+        ("ReadWritePaths=%h", false),
+        ("ProtectHostname=yes", true),
+    ] {
+        assert_eq!(text.lines().any(|line| line == setting), is_kept, "{setting}: {text}");
+    }
+    assert!(home.calls().contains(&"systemctl --user reset-failed iaid.service iaid.socket".to_owned()));
+    home.program("systemctl", SERVICE_RUNS);
+    assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"), "the smaller sandbox is kept");
+
+    // The kernel does not let users have namespaces any more: the service has failed, and its socket listens.
+    home.program("systemctl", &script("0", "PrivateUsers=*|Private*|Protect*|ReadWrite*"));
+    let said = home.done(&["install", "--service", "--yes"]);
+    assert!(said.contains("runs without PrivateUsers, PrivateNetwork, PrivateDevices, ProtectSystem, "), "{said}");
+    assert!(!home.text(SERVICE).contains("Private"), "{}", home.text(SERVICE));
+    home.program("systemctl", SERVICE_RUNS);
     assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"), "the smaller sandbox is kept");
     home.done(&["uninstall", "--yes"]);
     assert_eq!(home.files().len(), 0);
@@ -347,10 +370,26 @@ fn a_smaller_sandbox_is_used_if_the_full_one_does_not_start() {
 }
 
 #[test]
+fn a_socket_that_the_service_leaves_is_removed_and_one_in_use_is_kept() {
+    let home = Home::new();
+    home.program("systemctl", NOTHING_RUNS);
+    let socket = home.file(".iai-mcp/.daemon.sock");
+    fs::create_dir_all(socket.parent().unwrap()).unwrap();
+    for is_in_use in [false, true] {
+        home.done(&["install", "--service", "--yes"]);
+        let listener = UnixListener::bind(&socket).unwrap();
+        let listener = is_in_use.then_some(listener);
+        home.done(&["uninstall", "--yes"]);
+        assert_eq!(socket.exists(), is_in_use);
+        drop(listener);
+    }
+}
+
+#[test]
 fn a_daemon_started_by_hand_is_not_replaced() {
     let daemon = setup();
     let home = Home::new();
-    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.program("systemctl", NOTHING_RUNS);
     let socket = daemon.setup().socket();
     let (code, _, err) = home.run(&["--socket", socket.to_str().unwrap(), "install", "--service", "--yes"]);
     assert_eq!(code, Some(1));
@@ -380,7 +419,7 @@ fn systemd_accepts_the_units() {
         return;
     }
     let home = Home::new();
-    home.program("systemctl", "case \"$*\" in *is-active*) exit 3;; esac");
+    home.program("systemctl", NOTHING_RUNS);
     home.done(&["install", "--service", "--yes"]);
     let verify = |files: &[PathBuf]| {
         let mut command = Command::new("systemd-analyze");
@@ -402,15 +441,54 @@ fn systemd_accepts_the_units() {
     assert!(out.contains("Overall exposure level"), "{out}{err}");
 }
 
+/// A launchd with these domains, in which the agent is loaded or not.
+fn launchd(home: &Home, domains: &str) {
+    let loaded = home.path().join("loaded");
+    home.program(
+        "launchctl",
+        &format!(
+            "loaded={loaded}
+            case \"$1 $2\" in
+                'print '*/org.iaid.daemon) test -e $loaded && test \"$(/bin/cat $loaded)\" = \"${{2%/*}}\";;
+                'print '*) case \"$2\" in {domains}) ;; *) exit 1;; esac;;
+                'bootout '*) /bin/rm $loaded;;
+                'bootstrap '*) test ! -e $loaded && test -d '{folder}' && echo \"$2\" > $loaded;;
+            esac",
+            loaded = loaded.display(),
+            folder = home.file(".iai-mcp").display()
+        ),
+    );
+}
+
+#[test]
+fn the_launchd_agent_is_loaded_where_the_user_is_logged_in() {
+    for (domains, domain) in [("gui/*|user/*", "gui"), ("user/*", "user")] {
+        let home = Home::new();
+        launchd(&home, domains);
+        let uid = fs::metadata(home.home()).map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap();
+        let plist = home.file("Library/LaunchAgents/org.iaid.daemon.plist");
+        home.done(&["install", "--service", "--yes"]);
+        let bootstrap = format!("launchctl bootstrap {domain}/{uid} {}", plist.display());
+        assert_eq!(home.calls().last(), Some(&bootstrap));
+        let text = fs::read_to_string(&plist).unwrap();
+        assert_eq!(text.contains("<string>Background</string>"), domain == "user", "{text}");
+        assert!(home.done(&["install", "--service", "--yes"]).contains("nothing to do"));
+        // Other settings: the loaded agent has to end before the new one.
+        let store = home.path().join("store");
+        home.done(&["install", "--service", "--store", store.to_str().unwrap(), "--yes"]);
+        assert_eq!(home.calls().last(), Some(&bootstrap));
+        home.done(&["uninstall", "--yes"]);
+        assert!(!home.path().join("loaded").exists());
+        assert_eq!(home.files().len(), 0);
+    }
+}
+
 #[test]
 fn the_launchd_agent_is_a_valid_property_list() {
     let home = Home::new();
-    home.program("launchctl", "case \"$1\" in print|bootout) exit 1;; esac");
+    launchd(&home, "gui/*");
     home.done(&["install", "--service", "--yes"]);
     let plist = home.file("Library/LaunchAgents/org.iaid.daemon.plist");
-    let calls = home.calls();
-    let uid = fs::metadata(home.home()).map(|found| std::os::unix::fs::MetadataExt::uid(&found)).unwrap();
-    assert_eq!(calls.last().unwrap(), &format!("launchctl bootstrap gui/{uid} {}", plist.display()));
     let script = "import json, plistlib, sys; print(json.dumps(plistlib.load(open(sys.argv[1], 'rb'))))";
     let output = Command::new("python3").args(["-c", script]).arg(&plist).output().expect("python3 runs");
     let (code, out, err) = result_of(output);
@@ -420,8 +498,4 @@ fn the_launchd_agent_is_a_valid_property_list() {
     let listener = &agent["Sockets"]["Listeners"];
     assert_eq!(listener["SockPathMode"], 0o600);
     assert_eq!(listener["SockPathName"], home.file(".iai-mcp/.daemon.sock").to_str().unwrap());
-    home.program("launchctl", "");
-    home.done(&["uninstall", "--yes"]);
-    assert_eq!(home.calls(), [format!("launchctl bootout gui/{uid}/org.iaid.daemon")]);
-    assert_eq!(home.files().len(), 0);
 }

@@ -126,6 +126,26 @@ fn the_live_socket_of_another_program_is_left_alone() {
 }
 
 #[test]
+fn a_socket_of_systemd_needs_no_start_by_hand() {
+    if !has("nc") {
+        return;
+    }
+    let setup = Setup::new();
+    // systemd is known by the name of its program.
+    let find = Command::new("sh").args(["-c", "command -v nc"]).output().expect("sh runs");
+    let systemd = setup.home().join("systemd");
+    fs::copy(String::from_utf8_lossy(&find.stdout).trim_end(), &systemd).expect("a program can be copied");
+    let mut manager = Command::new(&systemd);
+    manager.arg("-lkU").arg(setup.socket()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut manager = manager.spawn().expect("nc runs");
+    until("it listens", || UnixStream::connect(setup.socket()).is_ok());
+    let said = refusal(&setup.start_and_fail());
+    manager.kill().and_then(|()| manager.wait()).expect("it ends");
+    let want = format!("systemd (process {}) listens at {}", manager.id(), setup.socket().display());
+    assert!(said.contains(&want) && said.contains("systemctl --user stop iaid.socket"), "{said}");
+}
+
+#[test]
 fn the_longest_path_serves_and_one_byte_more_is_refused_with_both_numbers() {
     let fill = MAX_PATH_BYTES - Setup::new().home().as_os_str().len() - 1;
     let longest = Setup::new().socket_at(&"s".repeat(fill));

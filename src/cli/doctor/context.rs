@@ -25,9 +25,9 @@ pub(crate) struct DoctorContext {
 }
 
 impl DoctorContext {
-    /// Returns true if the service manager has a unit of this program.
-    pub(crate) fn has_service(&self) -> bool {
-        let paths = self.paths.as_ref();
-        paths.is_some_and(|paths| ServiceManager::found().is_some_and(|manager| manager.program(&paths.home).is_some()))
+    /// Returns the service manager if it has a unit or agent of this program.
+    pub(crate) fn service(&self) -> Option<ServiceManager> {
+        let home = &self.paths.as_ref()?.home;
+        ServiceManager::found().filter(|manager| manager.program(home).is_some())
     }
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::context::DoctorContext;
 use super::files::json_file;
 use super::finding::{Findings, Fix};
-use crate::cli::install::service::ServiceManager;
+use crate::cli::install::service::system_socket;
 use crate::cli::recall::local_time;
 use crate::cli::status::rows::{forgetting_in_words, state_in_words};
 use crate::cli::support::files;
@@ -57,7 +57,7 @@ pub(crate) fn answers(context: &mut DoctorContext, findings: &mut Findings) {
             if let Some(peer) = socket_owner::iai_mcp_at(path) {
                 let what = format_args!("{peer} has taken {}, so clients reach it and not iaid", path.display());
                 let then = match holder(&context.store) {
-                    Some(_) => "iaid, which is running, listens there again within a minute unless it sleeps",
+                    Some(_) => "iaid, which is running, listens there again within a minute unless it sleeps".into(),
                     None => start(context),
                 };
                 return findings.fail(what, format_args!("{}; then: {then}", STOP_IAI_MCP));
@@ -243,7 +243,7 @@ fn holder(store: &Path) -> Option<(u32, PathBuf)> {
 }
 
 fn remedy(error: &ClientError, context: &DoctorContext) -> String {
-    let ClientError::Unreachable { why, .. } = error else { return start(context).into() };
+    let ClientError::Unreachable { why, .. } = error else { return start(context) };
     match (why, holder(&context.store)) {
         (UnreachableReason::NoReply(_) | UnreachableReason::NotAccepted(_), Some((pid, _))) => {
             format!("see its log, then kill -9 {pid} and start it again: {}", start(context))
@@ -254,27 +254,28 @@ fn remedy(error: &ClientError, context: &DoctorContext) -> String {
                 start(context)
             )
         }
-        _ => start(context).into(),
+        _ => start(context),
     }
 }
 
-fn start(context: &DoctorContext) -> &'static str {
-    match (context.has_service(), ServiceManager::found()) {
-        (true, Some(ServiceManager::Systemd)) => {
-            "systemctl --user start iaid.socket; journalctl --user -u iaid shows why it ended"
+fn start(context: &DoctorContext) -> String {
+    match (context.service(), system_socket()) {
+        (Some(manager), _) if manager.has_failed() => {
+            format!("iaid install --service leaves out what does not work; {} shows why it ended", manager.log())
         }
-        (true, _) => "launchctl kickstart gui/$(id -u)/org.iaid.daemon; ~/Library/Logs/iaid.log shows why it ended",
-        (false, _) => "iaid serve; or install it as a service: iaid install --service",
+        (Some(manager), _) => format!("{}; {} shows why it ended", manager.start_command(), manager.log()),
+        (None, Some((_, unit))) => format!("as the administrator: systemctl restart {unit}"),
+        (None, None) => "iaid serve; or install it as a service: iaid install --service".into(),
     }
 }
 
 fn restart(context: &DoctorContext) -> String {
-    match (context.has_service(), ServiceManager::found()) {
-        (true, Some(ServiceManager::Systemd)) => "systemctl --user restart iaid.service".into(),
-        (true, _) => "launchctl kickstart -k gui/$(id -u)/org.iaid.daemon".into(),
-        (false, _) => match holder(&context.store) {
-            Some((pid, _)) => format!("kill {pid}, then iaid serve"),
-            None => "stop it, then iaid serve".into(),
-        },
+    match (context.service(), system_socket(), holder(&context.store)) {
+        (Some(manager), ..) => manager.restart_command(),
+        (None, Some((_, unit)), _) => {
+            format!("as the administrator: systemctl restart {}", unit.replace(".socket", ".service"))
+        }
+        (None, None, Some((pid, _))) => format!("kill {pid}, then iaid serve"),
+        (None, None, None) => "stop it, then iaid serve".into(),
     }
 }

@@ -1,5 +1,7 @@
 //! The plan of an installation: computed first, then shown, confirmed and carried out, each part on its own.
 
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +14,7 @@ use super::entries::ConfigEntry;
 use super::invocation::Invocation;
 use super::opencode_plugin;
 use super::options::{InstallOptions, InstallTarget};
-use super::service::{self, Sandbox, ServiceManager};
+use super::service::{self, ServiceManager};
 use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
@@ -127,16 +129,14 @@ impl InstallPlan {
             ));
         }
         let from = self.changes.len();
-        let plain = manager.files(&paths.home, call, Sandbox::Plain);
-        for (full, plain) in manager.files(&paths.home, call, Sandbox::Full).iter().zip(&plain) {
-            // An earlier install found that the full sandbox does not work here.
-            if std::fs::read_to_string(&plain.path).is_ok_and(|text| text == plain.text) {
+        for file in manager.files(&paths.home, call, &[]) {
+            if std::fs::read_to_string(&file.path).is_ok_and(|text| service::is_less_restricted(&text, &file.text)) {
                 continue;
             }
-            let change = FileChange::put(&full.path, &full.text, service::is_ours);
-            self.add(&full.path, change);
+            let change = FileChange::put(&file.path, &file.text, service::is_ours);
+            self.add(&file.path, change);
         }
-        if self.changes.len() > from || !is_running {
+        if self.changes.len() > from || !is_running || manager.has_failed() {
             self.service = Some(Service { manager, action: ServiceAction::Start(call.clone()), from });
         }
     }
@@ -146,7 +146,7 @@ impl InstallPlan {
         let Some(manager) = ServiceManager::found() else { return };
         let from = self.changes.len();
         let call = Invocation { program: PathBuf::new(), socket: None, store: None };
-        for file in manager.files(&paths.home, &call, Sandbox::Full) {
+        for file in manager.files(&paths.home, &call, &[]) {
             let change = FileChange::take_away(&file.path, service::is_ours);
             self.add(&file.path, change);
         }
@@ -235,7 +235,11 @@ impl InstallPlan {
             }
         }
         match &self.service {
-            Some(Service { manager, action: ServiceAction::Stop, .. }) => manager.reload(),
+            Some(Service { manager, action: ServiceAction::Stop, from }) => {
+                manager.reload();
+                let former = self.changes[*from..].iter().filter_map(|change| change.before.as_deref());
+                former.filter_map(|text| service::socket_in(text, &paths.home)).for_each(|path| remove_dead(&path));
+            }
             Some(Service { manager, action: ServiceAction::Start(call), from })
                 if !failed.iter().any(|at| at >= from) =>
             {
@@ -289,26 +293,66 @@ impl InstallPlan {
     }
 }
 
-/// Starts the service. If that fails with the full sandbox, tries again with the plain one.
-fn start(manager: ServiceManager, paths: &ConfigPaths, call: &Invocation, console: &mut Console) -> Result<(), String> {
-    if let Some(store) = &call.store {
-        // The sandbox can only give access to a folder that exists.
-        files::make_folder(store).map_err(|error| format!("{}: {error}", store.display()))?;
+/// Removes the socket of a service that has ended. Another file, and a socket at which a process listens, are kept.
+fn remove_dead(path: &Path) {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|about| about.file_type().is_socket());
+    if is_socket && UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused) {
+        // A daemon that starts later replaces what is left.
+        drop(std::fs::remove_file(path));
     }
-    let Err(why) = manager.start(&paths.home) else { return Ok(()) };
-    let mut is_changed = false;
-    for file in manager.files(&paths.home, call, Sandbox::Plain) {
-        if let Some(change) = FileChange::put(&file.path, &file.text, service::is_ours)? {
-            change.apply()?;
-            is_changed = true;
+}
+
+/// Starts the service. If that fails, starts it without the restrictions that do not work here.
+fn start(manager: ServiceManager, paths: &ConfigPaths, call: &Invocation, console: &mut Console) -> Result<(), String> {
+    let socket = call.socket.clone().unwrap_or_else(|| paths.home.join(".iai-mcp/.daemon.sock"));
+    // The sandbox can only give access to a folder that exists, and launchd does not create that of the socket.
+    let socket_folder = socket.parent().filter(|_| manager == ServiceManager::Launchd);
+    for folder in call.store.as_deref().into_iter().chain(socket_folder) {
+        files::make_folder(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
+    match manager.start(&paths.home) {
+        Err(why) if manager == ServiceManager::Systemd => start_restricted(manager, paths, call, &why, console),
+        started => started,
+    }
+}
+
+/// Starts the service, which did not start because of `why`, with as many restrictions as work here: first without those
+/// that need namespaces, then with each that does not keep it from starting.
+fn start_restricted(
+    manager: ServiceManager,
+    paths: &ConfigPaths,
+    call: &Invocation,
+    why: &str,
+    console: &mut Console,
+) -> Result<(), String> {
+    let attempt = |left_out: &[&str]| {
+        for file in manager.files(&paths.home, call, left_out) {
+            if let Some(change) = FileChange::put(&file.path, &file.text, service::is_ours)? {
+                change.apply()?;
+            }
+        }
+        manager.forget_failure();
+        manager.start(&paths.home)
+    };
+    let all = service::namespace_restrictions();
+    let mut left_out = all.clone();
+    if let Err(again) = attempt(&left_out) {
+        return Err(format!("{again}; {} shows more", manager.log()));
+    }
+    let mut is_running = true;
+    for restriction in all {
+        left_out.retain(|left| *left != restriction);
+        is_running = attempt(&left_out).is_ok();
+        if !is_running {
+            left_out.push(restriction);
         }
     }
-    if !is_changed {
-        return Err(why);
+    if !is_running {
+        attempt(&left_out)?;
     }
-    manager.forget_failure();
-    manager.start(&paths.home).map_err(|again| format!("{again}; journalctl --user -u iaid shows more"))?;
-    console.warn(format_args!("the service did not start in its full sandbox ({why}); it now runs in a smaller one"));
+    let settings: Vec<&str> = left_out.iter().filter_map(|restriction| restriction.split('=').next()).collect();
+    let settings = settings.join(", ");
+    console.warn(format_args!("the service did not start in its full sandbox ({why}); it now runs without {settings}"));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -13,6 +13,7 @@ use crate::cli::support::paths::NoHome;
 use crate::cli::support::values::counted;
 use crate::client::{ClientError, FAILED, UNREACHABLE};
 use crate::daemon::StartError;
+use crate::memory::NO_BACKUP_FOLDER;
 use crate::wire::reply::code;
 
 /// Why a command failed.
@@ -101,6 +102,23 @@ impl CliError {
             | CliError::Bridge(_)
             | CliError::Input(_)
             | CliError::Output(_) => Exit::Failed,
+        }
+    }
+
+    /// Adds the way out if the daemon cannot see or write a file whose folder this process sees: a service has a sandbox.
+    pub(crate) fn of_sandbox(self, file: &Path) -> CliError {
+        const SIGNS: [&str; 4] = [NO_BACKUP_FOLDER, "(os error 2)", "(os error 13)", "(os error 30)"];
+        match self {
+            CliError::Client(ClientError::Refused { code, message })
+                if SIGNS.iter().any(|sign| message.contains(sign)) && file.parent().is_some_and(Path::is_dir) =>
+            {
+                let message = format!(
+                    "{message}; a service has a sandbox that may hide this folder, which exists, or make it read-only: use \
+                     a file in the store's folder or another that the unit's ReadWritePaths= names, and copy it"
+                );
+                CliError::Client(ClientError::Refused { code, message })
+            }
+            error => error,
         }
     }
 

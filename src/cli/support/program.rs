@@ -8,6 +8,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::sys::stream::unless_closed;
+
 /// Most bytes read of each stream. 64 KiB: more than the programs run here write.
 const MAX_STREAM_BYTES: usize = 64 << 10;
 
@@ -59,7 +61,7 @@ fn read(mut stream: UnixStream, child: &mut Child, deadline: Instant) -> String 
     let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
     while bytes.len() < MAX_STREAM_BYTES && Instant::now() < deadline {
         let has_ended = child.try_wait().is_ok_and(|status| status.is_some());
-        if stream.set_read_timeout(Some(POLL_INTERVAL)).is_err() {
+        if unless_closed(stream.set_read_timeout(Some(POLL_INTERVAL))).is_err() {
             break;
         }
         match stream.read(&mut chunk) {

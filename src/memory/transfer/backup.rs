@@ -19,6 +19,9 @@ use crate::memory::store::open::{self, Access, FILE_NAME};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::Writer;
 
+/// What `store_backup` says of a path whose folder does not exist.
+pub(crate) const NO_BACKUP_FOLDER: &str = "the path of a file in an existing folder";
+
 /// The result of `store_backup`.
 #[derive(Debug, Serialize)]
 pub(crate) struct BackupResult {
@@ -64,7 +67,7 @@ fn target(store: &Path, params: &Params<'_>) -> Result<PathBuf, CallError> {
         return Err(exists_already(&path));
     }
     if !folder.is_dir() {
-        return Err(refused("the path of a file in an existing folder"));
+        return Err(refused(NO_BACKUP_FOLDER));
     }
     // SQLite might read it as the journal of the store.
     let is_beside = store.parent().and_then(|own| own.canonicalize().ok()) == folder.canonicalize().ok();

@@ -130,7 +130,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("serve/pool/", &["limits", "oneshot", "dispatch", "wire", "sys::process", "serve::control_plane", "serve::pool"]),
     ("serve/stdio.rs", &["limits", "oneshot", "dispatch", "wire", "serve::control_plane", "serve::route"]),
     ("serve/", &["limits", "wire", "dispatch", "sys", "serve"]),
-    ("client/", &["oneshot", "wire", "client"]),
+    ("client/", &["oneshot", "wire", "sys", "client"]),
     ("mcp/", &["limits", "tokens", "wire", "dispatch", "lifecycle", "sys", "client", "mcp"]),
     ("daemon/", &["limits", "wire", "dispatch", "lifecycle", "memory", "sys", "serve", "daemon"]),
     (
