@@ -115,7 +115,11 @@ pub(crate) fn start(
                 if let Some((project, folder)) = folder {
                     projects::note_folder(transaction.connection, &project, &folder)?;
                 }
-                Ok(briefing::cache(transaction.connection, &reader)?)
+                // A call at the same time may have had it cached.
+                if briefing::cached(transaction.connection, &reader)?.is_none() {
+                    briefing::cache(transaction.connection, &reader)?;
+                }
+                Ok(())
             }));
         }
         let pending = pending_count(connection, &caller.filter(connection)?)?;
