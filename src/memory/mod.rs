@@ -20,6 +20,7 @@ mod recall;
 mod service;
 mod session;
 mod store;
+mod sync;
 #[cfg(test)]
 mod test_support;
 mod text;

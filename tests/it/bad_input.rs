@@ -58,6 +58,8 @@ fn valid_params(method: &str, id: &str, home: &str) -> Value {
         "profile_set" => json!({"knob": "masking_off", "value": false}),
         "store_backup" => json!({"path": format!("{home}/copy.db")}),
         "store_restore" => json!({"path": format!("{home}/copy.db")}),
+        "sync_apply" => json!({"entries": [{"kind": "record", "ids": [id], "ts": 1, "text": "Never stored either."}]}),
+        "sync_met" => json!({"peer": "00".repeat(16), "name": "host", "kind": "host"}),
         "store_import" => json!({"rows": [{"kind": "record", "text": "A text that would be stored, too."}]}),
         _ => json!({}),
     }

@@ -33,6 +33,8 @@ fn every_listed_method_returns_the_listed_keys() {
         "project_rename" => json!({"old": "/p", "new": "/q"}),
         "prompt_recall" => json!({"prompt": "records"}),
         "profile_set" => json!({"knob": "masking_off", "value": true}),
+        "sync_apply" => json!({"entries": []}),
+        "sync_met" => json!({"peer": "00".repeat(16), "name": "host", "kind": "host"}),
         _ => json!({}),
     };
     // Keys that not every outcome has.
@@ -52,6 +54,7 @@ fn every_listed_method_returns_the_listed_keys() {
         "passage",
         "forgotten",
         "left",
+        "other_ids",
     ];
     let listed = client.call("rpc.discover", json!({}));
     let mut called = 0;

@@ -16,14 +16,18 @@ use crate::harness::setup;
 /// Tables that may be read from end to end. They have a row for each project, knob, state value, session without a
 /// recall or open file; json_each has those of one value, and the last ones describe the database.
 const SMALL: &[&str] = &[
+    "change_origin",
     "copy_made",
     "first_turn",
+    "knob_change",
     "meta",
     "profile",
     "project",
     "project_alias",
     "session_context",
     "spool",
+    "sync_meeting",
+    "sync_peer",
     "wake",
     "json_each",
     "pragma_application_id",
@@ -32,12 +36,14 @@ const SMALL: &[&str] = &[
     "pragma_user_version",
     "sqlite_master",
     "sqlite_schema",
+    "sqlite_sequence",
 ];
 
 /// Statements that read a large table without a search, each with the reason. A statement is named by its beginning,
 /// white space counted as one space.
 const SCANS: &[(&str, &str)] = &[
     ("SELECT 1 FROM record LIMIT 1", "ends at the first row"),
+    ("SELECT EXISTS (SELECT 1 FROM forgotten) OR EXISTS (SELECT 1 FROM forgotten_id)", "ends at the first row"),
     ("SELECT ts FROM record ORDER BY seq DESC LIMIT 1", "ends at the first row"),
     ("SELECT id FROM record", "a restore compares all records with those of the file"),
     ("SELECT seq FROM record ORDER BY seq DESC LIMIT ?1", "the newest records, by row number, ends at the limit"),
@@ -58,6 +64,7 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT count(*), coalesce(sum(degree), 0) FROM node WHERE degree > 0", "the metrics of a consolidation"),
     ("SELECT record FROM node WHERE degree > 0 ORDER BY degree DESC", "the metrics of a consolidation"),
     ("SELECT count(*), coalesce(max(seq), 0) FROM record", "the integrity check"),
+    ("SELECT record_alias.id FROM record_alias LEFT JOIN record", "the integrity check"),
     ("SELECT max((SELECT coalesce(max(seq), 0) FROM record)", "at each start, a row for each forgotten record"),
     ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
     ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),

@@ -26,6 +26,7 @@ use crate::memory::ingest::drain_report::NextRun;
 use crate::memory::store::copies::{self, MadeCopy};
 use crate::memory::store::copy::PartialFile;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::meetings::{self, Meeting};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{fulltext, meta, tags};
@@ -367,6 +368,13 @@ impl Job {
         }
         for MadeCopy { path, kind, at } in copies::all(connection)? {
             left(Path::new(&path), format!("{kind} of {at}"));
+        }
+        for Meeting { kind, name, met, .. } in meetings::all(connection)? {
+            let what = match kind.as_str() {
+                "folder" => "a folder that the memory is exchanged through; what carries it may keep versions",
+                _ => "a host that the memory is exchanged with",
+            };
+            left(Path::new(&name), format!("{what}; last met {met}"));
         }
         // The patterns that went with the records are not counted.
         result.forgotten = self.confirmed.as_ref().map_or(result.forgotten, |confirmed| confirmed.mark.count);

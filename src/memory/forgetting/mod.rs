@@ -12,7 +12,7 @@ mod names;
 pub(crate) mod pending;
 mod phase;
 pub(crate) mod progress;
-mod removal;
+pub(crate) mod removal;
 mod resume;
 mod rewrite;
 pub(crate) mod run;

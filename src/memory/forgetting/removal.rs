@@ -11,7 +11,7 @@ use crate::memory::graph::{cooccurrence, metrics};
 use crate::memory::model::record::Role;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::forgotten::{self, ForgottenRecord, SaidText};
-use crate::memory::store::{fulltext, meta, tags};
+use crate::memory::store::{fulltext, meta, repetitions, tags};
 
 /// Returns the next record to forget; `None` if none is left.
 ///
@@ -55,7 +55,8 @@ pub(crate) fn forget(connection: &Connection, seq: i64, now: UnixMicros) -> Resu
     let sql = "DELETE FROM early_turn WHERE session = ?1 AND record = ?2";
     let is_early = connection.prepare_cached(sql)?.execute((session_number, seq))? > 0;
     let said = SaidText { session: &session, role: Role::numbered(role), text: &text };
-    forgotten::delete(connection, &ForgottenRecord { seq, said, is_early }, now)
+    let repetitions = repetitions::of(connection, seq)?;
+    forgotten::delete(connection, &ForgottenRecord { seq, said, repetitions, is_early }, now)
 }
 
 /// Returns the patterns that the record shows.
@@ -66,7 +67,10 @@ fn patterns_of(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite::
 }
 
 /// Deletes the record's node in the graph. A community of one that is left is none.
-fn leave_community(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn leave_community(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
     let sql = "DELETE FROM node WHERE record = ?1 RETURNING community";
     let community: Option<i64> =
         connection.prepare_cached(sql)?.query_row([seq], |row| row.get(0)).optional()?.flatten();

@@ -28,7 +28,12 @@ type Done = Box<dyn FnOnce(Result<ForgetResult, CallError>) + Send>;
 
 /// Forgets the records of a selection, and answers.
 pub(crate) fn start(forgetting: Forgetting, lock: MaintenanceGuard, confirmed: Confirmed, reply: LateReply) {
-    Job::new(forgetting, Some(confirmed)).run(lock, Box::new(|outcome| reply.send(outcome)));
+    start_then(forgetting, lock, confirmed, Box::new(|outcome| reply.send(outcome)));
+}
+
+/// Forgets the records of a selection, and passes the outcome to `done`.
+pub(crate) fn start_then(forgetting: Forgetting, lock: MaintenanceGuard, confirmed: Confirmed, done: Done) {
+    Job::new(forgetting, Some(confirmed)).run(lock, done);
 }
 
 /// Takes up a forgetting that a kill or an error has interrupted.

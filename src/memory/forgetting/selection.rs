@@ -64,6 +64,23 @@ impl SelectionMark {
     }
 }
 
+impl Confirmed {
+    /// Returns the selection of the records with these ids.
+    ///
+    /// # Errors
+    /// -32602 if no record has one of the ids, -32001 for any SQLite error.
+    pub(crate) fn of_ids(connection: &Connection, ids: Vec<Uuid>) -> Result<Confirmed, CallError> {
+        let selector = Selector { ids, ..Selector::default() };
+        let mut mark = SelectionMark::default();
+        let mut found = |seq| {
+            mark.add(seq);
+            Ok(())
+        };
+        selector.scan(connection)?.run(connection, 0, Instant::now(), &mut found)?;
+        Ok(Confirmed { selector, mark, files: Vec::new() })
+    }
+}
+
 impl Selector {
     /// Reads the params that select.
     ///

@@ -221,6 +221,37 @@ pub(crate) fn successor_chain(connection: &Connection, seq: i64) -> Result<Vec<i
     Ok(chain)
 }
 
+/// Merges a link that is stored elsewhere: of two uses the later counts, of two times of a replacement the earlier, and a
+/// link of another kind that is known stays. Returns true if the link is new or has changed.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn merge(
+    connection: &Connection,
+    (a, b): (i64, i64),
+    kind: LinkKind,
+    weight: i64,
+    used: i64,
+) -> Result<bool, rusqlite::Error> {
+    let (a, b) = ordered(a, b, kind);
+    let sql = match kind {
+        LinkKind::Contradicts => {
+            "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (a, b, kind) DO UPDATE SET used = excluded.used WHERE excluded.used < used"
+        }
+        LinkKind::Reinforced => {
+            "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (a, b, kind) DO UPDATE SET weight = excluded.weight, used = excluded.used
+                 WHERE (excluded.used, excluded.weight) > (used, weight)"
+        }
+        _ => {
+            "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (a, b, kind) DO NOTHING"
+        }
+    };
+    Ok(connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used))? > 0)
+}
+
 /// Returns the order in which the store has the two records of a link.
 pub(crate) fn ordered(a: i64, b: i64, kind: LinkKind) -> (i64, i64) {
     match kind {
@@ -249,7 +280,7 @@ fn put(
     now: UnixMicros,
 ) -> Result<(), rusqlite::Error> {
     let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (a, b, kind) DO UPDATE SET weight = excluded.weight, used = excluded.used";
+               ON CONFLICT (a, b, kind) DO UPDATE SET weight = excluded.weight, used = max(used, excluded.used)";
     connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, now.0))?;
     Ok(())
 }

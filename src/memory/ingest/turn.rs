@@ -114,10 +114,11 @@ impl TurnKey {
         new.draft.note_folder(transaction.connection)?;
         let mut known = Search { connection: transaction.connection, new, key: self }.run(id)?;
         let is_new = known.is_none();
-        let Found { seq, id: record } = match known.take() {
-            Some(found) => found,
+        let found = match known.take() {
+            Some(found) => Some(found),
             None => self.insert(new, transaction)?,
         };
+        let Some(Found { seq, id: record }) = found else { return Ok(None) };
         if let Some(id) = id {
             let sql = "INSERT INTO turn (id, record) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((id, seq))?;
@@ -149,29 +150,42 @@ impl TurnKey {
         record.map_or(Ok(false), |seq| forgotten::was_text_of(connection, seq, text))
     }
 
-    fn insert(&self, new: &mut NewRecord, transaction: &mut WriteTransaction<'_>) -> Result<Found, rusqlite::Error> {
-        let id = free_id(new, transaction.connection)?;
+    /// Inserts the record; `None` if another store has forgotten it.
+    fn insert(
+        &self,
+        new: &mut NewRecord,
+        transaction: &mut WriteTransaction<'_>,
+    ) -> Result<Option<Found>, rusqlite::Error> {
+        let Some(id) = free_id(new, transaction.connection)? else { return Ok(None) };
         new.draft.tags.extend(self.assistant.as_ref().map(|name| format!("{ASSISTANT}{name}")));
         let seq = new.insert_as(transaction, ImportedIdentity { id, valid_to: None }, 0)?;
         if self.source != TurnSource::Line {
             let sql = "INSERT INTO early_turn (session, record) SELECT session, seq FROM record WHERE seq = ?1";
             transaction.connection.prepare_cached(sql)?.execute([seq])?;
         }
-        Ok(Found { seq, id })
+        Ok(Some(Found { seq, id }))
     }
 }
 
 /// Returns the record's id: derived from session, role and text, so that it is the same on every machine. A second
-/// record with these has one that is derived from its time, too.
-fn free_id(new: &NewRecord, connection: &Connection) -> Result<Uuid, rusqlite::Error> {
+/// record with these has one that is derived from its time, too. `None` if a record with that id was
+/// forgotten after it was said.
+fn free_id(new: &NewRecord, connection: &Connection) -> Result<Option<Uuid>, rusqlite::Error> {
     let with_time = [new.hash.as_slice(), &new.draft.ts.0.to_be_bytes()].concat();
     for bytes in [new.hash, digest(&with_time).to_be_bytes()] {
         let id = Builder::from_custom_bytes(bytes).into_uuid();
-        if records::find_seq(connection, id)?.is_none() && forgotten::forgotten_at(connection, id)?.is_none() {
-            return Ok(id);
+        if let Some(at) = forgotten::forgotten_at(connection, id)? {
+            // Another store has forgotten it. What was said since is another record, and has another id.
+            if !new.has_ts || new.draft.ts <= at {
+                return Ok(None);
+            }
+            continue;
+        }
+        if records::find_seq(connection, id)?.is_none() {
+            return Ok(Some(id));
         }
     }
-    Ok(records::new_id())
+    Ok(Some(records::new_id()))
 }
 
 /// Returns the hash of a turn's id, for one of its parts.

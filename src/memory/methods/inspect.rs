@@ -3,6 +3,7 @@
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links;
@@ -11,6 +12,7 @@ use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES};
 use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, check_len};
 use crate::memory::recall::reply::MAX_HITS_BYTES;
+use crate::memory::store::aliases;
 use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::record_list::{ListedRecord, RecordList};
@@ -114,6 +116,10 @@ pub(crate) fn memory_show(reader: &Reader, params: &Params<'_>, now: UnixMicros)
     let mut before = around(Side::Before)?;
     before.reverse();
     let mut shown = json!(RecordView::read(connection, seq)?);
+    let other_ids = aliases::of(connection, seq)?;
+    if !other_ids.is_empty() {
+        shown["other_ids"] = other_ids.iter().map(Uuid::to_string).collect();
+    }
     shown["tags"] = tags::of(connection, seq)?.into();
     shown["before"] = before.into();
     shown["after"] = around(Side::After)?.into();

@@ -16,6 +16,7 @@ pub(crate) mod reindex;
 pub(crate) mod reinforce;
 pub(crate) mod schemas;
 pub(crate) mod session;
+pub(crate) mod sync;
 pub(crate) mod topology;
 
 use std::time::Instant;
@@ -27,6 +28,7 @@ use crate::dispatch::{Pace, Params, Reply};
 use crate::memory::recall::{self, prompt, search, structural, temporal};
 use crate::memory::service::{Memory, Worker};
 use crate::memory::store::error::read_failed;
+use crate::memory::sync::{changes, peers};
 use crate::memory::transfer::{backup, check, export, import, probe, restore};
 use crate::sort;
 
@@ -113,6 +115,8 @@ pub(crate) const ONLY_FOR_THE_REPLY: &[&str] = &[
     "session_refresh_if_stale",
     "store_check",
     "store_export",
+    "sync_changes",
+    "sync_peers",
     "topology",
 ];
 
@@ -486,6 +490,7 @@ static METHODS: &[Method] = &[
             "tier",
             "valid_to",
             "text",
+            "other_ids",
             "tags",
             "before",
             "after",
@@ -541,7 +546,9 @@ static METHODS: &[Method] = &[
         ],
         result: &["status", "knob", "value", "reason", "schema"],
         pace: Pace::Pipelined,
-        run: |memory, _, params, reply| profile::profile_set(&memory.profiles, &memory.writer, params, reply),
+        run: |memory, _, params, reply| {
+            profile::profile_set(&memory.profiles, &memory.writer, params, memory.now(), reply)
+        },
     },
     Method {
         name: "project_rename",
@@ -776,6 +783,66 @@ static METHODS: &[Method] = &[
         },
     },
     Method {
+        name: "sync_apply",
+        description: "Merges entries of another store's sync_changes. Nothing changes when they are applied again.",
+        params: &[
+            required("entries", "array", "entries of sync_changes, unchanged"),
+            optional("peer", "string", "null", "id of the store that has given them"),
+            optional(
+                "confirmed",
+                "boolean",
+                "false",
+                "whether the user agrees that more than 100 records, or a tenth of all, are forgotten in a run",
+            ),
+            optional("dry_run", "boolean", "false", "whether only to count what would be done"),
+        ],
+        result: &["added", "known", "aliases", "contradictions", "links", "knobs", "forgotten", "left", "refused"],
+        pace: Pace::Ordered,
+        run: |memory, worker, params, reply| sync::sync_apply(memory, worker, params, reply),
+    },
+    Method {
+        name: "sync_changes",
+        description: "Returns what has changed in the store since an earlier call, as entries for sync_apply of another \
+                      store.",
+        params: &[
+            optional("since", "string", "null", "the next of an earlier reply; null to begin"),
+            optional("peer", "string", "null", "id of the store that gets the entries: what it has given is left out"),
+            optional(
+                "max_bytes",
+                "integer",
+                "524288",
+                "bytes of the entries, 65536 to 1048576; a larger entry is alone in its reply",
+            ),
+        ],
+        result: &["store", "entries", "next", "done", "total"],
+        pace: Pace::Ordered,
+        run: |_, worker, params, reply| {
+            reply.send_json(worker.read(|reader| changes::sync_changes(reader, params)));
+        },
+    },
+    Method {
+        name: "sync_met",
+        description: "Notes that another store was met, and up to where the two have exchanged their entries.",
+        params: &[
+            required("peer", "string", "id of the other store"),
+            required("name", "string", "the host or folder where it was met"),
+            required("kind", "string", "host or folder"),
+            optional("sent", "string", "null", "up to where it has this store's entries; left out: as before"),
+            optional("received", "string", "null", "up to where this store has its entries; left out: as before"),
+        ],
+        result: &[],
+        pace: Pace::Pipelined,
+        run: |memory, _, params, reply| peers::sync_met(&memory.writer, params, memory.now(), reply),
+    },
+    Method {
+        name: "sync_peers",
+        description: "Lists the other stores that this one has met, that met last first.",
+        params: &[],
+        result: &["store", "peers"],
+        pace: Pace::Ordered,
+        run: |_, worker, _, reply| reply.send(worker.read(peers::sync_peers)),
+    },
+    Method {
         name: "topology",
         description: "Returns metrics of the link graph, as of the last consolidation.",
         params: &[],
@@ -883,7 +950,7 @@ mod tests {
             ("memory_reinforce", json!({"ids": [id, other]}), &[]),
             ("memory_search", json!({"query": "text"}), &[]),
             ("memory_sessions", json!({}), &[]),
-            ("memory_show", json!({"id": id}), &[]),
+            ("memory_show", json!({"id": id}), &["other_ids"]),
             ("memory_temporal_recall", json!({"cue": "text", "as_of": "2999-01-01"}), &["error"]),
             ("profile_get", json!({}), &["knob", "value", "status"]),
             ("profile_set", json!({"knob": "masking_off", "value": true}), &["reason", "schema"]),
@@ -902,6 +969,10 @@ mod tests {
             ("store_probe", json!({}), &[]),
             ("store_reindex", json!({}), &[]),
             ("store_restore", json!({"path": bench.folder.path().join("copy")}), &[]),
+            ("sync_apply", json!({"entries": []}), &[]),
+            ("sync_changes", json!({}), &[]),
+            ("sync_met", json!({"peer": "00".repeat(16), "name": "host", "kind": "host"}), &[]),
+            ("sync_peers", json!({}), &[]),
             ("topology", json!({}), &[]),
         ]
     }

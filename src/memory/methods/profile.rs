@@ -6,7 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
-use crate::memory::profile::{KNOBS, Profile, SharedProfile, VALUE_BYTES, check, find, schema};
+use crate::memory::model::time::UnixMicros;
+use crate::memory::profile::{KNOBS, Profile, SharedProfile, VALUE_BYTES, check, find, schema, store_value};
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -24,10 +25,16 @@ pub(crate) fn profile_get(profile: &Profile, params: &Params<'_>, reply: Reply<'
 }
 
 /// Answers `profile_set`: a refusal at once, success after the commit.
-pub(crate) fn profile_set(profiles: &Arc<SharedProfile>, writer: &Writer, params: &Params<'_>, reply: Reply<'_>) {
+pub(crate) fn profile_set(
+    profiles: &Arc<SharedProfile>,
+    writer: &Writer,
+    params: &Params<'_>,
+    now: UnixMicros,
+    reply: Reply<'_>,
+) {
     match read(params) {
         Ok(Ok((knob, value))) => {
-            writer.submit(Box::new(SetKnob { profiles: profiles.clone(), knob, value, reply: reply.later() }))
+            writer.submit(Box::new(SetKnob { profiles: profiles.clone(), knob, value, now, reply: reply.later() }))
         }
         Ok(Err(refused)) => reply.send(Ok(refused)),
         Err(error) => reply.send::<()>(Err(error)),
@@ -74,6 +81,7 @@ struct SetKnob {
     profiles: Arc<SharedProfile>,
     knob: &'static str,
     value: Value,
+    now: UnixMicros,
     reply: LateReply,
 }
 
@@ -83,14 +91,11 @@ impl WriteJob for SetKnob {
     }
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
-        let sql = "INSERT INTO profile (knob, value) VALUES (?1, ?2)
-                   ON CONFLICT (knob) DO UPDATE SET value = excluded.value";
-        transaction.connection.prepare_cached(sql)?.execute((self.knob, self.value.to_string()))?;
-        Ok(())
+        Ok(store_value(transaction.connection, self.knob, &self.value, self.now.0)?)
     }
 
     fn done(self: Box<Self>, outcome: Result<(), CallError>) {
-        let SetKnob { profiles, knob, value, reply } = *self;
+        let SetKnob { profiles, knob, value, reply, .. } = *self;
         if outcome.is_ok() {
             profiles.set(knob, value.clone());
         }

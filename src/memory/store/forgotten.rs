@@ -44,6 +44,8 @@ enum Subject<'s> {
     Name,
     /// The id of an event.
     Event,
+    /// A session, a role, how often the text was said before, and the exact text.
+    Repetition(&'s str, Role, i64),
 }
 
 /// What is hashed of a record.
@@ -61,6 +63,10 @@ impl<'t> SaidText<'t> {
 
     fn line(self) -> Subject<'t> {
         Subject::Line(self.session, self.role)
+    }
+
+    fn repetition(self, number: i64) -> Subject<'t> {
+        Subject::Repetition(self.session, self.role, number)
     }
 }
 
@@ -104,6 +110,11 @@ impl TextKey {
                 }
                 Subject::Name => hasher.write_u8(4),
                 Subject::Event => hasher.write_u8(5),
+                Subject::Repetition(session, role, repetition) => {
+                    hash_author(&mut hasher, 6, session, role);
+                    hasher.write(&repetition.to_be_bytes());
+                    hasher.write(text.as_bytes());
+                }
             }
             for word in text.split_whitespace() {
                 hasher.write(word.as_bytes());
@@ -130,8 +141,51 @@ fn is_short(text: &str) -> bool {
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn forgotten_at(connection: &Connection, id: Uuid) -> Result<Option<UnixMicros>, rusqlite::Error> {
-    let mut read = connection.prepare_cached("SELECT at FROM forgotten WHERE id = ?1")?;
+    let sql = "SELECT at FROM forgotten WHERE id = ?1 UNION ALL SELECT at FROM forgotten_id WHERE id = ?1";
+    let mut read = connection.prepare_cached(sql)?;
     read.query_row([id.as_bytes()], |row| row.get(0)).optional().map(|at| at.map(UnixMicros))
+}
+
+/// Returns true if the record of this session, role, text and repetition was forgotten, under whatever id.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn is_forgotten_record(
+    connection: &Connection,
+    said: SaidText<'_>,
+    repetition: i64,
+) -> Result<bool, rusqlite::Error> {
+    let Some(key) = TextKey::load(connection)? else { return Ok(false) };
+    let mut find = connection.prepare_cached("SELECT 1 FROM forgotten_record WHERE hash = ?1")?;
+    find.exists([key.hash(said.repetition(repetition), said.text)])
+}
+
+/// Notes that the record of this session, role and text was forgotten that has these repetitions.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn note_record(
+    connection: &Connection,
+    said: SaidText<'_>,
+    repetitions: &[i64],
+) -> Result<(), rusqlite::Error> {
+    let key = TextKey::load_or_create(connection)?;
+    let sql = "INSERT INTO forgotten_record (hash) VALUES (?1) ON CONFLICT DO NOTHING";
+    let mut put = connection.prepare_cached(sql)?;
+    repetitions.iter().try_for_each(|number| put.execute([key.hash(said.repetition(*number), said.text)]).map(drop))
+}
+
+/// Notes that an id was forgotten whose record this store does not have, or has yet to delete. Does nothing if that is
+/// known.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn note_id(connection: &Connection, id: Uuid, at: UnixMicros) -> Result<(), rusqlite::Error> {
+    if forgotten_at(connection, id)?.is_none() {
+        let sql = "INSERT INTO forgotten_id (id, at) VALUES (?1, ?2)";
+        connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
+    }
+    Ok(())
 }
 
 /// Returns true if this text was forgotten, so that an import must not bring it back. `ts`: when it was said, `None` if that
@@ -237,6 +291,8 @@ fn lines_of(text: &str) -> impl Iterator<Item = &str> {
 pub(crate) struct ForgottenRecord<'t> {
     pub(crate) seq: i64,
     pub(crate) said: SaidText<'t>,
+    /// How often the same words were said before (repetitions.rs).
+    pub(crate) repetitions: Vec<i64>,
     /// It was stored from the input of a hook, before its lines were read.
     pub(crate) is_early: bool,
 }
@@ -265,6 +321,7 @@ pub(crate) fn delete(
             }
         }
     }
+    note_record(connection, said, &record.repetitions)?;
     let note = "INSERT INTO forgotten (seq, id, at) SELECT seq, id, ?2 FROM record WHERE seq = ?1";
     connection.prepare_cached(note)?.execute((seq, at.0))?;
     connection.prepare_cached("DELETE FROM record WHERE seq = ?1")?.execute([seq])?;

@@ -1,6 +1,8 @@
 //! The SQLite database: how it is opened and migrated, its one writer, its readers, and the tables that several
 //! modules use.
 
+pub(crate) mod aliases;
+pub(crate) mod change_log;
 pub(crate) mod changes;
 pub(crate) mod commit_mark;
 pub(crate) mod copies;
@@ -11,6 +13,7 @@ pub(crate) mod files;
 pub(crate) mod forgotten;
 pub(crate) mod fulltext;
 pub(crate) mod masked;
+pub(crate) mod meetings;
 pub(crate) mod meta;
 pub(crate) mod new_record;
 pub(crate) mod open;
@@ -20,8 +23,10 @@ pub(crate) mod projects;
 pub(crate) mod reader;
 pub(crate) mod record_list;
 pub(crate) mod records;
+pub(crate) mod repetitions;
 pub(crate) mod rescue;
 pub(crate) mod stale_wal;
 pub(crate) mod store_file;
+pub(crate) mod sync_identity;
 pub(crate) mod tags;
 pub(crate) mod writer;

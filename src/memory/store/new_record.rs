@@ -11,6 +11,7 @@ use crate::memory::store::forgotten::{self, SaidText};
 use crate::memory::store::masked::{self, MaskedFrom};
 use crate::memory::store::projects;
 use crate::memory::store::records::{new_id, project_number, session_number};
+use crate::memory::store::repetitions;
 use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::text::tokenizer;
@@ -44,6 +45,8 @@ pub(crate) struct NewRecord {
     pub(crate) masked: Option<MaskedFrom>,
     /// The draft's time is given, and not that of the call.
     pub(crate) has_ts: bool,
+    /// How often the same words were said before, if another store or an export says so.
+    pub(crate) repetitions: Vec<i64>,
     text_terms: String,
     cue_terms: String,
 }
@@ -91,7 +94,8 @@ impl NewRecord {
     pub(crate) fn prepare(draft: Draft) -> NewRecord {
         let hash = fingerprint(&draft.session, draft.role, &draft.text);
         let (text_terms, cue_terms) = (tokenizer::index_terms(&draft.text), tokenizer::index_terms(&draft.cue));
-        NewRecord { draft, hash, masked: None, has_ts: true, text_terms, cue_terms }
+        let repetitions = Vec::new();
+        NewRecord { draft, hash, masked: None, has_ts: true, repetitions, text_terms, cue_terms }
     }
 
     /// Returns its approximate size in memory, in bytes.
@@ -178,8 +182,13 @@ impl NewRecord {
     /// # Errors
     /// Any SQLite error.
     pub(crate) fn is_forgotten(&self, connection: &Connection) -> Result<bool, rusqlite::Error> {
-        let Draft { session, role, text, ts, .. } = &self.draft;
-        forgotten::keeps_out(connection, SaidText { session, role: *role, text }, self.has_ts.then_some(*ts))
+        forgotten::keeps_out(connection, self.said(), self.has_ts.then_some(self.draft.ts))
+    }
+
+    /// Returns what makes the record's fingerprint.
+    pub(crate) fn said(&self) -> SaidText<'_> {
+        let Draft { session, role, text, .. } = &self.draft;
+        SaidText { session, role: *role, text }
     }
 
     /// Returns true if a valid record has the same session, role and text.
@@ -243,13 +252,18 @@ impl NewRecord {
         ImportedIdentity { id, valid_to }: ImportedIdentity,
     ) -> Result<i64, rusqlite::Error> {
         let connection = transaction.connection;
+        let project = project_number_or_new(connection, &self.draft.project)?;
+        if self.repetitions.is_empty() {
+            let number = repetitions::next(connection, self.hash, self.said())?;
+            self.repetitions.push(number);
+        }
         let draft = &self.draft;
-        let project = project_number_or_new(connection, &draft.project)?;
         connection
             .prepare_cached(
                 "INSERT INTO record
                      (seq, id, ts, tier, role, session, project, part, parts, valid_to, hash, twin, cue, text)
-                 VALUES (1 + max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten)),
+                 VALUES (1 + max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten),
+                                 (SELECT coalesce(max(seq), 0) FROM absorbed_record)),
                          ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(rusqlite::params![
@@ -268,6 +282,7 @@ impl NewRecord {
                 draft.text,
             ])?;
         let seq = connection.last_insert_rowid();
+        repetitions::set(connection, seq, &self.repetitions)?;
         for tag in &draft.tags {
             tags::add(connection, seq, tag)?;
             transaction.tag_added(tag);
@@ -296,7 +311,7 @@ fn session_number_or_new(connection: &Connection, name: &str) -> Result<i64, rus
     }
 }
 
-fn project_number_or_new(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
+pub(crate) fn project_number_or_new(connection: &Connection, name: &str) -> Result<i64, rusqlite::Error> {
     match project_number(connection, name)? {
         Some(number) => Ok(number),
         None => add_name(connection, "INSERT INTO project (name) VALUES (?1)", name),

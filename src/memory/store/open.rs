@@ -25,6 +25,7 @@ use crate::memory::store::files::{self, HEADER_BYTES, is_database_header, wal_of
 use crate::memory::store::open_error::OpenError;
 use crate::memory::store::stale_wal;
 use crate::memory::store::store_file::StoreFile;
+use crate::memory::store::sync_identity;
 use crate::memory::text::tokenizer;
 use crate::sys::lock::{FileLock, LockError};
 
@@ -44,6 +45,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/v3.sql"),
     include_str!("schema/v4.sql"),
     include_str!("schema/v5.sql"),
+    include_str!("schema/v6.sql"),
 ];
 
 /// How long a connection waits for the lock of another program, such as a backup or a shell.
@@ -93,6 +95,7 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
+    sync_identity::ensure(&connection, &file).map_err(|fault| OpenError::from_store(&path, fault))?;
     write_first_mark(&file, &connection);
     let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
@@ -435,7 +438,111 @@ mod tests {
             assert_eq!(number("SELECT count(*) FROM turn") + number("SELECT count(*) FROM early_turn"), 0);
             assert_eq!(number("SELECT count(*) FROM session_context"), 0);
             assert_eq!(number("SELECT count(*) FROM project_alias") + number("SELECT count(*) FROM wake"), 0);
+            assert_eq!(number("SELECT count(*) FROM change") + number("SELECT count(*) FROM record_alias"), 0);
         }
+    }
+
+    #[test]
+    fn what_a_store_of_version_5_has_to_give_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let earlier = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+        MIGRATIONS[..5].iter().for_each(|step| earlier.execute_batch(step).unwrap());
+        let record = |id: u8, hash: u8, ts: i64, twin: i64, valid_to: &str| {
+            let sql = format!(
+                "INSERT INTO record VALUES (NULL, {}, {ts}, 1, 0, 1, 1, NULL, NULL, {valid_to}, {}, {twin}, '', 't')",
+                blob(id),
+                blob(hash)
+            );
+            earlier.execute_batch(&sql).unwrap();
+        };
+        earlier.execute_batch("INSERT INTO session VALUES (1, '-'); INSERT INTO project VALUES (1, '')").unwrap();
+        // The same words four times, of which the second was replaced by the sixth, and the third has ended otherwise.
+        record(1, 100, 5, 0, "NULL");
+        record(2, 100, 3, 0, "9");
+        record(3, 100, 4, 0, "9");
+        record(4, 100, 4, 1, "NULL");
+        record(5, 101, 1, 0, "NULL");
+        record(6, 102, 1, 0, "NULL");
+        earlier
+            .execute_batch(
+                "INSERT INTO link VALUES (2, 6, 2, 1000, 8), (1, 5, 1, 100, 7), (1, 5, 0, 100, 9);
+                 INSERT INTO profile VALUES ('masking_off', 'true');
+                 INSERT INTO forgetting VALUES (5); INSERT INTO forgotten SELECT seq, id, 5 FROM record WHERE seq = 5;
+                 INSERT INTO meta VALUES ('terms_version', 1)",
+            )
+            .unwrap();
+        earlier.pragma_update(None, "user_version", 5).unwrap();
+        drop(earlier);
+        let store = open(folder.path()).unwrap();
+        let list = |sql: &str| -> Vec<String> {
+            let mut rows = store.connection.prepare(sql).unwrap();
+            rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(list("SELECT record || '' FROM ended_record ORDER BY record"), ["2", "3"]);
+        assert_eq!(list("SELECT record || '=' || number FROM repetition"), ["1=3", "3=1", "4=2"]);
+        let changes = "SELECT kind || ' ' || a || ' ' || b || ' ' || hex(name) FROM change ORDER BY number";
+        let forgotten = format!("3 0 0 {}05", "00".repeat(15));
+        assert_eq!(list(changes), ["1 1 5 ", "2 2 6 ", &forgotten, "4 0 0 6D61736B696E675F6F6666"]);
+    }
+
+    #[test]
+    fn a_copy_of_a_store_has_another_sync_id() {
+        let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let id = |folder: &Path| sync_identity::read(&open(folder).unwrap().connection).unwrap().unwrap();
+        let original = id(first.path());
+        assert_eq!(id(first.path()), original);
+        fs::copy(first.path().join(FILE_NAME), second.path().join(FILE_NAME)).unwrap();
+        let copied = id(second.path());
+        assert_ne!(copied, original);
+        assert_eq!((id(first.path()), id(second.path())), (original, copied));
+    }
+
+    #[test]
+    fn a_record_changes_its_id_time_and_project_only_as_a_merge_has_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path()).unwrap();
+        for id in [5, 9] {
+            insert(&store.connection, id);
+        }
+        let run = |sql: &str| store.connection.execute_batch(sql);
+        run("INSERT INTO project VALUES (2, 'p')").unwrap();
+        run(&format!("INSERT INTO record_alias VALUES ({}, 1), ({}, 1)", blob(3), blob(7))).unwrap();
+        for sql in [
+            format!("UPDATE record SET id = {} WHERE seq = 1", blob(4)),
+            format!("UPDATE record SET id = {} WHERE seq = 1", blob(7)),
+            format!("UPDATE record SET id = {} WHERE seq = 2", blob(3)),
+            format!("INSERT INTO record_alias VALUES ({}, 2)", blob(3)),
+            format!("INSERT INTO record_alias VALUES ({}, 2)", blob(5)),
+            "DELETE FROM record_alias".to_owned(),
+            "UPDATE record_alias SET record = 2".to_owned(),
+            "UPDATE record SET ts = 4 WHERE seq = 1".to_owned(),
+            "INSERT INTO record_merge VALUES (1, 6, 2); UPDATE record SET ts = 6, project = 2 WHERE seq = 1".to_owned(),
+            "DELETE FROM record_merge; INSERT INTO record_merge VALUES (1, 4, 1); UPDATE record SET project = 2"
+                .to_owned(),
+        ] {
+            assert!(run(&sql).is_err(), "{sql}");
+        }
+        run(&format!("UPDATE record SET id = {} WHERE seq = 1", blob(3))).unwrap();
+        run("DELETE FROM record_merge; INSERT INTO record_merge VALUES (1, 4, 2);
+             UPDATE record SET ts = 4, project = 2 WHERE seq = 1")
+        .unwrap();
+        let list = |sql: &str| -> Vec<String> {
+            let mut rows = store.connection.prepare(sql).unwrap();
+            rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(list("SELECT hex(substr(id, 16)) || ' ' || ts FROM record"), ["03 4", "09 5"]);
+        assert_eq!(list("SELECT hex(substr(id, 16)) || ' ' || record FROM record_alias"), ["05 1", "07 1"]);
+        // A forgotten record takes its aliases with it.
+        run("INSERT INTO forgetting VALUES (1); INSERT INTO forgotten SELECT seq, id, 5 FROM record WHERE seq = 1;
+             DELETE FROM record WHERE seq = 1")
+        .unwrap();
+        assert_eq!(list("SELECT hex(substr(id, 16)) FROM forgotten_id"), ["05", "07"]);
+        assert_eq!(list("SELECT kind || hex(substr(name, 16)) FROM change"), ["303", "305", "307"]);
+        let again = format!(
+            "INSERT INTO record SELECT NULL, {}, ts, tier, role, session, project, part, parts, valid_to, X'00000000000000000000000000000099', 0, cue, text FROM record",
+            blob(7)
+        );
+        assert!(run(&again).unwrap_err().to_string().contains("forgotten"));
     }
 
     #[test]

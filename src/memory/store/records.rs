@@ -63,15 +63,25 @@ fn find_number(connection: &Connection, sql: &str, name: &str) -> Result<Option<
     connection.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional()
 }
 
-/// Returns the number of records. Records are numbered from 1, and the numbers of those that were forgotten are not used
-/// again.
+/// Returns the number of records. Records are numbered from 1, and the numbers of those that were forgotten, or absorbed
+/// by another one, are not used again.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn count(connection: &Connection) -> Result<i64, rusqlite::Error> {
-    let sql = "SELECT max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten))
-                   - (SELECT count(*) FROM forgotten)";
-    connection.query_row(sql, [], |row| row.get(0))
+    let sql = "SELECT (SELECT count(*) FROM forgotten) + (SELECT count(*) FROM absorbed_record)";
+    let gone: i64 = connection.query_row(sql, [], |row| row.get(0))?;
+    Ok(last_number(connection)? - gone)
+}
+
+/// Returns the last number that a record was given, even if the record is gone; 0 if none was.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn last_number(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let sql = "SELECT max((SELECT coalesce(max(seq), 0) FROM record), (SELECT coalesce(max(seq), 0) FROM forgotten),
+                          (SELECT coalesce(max(seq), 0) FROM absorbed_record))";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 /// Returns the seq of the newest record; 0 if the store is empty. There are at most so many records.
@@ -135,12 +145,13 @@ pub(crate) fn neighbor_in_session(
     connection.prepare_cached(sql)?.query_row((session, seq), |row| row.get(0))
 }
 
-/// Returns the seq of the record with this id; `None` if no record has it.
+/// Returns the seq of the record with this id, which may be an alias; `None` if no record has it.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn find_seq(connection: &Connection, id: Uuid) -> Result<Option<i64>, rusqlite::Error> {
-    let mut find = connection.prepare_cached("SELECT seq FROM record WHERE id = ?1")?;
+    let sql = "SELECT seq FROM record WHERE id = ?1 UNION ALL SELECT record FROM record_alias WHERE id = ?1";
+    let mut find = connection.prepare_cached(sql)?;
     find.query_row([id.as_bytes()], |row| row.get(0)).optional()
 }
 

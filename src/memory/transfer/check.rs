@@ -92,7 +92,8 @@ pub(crate) fn problem(path: &Path, now: UnixMicros, began: Instant) -> Result<Op
 fn check_all(reader: &Reader, now: UnixMicros, began: Instant) -> Result<CheckResult, CallError> {
     let mut found = CheckResult { ok: true, ..CheckResult::default() };
     let snapshot = reader.snapshot()?;
-    let checks: [(&str, Check); 2] = [("pages and indexes", pages), ("links between tables", references)];
+    let checks: [(&str, Check); 3] =
+        [("pages and indexes", pages), ("links between tables", references), ("other ids of records", other_ids)];
     for (what, check) in checks {
         match snapshot.until(began + TABLES_TIME, |connection| check(connection, &mut found)) {
             Err(StoreError::Interrupted) => {
@@ -174,6 +175,21 @@ fn references(connection: &Connection, found: &mut CheckResult) -> Result<(), St
         let (table, number, parent): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
         let number = number.map_or_else(String::new, |number| format!(" {number}"));
         found.problem(Part::Other, format!("{table}{number} refers to a missing {parent}"));
+    }
+    Ok(())
+}
+
+/// Checks that each alias is greater than the id of its record, and that no record has it.
+fn other_ids(connection: &Connection, found: &mut CheckResult) -> Result<(), StoreError> {
+    let mut look = connection.prepare(
+        "SELECT record_alias.id FROM record_alias LEFT JOIN record ON seq = record_alias.record
+         WHERE record.id IS NULL OR record_alias.id <= record.id
+             OR EXISTS (SELECT 1 FROM record AS other WHERE other.id = record_alias.id) LIMIT ?1",
+    )?;
+    let mut rows = look.query([MAX_PROBLEMS as i64])?;
+    while let Some(row) = rows.next()? {
+        let id = Uuid::from_bytes(row.get(0)?);
+        found.problem(Part::Other, format!("the other id {id} of a record is not greater than that which is shown"));
     }
     Ok(())
 }
@@ -331,9 +347,14 @@ mod tests {
                 "index does not find it",
             ),
             (
-                "PRAGMA foreign_keys = OFF; DROP TRIGGER record_is_written_once; UPDATE record SET project = 77 WHERE seq = 9",
+                "PRAGMA foreign_keys = OFF; DROP TRIGGER record_keeps_its_time_and_project; UPDATE record SET project = 77 WHERE seq = 9",
                 0,
                 "record 9 refers to a missing project",
+            ),
+            (
+                "INSERT INTO record_alias VALUES (X'00000000000000000000000000000001', 9)",
+                0,
+                "00000000-0000-0000-0000-000000000001",
             ),
             ("DROP TRIGGER record_stays; DELETE FROM record WHERE seq = 300", 0, "up to 601, but there are 600"),
             ("DELETE FROM term_index_data WHERE id = (SELECT max(id) FROM term_index_data)", 0, "term_index"),

@@ -188,7 +188,10 @@ impl Section {
         let Key { numbers: [a, b, c], name } = after;
         match self {
             Section::Records => (
-                "SELECT seq, id, ts, tier, role, session.name, project.name, part, parts, valid_to, twin, cue, text
+                "SELECT seq, id, ts, tier, role, session.name, project.name, part, parts, valid_to, twin, cue, text,
+                        (SELECT group_concat(hex(id)) FROM (
+                             SELECT id FROM record_alias WHERE record_alias.record = seq ORDER BY id)),
+                        (SELECT json_group_array(repetition.number) FROM repetition WHERE repetition.record = seq)
                  FROM record CROSS JOIN session ON session.number = record.session
                  CROSS JOIN project ON project.number = record.project
                  WHERE seq > ?1 AND seq <= ?2 ORDER BY seq",
@@ -224,8 +227,15 @@ impl Section {
 }
 
 fn record(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
+    let others = text_or_null(row, 13)?.into_iter().flat_map(|ids| ids.split(','));
+    let others = others.map(|hex| {
+        Uuid::try_parse(hex)
+            .map(|id| id.to_string())
+            .map_err(|error| StoreError::Damaged(format!("an id of a record is none: {error}")))
+    });
     let out = ExportRow::Record(ExportedRecord {
         id: id(row, 1)?,
+        other_ids: others.collect::<Result<_, _>>()?,
         ts: UnixMicros(row.get(2)?).to_string(),
         tier: Tier::numbered(row.get(3)?).name(),
         role: Role::numbered(row.get(4)?).name(),
@@ -235,6 +245,7 @@ fn record(row: &Row<'_>, page: &mut Page) -> Result<Option<Key>, StoreError> {
         parts: row.get(8)?,
         valid_to: row.get::<_, Option<i64>>(9)?.map(|at| UnixMicros(at).to_string()),
         twin: row.get(10)?,
+        repetitions: text_or_null(row, 14)?.filter(|list| *list != "[]").map(json).transpose()?,
         cue: text(row, 11)?,
         text: text(row, 12)?,
     });

@@ -1,6 +1,7 @@
 //! The rows of an export: JSON objects, of one of six values of `kind`.
 //!
-//! The other keys are the params of the methods that store such rows. Nulls, and a `twin` of 0, are left out. Ids and
+//! The other keys are the params of the methods that store such rows. Nulls, a `twin` of 0 and what most records have not
+//! (other ids, repetitions) are left out. Ids and
 //! times are strings, other numbers are numbers, and a knob's value and an event's data are the JSON in the store,
 //! unchanged.
 
@@ -57,6 +58,9 @@ pub(crate) enum ExportRow<'a> {
 #[derive(Debug, Serialize)]
 pub(crate) struct ExportedRecord<'a> {
     pub(crate) id: String,
+    /// Other ids of the record.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) other_ids: Vec<String>,
     pub(crate) ts: String,
     pub(crate) tier: &'static str,
     pub(crate) role: &'static str,
@@ -70,6 +74,9 @@ pub(crate) struct ExportedRecord<'a> {
     pub(crate) valid_to: Option<String>,
     #[serde(skip_serializing_if = "is_zero")]
     pub(crate) twin: i64,
+    /// How often the same role has said the text before in the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repetitions: Option<&'a RawValue>,
     pub(crate) cue: &'a str,
     pub(crate) text: &'a str,
 }

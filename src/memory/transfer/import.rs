@@ -21,13 +21,13 @@ use uuid::{Builder, Uuid};
 use crate::dispatch::{CallError, LateReply, Params, Reply, excerpt};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile::SharedProfile;
+use crate::memory::profile::{self, SharedProfile};
 use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome, NewRecord};
 use crate::memory::store::projects::{self, AliasError, ImportedAlias};
 use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::writer::{Writer, WriterHandle};
-use crate::memory::store::{forgotten, records};
+use crate::memory::store::{aliases, change_log, forgotten, records};
 use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
 /// Most rows of a call.
@@ -200,6 +200,7 @@ fn import_row(
             let added = transaction.connection.prepare_cached(sql)?.execute((seq, &name))?;
             if added > 0 {
                 transaction.tag_added(&name);
+                change_log::note_record(transaction.connection, seq)?;
             }
             Ok(inserted(added))
         }
@@ -273,10 +274,8 @@ fn import_knob(
         }
         None => {}
     }
-    transaction
-        .connection
-        .prepare_cached("INSERT INTO profile (knob, value) VALUES (?1, ?2)")?
-        .execute((knob, text))?;
+    // When it was set is not known.
+    profile::store_value(transaction.connection, knob, &value, 0)?;
     knobs.push((knob, value));
     Ok(RowOutcome::New)
 }
@@ -291,23 +290,22 @@ fn import_record(
             Some(InsertOutcome::Known { .. }) | None => RowOutcome::Known,
         });
     }
-    let is_forgotten = match record.id {
-        Some(id) => forgotten::forgotten_at(transaction.connection, id)?.is_some(),
-        None => false,
-    };
-    if is_forgotten || record.new.is_forgotten(transaction.connection)? {
+    // The version and variant of a UUID take 6 of the 128 bits.
+    let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
+    let forgotten_at = forgotten::forgotten_at(transaction.connection, record.id.unwrap_or(derived))?;
+    // What was said since the forgetting of a derived id is another record.
+    let is_said_since = |at| record.id.is_none() && record.new.has_ts && record.new.draft.ts > at;
+    if forgotten_at.is_some_and(|at| !is_said_since(at)) || record.new.is_forgotten(transaction.connection)? {
         return Ok(RowOutcome::Known);
     }
     record.new.draft.note_folder(transaction.connection)?;
-    // The version and variant of a UUID take 6 of the 128 bits.
-    let derived = Builder::from_custom_bytes(record.new.hash).into_uuid();
     let id = match (record.id, stored_record(record.id.unwrap_or(derived), transaction)?) {
         (Some(id), Some(there)) => return compare(&record, id, &there, transaction),
         (None, Some(there)) if there.is_same(&record.new.draft, transaction)? => return Ok(RowOutcome::Known),
         (None, Some(_)) => records::new_id(),
         (Some(id), None) => id,
         // The same words were forgotten and are said again.
-        (None, None) if forgotten::forgotten_at(transaction.connection, derived)?.is_some() => records::new_id(),
+        (None, None) if forgotten_at.is_some() => records::new_id(),
         (None, None) => derived,
     };
     // The record as it would be if it had been imported before secrets were masked.
@@ -323,8 +321,20 @@ fn import_record(
     if is_unique && record.new.is_stored(transaction.connection)? {
         return Ok(RowOutcome::Known);
     }
-    record.new.insert_as(transaction, ImportedIdentity { id, valid_to: record.valid_to }, record.twin)?;
+    let identity = ImportedIdentity { id, valid_to: record.valid_to };
+    let seq = record.new.insert_as(transaction, identity, record.twin)?;
+    add_aliases(transaction.connection, seq, &record.other_ids)?;
     Ok(RowOutcome::New)
+}
+
+/// Gives a record its other ids. One that is taken or was forgotten stays what it is.
+fn add_aliases(connection: &Connection, seq: i64, ids: &[Uuid]) -> Result<(), rusqlite::Error> {
+    for id in ids {
+        if records::find_seq(connection, *id)?.is_none() && forgotten::forgotten_at(connection, *id)?.is_none() {
+            aliases::add(connection, seq, *id)?;
+        }
+    }
+    Ok(())
 }
 
 /// Compares the row with the record that has its id.
@@ -337,13 +347,14 @@ fn compare(
     let draft = &record.new.draft;
     let differs = if there.fingerprinted != Fingerprinted::of(draft) {
         "another text, role or session"
-    } else if there.other != OtherFields::of(draft) {
+    } else if there.other != OtherFields::of(draft) && aliases::of(transaction.connection, there.seq)?.is_empty() {
         "another time, tier, project, cue or part"
     } else {
         if let (Some(at), None) = (record.valid_to, there.valid_to) {
-            let sql = "UPDATE record SET valid_to = ?2 WHERE id = ?1 AND valid_to IS NULL";
-            transaction.connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
+            let sql = "UPDATE record SET valid_to = ?2 WHERE seq = ?1 AND valid_to IS NULL";
+            transaction.connection.prepare_cached(sql)?.execute((there.seq, at.0))?;
         }
+        add_aliases(transaction.connection, there.seq, &record.other_ids)?;
         return Ok(RowOutcome::Known);
     };
     Ok(RowOutcome::Refused(format!("the record {id} exists with {differs}, and records cannot be changed")))
@@ -351,6 +362,7 @@ fn compare(
 
 /// A record of the store, for comparison.
 struct StoredRecord {
+    seq: i64,
     fingerprinted: Fingerprinted,
     other: OtherFields,
     valid_to: Option<i64>,
@@ -406,13 +418,15 @@ impl OtherFields {
 }
 
 fn stored_record(id: Uuid, transaction: &WriteTransaction<'_>) -> Result<Option<StoredRecord>, rusqlite::Error> {
+    let Some(seq) = records::find_seq(transaction.connection, id)? else { return Ok(None) };
     let mut find = transaction.connection.prepare_cached(
         "SELECT session.name, role, text, ts, tier, project.name, part, parts, cue, valid_to
          FROM record JOIN session ON session.number = record.session JOIN project ON project.number = record.project
-         WHERE id = ?1",
+         WHERE seq = ?1",
     )?;
     let read = |row: &rusqlite::Row<'_>| {
         Ok(StoredRecord {
+            seq,
             fingerprinted: Fingerprinted { session: row.get(0)?, role: row.get(1)?, text: row.get(2)? },
             other: OtherFields {
                 ts: row.get(3)?,
@@ -425,7 +439,7 @@ fn stored_record(id: Uuid, transaction: &WriteTransaction<'_>) -> Result<Option<
             valid_to: row.get(9)?,
         })
     };
-    find.query_row([id.as_bytes()], read).optional()
+    find.query_row([seq], read).optional()
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ const JSON_BYTES: usize = TEXT_BYTES;
 /// reach.
 const MAX_TWIN: i64 = 1 << 20;
 
+/// Most other ids of a record. Picked: more than a person has machines.
+const MAX_OTHER_IDS: usize = 1000;
+
 /// A row of an import, with valid fields.
 pub(crate) enum ImportRow {
     Record(Box<ImportedRecord>),
@@ -40,6 +43,8 @@ pub(crate) enum ImportRow {
 pub(crate) struct ImportedRecord {
     pub(crate) new: NewRecord,
     pub(crate) id: Option<Uuid>,
+    /// Other ids of the record.
+    pub(crate) other_ids: Vec<Uuid>,
     pub(crate) valid_to: Option<UnixMicros>,
     pub(crate) twin: i64,
     /// Its turn, if it is one of a conversation.
@@ -130,7 +135,18 @@ fn read_record(row: &Params<'_>, now: UnixMicros) -> Result<ImportedRecord, Call
     let mut new = NewRecord::prepare(draft);
     new.masked = masked_text::parse(row)?;
     new.has_ts = ts.is_some();
-    Ok(ImportedRecord { new, id, valid_to, twin, turn })
+    if let Some(list) = row.raw("repetitions").filter(|list| *list != "null") {
+        let is_valid = |numbers: &Vec<i64>| numbers.iter().all(|number| (0..=MAX_TWIN).contains(number));
+        new.repetitions = serde_json::from_str(list)
+            .ok()
+            .filter(is_valid)
+            .ok_or_else(|| CallError::invalid("repetitions", format_args!("numbers from 0 to {MAX_TWIN}")))?;
+    }
+    let other_ids = match row.raw("other_ids") {
+        Some(list) if id.is_some() && list != "null" => params::ids(row, "other_ids", MAX_OTHER_IDS)?,
+        _ => Vec::new(),
+    };
+    Ok(ImportedRecord { new, id, other_ids, valid_to, twin, turn })
 }
 
 fn read_link(row: &Params<'_>) -> Result<ImportRow, CallError> {

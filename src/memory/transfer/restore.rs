@@ -29,6 +29,7 @@ use crate::memory::store::open_error::OpenError;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::stale_wal::{self, WalOwner};
 use crate::memory::store::store_file::StoreFile;
+use crate::memory::store::sync_identity;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::Reload;
@@ -352,7 +353,9 @@ fn overwrite(connection: &mut Connection, store: &StoreFile, staged: &StagedStor
     connection.flush_prepared_statement_cache();
     let source = open::connect(staged.copy.path(), Access::Read)?;
     copy::pages(&source, connection)?;
-    store.replaced(connection)
+    store.replaced(connection)?;
+    // Other stores may have records that this one no longer has, and must not take it for what it was.
+    Ok(sync_identity::renew(connection)?)
 }
 
 /// Returns the number of records and the time of the newest one.

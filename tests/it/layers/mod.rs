@@ -110,6 +110,21 @@ const MODULES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "memory/sync/",
+        &[
+            "dispatch",
+            "memory::params",
+            "memory::model",
+            "memory::store",
+            "memory::graph",
+            "memory::profile",
+            "memory::consolidation::maintenance",
+            "memory::forgetting",
+            "memory::transfer::maintenance_lock",
+            "memory::sync",
+        ],
+    ),
+    (
         "memory/service.rs",
         &[
             "dispatch",
@@ -169,6 +184,7 @@ const OWNED: &[(&str, &[&str])] = &[
             "memory/recall/",
             "memory/consolidation/",
             "memory/forgetting/",
+            "memory/sync/",
             "memory/methods/",
             "memory/test_support.rs",
         ],

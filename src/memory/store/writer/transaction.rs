@@ -125,13 +125,25 @@ impl<'c> WriteTransaction<'c> {
     /// Counts a tag that was added to a record which did not have it.
     pub(crate) fn tag_added(&mut self, tag: &str) {
         if let Some(at) = tags::assistant_of(tag) {
-            self.of_assistants[at] += 1;
+            self.of_assistants[at] = self.of_assistants[at].wrapping_add(1);
         }
+    }
+
+    /// Counts a tag that is no longer a record's. The counters are added to with a wrap, so a number below 0 is one, too.
+    pub(crate) fn tag_removed(&mut self, tag: &str) {
+        if let Some(at) = tags::assistant_of(tag) {
+            self.of_assistants[at] = self.of_assistants[at].wrapping_sub(1);
+        }
+    }
+
+    /// Counts a record that was deleted.
+    pub(crate) fn record_removed(&mut self) {
+        self.new_records = self.new_records.wrapping_sub(1);
     }
 
     /// Counts a new record, and adds its terms (see `text/tokenizer.rs`) to those that are indexed before the commit.
     pub(crate) fn record_added(&mut self, seq: i64, text_terms: String, cue_terms: String) {
-        self.new_records += 1;
+        self.new_records = self.new_records.wrapping_add(1);
         if self.origin == Origin::External {
             self.newest_external = Some(seq);
         }
