@@ -29,6 +29,7 @@ mod restore;
 mod serve;
 mod status;
 mod support;
+mod sync;
 mod uninstall;
 
 use std::env;
@@ -94,6 +95,7 @@ enum Command {
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Sync(sync::SyncArgs),
     Log(log::LogArgs),
     Doctor(doctor::DoctorArgs),
     Install(install::InstallArgs),
@@ -179,6 +181,7 @@ fn run_client(command: Command, socket: Option<PathBuf>, console: &mut Console) 
         Command::Import(args) => import::run(&args, &mut client(Policy::default())?, console),
         Command::Backup(args) => backup::run(&args, &mut client(backup::policy())?, console),
         Command::Restore(args) => restore::run(&args, &mut client(restore::policy())?, &user_zone::system(), console),
+        Command::Sync(args) => sync::run(&args, &mut client(sync::policy())?, console),
         Command::Status(args) => status::run(&args, &mut client(args.policy())?, console),
         Command::Pause(args) => control::pause(&args, &mut client(control_message::policy())?, console),
         Command::Resume(args) => control::resume(&args, &mut client(control_message::policy())?, console),

@@ -18,6 +18,8 @@ pub(crate) mod bind_error;
 pub(crate) mod disk;
 pub(crate) mod environment;
 pub(crate) mod fd_check;
+#[cfg(feature = "daemon")]
+pub(crate) mod host_name;
 pub(crate) mod lock;
 #[cfg(feature = "daemon")]
 pub(crate) mod memory;

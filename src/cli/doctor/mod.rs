@@ -12,6 +12,7 @@ mod finding;
 mod service;
 mod sessions;
 mod spool;
+mod synced;
 
 use std::env;
 use std::path::PathBuf;
@@ -49,7 +50,7 @@ pub(crate) struct DoctorArgs {
 struct Check(&'static str, fn(&mut DoctorContext, &mut Findings));
 
 /// The checks, in order: later ones use whether the daemon answers.
-const CHECKS: [Check; 21] = [
+const CHECKS: [Check; 22] = [
     Check("daemon", daemon::answers),
     Check("version", daemon::version),
     Check("socket", files::socket),
@@ -64,6 +65,7 @@ const CHECKS: [Check; 21] = [
     Check("clients", files::clients),
     Check("spool", spool::spool),
     Check("capture", capture::capture),
+    Check("sync", synced::synced),
     Check("service", service::service),
     Check("claude-code", |context, findings| assistants::assistant(Assistant::ClaudeCode, context, findings)),
     Check("codex", |context, findings| assistants::assistant(Assistant::Codex, context, findings)),

@@ -14,6 +14,7 @@ use crate::cli::support::error::CliError;
 use crate::cli::support::progress::StatusLine;
 use crate::cli::support::times::{self, DayEnd};
 use crate::cli::support::values::counted;
+use crate::cli::sync::met;
 use crate::client::{Client, ClientError, DeliveryGuarantee, Policy};
 use crate::lifecycle::user_zone;
 use crate::wire::reply::code;
@@ -78,7 +79,7 @@ pub(crate) fn run(args: &ForgetArgs, client: &mut Client, console: &mut Console)
     let mut done = wait(&proposed, client, console)?;
     let found = search.run();
     let left = done["left"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let left: Vec<Value> = left.into_iter().chain(found).collect();
+    let left: Vec<Value> = left.into_iter().chain(found).chain(met::copies(client, &zone)).collect();
     if console.format == OutputFormat::Json {
         return console.say(json!({"forgotten": done["forgotten"], "left": left})).map_err(CliError::Output);
     }

@@ -59,20 +59,20 @@ impl PeerDaemon {
     /// Connects to the daemon that listens on `socket`. `own` is the socket of the daemon that stores the records.
     ///
     /// # Errors
-    /// [`CliError::ImportSource`] with a sentence if it does not answer as iai-mcp does.
+    /// [`CliError::Peer`] with a sentence if it does not answer as iai-mcp does.
     pub(crate) fn open(socket: &Path, own: &Path, timeout: Duration) -> Result<PeerDaemon, CliError> {
         let shown = socket.display();
         if let Ok(metadata) = fs::metadata(socket) {
             if !metadata.file_type().is_socket() {
                 let what = format!("{shown} is no socket; import a file or folder with: iaid import {shown}");
-                return Err(CliError::ImportSource(what, Exit::Failed));
+                return Err(CliError::Peer(what, Exit::Failed));
             }
             if fs::metadata(own).is_ok_and(|own| (own.dev(), own.ino()) == (metadata.dev(), metadata.ino())) {
                 let what = format!(
                     "{shown} is also the socket that the records are to be stored through; start iaid on another one \
                      with iaid serve --socket PATH, and name that one here: iaid --socket PATH import --from {shown}"
                 );
-                return Err(CliError::ImportSource(what, Exit::Failed));
+                return Err(CliError::Peer(what, Exit::Failed));
             }
         }
         let policy = Policy {
@@ -107,7 +107,7 @@ impl PeerDaemon {
     /// record of the reply is then to be passed to [`Slices::take`], and the reply ended by [`Slices::end_page`].
     ///
     /// # Errors
-    /// [`CliError::ImportSource`] if there is no such reply.
+    /// [`CliError::Peer`] if there is no such reply.
     pub(crate) fn next(&mut self, mut report: impl FnMut(String)) -> Result<Option<Box<RawValue>>, CliError> {
         while let Some(Slice { since, until }) = self.slices.next() {
             let mut params = json!({"as_of": time_text(until), "limit": self.slices.limit});
@@ -128,7 +128,7 @@ impl PeerDaemon {
     /// Returns the records of a reply.
     ///
     /// # Errors
-    /// [`CliError::ImportSource`] if it has another shape.
+    /// [`CliError::Peer`] if it has another shape.
     pub(crate) fn records<'r>(&self, reply: &'r RawValue) -> Result<Vec<&'r RawValue>, CliError> {
         self.entries(RECORDS_METHOD, reply)
     }
@@ -143,7 +143,7 @@ impl PeerDaemon {
             Ok(PeerResult { error: Some(error), .. }) => format!("the daemon on {path} refused {method}: {error}"),
             _ => format!("the daemon on {path} answers {method} in another form than iai-mcp 3 does"),
         };
-        Err(CliError::ImportSource(what, Exit::Failed))
+        Err(CliError::Peer(what, Exit::Failed))
     }
 
     /// Reads a record of a reply and returns its rows; `None` if an earlier reply had it.
@@ -200,7 +200,7 @@ impl PeerDaemon {
             ),
         };
         let is_unreachable = matches!(error, ClientError::Unreachable { .. });
-        CliError::ImportSource(what, if is_unreachable { Exit::Unreachable } else { Exit::Failed })
+        CliError::Peer(what, if is_unreachable { Exit::Unreachable } else { Exit::Failed })
     }
 }
 

@@ -55,8 +55,10 @@ pub(crate) enum CliError {
     PartialInstall(u64),
     /// An import stopped in this file at this line, before its last row.
     ImportStopped(String, u64, ClientError),
-    /// The daemon whose records are imported cannot be read: a sentence that says why.
-    ImportSource(String, Exit),
+    /// The daemon whose records are imported, or the other side of a sync, cannot be used: a sentence that says why.
+    Peer(String, Exit),
+    /// The other side of a sync has got the error, and prints it.
+    Told,
     /// The daemon failed to start or to end.
     Start(StartError),
     /// The MCP bridge failed to start.
@@ -87,11 +89,12 @@ impl CliError {
                     _ => Exit::Failed,
                 }
             }
-            CliError::ImportSource(_, exit) => *exit,
+            CliError::Peer(_, exit) => *exit,
             // The reader of our output has closed it, as in `iaid recall … | head -1`.
             CliError::Output(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
             CliError::Declined { .. }
             | CliError::NotConfirmed(_)
+            | CliError::Told
             | CliError::Reply(..)
             | CliError::LinesFailed(_)
             | CliError::PartialImport { .. }
@@ -139,7 +142,7 @@ impl CliError {
 
     /// Prints the error on standard error, in the console's format.
     pub(crate) fn report(&self, console: &mut Console) {
-        if self.exit() == Exit::Done {
+        if self.exit() == Exit::Done || matches!(self, CliError::Told) {
             return;
         }
         match console.format {
@@ -149,7 +152,7 @@ impl CliError {
                     CliError::Client(error)
                     | CliError::CaptureStopped(_, error)
                     | CliError::ImportStopped(_, _, error) => error.code(),
-                    CliError::ImportSource(_, Exit::Unreachable) => UNREACHABLE,
+                    CliError::Peer(_, Exit::Unreachable) => UNREACHABLE,
                     _ => FAILED,
                 };
                 console.warn(json!({"error": {"code": code, "message": self.to_string()}}));
@@ -161,7 +164,8 @@ impl CliError {
 impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CliError::Usage(what) | CliError::ImportSource(what, _) | CliError::NotConfirmed(what) => f.write_str(what),
+            CliError::Usage(what) | CliError::Peer(what, _) | CliError::NotConfirmed(what) => f.write_str(what),
+            CliError::Told => f.write_str("the other side prints the error"),
             CliError::NoHome(error) => error.fmt(f),
             CliError::Client(error) => error.fmt(f),
             CliError::Declined { reason, message } if message.is_empty() => {

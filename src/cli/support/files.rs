@@ -153,6 +153,14 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     open_with(path, libc::O_NONBLOCK | libc::O_NOCTTY)
 }
 
+/// Opens a regular file for reading as [`open_regular`] does, without following a symbolic link.
+///
+/// # Errors
+/// As [`open_regular`], and `ELOOP` if `path` is a symbolic link.
+pub(crate) fn open_unlinked(path: &Path) -> io::Result<File> {
+    open_with(path, libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_NOFOLLOW)
+}
+
 fn open_with(path: &Path, flags: libc::c_int) -> io::Result<File> {
     let file = File::options().read(true).custom_flags(flags).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }

@@ -153,6 +153,7 @@ const MODULES: &[(&str, &[&str])] = &[
         &[
             "limits",
             "sort",
+            "fingerprint",
             "secrets",
             "wire",
             "lifecycle",
