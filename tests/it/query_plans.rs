@@ -65,7 +65,7 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT record FROM node WHERE degree > 0 ORDER BY degree DESC", "the metrics of a consolidation"),
     ("SELECT count(*), coalesce(max(seq), 0) FROM record", "the integrity check"),
     ("SELECT record_alias.id FROM record_alias LEFT JOIN record", "the integrity check"),
-    ("SELECT max((SELECT coalesce(max(seq), 0) FROM record)", "at each start, a row for each forgotten record"),
+    ("SELECT (SELECT count(*) FROM forgotten) + (SELECT", "at each start, a row for each record that is gone"),
     ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
     ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),
     ("DELETE FROM event WHERE kind NOT IN", "once at the end of a forgetting"),

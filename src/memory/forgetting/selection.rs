@@ -134,6 +134,8 @@ impl Selector {
         let ids = self.ids.iter().map(|id| records::seq_of(connection, "ids", *id));
         let mut ids = ids.collect::<Result<Vec<_>, _>>()?;
         sort::sort_by(&mut ids, Ord::cmp);
+        // Two ids may be of one record.
+        ids.dedup();
         // No record has a number below 1.
         let session = self.session.as_deref().map(|name| records::session_number(connection, name)).transpose()?;
         let projects = match &self.project {

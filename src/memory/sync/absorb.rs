@@ -3,6 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
+use crate::dispatch::CallError;
 use crate::memory::forgetting::removal;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -11,9 +12,16 @@ use crate::memory::store::{aliases, change_log, fulltext, records, repetitions, 
 /// Gives `kept` everything that `gone` has, which has the same session, role and text, and deletes `gone`.
 ///
 /// # Errors
-/// Any SQLite error.
-pub(crate) fn absorb(transaction: &mut WriteTransaction<'_>, kept: i64, gone: i64) -> Result<(), rusqlite::Error> {
+/// -32001 while the full-text index is to be rebuilt, since a term can only be taken out of it by the rules that put it in,
+/// and for any SQLite error.
+pub(crate) fn absorb(transaction: &mut WriteTransaction<'_>, kept: i64, gone: i64) -> Result<(), CallError> {
     let connection = transaction.connection;
+    if fulltext::is_due(connection)? {
+        return Err(CallError::failed(
+            "two records here are one, and cannot become one before the full-text index is rebuilt: try again after the \
+             next sleep, or run `iaid call store_reindex`",
+        ));
+    }
     let id = records::id_of(connection, gone)?;
     let others = aliases::of(connection, gone)?;
     let (ts, valid_to, project): (i64, Option<i64>, i64) = connection
@@ -44,7 +52,7 @@ pub(crate) fn absorb(transaction: &mut WriteTransaction<'_>, kept: i64, gone: i6
     }
     transaction.record_removed();
     merge_fields(connection, kept, (ts, project), valid_to)?;
-    change_log::note_record(connection, kept)
+    Ok(change_log::note_record(connection, kept)?)
 }
 
 fn move_links(connection: &Connection, kept: i64, gone: i64) -> Result<(), rusqlite::Error> {
@@ -67,12 +75,11 @@ fn move_links(connection: &Connection, kept: i64, gone: i64) -> Result<(), rusql
     Ok(())
 }
 
-/// Takes the terms of a record out of the full-text index. An index that is to be rebuilt has terms of other rules, which
-/// go with it.
+/// Takes the terms of a record out of the full-text index, or out of those that are to be indexed.
 fn unindex(transaction: &mut WriteTransaction<'_>, seq: i64) -> Result<(), rusqlite::Error> {
     let before = transaction.terms.len();
     transaction.terms.retain(|one| one.seq != seq);
-    if transaction.terms.len() < before || fulltext::is_due(transaction.connection)? {
+    if transaction.terms.len() < before {
         return Ok(());
     }
     let mut read = transaction.connection.prepare_cached("SELECT text, cue FROM record WHERE seq = ?1")?;

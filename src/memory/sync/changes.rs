@@ -149,15 +149,17 @@ fn begin<'b>(entries: &'b mut Vec<u8>, kind: &str) -> EntryWriter<'b> {
     EntryWriter::begin(entries, kind)
 }
 
-/// Appends the entry of a row of [`RECORD`]; none for a pattern, which each store learns itself.
+/// Appends the entry of a row of [`RECORD`]; none for a pattern, which each store learns itself, and for a record that is
+/// still to be deleted.
 fn write_record(connection: &Connection, row: &Row<'_>, entries: &mut Vec<u8>) -> Result<(), StoreError> {
     let seq = row.get(0)?;
     let tags = tags::of(connection, seq)?;
-    if tags.iter().any(|tag| tag == tags::PATTERN) {
+    let id = Uuid::from_bytes(row.get(1)?);
+    if tags.iter().any(|tag| tag == tags::PATTERN) || forgotten::forgotten_at(connection, id)?.is_some() {
         return Ok(());
     }
     let mut entry = begin(entries, "record");
-    let mut ids = format!("[\"{}\"", Uuid::from_bytes(row.get(1)?).simple());
+    let mut ids = format!("[\"{}\"", id.simple());
     for other in aliases::of(connection, seq)? {
         ids.push_str(&format!(",\"{}\"", other.simple()));
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
+use crate::dispatch::CallError;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::profile;
@@ -96,15 +97,15 @@ impl<'m, 'c> Merger<'m, 'c> {
     /// Merges an entry, or says why it is refused.
     ///
     /// # Errors
-    /// Any SQLite error.
-    pub(crate) fn merge(&mut self, entry: SyncEntry) -> Result<Result<(), Refusal>, rusqlite::Error> {
+    /// -32001 if two records are to become one while the full-text index is to be rebuilt, and for any SQLite error.
+    pub(crate) fn merge(&mut self, entry: SyncEntry) -> Result<Result<(), Refusal>, CallError> {
         match entry {
             SyncEntry::Record(record) => self.merge_record(*record),
             SyncEntry::Link { from, to, weight, used } => {
-                self.merge_link((from, to), LinkKind::Reinforced, (weight, used))
+                Ok(self.merge_link((from, to), LinkKind::Reinforced, (weight, used))?)
             }
             SyncEntry::Contradicts { from, to, used } => {
-                self.merge_link((from, to), LinkKind::Contradicts, (links::STRONGEST, used))
+                Ok(self.merge_link((from, to), LinkKind::Contradicts, (links::STRONGEST, used))?)
             }
             SyncEntry::Forgotten { id, at } => {
                 let seq = records::find_seq(self.connection(), id)?;
@@ -126,7 +127,7 @@ impl<'m, 'c> Merger<'m, 'c> {
         }
     }
 
-    fn merge_record(&mut self, record: SyncedRecord) -> Result<Result<(), Refusal>, rusqlite::Error> {
+    fn merge_record(&mut self, record: SyncedRecord) -> Result<Result<(), Refusal>, CallError> {
         let connection = self.connection();
         let mut seqs = BTreeSet::new();
         let mut is_forgotten = false;
@@ -149,7 +150,7 @@ impl<'m, 'c> Merger<'m, 'c> {
             self.counts.known += 1;
             forgotten::note_record(connection, record.new.said(), &claimed)?;
             self.forgotten.extend(seqs);
-            return self.note_ids(&record.ids).map(Ok);
+            return Ok(Ok(self.note_ids(&record.ids)?));
         }
         let mut seqs = seqs.into_iter();
         match seqs.next() {

@@ -16,5 +16,3 @@ mod cursor;
 mod entry;
 mod merge;
 pub(crate) mod peers;
-#[cfg(test)]
-mod tests;

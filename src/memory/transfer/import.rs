@@ -208,6 +208,10 @@ fn import_row(
             let connection = transaction.connection;
             let Some(a) = records::find_seq(connection, from)? else { return missing(connection, from) };
             let Some(b) = records::find_seq(connection, to)? else { return missing(connection, to) };
+            if a == b {
+                // Two ids of one record.
+                return Ok(RowOutcome::Known);
+            }
             let (a, b) = links::ordered(a, b, kind);
             let sql = "INSERT INTO link (a, b, kind, weight, used) VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
             transaction.connection.prepare_cached(sql)?.execute((a, b, kind as i64, weight, used.0)).map(inserted)

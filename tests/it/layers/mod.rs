@@ -118,7 +118,6 @@ const MODULES: &[(&str, &[&str])] = &[
             "memory::store",
             "memory::graph",
             "memory::profile",
-            "memory::consolidation::maintenance",
             "memory::forgetting",
             "memory::transfer::maintenance_lock",
             "memory::sync",
