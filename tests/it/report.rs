@@ -191,3 +191,25 @@ fn a_browser_searches_the_page_and_runs_nothing_of_a_record() {
         assert!(!page.contains("<img") && page.matches("<script").count() == 1, "{fragment}");
     }
 }
+
+#[test]
+fn a_report_is_a_copy_that_forgetting_names_and_no_partial_file_stays() {
+    let daemon = setup();
+    let got = daemon.client().call("memory_capture", json!({"text": "a record that is forgotten later"}));
+    let home = daemon.setup().home().to_owned();
+    // What a killed report of an earlier release, a killed export and a living process have left.
+    let (dead, living) = (home.join(".report.html.4194303.partial"), home.join(".report.html.1.partial"));
+    for path in [&dead, &living, &home.join(".out.jsonl.4194303.partial")] {
+        fs::write(path, "<!doctype html>").expect("a file");
+    }
+    let path = home.join("report.html");
+    assert_eq!(report(&daemon, &[path.to_str().expect("UTF-8")]), (0, String::new()));
+    let out = home.join("out.jsonl");
+    assert!(daemon.run(&["export", out.to_str().expect("UTF-8")]).status.success());
+    let partial = |name: &str| home.join(name).exists();
+    assert!(!dead.exists() && living.exists() && !partial(".out.jsonl.4194303.partial"));
+    let forgotten = daemon.run(&["forget", got["record_id"].as_str().expect("an id"), "--yes"]);
+    let said = String::from_utf8_lossy(&forgotten.stdout).into_owned();
+    assert!(said.contains(&format!("{}  report of 20", path.display())), "{said}");
+    assert!(said.contains(&format!("{}  export of 20", out.display())), "{said}");
+}

@@ -53,7 +53,9 @@ pub(crate) fn run(args: &ReportArgs, client: &mut Client, console: &mut Console)
     // A file that cannot be written fails before the records are read.
     let mut file = ReportFile::create(&args.file, args.force).map_err(failed)?;
     let zone = user_zone::system();
-    let (totals, first, last) = totals(client, &zone, console)?;
+    // The daemon remembers it, to name it when something is forgotten.
+    let path = std::path::absolute(&args.file).map_err(failed)?.to_string_lossy().into_owned();
+    let (totals, first, last) = totals(client, &path, &zone, console)?;
     let projects = projects(client)?;
     let params = json!({"kind": "cls_consolidation_run", "limit": CYCLE_COUNT, "project_scope": "all"});
     let cycles = call(client, "events_query", &params)?;
@@ -63,7 +65,7 @@ pub(crate) fn run(args: &ReportArgs, client: &mut Client, console: &mut Console)
     page.cycles(cycles["events"].as_array().map_or(&[][..], Vec::as_slice)).map_err(failed)?;
     page.begin_records().map_err(failed)?;
     let mut shown = 0;
-    each_record(client, SHOWN_COUNT, |record| {
+    each_record(client, SHOWN_COUNT, None, |record| {
         shown += 1;
         page.record(record).map_err(failed)
     })?;
@@ -79,16 +81,17 @@ pub(crate) fn run(args: &ReportArgs, client: &mut Client, console: &mut Console)
     .map_err(CliError::Output)
 }
 
-/// Returns the totals of all records, and the times of the first and the last.
+/// Returns the totals of all records for the report `file`, and the times of the first and the last.
 fn totals(
     client: &mut Client,
+    file: &str,
     zone: &TimeZone,
     console: &mut Console,
 ) -> Result<(Totals, Option<Timestamp>, Option<Timestamp>), CliError> {
     let mut progress = ProgressBar::new(None, Instant::now());
     let mut totals = Totals::default();
     let (mut first, mut last) = (None, None);
-    let outcome = each_record(client, usize::MAX, |record| {
+    let outcome = each_record(client, usize::MAX, Some(file), |record| {
         let Some(at) = record["ts"].as_str().and_then(|ts| ts.parse::<Timestamp>().ok()) else { return Ok(()) };
         let text = |key: &str| record[key].as_str().unwrap_or_default();
         totals.add(zone.to_datetime(at).date(), text("role"), text("text").len(), record["valid_to"].is_string());
@@ -100,15 +103,16 @@ fn totals(
     outcome.map(|()| (totals, first, last))
 }
 
-/// Calls `take` with the newest `most` records, the newest first.
+/// Calls `take` with the newest `most` records, the newest first. `file` is the report that they are written to.
 fn each_record(
     client: &mut Client,
     most: usize,
+    file: Option<&str>,
     mut take: impl FnMut(&Value) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let (mut cursor, mut left) = (Value::Null, most);
     loop {
-        let reply = call(client, "memory_list", &json!({"limit": left.min(1000), "cursor": cursor}))?;
+        let reply = call(client, "memory_list", &json!({"limit": left.min(1000), "cursor": cursor, "file": file}))?;
         for record in reply["records"].as_array().into_iter().flatten().take(left) {
             take(record)?;
             left = left.saturating_sub(1);

@@ -13,11 +13,13 @@ use crate::memory::model::time::{DateBound, UnixMicros};
 use crate::memory::params::{self, check_len};
 use crate::memory::recall::reply::MAX_HITS_BYTES;
 use crate::memory::store::aliases;
+use crate::memory::store::copies;
 use crate::memory::store::projects;
 use crate::memory::store::reader::Reader;
 use crate::memory::store::record_list::{ListedRecord, RecordList};
 use crate::memory::store::records::{self, RecordGroup, Side};
 use crate::memory::store::tags;
+use crate::memory::store::writer::Writer;
 use crate::memory::text::excerpt::beginning;
 
 /// Most entries of a reply.
@@ -35,11 +37,25 @@ const EXCERPT_CHARS: usize = 120;
 /// Other names of a project that a list has, at most. Picked.
 const MAX_NAME_COUNT: usize = 20;
 
-/// Answers `memory_list`: the records that match, the newest first.
+/// Answers `memory_list`: the records that match, the newest first. Remembers the report that they are written to.
 ///
 /// # Errors
 /// -32602 for an invalid param, -32001 if the store cannot be read.
-pub(crate) fn memory_list(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
+pub(crate) fn memory_list(
+    reader: &Reader,
+    writer: &Writer,
+    params: &Params<'_>,
+    now: UnixMicros,
+) -> Result<Value, CallError> {
+    let file = optional_name(params, "file", PROJECT_BYTES)?.filter(|file| !file.is_empty());
+    let list = list(reader, params)?;
+    if let Some(file) = file.filter(|_| params.raw("cursor").is_none_or(|cursor| cursor == "null")) {
+        copies::remember(writer, "report", &file, now);
+    }
+    Ok(list)
+}
+
+fn list(reader: &Reader, params: &Params<'_>) -> Result<Value, CallError> {
     let session = optional_name(params, "session_id", SESSION_BYTES)?;
     let project = optional_name(params, "project", PROJECT_BYTES)?;
     let role = match params.string_opt("role")? {

@@ -285,10 +285,19 @@ static METHODS: &[Method] = &[
             optional("until", "string", "null", "only texts of this time or earlier; a date includes its whole day"),
             LIST_LIMIT,
             CURSOR,
+            optional(
+                "file",
+                "string",
+                "null",
+                "path of the report that the records are written to; memory_forget names it later",
+            ),
         ],
         result: &["records", "next"],
         pace: Pace::Ordered,
-        run: |_, worker, params, reply| reply.send(worker.read(|reader| inspect::memory_list(reader, params))),
+        run: |memory, worker, params, reply| {
+            let now = memory.now();
+            reply.send(worker.read(|reader| inspect::memory_list(reader, &memory.writer, params, now)));
+        },
     },
     Method {
         name: "memory_projects",

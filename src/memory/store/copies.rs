@@ -1,4 +1,4 @@
-//! Table `copy_made`: where this program has written backups and exports. They keep what is forgotten later.
+//! Table `copy_made`: where this program has written backups, exports and reports. They keep what is forgotten later.
 
 use rusqlite::Connection;
 
@@ -12,7 +12,7 @@ const KEPT_COUNT: i64 = 1000;
 /// A copy of the store.
 pub(crate) struct MadeCopy {
     pub(crate) path: String,
-    /// `backup` or `export`.
+    /// `backup`, `export` or `report`.
     pub(crate) kind: String,
     pub(crate) at: UnixMicros,
 }

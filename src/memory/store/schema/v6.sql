@@ -325,3 +325,13 @@ BEGIN
     DELETE FROM change WHERE kind IN (0, 1, 2) AND a = new.seq;
     DELETE FROM change WHERE b = new.seq AND b > 0;
 END;
+
+-- Reports are copies, too.
+CREATE TABLE copy_of_store (
+    path TEXT    PRIMARY KEY,
+    kind TEXT    NOT NULL CHECK (kind IN ('backup', 'export', 'report')),
+    at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO copy_of_store SELECT path, kind, at FROM copy_made;
+DROP TABLE copy_made;
+ALTER TABLE copy_of_store RENAME TO copy_made;
