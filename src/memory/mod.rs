@@ -36,9 +36,10 @@ pub use ingest::spool;
 pub use service::{Memory, Worker};
 pub use session::digest::CycleTotals;
 pub use store::changes::AssistantCounters;
+pub(crate) use store::open::FILE_NAME;
 pub use store::open_error::OpenError;
 pub(crate) use transfer::backup::NO_BACKUP_FOLDER;
-pub(crate) use transfer::opencode::OpencodeMessages;
+pub(crate) use transfer::opencode::{OpencodeMessages, opencode_sessions};
 pub(crate) use transfer::restore::restore_offline;
 
 use crate::dispatch::{CallError, Dispatch, Pace, Params, Reply};

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -307,6 +308,14 @@ def opencode(home):
     # It puts an argument with spaces into quotation marks.
     ask = lambda text: ["opencode", "run", *text.split(" ")]
     hooked(home, "opencode", files, ask, ".local/share/opencode/opencode.db")
+    with sqlite3.connect(home.path / ".local/share/opencode/opencode.db") as database:
+        ids = [row[0] for row in database.execute("SELECT id FROM session WHERE parent_id IS NULL")]
+    home.check("it has two sessions", len(ids), 2)
+    for number, id in enumerate(ids):
+        export = home.path / f"export-{number}.json"
+        export.write_text(home.succeeds("opencode exports a session", "opencode", "export", id))
+        said = home.succeeds("iaid imports the export", "iaid", "import", str(export))
+        home.check("the export adds nothing", "0 new" in said and "0 refused" in said and " 0 known" not in said, True)
 
 
 def pi(home):

@@ -332,3 +332,55 @@ fn the_plugin_keeps_what_no_hook_has_taken_and_sends_no_long_parts() {
     assert!((10..20).contains(&kept.len()) && kept.last() == Some(&"k49"), "{kept:?}");
     assert!(ids.iter().all(|id| ids.iter().filter(|other| *other == id).count() == 1), "{ids:?}");
 }
+
+#[test]
+fn install_says_what_an_old_release_cannot_do() {
+    for (said, is_noted) in [
+        ("echo codex-cli 0.98.0", true),
+        ("echo codex-cli 0.124.9", true),
+        ("echo codex-cli 0.125.0", false),
+        ("echo codex-cli 1.0.0", false),
+        ("echo no version", false),
+        ("exit 1", false),
+    ] {
+        let home = Home::new();
+        home.program("codex", said);
+        let done = home.done(&["install", "--codex", "--yes"]);
+        let note = "is older than 0.125.0, the first release that is known to run the hooks";
+        assert_eq!(done.contains(note), is_noted, "{said}: {done}");
+        assert!(home.file(".codex/hooks.json").is_file());
+    }
+}
+
+#[test]
+fn doctor_names_the_sessions_of_opencode_that_no_hook_has_seen() {
+    let daemon = setup();
+    let home = daemon.setup().home().to_owned();
+    let run = |args: &[&str]| {
+        let mut command = daemon.setup().program();
+        command.arg("--socket").arg(daemon.setup().socket()).args(args).env("IAI_MCP_STORE", daemon.setup().store());
+        String::from_utf8_lossy(&command.env_remove("XDG_DATA_HOME").output().unwrap().stdout).into_owned()
+    };
+    daemon.client().call("memory_capture", json!({"text": SAID, "session_id": "ses_1"}));
+    run(&["install", "--opencode", "--yes"]);
+    let folder = home.join(".local/share/opencode");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("opencode.db");
+    let database = Connection::open(&path).unwrap();
+    database
+        .execute_batch(
+            "CREATE TABLE session (id TEXT PRIMARY KEY, parent_id TEXT, directory TEXT, time_updated INTEGER);
+             CREATE TABLE message (id TEXT PRIMARY KEY, session_id TEXT, data TEXT);
+             CREATE TABLE part (id TEXT PRIMARY KEY, message_id TEXT, data TEXT);
+             INSERT INTO session VALUES ('ses_1', NULL, '/p', 1796015802389), ('ses_2', NULL, '/p', 1796015802390),
+                 ('ses_3', 'ses_1', '/p', 1796015802391), ('ses_4', NULL, '/p', 1796015802392);
+             INSERT INTO message VALUES ('m1', 'ses_1', '{}'), ('m2', 'ses_2', '{}'), ('m3', 'ses_3', '{}');",
+        )
+        .unwrap();
+    let said = run(&["doctor"]);
+    assert!(said.contains("no hook has seen 1 of 2 sessions on disk"), "{said}");
+    assert!(said.contains(&format!("iaid import {}", path.display())), "{said}");
+    database.execute_batch("DROP TABLE message").unwrap();
+    let said = run(&["doctor"]);
+    assert!(said.contains("opencode.db cannot be read: no such table"), "{said}");
+}

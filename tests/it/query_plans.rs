@@ -78,6 +78,7 @@ const SCANS: &[(&str, &str)] = &[
 const UNPREPARED: &[(&str, &str)] = &[
     ("DELETE FROM sqlite_schema", "needs `PRAGMA writable_schema`"),
     ("SELECT message.session_id, message.id, json_object(", "it reads the database of opencode"),
+    ("SELECT session.id, session.time_updated FROM session", "so does this"),
     ("INSERT INTO {table} (rowid, text, cue) VALUES", "the name of one of the two full-text indexes is put in"),
 ];
 

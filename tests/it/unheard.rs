@@ -271,3 +271,25 @@ fn stored_secrets_are_listed_by_id_and_kind() {
     let json: Value = serde_json::from_str(&run(&daemon, &["--json", "doctor", "--secrets"])).unwrap();
     assert_eq!((&json["looked_at"], &json["records"][0]["kinds"]), (&json!(2), &json!(["github-token"])));
 }
+
+#[test]
+fn an_import_reads_the_files_beside_the_socket() {
+    let daemon = crate::harness::Setup::new().socket_at("store/.daemon.sock").start();
+    let (home, store) = (fs::canonicalize(daemon.setup().home()).unwrap(), daemon.setup().store());
+    daemon.client().call("profile_get", json!({}));
+    let config = store.join("config.toml");
+    fs::write(&config, "[capture]\nignore = [\"~/private\"]\n").unwrap();
+    fs::set_permissions(&config, fs::Permissions::from_mode(0o600)).unwrap();
+    let file = home.join("t.jsonl");
+    fs::write(&file, line(&home.join("private"), "user", Timestamp::now(), "said in private")).unwrap();
+    let import = |variable: Option<&Path>| {
+        let mut command = daemon.setup().program();
+        command.env_remove("IAI_MCP_STORE").envs(variable.map(|store| ("IAI_MCP_STORE", store)));
+        let output = command.arg("--socket").arg(daemon.setup().socket()).arg("import").arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(import(None).contains("0 new"), "{}", import(None));
+    assert_eq!(daemon.stored_texts(), [""; 0]);
+    // What is named explicitly comes first.
+    assert!(import(Some(&home.join("elsewhere"))).contains("1 new"));
+}

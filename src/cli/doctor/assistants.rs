@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 
 use super::context::DoctorContext;
 use super::finding::Findings;
-use super::sessions;
+use super::sessions::{self, SessionsOnDisk};
 use crate::cli::hook::input::CHECK_KEY;
 use crate::cli::hook::last_capture::LastCapture;
+use crate::cli::import::walk::OPENCODE_DATABASE;
 use crate::cli::install::MAX_SETTINGS_BYTES;
 use crate::cli::install::opencode_plugin;
 use crate::cli::install::options::InstallTarget;
 use crate::cli::install::service;
 use crate::cli::install::shell_words::{quoted, words};
-use crate::cli::support::assistants::AssistantRules;
+use crate::cli::support::assistants::{AssistantRules, opencode_data};
 use crate::cli::support::files;
 use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
@@ -184,7 +185,15 @@ impl Subject<'_> {
     /// Checks when each side's words were last captured, and whether sessions were missed.
     fn last(&mut self, hooks: &Path, findings: &mut Findings) {
         let folders = sessions::folders(self.assistant, hooks.parent().unwrap_or(hooks));
-        let on_disk = sessions::count(self.context, self.assistant, &folders);
+        let database = (self.assistant == Assistant::Opencode).then(opencode_database).flatten();
+        let on_disk = match &database {
+            Some(database) => sessions::count_in_database(self.context, database).unwrap_or_else(|error| {
+                let remedy = format_args!("opencode needs it as well; if it is whole, a newer iaid may read it");
+                findings.warn(format_args!("{} cannot be read: {error}", database.display()), remedy);
+                SessionsOnDisk::default()
+            }),
+            None => sessions::count(self.context, self.assistant, &folders),
+        };
         let remedy = match self.assistant {
             Assistant::Codex => {
                 "use a session that started after the installation; in Codex trust the hooks once: /hooks"
@@ -197,9 +206,9 @@ impl Subject<'_> {
         }
         let named: Vec<String> =
             folders.iter().filter(|path| path.is_dir()).map(|path| path.display().to_string()).collect();
-        let import = match self.assistant {
-            Assistant::Opencode => "iaid import ~/.local/share/opencode/opencode.db".to_owned(),
-            _ => format!("iaid import {}", named.join(" ")),
+        let import = match &database {
+            Some(database) => format!("iaid import {}", database.display()),
+            None => format!("iaid import {}", named.join(" ")),
         };
         self.unknown(&import, findings);
         let Some(newest) = on_disk.newest_missed.and_then(|at| Timestamp::try_from(at).ok()) else { return };
@@ -258,6 +267,11 @@ impl Subject<'_> {
     fn ago(&self, ts: Timestamp) -> String {
         time_in_words(u64::try_from(self.context.now.duration_since(ts).as_secs()).unwrap_or(0))
     }
+}
+
+/// Returns the path of opencode's database.
+fn opencode_database() -> Option<PathBuf> {
+    Some(opencode_data(&env::var_os("HOME").map(PathBuf::from)?).join(OPENCODE_DATABASE))
 }
 
 /// Returns true if one side's words are missing: answers go on without prompts, or a prompt got no answer.

@@ -2,7 +2,7 @@
 //! what hooks found in the transcripts that they read.
 
 use std::borrow::Cow;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +14,7 @@ use crate::cli::hook::offset::{self, TranscriptOffset};
 use crate::cli::support::assistants::{AssistantRules, assistant_of_path};
 use crate::cli::support::files;
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
+use crate::memory::opencode_sessions;
 use crate::sort;
 use crate::transcript::{Assistant, TranscriptReader};
 use crate::wire::members::Members;
@@ -94,26 +95,58 @@ pub(crate) fn count(context: &mut DoctorContext, assistant: Assistant, folders: 
         Assistant::Codex => 3,
     };
     folders.iter().for_each(|folder| list(folder, depth, assistant, &mut found));
-    let mut sessions = SessionsOnDisk {
-        count: found.len(),
-        newest: found.iter().map(|(written, ..)| *written).max(),
-        ..SessionsOnDisk::default()
-    };
+    let mut sessions = SessionsOnDisk::of(&found);
     let state = context.store.join(CAPTURE_STATE_DIR);
     found.retain(|(_, session, _)| !state.join(offset::file_name(session) + offset::SUFFIX).is_file());
     sort::sort_by(&mut found, |a, b| b.cmp(a));
     found.truncate(MAX_ASKED);
     for (written, session, path) in found {
         if (context.status.is_none() || context.is_stuck || !is_stored(context, &session)) && may_have_turns(&path) {
-            sessions.missed += 1;
-            sessions.newest_missed = sessions.newest_missed.max(Some(written));
+            sessions.add_missed(written);
         }
     }
     sessions
 }
 
+/// Counts the sessions in opencode's database, at most [`MAX_ASKED`]. Without a daemon none counts as missed: opencode's
+/// hooks read no files, so only the memory knows what they have captured.
+///
+/// # Errors
+/// `Other` with SQLite's message if the database cannot be read.
+pub(crate) fn count_in_database(context: &mut DoctorContext, database: &Path) -> io::Result<SessionsOnDisk> {
+    if !database.is_file() {
+        return Ok(SessionsOnDisk::default());
+    }
+    let time = |changed: u64| SystemTime::UNIX_EPOCH + Duration::from_millis(changed);
+    let found = opencode_sessions(database, MAX_ASKED)?;
+    let found: Vec<FoundSession> =
+        found.into_iter().map(|(session, changed)| (time(changed), session, PathBuf::new())).collect();
+    let mut sessions = SessionsOnDisk::of(&found);
+    for (written, session, _) in found {
+        if context.status.is_some() && !context.is_stuck && !is_stored(context, &session) {
+            sessions.add_missed(written);
+        }
+    }
+    Ok(sessions)
+}
+
+/// When a session was last written, its id, and its transcript.
+type FoundSession = (SystemTime, String, PathBuf);
+
+impl SessionsOnDisk {
+    fn of(found: &[FoundSession]) -> SessionsOnDisk {
+        let newest = found.iter().map(|(written, ..)| *written).max();
+        SessionsOnDisk { count: found.len(), newest, ..SessionsOnDisk::default() }
+    }
+
+    fn add_missed(&mut self, written: SystemTime) {
+        self.missed += 1;
+        self.newest_missed = self.newest_missed.max(Some(written));
+    }
+}
+
 /// Appends time, session id and path of each transcript that is not empty.
-fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<(SystemTime, String, PathBuf)>) {
+fn list(folder: &Path, depth: usize, assistant: Assistant, found: &mut Vec<FoundSession>) {
     for (path, about) in listed(folder) {
         if about.is_dir() && depth > 0 {
             list(&path, depth - 1, assistant, found);

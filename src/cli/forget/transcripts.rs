@@ -12,7 +12,7 @@ use memchr::memmem::Finder;
 use serde_json::{Value, json};
 
 use crate::cli::import::{MAX_LINE_BYTES, walk, zstd};
-use crate::cli::support::assistants::AssistantRules;
+use crate::cli::support::assistants::{AssistantRules, opencode_data};
 use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::client::Client;
@@ -207,8 +207,7 @@ fn place(path: &Path, line: Option<u64>, what: &str) -> Value {
 fn folders() -> Vec<PathBuf> {
     let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let Some(home) = set("HOME") else { return Vec::new() };
-    let data = set("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share"));
-    let mut folders = vec![data.join("opencode")];
+    let mut folders = vec![opencode_data(&home)];
     for assistant in Assistant::ALL {
         let rules = AssistantRules::of(assistant);
         let folder = rules.folder(&home);

@@ -14,7 +14,6 @@ pub(crate) mod walk;
 pub(crate) mod zstd;
 
 use std::collections::VecDeque;
-use std::env;
 use std::io::{self, Read};
 use std::mem;
 use std::path::{Path, PathBuf};
@@ -23,11 +22,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::cli::support::capture_gate::CaptureGate;
+use crate::cli::support::capture_gate::{self, CaptureGate};
 use crate::cli::support::console::{Console, OutputFormat, visible};
 use crate::cli::support::error::CliError;
 use crate::cli::support::lines::{LineReader, RawLine};
-use crate::cli::support::paths;
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::support::project_finder::ProjectFinder;
 use crate::cli::support::values::{counted, seconds, short_size};
@@ -62,7 +60,8 @@ pub(crate) struct ImportArgs {
     /// Longest wait for a reply of that daemon, 0 to 3600, fractions allowed
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60", requires = "from")]
     timeout: Duration,
-    /// Folder of the store, whose pauses and ignored folders count [default: $IAI_MCP_STORE, else ~/.iai-mcp]
+    /// Folder of the store, whose pauses and ignored folders count [default: $IAI_MCP_STORE, else that of the socket if
+    /// it has a store, else ~/.iai-mcp]
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
 }
@@ -72,7 +71,7 @@ pub(crate) fn run(args: &ImportArgs, client: &mut Client, console: &mut Console)
     let own = client.path().to_owned();
     let (sources, total) = sources(&args.files, &mut tally, console)?;
     let mut peer = args.from.as_deref().map(|socket| PeerDaemon::open(socket, &own, args.timeout)).transpose()?;
-    let store = paths::store(args.store.clone(), &|name| env::var_os(name)).map_err(CliError::NoHome)?;
+    let store = capture_gate::store_of(args.store.clone(), &own)?;
     let gate = CaptureGate::load(&store, Timestamp::now());
     for problem in &gate.problems {
         console.warn(problem);

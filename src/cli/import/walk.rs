@@ -19,7 +19,7 @@ use crate::sys::pipe;
 const ENDINGS: [&str; 3] = [".jsonl", ".ndjson", ".jsonl.zst"];
 
 /// Name of opencode's database, which is listed as well.
-const OPENCODE_DATABASE: &str = "opencode.db";
+pub(crate) const OPENCODE_DATABASE: &str = "opencode.db";
 
 /// Longest path of a folder.
 const MAX_PATH_BYTES: u64 = 4096;

@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -15,11 +17,16 @@ use super::invocation::Invocation;
 use super::opencode_plugin;
 use super::options::{InstallOptions, InstallTarget};
 use super::service::{self, ServiceManager};
+use crate::cli::support::assistants::{AssistantRules, version_in};
 use crate::cli::support::console::{self, Console, OutputFormat};
 use crate::cli::support::error::CliError;
 use crate::cli::support::files;
+use crate::cli::support::program;
 use crate::client::Client;
 use crate::transcript::Assistant;
+
+/// Longest wait for `PROGRAM --version`: those of Node.js take a second.
+const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The changes to make: of files, and of the service.
 #[derive(Default)]
@@ -54,6 +61,9 @@ impl InstallPlan {
                 self.note_foreign(&path, entry);
             }
             self.add(&path, change);
+        }
+        if let InstallTarget::Assistant(assistant) = target {
+            self.note_version(assistant);
         }
         if paths.entries(target).is_empty() {
             self.notes.extend(target.note().map(str::to_owned));
@@ -93,6 +103,23 @@ impl InstallPlan {
     fn note_foreign(&mut self, path: &Path, entry: ConfigEntry) {
         let messages = FileChange::foreign(path, entry).unwrap_or_default();
         self.notes.extend(messages.into_iter().map(|what| format!("{}: {what}; it is kept", path.display())));
+    }
+
+    /// Notes what the release of an assistant that is found may not do.
+    fn note_version(&mut self, assistant: Assistant) {
+        let rules = AssistantRules::of(assistant);
+        let Some(program) = service::find(rules.program) else { return };
+        // One that does not run is no obstacle: its settings are for another.
+        let Ok(said) = program::run(Command::new(program).arg("--version"), b"", VERSION_TIMEOUT) else { return };
+        let dotted = |version: [u32; 3]| version.map(|number| number.to_string()).join(".");
+        if let Some(found) = version_in(&said.out).filter(|found| *found < rules.hooks_since) {
+            let (name, found, since) = (assistant.name(), dotted(found), dotted(rules.hooks_since));
+            self.notes.push(format!(
+                "{name} {found} is older than {since}, the first release that is known to run the hooks: its sessions may \
+                 begin without a briefing and prompts without records, and what is said may come in by `iaid import` alone; \
+                 update {name}"
+            ));
+        }
     }
 
     /// Notes that no daemon answers, unless the plan starts one.

@@ -31,6 +31,9 @@ pub(crate) struct AssistantRules {
     /// Timeout of a hook, as entered in its settings: in seconds or milliseconds.
     pub(crate) hook_timeout: u32,
     pub(crate) context: ContextForm,
+    /// The first release that is known to run hooks as they are entered: by its changelog or, where that does not say it,
+    /// the oldest that was tried.
+    pub(crate) hooks_since: [u32; 3],
     /// A session may begin without the event for it.
     pub(crate) may_skip_start: bool,
     /// What install has to say: what it cannot do for this assistant, or what the user has to do.
@@ -53,6 +56,7 @@ static RULES: [AssistantRules; 7] = [
         events: CLAUDE_EVENTS,
         hook_timeout: 10,
         context: ContextForm::HookSpecific,
+        hooks_since: [1, 0, 85],
         may_skip_start: false,
         note: "",
     },
@@ -63,6 +67,7 @@ static RULES: [AssistantRules; 7] = [
         events: CLAUDE_EVENTS,
         hook_timeout: 10,
         context: ContextForm::HookSpecific,
+        hooks_since: [0, 125, 0],
         may_skip_start: false,
         note: "Codex runs new hooks only after you trust them: open /hooks in Codex.",
     },
@@ -73,6 +78,7 @@ static RULES: [AssistantRules; 7] = [
         events: CLAUDE_EVENTS,
         hook_timeout: 10,
         context: ContextForm::TopLevel,
+        hooks_since: [1, 0, 102],
         may_skip_start: false,
         note: "",
     },
@@ -83,6 +89,7 @@ static RULES: [AssistantRules; 7] = [
         events: [Some("SessionStart"), Some("BeforeAgent"), Some("AfterAgent"), Some("SessionEnd")],
         hook_timeout: 10_000,
         context: ContextForm::HookSpecific,
+        hooks_since: [0, 26, 0],
         may_skip_start: false,
         note: "",
     },
@@ -93,6 +100,7 @@ static RULES: [AssistantRules; 7] = [
         events: CLAUDE_EVENTS,
         hook_timeout: 10_000,
         context: ContextForm::HookSpecific,
+        hooks_since: [0, 15, 10],
         may_skip_start: true,
         note: "",
     },
@@ -103,6 +111,7 @@ static RULES: [AssistantRules; 7] = [
         events: [None; 4],
         hook_timeout: 10_000,
         context: ContextForm::TopLevel,
+        hooks_since: [1, 18, 33],
         may_skip_start: false,
         note: "",
     },
@@ -113,6 +122,7 @@ static RULES: [AssistantRules; 7] = [
         events: [None; 4],
         hook_timeout: 0,
         context: ContextForm::TopLevel,
+        hooks_since: [0, 0, 0],
         may_skip_start: false,
         note: "pi has no MCP servers and no hooks that iaid can use: nothing is set up for it; \
                `iaid import ~/.pi/agent/sessions` brings its sessions in.",
@@ -145,6 +155,21 @@ impl AssistantRules {
     }
 }
 
+/// Returns the folder of opencode's sessions; `home` is the user's.
+pub(crate) fn opencode_data(home: &Path) -> PathBuf {
+    let data = env::var_os("XDG_DATA_HOME").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    data.unwrap_or_else(|| home.join(".local/share")).join("opencode")
+}
+
+/// Returns the version in what a program prints for `--version`: its first three numbers joined by points.
+pub(crate) fn version_in(said: &str) -> Option<[u32; 3]> {
+    let is_other = |c: char| !(c.is_ascii_digit() || c == '.');
+    said.split(is_other).find_map(|word| {
+        let mut numbers = word.split('.').map(|number| number.parse().ok());
+        Some([numbers.next()??, numbers.next()??, numbers.next()??])
+    })
+}
+
 /// Returns the assistant that a transcript's path is of.
 pub(crate) fn assistant_of_path(path: &Path) -> Assistant {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -174,6 +199,21 @@ mod tests {
             ("/h/.pi/agent/sessions/--p--/2026-11-30T05-17-38-238Z_01a2.jsonl", Assistant::Pi),
         ] {
             assert_eq!(assistant_of_path(Path::new(path)), want, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_three_numbers() {
+        for (said, want) in [
+            ("codex-cli 0.171.0\n", Some([0, 171, 0])),
+            ("2.1.332 (Claude Code)", Some([2, 1, 332])),
+            ("GitHub Copilot CLI 1.0.102. Run 'copilot update' to check for updates.", Some([1, 0, 102])),
+            ("v0.24.4-nightly.1", Some([0, 24, 4])),
+            ("node 20, gemini 0.61.0", Some([0, 61, 0])),
+            ("1.2", None),
+            ("no version", None),
+        ] {
+            assert_eq!(version_in(said), want, "{said}");
         }
     }
 

@@ -18,7 +18,9 @@ use jiff::Timestamp;
 
 use super::config::UserConfig;
 use super::files::{self, Durability, PRIVATE_MODE};
+use super::paths::{self, NoHome};
 use crate::lifecycle::process_session::CAPTURE_STATE_DIR;
+use crate::memory::FILE_NAME;
 use crate::transcript::TranscriptTurn;
 
 /// The file that pauses capture. It has the time at which that began; its modification time counts if it has none.
@@ -145,6 +147,18 @@ impl CaptureGate {
         }
         false
     }
+}
+
+/// Returns the folder of the store whose files count for a daemon on `socket`: the option, else `IAI_MCP_STORE`, else the
+/// socket's folder if it has a store, else the default.
+///
+/// # Errors
+/// [`NoHome`] if there is none of these and HOME is not set.
+pub(crate) fn store_of(option: Option<PathBuf>, socket: &Path) -> Result<PathBuf, NoHome> {
+    let env = |name: &str| env::var_os(name);
+    let is_named = option.is_some() || env(paths::STORE).is_some_and(|store| !store.is_empty());
+    let beside = socket.parent().filter(|folder| !is_named && folder.join(FILE_NAME).is_file());
+    paths::store(option.or(beside.map(Path::to_owned)), &env)
 }
 
 /// Pauses capture from now on. Returns since when it is paused: earlier if it was already.

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 const SOCKET: &str = "IAI_DAEMON_SOCKET_PATH";
 
 /// Environment variable that names the store's folder.
-const STORE: &str = "IAI_MCP_STORE";
+pub(crate) const STORE: &str = "IAI_MCP_STORE";
 
 /// Neither the option nor the variable is set, and HOME is not set either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
