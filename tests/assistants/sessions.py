@@ -18,7 +18,7 @@ from pathlib import Path
 
 from model import Call, Model, Say
 
-SESSION_SECONDS = 120
+SESSION_SECONDS = 400
 START_SECONDS = 20
 
 SAID = "The staging database is called tern_staging, on port 5433."
@@ -65,6 +65,8 @@ class Home:
             made.mkdir(parents=True)
         shutil.copy(program, self.path / ".local/bin/iaid")
         node = os.path.dirname(shutil.which("node") or "/usr/bin/node")
+        if name == "pi" and "PI_NODE" in os.environ:
+            node = os.environ["PI_NODE"]
         self.env = {
             "HOME": str(self.path),
             "PATH": f"{self.path}/.local/bin:{folder}:{node}:/usr/local/bin:/usr/bin:/bin",

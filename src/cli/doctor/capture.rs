@@ -26,7 +26,10 @@ pub(crate) fn capture(context: &mut DoctorContext, findings: &mut Findings) {
     let gate = CaptureGate::load(&context.store, context.now);
     let path = context.store.join(config::NAME);
     for problem in &gate.problems {
-        findings.warn(format_args!("{problem}"), format_args!("edit {}", path.display()));
+        match problem.starts_with(config::NAME) {
+            true => findings.warn(format_args!("{problem}"), format_args!("edit {}", path.display())),
+            false => findings.warn(format_args!("{problem}"), format_args!("see {}", context.store.display())),
+        }
     }
     if let Some(since) = gate.paused_since() {
         let since = local_time(&since.to_string(), &context.zone);
