@@ -213,15 +213,17 @@ fn a_run_that_would_forget_much_takes_the_rest_and_needs_consent() {
     capture(&a, "This one came later.");
     sync_folder(&a, folder.path());
     let command = serve(&b);
+    capture(&b, "This one is of the other.");
     for (daemon, args) in [(&b, vec![path]), (&a, vec!["--command", &command])] {
         let printed = fails(daemon, &args, 1);
-        assert!(printed.contains("nothing was forgotten") && printed.contains("10 records of the 31"), "{printed}");
+        assert!(printed.contains("nothing was forgotten") && printed.contains("10 records of the 32"), "{printed}");
         assert!(printed.contains("--yes"), "{printed}");
-        assert!(texts(&b).contains("This one came later.") && texts(&b).len() == 31);
+        assert!(texts(&b).contains("This one came later.") && texts(&b).len() == 32);
     }
+    assert!(texts(&a).contains("This one is of the other."));
     let output = a.run(&["sync", "--yes", "--command", &command]);
     assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-    assert_whole(&[&a, &b], 21);
+    assert_whole(&[&a, &b], 22);
 }
 
 #[cfg(target_os = "linux")]

@@ -74,8 +74,12 @@ pub(crate) struct Exchange<'a, 'c> {
     /// The person has agreed to any number of forgotten records.
     is_confirmed: bool,
     inbound: Inbound,
+    /// The peer's cursor behind what was taken.
+    received: Option<String>,
     /// The peer has sent its last batch.
     is_received: bool,
+    /// The peer holds back what this side has forgotten, until everything else is exchanged.
+    is_awaited: bool,
     outbound: Outbound,
     /// What has changed at the peer.
     theirs: SyncTally,
@@ -108,7 +112,9 @@ impl<'a, 'c> Exchange<'a, 'c> {
             name,
             is_confirmed,
             inbound: Inbound::default(),
+            received: None,
             is_received: false,
+            is_awaited: false,
             outbound: Outbound::default(),
             theirs: SyncTally::default(),
             progress: None,
@@ -192,22 +198,33 @@ impl<'a, 'c> Exchange<'a, 'c> {
         if let Some(total) = about["total"].as_u64() {
             self.expected += total;
         }
-        if let Some(next) = about["next"].as_str() {
-            let before = self.inbound.tally.clone();
-            let entries = message.entries();
+        self.is_awaited = about["held"] == true;
+        let before = self.inbound.tally.clone();
+        let next = about["next"].as_str();
+        let entries = message.entries();
+        if let Some(next) = next {
             self.inbound.take(Some(&self.peer.store), &entries, self.store, console)?;
+            self.received = Some(next.to_owned());
             self.is_received = about["done"] == true;
-            if self.is_received || self.inbound.is_full() {
-                self.forget(console)?;
-            }
-            if !self.inbound.holds_any() {
-                let row = json!({"peer": self.peer.store, "name": self.name, "kind": HOST, "received": next});
-                self.store.met(&row)?;
-            }
             self.moved += entries.len() as u64;
+        }
+        // Last, so that everything else is exchanged if the person does not agree.
+        let is_settled =
+            self.inbound.holds_any() && (self.is_received && self.outbound.is_done || self.inbound.is_full());
+        if is_settled {
+            self.forget(console)?;
+        }
+        if (next.is_some() || is_settled) && !self.inbound.holds_any() {
+            let row = json!({"peer": self.peer.store, "name": self.name, "kind": HOST, "received": self.received});
+            self.store.met(&row)?;
+        }
+        if next.is_some() || is_settled {
             let mut applied = self.inbound.tally.since(&before).as_json();
             applied["entries"] = entries.len().into();
             reply.insert("applied".into(), applied);
+        }
+        if self.inbound.holds_any() {
+            reply.insert("held".into(), true.into());
         }
         Ok(about["bye"] == true)
     }
@@ -231,7 +248,7 @@ impl<'a, 'c> Exchange<'a, 'c> {
             self.outbound.at = Some(batch.next.clone());
             self.outbound.is_done = batch.is_last;
         }
-        let is_over = batch.is_none() && was_done && self.is_received;
+        let is_over = batch.is_none() && was_done && self.is_received && !self.is_awaited && !self.inbound.holds_any();
         if is_over {
             about.insert("bye".into(), true.into());
         }
@@ -409,13 +426,16 @@ mod tests {
                 sync(&a, &b);
                 let (loses, forgets) = if is_caller { (&a, &b) } else { (&b, &a) };
                 forget(forgets, 0..5);
+                let more = FakeStore::shared("d", 60..70);
+                sync(&more, loses);
                 forgets.0.lock().unwrap().rows.clear();
                 let c = FakeStore::shared("c", [50]);
                 sync(&c, forgets);
                 let outcome = run(&a, &b, NO_FAULT, yes, &mut answering(typed));
-                let count = if is_forgotten { 16 } else { 21 };
+                let count = if is_forgotten { 26 } else { 31 };
                 assert_eq!(loses.records().len(), count, "{is_caller} {typed:?} {yes}");
                 assert!(loses.records().contains(&50));
+                assert_eq!(forgets.records().len(), 26, "it has got everything, {is_caller} {typed:?} {yes}");
                 if !is_forgotten {
                     let said = own_error(outcome.caller);
                     assert!(said.starts_with("nothing was forgotten"), "{said}");
@@ -423,7 +443,7 @@ mod tests {
                     assert!(outcome.server.is_err());
                     // The next run asks again.
                     let said = own_error(run(&a, &b, NO_FAULT, false, &mut answering(None)).caller);
-                    assert!(said.contains("5 records of the 21"), "{said}");
+                    assert!(said.contains("5 records of the 31"), "{said}");
                 }
             }
         }

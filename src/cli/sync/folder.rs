@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::support::console::Console;
@@ -18,15 +19,18 @@ use crate::cli::support::files;
 use crate::cli::support::progress::ProgressBar;
 use crate::cli::sync::exchange::ask;
 use crate::cli::sync::folder_access::FolderAccess;
-use crate::cli::sync::folder_file::{self, FileHeader, FileMark, ReadFault};
+use crate::cli::sync::folder_file::{self, FileMark, ReadFault};
 use crate::cli::sync::inbound::Inbound;
 use crate::cli::sync::local_store::{FOLDER, LocalStore};
-use crate::cli::sync::own_file::{self, OwnFile, failure, number, sync_folder};
+use crate::cli::sync::own_file::{self, Appended, OwnFile, failure, number, sync_folder};
 use crate::cli::sync::tally::SyncTally;
 
 /// Most bytes of the positions in the files of one writer, which the daemon keeps; if they are more, the files are read
 /// whole each time. A writer has one file, which takes a hundred bytes, and carriers may make copies.
 const MAX_MARKS_BYTES: usize = 4096;
+
+/// How often a file is begun again because something was forgotten meanwhile. Picked.
+const MAX_TRIES: usize = 5;
 
 /// What a run through a folder did.
 #[derive(Debug, Default)]
@@ -119,8 +123,14 @@ impl<'a, 'c> FolderSync<'a, 'c> {
     fn read_and_write(&mut self, console: &mut Console) -> Result<(), CliError> {
         let (others, present) = self.list(console)?;
         self.read_all(others, console)?;
-        self.forget(console)?;
-        self.remember_positions()?;
+        let forgotten = self.forget(console);
+        // If the person does not agree, everything else is done all the same.
+        if !matches!(forgotten, Err(CliError::NotConfirmed(_)) | Ok(())) {
+            return forgotten;
+        }
+        if forgotten.is_ok() {
+            self.remember_positions()?;
+        }
         self.write(present, console)?;
         let own = self.own.as_ref();
         if own.is_some_and(OwnFile::is_public) {
@@ -136,7 +146,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             self.store
                 .met(&json!({"peer": former, "name": self.name, "kind": FOLDER, "sent": null, "received": null}))?;
         }
-        Ok(())
+        forgotten
     }
 
     /// Finds the files of others, and the number of the present file of this store.
@@ -175,31 +185,15 @@ impl<'a, 'c> FolderSync<'a, 'c> {
 
     /// Opens a file that another store may have written. Returns `None` if none has.
     fn other(&mut self, name: &str, path: &Path) -> Result<Option<OtherFile>, String> {
-        let file = match files::open_unlinked(path) {
-            // The carrier has just replaced it.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-                return Err("a symbolic link, which is not followed; move it away".into());
-            }
-            Err(error) => return Err(format!("{error}; it was left out")),
-            Ok(file) => file,
-        };
-        match folder_file::header(&file).map_err(|error| error.to_string())? {
-            FileHeader::Of(store) => {
-                let is_own = store == self.store.id;
-                let row = self.store.row_in_folder(&store, &self.name);
-                let is_former = !is_own && row.is_some_and(|row| row["sent"].is_string());
-                if is_own || is_former {
-                    self.outdated.push(name.to_owned());
-                    self.former.extend(is_former.then(|| store.clone()));
-                }
-                Ok(Some(OtherFile { name: name.to_owned(), store, file }))
-            }
-            FileHeader::OtherFormat(format, version) => {
-                Err(crate::cli::sync::remote::version_mismatch("its writer", format, &version))
-            }
-            FileHeader::None => Ok(None),
+        let Some((store, file)) = folder_file::open(path)? else { return Ok(None) };
+        let is_own = store == self.store.id;
+        let row = self.store.row_in_folder(&store, &self.name);
+        let is_former = !is_own && row.is_some_and(|row| row["sent"].is_string());
+        if is_own || is_former {
+            self.outdated.push(name.to_owned());
+            self.former.extend(is_former.then(|| store.clone()));
         }
+        Ok(Some(OtherFile { name: name.to_owned(), store, file }))
     }
 
     fn read_all(&mut self, others: Vec<OtherFile>, console: &mut Console) -> Result<(), CliError> {
@@ -299,7 +293,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             None => None,
         };
         if let Some(mut own) = opened {
-            match self.append(&mut own, console)? {
+            match self.append(&mut own, i64::MIN, console)? {
                 Appended::All => {
                     self.own = Some(own);
                     return self.remove_outdated();
@@ -311,27 +305,36 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         }
         let next = self.own_path(present.map_or(1, |number| number + 1));
         self.outdated.extend(present.map(|number| own_file::name(&self.store.id, number)));
-        let mut own = OwnFile::begin(&next, &self.store.id, self.machine)?;
-        let written = self.append(&mut own, console);
-        if let Err(error) = written {
-            own.abandon();
-            return Err(error);
+        for _ in 0..MAX_TRIES {
+            let began = Timestamp::now().as_microsecond();
+            let mut own = OwnFile::begin(&next, &self.store.id, self.machine)?;
+            match self.append(&mut own, began, console) {
+                Ok(Appended::All) => {
+                    own.complete(&next)?;
+                    self.own = Some(own);
+                    return self.remove_outdated();
+                }
+                // While it was written: the file may have that record.
+                Ok(_) => own.abandon(),
+                Err(error) => {
+                    own.abandon();
+                    return Err(error);
+                }
+            }
         }
-        own.complete(&next)?;
-        self.own = Some(own);
-        self.remove_outdated()
+        let what = "records were forgotten each time that its file was written; run it again";
+        Err(CliError::File(next, io::Error::other(what)))
     }
 
-    /// Appends the entries behind the file's cursor.
-    fn append(&mut self, own: &mut OwnFile, console: &mut Console) -> Result<Appended, CliError> {
+    /// Appends the entries behind the file's cursor, unless a record was forgotten at `began` or later.
+    fn append(&mut self, own: &mut OwnFile, began: i64, console: &mut Console) -> Result<Appended, CliError> {
         let is_new = own.cursor.is_none();
         let mut total = None;
         loop {
             let Some(changes) = self.store.changes(own.cursor.as_deref(), None)? else {
                 return Ok(Appended::Unknown);
             };
-            let count = changes.count(!is_new);
-            let Some(count) = count else { return Ok(Appended::Forgotten) };
+            let Some(count) = changes.count(began) else { return Ok(Appended::Forgotten) };
             if count > 0 || is_new {
                 own.append(&changes)?;
             }
@@ -383,16 +386,6 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         self.tally.problems += 1;
         console.warn(format_args!("{}: {what}", path.display()));
     }
-}
-
-/// How appending to the own file ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Appended {
-    All,
-    /// Something was forgotten that the file may have.
-    Forgotten,
-    /// The store does not know the file's cursor.
-    Unknown,
 }
 
 #[cfg(test)]
@@ -605,7 +598,11 @@ mod tests {
     #[test]
     fn what_others_forgot_is_asked_for_once_and_damage_is_named_until_it_is_mended() {
         let folder = tempfile::tempdir().unwrap();
-        let (a, b, c) = (FakeStore::shared("a", 0..20), FakeStore::shared("b", 0..20), FakeStore::shared("c", 0..20));
+        let (a, b, c) = (
+            FakeStore::shared("a", 0..20),
+            FakeStore::shared("b", 0..20),
+            FakeStore::shared("c", (0..20).chain([700])),
+        );
         for record in 0..5 {
             a.0.lock().unwrap().forget(record, None);
             b.0.lock().unwrap().forget(record, None);
@@ -614,17 +611,18 @@ mod tests {
         sync(&a, folder.path());
         sync(&b, folder.path());
         let error = sync_as(&c, folder.path(), false, &mut answering(None)).unwrap_err().to_string();
-        assert!(error.contains("5 records of the 20 here") && error.contains("--yes"), "{error}");
-        assert_eq!(c.records().len(), 20);
+        assert!(error.contains("5 records of the 21 here") && error.contains("--yes"), "{error}");
+        assert_eq!(c.records().len(), 21);
+        assert!(content(folder.path()).contains("\"text of 700\""), "its own are written");
         sync_as(&c, folder.path(), false, &mut answering(Some("y\n"))).unwrap();
-        assert_eq!(c.records(), (5..20).collect::<Vec<u64>>());
+        assert_eq!(c.records(), (5..20).chain([700]).collect::<Vec<u64>>());
 
         let other = path(folder.path(), "a.1.jsonl");
         let whole = fs::read_to_string(&other).unwrap();
         fs::write(&other, whole.replace("text of 9", "text-of 9")).unwrap();
         let d = FakeStore::shared("d", 0..0);
         fs::remove_file(path(folder.path(), "b.1.jsonl")).unwrap();
-        fs::remove_file(path(folder.path(), "c.1.jsonl")).unwrap();
+        fs::remove_file(path(folder.path(), "c.2.jsonl")).unwrap();
         for _ in 0..2 {
             let (mut console, _, err) = console(OutputFormat::Text, b"");
             let tally = sync_as(&d, folder.path(), true, &mut console).unwrap();

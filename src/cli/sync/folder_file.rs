@@ -7,13 +7,16 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::cli::support::error::CliError;
+use crate::cli::support::files;
 use crate::cli::support::lines::{LineReader, RawLine};
 use crate::cli::sync::frame::{self, Frame, MAX_FRAME_BYTES};
 use crate::cli::sync::pipe::{FORMAT, is_store_id};
+use crate::cli::sync::remote::version_mismatch;
 
 /// Longest first line, in bytes: it has an id, a version and a machine's name.
 const MAX_HEADER_BYTES: usize = 4 << 10;
@@ -36,7 +39,7 @@ pub(crate) struct FileMark {
 
 /// Whose file it is, out of its first line.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum FileHeader {
+enum FileHeader {
     /// It is of this store.
     Of(String),
     /// It is of a release with another format: the format, and the release.
@@ -78,11 +81,29 @@ impl FileMark {
     }
 }
 
-/// Returns the header of a file.
+/// Opens a file that a store may have written, and returns the store's id. Returns `None` if none has.
 ///
 /// # Errors
-/// Those of reading it.
-pub(crate) fn header(file: &File) -> io::Result<FileHeader> {
+/// A sentence if it is no regular file, of another format, or cannot be read.
+pub(crate) fn open(path: &Path) -> Result<Option<(String, File)>, String> {
+    let file = match files::open_unlinked(path) {
+        // The carrier has just replaced it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err("a symbolic link, which is not followed; move it away".into());
+        }
+        Err(error) => return Err(format!("{error}; it was left out")),
+        Ok(file) => file,
+    };
+    match header(&file).map_err(|error| error.to_string())? {
+        FileHeader::Of(store) => Ok(Some((store, file))),
+        FileHeader::OtherFormat(format, version) => Err(version_mismatch("its writer", format, &version)),
+        FileHeader::None => Ok(None),
+    }
+}
+
+/// Returns the header of a file.
+fn header(file: &File) -> io::Result<FileHeader> {
     let mut start = vec![0; MAX_HEADER_BYTES];
     let mut read = 0;
     while read < start.len() {
@@ -125,10 +146,10 @@ pub(crate) fn read(
         };
         let end = base + lines.bytes;
         let whole = match &line {
-            RawLine::Bytes(line) => frame::decode(line).zip(frame::checked_sum(line)),
+            RawLine::Bytes(line) => frame::decode(line),
             RawLine::TooLong => None,
         };
-        let Some((frame, sum)) = whole else {
+        let Some(frame) = whole else {
             bad_at = bad_at.or(Some(start));
             continue;
         };
@@ -138,7 +159,7 @@ pub(crate) fn read(
         damaged_at = damaged_at.or(bad_at);
         each(&frame, lines.bytes).map_err(ReadFault::Entries)?;
         if bad_at.is_none() {
-            mark = FileMark { end, start, n: frame.n, sum: sum.to_owned() };
+            mark = FileMark { end, start, n: frame.n, sum: frame.sum.to_owned() };
         }
     }
 }

@@ -30,6 +30,7 @@ pub(crate) const NO_ENTRIES: &str = "[]";
 /// A line whose checksum is right.
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
+    pub(crate) sum: &'a str,
     pub(crate) n: u64,
     /// What the line says beside its entries; `Null` if nothing.
     pub(crate) about: Value,
@@ -60,10 +61,11 @@ pub(crate) fn checked_sum(line: &[u8]) -> Option<&str> {
 
 /// Reads a line without its newline; `None` if it is not what [`encode`] wrote.
 pub(crate) fn decode(line: &[u8]) -> Option<Frame<'_>> {
-    let (_, line) = parts(line)?;
+    let (sum, line) = parts(line)?;
     let members = Members::read(line).ok()?;
     let member = |key: &str| members.value(key).map(RawValue::get);
     Some(Frame {
+        sum,
         n: member("n")?.parse().ok()?,
         about: serde_json::from_str(member("about")?).ok()?,
         entries: serde_json::from_str(member("entries")?).ok()?,

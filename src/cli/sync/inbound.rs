@@ -63,7 +63,7 @@ impl Inbound {
         console: &mut Console,
     ) -> Result<(), CliError> {
         let (forgettings, others): (Vec<&RawValue>, Vec<&RawValue>) =
-            entries.iter().copied().partition(|entry| local_store::forgets(entry));
+            entries.iter().copied().partition(|entry| local_store::forgotten_at(entry).is_some());
         for entry in forgettings {
             // The files of several writers say the same.
             if self.held.iter().all(|held| held.get() != entry.get()) {

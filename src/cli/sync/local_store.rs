@@ -47,11 +47,12 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Returns the number of entries; `None` if one of them forgets a record and that matters.
-    pub(crate) fn count(&self, stops_at_forgotten: bool) -> Option<u64> {
+    /// Returns the number of entries; `None` if one says that a record was forgotten at `since` or later, in microseconds
+    /// since 1970.
+    pub(crate) fn count(&self, since: i64) -> Option<u64> {
         let entries: Vec<&RawValue> = serde_json::from_str(self.entries.get()).unwrap_or_default();
-        let is_stopped = stops_at_forgotten && entries.iter().any(|entry| forgets(entry));
-        (!is_stopped).then_some(entries.len() as u64)
+        let is_later = |entry: &&RawValue| forgotten_at(entry).is_some_and(|at| at >= since);
+        (!entries.iter().any(is_later)).then_some(entries.len() as u64)
     }
 }
 
@@ -186,7 +187,9 @@ pub(crate) fn peers(client: &mut Client) -> Result<Value, CliError> {
     serde_json::from_str(reply.get()).map_err(|error| CliError::Reply(PEERS, error))
 }
 
-/// Returns true if the entry says that a record was forgotten.
-pub(crate) fn forgets(entry: &RawValue) -> bool {
-    Members::read(entry.get()).is_ok_and(|members| members.string("kind").as_deref() == Some(FORGOTTEN))
+/// Returns when a record was forgotten, in microseconds since 1970; `None` if the entry says something else.
+pub(crate) fn forgotten_at(entry: &RawValue) -> Option<i64> {
+    let members = Members::read(entry.get()).ok()?;
+    let is_forgotten = members.string("kind").as_deref() == Some(FORGOTTEN);
+    is_forgotten.then(|| members.value("at").and_then(|at| at.get().parse().ok()).unwrap_or(i64::MAX))
 }

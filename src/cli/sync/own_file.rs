@@ -30,6 +30,16 @@ pub(crate) struct OwnFile {
     pub(crate) cursor: Option<String>,
 }
 
+/// How appending to the own file ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Appended {
+    All,
+    /// Something was forgotten that the file may have.
+    Forgotten,
+    /// The store does not know the file's cursor.
+    Unknown,
+}
+
 /// Returns the name of a store's file.
 pub(crate) fn name(store: &str, number: u64) -> String {
     format!("{store}.{number}{SUFFIX}")

@@ -68,7 +68,7 @@ impl FakeStore {
     fn entry(&self, record: u64) -> Value {
         match self.records.get(&record) {
             Some(text) => json!({"kind": "record", "id": record, "text": text}),
-            None => json!({"kind": "forgotten", "id": record}),
+            None => json!({"kind": "forgotten", "id": record, "at": 1}),
         }
     }
 
