@@ -68,7 +68,7 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT (SELECT count(*) FROM forgotten) + (SELECT", "at each start, a row for each record that is gone"),
     ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
     ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),
-    ("DELETE FROM event WHERE kind NOT IN", "once at the end of a forgetting"),
+    ("SELECT seq, id, kind, data, session, sources FROM event", "once at the end of a forgetting"),
     ("DELETE FROM session WHERE NOT EXISTS", "once at the end of a forgetting"),
     ("UPDATE event SET domain = NULL", "once at the end of a forgetting"),
     ("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check", "the integrity check"),

@@ -1,14 +1,12 @@
 //! What a forgetting leaves of the event log: events of this program that name no forgotten record, without the names of
 //! sessions that no record has.
 
-use std::collections::HashSet;
-
 use rusqlite::Connection;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::forgotten;
+use crate::memory::store::{forgotten, records};
 
 /// The kinds of events that this program writes without a text. Of another kind are events of a deferred file that was
 /// given up on, and events of other programs.
@@ -76,8 +74,6 @@ const WORDS: [&str; 12] = [
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn clean(connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
-    let mut sessions = connection.prepare("SELECT name FROM session")?;
-    let sessions: HashSet<String> = sessions.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut read = connection.prepare("SELECT seq, id, kind, data, session, sources FROM event")?;
     let mut rows = read.query([])?;
     while let Some(row) = rows.next()? {
@@ -92,21 +88,26 @@ pub(crate) fn clean(connection: &Connection, now: UnixMicros) -> Result<(), rusq
             connection.prepare_cached("DELETE FROM event WHERE seq = ?1")?.execute([seq])?;
             continue;
         };
-        let is_known = |session: &str| session == "-" || sessions.contains(session);
+        let named = if is_known(connection, session)? { session } else { "-" };
         if let Some(fields) = kept.as_object_mut() {
             // It is a hash of words.
             fields.remove("session_state_hash");
-            if fields.get("session_id").is_some_and(|id| !id.as_str().is_some_and(is_known)) {
+            if fields.get("session_id").is_some_and(|id| id != named) {
                 fields.remove("session_id");
             }
         }
-        let (kept, named) = (kept.to_string(), if is_known(session) { session } else { "-" });
+        let kept = kept.to_string();
         if kept != data || named != session {
             let sql = "UPDATE event SET data = ?2, session = ?3 WHERE seq = ?1";
             connection.prepare_cached(sql)?.execute((seq, kept, named))?;
         }
     }
     Ok(())
+}
+
+/// Returns true if a record has the session of this name.
+fn is_known(connection: &Connection, session: &str) -> Result<bool, rusqlite::Error> {
+    Ok(records::session_number(connection, session)?.is_some())
 }
 
 /// Returns true if the sources of an event are ids, none of a forgotten record.
@@ -126,7 +127,7 @@ fn is_own(value: &Value, key: &str) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => true,
         Value::String(text) => match key {
-            // It is compared with the sessions that are known.
+            // It is compared with the event's session.
             "session_id" => true,
             "timestamp" => text.parse::<jiff::Timestamp>().is_ok(),
             "original_id" | "replaced_id" | "new_record_id" => Uuid::parse_str(text).is_ok(),

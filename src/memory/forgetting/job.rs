@@ -6,11 +6,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use serde::Serialize;
 
 use crate::dispatch::CallError;
 use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
@@ -18,7 +18,8 @@ use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{CHUNK_TIME, Step};
 use crate::memory::consolidation::{cycle, optimize};
 use crate::memory::forgetting::handle::Forgetting;
-use crate::memory::forgetting::phase::Phase;
+use crate::memory::forgetting::phase::ForgettingPhase;
+use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::selection::{Confirmed, SelectionMark};
 use crate::memory::forgetting::{names, removal, rewrite, set_aside};
 use crate::memory::ingest::drain;
@@ -29,7 +30,7 @@ use crate::memory::store::error::StoreError;
 use crate::memory::store::meetings::{self, Meeting};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, meta, tags};
+use crate::memory::store::{fulltext, meta, records, tags};
 
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
 const PHASE: &str = "forgetting_phase";
@@ -37,7 +38,8 @@ const PHASE: &str = "forgetting_phase";
 /// Meta key: the files that were set aside and shown, one a line.
 const FILES: &str = "forgetting_files";
 
-/// Attempts to truncate the write-ahead log, some 100 ms each while a reader uses it. Picked: a long recall or a page of an export.
+/// Attempts to truncate the write-ahead log, some 100 ms each while a reader uses it. Picked: longer than any call of this
+/// program reads.
 pub(crate) const TRUNCATE_ATTEMPTS: u32 = 100;
 
 /// New files that are made while other writes go on, before one is made while they wait. Picked.
@@ -51,32 +53,10 @@ pub(crate) const KEPT_LOG: &str =
 const SPOOL_WAIT: Duration = Duration::from_secs(3);
 const SPOOL_WAITS: u32 = 3;
 
-/// A place where a copy of what was forgotten may be.
-#[derive(Debug, Serialize)]
-pub(crate) struct LeftCopy {
-    pub(crate) r#where: String,
-    line: Option<u64>,
-    /// What it is.
-    pub(crate) what: String,
-}
-
-impl LeftCopy {
-    fn of(path: &Path, what: String) -> LeftCopy {
-        LeftCopy { r#where: path.display().to_string(), line: None, what }
-    }
-}
-
-/// The result of a forgetting.
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct ForgetResult {
-    pub(crate) forgotten: u64,
-    pub(crate) left: Vec<LeftCopy>,
-}
-
 /// A forgetting in progress.
-pub(crate) struct Job {
+pub(crate) struct ForgettingJob {
     pub(crate) forgetting: Forgetting,
-    pub(crate) phase: Phase,
+    pub(crate) phase: ForgettingPhase,
     pub(crate) confirmed: Option<Confirmed>,
     /// What was selected until now, and the last record that was looked at.
     selected: (SelectionMark, i64),
@@ -109,15 +89,16 @@ pub(crate) enum Aside {
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn pending(connection: &Connection) -> Result<Option<Phase>, rusqlite::Error> {
-    Ok(meta::read(connection, PHASE)?.map(|number| Phase::numbered(number).unwrap_or(Phase::Remove)))
+pub(crate) fn pending(connection: &Connection) -> Result<Option<ForgettingPhase>, rusqlite::Error> {
+    Ok(meta::read(connection, PHASE)?
+        .map(|number| ForgettingPhase::numbered(number).unwrap_or(ForgettingPhase::Remove)))
 }
 
-impl Job {
-    pub(crate) fn new(forgetting: Forgetting, confirmed: Option<Confirmed>) -> Job {
-        Job {
+impl ForgettingJob {
+    pub(crate) fn new(forgetting: Forgetting, confirmed: Option<Confirmed>) -> ForgettingJob {
+        ForgettingJob {
             forgetting,
-            phase: Phase::Reindex,
+            phase: ForgettingPhase::Reindex,
             confirmed,
             selected: (SelectionMark::default(), 0),
             uncounted: 0,
@@ -160,14 +141,14 @@ impl Job {
         if forgotten > 0 {
             changes.assistants().set(tags::count_assistants(transaction.connection)?);
         }
-        if self.phase == Phase::Merge && self.is_first {
+        if self.phase == ForgettingPhase::Merge && self.is_first {
             changes.rewind_mark();
         }
         let connection = transaction.connection;
         let is_first = std::mem::replace(&mut self.is_first, false);
         let deadline = Instant::now() + CHUNK_TIME;
         match self.phase {
-            Phase::Reindex => {
+            ForgettingPhase::Reindex => {
                 if fulltext::is_due(connection)? {
                     let Maintenance { folder, clock, .. } = self.maintenance();
                     let learner = &mut CooccurrenceLearner::default();
@@ -176,9 +157,9 @@ impl Job {
                 }
                 self.leave_reindex(connection)?;
             }
-            Phase::Select => self.select(connection, deadline)?,
-            Phase::Remove => self.remove(transaction, deadline)?,
-            Phase::Merge => {
+            ForgettingPhase::Select => self.select(connection, deadline)?,
+            ForgettingPhase::Remove => self.remove(transaction, deadline)?,
+            ForgettingPhase::Merge => {
                 if is_first {
                     optimize::begin_full_merge(connection)?;
                 }
@@ -187,20 +168,20 @@ impl Job {
                         return Ok(ControlFlow::Continue(None));
                     }
                 }
-                self.enter(connection, Phase::Files)?;
+                self.enter(connection, ForgettingPhase::Files)?;
             }
-            Phase::Files => return self.take_in_files(transaction, deadline).map(ControlFlow::Continue),
-            Phase::Rewrite => return self.rewrite(transaction, is_first).map(ControlFlow::Continue),
-            Phase::Truncate if is_first => {
+            ForgettingPhase::Files => return self.take_in_files(transaction, deadline).map(ControlFlow::Continue),
+            ForgettingPhase::Rewrite => return self.rewrite(transaction, is_first).map(ControlFlow::Continue),
+            ForgettingPhase::Truncate if is_first => {
                 self.run_alone(transaction, |connection, file| rewrite::truncate_log(connection, file))
             }
-            Phase::Truncate => {
+            ForgettingPhase::Truncate => {
                 let is_truncated = self.finished_alone()?;
                 if !is_truncated && self.attempts < TRUNCATE_ATTEMPTS {
                     self.attempts += 1;
                     self.run_alone(transaction, |connection, file| rewrite::truncate_log(connection, file));
                 } else {
-                    return Ok(ControlFlow::Break((self.finish(connection, is_truncated)?, is_truncated)));
+                    return Ok(ControlFlow::Break((self.finish(transaction, is_truncated)?, is_truncated)));
                 }
             }
         }
@@ -227,7 +208,7 @@ impl Job {
         }
         let connection = transaction.connection;
         if self.are_files_deleted {
-            self.enter(connection, Phase::Rewrite)?;
+            self.enter(connection, ForgettingPhase::Rewrite)?;
             return Ok(None);
         }
         // The next batch deletes what the store has of the deleted files.
@@ -262,7 +243,7 @@ impl Job {
             Some(new) => {
                 self.run_alone(transaction, move |connection, file| rewrite::replace(connection, file, new.path()));
             }
-            None if is_done => self.enter(transaction.connection, Phase::Truncate)?,
+            None if is_done => self.enter(transaction.connection, ForgettingPhase::Truncate)?,
             None => self.is_first = true,
         }
         Ok(None)
@@ -276,7 +257,7 @@ impl Job {
             _ => {
                 rewrite::check_room(connection, &self.maintenance().file)?;
                 connection.execute("DELETE FROM forgetting", [])?;
-                Phase::Select
+                ForgettingPhase::Select
             }
         };
         // Bytes are overwritten as they are deleted, before the rewrite.
@@ -286,7 +267,7 @@ impl Job {
     }
 
     /// Stores the phase, which the next chunk enters.
-    fn enter(&mut self, connection: &Connection, phase: Phase) -> Result<(), CallError> {
+    fn enter(&mut self, connection: &Connection, phase: ForgettingPhase) -> Result<(), CallError> {
         meta::write(connection, PHASE, phase as i64)?;
         (self.phase, self.is_first) = (phase, true);
         Ok(())
@@ -308,7 +289,7 @@ impl Job {
             None if selected == mark => {
                 let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
                 meta::write(connection, FILES, files.join("\n"))?;
-                self.enter(connection, Phase::Remove)?;
+                self.enter(connection, ForgettingPhase::Remove)?;
             }
             None => return Err(changed(mark.count, selected.count)),
         }
@@ -328,7 +309,7 @@ impl Job {
                 let changes = &self.maintenance().changes;
                 changes.store_rewound_mark(connection)?;
                 cycle::restart(connection, changes)?;
-                return self.enter(connection, Phase::Merge);
+                return self.enter(connection, ForgettingPhase::Merge);
             };
             removal::forget(connection, seq, now)?;
             self.uncounted += 1;
@@ -353,7 +334,13 @@ impl Job {
 
     /// Ends the work, and adds the copies that this program has made. If the log was not truncated, that is tried again
     /// later.
-    fn finish(&mut self, connection: &Connection, is_truncated: bool) -> Result<ForgetResult, CallError> {
+    fn finish(&mut self, transaction: &WriteTransaction<'_>, is_truncated: bool) -> Result<ForgetResult, CallError> {
+        let connection = transaction.connection;
+        if self.confirmed.is_none() {
+            // The last records before an error were deleted and not counted.
+            let count = records::count(connection)?.unsigned_abs().saturating_sub(transaction.new_records);
+            self.maintenance().changes.records().store(count, Ordering::Relaxed);
+        }
         connection.pragma_update(None, "secure_delete", false)?;
         let mut result = std::mem::take(&mut self.result);
         let mut left = |path: &Path, what: String| result.left.push(LeftCopy::of(path, what));

@@ -13,6 +13,7 @@ pub(crate) mod pending;
 mod phase;
 pub(crate) mod progress;
 pub(crate) mod removal;
+pub(crate) mod result;
 mod resume;
 mod rewrite;
 pub(crate) mod run;

@@ -67,9 +67,11 @@ pub(crate) fn remove_unused(connection: &Connection, now: UnixMicros) -> Result<
     )?;
     for session in &sessions {
         // These tables have the first 128 characters (session/first_turn.rs).
-        for table in ["first_turn", "session_context"] {
-            let sql = format!("DELETE FROM {table} WHERE session = substr(?1, 1, 128)");
-            connection.prepare_cached(&sql)?.execute([session])?;
+        for sql in [
+            "DELETE FROM first_turn WHERE session = substr(?1, 1, 128)",
+            "DELETE FROM session_context WHERE session = substr(?1, 1, 128)",
+        ] {
+            connection.prepare_cached(sql)?.execute([session])?;
         }
     }
     let masked = masked::remove_sessions(connection, &sessions)?;

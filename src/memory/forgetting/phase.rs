@@ -2,7 +2,7 @@
 
 /// The phases, in order. Their numbers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub(crate) enum ForgettingPhase {
     /// The records are selected.
     Select,
     /// The full-text index gets its present rules: a term can only be taken out of it by the rules that put it in.
@@ -19,19 +19,19 @@ pub(crate) enum Phase {
     Truncate,
 }
 
-const PHASES: [(Phase, &str); 7] = [
-    (Phase::Select, "select"),
-    (Phase::Reindex, "reindex"),
-    (Phase::Remove, "remove"),
-    (Phase::Merge, "merge"),
-    (Phase::Files, "files"),
-    (Phase::Rewrite, "rewrite"),
-    (Phase::Truncate, "truncate"),
+const PHASES: [(ForgettingPhase, &str); 7] = [
+    (ForgettingPhase::Select, "select"),
+    (ForgettingPhase::Reindex, "reindex"),
+    (ForgettingPhase::Remove, "remove"),
+    (ForgettingPhase::Merge, "merge"),
+    (ForgettingPhase::Files, "files"),
+    (ForgettingPhase::Rewrite, "rewrite"),
+    (ForgettingPhase::Truncate, "truncate"),
 ];
 
-impl Phase {
+impl ForgettingPhase {
     /// Returns the phase with this number.
-    pub(crate) fn numbered(number: i64) -> Option<Phase> {
+    pub(crate) fn numbered(number: i64) -> Option<ForgettingPhase> {
         PHASES.get(usize::try_from(number).ok()?).map(|(phase, _)| *phase)
     }
 

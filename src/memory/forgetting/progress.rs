@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::memory::forgetting::phase::Phase;
+use crate::memory::forgetting::phase::ForgettingPhase;
 
 /// The pause before the first new attempt. It doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -16,10 +16,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(600);
 
 /// The progress of a forgetting.
 #[derive(Debug, Default)]
-pub(crate) struct ForgettingProgress(Mutex<Progress>);
+pub(crate) struct ForgettingProgress(Mutex<Current>);
 
 #[derive(Debug, Default)]
-struct Progress {
+struct Current {
     activity: Activity,
     /// Attempts that have failed, one after the other.
     failures: u32,
@@ -32,9 +32,9 @@ enum Activity {
     /// There is no forgetting.
     #[default]
     None,
-    Running(Phase),
+    Running(ForgettingPhase),
     /// It failed in this phase, and is tried again at this time.
-    Waiting(Phase, String, Instant),
+    Waiting(ForgettingPhase, String, Instant),
 }
 
 /// What `status` shows of a forgetting that is not at its end.
@@ -50,26 +50,26 @@ pub struct ForgettingStatus {
 }
 
 impl ForgettingProgress {
-    fn lock(&self) -> MutexGuard<'_, Progress> {
+    fn lock(&self) -> MutexGuard<'_, Current> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes that a forgetting runs in `phase`.
-    pub(crate) fn set_running(&self, phase: Phase) {
+    pub(crate) fn set_running(&self, phase: ForgettingPhase) {
         self.lock().activity = Activity::Running(phase);
     }
 
     /// Returns the phase in which a forgetting runs or waits.
-    pub(crate) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> ForgettingPhase {
         match self.lock().activity {
-            Activity::None => Phase::Select,
+            Activity::None => ForgettingPhase::Select,
             Activity::Running(phase) | Activity::Waiting(phase, ..) => phase,
         }
     }
 
     /// Notes that a forgetting is to be taken up at once.
     pub(crate) fn set_interrupted(&self, now: Instant) {
-        self.lock().activity = Activity::Waiting(Phase::Remove, String::new(), now);
+        self.lock().activity = Activity::Waiting(ForgettingPhase::Remove, String::new(), now);
     }
 
     /// Call after the store's whole content was replaced: `is_interrupted` by that of a store with an interrupted forgetting.
@@ -83,7 +83,7 @@ impl ForgettingProgress {
     }
 
     /// Notes that an attempt has failed. Returns the pause until the next one.
-    pub(crate) fn set_failed(&self, phase: Phase, error: &str, now: Instant) -> Duration {
+    pub(crate) fn set_failed(&self, phase: ForgettingPhase, error: &str, now: Instant) -> Duration {
         let mut progress = self.lock();
         let pause = FIRST_PAUSE.saturating_mul(1 << progress.failures.min(16)).min(MAX_PAUSE);
         progress.failures += 1;
@@ -116,7 +116,7 @@ impl ForgettingProgress {
     pub(crate) fn is_unsettled(&self) -> bool {
         let progress = self.lock();
         match progress.activity {
-            Activity::Running(phase) => phase < Phase::Truncate || progress.failures == 0,
+            Activity::Running(phase) => phase < ForgettingPhase::Truncate || progress.failures == 0,
             Activity::None | Activity::Waiting(..) => false,
         }
     }
@@ -157,18 +157,19 @@ mod tests {
     fn pauses_double_up_to_ten_minutes_and_begin_anew_after_an_end() {
         let (progress, now) = (ForgettingProgress::default(), Instant::now());
         assert_eq!((progress.retry_at(), progress.status(now)), (None, None));
-        let pauses: Vec<u64> = (0..12).map(|_| progress.set_failed(Phase::Rewrite, "full", now).as_secs()).collect();
+        let pauses: Vec<u64> =
+            (0..12).map(|_| progress.set_failed(ForgettingPhase::Rewrite, "full", now).as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600]);
         assert_eq!(progress.retry_at(), Some(now + MAX_PAUSE));
         let status = progress.status(now + Duration::from_secs(100)).unwrap();
         assert_eq!((status.phase, status.error.as_deref(), status.retry_in_sec), ("rewrite", Some("full"), Some(500)));
         assert!(progress.is_pending() && !progress.is_unsettled());
-        progress.set_running(Phase::Rewrite);
+        progress.set_running(ForgettingPhase::Rewrite);
         assert!(progress.retry_at().is_none() && progress.is_unsettled());
-        progress.set_running(Phase::Truncate);
+        progress.set_running(ForgettingPhase::Truncate);
         assert!(!progress.is_unsettled(), "an attempt after one that has failed");
         progress.set_ended();
         assert!(!progress.is_pending());
-        assert_eq!(progress.set_failed(Phase::Merge, "", now), FIRST_PAUSE);
+        assert_eq!(progress.set_failed(ForgettingPhase::Merge, "", now), FIRST_PAUSE);
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use crate::dispatch::CallError;
 use crate::memory::forgetting::handle::{Forgetting, unfinished};
-use crate::memory::forgetting::phase::Phase;
+use crate::memory::forgetting::phase::ForgettingPhase;
 use crate::memory::forgetting::run;
 use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 
@@ -24,10 +24,10 @@ impl Forgetting {
     ///
     /// # Errors
     /// -32001 if another forgetting, backup or check runs, or records of an earlier one are left.
-    pub(crate) fn acquire(&self, interrupted: Option<Phase>) -> Result<MaintenanceGuard, CallError> {
+    pub(crate) fn acquire(&self, interrupted: Option<ForgettingPhase>) -> Result<MaintenanceGuard, CallError> {
         self.check_settled()?;
         let lock = self.lock.try_acquire()?;
-        if interrupted.is_some_and(|phase| phase < Phase::Rewrite) {
+        if interrupted.is_some_and(|phase| phase < ForgettingPhase::Rewrite) {
             run::resume(self.clone(), lock);
             return Err(unfinished());
         }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crate::dispatch::{CallError, LateReply};
 use crate::memory::consolidation::chunks::run_chunks;
 use crate::memory::forgetting::handle::Forgetting;
-use crate::memory::forgetting::job::{Aside, ForgetResult, Job, KEPT_LOG, LeftCopy, TRUNCATE_ATTEMPTS};
-use crate::memory::forgetting::phase::Phase;
+use crate::memory::forgetting::job::{Aside, ForgettingJob, KEPT_LOG, TRUNCATE_ATTEMPTS};
+use crate::memory::forgetting::phase::ForgettingPhase;
+use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::selection::Confirmed;
 use crate::memory::store::writer::handover;
 use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
@@ -21,7 +22,7 @@ enum Stop {
     /// The work is done. False: the log could not be truncated.
     Finished(ForgetResult, bool),
     /// Work without the writer is next.
-    Aside(Box<Job>, Aside),
+    Aside(Box<ForgettingJob>, Aside),
 }
 
 type Done = Box<dyn FnOnce(Result<ForgetResult, CallError>) + Send>;
@@ -33,13 +34,13 @@ pub(crate) fn start(forgetting: Forgetting, lock: MaintenanceGuard, confirmed: C
 
 /// Forgets the records of a selection, and passes the outcome to `done`.
 pub(crate) fn start_then(forgetting: Forgetting, lock: MaintenanceGuard, confirmed: Confirmed, done: Done) {
-    Job::new(forgetting, Some(confirmed)).run(lock, done);
+    ForgettingJob::new(forgetting, Some(confirmed)).run(lock, done);
 }
 
 /// Takes up a forgetting that a kill or an error has interrupted.
 pub(crate) fn resume(forgetting: Forgetting, lock: MaintenanceGuard) {
-    forgetting.progress.set_running(Phase::Remove);
-    let mut job = Job::new(forgetting, None);
+    forgetting.progress.set_running(ForgettingPhase::Remove);
+    let mut job = ForgettingJob::new(forgetting, None);
     job.attempts = TRUNCATE_ATTEMPTS - LATER_TRUNCATE_ATTEMPTS;
     job.run(
         lock,
@@ -55,7 +56,7 @@ pub(crate) fn resume(forgetting: Forgetting, lock: MaintenanceGuard) {
     );
 }
 
-impl Job {
+impl ForgettingJob {
     /// Runs the chunks. `lock` is released before `done` is called, so that what follows can take it.
     fn run(self, lock: MaintenanceGuard, done: Done) {
         let (writer, progress) = (self.maintenance().writer.clone(), self.forgetting.progress.clone());
@@ -86,10 +87,10 @@ impl Job {
                         Ok(result)
                     }
                     Ok(Stop::Finished(result, false)) => {
-                        progress.set_failed(Phase::Truncate, KEPT_LOG, Instant::now());
+                        progress.set_failed(ForgettingPhase::Truncate, KEPT_LOG, Instant::now());
                         Ok(result)
                     }
-                    Err(error) if is_resumed || phase >= Phase::Remove => {
+                    Err(error) if is_resumed || phase >= ForgettingPhase::Remove => {
                         let pause = progress.set_failed(phase, &error.message, Instant::now());
                         Err(interrupted(phase, &error, pause))
                     }
@@ -123,11 +124,11 @@ impl Job {
 }
 
 /// Returns the error of a forgetting that has begun to delete, and is tried again after `pause`.
-fn interrupted(phase: Phase, error: &CallError, pause: Duration) -> CallError {
+fn interrupted(phase: ForgettingPhase, error: &CallError, pause: Duration) -> CallError {
     let state = match phase {
-        Phase::Select | Phase::Reindex => return error.clone(),
-        Phase::Remove => "records are partly forgotten",
-        Phase::Merge | Phase::Files | Phase::Rewrite | Phase::Truncate => {
+        ForgettingPhase::Select | ForgettingPhase::Reindex => return error.clone(),
+        ForgettingPhase::Remove => "records are partly forgotten",
+        ForgettingPhase::Merge | ForgettingPhase::Files | ForgettingPhase::Rewrite | ForgettingPhase::Truncate => {
             "the records are forgotten, but bytes of them may be left in the store's folder"
         }
     };

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::forgetting::handle::Forgetting;
-use crate::memory::forgetting::job::{ForgetResult, LeftCopy};
+use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::run;
 use crate::memory::forgetting::selection::Confirmed;
 use crate::memory::model::time::UnixMicros;
