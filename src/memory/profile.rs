@@ -7,13 +7,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 use serde_json::{Map, Number, Value, json};
 
-use crate::memory::store::commit_mark::StoreId;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::project_filter::ProjectScope;
-use crate::memory::store::{change_log, sync_identity};
 use crate::sort;
 
 /// Longest value of a knob, as JSON. 16 KiB: hundreds of domains.
@@ -330,105 +328,6 @@ pub(crate) fn schema(kind: KnobKind) -> String {
         KnobKind::Share => "float_range:0.0..1.0".into(),
         KnobKind::Shares => "dict:str:float_range:0.0..1.0".into(),
     }
-}
-
-/// A change of a knob that another store has made or passed on.
-#[derive(Debug)]
-pub(crate) struct KnobChange {
-    pub(crate) knob: &'static str,
-    /// The store that has made it.
-    pub(crate) store: StoreId,
-    /// Grows with each change by that store.
-    pub(crate) number: i64,
-    /// In microseconds.
-    pub(crate) at: i64,
-    pub(crate) value: Value,
-}
-
-/// The last change of a knob by a store, as it is stored.
-pub(crate) struct StoredChange {
-    pub(crate) store: StoreId,
-    pub(crate) number: i64,
-    pub(crate) at: i64,
-    /// JSON.
-    pub(crate) value: String,
-}
-
-/// Returns the last change of a knob by each store.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn changes_of(connection: &Connection, knob: &str) -> Result<Vec<StoredChange>, rusqlite::Error> {
-    let sql = "SELECT store, number, at, value FROM knob_change WHERE knob = ?1 ORDER BY store";
-    let change = |row: &Row<'_>| {
-        Ok(StoredChange { store: row.get(0)?, number: row.get(1)?, at: row.get(2)?, value: row.get(3)? })
-    };
-    connection.prepare_cached(sql)?.query_map([knob], change)?.collect()
-}
-
-/// Stores a knob's value, set here at `now`, in microseconds. It is later than each change that is known, whatever the
-/// clocks say.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn store_value(connection: &Connection, knob: &str, value: &Value, now: i64) -> Result<(), rusqlite::Error> {
-    let store = sync_identity::read(connection)?.unwrap_or_default();
-    let known = changes_of(connection, knob)?;
-    let at = known.iter().map(|change| change.at.saturating_add(1)).max().map_or(now, |after| after.max(now));
-    let number = known.iter().find(|change| change.store == store).map_or(0, |own| own.number) + 1;
-    put_change(connection, knob, &StoredChange { store, number, at, value: value.to_string() })?;
-    publish(connection, knob).map(drop)
-}
-
-/// Merges a change by another store: of each store the last one counts, and of these the latest. A time after `now`, in
-/// microseconds, counts as `now`, for all stores from then on. Returns the knob's value if that has changed.
-///
-/// # Errors
-/// Any SQLite error.
-pub(crate) fn merge_change(
-    connection: &Connection,
-    change: &KnobChange,
-    now: i64,
-    peer: i64,
-) -> Result<Option<String>, rusqlite::Error> {
-    let KnobChange { knob, store, number, at, value } = change;
-    let known = changes_of(connection, knob)?;
-    let is_news = match known.iter().find(|known| known.store == *store) {
-        Some(known) => *number > known.number || (*number == known.number && *at.min(&now) < known.at),
-        None => true,
-    };
-    if !is_news {
-        return Ok(None);
-    }
-    // The peer has another time than this store has now.
-    let is_corrected = *at > now;
-    if is_corrected {
-        change_log::set_origin(connection, change_log::HERE)?;
-    }
-    let stored = StoredChange { store: *store, number: *number, at: now.min(*at), value: value.to_string() };
-    put_change(connection, knob, &stored)?;
-    if is_corrected {
-        change_log::set_origin(connection, peer)?;
-    }
-    publish(connection, knob)
-}
-
-fn put_change(connection: &Connection, knob: &str, change: &StoredChange) -> Result<(), rusqlite::Error> {
-    let sql = "INSERT INTO knob_change (knob, store, number, at, value) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT (knob, store) DO UPDATE
-                   SET number = excluded.number, at = excluded.at, value = excluded.value";
-    let StoredChange { store, number, at, value } = change;
-    connection.prepare_cached(sql)?.execute((knob, store, number, at, value)).map(drop)
-}
-
-/// Gives the knob the value of its latest change. Returns it if it is another one than before.
-fn publish(connection: &Connection, knob: &str) -> Result<Option<String>, rusqlite::Error> {
-    let latest = changes_of(connection, knob)?.into_iter().max_by(|a, b| (a.at, a.store).cmp(&(b.at, b.store)));
-    let Some(StoredChange { value, .. }) = latest else { return Ok(None) };
-    let sql = "INSERT INTO profile (knob, value) VALUES (?1, ?2)
-               ON CONFLICT (knob) DO UPDATE SET value = excluded.value WHERE value <> excluded.value";
-    let changed = connection.prepare_cached(sql)?.execute((knob, &value))?;
-    Ok((changed > 0).then_some(value))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile::{KNOBS, Profile, SharedProfile, VALUE_BYTES, check, find, schema, store_value};
+use crate::memory::profile::{KNOBS, Profile, SharedProfile, VALUE_BYTES, check, find, schema};
+use crate::memory::store::knob_changes;
 use crate::memory::store::writer::Writer;
 use crate::memory::store::writer::job::WriteJob;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -91,7 +92,7 @@ impl WriteJob for SetKnob {
     }
 
     fn run(&mut self, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
-        Ok(store_value(transaction.connection, self.knob, &self.value, self.now.0)?)
+        Ok(knob_changes::store_own(transaction.connection, self.knob, &self.value.to_string(), self.now.0)?)
     }
 
     fn done(self: Box<Self>, outcome: Result<(), CallError>) {

@@ -12,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod forgotten;
 pub(crate) mod fulltext;
+pub(crate) mod knob_changes;
 pub(crate) mod masked;
 pub(crate) mod meetings;
 pub(crate) mod meta;

@@ -9,10 +9,9 @@ use uuid::Uuid;
 use crate::dispatch::{CallError, Params};
 use crate::memory::graph::links::LinkKind;
 use crate::memory::model::record::{Role, Tier};
-use crate::memory::profile;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::reader::Reader;
-use crate::memory::store::{aliases, forgotten, records, repetitions, sync_identity, tags};
+use crate::memory::store::{aliases, forgotten, knob_changes, records, repetitions, sync_identity, tags};
 use crate::memory::sync::cursor::{self, SyncCursor};
 use crate::memory::sync::entry::EntryWriter;
 use crate::memory::sync::peers;
@@ -21,6 +20,9 @@ use crate::memory::sync::peers;
 const PAGE_BYTES: i64 = 512 << 10;
 const MIN_PAGE_BYTES: i64 = 64 << 10;
 const MAX_PAGE_BYTES: i64 = 1 << 20;
+
+/// Bytes of the entries of a reply, whatever the caller says: they must fit in a line of `sync_apply`.
+const FITTING_BYTES: usize = 896 << 10;
 
 /// The columns of a record that an entry has.
 const RECORD: &str =
@@ -52,7 +54,8 @@ pub(crate) fn sync_changes(reader: &Reader, params: &Params<'_>) -> Result<Vec<u
     };
     let peer = peer.map(|peer| peers::number_of(connection, peer)).transpose()?.flatten();
     let total = total(connection, &cursor, peer)?;
-    let mut page = Page { connection, peer, max_bytes: max_bytes as usize, entries: Vec::new(), cursor };
+    let mut page =
+        Page { connection, peer, max_bytes: FITTING_BYTES.min(max_bytes as usize), entries: Vec::new(), cursor };
     let is_done = page.add_records()? && page.add_changes()?;
     let store = Uuid::from_bytes(store);
     let mut reply = format!("{{\"store\":\"{}\",\"entries\":[", store.simple()).into_bytes();
@@ -214,7 +217,7 @@ fn write_change(connection: &Connection, row: &Row<'_>, entries: &mut Vec<u8>) -
         }
         KNOB_CHANGE => {
             let knob = std::str::from_utf8(name).map_err(|error| StoreError::Damaged(error.to_string()))?;
-            for change in profile::changes_of(connection, knob)? {
+            for change in knob_changes::of(connection, knob)? {
                 let mut entry = begin(entries, "knob");
                 entry.text("knob", knob);
                 entry.id("store", Uuid::from_bytes(change.store));

@@ -11,7 +11,8 @@ use crate::memory::graph::links;
 use crate::memory::model::record::{PROJECT_BYTES, Role, SESSION_BYTES, TEXT_BYTES, Tier};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::params::{self, bounded_string, check_len};
-use crate::memory::profile::{self, KnobChange};
+use crate::memory::profile;
+use crate::memory::store::knob_changes::KnobChange;
 use crate::memory::store::new_record::{Draft, NewRecord};
 
 /// Most ids, and most tags, of a record. Picked: far more than a person has machines.
@@ -62,7 +63,7 @@ impl SyncEntry {
     pub(crate) fn weight(&self) -> usize {
         match self {
             SyncEntry::Record(record) => record.new.weight() + record.ids.len() * size_of::<Uuid>(),
-            SyncEntry::Knob(change) => change.value.to_string().len(),
+            SyncEntry::Knob(change) => change.value.len(),
             _ => size_of::<SyncEntry>(),
         }
     }
@@ -97,7 +98,13 @@ impl SyncEntry {
                 let (knob, value) = profile::accept(&entry.string("knob")?, value).map_err(CallError::failed)?;
                 let number = entry.integer_or("number", 0..=i64::MAX, 0)?;
                 let store = params::id(&entry, "store")?.into_bytes();
-                Ok(SyncEntry::Knob(KnobChange { knob, store, number, at: time(&entry, "at")?, value }))
+                Ok(SyncEntry::Knob(KnobChange {
+                    knob,
+                    store,
+                    number,
+                    at: time(&entry, "at")?,
+                    value: value.to_string(),
+                }))
             }
             _ => Err(CallError::invalid(
                 "kind",

@@ -10,10 +10,9 @@ use uuid::Uuid;
 use crate::dispatch::CallError;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile;
 use crate::memory::store::new_record::{ImportedIdentity, project_number_or_new};
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{aliases, change_log, forgotten, records, repetitions};
+use crate::memory::store::{aliases, change_log, forgotten, knob_changes, records, repetitions};
 use crate::memory::sync::absorb;
 use crate::memory::sync::entry::{SyncEntry, SyncedRecord};
 
@@ -115,7 +114,7 @@ impl<'m, 'c> Merger<'m, 'c> {
                 Ok(Ok(()))
             }
             SyncEntry::Knob(change) => {
-                match profile::merge_change(self.connection(), &change, self.now.0, self.peer)? {
+                match knob_changes::merge(self.connection(), &change, self.now.0, self.peer)? {
                     Some(value) => {
                         self.counts.knobs += 1;
                         self.knobs.push((change.knob, value));

@@ -21,13 +21,13 @@ use uuid::{Builder, Uuid};
 use crate::dispatch::{CallError, LateReply, Params, Reply, excerpt};
 use crate::memory::graph::links;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::profile::{self, SharedProfile};
+use crate::memory::profile::SharedProfile;
 use crate::memory::store::new_record::{Draft, ImportedIdentity, InsertOutcome, NewRecord};
 use crate::memory::store::projects::{self, AliasError, ImportedAlias};
 use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::writer::{Writer, WriterHandle};
-use crate::memory::store::{aliases, change_log, forgotten, records};
+use crate::memory::store::{aliases, change_log, forgotten, knob_changes, records};
 use crate::memory::transfer::import_row::{ImportRow, ImportedEvent, ImportedRecord, read_row};
 
 /// Most rows of a call.
@@ -279,7 +279,7 @@ fn import_knob(
         None => {}
     }
     // When it was set is not known.
-    profile::store_value(transaction.connection, knob, &value, 0)?;
+    knob_changes::store_own(transaction.connection, knob, &text, 0)?;
     knobs.push((knob, value));
     Ok(RowOutcome::New)
 }
