@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::cli::status::rows::share_done;
 use crate::cli::support::console::{Console, OutputFormat};
 use crate::cli::support::control_message;
 use crate::cli::support::error::CliError;
@@ -26,6 +27,8 @@ pub(crate) struct RemArgs {}
 struct CycleStatus {
     asked: bool,
     step: Option<String>,
+    /// How much is done and how long the rest takes, in words.
+    share_done: String,
     steps_done: u64,
     steps: u64,
     finished: u64,
@@ -95,6 +98,7 @@ impl CycleStatus {
         CycleStatus {
             asked: cycle["asked"] == true,
             step: text("step"),
+            share_done: share_done(cycle),
             steps_done: count("steps_done"),
             steps: count("steps"),
             finished: count("finished"),
@@ -121,7 +125,7 @@ fn compare(before: &CycleStatus, now: &CycleStatus) -> CycleOutcome {
 
 fn render(cycle: &CycleStatus) -> String {
     match &cycle.step {
-        Some(step) => format!("step {} of {}: {step}", cycle.steps_done + 1, cycle.steps),
+        Some(step) => format!("step {} of {}: {step}{}", cycle.steps_done + 1, cycle.steps, cycle.share_done),
         None => "waiting for the cycle to start".into(),
     }
 }

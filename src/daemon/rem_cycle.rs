@@ -28,6 +28,10 @@ pub(crate) struct CycleMetrics {
     steps_done: usize,
     /// All steps of the cycle: one more if the index is rebuilt.
     steps: usize,
+    /// The share of the cycle in progress that is done, in percent, and about how many seconds the rest takes; null if no
+    /// cycle is in progress, or if that is not known.
+    percent_done: Option<u8>,
+    seconds_left: Option<u64>,
     finished: u64,
     failed: u64,
     interrupted: u64,
@@ -120,11 +124,15 @@ impl RemCycleRunner {
     pub(crate) fn drop_cycle(&mut self) {
         self.cycle = None;
         (self.metrics.step, self.metrics.steps_done, self.metrics.steps) = (None, 0, Maintenance::STEPS);
+        (self.metrics.percent_done, self.metrics.seconds_left) = (None, None);
     }
 
     fn keep_cycle(&mut self, cycle: Cycle) {
         (self.metrics.step, self.metrics.steps_done) = (cycle.step(), cycle.steps_done());
         self.metrics.steps = cycle.steps();
+        let progress = cycle.progress();
+        self.metrics.percent_done = progress.map(|(share, _)| (share * 100.0) as u8);
+        self.metrics.seconds_left = progress.and_then(|(_, left)| left).map(|left| left.as_secs());
         self.cycle = Some(cycle);
     }
 

@@ -156,7 +156,7 @@ fn rem_cycle(value: &Value) -> String {
     let count = |key: &str| value[key].as_u64().unwrap_or(0);
     let ended = |count: u64, how: &str| (count > 0).then(|| format!("{} {how}", grouped(count)));
     let now = match value["step"].as_str() {
-        Some(step) => format!("step {} of {}: {step}", count("steps_done") + 1, count("steps")),
+        Some(step) => format!("step {} of {}: {step}{}", count("steps_done") + 1, count("steps"), share_done(value)),
         None if value["asked"] == true => "requested".into(),
         None => "none running".into(),
     };
@@ -167,6 +167,13 @@ fn rem_cycle(value: &Value) -> String {
     ];
     let error = value["last_error"].as_str().map(|error| format!("last error: {error}"));
     [Some(now)].into_iter().chain(since).chain([error]).flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// Formats how much of a cycle is done and how long the rest takes, as far as it is known, behind the step's name.
+pub(crate) fn share_done(cycle: &Value) -> String {
+    let done = cycle["percent_done"].as_u64().map(|percent| format!(", {percent} % done"));
+    let left = cycle["seconds_left"].as_u64().map(|seconds| format!(", about {} left", time_in_words(seconds)));
+    done.unwrap_or_default() + &left.unwrap_or_default()
 }
 
 /// Formats `[start half-hour 0..47, length in half-hours]` as times of day.

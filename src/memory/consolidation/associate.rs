@@ -9,15 +9,17 @@ use std::time::Instant;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence::{CooccurrenceLearner, LearningScope};
+use crate::memory::consolidation::caches::StepCaches;
+use crate::memory::consolidation::cooccurrence::LearningScope;
+use crate::memory::consolidation::holders::TermHolders;
 use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::cooccurrence;
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::record::Tier;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::records::{self, Side};
+use crate::memory::store::tags;
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, tags};
 use crate::memory::text::cue_terms;
 use crate::sort;
 
@@ -54,7 +56,7 @@ const NEIGHBOR_WEIGHT_MILLI: i64 = 200;
 pub(crate) fn chunk(
     transaction: &mut WriteTransaction<'_>,
     linked: i64,
-    learner: &mut CooccurrenceLearner,
+    caches: &mut StepCaches,
     now: UnixMicros,
     deadline: Instant,
 ) -> Result<StepOutcome, CallError> {
@@ -62,10 +64,13 @@ pub(crate) fn chunk(
     let end = transaction.first_unindexed().unwrap_or(i64::MAX);
     let scope = LearningScope::new(connection, deadline)?;
     let mut next = connection.prepare_cached(
-        "SELECT seq, session, tier, text FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
+        "SELECT seq, session, tier, text, cue FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
     // A change of the tokenizer's rules discards what was learned, but not the links: hence two cursors.
     let (mut linked, mut learned) = (linked, cooccurrence::cursor(connection, linked)?);
+    let StepCaches { learner, holders, .. } = caches;
+    learner.begin(learned);
+    holders.begin(linked, RARE_RECORDS as usize + 1);
     let (mut links, mut examined, mut terms) = (0, 0, 0);
     let mut progress = Progress::More;
     while progress == Progress::More {
@@ -75,19 +80,22 @@ pub(crate) fn chunk(
             break;
         };
         let (seq, session, tier): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let text = row.get_ref(3)?.as_str().unwrap_or_default();
         if tier != Tier::Semantic as i64 || !tags::has(connection, seq, tags::PATTERN)? {
-            let text = row.get_ref(3)?.as_str().unwrap_or_default();
             if seq > learned {
-                let (updated, record_progress) = learner.learn_record(scope, (seq, text))?;
+                let (updated, record_progress) = learner.learn_record(scope, seq, (session, text))?;
                 terms += updated;
                 if record_progress == Progress::More {
                     break;
                 }
             }
             if seq > linked {
-                links += associate(connection, seq, session, text, now)?;
+                links += associate(connection, holders, seq, (session, text), now)?;
                 examined += 1;
             }
+        }
+        if seq > linked {
+            holders.add(seq, text, row.get_ref(4)?.as_str().unwrap_or_default());
         }
         (linked, learned) = (linked.max(seq), learned.max(seq));
         if Instant::now() >= deadline {
@@ -95,6 +103,7 @@ pub(crate) fn chunk(
         }
     }
     cooccurrence::set_cursor(connection, learned)?;
+    learner.end(learned);
     let counts = [("examined", examined), ("learned", terms), ("linked", links)];
     Ok(StepOutcome::new(Some(linked), progress, counts))
 }
@@ -102,12 +111,12 @@ pub(crate) fn chunk(
 /// Links one record to earlier ones. Returns the number of new links.
 fn associate(
     connection: &Connection,
+    holders: &mut TermHolders,
     seq: i64,
-    session: i64,
-    text: &str,
+    (session, text): (i64, &str),
     now: UnixMicros,
 ) -> Result<u64, rusqlite::Error> {
-    let mut partners = partners_by_terms(connection, seq, text)?;
+    let mut partners = partners_by_terms(connection, holders, seq, text)?;
     let before = records::neighbor_in_session(connection, session, seq, Side::Before)?;
     if let Some(&(closest, _)) = partners.first() {
         join_community(connection, seq, closest)?;
@@ -126,16 +135,21 @@ fn associate(
 }
 
 /// Returns the earlier records that share the most and rarest terms, each with its weight, the greatest first.
-fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
+fn partners_by_terms(
+    connection: &Connection,
+    holders: &mut TermHolders,
+    seq: i64,
+    text: &str,
+) -> Result<Vec<(i64, i64)>, rusqlite::Error> {
     let most = RARE_RECORDS.min(1 + seq / RARE_SHARE);
     let mut partners: Vec<(i64, f64)> = Vec::new();
     for term in cue_terms::longest_terms(text, LOOKUP_TERMS) {
-        let holders = fulltext::newest_with_term(connection, &term.term, seq - 1, most + 1)?;
+        let holders = holders.of(connection, &term.term)?;
         if holders.len() as i64 > most {
             continue;
         }
         let weight = TERM_WEIGHT_MILLI / (holders.len() as f64).sqrt();
-        for holder in holders {
+        for holder in holders.iter().map(|&holder| i64::from(holder)) {
             match partners.iter_mut().find(|partner| partner.0 == holder) {
                 Some(known) => known.1 += weight,
                 None => partners.push((holder, weight)),
@@ -144,7 +158,14 @@ fn partners_by_terms(connection: &Connection, seq: i64, text: &str) -> Result<Ve
     }
     sort::sort_by(&mut partners, |a, b| b.1.total_cmp(&a.1).then(b.0.cmp(&a.0)));
     let weighted = partners.into_iter().map(|(other, weight)| (other, (weight as i64).min(MAX_WEIGHT_MILLI)));
-    Ok(weighted.filter(|&(_, weight)| weight >= MIN_TERM_WEIGHT_MILLI).take(MAX_TERM_LINKS).collect())
+    let mut kept = Vec::with_capacity(MAX_TERM_LINKS + 1);
+    for (other, weight) in weighted.take_while(|&(_, weight)| weight >= MIN_TERM_WEIGHT_MILLI) {
+        // It may have been forgotten since it was listed.
+        if kept.len() < MAX_TERM_LINKS && records::project_of(connection, other)?.is_some() {
+            kept.push((other, weight));
+        }
+    }
+    Ok(kept)
 }
 
 /// Adds a record that has no community to the community of `closest`, which is created if that has none.

@@ -9,10 +9,11 @@
 use std::cmp::Reverse;
 use std::time::Instant;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::consolidation::step::Progress;
 use crate::memory::consolidation::vocabulary::TermCache;
+use crate::memory::model::seq_map::SeqMap;
 use crate::memory::store::fulltext;
 use crate::memory::store::records::{self, Side};
 use crate::sort;
@@ -46,6 +47,14 @@ const MIN_TERM_BYTES: usize = 3;
 /// A term is learned again when its number of records has grown to this many quarters of what it was.
 const GROWTH_QUARTERS: i64 = 5;
 
+/// Subjects of a record that are learned and counted, at most: the first. A context window is what somebody says at once; in
+/// a log or a source file of thousands of words, most have nothing to do with each other, and counting all pairs takes
+/// seconds.
+const MAX_RECORD_SUBJECTS: usize = 256;
+
+/// Subjects of records that are held, at most: 8 MiB, those of a hundred thousand records of common length.
+const MAX_SUBJECTS: usize = 1 << 21;
+
 /// Records of a context window.
 const WINDOW_RECORDS: f64 = 3.0;
 
@@ -53,6 +62,13 @@ const WINDOW_RECORDS: f64 = 3.0;
 #[derive(Debug, Default)]
 pub(crate) struct CooccurrenceLearner {
     terms: TermCache,
+    /// The subjects of the records that were read, each once: a record is in the windows of many terms.
+    records: SeqMap<RecordSubjects>,
+    subjects: Vec<u32>,
+    /// The last record whose terms were learned, as it is stored.
+    learned: i64,
+    /// The record that is not completed, and how many of its subjects are.
+    place: (i64, usize),
     /// Number of the last text that was tokenized.
     text_number: u32,
     /// Number of the last window that was counted.
@@ -67,6 +83,15 @@ struct WindowCount {
     /// Number of the last window that was counted for it.
     last_window: u32,
     windows: u16,
+}
+
+/// A record as the windows need it.
+#[derive(Clone, Copy, Debug)]
+struct RecordSubjects {
+    session: i64,
+    /// Where the numbers of its subjects are in [`CooccurrenceLearner::subjects`].
+    start: u32,
+    count: u32,
 }
 
 /// What the records of one chunk share.
@@ -94,30 +119,50 @@ impl<'c> LearningScope<'c> {
 }
 
 impl CooccurrenceLearner {
-    /// Learns the co-occurring terms of each term of the record at `seq` that no newer record has. Returns the number
-    /// of terms that were learned, and whether the record was completed before the deadline. Completed terms are
-    /// skipped when the same record is given again, so a record that takes long is continued in the next chunk.
+    /// Prepares for the records after `learned`. If that is not where the learner has stopped, what was learned has been
+    /// discarded, and with it what the learner holds: a record may have been forgotten.
+    pub(crate) fn begin(&mut self, learned: i64) {
+        if learned == 0 || learned != self.learned {
+            *self = CooccurrenceLearner { learned, ..CooccurrenceLearner::default() };
+        }
+    }
+
+    /// Learns the co-occurring terms of each term of the record at `seq` of `session` that no newer record has. Returns the
+    /// number of terms that were learned, and whether the record was completed before the deadline. A record that was not is
+    /// continued when it is given again.
     ///
     /// # Errors
     /// Any error of SQLite.
     pub(crate) fn learn_record(
         &mut self,
         scope: LearningScope<'_>,
-        (seq, text): (i64, &str),
+        seq: i64,
+        (session, text): (i64, &str),
     ) -> Result<(u64, Progress), rusqlite::Error> {
         self.limit_memory();
         let mut learned = 0;
-        self.text_number += 1;
-        for number in self.terms.subjects(text, self.text_number, MIN_TERM_BYTES).to_vec() {
+        let first = if self.place.0 == seq { self.place.1 } else { 0 };
+        let record = match self.records.get(&seq) {
+            Some(record) => *record,
+            None => self.add_subjects(seq, session, text),
+        };
+        let subjects = self.subjects[record.range()].to_vec();
+        for (at, number) in subjects.into_iter().enumerate().skip(first) {
             if self.terms.newest_record(scope.connection, number, seq, COMMON_RECORDS)? != seq {
                 continue;
             }
             if learned > 0 && Instant::now() >= scope.deadline {
+                self.place = (seq, at);
                 return Ok((learned, Progress::More));
             }
             learned += u64::from(self.learn_term(scope, number)?);
         }
         Ok((learned, Progress::Done))
+    }
+
+    /// Notes where the learner has stopped: the cursor that is stored.
+    pub(crate) fn end(&mut self, learned: i64) {
+        self.learned = learned;
     }
 
     fn limit_memory(&mut self) {
@@ -209,43 +254,53 @@ impl CooccurrenceLearner {
         counted: &mut Vec<u32>,
     ) -> Result<(), rusqlite::Error> {
         self.window_number += 1;
-        let mut read = connection.prepare_cached("SELECT text, session FROM record WHERE seq = ?1")?;
-        let Some(session) = self.add_record(&mut read, seq, None, counted)? else { return Ok(()) };
+        let Some(record) = self.record(connection, seq)? else { return Ok(()) };
+        self.count_subjects(record, counted);
         for side in [Side::Before, Side::After] {
             // The neighbor in the session usually is the neighbor in the store.
-            if self.add_record(&mut read, side.adjacent(seq), Some(session), counted)?.is_some() {
-                continue;
+            let mut neighbor = self.record(connection, side.adjacent(seq))?;
+            if neighbor.is_none_or(|other| other.session != record.session) {
+                let found = records::neighbor_in_session(connection, record.session, seq, side)?;
+                neighbor = found.map_or(Ok(None), |found| self.record(connection, found))?;
             }
-            if let Some(found) = records::neighbor_in_session(connection, session, seq, side)? {
-                self.add_record(&mut read, found, None, counted)?;
+            if let Some(neighbor) = neighbor {
+                self.count_subjects(neighbor, counted);
             }
         }
         Ok(())
     }
 
-    /// Adds the subjects of one record to the current window, unless the record is of another session than `required`.
-    /// Returns the record's session, or `None` if nothing was added.
-    fn add_record(
-        &mut self,
-        read: &mut CachedStatement<'_>,
-        seq: i64,
-        required: Option<i64>,
-        counted: &mut Vec<u32>,
-    ) -> Result<Option<i64>, rusqlite::Error> {
+    /// Returns the record at `seq`, if there is one.
+    fn record(&mut self, connection: &Connection, seq: i64) -> Result<Option<RecordSubjects>, rusqlite::Error> {
+        if let Some(record) = self.records.get(&seq) {
+            return Ok(Some(*record));
+        }
+        let mut read = connection.prepare_cached("SELECT text, session FROM record WHERE seq = ?1")?;
         let mut rows = read.query([seq])?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let session: i64 = row.get(1)?;
-        if required.is_some_and(|required| required != session) {
-            return Ok(None);
-        }
+        let session = row.get(1)?;
+        Ok(Some(self.add_subjects(seq, session, row.get_ref(0)?.as_str().unwrap_or_default())))
+    }
+
+    fn add_subjects(&mut self, seq: i64, session: i64, text: &str) -> RecordSubjects {
         self.text_number += 1;
-        let text = row.get_ref(0)?.as_str().unwrap_or_default();
-        for &number in self.terms.subjects(text, self.text_number, MIN_TERM_BYTES) {
-            let at = number as usize;
-            if self.counts.len() <= at {
-                self.counts.resize(at + 1, WindowCount::default());
-            }
-            let count = &mut self.counts[at];
+        let subjects = self.terms.subjects(text, self.text_number, MIN_TERM_BYTES);
+        let subjects = &subjects[..subjects.len().min(MAX_RECORD_SUBJECTS)];
+        if self.subjects.len() + subjects.len() > MAX_SUBJECTS {
+            self.records.clear();
+            self.subjects.clear();
+        }
+        let record = RecordSubjects { session, start: self.subjects.len() as u32, count: subjects.len() as u32 };
+        self.subjects.extend_from_slice(subjects);
+        self.records.insert(seq, record);
+        record
+    }
+
+    /// Adds the subjects of one record to the current window.
+    fn count_subjects(&mut self, record: RecordSubjects, counted: &mut Vec<u32>) {
+        self.counts.resize(self.terms.len().max(self.counts.len()), WindowCount::default());
+        for &number in &self.subjects[record.range()] {
+            let count = &mut self.counts[number as usize];
             if count.last_window != self.window_number {
                 count.last_window = self.window_number;
                 if count.windows == 0 {
@@ -254,7 +309,12 @@ impl CooccurrenceLearner {
                 count.windows += 1;
             }
         }
-        Ok(Some(session))
+    }
+}
+
+impl RecordSubjects {
+    fn range(self) -> std::ops::Range<usize> {
+        self.start as usize..(self.start + self.count) as usize
     }
 }
 
@@ -297,5 +357,34 @@ mod tests {
         );
         assert_eq!(associated_terms(&connection, "topic7").unwrap(), []);
         assert_eq!(associated_terms(&connection, "number").unwrap(), [], "every record has it");
+    }
+
+    #[test]
+    fn a_record_of_many_words_is_continued_where_its_time_was_over() {
+        let bench = Bench::new();
+        let words = |first: usize| (first..first + 3000).map(|n| format!("word{n} ")).collect::<String>();
+        for n in 0..6 {
+            // Each word is in two records.
+            bench.capture(&words(n / 2 * 3000), json!({"session_id": n.to_string(), "cue": n.to_string()}));
+        }
+        let connection = open::connect(&bench.folder.path().join(FILE_NAME), Access::Write).unwrap();
+        let scope = LearningScope { connection: &connection, total_records: 200, deadline: Instant::now() };
+        let mut learner = CooccurrenceLearner::default();
+        let (mut calls, mut learned) = (0, 0);
+        for seq in 1..=6 {
+            let text: String =
+                connection.query_row("SELECT text FROM record WHERE seq = ?1", [seq], |row| row.get(0)).unwrap();
+            loop {
+                let before = learner.place;
+                let (terms, progress) = learner.learn_record(scope, seq, (seq, &text)).unwrap();
+                (calls, learned) = (calls + 1, learned + terms);
+                if progress == Progress::Done {
+                    break;
+                }
+                assert!(learner.place.0 == seq && (before.0 != seq || learner.place.1 > before.1), "{before:?}");
+            }
+        }
+        assert_eq!(learned, 3 * MAX_RECORD_SUBJECTS as u64);
+        assert!(calls <= learned + 6, "{calls}");
     }
 }

@@ -7,16 +7,18 @@
 //! called once the transaction of [`Cycle::end`] is committed.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
+use crate::memory::consolidation::caches::StepCaches;
+use crate::memory::consolidation::progress::CycleEstimate;
 use crate::memory::consolidation::step::{CHUNK_TIME, Progress, Step, StepOutcome, StepReport};
 use crate::memory::consolidation::{associate, decay, induce, optimize, precompute, reindex};
+use crate::memory::graph::cooccurrence;
 use crate::memory::ingest::drain;
 use crate::memory::ingest::drain_report::FileOutcome;
 use crate::memory::model::time::UnixMicros;
@@ -24,8 +26,8 @@ use crate::memory::session::digest::{self, CycleTotals, DigestState};
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::events::{self, MemoryEvent, Severity};
 use crate::memory::store::fulltext::{self, IndexStatus};
-use crate::memory::store::meta;
 use crate::memory::store::writer::transaction::{Origin, WriteTransaction};
+use crate::memory::store::{meta, segments};
 
 /// Key of the current step in the table `meta`.
 const STEP_KEY: &str = "cycle_step";
@@ -41,9 +43,10 @@ pub struct Cycle {
     current: usize,
     /// The last record, not counting derived ones, that the cycle has processed at its end.
     processed: i64,
-    learner: Box<CooccurrenceLearner>,
+    caches: Box<StepCaches>,
     /// Reports of the steps that have begun, the current one last.
     reports: Vec<StepReport>,
+    progress: CycleEstimate,
     /// [`ChangeTracker::replacements`] at its beginning.
     replacements: u64,
 }
@@ -76,11 +79,15 @@ impl Cycle {
             (Some(at), Some(processed)) if processed >= newest && !steps.contains(&Step::Reindex) => (at, processed),
             _ => (0, newest),
         };
+        let spans = steps[current..].iter().filter(|step| step.is_long());
+        // A cursor that cannot be read is an error of its step.
+        let spans = spans.map(|step| (*step, position(transaction.connection, *step).unwrap_or(0), processed));
         Ok(Cycle {
+            progress: CycleEstimate::new(Instant::now(), spans),
             steps,
             current,
             processed,
-            learner: Box::default(),
+            caches: Box::default(),
             reports: Vec::new(),
             replacements: changes.replacements(),
         })
@@ -104,6 +111,12 @@ impl Cycle {
     /// Returns the name of the current step, or `None` if all steps are complete and only [`Cycle::end`] is left.
     pub fn step(&self) -> Option<&'static str> {
         self.current_step().map(Step::name)
+    }
+
+    /// Returns the share of the cycle that is done, from 0 to 1, and about how long the rest takes, once that is known;
+    /// `None` if the cycle has no new records.
+    pub fn progress(&self) -> Option<(f64, Option<Duration>)> {
+        self.progress.at(Instant::now())
     }
 
     fn current_step(&self) -> Option<Step> {
@@ -140,8 +153,12 @@ impl Cycle {
         // The steps after this one process what the steps before it have added. Records of this transaction are not in
         // the index yet, and are left to the next cycle.
         let processed = if step == Step::Associate { changes.newest_external() } else { self.processed };
-        let outcome = run_step_chunk(step, transaction, &mut self.learner, store, now)?;
+        let outcome = run_step_chunk(step, transaction, &mut self.caches, store, now)?;
         let is_complete = outcome.progress == Progress::Done;
+        if step.is_long() {
+            let cursor = if is_complete { None } else { Some(position(transaction.connection, step)?) };
+            self.progress.advance(step, cursor);
+        }
         if let Some(next) = self.steps.get(self.current + usize::from(is_complete)) {
             meta::write(transaction.connection, STEP_KEY, next.name())?;
             meta::write(transaction.connection, PROCESSED_KEY, processed)?;
@@ -155,8 +172,8 @@ impl Cycle {
         let completed = is_complete.then(|| report.clone());
         self.reports.push(report);
         if is_complete {
-            if step == Step::Associate {
-                *self.learner = CooccurrenceLearner::default();
+            if matches!(step, Step::Associate | Step::Induce) {
+                *self.caches = StepCaches::default();
             }
             self.current += 1;
         }
@@ -227,6 +244,12 @@ pub(crate) fn restart(connection: &Connection, changes: &ChangeTracker) -> Resul
     meta::remove(connection, PROCESSED_KEY)
 }
 
+/// Returns the last record that a step has processed.
+fn position(connection: &Connection, step: Step) -> Result<i64, rusqlite::Error> {
+    let cursor = meta::read(connection, step.cursor_key())?.unwrap_or(0);
+    Ok(if step == Step::Associate { cooccurrence::cursor(connection, cursor)?.min(cursor) } else { cursor })
+}
+
 /// Runs one chunk of a step from its stored cursor on, and stores the new cursor. `store` is the store's folder.
 ///
 /// # Errors
@@ -234,7 +257,7 @@ pub(crate) fn restart(connection: &Connection, changes: &ChangeTracker) -> Resul
 pub(crate) fn run_step_chunk(
     step: Step,
     transaction: &mut WriteTransaction<'_>,
-    learner: &mut CooccurrenceLearner,
+    caches: &mut StepCaches,
     store: &Path,
     now: UnixMicros,
 ) -> Result<StepOutcome, CallError> {
@@ -242,12 +265,12 @@ pub(crate) fn run_step_chunk(
     let cursor = meta::read(transaction.connection, step.cursor_key())?.unwrap_or(0);
     let outcome = match step {
         Step::Reindex => reindex::chunk(transaction, deadline)?,
-        Step::Drain => drain::chunk(transaction, store, now, deadline)?.into(),
-        Step::Associate => associate::chunk(transaction, cursor, learner, now, deadline)?,
-        Step::Induce => {
-            transaction.with_origin(Origin::Derived, |transaction| induce::chunk(transaction, cursor, now, deadline))?
-        }
-        Step::Decay => decay::chunk(transaction.connection, cursor, now, deadline)?,
+        Step::Drain => drain_and_merge(transaction, store, now, deadline)?,
+        Step::Associate => associate::chunk(transaction, cursor, caches, now, deadline)?,
+        Step::Induce => transaction.with_origin(Origin::Derived, |transaction| {
+            induce::chunk(transaction, cursor, &mut caches.holders, now, deadline)
+        })?,
+        Step::Decay => decay::chunk(transaction.connection, cursor, &mut caches.read_links, now, deadline)?,
         Step::Optimize => optimize::chunk(transaction, deadline)?,
         Step::Precache => precompute::chunk(transaction.connection, cursor, deadline)?,
     };
@@ -256,6 +279,18 @@ pub(crate) fn run_step_chunk(
         None => meta::remove(transaction.connection, step.cursor_key())?,
     }
     Ok(outcome)
+}
+
+/// Stores deferred captures, then merges the index for the steps that follow: they look each term up in each segment.
+fn drain_and_merge(
+    transaction: &mut WriteTransaction<'_>,
+    store: &Path,
+    now: UnixMicros,
+    deadline: Instant,
+) -> Result<StepOutcome, CallError> {
+    let outcome: StepOutcome = drain::chunk(transaction, store, now, deadline)?.into();
+    let is_done = outcome.progress == Progress::Done && segments::merge_until(transaction.connection, deadline)?.1;
+    Ok(StepOutcome { progress: if is_done { Progress::Done } else { Progress::More }, ..outcome })
 }
 
 /// Stores the events of a cycle that has ended.

@@ -4,20 +4,23 @@
 //! A pattern is a pair of words that records of several sessions have in common. The step's cursor is the last record
 //! that was examined. A record is compared with earlier ones only.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::dispatch::CallError;
+use crate::memory::consolidation::holders::TermHolders;
 use crate::memory::consolidation::step::{Progress, StepOutcome};
 use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::graph::patterns::PATTERN_PREFIX;
 use crate::memory::model::record::{PATTERN_SESSION, Role, Tier};
+use crate::memory::model::seq_map::{SeqMap, SeqSet};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::new_record::{Draft, InsertOutcome, NewRecord};
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, records, tags};
+use crate::memory::store::{records, tags};
 use crate::memory::text::cue_terms;
 
 /// Words of a record that are looked up: the longest.
@@ -27,7 +30,7 @@ const LOOKUP_WORDS: usize = 6;
 const MIN_WORD_BYTES: usize = 4;
 
 /// Newest records of each word that are compared.
-const MAX_WORD_RECORDS: i64 = 64;
+const MAX_WORD_RECORDS: usize = 64;
 
 /// A word that more than this share of the records has is too common for a pattern, such as a name or a thank-you.
 const COMMON_SHARE: f64 = 0.05;
@@ -55,12 +58,14 @@ const SAME_PATTERN_RECORDS: usize = 2;
 pub(crate) fn chunk(
     transaction: &mut WriteTransaction<'_>,
     cursor: i64,
+    holders: &mut TermHolders,
     now: UnixMicros,
     deadline: Instant,
 ) -> Result<StepOutcome, CallError> {
+    holders.begin(cursor, MAX_WORD_RECORDS - 1);
     let end = transaction.first_unindexed().unwrap_or(i64::MAX);
     let mut next = transaction.connection.prepare_cached(
-        "SELECT seq, tier, text, valid_to FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
+        "SELECT seq, tier, text, valid_to, cue FROM record WHERE seq > ?1 AND seq < ?2 ORDER BY seq LIMIT 1",
     )?;
     let (mut cursor, mut induced, mut evidence, mut examined) = (cursor, 0, 0, 0);
     let mut progress = Progress::More;
@@ -72,17 +77,17 @@ pub(crate) fn chunk(
         };
         let seq: i64 = row.get(0)?;
         let is_episode = row.get::<_, i64>(1)? == Tier::Episodic as i64 && row.get::<_, Option<i64>>(3)?.is_none();
+        let text = row.get_ref(2)?.as_str().unwrap_or_default();
         if is_episode {
             examined += 1;
-            if let Some(pair) =
-                recurring_pair(transaction.connection, seq, row.get_ref(2)?.as_str().unwrap_or_default())?
-            {
+            if let Some(pair) = recurring_pair(transaction.connection, holders, seq, text)? {
                 match store_pattern(transaction, pair, now)? {
                     StoredPattern::New(links) => (induced, evidence) = (induced + 1, evidence + links),
                     StoredPattern::Known(links) => evidence += links,
                 }
             }
         }
+        holders.add(seq, text, row.get_ref(4)?.as_str().unwrap_or_default());
         cursor = seq;
         if Instant::now() >= deadline {
             break;
@@ -105,26 +110,32 @@ enum StoredPattern {
 }
 
 /// Returns the pair of a record's words that occurs in the most sessions, if it occurs in enough.
-fn recurring_pair(connection: &Connection, seq: i64, text: &str) -> Result<Option<RecurringPair>, rusqlite::Error> {
-    let mut lists = Vec::new();
+fn recurring_pair(
+    connection: &Connection,
+    holders: &mut TermHolders,
+    seq: i64,
+    text: &str,
+) -> Result<Option<RecurringPair>, rusqlite::Error> {
+    let mut lists: Vec<(String, Vec<i64>)> = Vec::new();
     for term in cue_terms::longest_terms(text, LOOKUP_WORDS) {
-        let list = fulltext::newest_with_term(connection, &term.term, seq, MAX_WORD_RECORDS)?;
-        let span = seq - list.last().copied().unwrap_or(seq) + 1;
-        let is_common = list.len() > MIN_COMMON_RECORDS && list.len() as f64 > span as f64 * COMMON_SHARE;
-        if term.word.len() >= MIN_WORD_BYTES && list.len() >= MIN_SESSIONS && !is_common {
-            lists.push((term.word, list));
+        // The record itself has the word, too.
+        let earlier = holders.of(connection, &term.term)?;
+        let (count, oldest) = (earlier.len() + 1, earlier.first().map_or(seq, |&first| first.into()));
+        let is_common = count > MIN_COMMON_RECORDS && count as f64 > (seq - oldest + 1) as f64 * COMMON_SHARE;
+        if term.word.len() >= MIN_WORD_BYTES && count >= MIN_SESSIONS && !is_common {
+            lists.push((term.word, earlier.iter().map(|&holder| holder.into()).chain([seq]).collect()));
         }
     }
-    let mut sessions = HashMap::new();
+    let mut sessions = SeqMap::default();
     let mut best: Option<(usize, RecurringPair)> = None;
     for (i, (word, list)) in lists.iter().enumerate() {
         for (other_word, other) in &lists[i + 1..] {
-            let records: Vec<i64> = list.iter().filter(|seq| other.contains(seq)).copied().collect();
+            let records = shared(list, other);
             let least = list.len().min(other.len()) as f64 * MIN_SHARED_SHARE;
             if records.len() < MIN_SESSIONS || (records.len() as f64) < least {
                 continue;
             }
-            let count = count_sessions(connection, &records, &mut sessions)?;
+            let (records, count) = with_sessions(connection, records, &mut sessions)?;
             if count >= MIN_SESSIONS && best.as_ref().is_none_or(|(most, _)| count > *most) {
                 let mut words = [word.clone(), other_word.clone()];
                 words.sort_unstable();
@@ -135,22 +146,31 @@ fn recurring_pair(connection: &Connection, seq: i64, text: &str) -> Result<Optio
     Ok(best.map(|(_, pair)| pair))
 }
 
-fn count_sessions(
+/// Returns the records that are in both lists, the newest first. The lists have the newest last.
+fn shared(list: &[i64], other: &[i64]) -> Vec<i64> {
+    let mut rest = other.iter().rev().peekable();
+    let is_shared = |seq: &&i64| {
+        while rest.next_if(|other| *other > *seq).is_some() {}
+        rest.peek() == Some(seq)
+    };
+    list.iter().rev().filter(is_shared).copied().collect()
+}
+
+/// Returns those of the records that still exist, and the number of their sessions.
+fn with_sessions(
     connection: &Connection,
-    records: &[i64],
-    known: &mut HashMap<i64, i64>,
-) -> Result<usize, rusqlite::Error> {
+    mut records: Vec<i64>,
+    known: &mut SeqMap<Option<i64>>,
+) -> Result<(Vec<i64>, usize), rusqlite::Error> {
     let mut read = connection.prepare_cached("SELECT session FROM record WHERE seq = ?1")?;
-    let mut sessions = HashSet::new();
-    for &seq in records {
-        let session = match known.get(&seq) {
-            Some(&session) => session,
-            None => read.query_row([seq], |row| row.get(0))?,
-        };
-        known.insert(seq, session);
-        sessions.insert(session);
+    for &seq in &records {
+        if let Entry::Vacant(free) = known.entry(seq) {
+            free.insert(read.query_row([seq], |row| row.get(0)).optional()?);
+        }
     }
-    Ok(sessions.len())
+    records.retain(|seq| known[seq].is_some());
+    let sessions: SeqSet = records.iter().filter_map(|seq| known[seq]).collect();
+    Ok((records, sessions.len()))
 }
 
 /// Stores a pattern and links it to its records. If a known pattern shares them, only a link of that one to the newest

@@ -95,6 +95,11 @@ impl Step {
         }
     }
 
+    /// Returns true if the step goes through all new records, and takes long if there are many.
+    pub(crate) fn is_long(self) -> bool {
+        matches!(self, Step::Reindex | Step::Associate | Step::Induce)
+    }
+
     /// Returns the key of the step's cursor in the table `meta`.
     pub(crate) fn cursor_key(self) -> &'static str {
         match self {

@@ -6,12 +6,12 @@
 //!
 //! Caller's contract: term numbers are valid until [`TermCache::limit_memory`].
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 
 use rusqlite::Connection;
 
+use crate::memory::model::seq_map::HashedMap;
 use crate::memory::store::fulltext;
 use crate::memory::text::stop_words;
 use crate::memory::text::tokenizer::{self, TokenKind};
@@ -42,9 +42,10 @@ enum TermClass {
 pub(crate) struct TermCache {
     /// The number of a form's term, by the hash of the folded word and its kind. Collisions of the 64-bit hash are
     /// accepted: the figures that are learned are approximate.
-    forms: HashMap<u64, (u32, TermClass), RandomState>,
+    forms: HashedMap<(u32, TermClass)>,
     /// The number of a term, by the term's hash.
-    numbers: HashMap<u64, u32>,
+    numbers: HashedMap<u32>,
+    hasher: RandomState,
     /// The terms by number.
     terms: Vec<CachedTerm>,
     /// The texts of the terms, concatenated.
@@ -120,7 +121,7 @@ impl TermCache {
     }
 
     fn number(&mut self, token: &mut tokenizer::Token<'_>, shortest: usize) -> (u32, TermClass) {
-        let form = self.forms.hasher().hash_one((token.word, token.kind == TokenKind::Lone));
+        let form = self.hasher.hash_one((token.word, token.kind == TokenKind::Lone));
         if let Some(&known) = self.forms.get(&form) {
             return known;
         }
@@ -131,7 +132,7 @@ impl TermCache {
         };
         let term = token.term();
         let class = if class == TermClass::Subject && term.len() < shortest { TermClass::Minor } else { class };
-        let number = match self.numbers.entry(self.forms.hasher().hash_one(term)) {
+        let number = match self.numbers.entry(self.hasher.hash_one(term)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(free) => {
                 let start = self.term_text.len() as u32;

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use crate::dispatch::CallError;
-use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
+use crate::memory::consolidation::caches::StepCaches;
+use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{CHUNK_TIME, Step};
-use crate::memory::consolidation::{cycle, optimize};
 use crate::memory::forgetting::handle::Forgetting;
 use crate::memory::forgetting::phase::ForgettingPhase;
 use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
@@ -30,7 +30,7 @@ use crate::memory::store::error::StoreError;
 use crate::memory::store::meetings::{self, Meeting};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, meta, records, tags};
+use crate::memory::store::{fulltext, meta, records, segments, tags};
 
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
 const PHASE: &str = "forgetting_phase";
@@ -151,8 +151,8 @@ impl ForgettingJob {
             ForgettingPhase::Reindex => {
                 if fulltext::is_due(connection)? {
                     let Maintenance { folder, clock, .. } = self.maintenance();
-                    let learner = &mut CooccurrenceLearner::default();
-                    cycle::run_step_chunk(Step::Reindex, transaction, learner, folder, clock())?;
+                    let caches = &mut StepCaches::default();
+                    cycle::run_step_chunk(Step::Reindex, transaction, caches, folder, clock())?;
                     return Ok(ControlFlow::Continue(None));
                 }
                 self.leave_reindex(connection)?;
@@ -161,9 +161,9 @@ impl ForgettingJob {
             ForgettingPhase::Remove => self.remove(transaction, deadline)?,
             ForgettingPhase::Merge => {
                 if is_first {
-                    optimize::begin_full_merge(connection)?;
+                    segments::begin_full_merge(connection)?;
                 }
-                while optimize::merge(connection)? {
+                while segments::merge(connection)? {
                     if Instant::now() >= deadline {
                         return Ok(ControlFlow::Continue(None));
                     }

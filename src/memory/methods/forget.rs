@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::memory::consolidation::caches::StepCaches;
 use crate::memory::consolidation::chunks::run_chunks;
-use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::Step;
@@ -71,8 +71,8 @@ fn propose_when_indexed(memory: &Memory, selector: Selector, reply: LateReply) {
         writer,
         move |transaction| {
             if fulltext::is_due(transaction.connection)? {
-                let learner = &mut CooccurrenceLearner::default();
-                cycle::run_step_chunk(Step::Reindex, transaction, learner, &folder, clock())?;
+                let caches = &mut StepCaches::default();
+                cycle::run_step_chunk(Step::Reindex, transaction, caches, &folder, clock())?;
                 return Ok(ControlFlow::Continue(()));
             }
             propose(&folder, &pending, transaction.connection, selector.clone(), clock()).map(ControlFlow::Break)

@@ -9,8 +9,8 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::dispatch::{CallError, Reply};
+use crate::memory::consolidation::caches::StepCaches;
 use crate::memory::consolidation::chunks::run_chunks;
-use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{Progress, Step};
 use crate::memory::consolidation::{cycle, reindex};
@@ -60,8 +60,8 @@ pub(crate) fn rebuild(store: &StoreFile, maintenance: Maintenance, start: Instan
                 Phase::Verify if fulltext::is_due(transaction.connection)? => phase = Phase::Index,
                 Phase::Verify => return Err(CallError::failed(NOT_REPLACED)),
                 Phase::Index => {
-                    let mut learner = CooccurrenceLearner::default();
-                    let outcome = cycle::run_step_chunk(Step::Reindex, transaction, &mut learner, &folder, clock())?;
+                    let mut caches = StepCaches::default();
+                    let outcome = cycle::run_step_chunk(Step::Reindex, transaction, &mut caches, &folder, clock())?;
                     records += outcome.counts.get("indexed");
                     if outcome.progress == Progress::Done {
                         return Ok(ControlFlow::Break(ReindexResult { records }));

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::dispatch::{CallError, Params, Reply};
-use crate::memory::consolidation::cooccurrence::CooccurrenceLearner;
+use crate::memory::consolidation::caches::StepCaches;
 use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::step::Step;
 use crate::memory::graph::contradictions;
@@ -225,10 +225,9 @@ pub(crate) fn exit(writer: &Writer, store: &Arc<Path>, params: &Params<'_>, now:
     let work = task(
         session.len(),
         move |transaction| {
-            let linked =
-                cycle::run_step_chunk(Step::Associate, transaction, &mut CooccurrenceLearner::default(), &store, now)?
-                    .counts
-                    .get("linked");
+            let linked = cycle::run_step_chunk(Step::Associate, transaction, &mut StepCaches::default(), &store, now)?
+                .counts
+                .get("linked");
             let records = count_records(transaction.connection, &session)?;
             if records > 0 {
                 add_metric_event(transaction.connection, &session, records, linked, now)?;

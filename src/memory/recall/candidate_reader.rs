@@ -8,6 +8,7 @@ use std::time::Instant;
 use rusqlite::{CachedStatement, Connection, Row};
 
 use crate::memory::model::record::{Role, Tier};
+use crate::memory::model::seq_map::SeqMap;
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::context::{Candidate, ConversationOrder};
 use crate::memory::recall::copies::{CopyGroups, TextHash};
@@ -16,7 +17,6 @@ use crate::memory::recall::preferences::ProjectDepths;
 use crate::memory::recall::rank::Scorer;
 use crate::memory::recall::recall_query::RecallQuery;
 use crate::memory::recall::rules::RULES;
-use crate::memory::recall::seq_map::SeqMap;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::records::{self, Side};
 use crate::memory::store::tags;

@@ -3,11 +3,11 @@
 //!
 //! Pure.
 
+use crate::memory::model::seq_map::{SeqMap, SeqSet};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::ProjectMatch;
 use crate::memory::recall::query::WeightedQuery;
-use crate::memory::recall::seq_map::{SeqMap, SeqSet};
 use crate::memory::recall::text_match::{TermSet, TextMatch};
 use crate::memory::text::phrase::PhraseMatch;
 

@@ -6,8 +6,8 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use crate::memory::model::seq_map::SeqMap;
 use crate::memory::model::time::UnixMicros;
-use crate::memory::recall::seq_map::SeqMap;
 
 /// A hash of a text without leading and trailing white space. Collisions of its 64 bits, which no peer can compute, are
 /// accepted.

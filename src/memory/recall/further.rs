@@ -14,6 +14,9 @@ const MAX_WORD_COUNT: usize = 16;
 /// Longest further word or phrase, in characters (the contract).
 const MAX_WORD_CHARS: usize = 64;
 
+/// Most identifiers of a cue. Picked: a record must have all of them to be about them.
+const MAX_IDENTIFIER_COUNT: usize = 32;
+
 /// Longest unit or ordinal ending after a number: *18th*, *300km*.
 const MAX_UNIT_BYTES: usize = 3;
 
@@ -64,9 +67,13 @@ impl FurtherWords {
     }
 }
 
-/// Returns the terms of the identifiers in a cue: *E0499*, *PAY-1128*, *parse_config*, *lib/net/retry.ts*, *--no-verify*.
+/// Returns the terms of the first identifiers in a cue: *E0499*, *PAY-1128*, *parse_config*, *lib/net/retry.ts*,
+/// *--no-verify*.
 pub(crate) fn identifier_terms(cue: &str) -> Vec<QueryTerm> {
-    cue.split_whitespace().filter(|word| is_identifier(word)).flat_map(cue_terms::query_terms).collect()
+    // Most words of most cues.
+    let is_plain = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase());
+    let words = cue.split_whitespace().filter(|word| !is_plain(word) && is_identifier(word));
+    words.take(MAX_IDENTIFIER_COUNT).flat_map(cue_terms::query_terms).collect()
 }
 
 /// Returns true if a word is written as no word of a language is: with digits inside, joined by other characters than

@@ -39,6 +39,7 @@ impl Initials {
     }
 
     /// Returns true if the word may match a term; true of every word that does not begin with two letters a to z.
+    #[inline]
     pub(crate) fn may_begin(&self, word: &str) -> bool {
         match *word.as_bytes() {
             [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] if word.len() >= THREE_LETTER_BYTES => {

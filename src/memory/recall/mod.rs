@@ -25,7 +25,6 @@ pub(crate) mod rendered_hit;
 pub(crate) mod reply;
 pub(crate) mod rules;
 pub(crate) mod search;
-pub(crate) mod seq_map;
 pub(crate) mod spellings;
 pub(crate) mod structural;
 pub(crate) mod suggestions;

@@ -14,6 +14,7 @@ use crate::memory::recall::text_match::{MAX_NEW_WORD_COUNT, MAX_PAIR_COUNT, MAX_
 use crate::memory::recall::word_prefix::share_prefix;
 use crate::memory::text::cue_terms::{self, MatchMode, QueryTerm};
 use crate::memory::text::features::{self, DatePart};
+use crate::memory::text::phone_number::{self, PhoneNumber};
 use crate::memory::text::spelling;
 use crate::memory::text::stop_words::is_stop_word;
 use crate::memory::text::tokenizer::{self, Token, TokenKind};
@@ -22,6 +23,9 @@ use crate::sort;
 /// BM25's usual constants: how soon repetition of a term saturates, and how much the text's length counts.
 const K1: f64 = 1.2;
 const B: f64 = 0.75;
+
+/// The bytes of a cue in which the order of its words counts. Picked: a longer one is a document.
+const MAX_ORDERED_CUE_BYTES: usize = 64 << 10;
 
 /// Weight of a term in a record's cue, where one in its text has 1.
 const CUE_WEIGHT: f64 = 0.5;
@@ -63,6 +67,10 @@ pub(crate) struct WeightedQuery {
     cooccurring: Vec<(String, usize, f64)>,
     /// Words of the cue as they are written, if they have other characters than small letters.
     spellings: Vec<String>,
+    /// The terms of long numbers.
+    long_numbers: TermSet,
+    /// The telephone numbers of the cue, each with its terms.
+    phones: Vec<(PhoneNumber, TermSet)>,
     initials: Initials,
     asks_when: bool,
 }
@@ -76,8 +84,11 @@ impl WeightedQuery {
         let known = if sum(1) > 0.0 { sum(1) } else { sum(0) };
         let shares = terms.iter().map(|(_, idf, _)| if known > 0.0 { idf / known } else { 0.0 }).collect();
         let terms: Vec<QueryTerm> = terms.into_iter().map(|(term, _, _)| term).collect();
+        let is_long = |(_, term): &(usize, &QueryTerm)| spelling::is_long_number(&term.word);
+        let long_numbers = terms.iter().enumerate().filter(is_long);
         let date = |(at, term): (usize, &QueryTerm)| DatePart::named(&term.word).map(|part| (at, part));
         let mut query = WeightedQuery {
+            long_numbers: long_numbers.fold(TermSet::default(), |set, (at, _)| set.union(TermSet::only(at))),
             dates: terms.iter().enumerate().filter_map(date).collect(),
             initials: Initials::of(&terms),
             cue_term_count: terms.len(),
@@ -90,8 +101,17 @@ impl WeightedQuery {
             joined: BTreeMap::new(),
             cooccurring: Vec::new(),
             spellings: spelling::exact_spellings(cue).into_iter().map(str::to_owned).collect(),
+            phones: Vec::new(),
             asks_when: false,
         };
+        let cue = cue_terms::first_bytes(cue, MAX_ORDERED_CUE_BYTES);
+        for (number, place) in phone_number::numbers_of(cue) {
+            let mut terms = TermSet::default();
+            tokenizer::for_each_token(&cue[place], |mut token| {
+                query.position(token.term()).into_iter().for_each(|at| terms.add(at));
+            });
+            query.phones.push((number, terms));
+        }
         let mut previous: Option<usize> = None;
         tokenizer::for_each_token(cue, |mut token| {
             query.asks_when |= features::asks_when(token.word);
@@ -234,6 +254,12 @@ impl WeightedQuery {
         });
         let exact = self.spellings.iter().filter(|own| spelling::contains_word(text, own)).count();
         found.exact = exact as f64 / self.spellings.len().max(1) as f64;
+        for (number, terms) in &self.phones {
+            if !terms.without(found.written).is_empty() && phone_number::has_number(text, number) {
+                found.respelled = found.respelled.union(*terms);
+                found.has = found.has.union(*terms);
+            }
+        }
         found.prefix_match = found.prefix_match.without(found.has);
         found.joined = found.joined.without(found.written);
         found.parts = found.parts.without(found.written.union(found.joined));
@@ -301,7 +327,7 @@ impl WeightedQuery {
             let from = usize::from(previous.progress[at]);
             let word = own.word.as_bytes();
             let piece = token.word.as_bytes();
-            let is_long_number = spelling::is_long_number(&own.word);
+            let is_long_number = self.long_numbers.has(at);
             let may_join = |from: usize| is_long_number || spelling::may_join(&own.word[..from], token.word);
             let ends =
                 from > 0 && may_join(from) && (&word[from..] == piece || own.term.get(from..) == Some(token.term()));

@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use rusqlite::Connection;
 
 use crate::memory::graph::links::{self, RecordLinks};
+use crate::memory::model::seq_map::{SeqMap, SeqSet};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::copies::TextHash;
 use crate::memory::recall::hit::RankedHit;
-use crate::memory::recall::seq_map::{SeqMap, SeqSet};
 use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::tags;
 use crate::sort;

@@ -1,5 +1,5 @@
 //! Candidates for other spellings of a cue's words: adjacent words as one (*road trip*, *roadtrip*), one word as several,
-//! a hash by its beginning.
+//! a hash by its beginning, a telephone number in its national or international form.
 //!
 //! The index has the parts and joined forms that a text's own marks show. What only the cue shows is looked up here;
 //! `query.rs` then reads from the texts which records have it.
@@ -9,6 +9,7 @@ use std::ops::RangeInclusive;
 use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT, ScopedIndex};
 use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::{self, MatchMode};
+use crate::memory::text::phone_number;
 use crate::memory::text::spelling::{digit_groups, hash_beginnings, is_hash, is_long_number};
 use crate::memory::text::stemmer::stem;
 
@@ -27,6 +28,12 @@ const SPLIT_BYTES: RangeInclusive<usize> = 4..=24;
 
 /// Most look-ups to split one word: about a millisecond.
 const MAX_SPLIT_LOOKUP_COUNT: usize = 160;
+
+/// Most ways to group the digits of a telephone number. Picked: people use few.
+const MAX_GROUPING_COUNT: usize = 16;
+
+/// Most patterns of one look-up.
+const MAX_PATTERN_COUNT: usize = 64;
 
 /// Returns the newest records that may have words of the cue in another spelling, each with its weight.
 ///
@@ -54,6 +61,16 @@ pub(crate) fn spelling_matches(
         let patterns: Vec<String> = joined.iter().map(|one| exact(&one.term)).collect();
         let weight = lists.iter().map(|list| list.idf).fold(0.0, f64::max);
         add(&patterns.join(" OR "), weight)?;
+    }
+    for (number, _) in phone_number::numbers_of(cue) {
+        let weight = lists.iter().map(|list| list.idf).fold(0.0, f64::max);
+        let patterns: Vec<String> = number.words().iter().map(|word| exact(word)).collect();
+        for patterns in patterns.chunks(MAX_PATTERN_COUNT) {
+            add(&patterns.join(" OR "), weight)?;
+        }
+        for form in number.national_forms() {
+            add(&groupings(index, &form)?.join(" OR "), weight)?;
+        }
     }
     for list in lists.iter().filter(|list| list.query_term.is_hash_part()) {
         let word = &list.query_term.word;
@@ -106,6 +123,31 @@ fn pairs(word: &str) -> Vec<String> {
     let starts = word.char_indices().skip(2).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
     let pattern = |at: usize| format!("({})", all_of([stemmed(&word[..at]), stemmed(&word[at..])].into_iter()));
     starts.map(pattern).collect()
+}
+
+/// Returns the patterns of the ways to write a number in groups of two to six digits that the index has.
+fn groupings(index: ScopedIndex<'_>, digits: &str) -> Result<Vec<String>, StoreError> {
+    // For each position, the ways to get there.
+    let mut ways: Vec<Vec<Vec<&str>>> = vec![Vec::new(); digits.len() + 1];
+    ways[0].push(Vec::new());
+    for from in 0..digits.len() {
+        if ways[from].is_empty() {
+            continue;
+        }
+        for to in from + 2..=digits.len().min(from + 6) {
+            let group = &digits[from..to];
+            if postings::newest_matches(index, &exact(group), 1)?.0.is_empty() {
+                continue;
+            }
+            for way in ways[from].clone() {
+                if ways[to].len() < MAX_GROUPING_COUNT {
+                    ways[to].push([&way[..], &[group]].concat());
+                }
+            }
+        }
+    }
+    let pattern = |way: Vec<&str>| format!("({})", all_of(way.into_iter().map(str::to_owned)));
+    Ok(ways.pop().unwrap_or_default().into_iter().map(pattern).collect())
 }
 
 /// Returns the fewest terms of the index that a word consists of; `None` if there are none.

@@ -26,6 +26,7 @@ pub(crate) mod record_list;
 pub(crate) mod records;
 pub(crate) mod repetitions;
 pub(crate) mod rescue;
+pub(crate) mod segments;
 pub(crate) mod stale_wal;
 pub(crate) mod store_file;
 pub(crate) mod sync_identity;

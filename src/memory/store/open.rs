@@ -96,6 +96,7 @@ pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
     check_identity(&path, &connection)?;
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     sync_identity::ensure(&connection, &file).map_err(|fault| OpenError::from_store(&path, fault))?;
+    sync_commits(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     write_first_mark(&file, &connection);
     let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
@@ -162,7 +163,7 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, StoreEr
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         }
         Access::Write => {
-            connection.pragma_update(None, "synchronous", "full")?;
+            sync_commits(&connection)?;
             // On macOS, fsync leaves the data in the disk's write cache.
             connection.pragma_update(None, "fullfsync", true)?;
             connection.pragma_update(None, "checkpoint_fullfsync", true)?;
@@ -171,6 +172,11 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection, StoreEr
         }
     }
     Ok(connection)
+}
+
+/// Has each commit synced before it returns.
+fn sync_commits(connection: &Connection) -> Result<(), StoreError> {
+    Ok(connection.pragma_update(None, "synchronous", "full")?)
 }
 
 /// Creates the folder `folder`, with mode 0700, if it is missing.
@@ -309,9 +315,22 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::Other(detail));
     }
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
+    apply_migrations(connection)
+}
+
+/// Applies the migrations that the database does not have, all or none.
+fn apply_migrations(connection: &Connection) -> Result<(), StoreError> {
     let version: i64 = connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(version as usize) {
-        let step_done = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+    if version as usize >= MIGRATIONS.len() {
+        return Ok(());
+    }
+    if version == 0 {
+        // Nothing of a new store is needed before the checkpoint of [`open`], which syncs the write-ahead log first.
+        connection.pragma_update(None, "synchronous", "off")?;
+    }
+    let apply = || -> Result<(), rusqlite::Error> {
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        for (at, step) in MIGRATIONS.iter().enumerate().skip(version as usize) {
             connection.execute_batch(step)?;
             if at == 0 {
                 let sql = "INSERT INTO meta (key, value) VALUES ('terms_version', ?1)";
@@ -320,17 +339,15 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
             if at == 2 {
                 Marker::new().mark_commit(connection)?;
             }
-            connection.pragma_update(None, "user_version", at as i64 + 1)?;
-            connection.execute_batch("COMMIT")
-        });
-        if let Err(error) = step_done {
-            if !connection.is_autocommit() {
-                connection.execute_batch("ROLLBACK")?;
-            }
-            return Err(error.into());
         }
+        connection.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+        connection.execute_batch("COMMIT")
+    };
+    let applied = apply();
+    if applied.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK")?;
     }
-    Ok(())
+    Ok(applied?)
 }
 
 /// Moves the commit mark of a new or migrated store from the write-ahead log to the database file, which is told by it

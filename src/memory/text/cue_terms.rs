@@ -28,6 +28,9 @@ const SHORT_CUE_WORD_COUNT: usize = 5;
 /// Most forms of a cue's adjacent words as one. Picked: they are looked up together.
 const MAX_JOINED_COUNT: usize = 48;
 
+/// The bytes of a cue in which those words are.
+const MAX_JOINED_CUE_BYTES: usize = 8 << 10;
+
 /// The length of adjacent words as one.
 const JOINED_BYTES: RangeInclusive<usize> = 3..=40;
 
@@ -154,20 +157,21 @@ fn distinct_terms(cue: &str) -> Vec<QueryTerm> {
             raw.clear();
             raw.push_str(token.raw);
         }
-        let word = if kind == TokenKind::Name { raw.clone() } else { token.word.to_owned() };
-        let term = token.term();
-        if kind == TokenKind::Last || (kind == TokenKind::Part && spelling::is_version(&word)) {
+        if kind == TokenKind::Last || (kind == TokenKind::Part && spelling::is_version(token.word)) {
             return;
         }
-        if let Some(&at) = seen.get(term) {
+        // Most words of a long cue are known: they are not copied.
+        if let Some(&at) = seen.get(token.term()) {
             if kind.is_written() {
                 all[at].kind = kind;
             }
             return;
         }
-        seen.insert(term.to_owned(), all.len());
+        let word = if kind == TokenKind::Name { raw.clone() } else { token.word.to_owned() };
+        let term = token.term().to_owned();
+        seen.insert(term.clone(), all.len());
         let mode = if kind == TokenKind::Lone { MatchMode::Prefix } else { MatchMode::Exact };
-        all.push(QueryTerm { term: term.to_owned(), word, mode, kind });
+        all.push(QueryTerm { term, word, mode, kind });
         if all.len() == 2 * MAX_DISTINCT_TERM_COUNT {
             sort::sort_by_key(&mut all, |kept| Reverse(kept.word.len()));
             all.truncate(MAX_DISTINCT_TERM_COUNT);
@@ -189,6 +193,7 @@ pub(crate) struct JoinedWords {
 /// Returns what adjacent words of a cue are when written as one: *road trip* as *roadtrip*, *get user by id* as
 /// *getuserbyid*. At most [`MAX_JOINED_COUNT`], pairs first.
 pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
+    let cue = first_bytes(cue, MAX_JOINED_CUE_BYTES);
     let mut words: Vec<(String, String, bool)> = Vec::new();
     for_each_token(cue, |mut token| {
         if token.kind == TokenKind::Word && words.len() < MAX_JOINED_COUNT {
@@ -213,6 +218,12 @@ pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
     all.truncate(MAX_JOINED_COUNT - 1);
     all.extend(long_number(&words));
     all
+}
+
+/// Returns the first bytes of a text, `most` at most.
+pub(crate) fn first_bytes(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Returns the longest run of adjacent words with digits as one, if that is a long number: a telephone number, an IBAN.

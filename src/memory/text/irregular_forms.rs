@@ -4,6 +4,11 @@
 
 /// Returns the base word of the folded `form`, if it is irregular.
 pub(crate) fn base(form: &str) -> Option<&'static str> {
+    // Most words end as no form with their first letter does.
+    let [first, .., last] = form.as_bytes() else { return None };
+    if ENDS[usize::from(*first & 31)] & 1 << (*last & 31) == 0 {
+        return None;
+    }
     FORMS.binary_search_by_key(&form, |(form, _)| form).ok().map(|at| FORMS[at].1)
 }
 
@@ -11,6 +16,17 @@ pub(crate) fn base(form: &str) -> Option<&'static str> {
 pub(crate) fn forms() -> impl Iterator<Item = (&'static str, &'static str)> {
     FORMS.iter().copied()
 }
+
+/// For each first letter of a form, the last letters of the forms with it, as bits.
+const ENDS: [u32; 32] = {
+    let (mut ends, mut at) = ([0; 32], 0);
+    while at < FORMS.len() {
+        let form = FORMS[at].0.as_bytes();
+        ends[(form[0] & 31) as usize] |= 1 << (form[form.len() - 1] & 31);
+        at += 1;
+    }
+    ends
+};
 
 /// Sorted by form.
 #[rustfmt::skip]

@@ -9,6 +9,7 @@ pub(crate) mod irregular_forms;
 pub(crate) mod joiner;
 pub(crate) mod language;
 pub(crate) mod non_answer;
+pub(crate) mod phone_number;
 pub(crate) mod phrase;
 pub(crate) mod spelling;
 pub(crate) mod stemmer;

@@ -36,8 +36,8 @@ fn english(word: &mut String) {
         replace(word, 1, "i");
     }
     // In each list only the first matching suffix counts, even if the rest of the word is too short to remove it.
-    long_suffix(word, STEP_2, 1);
-    long_suffix(word, STEP_3, 1);
+    long_suffix(word, (STEP_2, STEP_2_ENDS), 1);
+    long_suffix(word, (STEP_3, STEP_3_ENDS), 1);
     residue(word);
     tidy(word);
 }
@@ -106,7 +106,40 @@ fn past(word: &mut String) {
     }
 }
 
-fn long_suffix(word: &mut String, table: &[(&str, &str)], least: usize) {
+/// The last letters of suffixes, as bits: most words end otherwise, and this runs for every word of every text.
+const STEP_2_ENDS: u32 = ends_of(STEP_2);
+const STEP_3_ENDS: u32 = ends_of(STEP_3);
+const STEP_4_ENDS: u32 = {
+    let (mut ends, mut at) = (0, 0);
+    while at < STEP_4.len() {
+        ends |= end_of(STEP_4[at]);
+        at += 1;
+    }
+    ends
+};
+
+const fn ends_of(table: &[(&str, &str)]) -> u32 {
+    let (mut ends, mut at) = (0, 0);
+    while at < table.len() {
+        ends |= end_of(table[at].0);
+        at += 1;
+    }
+    ends
+}
+
+/// Returns the bit of a word's last letter, a to z.
+#[inline(always)]
+const fn end_of(word: &str) -> u32 {
+    match word.as_bytes() {
+        [.., last] => 1 << (*last & 31),
+        [] => 0,
+    }
+}
+
+fn long_suffix(word: &mut String, (table, ends): (&[(&str, &str)], u32), least: usize) {
+    if ends & end_of(word) == 0 {
+        return;
+    }
     let Some((suffix, instead)) = table.iter().find(|(suffix, _)| ends_with(word, suffix)) else { return };
     if measure(&word.as_bytes()[..word.len() - suffix.len()]) >= least {
         replace(word, suffix.len(), instead);
@@ -114,6 +147,9 @@ fn long_suffix(word: &mut String, table: &[(&str, &str)], least: usize) {
 }
 
 fn residue(word: &mut String) {
+    if STEP_4_ENDS & end_of(word) == 0 {
+        return;
+    }
     let Some(suffix) = STEP_4.iter().find(|suffix| ends_with(word, suffix)) else { return };
     let left = &word.as_bytes()[..word.len() - suffix.len()];
     let fits = *suffix != "ion" || matches!(left.last(), Some(b's' | b't'));
@@ -138,10 +174,12 @@ fn tidy(word: &mut String) {
 
 /// Returns true if `word` ends with `suffix`. Compares the last byte first, which rejects most suffixes: this runs for
 /// every word of every text.
+#[inline(always)]
 fn ends_with(word: &str, suffix: &str) -> bool {
     word.as_bytes().last() == suffix.as_bytes().last() && word.ends_with(suffix)
 }
 
+#[inline]
 fn is_consonant(w: &[u8], i: usize) -> bool {
     match w[i] {
         b'a' | b'e' | b'i' | b'o' | b'u' => false,

@@ -128,12 +128,16 @@ fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>))
         shape: Shape::Word,
     };
     let mut rest = text;
+    // The last word was a plain one, so what follows it begins a word.
+    let mut begins = false;
     loop {
-        if let Some(word) = splitter.plain_word(rest) {
+        begins = begins || splitter.begins_plain(rest);
+        if let Some(word) = begins.then(|| plain_word(rest)).flatten() {
             (splitter.sink)(Token { word, raw: word, kind: TokenKind::Word, stemmed: &mut splitter.stemmed });
             rest = rest.get(word.len() + 1..).unwrap_or_default();
             continue;
         }
+        begins = false;
         let (plain, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
         splitter.at = text.len() - rest.len();
         if !plain.is_empty() {
@@ -151,6 +155,16 @@ fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>))
     splitter.at = text.len();
     splitter.flush(Edge::Other);
     splitter.finish();
+}
+
+/// Returns the word that `rest` of a text begins with, if it consists of small letters a to z between spaces, as most words
+/// do: it needs no folding.
+#[inline]
+fn plain_word(rest: &str) -> Option<&str> {
+    let bytes = rest.as_bytes();
+    let length = bytes.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let ends = bytes.get(length).is_none_or(|next| matches!(next, b' ' | b'\n'));
+    (ends && (1..=TERM_BYTES).contains(&length)).then(|| &rest[..length])
 }
 
 /// The kind of the run that is being collected.
@@ -193,18 +207,13 @@ struct Splitter<'t> {
     shape: Shape,
 }
 
-impl<'t> Splitter<'t> {
-    /// Returns the word that `rest` of the text begins with, if it consists of small letters a to z between spaces, as most
-    /// words do: it has one spelling and needs no folding.
-    fn plain_word(&self, rest: &'t str) -> Option<&'t str> {
-        let bytes = rest.as_bytes();
-        let length = bytes.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
-        let ends = bytes.get(length).is_none_or(|next| matches!(next, b' ' | b'\n'));
-        let begins = self.run.is_empty()
+impl Splitter<'_> {
+    /// Returns true if a word in `rest` of the text that consists of small letters has one spelling.
+    fn begins_plain(&self, rest: &str) -> bool {
+        self.run.is_empty()
             && self.shape == Shape::Word
             && self.spellings.as_ref().is_none_or(Joiner::is_empty)
-            && self.text.as_bytes()[..self.text.len() - rest.len()].last() != Some(&b'.');
-        (ends && begins && (1..=TERM_BYTES).contains(&length)).then(|| &rest[..length])
+            && self.text.as_bytes()[..self.text.len() - rest.len()].last() != Some(&b'.')
     }
 
     fn push(&mut self, c: char) {

@@ -15,6 +15,8 @@ pub(crate) mod transaction;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use rusqlite::Connection;
@@ -24,12 +26,16 @@ use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::fulltext;
 use crate::memory::store::rescue;
+use crate::memory::store::segments::{self, MergeSchedule};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::handover::WriterHandover;
 use crate::memory::store::writer::job::WriteJob;
-use crate::memory::store::writer::queue::{Queue, WhenFull};
-use crate::memory::store::writer::transaction::PostCommit;
+use crate::memory::store::writer::queue::{NextWork, Queue, WhenFull};
+use crate::memory::store::writer::transaction::{PostCommit, WriteTransaction};
 use crate::oneshot;
+
+/// The time of one transaction that merges the index, after which a job that has come is carried out.
+const MERGE_TIME: Duration = Duration::from_millis(10);
 
 /// Submits jobs to the writer without keeping it running. For a job that the end of another one submits, and for jobs
 /// that are submitted one after the other.
@@ -66,6 +72,7 @@ struct WriterThread {
     file: Arc<StoreFile>,
     marker: Marker,
     changes: Arc<ChangeTracker>,
+    merging: MergeSchedule,
     queue: CloseAtEnd,
     _working: oneshot::Sender<()>,
 }
@@ -91,6 +98,7 @@ impl Writer {
             file,
             marker: Marker::new(),
             changes,
+            merging: MergeSchedule::default(),
             queue: CloseAtEnd(queue.clone()),
             _working: alive,
         };
@@ -125,8 +133,20 @@ impl Drop for Writer {
 
 impl WriterThread {
     fn work(mut self) {
-        while let Some(jobs) = self.queue.0.take_transaction() {
-            if let Some(handover) = commit(&mut self.connection, &self.file, self.marker, jobs, &self.changes)
+        loop {
+            let jobs = match self.queue.0.take_transaction(self.merging.wait()) {
+                NextWork::Jobs(jobs) => jobs,
+                NextWork::Idle => {
+                    self.merge();
+                    continue;
+                }
+                NextWork::Closed => break,
+            };
+            let before = self.changes.records().load(Ordering::Relaxed);
+            let handover = commit(&mut self.connection, &self.file, self.marker, jobs, &self.changes);
+            let records = self.changes.records().load(Ordering::Relaxed);
+            self.merging.committed(records.saturating_sub(before));
+            if let Some(handover) = handover
                 && handover.has_successor()
             {
                 return handover.hand_over(move || self.work());
@@ -135,6 +155,23 @@ impl WriterThread {
         // A restart would not find what the files have.
         if self.file.verify().is_err() {
             rescue::save(&self.file, &self.connection);
+        }
+    }
+
+    /// Merges segments of the full-text index for the time of a chunk.
+    fn merge(&mut self) {
+        let is_full = self.merging.begin(self.changes.records().load(Ordering::Relaxed));
+        let (sender, outcome) = oneshot::channel();
+        let work = move |transaction: &mut WriteTransaction<'_>| {
+            if is_full {
+                segments::begin_full_merge(transaction.connection)?;
+            }
+            Ok(segments::merge_until(transaction.connection, Instant::now() + MERGE_TIME)?.1)
+        };
+        let job = job::task(0, work, move |outcome| drop(sender.send(outcome)));
+        commit(&mut self.connection, &self.file, self.marker, vec![job], &self.changes);
+        if !matches!(outcome.recv(), Some(Ok(false))) {
+            self.merging.end();
         }
     }
 }
@@ -237,10 +274,8 @@ fn answer(job: Box<dyn WriteJob>, outcome: Result<(), CallError>) {
 mod tests {
     use super::*;
     use crate::memory::store::open::{self, Access};
-    use crate::memory::store::writer::transaction::WriteTransaction;
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
-    use std::sync::atomic::Ordering;
     use std::sync::mpsc::{Receiver, Sender, channel};
     use tempfile::TempDir;
 

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use crate::memory::store::writer::job::WriteJob;
 
@@ -42,6 +43,16 @@ impl std::fmt::Debug for State {
     }
 }
 
+/// What the consumer is to do next.
+pub(crate) enum NextWork {
+    /// The jobs of a transaction.
+    Jobs(Vec<Box<dyn WriteJob>>),
+    /// No job has come in time.
+    Idle,
+    /// The queue is closed and empty.
+    Closed,
+}
+
 /// What to do while the queue is full.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WhenFull {
@@ -76,15 +87,20 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for jobs and takes those of the next transaction; `None` once the queue is closed and empty.
-    pub(crate) fn take_transaction(&self) -> Option<Vec<Box<dyn WriteJob>>> {
+    /// Waits for jobs, `patience` at most, and takes those of the next transaction.
+    pub(crate) fn take_transaction(&self, patience: Option<Duration>) -> NextWork {
+        let until = patience.map(|patience| Instant::now() + patience);
         let mut state = self.state();
         state.consumer = Some(thread::current().id());
         while state.jobs.is_empty() {
             if state.closed {
-                return None;
+                return NextWork::Closed;
             }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match until.map(|until| until.saturating_duration_since(Instant::now())) {
+                None => self.filled.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(Duration::ZERO) => return NextWork::Idle,
+                Some(left) => self.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
         let (mut jobs, mut bytes) = (Vec::new(), 0);
         while bytes < TRANSACTION_BYTES && jobs.len() < TRANSACTION_JOBS {
@@ -95,7 +111,7 @@ impl Queue {
         state.bytes -= bytes;
         drop(state);
         self.drained.notify_all();
-        Some(jobs)
+        NextWork::Jobs(jobs)
     }
 
     /// Closes the queue: no job can be added; those in it can still be taken.
@@ -122,6 +138,13 @@ mod tests {
     use crate::dispatch::CallError;
     use crate::memory::store::writer::transaction::WriteTransaction;
 
+    fn take(queue: &Queue) -> Option<usize> {
+        match queue.take_transaction(None) {
+            NextWork::Jobs(jobs) => Some(jobs.len()),
+            NextWork::Idle | NextWork::Closed => None,
+        }
+    }
+
     struct Heavy(usize);
 
     impl WriteJob for Heavy {
@@ -146,7 +169,7 @@ mod tests {
         thread::scope(|scope| {
             assert!(queue.push(heavy(0), WhenFull::Exceed).is_ok());
             let late = scope.spawn(|| queue.push(heavy(1), WhenFull::Wait).is_ok());
-            assert_eq!(queue.take_transaction().map(|jobs| jobs.len()), Some(1));
+            assert_eq!(take(&queue), Some(1));
             assert!(late.join().unwrap());
         });
         assert!(queue.state().bytes <= QUEUE_BYTES);
@@ -155,10 +178,11 @@ mod tests {
         }
         let sizes: Vec<_> = std::iter::from_fn(|| {
             queue.close();
-            queue.take_transaction().map(|jobs| jobs.len())
+            take(&queue)
         })
         .collect();
         assert_eq!(sizes, [1, 1, 1, TRANSACTION_JOBS, TRANSACTION_JOBS, 2]);
         assert_eq!(queue.state().bytes, 0);
+        assert!(matches!(Queue::default().take_transaction(Some(Duration::ZERO)), NextWork::Idle));
     }
 }

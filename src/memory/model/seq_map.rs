@@ -17,6 +17,9 @@ pub(crate) type SeqMap<V> = HashMap<i64, V, BuildHasherDefault<SeqHasher>>;
 /// A set of numbers of the store.
 pub(crate) type SeqSet = HashSet<i64, BuildHasherDefault<SeqHasher>>;
 
+/// A map from a hash that no peer can compute.
+pub(crate) type HashedMap<V> = HashMap<u64, V, BuildHasherDefault<SeqHasher>>;
+
 /// Hashes one number.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SeqHasher(u64);
