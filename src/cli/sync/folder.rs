@@ -22,15 +22,12 @@ use crate::cli::sync::folder_access::FolderAccess;
 use crate::cli::sync::folder_file::{self, FileMark, ReadFault};
 use crate::cli::sync::inbound::Inbound;
 use crate::cli::sync::local_store::{FOLDER, LocalStore};
-use crate::cli::sync::own_file::{self, Appended, OwnFile, failure, number, sync_folder};
+use crate::cli::sync::own_file::{self, Appended, MAX_TRIES, OwnFile, failure, number, sync_folder};
 use crate::cli::sync::tally::SyncTally;
 
 /// Most bytes of the positions in the files of one writer, which the daemon keeps; if they are more, the files are read
 /// whole each time. A writer has one file, which takes a hundred bytes, and carriers may make copies.
 const MAX_MARKS_BYTES: usize = 4096;
-
-/// How often a file is begun again because something was forgotten meanwhile. Picked.
-const MAX_TRIES: usize = 5;
 
 /// What a run through a folder did.
 #[derive(Debug, Default)]
@@ -293,8 +290,8 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             None => None,
         };
         if let Some(mut own) = opened {
-            match self.append(&mut own, i64::MIN, console)? {
-                Appended::All => {
+            match self.append(&mut own, console)? {
+                Appended::All { .. } => {
                     self.own = Some(own);
                     return self.remove_outdated();
                 }
@@ -305,16 +302,20 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         }
         let next = self.own_path(present.map_or(1, |number| number + 1));
         self.outdated.extend(present.map(|number| own_file::name(&self.store.id, number)));
+        let mut before = None;
         for _ in 0..MAX_TRIES {
-            let began = Timestamp::now().as_microsecond();
             let mut own = OwnFile::begin(&next, &self.store.id, self.machine)?;
-            match self.append(&mut own, began, console) {
-                Ok(Appended::All) => {
+            match self.append(&mut own, console) {
+                // The file may have a record that was forgotten while it was written, unless a second one says the same.
+                Ok(Appended::All { forgotten, is_late: true }) if before != Some(forgotten) => {
+                    before = Some(forgotten);
+                    own.abandon();
+                }
+                Ok(Appended::All { .. }) => {
                     own.complete(&next)?;
                     self.own = Some(own);
                     return self.remove_outdated();
                 }
-                // While it was written: the file may have that record.
                 Ok(_) => own.abandon(),
                 Err(error) => {
                     own.abandon();
@@ -322,19 +323,26 @@ impl<'a, 'c> FolderSync<'a, 'c> {
                 }
             }
         }
-        let what = "records were forgotten each time that its file was written; run it again";
+        let what =
+            "records were forgotten each time that its file was written, or the store was replaced; run it again";
         Err(CliError::File(next, io::Error::other(what)))
     }
 
-    /// Appends the entries behind the file's cursor, unless a record was forgotten at `began` or later.
-    fn append(&mut self, own: &mut OwnFile, began: i64, console: &mut Console) -> Result<Appended, CliError> {
+    /// Appends the entries behind the file's cursor. A file that has entries is left if a record was forgotten.
+    fn append(&mut self, own: &mut OwnFile, console: &mut Console) -> Result<Appended, CliError> {
         let is_new = own.cursor.is_none();
-        let mut total = None;
+        let began = Timestamp::now().as_microsecond();
+        let (mut total, mut forgotten, mut is_late) = (None, 0, false);
         loop {
             let Some(changes) = self.store.changes(own.cursor.as_deref(), None)? else {
                 return Ok(Appended::Unknown);
             };
-            let Some(count) = changes.count(began) else { return Ok(Appended::Forgotten) };
+            let (count, times) = changes.counted();
+            if !is_new && !times.is_empty() {
+                return Ok(Appended::Forgotten);
+            }
+            forgotten += times.len() as u64;
+            is_late |= times.iter().any(|at| *at >= began);
             if count > 0 || is_new {
                 own.append(&changes)?;
             }
@@ -346,7 +354,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             self.tally.written += count;
             self.progress.show(self.tally.written, self.tally.written, Instant::now(), console);
             if changes.is_last {
-                return Ok(Appended::All);
+                return Ok(Appended::All { forgotten, is_late });
             }
         }
     }
@@ -474,6 +482,16 @@ mod tests {
             assert_eq!((tally.written, tally.here.as_json()["forgotten"].as_u64()), (0, Some(0)));
         }
         assert_eq!(names(folder.path()), ["a.2.jsonl", "b.2.jsonl"]);
+    }
+
+    #[test]
+    fn a_record_that_a_clock_ahead_has_forgotten_does_not_keep_the_file_from_being_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let a = FakeStore::shared("a", 0..9);
+        a.0.lock().unwrap().forgotten_at = i64::MAX / 2;
+        a.0.lock().unwrap().forget(3, None);
+        sync(&a, folder.path());
+        assert_eq!((names(folder.path()), sync(&a, folder.path()).written), (vec!["a.1.jsonl".to_owned()], 0));
     }
 
     #[test]

@@ -47,12 +47,10 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Returns the number of entries; `None` if one says that a record was forgotten at `since` or later, in microseconds
-    /// since 1970.
-    pub(crate) fn count(&self, since: i64) -> Option<u64> {
+    /// Returns the number of entries, and when each forgotten record was forgotten, in microseconds since 1970.
+    pub(crate) fn counted(&self) -> (u64, Vec<i64>) {
         let entries: Vec<&RawValue> = serde_json::from_str(self.entries.get()).unwrap_or_default();
-        let is_later = |entry: &&RawValue| forgotten_at(entry).is_some_and(|at| at >= since);
-        (!entries.iter().any(is_later)).then_some(entries.len() as u64)
+        (entries.len() as u64, entries.iter().filter_map(|entry| forgotten_at(entry)).collect())
     }
 }
 

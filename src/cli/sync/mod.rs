@@ -38,7 +38,7 @@ use self::folder::FolderSync;
 use self::frame::MAX_FRAME_BYTES;
 use self::local_store::LocalStore;
 pub(crate) use self::local_store::policy;
-use self::pipe::{Pipe, PipeEnd};
+use self::pipe::{PeerGreeting, Pipe, PipeEnd};
 use self::remote::{RemoteProgram, version_mismatch};
 use self::target::SyncTarget;
 
@@ -106,7 +106,7 @@ fn sync_pipe(program: RemoteProgram, yes: bool, client: &mut Client, console: &m
     }
     let name = match &program {
         RemoteProgram::Ssh(host) => host.clone(),
-        RemoteProgram::Shell(_) => peer.name.clone(),
+        RemoteProgram::Shell(_) => name_of(&peer),
     };
     let exchange = Exchange::new(&mut pipe, &mut store, SyncSide::Caller, (peer, name.clone()), yes);
     match exchange.run(console) {
@@ -117,6 +117,11 @@ fn sync_pipe(program: RemoteProgram, yes: bool, client: &mut Client, console: &m
         Err(ExchangeError::Own(error)) => Err(error),
         Err(ExchangeError::Pipe(end)) => Err(remote.error(pipe, &end, true)),
     }
+}
+
+/// Returns the name under which a peer is remembered that no argument names.
+fn name_of(peer: &PeerGreeting) -> String {
+    if peer.name.is_empty() { "another machine".to_owned() } else { peer.name.clone() }
 }
 
 /// Serves the side that a person or a timer has started.
@@ -144,7 +149,7 @@ fn serve(client: &mut Client, console: &mut Console) -> Result<(), CliError> {
         Ok(peer) => peer,
         Err(end) => return serve_failed(end),
     };
-    let name = if peer.name.is_empty() { "another machine".to_owned() } else { peer.name.clone() };
+    let name = name_of(&peer);
     match Exchange::new(&mut pipe, &mut store, SyncSide::Server, (peer, name), false).run(console) {
         Ok(_) => Ok(()),
         // The caller has got it over the pipe.

@@ -17,6 +17,9 @@ use crate::cli::sync::pipe::greeting;
 /// Ends the names of the files of a folder.
 pub(crate) const SUFFIX: &str = ".jsonl";
 
+/// How often a file is begun again because something was forgotten meanwhile. Picked.
+pub(crate) const MAX_TRIES: usize = 5;
+
 /// Ends the name of a file that is not complete yet.
 const PARTIAL: &str = ".partial";
 
@@ -33,7 +36,8 @@ pub(crate) struct OwnFile {
 /// How appending to the own file ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
-    All,
+    /// With so many forgotten records, of which one was forgotten while the file was written, or by a clock that is ahead.
+    All { forgotten: u64, is_late: bool },
     /// Something was forgotten that the file may have.
     Forgotten,
     /// The store does not know the file's cursor.

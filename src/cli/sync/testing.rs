@@ -31,6 +31,8 @@ pub(crate) struct FakeStore {
     pub(crate) rows: Vec<Value>,
     /// The time of the next meeting.
     now: u64,
+    /// When it has forgotten, in microseconds since 1970.
+    pub(crate) forgotten_at: i64,
     /// Calls of `sync_apply` until one fails.
     pub(crate) fails_after: Option<u64>,
 }
@@ -68,7 +70,7 @@ impl FakeStore {
     fn entry(&self, record: u64) -> Value {
         match self.records.get(&record) {
             Some(text) => json!({"kind": "record", "id": record, "text": text}),
-            None => json!({"kind": "forgotten", "id": record, "at": 1}),
+            None => json!({"kind": "forgotten", "id": record, "at": self.forgotten_at}),
         }
     }
 
