@@ -330,7 +330,7 @@ fn hooks_of_no_assistant_bring_a_text_back() {
 
 #[test]
 fn a_large_store_of_an_earlier_release_is_cleaned_too() {
-    let (count, each) = if std::env::var_os("CI_FULL").is_some() { (20_000, 500) } else { (600, 30) };
+    let (count, each) = if std::env::var_os("CI_FULL").is_some() { (5_000, 250) } else { (600, 30) };
     let setup = awake();
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store_v2.db");
     fs::create_dir_all(setup.store()).expect("the folder of the store");
