@@ -141,6 +141,25 @@ fn while_the_pauses_are_not_known_nothing_is_taken() {
 }
 
 #[test]
+fn pauses_behind_a_link_keep_all_out_and_a_link_without_any_does_not() {
+    for (pauses, want) in [(true, 0), (false, 1)] {
+        let daemon = setup();
+        let (home, store) = (daemon.setup().home().to_owned(), daemon.setup().store());
+        daemon.client().call("profile_get", json!({}));
+        let moved = home.join("moved");
+        fs::create_dir(&moved).unwrap();
+        if pauses {
+            fs::write(moved.join("pauses"), "").unwrap();
+        }
+        std::os::unix::fs::symlink(&moved, store.join(".capture-state")).unwrap();
+        let input =
+            json!({"session_id": "s", "transcript_path": home.join("s.jsonl"), "cwd": home, "prompt": "a prompt"});
+        hook(daemon.setup(), "user-prompt-submit", &input);
+        assert_eq!(daemon.stored_texts().len(), want, "{pauses}");
+    }
+}
+
+#[test]
 fn pauses_that_are_begun_and_ended_at_once_are_all_kept() {
     let daemon = setup();
     let store = daemon.setup().store();

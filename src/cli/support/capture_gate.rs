@@ -272,18 +272,30 @@ fn is_changed(store: &Path, pauses: &mut Vec<Pause>, now: Timestamp) -> bool {
     true
 }
 
-/// Reads the spans of pauses.
+/// Reads the spans of pauses. There are none if something without such a file is in the place of its folder.
 ///
 /// # Errors
-/// `InvalidData` for a line that is no span; otherwise any error of reading the file.
+/// `InvalidData` for a line that is no span; otherwise any error of reading the file, also if it is behind a link.
 fn read_pauses(store: &Path) -> io::Result<Vec<Pause>> {
-    let text = files::own_text(&store.join(CAPTURE_STATE_DIR).join(PAUSES), MAX_PAUSES_BYTES)?.unwrap_or_default();
+    let path = store.join(CAPTURE_STATE_DIR).join(PAUSES);
+    if is_absent(&path) {
+        return Ok(Vec::new());
+    }
+    let text = files::own_text(&path, MAX_PAUSES_BYTES)?.unwrap_or_default();
     let mut pauses = Vec::new();
     for (at, line) in text.lines().enumerate() {
         let what = || io::Error::new(io::ErrorKind::InvalidData, format!("line {} is no span of time", at + 1));
         pauses.push(pause_of(line).ok_or_else(what)?);
     }
     Ok(pauses)
+}
+
+/// Returns true if nothing has this path. False if that cannot be told.
+fn is_absent(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+            || error.raw_os_error() == Some(libc::ELOOP)
+    })
 }
 
 fn pause_of(line: &str) -> Option<Pause> {
@@ -300,7 +312,7 @@ pub(crate) fn marked_since(store: &Path, now: Timestamp) -> Option<Timestamp> {
     let path = store.join(PAUSED);
     let about = match fs::symlink_metadata(&path) {
         Ok(about) => about,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(_) if is_absent(&path) => return None,
         // It may be there.
         Err(_) => return Some(now),
     };
