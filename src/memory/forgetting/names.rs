@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 use rusqlite::Connection;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::{forgotten, masked, meta};
@@ -17,16 +18,20 @@ use crate::sys::process;
 /// Meta key: the names that the text files may still have, as a JSON array.
 const NAMES: &str = "forgetting_names";
 
-/// The folders of text files in the store's folder: state files, logs, and what hooks keep of sessions.
-const FOLDERS: [&str; 3] = ["", "logs", HOOKS];
+/// The folders of this program's text files in the store's folder: state files, logs, and what hooks keep of sessions.
+const FOLDERS: [&str; 3] = ["", LOGS, HOOKS];
 
+const LOGS: &str = "logs";
 const HOOKS: &str = ".capture-state";
 
-/// Endings of text files, beside those of [`HOOKS`].
-const ENDINGS: [&str; 4] = [".json", ".jsonl", ".log", ".log.1"];
+/// What hooks keep of pauses. It has times only, and nothing is captured if it is damaged.
+const PAUSES: [&str; 2] = ["pauses", "pauses.lock"];
 
 /// Shortest name that is looked for in any place.
 const PARTICULAR_BYTES: usize = 8;
+
+/// Digits of a time in seconds.
+const TIME_DIGITS: usize = 9;
 
 /// Largest file that is read. Larger ones are the database and its copies; logs and state files are smaller.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -106,18 +111,20 @@ pub(crate) fn clear_files(
     store: &Path,
     failed: &mut dyn FnMut(PathBuf, io::Error),
 ) -> Result<(), rusqlite::Error> {
-    let names = stored(connection)?;
+    let names = sought(connection, store)?;
     if !names.is_empty() {
-        for folder in FOLDERS {
-            let folder = store.join(folder);
+        for name in FOLDERS {
+            let folder = store.join(name);
             let is_link = fs::symlink_metadata(&folder).is_ok_and(|found| found.is_symlink());
             let Ok(entries) = fs::read_dir(&folder) else { continue };
-            if is_link && folder != store {
+            if is_link && !name.is_empty() {
                 continue;
             }
             for entry in entries.flatten() {
                 let path = entry.path();
-                if let Err(error) = clear_file(&path, &names, folder.ends_with(HOOKS)) {
+                if is_own_file(name, &entry.file_name().to_string_lossy())
+                    && let Err(error) = clear_file(&path, &names, name == HOOKS)
+                {
                     failed(path, error);
                 }
             }
@@ -126,13 +133,48 @@ pub(crate) fn clear_files(
     meta::remove(connection, NAMES)
 }
 
+/// A name that text files may have.
+#[derive(Debug)]
+struct SoughtName {
+    name: String,
+    /// It is that of a folder in which the store or a project that is left is: a longer path need not be of its project.
+    is_shared: bool,
+}
+
+/// Returns the stored names that no record has got again.
+fn sought(connection: &Connection, store: &Path) -> Result<Vec<SoughtName>, rusqlite::Error> {
+    let mut is_used = connection.prepare(
+        "SELECT EXISTS (SELECT 1 FROM session WHERE name = ?1) OR EXISTS (SELECT 1 FROM project WHERE name = ?1)",
+    )?;
+    // '0' follows '/'.
+    let mut has_below = connection.prepare("SELECT 1 FROM project WHERE name > ?1 || '/' AND name < ?1 || '0'")?;
+    let mut names = Vec::new();
+    for name in stored(connection)? {
+        if !is_used.query_row([&name], |row| row.get::<_, bool>(0))? {
+            let is_shared = store.starts_with(&name) || has_below.exists([&name])?;
+            names.push(SoughtName { name, is_shared });
+        }
+    }
+    Ok(names)
+}
+
+/// Returns true if this program writes a file of this name in this folder of the store's, and it may have a name. A user may
+/// have other files there.
+fn is_own_file(folder: &str, name: &str) -> bool {
+    match folder {
+        HOOKS => !PAUSES.contains(&name),
+        LOGS => {
+            (name.starts_with("lifecycle-events-") && name.ends_with(".jsonl"))
+                || matches!(name, "hooks.log" | "hooks.log.1")
+        }
+        _ => matches!(name, ".daemon-state.json" | "lifecycle_state.json"),
+    }
+}
+
 /// Removes the names from a file. What a hook keeps of a session is deleted as a whole: it is made again if the session
 /// goes on.
-fn clear_file(path: &Path, names: &[String], is_of_hooks: bool) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if !is_of_hooks && !ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-        return Ok(());
-    }
+fn clear_file(path: &Path, names: &[SoughtName], is_of_hooks: bool) -> io::Result<()> {
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match OpenOptions::new().read(true).write(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -145,30 +187,40 @@ fn clear_file(path: &Path, names: &[String], is_of_hooks: bool) -> io::Result<()
     }
     let mut bytes = vec![0; about.len() as usize];
     file.read_exact_at(&mut bytes, 0)?;
-    let found: Vec<(usize, usize)> = names.iter().flat_map(|name| places(&bytes, name)).collect();
-    let of_process = name.strip_prefix("process-").filter(|_| is_of_hooks);
-    let of_session = name.strip_suffix(".offset").filter(|_| is_of_hooks);
-    match (of_process, of_session) {
-        (Some(pid), _) if !found.is_empty() && pid.parse().is_ok_and(process::is_alive) => {
+    let of_process = file_name.strip_prefix("process-").filter(|_| is_of_hooks);
+    let is_of_session = is_of_hooks && file_name.ends_with(".offset");
+    if of_process.is_some() || is_of_session {
+        // Its transcript may be in a folder that has one of the names, and be of another session.
+        if !names.iter().any(|SoughtName { name, .. }| bytes == name.as_bytes() || has_value(&bytes, name)) {
+            return Ok(());
+        }
+        if of_process.is_some_and(|pid| pid.parse().is_ok_and(process::is_alive)) {
             return Err(io::Error::other("the session of an assistant that runs"));
         }
-        (_, Some(session)) if names.iter().any(|name| name == session) => return fs::remove_file(path),
-        (Some(_), _) | (_, Some(_)) if !found.is_empty() => return fs::remove_file(path),
-        _ => {}
+        return fs::remove_file(path);
     }
-    for (at, length) in found {
+    for (at, length) in names.iter().flat_map(|name| places(&bytes, name)) {
         file.write_all_at(&vec![b'x'; length], at as u64)?;
     }
     Ok(())
 }
 
-/// Returns the places of a name: beginning and length. One that looks like an id or a path is found as a word; another,
-/// which may be a word of the file's format, only as the value of a session's key.
-fn places(bytes: &[u8], name: &str) -> Vec<(usize, usize)> {
+/// Returns true if the file of a hook has this name as its session or folder.
+fn has_value(bytes: &[u8], name: &str) -> bool {
+    ["session", "cwd"].iter().any(|key| {
+        let member = format!("\"{key}\":{}", json!(name));
+        memmem::find(bytes, member.as_bytes()).is_some()
+    })
+}
+
+/// Returns the places of a name: beginning and length. One that looks like an id or a path is found apart from other names;
+/// another, which may be a word of the file's format, only as the value of a session's key.
+fn places(bytes: &[u8], sought: &SoughtName) -> Vec<(usize, usize)> {
     const KEYS: [&[u8]; 4] = [b"\"session_id\":\"", b"\"session_id\": \"", b"\"session\":\"", b"\"session\": \""];
-    let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    let is_particular =
-        name.len() >= PARTICULAR_BYTES && name.bytes().any(|byte| byte.is_ascii_digit() || b"-/.".contains(&byte));
+    let name = &sought.name;
+    let is_particular = name.len() >= PARTICULAR_BYTES
+        && name.bytes().any(|byte| byte.is_ascii_digit() || b"-/.".contains(&byte))
+        && !is_time(name);
     let quoted = json!(name).to_string();
     let escaped = &quoted.as_bytes()[1..quoted.len() - 1];
     let mut found = Vec::new();
@@ -176,12 +228,38 @@ fn places(bytes: &[u8], name: &str) -> Vec<(usize, usize)> {
         let (before, after) = (&bytes[..at], &bytes[at + escaped.len()..]);
         let is_value = after.first() == Some(&b'"') && KEYS.iter().any(|key| before.ends_with(key));
         let is_whole = before.is_empty() && after.is_empty();
-        let is_apart = is_particular && !is_word(before.last()) && !is_word(after.first());
-        if is_value || is_whole || is_apart {
+        if is_value || is_whole || (is_particular && is_apart(before, after, sought)) {
             found.push((at, escaped.len()));
         }
     }
     found
+}
+
+/// Returns true if a name is a date or a time, which files have of their own.
+fn is_time(name: &str) -> bool {
+    let has_date = name.get(..10).is_some_and(|date| date.parse::<jiff::civil::Date>().is_ok());
+    has_date && name.bytes().skip(10).all(|byte| byte.is_ascii_digit() || b"TZ:.+- ".contains(&byte))
+}
+
+/// Returns true if what is between `before` and `after` is the name, and no part of a longer one of another session or
+/// project.
+fn is_apart(before: &[u8], after: &[u8], SoughtName { name, is_shared }: &SoughtName) -> bool {
+    let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    if is_word(before.last()) || is_word(after.first()) {
+        return false;
+    }
+    let is_path = name.starts_with('/');
+    let goes_on = is_word(after.get(1));
+    match after.first() {
+        // No other name has a part that is a UUID.
+        _ if Uuid::parse_str(name).is_ok() => true,
+        _ if before.last() == Some(&b'-') => false,
+        Some(b'/') if is_path => !is_shared,
+        Some(b'.') if is_path => !goes_on,
+        // The time in the name of a deferred file follows the session.
+        Some(b'-') => !goes_on || after.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count() >= TIME_DIGITS,
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -199,10 +277,20 @@ mod tests {
             ("7f3c-11aa/7f3c-11aab", "7f3c-11aa", 1),
             (r#"{"a":"say-\"so\" twice"}"#, "say-\"so\" twice", 1),
             ("/home/private/notes", "/home/private", 1),
+            ("/home/private.org/notes /home/private-2 /x/home/private", "/home/private", 0),
+            ("work-2024 work-2024-b my-work-2024 work-2024-1700000000.jsonl", "work-2024", 2),
+            ("rollout-2026-11-29T22-07-22-01a228b4-9baf-767e-8c76-f00e4ae8185e.jsonl", UUID, 1),
+            (r#"2026-11-30 10:00 {"ts":"2026-11-30","session":"2026-11-30"}"#, "2026-11-30", 1),
+            ("2026-11-30T10:00:00Z -", "2026-11-30T10:00:00Z", 0),
         ] {
-            assert_eq!(places(text.as_bytes(), name).len(), count, "{name} in {text}");
+            let sought = SoughtName { name: name.to_owned(), is_shared: false };
+            assert_eq!(places(text.as_bytes(), &sought).len(), count, "{name} in {text}");
         }
+        let home = SoughtName { name: "/home/someone".into(), is_shared: true };
+        assert_eq!(places(br#"/home/someone/.claude/t.jsonl {"cwd":"/home/someone"}"#, &home), [(38, 13)]);
     }
+
+    const UUID: &str = "01a228b4-9baf-767e-8c76-f00e4ae8185e";
 
     #[test]
     fn files_of_hooks_are_deleted_and_logs_are_overwritten() {
@@ -223,14 +311,32 @@ mod tests {
             ),
             ("logs/hooks.log", "a/gone-session.jsonl\n", Some("a/xxxxxxxxxxxx.jsonl\n")),
             ("memory.db", "gone-session", Some("gone-session")),
+            (
+                ".capture-state/in-home.offset",
+                r#"{"session":"in-home","transcript":"/home/someone/.claude/t.jsonl"}"#,
+                Some(r#"{"session":"in-home","transcript":"/home/someone/.claude/t.jsonl"}"#),
+            ),
+            (".capture-state/in-folder.offset", r#"{"session":"s","cwd":"/home/someone"}"#, None),
+            (".capture-state/pauses", "gone-session", Some("gone-session")),
+            ("export.jsonl", "gone-session", Some("gone-session")),
+            ("logs/mine.log", "gone-session", Some("gone-session")),
+            ("logs/hooks.log.1", "kept-session-1", Some("kept-session-1")),
         ];
         for (name, text, _) in files {
             fs::write(store.path().join(name), text).unwrap();
         }
         fs::write(hooks.join(&own), "gone-session").unwrap();
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY)").unwrap();
-        meta::write(&connection, NAMES, r#"["gone-session"]"#).unwrap();
+        connection
+            .execute_batch(
+                "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY);
+                 CREATE TABLE session (name TEXT);
+                 CREATE TABLE project (name TEXT);
+                 INSERT INTO session VALUES ('kept-session-1');
+                 INSERT INTO project VALUES ('/home/someone/work');",
+            )
+            .unwrap();
+        meta::write(&connection, NAMES, r#"["gone-session","/home/someone","kept-session-1"]"#).unwrap();
         let mut failed = Vec::new();
         clear_files(&connection, store.path(), &mut |path, _| failed.push(path)).unwrap();
         assert_eq!(failed, [hooks.join(&own)], "its process runs");

@@ -219,12 +219,13 @@ pub(crate) fn keeps_out(
     Ok(true)
 }
 
-/// Returns true if the record with the number `seq` was forgotten and had this short text.
+/// Returns true if the text of the forgotten record with the number `seq` was this one. Of a text that is not short, whether
+/// any record that was forgotten had it.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn was_text_of(connection: &Connection, seq: i64, text: &str) -> Result<bool, rusqlite::Error> {
-    has(connection, Subject::Record(seq), text)
+    has(connection, if is_short(text) { Subject::Record(seq) } else { Subject::Words }, text)
 }
 
 /// Returns true if all records of the session or project of this name were forgotten.
