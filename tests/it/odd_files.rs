@@ -79,6 +79,7 @@ fn prompt(daemon: &Daemon, session: &str, transcript: &Path, text: &str) {
     let input = json!({"session_id": session, "transcript_path": transcript, "cwd": "/p", "prompt": text});
     let mut command = daemon.setup().program();
     command.arg("--socket").arg(daemon.setup().socket()).args(["hook", "user-prompt-submit", "--store"]);
+    command.env("IAID_HOOK_TIMEOUT", "60");
     command.arg(daemon.setup().store()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     child.stdin.take().expect("a pipe").write_all(input.to_string().as_bytes()).expect("it reads");
@@ -133,6 +134,7 @@ fn a_known_transcript_that_becomes_a_pipe_does_not_delay_other_sessions() {
     let input = json!({"session_id": "new", "transcript_path": Value::Null, "cwd": "/p", "source": "startup"});
     let mut command = daemon.setup().program();
     command.arg("--socket").arg(daemon.setup().socket()).args(["hook", "session-start", "--store"]);
+    command.env("IAID_HOOK_TIMEOUT", "60");
     command.arg(daemon.setup().store()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary runs");
     child.stdin.take().expect("a pipe").write_all(input.to_string().as_bytes()).expect("it reads");
