@@ -67,6 +67,7 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT record_alias.id FROM record_alias LEFT JOIN record", "the integrity check"),
     ("SELECT (SELECT count(*) FROM forgotten) + (SELECT", "at each start, a row for each record that is gone"),
     ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
+    ("INSERT OR IGNORE INTO forgetting (seq) SELECT", "once in a forgetting that another store has asked for"),
     ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),
     ("SELECT seq, id, kind, data, session, sources FROM event", "once at the end of a forgetting"),
     ("DELETE FROM session WHERE NOT EXISTS", "once at the end of a forgetting"),

@@ -186,6 +186,7 @@ fn what_is_forgotten_on_one_machine_is_forgotten_on_all_and_in_the_folder() {
     assert_eq!(output.status.code(), Some(0), "{printed}");
     let shown = fs::canonicalize(folder.path()).expect("a path").display().to_string();
     assert!(printed.contains(&format!("  {shown}  folder of iaid sync, last met ")), "{printed}");
+    assert_eq!(printed.matches(&format!("  {shown}  ")).count(), 1, "{printed}");
     assert!(printed.contains("machine synced with, last met ") && printed.contains("keep versions"), "{printed}");
 
     sync_folder(&a, folder.path());

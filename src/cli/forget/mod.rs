@@ -78,8 +78,11 @@ pub(crate) fn run(args: &ForgetArgs, client: &mut Client, console: &mut Console)
     let search = Search::of(&proposed, client)?;
     let mut done = wait(&proposed, client, console)?;
     let found = search.run();
-    let left = done["left"].as_array_mut().map(std::mem::take).unwrap_or_default();
-    let left: Vec<Value> = left.into_iter().chain(found).chain(met::copies(client, &zone)).collect();
+    let mut left = done["left"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    let synced = met::copies(client, &zone);
+    // The daemon names them as well.
+    left.retain(|copy| synced.iter().all(|place| place["where"] != copy["where"]));
+    let left: Vec<Value> = left.into_iter().chain(found).chain(synced).collect();
     if console.format == OutputFormat::Json {
         return console.say(json!({"forgotten": done["forgotten"], "left": left})).map_err(CliError::Output);
     }

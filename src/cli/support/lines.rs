@@ -38,13 +38,15 @@ pub(crate) struct LineReader {
     pub(crate) bytes: u64,
     /// True if the last line had no `\n`: the input ended within it.
     pub(crate) is_cut_off: bool,
+    /// A line that is too long is returned as soon as that is known: its rest may never end.
+    pub(crate) stops_at_long: bool,
 }
 
 impl LineReader {
     /// Returns a reader of the lines of `input`, of at most `limit` bytes each.
     pub(crate) fn new(input: Box<dyn Read>, limit: usize) -> LineReader {
         let input = BufReader::with_capacity(BUFFER_BYTES, input);
-        LineReader { input, limit, number: 0, bytes: 0, is_cut_off: false }
+        LineReader { input, limit, number: 0, bytes: 0, is_cut_off: false, stops_at_long: false }
     }
 
     /// Returns true if a whole line is buffered, so that [`LineReader::next`] does not read.
@@ -93,6 +95,9 @@ impl LineReader {
             let used = part.len() + usize::from(end.is_some());
             self.input.consume(used);
             self.bytes += used as u64;
+            if too_long && self.stops_at_long {
+                return Ok(Some(RawLine::TooLong));
+            }
             if ended {
                 self.number += 1;
                 self.is_cut_off = end.is_none();

@@ -193,10 +193,10 @@ impl<'a, 'c> Exchange<'a, 'c> {
         }
         if let Some(applied) = about.get("applied") {
             self.theirs.add(applied);
-            self.moved += applied["entries"].as_u64().unwrap_or(0);
+            self.moved = self.moved.saturating_add(applied["entries"].as_u64().unwrap_or(0));
         }
         if let Some(total) = about["total"].as_u64() {
-            self.expected += total;
+            self.expected = self.expected.saturating_add(total);
         }
         self.is_awaited = about["held"] == true;
         let before = self.inbound.tally.clone();
@@ -206,7 +206,7 @@ impl<'a, 'c> Exchange<'a, 'c> {
             self.inbound.take(Some(&self.peer.store), &entries, self.store, console)?;
             self.received = Some(next.to_owned());
             self.is_received = about["done"] == true;
-            self.moved += entries.len() as u64;
+            self.moved = self.moved.saturating_add(entries.len() as u64);
         }
         // Last, so that everything else is exchanged if the person does not agree.
         let is_settled =
@@ -241,7 +241,7 @@ impl<'a, 'c> Exchange<'a, 'c> {
             about.insert("next".into(), batch.next.as_str().into());
             about.insert("done".into(), batch.is_last.into());
             if let Some(total) = batch.total.filter(|_| !self.outbound.is_counted) {
-                self.expected += total;
+                self.expected = self.expected.saturating_add(total);
                 about.insert("total".into(), total.into());
             }
             self.outbound.is_counted = true;

@@ -127,6 +127,10 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         }
         if forgotten.is_ok() {
             self.remember_positions()?;
+        } else {
+            // Files of this store under another name may be the only ones that say what was forgotten.
+            self.outdated.retain(|name| number(name, &self.store.id).is_some());
+            self.former.clear();
         }
         self.write(present, console)?;
         let own = self.own.as_ref();
@@ -157,7 +161,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         }
         for name in names {
             let path = self.files.join(&name);
-            if own_file::is_partial(&name, &self.store.id) {
+            if self.is_partial(&name) {
                 fs::remove_file(&path).map_err(|error| failure(&path, error))?;
                 continue;
             }
@@ -178,6 +182,20 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         let former = numbers.into_iter().filter(|number| Some(*number) != present);
         self.outdated.extend(former.map(|number| own_file::name(&self.store.id, number)));
         Ok((others, present))
+    }
+
+    /// Returns true for a file that a run of this store has not completed, also under a former id.
+    fn is_partial(&self, name: &str) -> bool {
+        let is_former = |row: &Value| {
+            let id = row["peer"].as_str().filter(|_| self.is_own_row(row));
+            id.is_some_and(|id| own_file::is_partial(name, id))
+        };
+        own_file::is_partial(name, &self.store.id) || self.store.peers.iter().any(is_former)
+    }
+
+    /// Returns true if a row of this folder has what this store has written there.
+    fn is_own_row(&self, row: &Value) -> bool {
+        row["kind"] == FOLDER && row["name"] == self.name.as_str() && row["sent"].is_string()
     }
 
     /// Opens a file that another store may have written. Returns `None` if none has.
@@ -216,6 +234,10 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             let peer = Some(other.store.as_str()).filter(|peer| *peer != self.store.id);
             let read = self.read(other.file, peer, &from, &mut before, console)?;
             let path = self.files.join(&other.name);
+            if read.mark.is_none() {
+                // It stays until it was read.
+                self.outdated.retain(|name| *name != other.name);
+            }
             if let Some((mark, marks)) = read.mark.zip(self.marks.get_mut(&other.store)) {
                 marks.insert(other.name, mark.as_json());
             }
@@ -459,6 +481,40 @@ mod tests {
         assert_eq!((tally.written, tally.here.entries(), tally.writers), (0, 0, 2));
         assert_eq!(content(folder.path()), before);
         stores[2].0.lock().unwrap().forget(1000, None);
+    }
+
+    #[test]
+    fn a_file_under_a_former_id_stays_until_its_forgettings_are_confirmed() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = FakeStore::shared("a", 0..20);
+        sync(&before, folder.path());
+        let restored = FakeStore::shared("b", 0..20);
+        restored.0.lock().unwrap().rows = before.0.lock().unwrap().rows.clone();
+        for id in 0..5 {
+            before.0.lock().unwrap().forget(id, None);
+        }
+        sync(&before, folder.path());
+        fs::write(path(folder.path(), "a.3.jsonl.partial"), "text of 7").unwrap();
+        let refused = sync_as(&restored, folder.path(), false, &mut answering(None));
+        assert!(matches!(refused, Err(CliError::NotConfirmed(_))));
+        assert_eq!(names(folder.path()), ["a.2.jsonl", "b.1.jsonl"]);
+        sync_as(&restored, folder.path(), true, &mut answering(None)).unwrap();
+        assert_eq!(names(folder.path()), ["b.2.jsonl"]);
+        assert_eq!(restored.records(), (5..20).collect::<Vec<u64>>());
+    }
+
+    #[test]
+    fn names_that_this_store_has_not_given_are_no_numbers_of_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FakeStore::shared("a", 0..3);
+        sync(&store, folder.path());
+        for name in ["a.18446744073709551615.jsonl", "a.07.jsonl", "a.+9.jsonl"] {
+            fs::write(path(folder.path(), name), "").unwrap();
+        }
+        assert_eq!(sync(&store, folder.path()).written, 0);
+        store.0.lock().unwrap().forget(1, None);
+        sync(&store, folder.path());
+        assert!(path(folder.path(), "a.2.jsonl").exists());
     }
 
     #[test]

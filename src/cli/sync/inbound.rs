@@ -8,14 +8,16 @@ use crate::cli::support::error::CliError;
 use crate::cli::sync::local_store::{self, Applied, LocalStore};
 use crate::cli::sync::tally::SyncTally;
 use crate::client::ClientError;
+use crate::sort;
 use crate::wire::reply::code;
 
 /// Records that a run may forget without asking, and the share of the store: a tenth.
 const MAX_FORGETS: u64 = 100;
 const MAX_SHARE: u64 = 10;
 
-/// Forgettings that are held back. Picked: one and a half megabytes.
+/// Entries that are held back, and their bytes. Picked: a forgetting takes a hundred bytes and more in memory.
 const MAX_HELD: usize = 10_000;
+const MAX_HELD_BYTES: usize = 4 << 20;
 
 /// Forgettings in a call. Picked: a tenth of the daemon's longest line.
 const CHUNK: usize = 1000;
@@ -45,6 +47,7 @@ pub(crate) type Consent<'a> = &'a mut dyn FnMut(ForgetCount, &mut Console) -> Re
 pub(crate) struct Inbound {
     pub(crate) tally: SyncTally,
     held: Vec<Box<RawValue>>,
+    held_bytes: usize,
     reasons: u64,
     /// Where copies of forgotten records may be, as it was printed.
     left: Vec<String>,
@@ -64,22 +67,45 @@ impl Inbound {
     ) -> Result<(), CliError> {
         let (forgettings, others): (Vec<&RawValue>, Vec<&RawValue>) =
             entries.iter().copied().partition(|entry| local_store::forgotten_at(entry).is_some());
-        for entry in forgettings {
-            // The files of several writers say the same.
-            if self.held.iter().all(|held| held.get() != entry.get()) {
-                self.held.push(entry.to_owned());
-            }
-        }
-        if others.is_empty() {
+        forgettings.into_iter().for_each(|entry| self.hold(entry));
+        self.take_others(peer, &others, store, console)
+    }
+
+    fn hold(&mut self, entry: &RawValue) {
+        self.held_bytes += entry.get().len();
+        self.held.push(entry.to_owned());
+    }
+
+    /// Takes entries that say of nothing that it was forgotten. Records under an id that was forgotten here are held back
+    /// if too much would go with them, and no other entries, which later ones may refer to.
+    fn take_others(
+        &mut self,
+        peer: Option<&str>,
+        entries: &[&RawValue],
+        store: &mut LocalStore<'_>,
+        console: &mut Console,
+    ) -> Result<(), CliError> {
+        if entries.is_empty() {
             return Ok(());
         }
-        match store.apply(peer, &others, Applied::Written) {
-            Ok(replies) => self.add(&replies, console),
-            // A record of theirs has an id that was forgotten here, so that too much would go.
-            Err(error) if is_unconfirmed(&error) => self.held.extend(others.into_iter().map(ToOwned::to_owned)),
-            Err(error) => return Err(error),
+        // The daemon counts from the last meeting, which is noted between two batches.
+        if self.tally.forgotten() == 0 || count_forgets(peer, entries, store)? == 0 {
+            match store.apply(peer, entries, Applied::Written) {
+                Ok(replies) => {
+                    self.add(&replies, console);
+                    return Ok(());
+                }
+                Err(error) if is_unconfirmed(&error) => {}
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        if let [entry] = entries {
+            self.hold(entry);
+            return Ok(());
+        }
+        let (first, second) = entries.split_at(entries.len() / 2);
+        self.take_others(peer, first, store, console)?;
+        self.take_others(peer, second, store, console)
     }
 
     /// Returns true if forgettings are held back, so that no cursor behind them may be stored.
@@ -89,7 +115,7 @@ impl Inbound {
 
     /// Returns true if no more should be held back.
     pub(crate) fn is_full(&self) -> bool {
-        self.held.len() >= MAX_HELD
+        self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES
     }
 
     /// Forgets what was held back, after asking if that is much.
@@ -106,16 +132,21 @@ impl Inbound {
         if self.held.is_empty() {
             return Ok(());
         }
+        self.held_bytes = 0;
         let held = std::mem::take(&mut self.held);
-        let held: Vec<&RawValue> = held.iter().map(AsRef::as_ref).collect();
+        let mut held: Vec<&RawValue> = held.iter().map(AsRef::as_ref).collect();
+        // The files of several writers say the same.
+        sort::sort_by(&mut held, |a, b| a.get().cmp(b.get()));
+        held.dedup_by(|a, b| a.get() == b.get());
         let mut forgets = 0;
         for chunk in held.chunks(CHUNK) {
-            let replies = store.apply(peer, chunk, Applied::Counted)?;
-            forgets += replies.iter().map(|reply| reply["forgotten"].as_u64().unwrap_or(0)).sum::<u64>();
+            forgets += count_forgets(peer, chunk, store)?;
         }
         let mut how = Applied::Written;
+        // The limit is that of the run.
+        let before = self.tally.forgotten();
         if forgets > 0 {
-            let count = ForgetCount { forgets, records: store.records()? };
+            let count = ForgetCount { forgets: forgets + before, records: store.records()? + before };
             if count.needs_consent() {
                 consent(count, console)?;
                 how = Applied::Confirmed;
@@ -157,6 +188,12 @@ impl Inbound {
     }
 }
 
+/// Returns how many records these entries would make the store forget.
+fn count_forgets(peer: Option<&str>, entries: &[&RawValue], store: &mut LocalStore<'_>) -> Result<u64, CliError> {
+    let replies = store.apply(peer, entries, Applied::Counted)?;
+    Ok(replies.iter().map(|reply| reply["forgotten"].as_u64().unwrap_or(0)).sum())
+}
+
 /// Returns true if the daemon refuses to forget so much without confirmation: the only param that can be wrong.
 fn is_unconfirmed(error: &CliError) -> bool {
     matches!(error, CliError::Client(ClientError::Refused { code: code::INVALID_PARAMS, .. }))
@@ -165,6 +202,46 @@ fn is_unconfirmed(error: &CliError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::sync::testing::{FakeStore, answering};
+
+    fn forgotten(id: u64, more: &str) -> Box<RawValue> {
+        let text = format!("{{\"kind\":\"forgotten\",\"id\":{id},\"at\":5{more}}}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn what_a_run_may_forget_without_asking_is_counted_over_all_of_it() {
+        let store = FakeStore::shared("a", 0..100);
+        store.with_client(|client| {
+            let mut store = LocalStore::open(client).unwrap();
+            let (mut inbound, mut asked, mut console) = (Inbound::default(), Vec::new(), answering(None));
+            for ids in [0..6, 6..10, 10..13, 50..51] {
+                let entries: Vec<Box<RawValue>> = ids.chain(200..205).map(|id| forgotten(id, "")).collect();
+                let entries: Vec<&RawValue> = entries.iter().map(AsRef::as_ref).collect();
+                inbound.take(None, &entries, &mut store, &mut console).unwrap();
+                let mut consent = |count: ForgetCount, _: &mut Console| {
+                    asked.push((count.forgets, count.records));
+                    Ok(())
+                };
+                inbound.forget(None, &mut store, &mut consent, &mut console).unwrap();
+            }
+            assert_eq!(asked, [(13, 100), (14, 100)]);
+        });
+    }
+
+    #[test]
+    fn what_is_held_back_is_bounded_in_bytes() {
+        let store = FakeStore::shared("a", 0..100);
+        store.with_client(|client| {
+            let mut store = LocalStore::open(client).unwrap();
+            let mut inbound = Inbound::default();
+            let large = forgotten(1, &format!(",\"more\":\"{}\"", "x".repeat(MAX_HELD_BYTES)));
+            inbound.take(None, &[&forgotten(1, "")], &mut store, &mut answering(None)).unwrap();
+            assert!(inbound.holds_any() && !inbound.is_full());
+            inbound.take(None, &[&large], &mut store, &mut answering(None)).unwrap();
+            assert!(inbound.is_full());
+        });
+    }
 
     #[test]
     fn more_than_a_hundred_records_or_a_tenth_need_consent() {

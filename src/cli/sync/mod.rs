@@ -203,7 +203,7 @@ fn report_pipe(name: &str, tally: &ExchangeTally, console: &mut Console) -> Resu
         }
     }
     .map_err(CliError::Output)?;
-    outcome(here.refused + there.refused, 0)
+    outcome(here.refused.saturating_add(there.refused), 0)
 }
 
 /// Returns an error if something was left out.

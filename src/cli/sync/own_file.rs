@@ -49,9 +49,11 @@ pub(crate) fn name(store: &str, number: u64) -> String {
     format!("{store}.{number}{SUFFIX}")
 }
 
-/// Returns the number in the name of a file of this store; `None` for other names.
+/// Returns the number in the name of a file of this store; `None` for names that this store has not given.
 pub(crate) fn number(name: &str, store: &str) -> Option<u64> {
-    name.strip_prefix(store)?.strip_prefix('.')?.strip_suffix(SUFFIX)?.parse().ok()
+    let number = name.strip_prefix(store)?.strip_prefix('.')?.strip_suffix(SUFFIX)?.parse().ok()?;
+    // Numbers have other spellings, too, and there is a next one.
+    (number < u64::MAX && self::name(store, number) == name).then_some(number)
 }
 
 /// Returns true if this is the name of a file of this store that was not completed.

@@ -76,7 +76,8 @@ pub(crate) struct Pipe {
 }
 
 impl Pipe {
-    pub(crate) fn new(lines: LineReader, out: Box<dyn Write>) -> Pipe {
+    pub(crate) fn new(mut lines: LineReader, out: Box<dyn Write>) -> Pipe {
+        lines.stops_at_long = true;
         Pipe { lines, out, sent: 0, received: 0 }
     }
 
@@ -212,4 +213,24 @@ fn read_greeting(line: &[u8]) -> Result<(String, String), PipeEnd> {
     }
     let name = text("name").chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect();
     Ok((text("store").to_owned(), name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    use crate::cli::sync::frame::MAX_FRAME_BYTES;
+
+    #[test]
+    fn a_line_that_does_not_end_is_not_read_to_its_end() {
+        let greeting = format!("{}\n", greeting(&"a".repeat(32), "desk", None));
+        for (before, is_greeted) in [("", false), (greeting.as_str(), true)] {
+            let endless = io::Cursor::new(before.to_owned()).chain(io::repeat(b'x').take(1 << 30));
+            let mut pipe = Pipe::new(LineReader::new(Box::new(endless), MAX_FRAME_BYTES), Box::new(io::sink()));
+            assert_eq!(pipe.greeted().is_ok(), is_greeted);
+            let end = if is_greeted { pipe.receive().err() } else { pipe.greeted().err() };
+            assert_eq!(end, Some(PipeEnd::Damaged));
+        }
+    }
 }

@@ -18,16 +18,23 @@ impl SyncTally {
     /// Adds the counts of a reply of the daemon, or of a message of the other side.
     pub(crate) fn add(&mut self, counts: &Value) {
         for (sum, name) in self.counts.iter_mut().zip(COUNTS) {
-            *sum += counts[name].as_u64().unwrap_or(0);
+            *sum = sum.saturating_add(counts[name].as_u64().unwrap_or(0));
         }
         // The daemon lists them, the other side counts them.
         let refused = &counts["refused"];
-        self.refused += refused.as_array().map_or_else(|| refused.as_u64().unwrap_or(0), |list| list.len() as u64);
+        let count = refused.as_array().map_or_else(|| refused.as_u64().unwrap_or(0), |list| list.len() as u64);
+        self.refused = self.refused.saturating_add(count);
     }
 
     /// Returns the number of entries that were taken.
     pub(crate) fn entries(&self) -> u64 {
-        self.counts.iter().sum()
+        self.counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Returns the number of records that were forgotten.
+    pub(crate) fn forgotten(&self) -> u64 {
+        let [.., forgotten] = self.counts;
+        forgotten
     }
 
     /// Returns what was counted after `before`.
@@ -82,6 +89,9 @@ mod tests {
         assert_eq!(other, tally);
         tally.add(&json!({"added": 1, "forgotten": 3}));
         assert_eq!(tally.in_words(), "3 records, 1 link, 3 forgotten, 1 refused");
-        assert_eq!(tally.as_json()["known"], 9);
+        assert_eq!((tally.as_json()["known"].as_u64(), tally.forgotten()), (Some(9), 3));
+        // The other side may say anything.
+        tally.add(&json!({"added": u64::MAX, "refused": u64::MAX}));
+        assert_eq!((tally.entries(), tally.refused), (u64::MAX, u64::MAX));
     }
 }

@@ -30,7 +30,7 @@ use crate::memory::store::error::StoreError;
 use crate::memory::store::meetings::{self, Meeting};
 use crate::memory::store::store_file::StoreFile;
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{fulltext, meta, records, segments, tags};
+use crate::memory::store::{forgotten, fulltext, meta, records, segments, tags};
 
 /// Meta key: the phase of a forgetting that is not at its end. Absent if there is none.
 const PHASE: &str = "forgetting_phase";
@@ -85,11 +85,15 @@ pub(crate) enum Aside {
     Wait(Duration),
 }
 
-/// Returns the phase of a forgetting that is to be taken up again; `None` if there is none.
+/// Returns the phase of a forgetting that is to be taken up again; `None` if there is none. Records that are noted as
+/// forgotten and were not selected yet are to be deleted.
 ///
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn pending(connection: &Connection) -> Result<Option<ForgettingPhase>, rusqlite::Error> {
+    if forgotten::has_noted(connection)? {
+        return Ok(Some(ForgettingPhase::Remove));
+    }
     Ok(meta::read(connection, PHASE)?
         .map(|number| ForgettingPhase::numbered(number).unwrap_or(ForgettingPhase::Remove)))
 }
@@ -253,7 +257,11 @@ impl ForgettingJob {
     fn leave_reindex(&mut self, connection: &Connection) -> Result<(), CallError> {
         // A new forgetting does the later phases of an interrupted one again.
         self.phase = match pending(connection)? {
-            Some(phase) if self.confirmed.is_none() => phase,
+            Some(phase) if self.confirmed.is_none() => {
+                forgotten::select_noted(connection)?;
+                meta::write(connection, PHASE, phase as i64)?;
+                phase
+            }
             _ => {
                 rewrite::check_room(connection, &self.maintenance().file)?;
                 connection.execute("DELETE FROM forgetting", [])?;
@@ -289,6 +297,7 @@ impl ForgettingJob {
             None if selected == mark => {
                 let files: Vec<_> = files.iter().map(|path| path.to_string_lossy()).collect();
                 meta::write(connection, FILES, files.join("\n"))?;
+                forgotten::select_noted(connection)?;
                 self.enter(connection, ForgettingPhase::Remove)?;
             }
             None => return Err(changed(mark.count, selected.count)),
@@ -356,7 +365,14 @@ impl ForgettingJob {
         for MadeCopy { path, kind, at } in copies::all(connection)? {
             left(Path::new(&path), format!("{kind} of {at}"));
         }
+        let mut named = Vec::new();
         for Meeting { kind, name, met, .. } in meetings::all(connection)? {
+            // A folder has a row for each store, the latest first.
+            let place = (kind.clone(), name.clone());
+            if named.contains(&place) {
+                continue;
+            }
+            named.push(place);
             let what = match kind.as_str() {
                 "folder" => "a folder that the memory is exchanged through; what carries it may keep versions",
                 _ => "a host that the memory is exchanged with",

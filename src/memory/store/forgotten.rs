@@ -23,6 +23,9 @@ use crate::secrets;
 /// Meta key: the key of the hashes, 32 random bytes.
 const KEY: &str = "forgotten_key";
 
+/// Meta key: records exist whose ids are noted as forgotten.
+const NOTED: &str = "forgotten_noted";
+
 /// The length of the key, in bytes.
 const KEY_BYTES: usize = 32;
 
@@ -184,6 +187,41 @@ pub(crate) fn note_id(connection: &Connection, id: Uuid, at: UnixMicros) -> Resu
     if forgotten_at(connection, id)?.is_none() {
         let sql = "INSERT INTO forgotten_id (id, at) VALUES (?1, ?2)";
         connection.prepare_cached(sql)?.execute((id.as_bytes(), at.0))?;
+    }
+    Ok(())
+}
+
+/// Notes that a record of this store was forgotten, which is yet to be deleted: by the job that follows, or if that is
+/// cut off, by the next one and at the next start.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn note_stored(connection: &Connection, id: Uuid, at: UnixMicros) -> Result<(), rusqlite::Error> {
+    note_id(connection, id, at)?;
+    meta::write(connection, NOTED, 1)
+}
+
+/// Returns true if records may exist whose ids are noted as forgotten.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn has_noted(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    meta::read::<i64>(connection, NOTED).map(|noted| noted.is_some())
+}
+
+/// Puts the records whose ids are noted as forgotten into table `forgetting`.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn select_noted(connection: &Connection) -> Result<(), rusqlite::Error> {
+    if has_noted(connection)? {
+        connection.execute(
+            "INSERT OR IGNORE INTO forgetting (seq)
+             SELECT seq FROM forgotten_id AS noted CROSS JOIN record ON record.id = noted.id
+             UNION ALL SELECT record FROM forgotten_id AS noted CROSS JOIN record_alias ON record_alias.id = noted.id",
+            [],
+        )?;
+        meta::remove(connection, NOTED)?;
     }
     Ok(())
 }

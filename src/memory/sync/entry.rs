@@ -132,6 +132,10 @@ fn read_record(entry: &Params<'_>) -> Result<SyncedRecord, CallError> {
     tags.iter().try_for_each(|tag| check_len("tags", tag, TAG_BYTES))?;
     let part = entry.integer_opt("part", 1..=i64::MAX)?;
     let parts = entry.integer_opt("parts", part.unwrap_or(1)..=i64::MAX)?;
+    let ts = UnixMicros(time(entry, "ts")?);
+    if !ts.is_plausible() {
+        return Err(CallError::invalid("ts", "a time of the years 1900 to 2199"));
+    }
     let draft = Draft {
         text,
         cue: bounded_string(entry, "cue", "", TEXT_BYTES)?,
@@ -140,7 +144,7 @@ fn read_record(entry: &Params<'_>) -> Result<SyncedRecord, CallError> {
         session: bounded_string(entry, "session", "", SESSION_BYTES)?,
         project: bounded_string(entry, "project", "", PROJECT_BYTES)?,
         folder: String::new(),
-        ts: UnixMicros(time(entry, "ts")?),
+        ts,
         part: part.zip(parts),
         tags,
     };

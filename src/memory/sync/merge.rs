@@ -107,10 +107,16 @@ impl<'m, 'c> Merger<'m, 'c> {
                 Ok(self.merge_link((from, to), LinkKind::Contradicts, (links::STRONGEST, used))?)
             }
             SyncEntry::Forgotten { id, at } => {
-                let seq = records::find_seq(self.connection(), id)?;
-                self.counts.known += u64::from(seq.is_none());
-                self.forgotten.extend(seq);
-                forgotten::note_id(self.connection(), id, UnixMicros(at))?;
+                match records::find_seq(self.connection(), id)? {
+                    Some(seq) => {
+                        forgotten::note_stored(self.connection(), id, UnixMicros(at))?;
+                        self.forgotten.insert(seq);
+                    }
+                    None => {
+                        forgotten::note_id(self.connection(), id, UnixMicros(at))?;
+                        self.counts.known += 1;
+                    }
+                }
                 Ok(Ok(()))
             }
             SyncEntry::Knob(change) => {
@@ -148,8 +154,9 @@ impl<'m, 'c> Merger<'m, 'c> {
         if is_forgotten {
             self.counts.known += 1;
             forgotten::note_record(connection, record.new.said(), &claimed)?;
+            self.note_ids(&record.ids, &seqs)?;
             self.forgotten.extend(seqs);
-            return Ok(Ok(self.note_ids(&record.ids)?));
+            return Ok(Ok(()));
         }
         let mut seqs = seqs.into_iter();
         match seqs.next() {
@@ -167,13 +174,17 @@ impl<'m, 'c> Merger<'m, 'c> {
         Ok(Ok(()))
     }
 
-    /// Notes that the ids of a record were forgotten: under one of them, or under another one that the peer does not know.
-    fn note_ids(&mut self, ids: &[Uuid]) -> Result<(), rusqlite::Error> {
+    /// Notes that the ids of a record were forgotten: under one of them, or under another one that the peer does not know;
+    /// and that so were these records of the store.
+    fn note_ids(&mut self, ids: &[Uuid], seqs: &BTreeSet<i64>) -> Result<(), rusqlite::Error> {
         let connection = self.connection();
         // The peer is to learn of it.
         change_log::set_origin(connection, change_log::HERE)?;
         for id in ids {
             forgotten::note_id(connection, *id, self.now)?;
+        }
+        for seq in seqs {
+            forgotten::note_stored(connection, records::id_of(connection, *seq)?, self.now)?;
         }
         change_log::set_origin(connection, self.peer)
     }
