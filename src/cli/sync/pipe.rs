@@ -188,7 +188,7 @@ pub(crate) fn greeting(store: &str, name: &str, error: Option<&str>) -> Value {
 
 /// Returns true if the daemon takes this for the id of a store.
 pub(crate) fn is_store_id(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn is_greeting(line: &[u8]) -> bool {

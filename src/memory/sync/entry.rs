@@ -24,6 +24,9 @@ const TAG_BYTES: usize = 256;
 /// Largest repetition of a text in a session. Picked.
 const MAX_REPETITION: i64 = 1 << 20;
 
+/// Largest number of a knob's change. Picked: a change can follow it for ever.
+const MAX_KNOB_NUMBER: i64 = 1 << 40;
+
 /// An entry, with valid fields.
 pub(crate) enum SyncEntry {
     Record(Box<SyncedRecord>),
@@ -96,7 +99,7 @@ impl SyncEntry {
             "knob" => {
                 let value = entry.raw("value").ok_or_else(|| CallError::missing("value"))?;
                 let (knob, value) = profile::accept(&entry.string("knob")?, value).map_err(CallError::failed)?;
-                let number = entry.integer_or("number", 0..=i64::MAX, 0)?;
+                let number = entry.integer_or("number", 0..=MAX_KNOB_NUMBER, 0)?;
                 let store = params::id(&entry, "store")?.into_bytes();
                 Ok(SyncEntry::Knob(KnobChange {
                     knob,
