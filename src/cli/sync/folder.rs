@@ -10,7 +10,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::cli::support::console::Console;
@@ -313,7 +312,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         };
         if let Some(mut own) = opened {
             match self.append(&mut own, console)? {
-                Appended::All { .. } => {
+                Appended::All => {
                     self.own = Some(own);
                     return self.remove_outdated();
                 }
@@ -324,21 +323,15 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         }
         let next = self.own_path(present.map_or(1, |number| number + 1));
         self.outdated.extend(present.map(|number| own_file::name(&self.store.id, number)));
-        let mut before = None;
         for _ in 0..MAX_TRIES {
             let mut own = OwnFile::begin(&next, &self.store.id, self.machine)?;
             match self.append(&mut own, console) {
-                // The file may have a record that was forgotten while it was written, unless a second one says the same.
-                Ok(Appended::All { forgotten, is_late: true }) if before != Some(forgotten) => {
-                    before = Some(forgotten);
-                    own.abandon();
-                }
-                Ok(Appended::All { .. }) => {
+                Ok(Appended::All) => {
                     own.complete(&next)?;
                     self.own = Some(own);
                     return self.remove_outdated();
                 }
-                Ok(_) => own.abandon(),
+                Ok(Appended::Forgotten | Appended::Unknown) => own.abandon(),
                 Err(error) => {
                     own.abandon();
                     return Err(error);
@@ -350,33 +343,33 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         Err(CliError::File(next, io::Error::other(what)))
     }
 
-    /// Appends the entries behind the file's cursor. A file that has entries is left if a record was forgotten.
+    /// Appends the entries behind the file's cursor. A file that has entries is left if a record was forgotten since.
     fn append(&mut self, own: &mut OwnFile, console: &mut Console) -> Result<Appended, CliError> {
         let is_new = own.cursor.is_none();
-        let began = Timestamp::now().as_microsecond();
-        let (mut total, mut forgotten, mut is_late) = (None, 0, false);
+        let (mut forgotten, mut forgotten_before) = (0, None);
         loop {
             let Some(changes) = self.store.changes(own.cursor.as_deref(), None)? else {
                 return Ok(Appended::Unknown);
             };
-            let (count, times) = changes.counted();
-            if !is_new && !times.is_empty() {
+            let (count, forgettings) = changes.counted();
+            if !is_new && forgettings > 0 {
                 return Ok(Appended::Forgotten);
             }
-            forgotten += times.len() as u64;
-            is_late |= times.iter().any(|at| *at >= began);
+            forgotten += forgettings;
             if count > 0 || is_new {
                 own.append(&changes)?;
             }
-            if total.is_none() {
-                total = changes.total;
+            if forgotten_before.is_none() {
+                forgotten_before = Some(changes.forgotten);
                 self.progress.clear(console);
-                self.progress = ProgressBar::new(total, Instant::now());
+                self.progress = ProgressBar::new(changes.total, Instant::now());
             }
             self.tally.written += count;
             self.progress.show(self.tally.written, self.tally.written, Instant::now(), console);
             if changes.is_last {
-                return Ok(Appended::All { forgotten, is_late });
+                // A new file may have the text of a record that was forgotten while it was written.
+                let is_late = is_new && forgotten_before.is_some_and(|before| forgotten > before);
+                return Ok(if is_late { Appended::Forgotten } else { Appended::All });
             }
         }
     }
@@ -541,13 +534,18 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_a_clock_ahead_has_forgotten_does_not_keep_the_file_from_being_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let a = FakeStore::shared("a", 0..9);
-        a.0.lock().unwrap().forgotten_at = i64::MAX / 2;
-        a.0.lock().unwrap().forget(3, None);
-        sync(&a, folder.path());
-        assert_eq!((names(folder.path()), sync(&a, folder.path()).written), (vec!["a.1.jsonl".to_owned()], 0));
+    fn a_record_that_is_forgotten_while_the_file_is_written_is_not_in_it() {
+        for forgotten_before in [vec![], vec![4, 7]] {
+            let folder = tempfile::tempdir().unwrap();
+            let a = FakeStore::shared("a", 0..9);
+            for record in forgotten_before {
+                a.0.lock().unwrap().forget(record, None);
+            }
+            a.0.lock().unwrap().forgets_after_changes = Some((2, 1));
+            sync(&a, folder.path());
+            assert!(!content(folder.path()).contains("\"text of 1\""));
+            assert_eq!((names(folder.path()), sync(&a, folder.path()).written), (vec!["a.1.jsonl".to_owned()], 0));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A file of a folder: lines that one store appends, and that others read from where they stopped.
 //!
 //! Whatever carries the folder may have carried a part of a file, an older state of it, or a copy beside it. So each line
-//! has its checksum and that of the line before, a reader remembers the line before its position, and a file that does not have that
-//! line any more is read from its beginning. What follows the last whole line is left for the next run.
+//! has its checksum and that of the line before, a reader remembers the line before its position, and a file that does not
+//! have that line any more is read from its beginning. What follows the last whole line is left for the next run.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};

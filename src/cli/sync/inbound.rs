@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::cli::support::console::Console;
 use crate::cli::support::error::CliError;
-use crate::cli::sync::local_store::{self, Applied, LocalStore};
+use crate::cli::sync::local_store::{self, ApplyMode, LocalStore};
 use crate::cli::sync::tally::SyncTally;
 use crate::client::ClientError;
 use crate::sort;
@@ -66,7 +66,7 @@ impl Inbound {
         console: &mut Console,
     ) -> Result<(), CliError> {
         let (forgettings, others): (Vec<&RawValue>, Vec<&RawValue>) =
-            entries.iter().copied().partition(|entry| local_store::forgotten_at(entry).is_some());
+            entries.iter().copied().partition(|entry| local_store::is_forgetting(entry));
         forgettings.into_iter().for_each(|entry| self.hold(entry));
         self.take_others(peer, &others, store, console)
     }
@@ -90,7 +90,7 @@ impl Inbound {
         }
         // The daemon counts from the last meeting, which is noted between two batches.
         if self.tally.forgotten() == 0 || count_forgets(peer, entries, store)? == 0 {
-            match store.apply(peer, entries, Applied::Written) {
+            match store.apply(peer, entries, ApplyMode::Apply) {
                 Ok(replies) => {
                     self.add(&replies, console);
                     return Ok(());
@@ -142,23 +142,23 @@ impl Inbound {
         for chunk in held.chunks(CHUNK) {
             forgets += count_forgets(peer, chunk, store)?;
         }
-        let mut how = Applied::Written;
+        let mut mode = ApplyMode::Apply;
         // The limit is that of the run.
         let before = self.tally.forgotten();
         if forgets > 0 {
             let count = ForgetCount { forgets: forgets + before, records: store.records()? + before };
             if count.needs_consent() {
                 consent(count, console)?;
-                how = Applied::Confirmed;
+                mode = ApplyMode::ApplyConfirmed;
             }
         }
         for chunk in held.chunks(CHUNK) {
-            let replies = match store.apply(peer, chunk, how) {
+            let replies = match store.apply(peer, chunk, mode) {
                 // The daemon also counts what this peer has made it forget before.
-                Err(error) if is_unconfirmed(&error) && how == Applied::Written => {
+                Err(error) if is_unconfirmed(&error) && mode == ApplyMode::Apply => {
                     consent(ForgetCount { forgets, records: store.records()? }, console)?;
-                    how = Applied::Confirmed;
-                    store.apply(peer, chunk, how)?
+                    mode = ApplyMode::ApplyConfirmed;
+                    store.apply(peer, chunk, mode)?
                 }
                 replies => replies?,
             };
@@ -190,7 +190,7 @@ impl Inbound {
 
 /// Returns how many records these entries would make the store forget.
 fn count_forgets(peer: Option<&str>, entries: &[&RawValue], store: &mut LocalStore<'_>) -> Result<u64, CliError> {
-    let replies = store.apply(peer, entries, Applied::Counted)?;
+    let replies = store.apply(peer, entries, ApplyMode::DryRun)?;
     Ok(replies.iter().map(|reply| reply["forgotten"].as_u64().unwrap_or(0)).sum())
 }
 

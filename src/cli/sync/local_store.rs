@@ -44,25 +44,28 @@ pub(crate) struct Changes {
     pub(crate) is_last: bool,
     /// The number of entries from the cursor on that was asked for, if it is known.
     pub(crate) total: Option<u64>,
+    /// The number of entries that say that a record was forgotten, in the whole log as it is now.
+    pub(crate) forgotten: u64,
 }
 
 impl Changes {
-    /// Returns the number of entries, and when each forgotten record was forgotten, in microseconds since 1970.
-    pub(crate) fn counted(&self) -> (u64, Vec<i64>) {
+    /// Returns the number of entries, and how many of them say that a record was forgotten.
+    pub(crate) fn counted(&self) -> (u64, u64) {
         let entries: Vec<&RawValue> = serde_json::from_str(self.entries.get()).unwrap_or_default();
-        (entries.len() as u64, entries.iter().filter_map(|entry| forgotten_at(entry)).collect())
+        let forgotten = entries.iter().filter(|entry| is_forgetting(entry)).count();
+        (entries.len() as u64, forgotten as u64)
     }
 }
 
 /// How entries are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Applied {
+pub(crate) enum ApplyMode {
     /// They change the store. Too many that forget records are refused.
-    Written,
+    Apply,
     /// They change the store, whatever they forget.
-    Confirmed,
+    ApplyConfirmed,
     /// They are only counted.
-    Counted,
+    DryRun,
 }
 
 #[derive(Serialize)]
@@ -110,6 +113,7 @@ impl LocalStore<'_> {
             next: serde_json::from_str(member("next")).map_err(failed)?,
             is_last: member("done") == "true",
             total: member("total").parse().ok(),
+            forgotten: serde_json::from_str(member("forgotten")).map_err(failed)?,
         }))
     }
 
@@ -122,17 +126,17 @@ impl LocalStore<'_> {
         &mut self,
         peer: Option<&str>,
         entries: &[&RawValue],
-        how: Applied,
+        mode: ApplyMode,
     ) -> Result<Vec<Value>, CliError> {
-        let (confirmed, dry_run) = (how == Applied::Confirmed, how == Applied::Counted);
+        let (confirmed, dry_run) = (mode == ApplyMode::ApplyConfirmed, mode == ApplyMode::DryRun);
         match self.client.call(APPLY, &ApplyParams { peer, entries, confirmed, dry_run }) {
             Ok(reply) => Ok(vec![serde_json::from_str(reply.get()).map_err(|error| CliError::Reply(APPLY, error))?]),
             Err(ClientError::Refused { code: code::INVALID_REQUEST, message }) => match entries.len() {
                 0 | 1 => Ok(vec![json!({"refused": [{"index": 0, "reason": message}]})]),
                 count => {
                     let (first, second) = entries.split_at(count / 2);
-                    let mut replies = self.apply(peer, first, how)?;
-                    replies.extend(self.apply(peer, second, how)?);
+                    let mut replies = self.apply(peer, first, mode)?;
+                    replies.extend(self.apply(peer, second, mode)?);
                     Ok(replies)
                 }
             },
@@ -185,9 +189,7 @@ pub(crate) fn peers(client: &mut Client) -> Result<Value, CliError> {
     serde_json::from_str(reply.get()).map_err(|error| CliError::Reply(PEERS, error))
 }
 
-/// Returns when a record was forgotten, in microseconds since 1970; `None` if the entry says something else.
-pub(crate) fn forgotten_at(entry: &RawValue) -> Option<i64> {
-    let members = Members::read(entry.get()).ok()?;
-    let is_forgotten = members.string("kind").as_deref() == Some(FORGOTTEN);
-    is_forgotten.then(|| members.value("at").and_then(|at| at.get().parse().ok()).unwrap_or(i64::MAX))
+/// Returns true if the entry says that a record was forgotten.
+pub(crate) fn is_forgetting(entry: &RawValue) -> bool {
+    Members::read(entry.get()).is_ok_and(|members| members.string("kind").as_deref() == Some(FORGOTTEN))
 }

@@ -36,8 +36,8 @@ pub(crate) struct OwnFile {
 /// How appending to the own file ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Appended {
-    /// With so many forgotten records, of which one was forgotten while the file was written, or by a clock that is ahead.
-    All { forgotten: u64, is_late: bool },
+    /// The file has all entries.
+    All,
     /// Something was forgotten that the file may have.
     Forgotten,
     /// The store does not know the file's cursor.

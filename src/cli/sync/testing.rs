@@ -31,8 +31,8 @@ pub(crate) struct FakeStore {
     pub(crate) rows: Vec<Value>,
     /// The time of the next meeting.
     now: u64,
-    /// When it has forgotten, in microseconds since 1970.
-    pub(crate) forgotten_at: i64,
+    /// Calls of `sync_changes` after which this record is forgotten.
+    pub(crate) forgets_after_changes: Option<(u64, u64)>,
     /// Calls of `sync_apply` until one fails.
     pub(crate) fails_after: Option<u64>,
 }
@@ -70,7 +70,7 @@ impl FakeStore {
     fn entry(&self, record: u64) -> Value {
         match self.records.get(&record) {
             Some(text) => json!({"kind": "record", "id": record, "text": text}),
-            None => json!({"kind": "forgotten", "id": record, "at": self.forgotten_at}),
+            None => json!({"kind": "forgotten", "id": record, "at": 0}),
         }
     }
 
@@ -94,13 +94,24 @@ impl FakeStore {
                 let Some(at) = at.or(since.is_none().then_some(0)) else {
                     return error(call, -32602, "cursor of another store");
                 };
+                match &mut self.forgets_after_changes {
+                    Some((0, record)) => {
+                        let record = *record;
+                        self.forgets_after_changes = None;
+                        self.forget(record, None);
+                    }
+                    Some((calls, _)) => *calls -= 1,
+                    None => {}
+                }
+                let forgotten = self.log.iter().filter(|(record, _)| !self.records.contains_key(record)).count();
                 let end = self.log.len().min(at + BATCH);
                 let told = self.log[at..end].iter().filter(|(_, from)| peer.is_none() || from.as_deref() != peer);
                 let entries: Vec<Value> = told.map(|(record, _)| self.entry(*record)).collect();
                 let (next, done) = (self.cursor(end), end == self.log.len());
                 result(
                     call,
-                    json!({"store": self.id, "entries": entries, "next": next, "done": done, "total": self.log.len() - at}),
+                    json!({"store": self.id, "entries": entries, "next": next, "done": done,
+                        "total": self.log.len() - at, "forgotten": forgotten}),
                 )
             }
             _ => self.apply(call, peer),

@@ -820,10 +820,10 @@ static METHODS: &[Method] = &[
                 "max_bytes",
                 "integer",
                 "524288",
-                "bytes of the entries, 65536 to 1048576; a larger entry is alone in its reply",
+                "bytes of the entries, 65536 to 917504; a larger entry is alone in its reply",
             ),
         ],
-        result: &["store", "entries", "next", "done", "total"],
+        result: &["store", "entries", "next", "done", "total", "forgotten"],
         pace: Pace::Ordered,
         run: |_, worker, params, reply| {
             reply.send_json(worker.read(|reader| changes::sync_changes(reader, params)));

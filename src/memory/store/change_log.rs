@@ -20,11 +20,6 @@ pub(crate) fn set_origin(connection: &Connection, peer: i64) -> Result<(), rusql
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn note_record(connection: &Connection, seq: i64) -> Result<(), rusqlite::Error> {
-    for sql in [
-        "DELETE FROM change WHERE kind = 0 AND a = ?1 AND origin = (SELECT peer FROM change_origin)",
-        "INSERT INTO change (kind, a, origin) SELECT 0, ?1, peer FROM change_origin",
-    ] {
-        connection.prepare_cached(sql)?.execute([seq])?;
-    }
-    Ok(())
+    let sql = "INSERT INTO noted_change (kind, a, b, name) VALUES (0, ?1, 0, X'')";
+    connection.prepare_cached(sql)?.execute([seq]).map(drop)
 }

@@ -16,13 +16,12 @@ use crate::memory::sync::cursor::{self, SyncCursor};
 use crate::memory::sync::entry::EntryWriter;
 use crate::memory::sync::peers;
 
-/// Bytes of the entries of a reply, by default and at least and most. A larger entry is alone in its reply.
+/// Bytes of the entries of a reply, by default and at least. A larger entry is alone in its reply.
 const PAGE_BYTES: i64 = 512 << 10;
 const MIN_PAGE_BYTES: i64 = 64 << 10;
-const MAX_PAGE_BYTES: i64 = 1 << 20;
 
-/// Bytes of the entries of a reply, whatever the caller says: they must fit in a line of `sync_apply`.
-const FITTING_BYTES: usize = 896 << 10;
+/// The same at most: the entries must fit in a line of `sync_apply`, which has 1 MiB.
+const MAX_PAGE_BYTES: i64 = 896 << 10;
 
 /// The columns of a record that an entry has.
 const RECORD: &str =
@@ -54,15 +53,22 @@ pub(crate) fn sync_changes(reader: &Reader, params: &Params<'_>) -> Result<Vec<u
     };
     let peer = peer.map(|peer| peers::number_of(connection, peer)).transpose()?.flatten();
     let total = total(connection, &cursor, peer)?;
-    let mut page =
-        Page { connection, peer, max_bytes: FITTING_BYTES.min(max_bytes as usize), entries: Vec::new(), cursor };
+    let forgotten = forgotten_count(connection)?;
+    let mut page = Page { connection, peer, max_bytes: max_bytes as usize, entries: Vec::new(), cursor };
     let is_done = page.add_records()? && page.add_changes()?;
     let store = Uuid::from_bytes(store);
     let mut reply = format!("{{\"store\":\"{}\",\"entries\":[", store.simple()).into_bytes();
     reply.append(&mut page.entries);
-    reply
-        .extend_from_slice(format!("],\"next\":\"{}\",\"done\":{is_done},\"total\":{total}}}", page.cursor).as_bytes());
+    let end =
+        format!("],\"next\":\"{}\",\"done\":{is_done},\"total\":{total},\"forgotten\":{forgotten}}}", page.cursor);
+    reply.extend_from_slice(end.as_bytes());
     Ok(reply)
+}
+
+/// Returns how many entries of the whole log say that an id was forgotten.
+fn forgotten_count(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let sql = "SELECT count(*) FROM change WHERE kind = ?1";
+    connection.prepare_cached(sql)?.query_row([FORGOTTEN_CHANGE], |row| row.get(0))
 }
 
 /// Returns about how many entries there are after the cursor.

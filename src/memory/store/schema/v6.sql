@@ -94,6 +94,17 @@ CREATE TABLE change_origin (
 ) STRICT;
 INSERT INTO change_origin (one, peer) VALUES (1, 0);
 
+-- What is inserted here gets a row of the change log, in the place of an earlier one of the same object and origin.
+CREATE VIEW noted_change AS SELECT kind, a, b, name FROM change;
+CREATE TRIGGER change_is_noted INSTEAD OF INSERT ON noted_change
+BEGIN
+    DELETE FROM change
+        WHERE kind = new.kind AND a = new.a AND b = new.b AND name = new.name
+            AND origin = (SELECT peer FROM change_origin);
+    INSERT INTO change (kind, a, b, name, origin)
+        SELECT new.kind, new.a, new.b, new.name, peer FROM change_origin;
+END;
+
 -- The last change of each knob by each store. A knob has the value of the latest.
 CREATE TABLE knob_change (
     knob   TEXT    NOT NULL,
@@ -251,59 +262,45 @@ END;
 CREATE TRIGGER record_ends AFTER UPDATE OF valid_to ON record WHEN new.valid_to IS NOT old.valid_to
 BEGIN
     INSERT INTO ended_record (hash, record) SELECT new.hash, new.seq WHERE old.valid_to IS NULL;
-    DELETE FROM change WHERE kind = 0 AND a = new.seq AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, origin) SELECT 0, new.seq, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (0, new.seq, 0, X'');
 END;
 
 -- The change log. A tag of the newest record is given with the record.
 CREATE TRIGGER record_is_tagged AFTER INSERT ON tag WHEN new.record < (SELECT max(seq) FROM record)
 BEGIN
-    DELETE FROM change WHERE kind = 0 AND a = new.record AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, origin) SELECT 0, new.record, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (0, new.record, 0, X'');
 END;
 
 CREATE TRIGGER record_has_an_alias AFTER INSERT ON record_alias
 BEGIN
-    DELETE FROM change WHERE kind = 0 AND a = new.record AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, origin) SELECT 0, new.record, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (0, new.record, 0, X'');
 END;
 
 CREATE TRIGGER record_is_merged AFTER UPDATE OF ts, project ON record
     WHEN new.ts <> old.ts OR new.project <> old.project
 BEGIN
-    DELETE FROM change WHERE kind = 0 AND a = new.seq AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, origin) SELECT 0, new.seq, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (0, new.seq, 0, X'');
 END;
 
 CREATE TRIGGER link_is_made AFTER INSERT ON link WHEN new.kind IN (1, 2)
 BEGIN
-    DELETE FROM change
-        WHERE kind = new.kind AND a = new.a AND b = new.b AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, b, origin) SELECT new.kind, new.a, new.b, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (new.kind, new.a, new.b, X'');
 END;
 
 CREATE TRIGGER link_is_used AFTER UPDATE OF weight, used ON link
     WHEN new.kind IN (1, 2) AND (new.weight <> old.weight OR new.used <> old.used)
 BEGIN
-    DELETE FROM change
-        WHERE kind = new.kind AND a = new.a AND b = new.b AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, a, b, origin) SELECT new.kind, new.a, new.b, peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (new.kind, new.a, new.b, X'');
 END;
 
 CREATE TRIGGER knob_is_set AFTER INSERT ON knob_change
 BEGIN
-    DELETE FROM change
-        WHERE kind = 4 AND a = 0 AND b = 0 AND name = CAST(new.knob AS BLOB)
-            AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, name, origin) SELECT 4, CAST(new.knob AS BLOB), peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (4, 0, 0, CAST(new.knob AS BLOB));
 END;
 
 CREATE TRIGGER knob_is_set_again AFTER UPDATE ON knob_change
 BEGIN
-    DELETE FROM change
-        WHERE kind = 4 AND a = 0 AND b = 0 AND name = CAST(new.knob AS BLOB)
-            AND origin = (SELECT peer FROM change_origin);
-    INSERT INTO change (kind, name, origin) SELECT 4, CAST(new.knob AS BLOB), peer FROM change_origin;
+    INSERT INTO noted_change (kind, a, b, name) VALUES (4, 0, 0, CAST(new.knob AS BLOB));
 END;
 
 CREATE TRIGGER id_is_forgotten AFTER INSERT ON forgotten_id
