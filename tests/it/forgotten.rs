@@ -52,6 +52,7 @@ fn short_texts_of_other_sessions_and_words_that_are_said_again_are_stored() {
         ("the turn", row("a", BEFORE, "yes", json!({})), 0),
         ("the turn without a time", row("a", "", "yes", json!({})), 0),
         ("a copy of the turn in a fork, by its id", row("b", BEFORE, "yes", json!({"id": "t1"})), 0),
+        ("a copy of a long turn in a fork, by its id and without a time", row("b", "", &long, json!({"id": "t2"})), 0),
         ("a copy in a fork that names the session", row("c", BEFORE, "yes", json!({"parents": ["a"]})), 0),
         ("a short text of another session", row("d", BEFORE, "yes", json!({"id": "t9"})), 1),
         ("another text with the id", row("b", BEFORE, "no", json!({"id": "t1"})), 1),
@@ -189,6 +190,24 @@ fn names_that_no_record_has_any_more_are_nowhere() {
     are_gone(&mut client, "after an import of it all");
     import(&mut client, &record("the tide is high again today", AFTER));
     assert!(client.call("store_export", json!({})).to_string().contains(folder), "a new record has its names");
+}
+
+#[test]
+fn names_of_projects_that_have_no_record_yet_are_kept() {
+    let daemon = awake().start();
+    let mut client = daemon.client();
+    client.call("memory_capture", json!({"text": SECRETS[0], "session_id": "s", "project": "/other"}));
+    client.call("memory_capture", json!({"text": "it stays", "session_id": "t"}));
+    client.call("session_start_payload", json!({"session_id": "u", "project": "/work", "project_folder": "/work/sub"}));
+    let rename =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "project_rename", "params": {"old": "/work", "new": "/team"}});
+    until("the folder is noted", || client.ask(&rename.to_string())["error"].is_null());
+    assert_eq!(forget(&mut client, json!({"project": "/other"}))["forgotten"], 1);
+    for (text, project) in [("of the folder", "/work/sub"), ("of the repository", "/work")] {
+        client.call("memory_capture", json!({"text": text, "session_id": "u", "project": project}));
+    }
+    let listed = client.call("memory_list", json!({"project": "/team"}));
+    assert_eq!(listed["records"].as_array().map(Vec::len), Some(2), "{listed}");
 }
 
 #[test]

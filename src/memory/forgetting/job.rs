@@ -77,9 +77,9 @@ pub(crate) struct ForgettingJob {
     alone: Arc<Mutex<Option<Result<bool, StoreError>>>>,
 }
 
-/// Work beside the writer, after which the chunks go on.
+/// Work off the writer's thread, after which the chunks go on.
 #[derive(Clone, Copy)]
-pub(crate) enum Aside {
+pub(crate) enum OffThreadWork {
     /// The new file of the rewrite.
     WriteNewFile,
     Wait(Duration),
@@ -137,7 +137,7 @@ impl ForgettingJob {
     pub(crate) fn chunk(
         &mut self,
         transaction: &mut WriteTransaction<'_>,
-    ) -> Result<ControlFlow<(ForgetResult, bool), Option<Aside>>, CallError> {
+    ) -> Result<ControlFlow<(ForgetResult, bool), Option<OffThreadWork>>, CallError> {
         // The chunk that deleted them is committed.
         let forgotten = std::mem::take(&mut self.uncounted);
         let changes = &self.maintenance().changes;
@@ -197,7 +197,7 @@ impl ForgettingJob {
         &mut self,
         transaction: &mut WriteTransaction<'_>,
         deadline: Instant,
-    ) -> Result<Option<Aside>, CallError> {
+    ) -> Result<Option<OffThreadWork>, CallError> {
         let Maintenance { folder, clock, .. } = self.maintenance();
         let (folder, now) = (folder.clone(), clock());
         let wait = match drain::chunk(transaction, &folder, now, deadline)?.next {
@@ -208,7 +208,7 @@ impl ForgettingJob {
         // A file that was just written is removed a moment later.
         if let Some(wait) = wait.filter(|wait| *wait <= SPOOL_WAIT && self.spool_waits < SPOOL_WAITS) {
             self.spool_waits += 1;
-            return Ok(Some(Aside::Wait(wait)));
+            return Ok(Some(OffThreadWork::Wait(wait)));
         }
         let connection = transaction.connection;
         if self.are_files_deleted {
@@ -231,10 +231,14 @@ impl ForgettingJob {
     }
 
     /// Replaces the content of the database by that of a new file, which is made again if something was written since.
-    fn rewrite(&mut self, transaction: &mut WriteTransaction<'_>, is_first: bool) -> Result<Option<Aside>, CallError> {
+    fn rewrite(
+        &mut self,
+        transaction: &mut WriteTransaction<'_>,
+        is_first: bool,
+    ) -> Result<Option<OffThreadWork>, CallError> {
         if is_first {
             if self.new_files < CONCURRENT_REWRITES {
-                return Ok(Some(Aside::WriteNewFile));
+                return Ok(Some(OffThreadWork::WriteNewFile));
             }
             self.run_alone(transaction, |connection, file| {
                 let new = rewrite::write_new(file)?;

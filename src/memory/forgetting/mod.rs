@@ -1,9 +1,9 @@
 //! Forgetting: the deletion of records with everything that was made of them, for good.
 //!
 //! A selection of records is proposed and gets a token (`selection.rs`, `pending.rs`). Once it is confirmed, the work is
-//! done in chunks on the writer (`job.rs`, `run.rs`), and is taken up again after a kill or an error (`resume.rs`). It comes in this
-//! order: rows of the database (`removal.rs`, `event_log.rs`), the full-text index, files beside the database
-//! (`set_aside.rs`, `names.rs`), and last all bytes of the database that are left of deleted rows (`rewrite.rs`).
+//! done in chunks on the writer (`job.rs`, `run.rs`), and is resumed after a kill or an error (`resume.rs`). Its order: rows
+//! of the database (`removal.rs`, `event_log.rs`), the full-text index, files beside the database (`set_aside.rs`,
+//! `names.rs`), and last all bytes of the database that are left of deleted rows (`rewrite.rs`).
 
 mod event_log;
 pub(crate) mod handle;

@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::memory::model::time::UnixMicros;
-use crate::memory::store::{forgotten, masked, meta};
+use crate::memory::store::{forgotten, masked, meta, projects};
 use crate::sys::process;
 
 /// Meta key: the names that the text files may still have, as a JSON array.
@@ -57,14 +57,9 @@ pub(crate) fn remove_unused(connection: &Connection, now: UnixMicros) -> Result<
         taken("DELETE FROM session WHERE NOT EXISTS (SELECT 1 FROM record WHERE session = number) RETURNING name")?;
     let mut projects =
         taken("DELETE FROM project WHERE NOT EXISTS (SELECT 1 FROM record WHERE project = number) RETURNING name")?;
-    projects.extend(taken(
-        "DELETE FROM project_alias WHERE NOT EXISTS (
-             SELECT 1 FROM project WHERE project.name IN (project_alias.name, project_alias.project))
-         AND NOT EXISTS (
-             SELECT 1 FROM project_alias AS other CROSS JOIN project ON project.name = other.name
-             WHERE other.project = project_alias.project)
-         RETURNING name",
-    )?);
+    for name in projects.clone() {
+        projects.extend(remove_aliases(connection, &name)?);
+    }
     connection.execute(
         "UPDATE event SET domain = NULL
          WHERE domain IS NOT NULL AND NOT EXISTS (SELECT 1 FROM project WHERE name = domain)",
@@ -89,6 +84,23 @@ pub(crate) fn remove_unused(connection: &Connection, now: UnixMicros) -> Result<
         meta::write(connection, NAMES, json!(stored).to_string())?;
     }
     Ok(UnusedNames { sessions, masked })
+}
+
+/// Deletes the aliases of the project that `name` belonged to, if no record has any of its names. Returns the names.
+fn remove_aliases(connection: &Connection, name: &str) -> Result<Vec<String>, rusqlite::Error> {
+    let shown = projects::canonical(connection, name)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM project WHERE name = ?1)
+               OR EXISTS (SELECT 1 FROM project_alias AS alias CROSS JOIN project ON project.name = alias.name
+                          WHERE alias.project = ?1)";
+    if connection.prepare_cached(sql)?.query_row([&shown], |row| row.get(0))? {
+        return Ok(Vec::new());
+    }
+    let mut delete = connection.prepare_cached("DELETE FROM project_alias WHERE project = ?1 RETURNING name")?;
+    let mut names: Vec<String> = delete.query_map([&shown], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if !names.is_empty() {
+        names.push(shown);
+    }
+    Ok(names)
 }
 
 /// Returns true if a name may be looked for in files. `-` and `-patterns-` are names of this program.

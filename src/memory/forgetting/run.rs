@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::dispatch::{CallError, LateReply};
 use crate::memory::consolidation::chunks::run_chunks;
 use crate::memory::forgetting::handle::Forgetting;
-use crate::memory::forgetting::job::{Aside, ForgettingJob, KEPT_LOG, TRUNCATE_ATTEMPTS};
+use crate::memory::forgetting::job::{ForgettingJob, KEPT_LOG, OffThreadWork, TRUNCATE_ATTEMPTS};
 use crate::memory::forgetting::phase::ForgettingPhase;
 use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::selection::Confirmed;
@@ -22,7 +22,7 @@ enum Stop {
     /// The work is done. False: the log could not be truncated.
     Finished(ForgetResult, bool),
     /// Work without the writer is next.
-    Aside(Box<ForgettingJob>, Aside),
+    OffThreadWork(Box<ForgettingJob>, OffThreadWork),
 }
 
 type Done = Box<dyn FnOnce(Result<ForgetResult, CallError>) + Send>;
@@ -72,7 +72,7 @@ impl ForgettingJob {
                         job = Some(present);
                         ControlFlow::Continue(())
                     }
-                    ControlFlow::Continue(Some(aside)) => ControlFlow::Break(Stop::Aside(present, aside)),
+                    ControlFlow::Continue(Some(work)) => ControlFlow::Break(Stop::OffThreadWork(present, work)),
                     ControlFlow::Break((result, is_truncated)) => {
                         ControlFlow::Break(Stop::Finished(result, is_truncated))
                     }
@@ -81,7 +81,7 @@ impl ForgettingJob {
             move |outcome| {
                 let phase = progress.phase();
                 let outcome = match outcome {
-                    Ok(Stop::Aside(job, aside)) => return job.step_aside(aside, lock, done),
+                    Ok(Stop::OffThreadWork(job, work)) => return job.run_off_thread(work, lock, done),
                     Ok(Stop::Finished(result, true)) => {
                         progress.set_ended();
                         Ok(result)
@@ -106,12 +106,12 @@ impl ForgettingJob {
     }
 
     /// Does work on a thread of its own, and goes on with the chunks.
-    fn step_aside(mut self: Box<Self>, aside: Aside, lock: MaintenanceGuard, done: Done) {
+    fn run_off_thread(mut self: Box<Self>, work: OffThreadWork, lock: MaintenanceGuard, done: Done) {
         let (progress, phase) = (self.forgetting.progress.clone(), self.phase);
         let started = handover::spawn(move || {
-            match aside {
-                Aside::Wait(time) => thread::sleep(time),
-                Aside::WriteNewFile => self.write_new_file(),
+            match work {
+                OffThreadWork::Wait(time) => thread::sleep(time),
+                OffThreadWork::WriteNewFile => self.write_new_file(),
             }
             self.run(lock, done);
         });
