@@ -17,7 +17,7 @@ const SOCKET_UNIT: &str = include_str!("../../../deploy/iaid.socket");
 const SERVICE_UNIT: &str = include_str!("../../../deploy/iaid.service");
 const AGENT: &str = include_str!("../../../deploy/org.iaid.daemon.plist");
 
-/// The lines that begin and end the part of a unit's sandbox that needs namespaces,.
+/// The lines that begin and end the part of a unit's sandbox that needs namespaces.
 const NAMESPACES: (&str, &str) = ("# The following needs namespaces", "# End of what needs namespaces.\n");
 
 /// A setting that does something only together with the one before it.
