@@ -1,6 +1,8 @@
 //! What a forgetting leaves of the event log: events of this program that name no forgotten record, without the names of
 //! sessions that no record has.
 
+use std::time::Instant;
+
 use rusqlite::Connection;
 use serde_json::Value;
 use uuid::Uuid;
@@ -69,15 +71,28 @@ const WORDS: [&str; 12] = [
     "precache",
 ];
 
-/// Deletes events that may quote a text or name a forgotten record, and the names of sessions that no record has.
+/// Deletes events that may quote a text or name a forgotten record, and the names of sessions that no record has: of the
+/// events after the one with number `after`, at least one and until `deadline`. Returns the number of the last one that was
+/// looked at; `None` if no more are left.
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn clean(connection: &Connection, now: UnixMicros) -> Result<(), rusqlite::Error> {
-    let mut read = connection.prepare("SELECT seq, id, kind, data, session, sources FROM event")?;
-    let mut rows = read.query([])?;
+pub(crate) fn clean(
+    connection: &Connection,
+    after: i64,
+    now: UnixMicros,
+    deadline: Instant,
+) -> Result<Option<i64>, rusqlite::Error> {
+    let sql = "SELECT seq, id, kind, data, session, sources FROM event WHERE seq > ?1 ORDER BY seq";
+    let mut read = connection.prepare_cached(sql)?;
+    let mut rows = read.query([after])?;
+    let mut last = None;
     while let Some(row) = rows.next()? {
+        if last.is_some() && Instant::now() >= deadline {
+            return Ok(last);
+        }
         let (seq, id): (i64, [u8; 16]) = (row.get(0)?, row.get(1)?);
+        last = Some(seq);
         let (kind, data) = (row.get_ref(2)?.as_str()?, row.get_ref(3)?.as_str()?);
         let (session, sources) = (row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?);
         let kept: Option<Value> =
@@ -102,7 +117,7 @@ pub(crate) fn clean(connection: &Connection, now: UnixMicros) -> Result<(), rusq
             connection.prepare_cached(sql)?.execute((seq, kept, named))?;
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Returns true if a record has the session of this name.
@@ -142,9 +157,26 @@ fn is_own(value: &Value, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::events::VISIBLE_KINDS;
+    use crate::memory::store::events::{self, VISIBLE_KINDS};
     use crate::memory::test_support::Bench;
     use serde_json::json;
+
+    #[test]
+    fn events_are_cleaned_in_chunks_that_end_at_the_deadline() {
+        let bench = Bench::new();
+        let connection = events::tests::writing(&bench);
+        for n in 0..5 {
+            events::add(&connection, &events::tests::event(0, n)).unwrap();
+        }
+        let left = || bench.row::<i64>("SELECT count(*) FROM event WHERE ?1", 1);
+        let (passed, mut after, mut counts) = (Instant::now(), i64::MIN, Vec::new());
+        while let Some(last) = clean(&connection, after, Bench::NOW, passed).unwrap() {
+            assert!(last > after);
+            after = last;
+            counts.push(left());
+        }
+        assert_eq!((counts, left()), (vec![4, 3, 2, 1], 0), "one event in each chunk");
+    }
 
     #[test]
     fn events_of_this_program_are_own_and_others_are_not() {
@@ -160,7 +192,7 @@ mod tests {
         bench.memory.maintenance().session_opened("s1", Bench::NOW.0, true).unwrap();
         bench.ok("session_exit", json!({"session_id": "s1"}));
         bench.ok("memory_consolidate", json!({}));
-        let connection = crate::memory::store::events::tests::writing(&bench);
+        let connection = events::tests::writing(&bench);
         let mut read = connection.prepare("SELECT kind, data FROM event").unwrap();
         let events: Vec<(String, String)> =
             read.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();

@@ -18,10 +18,11 @@ use crate::memory::consolidation::cycle;
 use crate::memory::consolidation::maintenance::Maintenance;
 use crate::memory::consolidation::step::{CHUNK_TIME, Step};
 use crate::memory::forgetting::handle::Forgetting;
+use crate::memory::forgetting::names::{self, SoughtName};
 use crate::memory::forgetting::phase::ForgettingPhase;
 use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::selection::{Confirmed, SelectionMark};
-use crate::memory::forgetting::{names, removal, rewrite, set_aside};
+use crate::memory::forgetting::{event_log, removal, rewrite, set_aside};
 use crate::memory::ingest::drain;
 use crate::memory::ingest::drain_report::NextRun;
 use crate::memory::store::copies::{self, MadeCopy};
@@ -62,6 +63,8 @@ pub(crate) struct ForgettingJob {
     selected: (SelectionMark, i64),
     /// Records that the last chunk has deleted.
     uncounted: u64,
+    /// The last event that was looked at, once no record is left to delete.
+    cleaned_events: Option<i64>,
     result: ForgetResult,
     /// The chunk is the first of its phase since the work was taken up.
     is_first: bool,
@@ -78,10 +81,11 @@ pub(crate) struct ForgettingJob {
 }
 
 /// Work off the writer's thread, after which the chunks go on.
-#[derive(Clone, Copy)]
 pub(crate) enum OffThreadWork {
     /// The new file of the rewrite.
     WriteNewFile,
+    /// Names that no record has any more are removed from the text files.
+    ClearFiles(Vec<SoughtName>),
     Wait(Duration),
 }
 
@@ -106,6 +110,7 @@ impl ForgettingJob {
             confirmed,
             selected: (SelectionMark::default(), 0),
             uncounted: 0,
+            cleaned_events: None,
             result: ForgetResult::default(),
             is_first: true,
             attempts: 0,
@@ -131,6 +136,15 @@ impl ForgettingJob {
             true
         });
         *self.alone.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+    }
+
+    /// Removes names from the text files.
+    pub(crate) fn clear_files(&mut self, names: &[SoughtName]) {
+        let folder = self.maintenance().folder.clone();
+        names::clear_files(names, &folder, &mut |path, error| {
+            let what = format!("the name of a session or project that was forgotten ({error})");
+            self.result.left.push(LeftCopy::of(&path, what));
+        });
     }
 
     /// Runs one chunk. Returns what is done before the next one, or the result and whether the log was truncated.
@@ -212,6 +226,7 @@ impl ForgettingJob {
         }
         let connection = transaction.connection;
         if self.are_files_deleted {
+            names::remove_stored(connection)?;
             self.enter(connection, ForgettingPhase::Rewrite)?;
             return Ok(None);
         }
@@ -220,14 +235,12 @@ impl ForgettingJob {
         let shown: Option<String> = meta::read(connection, FILES)?;
         let mut left = |path: PathBuf, what: String| self.result.left.push(LeftCopy::of(&path, what));
         set_aside::delete(&folder, &shown.unwrap_or_default(), &mut left);
-        names::clear_files(connection, &folder, &mut |path, error| {
-            left(path, format!("the name of a session or project that was forgotten ({error})"));
-        })?;
         match set_aside::deferred(&folder) {
             Ok(paths) => self.deferred = paths,
             Err(error) => left(folder.to_path_buf(), format!("deferred captures cannot be looked for ({error})")),
         }
-        Ok(None)
+        let names = names::sought(connection, &folder)?;
+        Ok((!names.is_empty()).then_some(OffThreadWork::ClearFiles(names)))
     }
 
     /// Replaces the content of the database by that of a new file, which is made again if something was written since.
@@ -312,17 +325,25 @@ impl ForgettingJob {
     fn remove(&mut self, transaction: &mut WriteTransaction<'_>, deadline: Instant) -> Result<(), CallError> {
         let connection = transaction.connection;
         let now = (self.maintenance().clock)();
+        if let Some(after) = self.cleaned_events {
+            self.cleaned_events = event_log::clean(connection, after, now, deadline)?;
+            if self.cleaned_events.is_none() {
+                // So that the next sleep learns again what is learned of the other records.
+                let changes = &self.maintenance().changes;
+                changes.store_rewound_mark(connection)?;
+                cycle::restart(connection, changes)?;
+                self.enter(connection, ForgettingPhase::Merge)?;
+            }
+            return Ok(());
+        }
         loop {
             let Some(seq) = removal::next(connection)? else {
                 let names = removal::forget_derived(connection, now)?;
                 self.forgetting.progress.add_sessions(&names.sessions);
                 names.sessions.iter().for_each(|name| self.maintenance().session_state.first_turns.remove(name));
                 transaction.masked = names.masked.or(transaction.masked.take());
-                // So that the next sleep learns again what is learned of the other records.
-                let changes = &self.maintenance().changes;
-                changes.store_rewound_mark(connection)?;
-                cycle::restart(connection, changes)?;
-                return self.enter(connection, ForgettingPhase::Merge);
+                self.cleaned_events = Some(i64::MIN);
+                return Ok(());
             };
             removal::forget(connection, seq, now)?;
             self.uncounted += 1;

@@ -45,7 +45,7 @@ pub(crate) struct UnusedNames {
 }
 
 /// Deletes the names of sessions and projects that no record has any more, and stores them until [`clear_files`] has
-/// removed them from the text files.
+/// removed them from the text files and [`remove_stored`] is called.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -113,48 +113,62 @@ fn stored(connection: &Connection) -> Result<Vec<String>, rusqlite::Error> {
     Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
 }
 
-/// Removes the stored names from the text files of the store's folder, and calls `failed` for each file that cannot be
-/// changed. The bytes are overwritten in place, so that nothing is lost which another process appends meanwhile.
+/// Deletes the stored names. Call after [`clear_files`].
 ///
 /// # Errors
 /// Any SQLite error.
-pub(crate) fn clear_files(
-    connection: &Connection,
-    store: &Path,
-    failed: &mut dyn FnMut(PathBuf, io::Error),
-) -> Result<(), rusqlite::Error> {
-    let names = sought(connection, store)?;
-    if !names.is_empty() {
-        for name in FOLDERS {
-            let folder = store.join(name);
-            let is_link = fs::symlink_metadata(&folder).is_ok_and(|found| found.is_symlink());
-            let Ok(entries) = fs::read_dir(&folder) else { continue };
-            if is_link && !name.is_empty() {
-                continue;
-            }
-            for entry in entries.flatten() {
-                let path = entry.path();
-                if is_own_file(name, &entry.file_name().to_string_lossy())
-                    && let Err(error) = clear_file(&path, &names, name == HOOKS)
-                {
-                    failed(path, error);
-                }
+pub(crate) fn remove_stored(connection: &Connection) -> Result<(), rusqlite::Error> {
+    meta::remove(connection, NAMES)
+}
+
+/// Removes names from the text files of the store's folder, and calls `failed` for each file that cannot be changed. Each
+/// file is searched for each name, which takes 0.5 s with 2 000 of them: call it off the writer's thread. The bytes are
+/// overwritten in place, so that nothing is lost which another process appends meanwhile.
+pub(crate) fn clear_files(names: &[SoughtName], store: &Path, failed: &mut dyn FnMut(PathBuf, io::Error)) {
+    for name in FOLDERS {
+        let folder = store.join(name);
+        let is_link = fs::symlink_metadata(&folder).is_ok_and(|found| found.is_symlink());
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        if is_link && !name.is_empty() {
+            continue;
+        }
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if is_own_file(name, &entry.file_name().to_string_lossy())
+                && let Err(error) = clear_file(&path, names, name == HOOKS)
+            {
+                failed(path, error);
             }
         }
     }
-    meta::remove(connection, NAMES)
 }
 
 /// A name that text files may have.
 #[derive(Debug)]
-struct SoughtName {
+pub(crate) struct SoughtName {
     name: String,
+    /// The name as a JSON string.
+    quoted: String,
+    /// It looks like an id or a path.
+    is_particular: bool,
     /// It is that of a folder in which the store or a project that is left is: a longer path need not be of its project.
     is_shared: bool,
 }
 
+impl SoughtName {
+    fn new(name: String, is_shared: bool) -> SoughtName {
+        let is_particular = name.len() >= PARTICULAR_BYTES
+            && name.bytes().any(|byte| byte.is_ascii_digit() || b"-/.".contains(&byte))
+            && !is_time(&name);
+        SoughtName { quoted: json!(name).to_string(), name, is_particular, is_shared }
+    }
+}
+
 /// Returns the stored names that no record has got again.
-fn sought(connection: &Connection, store: &Path) -> Result<Vec<SoughtName>, rusqlite::Error> {
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn sought(connection: &Connection, store: &Path) -> Result<Vec<SoughtName>, rusqlite::Error> {
     let mut is_used = connection.prepare(
         "SELECT EXISTS (SELECT 1 FROM session WHERE name = ?1) OR EXISTS (SELECT 1 FROM project WHERE name = ?1)",
     )?;
@@ -164,7 +178,7 @@ fn sought(connection: &Connection, store: &Path) -> Result<Vec<SoughtName>, rusq
     for name in stored(connection)? {
         if !is_used.query_row([&name], |row| row.get::<_, bool>(0))? {
             let is_shared = store.starts_with(&name) || has_below.exists([&name])?;
-            names.push(SoughtName { name, is_shared });
+            names.push(SoughtName::new(name, is_shared));
         }
     }
     Ok(names)
@@ -203,7 +217,7 @@ fn clear_file(path: &Path, names: &[SoughtName], is_of_hooks: bool) -> io::Resul
     let is_of_session = is_of_hooks && file_name.ends_with(".offset");
     if of_process.is_some() || is_of_session {
         // Its transcript may be in a folder that has one of the names, and be of another session.
-        if !names.iter().any(|SoughtName { name, .. }| bytes == name.as_bytes() || has_value(&bytes, name)) {
+        if !names.iter().any(|sought| bytes == sought.name.as_bytes() || has_value(&bytes, sought)) {
             return Ok(());
         }
         if of_process.is_some_and(|pid| pid.parse().is_ok_and(process::is_alive)) {
@@ -218,29 +232,22 @@ fn clear_file(path: &Path, names: &[SoughtName], is_of_hooks: bool) -> io::Resul
 }
 
 /// Returns true if the file of a hook has this name as its session or folder.
-fn has_value(bytes: &[u8], name: &str) -> bool {
-    ["session", "cwd"].iter().any(|key| {
-        let member = format!("\"{key}\":{}", json!(name));
-        memmem::find(bytes, member.as_bytes()).is_some()
-    })
+fn has_value(bytes: &[u8], sought: &SoughtName) -> bool {
+    let keys: [&[u8]; 2] = [b"\"session\":", b"\"cwd\":"];
+    memmem::find_iter(bytes, &sought.quoted).any(|at| keys.iter().any(|key| bytes[..at].ends_with(key)))
 }
 
 /// Returns the places of a name: beginning and length. One that looks like an id or a path is found apart from other names;
 /// another, which may be a word of the file's format, only as the value of a session's key.
 fn places(bytes: &[u8], sought: &SoughtName) -> Vec<(usize, usize)> {
     const KEYS: [&[u8]; 4] = [b"\"session_id\":\"", b"\"session_id\": \"", b"\"session\":\"", b"\"session\": \""];
-    let name = &sought.name;
-    let is_particular = name.len() >= PARTICULAR_BYTES
-        && name.bytes().any(|byte| byte.is_ascii_digit() || b"-/.".contains(&byte))
-        && !is_time(name);
-    let quoted = json!(name).to_string();
-    let escaped = &quoted.as_bytes()[1..quoted.len() - 1];
+    let escaped = &sought.quoted.as_bytes()[1..sought.quoted.len() - 1];
     let mut found = Vec::new();
     for at in memmem::find_iter(bytes, escaped) {
         let (before, after) = (&bytes[..at], &bytes[at + escaped.len()..]);
         let is_value = after.first() == Some(&b'"') && KEYS.iter().any(|key| before.ends_with(key));
         let is_whole = before.is_empty() && after.is_empty();
-        if is_value || is_whole || (is_particular && is_apart(before, after, sought)) {
+        if is_value || is_whole || (sought.is_particular && is_apart(before, after, sought)) {
             found.push((at, escaped.len()));
         }
     }
@@ -255,7 +262,7 @@ fn is_time(name: &str) -> bool {
 
 /// Returns true if what is between `before` and `after` is the name, and no part of a longer one of another session or
 /// project.
-fn is_apart(before: &[u8], after: &[u8], SoughtName { name, is_shared }: &SoughtName) -> bool {
+fn is_apart(before: &[u8], after: &[u8], SoughtName { name, is_shared, .. }: &SoughtName) -> bool {
     let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
     if is_word(before.last()) || is_word(after.first()) {
         return false;
@@ -295,10 +302,10 @@ mod tests {
             (r#"2026-11-30 10:00 {"ts":"2026-11-30","session":"2026-11-30"}"#, "2026-11-30", 1),
             ("2026-11-30T10:00:00Z -", "2026-11-30T10:00:00Z", 0),
         ] {
-            let sought = SoughtName { name: name.to_owned(), is_shared: false };
+            let sought = SoughtName::new(name.to_owned(), false);
             assert_eq!(places(text.as_bytes(), &sought).len(), count, "{name} in {text}");
         }
-        let home = SoughtName { name: "/home/someone".into(), is_shared: true };
+        let home = SoughtName::new("/home/someone".into(), true);
         assert_eq!(places(br#"/home/someone/.claude/t.jsonl {"cwd":"/home/someone"}"#, &home), [(38, 13)]);
     }
 
@@ -350,12 +357,15 @@ mod tests {
             .unwrap();
         meta::write(&connection, NAMES, r#"["gone-session","/home/someone","kept-session-1"]"#).unwrap();
         let mut failed = Vec::new();
-        clear_files(&connection, store.path(), &mut |path, _| failed.push(path)).unwrap();
+        let names = sought(&connection, store.path()).unwrap();
+        clear_files(&names, store.path(), &mut |path, _| failed.push(path));
         assert_eq!(failed, [hooks.join(&own)], "its process runs");
         for (name, _, want) in files {
             assert_eq!(fs::read_to_string(store.path().join(name)).ok().as_deref(), want, "{name}");
         }
         assert_eq!(fs::read_to_string(hooks.join(own)).unwrap(), "gone-session");
+        assert_eq!(stored(&connection).unwrap().len(), 3, "a kill now has them looked for again");
+        remove_stored(&connection).unwrap();
         assert!(stored(&connection).unwrap().is_empty());
     }
 }

@@ -4,7 +4,6 @@
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::memory::consolidation::step::Step;
-use crate::memory::forgetting::event_log;
 use crate::memory::forgetting::names::{self, UnusedNames};
 use crate::memory::graph::links::LinkKind;
 use crate::memory::graph::{cooccurrence, metrics};
@@ -82,8 +81,8 @@ pub(crate) fn leave_community(connection: &Connection, seq: i64) -> Result<(), r
 }
 
 /// Deletes what was made of several records, some of which are forgotten: session briefings, co-occurring terms, metrics,
-/// the planner's samples, events that may quote a text, and the names of sessions and projects that have no record any
-/// more, which are returned.
+/// the planner's samples, and the names of sessions and projects that have no record any more, which are returned. Events
+/// are left to `event_log::clean`.
 ///
 /// # Errors
 /// Any SQLite error.
@@ -98,7 +97,5 @@ pub(crate) fn forget_derived(connection: &Connection, now: UnixMicros) -> Result
     ] {
         connection.execute(sql, [])?;
     }
-    let names = names::remove_unused(connection, now)?;
-    event_log::clean(connection, now)?;
-    Ok(names)
+    names::remove_unused(connection, now)
 }

@@ -112,6 +112,7 @@ impl ForgettingJob {
             match work {
                 OffThreadWork::Wait(time) => thread::sleep(time),
                 OffThreadWork::WriteNewFile => self.write_new_file(),
+                OffThreadWork::ClearFiles(names) => self.clear_files(&names),
             }
             self.run(lock, done);
         });
