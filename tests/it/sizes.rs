@@ -95,7 +95,7 @@ fn pages(copy: &Path) -> Vec<(String, f64)> {
     copy.execute_batch("DROP INDEX record_id_again").expect("SQL");
     let mut all = vec![("the ids' index".to_owned(), ids)];
     let indexes = "SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL";
-    let tables = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type <> 'shadow'
+    let tables = "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type NOT IN ('shadow', 'view')
                   AND name NOT LIKE 'sqlite_%' ORDER BY name = 'record'";
     for (kind, names) in [("INDEX", names(indexes)), ("TABLE", names(tables))] {
         for name in names {
