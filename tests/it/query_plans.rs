@@ -69,7 +69,6 @@ const SCANS: &[(&str, &str)] = &[
     ("SELECT seq FROM forgetting ORDER BY seq LIMIT 1", "ends at the first row"),
     ("INSERT OR IGNORE INTO forgetting (seq) SELECT", "once in a forgetting that another store has asked for"),
     ("DELETE FROM community WHERE size < 2", "once at the end of a forgetting"),
-    ("SELECT seq, id, kind, data, session, sources FROM event", "once at the end of a forgetting"),
     ("DELETE FROM session WHERE NOT EXISTS", "once at the end of a forgetting"),
     ("UPDATE event SET domain = NULL", "once at the end of a forgetting"),
     ("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check", "the integrity check"),
