@@ -9,7 +9,7 @@ use crate::wire::members::Members;
 use crate::wire::message::{self, Message};
 use crate::wire::reply::{self, CallError, code};
 use crate::wire::scan::{self, Top};
-use crate::wire::session::{Disposition, ReplyBounds, Request, Session, Turn};
+use crate::wire::session::{self, Disposition, ReplyBounds, Request, Served, Session, Storage, Turn};
 
 /// The line limit of [`line_any_split`], in bytes.
 pub const LIMIT_BYTES: usize = 12;
@@ -93,10 +93,32 @@ pub fn scan_agrees(bytes: &[u8]) {
     }
 }
 
-/// Checks that parsing a line does not panic, that it agrees with `serde_json` on what is JSON, and that
-/// the id of an accepted call is in the line and in its reply byte for byte.
+/// Checks that a JSON text as the result of a reply is the same value, without a character that is to be escaped.
+fn result_is_kept(text: &[u8]) {
+    let Ok(json) = serde_json::from_slice::<serde_json::Value>(text) else { return };
+    let mut out = Vec::new();
+    reply::result(&mut out, "1", text);
+    let out = String::from_utf8(out).expect("a reply is UTF-8");
+    let special = |char| matches!(char, '\x7f'..='\u{9f}' | '\u{2028}' | '\u{2029}');
+    assert!(!out.contains(special), "{out:?}");
+    let result = out.strip_prefix("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":").and_then(|out| out.strip_suffix("}\n"));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(result.expect("a result")).ok(), Some(json));
+}
+
+/// Checks that an error's reply is a line of JSON.
+fn error_is_a_line(error: &message::InvalidMessage<'_>) {
+    let mut out = Vec::new();
+    reply::error(&mut out, error.id, &error.error);
+    assert!(out.ends_with(b"}\n"));
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&out).is_ok(), "{}", String::from_utf8_lossy(&out));
+}
+
+/// Checks that parsing a line does not panic, that it agrees with `serde_json` on what is JSON, that the id of an accepted
+/// call is in the line and in its reply byte for byte, that an error is answered with JSON, and that the line is the same
+/// value as a result.
 pub fn message_reads(line: &[u8]) {
     scan_agrees(line);
+    result_is_kept(line);
     let limits = Limits::default();
     let json = serde_json::from_slice::<serde_json::Value>(line);
     match message::read(line, limits.max_depth) {
@@ -116,10 +138,14 @@ pub fn message_reads(line: &[u8]) {
             assert!(serde_json::from_slice::<serde::de::IgnoredAny>(line).is_ok());
             assert!(json.is_err() || json.is_ok_and(|json| json["type"].is_string() && json.get("jsonrpc").is_none()));
         }
-        Message::Invalid(invalid) if invalid.error.code == code::PARSE => {
-            assert!(json.is_err(), "JSON was refused: {}", invalid.error.message);
+        Message::Invalid(invalid) => {
+            error_is_a_line(&invalid);
+            if invalid.error.code == code::PARSE {
+                assert!(json.is_err(), "JSON was refused: {}", invalid.error.message);
+            } else {
+                assert_eq!(invalid.error.code, code::INVALID_REQUEST);
+            }
         }
-        Message::Invalid(invalid) => assert_eq!(invalid.error.code, code::INVALID_REQUEST),
     }
 }
 
@@ -195,9 +221,9 @@ fn has_duplicate(line: &[u8]) -> bool {
     (1..keys.len()).any(|at| KEYS.contains(&&*keys[at]) && keys[..at].contains(&keys[at]))
 }
 
-/// Checks that in any order of reading, serving, answering and writing the output is exactly one reply for
-/// each line that is not blank, in order, and that the session keeps its limits. Each byte of `operations`
-/// is one operation.
+/// Checks that in any order of reading, serving, refusing, answering and writing the output is exactly one reply for each
+/// line that is not blank, in order, that replies to a peer that reads no more are counted, and that the session keeps its
+/// limits. Each byte of `operations` is one operation.
 pub fn session_keeps_order(operations: &[u8]) {
     let mut model = Model::new();
     let mut operations = operations.iter();
@@ -213,6 +239,9 @@ pub fn session_keeps_order(operations: &[u8]) {
             5 => model.answer(more),
             6 => model.write(more * 8),
             _ if more == 31 => model.drain(),
+            _ if more == 30 => model.exchange_storage(),
+            _ if more == 29 => model.refuse_rest(),
+            _ if more == 28 => model.peer_gone(),
             _ => model.feed(b"\n"),
         }
         model.check();
@@ -232,6 +261,9 @@ const CANNED: [&str; 9] = [
     "\"}\n",
 ];
 
+/// The reason for which lines are refused.
+const WHY: &str = "stopping";
+
 /// A session, and a record of its input and output for the comparison.
 struct Model {
     limits: Limits,
@@ -240,6 +272,10 @@ struct Model {
     output: Vec<u8>,
     /// Replies of deferred requests.
     deferred: std::collections::VecDeque<Vec<u8>>,
+    /// Consumed lines that are not blank, and which of them were refused.
+    consumed: usize,
+    refused: Vec<std::ops::Range<usize>>,
+    storage: Storage,
     draining: bool,
 }
 
@@ -258,6 +294,9 @@ impl Model {
             input: Vec::new(),
             output: Vec::new(),
             deferred: Default::default(),
+            consumed: 0,
+            refused: Vec::new(),
+            storage: Storage::default(),
             draining: false,
         }
     }
@@ -291,10 +330,29 @@ impl Model {
                     _ => Disposition::NotNow,
                 }
             });
-            if served.is_none() {
-                break;
-            }
+            let Some(served) = served else { break };
+            self.consumed += usize::from(served != Served::Blank);
         }
+    }
+
+    /// Refuses the lines that wait, as a server does that stops. It has answered the deferred requests by then.
+    fn refuse_rest(&mut self) {
+        if self.deferred.is_empty() {
+            let count = self.session.refuse_rest(WHY, &self.limits);
+            self.refused.push(self.consumed..self.consumed + count);
+            self.consumed += count;
+        }
+    }
+
+    /// Passes storage that is not needed to a common place and back, as between two connections.
+    fn exchange_storage(&mut self) {
+        self.session.give_back(&mut self.storage);
+        self.session.lend(&mut self.storage);
+    }
+
+    fn peer_gone(&mut self) {
+        self.session.peer_gone();
+        assert!(self.session.is_peer_gone() && self.session.output().is_empty());
     }
 
     fn answer(&mut self, most: usize) {
@@ -314,11 +372,16 @@ impl Model {
         self.session.drain();
     }
 
-    fn check(&self) {
+    fn check(&mut self) {
         assert_eq!(self.session.pending(), self.deferred.len());
+        assert_eq!(self.session.has_room(&self.limits), !self.session.room(1, &self.limits).is_empty());
+        let held = self.session.held_input();
+        assert!([0, held].contains(&self.session.incomplete_line()));
+        // Refusals are written although the output is over its mark.
+        let refused: usize = self.refused.iter().map(ExactSizeIterator::len).sum();
         assert!(
             self.session.held_input() + self.session.waiting_output()
-                <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + 5 * 100
+                <= self.limits.max_line_bytes + 1 + self.limits.output_mark_bytes + (5 + refused) * 100
         );
     }
 
@@ -337,8 +400,21 @@ impl Model {
         if !self.draining || open.len() > self.limits.max_line_bytes {
             lines.push(open);
         }
-        let expected: Vec<u8> = lines.into_iter().flat_map(|line| reply_to(line, &self.limits)).collect();
-        assert_eq!(String::from_utf8_lossy(&self.output), String::from_utf8_lossy(&expected));
+        lines.retain(|line| line.len() > self.limits.max_line_bytes || !is_blank(line));
+        assert_eq!(lines.len(), self.consumed);
+        let is_refused = |at| self.refused.iter().any(|refused| refused.contains(&at));
+        let expected = lines.iter().enumerate().flat_map(|(at, line)| reply_to(line, &self.limits, is_refused(at)));
+        let expected: Vec<u8> = expected.collect();
+        let dropped = self.session.take_dropped();
+        if self.session.is_peer_gone() {
+            // A reply that was written in part is dropped.
+            let whole = self.output.iter().filter(|byte| **byte == b'\n').count();
+            assert_eq!(whole + dropped, lines.len());
+            assert!(expected.starts_with(&self.output));
+        } else {
+            assert_eq!(dropped, 0);
+            assert_eq!(String::from_utf8_lossy(&self.output), String::from_utf8_lossy(&expected));
+        }
     }
 }
 
@@ -355,20 +431,29 @@ fn expected(request: &Request<'_>) -> Vec<u8> {
     out
 }
 
-fn reply_to(line: &[u8], limits: &Limits) -> Vec<u8> {
+/// Returns the reply to a line that is not blank.
+fn reply_to(line: &[u8], limits: &Limits, is_refused: bool) -> Vec<u8> {
     let mut out = Vec::new();
+    let answer = |out: &mut Vec<u8>, request| match is_refused {
+        true => session::refuse(out, &request, WHY),
+        false => out.extend_from_slice(&expected(&request)),
+    };
     if line.len() > limits.max_line_bytes {
         let message = format!("line exceeds {} bytes", limits.max_line_bytes);
         reply::error(&mut out, None, &CallError { code: code::INVALID_REQUEST, message });
-    } else if !line.iter().all(|byte| b" \t\r".contains(byte)) {
-        match message::read(line, limits.max_depth) {
-            Message::Call(call) => out = expected(&Request::Call(call)),
-            Message::Control(control) => out = expected(&Request::Control(control)),
-            Message::Invalid(invalid) => reply::error(&mut out, invalid.id, &invalid.error),
-            Message::InvalidControl(invalid) => reply::control_refused(&mut out, "invalid_message", &invalid.0),
-        }
+        return out;
+    }
+    match message::read(line, limits.max_depth) {
+        Message::Call(call) => answer(&mut out, Request::Call(call)),
+        Message::Control(control) => answer(&mut out, Request::Control(control)),
+        Message::Invalid(invalid) => reply::error(&mut out, invalid.id, &invalid.error),
+        Message::InvalidControl(invalid) => reply::control_refused(&mut out, "invalid_message", &invalid.0),
     }
     out
+}
+
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| b" \t\r".contains(byte))
 }
 
 #[cfg(test)]
