@@ -6,10 +6,13 @@ use std::process::ExitCode;
 use iaid::cli;
 use iaid::sys::inherited;
 use iaid::sys::reserve::ReservingAllocator;
+use iaid::sys::sqlite_memory;
 
 #[global_allocator]
 static ALLOCATOR: ReservingAllocator = ReservingAllocator;
 
 fn main() -> ExitCode {
-    cli::run(inherited::take())
+    let inherited = inherited::take();
+    sqlite_memory::configure();
+    cli::run(inherited)
 }

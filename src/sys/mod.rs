@@ -12,6 +12,8 @@ pub mod listener;
 pub mod notify;
 #[cfg(feature = "daemon")]
 pub mod reserve;
+#[cfg(feature = "daemon")]
+pub mod sqlite_memory;
 
 pub(crate) mod bind_error;
 #[cfg(feature = "daemon")]

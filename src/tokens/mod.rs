@@ -133,8 +133,10 @@ impl Price {
     }
 
     fn add_piece(&mut self, piece: &str, is_capitals: bool) {
-        let letter_count = if piece.is_ascii() { piece.len() } else { piece.chars().count() };
-        let other_count = piece.chars().filter(|c| !c.is_ascii()).count() as i64;
+        let (letter_count, other_count) = match piece.is_ascii() {
+            true => (piece.len(), 0),
+            false => (piece.chars().count(), piece.chars().filter(|c| !c.is_ascii()).count() as i64),
+        };
         self.sum += 85 * other_count;
         if is_capitals && letter_count > 1 {
             self.sum += 84 + 23 * (letter_count as i64 - 3).max(0);

@@ -48,9 +48,10 @@ struct RecordRow<'r> {
 }
 
 impl<'r> RecordRow<'r> {
-    fn of(row: &'r Row<'_>) -> Result<RecordRow<'r>, StoreError> {
+    /// Returns the record of a row, given its seq.
+    fn of(row: &'r Row<'_>, seq: i64) -> Result<RecordRow<'r>, StoreError> {
         Ok(RecordRow {
-            seq: row.get(0)?,
+            seq,
             said: UnixMicros(row.get(1)?),
             tier: row.get(2)?,
             project: row.get(3)?,
@@ -116,7 +117,7 @@ impl<'r> CandidateReader<'r> {
             }
             let mut rows = find.query((seq, seq))?;
             let Some(row) = rows.next()? else { continue };
-            let row = RecordRow::of(row)?;
+            let row = RecordRow::of(row, seq)?;
             let (project_match, is_own) = (self.project_match(&row), self.is_own(&row));
             let left = if is_own { &mut left_own } else { &mut left[project_match as usize] };
             if *left == 0 || !self.admits(&row)? || self.is_pattern(&row)? {
@@ -181,10 +182,14 @@ impl<'r> CandidateReader<'r> {
         };
         let mut rows = find.query((first, last))?;
         while let Some(row) = rows.next()? {
-            if self.sessions.contains_key(&row.get(0)?) || row.get::<_, i64>(4)? != session {
+            let seq = row.get(0)?;
+            if self.sessions.contains_key(&seq) {
                 continue;
             }
-            let row = RecordRow::of(row)?;
+            let row = RecordRow::of(row, seq)?;
+            if row.session != session {
+                continue;
+            }
             let hash = self.copies.hash(row.text);
             self.take(&row, hash)?;
         }

@@ -39,7 +39,7 @@ impl Initials {
     }
 
     /// Returns true if the word may match a term; true of every word that does not begin with two letters a to z.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn may_begin(&self, word: &str) -> bool {
         match *word.as_bytes() {
             [first @ b'a'..=b'z', second @ b'a'..=b'z', third, ..] if word.len() >= THREE_LETTER_BYTES => {
@@ -51,11 +51,13 @@ impl Initials {
     }
 }
 
+#[inline(always)]
 fn row(first: u8, second: u8) -> usize {
     usize::from(first - b'a') * 26 + usize::from(second - b'a')
 }
 
 /// Returns a third letter's bit; all bytes other than a to z share one.
+#[inline(always)]
 fn bit(third: u8) -> u32 {
     match third {
         b'y' => bit(b'i'),

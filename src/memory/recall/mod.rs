@@ -31,6 +31,7 @@ pub(crate) mod suggestions;
 pub(crate) mod temporal;
 pub(crate) mod text_match;
 pub(crate) mod time_leaning;
+pub(crate) mod word_match;
 pub(crate) mod word_prefix;
 
 use std::time::Instant;

@@ -6,11 +6,13 @@
 //!
 //! Pure. BM25 after Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::memory::model::time::CalendarDay;
+use crate::memory::model::time::UnixMicros;
 use crate::memory::recall::initials::Initials;
 use crate::memory::recall::text_match::{MAX_NEW_WORD_COUNT, MAX_PAIR_COUNT, MAX_TERM_COUNT, TermSet, TextMatch};
+use crate::memory::recall::word_match::{WordMatch, WordMatches};
 use crate::memory::recall::word_prefix::share_prefix;
 use crate::memory::text::cue_terms::{self, MatchMode, QueryTerm};
 use crate::memory::text::features::{self, DatePart};
@@ -71,8 +73,14 @@ pub(crate) struct WeightedQuery {
     long_numbers: TermSet,
     /// The telephone numbers of the cue, each with its terms.
     phones: Vec<(PhoneNumber, TermSet)>,
+    /// The terms that are names.
+    names: TermSet,
+    /// The terms that are runs of a word.
+    runs: TermSet,
     initials: Initials,
     asks_when: bool,
+    /// What the words of the texts that were read match.
+    read_words: RefCell<WordMatches>,
 }
 
 impl WeightedQuery {
@@ -87,7 +95,13 @@ impl WeightedQuery {
         let is_long = |(_, term): &(usize, &QueryTerm)| spelling::is_long_number(&term.word);
         let long_numbers = terms.iter().enumerate().filter(is_long);
         let date = |(at, term): (usize, &QueryTerm)| DatePart::named(&term.word).map(|part| (at, part));
+        let of_kind = |kind: TokenKind| {
+            let all = terms.iter().enumerate().filter(|(_, term)| term.kind == kind);
+            all.fold(TermSet::default(), |set, (at, _)| set.union(TermSet::only(at)))
+        };
         let mut query = WeightedQuery {
+            names: of_kind(TokenKind::Name),
+            runs: of_kind(TokenKind::Run),
             long_numbers: long_numbers.fold(TermSet::default(), |set, (at, _)| set.union(TermSet::only(at))),
             dates: terms.iter().enumerate().filter_map(date).collect(),
             initials: Initials::of(&terms),
@@ -103,6 +117,7 @@ impl WeightedQuery {
             spellings: spelling::exact_spellings(cue).into_iter().map(str::to_owned).collect(),
             phones: Vec::new(),
             asks_when: false,
+            read_words: RefCell::default(),
         };
         let cue = cue_terms::first_bytes(cue, MAX_ORDERED_CUE_BYTES);
         for (number, place) in phone_number::numbers_of(cue) {
@@ -210,7 +225,16 @@ impl WeightedQuery {
         }
         let mut previous =
             PreviousToken { terms: TermSet::default(), progress: [0; MAX_TERM_COUNT], is_splitting: false };
+        let wants_all_words = found.asks || self.asks_when;
         tokenizer::for_each_spelling(text, |mut token| {
+            let may_begin = self.initials.may_begin(token.word);
+            if !may_begin && token.kind == TokenKind::Word && !wants_all_words && !previous.is_splitting {
+                // Most words of most texts.
+                found.length += 1.0;
+                found.is_word_found = false;
+                previous.terms = TermSet::default();
+                return;
+            }
             let is_written = token.kind.is_written();
             if is_written {
                 found.length += 1.0;
@@ -222,11 +246,15 @@ impl WeightedQuery {
                 && found.length > label_words
                 && found.new_words < MAX_NEW_WORD_COUNT
                 && token.kind != TokenKind::Last;
-            let may_begin = self.initials.may_begin(token.word);
-            if token.kind.is_piece() && (may_begin || previous.is_splitting) {
-                self.match_split(&mut previous, &mut token, &mut found);
+            let word_match = may_begin.then(|| self.match_word(&mut token));
+            if token.kind.is_piece() {
+                match &word_match {
+                    _ if previous.is_splitting => self.match_split(&mut previous, &mut token, &mut found),
+                    Some(word_match) => previous.begin(word_match.begun, token.word.len()),
+                    None => {}
+                }
             }
-            if !may_begin {
+            let Some(word_match) = word_match else {
                 if token.kind.is_piece() {
                     previous.terms = TermSet::default();
                 }
@@ -235,8 +263,8 @@ impl WeightedQuery {
                 }
                 found.new_words += u32::from(may_be_new && !is_stop_word(token.word));
                 return;
-            }
-            let terms = self.count(&mut token, 1.0, &mut found);
+            };
+            let terms = self.count(&token, word_match, 1.0, &mut found);
             if found.before_identifier.is_none() && self.has_identifier(&found) {
                 let own_words = label_words + f64::from(self.identifier.len());
                 found.before_identifier = Some((found.length - own_words).max(0.0));
@@ -249,7 +277,8 @@ impl WeightedQuery {
         });
         tokenizer::for_each_spelling(cue, |mut token| {
             if self.initials.may_begin(token.word) {
-                self.count(&mut token, CUE_WEIGHT, &mut found);
+                let word_match = self.match_word(&mut token);
+                self.count(&token, word_match, CUE_WEIGHT, &mut found);
             }
         });
         let exact = self.spellings.iter().filter(|own| spelling::contains_word(text, own)).count();
@@ -267,43 +296,68 @@ impl WeightedQuery {
         found
     }
 
-    /// Counts a token that [`Initials::may_begin`] admits. Returns the terms that it matches.
-    fn count(&self, token: &mut Token<'_>, weight: f64, found: &mut TextMatch) -> TermSet {
-        let mut matched = TermSet::default();
-        let kind = token.kind;
-        let names = self.terms.iter().enumerate().filter(|(_, own)| own.is_named(token));
-        let named = names.fold(TermSet::default(), |names, (at, _)| names.union(TermSet::only(at)));
-        let word = token.word;
+    /// Returns what a token that [`Initials::may_begin`] admits matches by its word.
+    fn match_word(&self, token: &mut Token<'_>) -> WordMatch {
+        match token.kind {
+            TokenKind::Word => self.read_words.borrow_mut().of(token.word, || self.compare(token)),
+            _ => self.compare(token),
+        }
+    }
+
+    /// Compares a token's word with the query's.
+    fn compare(&self, token: &mut Token<'_>) -> WordMatch {
+        let mut found = WordMatch::default();
+        let (kind, word) = (token.kind, token.word);
         let term = token.term();
         for (at, own) in self.terms.iter().enumerate() {
-            // Python3 and Python2 have a run in common, and are two names.
-            if own.kind == TokenKind::Run && kind == TokenKind::Run && !found.is_word_found {
-                continue;
-            }
-            let is_match = named.has(at)
-                || match own.mode {
-                    MatchMode::Exact => own.term == term,
-                    MatchMode::Prefix => term.starts_with(&own.term),
-                };
-            if is_match || (own.is_hash_part() && spelling::is_hash_and_beginning(&own.word, word)) {
-                found.counts[at] += weight;
-                matched = matched.union(TermSet::only(at));
-                found.spelling(own.kind, kind, is_match).add(at);
+            let is_equal = match own.mode {
+                MatchMode::Exact => own.term == term,
+                MatchMode::Prefix => term.starts_with(&own.term),
+            };
+            if is_equal {
+                found.equal.add(at);
+            } else if own.is_hash_part() && spelling::is_hash_and_beginning(&own.word, word) {
+                found.hashes.add(at);
             } else if at < self.cue_term_count && kind.is_written() && share_prefix(&own.term, term) {
-                found.prefix_match = found.prefix_match.union(TermSet::only(at));
+                found.prefix.add(at);
+            }
+            if at < self.cue_term_count && own.word.len() > word.len() && own.word.starts_with(word) {
+                found.begun.add(at);
             }
         }
-        if (kind.is_written() || kind == TokenKind::Joined)
-            && let Some(terms) = self.joined.get(term)
-        {
-            found.joined = found.joined.union(*terms);
-            found.has = found.has.union(*terms);
+        if kind.is_written() || kind == TokenKind::Joined {
+            found.joined = self.joined.get(term).copied().unwrap_or_default();
         }
         let first = self.cooccurring.partition_point(|(other, _, _)| other.as_str() < term);
-        for (_, at, association) in self.cooccurring[first..].iter().take_while(|(other, _, _)| other == term) {
+        let count = self.cooccurring[first..].iter().take_while(|(other, _, _)| other == term).count();
+        WordMatch { cooccurring: (first as u32, count as u32), ..found }
+    }
+
+    /// Counts a token, given what its word matches. Returns the terms that it matches.
+    fn count(&self, token: &Token<'_>, word_match: WordMatch, weight: f64, found: &mut TextMatch) -> TermSet {
+        let WordMatch { mut equal, mut hashes, mut prefix, .. } = word_match;
+        let kind = token.kind;
+        if kind == TokenKind::Word && !self.names.is_empty() {
+            let names = self.names.positions().filter(|at| self.terms[*at].is_named(token));
+            equal = names.fold(equal, |equal, at| equal.union(TermSet::only(at)));
+            (hashes, prefix) = (hashes.without(equal), prefix.without(equal));
+        }
+        // Python3 and Python2 have a run in common, and are two names.
+        if kind == TokenKind::Run && !found.is_word_found {
+            (equal, hashes) = (equal.without(self.runs), hashes.without(self.runs));
+        }
+        let matched = equal.union(hashes);
+        for at in matched.positions() {
+            found.counts[at] += weight;
+            found.spelling(self.terms[at].kind, kind, equal.has(at)).add(at);
+        }
+        found.prefix_match = found.prefix_match.union(prefix);
+        found.joined = found.joined.union(word_match.joined);
+        found.has = found.has.union(word_match.joined).union(matched);
+        let (first, count) = word_match.cooccurring;
+        for (_, at, association) in &self.cooccurring[first as usize..][..count as usize] {
             found.associations[*at] = found.associations[*at].max(*association);
         }
-        found.has = found.has.union(matched);
         if kind == TokenKind::Word {
             found.is_word_found = !matched.is_empty();
         }
@@ -356,8 +410,12 @@ impl WeightedQuery {
         self.cue_terms().iter().enumerate().fold(TermSet::default(), at)
     }
 
-    /// Returns the terms that name a part of this date.
-    pub(crate) fn dated(&self, day: CalendarDay) -> TermSet {
+    /// Returns the terms that name a part of the date of this time.
+    pub(crate) fn dated(&self, said: UnixMicros) -> TermSet {
+        if self.dates.is_empty() {
+            return TermSet::default();
+        }
+        let day = said.day();
         let named = self.dates.iter().filter(|(_, part)| part.is_of(day));
         named.fold(TermSet::default(), |terms, (at, _)| terms.union(TermSet::only(*at)))
     }
@@ -367,7 +425,7 @@ impl WeightedQuery {
         if terms.is_empty() {
             return 0.0;
         }
-        self.shares.iter().enumerate().filter(|(at, _)| terms.has(*at)).map(|(_, share)| share).sum()
+        terms.positions().map(|at| self.shares[at]).sum()
     }
 
     /// Returns the share of the query that a text has by co-occurring terms only, each share multiplied by the
@@ -419,6 +477,16 @@ struct PreviousToken {
     progress: [u8; MAX_TERM_COUNT],
     /// Some term has progress.
     is_splitting: bool,
+}
+
+impl PreviousToken {
+    /// Notes the terms that a word of this length begins, when there was no progress.
+    fn begin(&mut self, begun: TermSet, length: usize) {
+        for at in begun.positions() {
+            self.progress[at] = u8::try_from(length).unwrap_or(0);
+            self.is_splitting |= self.progress[at] > 0;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,10 @@
 //! Pure. `query.rs` matches a single text against the query.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 
 use crate::memory::profile::Literalness;
 use crate::memory::recall::context::{Candidate, Context, ConversationOrder, ScoringContext};
-use crate::memory::recall::copies::{CopyGroup, CopyGroups};
+use crate::memory::recall::copies::{CopyGroup, CopyGroups, TextHashes};
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
 use crate::memory::recall::preferences::{leading_phrase, phrase_boost};
 use crate::memory::recall::query::WeightedQuery;
@@ -73,7 +72,7 @@ impl Scorer {
             });
         }
         sort::sort_by(&mut ranked, best_first);
-        let mut seen = HashSet::new();
+        let mut seen = TextHashes::default();
         ranked.retain(|ranked| !ranked.one.holds || seen.insert(ranked.one.text_hash));
         ranked.truncate(limit);
         ranked.into_iter().map(|ranked| ranked.into_hit(self.query.len())).collect()
@@ -95,7 +94,7 @@ impl Scorer {
             + rules.two_before * context.two_before
             + rules.window * query.share(context.window)
             + rules.session * query.share(context.session)
-            + rules.date * query.share(query.dated(one.said.day()).without(text.has))
+            + rules.date * query.share(query.dated(one.said).without(text.has))
             + rules.exact * text.exact
             + rules.time * one.time_share * (1.0 + TIME_WORDS_FACTOR * all.time_words)
             + rules.length * (1.0 + text.length).ln()
@@ -169,8 +168,8 @@ impl RankedCandidate<'_> {
 fn best_first(a: &RankedCandidate<'_>, b: &RankedCandidate<'_>) -> Ordering {
     (b.phrase, a.one.is_own, b.project_match())
         .cmp(&(a.phrase, b.one.is_own, a.project_match()))
-        .then(b.score.total_cmp(&a.score))
-        .then((b.one.said, b.seq()).cmp(&(a.one.said, a.seq())))
+        .then_with(|| b.score.total_cmp(&a.score))
+        .then_with(|| (b.one.said, b.seq()).cmp(&(a.one.said, a.seq())))
 }
 
 #[cfg(test)]

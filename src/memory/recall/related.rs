@@ -3,14 +3,12 @@
 //!
 //! Only reads. The links to renew are returned in [`Related::used`].
 
-use std::collections::HashSet;
-
 use rusqlite::Connection;
 
 use crate::memory::graph::links::{self, RecordLinks};
 use crate::memory::model::seq_map::{SeqMap, SeqSet};
 use crate::memory::model::time::UnixMicros;
-use crate::memory::recall::copies::TextHash;
+use crate::memory::recall::copies::TextHashes;
 use crate::memory::recall::hit::RankedHit;
 use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::tags;
@@ -153,7 +151,7 @@ impl Related {
     fn take_repeated(&mut self) -> Vec<i64> {
         let is_superseded = |one: &RankedHit| self.superseded_hits.contains(&one.seq);
         let valid = self.hits.iter().filter(|one| !is_superseded(one));
-        let mut texts: HashSet<TextHash> = valid.filter_map(|one| one.text_hash).collect();
+        let mut texts: TextHashes = valid.filter_map(|one| one.text_hash).collect();
         let is_repeated =
             |one: &RankedHit| is_superseded(one) && one.text_hash.is_some_and(|text_hash| !texts.insert(text_hash));
         let (repeated, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.hits).into_iter().partition(is_repeated);

@@ -48,6 +48,17 @@ impl TermSet {
         self.0.count_ones()
     }
 
+    /// Returns the terms' positions in rising order.
+    #[inline]
+    pub(crate) fn positions(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let at = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            (at < MAX_TERM_COUNT).then_some(at)
+        })
+    }
+
     pub(crate) fn add(&mut self, at: usize) {
         *self = self.union(TermSet::only(at));
     }

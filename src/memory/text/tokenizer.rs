@@ -84,6 +84,7 @@ impl Token<'_> {
             return self.word;
         }
         self.stemmed.clear();
+        reserve_term(self.stemmed);
         self.stemmed.push_str(self.word);
         stem(self.stemmed);
         self.stemmed
@@ -122,22 +123,20 @@ fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>))
         start: 0,
         at: 0,
         folded: String::new(),
-        run: String::with_capacity(TERM_BYTES),
+        run: String::new(),
         starts: Vec::new(),
-        stemmed: String::with_capacity(TERM_BYTES),
+        stemmed: String::new(),
         shape: Shape::Word,
     };
     let mut rest = text;
-    // The last word was a plain one, so what follows it begins a word.
-    let mut begins = false;
     loop {
-        begins = begins || splitter.begins_plain(rest);
-        if let Some(word) = begins.then(|| plain_word(rest)).flatten() {
-            (splitter.sink)(Token { word, raw: word, kind: TokenKind::Word, stemmed: &mut splitter.stemmed });
-            rest = rest.get(word.len() + 1..).unwrap_or_default();
-            continue;
+        if splitter.begins_plain(rest) {
+            // What follows a plain word begins a word, too.
+            while let Some(word) = plain_word(rest) {
+                (splitter.sink)(Token { word, raw: word, kind: TokenKind::Word, stemmed: &mut splitter.stemmed });
+                rest = rest.get(word.len() + 1..).unwrap_or_default();
+            }
         }
-        begins = false;
         let (plain, behind) = rest.split_at(rest.bytes().take_while(u8::is_ascii_alphanumeric).count());
         splitter.at = text.len() - rest.len();
         if !plain.is_empty() {
@@ -162,9 +161,40 @@ fn split(text: &str, spellings: Option<Joiner>, sink: &mut dyn FnMut(Token<'_>))
 #[inline]
 fn plain_word(rest: &str) -> Option<&str> {
     let bytes = rest.as_bytes();
-    let length = bytes.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let length = small_letter_count(bytes);
     let ends = bytes.get(length).is_none_or(|next| matches!(next, b' ' | b'\n'));
     (ends && (1..=TERM_BYTES).contains(&length)).then(|| &rest[..length])
+}
+
+/// Returns how many small letters a to z come first: eight at a time, since this is most of the work on most words.
+#[inline]
+fn small_letter_count(bytes: &[u8]) -> usize {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut count = 0;
+    while let Some(eight) = bytes[count..].first_chunk() {
+        let eight = u64::from_le_bytes(*eight);
+        let low = eight & !HIGH_BITS;
+        // The high bit of each byte from a, and from the one behind z.
+        let (from_a, behind_z) = (low + EACH * u64::from(0x80 - b'a'), low + EACH * u64::from(0x7F - b'z'));
+        let others = !(from_a & !behind_z & !eight) & HIGH_BITS;
+        if others != 0 {
+            return count + (others.trailing_zeros() / 8) as usize;
+        }
+        count += 8;
+    }
+    while count < bytes.len() && bytes[count].is_ascii_lowercase() {
+        count += 1;
+    }
+    count
+}
+
+/// Reserves the bytes of a term. Most texts consist of plain words, which need no buffer.
+#[inline]
+fn reserve_term(buffer: &mut String) {
+    if buffer.capacity() == 0 {
+        buffer.reserve_exact(TERM_BYTES);
+    }
 }
 
 /// The kind of the run that is being collected.
@@ -217,6 +247,7 @@ impl Splitter<'_> {
     }
 
     fn push(&mut self, c: char) {
+        reserve_term(&mut self.run);
         if let Some(one) = self.run.chars().next_back().and_then(|before| compose(before, c)) {
             self.run.pop();
             self.run.push(one);
@@ -255,6 +286,7 @@ impl Splitter<'_> {
         if self.run.is_empty() {
             self.start = self.at;
         }
+        reserve_term(&mut self.run);
         let start = self.run.len();
         let room = TERM_BYTES.saturating_sub(start);
         self.run.push_str(&part[..part.len().min(room)]);
@@ -382,6 +414,18 @@ mod tests {
         let mut terms = Vec::new();
         for_each_token(text, |mut token| terms.push(token.term().to_owned()));
         terms
+    }
+
+    #[test]
+    fn small_letters_are_counted_up_to_any_other_byte() {
+        for other in (0..=u8::MAX).filter(|byte| !byte.is_ascii_lowercase()) {
+            for at in 0..20 {
+                let mut bytes: Vec<u8> = (0..20).map(|n| if n % 2 == 0 { b'a' } else { b'z' }).collect();
+                assert_eq!(small_letter_count(&bytes[..at]), at);
+                bytes[at] = other;
+                assert_eq!(small_letter_count(&bytes), at, "{other}");
+            }
+        }
     }
 
     #[test]
