@@ -6,6 +6,7 @@ use std::io::{self, Cursor, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use super::socket;
 
@@ -32,7 +33,7 @@ pub(crate) fn open_input(path: &Path) -> io::Result<impl Read + use<>> {
 /// Returns true if this is a pipe or socket whose reader is gone; false for a file.
 pub(crate) fn is_closed(out: &impl AsFd) -> bool {
     // macOS reports a hang-up only if an event is asked for.
-    poll(out, libc::POLLOUT) & (libc::POLLERR | libc::POLLHUP) != 0
+    poll(out, libc::POLLOUT, Duration::ZERO) & (libc::POLLERR | libc::POLLHUP) != 0
 }
 
 /// Most bytes that a write to a pipe with free space takes without waiting: `PIPE_BUF` of pipe(7).
@@ -41,14 +42,26 @@ pub(crate) const PIECE_BYTES: usize = libc::PIPE_BUF;
 /// Returns true if a write of [`PIECE_BYTES`] would not wait. Always true for a file, and for a pipe whose reader is
 /// gone, where the write fails.
 pub(crate) fn has_room(out: &impl AsFd) -> bool {
-    poll(out, libc::POLLOUT) != 0
+    poll(out, libc::POLLOUT, Duration::ZERO) != 0
 }
 
-/// Returns the events that poll(2) reports now.
-fn poll(out: &impl AsFd, events: libc::c_short) -> libc::c_short {
-    let mut one = libc::pollfd { fd: out.as_fd().as_raw_fd(), events, revents: 0 };
-    // SAFETY: one pollfd, which lives over the call; a timeout of 0 does not wait.
-    let ready = unsafe { libc::poll(&raw mut one, 1, 0) };
+/// As [`has_room`], but waits for the space for this long, or a little less if a signal comes.
+pub(crate) fn has_room_within(out: &impl AsFd, time: Duration) -> bool {
+    poll(out, libc::POLLOUT, time) != 0
+}
+
+/// Waits for bytes to read or the end of the input, for this long, or a little less if a signal comes. Returns false if there
+/// is neither.
+pub(crate) fn is_readable_within(input: &impl AsFd, time: Duration) -> bool {
+    poll(input, libc::POLLIN, time) != 0
+}
+
+/// Returns the events that poll(2) reports within this time.
+fn poll(file: &impl AsFd, events: libc::c_short, time: Duration) -> libc::c_short {
+    let mut one = libc::pollfd { fd: file.as_fd().as_raw_fd(), events, revents: 0 };
+    let millis = libc::c_int::try_from(time.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one pollfd, which lives over the call.
+    let ready = unsafe { libc::poll(&raw mut one, 1, millis) };
     if ready > 0 { one.revents } else { 0 }
 }
 

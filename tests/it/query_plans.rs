@@ -87,7 +87,7 @@ const STATISTICS: &str = "
     ANALYZE;
     DELETE FROM sqlite_stat1;
     INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES
-        ('record', 'sqlite_autoindex_record_1', '100000 1'), ('record', 'record_living', '95000 1 1'),
+        ('record', 'sqlite_autoindex_record_1', '100000 1'), ('record', 'record_living', '95000 40 1 1'),
         ('record', 'record_by_project', '100000 5000 1'), ('record', 'record_by_session', '100000 40'),
         ('record', 'record_facts', '2000 1'), ('session', 'sqlite_autoindex_session_1', '2500 1'),
         ('project', 'sqlite_autoindex_project_1', '20 1'), ('tag', 'tag', '2000 500 1'),

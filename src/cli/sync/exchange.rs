@@ -80,6 +80,8 @@ pub(crate) struct Exchange<'a, 'c> {
     is_received: bool,
     /// The peer holds back what this side has forgotten, until everything else is exchanged.
     is_awaited: bool,
+    /// The person has not agreed to what is forgotten at the peer.
+    declined: Option<String>,
     outbound: Outbound,
     /// What has changed at the peer.
     theirs: SyncTally,
@@ -115,6 +117,7 @@ impl<'a, 'c> Exchange<'a, 'c> {
             received: None,
             is_received: false,
             is_awaited: false,
+            declined: None,
             outbound: Outbound::default(),
             theirs: SyncTally::default(),
             progress: None,
@@ -135,6 +138,9 @@ impl<'a, 'c> Exchange<'a, 'c> {
         if let Err(ExchangeError::Own(error)) = &outcome {
             // The other side may be gone.
             drop(self.pipe.send(&json!({"error": error.to_string()}), NO_ENTRIES));
+        }
+        if let (Err(ExchangeError::Pipe(PipeEnd::Failed(_))), Some(declined)) = (&outcome, self.declined.take()) {
+            return Err(CliError::NotConfirmed(declined).into());
         }
         outcome?;
         let row = json!({"peer": self.peer.store, "name": self.name, "kind": HOST, "sent": self.outbound.at});
@@ -209,10 +215,13 @@ impl<'a, 'c> Exchange<'a, 'c> {
             self.moved = self.moved.saturating_add(entries.len() as u64);
         }
         // Last, so that everything else is exchanged if the person does not agree.
-        let is_settled =
-            self.inbound.holds_any() && (self.is_received && self.outbound.is_done || self.inbound.is_full());
+        let is_last = self.is_received && self.outbound.is_done;
+        let mut is_settled = self.inbound.holds_any() && (is_last || self.inbound.is_full());
         if is_settled {
-            self.forget(console)?;
+            match self.forget(console) {
+                Err(ExchangeError::Own(CliError::NotConfirmed(_))) if !is_last => is_settled = false,
+                forgotten => forgotten?,
+            }
         }
         if (next.is_some() || is_settled) && !self.inbound.holds_any() {
             let row = json!({"peer": self.peer.store, "name": self.name, "kind": HOST, "received": self.received});
@@ -308,11 +317,16 @@ impl<'a, 'c> Exchange<'a, 'c> {
     fn confirm(&mut self, count: &Value, console: &mut Console) -> Result<(), ExchangeError> {
         let number = |key: &str| count[key].as_u64().unwrap_or(0);
         let count = ForgetCount { forgets: number("forgets"), records: number("records") };
-        if !self.is_confirmed {
-            let place = format!("on {}", self.name);
-            ask("This store has forgotten", count, &place, console)?;
+        let agreed = match self.is_confirmed {
+            true => Ok(()),
+            false => ask("This store has forgotten", count, &format!("on {}", self.name), console),
+        };
+        match agreed {
+            // The peer goes on without it, and fails at the end.
+            Err(CliError::NotConfirmed(why)) => self.declined = Some(why),
+            agreed => agreed?,
         }
-        Ok(self.pipe.send(&json!({"confirmed": true}), NO_ENTRIES)?)
+        Ok(self.pipe.send(&json!({"confirmed": self.declined.is_none()}), NO_ENTRIES)?)
     }
 
     fn show(&mut self, console: &mut Console) {
@@ -450,6 +464,24 @@ mod tests {
         let (a, b) = (FakeStore::shared("a", 0..20), FakeStore::shared("b", 0..20));
         forget(&b, [3, 4]);
         assert_eq!(sync(&a, &b).here.as_json()["forgotten"], 2, "a tenth needs no consent");
+    }
+
+    #[test]
+    fn a_run_that_is_not_agreed_to_exchanges_everything_else_however_much_was_forgotten() {
+        for is_caller in [true, false] {
+            let (a, b) = (FakeStore::shared("a", 0..300), FakeStore::shared("b", 0..300));
+            let (loses, forgets) = if is_caller { (&a, &b) } else { (&b, &a) };
+            forget(forgets, 0..250);
+            sync(&FakeStore::shared("c", 700..710), loses);
+            sync(&FakeStore::shared("d", 900..910), forgets);
+            let said = own_error(run(&a, &b, NO_FAULT, false, &mut answering(None)).caller);
+            assert!(said.contains("of the 310") && said.contains("--yes"), "{said}");
+            let all = || (250..300).chain(700..710).chain(900..910).collect::<Vec<u64>>();
+            assert_eq!(loses.records(), (0..250).chain(all()).collect::<Vec<u64>>(), "{is_caller}");
+            assert_eq!(forgets.records(), all(), "{is_caller}");
+            run(&a, &b, NO_FAULT, true, &mut answering(None)).caller.unwrap();
+            assert_eq!((a.records(), b.records()), (all(), all()));
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct OtherFile {
     name: String,
     /// The id of its store.
     store: String,
-    file: File,
+    bytes: u64,
 }
 
 /// What became of reading a file.
@@ -86,13 +86,14 @@ impl<'a, 'c> FolderSync<'a, 'c> {
     ) -> Result<(FolderSync<'a, 'c>, File), CliError> {
         let is_known = |name: &str| store.peers.iter().any(|row| row["kind"] == FOLDER && row["name"] == name);
         let FolderAccess { name, files, lock } = FolderAccess::open(folder, &is_known)?;
+        let inbound = Inbound::in_folder(&name);
         let sync = FolderSync {
             store,
             name,
             files,
             machine,
             is_confirmed,
-            inbound: Inbound::default(),
+            inbound,
             tally: FolderTally::default(),
             marks: BTreeMap::new(),
             outdated: Vec::new(),
@@ -146,7 +147,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             self.store
                 .met(&json!({"peer": former, "name": self.name, "kind": FOLDER, "sent": null, "received": null}))?;
         }
-        forgotten
+        self.forget(console)
     }
 
     /// Finds the files of others, and the number of the present file of this store.
@@ -197,7 +198,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         row["kind"] == FOLDER && row["name"] == self.name.as_str() && row["sent"].is_string()
     }
 
-    /// Opens a file that another store may have written. Returns `None` if none has.
+    /// Looks at a file that another store may have written. Returns `None` if none has.
     fn other(&mut self, name: &str, path: &Path) -> Result<Option<OtherFile>, String> {
         let Some((store, file)) = folder_file::open(path)? else { return Ok(None) };
         let is_own = store == self.store.id;
@@ -207,7 +208,8 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             self.outdated.push(name.to_owned());
             self.former.extend(is_former.then(|| store.clone()));
         }
-        Ok(Some(OtherFile { name: name.to_owned(), store, file }))
+        let bytes = file.metadata().map_or(0, |about| about.len());
+        Ok(Some(OtherFile { name: name.to_owned(), store, bytes }))
     }
 
     fn read_all(&mut self, others: Vec<OtherFile>, console: &mut Console) -> Result<(), CliError> {
@@ -219,7 +221,7 @@ impl<'a, 'c> FolderSync<'a, 'c> {
                 .entry(other.store.clone())
                 .or_insert_with(|| self.store.marks_in_folder(&other.store, &self.name));
             let mark = FileMark::of_json(marks.get(&other.name).unwrap_or(&Value::Null));
-            bytes += other.file.metadata().map_or(0, |about| about.len().saturating_sub(mark.end));
+            bytes += other.bytes.saturating_sub(mark.end);
             from.push(mark);
         }
         self.tally.writers = self.marks.keys().filter(|writer| **writer != self.store.id).count() as u64;
@@ -231,8 +233,16 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             .for_each(|marks| marks.retain(|name, _| others.iter().any(|other| other.name == *name)));
         for (other, from) in others.into_iter().zip(from) {
             let peer = Some(other.store.as_str()).filter(|peer| *peer != self.store.id);
-            let read = self.read(other.file, peer, &from, &mut before, console)?;
             let path = self.files.join(&other.name);
+            // One is open at a time: there may be more files than this process may open.
+            let read = match folder_file::open(&path) {
+                Ok(Some((store, file))) if store == other.store => {
+                    self.read(file, peer, &from, &mut before, console)?
+                }
+                // The carrier has just replaced or removed it.
+                Ok(_) => ReadFile { mark: None, problem: None },
+                Err(what) => ReadFile { mark: None, problem: Some(what) },
+            };
             if read.mark.is_none() {
                 // It stays until it was read.
                 self.outdated.retain(|name| *name != other.name);
@@ -262,7 +272,11 @@ impl<'a, 'c> FolderSync<'a, 'c> {
             let taken = self.inbound.tally.entries();
             *before = start + bytes;
             self.progress.show(*before, taken, Instant::now(), console);
-            if self.inbound.is_full() { self.forget(console) } else { Ok(()) }
+            match self.inbound.is_full().then(|| self.forget(console)) {
+                // Everything else is read all the same.
+                None | Some(Err(CliError::NotConfirmed(_))) => Ok(()),
+                Some(outcome) => outcome,
+            }
         });
         match read {
             Ok(end) => {
@@ -386,7 +400,11 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         {
             return Err(failure(path, io::Error::other(what)));
         }
-        self.forget(console)
+        match self.forget(console) {
+            // The end of the run says it.
+            Err(CliError::NotConfirmed(_)) => Ok(()),
+            outcome => outcome,
+        }
     }
 
     /// Removes the files of this store that the present one replaces.
@@ -665,6 +683,23 @@ mod tests {
         fs::remove_file(stick.join(SUBFOLDER)).unwrap();
         fs::create_dir(stick.join(SUBFOLDER)).unwrap();
         assert_eq!(sync(&a, &stick).written, 5);
+    }
+
+    #[test]
+    fn a_run_that_is_not_agreed_to_takes_everything_else_however_much_was_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (FakeStore::shared("a", 0..300), FakeStore::shared("b", 0..300));
+        for record in 0..250 {
+            a.0.lock().unwrap().forget(record, None);
+        }
+        sync(&a, folder.path());
+        sync(&FakeStore::shared("c", 900..910), folder.path());
+        let refused = sync_as(&b, folder.path(), false, &mut answering(None));
+        assert!(matches!(refused, Err(CliError::NotConfirmed(_))));
+        assert_eq!(b.records(), (0..300).chain(900..910).collect::<Vec<u64>>());
+        assert!(names(folder.path()).contains(&"b.1.jsonl".to_owned()), "its own are written");
+        sync_as(&b, folder.path(), true, &mut answering(None)).unwrap();
+        assert_eq!(b.records(), (250..300).chain(900..910).collect::<Vec<u64>>());
     }
 
     #[test]

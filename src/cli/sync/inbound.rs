@@ -16,7 +16,7 @@ const MAX_FORGETS: u64 = 100;
 const MAX_SHARE: u64 = 10;
 
 /// Entries that are held back, and their bytes. Picked: a forgetting takes a hundred bytes and more in memory.
-const MAX_HELD: usize = 10_000;
+const MAX_HELD: usize = if cfg!(test) { 100 } else { 10_000 };
 const MAX_HELD_BYTES: usize = 4 << 20;
 
 /// Forgettings in a call. Picked: a tenth of the daemon's longest line.
@@ -48,12 +48,21 @@ pub(crate) struct Inbound {
     pub(crate) tally: SyncTally,
     held: Vec<Box<RawValue>>,
     held_bytes: usize,
+    /// Why nothing is forgotten in this run: what is to be held back is left out from then on.
+    declined: Option<String>,
     reasons: u64,
+    /// The folder that this run goes through: its copies are mended by the runs that follow.
+    folder: Option<String>,
     /// Where copies of forgotten records may be, as it was printed.
     left: Vec<String>,
 }
 
 impl Inbound {
+    /// Returns that of a run through a folder.
+    pub(crate) fn in_folder(name: &str) -> Inbound {
+        Inbound { folder: Some(name.to_owned()), ..Inbound::default() }
+    }
+
     /// Takes entries of the store `peer`; forgettings are held back.
     ///
     /// # Errors
@@ -72,6 +81,9 @@ impl Inbound {
     }
 
     fn hold(&mut self, entry: &RawValue) {
+        if self.declined.is_some() {
+            return;
+        }
         self.held_bytes += entry.get().len();
         self.held.push(entry.to_owned());
     }
@@ -108,9 +120,9 @@ impl Inbound {
         self.take_others(peer, second, store, console)
     }
 
-    /// Returns true if forgettings are held back, so that no cursor behind them may be stored.
+    /// Returns true if forgettings are held back, or were left out, so that no cursor behind them may be stored.
     pub(crate) fn holds_any(&self) -> bool {
-        !self.held.is_empty()
+        !self.held.is_empty() || self.declined.is_some()
     }
 
     /// Returns true if no more should be held back.
@@ -118,11 +130,28 @@ impl Inbound {
         self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES
     }
 
-    /// Forgets what was held back, after asking if that is much.
+    /// Forgets what was held back, after asking if that is much. Nobody is asked again in a run that was not agreed to.
     ///
     /// # Errors
     /// As [`LocalStore::apply`], and the error of `consent`; nothing is forgotten then.
     pub(crate) fn forget(
+        &mut self,
+        peer: Option<&str>,
+        store: &mut LocalStore<'_>,
+        consent: Consent<'_>,
+        console: &mut Console,
+    ) -> Result<(), CliError> {
+        if let Some(why) = &self.declined {
+            return Err(CliError::NotConfirmed(why.clone()));
+        }
+        let outcome = self.forget_held(peer, store, consent, console);
+        if let Err(CliError::NotConfirmed(why)) = &outcome {
+            self.declined = Some(why.clone());
+        }
+        outcome
+    }
+
+    fn forget_held(
         &mut self,
         peer: Option<&str>,
         store: &mut LocalStore<'_>,
@@ -178,6 +207,9 @@ impl Inbound {
             }
             for copy in reply["left"].as_array().into_iter().flatten() {
                 let text = |key: &str| copy[key].as_str().unwrap_or_default();
+                if self.folder.as_deref() == Some(text("where")) {
+                    continue;
+                }
                 let line = format!("a copy of what was forgotten may be left in {} ({})", text("where"), text("what"));
                 if !self.left.contains(&line) {
                     console.warn(&line);

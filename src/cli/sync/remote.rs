@@ -1,8 +1,8 @@
 //! The program at the other end of the pipe: `ssh HOST iaid sync --serve`, or any command; and what its end means.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,11 @@ use crate::cli::support::error::{CliError, Exit};
 use crate::cli::support::lines::LineReader;
 use crate::cli::sync::frame::MAX_FRAME_BYTES;
 use crate::cli::sync::pipe::{FORMAT, Pipe, PipeEnd};
+use crate::sys::pipe;
+
+/// How long the program may neither send nor take a byte. Picked: a store of a million records that forgets one is rewritten
+/// in less, and a person types a password.
+const SILENCE_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 /// How long the program may take to end after its streams were closed. Picked.
 const END_TIMEOUT: Duration = Duration::from_secs(10);
@@ -72,8 +77,34 @@ impl RemoteProgram {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(CliError::Input(ErrorKind::BrokenPipe.into()));
         };
+        let (output, input) = (RemoteStream(output, SILENCE_LIMIT), RemoteStream(input, SILENCE_LIMIT));
         let pipe = Pipe::new(LineReader::new(Box::new(output), MAX_FRAME_BYTES), Box::new(input));
         Ok((Remote { program: self, child }, pipe))
+    }
+}
+
+/// A stream of the program, and how long it is waited for.
+struct RemoteStream<S>(S, Duration);
+
+impl Read for RemoteStream<ChildStdout> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if !pipe::is_readable_within(&self.0, self.1) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.0.read(bytes)
+    }
+}
+
+impl Write for RemoteStream<ChildStdin> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if !pipe::has_room_within(&self.0, self.1) {
+            return Err(ErrorKind::TimedOut.into());
+        }
+        self.0.write(&bytes[..bytes.len().min(pipe::PIECE_BYTES)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -100,10 +131,12 @@ impl Remote {
     /// Returns the error for the end of a conversation.
     pub(crate) fn error(mut self, pipe: Pipe, end: &PipeEnd, is_greeted: bool) -> CliError {
         drop(pipe);
-        let status = self.wait();
+        let is_silent = *end == PipeEnd::Io(ErrorKind::TimedOut);
+        let status = if is_silent { None } else { self.wait() };
         let what = match end {
             PipeEnd::Failed(what) => format!("{}: {what}", self.program.name()),
             PipeEnd::Version(format, version) => version_mismatch(self.program.name(), *format, version),
+            PipeEnd::Io(ErrorKind::TimedOut) => silent(self.program.name()),
             _ if is_greeted => interrupted(self.program.name(), end),
             _ => no_greeting(&self.program, end, status),
         };
@@ -136,6 +169,14 @@ pub(crate) fn version_mismatch(name: &str, format: u64, version: &str) -> String
     let older = if format > FORMAT { "here" } else { "there" };
     format!(
         "{name} runs iaid {version}, whose sync has version {format}; this is iaid {own} with version {FORMAT}: update iaid {older}"
+    )
+}
+
+fn silent(name: &str) -> String {
+    let minutes = SILENCE_LIMIT.as_secs() / 60;
+    format!(
+        "nothing came from {name} and nothing was taken there for {minutes} minutes: its machine or its daemon may hang; \
+         look there, then run it again, what has come stays"
     )
 }
 
@@ -180,6 +221,21 @@ fn no_greeting(program: &RemoteProgram, end: &PipeEnd, status: Option<ExitStatus
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_neither_reads_nor_writes_is_not_waited_for_without_an_end() {
+        let mut child =
+            Command::new("sleep").arg("600").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sleep runs");
+        let time = Duration::from_millis(1);
+        let mut output = RemoteStream(child.stdout.take().unwrap(), time);
+        assert_eq!(output.read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let mut input = RemoteStream(child.stdin.take().unwrap(), time);
+        assert_eq!(input.write_all(&vec![7; 1 << 20]).unwrap_err().kind(), ErrorKind::TimedOut);
+        let (remote, reader) = (Remote { program: RemoteProgram::Ssh("desk".into()), child }, io::empty());
+        let pipe = Pipe::new(LineReader::new(Box::new(reader), MAX_FRAME_BYTES), Box::new(io::sink()));
+        let said = remote.error(pipe, &PipeEnd::Io(ErrorKind::TimedOut), true).to_string();
+        assert!(said.contains("desk") && said.contains("15 minutes") && said.contains("run it again"), "{said}");
+    }
 
     #[test]
     fn every_end_before_the_greeting_has_a_way_out() {

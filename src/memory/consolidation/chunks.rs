@@ -3,6 +3,11 @@
 use std::ops::ControlFlow;
 
 use crate::dispatch::CallError;
+use crate::memory::consolidation::caches::StepCaches;
+use crate::memory::consolidation::cycle;
+use crate::memory::consolidation::maintenance::Maintenance;
+use crate::memory::consolidation::step::Step;
+use crate::memory::store::fulltext;
 use crate::memory::store::writer::WriterHandle;
 use crate::memory::store::writer::job::task;
 use crate::memory::store::writer::transaction::WriteTransaction;
@@ -28,4 +33,17 @@ pub(crate) fn run_chunks<T: Send + 'static>(
             Err(error) => done(Err(error)),
         },
     ));
+}
+
+/// Rebuilds the full-text index if that is due, and calls `done` as [`run_chunks`] does.
+pub(crate) fn complete_index(maintenance: Maintenance, done: impl FnOnce(Result<(), CallError>) + Send + 'static) {
+    let Maintenance { writer, folder, clock, .. } = maintenance;
+    let chunk = move |transaction: &mut WriteTransaction<'_>| {
+        if !fulltext::is_due(transaction.connection)? {
+            return Ok(ControlFlow::Break(()));
+        }
+        cycle::run_step_chunk(Step::Reindex, transaction, &mut StepCaches::default(), &folder, clock())?;
+        Ok(ControlFlow::Continue(()))
+    };
+    run_chunks(writer, chunk, done);
 }

@@ -10,7 +10,7 @@ pub(crate) mod handle;
 pub(crate) mod job;
 mod names;
 pub(crate) mod pending;
-mod phase;
+pub(crate) mod phase;
 pub(crate) mod progress;
 pub(crate) mod removal;
 pub(crate) mod result;

@@ -33,4 +33,19 @@ impl Forgetting {
         }
         Ok(lock)
     }
+
+    /// Takes the lock as [`Forgetting::acquire`], but waits for the forgetting that it takes up instead. Passes the lock to
+    /// `then`, or `None` if it has to be taken again.
+    pub(crate) fn acquire_after(
+        &self,
+        interrupted: Option<ForgettingPhase>,
+        then: impl FnOnce(Result<Option<MaintenanceGuard>, CallError>) + Send + 'static,
+    ) {
+        match self.check_settled().and_then(|()| self.lock.try_acquire()) {
+            Ok(lock) if interrupted.is_some_and(|phase| phase < ForgettingPhase::Rewrite) => {
+                run::resume_then(self.clone(), lock, Box::new(move |outcome| then(outcome.map(|_| None))));
+            }
+            outcome => then(outcome.map(Some)),
+        }
+    }
 }

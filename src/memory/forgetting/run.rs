@@ -25,7 +25,7 @@ enum Stop {
     OffThreadWork(Box<ForgettingJob>, OffThreadWork),
 }
 
-type Done = Box<dyn FnOnce(Result<ForgetResult, CallError>) + Send>;
+pub(crate) type Done = Box<dyn FnOnce(Result<ForgetResult, CallError>) + Send>;
 
 /// Forgets the records of a selection, and answers.
 pub(crate) fn start(forgetting: Forgetting, lock: MaintenanceGuard, confirmed: Confirmed, reply: LateReply) {
@@ -39,19 +39,27 @@ pub(crate) fn start_then(forgetting: Forgetting, lock: MaintenanceGuard, confirm
 
 /// Takes up a forgetting that a kill or an error has interrupted.
 pub(crate) fn resume(forgetting: Forgetting, lock: MaintenanceGuard) {
+    resume_then(forgetting, lock, Box::new(drop));
+}
+
+/// As [`resume`], and passes the outcome to `done`.
+pub(crate) fn resume_then(forgetting: Forgetting, lock: MaintenanceGuard, done: Done) {
     forgetting.progress.set_running(ForgettingPhase::Remove);
     let mut job = ForgettingJob::new(forgetting, None);
     job.attempts = TRUNCATE_ATTEMPTS - LATER_TRUNCATE_ATTEMPTS;
     job.run(
         lock,
-        Box::new(|outcome| match outcome {
-            Ok(result) => {
-                log::info!("a forgetting that was interrupted has removed {} more records", result.forgotten);
-                for LeftCopy { r#where, what, .. } in result.left {
-                    log::info!("a copy may be left in {}: {what}", r#where);
+        Box::new(|outcome| {
+            match &outcome {
+                Ok(result) => {
+                    log::info!("a forgetting that was interrupted has removed {} more records", result.forgotten);
+                    for LeftCopy { r#where, what, .. } in &result.left {
+                        log::info!("a copy may be left in {}: {what}", r#where);
+                    }
                 }
+                Err(error) => log::error!("a forgetting that was interrupted cannot be continued: {}", error.message),
             }
-            Err(error) => log::error!("a forgetting that was interrupted cannot be continued: {}", error.message),
+            done(outcome);
         }),
     );
 }

@@ -2,35 +2,42 @@
 
 use crate::dispatch::{CallError, Params, Reply};
 use crate::memory::forgetting::job;
+use crate::memory::forgetting::phase::ForgettingPhase;
 use crate::memory::service::{Memory, Worker};
 use crate::memory::sync::apply::{Apply, ApplyRequest};
-use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 
 /// Answers `sync_apply`: at once if a param is invalid or the call only counts, else after the commit.
 pub(crate) fn sync_apply(memory: &Memory, worker: &mut Worker, params: &Params<'_>, reply: Reply<'_>) {
-    match ApplyRequest::read(params) {
-        Ok(request) if request.is_dry_run => reply.send(worker.read(|reader| request.count(reader))),
-        Ok(request) => match prepare(memory, worker, &request) {
-            Ok(lock) => {
-                Apply::start(request, memory.forgetting(), memory.profiles.clone(), lock, memory.now(), reply);
-            }
-            Err(error) => reply.send::<()>(Err(error)),
-        },
-        Err(error) => reply.send::<()>(Err(error)),
+    let request = match ApplyRequest::read(params) {
+        Ok(request) if request.is_dry_run => return reply.send(worker.read(|reader| request.count(reader))),
+        Ok(request) => request,
+        Err(error) => return reply.send::<()>(Err(error)),
+    };
+    let interrupted = match forgets(worker, &request) {
+        Ok(interrupted) => interrupted,
+        Err(error) => return reply.send::<()>(Err(error)),
+    };
+    let (forgetting, profiles, now, reply) =
+        (memory.forgetting(), memory.profiles.clone(), memory.now(), reply.later());
+    match interrupted {
+        None => Apply::start(request, forgetting, profiles, None, now, reply),
+        Some(interrupted) => {
+            let run = forgetting.clone();
+            forgetting.acquire_after(interrupted, move |lock| match lock {
+                Ok(lock) => Apply::start(request, run, profiles, lock, now, reply),
+                Err(error) => reply.send::<()>(Err(error)),
+            });
+        }
     }
 }
 
-/// Returns the lock that a call needs which deletes records.
-fn prepare(
-    memory: &Memory,
-    worker: &mut Worker,
-    request: &ApplyRequest,
-) -> Result<Option<MaintenanceGuard>, CallError> {
-    if !worker.read(|reader| request.check_forgets(reader))? {
-        return Ok(None);
+/// Returns the phase of a forgetting that is not at its end if the call deletes records, which needs a lock; `None` if it
+/// deletes none.
+fn forgets(worker: &mut Worker, request: &ApplyRequest) -> Result<Option<Option<ForgettingPhase>>, CallError> {
+    match worker.read(|reader| request.check_forgets(reader))? {
+        true => worker.read(|reader| Ok(job::pending(reader.snapshot()?.connection())?)).map(Some),
+        false => Ok(None),
     }
-    let interrupted = worker.read(|reader| Ok(job::pending(reader.snapshot()?.connection())?))?;
-    memory.forgetting().acquire(interrupted).map(Some)
 }
 
 #[cfg(test)]
@@ -510,6 +517,38 @@ mod tests {
         assert!(bench.err("memory_show", json!({"id": ids[0]})).message.contains("was forgotten"));
         assert_eq!(bench.ok("memory_show", json!({"id": ids[1]}))["record_id"], json!(ids[1]));
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM forgetting WHERE ?1", 1), 0);
+    }
+
+    #[test]
+    fn an_earlier_forgetting_that_has_failed_is_finished_by_the_next_call() {
+        let Peer { bench, .. } = Peer::new(CLOCKS[0]);
+        let ids = ["the tea is green", "the tea is black"].map(|text| bench.capture(text, json!({"session_id": "s"})));
+        let call = |id: &str| json!({"entries": [{"kind": "forgotten", "id": id, "at": 5}], "confirmed": true});
+        bench.sql("CREATE TRIGGER cut BEFORE DELETE ON record BEGIN SELECT RAISE(ABORT, 'cut'); END");
+        assert!(bench.err("sync_apply", call(&ids[0])).message.contains("cut"));
+        bench.sql("DROP TRIGGER cut");
+        bench.ok("sync_apply", call(&ids[1]));
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE ?1", 1), 0);
+    }
+
+    #[test]
+    fn records_become_one_although_the_index_is_to_be_rebuilt() {
+        let Peer { bench, .. } = Peer::new(CLOCKS[0]);
+        let id = |n: u128| uuid::Uuid::from_u128(n).to_string();
+        let said = |ids: &[u128], repetitions: &[i64]| {
+            let ids: Vec<String> = ids.iter().map(|n| id(*n)).collect();
+            json!({"kind": "record", "ids": ids, "ts": 1, "session": "s", "text": "the tea is green",
+                "repetitions": repetitions})
+        };
+        bench.ok("sync_apply", json!({"entries": [said(&[1], &[0]), said(&[2], &[1])]}));
+        bench.sql("UPDATE meta SET value = 0 WHERE key = 'terms_version'");
+        let after = json!({"kind": "record", "ids": [id(3)], "ts": 1, "text": "the tea is black"});
+        let got = bench.ok("sync_apply", json!({"entries": [said(&[1, 2], &[0, 1]), 5, after]}));
+        assert_eq!((&got["added"], &got["known"], &got["refused"][0]["index"]), (&json!(1), &json!(1), &json!(1)));
+        assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE ?1", 1), 2);
+        let found = bench.ok("memory_recall", json!({"cue": "green tea"}));
+        assert_eq!(found["hits"][0]["record_id"], json!(id(1)), "{found}");
+        assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'terms_version' AND ?1", 1) > 0, true);
     }
 
     #[test]

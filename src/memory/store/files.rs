@@ -64,5 +64,13 @@ pub(crate) fn lacks_room(path: &Path, bytes: u64) -> bool {
 /// Those of opening and syncing the folder.
 pub(crate) fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(folder.unwrap_or(Path::new(".")))
+}
+
+/// Makes new names in a folder durable.
+///
+/// # Errors
+/// Those of opening and syncing it.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }

@@ -149,6 +149,16 @@ pub(crate) fn forgotten_at(connection: &Connection, id: Uuid) -> Result<Option<U
     read.query_row([id.as_bytes()], |row| row.get(0)).optional().map(|at| at.map(UnixMicros))
 }
 
+/// Returns true if any record was ever forgotten, here or by a store that has told this one.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn has_any(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM forgotten) OR EXISTS (SELECT 1 FROM forgotten_id)
+                   OR EXISTS (SELECT 1 FROM forgotten_record)";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
 /// Returns true if the record of this session, role, text and repetition was forgotten, under whatever id.
 ///
 /// # Errors

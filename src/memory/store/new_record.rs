@@ -138,7 +138,7 @@ impl NewRecord {
         transaction: &mut WriteTransaction<'_>,
     ) -> Result<(i64, Uuid), rusqlite::Error> {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
-        let twin = self.free_twin(transaction.connection)?;
+        let twin = self.free_twin(transaction.connection, session)?;
         let id = new_id();
         let seq = self.insert(transaction, session, twin, ImportedIdentity { id, valid_to: None })?;
         Ok((seq, id))
@@ -156,10 +156,10 @@ impl NewRecord {
         twin: i64,
     ) -> Result<i64, rusqlite::Error> {
         let session = session_number_or_new(transaction.connection, &self.draft.session)?;
-        let sql = "SELECT 1 FROM record WHERE hash = ?1 AND twin = ?2 AND valid_to IS NULL";
-        let is_taken =
-            identity.valid_to.is_none() && transaction.connection.prepare_cached(sql)?.exists((self.hash, twin))?;
-        let twin = if is_taken { self.free_twin(transaction.connection)? } else { twin };
+        let sql = "SELECT 1 FROM record WHERE session = ?1 AND hash = ?2 AND twin = ?3 AND valid_to IS NULL";
+        let is_taken = identity.valid_to.is_none()
+            && transaction.connection.prepare_cached(sql)?.exists((session, self.hash, twin))?;
+        let twin = if is_taken { self.free_twin(transaction.connection, session)? } else { twin };
         self.insert(transaction, session, twin, identity)
     }
 
@@ -200,9 +200,9 @@ impl NewRecord {
         Ok(matches!(self.find_same_text(connection, session)?, SameText::Same { .. }))
     }
 
-    fn free_twin(&self, connection: &Connection) -> Result<i64, rusqlite::Error> {
-        let sql = "SELECT coalesce(max(twin) + 1, 0) FROM record WHERE hash = ?1 AND valid_to IS NULL";
-        connection.prepare_cached(sql)?.query_row([self.hash], |row| row.get(0))
+    fn free_twin(&self, connection: &Connection, session: i64) -> Result<i64, rusqlite::Error> {
+        let sql = "SELECT coalesce(max(twin) + 1, 0) FROM record WHERE session = ?1 AND hash = ?2 AND valid_to IS NULL";
+        connection.prepare_cached(sql)?.query_row((session, self.hash), |row| row.get(0))
     }
 
     /// Finds the valid record with the same session, role and text, or that with the text as it was before it was masked.
@@ -225,17 +225,16 @@ impl NewRecord {
 
     fn find_by_hash(&self, connection: &Connection, session: i64, hash: [u8; 16]) -> Result<SameText, rusqlite::Error> {
         let mut find = connection.prepare_cached(
-            "SELECT seq, id, twin, session, role, text, project.name FROM record
+            "SELECT seq, id, twin, role, text, project.name FROM record
              JOIN project ON project.number = record.project
-             WHERE hash = ?1 AND valid_to IS NULL ORDER BY twin",
+             WHERE session = ?1 AND hash = ?2 AND valid_to IS NULL ORDER BY twin",
         )?;
-        let mut rows = find.query([hash])?;
+        let mut rows = find.query((session, hash))?;
         let mut twin = 0;
         while let Some(row) = rows.next()? {
-            let is_same = row.get::<_, i64>(3)? == session
-                && row.get::<_, i64>(4)? == self.draft.role as i64
-                && self.is_text(row.get_ref(5)?.as_str()?)
-                && self.draft.is_same_in(connection, row.get_ref(6)?.as_str()?)?;
+            let is_same = row.get::<_, i64>(3)? == self.draft.role as i64
+                && self.is_text(row.get_ref(4)?.as_str()?)
+                && self.draft.is_same_in(connection, row.get_ref(5)?.as_str()?)?;
             if is_same {
                 return Ok(SameText::Same { seq: row.get(0)?, id: Uuid::from_bytes(row.get(1)?) });
             }

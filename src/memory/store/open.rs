@@ -5,7 +5,8 @@
 //! unchanged.
 //!
 //! Memory use is kept small. The page cache of the writer is 256 KiB, enough for the upper levels of every tree; leaf pages
-//! come from the system's page cache at about 1 µs each. That of a reader, which is closed when idle, is 1 MiB: a recall
+//! come from the system's page cache at about 1 µs each. While much is written at once it is 4 MiB, as much as the
+//! write-ahead log between two checkpoints, so that a page is written once in a transaction. That of a reader, which is closed when idle, is 1 MiB: a recall
 //! reads some hundred pages, many of them twice. `mmap_size` is 0, since every mapped page that is
 //! touched would count as resident memory of the daemon.
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::memory::store::commit_mark::{CommitMark, Marker};
+use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::files::{self, HEADER_BYTES, is_database_header, wal_of};
 use crate::memory::store::open_error::OpenError;
@@ -51,6 +52,9 @@ const MIGRATIONS: &[&str] = &[
 /// How long a connection waits for the lock of another program, such as a backup or a shell.
 pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The size of the database file of a new store before the first checkpoint: one page.
+const NEW_FILE_BYTES: u64 = 4096;
+
 /// The next checkpoint truncates a larger WAL to this size: 1000 pages, as SQLite's own autocheckpoint.
 const WAL_BYTES: i64 = 4 << 20;
 
@@ -67,8 +71,9 @@ pub(crate) struct OpenedStore {
     pub(crate) lock: FileLock,
 }
 
-/// The page caches of connections.
-const WRITER_CACHE_KIB: i64 = 256;
+/// The page caches of connections. The writer has the larger one while much is written at once.
+pub(crate) const WRITER_CACHE_KIB: i64 = 256;
+pub(crate) const BULK_CACHE_KIB: i64 = 4096;
 const READER_CACHE_KIB: i64 = 1024;
 
 /// What a connection is used for.
@@ -82,23 +87,28 @@ pub(crate) enum Access {
 
 /// Opens the store in `folder`. Creates the folder, with mode 0700, if it is missing.
 ///
+/// Of a new store nothing is synced yet: [`StoreFile::settle`] does that before the first commit. Until then a power failure
+/// leaves no store, an empty file or a store without records, each of which the next start makes a store of.
+///
 /// # Errors
 /// See [`OpenError`]. Existing files are unchanged; a new folder, lock file and empty database may remain.
 pub(crate) fn open(folder: &Path) -> Result<OpenedStore, OpenError> {
-    make_folder(folder)?;
+    let mut unsynced = make_missing_folder(folder)?;
     let lock = lock(folder)?;
     let path = folder.join(FILE_NAME);
-    prepare_file(&path)?;
+    if prepare_file(&path)? {
+        unsynced.push(folder.to_owned());
+    }
     let wal = wal_of(&path);
     stale_wal::set_aside(&path, &wal).map_err(|error| OpenError::from_io(&wal, &error))?;
     let file = File::open(&path).map_err(|error| OpenError::from_io(&path, &error))?;
     let connection = connect(&path, Access::Write).map_err(|fault| OpenError::from_store(&path, fault))?;
     check_identity(&path, &connection)?;
     migrate(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
-    sync_identity::ensure(&connection, &file).map_err(|fault| OpenError::from_store(&path, fault))?;
+    sync_identity::ensure(&connection, &file, &path).map_err(|fault| OpenError::from_store(&path, fault))?;
     sync_commits(&connection).map_err(|fault| OpenError::from_store(&path, fault))?;
-    write_first_mark(&file, &connection);
-    let file = StoreFile::new(&path, file, &connection).map_err(|fault| OpenError::from_store(&path, fault))?;
+    let file =
+        StoreFile::new(&path, file, &connection, unsynced).map_err(|fault| OpenError::from_store(&path, fault))?;
     Ok(OpenedStore { path, connection, file: Arc::new(file), lock })
 }
 
@@ -184,12 +194,21 @@ fn sync_commits(connection: &Connection) -> Result<(), StoreError> {
 /// # Errors
 /// See [`OpenError`].
 pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
+    let unsynced = make_missing_folder(folder)?;
+    unsynced
+        .iter()
+        .try_for_each(|parent| files::sync_folder(parent))
+        .map_err(|error| OpenError::from_io(folder, &error))
+}
+
+/// As [`make_folder`], and returns the folders that are still to be synced: those in which one was made.
+fn make_missing_folder(folder: &Path) -> Result<Vec<PathBuf>, OpenError> {
     if folder.is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        make_folder(parent)?;
-    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let mut unsynced = parent.map_or(Ok(Vec::new()), make_missing_folder)?;
+    unsynced.push(parent.unwrap_or(Path::new(".")).to_owned());
     let made = DirBuilder::new().mode(0o700).create(folder);
     match made {
         // The umask may have removed even the owner's bits.
@@ -197,28 +216,48 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
         Err(error) => Err(error),
     }
-    .and_then(|()| files::sync_folder_of(folder))
-    .map_err(|error| OpenError::from_io(folder, &error))
+    .map_err(|error| OpenError::from_io(folder, &error))?;
+    Ok(unsynced)
 }
 
 /// Creates an empty file if there is none, otherwise checks the header of the existing one before SQLite reads it. Sets
-/// the mode of all files of the database to 0600.
-fn prepare_file(path: &Path) -> Result<(), OpenError> {
+/// the mode of all files of the database to 0600. Returns true if the file is new.
+fn prepare_file(path: &Path) -> Result<bool, OpenError> {
     let files = ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         PathBuf::from(name)
     });
     files.iter().try_for_each(|file| check_kind(file))?;
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Ok(_) => files::sync_folder_of(path).map_err(|error| OpenError::from_io(path, &error))?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check_header(path)?,
+    let is_new = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            empty_if_unwritten(path).map_err(|error| OpenError::from_io(path, &error))?;
+            check_header(path)?;
+            false
+        }
         Err(error) => return Err(OpenError::from_io(path, &error)),
-    }
+    };
     for file in &files {
         restrict_mode(file).map_err(|error| OpenError::from_io(path, &error))?;
     }
-    Ok(())
+    Ok(is_new)
+}
+
+/// Empties a file that has one page of zeros at most: some file systems leave that of the first page of a new store after a
+/// power failure.
+fn empty_if_unwritten(path: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let bytes = file.metadata()?.len();
+    if !(1..=NEW_FILE_BYTES).contains(&bytes) {
+        return Ok(());
+    }
+    let mut content = Vec::new();
+    (&mut file).take(NEW_FILE_BYTES).read_to_end(&mut content)?;
+    if content.iter().any(|byte| *byte != 0) {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?.set_len(0)
 }
 
 /// Checks that the path is a regular file or does not exist. SQLite would follow a link, and wait for the writer of a
@@ -308,6 +347,11 @@ fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError>
 }
 
 fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let version: i64 = connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
+    if version == 0 {
+        // Nothing of a new store is needed before the checkpoint of [`StoreFile::settle`], which syncs the log first.
+        connection.pragma_update(None, "synchronous", "off")?;
+    }
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
     if !mode.eq_ignore_ascii_case("wal") {
         let detail =
@@ -315,18 +359,13 @@ fn migrate(connection: &Connection) -> Result<(), StoreError> {
         return Err(StoreError::Other(detail));
     }
     connection.pragma_update(None, "journal_size_limit", WAL_BYTES)?;
-    apply_migrations(connection)
+    apply_migrations(connection, version)
 }
 
 /// Applies the migrations that the database does not have, all or none.
-fn apply_migrations(connection: &Connection) -> Result<(), StoreError> {
-    let version: i64 = connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
+fn apply_migrations(connection: &Connection, version: i64) -> Result<(), StoreError> {
     if version as usize >= MIGRATIONS.len() {
         return Ok(());
-    }
-    if version == 0 {
-        // Nothing of a new store is needed before the checkpoint of [`open`], which syncs the write-ahead log first.
-        connection.pragma_update(None, "synchronous", "off")?;
     }
     let apply = || -> Result<(), rusqlite::Error> {
         connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -348,21 +387,6 @@ fn apply_migrations(connection: &Connection) -> Result<(), StoreError> {
         connection.execute_batch("ROLLBACK")?;
     }
     Ok(applied?)
-}
-
-/// Moves the commit mark of a new or migrated store from the write-ahead log to the database file, which is told by it
-/// from a file that is written over it.
-fn write_first_mark(file: &File, connection: &Connection) {
-    let has_mark = || -> Result<bool, StoreError> {
-        let page = CommitMark::page(connection)?.unwrap_or(0);
-        let page_bytes: u32 = connection.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
-        let mark = stale_wal::mark_on(file, page.into(), page_bytes.into());
-        Ok(mark.map_err(|error| StoreError::Device(error.to_string()))?.is_some())
-    };
-    let checkpoint = || Ok(connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")?);
-    if let Err(error) = has_mark().and_then(|has_mark| if has_mark { Ok(()) } else { checkpoint() }) {
-        log::warn!("the first WAL checkpoint failed: {error}");
-    }
 }
 
 #[cfg(test)]
@@ -413,6 +437,42 @@ mod tests {
         }
         let reader = connect(&store.path, Access::Read).unwrap();
         assert_eq!(StoreError::from(reader.execute("DELETE FROM meta", []).unwrap_err()), StoreError::ReadOnly);
+    }
+
+    #[test]
+    fn whatever_a_power_failure_leaves_of_a_new_store_becomes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = open(folder.path()).unwrap();
+        let (file, log) = (fs::read(&new.path).unwrap(), fs::read(wal_of(&new.path)).unwrap());
+        assert_eq!((file.len() as u64, log.len() > 100_000), (NEW_FILE_BYTES, true));
+        let zeros = vec![0; file.len()];
+        let cut = |bytes: usize| log[..bytes].to_vec();
+        let mut torn = log.clone();
+        torn[50_000..60_000].fill(0);
+        let mut cases = vec![(vec![], None), (zeros.clone(), None), (file.clone(), None), (file.clone(), Some(torn))];
+        cases.extend([0, 20, 32, 4000, 60_000, log.len() - 1, log.len()].map(|bytes| (file.clone(), Some(cut(bytes)))));
+        cases.extend([vec![], zeros[..512].to_vec(), zeros].map(|file| (file, Some(log.clone()))));
+        for (at, (file, log)) in cases.into_iter().enumerate() {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(FILE_NAME);
+            fs::write(&path, file).unwrap();
+            log.inspect(|log| fs::write(wal_of(&path), log).unwrap());
+            let store = open(folder.path()).unwrap_or_else(|error| panic!("{at}: {error}"));
+            insert(&store.connection, 1);
+            store.file.settle(&store.connection).unwrap();
+            store.file.verify().unwrap();
+            drop(store);
+            let store = open(folder.path()).unwrap();
+            let found: (i64, String) = store
+                .connection
+                .query_row(
+                    "SELECT count(*), (SELECT integrity_check FROM pragma_integrity_check) FROM record",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .unwrap();
+            assert_eq!(found, (1, "ok".to_owned()), "{at}");
+        }
     }
 
     #[test]
@@ -603,7 +663,7 @@ mod tests {
         let whole = ours.len();
         for (bytes, want) in [
             (b"hello".to_vec(), OpenError::NotADatabase { path: path.clone() }),
-            (vec![0; 4096], OpenError::NotADatabase { path: path.clone() }),
+            (vec![0; 4097], OpenError::NotADatabase { path: path.clone() }),
             (patched(0, b"SQLite format 4"), OpenError::NotADatabase { path: path.clone() }),
             (patched(68, &[0, 0, 0, 7]), OpenError::NotOurs { path: path.clone() }),
             (patched(68, &[0, 0, 0, 0]), OpenError::NotOurs { path: path.clone() }),
@@ -713,7 +773,7 @@ mod tests {
             format!("INSERT INTO {} ON CONFLICT (id) DO UPDATE SET text = 'other'", values("NULL", 1, 50)),
             format!("INSERT INTO {} ON CONFLICT (seq) DO UPDATE SET text = 'other'", values("1", 9, 50)),
             format!(
-                "INSERT INTO {} ON CONFLICT (hash, twin) WHERE valid_to IS NULL DO UPDATE SET text = 'other'",
+                "INSERT INTO {} ON CONFLICT (session, hash, twin) WHERE valid_to IS NULL DO UPDATE SET text = 'other'",
                 values("NULL", 9, 101)
             ),
         ];

@@ -27,10 +27,11 @@ pub(crate) fn of(connection: &Connection, seq: i64) -> Result<Vec<i64>, rusqlite
 /// Any SQLite error.
 pub(crate) fn next(connection: &Connection, hash: [u8; 16], said: SaidText<'_>) -> Result<i64, rusqlite::Error> {
     let sql = "SELECT coalesce(max(coalesce(number, 0)) + 1, 0) FROM (
-                   SELECT seq AS said FROM record WHERE hash = ?1 AND valid_to IS NULL
+                   SELECT seq AS said FROM record
+                   WHERE session = (SELECT number FROM session WHERE name = ?2) AND hash = ?1 AND valid_to IS NULL
                    UNION ALL SELECT record FROM ended_record WHERE hash = ?1)
                LEFT JOIN repetition ON record = said";
-    let mut number = connection.prepare_cached(sql)?.query_row([hash], |row| row.get(0))?;
+    let mut number = connection.prepare_cached(sql)?.query_row((hash, said.session), |row| row.get(0))?;
     while forgotten::is_forgotten_record(connection, said, number)? {
         number += 1;
     }
@@ -75,11 +76,12 @@ pub(crate) fn find(
 ) -> Result<Vec<i64>, rusqlite::Error> {
     let mut read = connection.prepare_cached(
         "SELECT seq, session.name, role, text FROM (
-             SELECT seq AS said FROM record WHERE hash = ?1 AND valid_to IS NULL
+             SELECT seq AS said FROM record
+             WHERE session = (SELECT number FROM session WHERE name = ?2) AND hash = ?1 AND valid_to IS NULL
              UNION ALL SELECT record FROM ended_record WHERE hash = ?1)
          CROSS JOIN record ON seq = said CROSS JOIN session ON session.number = session",
     )?;
-    let mut rows = read.query([hash])?;
+    let mut rows = read.query((hash, said.session))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let is_same = row.get_ref(1)?.as_str()? == said.session

@@ -39,8 +39,18 @@ pub(crate) struct StoreFile {
     id: FileId,
     wal_id: Option<FileId>,
     expected: Mutex<Expected>,
+    unsettled: Mutex<Unsettled>,
     loss: OnceLock<Loss>,
     on_loss: OnceLock<OnLoss>,
+}
+
+/// What a new store lacks before its first commit may be acknowledged.
+#[derive(Debug)]
+struct Unsettled {
+    /// Folders in which a folder or the database file was made, and which were not synced since.
+    folders: Vec<PathBuf>,
+    /// The commit mark of a new or migrated store is in the write-ahead log only.
+    has_no_mark: bool,
 }
 
 /// Called once, when the files are found lost.
@@ -84,11 +94,17 @@ enum Saving {
 }
 
 impl StoreFile {
-    /// Describes the files at `path`, which `connection` has just opened. `file` was opened before it.
+    /// Describes the files at `path`, which `connection` has just opened. `file` was opened before it. `unsynced`: the
+    /// folders that [`StoreFile::settle`] has to sync.
     ///
     /// # Errors
     /// Those of SQLite and of reading the files.
-    pub(crate) fn new(path: &Path, file: File, connection: &Connection) -> Result<StoreFile, StoreError> {
+    pub(crate) fn new(
+        path: &Path,
+        file: File,
+        connection: &Connection,
+        unsynced: Vec<PathBuf>,
+    ) -> Result<StoreFile, StoreError> {
         let device = |error: io::Error| StoreError::Device(error.to_string());
         let wal = files::wal_of(path);
         let page_bytes: u32 = connection.query_row("SELECT page_size FROM pragma_page_size", [], |row| row.get(0))?;
@@ -106,10 +122,36 @@ impl StoreFile {
             wal_id: FileId::at(&wal).map_err(device)?,
             wal,
             file,
+            unsettled: Mutex::new(Unsettled { folders: unsynced, has_no_mark: expected.file_commit.is_none() }),
             expected: Mutex::new(expected),
             loss: OnceLock::new(),
             on_loss: OnceLock::new(),
         })
+    }
+
+    /// Syncs the first page of a new store and the folders that have its name, and moves its commit mark from the write-ahead
+    /// log to the database file, which is told by it from a file that is written over it. Call before each commit; it does
+    /// nothing once it has succeeded.
+    ///
+    /// # Errors
+    /// [`StoreError::Device`] if something cannot be synced.
+    pub(crate) fn settle(&self, connection: &Connection) -> Result<(), StoreError> {
+        let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = |path: &Path, error: io::Error| StoreError::Device(format!("{}: {error}", path.display()));
+        if !unsettled.folders.is_empty() {
+            // Without it the log would be taken for that of another file.
+            self.file.sync_all().map_err(|error| device(&self.path, error))?;
+            for folder in &unsettled.folders {
+                files::sync_folder(folder).map_err(|error| device(folder, error))?;
+            }
+            unsettled.folders.clear();
+        }
+        if std::mem::take(&mut unsettled.has_no_mark)
+            && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")
+        {
+            log::warn!("the first WAL checkpoint failed: {error}");
+        }
+        Ok(())
     }
 
     /// Returns the path of the database file.
@@ -364,8 +406,10 @@ mod tests {
     }
 
     #[test]
-    fn a_new_store_has_its_mark_in_the_file() {
+    fn a_new_store_that_is_settled_has_its_mark_in_the_file() {
         let bench = Bench::new();
+        bench.store.file.settle(&bench.store.connection).unwrap();
+        bench.store.file.verify().unwrap();
         let expected = bench.store.file.expected();
         assert!(expected.file_commit.is_some() && expected.file_commit == expected.last_commit, "{expected:?}");
     }

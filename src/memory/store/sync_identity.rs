@@ -1,11 +1,17 @@
 //! The id by which other stores know this one when they exchange records with it.
 //!
 //! It is apart from the id in the commit mark, which all copies of a file share: two stores that both write need two ids.
-//! So the id is bound to the file that it was made for and to the machine, and a copy of the file gets another one when it
-//! is opened. A restored store gets another one, too: what it had told others since the backup, it does not know.
+//! So the id is bound to the file that it was made for, by its inode, and to the machine, and a copy of the file gets another
+//! one when it is opened. A restored store gets another one, too: what it had told others since the backup, it does not know.
+//!
+//! On a file system that gives files other inodes at each mount (FAT, FUSE, SMB) the path takes the inode's place. There an
+//! older copy that is moved over the file keeps the id. Others then find that it is at a state before their cursors, and
+//! exchange everything again (`sync/cursor.rs`).
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -13,6 +19,7 @@ use crate::memory::store::commit_mark::{Marker, StoreId};
 use crate::memory::store::error::StoreError;
 use crate::memory::store::meta;
 use crate::memory::store::records::new_id;
+use crate::sys::disk;
 
 /// Meta key: the id, 16 bytes.
 const STORE: &str = "sync_store";
@@ -28,15 +35,19 @@ pub(crate) fn read(connection: &Connection) -> Result<Option<StoreId>, rusqlite:
     meta::read(connection, STORE)
 }
 
-/// Makes an id unless the store has one that was made for `file`.
+/// Makes an id unless the store has one that was made for `file`, which is at `path`.
 ///
 /// # Errors
 /// See [`StoreError`].
-pub(crate) fn ensure(connection: &Connection, file: &File) -> Result<(), StoreError> {
-    let inode = file.metadata().map_err(|error| StoreError::Device(error.to_string()))?.ino();
-    // Systems without systemd may have none; there, a copy is told from the original by its inode alone.
+pub(crate) fn ensure(connection: &Connection, file: &File, path: &Path) -> Result<(), StoreError> {
+    let device = |error: io::Error| StoreError::Device(error.to_string());
+    let place = match disk::has_stable_inode(file) {
+        true => file.metadata().map_err(device)?.ino().to_string(),
+        false => fs::canonicalize(path).map_err(device)?.display().to_string(),
+    };
+    // Systems without systemd may have none; there, a copy is told from the original by its place alone.
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let present = format!("{}:{inode}", machine.trim());
+    let present = format!("{}:{place}", machine.trim());
     if meta::read::<String>(connection, FILE)?.as_ref() == Some(&present) && read(connection)?.is_some() {
         return Ok(());
     }

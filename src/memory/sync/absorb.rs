@@ -11,17 +11,13 @@ use crate::memory::store::{aliases, change_log, fulltext, records, repetitions, 
 
 /// Gives `kept` everything that `gone` has, which has the same session, role and text, and deletes `gone`.
 ///
+/// Caller's contract: the full-text index is not to be rebuilt, since a term can only be taken out of it by the rules that
+/// put it in.
+///
 /// # Errors
-/// -32001 while the full-text index is to be rebuilt, since a term can only be taken out of it by the rules that put it in,
-/// and for any SQLite error.
+/// -32001 for any SQLite error.
 pub(crate) fn absorb(transaction: &mut WriteTransaction<'_>, kept: i64, gone: i64) -> Result<(), CallError> {
     let connection = transaction.connection;
-    if fulltext::is_due(connection)? {
-        return Err(CallError::failed(
-            "two records here are one, and cannot become one before the full-text index is rebuilt: try again after the \
-             next sleep, or run `iaid call store_reindex`",
-        ));
-    }
     let id = records::id_of(connection, gone)?;
     let others = aliases::of(connection, gone)?;
     let (ts, valid_to, project): (i64, Option<i64>, i64) = connection

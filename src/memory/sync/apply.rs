@@ -12,7 +12,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::dispatch::{CallError, LateReply, Params, Reply};
+use crate::dispatch::{CallError, LateReply, Params};
+use crate::memory::consolidation::chunks::complete_index;
 use crate::memory::forgetting::handle::Forgetting;
 use crate::memory::forgetting::result::{ForgetResult, LeftCopy};
 use crate::memory::forgetting::run;
@@ -25,7 +26,8 @@ use crate::memory::store::writer::job::{WriteJob, task};
 use crate::memory::store::writer::transaction::WriteTransaction;
 use crate::memory::store::{change_log, forgotten, records};
 use crate::memory::sync::entry::SyncEntry;
-use crate::memory::sync::merge::{MergeCounts, Merger};
+use crate::memory::sync::forgets;
+use crate::memory::sync::merge::{MergeCounts, Merger, Unmerged};
 use crate::memory::sync::peers;
 use crate::memory::transfer::maintenance_lock::MaintenanceGuard;
 
@@ -133,27 +135,7 @@ impl ApplyRequest {
 
     /// Returns the records of the store that the call would delete.
     fn forgets(&self, connection: &Connection) -> Result<BTreeSet<i64>, rusqlite::Error> {
-        let mut seqs = BTreeSet::new();
-        let has_forgotten: bool = connection
-            .prepare_cached("SELECT EXISTS (SELECT 1 FROM forgotten) OR EXISTS (SELECT 1 FROM forgotten_id)")?
-            .query_row([], |row| row.get(0))?;
-        for entry in self.entries.iter().flatten() {
-            match entry {
-                SyncEntry::Forgotten { id, .. } => seqs.extend(records::find_seq(connection, *id)?),
-                SyncEntry::Record(record) if has_forgotten => {
-                    for id in &record.ids {
-                        if forgotten::forgotten_at(connection, *id)?.is_none() {
-                            continue;
-                        }
-                        for other in &record.ids {
-                            seqs.extend(records::find_seq(connection, *other)?);
-                        }
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(seqs)
+        forgets::forgotten_by(connection, self.entries.iter().flatten())
     }
 
     /// Checks that the call does not delete more records than its peer may without confirmation. Returns true if it
@@ -208,6 +190,8 @@ pub(crate) struct Apply {
 /// What a job has done.
 #[derive(Default)]
 struct Merged {
+    /// The entries that wait for the full-text index.
+    rest: Vec<ReadEntry>,
     counts: MergeCounts,
     refused: Vec<RefusedEntry>,
     forgotten: BTreeSet<i64>,
@@ -222,7 +206,7 @@ impl Apply {
         profiles: Arc<SharedProfile>,
         lock: Option<MaintenanceGuard>,
         now: UnixMicros,
-        reply: Reply<'_>,
+        reply: LateReply,
     ) {
         let writer = forgetting.maintenance.writer.clone();
         let apply = Apply {
@@ -236,7 +220,7 @@ impl Apply {
             profiles,
             forgetting,
             lock,
-            reply: reply.later(),
+            reply,
         };
         writer.submit(apply.next_job());
     }
@@ -261,7 +245,7 @@ impl Apply {
     }
 
     fn job_done(mut self, count: usize, outcome: Result<Merged, CallError>) {
-        let Merged { counts, refused, forgotten, knobs } = match outcome {
+        let Merged { rest, counts, refused, forgotten, knobs } = match outcome {
             Ok(merged) => merged,
             Err(error) => return self.reply.send::<()>(Err(error)),
         };
@@ -270,11 +254,17 @@ impl Apply {
                 self.profiles.set(knob, value);
             }
         }
-        self.merged += count;
+        self.merged += count - rest.len();
         self.forgotten.extend(forgotten);
         self.result.add(counts);
         self.result.refused.extend(refused);
-        if !self.entries.is_empty() {
+        if !rest.is_empty() {
+            rest.into_iter().rev().for_each(|entry| self.entries.push_front(entry));
+            complete_index(self.forgetting.maintenance.clone(), |outcome| match outcome {
+                Ok(()) => self.forgetting.maintenance.writer.clone().submit(self.next_job()),
+                Err(error) => self.reply.send::<()>(Err(error)),
+            });
+        } else if !self.entries.is_empty() {
             self.forgetting.maintenance.writer.clone().submit(self.next_job());
         } else if self.forgotten.is_empty() {
             self.reply.send(Ok(self.result));
@@ -345,13 +335,21 @@ fn merge_entries(
     };
     let mut merged = Merged::default();
     let mut merger = Merger::begin(transaction, peer, now)?;
-    for (index, entry) in (first..).zip(entries) {
+    let mut entries = entries.into_iter();
+    for index in first.. {
+        let Some(entry) = entries.next() else { break };
         let outcome = match entry {
             Ok(entry) => merger.merge(entry)?,
-            Err(reason) => Err(reason),
+            Err(reason) => Err(Unmerged::Refused(reason)),
         };
-        if let Err(reason) = outcome {
-            merged.refused.push(RefusedEntry::new(index, &reason));
+        match outcome {
+            Ok(()) => {}
+            Err(Unmerged::Refused(reason)) => merged.refused.push(RefusedEntry::new(index, &reason)),
+            Err(Unmerged::Waits(record)) => {
+                merged.rest.push(Ok(SyncEntry::Record(record)));
+                merged.rest.extend(entries);
+                break;
+            }
         }
     }
     merger.finish()?;

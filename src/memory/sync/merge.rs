@@ -12,7 +12,7 @@ use crate::memory::graph::links::{self, LinkKind};
 use crate::memory::model::time::UnixMicros;
 use crate::memory::store::new_record::{ImportedIdentity, project_number_or_new};
 use crate::memory::store::writer::transaction::WriteTransaction;
-use crate::memory::store::{aliases, change_log, forgotten, knob_changes, records, repetitions};
+use crate::memory::store::{aliases, change_log, forgotten, fulltext, knob_changes, records, repetitions};
 use crate::memory::sync::absorb;
 use crate::memory::sync::entry::{SyncEntry, SyncedRecord};
 
@@ -38,12 +38,26 @@ pub(crate) struct Merger<'m, 'c> {
     learned: Vec<i64>,
     /// Records of the store that are forgotten.
     pub(crate) forgotten: BTreeSet<i64>,
+    /// Something was forgotten, so a record may have been.
+    has_forgotten: bool,
     /// The values of knobs that have changed, as JSON.
     pub(crate) knobs: Vec<(&'static str, String)>,
 }
 
-/// Why an entry is refused.
-type Refusal = String;
+/// Why an entry is not merged.
+pub(crate) enum Unmerged {
+    /// It is refused.
+    Refused(String),
+    /// Two records here are to become one, and the full-text index is to be rebuilt before: a term can only be taken out of
+    /// it by the rules that put it in.
+    Waits(Box<SyncedRecord>),
+}
+
+impl From<String> for Unmerged {
+    fn from(reason: String) -> Unmerged {
+        Unmerged::Refused(reason)
+    }
+}
 
 impl<'m, 'c> Merger<'m, 'c> {
     /// Begins a job. [`Merger::finish`] ends it.
@@ -56,7 +70,7 @@ impl<'m, 'c> Merger<'m, 'c> {
         now: UnixMicros,
     ) -> Result<Merger<'m, 'c>, rusqlite::Error> {
         change_log::set_origin(transaction.connection, peer)?;
-        let counts = MergeCounts::default();
+        let (counts, has_forgotten) = (MergeCounts::default(), forgotten::has_any(transaction.connection)?);
         Ok(Merger {
             transaction,
             peer,
@@ -64,6 +78,7 @@ impl<'m, 'c> Merger<'m, 'c> {
             counts,
             learned: Vec::new(),
             forgotten: BTreeSet::new(),
+            has_forgotten,
             knobs: Vec::new(),
         })
     }
@@ -93,13 +108,13 @@ impl<'m, 'c> Merger<'m, 'c> {
         self.transaction.connection
     }
 
-    /// Merges an entry, or says why it is refused.
+    /// Merges an entry, or says why not.
     ///
     /// # Errors
-    /// -32001 if two records are to become one while the full-text index is to be rebuilt, and for any SQLite error.
-    pub(crate) fn merge(&mut self, entry: SyncEntry) -> Result<Result<(), Refusal>, CallError> {
+    /// -32001 for any SQLite error.
+    pub(crate) fn merge(&mut self, entry: SyncEntry) -> Result<Result<(), Unmerged>, CallError> {
         match entry {
-            SyncEntry::Record(record) => self.merge_record(*record),
+            SyncEntry::Record(record) => self.merge_record(record),
             SyncEntry::Link { from, to, weight, used } => {
                 Ok(self.merge_link((from, to), LinkKind::Reinforced, (weight, used))?)
             }
@@ -107,6 +122,7 @@ impl<'m, 'c> Merger<'m, 'c> {
                 Ok(self.merge_link((from, to), LinkKind::Contradicts, (links::STRONGEST, used))?)
             }
             SyncEntry::Forgotten { id, at } => {
+                self.has_forgotten = true;
                 match records::find_seq(self.connection(), id)? {
                     Some(seq) => {
                         forgotten::note_stored(self.connection(), id, UnixMicros(at))?;
@@ -132,7 +148,7 @@ impl<'m, 'c> Merger<'m, 'c> {
         }
     }
 
-    fn merge_record(&mut self, record: SyncedRecord) -> Result<Result<(), Refusal>, CallError> {
+    fn merge_record(&mut self, record: Box<SyncedRecord>) -> Result<Result<(), Unmerged>, CallError> {
         let connection = self.connection();
         let mut seqs = BTreeSet::new();
         let mut is_forgotten = false;
@@ -143,12 +159,13 @@ impl<'m, 'c> Merger<'m, 'c> {
             {
                 return Ok(Err(format!(
                     "the record {id} exists with another text, role or session, and records cannot be changed"
-                )));
+                )
+                .into()));
             }
-            is_forgotten = is_forgotten || forgotten::forgotten_at(connection, *id)?.is_some();
+            is_forgotten |= self.has_forgotten && !is_forgotten && forgotten::forgotten_at(connection, *id)?.is_some();
         }
         let claimed = find_all(connection, &record, &mut seqs)?;
-        for number in &claimed {
+        for number in claimed.iter().filter(|_| self.has_forgotten) {
             is_forgotten = is_forgotten || forgotten::is_forgotten_record(connection, record.new.said(), *number)?;
         }
         if is_forgotten {
@@ -157,6 +174,9 @@ impl<'m, 'c> Merger<'m, 'c> {
             self.note_ids(&record.ids, &seqs)?;
             self.forgotten.extend(seqs);
             return Ok(Ok(()));
+        }
+        if seqs.len() > 1 && fulltext::is_due(connection)? {
+            return Ok(Err(Unmerged::Waits(record)));
         }
         let mut seqs = seqs.into_iter();
         match seqs.next() {
@@ -169,7 +189,7 @@ impl<'m, 'c> Merger<'m, 'c> {
                 change_log::set_origin(connection, self.peer)?;
                 self.merge_into(kept, &record)?;
             }
-            None => self.add(record)?,
+            None => self.add(*record)?,
         }
         Ok(Ok(()))
     }
@@ -239,7 +259,7 @@ impl<'m, 'c> Merger<'m, 'c> {
         (from, to): (Uuid, Uuid),
         kind: LinkKind,
         (weight, used): (i64, i64),
-    ) -> Result<Result<(), Refusal>, rusqlite::Error> {
+    ) -> Result<Result<(), Unmerged>, rusqlite::Error> {
         let connection = self.connection();
         let mut ends = [0; 2];
         for (id, end) in [from, to].into_iter().zip(&mut ends) {
@@ -249,7 +269,7 @@ impl<'m, 'c> Merger<'m, 'c> {
                     self.counts.known += 1;
                     return Ok(Ok(()));
                 }
-                None => return Ok(Err(format!("no record has the id {id}: give it first"))),
+                None => return Ok(Err(format!("no record has the id {id}: give it first").into())),
             };
         }
         let [a, b] = ends;
@@ -265,7 +285,10 @@ impl<'m, 'c> Merger<'m, 'c> {
 
 /// Adds the records to `seqs` that are the entry's by their words and repetition, or those of one that is. Returns the
 /// repetitions of all of them.
-fn find_all(
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn find_all(
     connection: &Connection,
     record: &SyncedRecord,
     seqs: &mut BTreeSet<i64>,

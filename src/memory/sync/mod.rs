@@ -14,5 +14,6 @@ pub(crate) mod apply;
 pub(crate) mod changes;
 mod cursor;
 mod entry;
+mod forgets;
 mod merge;
 pub(crate) mod peers;

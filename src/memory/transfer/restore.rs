@@ -168,6 +168,7 @@ fn restore_closed(folder: &Path, path: &Path, is_confirmed: bool) -> Result<Rest
     let now = UnixMicros::now();
     match opened {
         Some(OpenedStore { mut connection, file, lock, .. }) => {
+            file.settle(&connection)?;
             let staged = StagedStore::of(path, &target, now)?;
             let mut result = staged.compare(&target, Some(&connection))?;
             if is_confirmed {

@@ -112,14 +112,16 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "memory/sync/",
         &[
+            "sort",
             "dispatch",
             "memory::params",
             "memory::model",
             "memory::store",
             "memory::graph",
             "memory::profile",
-            "memory::forgetting",
             "memory::transfer::maintenance_lock",
+            "memory::consolidation::chunks",
+            "memory::forgetting",
             "memory::sync",
         ],
     ),

@@ -174,7 +174,8 @@ CREATE TRIGGER record_is_not_replaced BEFORE INSERT ON record
         OR EXISTS (SELECT 1 FROM record_alias WHERE id = new.id)
         OR EXISTS (SELECT 1 FROM record WHERE seq = new.seq)
         OR (new.valid_to IS NULL AND EXISTS (
-            SELECT 1 FROM record WHERE hash = new.hash AND twin = new.twin AND valid_to IS NULL))
+            SELECT 1 FROM record
+            WHERE session = new.session AND hash = new.hash AND twin = new.twin AND valid_to IS NULL))
 BEGIN
     SELECT RAISE(ABORT, 'a record with this id exists: records are never replaced');
 END;
@@ -332,3 +333,8 @@ CREATE TABLE copy_of_store (
 INSERT INTO copy_of_store SELECT path, kind, at FROM copy_made;
 DROP TABLE copy_made;
 ALTER TABLE copy_of_store RENAME TO copy_made;
+
+-- Records that are stored together are mostly of one session. With the session first, their rows of the index are on a few
+-- pages; by the fingerprint alone each would be on another one.
+DROP INDEX record_living;
+CREATE UNIQUE INDEX record_living ON record (session, hash, twin) WHERE valid_to IS NULL;

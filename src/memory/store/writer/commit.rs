@@ -1,4 +1,6 @@
-//! Runs jobs in one transaction, each in a savepoint, and commits it.
+//! Runs jobs in one transaction and commits it. Several jobs run each in a savepoint. A job that is alone needs none, and an
+//! import is much faster so: SQLite copies the pages that a statement changes to a list of what each open savepoint may
+//! have to restore, and at the end of each statement walks along what the savepoint of the job has in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -42,8 +44,16 @@ pub(crate) fn write(
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
     let changes_before = connection.total_changes();
     let mut transaction = WriteTransaction::of(connection);
-    for job in jobs {
-        outcomes.push(run(job.as_mut(), &mut transaction)?);
+    match jobs {
+        [job] => outcomes.push(run_alone(job.as_mut(), &mut transaction)?),
+        jobs => {
+            for job in jobs {
+                outcomes.push(run(job.as_mut(), &mut transaction)?);
+            }
+        }
+    }
+    if connection.is_autocommit() {
+        return Ok(written(None, transaction));
     }
     index(connection, &transaction.terms)?;
     // Without changes the commit writes nothing.
@@ -51,6 +61,10 @@ pub(crate) fn write(
     let mark = has_changes.then(|| marker.mark_commit(connection)).transpose()?;
     file.verify()?;
     connection.prepare_cached("COMMIT")?.execute([])?;
+    Ok(written(mark, transaction))
+}
+
+fn written(mark: Option<CommitMark>, transaction: WriteTransaction<'_>) -> Written {
     let WriteTransaction {
         new_records,
         of_assistants,
@@ -62,7 +76,33 @@ pub(crate) fn write(
         alone,
         ..
     } = transaction;
-    Ok(Written { mark, new_records, of_assistants, newest_external, index, masked, post_commit, handover, alone })
+    Written { mark, new_records, of_assistants, newest_external, index, masked, post_commit, handover, alone }
+}
+
+/// Runs the only job of a transaction. The inner result is the job's, after whose error the transaction is rolled back; the
+/// outer error is the transaction's.
+fn run_alone(
+    job: &mut dyn WriteJob,
+    transaction: &mut WriteTransaction<'_>,
+) -> Result<Result<(), CallError>, CallError> {
+    let connection = transaction.connection;
+    let outcome = run_caught(job, transaction);
+    if let Err(error) = &outcome {
+        // After a disk error SQLite itself rolls the transaction back.
+        if connection.is_autocommit() {
+            return Err(error.clone());
+        }
+        connection.prepare_cached("ROLLBACK")?.execute([])?;
+        let WriteTransaction { post_commit, handover, alone, .. } =
+            std::mem::replace(transaction, WriteTransaction::of(connection));
+        (transaction.post_commit, transaction.handover, transaction.alone) = (post_commit, handover, alone);
+    }
+    Ok(outcome)
+}
+
+fn run_caught(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result<(), CallError> {
+    catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
+        .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")))
 }
 
 /// Runs one job in a savepoint. The inner result is the job's, the outer error the transaction's.
@@ -72,8 +112,7 @@ fn run(job: &mut dyn WriteJob, transaction: &mut WriteTransaction<'_>) -> Result
     let masked_before = transaction.masked.clone();
     let of_assistants = transaction.of_assistants;
     connection.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let outcome = catch_unwind(AssertUnwindSafe(|| job.run(transaction)))
-        .unwrap_or_else(|_| Err(CallError::failed("the store's writer panicked: nothing was stored")));
+    let outcome = run_caught(job, transaction);
     if let Err(error) = &outcome {
         // After a disk error SQLite itself rolls the transaction back, with all jobs in it.
         if connection.is_autocommit() {

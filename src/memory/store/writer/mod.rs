@@ -1,7 +1,7 @@
 //! The writer: one thread that runs all queued jobs in one transaction and completes them after the commit (group
 //! commit).
 //!
-//! Each job runs in a savepoint: if it fails or panics, only it is rolled back and gets the error. If the transaction
+//! If a job fails or panics, only it is rolled back and gets the error. If the transaction
 //! fails (disk full, I/O error, file made read-only), all of it is rolled back and each of its jobs gets the error; the
 //! next transaction is tried as usual.
 //!
@@ -25,6 +25,7 @@ use crate::dispatch::CallError;
 use crate::memory::store::changes::ChangeTracker;
 use crate::memory::store::commit_mark::Marker;
 use crate::memory::store::fulltext;
+use crate::memory::store::open;
 use crate::memory::store::rescue;
 use crate::memory::store::segments::{self, MergeSchedule};
 use crate::memory::store::store_file::StoreFile;
@@ -36,6 +37,10 @@ use crate::oneshot;
 
 /// The time of one transaction that merges the index, after which a job that has come is carried out.
 const MERGE_TIME: Duration = Duration::from_millis(10);
+
+/// Jobs of a transaction that weigh so much get the large page cache until the next idle release: their records are all over
+/// the indexes, and a page that has no room is written to the log and read again before the commit. Picked: an import.
+const BULK_BYTES: usize = 64 << 10;
 
 /// Submits jobs to the writer without keeping it running. For a job that the end of another one submits, and for jobs
 /// that are submitted one after the other.
@@ -73,6 +78,7 @@ struct WriterThread {
     marker: Marker,
     changes: Arc<ChangeTracker>,
     merging: MergeSchedule,
+    has_bulk_cache: bool,
     queue: CloseAtEnd,
     _working: oneshot::Sender<()>,
 }
@@ -99,6 +105,7 @@ impl Writer {
             marker: Marker::new(),
             changes,
             merging: MergeSchedule::default(),
+            has_bulk_cache: false,
             queue: CloseAtEnd(queue.clone()),
             _working: alive,
         };
@@ -133,9 +140,19 @@ impl Drop for Writer {
 
 impl WriterThread {
     fn work(mut self) {
+        // While the first request comes.
+        if let Err(error) = self.file.settle(&self.connection) {
+            log::warn!("the new store is not synced yet: {error}");
+        }
         loop {
             let jobs = match self.queue.0.take_transaction(self.merging.wait()) {
-                NextWork::Jobs(jobs) => jobs,
+                NextWork::Jobs(jobs, bytes) => {
+                    if bytes >= BULK_BYTES && !self.has_bulk_cache {
+                        self.has_bulk_cache = true;
+                        self.set_cache(open::BULK_CACHE_KIB);
+                    }
+                    jobs
+                }
                 NextWork::Idle => {
                     self.merge();
                     continue;
@@ -146,15 +163,32 @@ impl WriterThread {
             let handover = commit(&mut self.connection, &self.file, self.marker, jobs, &self.changes);
             let records = self.changes.records().load(Ordering::Relaxed);
             self.merging.committed(records.saturating_sub(before));
-            if let Some(handover) = handover
-                && handover.has_successor()
-            {
+            let Some(handover) = handover else { continue };
+            self.release_caches();
+            if handover.has_successor() {
                 return handover.hand_over(move || self.work());
             }
         }
         // A restart would not find what the files have.
         if self.file.verify().is_err() {
             rescue::save(&self.file, &self.connection);
+        }
+    }
+
+    fn set_cache(&self, kib: i64) {
+        if let Err(error) = self.connection.pragma_update(None, "cache_size", -kib) {
+            log::warn!("PRAGMA cache_size failed: {error}");
+        }
+    }
+
+    /// Gives the memory of the caches back.
+    fn release_caches(&mut self) {
+        if std::mem::take(&mut self.has_bulk_cache) {
+            self.set_cache(open::WRITER_CACHE_KIB);
+        }
+        self.connection.flush_prepared_statement_cache();
+        if let Err(error) = self.connection.execute_batch("PRAGMA shrink_memory") {
+            log::warn!("PRAGMA shrink_memory failed: {error}");
         }
     }
 
@@ -191,7 +225,7 @@ impl Drop for CloseAtEnd {
     }
 }
 
-/// Commits the jobs and completes them. If a job requested a handover, releases the caches and returns it.
+/// Commits the jobs and completes them. Returns the handover that a job has requested.
 fn commit(
     connection: &mut Connection,
     file: &StoreFile,
@@ -202,6 +236,7 @@ fn commit(
     let mut outcomes = Vec::with_capacity(jobs.len());
     let committed = file
         .verify()
+        .and_then(|()| file.settle(connection))
         .map_err(CallError::from)
         .and_then(|()| commit::write(connection, file, marker, &mut jobs, &mut outcomes));
     let (mut post_commit, mut handover, mut alone) = (PostCommit::None, None, Vec::new());
@@ -255,12 +290,6 @@ fn commit(
     {
         log::warn!("PRAGMA optimize or WAL checkpoint failed: {error}");
     }
-    if handover.is_some() {
-        connection.flush_prepared_statement_cache();
-        if let Err(error) = connection.execute_batch("PRAGMA shrink_memory") {
-            log::warn!("PRAGMA shrink_memory failed: {error}");
-        }
-    }
     handover
 }
 
@@ -273,7 +302,7 @@ fn answer(job: Box<dyn WriteJob>, outcome: Result<(), CallError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::store::open::{self, Access};
+    use crate::memory::store::open::Access;
     use crate::sys::lock::FileLock;
     use std::path::PathBuf;
     use std::sync::mpsc::{Receiver, Sender, channel};

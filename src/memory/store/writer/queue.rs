@@ -45,8 +45,8 @@ impl std::fmt::Debug for State {
 
 /// What the consumer is to do next.
 pub(crate) enum NextWork {
-    /// The jobs of a transaction.
-    Jobs(Vec<Box<dyn WriteJob>>),
+    /// The jobs of a transaction, and what they weigh.
+    Jobs(Vec<Box<dyn WriteJob>>, usize),
     /// No job has come in time.
     Idle,
     /// The queue is closed and empty.
@@ -111,7 +111,7 @@ impl Queue {
         state.bytes -= bytes;
         drop(state);
         self.drained.notify_all();
-        NextWork::Jobs(jobs)
+        NextWork::Jobs(jobs, bytes)
     }
 
     /// Closes the queue: no job can be added; those in it can still be taken.
@@ -140,7 +140,7 @@ mod tests {
 
     fn take(queue: &Queue) -> Option<usize> {
         match queue.take_transaction(None) {
-            NextWork::Jobs(jobs) => Some(jobs.len()),
+            NextWork::Jobs(jobs, _) => Some(jobs.len()),
             NextWork::Idle | NextWork::Closed => None,
         }
     }
