@@ -324,15 +324,16 @@ BEGIN
     DELETE FROM change WHERE b = new.seq AND b > 0;
 END;
 
--- Reports are copies, too.
-CREATE TABLE copy_of_store (
+-- Reports are copies, too. (To rename a table, SQLite reads the whole schema several times.)
+CREATE TEMP TABLE copy_before AS SELECT path, kind, at FROM copy_made;
+DROP TABLE copy_made;
+CREATE TABLE copy_made (
     path TEXT    PRIMARY KEY,
     kind TEXT    NOT NULL CHECK (kind IN ('backup', 'export', 'report')),
     at   INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-INSERT INTO copy_of_store SELECT path, kind, at FROM copy_made;
-DROP TABLE copy_made;
-ALTER TABLE copy_of_store RENAME TO copy_made;
+INSERT INTO copy_made SELECT path, kind, at FROM copy_before;
+DROP TABLE copy_before;
 
 -- Records that are stored together are mostly of one session. With the session first, their rows of the index are on a few
 -- pages; by the fingerprint alone each would be on another one.
