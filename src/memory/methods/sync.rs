@@ -548,7 +548,7 @@ mod tests {
         assert_eq!(bench.row::<i64>("SELECT count(*) FROM record WHERE ?1", 1), 2);
         let found = bench.ok("memory_recall", json!({"cue": "green tea"}));
         assert_eq!(found["hits"][0]["record_id"], json!(id(1)), "{found}");
-        assert_eq!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'terms_version' AND ?1", 1) > 0, true);
+        assert!(bench.row::<i64>("SELECT value FROM meta WHERE key = 'terms_version' AND ?1", 1) > 0);
     }
 
     #[test]

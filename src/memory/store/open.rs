@@ -6,9 +6,9 @@
 //!
 //! Memory use is kept small. The page cache of the writer is 256 KiB, enough for the upper levels of every tree; leaf pages
 //! come from the system's page cache at about 1 µs each. While much is written at once it is 4 MiB, as much as the
-//! write-ahead log between two checkpoints, so that a page is written once in a transaction. That of a reader, which is closed when idle, is 1 MiB: a recall
-//! reads some hundred pages, many of them twice. `mmap_size` is 0, since every mapped page that is
-//! touched would count as resident memory of the daemon.
+//! write-ahead log between two checkpoints, so that a page is written once in a transaction. That of a reader, which is
+//! closed when idle, is 1 MiB: a recall reads some hundred pages, many of them twice. `mmap_size` is 0, since every mapped
+//! page that is touched would count as resident memory of the daemon.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read};
@@ -349,7 +349,7 @@ fn check_identity(path: &Path, connection: &Connection) -> Result<(), OpenError>
 fn migrate(connection: &Connection) -> Result<(), StoreError> {
     let version: i64 = connection.query_row("SELECT user_version FROM pragma_user_version", [], |row| row.get(0))?;
     if version == 0 {
-        // Nothing of a new store is needed before the checkpoint of [`StoreFile::settle`], which syncs the log first.
+        // Nothing of a new store is needed before `StoreFile::settle`, which syncs it.
         connection.pragma_update(None, "synchronous", "off")?;
     }
     let mode: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;

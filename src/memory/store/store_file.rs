@@ -103,7 +103,7 @@ impl StoreFile {
         path: &Path,
         file: File,
         connection: &Connection,
-        unsynced: Vec<PathBuf>,
+        mut unsynced: Vec<PathBuf>,
     ) -> Result<StoreFile, StoreError> {
         let device = |error: io::Error| StoreError::Device(error.to_string());
         let wal = files::wal_of(path);
@@ -116,6 +116,11 @@ impl StoreFile {
             file_commit: commit_on(&file, mark_page, page_bytes.into()).map_err(device)?,
             last_commit: CommitMark::read(connection)?.map(|mark| mark.commit),
         };
+        if expected.file_commit.is_none() && unsynced.is_empty() {
+            // An earlier start has made it, and has ended before it was settled.
+            let folders = path.ancestors().skip(1).take(2).filter(|folder| File::open(folder).is_ok());
+            unsynced.extend(folders.map(Path::to_owned));
+        }
         Ok(StoreFile {
             path: path.to_owned(),
             id: FileId::of(&file.metadata().map_err(device)?),

@@ -1,9 +1,8 @@
 //! The writer: one thread that runs all queued jobs in one transaction and completes them after the commit (group
 //! commit).
 //!
-//! If a job fails or panics, only it is rolled back and gets the error. If the transaction
-//! fails (disk full, I/O error, file made read-only), all of it is rolled back and each of its jobs gets the error; the
-//! next transaction is tried as usual.
+//! If a job fails or panics, only it is rolled back and gets the error. If the transaction fails (disk full, I/O error, file
+//! made read-only), all of it is rolled back and each of its jobs gets the error; the next transaction is tried as usual.
 //!
 //! Caller's contract: a job never waits for another job, since both run on this thread.
 
