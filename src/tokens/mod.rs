@@ -58,12 +58,13 @@ struct Price {
 pub(crate) fn estimate(text: &str) -> usize {
     let mut price = Price::default();
     let mut rest = text;
-    let mut previous = None;
-    while let Some(first) = rest.chars().next() {
-        let class = class_of(first);
+    let class_at_start = |text: &str| text.chars().next().map(class_of);
+    let (mut previous, mut current) = (None, class_at_start(rest));
+    while let Some(class) = current {
         let (run, after) = rest.split_at(run_length(rest, class));
-        price.add(class, run, previous, after.chars().next().map(class_of));
-        (previous, rest) = (Some(class), after);
+        let next = class_at_start(after);
+        price.add(class, run, previous, next);
+        (previous, current, rest) = (current, next, after);
     }
     let foreign_percent = price.foreign_word_count * 100 / price.word_count.max(1);
     let sum = price.sum + price.foreign * foreign_percent.min(FOREIGN_PERCENT) / FOREIGN_PERCENT;

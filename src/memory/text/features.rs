@@ -162,6 +162,11 @@ pub(crate) enum DatePart {
 impl DatePart {
     /// Returns the part that the folded word names.
     pub(crate) fn named(word: &str) -> Option<DatePart> {
+        // Called for each word of many texts: most end as no name with their first letter does.
+        let (Some(first), Some(last)) = (word.bytes().next(), word.bytes().last()) else { return None };
+        if !first.is_ascii_digit() && NAME_ENDS[usize::from(first & 31)] & 1 << (last & 31) == 0 {
+            return None;
+        }
         let place = |lists: &[&[&str]]| {
             lists.iter().find_map(|list| list.iter().position(|name| *name == word)).map(|at| at as i8 + 1)
         };
@@ -180,6 +185,28 @@ impl DatePart {
         }
     }
 }
+
+/// For each first byte of a month or weekday, the last bytes of those with it, as bits; of all bytes the lowest five bits.
+const NAME_ENDS: [u32; 32] = {
+    let mut ends = [0; 32];
+    let lists = [MONTHS, WEEKDAYS];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut language = 0;
+        while language < lists[list].len() {
+            let names = lists[list][language];
+            let mut at = 0;
+            while at < names.len() {
+                let name = names[at].as_bytes();
+                ends[(name[0] & 31) as usize] |= 1 << (name[name.len() - 1] & 31);
+                at += 1;
+            }
+            language += 1;
+        }
+        list += 1;
+    }
+    ends
+};
 
 /// The months in English, German, French, Spanish and Russian, folded.
 #[rustfmt::skip]

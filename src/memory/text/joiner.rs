@@ -70,7 +70,7 @@ impl Joiner {
             Some(_) => self.words.add(word, end, is_version_part, None),
             None => {
                 self.words.finish_words(&mut sink);
-                self.words = Chain::of(word, end, is_version_part);
+                self.words.restart(word, end, is_version_part);
             }
         }
         let mark = gap(&self.numbers).filter(|mark| is_number && self.numbers.takes_number(*mark));
@@ -78,11 +78,11 @@ impl Joiner {
             Some(mark) => self.numbers.add(word, end, true, Some(mark)),
             None => {
                 self.numbers.finish_number(&mut sink);
-                self.numbers = match versioned {
-                    Some(number) => Chain::of(number, end, true),
-                    None if is_number => Chain::of(word, end, true),
-                    None => Chain::default(),
-                };
+                match versioned {
+                    Some(number) => self.numbers.restart(number, end, true),
+                    None if is_number => self.numbers.restart(word, end, true),
+                    None => self.numbers.clear(),
+                }
             }
         }
         if is_last {
@@ -92,16 +92,26 @@ impl Joiner {
 
     /// Calls `sink` with each form that ends here.
     pub(crate) fn finish(&mut self, mut sink: impl FnMut(Form<'_>)) {
-        take(&mut self.words).finish_words(&mut sink);
-        take(&mut self.numbers).finish_number(&mut sink);
+        self.words.finish_words(&mut sink);
+        self.words.clear();
+        self.numbers.finish_number(&mut sink);
+        self.numbers.clear();
     }
 }
 
 impl Chain {
-    fn of(piece: &str, end: usize, is_number: bool) -> Chain {
-        let mut chain = Chain { is_number: true, is_grouped: true, ..Chain::default() };
-        chain.add(piece, end, is_number, None);
-        chain
+    /// Removes all pieces. The form keeps its memory for the next ones.
+    fn clear(&mut self) {
+        let mut form = take(&mut self.form);
+        form.clear();
+        *self = Chain { form, ..Chain::default() };
+    }
+
+    /// Begins again with one piece.
+    fn restart(&mut self, piece: &str, end: usize, is_number: bool) {
+        self.clear();
+        (self.is_number, self.is_grouped) = (true, true);
+        self.add(piece, end, is_number, None);
     }
 
     fn add(&mut self, piece: &str, end: usize, is_number: bool, mark: Option<char>) {

@@ -15,9 +15,15 @@ pub(crate) fn is_non_answer(text: &str) -> bool {
         return false;
     }
     let end = text.char_indices().nth(OPENING_CHARS).map_or(text.len(), |(at, _)| at);
-    let opening = text[..end].to_lowercase().replace('\u{2019}', "'").replace('ß', "ss");
+    let opening = &text[..end];
+    let is_ascii = opening.is_ascii();
+    let opening = match is_ascii {
+        true => opening.to_ascii_lowercase(),
+        false => opening.to_lowercase().replace('\u{2019}', "'").replace('ß', "ss"),
+    };
     let has_any = |phrases: &[&str]| phrases.iter().any(|phrase| opening.contains(phrase));
-    PHRASES.iter().any(|(negation, phrases)| opening.contains(negation) && has_any(phrases))
+    let mut negations = PHRASES.iter().filter(|(negation, _)| !is_ascii || negation.is_ascii());
+    negations.any(|(negation, phrases)| opening.contains(negation) && has_any(phrases))
 }
 
 /// A negation, and the phrases with it, so that most texts are compared with the negations only. In lower case, with ss
