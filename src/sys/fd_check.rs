@@ -102,7 +102,7 @@ impl std::error::Error for InvalidFd {}
 
 #[cfg(test)]
 mod tests {
-    use std::net::{TcpListener, TcpStream};
+    use std::net::{TcpListener, UdpSocket};
     use std::os::fd::OwnedFd;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
@@ -115,14 +115,14 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         let unix = UnixListener::bind(at("listening")).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-        let tcp_stream = TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         let bound = socket::stream().unwrap();
         socket::bind(&bound, &Address::new(&at("bound")).unwrap()).unwrap();
         let connected = UnixStream::connect(at("listening")).unwrap();
         let cases: Vec<(OwnedFd, Option<FdFault>)> = vec![
             (unix.into(), None),
             (tcp.into(), Some(FdFault::NotUnix)),
-            (tcp_stream.into(), Some(FdFault::NotUnix)),
+            (udp.into(), Some(FdFault::NotUnix)),
             (UnixDatagram::unbound().unwrap().into(), Some(FdFault::NotStream)),
             (connected.into(), Some(FdFault::NotListening)),
             #[cfg(target_os = "linux")]

@@ -41,8 +41,10 @@ mod tests {
             TestProcess::Child => {
                 let (mut readable, writable) = UnixStream::pair().unwrap();
                 stop_into(&writable, &[SIGTERM, SIGHUP]).unwrap();
-                let own = std::process::id().to_string();
-                let send = |signal: &str| Command::new("kill").args([signal, &own]).status().unwrap();
+                let own = std::process::id();
+                // The shell's: a bare system has no program of that name.
+                let send =
+                    |signal: &str| Command::new("sh").args(["-c", &format!("kill {signal} {own}")]).status().unwrap();
                 send("-TERM");
                 readable.read_exact(&mut [0]).unwrap();
                 testing::report("a byte");

@@ -175,7 +175,7 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: i32) {
-        let status = Command::new("kill").arg(format!("-{signal}")).arg(self.pid().to_string()).status();
+        let status = kill_command().arg(format!("-{signal}")).arg(self.pid().to_string()).status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -358,6 +358,13 @@ pub fn output(command: &mut Command) -> Output {
     finish(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs"))
 }
 
+/// Returns the shell's kill, with its arguments to be added: a bare system has no program of that name.
+pub fn kill_command() -> Command {
+    let mut kill = Command::new("sh");
+    kill.args(["-c", "kill \"$@\"", "kill"]);
+    kill
+}
+
 /// Waits until the process has exited and returns what it wrote to its pipes.
 ///
 /// # Panics
@@ -369,7 +376,7 @@ pub fn finish(child: Child) -> Output {
     let watchdog = thread::spawn(move || {
         let is_late = exit.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout);
         // It may exit at this moment.
-        let _ = is_late.then(|| Command::new("kill").args(["-9", &pid]).status());
+        let _ = is_late.then(|| kill_command().args(["-9", &pid]).status());
         is_late
     });
     let output = child.wait_with_output().expect("the child can be waited for");

@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, PATIENCE, Setup, setup, until};
+use crate::harness::{Daemon, PATIENCE, Setup, kill_command, setup, until};
 
 /// A running bridge, and the client's end of it.
 struct Bridge {
@@ -696,7 +696,7 @@ fn a_signal_stops_it_after_received_calls_are_answered() {
         let call = bridge.begin_tool("memory_capture", json!({"text": "tea is at five"}));
         let sent = fake.call();
         let pid = bridge.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().expect("kill runs").success());
+        assert!(kill_command().args([signal, &pid]).status().expect("kill runs").success());
         sent.answer(inserted());
         assert_eq!(bridge.reply(call)["result"]["isError"], false);
         assert!(bridge.wait().success(), "{signal}");

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Daemon, Setup, finish, until};
+use crate::harness::{Daemon, Setup, finish, kill_command, until};
 use crate::shell::behind;
 use crate::skip::{has, has_root};
 
@@ -92,7 +92,7 @@ fn a_umask_without_any_right_changes_nothing() {
         let text = format!("capture --session s 'A capture of round {round} under this umask.'");
         let captured = as_nobody(&text).output().expect("it runs");
         assert!(captured.status.success(), "{captured:?}");
-        assert!(Command::new("kill").arg(daemon.id().to_string()).status().expect("kill runs").success());
+        assert!(kill_command().arg(daemon.id().to_string()).status().expect("kill runs").success());
         let output = finish(daemon);
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("cannot be"), "{said}");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Client, Daemon, PATIENCE, Setup, setup, until};
+use crate::harness::{Client, Daemon, PATIENCE, Setup, kill_command, setup, until};
 use crate::shell::behind;
 use crate::skip::{has, has_root};
 
@@ -185,7 +185,7 @@ fn of_several_daemons_started_at_once_exactly_one_serves() {
                 let mut command = setup.serve();
                 let child = command.stderr(Stdio::null()).spawn().expect("the binary runs");
                 until("the first one serves", || UnixStream::connect(setup.socket()).is_ok());
-                assert!(Command::new("kill").arg(child.id().to_string()).status().expect("kill runs").success());
+                assert!(kill_command().arg(child.id().to_string()).status().expect("kill runs").success());
                 Some(child)
             }
         };

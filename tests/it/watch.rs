@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, setup, until};
+use crate::harness::{Daemon, Setup, kill_command, setup, until};
 use crate::skip::has;
 
 struct Watch {
@@ -45,7 +45,7 @@ impl Watch {
 
     /// Sends SIGINT, as Ctrl-C does, and asserts that the program exits with 0.
     fn end(mut self) {
-        assert!(Command::new("kill").arg("-INT").arg(self.child.id().to_string()).status().unwrap().success());
+        assert!(kill_command().arg("-INT").arg(self.child.id().to_string()).status().unwrap().success());
         drop(self.out);
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
     }
