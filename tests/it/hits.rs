@@ -70,6 +70,31 @@ fn a_superseded_copy_is_no_hit_and_not_counted() {
     assert_eq!((&hit["record_id"], &hit["copies"]), (&json!(other), &json!(2)), "{found}");
 }
 
+#[test]
+fn an_assistants_answer_with_a_negation_is_no_talk() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    let answers = [
+        ("You told me that you do not eat nuts.", "do I eat nuts?"),
+        ("The build fails because cargo can't find the linker cc.", "why does the build not find the linker?"),
+        ("Du hast gesagt, dass die Katze keinen Fisch mag.", "mag die Katze Fisch?"),
+    ];
+    for (answer, question) in answers {
+        capture(&mut client, answer, &json!({"session_id": answer, "role": "assistant"}));
+        let other = format!("{} is what others ask, too", question.trim_end_matches('?'));
+        capture(&mut client, &other, &json!({"session_id": other}));
+    }
+    for (answer, question) in answers {
+        let found = client.call("memory_recall", json!({"cue": question}));
+        let score = |text: &str| {
+            let mut hits = found["hits"].as_array().expect("hits").iter();
+            hits.find(|hit| hit["literal_surface"] == text).and_then(|hit| hit["score"].as_f64()).expect("a hit")
+        };
+        let best = found["hits"][0]["score"].as_f64().expect("a score");
+        assert!(score(answer) > best / 2.0, "{found}");
+    }
+}
+
 /// A fact, the question that others ask about it, and what an assistant answers that does not know.
 const TALKS: &[(&str, &str, &[&str])] = &[
     (
@@ -79,6 +104,9 @@ const TALKS: &[(&str, &str, &[&str])] = &[
             "I don't know where the deploy key for the gateway is.",
             "I'm sorry, I couldn't find a deploy key for the gateway.",
             "I do not have any information about the deploy key for the gateway.",
+            "You never told me about the deploy key for the gateway.",
+            "There is no mention of the deploy key for the gateway in our conversations.",
+            "My memory doesn't contain anything about the deploy key for the gateway.",
         ],
     ),
     (
@@ -87,37 +115,66 @@ const TALKS: &[(&str, &str, &[&str])] = &[
         &[
             "Das weiß ich leider nicht, wo der Schlüssel für das Gartenhaus liegt.",
             "Ich weiß nicht, wo der Schlüssel liegt.",
+            "Du hast mir noch nicht gesagt, wo der Schlüssel für das Gartenhaus liegt.",
+            "Zum Schlüssel für das Gartenhaus liegt mir nichts vor.",
         ],
     ),
     (
         "Nous gardons la clé de la cave chez Paulette.",
         "Où est la clé de la cave du chalet ?",
-        &["Je ne sais pas où est la clé de la cave du chalet.", "Je n'ai pas trouvé la clé de la cave du chalet."],
+        &[
+            "Je ne sais pas où est la clé de la cave du chalet.",
+            "Je n'ai pas trouvé la clé de la cave du chalet.",
+            "Vous ne m'avez pas dit où est la clé de la cave du chalet.",
+            "Aucun souvenir ne mentionne la clé de la cave du chalet.",
+        ],
     ),
     (
         "Guardamos la llave del sótano con Paquita.",
         "¿Dónde está la llave del sótano del refugio?",
-        &["Lo siento, no lo sé: la llave del sótano del refugio.", "No encontré la llave del sótano del refugio."],
+        &[
+            "Lo siento, no lo sé: la llave del sótano del refugio.",
+            "No encontré la llave del sótano del refugio.",
+            "Todavía no me has hablado de la llave del sótano del refugio.",
+            "No tengo constancia de la llave del sótano del refugio.",
+        ],
     ),
     (
         "Ключ от подвала хранится у Ольги.",
         "Где ключ от подвала на даче?",
-        &["К сожалению, не знаю, где ключ от подвала на даче.", "У меня нет информации о ключе от подвала на даче."],
+        &[
+            "К сожалению, не знаю, где ключ от подвала на даче.",
+            "У меня нет информации о ключе от подвала на даче.",
+            "Ты мне ещё не рассказывал, где ключ от подвала на даче.",
+            "Мы не обсуждали ключ от подвала на даче.",
+        ],
     ),
     (
         "نحتفظ بمفتاح القبو عند فاطمة.",
         "أين مفتاح القبو في المزرعة؟",
-        &["لا أعرف أين مفتاح القبو في المزرعة.", "ليس لدي معلومات عن مفتاح القبو في المزرعة."],
+        &[
+            "لا أعرف أين مفتاح القبو في المزرعة.",
+            "ليس لدي معلومات عن مفتاح القبو في المزرعة.",
+            "لم تخبرني أين مفتاح القبو في المزرعة.",
+        ],
     ),
     (
         "地下室の鍵は花子が持っています。",
         "別荘の地下室の鍵はどこですか？",
-        &["申し訳ありませんが、別荘の地下室の鍵はわかりません。", "別荘の地下室の鍵の情報がありません。"],
+        &[
+            "申し訳ありませんが、別荘の地下室の鍵はわかりません。",
+            "別荘の地下室の鍵の情報がありません。",
+            "別荘の地下室の鍵についてはまだ聞いていません。",
+        ],
     ),
     (
         "地下室的钥匙由小红保管。",
         "别墅地下室的钥匙在哪里？",
-        &["抱歉，我不知道别墅地下室的钥匙在哪里。", "没有找到别墅地下室的钥匙的信息。"],
+        &[
+            "抱歉，我不知道别墅地下室的钥匙在哪里。",
+            "没有找到别墅地下室的钥匙的信息。",
+            "你还没有告诉我别墅地下室的钥匙在哪里。",
+        ],
     ),
 ];
 

@@ -75,6 +75,35 @@ fn names_that_are_stop_words_are_found() {
 }
 
 #[test]
+fn a_cue_of_stop_words_only_asks_for_the_name_among_them() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    for n in 0..12 {
+        let talk = format!("It will do what it is, and the sons of les, los and von are in the end of {n}.");
+        capture(&mut client, &talk, "chat", "episodic");
+    }
+    let mut missed = Vec::new();
+    for (name, cues) in [
+        ("Will", &["will", "Will", "who is will", "what does will do"][..]),
+        ("Les", &["les", "Les", "who is Les?", "who is les", "what does Les do?"]),
+        ("Los", &["los", "what is Los?", "where is los"]),
+        ("Von", &["von", "wer ist der Von?", "wer ist von"]),
+        ("Once", &["once", "who is Once?", "who was once"]),
+        ("Она", &["она", "кто это Она?"]),
+    ] {
+        let text = format!("{name} repairs the roof on Saturdays.");
+        capture(&mut client, &text, name, "episodic");
+        for cue in cues {
+            let got = first(&mut client, cue);
+            if got != text {
+                missed.push(format!("{cue}: {got}"));
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
 fn words_that_ask_for_literal_words_hide_no_record() {
     let daemon = setup();
     let mut client = daemon.client();
@@ -86,6 +115,9 @@ fn words_that_ask_for_literal_words_hide_no_record() {
         ("quote what was said of the parser's bytes", "She"),
         ("\"the parser in 2019\"", "Olga"),
         ("\"exact to the byte\"", "She"),
+        ("`exact to the byte`", "She"),
+        ("»exact to the byte«", "She"),
+        ("'exact to the byte' of the parser in 2019", "She"),
     ] {
         assert!(first(&mut client, cue).starts_with(want), "{cue}");
     }

@@ -34,6 +34,19 @@ const MEET: &[(&str, &str)] = &[
     ("HTTP2", "http/2"),
     ("Windows11", "windows 11"),
     ("Größe42", "größe 42"),
+    // Humps with digits.
+    ("isIPv6Enabled", "ipv6"),
+    ("TLSv1", "tls"),
+    ("getHTTP2Client", "http2 client"),
+    ("S3BucketName", "S3"),
+    ("base64Encode", "base64"),
+    ("SHA256Hash", "sha256"),
+    ("md5sum", "md5"),
+    ("parseIntoI32", "i32"),
+    ("K8sClusterName", "k8s cluster"),
+    ("handleOAuth2Callback", "oauth2 callback"),
+    ("iOSBuildNumber", "ios build"),
+    ("0x7fff", "7fff"),
     // Joined, hyphened, spaced.
     ("on-call", "oncall"),
     ("e-mail", "email"),
@@ -73,6 +86,9 @@ const MEET: &[(&str, &str)] = &[
     ("F#", "fsharp"),
     ("notepad++", "notepadpp"),
     ("ASP.NET", "aspnet"),
+    ("c sharp", "C#"),
+    ("t shirt", "tshirt"),
+    ("00:1A:2B:3C:4D:5E", "001A2B3C4D5E"),
     // Numbers.
     ("1,250,000", "1250000"),
     ("1.250.000", "1250000"),
@@ -80,6 +96,9 @@ const MEET: &[(&str, &str)] = &[
     ("1 250 000", "1250000"),
     ("2\u{202F}400\u{202F}000", "2400000"),
     ("1_000_000", "1000000"),
+    ("12,34,567", "1234567"),
+    ("14:30", "14.30"),
+    ("3½", "3 1/2"),
     ("555-1234", "5551234"),
     ("2026-11-22", "20261122"),
     ("v2.1.0", "2.1.0"),
@@ -102,6 +121,10 @@ const MEET: &[(&str, &str)] = &[
     ("CO₂", "co2"),
     ("x²y", "x2y"),
     ("ｇｒｅｐ", "grep"),
+    ("5㎏", "5kg"),
+    ("12㎡", "12 m2"),
+    ("⑫", "12"),
+    ("ﻣﺪﺭﺳﺔ", "مدرسة"),
     ("ﬁle", "file"),
     ("Ⅷ", "VIII"),
     ("𝐇𝐞𝐥𝐥𝐨", "hello"),
@@ -175,6 +198,24 @@ const APART: &[(&str, &str)] = &[
     ("(555) 010-9999", "5550109998"),
     ("4111 1111 1111 1111", "4111111111111112"),
     ("2026-11-22 10:30", "22112026"),
+];
+
+/// Words of which the second one has the first with other letters or with marks.
+const PLAIN: &[(&str, &str)] = &[
+    ("node", "node.js"),
+    ("net", ".NET"),
+    ("clang", "clang++"),
+    ("schon", "schön"),
+    ("Masse", "Maße"),
+    ("peche", "pêche"),
+    ("Apple", "apple"),
+    ("polish", "Polish"),
+    ("--force", "force"),
+    ("-v", "-V"),
+    ("v", "-v"),
+    ("1.0.0", "1.0.0-alpha"),
+    ("parser", "parser_state"),
+    ("5", "-5"),
 ];
 
 /// Starts a daemon whose store has a sentence with each spelling.
@@ -253,4 +294,19 @@ fn words_that_only_look_alike_stay_apart() {
         }
     }
     assert_eq!(found, [""; 0]);
+}
+
+#[test]
+fn a_plain_word_comes_before_the_same_one_with_marks() {
+    let mut missed = Vec::new();
+    for &(plain, marked) in PLAIN {
+        let (_daemon, mut client) = store_of([plain, marked].into_iter());
+        for cue in [plain.to_owned(), format!("what do we know about {plain}?")] {
+            let hits = hits(&mut client, &cue);
+            if !has(&hits, 0, plain) || !has(&hits, 1, marked) {
+                missed.push(format!("{cue}: {hits:?}"));
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0]);
 }

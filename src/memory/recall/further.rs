@@ -7,6 +7,7 @@
 
 use crate::dispatch::{CallError, Params};
 use crate::memory::text::cue_terms::{self, QueryTerm};
+use crate::memory::text::folding::folded;
 
 /// Most further words or phrases that count (the contract).
 const MAX_WORD_COUNT: usize = 16;
@@ -49,7 +50,7 @@ impl FurtherWords {
         for word in words {
             let word = word.trim();
             let fits = !word.is_empty() && word.chars().nth(MAX_WORD_CHARS).is_none();
-            let word = if fits { word.to_lowercase() } else { continue };
+            let word = if fits { folded(word) } else { continue };
             if !kept.contains(&word) {
                 kept.push(word);
             }
@@ -119,6 +120,7 @@ mod tests {
             (&[][..], 0, 0),
             (&["dog", "golden retriever", "vet"], 4, 0),
             (&["dog", " Dog ", "", " \n", "dogs"], 1, 3),
+            (&["café", "Cafe", "CAFÉ"], 1, 2),
             (&["pets", "the", "?!"], 1, 0),
             (&[&longest, &too_long], 1, 1),
             (&many, 16, 4),

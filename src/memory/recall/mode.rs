@@ -16,7 +16,26 @@ const LITERAL_WORDS: [&str; 6] = ["exact", "verbatim", "quote", "quoted", "said"
 /// The same in Russian, where the verb alone would be too common.
 const LITERAL_PHRASES: [&str; 4] = ["найди дословно", "точная цитата", "что я сказал", "что я писал"];
 
-const QUOTES: [(char, char); 6] = [('"', '"'), ('«', '»'), ('“', '”'), ('„', '“'), ('「', '」'), ('『', '』')];
+const QUOTES: [(char, char); 14] = [
+    ('"', '"'),
+    ('«', '»'),
+    ('“', '”'),
+    ('„', '“'),
+    ('「', '」'),
+    ('『', '』'),
+    ('‹', '›'),
+    ('《', '》'),
+    ('〈', '〉'),
+    ('＂', '＂'),
+    ('`', '`'),
+    ('‘', '’'),
+    ('\'', '\''),
+    ('»', '«'),
+];
+
+/// Marks that are also apostrophes, or close a span elsewhere: they open one only at the start of a word, and close it only
+/// at the end of one.
+const AMBIGUOUS_MARKS: [char; 5] = ['\'', '‘', '’', '»', '«'];
 
 /// Whether a cue asks for exact words (`cue_mode` on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -46,11 +65,12 @@ pub(crate) fn quoted(cue: &str) -> Vec<&str> {
     let mut marks = QUOTES.to_vec();
     let mut rest = cue;
     while spans.len() < MAX_PHRASE_COUNT {
-        let opening =
-            rest.char_indices().find_map(|(at, c)| marks.iter().find(|mark| mark.0 == c).map(|mark| (at, *mark)));
+        let opening = rest.char_indices().find_map(|(at, c)| {
+            marks.iter().find(|mark| mark.0 == c && may_open(rest, at, **mark)).map(|mark| (at, *mark))
+        });
         let Some((at, mark)) = opening else { break };
         let inside = &rest[at + mark.0.len_utf8()..];
-        let Some(end) = inside.find(mark.1) else {
+        let Some(end) = closing(inside, mark) else {
             marks.retain(|other| *other != mark);
             rest = inside;
             continue;
@@ -59,6 +79,24 @@ pub(crate) fn quoted(cue: &str) -> Vec<&str> {
         rest = &inside[end + mark.1.len_utf8()..];
     }
     spans
+}
+
+/// Returns true if a mark at this place of a text may open a span.
+fn may_open(text: &str, at: usize, mark: (char, char)) -> bool {
+    let is_ambiguous = AMBIGUOUS_MARKS.contains(&mark.0) && mark != ('«', '»');
+    !is_ambiguous
+        || (!text[..at].ends_with(char::is_alphanumeric)
+            && text[at + mark.0.len_utf8()..].starts_with(char::is_alphanumeric))
+}
+
+/// Returns where the span that a mark has opened ends in the text behind it.
+fn closing(inside: &str, mark: (char, char)) -> Option<usize> {
+    let is_ambiguous = AMBIGUOUS_MARKS.contains(&mark.0) && mark != ('«', '»');
+    let ends = |at: usize| {
+        !inside[..at].ends_with(char::is_whitespace)
+            && !inside[at + mark.1.len_utf8()..].starts_with(char::is_alphanumeric)
+    };
+    inside.match_indices(mark.1).map(|(at, _)| at).find(|at| !is_ambiguous || ends(*at))
 }
 
 #[cfg(test)]
@@ -74,6 +112,9 @@ mod tests {
             ("5« disk and \"one\", “two”", &["one", "two"]),
             ("\"\" «?»", &["", "?"]),
             ("„so“ und «so» und » so « und 「so」", &["so", "so", "so"]),
+            ("»so« und ‹so› und `so` und 《so》", &["so"; 4]),
+            ("the dogs' bowl, 'it isn't so' and ‘so’", &["it isn't so", "so"]),
+            ("what's Anna's and Tom's", &[]),
             (&many, &["a"; MAX_PHRASE_COUNT]),
         ] {
             assert_eq!(quoted(cue), want, "{cue}");

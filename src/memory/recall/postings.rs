@@ -13,7 +13,7 @@ use crate::memory::store::project_filter::ProjectFilter;
 use crate::memory::store::records;
 use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
-use crate::memory::text::spelling::NAME_MARK;
+use crate::memory::text::stemmer::stem;
 use crate::memory::text::tokenizer::TokenKind;
 use crate::sort;
 
@@ -141,7 +141,7 @@ pub(crate) fn of_cue(index: ScopedIndex<'_>, terms: &CueTerms, extent: Extent) -
     if !terms.content.is_empty() || lists.iter().any(|list| !list.seqs.is_empty()) {
         return Ok(lists);
     }
-    chosen.extend(terms.doubtful.iter().chain(&terms.stops).cloned());
+    chosen.extend(terms.doubtful.iter().chain(&terms.stops).chain(&terms.names).cloned());
     rarest(index, &chosen, MAX_CUE_TERM_COUNT, extent)
 }
 
@@ -277,8 +277,9 @@ pub(crate) fn prefix_matches(index: ScopedIndex<'_>, lists: &[PostingList]) -> R
     }
     for list in lists.iter().filter(|list| list.query_term.kind == TokenKind::Name) {
         // At the start of a sentence a name has no mark.
-        let word = list.query_term.term.trim_end_matches(NAME_MARK);
-        let (seqs, _) = newest_matches(index, &pattern(word, MatchMode::Exact), MIN_TERM_POSTING_COUNT)?;
+        let mut term = list.query_term.named_word().to_owned();
+        stem(&mut term);
+        let (seqs, _) = newest_matches(index, &pattern(&term, MatchMode::Exact), MIN_TERM_POSTING_COUNT)?;
         let weight = list.idf * PREFIX_WEIGHT;
         matches.extend(seqs.iter().filter(|seq| !list.seqs.contains(seq)).map(|seq| (*seq, weight)));
     }

@@ -29,6 +29,9 @@ const B: f64 = 0.75;
 /// The bytes of a cue in which the order of its words counts. Picked: a longer one is a document.
 const MAX_ORDERED_CUE_BYTES: usize = 64 << 10;
 
+/// Most words of a query whose plain words are compared letter for letter, too: it asks for a name.
+const SHORT_QUERY_TERM_COUNT: usize = 2;
+
 /// Weight of a term in a record's cue, where one in its text has 1.
 const CUE_WEIGHT: f64 = 0.5;
 
@@ -94,6 +97,12 @@ impl WeightedQuery {
         let terms: Vec<QueryTerm> = terms.into_iter().map(|(term, _, _)| term).collect();
         let is_long = |(_, term): &(usize, &QueryTerm)| spelling::is_long_number(&term.word);
         let long_numbers = terms.iter().enumerate().filter(is_long);
+        let is_short = terms.iter().filter(|term| term.kind.is_written()).count() <= SHORT_QUERY_TERM_COUNT;
+        let is_name = |word: &str| {
+            let word = word.to_ascii_lowercase();
+            is_short && !features::tells_time(&word) && terms.iter().any(|term| term.word.eq_ignore_ascii_case(&word))
+        };
+        let spellings = spelling::exact_spellings(cue, &is_name).into_iter().map(str::to_owned).collect();
         let date = |(at, term): (usize, &QueryTerm)| DatePart::named(&term.word).map(|part| (at, part));
         let of_kind = |kind: TokenKind| {
             let all = terms.iter().enumerate().filter(|(_, term)| term.kind == kind);
@@ -114,7 +123,7 @@ impl WeightedQuery {
             identifier: TermSet::default(),
             joined: BTreeMap::new(),
             cooccurring: Vec::new(),
-            spellings: spelling::exact_spellings(cue).into_iter().map(str::to_owned).collect(),
+            spellings,
             phones: Vec::new(),
             asks_when: false,
             read_words: RefCell::default(),
@@ -157,6 +166,8 @@ impl WeightedQuery {
             return self;
         }
         self.known = known;
+        // Beside further words a plain word of the question is one guess of many.
+        self.spellings.retain(|own| !spelling::is_plain(own));
         let sum = self.shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         self.shares.iter_mut().for_each(|share| *share /= sum);
         for (term, share) in further {
@@ -281,8 +292,8 @@ impl WeightedQuery {
                 self.count(&token, word_match, CUE_WEIGHT, &mut found);
             }
         });
-        let exact = self.spellings.iter().filter(|own| spelling::contains_word(text, own)).count();
-        found.exact = exact as f64 / self.spellings.len().max(1) as f64;
+        let exact: f64 = self.spellings.iter().map(|own| spelling::exactness(text, own)).sum();
+        found.exact = exact / self.spellings.len().max(1) as f64;
         for (number, terms) in &self.phones {
             if !terms.without(found.written).is_empty() && phone_number::has_number(text, number) {
                 found.respelled = found.respelled.union(*terms);

@@ -120,7 +120,7 @@ fn all_of(terms: impl Iterator<Item = String>) -> String {
 
 /// Returns the patterns of the ways to split a word into two.
 fn pairs(word: &str) -> Vec<String> {
-    let starts = word.char_indices().skip(2).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
+    let starts = word.char_indices().skip(1).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
     let pattern = |at: usize| format!("({})", all_of([stemmed(&word[..at]), stemmed(&word[at..])].into_iter()));
     starts.map(pattern).collect()
 }

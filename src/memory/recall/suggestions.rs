@@ -85,7 +85,8 @@ fn similarly_spelled(index: ScopedIndex<'_>, word: &str) -> Result<Vec<String>, 
         for_each_word(index, &seqs, |other, _| {
             if other != word && !is_stop_word(other) && found.iter().all(|(_, known)| known != other) {
                 let other_chars: Vec<char> = other.chars().collect();
-                found.extend(edits(&chars, &other_chars, most).map(|count| (count, other.to_owned())));
+                let longer = other_chars.starts_with(&chars).then_some(most);
+                found.extend(edits(&chars, &other_chars, most).or(longer).map(|count| (count, other.to_owned())));
             }
         })?;
         if !found.is_empty() {

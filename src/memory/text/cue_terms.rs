@@ -62,17 +62,30 @@ impl QueryTerm {
         self.kind == TokenKind::Word && spelling::may_begin_hash(&self.word)
     }
 
-    /// Returns true if this name stands in a text as `token`, capitalized alike.
+    /// Returns true if this name stands in a text as `token`, capitalized alike; as an abbreviation also with dots or a
+    /// slash: *IO* and *I/O*.
     pub(crate) fn is_named(&self, token: &Token<'_>) -> bool {
-        if self.kind != TokenKind::Name || token.kind != TokenKind::Word {
+        if self.kind != TokenKind::Name || !matches!(token.kind, TokenKind::Word | TokenKind::Joined) {
             return false;
         }
-        let is_alike = |raw: &str| match self.word.chars().any(char::is_lowercase) {
-            true => raw.starts_with(char::is_uppercase),
-            false => raw == self.word,
+        let is_abbreviation = !self.word.chars().any(char::is_lowercase);
+        let is_alike = match (token.kind, is_abbreviation) {
+            (TokenKind::Joined, _) => is_abbreviation,
+            (_, true) => token.raw == self.word,
+            (_, false) => token.raw.starts_with(char::is_uppercase),
         };
-        let folded = self.term.trim_end_matches(spelling::NAME_MARK);
-        token.word == folded && is_alike(token.raw)
+        is_alike && token.word == self.named_word()
+    }
+
+    /// Returns the folded stop word that a name is written like.
+    pub(crate) fn named_word(&self) -> &str {
+        self.term.trim_end_matches(spelling::NAME_MARK)
+    }
+
+    /// Returns the stop word as a name, as it is capitalized in `word`.
+    fn as_name(&self, word: String) -> QueryTerm {
+        let term = format!("{}{}", self.word, spelling::NAME_MARK);
+        QueryTerm { term, word, mode: MatchMode::Exact, kind: TokenKind::Name }
     }
 }
 
@@ -85,6 +98,9 @@ pub(crate) struct CueTerms {
     pub(crate) doubtful: Vec<QueryTerm>,
     /// The other stop words.
     pub(crate) stops: Vec<QueryTerm>,
+    /// The stop words as names, but for the first word of a longer cue, which asks. They are searched if no record has
+    /// other terms.
+    pub(crate) names: Vec<QueryTerm>,
 }
 
 impl CueTerms {
@@ -99,7 +115,8 @@ impl CueTerms {
         all.retain(|term| !(term.kind == TokenKind::Word && names.contains(&term.term)));
         // 2.1.0 does not ask for what has a 2 and a 1.
         let versions = all.iter().filter(|term| spelling::is_version(&term.word)).take(MAX_VERSION_COUNT);
-        let versions: Vec<String> = versions.map(|term| term.word.clone()).collect();
+        let is_time = |form: &str| cue.contains(&form.replace(spelling::NUMBER_BORDER, ":"));
+        let versions: Vec<String> = versions.map(|term| term.word.clone()).filter(|form| !is_time(form)).collect();
         let is_of_version = |word: &str| versions.iter().any(|form| spelling::has_number(form, word));
         all.retain(|term| !term.kind.is_written() || !is_of_version(&term.word));
         // The languages in which at least two words of the cue are stop words.
@@ -110,10 +127,16 @@ impl CueTerms {
             one |= languages;
         }
         let mut terms = CueTerms::default();
-        for term in all {
+        let is_lone = all.len() == 1;
+        for (at, term) in all.into_iter().enumerate() {
+            if (at > 0 || is_lone) && term.kind == TokenKind::Word && is_stop_word(&term.word) {
+                terms.names.push(term.as_name(capitalized(&term.word)));
+            }
             match stop_words::languages(&term.word) {
                 0 => terms.content.push(term),
                 _ if term.kind == TokenKind::Name => terms.content.push(term),
+                // I/O is no stop word, although it is IO as one.
+                _ if term.kind == TokenKind::Joined => terms.content.push(term),
                 languages if languages & two == 0 && term.kind.is_written() => terms.doubtful.push(term),
                 _ => terms.stops.push(term),
             }
@@ -133,6 +156,11 @@ impl CueTerms {
     pub(crate) fn is_empty(&self) -> bool {
         self.content.is_empty() && self.doubtful.is_empty() && self.stops.is_empty()
     }
+}
+
+fn capitalized(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
 
 /// Returns the distinct terms of a cue without stop words; the stop words if it has no other terms.

@@ -36,6 +36,13 @@ pub(crate) fn fold(c: char, out: &mut impl FnMut(char)) {
     }
 }
 
+/// Returns a folded text.
+pub(crate) fn folded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| fold(c, &mut |folded| out.push(folded)));
+    out
+}
+
 /// Returns the composed character of `before` and the following `c`, both folded: of a kana and its voicing mark, or of
 /// decomposed Korean letters.
 pub(crate) fn compose(before: char, c: char) -> Option<char> {
@@ -124,6 +131,33 @@ fn spelled(c: char) -> &'static str {
         'ﬄ' => "ffl",
         'ﬅ' | 'ﬆ' => "st",
         '№' => "no",
+        '½' => " 1/2 ",
+        '¼' => " 1/4 ",
+        '¾' => " 3/4 ",
+        '⅓' => " 1/3 ",
+        '⅔' => " 2/3 ",
+        '⅛' => " 1/8 ",
+        '℃' => "\u{B0}c",
+        '℉' => "\u{B0}f",
+        '㎎' => "mg",
+        '㎏' => "kg",
+        '㎐' => "hz",
+        '㎒' => "mhz",
+        '㎓' => "ghz",
+        '㎖' => "ml",
+        '㎜' => "mm",
+        '㎝' => "cm",
+        '㎞' => "km",
+        '㎡' => "m2",
+        '㎥' => "m3",
+        '㏄' => "cc",
+        '㎾' => "kw",
+        '㎅' => "kb",
+        '㎆' => "mb",
+        '㎇' => "gb",
+        '㏈' => "db",
+        '\u{2469}'..='\u{2473}' => CIRCLED[(c as usize - 0x2469).min(10)],
+        '\u{FEF5}'..='\u{FEFC}' => "لا",
         '\u{2160}'..='\u{216B}' => ROMAN[(c as usize - 0x2160).min(11)],
         '\u{2170}'..='\u{217B}' => ROMAN[(c as usize - 0x2170).min(11)],
         _ => "",
@@ -132,6 +166,12 @@ fn spelled(c: char) -> &'static str {
 
 /// The roman numerals that are one character.
 const ROMAN: [&str; 12] = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x", "xi", "xii"];
+
+/// The numbers from ten on that are one character.
+const CIRCLED: [&str; 11] = ["10", "11", "12", "13", "14", "15", "16", "17", "18", "19", "20"];
+
+/// The Arabic letters by the forms that they have within a word, from U+FE80 on: texts copied out of documents have them.
+const ARABIC_FORMS: &str = "ءااااؤؤاائئئئااببببههتتتتثثثثججججححححخخخخددذذررززسسسسششششصصصصضضضضططططظظظظععععغغغغففففققققككككللللممممننننههههوويييييي";
 
 /// Returns the plain letter or digit of a character that has one.
 fn letter(c: char) -> Option<char> {
@@ -162,6 +202,10 @@ fn letter(c: char) -> Option<char> {
         '\u{06F0}'..='\u{06F9}' => char::from_u32(n - 0x6F0 + 0x30),
         '\u{0966}'..='\u{096F}' => char::from_u32(n - 0x966 + 0x30),
         // Raised, lowered and enclosed characters, and those of mathematics.
+        '\u{AA}' => Some('a'),
+        '\u{BA}' => Some('o'),
+        '\u{2113}' => Some('l'),
+        '\u{FE80}'..='\u{FEF4}' => ARABIC_FORMS.chars().nth((n - 0xFE80) as usize),
         '\u{B9}' => Some('1'),
         '\u{B2}' | '\u{B3}' => char::from_u32(n - 0xB2 + 0x32),
         '\u{2070}' => Some('0'),
@@ -221,7 +265,7 @@ const HALF_WIDTH: &str = "をぁぃぅぇぉゃゅょっーあいうえおかき
 mod tests {
     use super::*;
 
-    fn folded(text: &str) -> String {
+    fn folded_and_composed(text: &str) -> String {
         let mut out = String::new();
         text.chars().for_each(|c| {
             fold(c, &mut |f| match out.chars().next_back().and_then(|before| compose(before, f)) {
@@ -258,7 +302,7 @@ mod tests {
             ("한국 \u{1112}\u{1161}\u{11AB}\u{1100}\u{116E}\u{11A8}", "한국 한국"),
             ("soft\u{AD}hyphen می\u{200C}خواهم", "softhyphen ميخواهم"),
         ] {
-            assert_eq!(folded(text), want, "{text}");
+            assert_eq!(folded_and_composed(text), want, "{text}");
         }
     }
 

@@ -15,6 +15,9 @@ const MIN_HYPHENED_DIGITS: usize = 5;
 /// Most characters of each of two words that a slash joins: *TCP/IP*, *CI/CD*.
 const MAX_SLASHED_CHARS: usize = 4;
 
+/// Characters of a byte in a network address: *00:1A:2B*.
+const HEX_PAIR_CHARS: usize = 2;
+
 /// A form of adjacent words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Form<'f> {
@@ -131,6 +134,7 @@ impl Chain {
     /// Returns true if `mark` joins `word`, written as `raw`, to the last piece.
     fn takes(&self, mark: char, word: &str, raw: &str) -> bool {
         match mark {
+            ':' => self.pieces > 0 && self.last_chars == HEX_PAIR_CHARS && is_hex_pairs(word, 1),
             '-' | '_' | '.' | '&' | '·' | '\u{2010}' | '\u{2011}' | '\u{2027}' => self.pieces > 0,
             '/' => {
                 self.pieces == 1 && self.last_chars <= MAX_SLASHED_CHARS && word.chars().count() <= MAX_SLASHED_CHARS
@@ -143,7 +147,8 @@ impl Chain {
     }
 
     fn takes_number(&self, mark: char) -> bool {
-        let is_mark = matches!(mark, ',' | '.' | '_' | '-' | '\'' | '\u{2019}' | '\u{A0}' | '\u{2009}' | '\u{202F}');
+        let is_mark =
+            matches!(mark, ',' | '.' | ':' | '_' | '-' | '\'' | '\u{2019}' | '\u{A0}' | '\u{2009}' | '\u{202F}');
         self.pieces > 0 && is_mark && self.mark.is_none_or(|other| other == mark)
     }
 
@@ -151,6 +156,10 @@ impl Chain {
         let joins = self.pieces > 1 && self.pieces <= MAX_PIECE_COUNT && !self.is_number;
         if joins && self.form.len() <= FORM_BYTES {
             sink(Form::Whole(&self.form));
+            let digits = self.form.replace(NUMBER_BORDER, "");
+            if digits.len() < self.form.len() && is_hex_pairs(&digits, self.pieces as usize) {
+                sink(Form::Whole(&digits));
+            }
         }
     }
 
@@ -162,6 +171,9 @@ impl Chain {
                 sink(Form::Whole(&digits()))
             }
             '-' => {}
+            ':' if self.form.split(NUMBER_BORDER).all(|part| part.len() <= 2) => sink(Form::Whole(&self.form)),
+            ':' => {}
+            ',' if is_indian(&self.form) => sink(Form::Whole(&digits())),
             _ if self.is_grouped => sink(Form::Whole(&digits())),
             '.' | '_' => {
                 let borders = self.form.match_indices(NUMBER_BORDER).skip(1);
@@ -172,6 +184,17 @@ impl Chain {
             _ => {}
         }
     }
+}
+
+/// Returns true if a number is grouped as in India: *12,34,567*.
+fn is_indian(form: &str) -> bool {
+    let mut groups = form.rsplit(NUMBER_BORDER);
+    groups.next().is_some_and(|last| last.len() == 3) && groups.all(|group| group.len() <= 2)
+}
+
+/// Returns true if the word is so many pairs of hexadecimal digits, as a network address has.
+fn is_hex_pairs(word: &str, count: usize) -> bool {
+    word.len() == count * HEX_PAIR_CHARS && word.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn single_char(text: &str) -> Option<char> {

@@ -5,7 +5,7 @@
 //! spelling: *2.1.0* and *2.10.1*, *E0308* and *E0382*.
 
 /// Stands between two numbers of a version: *2.1.0* has the form `2·1·0`. No word of a text contains it.
-pub(super) const NUMBER_BORDER: char = '\u{B7}';
+pub(crate) const NUMBER_BORDER: char = '\u{B7}';
 
 /// Ends the term of a stop word that is capitalized as a name.
 pub(crate) const NAME_MARK: char = NUMBER_BORDER;
@@ -26,6 +26,9 @@ const MIN_PART_CHARS: usize = 2;
 const MIN_LONG_NUMBER_DIGITS: usize = 9;
 const MAX_LONG_NUMBER_LETTERS: usize = 6;
 
+/// How exactly a text has a word that marks join to others.
+const MARKED_SHARE: f64 = 0.5;
+
 /// Most words of a cue that are compared letter for letter.
 const MAX_EXACT_COUNT: usize = 16;
 
@@ -44,11 +47,15 @@ pub(crate) enum Part<'w> {
 
 /// Calls `sink` with the parts of a word as it is written: between a lower-case and an upper-case letter, before the
 /// last letter of an acronym, between letters and digits. A run between digits that has several such parts is passed,
-/// too: *OAuth2* has *OAuth* and *Auth*. Never calls it for a word of one part, or of so many that it is encoded data.
-pub(crate) fn for_each_part<'w>(word: &'w str, mut sink: impl FnMut(Part<'w>)) {
+/// too: *OAuth2* has *OAuth* and *Auth*; so is a part with its digits if the word has others: *isIPv6Enabled* has *IPv6*.
+/// Never calls it for a word of one part, or of so many that it is encoded data.
+pub(crate) fn for_each_part<'w>(word: &'w str, sink: &mut dyn FnMut(Part<'w>)) {
     let is_plain = |(at, b): (usize, u8)| b.is_ascii_lowercase() || (at == 0 && b.is_ascii_uppercase());
     if word.len() > FORM_BYTES || word.bytes().enumerate().all(is_plain) {
         return;
+    }
+    if let Some(digits) = hexadecimal_digits(word) {
+        return sink(Part::Run(digits));
     }
     let mut parts = [(0, 0, 0); MAX_PART_COUNT];
     let mut count = 0;
@@ -76,10 +83,55 @@ pub(crate) fn for_each_part<'w>(word: &'w str, mut sink: impl FnMut(Part<'w>)) {
             sink(Part::Run(whole));
         }
         let part = &word[start..end];
+        let sized = if run_count > 0 { Part::Run } else { Part::Hump };
         if long(part) {
-            sink(if run_count > 0 { Part::Run(part) } else { Part::Hump(part) });
+            sink(sized(part));
+        }
+        // The letter of a version belongs to its number: IPv6, TLSv1.
+        if let Some(name) = part.strip_suffix('v').filter(|name| long(name) && !name.contains(char::is_lowercase)) {
+            sink(sized(name));
+        }
+        // A single letter belongs to the part behind it, too: iOS, OAuth.
+        let is_of_run = |other: usize| parts.get(other).is_some_and(|part| part.2 == run);
+        if at > 0 && is_of_run(at - 1) && long(part) {
+            let (letter, _, _) = parts[at - 1];
+            let is_part_of_run = is_of_run(at + 1) || (at > 1 && is_of_run(at - 2));
+            if !long(&word[letter..start]) && is_part_of_run {
+                sink(Part::Hump(&word[letter..end]));
+            }
         }
     }
+    for_each_numbered(word, parts, sink);
+}
+
+/// Calls `sink` with each part of a word that has digits, with them, unless it is the whole word: *IPv6*, *S3*, *md5*.
+fn for_each_numbered<'w>(word: &'w str, parts: &[(usize, usize, u8)], sink: &mut dyn FnMut(Part<'w>)) {
+    let is_number = |(start, _, _): &(usize, usize, u8)| word[*start..].starts_with(char::is_numeric);
+    // Behind digits a part begins with a capital and a small letter, or has three letters: H2SO4 is one part.
+    let opens = |part: &(usize, usize, u8), before: &(usize, usize, u8)| {
+        let text = &word[part.0..part.1];
+        let is_word = text.starts_with(char::is_uppercase) && text.chars().nth(1).is_some_and(char::is_lowercase);
+        let is_single = before.1 - before.0 == 1;
+        !is_number(part) && if is_number(before) { is_word || text.chars().nth(2).is_some() } else { !is_single }
+    };
+    let mut start = 0;
+    for at in 0..parts.len() {
+        if at > 0 && opens(&parts[at], &parts[at - 1]) {
+            start = at;
+        }
+        let is_last = parts.get(at + 1).is_none_or(|next| opens(next, &parts[at]));
+        let whole = &word[parts[start].0..parts[at].1];
+        let has_both = whole.contains(char::is_numeric) && whole.contains(char::is_alphabetic);
+        if is_last && has_both && whole.len() < word.len() {
+            sink(Part::Hump(whole));
+        }
+    }
+}
+
+/// Returns the digits of a number that is written as *0x7fff*.
+fn hexadecimal_digits(word: &str) -> Option<&str> {
+    let digits = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"))?;
+    (digits.len() >= MIN_PART_CHARS && digits.bytes().all(|b| b.is_ascii_hexdigit())).then_some(digits)
 }
 
 /// What ends a part of a word.
@@ -104,9 +156,14 @@ fn borders(word: &str) -> impl Iterator<Item = (usize, Border)> {
             if last.is_numeric() != c.is_numeric() {
                 return Some((at, Border::Digit));
             }
-            // The plural of an acronym is one part: URLs.
-            let opens_word = follows.is_some_and(char::is_lowercase)
-                && !(follows == Some('s') && word[at + c.len_utf8() + 1..].is_empty());
+            // The plural of an acronym is one part (URLs), and so is one with the letter of a version (IPv6).
+            let rest = || word.get(at + c.len_utf8() + 1..).unwrap_or_default();
+            let opens_word = match follows {
+                Some('s') => !rest().is_empty(),
+                Some('v') => !rest().starts_with(|c: char| c.is_ascii_digit()),
+                Some(other) => other.is_lowercase(),
+                None => false,
+            };
             if c.is_uppercase() && (last.is_lowercase() || (after_upper && opens_word)) {
                 return Some((at, Border::Hump));
             }
@@ -161,35 +218,49 @@ pub(crate) fn has_leading_dot(before: &str) -> bool {
     rest.chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '(' | '"' | '\'' | '`' | '/' | '*'))
 }
 
-/// Returns the words of a cue as they are written that have other characters than letters a to z and a capital at their
-/// start: what tells spellings of one word apart.
-pub(crate) fn exact_spellings(cue: &str) -> Vec<&str> {
-    let outer = |c: char| !c.is_alphanumeric() && !matches!(c, '+' | '#');
-    let is_plain = |word: &str| {
-        let mut bytes = word.bytes();
-        bytes.next().is_none_or(|b| b.is_ascii_alphabetic()) && bytes.all(|b| b.is_ascii_lowercase())
+/// Returns the words of a cue as they are written, with the signs before them: those that have other characters than
+/// letters a to z and a capital at their start, which tells spellings of one word apart; the plain ones that `is_wanted`
+/// admits, too.
+pub(crate) fn exact_spellings<'c>(cue: &'c str, is_wanted: &dyn Fn(&str) -> bool) -> Vec<&'c str> {
+    let is_inner = |c: char| c.is_alphanumeric() || matches!(c, '+' | '#');
+    let is_sign = |c: char| matches!(c, '.' | '-' | '!' | '$' | '@' | '~' | '#' | '&' | '*' | '/' | '%');
+    let whole = |word: &'_ str| -> Option<(usize, usize)> {
+        let start = word.find(is_inner)?;
+        let start = start - (word[..start].len() - word[..start].trim_end_matches(is_sign).len());
+        Some((start, word.len() - word.chars().rev().take_while(|c| !is_inner(*c)).map(char::len_utf8).sum::<usize>()))
     };
-    let trimmed = |word: &'_ str| -> usize { word.len() - word.trim_end_matches(outer).len() };
-    cue.split_whitespace()
-        .take(MAX_EXACT_COUNT)
-        .map(|word| {
-            let word = &word[..word.len() - trimmed(word)];
-            let start = word.trim_start_matches(outer);
-            if word.strip_suffix(start).is_some_and(|before| before.ends_with('.')) {
-                &word[word.len() - start.len() - 1..]
-            } else {
-                start
-            }
-        })
-        .filter(|word| !is_plain(word))
-        .collect()
+    let words = cue.split_whitespace().filter_map(|word| whole(word).map(|(start, end)| &word[start..end]));
+    words.take(MAX_EXACT_COUNT).filter(|word| !is_plain(word) || is_wanted(word)).collect()
 }
 
-/// Returns true if `text` has `word` letter for letter, not within a longer word.
-pub(crate) fn contains_word(text: &str, word: &str) -> bool {
-    let is_border = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
-    text.match_indices(word)
-        .any(|(at, _)| is_border(text[..at].chars().next_back()) && is_border(text[at + word.len()..].chars().next()))
+/// Returns true if a word consists of letters a to z, and may begin with a capital.
+pub(crate) fn is_plain(word: &str) -> bool {
+    let mut bytes = word.bytes();
+    bytes.next().is_none_or(|b| b.is_ascii_alphabetic()) && bytes.all(|b| b.is_ascii_lowercase())
+}
+
+/// Returns how exactly `text` has `word`, letter for letter and not within a longer word: 1 if it stands by itself, and
+/// [`MARKED_SHARE`] if marks join it to others, as *node* in *node.js*.
+pub(crate) fn exactness(text: &str, word: &str) -> f64 {
+    let is_inner = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let mut best: f64 = 0.0;
+    for (at, _) in text.match_indices(word) {
+        let mut before = text[..at].chars().rev();
+        let mut behind = text[at + word.len()..].chars();
+        let (last, next) = (before.next(), behind.next());
+        if is_inner(last) || is_inner(next) {
+            continue;
+        }
+        let opens = last.is_none_or(|c| c.is_whitespace() || !is_joint(c));
+        let ends = next.is_none_or(|c| c.is_whitespace() || !is_joint(c) || (c == '.' && !is_inner(behind.next())));
+        best = best.max(if opens && ends { 1.0 } else { MARKED_SHARE });
+    }
+    best
+}
+
+/// Returns true for a mark that makes another word of the one beside it.
+fn is_joint(c: char) -> bool {
+    matches!(c, '.' | '-' | '_' | '+' | '#' | '@' | '/' | '!' | '$' | '~' | '&' | '*' | '%')
 }
 
 /// Returns true if a word between `before` and `behind` is capitalized as a name: in capitals among other words, or with

@@ -5,16 +5,20 @@
 //! Pure. The clock and the user's time zone are parameters. A time without a year is its last occurrence: a question asks
 //! about what was said.
 
-use jiff::civil::{Date, date};
+use jiff::civil::Date;
 use jiff::{Span, ToSpan};
 use serde::{Serialize, Serializer};
 
 use crate::memory::model::time::{UnixMicros, UserZone};
+use crate::memory::text::folding::fold;
+use crate::memory::text::numeric_date::month_at_end;
 use crate::memory::text::stop_words;
-use crate::memory::text::time_words::Unit::{self, Day, Month, Week, Weekend, Year};
+use crate::memory::text::time_question::{Days, Question, one_day, whole_year};
+use crate::memory::text::time_words::Unit::{self, Day, Hour, Minute, Month, Quarter, Week, Weekend, Year};
 use crate::memory::text::time_words::{
-    AFTER_NAME, AMBIGUOUS_MONTHS, AMBIGUOUS_PHRASES, AmbiguousPhrase, BEFORE_NAME, CHINESE_MONTHS, LATEST, PHRASES,
-    SPACELESS, SPACELESS_LATEST, SPACELESS_UNITS, UNITS, WEEKDAYS, day_number, month, number, weekday, year,
+    AFTER_NAME, AMBIGUOUS_MONTHS, AMBIGUOUS_PHRASES, AmbiguousPhrase, BEFORE_NAME, BEFORE_SEASON, FEW, IN_SEASON,
+    LATEST, NOT_LATEST, PHRASES, SEASONS, SINCE, SPACELESS, SPACELESS_LATEST, SPACELESS_SEASONS, SPACELESS_UNITS,
+    UNITS, UP_TO_NOW, WEEKDAYS, day_number, last_number, month, number, weekday, year,
 };
 use crate::memory::text::tokenizer;
 
@@ -52,8 +56,8 @@ pub(crate) enum TimePhrase {
 /// Arabic for *today* and for *the day*.
 const ARABIC_TODAY: &str = "اليوم";
 
-/// Days from the first to the last one.
-type Days = (Date, Date);
+/// Most units that *a few* are; the least is two. Picked.
+const FEW_UNITS: i64 = 5;
 
 /// Returns the time that `cue` asks about at the time `now`; `None` if it names none.
 pub(crate) fn read(cue: &str, now: UnixMicros, zone: &UserZone) -> Option<TimePhrase> {
@@ -63,27 +67,27 @@ pub(crate) fn read(cue: &str, now: UnixMicros, zone: &UserZone) -> Option<TimePh
             words.push(token.word.to_owned());
         }
     });
-    let question = Question { today: zone.date(now), cue, line: format!(" {} ", words.join(" ")), words };
+    let cue: String =
+        cue.chars().flat_map(|c| if c.is_numeric() { folded_digit(c) } else { c }.to_lowercase()).collect();
+    let line = format!(" {} ", words.join(" "));
+    let question = Question { today: zone.date(now), now, zone, cue: &cue, line, words };
     let days = question
         .full_date()
         .or_else(|| question.spaceless_date())
         .or_else(|| question.ago())
+        .or_else(|| question.part_of_relative())
+        .or_else(|| question.season())
+        .or_else(|| question.quarter())
         .or_else(|| question.named_date())
         .or_else(|| question.weekday())
-        .or_else(|| question.relative());
+        .or_else(|| question.short_date())
+        .or_else(|| question.relative().map(|(_, days)| days));
+    let days = days.map(|(first, last)| (first, if question.is_since() { question.today.max(last) } else { last }));
     if let Some((first, last)) = days {
         let (from, behind) = (zone.start_of(first)?, zone.start_of(last.tomorrow().ok()?)?);
         return Some(TimePhrase::Span(TimeSpan { from, to: UnixMicros(behind.0 - 1) }));
     }
     question.asks_for_latest().then_some(TimePhrase::Latest)
-}
-
-struct Question<'q> {
-    today: Date,
-    cue: &'q str,
-    /// The folded words, each between spaces.
-    line: String,
-    words: Vec<String>,
 }
 
 impl Question<'_> {
@@ -96,12 +100,74 @@ impl Question<'_> {
                 .any(|(at, _)| self.line[..at].ends_with(' ') && self.line[at + phrase.len()..].starts_with(' '))
     }
 
+    fn is_since(&self) -> bool {
+        self.words.iter().any(|word| SINCE.contains(&word.as_str()))
+    }
+
     /// *yesterday*, *last week*.
-    fn relative(&self) -> Option<Days> {
+    fn relative(&self) -> Option<(Unit, Days)> {
         let spaced = PHRASES.iter().find(|(phrase, ..)| self.has(phrase) && self.is_meant(phrase));
         let spaceless = || SPACELESS.iter().find(|(phrase, ..)| self.cue.contains(phrase));
         let (_, unit, count) = spaced.or_else(|| if self.cue.is_ascii() { None } else { spaceless() })?;
-        self.counted(*unit, *count)
+        Some((*unit, self.counted(*unit, *count)?))
+    }
+
+    /// *Tuesday last week*, *in May last year*, *last year's summer*.
+    fn part_of_relative(&self) -> Option<Days> {
+        let (unit, (first, _)) = self.relative()?;
+        match unit {
+            Week => {
+                let named = self.words.iter().find_map(|word| weekday(word)).or_else(|| self.spaceless_weekday())?;
+                one_day(first.checked_add(i64::from(named - 1).days()).ok()?)
+            }
+            Year => {
+                let spaceless = || self.cue.split_once('月').and_then(|(before, _)| month_at_end(before));
+                let is_month =
+                    |(at, word): (usize, &String)| month(word).filter(|_| opens_month(self.before(at), word));
+                let named = self.words.iter().enumerate().find_map(is_month).or_else(spaceless);
+                if let Some(month) = named {
+                    return self.month_of(Some(first.year()), month);
+                }
+                let spaceless = || SPACELESS_SEASONS.iter().find(|(name, _)| self.cue.contains(*name));
+                let named = self.words.iter().find_map(|word| season(word));
+                three_months(first.year(), named.or_else(|| spaceless().map(|(_, month)| *month))?)
+            }
+            _ => None,
+        }
+    }
+
+    /// *last summer*, *in summer 2025*.
+    fn season(&self) -> Option<Days> {
+        let (at, month) = self.words.iter().enumerate().find_map(|(at, word)| Some((at, season(word)?)))?;
+        let near = [at.wrapping_sub(1), at + 1, at + 2];
+        if let Some(year) = near.iter().find_map(|at| year(self.word(*at))) {
+            return three_months(year, month);
+        }
+        let (before, behind) = (self.before(at), self.word(at + 1));
+        let is_adverb = matches!(self.word(at), "летом" | "осенью" | "зимои" | "веснои");
+        let is_time = BEFORE_SEASON.contains(&before)
+            || AFTER_NAME.contains(&behind)
+            || (behind.is_empty() && IN_SEASON.contains(&before))
+            || is_adverb;
+        let is_this = matches!(before, "this" | "diesen" | "dieses" | "cet" | "ce" | "este" | "esta" | "этим" | "этои");
+        let mut seasons = (0..=2).filter_map(|back| three_months(self.today.year() - back, month));
+        let is_past = |days: &Days| if is_this { days.0 <= self.today } else { days.1 < self.today };
+        seasons.find(is_past).filter(|_| is_time)
+    }
+
+    /// *Q3*, *Q3 2025*, *in the third quarter of 2025*.
+    fn quarter(&self) -> Option<Days> {
+        let named = |at: usize| match self.word(at).as_bytes() {
+            [b'q', number @ b'1'..=b'4'] => Some(i16::from(number - b'0')),
+            _ => None,
+        };
+        let (at, number) = (0..self.words.len()).find_map(|at| Some((at, named(at)?)))?;
+        let near = [at.wrapping_sub(1), at + 1, at + 2];
+        let given = near.iter().find_map(|at| year(self.word(*at)));
+        let (month, this) = (number as i8 * 3 - 2, self.today.year());
+        let is_time = given.is_some() || BEFORE_NAME.contains(&self.before(at)) || self.words.len() == 1;
+        let year = given.unwrap_or(if month > self.today.month() { this - 1 } else { this });
+        three_months(year, month).filter(|_| is_time)
     }
 
     /// Returns true if a phrase names a time in the language of the other words of the cue, or if there are none.
@@ -135,9 +201,22 @@ impl Question<'_> {
                 let monday = self.monday()?.checked_add(count.weeks()).ok()?;
                 Some((monday, monday.checked_add(6.days()).ok()?))
             }
+            Minute | Hour => {
+                let minutes = if unit == Hour { 60 } else { 1 } * count;
+                one_day(self.zone.date(UnixMicros(self.now.0.checked_add(minutes.checked_mul(60_000_000)?)?)))
+            }
             Weekend => {
-                let saturday = self.monday()?.checked_sub(2.days()).ok()?;
+                let monday = self.monday()?;
+                let this = monday.checked_add(5.days()).ok().filter(|day| count == 0 && *day <= self.today);
+                let saturday = this.or_else(|| monday.checked_sub(2.days()).ok())?;
                 Some((saturday, saturday.tomorrow().ok()?))
+            }
+            Quarter => {
+                let quarter = i64::from(self.today.month() - 1) / 3 + count;
+                three_months(
+                    self.today.year() + i16::try_from(quarter.div_euclid(4)).ok()?,
+                    quarter.rem_euclid(4) as i8 * 3 + 1,
+                )
             }
             Month => step(count.months()).map(|day| (day.first_of_month(), day.last_of_month())),
             Year => step(count.years()).map(|day| (day.first_of_year(), day.last_of_year())),
@@ -149,8 +228,17 @@ impl Question<'_> {
     }
 
     /// *two days ago*: the day; of weeks, the three days around it on either side; of months and years, the whole one.
+    /// *A few days ago* is two to five, and *the last three days* are those up to today.
     fn ago(&self) -> Option<Days> {
+        if let Some((count, unit)) = (0..self.words.len()).find_map(|at| self.up_to_now(at)) {
+            let (first, last) = self.counted(unit, -if count == FEW { FEW_UNITS } else { count })?;
+            let first = if unit == Week && count != FEW { self.today.checked_sub(count.weeks()).ok()? } else { first };
+            return Some((first, last.max(self.today)));
+        }
         let (count, unit) = (0..self.words.len()).find_map(|at| self.ago_at(at)).or_else(|| self.spaceless_ago())?;
+        if count == FEW {
+            return Some((self.counted(unit, -FEW_UNITS)?.0, self.counted(unit, -2)?.1));
+        }
         match unit {
             Week => {
                 let day = self.today.checked_sub(count.weeks()).ok()?;
@@ -160,74 +248,50 @@ impl Question<'_> {
         }
     }
 
+    /// Reads *the last N days* and its kin with the unit at this word.
+    fn up_to_now(&self, at: usize) -> Option<(i64, Unit)> {
+        let unit = unit(self.word(at))?;
+        let (one, two) = (self.before(at), self.before(at.saturating_sub(1)));
+        let three = self.before(at.saturating_sub(2));
+        let opens = |word: &str| UP_TO_NOW.contains(&word);
+        let count = number(one).filter(|_| opens(two) || (two == "ein" && opens(three)));
+        count.or_else(|| number(two).filter(|_| opens(one))).map(|count| (count, unit))
+    }
+
     /// Reads *N days ago* and its kin with the unit at this word.
     fn ago_at(&self, at: usize) -> Option<(i64, Unit)> {
-        let word = |from_unit: isize| self.words.get(at.checked_add_signed(from_unit)?).map(String::as_str);
-        let (unit, _) = UNITS.iter().find(|(_, names)| names.contains(&word(0).unwrap_or_default()))?;
-        let before = word(-1).and_then(number);
-        let own = word(0).and_then(number).or_else(|| word(1).and_then(number).filter(|_| word(-1) == Some("قبل")));
-        let is_behind = matches!(word(1), Some("ago" | "назад"));
+        let unit = unit(self.word(at))?;
+        let word = |from_unit: isize| at.checked_add_signed(from_unit).map_or("", |at| self.word(at));
+        // *A couple of days*, *ein paar Tage*.
+        let skipped = isize::from(word(-1) == "of");
+        let before = number(word(-1 - skipped));
+        let skipped = skipped + isize::from(word(-1) == "paar");
+        let own = number(word(0)).or_else(|| number(word(1)).filter(|_| word(-1) == "قبل"));
+        let is_behind = matches!(word(1), "ago" | "назад");
         let opens = |from: isize| {
-            matches!(word(from), Some("vor" | "hace" | "قبل" | "منذ"))
-                || (word(from) == Some("a") && word(from - 1) == Some("y"))
+            matches!(word(from), "vor" | "hace" | "قبل" | "منذ") || (word(from) == "a" && word(from - 1) == "y")
         };
         let count = match () {
-            () if is_behind => before.or((word(1) == Some("назад")).then_some(1))?,
-            () if before.is_some() && opens(-2) => before?,
-            () if opens(-1) => own.or((word(-1) != Some("vor")).then_some(1))?,
+            () if is_behind => before.or((word(1) == "назад").then_some(1))?,
+            () if before.is_some() && opens(-2 - skipped) => before?,
+            () if opens(-1) => own.or((word(-1) != "vor").then_some(1))?,
             () => return None,
         };
-        Some((count, *unit))
+        Some((count, unit))
     }
 
     fn spaceless_ago(&self) -> Option<(i64, Unit)> {
         let forms = SPACELESS_UNITS.iter().flat_map(|(unit, forms)| forms.iter().map(move |form| (*unit, *form)));
-        forms.filter_map(|(unit, form)| Some((last_number(self.cue.split_once(form)?.0)?, unit))).next()
-    }
-
-    /// *2026-11-22*, *22.11.2026*, *11/22/2026*.
-    fn full_date(&self) -> Option<Days> {
-        let numbers: Vec<i16> = self.words.iter().map(|word| word.parse().unwrap_or(-1)).collect();
-        (0..numbers.len().saturating_sub(2)).find_map(|at| {
-            let has = |mark: char| self.cue.contains(&self.words[at..at + 3].join(&mark.to_string()));
-            let (a, b, c) = (numbers[at], numbers[at + 1], numbers[at + 2]);
-            let (year, month, day) = match () {
-                () if a > 999 && (has('-') || has('/') || has('.')) => (a, b, c),
-                () if c > 999 && has('/') && b > 12 => (c, a, b),
-                () if c > 999 && (has('.') || has('/') || has('-')) => (c, b, a),
-                () => return None,
-            };
-            one_day(Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?)
-        })
-    }
-
-    /// *11月22日*, *2026年5月*.
-    fn spaceless_date(&self) -> Option<Days> {
-        let year = self.cue.split_once('年').and_then(|(before, _)| last_number(before)).filter(|year| *year > 999);
-        let Some((before, rest)) = self.cue.split_once('月') else {
-            return whole_year(i16::try_from(year?).ok()?);
-        };
-        let named = || CHINESE_MONTHS.iter().find(|(name, _)| before.ends_with(name)).map(|(_, month)| *month);
-        let month = match ends_in_number(before) {
-            true => i8::try_from(last_number(before)?).ok(),
-            false => named(),
-        };
-        let Some(month) = month else { return whole_year(i16::try_from(year?).ok()?) };
-        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        let is_day = rest[digits.len()..].starts_with(['日', '号', '號']);
-        let year = year.and_then(|year| i16::try_from(year).ok());
-        match digits.parse::<i8>() {
-            Ok(day) if is_day => self.day_of(year, month, day),
-            _ => self.month_of(year, month),
-        }
+        let count = |form: &str| last_number(self.cue.split_once(form)?.0.trim_end_matches(['个', '個']));
+        forms.filter_map(|(unit, form)| Some((count(form)?, unit))).next()
     }
 
     /// *November 22*, *22 ноября 2025*, *in May*, *in 2025*.
     fn named_date(&self) -> Option<Days> {
-        let word = |at: usize| self.words.get(at).map_or("", String::as_str);
+        let word = |at: usize| self.word(at);
         let joins = |at: usize| matches!(word(at), "de" | "of" | "del" | "the");
         for at in 0..self.words.len() {
-            let previous = if at == 0 { "" } else { word(at - 1) };
+            let previous = self.before(at);
             let is_past = |year: &i16| *year <= self.today.year();
             if let Some(year) = year(word(at)).filter(|year| is_past(year) && BEFORE_NAME.contains(&previous)) {
                 return whole_year(year);
@@ -249,36 +313,30 @@ impl Question<'_> {
         None
     }
 
-    fn day_of(&self, year: Option<i16>, month: i8, day: i8) -> Option<Days> {
-        if let Some(year) = year {
-            return one_day(Date::new(year, month, day).ok()?);
-        }
-        // The 29th of February is every four years, but for one in a hundred.
-        let years = (0..=8).map(|back| self.today.year() - back);
-        years.filter_map(|year| Date::new(year, month, day).ok()).find(|day| *day <= self.today).and_then(one_day)
-    }
-
-    fn month_of(&self, year: Option<i16>, month: i8) -> Option<Days> {
-        let this = self.today.year();
-        let year = year.unwrap_or(if month > self.today.month() { this - 1 } else { this });
-        let first = Date::new(year, month, 1).ok()?;
-        Some((first, first.last_of_month()))
-    }
-
     /// *on Monday*, *last Friday*: the last one before today.
     fn weekday(&self) -> Option<Days> {
-        let word = |at: usize| self.words.get(at).map_or("", String::as_str);
+        let is_lone = self.words.len() == 1;
         let spaced = (0..self.words.len()).find_map(|at| {
-            let is_time = (at > 0 && BEFORE_NAME.contains(&word(at - 1))) || AFTER_NAME.contains(&word(at + 1));
-            weekday(word(at)).filter(|_| is_time)
+            let is_time = BEFORE_NAME.contains(&self.before(at)) || AFTER_NAME.contains(&self.word(at + 1));
+            weekday(self.word(at)).filter(|_| is_time || is_lone)
         });
-        let spaceless = || {
-            let is_named = |names: &[&str]| names[1..].iter().any(|name| self.cue.contains(name));
-            WEEKDAYS.iter().position(|names| is_named(names)).map(|at| at as i8 + 1)
-        };
-        let wanted = spaced.or_else(spaceless)?;
+        let wanted = spaced.or_else(|| self.spaceless_weekday())?;
         let back = (i64::from(self.today.weekday().to_monday_one_offset()) - i64::from(wanted) + 6) % 7 + 1;
         one_day(self.today.checked_sub(back.days()).ok()?)
+    }
+
+    /// *金曜に*, *周五*, but neither *日曜大工* nor *每周五*.
+    fn spaceless_weekday(&self) -> Option<i8> {
+        let is_time = |name: &str| {
+            self.cue.match_indices(name).any(|(at, _)| {
+                let (before, behind) = (&self.cue[..at], &self.cue[at + name.len()..]);
+                let goes_on = |c: char| matches!(c, '\u{30A0}'..='\u{30FF}' | '\u{4E00}'..='\u{9FFF}') && c != '日';
+                let is_counted = name.starts_with(['周', '週']) && last_number(before).is_some();
+                let is_begun = name.ends_with('曜') && behind.starts_with(goes_on);
+                !(before.ends_with(['每', '毎']) || is_counted || is_begun)
+            })
+        };
+        WEEKDAYS.iter().position(|names| names[1..].iter().any(|name| is_time(name))).map(|at| at as i8 + 1)
     }
 
     /// *what did I say last*, *what is the latest?*, but not *the latest version*.
@@ -286,7 +344,8 @@ impl Question<'_> {
         let ends = |word: &str| self.line.trim_end().ends_with(word);
         ends(" the latest")
             || LATEST.iter().any(|phrase| self.has(phrase))
-            || SPACELESS_LATEST.iter().any(|phrase| self.cue.contains(phrase))
+            || (SPACELESS_LATEST.iter().any(|phrase| self.cue.contains(phrase))
+                && !NOT_LATEST.iter().any(|phrase| self.cue.contains(phrase)))
     }
 }
 
@@ -296,27 +355,23 @@ fn opens_month(before: &str, name: &str) -> bool {
     ambiguous.map_or(BEFORE_NAME, |(_, words)| words).contains(&before)
 }
 
-fn one_day(day: Date) -> Option<Days> {
-    Some((day, day))
+fn unit(word: &str) -> Option<Unit> {
+    UNITS.iter().find(|(_, names)| names.contains(&word)).map(|(unit, _)| *unit)
 }
 
-fn whole_year(year: i16) -> Option<Days> {
-    let first = Date::new(year, 1, 1).ok()?;
-    Some((first, date(year, 12, 31)))
+fn season(word: &str) -> Option<i8> {
+    SEASONS.iter().find(|(_, names)| names.contains(&word)).map(|(month, _)| *month)
 }
 
-/// Returns the number that a text ends in, in digits or as one Chinese character.
-fn last_number(text: &str) -> Option<i64> {
-    let digits = text.len() - text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-    if digits > 0 {
-        return text[text.len() - digits..].parse().ok();
-    }
-    let last = text.char_indices().next_back()?.0;
-    number(&text[last..])
+fn three_months(year: i16, first: i8) -> Option<Days> {
+    let first = Date::new(year, first, 1).ok()?;
+    Some((first, first.checked_add(2.months()).ok()?.last_of_month()))
 }
 
-fn ends_in_number(text: &str) -> bool {
-    text.ends_with(|c: char| c.is_ascii_digit())
+fn folded_digit(c: char) -> char {
+    let mut digit = c;
+    fold(c, &mut |folded| digit = folded);
+    if digit.is_ascii_digit() { digit } else { c }
 }
 
 #[cfg(test)]
@@ -425,6 +480,71 @@ mod tests {
     }
 
     #[test]
+    fn numbers_parts_and_ranges_of_times_are_read() {
+        for (cue, want) in [
+            ("what did I say this afternoon?", "2026-03-31"),
+            ("hier soir", "2026-03-30"),
+            ("esta noche", "2026-03-31"),
+            ("an hour ago", "2026-03-31"),
+            ("vor 23 Stunden", "2026-03-30"),
+            ("a couple of days ago", "2026-03-29"),
+            ("a few days ago", "2026-03-26/2026-03-29"),
+            ("vor ein paar Tagen", "2026-03-26/2026-03-29"),
+            ("il y a quelques jours", "2026-03-26/2026-03-29"),
+            ("несколько дней назад", "2026-03-26/2026-03-29"),
+            ("几天前", "2026-03-26/2026-03-29"),
+            ("eleven days ago", "2026-03-20"),
+            ("十二天前", "2026-03-19"),
+            ("１０日前", "2026-03-21"),
+            ("in the last 3 days", "2026-03-28/2026-03-31"),
+            ("in den letzten zwei Wochen", "2026-03-17/2026-03-31"),
+            ("les trois derniers jours", "2026-03-28/2026-03-31"),
+            ("what did we do at the weekend?", "2026-03-28/2026-03-29"),
+            ("am Wochenende", "2026-03-28/2026-03-29"),
+            ("what did Anna say on Friday of last week?", "2026-03-27"),
+            ("Monday last week", "2026-03-23"),
+            ("上周一", "2026-03-23"),
+            ("in May last year", "2025-05-01/2025-05-31"),
+            ("去年五月", "2025-05-01/2025-05-31"),
+            ("今年二月", "2026-02-01/2026-02-28"),
+            ("last summer", "2025-06-01/2025-08-31"),
+            ("im Sommer 2024", "2024-06-01/2024-08-31"),
+            ("l'été dernier", "2025-06-01/2025-08-31"),
+            ("прошлым летом", "2025-06-01/2025-08-31"),
+            ("去年の夏", "2025-06-01/2025-08-31"),
+            ("last winter", "2025-12-01/2026-02-28"),
+            ("this spring", "2026-03-01/2026-05-31"),
+            ("last quarter", "2025-10-01/2025-12-31"),
+            ("this quarter", "2026-01-01/2026-03-31"),
+            ("what did we earn in Q3?", "2025-07-01/2025-09-30"),
+            ("Q2 2025", "2025-04-01/2025-06-30"),
+            ("since Friday", "2026-03-27/2026-03-31"),
+            ("seit gestern", "2026-03-30/2026-03-31"),
+            ("22.11.", "2025-11-22"),
+            ("was war am 22.11.?", "2025-11-22"),
+            ("am 22. 11.", "2025-11-22"),
+            ("am 22.11.24", "2024-11-22"),
+            ("what did I say on 11/22?", "2025-11-22"),
+            ("le 3/2", "2026-02-03"),
+            ("on the 22nd", "2026-03-22"),
+            ("2025-11", "2025-11-01/2025-11-30"),
+            ("what happened at 2026-02-14T10:30:00Z", "2026-02-14"),
+            ("十一月二十二日", "2025-11-22"),
+            ("二〇二五年五月", "2025-05-01/2025-05-31"),
+            ("Anfang Mai", "2025-05-01/2025-05-31"),
+            ("金曜の会議", "2026-03-27"),
+            ("Friday", "2026-03-27"),
+            ("what was the last thing I told you?", "latest"),
+            ("what did I just say?", "latest"),
+            ("qu'est-ce que je viens de dire ?", "latest"),
+            ("¿qué fue lo último que te dije?", "latest"),
+            ("我刚刚说了什么", "latest"),
+        ] {
+            assert_eq!(read_in(cue, "UTC"), want, "{cue}");
+        }
+    }
+
+    #[test]
     fn other_words_are_no_times() {
         for cue in [
             "",
@@ -454,6 +574,24 @@ mod tests {
             "version 2.10.1",
             "ten days",
             "april showers",
+            "version 22.11",
+            "ubuntu 22.04 and 3.11.2",
+            "3/4 cup of 10.11",
+            "24/7 support",
+            "the spring framework",
+            "configure it in spring boot",
+            "a house of summer colors",
+            "I just need the port",
+            "日曜大工",
+            "金曜ロードショー",
+            "每周五的会议",
+            "一周五天",
+            "最近的地铁站",
+            "on the 5th floor",
+            "Ella sat in the sun",
+            "one second",
+            "a quarter of the cake",
+            "q3 of four",
         ] {
             assert_eq!(read_in(cue, "UTC"), "none", "{cue}");
         }

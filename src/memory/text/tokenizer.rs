@@ -20,7 +20,7 @@ use crate::memory::text::stop_words::is_stop_word;
 
 /// The version of these rules. Raise it with any change of the result of [`index_terms`] for any text: a store whose
 /// index has another version is indexed again.
-pub(crate) const VERSION: i64 = 2;
+pub(crate) const VERSION: i64 = 3;
 
 /// Longest term, in bytes; longer words are cut. Picked: natural words are shorter, and hashes and base64 differ within
 /// it.
@@ -346,7 +346,7 @@ impl Splitter<'_> {
             let word = format!("{}{}", self.run, spelling::NAME_MARK);
             (self.sink)(Token { word: &word, raw: "", kind: TokenKind::Name, stemmed: &mut self.stemmed });
         }
-        spelling::for_each_part(raw, |part| {
+        spelling::for_each_part(raw, &mut |part| {
             self.folded.clear();
             let (part, kind) = match part {
                 Part::Run(part) => (part, TokenKind::Run),

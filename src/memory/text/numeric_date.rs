@@ -1,0 +1,101 @@
+//! Dates in digits, as a question has them: *2026-11-22*, *22.11.*, *11/22/26*, *11月22日*.
+//!
+//! Pure.
+
+use jiff::civil::Date;
+
+use crate::memory::text::time_question::{Days, Question, one_day, whole_year};
+use crate::memory::text::time_words::{BEFORE_NAME, CHINESE_MONTHS, DAY_FIRST, MONTH_FIRST, last_number};
+
+/// The marks between the numbers of a date.
+const DATE_MARKS: [char; 3] = ['-', '/', '.'];
+
+impl Question<'_> {
+    fn numbers(&self) -> Vec<i16> {
+        // A time of day may follow: 2026-11-22T10:30.
+        let digits = |word: &str| word.split('t').next().unwrap_or_default().parse().unwrap_or(-1);
+        self.words.iter().map(|word| digits(word)).collect()
+    }
+
+    /// *2026-11-22*, *22.11.2026*, *11/22/2026*; behind a preposition or alone, *22.11.26*.
+    pub(super) fn full_date(&self) -> Option<Days> {
+        let numbers = self.numbers();
+        (0..numbers.len().saturating_sub(2)).find_map(|at| {
+            let has = |mark: char| self.cue.contains(&self.words[at..at + 3].join(&mark.to_string()));
+            let (a, b, c) = (numbers[at], numbers[at + 1], numbers[at + 2]);
+            let is_short = a < 100 && self.word(at + 2).len() == 2 && c >= 0 && self.is_opened(at, 3);
+            let c = if is_short { c + 2000 } else { c };
+            let (year, month, day) = match () {
+                () if a > 999 && DATE_MARKS.into_iter().any(has) => (a, b, c),
+                () if c > 999 && has('/') && b > 12 => (c, a, b),
+                () if c > 999 && DATE_MARKS.into_iter().any(has) => (c, b, a),
+                () => return None,
+            };
+            one_day(Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()?)
+        })
+    }
+
+    /// Returns true if a preposition stands before this word, or the cue has no more words than the date.
+    fn is_opened(&self, at: usize, count: usize) -> bool {
+        let before = self.before(at);
+        self.words.len() == count || MONTH_FIRST.contains(&before) || DAY_FIRST.contains(&before)
+    }
+
+    /// *22.11.*, *on 11/22*, *2026-11*, *on the 22nd*: no others, since versions and shares have two numbers, too.
+    pub(super) fn short_date(&self) -> Option<Days> {
+        let numbers = self.numbers();
+        let pair = (0..numbers.len().saturating_sub(1)).find_map(|at| {
+            let (a, b) = (numbers[at], numbers[at + 1]);
+            let has = |mark: &str| self.cue.contains(&self.words[at..at + 2].join(mark));
+            let is_dotted =
+                [".", ". "].iter().any(|mark| self.cue.contains(&format!("{}.", self.words[at..at + 2].join(mark))));
+            let is_whole = self.words.len() == 2;
+            let of = |month: i16, day: i16| self.day_of(None, i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+            match () {
+                () if !self.is_opened(at, 2) && !BEFORE_NAME.contains(&self.before(at)) => None,
+                () if (1900..2200).contains(&a) && (1..=12).contains(&b) && (has("-") || has("/")) => {
+                    self.month_of(Some(a), i8::try_from(b).ok()?)
+                }
+                () if is_dotted => of(b, a),
+                () if is_whole || !has("/") => None,
+                () if b > 12 || (a <= 12 && MONTH_FIRST.contains(&self.before(at))) => of(a, b),
+                () => of(b, a),
+            }
+        });
+        pair.or_else(|| {
+            let (last, before) = self.words.split_last()?;
+            let day = last.strip_suffix("st").or(last.strip_suffix("nd")).or(last.strip_suffix("rd"));
+            let day: i8 = day.or(last.strip_suffix("th"))?.parse().ok()?;
+            let mut months = (0..=2).filter_map(|back| {
+                let first = self.today.first_of_month().checked_sub(jiff::ToSpan::months(back)).ok()?;
+                Date::new(first.year(), first.month(), day).ok()
+            });
+            let is_opened = matches!(before, [.., on, the] if on == "on" && the == "the");
+            months.find(|day| *day <= self.today).filter(|_| is_opened).and_then(one_day)
+        })
+    }
+
+    /// *11月22日*, *十一月二十二日*, *2026年5月*.
+    pub(super) fn spaceless_date(&self) -> Option<Days> {
+        let year = self.cue.split_once('年').and_then(|(before, _)| last_number(before)).filter(|year| *year > 999);
+        let year = year.and_then(|year| i16::try_from(year).ok());
+        let month = self.cue.split_once('月').and_then(|(before, rest)| Some((month_at_end(before)?, rest)));
+        let Some((month, rest)) = month else { return whole_year(year?) };
+        let is_relative = year.is_none() && self.cue.contains('年');
+        let behind = rest.find(['日', '号', '號']).map(|end| &rest[..end]);
+        let is_number = |text: &&str| text.chars().all(|c| c.is_ascii_digit() || "一二三四五六七八九十".contains(c));
+        match behind.filter(is_number).and_then(last_number).and_then(|day| i8::try_from(day).ok()) {
+            _ if is_relative => None,
+            Some(day) => self.day_of(year, month, day),
+            None => self.month_of(year, month),
+        }
+    }
+}
+
+/// Returns the number of the month that the text before 月 ends in.
+pub(super) fn month_at_end(before: &str) -> Option<i8> {
+    if before.ends_with(|c: char| c.is_ascii_digit()) {
+        return i8::try_from(last_number(before)?).ok();
+    }
+    CHINESE_MONTHS.iter().find(|(name, _)| before.ends_with(name)).map(|(_, month)| *month)
+}
