@@ -1,13 +1,16 @@
-//! Compares the daemon's throughput with a bare mio echo server, driven the same way in the same run.
+//! Compares the daemon's throughput with a bare mio echo server's and, if `redis-server` is on the path, with Redis's
+//! `PING`, driven the same way in the same run.
 //!
-//! `cargo bench --bench race [-- SECONDS]`: the duration of each of five rounds of each shape, 0.2 by default. A shape is
-//! a number of connections and the number of requests in flight on each. `ping` is answered by the loop, `profile_get`
-//! goes through the pool. Each figure is the ratio of the daemon's replies per second to the echo's: the median of the
-//! rounds, and in brackets the minimum and the maximum. Rates are not shown, since machines differ.
+//! `cargo bench --bench race [-- SECONDS] [--busy N,N...]`: the duration of each round of each shape. A shape is a number
+//! of connections and the number of requests in flight on each. `ping` is answered by the loop, `profile_get` goes through
+//! the pool. With `--busy`, as many processes as it says take all the processor time that they get meanwhile. The figures
+//! scatter more then, so there are more and longer rounds of fewer shapes. Each figure is a ratio of replies per second:
+//! that of the medians of the rounds, and that of their lower quartiles. Rates are not shown, since machines differ.
 
 mod load;
 
 use std::env;
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,53 +25,119 @@ use load::{Daemon, request};
 
 const SHAPES: [(usize, usize); 5] = [(1, 1), (1, 16), (50, 1), (50, 16), (500, 1)];
 const ROUNDS: usize = 5;
+const SECONDS: f64 = 0.2;
+/// Beside busy neighbors. Picked: with five rounds the order of two programs changes from run to run.
+const BUSY_SHAPES: [(usize, usize); 2] = [(1, 1), (50, 1)];
+const BUSY_ROUNDS: usize = 21;
+const BUSY_SECONDS: f64 = 0.4;
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// The argument with which this program runs as the echo server.
+/// The arguments with which this program runs as the echo server and as a busy neighbor.
 const AS_ECHO: &str = "--as-echo";
+const AS_NEIGHBOR: &str = "--as-neighbor";
 
-/// A bare echo server in a child process, which is killed on drop.
-struct Echo {
+/// Another server in a child process, which is killed on drop.
+struct Yardstick {
     child: Child,
     home: TempDir,
 }
 
+/// A process that takes all the processor time that it gets, and is killed on drop.
+struct Neighbor(Child);
+
+/// Requests of one kind to one server, and what their rounds measured.
+struct Series {
+    socket: PathBuf,
+    line: String,
+    /// Replies per second of each round.
+    rates: Vec<f64>,
+    /// The 99th percentile of each round's reply times, in microseconds.
+    p99s: Vec<f64>,
+}
+
+/// What one round measured.
+struct Round {
+    rate: f64,
+    p99: f64,
+}
+
 fn main() {
     let args: Vec<String> = env::args().skip(1).collect();
-    if let [flag, path] = args.as_slice()
-        && flag == AS_ECHO
-    {
-        return echo(Path::new(path));
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [AS_ECHO, path] => return echo(Path::new(path)),
+        [AS_NEIGHBOR] => loop {
+            std::hint::black_box(());
+        },
+        _ => {}
     }
+    let busy = args.iter().skip_while(|arg| *arg != "--busy").nth(1);
+    let neighbors: Vec<usize> =
+        busy.map_or_else(Vec::new, |list| list.split(',').map(|n| n.parse().expect("a number after --busy")).collect());
     // Cargo adds `--bench`.
-    let time = Duration::from_secs_f64(args.iter().find_map(|arg| arg.parse().ok()).unwrap_or(0.2));
-    let (echo, daemon) = (Echo::start(), Daemon::start());
+    let seconds = args.iter().take_while(|arg| *arg != "--busy").find_map(|arg| arg.parse().ok());
+    let (echo, daemon, redis) = (Yardstick::echo(), Daemon::start(), Yardstick::redis());
     let params = json!({"knob": "wake_depth"});
     daemon.client().call("ping", &json!({}));
     daemon.client().call("profile_get", &params);
     let (ping, call) = (request("ping", &json!({})), request("profile_get", &params));
-    println!("{:22} {:22} {:22}", "connections/depth", "ping / echo", "pool call / echo");
-    for (connections, depth) in SHAPES {
-        let rate = |path: &Path, line: &str| drive(path, connections, depth, line.as_bytes(), time);
-        let (mut pings, mut calls) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let floor = rate(&echo.socket(), &ping);
-            pings.push(rate(&daemon.socket(), &ping) / floor);
-            calls.push(rate(&daemon.socket(), &call) / floor);
-        }
-        println!("{:22} {:22} {:22}", format!("{connections}/{depth}"), spread(pings), spread(calls));
+    let mut series = vec![(daemon.socket(), ping.clone()), (daemon.socket(), call), (echo.socket(), ping)];
+    series.extend(redis.as_ref().map(|redis| (redis.socket(), "PING\r\n".into())));
+    println!("Each cell: ratio of the medians, of the lower quartiles; 99th percentiles in us");
+    print_row(["neighbors", "conns/depth", "ping/echo", "ping/Redis", "pool/echo", "pool/Redis"].map(String::from));
+    match neighbors.as_slice() {
+        [] => run(0, &SHAPES, ROUNDS, seconds.unwrap_or(SECONDS), &series),
+        counts => counts
+            .iter()
+            .for_each(|count| run(*count, &BUSY_SHAPES, BUSY_ROUNDS, seconds.unwrap_or(BUSY_SECONDS), &series)),
     }
 }
 
-/// Formats the median, the minimum and the maximum.
-fn spread(mut ratios: Vec<f64>) -> String {
-    ratios.sort_by(f64::total_cmp);
-    let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
-    format!("{:.2} ({least:.2} to {most:.2})", ratios[ratios.len() / 2])
+/// Measures the shapes beside so many neighbors, and prints a row for each.
+fn run(neighbors: usize, shapes: &[(usize, usize)], rounds: usize, seconds: f64, requests: &[(PathBuf, String)]) {
+    let _neighbors: Vec<Neighbor> = (0..neighbors).map(|_| Neighbor::start()).collect();
+    for (connections, depth) in shapes {
+        let mut series: Vec<Series> = requests
+            .iter()
+            .map(|(socket, line)| Series { socket: socket.clone(), line: line.clone(), rates: vec![], p99s: vec![] })
+            .collect();
+        for _ in 0..rounds {
+            for series in &mut series {
+                let line = series.line.as_bytes();
+                let round = drive(&series.socket, *connections, *depth, line, Duration::from_secs_f64(seconds));
+                series.rates.push(round.rate);
+                series.p99s.push(round.p99);
+            }
+        }
+        let ratio = |above: usize, below: usize| match (series.get(above), series.get(below)) {
+            (Some(above), Some(below)) => {
+                let part = |share| quantile(&above.rates, share) / quantile(&below.rates, share);
+                format!("{:.2}, {:.2}", part(0.5), part(0.25))
+            }
+            _ => "no Redis".into(),
+        };
+        let mut p99 = String::from("p99");
+        for series in &series {
+            let _ = write!(p99, " {:.0}", quantile(&series.p99s, 0.5));
+        }
+        let shape = format!("{connections}/{depth}");
+        print_row([neighbors.to_string(), shape, ratio(0, 2), ratio(0, 3), ratio(1, 2), ratio(1, 3)]);
+        println!("{:24}{p99} (ping, pool, echo, Redis)", "");
+    }
 }
 
-/// Returns the replies per second with `depth` requests in flight on each of `connections` connections.
-fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Duration) -> f64 {
+fn print_row(cells: [String; 6]) {
+    println!("{}", cells.map(|cell| format!("{cell:12}")).join(" "));
+}
+
+/// Returns the value below which this share of the values lies.
+fn quantile(values: &[f64], share: f64) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * share) as usize]
+}
+
+/// Runs one round with `depth` requests in flight on each of `connections` connections.
+fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Duration) -> Round {
     let mut poll = Poll::new().expect("a poll");
     let mut events = Events::with_capacity(1024);
     let burst = line.repeat(depth);
@@ -81,6 +150,9 @@ fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Durat
     };
     let mut streams: Vec<UnixStream> = (0..connections).map(connect).collect();
     streams.iter_mut().for_each(|stream| send(stream, &burst));
+    // When each connection sent last, and how long its next reply took.
+    let mut sent = vec![Instant::now(); connections];
+    let mut times = Vec::new();
     let mut buffer = vec![0; BUFFER_BYTES];
     // A warm-up of a tenth of the time is not counted.
     let began = Instant::now() + time / 10;
@@ -90,13 +162,18 @@ fn drive(path: &Path, connections: usize, depth: usize, line: &[u8], time: Durat
         assert!(!events.is_empty(), "no reply for 20 seconds");
         now = Instant::now();
         for event in &events {
-            let stream = &mut streams[event.token().0];
+            let connection = event.token().0;
+            let stream = &mut streams[connection];
             let whole = take(stream, &mut buffer);
+            if now >= began {
+                replies += whole as u64;
+                times.push((now - sent[connection]).as_secs_f64() * 1e6);
+            }
+            sent[connection] = Instant::now();
             send(stream, &burst[..whole * line.len()]);
-            replies += if now < began { 0 } else { whole as u64 };
         }
     }
-    replies as f64 / (now - began).as_secs_f64()
+    Round { rate: replies as f64 / (now - began).as_secs_f64(), p99: quantile(&times, 0.99) }
 }
 
 /// Reads all available input and returns the number of complete replies in it.
@@ -163,25 +240,53 @@ fn echoed(stream: &mut UnixStream, buffer: &mut [u8]) -> io::Result<()> {
     }
 }
 
-impl Echo {
-    fn start() -> Echo {
+impl Yardstick {
+    fn echo() -> Yardstick {
         let home = tempfile::tempdir().expect("a temporary folder");
-        let this = env::current_exe().expect("this program has a path");
-        let mut command = Command::new(this);
-        let child = command.arg(AS_ECHO).arg(home.path().join("e.sock")).stdin(Stdio::null()).spawn();
-        let echo = Echo { child: child.expect("this program starts again"), home };
-        load::until_accepting(&echo.socket());
-        echo
+        let mut command = Command::new(env::current_exe().expect("this program has a path"));
+        command.arg(AS_ECHO).arg(home.path().join("y.sock"));
+        Yardstick::start(command, home).expect("this program starts again")
+    }
+
+    /// Returns `None` if there is no Redis on the path.
+    fn redis() -> Option<Yardstick> {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"])
+            .arg(home.path().join("y.sock"));
+        Yardstick::start(command, home)
+    }
+
+    fn start(mut command: Command, home: TempDir) -> Option<Yardstick> {
+        let child = command.current_dir(home.path()).stdin(Stdio::null()).stdout(Stdio::null()).spawn().ok()?;
+        let yardstick = Yardstick { child, home };
+        load::until_accepting(&yardstick.socket());
+        Some(yardstick)
     }
 
     fn socket(&self) -> PathBuf {
-        self.home.path().join("e.sock")
+        self.home.path().join("y.sock")
     }
 }
 
-impl Drop for Echo {
+impl Neighbor {
+    fn start() -> Neighbor {
+        let mut command = Command::new(env::current_exe().expect("this program has a path"));
+        Neighbor(command.arg(AS_NEIGHBOR).stdin(Stdio::null()).spawn().expect("this program starts again"))
+    }
+}
+
+impl Drop for Yardstick {
     fn drop(&mut self) {
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+impl Drop for Neighbor {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
