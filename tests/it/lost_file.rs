@@ -42,6 +42,14 @@ fn texts(database: &Path) -> Vec<String> {
     rows.query_map([], |row| row.get(0)).expect("SQL").map(|row| row.expect("a text")).collect()
 }
 
+/// Returns true if a database file has all pages that its header counts, and more than the first one.
+fn is_written(database: &Path) -> bool {
+    const PAGE_BYTES: usize = 4096;
+    let bytes = fs::read(database).unwrap_or_default();
+    let pages = bytes.get(28..32).map_or(0, |count| count.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
+    pages > 1 && bytes.len() == pages * PAGE_BYTES
+}
+
 fn copy_over(from: &Path, to: &Path) {
     fs::write(to, fs::read(from).expect("it can be read")).expect("it can be written");
 }
@@ -136,8 +144,7 @@ fn nothing_is_acknowledged_once_the_files_are_gone_and_their_content_is_saved() 
 fn a_foreign_database_over_a_new_store_is_noticed() {
     for has_record in [false, true] {
         let daemon = setup();
-        // The store is open.
-        daemon.client().call("profile_get", json!({}));
+        until("the first checkpoint has written the file", || is_written(&daemon.setup().store().join("memory.db")));
         if has_record {
             store(&daemon, FIRST);
         }

@@ -288,6 +288,7 @@ fn out_of_descriptors_it_refuses_or_waits_and_recovers() {
     let daemon = setup();
     let mut served = daemon.client();
     served.call("profile_get", json!({"knob": "wake_depth"}));
+    served.call("memory_capture", json!({"text": "opens the writer's files"}));
     served.call("memory_recall", json!({"cue": "opens a worker's files"}));
 
     // Only the reserve descriptor is left: new connections get an error.

@@ -98,7 +98,8 @@ fn a_lack_of_descriptors_is_named() {
     }
     let daemon = setup();
     let mut client = daemon.client();
-    client.call("ping", json!({}));
+    // From then on the writer opens nothing.
+    client.call("memory_capture", json!({"text": "The kettle is on the stove."}));
     let count = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs").count();
     limit(&daemon, &format!("--nofile={count}:"));
     for (method, params) in [

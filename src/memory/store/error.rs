@@ -2,6 +2,7 @@
 //!
 //! Every call that uses the database reports its failures through [`StoreError`], so one cause has one wording.
 
+use std::path::Path;
 use std::{fmt, io};
 
 use rusqlite::ErrorCode;
@@ -69,6 +70,14 @@ impl StoreError {
     /// Returns the message of a failure before anything was to be stored.
     pub(crate) fn without_storing(&self) -> String {
         self.to_string().replacen(NOTHING_STORED, "", 1)
+    }
+
+    /// Returns the error of an operation on the file at `path`, which the message of a failed disk names.
+    pub(crate) fn of_file(path: &Path, error: io::Error) -> StoreError {
+        match StoreError::from(error) {
+            StoreError::Device(detail) => StoreError::Device(format!("{}: {detail}", path.display())),
+            named => named,
+        }
     }
 }
 

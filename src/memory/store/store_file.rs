@@ -139,22 +139,26 @@ impl StoreFile {
     /// nothing once it has succeeded.
     ///
     /// # Errors
-    /// [`StoreError::Device`] if something cannot be synced.
+    /// [`StoreError::Lost`] if the file was overwritten; those of [`StoreError::of_file`] if something cannot be synced.
     pub(crate) fn settle(&self, connection: &Connection) -> Result<(), StoreError> {
         let mut unsettled = self.unsettled.lock().unwrap_or_else(PoisonError::into_inner);
-        let device = |path: &Path, error: io::Error| StoreError::Device(format!("{}: {error}", path.display()));
         if !unsettled.folders.is_empty() {
             // Without it the log would be taken for that of another file.
-            self.file.sync_all().map_err(|error| device(&self.path, error))?;
+            self.file.sync_all().map_err(|error| StoreError::of_file(&self.path, error))?;
             for folder in &unsettled.folders {
-                files::sync_folder(folder).map_err(|error| device(folder, error))?;
+                files::sync_folder(folder).map_err(|error| StoreError::of_file(folder, error))?;
             }
             unsettled.folders.clear();
         }
-        if std::mem::take(&mut unsettled.has_no_mark)
-            && let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)")
-        {
-            log::warn!("the first WAL checkpoint failed: {error}");
+        if unsettled.has_no_mark {
+            // Else the checkpoint would write over the file of another program.
+            self.verify_content(false)?;
+            if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)") {
+                log::warn!("the first WAL checkpoint failed: {error}");
+            }
+            unsettled.has_no_mark = false;
+            // Notes the mark that is in the file now, unless a full disk has ended the checkpoint.
+            return self.verify_content(true);
         }
         Ok(())
     }
@@ -172,10 +176,11 @@ impl StoreFile {
     /// Checks that the opened files are still the store's.
     ///
     /// # Errors
-    /// [`StoreError::Lost`] if they are not, from then on always; [`StoreError::Device`] if they cannot be examined.
+    /// [`StoreError::Lost`] if they are not, from then on always; those of [`StoreError::of_file`] if they cannot be
+    /// examined.
     pub(crate) fn verify(&self) -> Result<(), StoreError> {
         self.check_not_lost()?;
-        let device = |error: io::Error| StoreError::Device(format!("{}: {error}", self.path.display()));
+        let device = |error: io::Error| StoreError::of_file(&self.path, error);
         match place(&self.path).map_err(device)? {
             None => return Err(self.lose("was removed", false)),
             Some(id) if id != self.id => return Err(self.lose("was replaced by another file", false)),
@@ -184,6 +189,12 @@ impl StoreFile {
         if self.wal_id.is_some() && place(&self.wal).map_err(device)? != self.wal_id {
             return Err(self.lose("lost its write-ahead log, which was removed or replaced", false));
         }
+        self.verify_content(true)
+    }
+
+    /// Checks that the opened file has the store's content. `may_be_written`: a checkpoint may be running.
+    fn verify_content(&self, may_be_written: bool) -> Result<(), StoreError> {
+        let device = |error: io::Error| StoreError::of_file(&self.path, error);
         let header = header(&self.file).map_err(device)?;
         let mut expected = self.expected();
         if header == expected.header {
@@ -193,7 +204,7 @@ impl StoreFile {
         // A checkpoint that is running, or that a full disk has ended, has written the first page and not the mark's. The
         // header is not taken over, so the next check looks again.
         let present_commit = commit_on(&self.file, expected.mark_page, expected.page_bytes).map_err(device)?;
-        if is_database && present_commit == expected.file_commit {
+        if is_database && may_be_written && present_commit == expected.file_commit {
             return Ok(());
         }
         if !is_database || !self.is_checkpointed(&mut expected).map_err(device)? {
