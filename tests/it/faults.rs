@@ -15,7 +15,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Client, PATIENCE, SetOnDrop, Setup, setup, until};
+use crate::harness::{Client, PATIENCE, SetOnDrop, Setup, kill_command, setup, until};
 #[cfg(target_os = "linux")]
 use crate::os;
 use crate::shell::behind;
@@ -293,7 +293,7 @@ fn signals_during_calls_lose_nothing() {
         scope.spawn(|| {
             // SIGHUP is caught and ignored: system calls fail with EINTR.
             while !done.load(Ordering::Relaxed) {
-                assert!(Command::new("kill").args(["-HUP", &pid]).status().expect("kill runs").success());
+                assert!(kill_command().args(["-HUP", &pid]).status().expect("kill runs").success());
             }
         });
         let _stop_signals = SetOnDrop(&done);
