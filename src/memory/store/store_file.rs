@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use crate::memory::store::commit_mark::{CommitId, CommitMark};
 use crate::memory::store::error::StoreError;
@@ -153,12 +153,15 @@ impl StoreFile {
         if unsettled.has_no_mark {
             // Else the checkpoint would write over the file of another program.
             self.verify_content(false)?;
-            if let Err(error) = connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)") {
+            // The frames in the log, and those that are in the file now.
+            let is_whole = |row: &Row<'_>| Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?);
+            let checkpointed = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], is_whole);
+            if let Err(error) = &checkpointed {
                 log::warn!("the first WAL checkpoint failed: {error}");
             }
             unsettled.has_no_mark = false;
-            // Notes the mark that is in the file now, unless a full disk has ended the checkpoint.
-            return self.verify_content(true);
+            // Notes the mark that is in the file now, unless the checkpoint has not come to it.
+            return self.verify_content(!checkpointed.unwrap_or(false));
         }
         Ok(())
     }
