@@ -204,7 +204,7 @@ fn what_is_forgotten_on_one_machine_is_forgotten_on_all_and_in_the_folder() {
     let output = b.run(&["--json", "sync", folder.path().to_str().expect("a text")]);
     let printed = said(&output);
     assert!(printed.contains(r#""forgotten":1"#) && printed.contains("may be left in"), "{printed}");
-    assert!(!printed.contains(&shown), "its own file there is made anew by this run: {printed}");
+    assert!(!printed.contains(&shown), "the run that follows writes this store's own file again: {printed}");
     assert_eq!((holders(folder.path()), holders(&b.setup().store())), (0, 0));
     assert_eq!(sync(&b, &serve(&a))["here"]["added"], 0);
     assert_whole(&[&a, &b], 30);

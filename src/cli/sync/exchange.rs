@@ -139,7 +139,10 @@ impl<'a, 'c> Exchange<'a, 'c> {
             // The other side may be gone.
             drop(self.pipe.send(&json!({"error": error.to_string()}), NO_ENTRIES));
         }
-        if let (Err(ExchangeError::Pipe(PipeEnd::Failed(_))), Some(declined)) = (&outcome, self.declined.take()) {
+        if let Err(ExchangeError::Pipe(PipeEnd::Failed(what))) = &outcome
+            && what == REFUSAL
+            && let Some(declined) = self.declined.take()
+        {
             return Err(CliError::NotConfirmed(declined).into());
         }
         outcome?;
@@ -338,8 +341,11 @@ impl<'a, 'c> Exchange<'a, 'c> {
     }
 }
 
+/// The error of the side whose records a person does not want to be forgotten; the other side recognizes it.
+const REFUSAL: &str = "nothing was forgotten: it was not confirmed; everything before is synced";
+
 fn refusal() -> CliError {
-    CliError::NotConfirmed("nothing was forgotten: it was not confirmed; everything before is synced".into())
+    CliError::NotConfirmed(REFUSAL.into())
 }
 
 /// Asks the person whether so many records are to be forgotten. `who` begins the question, `place` says where.

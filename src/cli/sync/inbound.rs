@@ -130,7 +130,8 @@ impl Inbound {
         self.held.len() >= MAX_HELD || self.held_bytes >= MAX_HELD_BYTES
     }
 
-    /// Forgets what was held back, after asking if that is much. Nobody is asked again in a run that was not agreed to.
+    /// Forgets what was held back, after asking if that is much. After a no, later calls of the run
+    /// return the same error without asking.
     ///
     /// # Errors
     /// As [`LocalStore::apply`], and the error of `consent`; nothing is forgotten then.

@@ -398,14 +398,19 @@ mod tests {
         for n in 0..3 {
             bench.capture(&format!("said in the session, number {n}"), json!({"session_id": "s"}));
         }
-        let exit = bench.ok("session_exit", json!({"session_id": "s"}));
-        // On a slow processor the chunk's time may end before all are linked.
-        let linked = exit["cooccurrence_updates"].as_u64().unwrap();
-        assert!((1..=2).contains(&linked), "{exit}");
-        let want = json!({"mode": "light", "fsrs_ticked": 3, "cooccurrence_updates": linked,
-            "trajectory_metrics_emitted": 1});
-        assert_eq!(exit, want);
-        let event = &bench.ok("events_query", json!({"kind": "trajectory_metric"}))["events"][0];
-        assert_eq!(event["data"], json!({"session_id": "s", "records": 3, "linked": linked}));
+        // Each call is a chunk, whose time ends on a slow processor before all are linked.
+        let mut all_linked = 0;
+        while all_linked < 2 {
+            let exit = bench.ok("session_exit", json!({"session_id": "s"}));
+            let linked = exit["cooccurrence_updates"].as_u64().unwrap();
+            let want = json!({"mode": "light", "fsrs_ticked": 3, "cooccurrence_updates": linked,
+                "trajectory_metrics_emitted": 1});
+            assert_eq!(exit, want);
+            let event = &bench.ok("events_query", json!({"kind": "trajectory_metric"}))["events"][0];
+            assert_eq!(event["data"], json!({"session_id": "s", "records": 3, "linked": linked}));
+            assert!(linked > 0, "{exit}");
+            all_linked += linked;
+        }
+        assert_eq!(all_linked, 2);
     }
 }

@@ -13,15 +13,15 @@ pub(crate) fn sync_apply(memory: &Memory, worker: &mut Worker, params: &Params<'
         Ok(request) => request,
         Err(error) => return reply.send::<()>(Err(error)),
     };
-    let interrupted = match forgets(worker, &request) {
-        Ok(interrupted) => interrupted,
+    let need = match LockNeed::of(&request, worker) {
+        Ok(need) => need,
         Err(error) => return reply.send::<()>(Err(error)),
     };
     let (forgetting, profiles, now, reply) =
         (memory.forgetting(), memory.profiles.clone(), memory.now(), reply.later());
-    match interrupted {
-        None => Apply::start(request, forgetting, profiles, None, now, reply),
-        Some(interrupted) => {
+    match need {
+        LockNeed::NoLock => Apply::start(request, forgetting, profiles, None, now, reply),
+        LockNeed::LockAfter(interrupted) => {
             let run = forgetting.clone();
             forgetting.acquire_after(interrupted, move |lock| match lock {
                 Ok(lock) => Apply::start(request, run, profiles, lock, now, reply),
@@ -31,12 +31,20 @@ pub(crate) fn sync_apply(memory: &Memory, worker: &mut Worker, params: &Params<'
     }
 }
 
-/// Returns the phase of a forgetting that is not at its end if the call deletes records, which needs a lock; `None` if it
-/// deletes none.
-fn forgets(worker: &mut Worker, request: &ApplyRequest) -> Result<Option<Option<ForgettingPhase>>, CallError> {
-    match worker.read(|reader| request.check_forgets(reader))? {
-        true => worker.read(|reader| Ok(job::pending(reader.snapshot()?.connection())?)).map(Some),
-        false => Ok(None),
+/// Whether a call needs the maintenance lock.
+enum LockNeed {
+    /// It deletes no records.
+    NoLock,
+    /// It deletes records. The phase is that of an earlier forgetting that was interrupted.
+    LockAfter(Option<ForgettingPhase>),
+}
+
+impl LockNeed {
+    fn of(request: &ApplyRequest, worker: &mut Worker) -> Result<LockNeed, CallError> {
+        match worker.read(|reader| request.check_forgets(reader))? {
+            true => worker.read(|reader| Ok(job::pending(reader.snapshot()?.connection())?)).map(LockNeed::LockAfter),
+            false => Ok(LockNeed::NoLock),
+        }
     }
 }
 

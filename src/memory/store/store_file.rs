@@ -135,8 +135,8 @@ impl StoreFile {
     }
 
     /// Syncs the first page of a new store and the folders that have its name, and moves its commit mark from the write-ahead
-    /// log to the database file, which is told by it from a file that is written over it. Call before each commit; it does
-    /// nothing once it has succeeded.
+    /// log to the database file, so that [`StoreFile::verify`] notices a file that is written over it. Call before each commit;
+    /// it does nothing once it has succeeded.
     ///
     /// # Errors
     /// [`StoreError::Lost`] if the file was overwritten; those of [`StoreError::of_file`] if something cannot be synced.

@@ -45,7 +45,7 @@ pub(crate) fn ensure(connection: &Connection, file: &File, path: &Path) -> Resul
         true => file.metadata().map_err(device)?.ino().to_string(),
         false => fs::canonicalize(path).map_err(device)?.display().to_string(),
     };
-    // Systems without systemd may have none; there, a copy is told from the original by its place alone.
+    // Systems without systemd may have none; there only the place shows that a file is a copy.
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let present = format!("{}:{place}", machine.trim());
     if meta::read::<String>(connection, FILE)?.as_ref() == Some(&present) && read(connection)?.is_some() {

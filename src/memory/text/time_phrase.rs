@@ -17,8 +17,8 @@ use crate::memory::text::time_question::{Days, Question, one_day, whole_year};
 use crate::memory::text::time_words::Unit::{self, Day, Hour, Minute, Month, Quarter, Week, Weekend, Year};
 use crate::memory::text::time_words::{
     AFTER_NAME, AMBIGUOUS_MONTHS, AMBIGUOUS_PHRASES, AmbiguousPhrase, BEFORE_NAME, BEFORE_SEASON, FEW, IN_SEASON,
-    LATEST, NOT_LATEST, PHRASES, SEASONS, SINCE, SPACELESS, SPACELESS_LATEST, SPACELESS_SEASONS, SPACELESS_UNITS,
-    UNITS, UP_TO_NOW, WEEKDAYS, day_number, last_number, month, number, weekday, year,
+    LATEST, NOT_LATEST, PHRASES, SEASON_ADVERBS, SEASONS, SINCE, SPACELESS, SPACELESS_LATEST, SPACELESS_SEASONS,
+    SPACELESS_UNITS, THIS, UNITS, UP_TO_NOW, WEEKDAYS, day_number, last_number, month, number, weekday, year,
 };
 use crate::memory::text::tokenizer;
 
@@ -144,12 +144,11 @@ impl Question<'_> {
             return three_months(year, month);
         }
         let (before, behind) = (self.before(at), self.word(at + 1));
-        let is_adverb = matches!(self.word(at), "летом" | "осенью" | "зимои" | "веснои");
         let is_time = BEFORE_SEASON.contains(&before)
             || AFTER_NAME.contains(&behind)
             || (behind.is_empty() && IN_SEASON.contains(&before))
-            || is_adverb;
-        let is_this = matches!(before, "this" | "diesen" | "dieses" | "cet" | "ce" | "este" | "esta" | "этим" | "этои");
+            || SEASON_ADVERBS.contains(&self.word(at));
+        let is_this = THIS.contains(&before);
         let mut seasons = (0..=2).filter_map(|back| three_months(self.today.year() - back, month));
         let is_past = |days: &Days| if is_this { days.0 <= self.today } else { days.1 < self.today };
         seasons.find(is_past).filter(|_| is_time)

@@ -197,7 +197,13 @@ pub(crate) const BEFORE_SEASON: &[&str] = &[
     "este", "esta", "прошлым", "прошлои", "прошлое", "этим", "этои",
 ];
 
-/// The same in a cue that says nothing else of the season.
+/// Those of them that mean the season that has begun last.
+pub(crate) const THIS: &[&str] = &["this", "diesen", "dieses", "cet", "ce", "este", "esta", "этим", "этои"];
+
+/// The seasons in the form that is a time by itself: *in summer*.
+pub(crate) const SEASON_ADVERBS: &[&str] = &["летом", "осенью", "зимои", "веснои"];
+
+/// Words before a season that is the last word of the cue.
 pub(crate) const IN_SEASON: &[&str] = &["in", "im", "en", "el"];
 
 /// The seasons in Japanese and Chinese, behind a year.
