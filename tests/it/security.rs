@@ -114,6 +114,8 @@ fn modes_that_let_others_read_are_corrected_at_the_start() {
         fs::set_permissions(store.join(name), fs::Permissions::from_mode(0o666)).expect("its mode can be set");
     }
     daemon.restart();
+    // The store is open once it answers.
+    daemon.status();
     for name in ["memory.db", "memory.db-wal", "memory.db-shm", ".lock"] {
         let about = fs::symlink_metadata(store.join(name)).expect("it is there");
         assert_eq!(about.mode() & 0o777, 0o600, "{name}");

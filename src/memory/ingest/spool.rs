@@ -137,13 +137,14 @@ impl SpoolFileName {
         format!("{}.permanent-failed-{}{SUFFIX}", self.base, now.as_seconds())
     }
 
-    /// Returns when the file can be drained; `None` means now. A failure in the future, as after the clock was set back,
-    /// is ignored.
+    /// Returns when the file can be drained; `None` means now. A failure that is more than [`FIRST_RETRY_AFTER`] in the
+    /// future, as after the clock was set back, is ignored; one in the near future is that of a later batch, since a
+    /// cycle's batches have the time of its start.
     fn due(&self, written: UnixMicros, now: UnixMicros) -> Option<UnixMicros> {
         let (attempt, when) = self.failed?;
         let when = when.unwrap_or(written);
         let due = when + retry_delay(attempt.min(MAX_RETRIES))?;
-        (when <= now && due > now).then_some(due)
+        (when <= now + FIRST_RETRY_AFTER && due > now).then_some(due)
     }
 }
 
@@ -249,6 +250,8 @@ mod tests {
             assert_eq!(name.due(seconds(0), now), Some(due));
             assert_eq!(name.due(seconds(0), UnixMicros(due.0 - 1)), Some(due));
             assert_eq!(name.due(seconds(0), due), None);
+            let started_before = UnixMicros(now.0 - 300_000);
+            assert_eq!(name.due(seconds(0), started_before), Some(due), "a batch with an earlier time");
             assert_eq!(name.due(seconds(0), seconds(0)), None, "the clock was set back");
             now = due;
         }
