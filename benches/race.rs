@@ -5,7 +5,8 @@
 //! of connections and the number of requests in flight on each. `ping` is answered by the loop, `profile_get` goes through
 //! the pool. With `--busy`, as many processes as it says take all the processor time that they get meanwhile. The figures
 //! scatter more then, so there are more and longer rounds of fewer shapes. Each figure is a ratio of replies per second:
-//! that of the medians of the rounds, and that of their lower quartiles. Rates are not shown, since machines differ.
+//! that of the medians of the rounds, and that of their lower quartiles. Rates are not shown, since machines differ. The
+//! last column compares a second Redis with the first, so it says how far from 1 a ratio is by chance.
 
 mod load;
 
@@ -75,15 +76,16 @@ fn main() {
         busy.map_or_else(Vec::new, |list| list.split(',').map(|n| n.parse().expect("a number after --busy")).collect());
     // Cargo adds `--bench`.
     let seconds = args.iter().take_while(|arg| *arg != "--busy").find_map(|arg| arg.parse().ok());
-    let (echo, daemon, redis) = (Yardstick::echo(), Daemon::start(), Yardstick::redis());
+    let (echo, daemon, redis) = (Yardstick::echo(), Daemon::start(), [Yardstick::redis(), Yardstick::redis()]);
     let params = json!({"knob": "wake_depth"});
     daemon.client().call("ping", &json!({}));
     daemon.client().call("profile_get", &params);
     let (ping, call) = (request("ping", &json!({})), request("profile_get", &params));
     let mut series = vec![(daemon.socket(), ping.clone()), (daemon.socket(), call), (echo.socket(), ping)];
-    series.extend(redis.as_ref().map(|redis| (redis.socket(), "PING\r\n".into())));
+    series.extend(redis.iter().flatten().map(|redis| (redis.socket(), "PING\r\n".into())));
     println!("Each cell: ratio of the medians, of the lower quartiles; 99th percentiles in us");
-    print_row(["neighbors", "conns/depth", "ping/echo", "ping/Redis", "pool/echo", "pool/Redis"].map(String::from));
+    let columns = ["neighbors", "conns/depth", "ping/echo", "ping/Redis", "pool/echo", "pool/Redis", "Redis/Redis"];
+    print_row(columns.map(String::from));
     match neighbors.as_slice() {
         [] => run(0, &SHAPES, ROUNDS, seconds.unwrap_or(SECONDS), &series),
         counts => counts
@@ -120,12 +122,12 @@ fn run(neighbors: usize, shapes: &[(usize, usize)], rounds: usize, seconds: f64,
             let _ = write!(p99, " {:.0}", quantile(&series.p99s, 0.5));
         }
         let shape = format!("{connections}/{depth}");
-        print_row([neighbors.to_string(), shape, ratio(0, 2), ratio(0, 3), ratio(1, 2), ratio(1, 3)]);
-        println!("{:24}{p99} (ping, pool, echo, Redis)", "");
+        print_row([neighbors.to_string(), shape, ratio(0, 2), ratio(0, 3), ratio(1, 2), ratio(1, 3), ratio(4, 3)]);
+        println!("{:24}{p99} (ping, pool, echo, Redis twice)", "");
     }
 }
 
-fn print_row(cells: [String; 6]) {
+fn print_row(cells: [String; 7]) {
     println!("{}", cells.map(|cell| format!("{cell:12}")).join(" "));
 }
 
