@@ -1,6 +1,6 @@
 //! Times in a question: *yesterday*, *last week*, *on November 22*, *two days ago*, in the plain forms of English,
-//! German, French, Spanish, Russian, Arabic, Japanese and Chinese; days, weeks, months and years that are counted from
-//! now in Italian, Portuguese and Dutch, too. `time_words.rs` has the words.
+//! German, French, Spanish, Italian, Portuguese, Dutch, Russian, Arabic, Japanese and Chinese, and the plainest of Korean.
+//! `time_words.rs` has the words, `time_range.rs` reads *between Monday and Wednesday*.
 //!
 //! Pure. The clock and the user's time zone are parameters. A time without a year is its last occurrence: a question asks
 //! about what was said.
@@ -13,12 +13,15 @@ use crate::memory::model::time::{UnixMicros, UserZone};
 use crate::memory::text::folding::fold;
 use crate::memory::text::numeric_date::month_at_end;
 use crate::memory::text::stop_words;
+use crate::memory::text::time_number::{day_number, ordinal};
 use crate::memory::text::time_question::{Days, Question, one_day, whole_year};
+use crate::memory::text::time_weekday::is_each;
 use crate::memory::text::time_words::Unit::{self, Day, Hour, Minute, Month, Quarter, Week, Weekend, Year};
 use crate::memory::text::time_words::{
-    AFTER_NAME, AMBIGUOUS_MONTHS, AMBIGUOUS_PHRASES, AmbiguousPhrase, BEFORE_NAME, BEFORE_SEASON, FEW, IN_SEASON,
-    LATEST, NOT_LATEST, PHRASES, SEASON_ADVERBS, SEASONS, SINCE, SPACELESS, SPACELESS_LATEST, SPACELESS_SEASONS,
-    SPACELESS_UNITS, THIS, UNITS, UP_TO_NOW, WEEKDAYS, day_number, last_number, month, number, weekday, year,
+    AMBIGUOUS_MONTHS, AMBIGUOUS_PHRASES, AmbiguousPhrase, BEFORE_NAME, BEFORE_OF, BEFORE_ROMANCE_NAME, IN_SEASON,
+    LAST_BEFORE, LAST_BEHIND, LATEST, NOT_LATEST, PHRASES, SEASON_ADVERBS, SINCE, SINCE_NAME, SPACELESS,
+    SPACELESS_LATEST, SPACELESS_SEASONS, THIS, UNITS, WEEKENDS, compound_weekday, has, month, phrases, season, unit,
+    weekday, year,
 };
 use crate::memory::text::tokenizer;
 
@@ -56,33 +59,42 @@ pub(crate) enum TimePhrase {
 /// Arabic for *today* and for *the day*.
 const ARABIC_TODAY: &str = "اليوم";
 
-/// Most units that *a few* are; the least is two. Picked.
-const FEW_UNITS: i64 = 5;
-
 /// Returns the time that `cue` asks about at the time `now`; `None` if it names none.
 pub(crate) fn read(cue: &str, now: UnixMicros, zone: &UserZone) -> Option<TimePhrase> {
-    let mut words: Vec<String> = Vec::new();
+    let mut line = String::from(" ");
+    let mut count = 0;
     tokenizer::for_each_token(cue, |token| {
-        if words.len() < MAX_WORD_COUNT {
-            words.push(token.word.to_owned());
+        if count < MAX_WORD_COUNT {
+            count += 1;
+            // Arabic *and* is one word with the next.
+            let joined = token.word.strip_prefix('و').filter(|rest| month(rest).or(weekday(rest)).is_some());
+            let parts = if let Some(rest) = joined { ["و ", rest] } else { ["", token.word] };
+            line.extend(parts);
+            line.push(' ');
         }
     });
-    let cue: String =
-        cue.chars().flat_map(|c| if c.is_numeric() { folded_digit(c) } else { c }.to_lowercase()).collect();
-    let line = format!(" {} ", words.join(" "));
-    let question = Question { today: zone.date(now), now, zone, cue: &cue, line, words };
-    let days = question
-        .full_date()
-        .or_else(|| question.spaceless_date())
-        .or_else(|| question.ago())
-        .or_else(|| question.part_of_relative())
-        .or_else(|| question.season())
-        .or_else(|| question.quarter())
-        .or_else(|| question.named_date())
-        .or_else(|| question.weekday())
-        .or_else(|| question.short_date())
-        .or_else(|| question.relative().map(|(_, days)| days));
-    let days = days.map(|(first, last)| (first, if question.is_since() { question.today.max(last) } else { last }));
+    for name in WEEKENDS {
+        if line.contains(name) {
+            line = line.replace(name, " weekend ");
+        }
+    }
+    let mut lower = String::with_capacity(cue.len());
+    for c in cue.chars() {
+        let is_counted = lower.trim_end().ends_with(|last: char| last.is_ascii_digit());
+        match c {
+            '년' if is_counted => lower.push('年'),
+            '월' if is_counted => lower.push('月'),
+            '일' if is_counted => lower.push('日'),
+            c if c.is_numeric() => lower.push(folded_digit(c)),
+            c => lower.extend(c.to_lowercase()),
+        }
+    }
+    let words = line.split_whitespace().map(str::to_owned).collect();
+    let question = Question { today: zone.date(now), now, zone, cue: &lower, line, words };
+    let days = question.range().or_else(|| {
+        let (first, last) = question.single()?;
+        Some((first, if question.is_since() { question.today.max(last) } else { last }))
+    });
     if let Some((first, last)) = days {
         let (from, behind) = (zone.start_of(first)?, zone.start_of(last.tomorrow().ok()?)?);
         return Some(TimePhrase::Span(TimeSpan { from, to: UnixMicros(behind.0 - 1) }));
@@ -91,6 +103,20 @@ pub(crate) fn read(cue: &str, now: UnixMicros, zone: &UserZone) -> Option<TimePh
 }
 
 impl Question<'_> {
+    /// Returns the days of a time that is no range.
+    fn single(&self) -> Option<Days> {
+        self.full_date()
+            .or_else(|| self.spaceless_date())
+            .or_else(|| self.ago())
+            .or_else(|| self.part_of_relative())
+            .or_else(|| self.season())
+            .or_else(|| self.quarter())
+            .or_else(|| self.named_date())
+            .or_else(|| self.weekday())
+            .or_else(|| self.short_date())
+            .or_else(|| self.relative().map(|(_, days)| days))
+    }
+
     fn has(&self, phrase: &str) -> bool {
         // Few phrases begin with a word of the cue.
         self.words.iter().any(|word| phrase.starts_with(word.as_str()))
@@ -101,29 +127,55 @@ impl Question<'_> {
     }
 
     fn is_since(&self) -> bool {
-        self.words.iter().any(|word| SINCE.contains(&word.as_str()))
+        let is_name = |word: &str| month(word).or(weekday(word)).is_some();
+        (0..self.words.len()).any(|at| {
+            let word = self.word(at);
+            has(SINCE, word)
+                || (has(SINCE_NAME, word) && is_name(self.word(at + 1)))
+                // Before an Italian weekday; in Portuguese it means *of the*.
+                || (word == "da" && self.word(at + 1).ends_with("edi"))
+        }) || ["日から", "曜から", "月から", "週から", "年から", "以来", "以來"]
+            .iter()
+            .any(|since| self.cue.contains(since))
     }
 
     /// *yesterday*, *last week*.
-    fn relative(&self) -> Option<(Unit, Days)> {
-        let spaced = PHRASES.iter().find(|(phrase, ..)| self.has(phrase) && self.is_meant(phrase));
-        let spaceless = || SPACELESS.iter().find(|(phrase, ..)| self.cue.contains(phrase));
-        let (_, unit, count) = spaced.or_else(|| if self.cue.is_ascii() { None } else { spaceless() })?;
-        Some((*unit, self.counted(*unit, *count)?))
+    pub(super) fn relative(&self) -> Option<(Unit, Days)> {
+        let spaced = PHRASES.iter().find(|(.., list)| phrases(list).any(|one| self.has(one) && self.is_meant(one)));
+        let (unit, count) = match spaced.map(|(unit, count, _)| (*unit, *count)).or_else(|| self.last_or_this()) {
+            Some(counted) => counted,
+            None if self.cue.is_ascii() => return None,
+            None => {
+                let is_time = |one: &str| self.cue.find(one).is_some_and(|at| !is_each(&self.cue[..at]));
+                SPACELESS
+                    .iter()
+                    .find(|(.., list)| phrases(list).any(is_time))
+                    .map(|(unit, count, _)| (*unit, *count))?
+            }
+        };
+        Some((unit, self.counted(unit, count)?))
+    }
+
+    /// *last week*, *settimana scorsa*, *dieses Jahr*: a unit of at least a week beside such an adjective.
+    fn last_or_this(&self) -> Option<(Unit, i64)> {
+        (0..self.words.len()).find_map(|at| {
+            let (word, before) = (self.word(at), self.before(at));
+            let (unit, ..) = UNITS[3..].iter().find(|(_, one, _)| has(one, word))?;
+            // English *an*.
+            let is_this = has(THIS, before) && word != "an";
+            let is_last = has(LAST_BEFORE, before) || has(LAST_BEHIND, self.word(at + 1));
+            (is_last || is_this).then_some((*unit, -i64::from(is_last)))
+        })
     }
 
     /// *Tuesday last week*, *in May last year*, *last year's summer*.
     fn part_of_relative(&self) -> Option<Days> {
         let (unit, (first, _)) = self.relative()?;
         match unit {
-            Week => {
-                let named = self.words.iter().find_map(|word| weekday(word)).or_else(|| self.spaceless_weekday())?;
-                one_day(first.checked_add(i64::from(named - 1).days()).ok()?)
-            }
+            Week => self.day_of_week(first),
             Year => {
                 let spaceless = || self.cue.split_once('月').and_then(|(before, _)| month_at_end(before));
-                let is_month =
-                    |(at, word): (usize, &String)| month(word).filter(|_| opens_month(self.before(at), word));
+                let is_month = |(at, word): (usize, &String)| month(word).filter(|_| self.opens_month(at));
                 let named = self.words.iter().enumerate().find_map(is_month).or_else(spaceless);
                 if let Some(month) = named {
                     return self.month_of(Some(first.year()), month);
@@ -136,6 +188,12 @@ impl Question<'_> {
         }
     }
 
+    /// Returns the named weekday of the week that begins on this day.
+    pub(super) fn day_of_week(&self, monday: Date) -> Option<Days> {
+        let named = self.words.iter().find_map(|word| weekday(word).or_else(|| compound_weekday(word)));
+        one_day(monday.checked_add(i64::from(named.or_else(|| self.spaceless_weekday())? - 1).days()).ok()?)
+    }
+
     /// *last summer*, *in summer 2025*.
     fn season(&self) -> Option<Days> {
         let (at, month) = self.words.iter().enumerate().find_map(|(at, word)| Some((at, season(word)?)))?;
@@ -144,11 +202,13 @@ impl Question<'_> {
             return three_months(year, month);
         }
         let (before, behind) = (self.before(at), self.word(at + 1));
-        let is_time = BEFORE_SEASON.contains(&before)
-            || AFTER_NAME.contains(&behind)
-            || (behind.is_empty() && IN_SEASON.contains(&before))
-            || SEASON_ADVERBS.contains(&self.word(at));
-        let is_this = THIS.contains(&before);
+        let is_this = has(THIS, before);
+        let is_in_the = matches!(before, "the" | "de") && at > 1 && self.word(at - 2) == "in";
+        let is_time = is_this
+            || has(LAST_BEFORE, before)
+            || has(LAST_BEHIND, behind)
+            || (behind.is_empty() && (is_in_the || has(IN_SEASON, before)))
+            || has(SEASON_ADVERBS, self.word(at));
         let mut seasons = (0..=2).filter_map(|back| three_months(self.today.year() - back, month));
         let is_past = |days: &Days| if is_this { days.0 <= self.today } else { days.1 < self.today };
         seasons.find(is_past).filter(|_| is_time)
@@ -157,14 +217,15 @@ impl Question<'_> {
     /// *Q3*, *Q3 2025*, *in the third quarter of 2025*.
     fn quarter(&self) -> Option<Days> {
         let named = |at: usize| match self.word(at).as_bytes() {
-            [b'q', number @ b'1'..=b'4'] => Some(i16::from(number - b'0')),
+            [b'q', number @ b'1'..=b'4'] => Some((at, (number - b'0') as i8)),
+            _ if unit(self.word(at)) == Some(Quarter) => Some((at, ordinal(self.before(at))?)),
             _ => None,
         };
-        let (at, number) = (0..self.words.len()).find_map(|at| Some((at, named(at)?)))?;
+        let (at, number) = (0..self.words.len()).find_map(named)?;
         let near = [at.wrapping_sub(1), at + 1, at + 2];
         let given = near.iter().find_map(|at| year(self.word(*at)));
-        let (month, this) = (number as i8 * 3 - 2, self.today.year());
-        let is_time = given.is_some() || BEFORE_NAME.contains(&self.before(at)) || self.words.len() == 1;
+        let (month, this) = (number * 3 - 2, self.today.year());
+        let is_time = given.is_some() || has(BEFORE_NAME, self.before(at)) || self.words.len() == 1;
         let year = given.unwrap_or(if month > self.today.month() { this - 1 } else { this });
         three_months(year, month).filter(|_| is_time)
     }
@@ -192,7 +253,7 @@ impl Question<'_> {
     }
 
     /// Returns the day, week, month or year that is so many from now.
-    fn counted(&self, unit: Unit, count: i64) -> Option<Days> {
+    pub(super) fn counted(&self, unit: Unit, count: i64) -> Option<Days> {
         let step = |span: Span| self.today.checked_add(span).ok();
         match unit {
             Day => step(count.days()).map(|day| (day, day)),
@@ -226,73 +287,14 @@ impl Question<'_> {
         self.today.checked_sub(i64::from(self.today.weekday().to_monday_zero_offset()).days()).ok()
     }
 
-    /// *two days ago*: the day; of weeks, the three days around it on either side; of months and years, the whole one.
-    /// *A few days ago* is two to five, and *the last three days* are those up to today.
-    fn ago(&self) -> Option<Days> {
-        if let Some((count, unit)) = (0..self.words.len()).find_map(|at| self.up_to_now(at)) {
-            let (first, last) = self.counted(unit, -if count == FEW { FEW_UNITS } else { count })?;
-            let first = if unit == Week && count != FEW { self.today.checked_sub(count.weeks()).ok()? } else { first };
-            return Some((first, last.max(self.today)));
-        }
-        let (count, unit) = (0..self.words.len()).find_map(|at| self.ago_at(at)).or_else(|| self.spaceless_ago())?;
-        if count == FEW {
-            return Some((self.counted(unit, -FEW_UNITS)?.0, self.counted(unit, -2)?.1));
-        }
-        match unit {
-            Week => {
-                let day = self.today.checked_sub(count.weeks()).ok()?;
-                Some((day.checked_sub(3.days()).ok()?, day.checked_add(3.days()).ok()?))
-            }
-            unit => self.counted(unit, -count),
-        }
-    }
-
-    /// Reads *the last N days* and its kin with the unit at this word.
-    fn up_to_now(&self, at: usize) -> Option<(i64, Unit)> {
-        let unit = unit(self.word(at))?;
-        let (one, two) = (self.before(at), self.before(at.saturating_sub(1)));
-        let three = self.before(at.saturating_sub(2));
-        let opens = |word: &str| UP_TO_NOW.contains(&word);
-        let count = number(one).filter(|_| opens(two) || (two == "ein" && opens(three)));
-        count.or_else(|| number(two).filter(|_| opens(one))).map(|count| (count, unit))
-    }
-
-    /// Reads *N days ago* and its kin with the unit at this word.
-    fn ago_at(&self, at: usize) -> Option<(i64, Unit)> {
-        let unit = unit(self.word(at))?;
-        let word = |from_unit: isize| at.checked_add_signed(from_unit).map_or("", |at| self.word(at));
-        // *A couple of days*, *ein paar Tage*.
-        let skipped = isize::from(word(-1) == "of");
-        let before = number(word(-1 - skipped));
-        let skipped = skipped + isize::from(word(-1) == "paar");
-        let own = number(word(0)).or_else(|| number(word(1)).filter(|_| word(-1) == "قبل"));
-        let is_behind = matches!(word(1), "ago" | "назад");
-        let opens = |from: isize| {
-            matches!(word(from), "vor" | "hace" | "قبل" | "منذ") || (word(from) == "a" && word(from - 1) == "y")
-        };
-        let count = match () {
-            () if is_behind => before.or((word(1) == "назад").then_some(1))?,
-            () if before.is_some() && opens(-2 - skipped) => before?,
-            () if opens(-1) => own.or((word(-1) != "vor").then_some(1))?,
-            () => return None,
-        };
-        Some((count, unit))
-    }
-
-    fn spaceless_ago(&self) -> Option<(i64, Unit)> {
-        let forms = SPACELESS_UNITS.iter().flat_map(|(unit, forms)| forms.iter().map(move |form| (*unit, *form)));
-        let count = |form: &str| last_number(self.cue.split_once(form)?.0.trim_end_matches(['个', '個']));
-        forms.filter_map(|(unit, form)| Some((count(form)?, unit))).next()
-    }
-
     /// *November 22*, *22 ноября 2025*, *in May*, *in 2025*.
     fn named_date(&self) -> Option<Days> {
         let word = |at: usize| self.word(at);
-        let joins = |at: usize| matches!(word(at), "de" | "of" | "del" | "the");
+        let joins = |at: usize| matches!(word(at), "de" | "of" | "del" | "the" | "di");
         for at in 0..self.words.len() {
             let previous = self.before(at);
             let is_past = |year: &i16| *year <= self.today.year();
-            if let Some(year) = year(word(at)).filter(|year| is_past(year) && BEFORE_NAME.contains(&previous)) {
+            if let Some(year) = year(word(at)).filter(|year| is_past(year) && has(BEFORE_NAME, previous)) {
                 return whole_year(year);
             }
             let Some(month) = month(word(at)) else { continue };
@@ -303,7 +305,7 @@ impl Question<'_> {
             let year = year(word(behind)).or_else(|| year(word(behind + usize::from(joins(behind)))));
             match before.or(after) {
                 Some(day) => return self.day_of(year, month, day),
-                None if year.is_some() || opens_month(previous, word(at)) || AFTER_NAME.contains(&word(at + 1)) => {
+                None if year.is_some() || self.opens_month(at) || has(LAST_BEHIND, word(at + 1)) => {
                     return self.month_of(year, month);
                 }
                 None => {}
@@ -312,54 +314,25 @@ impl Question<'_> {
         None
     }
 
-    /// *on Monday*, *last Friday*: the last one before today.
-    fn weekday(&self) -> Option<Days> {
-        let is_lone = self.words.len() == 1;
-        let spaced = (0..self.words.len()).find_map(|at| {
-            let is_time = BEFORE_NAME.contains(&self.before(at)) || AFTER_NAME.contains(&self.word(at + 1));
-            weekday(self.word(at)).filter(|_| is_time || is_lone)
-        });
-        let wanted = spaced.or_else(|| self.spaceless_weekday())?;
-        let back = (i64::from(self.today.weekday().to_monday_one_offset()) - i64::from(wanted) + 6) % 7 + 1;
-        one_day(self.today.checked_sub(back.days()).ok()?)
-    }
-
-    /// *金曜に*, *周五*, but neither *日曜大工* nor *每周五*.
-    fn spaceless_weekday(&self) -> Option<i8> {
-        let is_time = |name: &str| {
-            self.cue.match_indices(name).any(|(at, _)| {
-                let (before, behind) = (&self.cue[..at], &self.cue[at + name.len()..]);
-                let goes_on = |c: char| matches!(c, '\u{30A0}'..='\u{30FF}' | '\u{4E00}'..='\u{9FFF}') && c != '日';
-                let is_counted = name.starts_with(['周', '週']) && last_number(before).is_some();
-                let is_begun = name.ends_with('曜') && behind.starts_with(goes_on);
-                !(before.ends_with(['每', '毎']) || is_counted || is_begun)
-            })
-        };
-        WEEKDAYS.iter().position(|names| names[1..].iter().any(|name| is_time(name))).map(|at| at as i8 + 1)
+    /// Returns true if the words before the name of a month make it a time.
+    fn opens_month(&self, at: usize) -> bool {
+        let (name, before) = (self.word(at), self.before(at));
+        // Italian and Portuguese names: *a maggio*, *do outubro*.
+        let is_romance = name.len() > 4 && name.ends_with(['o', 'e']);
+        match AMBIGUOUS_MONTHS.iter().find(|(month, _)| *month == name) {
+            Some((_, words)) if has(words, before) => true,
+            None if has(BEFORE_NAME, before) || (is_romance && has(BEFORE_ROMANCE_NAME, before)) => true,
+            _ => before == "of" && at > 1 && has(BEFORE_OF, self.word(at - 2)),
+        }
     }
 
     /// *what did I say last*, *what is the latest?*, but not *the latest version*.
     fn asks_for_latest(&self) -> bool {
-        let ends = |word: &str| self.line.trim_end().ends_with(word);
-        ends(" the latest")
-            || LATEST.iter().any(|phrase| self.has(phrase))
-            || (SPACELESS_LATEST.iter().any(|phrase| self.cue.contains(phrase))
-                && !NOT_LATEST.iter().any(|phrase| self.cue.contains(phrase)))
+        let contains = |list: &'static str| phrases(list).any(|phrase| self.cue.contains(phrase));
+        self.line.ends_with(" the latest ")
+            || phrases(LATEST).any(|phrase| self.has(phrase))
+            || (!self.cue.is_ascii() && contains(SPACELESS_LATEST) && !contains(NOT_LATEST))
     }
-}
-
-/// Returns true if the word before the name of a month makes it a time.
-fn opens_month(before: &str, name: &str) -> bool {
-    let ambiguous = AMBIGUOUS_MONTHS.iter().find(|(month, _)| *month == name);
-    ambiguous.map_or(BEFORE_NAME, |(_, words)| words).contains(&before)
-}
-
-fn unit(word: &str) -> Option<Unit> {
-    UNITS.iter().find(|(_, names)| names.contains(&word)).map(|(unit, _)| *unit)
-}
-
-fn season(word: &str) -> Option<i8> {
-    SEASONS.iter().find(|(_, names)| names.contains(&word)).map(|(month, _)| *month)
 }
 
 fn three_months(year: i16, first: i8) -> Option<Days> {
@@ -593,6 +566,113 @@ mod tests {
             "q3 of four",
         ] {
             assert_eq!(read_in(cue, "UTC"), "none", "{cue}");
+        }
+    }
+
+    #[test]
+    fn ranges_of_times_are_read() {
+        for (cue, want) in [
+            ("what did we discuss between Monday and Wednesday?", "2026-03-23/2026-03-25"),
+            ("from Tuesday to Thursday", "2026-03-24/2026-03-26"),
+            ("between May and July", "2025-05-01/2025-07-31"),
+            ("between May and July 2024", "2024-05-01/2024-07-31"),
+            ("between December and February", "2025-12-01/2026-02-28"),
+            ("from November 2024 to January", "2024-11-01/2025-01-31"),
+            ("notes between 3 and 5 November", "2025-11-03/2025-11-05"),
+            ("between November 3 and 5", "2025-11-03/2025-11-05"),
+            ("3-5 November", "2025-11-03/2025-11-05"),
+            ("what did we do November 3–5?", "2025-11-03/2025-11-05"),
+            ("May–July", "2025-05-01/2025-07-31"),
+            ("between 2026-02-03 and 2026-02-05", "2026-02-03/2026-02-05"),
+            ("between 2/3 and 2/5", "2026-02-03/2026-02-05"),
+            ("between 2020 and 2022", "2020-01-01/2022-12-31"),
+            ("from last Monday to yesterday", "2026-03-23/2026-03-30"),
+            ("zwischen Montag und Mittwoch", "2026-03-23/2026-03-25"),
+            ("vom 3. bis zum 5. November", "2025-11-03/2025-11-05"),
+            ("vom 3.2. bis 5.2.", "2026-02-03/2026-02-05"),
+            ("Montag bis Mittwoch", "2026-03-23/2026-03-25"),
+            ("3.-5. November", "2025-11-03/2025-11-05"),
+            ("du lundi au mercredi", "2026-03-23/2026-03-25"),
+            ("entre le 3 et le 5 novembre", "2025-11-03/2025-11-05"),
+            ("du 3 novembre au 5 décembre", "2025-11-03/2025-12-05"),
+            ("entre el lunes y el miércoles", "2026-03-23/2026-03-25"),
+            ("de mayo a julio", "2025-05-01/2025-07-31"),
+            ("tra lunedì e mercoledì", "2026-03-23/2026-03-25"),
+            ("dal 3 al 5 novembre", "2025-11-03/2025-11-05"),
+            ("entre segunda e quarta-feira", "2026-03-23/2026-03-25"),
+            ("de 3 a 5 de novembro", "2025-11-03/2025-11-05"),
+            ("tussen maandag en woensdag", "2026-03-23/2026-03-25"),
+            ("van 3 tot en met 5 november", "2025-11-03/2025-11-05"),
+            ("с понедельника по среду", "2026-03-23/2026-03-25"),
+            ("بين الاثنين والأربعاء", "2026-03-23/2026-03-25"),
+            ("月曜から水曜まで", "2026-03-23/2026-03-25"),
+            ("11月3日から5日まで", "2025-11-03/2025-11-05"),
+            ("五月和七月之间", "2025-05-01/2025-07-31"),
+            ("between Anna and Bob", "none"),
+            ("between 3 and 5 people", "none"),
+            ("from 2 to 4 GB", "none"),
+            ("from version 3 to 5", "none"),
+            ("May and June went home", "none"),
+            ("pages 3-5", "none"),
+        ] {
+            assert_eq!(read_in(cue, "UTC"), want, "{cue}");
+        }
+    }
+
+    #[test]
+    fn days_without_a_preposition_and_times_of_further_languages_are_read() {
+        for (cue, want) in [
+            ("what did we decide Tuesday?", "2026-03-24"),
+            ("what did we decide Tuesday about the budget?", "2026-03-24"),
+            ("was haben wir Dienstag besprochen?", "2026-03-24"),
+            ("wer hat Freitagabend angerufen?", "2026-03-27"),
+            ("qu'a dit Anna mardi à la réunion ?", "2026-03-24"),
+            ("cosa ha detto Anna martedì in riunione?", "2026-03-24"),
+            ("o que decidimos na terça?", "2026-03-24"),
+            ("wie belde vrijdagavond?", "2026-03-27"),
+            ("what did we agree two weeks ago on Friday?", "2026-03-20"),
+            ("Freitag vor zwei Wochen", "2026-03-20"),
+            ("二週間前の金曜日", "2026-03-20"),
+            ("the week before last", "2026-03-16/2026-03-22"),
+            ("vorletzte Woche", "2026-03-16/2026-03-22"),
+            ("in den letzten Wochen", "2026-02-23/2026-03-31"),
+            ("in the third quarter of 2025", "2025-07-01/2025-09-30"),
+            ("at the end of May", "2025-05-01/2025-05-31"),
+            ("am 22.", "2026-03-22"),
+            ("depuis hier", "2026-03-30/2026-03-31"),
+            ("昨日から", "2026-03-30/2026-03-31"),
+            ("stamattina", "2026-03-31"),
+            ("tre giorni fa", "2026-03-28"),
+            ("un paio di giorni fa", "2026-03-29"),
+            ("lunedì scorso", "2026-03-30"),
+            ("a maggio", "2025-05-01/2025-05-31"),
+            ("nel fine settimana", "2026-03-28/2026-03-29"),
+            ("l'estate scorsa", "2025-06-01/2025-08-31"),
+            ("há três dias", "2026-03-28"),
+            ("na segunda-feira passada", "2026-03-30"),
+            ("em março de 2025", "2025-03-01/2025-03-31"),
+            ("no fim de semana passado", "2026-03-28/2026-03-29"),
+            ("drie dagen geleden", "2026-03-28"),
+            ("vorige week dinsdag", "2026-03-24"),
+            ("op 3 november", "2025-11-03"),
+            ("eergisteren", "2026-03-29"),
+            ("지난주 회의", "2026-03-23/2026-03-29"),
+            ("11월 22일", "2025-11-22"),
+            ("3일 전", "2026-03-28"),
+            ("who is May?", "none"),
+            ("is this an error?", "none"),
+            ("a quarter past three", "none"),
+            ("what does Friday the parrot eat?", "none"),
+            ("Black Friday deals", "none"),
+            ("every Friday", "none"),
+            ("chaque lundi", "none"),
+            ("lundi prochain", "none"),
+            ("na segunda vez", "none"),
+            ("quinta do lago", "none"),
+            ("who did Marco marry?", "none"),
+            ("毎週月曜", "none"),
+        ] {
+            assert_eq!(read_in(cue, "UTC"), want, "{cue}");
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use jiff::ToSpan;
 use jiff::civil::{Date, date};
 
 use crate::memory::model::time::{UnixMicros, UserZone};
@@ -34,21 +35,41 @@ impl Question<'_> {
 
     /// Returns a day of a year; without one, the last such day.
     pub(super) fn day_of(&self, year: Option<i16>, month: i8, day: i8) -> Option<Days> {
-        if let Some(year) = year {
-            return one_day(Date::new(year, month, day).ok()?);
-        }
-        // The 29th of February is every four years, but for one in a hundred.
-        let years = (0..=8).map(|back| self.today.year() - back);
-        years.filter_map(|year| Date::new(year, month, day).ok()).find(|day| *day <= self.today).and_then(one_day)
+        day_until(self.today, year, month, day)
     }
 
     /// Returns a month of a year; without one, the last such month that has begun.
     pub(super) fn month_of(&self, year: Option<i16>, month: i8) -> Option<Days> {
-        let this = self.today.year();
-        let year = year.unwrap_or(if month > self.today.month() { this - 1 } else { this });
-        let first = Date::new(year, month, 1).ok()?;
-        Some((first, first.last_of_month()))
+        month_until(self.today, year, month)
     }
+
+    /// Returns a question of some of the words, or of another text without spaces.
+    pub(super) fn part<'p>(&'p self, words: &[String], cue: &'p str) -> Question<'p> {
+        Question { cue, line: format!(" {} ", words.join(" ")), words: words.to_vec(), ..*self }
+    }
+}
+
+/// Returns a day of a year; without one, the last such day up to `today`.
+pub(super) fn day_until(today: Date, year: Option<i16>, month: i8, day: i8) -> Option<Days> {
+    if let Some(year) = year {
+        return one_day(Date::new(year, month, day).ok()?);
+    }
+    // The 29th of February is every four years, but for one in a hundred.
+    let years = (0..=8).map(|back| today.year() - back);
+    years.filter_map(|year| Date::new(year, month, day).ok()).find(|day| *day <= today).and_then(one_day)
+}
+
+/// Returns a month of a year; without one, the last such month that has begun by `today`.
+pub(super) fn month_until(today: Date, year: Option<i16>, month: i8) -> Option<Days> {
+    let year = year.unwrap_or(if month > today.month() { today.year() - 1 } else { today.year() });
+    let first = Date::new(year, month, 1).ok()?;
+    Some((first, first.last_of_month()))
+}
+
+/// Returns the last day of this weekday before `today`.
+pub(super) fn weekday_before(today: Date, weekday: i8) -> Option<Days> {
+    let back = (i64::from(today.weekday().to_monday_one_offset()) - i64::from(weekday) + 6) % 7 + 1;
+    one_day(today.checked_sub(back.days()).ok()?)
 }
 
 /// Returns this day as a span.
