@@ -57,7 +57,7 @@ impl Read for Decompressor {
             return Ok(0);
         }
         while let Some(mut frame) = self.decoder.take() {
-            let count = frame.read(into).map_err(|error| invalid(&error))?;
+            let count = frame.read(into).map_err(|_| invalid())?;
             self.bytes += count as u64;
             let limit = MIN_LIMIT_BYTES.max(frame.get_ref().bytes.saturating_mul(MAX_RATIO));
             if self.bytes > limit {
@@ -80,11 +80,13 @@ impl Read for Decompressor {
 }
 
 fn decoder(input: CountedInput) -> io::Result<StreamingDecoder<CountedInput, FrameDecoder>> {
-    StreamingDecoder::new_with_max_window_size(input, MAX_WINDOW_BYTES).map_err(|error| invalid(&error))
+    StreamingDecoder::new_with_max_window_size(input, MAX_WINDOW_BYTES).map_err(|_| invalid())
 }
 
-fn invalid(error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("damaged Zstandard file: {error}"))
+/// The decoder's own errors are internals of it.
+fn invalid() -> io::Error {
+    let what = "damaged Zstandard file, cut off, or with a window over 8 MiB; if zstd -d decompresses it, import the result";
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]

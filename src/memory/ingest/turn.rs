@@ -43,6 +43,10 @@ const HOOK_DELAY: Duration = Duration::from_secs(120);
 /// soon after.
 const EARLY_RECORDS: i64 = 64;
 
+/// Records of a session, role and time whose words are not those of a turn to the byte, and that the turn is compared with.
+/// Picked: a moment has a few, but a converted transcript may have one time for all of its lines.
+const RECORDS_OF_A_TIME: i64 = 64;
+
 /// The newest records of a session that a hook's input is compared with: enough to have one of each role.
 const NEWEST_RECORDS: i64 = 64;
 
@@ -259,9 +263,16 @@ impl Search<'_> {
         let first = self.new.draft.ts.0.div_euclid(MICROS_PER_MILLI) * MICROS_PER_MILLI;
         let delay = delay.as_micros() as i64;
         let last_legacy: i64 = meta::read(self.connection, "last_without_turns")?.unwrap_or(0);
-        let sql = "SELECT seq, id, text FROM record WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND role = ?4";
+        // The same words first, by their fingerprint: the sign keeps SQLite from the index by time.
+        let sql = "SELECT seq, id, text FROM (
+                       SELECT seq, id, text FROM record
+                       WHERE hash = ?5 AND valid_to IS NULL AND session = ?1 AND +ts BETWEEN ?2 AND ?3 AND role = ?4
+                       UNION ALL SELECT * FROM (
+                           SELECT seq, id, text FROM record
+                           WHERE session = ?1 AND ts BETWEEN ?2 AND ?3 AND role = ?4 LIMIT ?6))";
         let mut find = self.connection.prepare_cached(sql)?;
-        let mut rows = find.query((session, first - delay, first + delay + MICROS_PER_MILLI - 1, self.role()))?;
+        let (from, until) = (first - delay, first + delay + MICROS_PER_MILLI - 1);
+        let mut rows = find.query((session, from, until, self.role(), self.new.hash, RECORDS_OF_A_TIME))?;
         while let Some(row) = rows.next()? {
             let (seq, text) = (row.get(0)?, row.get_ref(2)?.as_str()?);
             let is_other_form = seq <= last_legacy && delay == 0 && self.is_like(text, is_form_of);
@@ -467,6 +478,17 @@ mod tests {
             assert!(!again.contains('n'), "{what}, read again: {again}");
             assert_eq!(bench.ok("store_check", json!({}))["problems"], json!([]), "{what}");
         }
+    }
+
+    #[test]
+    fn a_turn_is_known_among_many_of_one_time() {
+        let bench = Bench::new();
+        let rows: Vec<Value> =
+            (0..200).map(|n| row("a", "user", "10:00:00", &format!("kettle number {n}"), json!({}))).collect();
+        assert_eq!(outcomes(&bench, &rows), "n".repeat(200));
+        assert_eq!(outcomes(&bench, &rows), "k".repeat(200));
+        let later = [row("a", "user", "10:00:30", "kettle number 150", json!({"source": "hook"}))];
+        assert_eq!(outcomes(&bench, &later), "k");
     }
 
     #[test]
