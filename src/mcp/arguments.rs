@@ -1,7 +1,8 @@
 //! Converts the arguments of a tool call to params of the daemon. Pure.
 //!
 //! The daemon is strict about types; models are not. A value of another type is converted where its meaning is clear:
-//! `"5"` for a number, `""` or null for an optional argument, an object as a JSON string, words in one string for a list.
+//! `"5"` for a number, `""`, `"null"` or null for an optional argument, an object as a JSON string, words in one string for a
+//! list, a number in a list of words.
 //! Anything else is passed on as it is, and the daemon says what is wrong with it.
 
 use std::borrow::Cow;
@@ -16,6 +17,9 @@ use crate::wire::members::Members;
 
 /// The argument whose empty string is a value: no project.
 const PROJECT: &str = "project";
+
+/// Strings that a language writes for no value. A store has no use for a project or a session of such a name.
+const NO_VALUES: [&str; 3] = ["None", "null", "undefined"];
 
 /// Separators of the words in a string that is given for a list, in several scripts.
 const WORD_SEPARATORS: [char; 7] = [',', ';', '\n', '，', '、', '；', '،'];
@@ -47,6 +51,7 @@ fn converted<'a>(field: &SchemaField, raw: &'a str) -> Option<Cow<'a, str>> {
         (Any, Some(text)) => Some(json_in(text.trim(), b"tf-0123456789{[").map_or(Cow::Borrowed(raw), Cow::Owned)),
         (Any, None) => Some(raw.into()),
         (_, None) if raw == "null" => None,
+        (_, Some(text)) if is_optional && NO_VALUES.contains(&text.trim()) => None,
         (Text | Choice(_), Some(text)) if text.is_empty() && is_optional && field.name != PROJECT => None,
         (Choice(values), Some(text)) => {
             let meant = values.iter().find(|value| value.eq_ignore_ascii_case(text.trim()));
@@ -59,6 +64,9 @@ fn converted<'a>(field: &SchemaField, raw: &'a str) -> Option<Cow<'a, str>> {
             Some(json_in(text.trim(), b"-0123456789").map_or(Cow::Borrowed(raw), Cow::Owned))
         }
         (List(_) | ListUpTo(..), Some(text)) => Some(json_in(text.trim(), b"[").unwrap_or_else(|| words(&text)).into()),
+        (List(Text) | ListUpTo(_, Text), None) if raw.starts_with('[') => {
+            Some(texts(raw).map_or(raw.into(), Cow::Owned))
+        }
         (Object(fields), Some(text)) if text.trim().starts_with('{') => members(fields, text.trim()).map(Cow::Owned),
         (Object(fields), None) => members(fields, raw).map_or(Some(raw.into()), |text| Some(text.into())),
         (Nullable(_) | Text | Choice(_) | List(_) | ListUpTo(..) | Map(_) | Object(_), _)
@@ -83,6 +91,16 @@ fn members(fields: &[SchemaField], raw: &str) -> Option<String> {
         };
     }
     Some(object.end())
+}
+
+/// Returns a list with its numbers as strings.
+fn texts(list: &str) -> Option<String> {
+    let items: Vec<&RawValue> = serde_json::from_str(list).ok()?;
+    let text = |item: &&RawValue| match item.get() {
+        number if number.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => json_text::string(number),
+        other => other.to_owned(),
+    };
+    Some(json_text::array(&items.iter().map(text).collect::<Vec<_>>()))
 }
 
 fn words(text: &str) -> String {
@@ -117,6 +135,13 @@ mod tests {
             ("memory_recall", "cue", r#"["a"]"#, Some(r#"["a"]"#)),
             ("memory_recall", "project", r#""""#, Some(r#""""#)),
             ("memory_recall", "also", r#"["a","b"]"#, Some(r#"["a","b"]"#)),
+            ("memory_recall", "also", r#"["a", 5, -1.50, null]"#, Some(r#"["a","5","-1.50",null]"#)),
+            ("memory_recall", "also", r#"["a""#, Some(r#"["a""#)),
+            ("memory_recall", "since", r#""null""#, None),
+            ("memory_recall", "limit", r#""None""#, None),
+            ("memory_recall", "project", r#""undefined""#, None),
+            ("memory_recall", "cue", r#""null""#, Some(r#""null""#)),
+            ("memory_capture", "text", r#""None""#, Some(r#""None""#)),
             ("memory_recall", "also", r#""a, b、c""#, Some(r#"["a"," b","c"]"#)),
             ("memory_recall", "also", r#""[\"a\",\"b\"]""#, Some(r#"["a","b"]"#)),
             ("memory_recall", "also", r#""""#, Some("[]")),

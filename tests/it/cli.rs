@@ -148,6 +148,11 @@ fn wrong_usage_exits_with_2() {
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}: {err}");
         assert!(err.contains(words), "{args:?}: {err}");
     }
+    let (code, out, err) = run(&daemon, &["--json", "recall", "tea", "--limit", "0"]);
+    let error: Value = serde_json::from_str(&err).expect("JSON on standard error");
+    assert_eq!((code, out.as_str(), &error["error"]["code"]), (2, "", &json!(-32001)), "{err}");
+    let message = error["error"]["message"].as_str().expect("a text");
+    assert!(message.starts_with("invalid value '0' for '--limit <N>'"), "{message}");
     for (args, words) in [
         (&["--workers", "1"][..], "2..=64"),
         (&["--max-line", "5"], "must be 1K to 64M"),
@@ -179,6 +184,32 @@ fn help_and_version_exit_with_0_and_no_argument_with_2() {
     let (code, out, err) = ran(&iaid().output().expect("the binary runs"));
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("Usage: iaid"), "{err}");
+}
+
+#[test]
+fn help_is_broken_between_words_to_the_width_of_the_terminal() {
+    let help = |args: &[&str], columns: &str| {
+        let (code, out, err) =
+            ran(&iaid().args(args).arg("--help").env("COLUMNS", columns).output().expect("the binary runs"));
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        out
+    };
+    let all = help(&[], "");
+    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let lists: Vec<Vec<&str>> = std::iter::once(Vec::new()).chain(names.map(|name| vec![name])).collect();
+    assert!(lists.len() > 25, "{all}");
+    for args in lists {
+        let whole = help(&args, "");
+        for columns in [40, 80] {
+            let narrow = help(&args, &columns.to_string());
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            assert_eq!(words(&narrow), words(&whole), "{args:?}");
+            let long: Vec<&str> = narrow.lines().filter(|line| line.chars().count() > columns).collect();
+            // A word that is longer than the line stays whole.
+            assert!(long.iter().all(|line| columns < 80 && line.split_whitespace().count() < 4), "{long:#?}");
+        }
+    }
 }
 
 #[test]

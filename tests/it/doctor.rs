@@ -346,6 +346,11 @@ fn a_hook_that_does_not_work_is_reported() {
     doctor(setup, &[]).has("claude-code", "FAIL", "the hook `/no/such/iaid");
     put(&settings, &good.replace(setup.store().to_str().unwrap(), "/elsewhere"));
     doctor(setup, &[]).has("claude-code", "WARN", "/elsewhere, not");
+    for (value, verdict, part) in [("true", "WARN", "so the assistant runs no hook"), ("false", "PASS", "a hook runs")]
+    {
+        put(&settings, &good.replacen('{', &format!("{{\"disableAllHooks\": {value},"), 1));
+        doctor(setup, &[]).has("claude-code", verdict, part);
+    }
     put(&settings, &good.replace("SessionStart", "Other"));
     doctor(setup, &[]).has("claude-code", "WARN", "has no hook for SessionStart");
     let servers = setup.home().join(".claude.json");

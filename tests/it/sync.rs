@@ -131,6 +131,19 @@ fn three_daemons_become_one_through_a_folder_in_any_order() {
     for file in files(folder.path()) {
         assert_eq!(fs::metadata(&file).expect("it is there").mode() & 0o777, 0o600, "{}", file.display());
     }
+    // A file of another store whose first line is damaged is named, and does not keep the others out.
+    let whole = fs::read(&own).expect("it is read");
+    let mut flipped = whole.clone();
+    flipped[50] ^= 1;
+    let lines = String::from_utf8(whole.clone()).expect("a text").replace('\n', "\r\n").into_bytes();
+    for (what, text) in [("a byte", flipped), ("line ends", lines)] {
+        fs::write(&own, text).expect("it is written");
+        let printed: Vec<String> =
+            [a, b, c].map(|daemon| said(&daemon.run(&["sync", folder.path().to_str().expect("a text")]))).into();
+        let named = printed.iter().filter(|printed| printed.contains("its first line is damaged; remove the file"));
+        assert_eq!(named.count(), 2, "{what}: {printed:?}");
+    }
+    fs::write(&own, whole).expect("it is written");
     // Two of them reach each other over a pipe as well, and find nothing new.
     let over = sync(a, &serve(b));
     assert_eq!((&over["here"]["added"], &over["there"]["added"]), (&json!(0), &json!(0)), "{over}");

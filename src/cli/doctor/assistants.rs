@@ -25,12 +25,16 @@ use crate::cli::support::files;
 use crate::cli::support::program::{self, ProgramOutput};
 use crate::cli::support::values::{counted, micros_in_words, time_in_words};
 use crate::transcript::Assistant;
+use crate::wire::members::Members;
 
 /// Longest wait for `PROGRAM --version`.
 const VERSION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for a hook: the timeout that is entered for it.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The setting with which a person switches all hooks off.
+const HOOKS_OFF: &str = "disableAllHooks";
 
 /// A transcript that was written this long after the last capture, and not since this long, means that the hooks do not
 /// run: a hook would have run in between.
@@ -132,6 +136,12 @@ impl Subject<'_> {
         let Some((_, command)) = commands.last() else {
             return findings.warn(format_args!("{file} has no hooks of iaid"), install);
         };
+        let settings = text(path).unwrap_or_default();
+        let off = Members::read(&settings).ok().and_then(|all| all.value(HOOKS_OFF).map(|value| value.get() == "true"));
+        if off == Some(true) {
+            let remedy = format_args!("remove {HOOKS_OFF} there if what is said is to be captured");
+            findings.warn(format_args!("{file} has {HOOKS_OFF}, so the assistant runs no hook"), remedy);
+        }
         for (event, _) in AssistantRules::of(self.assistant).named_events() {
             if !commands.iter().any(|(entered, _)| entered == event) {
                 findings.warn(format_args!("{file} has no hook for {event}"), install);

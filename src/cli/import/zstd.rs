@@ -85,7 +85,8 @@ fn decoder(input: CountedInput) -> io::Result<StreamingDecoder<CountedInput, Fra
 
 /// The decoder's own errors are internals of it.
 fn invalid() -> io::Error {
-    let what = "damaged Zstandard file, cut off, or with a window over 8 MiB; if zstd -d decompresses it, import the result";
+    let what =
+        "damaged Zstandard file, cut off, or with a window over 8 MiB; if zstd -d decompresses it, import the result";
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 

@@ -44,6 +44,8 @@ enum FileHeader {
     Of(String),
     /// It is of a release with another format: the format, and the release.
     OtherFormat(u64, String),
+    /// Its first line is not one that a store writes.
+    Damaged,
     /// It is no such file, or its first line is not there yet.
     None,
 }
@@ -84,7 +86,8 @@ impl FileMark {
 /// Opens a file that a store may have written, and returns the store's id. Returns `None` if none has.
 ///
 /// # Errors
-/// A sentence if it is no regular file, of another format, or cannot be read.
+/// A sentence if it is no regular file, of another format, or cannot be read, and if a store's file by its name has a
+/// damaged first line.
 pub(crate) fn open(path: &Path) -> Result<Option<(String, File)>, String> {
     let file = match files::open_unlinked(path) {
         // The carrier has just replaced it.
@@ -98,8 +101,17 @@ pub(crate) fn open(path: &Path) -> Result<Option<(String, File)>, String> {
     match header(&file).map_err(|error| error.to_string())? {
         FileHeader::Of(store) => Ok(Some((store, file))),
         FileHeader::OtherFormat(format, version) => Err(version_mismatch("its writer", format, &version)),
-        FileHeader::None => Ok(None),
+        FileHeader::Damaged if is_named_by_store(path) => {
+            Err("its first line is damaged; remove the file, and its store writes it anew at its next sync".into())
+        }
+        FileHeader::Damaged | FileHeader::None => Ok(None),
     }
+}
+
+/// Returns true if a file has the name that a store gives to its own.
+fn is_named_by_store(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.split_once('.'));
+    name.is_some_and(|(store, _)| is_store_id(store))
 }
 
 /// Returns the header of a file.
@@ -115,7 +127,7 @@ fn header(file: &File) -> io::Result<FileHeader> {
         }
     }
     let Some(end) = memchr::memchr(b'\n', &start[..read]) else { return Ok(FileHeader::None) };
-    let Some(Frame { about, .. }) = frame::decode(&start[..end]) else { return Ok(FileHeader::None) };
+    let Some(Frame { about, .. }) = frame::decode(&start[..end]) else { return Ok(FileHeader::Damaged) };
     let text = |key: &str| about[key].as_str().unwrap_or_default().to_owned();
     Ok(match about["iaid_sync"].as_u64() {
         Some(FORMAT) if is_store_id(&text("store")) => FileHeader::Of(text("store")),
