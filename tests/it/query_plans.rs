@@ -56,10 +56,6 @@ const SCANS: &[(&str, &str)] = &[
         "SELECT number, name, (SELECT max(ts) FROM record WHERE session = number) AS last FROM session",
         "a row for each session, read by `memory_sessions` alone",
     ),
-    (
-        "SELECT found.seq, record.project FROM (SELECT rowid AS seq FROM term_index",
-        "the newest records of a term, a bounded number, of which those of a project are kept",
-    ),
     ("SELECT count(*) FROM community", "a row for each group of linked records, read by `topology` alone"),
     ("SELECT count(*), coalesce(sum(degree), 0) FROM node WHERE degree > 0", "the metrics of a consolidation"),
     ("SELECT record FROM node WHERE degree > 0 ORDER BY degree DESC", "the metrics of a consolidation"),

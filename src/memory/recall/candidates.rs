@@ -16,14 +16,13 @@ use crate::memory::recall::candidate_reader::CandidateReader;
 use crate::memory::recall::copies::CopyGroups;
 use crate::memory::recall::further::identifier_terms;
 use crate::memory::recall::hit::{ProjectMatch, RankedHit};
-use crate::memory::recall::postings::{
-    self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList, ScopedIndex,
-};
+use crate::memory::recall::postings::{self, CANDIDATE_COUNT, Extent, MAX_FURTHER_TERM_COUNT, PostingList};
 use crate::memory::recall::query::WeightedQuery;
 use crate::memory::recall::rank::Scorer;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::recall::record_weights::RecordWeights;
 use crate::memory::recall::rules::RULES;
+use crate::memory::recall::scoped_index::ScopedIndex;
 use crate::memory::recall::spellings;
 use crate::memory::recall::time_leaning::TIME_CANDIDATE_COUNT;
 use crate::memory::store::error::StoreError;
@@ -71,7 +70,7 @@ pub(crate) fn search(
     limit: usize,
 ) -> Result<SearchResult, StoreError> {
     let connection = snapshot.connection();
-    let index = ScopedIndex::of(connection, query.filter.projects)?;
+    let index = ScopedIndex::of(snapshot, query.filter.projects)?;
     let extent = if query.filter.is_open() { Extent::Enough } else { Extent::Whole };
     let (lists, further, similar, phrases) = snapshot.until(deadline, |_| -> Result<_, StoreError> {
         let lists = postings::of_cue(index, &query.terms, extent)?;

@@ -24,6 +24,7 @@ pub(crate) mod related;
 pub(crate) mod rendered_hit;
 pub(crate) mod reply;
 pub(crate) mod rules;
+pub(crate) mod scoped_index;
 pub(crate) mod search;
 pub(crate) mod spellings;
 pub(crate) mod structural;
@@ -47,12 +48,12 @@ use crate::memory::recall::caller_project::CallerProject;
 use crate::memory::recall::candidates::SearchResult;
 use crate::memory::recall::further::FurtherWords;
 use crate::memory::recall::mode::{CueMode, quoted};
-use crate::memory::recall::postings::ScopedIndex;
 use crate::memory::recall::preferences::Preferences;
 use crate::memory::recall::recall_query::{RecallFilter, RecallQuery};
 use crate::memory::recall::related::{Related, SPARE_HIT_COUNT};
 use crate::memory::recall::rendered_hit::MatchReason;
 use crate::memory::recall::reply::RecallResponse;
+use crate::memory::recall::scoped_index::ScopedIndex;
 use crate::memory::recall::suggestions::{LOW_SCORE, Suggestions};
 use crate::memory::recall::time_leaning::{LATEST_COUNT, TIME_CANDIDATE_COUNT, TimeLeaning};
 use crate::memory::session::SessionState;
@@ -201,7 +202,7 @@ fn suggest(
     let (unknown, known): (Vec<usize>, Vec<usize>) = (0..result.terms.len()).partition(is_unknown);
     let terms = |positions: &[usize]| positions.iter().map(|&at| result.terms[at].clone()).collect::<Vec<_>>();
     let (unknown, known) = (terms(&unknown), terms(&known));
-    let index = ScopedIndex::of(snapshot.connection(), projects)?;
+    let index = ScopedIndex::of(snapshot, projects)?;
     match snapshot.until(deadline, |_| Suggestions::of(index, &unknown, &known)) {
         Err(StoreError::Interrupted) => Ok(Suggestions::default()),
         suggestions => suggestions,

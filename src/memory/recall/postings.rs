@@ -4,13 +4,10 @@
 
 use std::cmp::Reverse;
 
-use rusqlite::Connection;
-
 use crate::memory::recall::query::idf;
+use crate::memory::recall::scoped_index::{Completion, MIN_TERM_POSTING_COUNT, ScopedIndex};
 use crate::memory::recall::word_prefix::prefixes;
 use crate::memory::store::error::StoreError;
-use crate::memory::store::project_filter::ProjectFilter;
-use crate::memory::store::records;
 use crate::memory::text::cue_terms::{CueTerms, MatchMode, QueryTerm};
 use crate::memory::text::phrase::{PhraseMatch, QuotedPhrase};
 use crate::memory::text::stemmer::stem;
@@ -36,11 +33,8 @@ const PROBE_TERM_COUNT: usize = 64;
 /// Postings read to estimate a term's rarity.
 const SAMPLE_POSTING_COUNT: usize = 64;
 
-/// Postings read for a query, divided among its terms: about half a millisecond.
+/// Postings read for a query, divided among its terms, of each at least [`MIN_TERM_POSTING_COUNT`].
 const MAX_POSTING_COUNT: usize = 6_000;
-
-/// Least postings read for one term, whatever its share of [`MAX_POSTING_COUNT`].
-const MIN_TERM_POSTING_COUNT: usize = 300;
 
 /// A list that cannot be read to this share of its end says little about records of all ages, and is not read on if other
 /// lists have enough candidates. Picked.
@@ -81,46 +75,6 @@ pub(crate) enum Extent {
     Enough,
     /// As far as those of other terms: a filter may reject most of what the other lists have.
     Whole,
-}
-
-/// Records of other projects that are passed over for each that is returned, at most; for less than [`MIN_SCANNED_COUNT`]
-/// in total, more. Picked: a query of many terms stays under its time limit.
-const SCANNED_SHARE: i64 = 20;
-const MIN_SCANNED_COUNT: i64 = 5_000;
-
-/// The full-text index as a call sees it: the records that its filter shows.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ScopedIndex<'c> {
-    pub(crate) connection: &'c Connection,
-    pub(crate) projects: &'c ProjectFilter,
-    /// The seq of the newest record of all.
-    last: i64,
-    /// The number of records that are shown.
-    pub(crate) total: i64,
-}
-
-impl<'c> ScopedIndex<'c> {
-    /// Returns the index as `projects` shows it.
-    ///
-    /// # Errors
-    /// Any error of counting records.
-    pub(crate) fn of(connection: &'c Connection, projects: &'c ProjectFilter) -> Result<ScopedIndex<'c>, StoreError> {
-        let last = records::last_seq(connection)?;
-        Ok(ScopedIndex { connection, projects, last, total: projects.total(connection, last)? })
-    }
-
-    /// Returns how many records are passed over for each of `most` that are returned.
-    fn scanned_share(&self, most: usize) -> i64 {
-        SCANNED_SHARE.max(MIN_SCANNED_COUNT / (most as i64).max(1))
-    }
-}
-
-/// Whether an SQL query ran to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Completion {
-    Complete,
-    /// The deadline came first.
-    Interrupted,
 }
 
 /// Returns the posting lists of a cue's terms, 32 at most: of its content and of its doubtful stop words that are not
@@ -230,7 +184,7 @@ fn postings_until(
 ) -> Result<(PostingList, Completion), StoreError> {
     let mut most = most;
     let pattern = pattern(&term.term, term.mode);
-    let (seqs, completion) = matches_until(index, &pattern, most, &mut |seqs| {
+    let (seqs, completion) = index.matches_until(&pattern, most, &mut |seqs| {
         let is_end = ends(seqs);
         if is_end {
             most = seqs.len();
@@ -346,52 +300,17 @@ pub(crate) fn newest_matches(
     pattern: &str,
     most: usize,
 ) -> Result<(Vec<i64>, Completion), StoreError> {
-    matches_until(index, pattern, most, &mut |_| false)
-}
-
-/// Returns the newest `most` records that match an FTS5 pattern; only [`MIN_TERM_POSTING_COUNT`] if `ends` returns true of
-/// them, and those read so far if the deadline comes first.
-fn matches_until(
-    index: ScopedIndex<'_>,
-    pattern: &str,
-    most: usize,
-    ends: &mut dyn FnMut(&[i64]) -> bool,
-) -> Result<(Vec<i64>, Completion), StoreError> {
-    let is_only = index.projects.is_only();
-    let mut find = index.connection.prepare_cached(match is_only {
-        false => "SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2",
-        true => {
-            "SELECT found.seq, record.project FROM (SELECT rowid AS seq FROM term_index WHERE term_index MATCH ?1
-                                                    ORDER BY rowid DESC LIMIT ?2) AS found
-             CROSS JOIN record ON record.seq = found.seq"
-        }
-    })?;
-    let scanned = if is_only { most as i64 * index.scanned_share(most) } else { most as i64 };
-    let mut rows = find.query((pattern, scanned))?;
-    let mut seqs = Vec::with_capacity(most.min(MIN_TERM_POSTING_COUNT));
-    while seqs.len() < most {
-        match rows.next().map_err(StoreError::from) {
-            Ok(Some(row)) if is_only && !index.projects.admits_project(row.get(1)?) => continue,
-            Ok(Some(row)) => seqs.push(row.get(0)?),
-            Ok(None) => break,
-            Err(StoreError::Interrupted) => return Ok((seqs, Completion::Interrupted)),
-            Err(fault) => return Err(fault),
-        }
-        if seqs.len() == MIN_TERM_POSTING_COUNT && ends(&seqs) {
-            break;
-        }
-    }
-    Ok((seqs, Completion::Complete))
+    index.matches_until(pattern, most, &mut |_| false)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dispatch::Runner;
+    use crate::memory::store::project_filter::ProjectFilter;
     use crate::memory::test_support::{Bench, call_on};
     use crate::memory::text::cue_terms;
     use serde_json::json;
-    use std::time::{Duration, Instant};
 
     #[test]
     fn a_pattern_is_one_fts5_string() {
@@ -411,7 +330,7 @@ mod tests {
         call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
         let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
         let all = ProjectFilter::NONE;
-        let index = ScopedIndex::of(snapshot.connection(), &all).unwrap();
+        let index = ScopedIndex::of(&snapshot, &all).unwrap();
         let every: String = (0..40).map(|n| format!("unique{n} word{n} ")).collect();
         let terms = cue_terms::query_terms(&format!("{every} common"));
         let chosen = rarest(index, &terms, MAX_CUE_TERM_COUNT, Extent::Enough).unwrap();
@@ -423,22 +342,5 @@ mod tests {
         assert_eq!((whole.seqs.len(), &part.seqs[..]), (600, &whole.seqs[..100]));
         assert!((whole.idf - part.idf).abs() < 1e-6, "the rest of the list is estimated: {} {}", whole.idf, part.idf);
         assert!(whole.seqs.is_sorted_by(|a, b| a > b));
-    }
-
-    #[test]
-    fn an_interrupted_list_has_what_was_read() {
-        let bench = Bench::new();
-        // SQLite checks the deadline every so many virtual-machine steps, of which each row takes several.
-        let rows: String = (1..=2000).map(|n| format!("({n}, 'common'),")).collect();
-        bench.sql(&format!("INSERT INTO term_index (rowid, text) VALUES {}", rows.trim_end_matches(',')));
-        let mut runner = Runner::default();
-        call_on(&bench.memory, &mut runner, "memory_recall", Some(r#"{"cue":"x"}"#)).unwrap();
-        let snapshot = runner.worker.as_mut().unwrap().reader().unwrap().snapshot().unwrap();
-        let all = ProjectFilter::NONE;
-        let index = ScopedIndex::of(snapshot.connection(), &all).unwrap();
-        let past = Instant::now() - Duration::from_millis(1);
-        let (seqs, completion) = snapshot.until(past, |_| newest_matches(index, "\"common\"", 2000)).unwrap();
-        assert_eq!(completion, Completion::Interrupted);
-        assert!(!seqs.is_empty() && seqs.len() < 2000, "{}", seqs.len());
     }
 }

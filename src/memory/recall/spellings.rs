@@ -6,7 +6,8 @@
 
 use std::ops::RangeInclusive;
 
-use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT, ScopedIndex};
+use crate::memory::recall::postings::{self, PostingList, RARE_RECORD_COUNT};
+use crate::memory::recall::scoped_index::ScopedIndex;
 use crate::memory::store::error::StoreError;
 use crate::memory::text::cue_terms::{self, MatchMode};
 use crate::memory::text::phone_number;

@@ -2,7 +2,8 @@
 //! store knows, by spelling and by learned co-occurrence.
 
 use crate::memory::graph::cooccurrence;
-use crate::memory::recall::postings::{self, ScopedIndex};
+use crate::memory::recall::postings;
+use crate::memory::recall::scoped_index::ScopedIndex;
 use crate::memory::store::error::StoreError;
 use crate::memory::store::records;
 use crate::memory::text::cue_terms::QueryTerm;

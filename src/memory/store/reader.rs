@@ -2,6 +2,7 @@
 //!
 //! Caller's contract: a reader is used by one thread at a time, as the connection inside it is.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,9 @@ use std::time::Instant;
 
 use rusqlite::{Connection, Transaction};
 
+use crate::memory::store::doclist;
 use crate::memory::store::error::StoreError;
+use crate::memory::store::fts5_format::Segment;
 use crate::memory::store::open::{self, Access};
 use crate::memory::store::store_file::StoreFile;
 
@@ -57,7 +60,8 @@ impl Reader {
     /// # Errors
     /// See [`StoreError`].
     pub(crate) fn snapshot(&self) -> Result<Snapshot<'_>, StoreError> {
-        Ok(Snapshot { transaction: self.connection.unchecked_transaction()?, query_deadline: &self.query_deadline })
+        let transaction = self.connection.unchecked_transaction()?;
+        Ok(Snapshot { transaction, query_deadline: &self.query_deadline, segments: OnceCell::new() })
     }
 }
 
@@ -66,12 +70,19 @@ impl Reader {
 pub(crate) struct Snapshot<'r> {
     transaction: Transaction<'r>,
     query_deadline: &'r QueryDeadline,
+    /// Those of the full-text index, once they were read; `None` if they cannot be.
+    segments: OnceCell<Option<Vec<Segment>>>,
 }
 
 impl Snapshot<'_> {
     /// Returns the connection to prepare statements on.
     pub(crate) fn connection(&self) -> &Connection {
         &self.transaction
+    }
+
+    /// Returns the segments of the full-text index; `None` if only `MATCH` can tell what is in it.
+    pub(crate) fn segments(&self) -> Option<&[Segment]> {
+        self.segments.get_or_init(|| doclist::read_segments(&self.transaction).ok().flatten()).as_deref()
     }
 
     /// Runs `work`. Statements in it fail with [`StoreError::Interrupted`] once `deadline` has passed.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::dispatch::CallError;
@@ -43,10 +43,15 @@ pub(crate) fn project_number(connection: &Connection, name: &str) -> Result<Opti
 /// # Errors
 /// Any SQLite error.
 pub(crate) fn project_of(connection: &Connection, seq: i64) -> Result<Option<i64>, rusqlite::Error> {
-    connection
-        .prepare_cached("SELECT project FROM record WHERE seq = ?1")?
-        .query_row([seq], |row| row.get(0))
-        .optional()
+    find_project(connection)?.query_row([seq], |row| row.get(0)).optional()
+}
+
+/// Returns the statement that finds the number of a record's project.
+///
+/// # Errors
+/// Any SQLite error.
+pub(crate) fn find_project(connection: &Connection) -> Result<CachedStatement<'_>, rusqlite::Error> {
+    connection.prepare_cached("SELECT project FROM record WHERE seq = ?1")
 }
 
 /// Returns the number of the project of a session's newest record; `None` if the session has none.
