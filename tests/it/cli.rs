@@ -187,32 +187,6 @@ fn help_and_version_exit_with_0_and_no_argument_with_2() {
 }
 
 #[test]
-fn help_is_broken_between_words_to_the_width_of_the_terminal() {
-    let help = |args: &[&str], columns: &str| {
-        let (code, out, err) =
-            ran(&iaid().args(args).arg("--help").env("COLUMNS", columns).output().expect("the binary runs"));
-        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
-        out
-    };
-    let all = help(&[], "");
-    let commands = all.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let names = commands.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
-    let lists: Vec<Vec<&str>> = std::iter::once(Vec::new()).chain(names.map(|name| vec![name])).collect();
-    assert!(lists.len() > 25, "{all}");
-    for args in lists {
-        let whole = help(&args, "");
-        for columns in [40, 80] {
-            let narrow = help(&args, &columns.to_string());
-            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-            assert_eq!(words(&narrow), words(&whole), "{args:?}");
-            let long: Vec<&str> = narrow.lines().filter(|line| line.chars().count() > columns).collect();
-            // A word that is longer than the line stays whole.
-            assert!(long.iter().all(|line| columns < 80 && line.split_whitespace().count() < 4), "{long:#?}");
-        }
-    }
-}
-
-#[test]
 fn an_unreachable_daemon_exits_with_3_and_a_remedy() {
     let setup = Setup::new();
     let nothing = setup.home().join("nothing.sock");

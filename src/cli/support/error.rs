@@ -1,6 +1,6 @@
 //! Errors of the commands, and their exit codes.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fmt};
@@ -14,11 +14,7 @@ use crate::cli::support::values::counted;
 use crate::client::{ClientError, FAILED, UNREACHABLE};
 use crate::daemon::StartError;
 use crate::memory::NO_BACKUP_FOLDER;
-use crate::sys::terminal;
 use crate::wire::reply::code;
-
-/// Columns of a description below which it is not kept apart from its option. Picked: three words.
-const MIN_DESCRIPTION_COLUMNS: usize = 24;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -235,56 +231,15 @@ pub(crate) enum Invoker {
 
 /// Prints the message of clap and returns the exit code. Help and version go to standard output and are a success.
 pub(crate) fn usage(error: &clap::Error, caller: Invoker) -> ExitCode {
-    let text = error.render().to_string();
-    if !error.use_stderr() {
-        // If the stream is closed, there is nowhere to report that.
-        drop(io::stdout().write_all(wrapped(&text, help_columns()).as_bytes()));
-        return ExitCode::SUCCESS;
-    }
-    if env::args_os().any(|arg| arg == "--json") {
+    if error.use_stderr() && env::args_os().any(|arg| arg == "--json") {
+        let text = error.to_string();
         let what = text.strip_prefix("error: ").unwrap_or(&text).trim_end();
         CliError::Usage(what.to_owned()).report(&mut Console::standard(OutputFormat::Json));
     } else {
-        drop(io::stderr().write_all(text.as_bytes()));
+        // If the stream is closed, there is nowhere to report that.
+        drop(error.print());
     }
-    if caller == Invoker::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
-}
-
-/// Returns the columns that help may take: those of the terminal, or of the variable `COLUMNS`.
-fn help_columns() -> usize {
-    let given = || env::var("COLUMNS").ok()?.parse().ok();
-    terminal::size(&io::stdout()).map(|size| size.columns.into()).or_else(given).unwrap_or(usize::MAX)
-}
-
-/// Returns `text` with each line broken between words where it has more than `columns` characters. What follows is below
-/// the line's description, which two spaces separate from an option or a command.
-fn wrapped(text: &str, columns: usize) -> String {
-    let mut out = String::with_capacity(text.len());
-    for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
-        let gap = line[indent..].find("  ").map_or(indent, |at| indent + at);
-        let description = line.len() - line[gap..].trim_start().len();
-        let below = if description + MIN_DESCRIPTION_COLUMNS > columns { indent } else { description };
-        let mut length = 0;
-        for (n, word) in line.split(' ').enumerate() {
-            let word_length = word.chars().count();
-            if word.is_empty() && length >= columns {
-                continue;
-            }
-            if length > below && length + 1 + word_length > columns {
-                out.push('\n');
-                out.push_str(&" ".repeat(below));
-                length = below;
-            } else if n > 0 {
-                out.push(' ');
-                length += 1;
-            }
-            out.push_str(word);
-            length += word_length;
-        }
-        out.push('\n');
-    }
-    out
+    if error.use_stderr() && caller == Invoker::Person { ExitCode::from(Exit::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
 #[cfg(test)]
