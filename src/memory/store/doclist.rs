@@ -12,7 +12,7 @@ use std::ops::Range;
 use rusqlite::{Connection, OptionalExtension, Statement};
 
 use crate::memory::store::error::StoreError;
-use crate::memory::store::fts5_format::{Entry, Leaf, ListPart, Malformed, Segment, TERM_MARK, VERSION, segments};
+use crate::memory::store::fts5_format::{Leaf, ListEntry, ListPart, Malformed, Segment, TERM_MARK, VERSION, segments};
 
 /// The leaf of a segment that has a term, if the segment has it: the last whose first term is not greater. Table
 /// `term_index_idx` has the first term of each leaf but the first, or the beginning that tells it from the term before, with
@@ -102,7 +102,7 @@ impl<'c> Doclist<'c> {
     pub(crate) fn next(&mut self) -> Result<Option<i64>, StoreError> {
         // Records are added in the order of their rowids, so one segment's entries mostly come together.
         if let Some(leader) = self.cursors.get_mut(self.leader)
-            && let Some(Entry { rowid, is_deleted: false }) = leader.part.pop_above(self.floor)
+            && let Some(ListEntry { rowid, is_deleted: false }) = leader.part.pop_above(self.floor)
         {
             return Ok(Some(rowid));
         }
@@ -112,7 +112,7 @@ impl<'c> Doclist<'c> {
     /// Takes the newest record of all cursors, and finds the next leader.
     fn merge_next(&mut self) -> Result<Option<i64>, StoreError> {
         loop {
-            let mut newest: Option<Entry> = None;
+            let mut newest: Option<ListEntry> = None;
             self.floor = i64::MIN;
             for (at, cursor) in self.cursors.iter_mut().enumerate() {
                 let Some(entry) = cursor.peek(self.connection)? else { continue };
@@ -162,7 +162,7 @@ impl SegmentCursor {
     }
 
     /// Returns the newest entry that was not taken.
-    fn peek(&mut self, connection: &Connection) -> Result<Option<Entry>, StoreError> {
+    fn peek(&mut self, connection: &Connection) -> Result<Option<ListEntry>, StoreError> {
         loop {
             let last = self.part.last()?;
             if last.is_some() || self.last_unread < self.term_leaf {

@@ -86,7 +86,7 @@ pub(crate) fn segments(record: &[u8]) -> Result<Vec<Segment>, Malformed> {
 
 /// A rowid of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct ListEntry {
     pub(crate) rowid: i64,
     /// Older segments may have the rowid; it is not in the list any more.
     pub(crate) is_deleted: bool,
@@ -177,7 +177,7 @@ pub(crate) struct ListPart {
     /// Where each block begins, and the rowid before it.
     blocks: Vec<(usize, i64)>,
     /// The entries of the last block that was decoded, without those that were taken.
-    entries: Vec<Entry>,
+    entries: Vec<ListEntry>,
 }
 
 impl ListPart {
@@ -203,7 +203,7 @@ impl ListPart {
     }
 
     /// Returns the last entry that was not taken.
-    pub(crate) fn last(&mut self) -> Result<Option<Entry>, Malformed> {
+    pub(crate) fn last(&mut self) -> Result<Option<ListEntry>, Malformed> {
         if self.entries.is_empty()
             && let Some((start, before)) = self.blocks.pop()
         {
@@ -211,7 +211,7 @@ impl ListPart {
             let mut rowid = before;
             while !rest.0.is_empty() {
                 rowid = rowid.wrapping_add(rest.varint()?.cast_signed());
-                self.entries.push(Entry { rowid, is_deleted: rest.deletion_mark() });
+                self.entries.push(ListEntry { rowid, is_deleted: rest.deletion_mark() });
             }
             self.bytes.truncate(start);
         }
@@ -219,7 +219,7 @@ impl ListPart {
     }
 
     /// Takes the last entry, if it is decoded and its rowid is above this one.
-    pub(crate) fn pop_above(&mut self, rowid: i64) -> Option<Entry> {
+    pub(crate) fn pop_above(&mut self, rowid: i64) -> Option<ListEntry> {
         self.entries.pop_if(|entry| entry.rowid > rowid)
     }
 
@@ -374,13 +374,13 @@ mod tests {
             (b"\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", -1),
             (b"\xBF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF", i64::MAX),
         ] {
-            assert_eq!(entries(bytes), Ok(vec![Entry { rowid: want, is_deleted: false }]), "{bytes:?}");
+            assert_eq!(entries(bytes), Ok(vec![ListEntry { rowid: want, is_deleted: false }]), "{bytes:?}");
         }
         assert_eq!(entries(b"\x81"), Err(Malformed));
     }
 
     /// Returns the entries of a part, the last one first.
-    fn entries(part: &[u8]) -> Result<Vec<Entry>, Malformed> {
+    fn entries(part: &[u8]) -> Result<Vec<ListEntry>, Malformed> {
         let mut part = ListPart::of(part)?;
         let mut entries = Vec::new();
         while let Some(entry) = part.last()? {
@@ -407,7 +407,7 @@ mod tests {
             };
             rowid += difference;
             bytes.extend([&varint[..], mark].concat());
-            want.push(Entry { rowid, is_deleted: mark.len() == 1 });
+            want.push(ListEntry { rowid, is_deleted: mark.len() == 1 });
         }
         want.reverse();
         assert_eq!(entries(&bytes), Ok(want));
