@@ -104,6 +104,48 @@ fn a_cue_of_stop_words_only_asks_for_the_name_among_them() {
 }
 
 #[test]
+fn a_name_comes_before_the_word_that_it_is_written_like() {
+    let daemon = setup();
+    let mut client = daemon.client();
+    for (n, talk) in [
+        "will you mark the page in may",
+        "we hope for a long summer and a rose garden",
+        "die vera ist am ende eine rosa blume",
+        "la pierre est sur le chemin de mars",
+        "bill me for the grant please, don",
+    ]
+    .iter()
+    .cycle()
+    .take(20)
+    .enumerate()
+    {
+        capture(&mut client, &format!("{talk} ({n})"), &format!("talk{n}"), "episodic");
+    }
+    let mut missed = Vec::new();
+    for (name, cues) in [
+        ("Mark", &["who is mark?", "wer ist mark?", "what does mark repair?"][..]),
+        ("Rose", &["who is rose", "qui est rose ?"]),
+        ("Hope", &["who is hope?", "¿quién es hope?"]),
+        ("Summer", &["who is summer?"]),
+        ("Pierre", &["qui est pierre ?", "wer ist pierre"]),
+        ("Mars", &["qui est mars ?", "chi è mars?"]),
+        ("Bill", &["who is bill?", "does bill repair roofs?"]),
+        ("Will", &["what did will repair?", "does will repair roofs?", "will roof"]),
+        ("Don", &["what did don repair?", "does don repair roofs?"]),
+    ] {
+        let text = format!("{name} repairs the roof of the barn.");
+        capture(&mut client, &text, name, "episodic");
+        for cue in cues {
+            let got = first(&mut client, cue);
+            if got != text {
+                missed.push(format!("{cue}: {got}"));
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
 fn words_that_ask_for_literal_words_hide_no_record() {
     let daemon = setup();
     let mut client = daemon.client();

@@ -91,6 +91,7 @@ pub(crate) fn of_cue(index: ScopedIndex<'_>, terms: &CueTerms, extent: Extent) -
             chosen.push(term.clone());
         }
     }
+    chosen.extend(terms.named.iter().cloned());
     let lists = rarest(index, &chosen, MAX_CUE_TERM_COUNT, extent)?;
     if !terms.content.is_empty() || lists.iter().any(|list| !list.seqs.is_empty()) {
         return Ok(lists);

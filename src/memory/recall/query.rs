@@ -32,6 +32,12 @@ const MAX_ORDERED_CUE_BYTES: usize = 64 << 10;
 /// Most words of a query whose plain words are compared letter for letter, too: it asks for a name.
 const SHORT_QUERY_TERM_COUNT: usize = 2;
 
+/// How exactly a text has the word that a cue asks for as a person's name, if it has it in small letters.
+const COMMON_NOUN_SHARE: f64 = 0.2;
+
+/// The same for a small word of another cue that the text has with a capital.
+const NAME_SHARE: f64 = 0.9;
+
 /// Weight of a term in a record's cue, where one in its text has 1.
 const CUE_WEIGHT: f64 = 0.5;
 
@@ -70,8 +76,11 @@ pub(crate) struct WeightedQuery {
     joined: BTreeMap<String, TermSet>,
     /// Co-occurring terms, sorted, each with the term of the query and their association (NPMI, 0 to 1).
     cooccurring: Vec<(String, usize, f64)>,
-    /// Words of the cue as they are written, if they have other characters than small letters.
-    spellings: Vec<String>,
+    /// Words of the cue as they are written, if they have other characters than small letters; plain ones of a short cue
+    /// also with a capital, as a name.
+    spellings: Vec<(String, Option<String>)>,
+    /// The cue asks for a person.
+    asks_who: bool,
     /// The terms of long numbers.
     long_numbers: TermSet,
     /// The telephone numbers of the cue, each with its terms.
@@ -98,11 +107,21 @@ impl WeightedQuery {
         let is_long = |(_, term): &(usize, &QueryTerm)| spelling::is_long_number(&term.word);
         let long_numbers = terms.iter().enumerate().filter(is_long);
         let is_short = terms.iter().filter(|term| term.kind.is_written()).count() <= SHORT_QUERY_TERM_COUNT;
+        let mut asks_who = false;
+        if is_short {
+            tokenizer::for_each_token(cue, |token| asks_who |= features::asks_who(token.word));
+        }
         let is_name = |word: &str| {
             let word = word.to_ascii_lowercase();
-            is_short && !features::tells_time(&word) && terms.iter().any(|term| term.word.eq_ignore_ascii_case(&word))
+            is_short
+                && (asks_who || !features::tells_time(&word))
+                && terms.iter().any(|term| term.word.eq_ignore_ascii_case(&word))
         };
-        let spellings = spelling::exact_spellings(cue, &is_name).into_iter().map(str::to_owned).collect();
+        let with_name = |word: &str| {
+            let is_small = word.bytes().all(|b| b.is_ascii_lowercase());
+            (word.to_owned(), is_small.then(|| cue_terms::capitalized(word)))
+        };
+        let spellings = spelling::exact_spellings(cue, &is_name).into_iter().map(with_name).collect();
         let date = |(at, term): (usize, &QueryTerm)| DatePart::named(&term.word).map(|part| (at, part));
         let of_kind = |kind: TokenKind| {
             let all = terms.iter().enumerate().filter(|(_, term)| term.kind == kind);
@@ -124,6 +143,7 @@ impl WeightedQuery {
             joined: BTreeMap::new(),
             cooccurring: Vec::new(),
             spellings,
+            asks_who,
             phones: Vec::new(),
             asks_when: false,
             read_words: RefCell::default(),
@@ -167,7 +187,7 @@ impl WeightedQuery {
         }
         self.known = known;
         // Beside further words a plain word of the question is one guess of many.
-        self.spellings.retain(|own| !spelling::is_plain(own));
+        self.spellings.retain(|(own, _)| !spelling::is_plain(own));
         let sum = self.shares.iter().sum::<f64>().max(f64::MIN_POSITIVE);
         self.shares.iter_mut().for_each(|share| *share /= sum);
         for (term, share) in further {
@@ -292,7 +312,16 @@ impl WeightedQuery {
                 self.count(&token, word_match, CUE_WEIGHT, &mut found);
             }
         });
-        let exact: f64 = self.spellings.iter().map(|own| spelling::exactness(text, own)).sum();
+        let exactness = |(own, name): &(String, Option<String>)| {
+            let share = spelling::exactness(text, own);
+            let named = name.as_ref().map_or(0.0, |name| spelling::exactness(text, name));
+            // Who is mark? Neither a mark nor one who marks.
+            match (self.asks_who, name) {
+                (true, Some(_)) => named.max(share * COMMON_NOUN_SHARE),
+                _ => share.max(named * NAME_SHARE),
+            }
+        };
+        let exact: f64 = self.spellings.iter().map(exactness).sum();
         found.exact = exact / self.spellings.len().max(1) as f64;
         for (number, terms) in &self.phones {
             if !terms.without(found.written).is_empty() && phone_number::has_number(text, number) {

@@ -25,7 +25,7 @@ const SHORT_CUE_TERM_COUNT: usize = 3;
 const MAX_SPLIT_TERM_COUNT: usize = 3;
 
 /// The bytes of a word that is split. Picked: the look-ups grow with the square of the length.
-const SPLIT_BYTES: RangeInclusive<usize> = 4..=24;
+const SPLIT_BYTES: RangeInclusive<usize> = 2..=24;
 
 /// Most look-ups to split one word: about a millisecond.
 const MAX_SPLIT_LOOKUP_COUNT: usize = 160;
@@ -121,7 +121,10 @@ fn all_of(terms: impl Iterator<Item = String>) -> String {
 
 /// Returns the patterns of the ways to split a word into two.
 fn pairs(word: &str) -> Vec<String> {
-    let starts = word.char_indices().skip(1).map(|(at, _)| at).filter(|&at| word[at..].chars().nth(1).is_some());
+    // A single letter only behind digits, or before one: 4K, 5G.
+    let is_word =
+        |at: usize| word[at..].chars().nth(1).is_some() || (at == 1 || word.as_bytes()[at - 1].is_ascii_digit());
+    let starts = word.char_indices().skip(1).map(|(at, _)| at).filter(|&at| is_word(at));
     let pattern = |at: usize| format!("({})", all_of([stemmed(&word[..at]), stemmed(&word[at..])].into_iter()));
     starts.map(pattern).collect()
 }

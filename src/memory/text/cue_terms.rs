@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
 use crate::memory::text::spelling;
+use crate::memory::text::spoken_form::{as_written, clock_alias};
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::{self, is_stop_word};
 use crate::memory::text::tokenizer::{Token, TokenKind, for_each_spelling, for_each_token};
@@ -32,7 +33,14 @@ const MAX_JOINED_COUNT: usize = 48;
 const MAX_JOINED_CUE_BYTES: usize = 8 << 10;
 
 /// The length of adjacent words as one.
-const JOINED_BYTES: RangeInclusive<usize> = 3..=40;
+const JOINED_BYTES: RangeInclusive<usize> = 2..=40;
+
+/// Verbs that are names behind these words, where no verb stands: *did will call*, *lunch with don*.
+const VERB_NAMES: [&str; 3] = ["will", "don", "can"];
+const BEFORE_VERB_NAME: [&str; 18] = [
+    "did", "does", "do", "has", "had", "have", "is", "was", "with", "about", "for", "from", "by", "of", "hat", "mit",
+    "von", "avec",
+];
 
 /// How a query term matches index terms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +104,8 @@ pub(crate) struct CueTerms {
     pub(crate) content: Vec<QueryTerm>,
     /// The stop words that no other word of the cue shows to be one: *ella* in an English cue.
     pub(crate) doubtful: Vec<QueryTerm>,
+    /// Stop words that stand as names, as names: *ella* in an English cue, *will* behind *did*.
+    pub(crate) named: Vec<QueryTerm>,
     /// The other stop words.
     pub(crate) stops: Vec<QueryTerm>,
     /// The stop words as names, but for the first word of a longer cue, which asks. They are searched if no record has
@@ -106,7 +116,7 @@ pub(crate) struct CueTerms {
 impl CueTerms {
     /// Returns the terms of a cue.
     pub(crate) fn of(cue: &str) -> CueTerms {
-        let mut all = distinct_terms(cue);
+        let mut all = distinct_terms(&as_written(cue));
         let names: Vec<String> = all
             .iter()
             .filter(|term| term.kind == TokenKind::Name)
@@ -128,9 +138,21 @@ impl CueTerms {
         }
         let mut terms = CueTerms::default();
         let is_lone = all.len() == 1;
+        let mut opens_name = false;
         for (at, term) in all.into_iter().enumerate() {
-            if (at > 0 || is_lone) && term.kind == TokenKind::Word && is_stop_word(&term.word) {
-                terms.names.push(term.as_name(capitalized(&term.word)));
+            if term.kind == TokenKind::Word && is_stop_word(&term.word) {
+                let name = term.as_name(capitalized(&term.word));
+                let is_doubtful = stop_words::languages(&term.word) & two == 0;
+                let is_verb = VERB_NAMES.contains(&&*term.word);
+                if (is_doubtful && (at > 0 || is_verb)) || (opens_name && is_verb) {
+                    terms.named.push(name.clone());
+                }
+                if at > 0 || is_lone {
+                    terms.names.push(name);
+                }
+            }
+            if term.kind == TokenKind::Word {
+                opens_name = BEFORE_VERB_NAME.contains(&&*term.word);
             }
             match stop_words::languages(&term.word) {
                 0 => terms.content.push(term),
@@ -158,7 +180,8 @@ impl CueTerms {
     }
 }
 
-fn capitalized(word: &str) -> String {
+/// Returns the word with a capital at its start.
+pub(crate) fn capitalized(word: &str) -> String {
     let mut chars = word.chars();
     chars.next().into_iter().flat_map(char::to_uppercase).chain(chars).collect()
 }
@@ -221,7 +244,7 @@ pub(crate) struct JoinedWords {
 /// Returns what adjacent words of a cue are when written as one: *road trip* as *roadtrip*, *get user by id* as
 /// *getuserbyid*. At most [`MAX_JOINED_COUNT`], pairs first.
 pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
-    let cue = first_bytes(cue, MAX_JOINED_CUE_BYTES);
+    let cue = &*as_written(first_bytes(cue, MAX_JOINED_CUE_BYTES));
     let mut words: Vec<(String, String, bool)> = Vec::new();
     for_each_token(cue, |mut token| {
         if token.kind == TokenKind::Word && words.len() < MAX_JOINED_COUNT {
@@ -245,6 +268,14 @@ pub(crate) fn joined_words(cue: &str) -> Vec<JoinedWords> {
     }
     all.truncate(MAX_JOINED_COUNT - 1);
     all.extend(long_number(&words));
+    for (at, (word, term, _)) in words.iter().enumerate() {
+        let next = words.get(at + 1).map_or("", |(next, ..)| next);
+        if let Some(alias) = clock_alias(word, next, cue) {
+            let form = format!("{word}{}{next}", spelling::NUMBER_BORDER);
+            let terms = vec![term.clone(), next.to_owned(), form];
+            all.push(JoinedWords { term: alias, terms });
+        }
+    }
     all
 }
 

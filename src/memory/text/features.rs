@@ -66,6 +66,11 @@ pub(crate) fn asks_when(word: &str) -> bool {
     )
 }
 
+/// Returns true if the folded word asks for a person.
+pub(crate) fn asks_who(word: &str) -> bool {
+    matches!(word, "who" | "whom" | "whose" | "wer" | "wen" | "wem" | "qui" | "quien" | "chi" | "quem" | "кто" | "من")
+}
+
 /// Returns true if the folded word mentions a time.
 pub(crate) fn tells_time(word: &str) -> bool {
     DatePart::named(word).is_some()

@@ -13,6 +13,7 @@ mod numeric_date;
 pub(crate) mod phone_number;
 pub(crate) mod phrase;
 pub(crate) mod spelling;
+mod spoken_form;
 pub(crate) mod stemmer;
 pub(crate) mod stop_words;
 mod time_ago;

@@ -61,7 +61,9 @@ impl Question<'_> {
         let own = number(word(0)).or_else(|| number(word(1)).filter(|_| word(-1) == "قبل"));
         let is_behind = has(" ago назад fa atras geleden ", word(1));
         // Portuguese *há*: the units of the others that fold to it end in other letters.
-        let has_ha = |from: isize| word(from) == "ha" && !word(0).ends_with(['i', 'e', 'o']);
+        let has_ha = |from: isize| {
+            word(from) == "ha" && !has(" giorno settimana anno ", word(0)) && !word(0).ends_with(['i', 'e'])
+        };
         let opens = |from: isize| {
             has(" vor hace قبل منذ ", word(from)) || (word(from) == "a" && word(from - 1) == "y") || has_ha(from)
         };

@@ -127,13 +127,14 @@ impl Question<'_> {
     }
 
     fn is_since(&self) -> bool {
-        let is_name = |word: &str| month(word).or(weekday(word)).is_some();
+        let is_name =
+            |word: &str| month(word).or(weekday(word)).is_some() || unit(word).is_some() || has(LAST_BEFORE, word);
         (0..self.words.len()).any(|at| {
             let word = self.word(at);
             has(SINCE, word)
                 || (has(SINCE_NAME, word) && is_name(self.word(at + 1)))
-                // Before an Italian weekday; in Portuguese it means *of the*.
-                || (word == "da" && self.word(at + 1).ends_with("edi"))
+                // Before an Italian weekday or month; in Portuguese it means *of the*.
+                || (word == "da" && (self.word(at + 1).ends_with("edi") || month(self.word(at + 1)).is_some()))
         }) || ["日から", "曜から", "月から", "週から", "年から", "以来", "以來"]
             .iter()
             .any(|since| self.cue.contains(since))
@@ -225,7 +226,8 @@ impl Question<'_> {
         let near = [at.wrapping_sub(1), at + 1, at + 2];
         let given = near.iter().find_map(|at| year(self.word(*at)));
         let (month, this) = (number * 3 - 2, self.today.year());
-        let is_time = given.is_some() || has(BEFORE_NAME, self.before(at)) || self.words.len() == 1;
+        let is_opened = |at: usize| has(BEFORE_NAME, self.before(at));
+        let is_time = given.is_some() || is_opened(at) || is_opened(at.saturating_sub(1)) || self.words.len() == 1;
         let year = given.unwrap_or(if month > self.today.month() { this - 1 } else { this });
         three_months(year, month).filter(|_| is_time)
     }
@@ -659,6 +661,10 @@ mod tests {
             ("지난주 회의", "2026-03-23/2026-03-29"),
             ("11월 22일", "2025-11-22"),
             ("3일 전", "2026-03-28"),
+            ("desde outubro", "2025-10-01/2026-03-31"),
+            ("im ersten Quartal", "2026-01-01/2026-03-31"),
+            ("há um ano", "2025-01-01/2025-12-31"),
+            ("toda sexta-feira", "none"),
             ("who is May?", "none"),
             ("is this an error?", "none"),
             ("a quarter past three", "none"),

@@ -34,7 +34,7 @@ impl Question<'_> {
         let is_opened = has(BEFORE_NAME, before)
             || has(LAST_BEFORE, before)
             || has(LAST_BEHIND, behind)
-            || behind == "feira"
+            || (behind == "feira" && !has(BEFORE_NO_DAY, before))
             || (!is_english && has(BEFORE_ROMANCE_NAME, before));
         if has(ORDINAL_WEEKDAYS, word) {
             return is_opened && (is_last || behind == "feira" || has(PARTS_OF_DAY, self.word(at + 2)));

@@ -129,10 +129,10 @@ pub(crate) const UNITS: &[(Unit, &str, &str)] = &[
         " weeks wochen semaines semanas settimane weken недель недели اسابيع اسبوعين "),
     (Weekend, " weekend wochenende weekeinde выходные выходных ", " weekends wochenenden "),
     (Month, " month monat monats mois mes mese maand месяц месяце месяца شهر الشهر ",
-        " months monate monaten mois meses mesi maanden месяца месяцев اشهر شهرين "),
+        " months monate monaten mois meses mesi maanden месяца месяцы месяцев اشهر شهرين "),
     (Quarter, " quarter quartal quartals trimestre kwartaal квартал квартале الربع ", " quarters quartale trimestres "),
     (Year, " year jahr jahres an annee ano anno jaar год году года سنه السنه عام العام ",
-        " years jahre jahren ans annees anos anni jaren года лет سنوات سنتين عامين "),
+        " years jahre jahren ans annees anos anni jaren года годы лет سنوات سنتين عامين "),
 ];
 
 pub(crate) const SPACELESS_UNITS: &[(Unit, &str)] = &[
@@ -225,7 +225,7 @@ pub(crate) const PARTS_OF_DAY: &str = " morning afternoon evening night morgen v
 #[rustfmt::skip]
 pub(crate) const BEFORE_NAME: &str = " in on last since during im am letzten letzter seit vorigen en au depuis el de le в во \
     с прошлыи прошлую прошлое في يوم منذ mois jahr mes ano annee году شهر عام early late mid anfang mitte ende debut fin начале \
-    конце середине vergangenen pasado past nel em op vorige afgelopen sinds vanaf begin eind fine inizio ";
+    конце середине vergangenen pasado past nel em desde op vorige afgelopen sinds vanaf begin eind fine inizio ";
 
 /// Words that do so before Italian and Portuguese names.
 pub(crate) const BEFORE_ROMANCE_NAME: &str = " a ad di da dal dalla do no na il lo este esta ultima ultimo ";

@@ -15,12 +15,13 @@
 use crate::memory::text::folding::{Class, class, compose, fold};
 use crate::memory::text::joiner::{Form, Joiner};
 use crate::memory::text::spelling::{self, Part};
+use crate::memory::text::spoken_form::{self, NumberForm};
 use crate::memory::text::stemmer::stem;
 use crate::memory::text::stop_words::is_stop_word;
 
 /// The version of these rules. Raise it with any change of the result of [`index_terms`] for any text: a store whose
 /// index has another version is indexed again.
-pub(crate) const VERSION: i64 = 3;
+pub(crate) const VERSION: i64 = 4;
 
 /// Longest term, in bytes; longer words are cut. Picked: natural words are shorter, and hashes and base64 differ within
 /// it.
@@ -163,7 +164,9 @@ fn plain_word(rest: &str) -> Option<&str> {
     let bytes = rest.as_bytes();
     let length = small_letter_count(bytes);
     let ends = bytes.get(length).is_none_or(|next| matches!(next, b' ' | b'\n'));
-    (ends && (1..=TERM_BYTES).contains(&length)).then(|| &rest[..length])
+    let is_plain = ends && (1..=TERM_BYTES).contains(&length);
+    // c plus plus.
+    (is_plain && (length > 1 || spoken_form::spoken_sign(bytes[0], &rest[1..]).is_none())).then(|| &rest[..length])
 }
 
 /// Returns how many small letters a to z come first: eight at a time, since this is most of the work on most words.
@@ -329,6 +332,8 @@ impl Splitter<'_> {
         self.run.truncate(end.unwrap_or(0));
         let sign = spelling::sign_name(&self.text[self.at..]);
         let is_letter = self.run.len() == 1 && self.run.as_bytes()[0].is_ascii_lowercase();
+        let behind = &self.text[self.at..];
+        let spoken = if is_letter { spoken_form::spoken_sign(self.run.as_bytes()[0], behind) } else { None };
         if let (true, Some(name)) = (is_letter, sign) {
             // C++ is another word than C.
             self.run.push_str(name);
@@ -339,12 +344,26 @@ impl Splitter<'_> {
         // Most words stand between spaces and have one spelling.
         let ends = self.text.as_bytes().get(self.at).is_none_or(|next| matches!(next, b' ' | b'\n'));
         let is_dotted = spelling::has_leading_dot(&self.text[..self.start]);
+        if let Some(name) = spoken {
+            let word = format!("{}{name}", self.run);
+            (self.sink)(Token { word: &word, raw: "", kind: TokenKind::Joined, stemmed: &mut self.stemmed });
+        }
         if ends && !is_dotted && joiner.is_empty() && raw.bytes().all(|b| b.is_ascii_lowercase()) {
             return;
         }
         if spelling::is_capitalized(&self.text[..self.start], raw, &self.text[self.at..]) && is_stop_word(&self.run) {
             let word = format!("{}{}", self.run, spelling::NAME_MARK);
             (self.sink)(Token { word: &word, raw: "", kind: TokenKind::Name, stemmed: &mut self.stemmed });
+        }
+        if raw.starts_with(|c: char| c.is_ascii_digit()) {
+            let (form, kind) = match spoken_form::number_form(self.text, self.start, raw) {
+                Some(NumberForm::Joined(form)) => (form, TokenKind::Joined),
+                Some(NumberForm::Unpadded(form)) => (form, TokenKind::Run),
+                None => (String::new(), TokenKind::Joined),
+            };
+            if !form.is_empty() {
+                (self.sink)(Token { word: &form, raw: "", kind, stemmed: &mut self.stemmed });
+            }
         }
         spelling::for_each_part(raw, &mut |part| {
             self.folded.clear();
@@ -465,6 +484,9 @@ mod tests {
             ("an on-call e-mail", "an on call oncal e mail email "),
             ("C++17 C# .NET", "cpp 17 csharp net dotnet "),
             ("v2.1.0, 1,250,000", "v2 1 0 1 2·1 2·1·0 250 000 1250000 "),
+            ("at 2:30 pm, version 2", "at 2 14·30 30 2·30 pm version 2 v2 "),
+            ("c sharp 0042", "c csharp sharp 0042 42 "),
+            ("🎉 ok", "🎉 ok "),
             ("Müller über", "muller mueller uber "),
             ("Is Will in IT? Will it?", "is will will· in it it· will it "),
             ("TO BE OR NOT", "to be or not "),
