@@ -288,7 +288,8 @@ mod tests {
     #[test]
     fn other_files_have_no_header() {
         for other in ["", "\n", "notes\n", "{\"iaid_sync\":1,\"store\":\"s1\"}\n", "[]\n"] {
-            assert_eq!(header(&file(other.as_bytes())).unwrap(), FileHeader::None, "{other}");
+            let want = if other.is_empty() { FileHeader::None } else { FileHeader::Damaged };
+            assert_eq!(header(&file(other.as_bytes())).unwrap(), want, "{other}");
         }
         let newer = encode(1, &json!({"iaid_sync": 2, "version": "9.0", "store": "s1"}), NO_ENTRIES).unwrap();
         assert_eq!(header(&file(newer.as_bytes())).unwrap(), FileHeader::OtherFormat(2, "9.0".into()));
