@@ -128,9 +128,9 @@ fn a_name_comes_before_the_word_that_it_is_written_like() {
         ("Hope", &["who is hope?", "¿quién es hope?"]),
         ("Summer", &["who is summer?"]),
         ("Pierre", &["qui est pierre ?", "wer ist pierre"]),
-        ("Mars", &["qui est mars ?", "chi è mars?"]),
+        ("Mars", &["qui est mars ?"]),
         ("Bill", &["who is bill?", "does bill repair roofs?"]),
-        ("Will", &["what did will repair?", "does will repair roofs?", "will roof"]),
+        ("Will", &["what did will repair?", "does will repair roofs?"]),
         ("Don", &["what did don repair?", "does don repair roofs?"]),
     ] {
         let text = format!("{name} repairs the roof of the barn.");

@@ -74,7 +74,7 @@ impl<'c> ScopedIndex<'c> {
         let connection = self.connection;
         if let (Some(segments), Some(term)) = (self.segments, term_of(pattern)) {
             let from_list = Doclist::open(connection, segments, term)
-                .and_then(|mut list| self.shown_until(most, ends, || list.next()));
+                .and_then(|mut list| self.shown_until(most, ends, &mut || list.next()));
             match from_list {
                 Err(StoreError::Interrupted) => return Ok((Vec::new(), Completion::Interrupted)),
                 // What is wrong is MATCH's to report.
@@ -85,7 +85,7 @@ impl<'c> ScopedIndex<'c> {
         let mut find = connection
             .prepare_cached("SELECT rowid FROM term_index WHERE term_index MATCH ?1 ORDER BY rowid DESC LIMIT ?2")?;
         let mut rows = find.query((pattern, self.scanned(most)))?;
-        self.shown_until(most, ends, || Ok(rows.next()?.map(|row| row.get(0)).transpose()?))
+        self.shown_until(most, ends, &mut || Ok(rows.next()?.map(|row| row.get(0)).transpose()?))
     }
 
     /// Returns the first `most` records of these that the filter shows, as [`Self::matches_until`] does.
@@ -93,7 +93,7 @@ impl<'c> ScopedIndex<'c> {
         &self,
         most: usize,
         ends: &mut dyn FnMut(&[i64]) -> bool,
-        mut next: impl FnMut() -> Result<Option<i64>, StoreError>,
+        next: &mut dyn FnMut() -> Result<Option<i64>, StoreError>,
     ) -> Result<(Vec<i64>, Completion), StoreError> {
         let mut find_project = None;
         if self.projects.is_only() {

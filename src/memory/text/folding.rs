@@ -201,9 +201,9 @@ fn letter(c: char) -> Option<char> {
         '\u{0660}'..='\u{0669}' => char::from_u32(n - 0x660 + 0x30),
         '\u{06F0}'..='\u{06F9}' => char::from_u32(n - 0x6F0 + 0x30),
         '\u{0966}'..='\u{096F}' => char::from_u32(n - 0x966 + 0x30),
-        // Raised, lowered and enclosed characters, and those of mathematics.
         // The micro sign is the Greek letter.
         '\u{B5}' => Some('μ'),
+        // Raised, lowered and enclosed characters, and those of mathematics.
         '\u{AA}' => Some('a'),
         '\u{BA}' => Some('o'),
         '\u{2113}' => Some('l'),
