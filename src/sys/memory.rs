@@ -81,14 +81,13 @@ pub(crate) fn share_arena() {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
     use crate::sys::resident::Resident;
     use crate::sys::testing::{self, TestProcess};
 
     #[test]
-    #[cfg(target_os = "linux")]
     fn released_code_still_runs() {
         match testing::role("sys::memory::tests::released_code_still_runs") {
             // The size is the whole process's, so it is measured in a process where nothing else runs.
@@ -106,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(target_env = "gnu")]
     fn freed_large_allocations_are_unmapped() {
         match testing::role("sys::memory::tests::freed_large_allocations_are_unmapped") {
             TestProcess::Parent(child) => assert_eq!(child.run(&mut child.command()), ["measured"]),
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    #[cfg(target_env = "gnu")]
     fn allocated_memory_is_counted_and_freed_memory_can_be_returned() {
         const MIB: u64 = 1 << 20;
         match testing::role("sys::memory::tests::allocated_memory_is_counted_and_freed_memory_can_be_returned") {

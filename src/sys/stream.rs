@@ -185,7 +185,6 @@ fn retry(mut call: impl FnMut() -> libc::ssize_t) -> io::Result<usize> {
 mod tests {
     use std::fs::File;
     use std::io::{Read, Write};
-    use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -234,7 +233,7 @@ mod tests {
         theirs.write_all(b"abcdefgh").unwrap();
         assert_eq!(receive(&ours, &mut room).unwrap(), Received { bytes: 8, drained: false });
         assert_eq!(receive(&ours, &mut []).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        theirs.shutdown(Shutdown::Write).unwrap();
+        theirs.shutdown(std::net::Shutdown::Write).unwrap();
         assert_eq!(receive(&ours, &mut room).unwrap(), Received { bytes: 0, drained: false });
     }
 
