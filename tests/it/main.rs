@@ -29,6 +29,7 @@ mod knobs;
 mod languages;
 mod layers;
 mod lifecycle;
+mod linux_faults;
 mod litestream;
 mod log;
 mod lost_file;

@@ -134,6 +134,7 @@ impl Bridge {
     }
 
     /// Returns a value of `/proc/PID/status`, in KiB.
+    #[cfg(target_os = "linux")]
     fn memory_kib(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("the program runs");
         let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux has this field");

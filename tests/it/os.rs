@@ -68,6 +68,7 @@ pub fn processor_time_ns(pid: u32) -> u64 {
 }
 
 /// Makes a socket's send buffer as small as the kernel allows (SO_SNDBUF, socket(7)).
+#[cfg(target_os = "linux")]
 pub fn shrink_send_buffer(socket: &impl AsFd) {
     let least: libc::c_int = 0;
     // SAFETY: the value lives over the call and has the size passed.

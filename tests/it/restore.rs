@@ -9,9 +9,12 @@ use std::thread;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Daemon, Setup, output, setup, until};
+use crate::harness::{Client, Daemon, Setup, output, setup};
 #[cfg(target_os = "linux")]
-use crate::shim::{Fault, faulty};
+use crate::{
+    harness::until,
+    shim::{Fault, faulty},
+};
 
 fn capture(daemon: &Daemon, text: &str) {
     let reply = daemon.client().request("memory_capture", json!({"text": text}));

@@ -11,7 +11,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, Setup, output, setup, until};
+use crate::harness::{Daemon, output, setup, until};
 use crate::skip::has;
 
 const IAID: &str = env!("CARGO_BIN_EXE_iaid");
@@ -255,6 +255,7 @@ fn a_run_that_would_forget_much_takes_the_rest_and_needs_consent() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_on_either_side_or_under_the_folder_is_named_and_the_next_run_is_whole() {
+    use crate::harness::Setup;
     use crate::shim::{Fault, faulty};
 
     let Some((first, disk)) = faulty(Setup::new()) else { return };
@@ -304,6 +305,7 @@ fn a_full_disk_on_either_side_or_under_the_folder_is_named_and_the_next_run_is_w
 #[cfg(target_os = "linux")]
 #[test]
 fn clocks_that_differ_by_a_day_change_nothing() {
+    use crate::harness::Setup;
     use crate::shim::faulty;
 
     for ahead in [86_400, -86_400] {
