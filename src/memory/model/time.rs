@@ -35,10 +35,12 @@ pub(crate) enum DateBound {
 }
 
 impl UnixMicros {
-    /// Returns the present time of the system's clock.
+    /// Returns the present time of the system's clock, and a microsecond more if it is a whole millisecond: that tells it
+    /// from the times of transcripts, which have no microseconds.
     pub(crate) fn now() -> UnixMicros {
         // A clock may show a year that jiff does not know.
-        UnixMicros(Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX).as_microsecond())
+        let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::MAX).as_microsecond();
+        UnixMicros(now + i64::from(now % 1000 == 0))
     }
 
     /// Returns the point in time `seconds` after 1970-01-01T00:00:00Z.
