@@ -99,8 +99,11 @@ impl Subject<'_> {
                 self.last(path, findings);
             }
             None => {
-                let what = format_args!("{} is missing, or not the plugin of iaid", path.display());
-                findings.warn(what, format_args!("{}", self.install()));
+                let shown = path.display();
+                findings.warn(
+                    format_args!("{shown} is missing, or not the plugin of iaid"),
+                    format_args!("{}", self.install()),
+                );
             }
         }
     }
@@ -112,7 +115,8 @@ impl Subject<'_> {
 
     /// Checks the MCP server entry.
     fn server(&self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
-        let (file, install) = (path.display(), format_args!("{}", self.install()));
+        let (file, install) = (path.display(), self.install());
+        let install = format_args!("{install}");
         let Some((_, command)) = commands.first() else {
             return findings.warn(format_args!("{file} has no MCP server entry for iaid"), install);
         };
@@ -132,7 +136,8 @@ impl Subject<'_> {
 
     /// Checks the hook entries, and runs the last one.
     fn hooks(&mut self, path: &Path, commands: &[(String, String)], findings: &mut Findings) {
-        let (file, install) = (path.display(), format_args!("{}", self.install()));
+        let (file, install) = (path.display(), self.install());
+        let install = format_args!("{install}");
         let Some((_, command)) = commands.last() else {
             return findings.warn(format_args!("{file} has no hooks of iaid"), install);
         };
@@ -153,7 +158,8 @@ impl Subject<'_> {
 
     /// Runs a hook as the assistant does: in a shell, with JSON on standard input.
     fn run(&self, command: &str, findings: &mut Findings) {
-        let install = format_args!("{}", self.install());
+        let install = self.install();
+        let install = format_args!("{install}");
         let input = json!({"session_id": "iaid doctor", "hook_event_name": "Stop", CHECK_KEY: true}).to_string();
         let began = Instant::now();
         let limit = HOOK_TIMEOUT;
@@ -236,12 +242,13 @@ impl Subject<'_> {
         let remedy = format_args!("a newer iaid may know the format; then {import}");
         let count = |count: u64| counted(count, "transcript", "transcripts");
         if read.one_sided > 0 {
-            let what = format_args!("{} read by hooks with turns of one side only", count(read.one_sided));
-            findings.warn(what, remedy);
+            let transcripts = count(read.one_sided);
+            findings.warn(format_args!("{transcripts} read by hooks with turns of one side only"), remedy);
         }
         if read.unknown.0 > 0 {
             let lines = counted(read.unknown.1, "line of unknown kind", "lines of unknown kinds");
-            let what = format_args!("{} read by hooks with {lines} that have text", count(read.unknown.0));
+            let transcripts = count(read.unknown.0);
+            let what = format_args!("{transcripts} read by hooks with {lines} that have text");
             findings.warn(what, remedy);
         }
     }

@@ -170,14 +170,18 @@ pub(crate) fn state(context: &mut DoctorContext, findings: &mut Findings) {
     }
     for (path, _) in files(&context.store) {
         if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".bad-")) {
-            let what = format_args!("{} was unusable and has been set aside", path.display());
-            findings.warn(what, format_args!("inspect it, then remove it"));
+            let shown = path.display();
+            findings.warn(
+                format_args!("{shown} was unusable and has been set aside"),
+                format_args!("inspect it, then remove it"),
+            );
         } else if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".rescued-")) {
             let shown = path.display();
             let what = format_args!("{shown} has the records of a store whose files were removed or replaced");
             findings.warn(what, format_args!("iaid restore {shown}, or remove it"));
         } else if path.file_name().is_some_and(|name| name.to_string_lossy().contains(".before-restore-")) {
-            let what = format_args!("{} is the store as it was before a restore", path.display());
+            let shown = path.display();
+            let what = format_args!("{shown} is the store as it was before a restore");
             findings.warn(what, format_args!("remove it when you do not need it any more"));
         }
     }
@@ -192,7 +196,8 @@ pub(crate) fn leftovers(context: &mut DoctorContext, findings: &mut Findings) {
     for (path, about) in files(&context.store) {
         let is_old = || about.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LEFTOVER_AGE));
         if writer(&path).is_some_and(|pid| !process::is_alive(pid)) && is_old() {
-            let what = format_args!("{} was left incomplete by a process that has ended", path.display());
+            let shown = path.display();
+            let what = format_args!("{shown} was left incomplete by a process that has ended");
             findings.warn(what, format_args!("remove it"));
             findings.fixed_by(vec![Fix::Remove(path)]);
         }

@@ -38,7 +38,8 @@ pub(crate) fn service(context: &mut DoctorContext, findings: &mut Findings) {
         };
         findings.fail(format_args!("the service is set up, but not listening"), format_args!("{remedy}"));
     } else if manager.has_failed() {
-        let remedy = format_args!("iaid install --service leaves out what does not work; {} shows why", manager.log());
+        let log = manager.log();
+        let remedy = format_args!("iaid install --service leaves out what does not work; {log} shows why");
         findings.fail(format_args!("the service is listening, but its daemon did not start"), remedy);
     } else if !manager.is_enabled() {
         let remedy = format_args!("systemctl --user enable iaid.socket");

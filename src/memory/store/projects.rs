@@ -129,7 +129,8 @@ fn alias(connection: &Connection, name: &str) -> Result<Option<(String, AliasSou
 pub(crate) fn rename(connection: &Connection, old: &str, new: &str) -> Result<String, CallError> {
     let known = alias(connection, old)?.map(|(project, _)| project);
     if known.is_none() && !is_known(connection, old)? {
-        let what = format_args!("the name of a project: none is called '{}'", crate::dispatch::excerpt(old));
+        let shown = crate::dispatch::excerpt(old);
+        let what = format_args!("the name of a project: none is called '{shown}'");
         return Err(CallError::invalid("old", what));
     }
     let project = match known.filter(|project| project != old) {
