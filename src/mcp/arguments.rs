@@ -18,7 +18,7 @@ use crate::wire::members::Members;
 /// The argument whose empty string is a value: no project.
 const PROJECT: &str = "project";
 
-/// Strings that a language writes for no value. A store has no use for a project or a session of such a name.
+/// What programming languages print for a missing value. No project and no session has such a name.
 const NO_VALUES: [&str; 3] = ["None", "null", "undefined"];
 
 /// Separators of the words in a string that is given for a list, in several scripts.

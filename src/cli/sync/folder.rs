@@ -280,7 +280,8 @@ impl<'a, 'c> FolderSync<'a, 'c> {
         });
         match read {
             Ok(end) => {
-                let remedy = "everything else was read; remove the file, and its store writes it anew at its next sync";
+                let remedy =
+                    "everything else was read; remove the file, and its store writes it again at its next sync";
                 let problem = end.damaged_at.map(|at| format!("damaged at byte {at}; {remedy}"));
                 Ok(ReadFile { mark: Some(end.mark), problem })
             }

@@ -102,7 +102,7 @@ pub(crate) fn open(path: &Path) -> Result<Option<(String, File)>, String> {
         FileHeader::Of(store) => Ok(Some((store, file))),
         FileHeader::OtherFormat(format, version) => Err(version_mismatch("its writer", format, &version)),
         FileHeader::Damaged if is_named_by_store(path) => {
-            Err("its first line is damaged; remove the file, and its store writes it anew at its next sync".into())
+            Err("its first line is damaged; remove the file, and its store writes it again at its next sync".into())
         }
         FileHeader::Damaged | FileHeader::None => Ok(None),
     }

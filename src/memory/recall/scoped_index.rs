@@ -1,7 +1,7 @@
 //! The full-text index as one call sees it: the records that its filter shows, the newest first.
 //!
-//! The list of one term is read from the index's tables (`store/doclist.rs`); everything else, and whatever those tables do
-//! not tell, is asked of `MATCH`.
+//! The list of one term is read from the index's tables (`store/doclist.rs`). `MATCH` reads everything else, and a list that
+//! cannot be read from the tables.
 
 use rusqlite::{Connection, OptionalExtension, Statement};
 

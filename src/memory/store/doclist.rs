@@ -4,8 +4,8 @@
 //! machine, the virtual table's calls, and the index's own iterator, which decodes positions that this index does not have.
 //! Here a leaf is decoded at once. What cannot be read is reported, and the caller asks `MATCH`.
 //!
-//! A reader's snapshot sees whole transactions only. A connection with a transaction of its own that changed the index has
-//! to ask `MATCH`: FTS5 keeps new terms in memory until the commit.
+//! A reader's snapshot contains committed transactions only. A connection that has changed the index in an open transaction
+//! must use `MATCH`: FTS5 keeps new terms in memory until the commit.
 
 use std::ops::Range;
 
@@ -76,7 +76,7 @@ struct SegmentCursor {
 }
 
 impl<'c> Doclist<'c> {
-    /// Opens the list of a term, which must be as the index has it.
+    /// Opens the list of a term, given in the form in which the index stores it.
     ///
     /// # Errors
     /// Any [`StoreError`] of reading the index.
@@ -180,7 +180,7 @@ impl SegmentCursor {
     }
 }
 
-/// Returns the last leaf on which the list of a segment's term may be that is the last of its own leaf.
+/// Returns the last leaf that may have a part of the list of `key`, which is the last term on its own leaf.
 fn last_leaf(connection: &Connection, segment: Segment, key: &[u8]) -> Result<i64, StoreError> {
     let mut find = connection.prepare_cached(FIND_NEXT_LEAF)?;
     let next: Option<i64> = find.query_row((segment.id, key), |row| row.get(0)).optional()?;

@@ -4,7 +4,7 @@
 
 use jiff::ToSpan;
 
-use crate::memory::text::time_number::{FEW, last_number, number};
+use crate::memory::text::time_number::{COUNTS, FEW, last_number, number};
 use crate::memory::text::time_question::{Days, Question};
 use crate::memory::text::time_words::Unit::{self, Week};
 use crate::memory::text::time_words::{SPACELESS_UNITS, UNITS, UP_TO_NOW, UP_TO_NOW_SOME, has, phrases, unit};
@@ -78,7 +78,9 @@ impl Question<'_> {
 
     fn spaceless_ago(&self) -> Option<(i64, Unit)> {
         let forms = SPACELESS_UNITS.iter().flat_map(|(unit, forms)| phrases(forms).map(move |form| (*unit, form)));
-        let count = |form: &str| last_number(self.cue.split_once(form)?.0.trim_end_matches(['个', '個']));
+        let is_read = |count: &i64| *count == FEW || COUNTS.contains(count);
+        let number_before = |form: &str| last_number(self.cue.split_once(form)?.0.trim_end_matches(['个', '個']));
+        let count = |form: &str| number_before(form).filter(is_read);
         forms.filter_map(|(unit, form)| Some((count(form)?, unit))).next()
     }
 }

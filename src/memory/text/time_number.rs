@@ -2,7 +2,12 @@
 //!
 //! Pure.
 
+use std::ops::Range;
+
 use crate::memory::text::time_words::{has, place};
+
+/// The counts of units that are read: jiff panics on a span of more than 19 998 years.
+pub(crate) const COUNTS: Range<i64> = 1..1000;
 
 /// The number that *a few* is.
 pub(crate) const FEW: i64 = 0;
@@ -57,7 +62,7 @@ pub(crate) fn ordinal(word: &str) -> Option<i8> {
 
 /// Returns the number that a word is, in digits or letters.
 pub(crate) fn number(word: &str) -> Option<i64> {
-    let digits = word.parse().ok().filter(|number| (1..1000).contains(number));
+    let digits = word.parse().ok().filter(|number| COUNTS.contains(number));
     digits
         .or_else(|| place(NUMBERS, word).map(i64::from))
         .or_else(|| LARGER_NUMBERS.iter().find(|(_, names)| has(names, word)).map(|(number, _)| *number))

@@ -380,6 +380,18 @@ mod tests {
     }
 
     #[test]
+    fn counts_that_no_calendar_has_are_no_time() {
+        for count in ["40000", "1000000", "99999999999", "9223372036854775807"] {
+            for unit in
+                ["日前", "週間前", "か月前", "年前", "天前", "个月前", "小时前", "년 전", " days ago", " years ago"]
+            {
+                assert_eq!(read_in(&format!("{count}{unit}"), "UTC"), "none", "{count}{unit}");
+            }
+        }
+        assert_eq!(read_in("999年前", "UTC"), "1027-01-01/1027-12-31");
+    }
+
+    #[test]
     fn plain_forms_of_times_are_read_in_eight_languages() {
         for (cue, want) in [
             ("what did we do yesterday?", "2026-03-30"),
